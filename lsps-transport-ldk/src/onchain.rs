@@ -1,0 +1,68 @@
+//! What the LSP host asks of the operator's on-chain wallet, and where it gets the time.
+
+use bitcoin::{FeeRate, OutPoint, ScriptBuf, Transaction};
+
+use lsps_types::Timestamp;
+
+/// The on-chain wallet that pays for channels.
+///
+/// Implementations must survive being asked twice: a process can die between an answer and its use.
+pub trait OnchainWallet: Send + Sync {
+    /// Builds and signs a transaction with one output of `amount_sat` satoshis to `script`, and reserves its inputs.
+    ///
+    /// Safe twice: the same `key` gets the same transaction again for as long as its inputs are reserved. It must not
+    /// be broadcast. Every input has to be SegWit.
+    ///
+    /// # Errors
+    ///
+    /// When the spendable coins do not suffice or cannot be signed for.
+    fn fund(
+        &self,
+        key: u128,
+        script: &ScriptBuf,
+        amount_sat: u64,
+        fee_rate: FeeRate,
+    ) -> Result<Transaction, CannotFund>;
+
+    /// Reserves these inputs; called at start for every funding transaction on record.
+    fn lock(&self, inputs: &[OutPoint]);
+
+    /// Gives these inputs back: the transaction spending them will never be broadcast by us.
+    fn release(&self, inputs: &[OutPoint]);
+
+    /// Satoshis that [`fund`](Self::fund) could spend now.
+    fn spendable_sat(&self) -> u64;
+}
+
+/// Why no funding transaction could be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotFund {
+    /// The spendable coins do not cover amount and fee.
+    #[error("{needed_sat} sat are needed and {available_sat} sat are spendable")]
+    NotEnough {
+        /// Amount and fee.
+        needed_sat: u64,
+        /// What could be spent.
+        available_sat: u64,
+    },
+    /// The wallet failed otherwise; its own words.
+    #[error("the wallet failed: {0}")]
+    Wallet(String),
+}
+
+/// Wall-clock time; tests bring their own.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_unix_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,72 @@
+//! LSPS2 (bLIP-52): JIT channels.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{DateTime, Msat, Ppm, Scid};
+
+pub mod fee;
+
+/// Asks for the fees of a JIT channel. Spec: LSPS2 §1 `lsps2.get_info`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetInfo {
+    /// A coupon or the like that the LSP gave out by other ways.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+/// What a JIT channel costs. Spec: LSPS2 §1. May be empty: none are offered now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Menu {
+    /// Terms to choose from, in strictly rising order of fees when the LSP follows the spec.
+    pub opening_fee_params_menu: Vec<OpeningFeeParams>,
+}
+
+/// Terms for one JIT channel, copied back verbatim in [`Buy`].
+///
+/// Spec: LSPS2 §1. A client must refuse terms it does not fully know, hence no unknown fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpeningFeeParams {
+    /// Least fee, in millisatoshis.
+    pub min_fee_msat: Msat,
+    /// Share of the first payment, in parts per million.
+    pub proportional: Ppm,
+    /// Last instant at which they can be bought; a payment must be complete before it. Keeps its text.
+    pub valid_until: DateTime,
+    /// Blocks after confirmation during which the LSP does not close a channel that was paid for.
+    pub min_lifetime: u32,
+    /// The most blocks the client may ask for as `to_self_delay`.
+    pub max_client_to_self_delay: u32,
+    /// Least payment, inclusive.
+    pub min_payment_size_msat: Msat,
+    /// Largest payment, inclusive.
+    pub max_payment_size_msat: Msat,
+    /// The LSP's proof that it made these terms; opaque to the client.
+    pub promise: String,
+}
+
+/// Buys a JIT channel on terms from a [`Menu`]. Spec: LSPS2 §2 `lsps2.buy`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Buy {
+    /// The terms, as the menu had them.
+    pub opening_fee_params: OpeningFeeParams,
+    /// Size of the payment to come; absent for an invoice without amount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_size_msat: Option<Msat>,
+}
+
+/// What to put into the invoice. Spec: LSPS2 §2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bought {
+    /// The SCID that makes the LSP open the channel.
+    pub jit_channel_scid: Scid,
+    /// CLTV delta of the hop from the LSP.
+    pub lsp_cltv_expiry_delta: u16,
+    /// Whether the preimage is to be released before the funding transaction is seen.
+    #[serde(default)]
+    pub client_trusts_lsp: bool,
+}

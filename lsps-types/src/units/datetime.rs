@@ -1,0 +1,134 @@
+//! Datetimes as the wire writes them.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+use core::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{Timestamp, decimal};
+
+/// A UTC datetime that keeps the text it was read from.
+///
+/// What is echoed or signed has to come back byte for byte, and deployed peers write zero to nine fraction digits and
+/// `+00:00` for `Z`. We write `YYYY-MM-DDThh:mm:ss.uuuZ`. Spec: LSPS0 "Datetime".
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DateTime {
+    text: String,
+    instant: Timestamp,
+}
+
+impl DateTime {
+    /// The instant it names, truncated to milliseconds.
+    #[must_use]
+    pub fn instant(&self) -> Timestamp {
+        self.instant
+    }
+
+    /// The text as received, or in our own form.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<Timestamp> for DateTime {
+    /// In the form of the spec. Instants after the year 9999, which it cannot write, become the last one it can.
+    fn from(instant: Timestamp) -> Self {
+        let millis = instant.unix_millis().min(LAST_MILLIS);
+        let nanos = i128::from(millis) * 1_000_000;
+        let utc = time::OffsetDateTime::from_unix_timestamp_nanos(nanos).expect("within the years 1970 to 9999");
+        let text = format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            utc.year(),
+            u8::from(utc.month()),
+            utc.day(),
+            utc.hour(),
+            utc.minute(),
+            utc.second(),
+            utc.millisecond()
+        );
+        Self { text, instant: Timestamp::from_unix_millis(millis) }
+    }
+}
+
+impl FromStr for DateTime {
+    type Err = InvalidDateTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDateTime> {
+        let instant = parse(text).ok_or(InvalidDateTime)?;
+        Ok(Self { text: text.to_string(), instant })
+    }
+}
+
+/// Reads `YYYY-MM-DDThh:mm:ss`, up to nine fraction digits, and `Z` or `+00:00`; nothing before 1970, no leap seconds.
+fn parse(text: &str) -> Option<Timestamp> {
+    let local = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00"))?;
+    let (whole, fraction) = match local.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (local, None),
+    };
+    let bytes = whole.as_bytes();
+    let shaped = bytes.len() == SHAPE.len()
+        && bytes.iter().zip(SHAPE).all(|(b, shape)| if *shape == b'0' { b.is_ascii_digit() } else { b == shape });
+    if !shaped {
+        return None;
+    }
+    let field = |range: core::ops::Range<usize>| whole.get(range)?.parse::<u16>().ok();
+    let small = |range| field(range).and_then(|n| u8::try_from(n).ok());
+    let month = time::Month::try_from(small(5..7)?).ok()?;
+    let date = time::Date::from_calendar_date(i32::from(field(0..4)?), month, small(8..10)?).ok()?;
+    let clock = time::Time::from_hms_milli(small(11..13)?, small(14..16)?, small(17..19)?, millis(fraction)?).ok()?;
+    let nanos = time::PrimitiveDateTime::new(date, clock).assume_utc().unix_timestamp_nanos();
+    u64::try_from(nanos / 1_000_000).ok().filter(|_| nanos >= 0).map(Timestamp::from_unix_millis)
+}
+
+fn millis(fraction: Option<&str>) -> Option<u16> {
+    let Some(digits) = fraction else { return Some(0) };
+    if digits.is_empty() || digits.len() > 9 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let padded = format!("1{digits:0<3}");
+    u16::try_from(decimal(padded.get(..4)?)?.checked_sub(1_000)?).ok()
+}
+
+/// Why a text is no datetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a UTC datetime of the form YYYY-MM-DDThh:mm:ss.uuuZ")]
+pub struct InvalidDateTime;
+
+impl fmt::Display for DateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for DateTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for DateTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = DateTime;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a UTC datetime as a string")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<DateTime, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+const SHAPE: &[u8] = b"0000-00-00T00:00:00";
+/// 9999-12-31T23:59:59.999Z.
+const LAST_MILLIS: u64 = 253_402_300_799_999;
