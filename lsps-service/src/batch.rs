@@ -1,0 +1,43 @@
+//! Write before act: records first, then messages and effects.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use lsps_types::PeerId;
+
+use crate::{effect::Effect, ids::FlowId};
+
+/// Everything since the last drain. Write the records, then ask for the rest.
+#[derive(Debug, Default)]
+#[must_use = "records that are never written are lost in a crash"]
+pub struct Batch {
+    pub(crate) records: BTreeMap<FlowId, Option<Vec<u8>>>,
+    pub(crate) released: Released,
+}
+
+impl Batch {
+    /// What to make durable, in any order: the new content of a record, or `None` where it is to be deleted.
+    pub fn records(&self) -> impl Iterator<Item = (FlowId, Option<&[u8]>)> {
+        self.records.iter().map(|(id, bytes)| (*id, bytes.as_deref()))
+    }
+
+    /// Call once the records are durable; nothing else yields the messages and effects.
+    #[must_use = "these are the replies and the acts that were waited for"]
+    pub fn written(self) -> Released {
+        self.released
+    }
+
+    /// Whether there is nothing to write, send or do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.released.messages.is_empty() && self.released.effects.is_empty()
+    }
+}
+
+/// What may happen now that the records are durable.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Payloads of type 37913, each for one peer, in order.
+    pub messages: Vec<(PeerId, Vec<u8>)>,
+    /// Acts of the node and the wallet, in order.
+    pub effects: Vec<Effect>,
+}

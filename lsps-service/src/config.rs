@@ -1,0 +1,79 @@
+//! What an operator sets once. Plain data; [`Config::validate`] names the field that does not fit.
+
+use core::time::Duration;
+
+use lsps_types::{Blocks, Msat};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::Limits;
+
+/// How the service behaves. The defaults are those of LSPS2 where it names a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// CLTV delta of the hop from us to the client, in blocks, as promised to the payer.
+    pub cltv_expiry_delta: u16,
+    /// Least amount that the channels to clients carry.
+    pub htlc_minimum: Msat,
+    /// How long parts are held for the rest of their payment, or for the client; LSPS2 wants 90 s at the least.
+    pub hold: Duration,
+    /// How long an open may take until both sides have signed.
+    pub open_timeout: Duration,
+    /// Blocks that have to be left of an incoming HTLC; at that number it is failed. Where the node tells its expiry.
+    pub htlc_safety_blocks: Blocks,
+    /// How long the outcome of a part is remembered: longer than the node needs to save itself.
+    pub keep_resolved: Duration,
+    /// How long an offer is remembered after `valid_until`.
+    pub keep_expired: Duration,
+    /// Bounds on what peers can make us keep.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cltv_expiry_delta: 144,
+            htlc_minimum: Msat(1),
+            hold: LEAST_HOLD,
+            open_timeout: Duration::from_secs(60),
+            htlc_safety_blocks: Blocks(42),
+            keep_resolved: Duration::from_secs(600),
+            keep_expired: Duration::from_secs(86_400),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Whether all fields fit.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that does not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let rules = [
+            (self.cltv_expiry_delta >= LEAST_CLTV_DELTA, "cltv_expiry_delta", "has to be at least 48 blocks"),
+            (self.hold >= LEAST_HOLD, "hold", "has to be at least 90 s (LSPS2)"),
+            (!self.open_timeout.is_zero(), "open_timeout", "has to be more than nothing"),
+            (self.limits.offers_per_client > 0, "limits.offers_per_client", "has to be at least 1"),
+            (self.limits.offers >= self.limits.offers_per_client, "limits.offers", "has to be at least offers_per_client"),
+            (self.limits.parts_per_offer > 0, "limits.parts_per_offer", "has to be at least 1"),
+        ];
+        let broken = rules.into_iter().find(|(holds, ..)| !holds);
+        broken.map_or(Ok(()), |(_, field, rule)| Err(ConfigError { field, rule }))
+    }
+}
+
+/// A setting that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {rule}")]
+pub struct ConfigError {
+    /// The setting.
+    pub field: &'static str,
+    /// What it has to be.
+    pub rule: &'static str,
+}
+
+/// Nodes refuse to forward with less.
+const LEAST_CLTV_DELTA: u16 = 48;
+const LEAST_HOLD: Duration = Duration::from_secs(90);

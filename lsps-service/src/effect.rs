@@ -1,0 +1,146 @@
+//! What the service asks of the host. Read off the state of the flows, so asked again after a restart.
+
+use alloc::vec::Vec;
+
+use lsps_types::{Msat, PaymentHash, PeerId};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ChannelId, ChannelKey, PartId};
+use crate::input::FundingOutput;
+
+/// Owed to a flow until an [`Input`](crate::Input) says it happened. Each says why doing it twice does no harm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Open an unannounced channel with SCID alias and without confirmations, and keep `key` with it.
+    ///
+    /// Answers: `ChannelNegotiated`, or `ChannelEnded`. Safe twice: look for a channel of that key first.
+    OpenChannel {
+        /// The node's key for the channel.
+        key: ChannelKey,
+        /// The client.
+        peer: PeerId,
+        /// Satoshis of the funding output.
+        capacity_sat: u64,
+        /// What the channel has to carry to the client at once, on top of reserves and commitment fees.
+        deliver: Msat,
+        /// The most blocks the client may ask for as `to_self_delay`.
+        max_client_to_self_delay: u32,
+    },
+    /// Build and sign the funding transaction without broadcasting it, and reserve its inputs.
+    ///
+    /// Answers: `FundingBuilt` or `ChannelEnded`. Safe twice: the wallet gives the same transaction for the same key.
+    FundChannel {
+        /// For which channel.
+        key: ChannelKey,
+        /// The output to fund.
+        output: FundingOutput,
+    },
+    /// Give the funding transaction to the node, which must not broadcast it by itself.
+    ///
+    /// Answers: `ChannelPending` or `ChannelEnded`. Safe twice: the node refuses a second one.
+    HandFunding {
+        /// For which channel.
+        key: ChannelKey,
+        /// The client.
+        peer: PeerId,
+        /// The signed transaction.
+        tx: Vec<u8>,
+    },
+    /// Broadcast the funding transaction, and again until it is confirmed.
+    ///
+    /// Answer: `FundingConfirmed`. Safe twice: it is one transaction.
+    BroadcastFunding {
+        /// Of which channel.
+        key: ChannelKey,
+        /// The signed transaction.
+        tx: Vec<u8>,
+    },
+    /// Close a channel whose funding was not broadcast, if it is still there, then give the inputs back.
+    ///
+    /// Answer: `ChannelAbandoned`. Safe twice: after the answer to the first there is nothing left to do.
+    AbandonChannel {
+        /// Which.
+        key: ChannelKey,
+        /// The client.
+        peer: PeerId,
+        /// The transaction whose inputs are reserved.
+        tx: Option<Vec<u8>>,
+    },
+    /// Forward a held part over the client's channel, once that is usable.
+    ///
+    /// Answers: `PartForwarded`, `PartFailed`, `ForwardRefused` or `PartGone`. Safe twice: a node refuses a part that
+    /// it no longer holds, and the amount is the recorded one.
+    ForwardPart {
+        /// Which.
+        part: PartId,
+        /// What it pays for.
+        payment_hash: PaymentHash,
+        /// The channel opened for it.
+        key: ChannelKey,
+        /// The node's name of that channel.
+        channel_id: ChannelId,
+        /// The client.
+        peer: PeerId,
+        /// What the client gets.
+        amount: Msat,
+        /// What is kept, announced to the client as `extra_fee`; zero: nothing is announced.
+        extra_fee: Msat,
+        /// How often this was asked, from 1.
+        ask: u32,
+    },
+    /// Fail a held part back.
+    ///
+    /// Answer: `PartFailed` (or `PartGone`). Safe twice: as for forwarding.
+    FailPart {
+        /// Which.
+        part: PartId,
+        /// What the payer is to learn.
+        code: FailureCode,
+        /// How often this was asked, from 1.
+        ask: u32,
+    },
+}
+
+/// Equal for two askings of the same thing; a new attempt has a new key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EffectKey {
+    /// See [`Effect::OpenChannel`].
+    Open(ChannelKey),
+    /// See [`Effect::FundChannel`].
+    Fund(ChannelKey),
+    /// See [`Effect::HandFunding`].
+    Hand(ChannelKey),
+    /// See [`Effect::BroadcastFunding`].
+    Broadcast(ChannelKey),
+    /// See [`Effect::AbandonChannel`].
+    Abandon(ChannelKey),
+    /// See [`Effect::ForwardPart`].
+    Forward(PartId, u32),
+    /// See [`Effect::FailPart`].
+    Fail(PartId, u32),
+}
+
+impl Effect {
+    /// What makes this effect the same as another.
+    #[must_use]
+    pub fn key(&self) -> EffectKey {
+        match self {
+            Self::OpenChannel { key, .. } => EffectKey::Open(*key),
+            Self::FundChannel { key, .. } => EffectKey::Fund(*key),
+            Self::HandFunding { key, .. } => EffectKey::Hand(*key),
+            Self::BroadcastFunding { key, .. } => EffectKey::Broadcast(*key),
+            Self::AbandonChannel { key, .. } => EffectKey::Abandon(*key),
+            Self::ForwardPart { part, ask, .. } => EffectKey::Forward(*part, *ask),
+            Self::FailPart { part, ask, .. } => EffectKey::Fail(*part, *ask),
+        }
+    }
+}
+
+/// What the payer is to learn of a part that fails. `mpp_timeout` is not among them: LSPS2 forbids it here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FailureCode {
+    /// Trying again later may work.
+    TemporaryChannelFailure,
+    /// This way to the client is of no use.
+    UnknownNextPeer,
+}

@@ -1,0 +1,78 @@
+//! Names of flows, channels and parts.
+
+use alloc::string::String;
+use core::{fmt, str::FromStr};
+
+use lsps_types::Scid;
+use serde::{Deserialize, Serialize};
+
+/// One HTLC held by the node. LDK: the intercept id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartId(pub [u8; 32]);
+
+/// The node's name of an open channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChannelId(pub [u8; 32]);
+
+/// A thing with a life and a record of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FlowId {
+    /// One accepted `lsps2.buy`, by the SCID it was given.
+    JitChannel(Scid),
+}
+
+/// Also the name of the flow's record: letters, digits and `-` only, as any store takes them.
+impl fmt::Display for FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JitChannel(scid) => write!(f, "{JIT_CHANNEL}{scid}"),
+        }
+    }
+}
+
+impl FromStr for FlowId {
+    type Err = UnknownFlow;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFlow> {
+        let scid = text.strip_prefix(JIT_CHANNEL).and_then(|scid| scid.parse().ok());
+        scid.map(Self::JitChannel).ok_or_else(|| UnknownFlow(text.into()))
+    }
+}
+
+/// A record whose name no flow of this version has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no kind of record is named {0:?}")]
+pub struct UnknownFlow(pub String);
+
+/// One attempt of a flow to open a channel, so that a late event of an earlier attempt cannot be taken for a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChannelKey {
+    /// Whose channel it is.
+    pub flow: FlowId,
+    /// Counted from 1.
+    pub attempt: u32,
+}
+
+impl ChannelKey {
+    /// As a number that the node keeps with the channel. LDK: the user channel id.
+    #[must_use]
+    pub fn to_u128(self) -> u128 {
+        let FlowId::JitChannel(Scid(scid)) = self.flow;
+        JIT_CHANNEL_TAG << TAG_SHIFT | u128::from(self.attempt) << ATTEMPT_SHIFT | u128::from(scid)
+    }
+
+    /// The key that gave this number, or `None` for a channel that is not ours.
+    #[must_use]
+    pub fn from_u128(number: u128) -> Option<Self> {
+        let attempt = u32::try_from(number >> ATTEMPT_SHIFT & u128::from(u32::MAX)).ok()?;
+        let scid = u64::try_from(number & u128::from(u64::MAX)).ok()?;
+        let ours = number >> TAG_SHIFT == JIT_CHANNEL_TAG && attempt > 0;
+        ours.then_some(Self { flow: FlowId::JitChannel(Scid(scid)), attempt })
+    }
+}
+
+const JIT_CHANNEL: &str = "jit-";
+/// Tells our channels from those of an application that numbers its own.
+const JIT_CHANNEL_TAG: u128 = 0x4c53_5032;
+const TAG_SHIFT: u32 = 96;
+const ATTEMPT_SHIFT: u32 = 64;

@@ -1,0 +1,169 @@
+//! What the host tells the service. Plain data: a recorded log of inputs replays to the same state.
+
+use alloc::{string::String, vec::Vec};
+
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ChannelId, ChannelKey, PartId};
+use crate::policy::NodeFacts;
+
+/// One thing that happened, in the world or at the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// A peer is connected; messages reach it, its channels may not be usable yet.
+    PeerConnected {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A peer is gone. Whatever was being sent to it is lost.
+    PeerDisconnected {
+        /// Who.
+        peer: PeerId,
+    },
+    /// The channels with a connected peer carry HTLCs now. Forwarding before that loses the HTLC.
+    ChannelsUsable {
+        /// Who.
+        peer: PeerId,
+    },
+    /// The payload of a message of type 37913.
+    Message {
+        /// The sender, as BOLT 8 authenticated it.
+        peer: PeerId,
+        /// The bytes after the message type.
+        payload: Vec<u8>,
+    },
+    /// The node holds an HTLC whose next hop is an SCID that is no channel of its own.
+    ///
+    /// May be told again, for instance after a restart.
+    HtlcHeld(HeldHtlc),
+    /// The node no longer holds a part, and nobody asked it to let go: it timed out, or its channel closed.
+    PartGone {
+        /// Which.
+        part: PartId,
+    },
+    /// The node holds a part of which the record says otherwise; asked part by part after a restart.
+    PartStillHeld {
+        /// Which.
+        part: PartId,
+    },
+    /// The node refused to forward a part and still holds it.
+    ForwardRefused {
+        /// Which.
+        part: PartId,
+    },
+    /// The client claimed a forwarded part.
+    PartForwarded {
+        /// Which, as precisely as the node can tell.
+        part: WhichPart,
+    },
+    /// A part was failed back: as we asked, by the client, or on the way to it.
+    PartFailed {
+        /// Which.
+        part: PartId,
+    },
+    /// The client accepted the channel; the node waits for its funding transaction.
+    ChannelNegotiated {
+        /// Which.
+        key: ChannelKey,
+        /// The delay the client asks for, in blocks, if the node tells it and did not check it itself.
+        to_self_delay: Option<u16>,
+        /// The output to fund.
+        output: FundingOutput,
+    },
+    /// The wallet built the funding transaction that was asked for, and reserved its inputs.
+    FundingBuilt {
+        /// For which channel.
+        key: ChannelKey,
+        /// The signed transaction in consensus encoding.
+        tx: Vec<u8>,
+    },
+    /// Both sides signed: broadcasting the funding transaction is safe.
+    ChannelPending {
+        /// Which.
+        key: ChannelKey,
+    },
+    /// Both sides sent `channel_ready`.
+    ChannelReady {
+        /// Which.
+        key: ChannelKey,
+        /// The node's own name for it.
+        channel_id: ChannelId,
+    },
+    /// A channel could not be opened, or is no more.
+    ChannelEnded {
+        /// Which.
+        key: ChannelKey,
+        /// Why.
+        why: ChannelEnd,
+    },
+    /// [`Effect::AbandonChannel`](crate::Effect::AbandonChannel) was carried out, or there was nothing to do any more.
+    ChannelAbandoned {
+        /// Which.
+        key: ChannelKey,
+    },
+    /// The funding transaction is in a block.
+    FundingConfirmed {
+        /// For which channel.
+        key: ChannelKey,
+    },
+    /// The node's own circumstances changed; tell it at every block at the least.
+    NodeFacts(NodeFacts),
+    /// Time passed; needed when [`Service::next_wake`](crate::Service::next_wake) is due and nothing else happens.
+    Tick,
+}
+
+/// An HTLC that waits for a decision at the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldHtlc {
+    /// The node's name for it; the same across restarts. LDK: the intercept id.
+    pub part: PartId,
+    /// The next hop its onion names.
+    pub scid: Scid,
+    /// What it pays for.
+    pub payment_hash: PaymentHash,
+    /// What came in.
+    pub amount_in: Msat,
+    /// What its onion asks to forward.
+    pub onion_amount: Msat,
+    /// The block at which the incoming HTLC times out, where the node tells it.
+    pub cltv_expiry: Option<BlockHeight>,
+}
+
+/// How precisely a node can say which part it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WhichPart {
+    /// This one.
+    Id(PartId),
+    /// One that carried this amount to this client; LDK reports no payment and may use another channel of the client.
+    Sent {
+        /// The next hop.
+        to: PeerId,
+        /// What the next hop received.
+        amount: Msat,
+    },
+}
+
+/// The output that a funding transaction has to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FundingOutput {
+    /// The script in raw bytes.
+    pub script: Vec<u8>,
+    /// Satoshis.
+    pub value_sat: u64,
+}
+
+/// Why a channel did not come to be, or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChannelEnd {
+    /// The client refused to open it.
+    Rejected,
+    /// The client went away before `funding_signed`.
+    PeerGone,
+    /// It was open and closed, by either side.
+    Closed,
+    /// Our own side could not open it now; what it said. For example the coins do not suffice.
+    CannotOpen(String),
+    /// Our own side ended it and wants to open anew at once, for example to change a batch.
+    TryAgain,
+}

@@ -1,0 +1,25 @@
+//! Bounds on what peers can make us keep. Each is compared with the length of the collection itself.
+
+use serde::{Deserialize, Serialize};
+
+/// How much is kept for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Offers of one client on record, used or not.
+    pub offers_per_client: usize,
+    /// Offers of all clients.
+    pub offers: usize,
+    /// Parts of one offer that the node holds or carries; a channel has no more HTLC slots.
+    pub parts_per_offer: usize,
+    /// Parts of one offer that are remembered, resolved ones included.
+    pub known_parts_per_offer: usize,
+    /// SCIDs drawn for one buy until it is given up.
+    pub scid_draws: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { offers_per_client: 20, offers: 200_000, parts_per_offer: 50, known_parts_per_offer: 500, scid_draws: 64 }
+    }
+}

@@ -1,0 +1,412 @@
+//! One accepted buy, from the SCID it was given to the end of its use: what inputs mean ([`JitChannel::decide`]) and
+//! what events change ([`JitChannel::apply`]). What follows from a state by itself is in [`super::progress`], what the
+//! world owes it in [`super::outstanding`].
+//!
+//! The state is the product of three small machines, the channel, the fee and the parts: any part may be in any state
+//! while the channel and the fee are in theirs.
+
+use alloc::{collections::BTreeMap, vec, vec::Vec};
+
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp, lsps2::fee::opening_fee};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::effect::FailureCode;
+use crate::ids::{ChannelId, ChannelKey, FlowId, PartId};
+use crate::input::{ChannelEnd, FundingOutput, HeldHtlc};
+use crate::lsps2::channel::{Channel, Step};
+use crate::lsps2::parts::{Part, PartState, Payment};
+use crate::policy::{NodeFacts, Policy};
+use crate::service::Link;
+
+/// An offer and all that came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JitChannel {
+    pub id: Scid,
+    pub client: PeerId,
+    pub terms: Terms,
+    /// Opens begun so far; the present one's number.
+    pub attempt: u32,
+    pub channel: Channel,
+    pub fee: Fee,
+    pub payments: BTreeMap<PaymentHash, Payment>,
+}
+
+/// What was promised at buy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Terms {
+    /// `None`: an invoice without amount, paid by one part of any size within the bounds.
+    pub payment_size: Option<Msat>,
+    pub min_fee: Msat,
+    pub proportional: Ppm,
+    pub valid_until: Timestamp,
+    pub min_payment_size: Msat,
+    pub max_payment_size: Msat,
+    pub max_client_to_self_delay: u32,
+    pub min_lifetime: u32,
+    pub client_trusts_lsp: bool,
+    /// Least amount the channel carries.
+    pub htlc_minimum: Msat,
+}
+
+/// The opening fee, charged once per offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Fee {
+    Due,
+    /// This payment is to pay it.
+    InFlight {
+        payment_hash: PaymentHash,
+        fee: Msat,
+    },
+    Paid,
+}
+
+/// What a flow may know of the world besides its own state.
+pub(crate) struct Context<'a> {
+    pub now: Timestamp,
+    pub link: Link,
+    pub config: &'a Config,
+    pub policy: &'a dyn Policy,
+    pub facts: &'a NodeFacts,
+}
+
+/// What an input means to one offer.
+#[derive(Debug)]
+pub(crate) enum Told<'a> {
+    PartHeld(&'a HeldHtlc),
+    PartGone(PartId),
+    PartStillHeld(PartId),
+    ForwardRefused(PartId),
+    PartForwarded(PartId),
+    PartFailed(PartId),
+    PeerDisconnected,
+    Channel(ChannelNews<'a>),
+    /// Something around it changed: the time, the link, the height.
+    Surroundings,
+}
+
+/// News of the channel of the present attempt.
+#[derive(Debug)]
+pub(crate) enum ChannelNews<'a> {
+    Negotiated { to_self_delay: Option<u16>, output: &'a FundingOutput },
+    FundingBuilt(&'a [u8]),
+    Pending,
+    Ready(ChannelId),
+    Ended(&'a ChannelEnd),
+    Abandoned,
+    Confirmed,
+}
+
+/// One change of state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    PartAdded { payment_hash: PaymentHash, part: Part, at: Timestamp },
+    PartMoved { payment_hash: PaymentHash, id: PartId, to: PartState },
+    PartLost { payment_hash: PaymentHash, id: PartId },
+    PaymentForgotten(PaymentHash),
+    FeeCharged { payment_hash: PaymentHash, fee: Msat },
+    FeeFreed,
+    FeePaid,
+    Opening { at: Timestamp, capacity_sat: u64, deliver: Msat },
+    Negotiated(FundingOutput),
+    Funded(Vec<u8>),
+    Pending,
+    Ready(ChannelId),
+    /// Its funding will never be broadcast.
+    Abandoned,
+    /// There is no channel and nothing is reserved for one.
+    Gone,
+    Closed,
+    Confirmed,
+}
+
+/// Nothing changed. Whoever brought the input undoes it at the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reject {
+    /// The part is to be failed.
+    FailPart(FailureCode),
+    /// It concerns an attempt or a part that is over.
+    Stale,
+}
+
+impl JitChannel {
+    pub fn new(id: Scid, client: PeerId, terms: Terms) -> Self {
+        Self { id, client, terms, attempt: 0, channel: Channel::None, fee: Fee::Due, payments: BTreeMap::new() }
+    }
+
+    pub fn key(&self) -> ChannelKey {
+        ChannelKey { flow: FlowId::JitChannel(self.id), attempt: self.attempt }
+    }
+
+    /// Reads only: what the input means here, or why it means nothing.
+    pub fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        use PartState as P;
+        match told {
+            Told::PartHeld(htlc) => match self.find(htlc.part) {
+                None => self.admit(htlc, ctx),
+                Some((hash, part)) => self.told_again(hash, part),
+            },
+            Told::PartStillHeld(id) => {
+                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                match (part.state, &self.channel) {
+                    // What is outstanding was asked again at load.
+                    (P::Sent { .. }, Channel::Ready { .. }) | (P::Failing { .. }, _) => Ok(vec![]),
+                    (P::Sent { .. } | P::Held | P::Claimed { .. } | P::Failed { .. }, _) => self.told_again(hash, part),
+                }
+            }
+            Told::PartGone(id) | Told::PartFailed(id) => {
+                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                Ok(match part.state {
+                    P::Held => vec![Event::PartLost { payment_hash: hash, id: *id }],
+                    P::Sent { amount, .. } => vec![moved(hash, part, P::Failed { sent: Some(amount), at: ctx.now })],
+                    P::Failing { .. } => vec![moved(hash, part, P::Failed { sent: None, at: ctx.now })],
+                    P::Claimed { .. } | P::Failed { .. } => vec![],
+                })
+            }
+            Told::ForwardRefused(id) => {
+                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                match part.state {
+                    P::Sent { .. } => Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))]),
+                    P::Held | P::Claimed { .. } | P::Failing { .. } | P::Failed { .. } => Err(Reject::Stale),
+                }
+            }
+            Told::PartForwarded(id) => {
+                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                match part.state {
+                    P::Sent { amount, .. } | P::Failed { sent: Some(amount), .. } => {
+                        Ok(vec![moved(hash, part, P::Claimed { skim: part.skim(amount), at: ctx.now })])
+                    }
+                    P::Claimed { .. } => Ok(vec![]),
+                    P::Held | P::Failing { .. } | P::Failed { sent: None, .. } => Err(Reject::Stale),
+                }
+            }
+            Told::PeerDisconnected => Ok(match &self.channel {
+                // Nothing of ours was handed over yet, and a node may keep such an open and send it again: end it here.
+                Channel::Opening { step: Step::Asked | Step::Negotiated { .. }, .. } => {
+                    self.open_fails(FailureCode::TemporaryChannelFailure, Event::Abandoned)
+                }
+                Channel::None
+                | Channel::Opening { step: Step::Funded { .. }, .. }
+                | Channel::Pending { .. }
+                | Channel::Ready { .. }
+                | Channel::Closed { .. }
+                | Channel::Abandoning { .. } => vec![],
+            }),
+            Told::Channel(news) => self.decide_channel(news),
+            Told::Surroundings => Ok(vec![]),
+        }
+    }
+
+    fn decide_channel(&self, news: &ChannelNews<'_>) -> Result<Vec<Event>, Reject> {
+        use Channel as C;
+        Ok(match (&self.channel, news) {
+            (C::Opening { step: Step::Asked, .. }, ChannelNews::Negotiated { to_self_delay, output }) => {
+                if to_self_delay.is_some_and(|delay| u32::from(delay) > self.terms.max_client_to_self_delay) {
+                    self.open_fails(FailureCode::UnknownNextPeer, Event::Abandoned)
+                } else {
+                    vec![Event::Negotiated((*output).clone())]
+                }
+            }
+            (C::Opening { .. } | C::Abandoning { .. }, ChannelNews::Negotiated { .. }) => vec![],
+            (C::Opening { step: Step::Negotiated { .. }, .. }, ChannelNews::FundingBuilt(tx)) => {
+                vec![Event::Funded(tx.to_vec())]
+            }
+            (C::Opening { step: Step::Funded { .. }, .. }, ChannelNews::FundingBuilt(_)) => vec![],
+            (C::Opening { step: Step::Funded { .. }, .. }, ChannelNews::Pending) => vec![Event::Pending],
+            (C::Opening { step: Step::Funded { .. }, .. } | C::Pending { .. }, ChannelNews::Ready(id)) => {
+                vec![Event::Ready(*id)]
+            }
+            (C::Opening { step, .. }, ChannelNews::Ended(why)) => {
+                let end = if matches!(step, Step::Funded { .. }) { Event::Abandoned } else { Event::Gone };
+                match why {
+                    ChannelEnd::Rejected => self.open_fails(FailureCode::UnknownNextPeer, end),
+                    ChannelEnd::PeerGone | ChannelEnd::Closed | ChannelEnd::CannotOpen(_) => {
+                        self.open_fails(FailureCode::TemporaryChannelFailure, end)
+                    }
+                    ChannelEnd::TryAgain => vec![Event::FeeFreed, end],
+                }
+            }
+            (C::Pending { .. } | C::Ready { .. }, ChannelNews::Ended(_)) => {
+                // A part that is still with the client may yet be claimed, and then the funding is owed.
+                let undecided = self.payments.values().any(Payment::has_sent);
+                if self.may_broadcast() || undecided { vec![Event::Closed] } else { vec![Event::Abandoned] }
+            }
+            (C::Abandoning { .. }, ChannelNews::Abandoned) => vec![Event::Gone],
+            (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Confirmed) => vec![Event::Confirmed],
+            // Repeated, or overtaken by what was decided meanwhile.
+            (
+                C::Pending { .. } | C::Ready { .. } | C::Closed { .. } | C::Abandoning { .. },
+                ChannelNews::Pending | ChannelNews::Ready(_) | ChannelNews::Ended(_) | ChannelNews::Confirmed,
+            )
+            | (C::None, ChannelNews::Ended(_) | ChannelNews::Abandoned)
+            | (C::Pending { .. } | C::Ready { .. }, ChannelNews::Negotiated { .. }) => vec![],
+            (
+                C::None | C::Opening { .. },
+                ChannelNews::Pending | ChannelNews::Ready(_) | ChannelNews::Confirmed | ChannelNews::FundingBuilt(_),
+            )
+            | (C::None | C::Closed { .. }, ChannelNews::Negotiated { .. })
+            | (
+                C::Pending { .. } | C::Ready { .. } | C::Closed { .. } | C::Abandoning { .. },
+                ChannelNews::FundingBuilt(_),
+            )
+            | (C::Opening { .. } | C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Abandoned) => {
+                return Err(Reject::Stale);
+            }
+        })
+    }
+
+    /// Whether a part that was not seen before may wait here.
+    fn admit(&self, htlc: &HeldHtlc, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        let refuse = |code| Err(Reject::FailPart(code));
+        let part = Part {
+            id: htlc.part,
+            onion_amount: htlc.onion_amount,
+            cltv_expiry: htlc.cltv_expiry,
+            state: PartState::Held,
+        };
+        let payment = self.payments.get(&htlc.payment_hash);
+        let parts = || self.payments.values().flat_map(|payment| &payment.parts);
+        let never_of_use = ctx.now >= self.terms.valid_until
+            || matches!(self.channel, Channel::Closed { .. })
+            || htlc.amount_in < htlc.onion_amount
+            || htlc.onion_amount < self.terms.htlc_minimum.max(Msat(1))
+            || parts().filter(|part| part.is_live()).count() >= ctx.config.limits.parts_per_offer
+            || parts().count() >= ctx.config.limits.known_parts_per_offer
+            || payment.is_some_and(|set| set.held_sum().and_then(|sum| sum.checked_add(part.onion_amount)).is_none());
+        if never_of_use {
+            return refuse(FailureCode::UnknownNextPeer);
+        }
+        if ctx.too_close(htlc.cltv_expiry) {
+            return refuse(FailureCode::TemporaryChannelFailure);
+        }
+        let one_part_only = self.terms.payment_size.is_none() && self.fee != Fee::Paid;
+        if one_part_only && (payment.is_some_and(Payment::is_live) || self.terms.fee_of_one(htlc.onion_amount).is_none()) {
+            return refuse(FailureCode::UnknownNextPeer);
+        }
+        Ok(vec![Event::PartAdded { payment_hash: htlc.payment_hash, part, at: ctx.now }])
+    }
+
+    /// The node repeats itself about a known part.
+    fn told_again(&self, hash: PaymentHash, part: &Part) -> Result<Vec<Event>, Reject> {
+        match (part.state, &self.channel) {
+            (PartState::Held, _) => Ok(vec![]),
+            (PartState::Sent { amount, ask }, Channel::Ready { .. }) => {
+                Ok(vec![moved(hash, part, PartState::Sent { amount, ask: ask.saturating_add(1) })])
+            }
+            (PartState::Sent { .. }, _) => {
+                Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))])
+            }
+            (PartState::Failing { code, ask }, _) => {
+                Ok(vec![moved(hash, part, PartState::Failing { code, ask: ask.saturating_add(1) })])
+            }
+            // The outcome is known, so this is another HTLC with the same onion.
+            (PartState::Claimed { .. } | PartState::Failed { .. }, _) => {
+                Err(Reject::FailPart(FailureCode::UnknownNextPeer))
+            }
+        }
+    }
+
+    /// An open that ends early takes the payment it was for along; the offer is usable again.
+    pub(super) fn open_fails(&self, code: FailureCode, end: Event) -> Vec<Event> {
+        let mut events = match &self.fee {
+            Fee::InFlight { payment_hash, .. } => self.fail_held(*payment_hash, code),
+            Fee::Due | Fee::Paid => vec![],
+        };
+        events.extend([Event::FeeFreed, end]);
+        events
+    }
+
+    pub(super) fn fail_held(&self, hash: PaymentHash, code: FailureCode) -> Vec<Event> {
+        let held = self.payments.get(&hash).into_iter().flat_map(Payment::held);
+        held.map(|part| moved(hash, part, failing(code))).collect()
+    }
+
+    /// Writes only: total, no clock. Nothing else assigns the state.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::PartAdded { payment_hash, part, at } => {
+                let payment = self.payments.entry(payment_hash).or_insert(Payment { since: at, parts: vec![] });
+                if !payment.has_held() && !payment.has_sent() {
+                    payment.since = at;
+                }
+                payment.parts.push(part);
+            }
+            Event::PartMoved { payment_hash, id, to } => {
+                let parts = self.payments.get_mut(&payment_hash).map(|payment| payment.parts.iter_mut());
+                if let Some(part) = parts.into_iter().flatten().find(|part| part.id == id) {
+                    part.state = to;
+                }
+            }
+            Event::PartLost { payment_hash, id } => {
+                if let Some(payment) = self.payments.get_mut(&payment_hash) {
+                    payment.parts.retain(|part| part.id != id);
+                }
+                self.payments.retain(|_, payment| !payment.parts.is_empty());
+            }
+            Event::PaymentForgotten(hash) => {
+                self.payments.remove(&hash);
+            }
+            Event::FeeCharged { payment_hash, fee } => self.fee = Fee::InFlight { payment_hash, fee },
+            Event::FeeFreed => self.fee = Fee::Due,
+            Event::FeePaid => self.fee = Fee::Paid,
+            Event::Opening { at, capacity_sat, deliver } => {
+                self.attempt = self.attempt.saturating_add(1);
+                self.channel = Channel::Opening { since: at, capacity_sat, deliver, step: Step::Asked };
+            }
+            Event::Negotiated(output) => self.set_step(Step::Negotiated { output }),
+            Event::Funded(tx) => self.set_step(Step::Funded { tx }),
+            Event::Pending => self.channel = Channel::Pending { funding: self.channel.funding().cloned() },
+            Event::Ready(channel_id) => {
+                self.channel = Channel::Ready { funding: self.channel.funding().cloned(), channel_id };
+            }
+            Event::Abandoned => self.channel = Channel::Abandoning { funding: self.channel.funding().cloned() },
+            Event::Gone => self.channel = Channel::None,
+            Event::Closed => self.channel = Channel::Closed { funding: self.channel.funding().cloned() },
+            Event::Confirmed => self.channel = self.channel.clone().confirmed(),
+        }
+    }
+
+    fn set_step(&mut self, next: Step) {
+        if let Channel::Opening { step, .. } = &mut self.channel {
+            *step = next;
+        }
+    }
+
+    /// Whether the trust model allows the funding transaction on the chain.
+    pub fn may_broadcast(&self) -> bool {
+        let claimed = || self.payments.values().any(|payment| payment.earned().is_some());
+        !self.terms.client_trusts_lsp || self.fee == Fee::Paid || claimed()
+    }
+
+    pub fn find(&self, id: PartId) -> Option<(PaymentHash, &Part)> {
+        self.payments.iter().find_map(|(hash, payment)| Some((*hash, payment.part(id)?)))
+    }
+}
+
+impl Terms {
+    /// The fee on a payment of one part without agreed size, or `None` if the part cannot carry it.
+    ///
+    /// Spec: LSPS2 §3 "Payments without amount".
+    pub fn fee_of_one(&self, amount: Msat) -> Option<Msat> {
+        let within = self.min_payment_size <= amount && amount <= self.max_payment_size;
+        let fee = opening_fee(amount, self.min_fee, self.proportional).filter(|_| within)?;
+        let needed = fee.checked_add(self.htlc_minimum.max(Msat(1)))?;
+        (needed <= amount).then_some(fee)
+    }
+}
+
+impl Context<'_> {
+    /// Whether an HTLC with this expiry has to be let go now.
+    pub fn too_close(&self, cltv_expiry: Option<BlockHeight>) -> bool {
+        let Some(BlockHeight(expiry)) = cltv_expiry else { return false };
+        expiry <= self.facts.height.0.saturating_add(self.config.htlc_safety_blocks.0)
+    }
+}
+
+pub(super) fn moved(payment_hash: PaymentHash, part: &Part, to: PartState) -> Event {
+    Event::PartMoved { payment_hash, id: part.id, to }
+}
+
+pub(super) fn failing(code: FailureCode) -> PartState {
+    PartState::Failing { code, ask: 1 }
+}

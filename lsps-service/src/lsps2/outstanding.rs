@@ -1,0 +1,58 @@
+//! What the world still owes an offer.
+
+use alloc::vec::Vec;
+
+use crate::effect::Effect;
+use crate::lsps2::channel::{Channel, Step};
+use crate::lsps2::jit_channel::JitChannel;
+use crate::lsps2::parts::PartState;
+
+impl JitChannel {
+    /// Asked after every step, where the new ones are released, and after a restart, where all are.
+    pub fn outstanding(&self) -> Vec<Effect> {
+        self.owed_for_channel().into_iter().chain(self.owed_for_parts()).collect()
+    }
+
+    fn owed_for_channel(&self) -> Option<Effect> {
+        let (key, peer) = (self.key(), self.client);
+        match &self.channel {
+            Channel::None => None,
+            Channel::Opening { step: Step::Asked, capacity_sat, deliver, .. } => Some(Effect::OpenChannel {
+                key,
+                peer,
+                capacity_sat: *capacity_sat,
+                deliver: *deliver,
+                max_client_to_self_delay: self.terms.max_client_to_self_delay,
+            }),
+            Channel::Opening { step: Step::Negotiated { output }, .. } => {
+                Some(Effect::FundChannel { key, output: output.clone() })
+            }
+            Channel::Opening { step: Step::Funded { tx }, .. } => Some(Effect::HandFunding { key, peer, tx: tx.clone() }),
+            Channel::Pending { funding } | Channel::Ready { funding, .. } | Channel::Closed { funding } => {
+                let tx = funding.clone().filter(|_| self.may_broadcast())?;
+                Some(Effect::BroadcastFunding { key, tx })
+            }
+            Channel::Abandoning { funding } => Some(Effect::AbandonChannel { key, peer, tx: funding.clone() }),
+        }
+    }
+
+    fn owed_for_parts(&self) -> impl Iterator<Item = Effect> {
+        let parts = self.payments.iter().flat_map(|(hash, payment)| payment.parts.iter().map(|part| (*hash, part)));
+        parts.filter_map(|(payment_hash, part)| match (part.state, &self.channel) {
+            (PartState::Sent { amount, ask }, Channel::Ready { channel_id, .. }) => Some(Effect::ForwardPart {
+                part: part.id,
+                payment_hash,
+                key: self.key(),
+                channel_id: *channel_id,
+                peer: self.client,
+                amount,
+                extra_fee: part.skim(amount),
+                ask,
+            }),
+            (PartState::Failing { code, ask }, _) => Some(Effect::FailPart { part: part.id, code, ask }),
+            // Without its channel a sent part is resolved by the node.
+            (PartState::Sent { .. }, _) => None,
+            (PartState::Held | PartState::Claimed { .. } | PartState::Failed { .. }, _) => None,
+        })
+    }
+}

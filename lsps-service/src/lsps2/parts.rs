@@ -1,0 +1,100 @@
+//! The parts of the payments to one offer, by payment hash.
+
+use alloc::vec::Vec;
+
+use lsps_types::{BlockHeight, Msat, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::FailureCode;
+use crate::ids::PartId;
+
+/// All parts seen of one payment hash, in order of arrival. Resolved ones stay until the node has surely saved itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Payment {
+    /// When the first part of the present set arrived.
+    pub since: Timestamp,
+    pub parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub id: PartId,
+    /// What its onion asks to forward, which is what the client compares with. Never more than came in.
+    pub onion_amount: Msat,
+    pub cltv_expiry: Option<BlockHeight>,
+    pub state: PartState,
+}
+
+/// `Held -> Sent -> Claimed | Failed`, or `Held | Sent -> Failing -> Failed`, or removed when the node lost it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum PartState {
+    /// The node waits for our word.
+    Held,
+    /// Asked to forward; the outcome is unknown. Written before asking.
+    Sent { amount: Msat, ask: u32 },
+    /// The client has it, and what was kept of it is ours.
+    Claimed { skim: Msat, at: Timestamp },
+    /// Asked to fail.
+    Failing { code: FailureCode, ask: u32 },
+    /// Failed back. A claim that is told later still counts: nodes may have to guess what failed.
+    Failed { sent: Option<Msat>, at: Timestamp },
+}
+
+impl Payment {
+    pub fn part(&self, id: PartId) -> Option<&Part> {
+        self.parts.iter().find(|part| part.id == id)
+    }
+
+    pub fn held(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| part.state == PartState::Held)
+    }
+
+    /// Sum of the held parts. `None` on overflow, which no part is admitted to cause.
+    pub fn held_sum(&self) -> Option<Msat> {
+        Msat::checked_sum(self.held().map(|part| part.onion_amount))
+    }
+
+    pub fn has_held(&self) -> bool {
+        self.held().next().is_some()
+    }
+
+    pub fn has_sent(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part.state, PartState::Sent { .. }))
+    }
+
+    /// Whether the node may still hold or carry one of its HTLCs.
+    pub fn is_live(&self) -> bool {
+        self.parts.iter().any(Part::is_live)
+    }
+
+    /// What the client let us keep of it; `None` if it claimed nothing.
+    pub fn earned(&self) -> Option<Msat> {
+        self.parts.iter().fold(None, |sum, part| match part.state {
+            PartState::Claimed { skim, .. } => Some(Msat(sum.unwrap_or(Msat::ZERO).0.saturating_add(skim.0))),
+            PartState::Held | PartState::Sent { .. } | PartState::Failing { .. } | PartState::Failed { .. } => sum,
+        })
+    }
+
+    /// When its last part was resolved; `None` while one is not.
+    pub fn resolved_at(&self) -> Option<Timestamp> {
+        self.parts.iter().try_fold(Timestamp::default(), |latest, part| match part.state {
+            PartState::Claimed { at, .. } | PartState::Failed { at, .. } => Some(latest.max(at)),
+            PartState::Held | PartState::Sent { .. } | PartState::Failing { .. } => None,
+        })
+    }
+}
+
+impl Part {
+    /// Whether the node may still hold or carry it.
+    pub fn is_live(&self) -> bool {
+        match self.state {
+            PartState::Held | PartState::Sent { .. } | PartState::Failing { .. } => true,
+            PartState::Claimed { .. } | PartState::Failed { .. } => false,
+        }
+    }
+
+    /// What is kept of it when the client gets `amount`.
+    pub fn skim(&self, amount: Msat) -> Msat {
+        self.onion_amount.checked_sub(amount).unwrap_or(Msat::ZERO)
+    }
+}

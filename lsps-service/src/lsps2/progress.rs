@@ -1,0 +1,228 @@
+//! What follows from the state of an offer without any further input: deadlines, a complete set opens the channel, an
+//! open channel carries it, claims pay the fee.
+//!
+//! Asked after every input until nothing follows, so that the same rule serves a part that arrives, a client that comes
+//! back and a restart.
+
+use alloc::{vec, vec::Vec};
+
+use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp, lsps2::fee};
+
+use crate::config::Config;
+use crate::effect::FailureCode;
+use crate::lsps2::channel::{Channel, Step};
+use crate::lsps2::jit_channel::{Context, Event, Fee, JitChannel, moved};
+use crate::lsps2::parts::{PartState, Payment};
+use crate::service::{Link, Wake};
+
+impl JitChannel {
+    /// The next changes, or none: then the offer waits for the world.
+    pub fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let steps = [Self::let_go, Self::give_up_opening, Self::settle_fee, Self::begin, Self::send, Self::abandon, Self::forget];
+        steps.iter().map(|step| step(self, ctx)).find(|events| !events.is_empty()).unwrap_or_default()
+    }
+
+    /// Held parts whose time is up.
+    fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let mut events = vec![];
+        for (hash, payment) in self.payments.iter().filter(|(_, payment)| payment.has_held()) {
+            let code = if matches!(self.channel, Channel::Closed { .. }) {
+                FailureCode::UnknownNextPeer
+            } else if payment.held().any(|part| ctx.too_close(part.cltv_expiry)) {
+                FailureCode::TemporaryChannelFailure
+            } else if self.is_under_way(*hash, payment) {
+                continue;
+            } else if ctx.now >= self.terms.valid_until {
+                FailureCode::UnknownNextPeer
+            } else if ctx.now >= payment.since + ctx.config.hold {
+                FailureCode::TemporaryChannelFailure
+            } else {
+                continue;
+            };
+            events.extend(self.fail_held(*hash, code));
+        }
+        events
+    }
+
+    /// A client that never answers an open does not get to hold the payment for ever.
+    fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
+        match &self.channel {
+            Channel::Opening { since, .. } if ctx.now >= *since + ctx.config.open_timeout => {
+                self.open_fails(FailureCode::TemporaryChannelFailure, Event::Abandoned)
+            }
+            Channel::None
+            | Channel::Opening { .. }
+            | Channel::Pending { .. }
+            | Channel::Ready { .. }
+            | Channel::Closed { .. }
+            | Channel::Abandoning { .. } => vec![],
+        }
+    }
+
+    fn settle_fee(&self, _: &Context<'_>) -> Vec<Event> {
+        let Fee::InFlight { payment_hash, fee } = &self.fee else { return vec![] };
+        let payment = self.payments.get(payment_hash);
+        if payment.and_then(Payment::earned).is_some() && self.earned() >= *fee {
+            return vec![Event::FeePaid];
+        }
+        let hopeful = payment.is_some_and(|payment| self.is_complete(payment) || payment.has_sent());
+        if hopeful { vec![] } else { vec![Event::FeeFreed] }
+    }
+
+    /// The first complete set gets the channel and pays for it.
+    fn begin(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let mut complete: Vec<_> = self.payments.iter().filter(|(_, payment)| self.is_complete(payment)).collect();
+        complete.sort_by_key(|(hash, payment)| (payment.since, **hash));
+        let Some((hash, payment)) = complete.first().copied().filter(|_| self.fee == Fee::Due) else { return vec![] };
+        let Some((fee, deliver)) = self.price(payment) else {
+            return self.fail_held(*hash, FailureCode::UnknownNextPeer);
+        };
+        let charged = Event::FeeCharged { payment_hash: *hash, fee };
+        match &self.channel {
+            Channel::None if ctx.link != Link::Away => {
+                let capacity_sat = ctx.policy.capacity_sat(self.client, deliver, ctx.facts);
+                vec![charged, Event::Opening { at: ctx.now, capacity_sat, deliver }]
+            }
+            Channel::Ready { .. } if ctx.link == Link::Usable => vec![charged],
+            Channel::None
+            | Channel::Opening { .. }
+            | Channel::Pending { .. }
+            | Channel::Ready { .. }
+            | Channel::Closed { .. }
+            | Channel::Abandoning { .. } => vec![],
+        }
+    }
+
+    /// Over a usable channel goes the payment that pays the fee; once that is paid, everything, whole.
+    fn send(&self, ctx: &Context<'_>) -> Vec<Event> {
+        if !matches!(self.channel, Channel::Ready { .. }) || ctx.link != Link::Usable {
+            return vec![];
+        }
+        match &self.fee {
+            Fee::Due => vec![],
+            Fee::InFlight { payment_hash, fee } => {
+                let Some(payment) = self.payments.get(payment_hash) else { return vec![] };
+                let due = fee.checked_sub(self.earned()).filter(|_| !payment.has_sent());
+                self.send_held(*payment_hash, payment, due.unwrap_or(Msat::ZERO))
+            }
+            Fee::Paid => {
+                let payments = self.payments.iter();
+                payments.flat_map(|(hash, payment)| self.send_held(*hash, payment, Msat::ZERO)).collect()
+            }
+        }
+    }
+
+    fn send_held(&self, hash: PaymentHash, payment: &Payment, fee: Msat) -> Vec<Event> {
+        let amounts: Vec<Msat> = payment.held().map(|part| part.onion_amount).collect();
+        let shares = fee::split(fee, &amounts, self.terms.htlc_minimum).unwrap_or_default();
+        let parts = payment.held().zip(shares);
+        parts
+            .filter_map(|(part, share)| {
+                let amount = part.onion_amount.checked_sub(share)?;
+                Some(moved(hash, part, PartState::Sent { amount, ask: 1 }))
+            })
+            .collect()
+    }
+
+    /// A channel at the LSP's expense is not kept for a payment that did not come, as long as it cost nothing.
+    fn abandon(&self, _: &Context<'_>) -> Vec<Event> {
+        let unpaid = self.fee == Fee::Due && !self.may_broadcast();
+        match &self.channel {
+            Channel::Pending { .. } | Channel::Ready { .. } if unpaid => vec![Event::Abandoned],
+            Channel::Closed { funding: Some(_) } if unpaid => vec![Event::Abandoned],
+            // The payment went away while the channel was being opened; nothing was spent yet.
+            Channel::Opening { .. } if self.fee == Fee::Due => vec![Event::Abandoned],
+            Channel::None
+            | Channel::Opening { .. }
+            | Channel::Pending { .. }
+            | Channel::Ready { .. }
+            | Channel::Closed { .. }
+            | Channel::Abandoning { .. } => vec![],
+        }
+    }
+
+    /// Outcomes are kept until the node has surely saved its own state since.
+    fn forget(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let old = |at: Timestamp| ctx.now >= at + ctx.config.keep_resolved;
+        let counts = |payment: &Payment| self.fee != Fee::Paid && payment.earned().is_some();
+        let old_ones = self.payments.iter().filter(|(_, payment)| payment.resolved_at().is_some_and(old));
+        old_ones.filter(|(_, payment)| !counts(payment)).map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
+    }
+
+    /// Whether the collecting deadlines no longer apply: its conditions were met in time.
+    fn is_under_way(&self, hash: PaymentHash, payment: &Payment) -> bool {
+        match &self.fee {
+            Fee::InFlight { payment_hash, .. } => {
+                *payment_hash == hash && (self.is_complete(payment) || payment.has_sent())
+            }
+            Fee::Due | Fee::Paid => false,
+        }
+    }
+
+    fn is_complete(&self, payment: &Payment) -> bool {
+        match self.terms.payment_size {
+            Some(size) => payment.held_sum().is_some_and(|sum| sum >= size),
+            None => payment.has_held(),
+        }
+    }
+
+    /// The fee a complete set pays, and what remains for the client; `None` if its parts cannot carry the fee.
+    fn price(&self, payment: &Payment) -> Option<(Msat, Msat)> {
+        let sum = payment.held_sum()?;
+        let fee = match self.terms.payment_size {
+            Some(size) => fee::opening_fee(size, self.terms.min_fee, self.terms.proportional)?,
+            None => self.terms.fee_of_one(sum)?,
+        };
+        let due = fee.checked_sub(self.earned()).unwrap_or(Msat::ZERO);
+        let amounts: Vec<Msat> = payment.held().map(|part| part.onion_amount).collect();
+        fee::split(due, &amounts, self.terms.htlc_minimum)?;
+        Some((fee, sum.checked_sub(due)?))
+    }
+
+    /// What was kept of claimed parts so far; less than the fee where a client claimed only some parts of a payment.
+    fn earned(&self) -> Msat {
+        let earned = self.payments.values().filter_map(Payment::earned);
+        earned.fold(Msat::ZERO, |sum, earned| Msat(sum.0.saturating_add(earned.0)))
+    }
+
+    /// The next instant at which [`follow`](Self::follow) may have something to say, and why.
+    pub fn next_wake(&self, config: &Config) -> Option<(Timestamp, Wake)> {
+        let holding = self.payments.iter().filter(|(hash, payment)| payment.has_held() && !self.is_under_way(**hash, payment));
+        let collecting = holding
+            .map(|(_, payment)| (payment.since + config.hold).min(self.terms.valid_until))
+            .min()
+            .map(|at| (at, Wake::PartsHeldTooLong));
+        let opening = match &self.channel {
+            Channel::Opening { since, step: Step::Asked | Step::Negotiated { .. } | Step::Funded { .. }, .. } => {
+                Some((*since + config.open_timeout, Wake::OpenUnanswered))
+            }
+            Channel::None
+            | Channel::Pending { .. }
+            | Channel::Ready { .. }
+            | Channel::Closed { .. }
+            | Channel::Abandoning { .. } => None,
+        };
+        let forgettable = |payment: &&Payment| self.fee == Fee::Paid || payment.earned().is_none();
+        let resolved = self.payments.values().filter(forgettable).filter_map(Payment::resolved_at).min();
+        let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
+        let over = self.over_at(config).map(|at| (at, Wake::OfferOver));
+        [collecting, opening, forgetting, over].into_iter().flatten().min()
+    }
+
+    /// When the record may go: some time after the offer ended, once nothing depends on it.
+    pub fn over_at(&self, config: &Config) -> Option<Timestamp> {
+        let idle = match &self.channel {
+            Channel::None => true,
+            Channel::Ready { funding, .. } | Channel::Closed { funding } => funding.is_none(),
+            Channel::Opening { .. } | Channel::Pending { .. } | Channel::Abandoning { .. } => false,
+        };
+        (idle && !self.payments.values().any(Payment::is_live)).then_some(self.terms.valid_until + config.keep_expired)
+    }
+
+    /// The height at which a held part has to be let go.
+    pub fn next_height(&self, config: &Config) -> Option<BlockHeight> {
+        let held = self.payments.values().flat_map(Payment::held);
+        let expiry = held.filter_map(|part| part.cltv_expiry).min()?;
+        Some(BlockHeight(expiry.0.saturating_sub(config.htlc_safety_blocks.0)))
+    }
+}

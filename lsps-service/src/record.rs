@@ -1,0 +1,58 @@
+//! Records: a version, then the flow.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::ids::{FlowId, UnknownFlow};
+use crate::lsps2::jit_channel::JitChannel;
+
+/// A record as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its name: a [`FlowId`] as text.
+    pub name: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// A record that cannot be used. The others are not affected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// No flow has such a name.
+    #[error(transparent)]
+    Name(#[from] UnknownFlow),
+    /// It was written by a later version.
+    #[error("record {name:?} has version {version}; this program reads up to {VERSION}")]
+    Newer {
+        /// The record.
+        name: String,
+        /// Its version.
+        version: u8,
+    },
+    /// The bytes are damaged.
+    #[error("record {name:?} is damaged")]
+    Damaged {
+        /// The record.
+        name: String,
+    },
+}
+
+pub(crate) fn encode(flow: &JitChannel) -> Vec<u8> {
+    let bytes = alloc::vec![VERSION];
+    postcard::to_extend(flow, bytes).expect("flows hold nothing that postcard cannot write")
+}
+
+pub(crate) fn decode(record: &Record) -> Result<(FlowId, JitChannel), Unreadable> {
+    let id: FlowId = record.name.parse()?;
+    let damaged = || Unreadable::Damaged { name: record.name.clone() };
+    let (version, bytes) = record.bytes.split_first().ok_or_else(damaged)?;
+    if *version > VERSION {
+        return Err(Unreadable::Newer { name: record.name.clone(), version: *version });
+    }
+    let flow: JitChannel = postcard::from_bytes(bytes).map_err(|_| damaged())?;
+    if FlowId::JitChannel(flow.id) != id {
+        return Err(damaged());
+    }
+    Ok((id, flow))
+}
+
+const VERSION: u8 = 1;

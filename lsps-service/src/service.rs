@@ -1,0 +1,404 @@
+//! Routing and the one step loop, nothing else.
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use lsps_types::{PeerId, Scid, Timestamp, lsps2::PromiseKey};
+
+use crate::batch::{Batch, Released};
+use crate::config::{Config, ConfigError};
+use crate::effect::{Effect, EffectKey, FailureCode};
+use crate::ids::{ChannelKey, FlowId, PartId};
+use crate::index::Index;
+use crate::input::{HeldHtlc, Input, WhichPart};
+use crate::lsps2::channel::Channel;
+use crate::lsps2::jit_channel::{ChannelNews, Context, JitChannel, Reject, Told};
+use crate::lsps2::parts::PartState;
+use crate::policy::{NodeFacts, Policy};
+use crate::record::{self, Record, Unreadable};
+
+/// The LSP's side of the protocols: inputs in, records, messages and effects out.
+///
+/// It knows no node, store, clock or socket. The host feeds what happens with [`handle`](Self::handle), writes what
+/// [`drain`](Self::drain) gives, and only then sends and acts.
+pub struct Service {
+    pub(crate) config: Config,
+    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) scids: Box<dyn ScidSource>,
+    pub(crate) promises: PromiseKey,
+    pub(crate) offers: BTreeMap<Scid, JitChannel>,
+    pub(crate) index: Index,
+    pub(crate) facts: NodeFacts,
+    /// The latest time seen; clocks may jump back, deadlines may not.
+    pub(crate) now: Timestamp,
+    links: BTreeMap<PeerId, Link>,
+    changed: BTreeSet<Scid>,
+    released: Released,
+}
+
+/// Gives SCIDs that the node recognises as its own to intercept.
+///
+/// It need not know which it gave before, nor which are channels' aliases by now: the service draws again.
+pub trait ScidSource: Send {
+    /// Any such SCID, not to be guessed by others.
+    fn draw(&mut self) -> Scid;
+}
+
+impl<F: FnMut() -> Scid + Send> ScidSource for F {
+    fn draw(&mut self) -> Scid {
+        self()
+    }
+}
+
+/// What became of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a refused input has to be undone at its source"]
+pub enum Outcome {
+    /// It is dealt with, once what follows is written.
+    Taken,
+    /// It concerns an SCID, channel or part that is not ours.
+    NotMine,
+    /// Nothing changed; the host undoes it at the source.
+    Refused(Refusal),
+}
+
+/// What the host has to undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Fail this part now. Nothing is recorded of it: until the node has saved that it told of the part, it tells again.
+    FailPart(FailureCode),
+    /// It came too late: close the channel, or release the inputs, that the news was about.
+    Stale,
+}
+
+/// Whether a client can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Link {
+    /// Not at all.
+    Away,
+    /// By messages.
+    Connected,
+    /// By HTLCs too.
+    Usable,
+}
+
+/// Why a deadline is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wake {
+    /// A payment did not become complete, or its client did not come.
+    PartsHeldTooLong,
+    /// The client did not answer an open.
+    OpenUnanswered,
+    /// What became of a payment need not be remembered any longer.
+    OutcomeForgotten,
+    /// The offer is over for good.
+    OfferOver,
+}
+
+impl Service {
+    /// A service without offers; [`load`](Self::load) brings the recorded ones back.
+    ///
+    /// `promises` has to be the same key for as long as offers made with it are valid.
+    ///
+    /// # Errors
+    ///
+    /// When a setting does not fit.
+    pub fn new(
+        config: Config,
+        policy: impl Policy + 'static,
+        scids: impl ScidSource + 'static,
+        promises: PromiseKey,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            config,
+            policy: Box::new(policy),
+            scids: Box::new(scids),
+            promises,
+            offers: BTreeMap::new(),
+            index: Index::default(),
+            facts: NodeFacts::default(),
+            now: Timestamp::default(),
+            links: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            released: Released::default(),
+        })
+    }
+
+    /// Takes a record from an earlier life, and asks again for all that it is owed.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be read. It is left out and the service goes on without it.
+    pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
+        let (_, offer) = record::decode(record)?;
+        self.released.effects.extend(offer.outstanding());
+        self.index.put(&offer, &self.config);
+        self.offers.insert(offer.id, offer);
+        Ok(())
+    }
+
+    /// Takes in one thing that happened. What follows from it waits in [`drain`](Self::drain).
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Outcome {
+        self.now = self.now.max(now);
+        self.wake_due();
+        match input {
+            Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
+            Input::ChannelsUsable { peer } => self.link_changes(peer, Link::Usable),
+            Input::PeerDisconnected { peer } => self.link_changes(peer, Link::Away),
+            Input::Message { .. } => Outcome::Taken,
+            Input::HtlcHeld(htlc) => self.htlc_held(&htlc),
+            Input::PartGone { part } => self.part(part, Told::PartGone(part)),
+            Input::PartStillHeld { part } => self.part(part, Told::PartStillHeld(part)),
+            Input::ForwardRefused { part } => self.part(part, Told::ForwardRefused(part)),
+            Input::PartForwarded { part } => match self.resolve(part) {
+                Some(part) => self.part(part, Told::PartForwarded(part)),
+                None => Outcome::NotMine,
+            },
+            Input::PartFailed { part } => self.part(part, Told::PartFailed(part)),
+            Input::ChannelNegotiated { key, to_self_delay, output } => {
+                self.channel(key, ChannelNews::Negotiated { to_self_delay, output: &output })
+            }
+            Input::FundingBuilt { key, tx } => self.channel(key, ChannelNews::FundingBuilt(&tx)),
+            Input::ChannelPending { key } => self.channel(key, ChannelNews::Pending),
+            Input::ChannelReady { key, channel_id } => self.channel(key, ChannelNews::Ready(channel_id)),
+            Input::ChannelEnded { key, why } => self.channel(key, ChannelNews::Ended(&why)),
+            Input::ChannelAbandoned { key } => self.channel(key, ChannelNews::Abandoned),
+            Input::FundingConfirmed { key } => self.channel(key, ChannelNews::Confirmed),
+            Input::NodeFacts(facts) => {
+                self.facts = facts;
+                for id in self.index.due_at_height(facts.height) {
+                    self.look_around(id);
+                }
+                Outcome::Taken
+            }
+            Input::Tick => Outcome::Taken,
+        }
+    }
+
+    /// The next deadline, and what it is for. Feed [`Input::Tick`] then, if nothing else.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
+        self.index.next_wake()
+    }
+
+    /// All changes since the last drain.
+    pub fn drain(&mut self) -> Batch {
+        let changed = core::mem::take(&mut self.changed);
+        let record = |id| (FlowId::JitChannel(id), self.offers.get(&id).map(record::encode));
+        Batch { records: changed.into_iter().map(record).collect(), released: core::mem::take(&mut self.released) }
+    }
+
+    /// The protocols served, as `lsps0.list_protocols` answers them.
+    #[must_use]
+    pub fn protocols(&self) -> Vec<u16> {
+        [2].into()
+    }
+
+    /// Parts that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
+    /// [`Input::PartStillHeld`] or [`Input::PartGone`] for each.
+    pub fn known_parts(&self) -> impl Iterator<Item = KnownPart> {
+        self.offers.values().flat_map(|offer| {
+            let payments = offer.payments.iter();
+            let parts = payments.flat_map(|(hash, payment)| payment.parts.iter().map(|part| (*hash, part)));
+            parts.map(|(payment_hash, part)| KnownPart {
+                id: part.id,
+                client: offer.client,
+                payment_hash,
+                sent: match part.state {
+                    PartState::Sent { amount, .. } => Some(amount),
+                    PartState::Held
+                    | PartState::Claimed { .. }
+                    | PartState::Failing { .. }
+                    | PartState::Failed { .. } => None,
+                },
+                is_live: part.is_live(),
+            })
+        })
+    }
+
+    /// Channels that are on record and not settled on the chain, to be compared with the node after a restart and
+    /// looked at with every block.
+    pub fn known_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
+        self.offers.values().filter_map(|offer| {
+            let stage = match &offer.channel {
+                Channel::None => return None,
+                Channel::Opening { .. } => ChannelStage::Opening,
+                Channel::Pending { .. } => ChannelStage::Pending,
+                Channel::Ready { .. } => ChannelStage::Ready,
+                Channel::Closed { .. } => ChannelStage::Closed,
+                Channel::Abandoning { .. } => ChannelStage::Abandoning,
+            };
+            let funding = offer.channel.funding().map(Vec::as_slice);
+            Some(KnownChannel { key: offer.key(), client: offer.client, stage, funding, owed: offer.may_broadcast() })
+        })
+    }
+
+    fn link_changes(&mut self, peer: PeerId, link: Link) -> Outcome {
+        let before = match link {
+            Link::Away => self.links.remove(&peer),
+            Link::Connected | Link::Usable => self.links.insert(peer, link),
+        };
+        if before.unwrap_or(Link::Away) == link {
+            return Outcome::Taken;
+        }
+        for id in self.index.of_client(peer).collect::<Vec<_>>() {
+            let told = if link == Link::Away { Told::PeerDisconnected } else { Told::Surroundings };
+            let _no_rejects_here = self.step(id, &told);
+        }
+        Outcome::Taken
+    }
+
+    fn htlc_held(&mut self, htlc: &HeldHtlc) -> Outcome {
+        if !self.offers.contains_key(&htlc.scid) {
+            return Outcome::NotMine;
+        }
+        if self.index.of_part(htlc.part).is_some_and(|other| other != htlc.scid) {
+            return Outcome::Refused(Refusal::FailPart(FailureCode::UnknownNextPeer));
+        }
+        outcome(self.step(htlc.scid, &Told::PartHeld(htlc)))
+    }
+
+    fn part(&mut self, part: PartId, told: Told<'_>) -> Outcome {
+        match self.index.of_part(part) {
+            Some(offer) => outcome(self.step(offer, &told)),
+            None => Outcome::NotMine,
+        }
+    }
+
+    fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
+        let FlowId::JitChannel(scid) = key.flow;
+        match self.offers.get(&scid) {
+            None => Outcome::NotMine,
+            Some(offer) if offer.attempt != key.attempt => Outcome::Refused(Refusal::Stale),
+            Some(_) => outcome(self.step(scid, &Told::Channel(news))),
+        }
+    }
+
+    /// The part that a report means; a claim may also mean one that was believed to have failed.
+    fn resolve(&self, which: WhichPart) -> Option<PartId> {
+        let (to, amount) = match which {
+            WhichPart::Id(part) => return Some(part),
+            WhichPart::Sent { to, amount } => (to, amount),
+        };
+        let offers = || self.index.of_client(to).filter_map(|id| self.offers.get(&id));
+        let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
+        let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
+        let failed = |state: &PartState| matches!(state, PartState::Failed { sent, .. } if *sent == Some(amount));
+        let found = parts().find(|part| sent(&part.state)).or_else(|| parts().find(|part| failed(&part.state)));
+        found.map(|part| part.id)
+    }
+
+    fn wake_due(&mut self) {
+        for id in self.index.due(self.now) {
+            let over = self.offers.get(&id).and_then(|offer| offer.over_at(&self.config));
+            if over.is_some_and(|at| at <= self.now) {
+                self.offers.remove(&id);
+                self.index.remove(id);
+                self.changed.insert(id);
+            } else {
+                self.look_around(id);
+            }
+        }
+    }
+
+    fn look_around(&mut self, id: Scid) {
+        let _no_rejects_here = self.step(id, &Told::Surroundings);
+    }
+
+    /// Adds a new offer; its effects, records and deadlines follow as for any change.
+    pub(crate) fn insert(&mut self, offer: JitChannel) {
+        self.index.put(&offer, &self.config);
+        self.changed.insert(offer.id);
+        self.offers.insert(offer.id, offer);
+    }
+
+    /// The only loop: decide, apply, and whatever follows; then release what is newly owed.
+    fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
+        let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
+        let ctx = Context {
+            now: self.now,
+            link: self.links.get(&offer.client).copied().unwrap_or(Link::Away),
+            config: &self.config,
+            policy: &*self.policy,
+            facts: &self.facts,
+        };
+        let owed: BTreeSet<EffectKey> = offer.outstanding().iter().map(Effect::key).collect();
+        let mut events = offer.decide(told, &ctx)?;
+        let mut changed = false;
+        loop {
+            changed |= !events.is_empty();
+            events.into_iter().for_each(|event| offer.apply(event));
+            events = offer.follow(&ctx);
+            if events.is_empty() {
+                break;
+            }
+        }
+        if changed {
+            self.released.effects.extend(offer.outstanding().into_iter().filter(|effect| !owed.contains(&effect.key())));
+            self.index.put(offer, &self.config);
+            self.changed.insert(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn send(&mut self, peer: PeerId, payload: Vec<u8>) {
+        self.released.messages.push((peer, payload));
+    }
+}
+
+/// A part on record. See [`Service::known_parts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownPart {
+    /// The node's name for it.
+    pub id: PartId,
+    /// Whom it is for.
+    pub client: PeerId,
+    /// What it pays for.
+    pub payment_hash: lsps_types::PaymentHash,
+    /// What the client was to get, where the node was asked to forward it and the outcome is unknown.
+    pub sent: Option<lsps_types::Msat>,
+    /// Whether the node may still hold or carry it.
+    pub is_live: bool,
+}
+
+/// A channel on record. See [`Service::known_channels`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownChannel<'a> {
+    /// The node's key for it.
+    pub key: ChannelKey,
+    /// The peer.
+    pub client: PeerId,
+    /// How far it has come.
+    pub stage: ChannelStage,
+    /// The funding transaction, until it is confirmed.
+    pub funding: Option<&'a [u8]>,
+    /// Whether that transaction is to be on the chain.
+    pub owed: bool,
+}
+
+/// How far a channel has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelStage {
+    /// Not signed by both sides.
+    Opening,
+    /// Signed, not ready.
+    Pending,
+    /// In use.
+    Ready,
+    /// Closed after its funding was broadcast.
+    Closed,
+    /// About to be closed, its inputs to be given back.
+    Abandoning,
+}
+
+fn outcome(step: Result<(), Reject>) -> Outcome {
+    match step {
+        Ok(()) => Outcome::Taken,
+        Err(Reject::FailPart(code)) => Outcome::Refused(Refusal::FailPart(code)),
+        Err(Reject::Stale) => Outcome::Refused(Refusal::Stale),
+    }
+}

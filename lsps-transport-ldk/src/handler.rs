@@ -1,0 +1,180 @@
+//! What `PeerManager` calls. It only queues: nothing here waits, and nothing here knows the protocol.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::io::Read;
+use lightning::ln::msgs::{DecodeError, Init, LightningError};
+use lightning::ln::peer_handler::CustomMessageHandler;
+use lightning::ln::wire::CustomMessageReader;
+use lightning::types::features::{InitFeatures, NodeFeatures};
+use lightning::util::ser::LengthLimitedRead;
+use tokio::sync::Notify;
+
+use lsps_types::jsonrpc::{MAX_PAYLOAD, MESSAGE_TYPE};
+
+use crate::message::LspsMessage;
+
+/// The custom message handler of a node that speaks LSPS: hand it to `PeerManager` as `custom_message_handler`, and to
+/// the host ([`Lsp`](crate::Lsp) or [`Wallet`](crate::Wallet)) that answers.
+pub struct LspsMessageHandler {
+    role: Role,
+    queues: Mutex<Queues>,
+    pub(crate) arrived: Notify,
+    wake: Mutex<Option<Wake>>,
+}
+
+/// Which side of the protocols a node plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Answers requests, and says so with feature bit 729.
+    Service,
+    /// Sends requests.
+    Client,
+}
+
+/// What a host hears of its peers, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PeerEvent {
+    Connected(PublicKey),
+    Disconnected(PublicKey),
+    Message(PublicKey, Vec<u8>),
+}
+
+/// Makes `PeerManager` fetch what is to be sent; usually its `process_events`.
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
+struct Queues {
+    inbound: VecDeque<PeerEvent>,
+    /// Messages in `inbound` by sender, so that none can fill it.
+    waiting: HashMap<PublicKey, usize>,
+    connected: Vec<PublicKey>,
+    outbound: Vec<(PublicKey, LspsMessage)>,
+    dropped: u64,
+}
+
+impl LspsMessageHandler {
+    /// For one role. A node that plays both runs two nodes' worth of peers; LDK takes one handler.
+    #[must_use]
+    pub fn new(role: Role) -> Arc<Self> {
+        Arc::new(Self { role, queues: Mutex::default(), arrived: Notify::new(), wake: Mutex::default() })
+    }
+
+    /// What to call after a message was queued: `PeerManager::process_events`, which does not exist yet when this
+    /// handler is made. It is never called from inside one of the handler's own methods.
+    pub fn set_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
+        *lock(&self.wake) = Some(Arc::new(wake));
+    }
+
+    /// Messages that were dropped because their sender had too many waiting.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        lock(&self.queues).dropped
+    }
+
+    pub(crate) fn take(&self) -> Vec<PeerEvent> {
+        let mut queues = lock(&self.queues);
+        queues.waiting.clear();
+        queues.inbound.drain(..).collect()
+    }
+
+    pub(crate) fn send(&self, messages: impl IntoIterator<Item = (PublicKey, Vec<u8>)>) {
+        let messages = messages.into_iter().map(|(peer, payload)| (peer, LspsMessage { payload }));
+        let queued = {
+            let mut queues = lock(&self.queues);
+            queues.outbound.extend(messages);
+            !queues.outbound.is_empty()
+        };
+        let wake = lock(&self.wake).clone();
+        if let Some(wake) = wake.filter(|_| queued) {
+            wake();
+        }
+    }
+
+    pub(crate) fn is_connected(&self, peer: &PublicKey) -> bool {
+        lock(&self.queues).connected.contains(peer)
+    }
+
+    fn push(&self, event: PeerEvent, change: impl FnOnce(&mut Queues)) {
+        {
+            let mut queues = lock(&self.queues);
+            change(&mut queues);
+            queues.inbound.push_back(event);
+        }
+        self.arrived.notify_one();
+    }
+
+    fn feature_bits(&self) -> Vec<u8> {
+        let mut bits = vec![0; FEATURE_BIT / 8 + 1];
+        if self.role == Role::Service {
+            bits[FEATURE_BIT / 8] |= 1 << (FEATURE_BIT % 8);
+        }
+        bits
+    }
+}
+
+impl CustomMessageReader for LspsMessageHandler {
+    type CustomMessage = LspsMessage;
+
+    fn read<R: LengthLimitedRead>(&self, kind: u16, buffer: &mut R) -> Result<Option<LspsMessage>, DecodeError> {
+        if kind != MESSAGE_TYPE {
+            return Ok(None);
+        }
+        let mut payload = Vec::with_capacity(usize::try_from(buffer.remaining_bytes()).unwrap_or(0).min(MAX_PAYLOAD));
+        buffer.read_to_limit(&mut payload, u64::MAX)?;
+        Ok(Some(LspsMessage { payload }))
+    }
+}
+
+impl CustomMessageHandler for LspsMessageHandler {
+    fn handle_custom_message(&self, message: LspsMessage, sender: PublicKey) -> Result<(), LightningError> {
+        {
+            let mut queues = lock(&self.queues);
+            let waiting = queues.waiting.entry(sender).or_default();
+            if *waiting >= MOST_WAITING {
+                queues.dropped += 1;
+                return Ok(());
+            }
+            *waiting += 1;
+            queues.inbound.push_back(PeerEvent::Message(sender, message.payload));
+        }
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    fn get_and_clear_pending_msg(&self) -> Vec<(PublicKey, LspsMessage)> {
+        std::mem::take(&mut lock(&self.queues).outbound)
+    }
+
+    fn peer_connected(&self, peer: PublicKey, _: &Init, _: bool) -> Result<(), ()> {
+        self.push(PeerEvent::Connected(peer), |queues| queues.connected.push(peer));
+        Ok(())
+    }
+
+    fn peer_disconnected(&self, peer: PublicKey) {
+        self.push(PeerEvent::Disconnected(peer), |queues| {
+            queues.connected.retain(|connected| *connected != peer);
+            queues.outbound.retain(|(receiver, _)| *receiver != peer);
+        });
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        NodeFeatures::from_le_bytes(self.feature_bits())
+    }
+
+    fn provided_init_features(&self, _: PublicKey) -> InitFeatures {
+        InitFeatures::from_le_bytes(self.feature_bits())
+    }
+}
+
+/// A panic elsewhere leaves the queues in order: each change to them is one push.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Spec: LSPS0 "Feature Bit": `option_supports_lsps`, odd.
+const FEATURE_BIT: usize = 729;
+/// Messages of one peer that wait to be read; no well-behaved client has so many requests under way.
+const MOST_WAITING: usize = 64;
