@@ -56,7 +56,11 @@ impl Config {
             (self.hold >= LEAST_HOLD, "hold", "has to be at least 90 s (LSPS2)"),
             (!self.open_timeout.is_zero(), "open_timeout", "has to be more than nothing"),
             (self.limits.offers_per_client > 0, "limits.offers_per_client", "has to be at least 1"),
-            (self.limits.offers >= self.limits.offers_per_client, "limits.offers", "has to be at least offers_per_client"),
+            (
+                self.limits.offers >= self.limits.offers_per_client,
+                "limits.offers",
+                "has to be at least offers_per_client",
+            ),
             (self.limits.parts_per_offer > 0, "limits.parts_per_offer", "has to be at least 1"),
         ];
         let broken = rules.into_iter().find(|(holds, ..)| !holds);

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use lsps_types::{Msat, PaymentHash, PeerId};
+use lsps_types::{Msat, PaymentHash, PeerId, bolt4::FailureCode};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ChannelId, ChannelKey, PartId};
@@ -134,13 +134,4 @@ impl Effect {
             Self::FailPart { part, ask, .. } => EffectKey::Fail(*part, *ask),
         }
     }
-}
-
-/// What the payer is to learn of a part that fails. `mpp_timeout` is not among them: LSPS2 forbids it here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum FailureCode {
-    /// Trying again later may work.
-    TemporaryChannelFailure,
-    /// This way to the client is of no use.
-    UnknownNextPeer,
 }

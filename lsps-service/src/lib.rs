@@ -15,11 +15,12 @@ mod limits;
 mod lsps2;
 mod policy;
 mod record;
+mod requests;
 mod service;
 
 pub use batch::{Batch, Released};
 pub use config::{Config, ConfigError};
-pub use effect::{Effect, EffectKey, FailureCode};
+pub use effect::{Effect, EffectKey};
 pub use ids::{ChannelId, ChannelKey, FlowId, PartId, UnknownFlow};
 pub use input::{ChannelEnd, FundingOutput, HeldHtlc, Input, WhichPart};
 pub use limits::Limits;

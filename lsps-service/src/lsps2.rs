@@ -5,4 +5,4 @@ pub(crate) mod jit_channel;
 pub(crate) mod outstanding;
 pub(crate) mod parts;
 pub(crate) mod progress;
-//pub(crate) mod requests;
+pub(crate) mod requests;

@@ -6,11 +6,13 @@ use alloc::{
     vec::Vec,
 };
 
-use lsps_types::{PeerId, Scid, Timestamp, lsps2::PromiseKey};
+use lsps_types::bolt4::FailureCode;
+use lsps_types::lsps2::PromiseKey;
+use lsps_types::{Msat, PaymentHash, PeerId, Scid, Timestamp};
 
 use crate::batch::{Batch, Released};
 use crate::config::{Config, ConfigError};
-use crate::effect::{Effect, EffectKey, FailureCode};
+use crate::effect::{Effect, EffectKey};
 use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::index::Index;
 use crate::input::{HeldHtlc, Input, WhichPart};
@@ -149,7 +151,10 @@ impl Service {
             Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
             Input::ChannelsUsable { peer } => self.link_changes(peer, Link::Usable),
             Input::PeerDisconnected { peer } => self.link_changes(peer, Link::Away),
-            Input::Message { .. } => Outcome::Taken,
+            Input::Message { peer, payload } => {
+                self.answer(peer, &payload);
+                Outcome::Taken
+            }
             Input::HtlcHeld(htlc) => self.htlc_held(&htlc),
             Input::PartGone { part } => self.part(part, Told::PartGone(part)),
             Input::PartStillHeld { part } => self.part(part, Told::PartStillHeld(part)),
@@ -338,7 +343,9 @@ impl Service {
             }
         }
         if changed {
-            self.released.effects.extend(offer.outstanding().into_iter().filter(|effect| !owed.contains(&effect.key())));
+            self.released
+                .effects
+                .extend(offer.outstanding().into_iter().filter(|effect| !owed.contains(&effect.key())));
             self.index.put(offer, &self.config);
             self.changed.insert(id);
         }
@@ -358,9 +365,9 @@ pub struct KnownPart {
     /// Whom it is for.
     pub client: PeerId,
     /// What it pays for.
-    pub payment_hash: lsps_types::PaymentHash,
+    pub payment_hash: PaymentHash,
     /// What the client was to get, where the node was asked to forward it and the outcome is unknown.
-    pub sent: Option<lsps_types::Msat>,
+    pub sent: Option<Msat>,
     /// Whether the node may still hold or carry it.
     pub is_live: bool,
 }

@@ -2,11 +2,14 @@
 
 use alloc::{string::String, vec::Vec};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::units::{DateTime, Msat, Ppm, Scid};
 
 pub mod fee;
+mod promise;
+
+pub use promise::{InvalidPromise, NotPromised, Promise, PromiseKey, Unpromised};
 
 /// Asks for the fees of a JIT channel. Spec: LSPS2 §1 `lsps2.get_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +48,7 @@ pub struct OpeningFeeParams {
     /// Largest payment, inclusive.
     pub max_payment_size_msat: Msat,
     /// The LSP's proof that it made these terms; opaque to the client.
-    pub promise: String,
+    pub promise: Promise,
 }
 
 /// Buys a JIT channel on terms from a [`Menu`]. Spec: LSPS2 §2 `lsps2.buy`.
@@ -67,6 +70,46 @@ pub struct Bought {
     /// CLTV delta of the hop from the LSP.
     pub lsp_cltv_expiry_delta: u16,
     /// Whether the preimage is to be released before the funding transaction is seen.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub client_trusts_lsp: bool,
+}
+
+impl OpeningFeeParams {
+    /// The part of the terms that money is computed with.
+    #[must_use]
+    pub fn fee_terms(&self) -> fee::FeeTerms {
+        fee::FeeTerms {
+            min_fee: self.min_fee_msat,
+            proportional: self.proportional,
+            min_payment_size: self.min_payment_size_msat,
+            max_payment_size: self.max_payment_size_msat,
+        }
+    }
+}
+
+impl Menu {
+    /// A menu as the spec wants it: each entry dearer than the one before, in one of the two fees at the least and
+    /// cheaper in none. Entries that do not fit into such an order are left out.
+    #[must_use]
+    pub fn rising(mut entries: Vec<OpeningFeeParams>) -> Self {
+        entries.sort_by_key(|entry| (entry.min_fee_msat, entry.proportional));
+        let mut menu: Vec<OpeningFeeParams> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let fees = (entry.min_fee_msat, entry.proportional);
+            let dearer = |last: &OpeningFeeParams| {
+                fees.0 >= last.min_fee_msat
+                    && fees.1 >= last.proportional
+                    && fees != (last.min_fee_msat, last.proportional)
+            };
+            if menu.last().is_none_or(dearer) {
+                menu.push(entry);
+            }
+        }
+        Self { opening_fee_params_menu: menu }
+    }
+}
+
+/// An optional member that is null counts as left out (reading R-07).
+fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }

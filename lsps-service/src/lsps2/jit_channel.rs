@@ -7,17 +7,17 @@
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 
-use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp, lsps2::fee::opening_fee};
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid, Timestamp, lsps2::fee::FeeTerms};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::effect::FailureCode;
 use crate::ids::{ChannelId, ChannelKey, FlowId, PartId};
 use crate::input::{ChannelEnd, FundingOutput, HeldHtlc};
 use crate::lsps2::channel::{Channel, Step};
 use crate::lsps2::parts::{Part, PartState, Payment};
 use crate::policy::{NodeFacts, Policy};
 use crate::service::Link;
+use lsps_types::bolt4::FailureCode;
 
 /// An offer and all that came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,11 +37,8 @@ pub(crate) struct JitChannel {
 pub(crate) struct Terms {
     /// `None`: an invoice without amount, paid by one part of any size within the bounds.
     pub payment_size: Option<Msat>,
-    pub min_fee: Msat,
-    pub proportional: Ppm,
+    pub fee: FeeTerms,
     pub valid_until: Timestamp,
-    pub min_payment_size: Msat,
-    pub max_payment_size: Msat,
     pub max_client_to_self_delay: u32,
     pub min_lifetime: u32,
     pub client_trusts_lsp: bool,
@@ -100,14 +97,32 @@ pub(crate) enum ChannelNews<'a> {
 /// One change of state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    PartAdded { payment_hash: PaymentHash, part: Part, at: Timestamp },
-    PartMoved { payment_hash: PaymentHash, id: PartId, to: PartState },
-    PartLost { payment_hash: PaymentHash, id: PartId },
+    PartAdded {
+        payment_hash: PaymentHash,
+        part: Part,
+        at: Timestamp,
+    },
+    PartMoved {
+        payment_hash: PaymentHash,
+        id: PartId,
+        to: PartState,
+    },
+    PartLost {
+        payment_hash: PaymentHash,
+        id: PartId,
+    },
     PaymentForgotten(PaymentHash),
-    FeeCharged { payment_hash: PaymentHash, fee: Msat },
+    FeeCharged {
+        payment_hash: PaymentHash,
+        fee: Msat,
+    },
     FeeFreed,
     FeePaid,
-    Opening { at: Timestamp, capacity_sat: u64, deliver: Msat },
+    Opening {
+        at: Timestamp,
+        capacity_sat: u64,
+        deliver: Msat,
+    },
     Negotiated(FundingOutput),
     Funded(Vec<u8>),
     Pending,
@@ -280,7 +295,9 @@ impl JitChannel {
             return refuse(FailureCode::TemporaryChannelFailure);
         }
         let one_part_only = self.terms.payment_size.is_none() && self.fee != Fee::Paid;
-        if one_part_only && (payment.is_some_and(Payment::is_live) || self.terms.fee_of_one(htlc.onion_amount).is_none()) {
+        if one_part_only
+            && (payment.is_some_and(Payment::is_live) || self.terms.fee_of_one(htlc.onion_amount).is_none())
+        {
             return refuse(FailureCode::UnknownNextPeer);
         }
         Ok(vec![Event::PartAdded { payment_hash: htlc.payment_hash, part, at: ctx.now }])
@@ -293,9 +310,7 @@ impl JitChannel {
             (PartState::Sent { amount, ask }, Channel::Ready { .. }) => {
                 Ok(vec![moved(hash, part, PartState::Sent { amount, ask: ask.saturating_add(1) })])
             }
-            (PartState::Sent { .. }, _) => {
-                Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))])
-            }
+            (PartState::Sent { .. }, _) => Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))]),
             (PartState::Failing { code, ask }, _) => {
                 Ok(vec![moved(hash, part, PartState::Failing { code, ask: ask.saturating_add(1) })])
             }
@@ -385,13 +400,8 @@ impl JitChannel {
 
 impl Terms {
     /// The fee on a payment of one part without agreed size, or `None` if the part cannot carry it.
-    ///
-    /// Spec: LSPS2 §3 "Payments without amount".
     pub fn fee_of_one(&self, amount: Msat) -> Option<Msat> {
-        let within = self.min_payment_size <= amount && amount <= self.max_payment_size;
-        let fee = opening_fee(amount, self.min_fee, self.proportional).filter(|_| within)?;
-        let needed = fee.checked_add(self.htlc_minimum.max(Msat(1)))?;
-        (needed <= amount).then_some(fee)
+        self.fee.fee_on_single_part(amount, self.htlc_minimum)
     }
 }
 

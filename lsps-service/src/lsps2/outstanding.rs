@@ -27,7 +27,9 @@ impl JitChannel {
             Channel::Opening { step: Step::Negotiated { output }, .. } => {
                 Some(Effect::FundChannel { key, output: output.clone() })
             }
-            Channel::Opening { step: Step::Funded { tx }, .. } => Some(Effect::HandFunding { key, peer, tx: tx.clone() }),
+            Channel::Opening { step: Step::Funded { tx }, .. } => {
+                Some(Effect::HandFunding { key, peer, tx: tx.clone() })
+            }
             Channel::Pending { funding } | Channel::Ready { funding, .. } | Channel::Closed { funding } => {
                 let tx = funding.clone().filter(|_| self.may_broadcast())?;
                 Some(Effect::BroadcastFunding { key, tx })

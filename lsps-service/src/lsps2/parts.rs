@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use lsps_types::{BlockHeight, Msat, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::FailureCode;
 use crate::ids::PartId;
+use lsps_types::bolt4::FailureCode;
 
 /// All parts seen of one payment hash, in order of arrival. Resolved ones stay until the node has surely saved itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

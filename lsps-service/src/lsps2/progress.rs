@@ -9,16 +9,24 @@ use alloc::{vec, vec::Vec};
 use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp, lsps2::fee};
 
 use crate::config::Config;
-use crate::effect::FailureCode;
 use crate::lsps2::channel::{Channel, Step};
 use crate::lsps2::jit_channel::{Context, Event, Fee, JitChannel, moved};
 use crate::lsps2::parts::{PartState, Payment};
 use crate::service::{Link, Wake};
+use lsps_types::bolt4::FailureCode;
 
 impl JitChannel {
     /// The next changes, or none: then the offer waits for the world.
     pub fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let steps = [Self::let_go, Self::give_up_opening, Self::settle_fee, Self::begin, Self::send, Self::abandon, Self::forget];
+        let steps = [
+            Self::let_go,
+            Self::give_up_opening,
+            Self::settle_fee,
+            Self::begin,
+            Self::send,
+            Self::abandon,
+            Self::forget,
+        ];
         steps.iter().map(|step| step(self, ctx)).find(|events| !events.is_empty()).unwrap_or_default()
     }
 
@@ -170,7 +178,7 @@ impl JitChannel {
     fn price(&self, payment: &Payment) -> Option<(Msat, Msat)> {
         let sum = payment.held_sum()?;
         let fee = match self.terms.payment_size {
-            Some(size) => fee::opening_fee(size, self.terms.min_fee, self.terms.proportional)?,
+            Some(size) => self.terms.fee.fee_on(size).ok()?,
             None => self.terms.fee_of_one(sum)?,
         };
         let due = fee.checked_sub(self.earned()).unwrap_or(Msat::ZERO);
@@ -187,7 +195,8 @@ impl JitChannel {
 
     /// The next instant at which [`follow`](Self::follow) may have something to say, and why.
     pub fn next_wake(&self, config: &Config) -> Option<(Timestamp, Wake)> {
-        let holding = self.payments.iter().filter(|(hash, payment)| payment.has_held() && !self.is_under_way(**hash, payment));
+        let holding =
+            self.payments.iter().filter(|(hash, payment)| payment.has_held() && !self.is_under_way(**hash, payment));
         let collecting = holding
             .map(|(_, payment)| (payment.since + config.hold).min(self.terms.valid_until))
             .min()

@@ -2,7 +2,51 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
+use crate::codes::BuyError;
 use crate::units::{Msat, Ppm};
+
+/// What the price of a JIT channel depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeeTerms {
+    /// Least fee.
+    pub min_fee: Msat,
+    /// Share of the first payment.
+    pub proportional: Ppm,
+    /// Least payment, inclusive.
+    pub min_payment_size: Msat,
+    /// Largest payment, inclusive.
+    pub max_payment_size: Msat,
+}
+
+impl FeeTerms {
+    /// The fee on a payment of agreed size, as [`Buy`](super::Buy) is checked.
+    ///
+    /// # Errors
+    ///
+    /// When the size is out of bounds, the fee overflows or leaves nothing. Spec: LSPS2 §2; reading R-21.
+    pub fn fee_on(&self, size: Msat) -> Result<Msat, BuyError> {
+        if size < self.min_payment_size {
+            return Err(BuyError::PaymentSizeTooSmall);
+        }
+        if size > self.max_payment_size {
+            return Err(BuyError::PaymentSizeTooLarge);
+        }
+        let fee = opening_fee(size, self.min_fee, self.proportional).ok_or(BuyError::PaymentSizeTooLarge)?;
+        if fee < size { Ok(fee) } else { Err(BuyError::PaymentSizeTooSmall) }
+    }
+
+    /// The fee on a payment of one part whose size was not agreed; `None` if the part cannot carry it and still be
+    /// forwarded. Spec: LSPS2 §3, "no-MPP+var-invoice".
+    #[must_use]
+    pub fn fee_on_single_part(&self, amount: Msat, htlc_minimum: Msat) -> Option<Msat> {
+        let within = self.min_payment_size <= amount && amount <= self.max_payment_size;
+        let fee = opening_fee(amount, self.min_fee, self.proportional).filter(|_| within)?;
+        let needed = fee.checked_add(htlc_minimum.max(Msat(1)))?;
+        (needed <= amount).then_some(fee)
+    }
+}
 
 /// Opening fee, in millisatoshis, on a first payment of `size`.
 ///

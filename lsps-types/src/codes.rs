@@ -1,0 +1,95 @@
+//! The one table of error codes.
+
+/// An error that one method defines. Spec: the method's own table.
+pub trait MethodError: Copy + core::fmt::Debug + core::fmt::Display + Eq {
+    /// Its code on the wire.
+    fn code(self) -> i64;
+
+    /// The error of that code, if the method defines it.
+    fn from_code(code: i64) -> Option<Self>;
+}
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* pub enum $name:ident { $($(#[$variant_doc:meta])* $code:literal => $variant:ident, $text:literal;)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl MethodError for $name {
+            fn code(self) -> i64 {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            fn from_code(code: i64) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)* _ => None }
+            }
+        }
+
+        /// A sentence of ours, for the people who wait for the answer.
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(match *self { $(Self::$variant => $text,)* })
+            }
+        }
+    )*};
+}
+
+error_codes! {
+    /// What any method can answer. Spec: LSPS0 "Error Handling" and "Client Rejected".
+    pub enum CommonError {
+        /// The payload was no JSON-RPC request.
+        -32_700 => Parse, "the provider could not read the message";
+        /// The JSON was no request; we never write it.
+        -32_600 => InvalidRequest, "the provider took the message for no request";
+        /// Unknown or unsupported method.
+        -32_601 => MethodNotFound, "the provider does not offer this";
+        /// Unknown, missing or wrong parameters.
+        -32_602 => InvalidParams, "the provider did not accept a parameter";
+        /// It failed over there.
+        -32_603 => Internal, "the provider failed to handle the request";
+        /// The LSP does not serve this client.
+        1 => ClientRejected, "the provider does not serve this client";
+    }
+
+    /// Why an LSP refused [`GetInfo`](crate::lsps2::GetInfo). Spec: LSPS2 §1.
+    pub enum GetInfoError {
+        /// The token is unknown, or no longer good.
+        200 => UnrecognizedOrStaleToken, "the token is unknown or no longer good";
+    }
+
+    /// Why an LSP refused [`Buy`](crate::lsps2::Buy). Spec: LSPS2 §2.
+    pub enum BuyError {
+        /// The terms are stale, or the promise does not match them.
+        201 => InvalidOpeningFeeParams, "the terms are no longer valid";
+        /// The fee would swallow the payment, or it is below the least one.
+        202 => PaymentSizeTooSmall, "the payment is too small";
+        /// The fee overflowed, the payment is above the largest one, or inbound liquidity is short.
+        203 => PaymentSizeTooLarge, "the payment is too large";
+    }
+}
+
+/// Of a method that defines no errors of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoError {}
+
+impl MethodError for NoError {
+    fn code(self) -> i64 {
+        match self {}
+    }
+
+    fn from_code(_: i64) -> Option<Self> {
+        None
+    }
+}
+
+impl core::fmt::Display for NoError {
+    fn fmt(&self, _: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {}
+    }
+}
+
+/// Codes that servers may define for themselves; read like [`CommonError::Internal`].
+pub const SERVER_RANGE: core::ops::RangeInclusive<i64> = -32_099..=-32_000;

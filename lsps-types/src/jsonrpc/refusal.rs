@@ -1,0 +1,174 @@
+//! Errors in replies: as they travel, and what they mean.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::fmt;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::codes::{CommonError, MethodError, SERVER_RANGE};
+use crate::text::PeerText;
+
+/// The `error` member of a response.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorObject {
+    /// What happened.
+    pub code: i64,
+    /// The peer's words.
+    pub message: PeerText,
+    /// Whatever came along; an object where a method defines one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+}
+
+/// `data` of [`CommonError::InvalidParams`]. Spec: LSPS0 "Invalid Parameters Error"; reading R-03.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvalidParams {
+    /// All names of parameters that the method does not have.
+    #[serde(default)]
+    pub unrecognized: Vec<String>,
+    /// The path of a parameter that is missing or does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub property: Option<String>,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl InvalidParams {
+    pub(super) fn of(property: Option<String>, message: &str) -> Self {
+        Self { unrecognized: Vec::new(), property, message: Some(message.into()) }
+    }
+}
+
+/// `data` of [`CommonError::ClientRejected`]. Spec: LSPS0 "Client Rejected".
+#[derive(Serialize, Deserialize)]
+struct Rejection {
+    message: PeerText,
+}
+
+/// An error response to a method with errors `E`: what it means, and all that came with it.
+#[derive(Clone, Debug)]
+pub struct ErrorReply<E> {
+    /// What it means.
+    pub refusal: Refusal<E>,
+    /// As received.
+    pub object: ErrorObject,
+}
+
+/// What an LSP says instead of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal<E> {
+    /// An error that the method defines.
+    Method(E),
+    /// The LSP does not serve this client; its reason, if it gave one.
+    ClientRejected(Option<PeerText>),
+    /// Parameters were refused; what the LSP said of them, as far as it said.
+    InvalidParams(InvalidParams),
+    /// Any other error that every method can have. [`CommonError::Internal`] stands for the whole server range too.
+    Common(CommonError),
+    /// An error that neither the method nor JSON-RPC defines.
+    Unrecognized(i64),
+}
+
+impl ErrorObject {
+    /// The payload was no request.
+    #[must_use]
+    pub fn parse_error() -> Self {
+        Self::common(CommonError::Parse, "Parse error")
+    }
+
+    /// Nothing of that name is offered.
+    #[must_use]
+    pub fn method_not_found() -> Self {
+        Self::common(CommonError::MethodNotFound, "Method not found")
+    }
+
+    /// The request could not be handled, for reasons of ours.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::common(CommonError::Internal, "Internal error")
+    }
+
+    /// Unknown, missing or wrong parameters.
+    #[must_use]
+    pub fn invalid_params(data: &InvalidParams) -> Self {
+        Self::common(CommonError::InvalidParams, "Invalid params").with(data)
+    }
+
+    /// This client is not served; why, for people to read.
+    #[must_use]
+    pub fn client_rejected(message: &str) -> Self {
+        Self::common(CommonError::ClientRejected, "Client rejected").with(&Rejection { message: message.into() })
+    }
+
+    /// An error that the method defines.
+    #[must_use]
+    pub fn of_method(error: impl MethodError) -> Self {
+        Self { code: error.code(), message: PeerText::from(alloc::format!("{error}")), data: None }
+    }
+
+    /// What it means as an answer to a method with errors `E`.
+    #[must_use]
+    pub fn typed<E: MethodError>(self) -> ErrorReply<E> {
+        let refusal = if let Some(error) = E::from_code(self.code) {
+            Refusal::Method(error)
+        } else if SERVER_RANGE.contains(&self.code) {
+            Refusal::Common(CommonError::Internal)
+        } else {
+            match CommonError::from_code(self.code) {
+                Some(CommonError::ClientRejected) => {
+                    Refusal::ClientRejected(self.read_data::<Rejection>().map(|data| data.message))
+                }
+                Some(CommonError::InvalidParams) => Refusal::InvalidParams(self.read_data().unwrap_or_default()),
+                Some(common) => Refusal::Common(common),
+                None => Refusal::Unrecognized(self.code),
+            }
+        };
+        ErrorReply { refusal, object: self }
+    }
+
+    /// The same error with nothing in it that a client chose, for when that would not fit into one message.
+    pub(super) fn without_names(&self) -> Self {
+        let data = self.data.as_ref().map(|_| InvalidParams::default());
+        let bare = Self { code: self.code, message: self.message.clone(), data: None };
+        match data {
+            Some(data) => bare.with(&data),
+            None => bare,
+        }
+    }
+
+    fn common(error: CommonError, message: &str) -> Self {
+        Self { code: error.code(), message: message.into(), data: None }
+    }
+
+    fn with(self, data: &impl Serialize) -> Self {
+        Self { data: serde_json::value::to_raw_value(data).ok(), ..self }
+    }
+
+    fn read_data<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(self.data.as_deref()?.get()).ok()
+    }
+}
+
+impl<E: MethodError> fmt::Display for Refusal<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Method(error) => fmt::Display::fmt(error, f),
+            Self::ClientRejected(_) => fmt::Display::fmt(&CommonError::ClientRejected, f),
+            Self::InvalidParams(_) => fmt::Display::fmt(&CommonError::InvalidParams, f),
+            Self::Common(error) => fmt::Display::fmt(error, f),
+            Self::Unrecognized(code) => write!(f, "the provider answered with an unknown error ({code})"),
+        }
+    }
+}
+
+/// Our own words; the peer's are in [`ErrorReply::object`].
+impl<E: MethodError> fmt::Display for ErrorReply<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.refusal, f)
+    }
+}
+
+impl<E: MethodError> core::error::Error for ErrorReply<E> {}

@@ -1,0 +1,224 @@
+//! The promise: how an LSP recognises terms it issued, without remembering them.
+//!
+//! A promise is `1.` and 64 hex digits of HMAC-SHA256 over the other seven fields and the client's node id; where the
+//! menu was made for a token, the token follows in hex. So terms cannot be changed, nor used by another client, nor with
+//! another token, and a buy, which names no token, still tells which one it was.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt;
+
+use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
+use hex_conservative::{DisplayHex, FromHex};
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::OpeningFeeParams;
+use crate::units::{DateTime, Msat, PeerId, Ppm};
+
+/// Text of an LSP that stands for its promise. At most 512 bytes as JSON; opaque to a client.
+///
+/// Spec: LSPS2 §1 "`promise`". What we write is printable ASCII that needs no escapes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Promise(String);
+
+impl Promise {
+    /// Takes any text that a client has to accept.
+    ///
+    /// # Errors
+    ///
+    /// When it is longer than 512 bytes, written as a JSON string without its quotes.
+    pub fn received(text: impl Into<String>) -> Result<Self, InvalidPromise> {
+        let text = text.into();
+        let quoted = serde_json::to_string(&text).map_err(|_| InvalidPromise::TooLong)?;
+        if quoted.len().saturating_sub(2) > LONGEST { Err(InvalidPromise::TooLong) } else { Ok(Self(text)) }
+    }
+
+    /// Takes text that an LSP may write.
+    ///
+    /// # Errors
+    ///
+    /// When it is too long, or not printable ASCII without characters that JSON escapes.
+    pub fn issued(text: impl Into<String>) -> Result<Self, InvalidPromise> {
+        let text = text.into();
+        let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
+        if text.bytes().all(plain) { Self::received(text) } else { Err(InvalidPromise::Characters) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Promise {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::received(String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// A text that cannot be a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPromise {
+    /// More than 512 bytes.
+    #[error("a promise has at most 512 bytes")]
+    TooLong,
+    /// Not printable ASCII, or with characters that JSON escapes.
+    #[error("a promise is printable ASCII without quotes and backslashes")]
+    Characters,
+}
+
+/// [`OpeningFeeParams`] before they are promised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpromised {
+    /// See [`OpeningFeeParams::min_fee_msat`].
+    pub min_fee_msat: Msat,
+    /// See [`OpeningFeeParams::proportional`].
+    pub proportional: Ppm,
+    /// See [`OpeningFeeParams::valid_until`].
+    pub valid_until: DateTime,
+    /// See [`OpeningFeeParams::min_lifetime`].
+    pub min_lifetime: u32,
+    /// See [`OpeningFeeParams::max_client_to_self_delay`].
+    pub max_client_to_self_delay: u32,
+    /// See [`OpeningFeeParams::min_payment_size_msat`].
+    pub min_payment_size_msat: Msat,
+    /// See [`OpeningFeeParams::max_payment_size_msat`].
+    pub max_payment_size_msat: Msat,
+}
+
+/// The LSP's secret. Keep it for as long as promises made with it are valid.
+#[derive(Clone)]
+pub struct PromiseKey([u8; 32]);
+
+impl fmt::Debug for PromiseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PromiseKey(…)")
+    }
+}
+
+impl PromiseKey {
+    /// A key from 32 secret random bytes.
+    #[must_use]
+    pub fn new(secret: [u8; 32]) -> Self {
+        Self(secret)
+    }
+
+    /// Promises these terms to a client, who gave this token.
+    ///
+    /// # Errors
+    ///
+    /// When the token is longer than 200 bytes, which leaves no room for it.
+    pub fn issue(
+        &self,
+        terms: Unpromised,
+        client: PeerId,
+        token: Option<&str>,
+    ) -> Result<OpeningFeeParams, InvalidPromise> {
+        let mac = self.mac(&Fields::from(&terms), client, token);
+        let text = match token {
+            None => format!("{VERSION}.{}", mac.to_byte_array().as_hex()),
+            Some(token) => format!("{VERSION}.{}.{}", mac.to_byte_array().as_hex(), token.as_bytes().as_hex()),
+        };
+        Ok(OpeningFeeParams {
+            promise: Promise::issued(text)?,
+            min_fee_msat: terms.min_fee_msat,
+            proportional: terms.proportional,
+            valid_until: terms.valid_until,
+            min_lifetime: terms.min_lifetime,
+            max_client_to_self_delay: terms.max_client_to_self_delay,
+            min_payment_size_msat: terms.min_payment_size_msat,
+            max_payment_size_msat: terms.max_payment_size_msat,
+        })
+    }
+
+    /// Whether these terms were promised to this client, and if so, for which token.
+    ///
+    /// # Errors
+    ///
+    /// When they were not, at least not in these words.
+    pub fn verify(&self, terms: &OpeningFeeParams, client: PeerId) -> Result<Option<String>, NotPromised> {
+        let mut parts = terms.promise.as_str().split('.');
+        let (version, mac, token) = (parts.next(), parts.next(), parts.next());
+        if version != Some(VERSION) || parts.next().is_some() {
+            return Err(NotPromised);
+        }
+        let token = match token {
+            None => None,
+            Some(hex) => {
+                Some(String::from_utf8(Vec::from_hex(hex).map_err(|_| NotPromised)?).map_err(|_| NotPromised)?)
+            }
+        };
+        let expected = self.mac(&Fields::from(terms), client, token.as_deref()).to_byte_array();
+        // One spelling per promise: what is compared is what was written.
+        let text = match &token {
+            None => format!("{VERSION}.{}", expected.as_hex()),
+            Some(token) => format!("{VERSION}.{}.{}", expected.as_hex(), token.as_bytes().as_hex()),
+        };
+        let given = mac.ok_or(NotPromised)?;
+        let same = same_in_constant_time(expected.as_hex().to_string().as_bytes(), given.as_bytes());
+        if same && text == terms.promise.as_str() { Ok(token) } else { Err(NotPromised) }
+    }
+
+    fn mac(&self, fields: &Fields, client: PeerId, token: Option<&str>) -> Hmac<sha256::Hash> {
+        let mut engine = HmacEngine::<sha256::Hash>::new(&self.0);
+        engine.input(b"LSPS2 opening_fee_params promise");
+        engine.input(&client.0);
+        for field in fields.0 {
+            engine.input(&field.to_be_bytes());
+        }
+        if let Some(token) = token {
+            engine.input(b"token");
+            engine.input(token.as_bytes());
+        }
+        Hmac::from_engine(engine)
+    }
+}
+
+/// The terms are not ours, or not for this client, or were changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the promise does not fit these terms")]
+pub struct NotPromised;
+
+/// The seven fields as numbers of fixed length, so that no two sets of terms have the same bytes.
+struct Fields([u64; 7]);
+
+impl From<&Unpromised> for Fields {
+    fn from(terms: &Unpromised) -> Self {
+        Self([
+            terms.min_fee_msat.0,
+            terms.proportional.0.into(),
+            terms.valid_until.instant().unix_millis(),
+            terms.min_lifetime.into(),
+            terms.max_client_to_self_delay.into(),
+            terms.min_payment_size_msat.0,
+            terms.max_payment_size_msat.0,
+        ])
+    }
+}
+
+impl From<&OpeningFeeParams> for Fields {
+    fn from(terms: &OpeningFeeParams) -> Self {
+        Self::from(&Unpromised {
+            min_fee_msat: terms.min_fee_msat,
+            proportional: terms.proportional,
+            valid_until: terms.valid_until.clone(),
+            min_lifetime: terms.min_lifetime,
+            max_client_to_self_delay: terms.max_client_to_self_delay,
+            min_payment_size_msat: terms.min_payment_size_msat,
+            max_payment_size_msat: terms.max_payment_size_msat,
+        })
+    }
+}
+
+/// Takes as long for a near miss as for a far one, so that a code cannot be guessed byte by byte.
+fn same_in_constant_time(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && core::hint::black_box(a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b))) == 0
+}
+
+const VERSION: &str = "1";
+const LONGEST: usize = 512;

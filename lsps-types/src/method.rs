@@ -1,0 +1,83 @@
+//! The one table of methods: wire name, parameters, reply, errors.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::codes::{BuyError, GetInfoError, MethodError, NoError};
+use crate::jsonrpc::{Incoming, InvalidParams};
+use crate::{lsps0, lsps2};
+
+/// Binds a request to the only reply and the only errors it can have.
+pub trait Request: Serialize + DeserializeOwned {
+    /// Its name, and the specification it belongs to.
+    const METHOD: Method;
+    /// The names of all its parameters.
+    const PARAMS: &'static [&'static str];
+    /// What it is answered with.
+    type Reply: Serialize + DeserializeOwned;
+    /// What may be answered instead, besides [`CommonError`](crate::codes::CommonError).
+    type Error: MethodError;
+}
+
+macro_rules! methods {
+    ($($method:ident = $name:literal of $lsps:literal: $request:ident::$params:ident($($param:literal),*) => $reply:ty, $error:ty;)*) => {
+        /// A method that this library knows.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Method {
+            $(#[doc = concat!("`", $name, "`")] $method,)*
+        }
+
+        impl Method {
+            /// Every method there is.
+            pub const ALL: &'static [Self] = &[$(Self::$method,)*];
+
+            /// Its name on the wire.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$method => $name,)* }
+            }
+
+            /// The number of the LSPS that defines it.
+            #[must_use]
+            pub fn lsps(self) -> u16 {
+                match self { $(Self::$method => $lsps,)* }
+            }
+
+            /// The method of that name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$method),)* _ => None }
+            }
+        }
+
+        $(impl Request for $request::$params {
+            const METHOD: Method = Method::$method;
+            const PARAMS: &'static [&'static str] = &[$($param),*];
+            type Reply = $reply;
+            type Error = $error;
+        })*
+
+        /// The parameters of any method.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum AnyRequest {
+            $(#[doc = concat!("Of `", $name, "`.")] $method($request::$params),)*
+        }
+
+        impl AnyRequest {
+            /// Reads the parameters that `method` takes.
+            ///
+            /// # Errors
+            ///
+            /// When they do not fit; what to answer.
+            pub fn decode(method: Method, incoming: &Incoming<'_>) -> Result<Self, InvalidParams> {
+                Ok(match method { $(Method::$method => Self::$method(incoming.params()?),)* })
+            }
+        }
+    };
+}
+
+methods! {
+    Lsps0ListProtocols = "lsps0.list_protocols" of 0: lsps0::ListProtocols() => lsps0::Protocols, NoError;
+    Lsps2GetInfo = "lsps2.get_info" of 2: lsps2::GetInfo("token") => lsps2::Menu, GetInfoError;
+    Lsps2Buy = "lsps2.buy" of 2: lsps2::Buy("opening_fee_params", "payment_size_msat") => lsps2::Bought, BuyError;
+}
