@@ -24,6 +24,7 @@ pub use effect::{Effect, EffectKey};
 pub use ids::{ChannelId, ChannelKey, FlowId, PartId, UnknownFlow};
 pub use input::{ChannelEnd, FundingOutput, HeldHtlc, Input, WhichPart};
 pub use limits::Limits;
+pub use lsps2::may_close;
 pub use policy::{
     BuyRefusal, BuyRequest, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, Policy, StandardPolicy, Trust,
 };

@@ -1,8 +1,18 @@
 //! LSPS2: JIT channels.
 
+use lsps_types::Blocks;
+
 pub(crate) mod channel;
 pub(crate) mod jit_channel;
 pub(crate) mod outstanding;
 pub(crate) mod parts;
 pub(crate) mod progress;
 pub(crate) mod requests;
+
+/// Whether the LSP may close a JIT channel that has this many confirmations.
+///
+/// Spec: LSPS2 §1 `min_lifetime`; the promise holds only for a channel that was paid for.
+#[must_use]
+pub fn may_close(paid: bool, confirmations: Blocks, min_lifetime: Blocks) -> bool {
+    !paid || confirmations >= min_lifetime
+}

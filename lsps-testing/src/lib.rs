@@ -1,1 +1,6 @@
-//! placeholder
+//! A scripted world in virtual time: an LSP with a model node and a store that survive its crashes, and peers who say
+//! what the script wants.
+
+mod lsp;
+
+pub use lsp::{Act, Lsp, LspSetup, NOON, buys, call, peer};

@@ -1,0 +1,379 @@
+//! An LSP around a model node: every effect is carried out at once and reported, except where the script reports it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lsps_service::{
+    BuyRefusal, BuyRequest, ChannelEnd, ChannelId, ChannelKey, Config, Effect, FlowId, FundingOutput, HeldHtlc, Input,
+    MenuRefusal, MenuRequest, NodeFacts, OfferTerms, Outcome, PartId, Policy, Record, Refusal, Service, Trust,
+    WhichPart,
+};
+use lsps_types::bolt4::FailureCode;
+use lsps_types::jsonrpc::{ErrorReply, FromLsp, encode_request};
+use lsps_types::lsps2::{Bought, Buy, GetInfo, PromiseKey};
+use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, PeerId, Ppm, Request, Scid, Timestamp};
+
+/// What the LSP did to the world. Writing, replying and what a node does by itself are not among it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Asked the client for a channel.
+    Open {
+        /// Which.
+        key: ChannelKey,
+        /// To be carried to the client at once.
+        deliver: Msat,
+        /// The client's limit.
+        max_client_to_self_delay: u32,
+    },
+    /// Broadcast the funding transaction.
+    Broadcast(ChannelKey),
+    /// Gave a channel up, and its inputs back.
+    Abandon(ChannelKey),
+    /// Forwarded a part.
+    Forward {
+        /// Which.
+        part: PartId,
+        /// To the client.
+        amount: Msat,
+        /// Kept.
+        extra_fee: Msat,
+    },
+    /// Failed a part.
+    Fail {
+        /// Which.
+        part: PartId,
+        /// What the payer learns.
+        code: FailureCode,
+    },
+    /// Left a part to others.
+    NotMine(PartId),
+}
+
+/// How an LSP behaves in a test.
+#[derive(Clone, Debug)]
+pub struct LspSetup {
+    /// Its configuration.
+    pub config: Config,
+    /// The one entry of everybody's menu.
+    pub terms: OfferTerms,
+    /// Its trust model.
+    pub trust: Trust,
+    /// Tokens that are good.
+    pub tokens: Vec<String>,
+    /// Serve nobody.
+    pub reject_clients: bool,
+    /// What the node can receive.
+    pub inbound: Msat,
+    /// SCIDs to draw, in this order; the last one for ever.
+    pub scids: Vec<Scid>,
+}
+
+impl Policy for LspSetup {
+    fn menu(&self, ask: &MenuRequest<'_>, _: &NodeFacts) -> Result<Vec<OfferTerms>, MenuRefusal> {
+        if self.reject_clients {
+            return Err(MenuRefusal::Client("not today".into()));
+        }
+        match ask.token {
+            Some(token) if !self.tokens.iter().any(|good| good == token) => Err(MenuRefusal::Token),
+            Some(_) | None => Ok(vec![self.terms.clone()]),
+        }
+    }
+
+    fn may_buy(&self, buy: &BuyRequest<'_>, _: &NodeFacts) -> Result<Trust, BuyRefusal> {
+        if self.reject_clients {
+            return Err(BuyRefusal::Client("not today".into()));
+        }
+        if buy.payment_size.is_some_and(|size| size > self.inbound) {
+            Err(BuyRefusal::TooLarge)
+        } else {
+            Ok(self.trust)
+        }
+    }
+
+    fn capacity_sat(&self, _: PeerId, deliver: Msat, _: &NodeFacts) -> u64 {
+        deliver.to_sat_ceil().saturating_mul(2)
+    }
+}
+
+/// The LSP, its store and its node.
+pub struct Lsp {
+    setup: LspSetup,
+    service: Service,
+    store: BTreeMap<String, Vec<u8>>,
+    now: Timestamp,
+    connected: BTreeSet<PeerId>,
+    sent: Vec<(PeerId, Vec<u8>)>,
+    acts: Vec<Act>,
+    asked: BTreeSet<ChannelKey>,
+}
+
+impl Lsp {
+    /// An LSP at an instant.
+    #[must_use]
+    pub fn at(now: Timestamp, setup: LspSetup) -> Self {
+        let service = service(&setup);
+        let (store, connected, asked) = Default::default();
+        Self { setup, service, store, now, connected, sent: vec![], acts: vec![], asked }
+    }
+
+    /// Time passes.
+    pub fn wait_until(&mut self, now: Timestamp) {
+        self.now = now;
+        self.feed(Input::Tick);
+    }
+
+    /// What the core would be told next, and why, if nothing else happened.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// A message arrives; the answers to its sender.
+    pub fn receives(&mut self, peer: PeerId, payload: &[u8]) -> Vec<Vec<u8>> {
+        self.sent.clear();
+        self.feed(Input::Message { peer, payload: payload.to_vec() });
+        self.sent.iter().filter(|(receiver, _)| *receiver == peer).map(|(_, payload)| payload.clone()).collect()
+    }
+
+    /// A peer connects; its channels work at once.
+    pub fn connects(&mut self, peer: PeerId) {
+        self.connected.insert(peer);
+        self.feed(Input::PeerConnected { peer });
+        self.feed(Input::ChannelsUsable { peer });
+    }
+
+    /// A peer connects, but its channels do not work yet.
+    pub fn connects_without_channels(&mut self, peer: PeerId) {
+        self.connected.insert(peer);
+        self.feed(Input::PeerConnected { peer });
+    }
+
+    /// A peer goes away.
+    pub fn disconnects(&mut self, peer: PeerId) {
+        self.connected.remove(&peer);
+        self.feed(Input::PeerDisconnected { peer });
+    }
+
+    /// A part arrives.
+    pub fn htlc(&mut self, htlc: HeldHtlc) {
+        self.feed(Input::HtlcHeld(htlc));
+    }
+
+    /// A part arrives that brings exactly what its onion asks to forward.
+    pub fn part(&mut self, part: u8, scid: Scid, hash: u8, amount: Msat) {
+        self.htlc(HeldHtlc {
+            part: PartId([part; 32]),
+            scid,
+            payment_hash: PaymentHash([hash; 32]),
+            amount_in: amount,
+            onion_amount: amount,
+            cltv_expiry: None,
+        });
+    }
+
+    /// The client accepts the channel asked for last, with this delay if the node tells it.
+    pub fn accepts_channel(&mut self, key: ChannelKey, to_self_delay: Option<u16>) {
+        let output = FundingOutput { script: vec![0x51], value_sat: 1 };
+        self.feed(Input::ChannelNegotiated { key, to_self_delay, output });
+        self.asked.remove(&key);
+    }
+
+    /// Both sides sign the funding transaction.
+    pub fn funding_signed(&mut self, key: ChannelKey) {
+        if self.asked.contains(&key) {
+            self.accepts_channel(key, None);
+        }
+        self.feed(Input::ChannelPending { key });
+    }
+
+    /// The client sends `channel_ready`.
+    pub fn channel_ready(&mut self, key: ChannelKey) {
+        self.feed(Input::ChannelReady { key, channel_id: ChannelId([7; 32]) });
+    }
+
+    /// The open, or the channel, ends.
+    pub fn channel_ends(&mut self, key: ChannelKey, why: ChannelEnd) {
+        self.asked.remove(&key);
+        self.feed(Input::ChannelEnded { key, why });
+    }
+
+    /// The client claims a part.
+    pub fn claimed(&mut self, part: PartId) {
+        self.feed(Input::PartForwarded { part: WhichPart::Id(part) });
+    }
+
+    /// The client fails a part.
+    pub fn failed_by_client(&mut self, part: PartId) {
+        self.feed(Input::PartFailed { part });
+    }
+
+    /// A block arrives.
+    pub fn block(&mut self, height: u32) {
+        let facts = NodeFacts { height: BlockHeight(height), inbound: self.setup.inbound, ..NodeFacts::default() };
+        self.feed(Input::NodeFacts(facts));
+    }
+
+    /// The process dies after its last write and starts again; the node and the peers are as before.
+    pub fn restarts(&mut self) {
+        self.service = service(&self.setup);
+        for (name, bytes) in &self.store {
+            let record = Record { name: name.clone(), bytes: bytes.clone() };
+            self.service.load(&record).expect("we wrote it");
+        }
+        self.settle();
+        for peer in self.connected.clone() {
+            self.connects(peer);
+        }
+    }
+
+    /// What was done since the last time this was asked.
+    pub fn acts(&mut self) -> Vec<Act> {
+        std::mem::take(&mut self.acts)
+    }
+
+    /// The store's content, by record.
+    #[must_use]
+    pub fn records(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.store
+    }
+
+    /// Tells the core, writes what it wants written, then does what it asks for.
+    pub fn feed(&mut self, input: Input) {
+        let part = match &input {
+            Input::HtlcHeld(htlc) => Some(htlc.part),
+            _ => None,
+        };
+        let outcome = self.service.handle(input, self.now);
+        match (part, outcome) {
+            (Some(part), Outcome::Refused(Refusal::FailPart(code))) => self.acts.push(Act::Fail { part, code }),
+            (Some(part), Outcome::NotMine) => self.acts.push(Act::NotMine(part)),
+            _ => {}
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let batch = self.service.drain();
+            if batch.is_empty() {
+                return;
+            }
+            for (id, content) in batch.records() {
+                assert_eq!(id.to_string().parse::<FlowId>().as_ref(), Ok(&id), "a record's name reads back");
+                match content {
+                    Some(bytes) => self.store.insert(id.to_string(), bytes.to_vec()),
+                    None => self.store.remove(&id.to_string()),
+                };
+            }
+            let released = batch.written();
+            self.sent.extend(released.messages);
+            for answer in released.effects.into_iter().filter_map(|effect| self.perform(effect)).collect::<Vec<_>>() {
+                let _ = self.service.handle(answer, self.now);
+            }
+        }
+    }
+
+    /// Does it, and reports it done where the script does not.
+    fn perform(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::OpenChannel { key, deliver, max_client_to_self_delay, .. } => {
+                if self.asked.insert(key) {
+                    self.acts.push(Act::Open { key, deliver, max_client_to_self_delay });
+                }
+                None
+            }
+            Effect::FundChannel { key, .. } => {
+                Some(Input::FundingBuilt { key, tx: key.to_u128().to_be_bytes().into() })
+            }
+            Effect::HandFunding { .. } => None,
+            Effect::BroadcastFunding { key, .. } => {
+                self.acts.push(Act::Broadcast(key));
+                None
+            }
+            Effect::AbandonChannel { key, .. } => {
+                self.asked.remove(&key);
+                self.acts.push(Act::Abandon(key));
+                Some(Input::ChannelAbandoned { key })
+            }
+            Effect::ForwardPart { part, amount, extra_fee, .. } => {
+                self.acts.push(Act::Forward { part, amount, extra_fee });
+                None
+            }
+            Effect::FailPart { part, code, .. } => {
+                self.acts.push(Act::Fail { part, code });
+                Some(Input::PartFailed { part })
+            }
+        }
+    }
+}
+
+impl Default for LspSetup {
+    /// 1 000 sat or 0.12 % for payments of 1 sat to 0.1 BTC, for an hour from 2026-01-01T12:00:00Z.
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            terms: OfferTerms {
+                min_fee: Msat(1_000_000),
+                proportional: Ppm(1_200),
+                valid_until: NOON + Duration::from_secs(3_600),
+                min_lifetime: Blocks(1_008),
+                max_client_to_self_delay: Blocks(2_016),
+                min_payment_size: Msat(1_000),
+                max_payment_size: Msat(10_000_000_000),
+            },
+            trust: Trust::LspTrustsClient,
+            tokens: vec![],
+            reject_clients: false,
+            inbound: Msat(u64::MAX),
+            scids: vec![Scid(1 << 40)],
+        }
+    }
+}
+
+/// 2026-01-01T12:00:00Z, when most stories begin.
+pub const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_000);
+
+/// Sends a request to the LSP and reads the answer, as a client without a core would.
+///
+/// # Errors
+///
+/// The LSP's own.
+pub fn call<R: Request>(lsp: &mut Lsp, client: PeerId, request: &R) -> Result<R::Reply, ErrorReply<R::Error>> {
+    let payload = encode_request("the only one", request).expect("a short request");
+    let replies = lsp.receives(client, &payload);
+    let [reply] = replies.as_slice() else { panic!("one request, {} replies", replies.len()) };
+    match FromLsp::decode(reply).expect("a reply") {
+        FromLsp::Response { outcome: Ok(raw), .. } => Ok(raw.reply::<R>().expect("a reply of its type")),
+        FromLsp::Response { outcome: Err(error), .. } => Err(error.typed()),
+        FromLsp::Notification { .. } => panic!("not a reply"),
+    }
+}
+
+/// Buys the first entry of the menu.
+pub fn buys(lsp: &mut Lsp, client: PeerId, payment_size_msat: Option<Msat>) -> Bought {
+    let menu = call(lsp, client, &GetInfo { token: None }).expect("a menu");
+    let opening_fee_params = menu.opening_fee_params_menu.into_iter().next().expect("an entry");
+    call(lsp, client, &Buy { opening_fee_params, payment_size_msat }).expect("a SCID")
+}
+
+/// A peer by number.
+#[must_use]
+pub fn peer(number: u8) -> PeerId {
+    let mut id = [number; 33];
+    id[0] = 2;
+    PeerId(id)
+}
+
+fn service(setup: &LspSetup) -> Service {
+    let mut scids = setup.scids.clone().into_iter();
+    let mut last = Scid(0);
+    let source = move || {
+        last = scids.next().unwrap_or(last);
+        last
+    };
+    let key = PromiseKey::new([42; 32]);
+    let mut service = Service::new(setup.config.clone(), setup.clone(), source, key).expect("a valid configuration");
+    let facts = NodeFacts { inbound: setup.inbound, ..NodeFacts::default() };
+    let _ = service.handle(Input::NodeFacts(facts), Timestamp::default());
+    service
+}

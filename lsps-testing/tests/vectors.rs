@@ -1,0 +1,87 @@
+//! The conformance vectors: `lsps-testing/vectors/*.json`, or the folder named by `LSPS_VECTORS`.
+//!
+//! A case passes if the outcome is what it expects or one of what it also allows. A case that cannot be run fails.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+#[path = "vectors/scenario.rs"]
+mod scenario;
+
+/// What one case came to.
+enum Verdict {
+    Passed,
+    Failed(String),
+    /// Not of this version's scope; which part of it.
+    Skipped(&'static str),
+}
+
+#[test]
+fn lsps2_htlc_scenarios() {
+    run("lsps2_htlc_scenarios", scenario::run);
+}
+
+#[test]
+fn lsps1_and_lsps5_are_not_of_this_version() {
+    for topic in ["lsps1_messages", "lsps5_messages", "lsps5_signatures"] {
+        run(topic, |_| Verdict::Skipped("its protocol is not part of this version"));
+    }
+}
+
+fn run(topic: &str, check: impl Fn(&Value) -> Verdict) {
+    let folder = std::env::var_os("LSPS_VECTORS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors"), PathBuf::from);
+    let path = folder.join(format!("{topic}.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let cases: Vec<Value> = serde_json::from_str(&text).expect("vectors are a JSON array");
+    let (mut passed, mut skipped, mut failed) = (0, 0, vec![]);
+    for case in &cases {
+        match check(case) {
+            Verdict::Passed => passed += 1,
+            Verdict::Skipped(_) => skipped += 1,
+            Verdict::Failed(why) => failed.push(format!("{}: {why}", case["name"])),
+        }
+    }
+    // The harness swallows what is printed in the usual way.
+    let line = format!("{topic}: {passed} passed, {} failed, {skipped} skipped\n", failed.len());
+    std::io::stdout().write_all(line.as_bytes()).expect("stdout is there");
+    assert!(!cases.is_empty(), "{topic} has no cases");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// The outcomes that a case accepts.
+fn accepted(case: &Value) -> impl Iterator<Item = &Value> {
+    std::iter::once(&case["expect"]).chain(case["also_ok"].as_array().into_iter().flatten())
+}
+
+fn verdict(case: &Value, outcome: &Value) -> Verdict {
+    if accepted(case).any(|accepted| is_like(accepted, outcome)) {
+        Verdict::Passed
+    } else {
+        Verdict::Failed(format!("wanted {}, got {outcome}", case["expect"]))
+    }
+}
+
+/// What is listed has to be there; `"*"` is any text, and the order of names does not matter.
+fn is_like(wanted: &Value, got: &Value) -> bool {
+    match (wanted, got) {
+        (Value::String(any), Value::String(text)) if any == "*" => !text.is_empty(),
+        (Value::Object(wanted), Value::Object(got)) => wanted.iter().all(|(name, wanted)| match got.get(name) {
+            Some(got) if name == "unrecognized" || name == "app_names" => is_same_set(wanted, got),
+            Some(got) => is_like(wanted, got),
+            None => false,
+        }),
+        _ => wanted == got,
+    }
+}
+
+fn is_same_set(wanted: &Value, got: &Value) -> bool {
+    let sorted = |list: &Value| {
+        let mut names: Vec<String> = list.as_array().into_iter().flatten().map(Value::to_string).collect();
+        names.sort();
+        names
+    };
+    sorted(wanted) == sorted(got)
+}

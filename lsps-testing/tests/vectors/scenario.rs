@@ -1,0 +1,222 @@
+//! `lsps2_htlc_scenarios`: what an LSP does after each event.
+
+use std::time::Duration;
+
+use lsps_service::{ChannelEnd, ChannelKey, Config, FlowId, HeldHtlc, Input, OfferTerms, PartId, Trust};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
+use lsps_types::bolt4::{EXTRA_FEE_TLV, FailureCode, encode_extra_fee};
+use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, Ppm, Scid};
+use serde_json::{Value, json};
+
+use super::{Verdict, accepted, verdict};
+
+pub fn run(case: &Value) -> Verdict {
+    let input = &case["input"];
+    match input["kind"].as_str().expect("a kind") {
+        "lsp_scenario" => lsp_scenario(case),
+        "client_receive" | "client_cltv" => Verdict::Skipped("client"),
+        "lsp_may_close" => {
+            let (paid, depth) = (input["paid"].as_bool().expect("paid"), number(&input["confirmations"]));
+            let may = lsps_service::may_close(paid, Blocks(depth), Blocks(number(&input["min_lifetime"])));
+            verdict(case, &json!({ "ok": may }))
+        }
+        "encode_extra_fee" => {
+            let hex: String =
+                encode_extra_fee(msat(&input["amount_msat"])).iter().map(|b| format!("{b:02x}")).collect();
+            verdict(case, &json!({ "ok": { "type": EXTRA_FEE_TLV, "value_hex": hex } }))
+        }
+        "bolt4_code" => {
+            let code = code(input["name"].as_str().expect("a name")).map(|code| format!("{:04x}", code.number()));
+            verdict(case, &json!({ "ok": { "code_hex": code } }))
+        }
+        other => Verdict::Failed(format!("unknown kind {other}")),
+    }
+}
+
+fn lsp_scenario(case: &Value) -> Verdict {
+    let steps = play(&case["input"]);
+    let complaints: Vec<String> = accepted(case)
+        .filter_map(|outcome| {
+            let wanted = outcome["steps"].as_array().expect("steps");
+            assert_eq!(wanted.len(), steps.len(), "a step for each event");
+            let htlc_minimum = msat(&case["input"]["setup"]["htlc_minimum_msat"]);
+            let mut complaints = wanted.iter().zip(&steps).enumerate();
+            complaints.find_map(|(n, (wanted, done))| {
+                differs(wanted, done, htlc_minimum).map(|why| format!("step {n}: {why}"))
+            })
+        })
+        .collect();
+    if complaints.len() < accepted(case).count() { Verdict::Passed } else { Verdict::Failed(complaints.join("; or ")) }
+}
+
+/// Plays the events; what was done after each.
+fn play(input: &Value) -> Vec<Vec<Act>> {
+    let setup = &input["setup"];
+    let scid: Scid = JIT_SCID.parse().expect("a SCID");
+    let mut lsp = Lsp::at(NOON, lsp_setup(setup, scid));
+    let client = peer(1);
+    let size = setup["payment_size_msat"].as_str().map(|_| msat(&setup["payment_size_msat"]));
+    buys(&mut lsp, client, size);
+    if setup["client_connected"].as_bool().expect("client_connected") {
+        lsp.connects(client);
+    }
+    let mut key = ChannelKey { flow: FlowId::JitChannel(scid), attempt: 0 };
+    let mut steps: Vec<Vec<Act>> = vec![];
+    for event in input["events"].as_array().expect("events") {
+        lsp.wait_until(NOON + Duration::from_millis(event["at_ms"].as_u64().expect("at_ms")));
+        let part = || PartId([*event["id"].as_str().expect("an id").as_bytes().first().expect("a letter"); 32]);
+        match event["ev"].as_str().expect("an event") {
+            "htlc" => {
+                let amount_in = msat(&event["amount_msat"]);
+                let onion_amount = event["onion_msat"].as_str().map_or(amount_in, |_| msat(&event["onion_msat"]));
+                let hash = event["hash"].as_str().and_then(|hash| hash.bytes().last()).expect("a hash");
+                lsp.htlc(HeldHtlc {
+                    part: part(),
+                    scid: event["scid"].as_str().map_or(scid, |text| text.parse().expect("a SCID")),
+                    payment_hash: PaymentHash([hash; 32]),
+                    amount_in,
+                    onion_amount,
+                    cltv_expiry: event["cltv_expiry"].as_u64().map(|_| BlockHeight(number(&event["cltv_expiry"]))),
+                });
+            }
+            "htlc_gone" => lsp.feed(Input::PartGone { part: part() }),
+            "tick" => {}
+            "connect" => lsp.connects(client),
+            "disconnect" => lsp.disconnects(client),
+            "accept_channel" => {
+                let delay = u16::try_from(number(&event["to_self_delay"])).expect("a delay");
+                lsp.accepts_channel(key, Some(delay));
+            }
+            "open_rejected" => lsp.channel_ends(key, ChannelEnd::Rejected),
+            "lsp_aborts_open" => lsp.channel_ends(key, ChannelEnd::TryAgain),
+            "open_failed" => lsp.channel_ends(key, ChannelEnd::CannotOpen("no coins".into())),
+            "funding_signed" => lsp.funding_signed(key),
+            "client_channel_ready" => lsp.channel_ready(key),
+            "fulfilled" => lsp.claimed(part()),
+            "failed_by_client" => lsp.failed_by_client(part()),
+            "block" => lsp.block(number(&event["height"])),
+            "restart" => lsp.restarts(),
+            other => panic!("unknown event {other}"),
+        }
+        let mut acts = lsp.acts();
+        if event["ev"] == "restart" {
+            // What was asked before and has no outcome yet may be asked again.
+            acts.retain(|act| !steps.iter().flatten().any(|earlier| earlier == act));
+        }
+        key = acts.iter().fold(key, |key, act| if let Act::Open { key, .. } = act { *key } else { key });
+        steps.push(acts);
+    }
+    steps
+}
+
+fn lsp_setup(setup: &Value, scid: Scid) -> LspSetup {
+    let config = Config {
+        hold: Duration::from_millis(setup["hold_timeout_ms"].as_u64().expect("hold_timeout_ms")),
+        // The scenarios leave an open in progress for longer than we would.
+        open_timeout: Duration::from_secs(600),
+        htlc_minimum: msat(&setup["htlc_minimum_msat"]),
+        htlc_safety_blocks: Blocks(
+            setup["htlc_safety_blocks"].as_u64().map_or(0, |_| number(&setup["htlc_safety_blocks"])),
+        ),
+        ..Config::default()
+    };
+    let terms = OfferTerms {
+        min_fee: msat(&setup["min_fee_msat"]),
+        proportional: Ppm(number(&setup["proportional"])),
+        valid_until: NOON + Duration::from_millis(setup["valid_until_ms"].as_u64().expect("valid_until_ms")),
+        min_lifetime: Blocks(1_008),
+        max_client_to_self_delay: Blocks(2_016),
+        min_payment_size: msat(&setup["min_payment_size_msat"]),
+        max_payment_size: msat(&setup["max_payment_size_msat"]),
+    };
+    let trust = if setup["client_trusts_lsp"] == true { Trust::ClientTrustsLsp } else { Trust::LspTrustsClient };
+    LspSetup { config, terms, trust, scids: vec![scid], ..LspSetup::default() }
+}
+
+/// Why what was done is not what was wanted, if it is not.
+fn differs(wanted: &Value, done: &[Act], htlc_minimum: Msat) -> Option<String> {
+    let wanted = wanted.as_array().expect("a step is an array");
+    let mut left: Vec<&Act> = done.iter().collect();
+    for action in wanted {
+        let satisfied = match action["do"].as_str().expect("an action") {
+            // Statements about state, and what nodes do by themselves.
+            "hold" | "flow_complete" | "send_channel_ready" | "claim_incoming" => true,
+            "keep_funding_unbroadcast" => !done.iter().any(|act| matches!(act, Act::Broadcast(_))),
+            "broadcast_funding" => take(&mut left, |act| matches!(act, Act::Broadcast(_))) == 1,
+            "abort_open" => take(&mut left, |act| matches!(act, Act::Abandon(_))) == 1,
+            "open_channel" => {
+                let least = msat(&action["min_forwardable_msat"]);
+                let delay = number(&action["max_client_to_self_delay"]);
+                take(&mut left, |act| {
+                    matches!(act, Act::Open { deliver, max_client_to_self_delay, .. }
+                        if *deliver >= least && *max_client_to_self_delay == delay)
+                }) == 1
+            }
+            "not_ours" => ids(action).all(|id| take(&mut left, |act| *act == Act::NotMine(id)) == 1),
+            "fail" => match action["code"].as_str().expect("a code") {
+                "as_received" => true,
+                name => code(name).is_some_and(|code| {
+                    ids(action).all(|part| take(&mut left, |act| *act == Act::Fail { part, code }) == 1)
+                }),
+            },
+            "forward" => forwards(action, &mut left, htlc_minimum),
+            other => panic!("unknown action {other}"),
+        };
+        if !satisfied {
+            return Some(format!("wanted {action}, done {done:?}"));
+        }
+    }
+    left.retain(|act| !matches!(act, Act::Abandon(_)));
+    (!left.is_empty()).then(|| format!("not wanted: {left:?}"))
+}
+
+/// Any split with the same total fee will do, as long as every part keeps the minimum.
+fn forwards(action: &Value, left: &mut Vec<&Act>, htlc_minimum: Msat) -> bool {
+    let wanted = action["parts"].as_array().expect("parts");
+    let (mut fee_wanted, mut fee_taken) = (0, 0);
+    for part in wanted {
+        let onion =
+            msat(&part["out_msat"]).0 + part["extra_fee_msat"].as_str().map_or(0, |_| msat(&part["extra_fee_msat"]).0);
+        fee_wanted += onion - msat(&part["out_msat"]).0;
+        let id = id(part["id"].as_str().expect("an id"));
+        let found = left.iter().position(|act| matches!(act, Act::Forward { part, .. } if *part == id));
+        let Some(Act::Forward { amount, extra_fee, .. }) = found.map(|at| left.remove(at)) else { return false };
+        if amount.0 + extra_fee.0 != onion || *amount < htlc_minimum.max(Msat(1)) {
+            return false;
+        }
+        fee_taken += extra_fee.0;
+    }
+    fee_taken == fee_wanted
+}
+
+fn take(left: &mut Vec<&Act>, wanted: impl Fn(&Act) -> bool) -> usize {
+    let before = left.len();
+    left.retain(|act| !wanted(act));
+    before - left.len()
+}
+
+fn ids(action: &Value) -> impl Iterator<Item = PartId> {
+    action["ids"].as_array().expect("ids").iter().map(|text| id(text.as_str().expect("an id")))
+}
+
+fn id(text: &str) -> PartId {
+    PartId([text.as_bytes()[0]; 32])
+}
+
+fn code(name: &str) -> Option<FailureCode> {
+    match name {
+        "unknown_next_peer" => Some(FailureCode::UnknownNextPeer),
+        "temporary_channel_failure" => Some(FailureCode::TemporaryChannelFailure),
+        _ => None,
+    }
+}
+
+pub fn msat(value: &Value) -> Msat {
+    value.as_str().expect("an amount").parse().expect("an amount")
+}
+
+pub fn number(value: &Value) -> u32 {
+    value.as_u64().and_then(|n| u32::try_from(n).ok()).expect("a number")
+}
+
+const JIT_SCID: &str = "29451x4815x1";
