@@ -11,6 +11,7 @@ pub mod jsonrpc;
 pub mod lsps0;
 pub mod lsps2;
 pub mod method;
+mod strict;
 pub mod text;
 pub mod units;
 

@@ -4,6 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::strict::{object, objects};
 use crate::units::{DateTime, Msat, Ppm, Scid};
 
 pub mod fee;
@@ -24,6 +25,7 @@ pub struct GetInfo {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Menu {
     /// Terms to choose from, in strictly rising order of fees when the LSP follows the spec.
+    #[serde(deserialize_with = "objects")]
     pub opening_fee_params_menu: Vec<OpeningFeeParams>,
 }
 
@@ -56,6 +58,7 @@ pub struct OpeningFeeParams {
 #[serde(deny_unknown_fields)]
 pub struct Buy {
     /// The terms, as the menu had them.
+    #[serde(deserialize_with = "object")]
     pub opening_fee_params: OpeningFeeParams,
     /// Size of the payment to come; absent for an invoice without amount.
     #[serde(default, skip_serializing_if = "Option::is_none")]

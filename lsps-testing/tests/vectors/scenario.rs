@@ -8,7 +8,7 @@ use lsps_types::bolt4::{EXTRA_FEE_TLV, FailureCode, encode_extra_fee};
 use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, Ppm, Scid};
 use serde_json::{Value, json};
 
-use super::{Verdict, accepted, verdict};
+use super::{Verdict, accepted, msat, number, verdict};
 
 pub fn run(case: &Value) -> Verdict {
     let input = &case["input"];
@@ -209,14 +209,6 @@ fn code(name: &str) -> Option<FailureCode> {
         "temporary_channel_failure" => Some(FailureCode::TemporaryChannelFailure),
         _ => None,
     }
-}
-
-pub fn msat(value: &Value) -> Msat {
-    value.as_str().expect("an amount").parse().expect("an amount")
-}
-
-pub fn number(value: &Value) -> u32 {
-    value.as_u64().and_then(|n| u32::try_from(n).ok()).expect("a number")
 }
 
 const JIT_SCID: &str = "29451x4815x1";

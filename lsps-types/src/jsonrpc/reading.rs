@@ -156,7 +156,10 @@ impl<'a> FromLsp<'a> {
         let error = envelope.error.filter(|error| !is_null(error));
         let outcome = match (result, error) {
             (Some(result), None) => Ok(Raw { json: result.get(), of: PhantomData }),
-            (None, Some(error)) => Err(parse(error).ok_or(BadFormat::Kind("its error has no code or no message"))?),
+            (None, Some(error)) => Err(Some(error)
+                .filter(|error| error.get().starts_with('{'))
+                .and_then(parse)
+                .ok_or(BadFormat::Kind("its error has no code or no message"))?),
             (Some(_), Some(_)) => return Err(BadFormat::Kind("it has both a result and an error")),
             (None, None) => return Err(BadFormat::Kind("it has neither a result nor an error")),
         };

@@ -1,0 +1,220 @@
+//! JIT channels at the LSP, told as stories.
+#![allow(non_snake_case)]
+
+use std::time::Duration;
+
+use lsps_service::{ChannelKey, Config, FlowId, HeldHtlc, Input, OfferTerms, PartId, WhichPart};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
+use lsps_types::bolt4::FailureCode;
+use lsps_types::{Msat, PaymentHash, Ppm, Scid};
+
+const SCID: Scid = Scid(1 << 40);
+const SIZE: Msat = Msat(1_000_000_000);
+const FEE: Msat = Msat(1_200_000);
+
+/// An LSP whose connected client bought a channel for a payment of `SIZE`, or of any size.
+fn lsp_with_offer(payment_size: Option<Msat>) -> Lsp {
+    let mut lsp = Lsp::at(NOON, LspSetup { scids: vec![SCID, Scid(2 << 40)], ..LspSetup::default() });
+    assert_eq!(buys(&mut lsp, peer(1), payment_size).jit_channel_scid, SCID);
+    lsp.connects(peer(1));
+    lsp
+}
+
+fn key(attempt: u32) -> ChannelKey {
+    ChannelKey { flow: FlowId::JitChannel(SCID), attempt }
+}
+
+fn id(part: u8) -> PartId {
+    PartId([part; 32])
+}
+
+fn forwards(part: u8, amount: u64, extra_fee: u64) -> Act {
+    Act::Forward { part: id(part), amount: Msat(amount), extra_fee: Msat(extra_fee) }
+}
+
+fn fails(part: u8, code: FailureCode) -> Act {
+    Act::Fail { part: id(part), code }
+}
+
+/// The channel asked for opens and is ready; what was done then.
+fn opens(lsp: &mut Lsp) -> Vec<Act> {
+    lsp.funding_signed(key(1));
+    lsp.channel_ready(key(1));
+    lsp.acts()
+}
+
+#[test]
+fn case_J01_one_two_or_ten_parts_open_one_channel_and_lose_the_fee_once() {
+    for parts in [1, 2, 10] {
+        let mut lsp = lsp_with_offer(Some(SIZE));
+        for part in 0..parts {
+            lsp.part(part, SCID, 1, Msat(SIZE.0 / u64::from(parts)));
+        }
+        let acts = lsp.acts();
+        assert!(matches!(acts.as_slice(), [Act::Open { deliver, .. }] if deliver.0 == SIZE.0 - FEE.0), "{acts:?}");
+        let acts = opens(&mut lsp);
+        let (mut out, mut kept) = (0, 0);
+        for act in &acts[1..] {
+            let Act::Forward { amount, extra_fee, .. } = act else { panic!("{act:?}") };
+            (out, kept) = (out + amount.0, kept + extra_fee.0);
+        }
+        assert_eq!((acts.len() - 1, out, kept), (usize::from(parts), SIZE.0 - FEE.0, FEE.0));
+        let paying = acts.iter().filter(|act| matches!(act, Act::Forward { extra_fee, .. } if extra_fee.0 > 0));
+        assert_eq!(paying.count(), 1, "only a part that pays carries an extra fee");
+    }
+}
+
+#[test]
+fn case_J02_the_fee_counts_once_from_recorded_skims_however_the_claim_is_told() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, Msat(600_000_000));
+    lsp.part(2, SCID, 1, Msat(400_000_000));
+    lsp.acts();
+    opens(&mut lsp);
+    // By amount, as a node tells it that knows no payment; then the same event again.
+    for _ in 0..2 {
+        lsp.feed(Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount: Msat(598_800_000) } });
+    }
+    lsp.claimed(id(2));
+    // The fee is paid: the next payment passes whole.
+    lsp.part(3, SCID, 2, Msat(5_000_000));
+    assert_eq!(lsp.acts(), [forwards(3, 5_000_000, 0)]);
+}
+
+#[test]
+fn case_J02_a_claim_told_after_the_part_was_taken_for_failed_still_pays() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, SIZE);
+    lsp.acts();
+    opens(&mut lsp);
+    lsp.failed_by_client(id(1));
+    lsp.feed(Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount: Msat(SIZE.0 - FEE.0) } });
+    lsp.part(2, SCID, 2, Msat(5_000_000));
+    // One late report more or less: a claimed part's fee is not asked for again beyond what was promised.
+    lsp.part(3, SCID, 2, Msat(995_000_000));
+    let kept: u64 =
+        lsp.acts().iter().map(|act| if let Act::Forward { extra_fee, .. } = act { extra_fee.0 } else { 0 }).sum();
+    assert_eq!(kept, 0);
+}
+
+#[test]
+fn case_J03_parts_are_told_apart_by_the_nodes_own_name_for_them() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    // Two upstream channels number their HTLCs alike; what the node tells us differs.
+    lsp.part(1, SCID, 1, Msat(SIZE.0 / 2));
+    lsp.part(2, SCID, 1, Msat(SIZE.0 / 2));
+    assert!(matches!(lsp.acts().as_slice(), [Act::Open { .. }]));
+}
+
+#[test]
+fn case_J04_a_part_told_again_is_held_asked_again_or_failed_as_its_state_says() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, Msat(400_000_000));
+    lsp.part(1, SCID, 1, Msat(400_000_000));
+    assert_eq!(lsp.acts(), [], "held: counted once");
+    lsp.feed(Input::PartGone { part: id(1) });
+    lsp.part(1, SCID, 1, SIZE);
+    assert!(matches!(lsp.acts().as_slice(), [Act::Open { .. }]), "gone before: a fresh part");
+    assert_eq!(opens(&mut lsp)[1..], [forwards(1, SIZE.0 - FEE.0, FEE.0)]);
+    lsp.part(1, SCID, 1, SIZE);
+    assert_eq!(lsp.acts(), [forwards(1, SIZE.0 - FEE.0, FEE.0)], "sent: asked again, same amount");
+    lsp.claimed(id(1));
+    lsp.part(1, SCID, 1, SIZE);
+    assert_eq!(lsp.acts(), [fails(1, FailureCode::UnknownNextPeer)], "claimed: another HTLC with the same onion");
+}
+
+#[test]
+fn case_J05_a_part_that_brings_less_than_its_onion_asks_fails_alone() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    let (part, payment_hash) = (id(9), PaymentHash([1; 32]));
+    lsp.htlc(HeldHtlc {
+        part,
+        scid: SCID,
+        payment_hash,
+        amount_in: Msat(SIZE.0 - 1),
+        onion_amount: SIZE,
+        cltv_expiry: None,
+    });
+    assert_eq!(lsp.acts(), [fails(9, FailureCode::UnknownNextPeer)]);
+    lsp.part(1, SCID, 1, SIZE);
+    assert!(matches!(lsp.acts().as_slice(), [Act::Open { .. }]), "the offer is unharmed");
+}
+
+#[test]
+fn case_J06_parts_to_an_offer_that_is_over_fail_and_unknown_scids_are_not_ours() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, Scid(9 << 40), 1, SIZE);
+    assert_eq!(lsp.acts(), [Act::NotMine(id(1))]);
+    lsp.wait_until(NOON + Duration::from_secs(3_600));
+    lsp.part(2, SCID, 1, SIZE);
+    assert_eq!(lsp.acts(), [fails(2, FailureCode::UnknownNextPeer)], "expired");
+
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, SIZE);
+    lsp.acts();
+    opens(&mut lsp);
+    lsp.claimed(id(1));
+    lsp.channel_ends(key(1), lsps_service::ChannelEnd::Closed);
+    lsp.part(2, SCID, 2, SIZE);
+    assert_eq!(lsp.acts(), [fails(2, FailureCode::UnknownNextPeer)], "its channel is closed");
+}
+
+#[test]
+fn case_J11_the_fee_of_an_overpaid_set_is_that_of_the_agreed_size() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, Msat(SIZE.0 + 77_777_777));
+    lsp.acts();
+    assert_eq!(opens(&mut lsp)[1..], [forwards(1, SIZE.0 + 77_777_777 - FEE.0, FEE.0)]);
+}
+
+#[test]
+fn case_J14_a_payment_of_any_size_is_one_part_that_can_carry_the_fee() {
+    let terms = OfferTerms { min_fee: Msat(2_000_000), proportional: Ppm(4_000_000), ..LspSetup::default().terms };
+    let config = Config { htlc_minimum: Msat(1_000), ..Config::default() };
+    let dear = LspSetup { scids: vec![SCID], config, terms, ..LspSetup::default() };
+    let refused = |amount| {
+        let mut lsp = Lsp::at(NOON, dear.clone());
+        buys(&mut lsp, peer(1), None);
+        lsp.connects(peer(1));
+        lsp.part(1, SCID, 1, Msat(amount));
+        lsp.acts() == [fails(1, FailureCode::UnknownNextPeer)]
+    };
+    assert!(refused(4_611_686_018_427_387_904), "the fee overflows");
+    assert!(refused(2_000_999), "one msat too little for fee and minimum");
+
+    let cheap = LspSetup { terms: OfferTerms { proportional: Ppm(0), ..dear.terms.clone() }, ..dear.clone() };
+    let mut lsp = Lsp::at(NOON, cheap);
+    buys(&mut lsp, peer(1), None);
+    lsp.connects(peer(1));
+    lsp.part(1, SCID, 1, Msat(2_001_000));
+    lsp.part(2, SCID, 1, Msat(2_001_000));
+    let acts = lsp.acts();
+    assert!(
+        matches!(acts.as_slice(), [Act::Open { deliver: Msat(1_000), .. }, Act::Fail { part, .. }] if *part == id(2)),
+        "exactly enough opens, and a second part fails: {acts:?}"
+    );
+}
+
+#[test]
+fn a_process_that_dies_while_opening_asks_for_the_same_channel_again() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, Msat(600_000_000));
+    lsp.restarts();
+    assert_eq!(lsp.acts(), [], "the held part is remembered, and opens nothing");
+    lsp.part(2, SCID, 1, Msat(400_000_000));
+    lsp.restarts();
+    assert!(matches!(lsp.acts().as_slice(), [Act::Open { key: k, .. }] if *k == key(1)), "one channel, one key");
+    assert_eq!(opens(&mut lsp)[1..], [forwards(1, 598_800_000, FEE.0), forwards(2, 400_000_000, 0)]);
+}
+
+#[test]
+fn a_record_is_small_and_names_its_version() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    let bytes = lsp.records().values().next().expect("one record").clone();
+    assert!(bytes.len() < 120, "{} bytes without parts", bytes.len());
+    let before = bytes.len();
+    lsp.part(1, SCID, 1, Msat(600_000_000));
+    let with_part = lsp.records().values().next().expect("one record").len();
+    assert!(with_part - before <= 100, "{} bytes for a payment and its part", with_part - before);
+    assert_eq!(bytes[0], 1);
+}

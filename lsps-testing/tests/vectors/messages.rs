@@ -1,0 +1,207 @@
+//! `lsps2_messages`: requests, replies and what follows from them.
+
+use lsps_testing::{Lsp, LspSetup, NOON, call, peer};
+use lsps_types::lsps2::{Buy, GetInfo, InvalidPromise, Menu, OpeningFeeParams, Promise, PromiseKey, Unpromised};
+use lsps_types::{DateTime, Msat, Ppm, Scid};
+use serde_json::{Value, json};
+
+use super::{Verdict, msat, number, verdict};
+
+pub fn run(case: &Value) -> Verdict {
+    let input = &case["input"];
+    let outcome = match input["kind"].as_str().expect("a kind") {
+        "get_info_request" => get_info_request(input),
+        "build_menu" => build_menu(input),
+        "build_promise" => build_promise(input),
+        "buy_request" => buy_request(input),
+        "issue_grants" => issue_grants(input),
+        "get_info_result" | "buy_result" | "buy_error" | "copy_into_buy" | "derive_invoice" => {
+            return Verdict::Skipped("client");
+        }
+        other => return Verdict::Failed(format!("unknown kind {other}")),
+    };
+    verdict(case, &outcome)
+}
+
+fn get_info_request(input: &Value) -> Value {
+    let tokens = input["context"]["valid_tokens"].as_array().into_iter().flatten();
+    let setup = LspSetup {
+        tokens: tokens.map(|token| token.as_str().expect("a token").into()).collect(),
+        reject_clients: input["context"]["reject_client"] == true,
+        ..LspSetup::default()
+    };
+    let mut lsp = Lsp::at(NOON, setup);
+    let params = params_text(input);
+    match ask(&mut lsp, "lsps2.get_info", &params) {
+        Err(error) => error,
+        // What the token was is seen in the promise, which carries it.
+        Ok(result) => {
+            let menu: Menu = serde_json::from_value(result).expect("a menu");
+            let promise = menu.opening_fee_params_menu.first().expect("an entry").promise.as_str().to_string();
+            let token = promise.split('.').nth(2).map(|hex| {
+                let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+                String::from_utf8((0..hex.len()).step_by(2).map(byte).collect()).expect("text")
+            });
+            json!({ "ok": { "token": token } })
+        }
+    }
+}
+
+/// Entries that do not rise are put into order or left out; the case asks whether these stay as they are.
+fn build_menu(input: &Value) -> Value {
+    let fees = input["fees"].as_array().expect("fees");
+    let entry = |fees: &Value| OpeningFeeParams {
+        min_fee_msat: msat(&fees["min_fee_msat"]),
+        proportional: Ppm(number(&fees["proportional"])),
+        ..some_terms()
+    };
+    let entries: Vec<_> = fees.iter().map(entry).collect();
+    if Menu::rising(entries.clone()).opening_fee_params_menu == entries {
+        json!({ "ok": "accepted_in_this_order" })
+    } else {
+        json!({ "error": { "code": "menu_order" } })
+    }
+}
+
+fn build_promise(input: &Value) -> Value {
+    match Promise::issued(input["promise"].as_str().expect("text")) {
+        Ok(_) => json!({ "ok": "accepted" }),
+        Err(InvalidPromise::TooLong) => json!({ "error": { "code": "promise_too_long" } }),
+        Err(InvalidPromise::Characters) => json!({ "error": { "code": "promise_charset" } }),
+    }
+}
+
+fn buy_request(input: &Value) -> Value {
+    let now = |text: &Value| text.as_str().expect("a datetime").parse::<DateTime>().expect("a datetime").instant();
+    let context = &input["context"];
+    let setup = LspSetup {
+        reject_clients: context["reject_client"] == true,
+        inbound: context["incoming_liquidity_msat"]
+            .as_str()
+            .map_or(Msat(u64::MAX), |_| msat(&context["incoming_liquidity_msat"])),
+        ..LspSetup::default()
+    };
+    let mut lsp = Lsp::at(now(&input["now"]), setup);
+    if context["lsp_restarted_between"] == true {
+        lsp.restarts();
+    }
+    let mut params = input["params"].clone();
+    if let Some(terms) = params.get_mut("opening_fee_params").and_then(Value::as_object_mut)
+        && let Some(promise) = promise(input["promise"].as_str().expect("a promise"), &Value::Object(terms.clone()))
+    {
+        terms.insert("promise".into(), promise.into());
+    }
+    match ask(&mut lsp, "lsps2.buy", &params.to_string()) {
+        Err(error) => error,
+        Ok(_) => {
+            let buy: Buy = serde_json::from_value(params).expect("it was accepted");
+            match buy.payment_size_msat {
+                None => json!({ "ok": { "mode": "var" } }),
+                Some(size) => {
+                    let fee = buy.opening_fee_params.fee_terms().fee_on(size).expect("it was accepted");
+                    json!({ "ok": { "mode": "fixed", "opening_fee_msat": fee.0.to_string() } })
+                }
+            }
+        }
+    }
+}
+
+/// The promise that the case wants in these terms; `None`: leave what is there.
+fn promise(kind: &str, terms: &Value) -> Option<String> {
+    let issue = |key: [u8; 32], terms: &Value, client| {
+        let terms: OpeningFeeParams = serde_json::from_value(terms.clone()).ok()?;
+        let unpromised = Unpromised {
+            min_fee_msat: terms.min_fee_msat,
+            proportional: terms.proportional,
+            valid_until: terms.valid_until,
+            min_lifetime: terms.min_lifetime,
+            max_client_to_self_delay: terms.max_client_to_self_delay,
+            min_payment_size_msat: terms.min_payment_size_msat,
+            max_payment_size_msat: terms.max_payment_size_msat,
+        };
+        let issued = PromiseKey::new(key).issue(unpromised, client, None).expect("it fits");
+        Some(issued.promise.as_str().to_string())
+    };
+    let ours = || issue(LSP_KEY, terms, peer(1));
+    match kind {
+        "issued" => ours(),
+        "issued_before_change" => issue(LSP_KEY, &json!(some_terms()), peer(1)),
+        "issued_to_other_peer" => issue(LSP_KEY, terms, peer(2)),
+        "foreign_key" => issue([1; 32], terms, peer(1)),
+        "issued_truncated" => ours().map(|text| text[..text.len() - 1].to_string()),
+        "issued_case_flipped" => ours().map(|text| text.to_uppercase()),
+        "issued_with_suffix" => ours().map(|text| text + "0"),
+        "issued_with_space" => ours().map(|text| text + " "),
+        "literal" => None,
+        other => panic!("unknown promise {other}"),
+    }
+}
+
+fn issue_grants(input: &Value) -> Value {
+    let scids = |value: &Value| -> Option<Vec<Scid>> {
+        Some(value.as_array()?.iter().map(|text| text.as_str().expect("text").parse().expect("a SCID")).collect())
+    };
+    let existing = scids(&input["existing_scids"]).unwrap_or_default();
+    let drawn = scids(&input["rng_scids"]).unwrap_or_else(|| (1..=20_000).map(|n| Scid(n << 40 | n % 7)).collect());
+    let config = lsps_service::Config {
+        limits: lsps_service::Limits { offers_per_client: 20_000, ..lsps_service::Limits::default() },
+        ..lsps_service::Config::default()
+    };
+    let count = usize::try_from(number(&input["count"])).expect("a number");
+    let setup = LspSetup { config, scids: existing.iter().copied().chain(drawn).collect(), ..LspSetup::default() };
+    let mut lsp = Lsp::at(NOON, setup);
+    let mut given = vec![];
+    for n in 0..existing.len() + count {
+        let menu = call(&mut lsp, peer(1), &GetInfo { token: None }).expect("a menu");
+        let opening_fee_params = menu.opening_fee_params_menu.into_iter().next().expect("an entry");
+        match call(&mut lsp, peer(1), &Buy { opening_fee_params, payment_size_msat: None }) {
+            Ok(bought) if n >= existing.len() => given.push(bought.jit_channel_scid),
+            Ok(_) => {}
+            Err(error) => return json!({ "error": { "code": error.object.code } }),
+        }
+    }
+    if count > 1 {
+        let distinct: std::collections::BTreeSet<_> = given.iter().collect();
+        return if distinct.len() == count {
+            json!({ "ok": "all_scids_distinct" })
+        } else {
+            json!({ "ok": "duplicates" })
+        };
+    }
+    json!({ "ok": { "scids": given } })
+}
+
+/// Sends raw parameters; the result, or the error as the vectors write it.
+fn ask(lsp: &mut Lsp, method: &str, params: &str) -> Result<Value, Value> {
+    let payload = format!(r#"{{"jsonrpc":"2.0","id":"a","method":"{method}","params":{params}}}"#);
+    let before = lsp.records().clone();
+    let replies = lsp.receives(peer(1), payload.as_bytes());
+    let [reply] = replies.as_slice() else { panic!("one request, {} replies", replies.len()) };
+    let reply: Value = serde_json::from_slice(reply).expect("JSON");
+    if reply["error"].is_null() {
+        return Ok(reply["result"].clone());
+    }
+    assert_eq!(&before, lsp.records(), "an error changes nothing");
+    Err(json!({ "error": { "code": reply["error"]["code"], "data": reply["error"]["data"] } }))
+}
+
+fn params_text(input: &Value) -> String {
+    input["params_text"].as_str().map_or_else(|| input["params"].to_string(), String::from)
+}
+
+/// The base entry of the file.
+fn some_terms() -> OpeningFeeParams {
+    OpeningFeeParams {
+        min_fee_msat: Msat(546_000),
+        proportional: Ppm(1_200),
+        valid_until: "2026-03-01T13:00:00.000Z".parse().expect("a datetime"),
+        min_lifetime: 1_008,
+        max_client_to_self_delay: 2_016,
+        min_payment_size_msat: Msat(1_000_000),
+        max_payment_size_msat: Msat(100_000_000),
+        promise: Promise::received("p0-6f1c").expect("short"),
+    }
+}
+
+/// The key of the LSPs in this test world.
+const LSP_KEY: [u8; 32] = [42; 32];
