@@ -32,6 +32,8 @@ pub enum Effect {
     FundChannel {
         /// For which channel.
         key: ChannelKey,
+        /// The client.
+        peer: PeerId,
         /// The output to fund.
         output: FundingOutput,
     },
@@ -118,6 +120,16 @@ pub enum EffectKey {
     Forward(PartId, u32),
     /// See [`Effect::FailPart`].
     Fail(PartId, u32),
+}
+
+impl EffectKey {
+    /// The channel it is about, or the part.
+    pub(crate) fn about(&self) -> Result<ChannelKey, PartId> {
+        match self {
+            Self::Open(key) | Self::Fund(key) | Self::Hand(key) | Self::Broadcast(key) | Self::Abandon(key) => Ok(*key),
+            Self::Forward(part, _) | Self::Fail(part, _) => Err(*part),
+        }
+    }
 }
 
 impl Effect {

@@ -18,7 +18,7 @@ use crate::index::Index;
 use crate::input::{HeldHtlc, Input, WhichPart};
 use crate::lsps2::channel::Channel;
 use crate::lsps2::jit_channel::{ChannelNews, Context, JitChannel, Reject, Told};
-use crate::lsps2::parts::PartState;
+use crate::lsps2::parts::{PartState, Payment};
 use crate::policy::{NodeFacts, Policy};
 use crate::record::{self, Record, Unreadable};
 
@@ -190,11 +190,24 @@ impl Service {
         self.index.next_wake()
     }
 
-    /// All changes since the last drain.
+    /// All changes since the last drain. Effects that are no longer owed by now are not among them.
     pub fn drain(&mut self) -> Batch {
         let changed = core::mem::take(&mut self.changed);
         let record = |id| (FlowId::JitChannel(id), self.offers.get(&id).map(record::encode));
-        Batch { records: changed.into_iter().map(record).collect(), released: core::mem::take(&mut self.released) }
+        let records = changed.into_iter().map(record).collect();
+        let mut released = core::mem::take(&mut self.released);
+        released.effects.retain(|effect| self.is_owed(&effect.key()));
+        Batch { records, released }
+    }
+
+    /// Clients that are connected and have parts waiting, but whose channels are not known to be usable. Nodes do not say
+    /// when that changes; ask yours, and feed [`Input::ChannelsUsable`].
+    pub fn waiting_clients(&self) -> impl Iterator<Item = PeerId> {
+        let connected = self.links.iter().filter(|(_, link)| **link == Link::Connected).map(|(peer, _)| *peer);
+        connected.filter(|peer| {
+            let mut offers = self.index.of_client(*peer).filter_map(|id| self.offers.get(&id));
+            offers.any(|offer| offer.payments.values().any(Payment::is_live))
+        })
     }
 
     /// The protocols served, as `lsps0.list_protocols` answers them.
@@ -211,6 +224,7 @@ impl Service {
             let parts = payments.flat_map(|(hash, payment)| payment.parts.iter().map(|part| (*hash, part)));
             parts.map(|(payment_hash, part)| KnownPart {
                 id: part.id,
+                scid: offer.id,
                 client: offer.client,
                 payment_hash,
                 sent: match part.state {
@@ -293,8 +307,19 @@ impl Service {
         let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
         let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
         let failed = |state: &PartState| matches!(state, PartState::Failed { sent, .. } if *sent == Some(amount));
-        let found = parts().find(|part| sent(&part.state)).or_else(|| parts().find(|part| failed(&part.state)));
-        found.map(|part| part.id)
+        // A claim on the chain is told in whole satoshis.
+        let rounded = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if sent.0 / 1_000 * 1_000 == amount.0);
+        let find = |is: &dyn Fn(&PartState) -> bool| parts().find(|part| is(&part.state)).map(|part| part.id);
+        find(&sent).or_else(|| find(&failed)).or_else(|| find(&rounded))
+    }
+
+    fn is_owed(&self, key: &EffectKey) -> bool {
+        let offer = match key.about() {
+            Ok(ChannelKey { flow: FlowId::JitChannel(scid), .. }) => Some(scid),
+            Err(part) => self.index.of_part(part),
+        };
+        let offer = offer.and_then(|id| self.offers.get(&id));
+        offer.is_some_and(|offer| offer.outstanding().iter().any(|owed| owed.key() == *key))
     }
 
     fn wake_due(&mut self) {
@@ -362,6 +387,8 @@ impl Service {
 pub struct KnownPart {
     /// The node's name for it.
     pub id: PartId,
+    /// The offer it came for.
+    pub scid: Scid,
     /// Whom it is for.
     pub client: PeerId,
     /// What it pays for.

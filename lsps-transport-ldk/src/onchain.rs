@@ -1,6 +1,6 @@
 //! What the LSP host asks of the operator's on-chain wallet, and where it gets the time.
 
-use bitcoin::{FeeRate, OutPoint, ScriptBuf, Transaction};
+use bitcoin::{FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
 
 use lsps_types::Timestamp;
 
@@ -65,4 +65,20 @@ impl Clock for SystemClock {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_unix_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// The chain, as far as the LSP touches it.
+pub trait ChainAccess: Send + Sync {
+    /// Broadcasts a transaction. Called again until it is confirmed; what is already known is no error.
+    fn broadcast(&self, tx: &Transaction);
+
+    /// Whether it is in a block. Only asked of channels that LDK no longer knows; without an answer it is broadcast again
+    /// with every block.
+    fn is_confirmed(&self, txid: &Txid) -> bool {
+        let _ = txid;
+        false
+    }
+
+    /// The feerate at which a funding transaction confirms soon.
+    fn fee_rate(&self) -> FeeRate;
 }

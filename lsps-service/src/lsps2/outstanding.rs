@@ -25,7 +25,7 @@ impl JitChannel {
                 max_client_to_self_delay: self.terms.max_client_to_self_delay,
             }),
             Channel::Opening { step: Step::Negotiated { output }, .. } => {
-                Some(Effect::FundChannel { key, output: output.clone() })
+                Some(Effect::FundChannel { key, peer, output: output.clone() })
             }
             Channel::Opening { step: Step::Funded { tx }, .. } => {
                 Some(Effect::HandFunding { key, peer, tx: tx.clone() })

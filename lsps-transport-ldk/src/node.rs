@@ -1,0 +1,148 @@
+//! Every call into LDK that the LSP makes, and nothing that decides. What differs between LDK versions is here.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bitcoin::Transaction;
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails};
+use lightning::ln::channelmanager::{AChannelManager, InterceptId};
+use lightning::ln::types::ChannelId;
+use lightning::util::config::UserConfig;
+use lightning::util::errors::APIError;
+
+use lsps_service::{ChannelKey, PartId};
+use lsps_types::{Msat, PaymentHash, Scid, bolt4::FailureCode};
+
+/// A channel manager, whatever its type parameters.
+pub trait Manager: Deref<Target: AChannelManager> + Send + Sync + 'static {}
+impl<T: Deref<Target: AChannelManager> + Send + Sync + 'static> Manager for T {}
+
+pub(crate) struct Node<M> {
+    manager: M,
+}
+
+/// What became of asking the node to let a part go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// It will.
+    Done,
+    /// It does not hold the part.
+    NotHeld,
+    /// It would not, and still holds it.
+    Refused,
+}
+
+impl<M: Manager> Node<M> {
+    pub fn new(manager: M) -> Arc<Self> {
+        Arc::new(Self { manager })
+    }
+
+    pub fn draw_scid(&self) -> Scid {
+        Scid(self.manager.get_cm().get_intercept_scid())
+    }
+
+    pub fn config(&self) -> UserConfig {
+        self.manager.get_cm().get_current_config()
+    }
+
+    pub fn height(&self) -> u32 {
+        self.manager.get_cm().current_best_block().height
+    }
+
+    /// What the node could receive over its public or private channels now, those of JIT clients included.
+    pub fn inbound(&self) -> Msat {
+        let channels = self.manager.get_cm().list_usable_channels();
+        Msat(channels.iter().map(|channel| channel.inbound_capacity_msat).sum())
+    }
+
+    pub fn channel(&self, peer: &PublicKey, key: ChannelKey) -> Option<ChannelDetails> {
+        let channels = self.manager.get_cm().list_channels_with_counterparty(peer);
+        channels.into_iter().find(|channel| channel.user_channel_id == key.to_u128())
+    }
+
+    pub fn is_usable(&self, peer: &PublicKey) -> bool {
+        self.manager.get_cm().list_channels_with_counterparty(peer).iter().any(|channel| channel.is_usable)
+    }
+
+    pub fn open(&self, peer: PublicKey, capacity_sat: u64, key: ChannelKey, delay_limit: u32) -> Result<(), APIError> {
+        let mut config = self.config();
+        config.channel_handshake_config.announce_for_forwarding = false;
+        config.channel_handshake_config.negotiate_scid_privacy = true;
+        config.channel_handshake_limits.force_announced_channel_preference = false;
+        config.channel_handshake_limits.trust_own_funding_0conf = true;
+        config.channel_handshake_limits.their_to_self_delay = u16::try_from(delay_limit).unwrap_or(u16::MAX);
+        let manager = self.manager.get_cm();
+        manager.create_channel(peer, capacity_sat, 0, key.to_u128(), None, Some(config)).map(drop)
+    }
+
+    /// Hands over a transaction that the node keeps to itself: broadcasting is the service's decision.
+    pub fn fund(&self, peer: PublicKey, channel: ChannelId, tx: Transaction) -> Result<(), APIError> {
+        self.manager.get_cm().funding_transaction_generated_manual_broadcast(channel, peer, tx)
+    }
+
+    pub fn close(&self, peer: &PublicKey, channel: &ChannelId) {
+        let why = "this channel is given up".to_string();
+        // An error says that there is no such channel, which is what was wanted.
+        let _ = self.manager.get_cm().force_close_broadcasting_latest_txn(channel, peer, why);
+    }
+
+    /// For channels whose peer is not at hand.
+    pub fn close_by_key(&self, key: ChannelKey) {
+        let channels = self.manager.get_cm().list_channels();
+        for channel in channels.iter().filter(|channel| channel.user_channel_id == key.to_u128()) {
+            self.close(&channel.counterparty.node_id, &channel.channel_id);
+        }
+    }
+
+    /// `Done` does not mean delivered. Only ever ask this for a peer whose channels are usable.
+    pub fn forward(&self, part: PartId, channel: &ChannelId, peer: PublicKey, amount: Msat) -> Asked {
+        let manager = self.manager.get_cm();
+        match manager.forward_intercepted_htlc(InterceptId(part.0), channel, peer, amount.0) {
+            Ok(()) => Asked::Done,
+            Err(APIError::APIMisuseError { .. }) => Asked::NotHeld,
+            Err(_) => Asked::Refused,
+        }
+    }
+
+    /// LDK fails an intercepted HTLC only with `unknown_next_peer`. Forwarding nothing at all, which can never leave the
+    /// node, makes it answer `temporary_channel_failure`; where no channel is ready for that, the other code has to do.
+    pub fn fail(&self, part: PartId, code: FailureCode) -> Asked {
+        let manager = self.manager.get_cm();
+        if code == FailureCode::TemporaryChannelFailure {
+            let ready = manager.list_channels().into_iter().find(|channel| channel.is_channel_ready);
+            let asked = ready.map(|any| self.forward(part, &any.channel_id, any.counterparty.node_id, Msat::ZERO));
+            if let Some(asked @ (Asked::Done | Asked::NotHeld)) = asked {
+                return asked;
+            }
+        }
+        match manager.fail_intercepted_htlc(InterceptId(part.0)) {
+            Ok(()) => Asked::Done,
+            Err(_) => Asked::NotHeld,
+        }
+    }
+
+    pub fn holds(&self, part: PartId) -> bool {
+        self.manager.get_cm().intercepted_htlc_inbound_amount_msat(InterceptId(part.0)).is_some()
+    }
+
+    /// Whether an HTLC of this payment and amount is on its way to the peer, or waits to be.
+    pub fn carries(&self, peer: &PublicKey, hash: PaymentHash, amount: Msat) -> bool {
+        let channels = self.manager.get_cm().list_channels_with_counterparty(peer);
+        let htlcs = channels.iter().flat_map(|channel| &channel.pending_outbound_htlcs);
+        htlcs.into_iter().any(|htlc| htlc.payment_hash.0 == hash.0 && htlc.amount_msat == amount.0)
+    }
+
+    /// Whether an HTLC of this payment that came in is there, and not being claimed.
+    pub fn has_incoming(&self, hash: PaymentHash) -> bool {
+        let channels = self.manager.get_cm().list_channels();
+        let htlcs = channels.iter().flat_map(|channel| &channel.pending_inbound_htlcs);
+        let claimed = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
+        htlcs.into_iter().any(|htlc| htlc.payment_hash.0 == hash.0 && htlc.state != claimed)
+    }
+
+    /// Sends what was just forwarded or failed, instead of a random while later.
+    pub fn flush(&self) {
+        self.manager.get_cm().process_pending_htlc_forwards();
+    }
+}
