@@ -5,8 +5,6 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::marker::PhantomData;
-
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -155,7 +153,7 @@ impl<'a> FromLsp<'a> {
         let result = envelope.result.filter(|result| !is_null(result));
         let error = envelope.error.filter(|error| !is_null(error));
         let outcome = match (result, error) {
-            (Some(result), None) => Ok(Raw { json: result.get(), of: PhantomData }),
+            (Some(result), None) => Ok(Raw { json: result.get() }),
             (None, Some(error)) => Err(Some(error)
                 .filter(|error| error.get().starts_with('{'))
                 .and_then(parse)
@@ -171,10 +169,21 @@ impl<'a> FromLsp<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {
     json: &'a str,
-    of: PhantomData<&'a ()>,
 }
 
-impl Raw<'_> {
+impl<'a> Raw<'a> {
+    /// A result that was kept as text, to be read once its type is known.
+    #[must_use]
+    pub fn of(json: &'a str) -> Self {
+        Self { json }
+    }
+
+    /// Its JSON.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.json
+    }
+
     /// Reads it as the reply to a request of type `R`. Unknown members are skipped.
     ///
     /// # Errors

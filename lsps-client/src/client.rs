@@ -1,0 +1,286 @@
+//! The wallet's side of the protocols: calls out, answers in, and the purchases that come of them.
+
+use core::task::{Poll, Waker};
+use core::time::Duration;
+
+use lsps_types::jsonrpc::{BadFormat, ErrorReply, FromLsp, InvalidReply, TooLarge, encode_request};
+use lsps_types::{Msat, PaymentHash, PeerId, Request, Timestamp};
+
+use crate::batch::{Batch, FlowId, Notice, UnknownFlow};
+use crate::effect::ChannelKey;
+use crate::jit_receive::book::Book;
+use crate::jit_receive::record;
+use crate::jit_receive::{
+    Handled, Input, OpenRequest, Prepared, Purchase, Received, RefuseChannel, RefusePurchase, Verdict,
+};
+use crate::pending::{Pending, Ticket};
+
+/// How long a wallet waits, and how much it remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How long an answer may take. Spec: LSPS0 wants some minutes at the most.
+    pub answer_within: Duration,
+    /// Calls to one LSP that may wait at once.
+    pub calls_per_lsp: usize,
+    /// Purchases on record, open or over.
+    pub purchases: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { answer_within: Duration::from_secs(60), calls_per_lsp: 32, purchases: 1_000 }
+    }
+}
+
+/// The client: inputs in; records, messages, effects and notices out.
+///
+/// It knows no node, store, clock or socket. Write what [`drain`](Self::drain) gives before acting on it.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    pending: Pending,
+    book: Book,
+    out: Batch,
+}
+
+/// Why a call was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSent {
+    /// The LSP is not connected.
+    #[error("the provider is not connected")]
+    NotConnected,
+    /// It sent something that is no message; it gets no more of ours until it reconnects. Spec: LSPS0 (SHOULD).
+    #[error("the provider sent a malformed message; reconnect before asking it again")]
+    Suspended,
+    /// As many calls to it wait already as may.
+    #[error("too many requests to the provider are waiting")]
+    TooManyPending,
+    /// It does not fit into a message.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+}
+
+/// Why a call that was sent has no result.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError<E: lsps_types::codes::MethodError + 'static> {
+    /// The LSP went away. It may have acted on the call all the same.
+    #[error("the provider disconnected before it answered")]
+    Disconnected,
+    /// No answer in time. It may still have acted on the call.
+    #[error("the provider did not answer in time")]
+    TimedOut,
+    /// The answer is not what the method promises.
+    #[error(transparent)]
+    InvalidReply(InvalidReply),
+    /// The LSP said no.
+    #[error(transparent)]
+    Refused(ErrorReply<E>),
+    /// The ticket was forgotten, or its answer taken before.
+    #[error("nobody waits for this answer any more")]
+    Forgotten,
+}
+
+/// What a payload from an LSP turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The answer to a call that waits for it.
+    Answer,
+    /// An answer that nobody waits for, at least not from this LSP.
+    UnknownId,
+    /// An error without a request: the LSP could not read something of ours.
+    UncorrelatedError,
+    /// News of a kind we do not know; today all are.
+    UnknownNotification,
+    /// No message at all. It was dropped, and the LSP is suspended until it reconnects.
+    BadFormat(BadFormat),
+}
+
+/// A record that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// No flow has such a name.
+    #[error(transparent)]
+    Name(#[from] UnknownFlow),
+    /// Its content.
+    #[error("{0}")]
+    Content(record::Unreadable),
+}
+
+impl Client {
+    /// A client without purchases; `entropy` is 32 random bytes, fresh at every start, that request ids come from.
+    #[must_use]
+    pub fn new(config: Config, entropy: [u8; 32]) -> Self {
+        Self { config, pending: Pending::new(entropy), book: Book::default(), out: Batch::default() }
+    }
+
+    /// Takes a purchase from an earlier life, and asks again for what it is owed.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be read; the others are not affected.
+    pub fn load(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
+        let FlowId::Purchase(hash) = name.parse()?;
+        self.book.load(hash, bytes, &mut self.out).map_err(Unreadable::Content)
+    }
+
+    /// Sends a request. The answer waits under the ticket; forget it where nobody will ask for it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be sent now; nothing is left behind.
+    pub fn call<R: Request>(&mut self, lsp: PeerId, request: &R, now: Timestamp) -> Result<Ticket<R>, NotSent> {
+        self.pending.may_call(lsp, self.config.calls_per_lsp)?;
+        let id = self.pending.fresh_id();
+        let payload = encode_request(&id, request)?;
+        self.out.released.messages.push((lsp, payload));
+        Ok(self.pending.wait(lsp, id, now + self.config.answer_within))
+    }
+
+    /// Takes in a payload of type 37913. Nothing is ever answered to an LSP.
+    pub fn receive(&mut self, from: PeerId, payload: &[u8]) -> Heard {
+        let heard = match FromLsp::decode(payload) {
+            Err(bad) => {
+                self.pending.suspend(from);
+                Heard::BadFormat(bad)
+            }
+            Ok(FromLsp::Notification { .. }) => Heard::UnknownNotification,
+            Ok(FromLsp::Response { id: None, outcome: Err(_) }) => Heard::UncorrelatedError,
+            Ok(FromLsp::Response { id: None, outcome: Ok(_) }) => Heard::UnknownId,
+            Ok(FromLsp::Response { id: Some(id), outcome }) => self.pending.answer(from, &id, outcome),
+        };
+        match heard {
+            Heard::BadFormat(_) => self.out.released.notices.push(Notice::BadPayload(from)),
+            Heard::UnknownNotification => self.out.released.notices.push(Notice::UnknownNotification(from)),
+            Heard::Answer | Heard::UnknownId | Heard::UncorrelatedError => {}
+        }
+        heard
+    }
+
+    /// The outcome of a call, once; `None` while it is open.
+    pub fn take<R: Request>(&mut self, ticket: &Ticket<R>) -> Option<Result<R::Reply, CallError<R::Error>>> {
+        self.pending.take(ticket)
+    }
+
+    /// As [`take`](Self::take), for futures: wakes `waker` when there is an outcome.
+    pub fn poll_take<R: Request>(
+        &mut self,
+        ticket: &Ticket<R>,
+        waker: &Waker,
+    ) -> Poll<Result<R::Reply, CallError<R::Error>>> {
+        match self.pending.take(ticket) {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                self.pending.wake_later(ticket, waker);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Nobody waits for this answer any more; it is ignored when it comes.
+    pub fn forget<R: Request>(&mut self, ticket: &Ticket<R>) {
+        self.pending.forget(ticket);
+    }
+
+    /// An LSP is connected.
+    pub fn peer_connected(&mut self, lsp: PeerId) {
+        self.pending.connected(lsp);
+    }
+
+    /// An LSP is gone: what it owed us is lost.
+    pub fn peer_disconnected(&mut self, lsp: PeerId) {
+        self.pending.disconnected(lsp);
+    }
+
+    /// Time passes: calls time out, purchases expire.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.pending.tick(now);
+        self.book.tick(now, &mut self.out);
+    }
+
+    /// When [`tick`](Self::tick) has something to do next.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        [self.pending.next_deadline(), self.book.next_wake()].into_iter().flatten().min()
+    }
+
+    /// Calls that are open or whose outcome was not taken yet.
+    #[must_use]
+    pub fn pending_calls(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Answers that nobody waited for, since the start.
+    #[must_use]
+    pub fn ignored_answers(&self) -> u64 {
+        self.pending.ignored()
+    }
+
+    /// Puts a purchase on record under the hash of its invoice. Hand the invoice out only after that is written.
+    ///
+    /// # Errors
+    ///
+    /// When it is too late, or there are too many; nothing is recorded then.
+    pub fn register(&mut self, prepared: &Prepared, hash: PaymentHash, now: Timestamp) -> Result<(), RefusePurchase> {
+        self.book.register(prepared, hash, self.config.purchases, now, &mut self.out)
+    }
+
+    /// An LSP wants to open a channel. Accepted: the effect says how, once it is written.
+    ///
+    /// # Errors
+    ///
+    /// When it is not one that was bought. The application may know it; else refuse it.
+    pub fn open_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
+        self.book.open_requested(request, now, &mut self.out)
+    }
+
+    /// A channel that was accepted is funded.
+    pub fn channel_pending(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
+        self.book.channel_moved(key, &Input::ChannelPending(key), now, &mut self.out)
+    }
+
+    /// A channel that was accepted is no more; the LSP may open another for the same purchase.
+    pub fn channel_ended(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
+        self.book.channel_moved(key, &Input::ChannelEnded(key), now, &mut self.out)
+    }
+
+    /// Whether a payment that arrived is to be claimed. Any skim of a payment that is no purchase is a reason not to.
+    #[must_use]
+    pub fn judge(&self, hash: PaymentHash, received: &Received<'_>) -> Verdict {
+        self.book.judge(hash, received)
+    }
+
+    /// A payment was claimed, over these channels as far as the node tells.
+    pub fn claimed(
+        &mut self,
+        hash: PaymentHash,
+        received: Msat,
+        skimmed: Msat,
+        over: &[ChannelKey],
+        now: Timestamp,
+    ) -> Handled {
+        self.book.claimed(hash, (received, skimmed), over, now, &mut self.out)
+    }
+
+    /// The wallet does not want this payment any more.
+    pub fn abandon(&mut self, hash: PaymentHash, now: Timestamp) -> Handled {
+        self.book.abandon(hash, now, &mut self.out)
+    }
+
+    /// A purchase, by the payment hash of its invoice.
+    #[must_use]
+    pub fn purchase(&self, hash: PaymentHash) -> Option<&Purchase> {
+        self.book.get(hash)
+    }
+
+    /// All purchases on record.
+    pub fn purchases(&self) -> impl Iterator<Item = &Purchase> {
+        self.book.iter()
+    }
+
+    /// All changes since the last drain.
+    pub fn drain(&mut self) -> Batch {
+        core::mem::take(&mut self.out)
+    }
+}

@@ -1,0 +1,74 @@
+//! What the client asks of the wallet's node. Read off the state of the purchases, so asked again after a restart.
+
+use lsps_types::{Blocks, PaymentHash, PeerId};
+use serde::{Deserialize, Serialize};
+
+use crate::jit_receive::Channel;
+
+/// Owed to a purchase until it moves on. Each says why doing it twice does no harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Accept the channel that its LSP asked to open, on these terms.
+    ///
+    /// Answers: [`channel_pending`](crate::Client::channel_pending) or [`channel_ended`](crate::Client::channel_ended);
+    /// the latter too if the node knows neither the channel nor a request for it any more, as after a restart. Safe
+    /// twice: the host looks for a channel of that key first.
+    AcceptChannel {
+        /// The host's name for the channel.
+        key: ChannelKey,
+        /// How often its opening was asked for, from 1.
+        attempt: u32,
+        /// Who opens it.
+        lsp: PeerId,
+        /// How to accept it.
+        terms: AcceptTerms,
+    },
+    /// Let HTLCs on all channels with this LSP carry less than their onions say: it may forward over any of them.
+    ///
+    /// Safe twice: a setting. What is kept of a payment is judged in any case.
+    AllowUnderpaying {
+        /// With whom.
+        lsp: PeerId,
+    },
+    /// Do so no more: no purchase waits for a payment from this LSP.
+    ///
+    /// Safe twice: a setting.
+    ForbidUnderpaying {
+        /// With whom.
+        lsp: PeerId,
+    },
+}
+
+/// How to accept a channel that was bought. Spec: LSPS2 §3 "Opening".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptTerms {
+    /// One of the purchases it may be for. Which one is known when the payment comes.
+    pub purchase: PaymentHash,
+    /// Use it before its funding is confirmed.
+    pub zero_conf: bool,
+    /// Ask for no longer `to_self_delay` than this.
+    pub max_to_self_delay: Blocks,
+    /// Share of the channel that may be in flight towards us.
+    pub in_flight_percent: u8,
+    /// Let HTLCs carry less than their onions say.
+    pub accept_underpaying: bool,
+}
+
+impl AcceptTerms {
+    pub(crate) fn of(purchase: PaymentHash, channel: &Channel) -> Self {
+        Self {
+            purchase,
+            zero_conf: true,
+            max_to_self_delay: channel.max_to_self_delay,
+            in_flight_percent: 100,
+            accept_underpaying: true,
+        }
+    }
+}
+
+/// The host's own name for a channel, chosen before it is accepted, kept by the node and told when it ends.
+///
+/// LDK: the user channel id. An LSP may repeat a request after a reconnect under the same temporary channel id; a key
+/// made of peer and temporary id then names the same channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChannelKey(pub u128);

@@ -1,0 +1,342 @@
+//! A payment through a channel that does not exist yet (LSPS2): one purchase, one flow.
+//!
+//! `menu -> choose -> buy -> prepare -> register -> channel -> judge -> claim | reject`. What comes before `register` is
+//! pure functions of messages, and worth nothing yet: nobody has the invoice. From there on the purchase has a record.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Scid, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{AcceptTerms, ChannelKey, Effect};
+
+pub(crate) mod book;
+mod choose;
+mod invoice;
+mod judge;
+pub(crate) mod record;
+
+pub use book::{Handled, OpenRequest, RefuseChannel, RefusePurchase};
+pub use choose::{Choice, FeeLimits, NoOffer, Payment, Unfit, Want, choose};
+pub use invoice::{CannotInvoice, InvoiceTerms, Prepared, RouteHint, Wish, prepare};
+pub use judge::{Expected, Fault, Part, Promised, Received, Verdict, enough_blocks_left, judge};
+
+/// What the wallet puts up with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether an LSP may ask for the preimage before it publishes the channel's funding.
+    pub accept_trust: AcceptTrust,
+    /// Terms that expire sooner are not bought.
+    pub min_validity: Duration,
+    /// The most blocks an LSP may ask for on its hop.
+    pub max_lsp_cltv_expiry_delta: u16,
+    /// The `to_self_delay` the wallet wants of its peers; an LSP that allows less is not bought from.
+    pub to_self_delay: Blocks,
+    /// How long after `valid_until` a channel may still come: payments that were complete in time open one.
+    pub late_channel: Duration,
+    /// How long after that the purchase is remembered, for payments that were claimed or delayed on this side.
+    pub keep: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            accept_trust: AcceptTrust::Never,
+            min_validity: Duration::from_secs(2 * 60),
+            max_lsp_cltv_expiry_delta: 2_016,
+            to_self_delay: Blocks(144),
+            late_channel: Duration::from_secs(60 * 60),
+            keep: Duration::from_secs(14 * 24 * 60 * 60),
+        }
+    }
+}
+
+/// What to do when an LSP's answer says `client_trusts_lsp`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AcceptTrust {
+    /// Leave the purchase alone.
+    #[default]
+    Never,
+    /// Go on, and claim the payment without waiting for the funding transaction.
+    Yes,
+}
+
+/// One purchase, known by the payment hash of its invoice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purchase {
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) lsp: PeerId,
+    pub(crate) terms: Terms,
+    pub(crate) state: State,
+}
+
+/// What was bought, as far as it matters after the purchase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The SCID in the invoice. The channel's own alias may be the same or another.
+    pub scid: Scid,
+    /// The amount of the invoice, if it names one.
+    pub amount: Option<Msat>,
+    /// What the LSP may keep, once.
+    pub promised: Promised,
+    /// When the LSP stops to take payments for it; the invoice expires no later.
+    pub valid_until: Timestamp,
+    /// When no channel is accepted for it any more.
+    pub open_until: Timestamp,
+    /// When its record goes.
+    pub keep_until: Timestamp,
+    /// Blocks after confirmation during which the LSP keeps the channel open.
+    pub min_lifetime: Blocks,
+    /// The most blocks we may ask for as `to_self_delay`.
+    pub max_to_self_delay: Blocks,
+    /// Whether the payment is to be claimed before the funding transaction is seen.
+    pub client_trusts_lsp: bool,
+    /// Confirmations to wait for before the payment is claimed.
+    pub confirmations_to_wait: u16,
+}
+
+/// Where a purchase stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// The invoice may be out; no channel of it lives.
+    Waiting,
+    /// A channel was accepted; nothing came through it yet.
+    Channel(Channel),
+    /// The payment was claimed. Nothing may be kept of any other for this hash.
+    Paid {
+        /// What arrived.
+        received: Msat,
+        /// What the LSP kept.
+        skimmed: Msat,
+    },
+    /// No channel is accepted any more. A payment already on its way is still held to the promise.
+    Expired,
+    /// Called off by the wallet. Nothing may be kept of a payment that comes all the same.
+    Abandoned,
+    /// To be deleted.
+    Gone,
+}
+
+/// A channel that stands for a purchase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// The host's name for it.
+    pub key: ChannelKey,
+    /// How often its opening was asked for, from 1.
+    pub attempt: u32,
+    /// The strictest promise that was outstanding when it was accepted.
+    pub max_to_self_delay: Blocks,
+    /// Whether its funding is negotiated, so that the node will remember it.
+    pub pending: bool,
+}
+
+/// What happens to a purchase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Its LSP asks to open this channel.
+    OpenRequested { key: ChannelKey, max_to_self_delay: Blocks },
+    /// The funding of a channel is negotiated.
+    ChannelPending(ChannelKey),
+    /// A channel could not be opened, or is closed.
+    ChannelEnded(ChannelKey),
+    /// Its channel was used for another purchase, whose own channel it gets in exchange, if there is one.
+    ChannelPassed(Option<Channel>),
+    /// Its payment was claimed.
+    Claimed { received: Msat, skimmed: Msat },
+    /// The wallet calls it off.
+    Abandon,
+    /// Time passed.
+    Tick,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Recorded: the invoice may be handed out.
+    Registered,
+    /// A channel is to be accepted for it.
+    ChannelAsked(Channel),
+    /// Its channel is being funded.
+    ChannelPending,
+    /// Its channel is no more; another may come.
+    ChannelEnded,
+    /// Its channel was used for another purchase; it has this one now.
+    ChannelPassed(Option<Channel>),
+    /// Its payment was claimed.
+    Paid {
+        /// What arrived.
+        received: Msat,
+        /// What the LSP kept.
+        skimmed: Msat,
+    },
+    /// No payment came in time.
+    Expired,
+    /// Called off.
+    Abandoned,
+    /// Forgotten.
+    Dropped,
+}
+
+/// Why an input means nothing to a purchase. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reject {
+    /// It stands for no channel any more.
+    NotOpen,
+    /// It has a channel already.
+    HasChannel,
+    /// The channel is not its own.
+    OtherChannel,
+}
+
+impl Purchase {
+    pub(crate) fn new(prepared: &Prepared, payment_hash: PaymentHash) -> Self {
+        Self { payment_hash, lsp: prepared.lsp, terms: prepared.terms.clone(), state: State::Waiting }
+    }
+
+    /// Reads only: what `input` means here, or why it means nothing.
+    pub(crate) fn decide(&self, input: &Input, now: Timestamp) -> Result<Vec<Event>, Reject> {
+        use State as S;
+        let event = match (&self.state, input) {
+            (S::Waiting, Input::OpenRequested { .. }) if now >= self.terms.open_until => return Err(Reject::NotOpen),
+            (S::Waiting, Input::OpenRequested { key, max_to_self_delay }) => Event::ChannelAsked(Channel {
+                key: *key,
+                attempt: 1,
+                max_to_self_delay: *max_to_self_delay,
+                pending: false,
+            }),
+            // The LSP repeats itself after a reconnect: the node has to be asked again.
+            (S::Channel(channel), Input::OpenRequested { key, .. }) if channel.key == *key && !channel.pending => {
+                Event::ChannelAsked(Channel { attempt: channel.attempt.saturating_add(1), ..*channel })
+            }
+            (S::Channel(_), Input::OpenRequested { .. }) => return Err(Reject::HasChannel),
+            (S::Paid { .. } | S::Expired | S::Abandoned | S::Gone, Input::OpenRequested { .. }) => {
+                return Err(Reject::NotOpen);
+            }
+
+            (S::Channel(channel), Input::ChannelPending(key)) if channel.key == *key && channel.pending => {
+                return Ok(Vec::new());
+            }
+            (S::Channel(channel), Input::ChannelPending(key)) if channel.key == *key => Event::ChannelPending,
+            (S::Channel(channel), Input::ChannelEnded(key)) if channel.key == *key => Event::ChannelEnded,
+            (S::Channel(_), Input::ChannelPassed(other)) => Event::ChannelPassed(*other),
+            (
+                S::Waiting | S::Channel(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone,
+                Input::ChannelPending(_) | Input::ChannelEnded(_) | Input::ChannelPassed(_),
+            ) => return Err(Reject::OtherChannel),
+
+            (S::Waiting | S::Channel(_) | S::Expired | S::Abandoned, Input::Claimed { received, skimmed }) => {
+                Event::Paid { received: *received, skimmed: *skimmed }
+            }
+            (S::Paid { .. }, Input::Claimed { .. }) => return Ok(Vec::new()),
+            (S::Gone, Input::Claimed { .. }) => return Err(Reject::NotOpen),
+
+            (S::Waiting | S::Channel(_) | S::Expired, Input::Abandon) => Event::Abandoned,
+            (S::Paid { .. } | S::Abandoned | S::Gone, Input::Abandon) => return Err(Reject::NotOpen),
+
+            (S::Waiting | S::Channel(_), Input::Tick) if now >= self.terms.open_until => Event::Expired,
+            (S::Paid { .. } | S::Expired | S::Abandoned, Input::Tick) if now >= self.terms.keep_until => Event::Dropped,
+            (S::Waiting | S::Channel(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone, Input::Tick) => {
+                return Ok(Vec::new());
+            }
+        };
+        Ok(Vec::from([event]))
+    }
+
+    /// Writes only: total, no clock. Nothing else assigns `self.state`.
+    pub(crate) fn apply(&mut self, event: &Event) {
+        self.state = match (&self.state, event) {
+            (_, Event::Registered) => State::Waiting,
+            (_, Event::ChannelAsked(channel)) => State::Channel(*channel),
+            (State::Channel(channel), Event::ChannelPending) => State::Channel(Channel { pending: true, ..*channel }),
+            (_, Event::ChannelEnded) => State::Waiting,
+            (_, Event::ChannelPassed(other)) => other.map_or(State::Waiting, State::Channel),
+            (_, Event::Paid { received, skimmed }) => State::Paid { received: *received, skimmed: *skimmed },
+            (_, Event::Expired) => State::Expired,
+            (_, Event::Abandoned) => State::Abandoned,
+            (_, Event::Dropped) => State::Gone,
+            (state, Event::ChannelPending) => {
+                debug_assert!(false, "{event:?} cannot follow {state:?}");
+                return;
+            }
+        };
+    }
+
+    /// What the world still owes this purchase. Asked after every step and again after a restart.
+    pub(crate) fn outstanding(&self) -> Vec<Effect> {
+        let lsp = self.lsp;
+        match &self.state {
+            State::Waiting => Vec::from([Effect::AllowUnderpaying { lsp }]),
+            State::Channel(channel) if channel.pending => Vec::from([Effect::AllowUnderpaying { lsp }]),
+            State::Channel(channel) => Vec::from([
+                Effect::AllowUnderpaying { lsp },
+                Effect::AcceptChannel {
+                    key: channel.key,
+                    attempt: channel.attempt,
+                    lsp,
+                    terms: AcceptTerms::of(self.payment_hash, channel),
+                },
+            ]),
+            State::Paid { .. } | State::Expired | State::Abandoned => Vec::from([Effect::ForbidUnderpaying { lsp }]),
+            State::Gone => Vec::new(),
+        }
+    }
+
+    /// What a payment for it should be; `None` if it is to be judged as an ordinary one.
+    #[must_use]
+    pub fn expected(&self) -> Option<Expected> {
+        let amount = self.terms.amount;
+        match &self.state {
+            State::Waiting | State::Channel(_) | State::Expired => {
+                Some(Expected { amount, promised: self.terms.promised })
+            }
+            State::Paid { .. } => Some(Expected { amount, promised: Promised::Fee(Msat::ZERO) }),
+            State::Abandoned | State::Gone => None,
+        }
+    }
+
+    /// The payment hash of its invoice.
+    #[must_use]
+    pub fn payment_hash(&self) -> PaymentHash {
+        self.payment_hash
+    }
+
+    /// From whom it was bought.
+    #[must_use]
+    pub fn lsp(&self) -> PeerId {
+        self.lsp
+    }
+
+    /// What was bought.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether its payment is still to come, so that a channel may be opened or is open for it.
+    #[must_use]
+    pub fn is_unpaid(&self) -> bool {
+        match &self.state {
+            State::Waiting | State::Channel(_) => true,
+            State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => false,
+        }
+    }
+
+    pub(crate) fn channel(&self) -> Option<Channel> {
+        match &self.state {
+            State::Channel(channel) => Some(*channel),
+            State::Waiting | State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => None,
+        }
+    }
+
+    /// When time alone changes it next.
+    pub(crate) fn deadline(&self) -> Timestamp {
+        if self.is_unpaid() { self.terms.open_until } else { self.terms.keep_until }
+    }
+}

@@ -1,0 +1,296 @@
+//! All purchases of a wallet, and the one loop that moves them.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
+
+use super::{
+    Channel, Event, Input, Prepared, Purchase, Received, Reject, Verdict, judge,
+    record::{self, Unreadable},
+};
+use crate::{
+    batch::{Batch, FlowId, Notice},
+    effect::{ChannelKey, Effect},
+};
+
+/// An LSP asks to open a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// Who asks.
+    pub lsp: PeerId,
+    /// The host's name for the channel, the same if the same request comes again.
+    pub key: ChannelKey,
+    /// Whether the channel would be announced to the network.
+    pub announced: bool,
+    /// Whether `option_scid_alias` is part of the channel type.
+    pub scid_alias: bool,
+}
+
+/// The purchases, by payment hash; their number is bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    purchases: BTreeMap<PaymentHash, Purchase>,
+}
+
+impl Book {
+    pub(crate) fn load(&mut self, hash: PaymentHash, bytes: &[u8], out: &mut Batch) -> Result<(), Unreadable> {
+        if self.purchases.contains_key(&hash) {
+            return Err(Unreadable::Twice);
+        }
+        let purchase = record::read(hash, bytes)?;
+        let before = self.outstanding(purchase.lsp);
+        let lsp = purchase.lsp;
+        self.purchases.insert(hash, purchase);
+        self.release(lsp, &before, out);
+        Ok(())
+    }
+
+    pub(crate) fn register(
+        &mut self,
+        prepared: &Prepared,
+        hash: PaymentHash,
+        limit: usize,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Result<(), RefusePurchase> {
+        if now >= prepared.terms.valid_until {
+            return Err(RefusePurchase::Expired);
+        }
+        if self.purchases.contains_key(&hash) {
+            return Err(RefusePurchase::KnownPaymentHash);
+        }
+        if self.purchases.len() >= limit && !self.make_room(out) {
+            return Err(RefusePurchase::TooMany);
+        }
+        let before = self.outstanding(prepared.lsp);
+        let purchase = Purchase::new(prepared, hash);
+        out.records.insert(FlowId::Purchase(hash), Some(record::write(&purchase)));
+        out.released.notices.push(Notice::Purchase(hash, Event::Registered));
+        self.purchases.insert(hash, purchase);
+        self.release(prepared.lsp, &before, out);
+        Ok(())
+    }
+
+    /// Assigns the channel to the unpaid purchase that ends first; which one it is really for shows when a payment comes.
+    pub(crate) fn open_requested(
+        &mut self,
+        request: &OpenRequest,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Result<(), RefuseChannel> {
+        let lsp = request.lsp;
+        let hoping = || self.of(lsp).filter(|purchase| purchase.is_unpaid() && now < purchase.terms.open_until);
+        let Some(max_to_self_delay) = hoping().map(|purchase| purchase.terms.max_to_self_delay).min() else {
+            return Err(RefuseChannel::NothingBought);
+        };
+        if request.announced {
+            return Err(RefuseChannel::Announced);
+        }
+        if !request.scid_alias {
+            return Err(RefuseChannel::NoScidAlias);
+        }
+        let same = hoping().find(|purchase| purchase.channel().is_some_and(|channel| channel.key == request.key));
+        let free = || {
+            let free = hoping().filter(|purchase| purchase.channel().is_none());
+            free.min_by_key(|purchase| (purchase.terms.valid_until, purchase.payment_hash))
+        };
+        let Some(hash) = same.or_else(free).map(|purchase| purchase.payment_hash) else {
+            return Err(RefuseChannel::AllHaveChannels);
+        };
+        let input = Input::OpenRequested { key: request.key, max_to_self_delay };
+        self.step(hash, &input, now, out).map_err(|reject| match reject {
+            Reject::HasChannel => RefuseChannel::AllHaveChannels,
+            Reject::NotOpen | Reject::OtherChannel => RefuseChannel::NothingBought,
+        })
+    }
+
+    pub(crate) fn channel_moved(&mut self, key: ChannelKey, input: &Input, now: Timestamp, out: &mut Batch) -> Handled {
+        match self.holder_of(key) {
+            Some(hash) => self.step(hash, input, now, out).into(),
+            None => Handled::NotMine,
+        }
+    }
+
+    /// Marks a purchase as paid, `over` these channels as far as the node tells. That uses up one channel of the LSP,
+    /// whichever purchase it was assigned to.
+    pub(crate) fn claimed(
+        &mut self,
+        hash: PaymentHash,
+        (received, skimmed): (Msat, Msat),
+        over: &[ChannelKey],
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Handled {
+        let Some(purchase) = self.purchases.get(&hash) else { return Handled::NotMine };
+        if purchase.is_unpaid() {
+            let (own, lsp) = (purchase.channel(), purchase.lsp);
+            if let Some(other) = self.used_of_another(hash, own, lsp, over) {
+                let passed = self.step(other, &Input::ChannelPassed(own), now, out);
+                debug_assert!(passed.is_ok(), "only a purchase with a channel is asked to pass it");
+            }
+        }
+        self.step(hash, &Input::Claimed { received, skimmed }, now, out).into()
+    }
+
+    /// The other purchase whose channel was used: by the node's account; or, if that shows no channel of a purchase and
+    /// the paid one has none, any, as the LSP will have opened one for this payment.
+    fn used_of_another(
+        &self,
+        paid: PaymentHash,
+        own: Option<Channel>,
+        lsp: PeerId,
+        over: &[ChannelKey],
+    ) -> Option<PaymentHash> {
+        if let Some(holder) = over.iter().find_map(|key| self.holder_of(*key)) {
+            return (holder != paid).then_some(holder);
+        }
+        if own.is_some() {
+            return None;
+        }
+        self.of(lsp).find(|purchase| purchase.channel().is_some()).map(|purchase| purchase.payment_hash)
+    }
+
+    pub(crate) fn abandon(&mut self, hash: PaymentHash, now: Timestamp, out: &mut Batch) -> Handled {
+        self.step(hash, &Input::Abandon, now, out).into()
+    }
+
+    pub(crate) fn tick(&mut self, now: Timestamp, out: &mut Batch) {
+        let due = self.purchases.values().filter(|purchase| purchase.deadline() <= now);
+        for hash in due.map(|purchase| purchase.payment_hash).collect::<Vec<_>>() {
+            let ticked = self.step(hash, &Input::Tick, now, out);
+            debug_assert!(ticked.is_ok(), "time passes for every purchase");
+        }
+    }
+
+    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
+        self.purchases.values().map(Purchase::deadline).min()
+    }
+
+    pub(crate) fn judge(&self, hash: PaymentHash, received: &Received<'_>) -> Verdict {
+        judge(self.purchases.get(&hash).and_then(Purchase::expected).as_ref(), received)
+    }
+
+    pub(crate) fn get(&self, hash: PaymentHash) -> Option<&Purchase> {
+        self.purchases.get(&hash)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Purchase> {
+        self.purchases.values()
+    }
+
+    /// The only loop: what a purchase decides is applied, recorded and told, and what it newly asks for is released.
+    fn step(&mut self, hash: PaymentHash, input: &Input, now: Timestamp, out: &mut Batch) -> Result<(), Reject> {
+        let purchase = self.purchases.get(&hash).ok_or(Reject::NotOpen)?;
+        let events = purchase.decide(input, now)?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let lsp = purchase.lsp;
+        let before = self.outstanding(lsp);
+        let purchase = self.purchases.get_mut(&hash).expect("it was there a moment ago");
+        for event in events {
+            purchase.apply(&event);
+            out.released.notices.push(Notice::Purchase(hash, event));
+        }
+        let gone = purchase.state == super::State::Gone;
+        out.records.insert(FlowId::Purchase(hash), (!gone).then(|| record::write(purchase)));
+        if gone {
+            self.purchases.remove(&hash);
+        }
+        self.release(lsp, &before, out);
+        Ok(())
+    }
+
+    /// What the purchases from one LSP ask for: a setting wanted by one of them outweighs that the others need it no more.
+    fn outstanding(&self, lsp: PeerId) -> Vec<Effect> {
+        let mut effects: Vec<Effect> = Vec::new();
+        for effect in self.of(lsp).flat_map(Purchase::outstanding) {
+            if !effects.contains(&effect) {
+                effects.push(effect);
+            }
+        }
+        if effects.contains(&Effect::AllowUnderpaying { lsp }) {
+            effects.retain(|effect| *effect != Effect::ForbidUnderpaying { lsp });
+        }
+        effects
+    }
+
+    fn release(&self, lsp: PeerId, before: &[Effect], out: &mut Batch) {
+        for effect in self.outstanding(lsp) {
+            if !before.contains(&effect) {
+                out.released.effects.push(effect);
+            }
+        }
+    }
+
+    /// Forgets the purchase that is over and ends first, if there is one.
+    fn make_room(&mut self, out: &mut Batch) -> bool {
+        let over = self.purchases.values().filter(|purchase| !purchase.is_unpaid());
+        let Some(hash) = over.min_by_key(|purchase| purchase.terms.keep_until).map(|purchase| purchase.payment_hash)
+        else {
+            return false;
+        };
+        self.step(hash, &Input::Tick, Timestamp::from_unix_millis(u64::MAX), out).is_ok()
+    }
+
+    fn of(&self, lsp: PeerId) -> impl Iterator<Item = &Purchase> {
+        self.purchases.values().filter(move |purchase| purchase.lsp == lsp)
+    }
+
+    fn holder_of(&self, key: ChannelKey) -> Option<PaymentHash> {
+        let holds = |purchase: &&Purchase| purchase.channel().is_some_and(|channel| channel.key == key);
+        self.purchases.values().find(holds).map(|purchase| purchase.payment_hash)
+    }
+}
+
+impl From<Result<(), Reject>> for Handled {
+    fn from(done: Result<(), Reject>) -> Self {
+        match done {
+            Ok(()) => Self::Taken,
+            Err(Reject::NotOpen | Reject::HasChannel | Reject::OtherChannel) => Self::NotMine,
+        }
+    }
+}
+
+/// What became of a report about a channel or a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Handled {
+    /// A purchase knew it.
+    Taken,
+    /// None did: it is the application's own business, or was told before.
+    NotMine,
+}
+
+/// Why a channel is not to be accepted as a bought one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefuseChannel {
+    /// No purchase from this peer waits for a payment.
+    #[error("no channel was bought from this peer")]
+    NothingBought,
+    /// Each purchase from this peer has its channel.
+    #[error("each channel bought from this peer is open or opening")]
+    AllHaveChannels,
+    /// A bought channel is never announced.
+    #[error("the channel would be announced")]
+    Announced,
+    /// A bought channel has `option_scid_alias`.
+    #[error("the channel lacks option_scid_alias")]
+    NoScidAlias,
+}
+
+/// Why a purchase is not registered. Its invoice must not be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefusePurchase {
+    /// It ran out meanwhile.
+    #[error("the offer has expired")]
+    Expired,
+    /// There is a purchase of that payment hash.
+    #[error("there is a purchase of this payment hash already")]
+    KnownPaymentHash,
+    /// Too many purchases wait for their payments.
+    #[error("too many purchases wait for their payments")]
+    TooMany,
+}

@@ -1,0 +1,214 @@
+//! Whether what arrived is what was promised.
+
+use lsps_types::{
+    Blocks, Msat, Ppm,
+    lsps2::{OpeningFeeParams, fee::opening_fee},
+};
+use serde::{Deserialize, Serialize};
+
+/// What an LSP may keep of a payment, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Promised {
+    /// This much: the payment's size was known at the purchase.
+    Fee(Msat),
+    /// What the formula gives for the payment that comes.
+    Rate {
+        /// The least.
+        min_fee: Msat,
+        /// The share of the payment.
+        proportional: Ppm,
+    },
+}
+
+impl Promised {
+    /// The promise that terms make for a payment of `size`, or for one of any size. `None` on overflow.
+    #[must_use]
+    pub fn by(params: &OpeningFeeParams, size: Option<Msat>) -> Option<Self> {
+        let rate = Self::Rate { min_fee: params.min_fee_msat, proportional: params.proportional };
+        match size {
+            Some(size) => rate.on(size).map(Self::Fee),
+            None => Some(rate),
+        }
+    }
+
+    /// The fee on a payment of `gross`, before the fee is taken. `None` on overflow.
+    ///
+    /// Spec: LSPS2 §1 "Computing the `opening_fee`".
+    #[must_use]
+    pub fn on(self, gross: Msat) -> Option<Msat> {
+        match self {
+            Self::Fee(fee) => Some(fee),
+            Self::Rate { min_fee, proportional } => opening_fee(gross, min_fee, proportional),
+        }
+    }
+}
+
+/// What a payment for an outstanding purchase should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The amount of the invoice, if it names one.
+    pub amount: Option<Msat>,
+    /// What may be missing from it.
+    pub promised: Promised,
+}
+
+/// What a node reports of a payment that waits to be claimed or failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received<'a> {
+    /// Sums over a complete set of parts; the node checked each part and its TLV itself, as LDK does.
+    Totals {
+        /// What came in.
+        received: Msat,
+        /// What was kept on the way, as announced in `extra_fee`.
+        skimmed: Msat,
+    },
+    /// The parts so far, for a node that leaves the checks to us.
+    Parts(&'a [Part<'a>]),
+}
+
+/// One HTLC of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// What its onion says should arrive.
+    pub onion: Msat,
+    /// What the HTLC carries.
+    pub amount: Msat,
+    /// The value of TLV 65537 of its `update_add_htlc`, if there is one.
+    pub extra_fee: Option<&'a [u8]>,
+}
+
+/// What to do with a payment that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As promised: it may be claimed. For a payment that is no purchase: nothing was kept of it.
+    Claim,
+    /// Parts are still missing; the node's usual time-out for them applies.
+    WaitForMore,
+    /// Fail all of it back.
+    Reject(Fault),
+}
+
+/// Why a payment is to be failed back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// More was kept than promised.
+    #[error("{skimmed} kept, {promised} promised")]
+    SkimAbovePromise {
+        /// Kept, over all parts.
+        skimmed: Msat,
+        /// The opening fee; zero if it was paid before.
+        promised: Msat,
+    },
+    /// Something was kept of a payment for which nothing was bought.
+    #[error("a fee was kept of a payment that opens no channel")]
+    SkimWithoutPurchase,
+    /// The payer meant less than the invoice asks for.
+    #[error("{gross} paid, {wanted} wanted")]
+    TooLittle {
+        /// What arrived and what was kept.
+        gross: Msat,
+        /// The amount of the invoice.
+        wanted: Msat,
+    },
+    /// The payment is not worth its fee.
+    #[error("an opening fee of {fee} on a payment of {gross}")]
+    FeeSwallowsPayment {
+        /// The promised fee.
+        fee: Msat,
+        /// What arrived and what was kept.
+        gross: Msat,
+    },
+    /// An `extra_fee` that is not eight bytes long.
+    #[error("malformed extra fee")]
+    MalformedExtraFee,
+    /// A part does not carry its onion's amount less its extra fee.
+    #[error("a part does not carry what it says")]
+    WrongPartAmount,
+    /// A sum above 2^64 millisatoshis.
+    #[error("absurd amounts")]
+    Overflow,
+}
+
+/// Judges a payment: against what was bought, or as an ordinary one (`None`).
+///
+/// The fee is judged on the gross amount, summed over all parts: what was kept must not be above the promise, and what
+/// the payer meant to pay must not be below the invoice. Whether an ordinary payment is large enough is the node's to say.
+///
+/// Spec: LSPS2 §3 "Forwarding The Payment Parts", bLIP-25.
+#[must_use]
+pub fn judge(expected: Option<&Expected>, received: &Received<'_>) -> Verdict {
+    let weighed = Sums::of(received, expected.is_some()).and_then(|sums| match expected {
+        Some(expected) => sums.against(expected),
+        None if sums.skimmed == Msat::ZERO => Ok(Verdict::Claim),
+        None => Err(Fault::SkimWithoutPurchase),
+    });
+    weighed.unwrap_or_else(Verdict::Reject)
+}
+
+/// Whether enough blocks are left to claim an HTLC: its expiry is held to the normal final delta, not to the larger one
+/// that the invoice asked for.
+///
+/// Spec: LSPS2 §2 "Invoice".
+#[must_use]
+pub fn enough_blocks_left(left: Blocks, normal_min_final_cltv_expiry_delta: u16) -> bool {
+    left >= Blocks(u32::from(normal_min_final_cltv_expiry_delta))
+}
+
+/// A payment in sums.
+struct Sums {
+    gross: Msat,
+    skimmed: Msat,
+    complete: bool,
+}
+
+impl Sums {
+    fn of(received: &Received<'_>, bought: bool) -> Result<Self, Fault> {
+        match received {
+            Received::Totals { received, skimmed } => {
+                let gross = received.checked_add(*skimmed).ok_or(Fault::Overflow)?;
+                Ok(Self { gross, skimmed: *skimmed, complete: true })
+            }
+            Received::Parts(parts) => {
+                let mut sums = Self { gross: Msat::ZERO, skimmed: Msat::ZERO, complete: false };
+                for part in *parts {
+                    let kept = part.kept(bought)?;
+                    sums.gross = sums.gross.checked_add(part.onion).ok_or(Fault::Overflow)?;
+                    sums.skimmed = sums.skimmed.checked_add(kept).ok_or(Fault::Overflow)?;
+                }
+                Ok(sums)
+            }
+        }
+    }
+
+    fn against(&self, expected: &Expected) -> Result<Verdict, Fault> {
+        let (gross, skimmed) = (self.gross, self.skimmed);
+        let promised = expected.promised.on(gross).ok_or(Fault::Overflow)?;
+        if skimmed > promised {
+            return Err(Fault::SkimAbovePromise { skimmed, promised });
+        }
+        match expected.amount {
+            Some(wanted) if gross < wanted && self.complete => Err(Fault::TooLittle { gross, wanted }),
+            Some(wanted) if gross < wanted => Ok(Verdict::WaitForMore),
+            Some(_) => Ok(Verdict::Claim),
+            None if gross == Msat::ZERO => Ok(Verdict::WaitForMore),
+            None if skimmed > Msat::ZERO && promised >= gross => {
+                Err(Fault::FeeSwallowsPayment { fee: promised, gross })
+            }
+            None => Ok(Verdict::Claim),
+        }
+    }
+}
+
+impl Part<'_> {
+    /// What was kept of this part, which must say so and be right about it.
+    fn kept(&self, bought: bool) -> Result<Msat, Fault> {
+        let kept = match self.extra_fee {
+            None => Msat::ZERO,
+            Some(_) if !bought => return Err(Fault::SkimWithoutPurchase),
+            Some(value) => Msat(u64::from_be_bytes(<[u8; 8]>::try_from(value).map_err(|_| Fault::MalformedExtraFee)?)),
+        };
+        let due = self.onion.checked_sub(kept).ok_or(Fault::WrongPartAmount)?;
+        if self.amount == due { Ok(kept) } else { Err(Fault::WrongPartAmount) }
+    }
+}

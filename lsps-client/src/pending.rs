@@ -1,0 +1,185 @@
+//! Calls that wait for their answers: ids, deadlines, and everything that can come instead of an answer.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::{String, ToString},
+};
+use core::{fmt, marker::PhantomData, task::Waker};
+
+use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
+use hex_conservative::DisplayHex;
+use lsps_types::jsonrpc::{ErrorObject, Raw, RequestId};
+use lsps_types::{PeerId, Request, Timestamp};
+
+use crate::client::{CallError, Heard, NotSent};
+
+/// Stands for the answer to a request of type `R`.
+pub struct Ticket<R> {
+    lsp: PeerId,
+    id: String,
+    of: PhantomData<fn() -> R>,
+}
+
+impl<R> fmt::Debug for Ticket<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({})", self.id)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Pending {
+    entropy: [u8; 32],
+    drawn: u64,
+    calls: BTreeMap<(PeerId, String), Call>,
+    connected: BTreeSet<PeerId>,
+    suspended: BTreeSet<PeerId>,
+    ignored: u64,
+}
+
+#[derive(Debug)]
+struct Call {
+    state: State,
+    waker: Option<Waker>,
+}
+
+/// An outcome is kept as text until it is asked for by its type.
+#[derive(Debug)]
+enum State {
+    Open { deadline: Timestamp },
+    Result(String),
+    Error(ErrorObject),
+    Disconnected,
+    TimedOut,
+}
+
+impl Pending {
+    pub fn new(entropy: [u8; 32]) -> Self {
+        let (calls, connected, suspended) = Default::default();
+        Self { entropy, drawn: 0, calls, connected, suspended, ignored: 0 }
+    }
+
+    /// 128 bits that nobody can tell from random ones. Spec: LSPS0: 80 bits at the least, and no plain counter.
+    pub fn fresh_id(&mut self) -> String {
+        self.drawn = self.drawn.wrapping_add(1);
+        let mut engine = HmacEngine::<sha256::Hash>::new(&self.entropy);
+        engine.input(&self.drawn.to_be_bytes());
+        let mac = Hmac::from_engine(engine).to_byte_array();
+        mac.as_hex().to_string().chars().take(ID_LENGTH).collect()
+    }
+
+    pub fn may_call(&self, lsp: PeerId, limit: usize) -> Result<(), NotSent> {
+        if !self.connected.contains(&lsp) {
+            return Err(NotSent::NotConnected);
+        }
+        if self.suspended.contains(&lsp) {
+            return Err(NotSent::Suspended);
+        }
+        if self.of(lsp).count() >= limit { Err(NotSent::TooManyPending) } else { Ok(()) }
+    }
+
+    pub fn wait<R: Request>(&mut self, lsp: PeerId, id: String, deadline: Timestamp) -> Ticket<R> {
+        self.calls.insert((lsp, id.clone()), Call { state: State::Open { deadline }, waker: None });
+        Ticket { lsp, id, of: PhantomData }
+    }
+
+    pub fn answer(&mut self, from: PeerId, id: &RequestId, outcome: Result<Raw<'_>, ErrorObject>) -> Heard {
+        let call = match id {
+            RequestId::Text(text) => self.calls.get_mut(&(from, text.clone())),
+            RequestId::Number(_) => None,
+        };
+        match call.filter(|call| matches!(call.state, State::Open { .. })) {
+            Some(call) => {
+                call.end(outcome.map_or_else(State::Error, |raw| State::Result(raw.text().into())));
+                Heard::Answer
+            }
+            None => {
+                self.ignored = self.ignored.saturating_add(1);
+                Heard::UnknownId
+            }
+        }
+    }
+
+    pub fn take<R: Request>(&mut self, ticket: &Ticket<R>) -> Option<Result<R::Reply, CallError<R::Error>>> {
+        let key = (ticket.lsp, ticket.id.clone());
+        match self.calls.get(&key) {
+            Some(Call { state: State::Open { .. }, .. }) => return None,
+            Some(_) => {}
+            None => return Some(Err(CallError::Forgotten)),
+        }
+        Some(match self.calls.remove(&key)?.state {
+            State::Open { .. } => return None,
+            State::Result(text) => Raw::of(&text).reply::<R>().map_err(CallError::InvalidReply),
+            State::Error(error) => Err(CallError::Refused(error.typed())),
+            State::Disconnected => Err(CallError::Disconnected),
+            State::TimedOut => Err(CallError::TimedOut),
+        })
+    }
+
+    pub fn wake_later<R>(&mut self, ticket: &Ticket<R>, waker: &Waker) {
+        if let Some(call) = self.calls.get_mut(&(ticket.lsp, ticket.id.clone())) {
+            call.waker = Some(waker.clone());
+        }
+    }
+
+    pub fn forget<R>(&mut self, ticket: &Ticket<R>) {
+        self.calls.remove(&(ticket.lsp, ticket.id.clone()));
+    }
+
+    pub fn connected(&mut self, lsp: PeerId) {
+        self.connected.insert(lsp);
+        self.suspended.remove(&lsp);
+    }
+
+    pub fn disconnected(&mut self, lsp: PeerId) {
+        self.connected.remove(&lsp);
+        self.suspended.remove(&lsp);
+        let calls = self.calls.range_mut((lsp, String::new())..).take_while(|((of, _), _)| *of == lsp);
+        for (_, call) in calls.filter(|(_, call)| matches!(call.state, State::Open { .. })) {
+            call.end(State::Disconnected);
+        }
+    }
+
+    /// Calls that wait stay as they are: the answer may still come.
+    pub fn suspend(&mut self, lsp: PeerId) {
+        if self.connected.contains(&lsp) {
+            self.suspended.insert(lsp);
+        }
+    }
+
+    pub fn tick(&mut self, now: Timestamp) {
+        for call in self.calls.values_mut() {
+            if matches!(call.state, State::Open { deadline } if deadline <= now) {
+                call.end(State::TimedOut);
+            }
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let deadline = |call: &Call| if let State::Open { deadline } = call.state { Some(deadline) } else { None };
+        self.calls.values().filter_map(deadline).min()
+    }
+
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    fn of(&self, lsp: PeerId) -> impl Iterator<Item = &Call> {
+        self.calls.range((lsp, String::new())..).take_while(move |((of, _), _)| *of == lsp).map(|(_, call)| call)
+    }
+}
+
+impl Call {
+    fn end(&mut self, state: State) {
+        self.state = state;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Hex digits.
+const ID_LENGTH: usize = 32;
