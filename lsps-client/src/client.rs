@@ -64,7 +64,7 @@ pub enum NotSent {
 /// Why a call that was sent has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CallError<E: lsps_types::codes::MethodError + 'static> {
+pub enum CallError<E: lsps_types::codes::MethodError> {
     /// The LSP went away. It may have acted on the call all the same.
     #[error("the provider disconnected before it answered")]
     Disconnected,

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use lsps_types::Msat;
 
+#[path = "vectors/client.rs"]
+mod client;
 #[path = "vectors/fee.rs"]
 mod fee;
 #[path = "vectors/framing.rs"]

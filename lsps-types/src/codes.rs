@@ -1,7 +1,7 @@
 //! The one table of error codes.
 
 /// An error that one method defines. Spec: the method's own table.
-pub trait MethodError: Copy + core::fmt::Debug + core::fmt::Display + Eq {
+pub trait MethodError: Copy + core::fmt::Debug + core::fmt::Display + Eq + 'static {
     /// Its code on the wire.
     fn code(self) -> i64;
 

@@ -3,7 +3,7 @@
 use lsps_testing::{Lsp, LspSetup, NOON, peer};
 use serde_json::{Value, json};
 
-use super::{Verdict, verdict};
+use super::{Verdict, client, verdict};
 
 pub fn run(case: &Value) -> Verdict {
     let input = &case["input"];
@@ -14,7 +14,7 @@ pub fn run(case: &Value) -> Verdict {
     }
     match input["receiver"].as_str().expect("a receiver") {
         "lsp" => at_the_lsp(case, &payload),
-        "client" => Verdict::Skipped("client"),
+        "client" => at_a_client(case, &payload),
         other => Verdict::Failed(format!("unknown receiver {other}")),
     }
 }
@@ -39,6 +39,17 @@ fn at_the_lsp(case: &Value, payload: &[u8]) -> Verdict {
         case,
         &json!({ "ok": { "kind": "request", "id": reply["id"], "method": request["method"], "params": params } }),
     )
+}
+
+/// The calls that wait are of a method that defines the error at hand.
+fn at_a_client(case: &Value, payload: &[u8]) -> Verdict {
+    let class = case["expect"]["ok"]["class"].as_str().unwrap_or_default();
+    let outcome = match class.split_once('.').map_or("", |(lsps, _)| lsps) {
+        "lsps2" => client::framing(case, payload, &client::a_buy()),
+        "" => client::framing(case, payload, &client::a_question()),
+        _ => return Verdict::Skipped("its protocol is not part of this version"),
+    };
+    verdict(case, &outcome)
 }
 
 fn payload(input: &Value) -> Vec<u8> {

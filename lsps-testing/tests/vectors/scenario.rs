@@ -8,13 +8,14 @@ use lsps_types::bolt4::{EXTRA_FEE_TLV, FailureCode, encode_extra_fee};
 use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, Ppm, Scid};
 use serde_json::{Value, json};
 
-use super::{Verdict, accepted, msat, number, verdict};
+use super::{Verdict, accepted, client, msat, number, verdict};
 
 pub fn run(case: &Value) -> Verdict {
     let input = &case["input"];
     match input["kind"].as_str().expect("a kind") {
         "lsp_scenario" => lsp_scenario(case),
-        "client_receive" | "client_cltv" => Verdict::Skipped("client"),
+        "client_receive" => verdict(case, &client::receive(input)),
+        "client_cltv" => verdict(case, &client::cltv(input)),
         "lsp_may_close" => {
             let (paid, depth) = (input["paid"].as_bool().expect("paid"), number(&input["confirmations"]));
             let may = lsps_service::may_close(paid, Blocks(depth), Blocks(number(&input["min_lifetime"])));
