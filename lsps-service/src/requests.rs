@@ -37,10 +37,11 @@ fn reply<R: Request>(_: &R, id: &RequestId, reply: &R::Reply) -> alloc::vec::Vec
     encode_reply::<R>(id, reply)
 }
 
-/// Terms with other fields than the eight are not the promised ones (reading R-23).
+/// Terms with other fields than the eight are not the promised ones (reading R-23). Unknown parameters come first.
 fn refused_params(method: Method, invalid: &InvalidParams) -> ErrorObject {
     let path = invalid.property.as_deref().unwrap_or_default();
-    if method == Method::Lsps2Buy && path.starts_with("opening_fee_params") && path != "opening_fee_params" {
+    let within_terms = path.starts_with("opening_fee_params.") && invalid.unrecognized.is_empty();
+    if method == Method::Lsps2Buy && within_terms {
         return ErrorObject::of_method(lsps_types::codes::BuyError::InvalidOpeningFeeParams);
     }
     ErrorObject::invalid_params(invalid)

@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 mod reading;
 mod refusal;
-mod strict;
+mod scan;
+mod typed;
 mod writing;
 
 pub use reading::{FromLsp, Incoming, InvalidReply, NotARequest, Raw};
 pub use refusal::{ErrorObject, ErrorReply, InvalidParams, Refusal};
-pub use strict::BadFormat;
+pub use scan::BadFormat;
 pub use writing::{TooLarge, encode_error, encode_reply, encode_request};
 
 /// The type of the BOLT 8 message that carries a payload.
@@ -37,11 +38,15 @@ pub enum RequestId {
 }
 
 impl RequestId {
-    fn is_short_enough(&self) -> bool {
-        match self {
-            Self::Text(text) => text.len() <= LONGEST_ID,
-            Self::Number(_) => true,
-        }
+    /// Reads the raw value of an `id`.
+    fn read(raw: &str) -> Result<Self, BadFormat> {
+        let id = match scan::string(raw) {
+            Some(text) if text.len() > LONGEST_ID => None,
+            Some(text) => Some(Self::Text(text.into_owned())),
+            // "-0" would be echoed as "0".
+            None => raw.parse().ok().filter(|_| raw != "-0").map(Self::Number),
+        };
+        id.ok_or(BadFormat::Kind("its id is neither a short string nor an integer"))
     }
 }
 

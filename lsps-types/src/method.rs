@@ -10,8 +10,6 @@ use crate::{lsps0, lsps2};
 pub trait Request: Serialize + DeserializeOwned {
     /// Its name, and the specification it belongs to.
     const METHOD: Method;
-    /// The names of all its parameters.
-    const PARAMS: &'static [&'static str];
     /// What it is answered with.
     type Reply: Serialize + DeserializeOwned;
     /// What may be answered instead, besides [`CommonError`](crate::codes::CommonError).
@@ -19,7 +17,7 @@ pub trait Request: Serialize + DeserializeOwned {
 }
 
 macro_rules! methods {
-    ($($method:ident = $name:literal of $lsps:literal: $request:ident::$params:ident($($param:literal),*) => $reply:ty, $error:ty;)*) => {
+    ($($method:ident = $name:literal of $lsps:literal: $request:ident::$params:ident => $reply:ty, $error:ty;)*) => {
         /// A method that this library knows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -52,7 +50,6 @@ macro_rules! methods {
 
         $(impl Request for $request::$params {
             const METHOD: Method = Method::$method;
-            const PARAMS: &'static [&'static str] = &[$($param),*];
             type Reply = $reply;
             type Error = $error;
         })*
@@ -77,7 +74,7 @@ macro_rules! methods {
 }
 
 methods! {
-    Lsps0ListProtocols = "lsps0.list_protocols" of 0: lsps0::ListProtocols() => lsps0::Protocols, NoError;
-    Lsps2GetInfo = "lsps2.get_info" of 2: lsps2::GetInfo("token") => lsps2::Menu, GetInfoError;
-    Lsps2Buy = "lsps2.buy" of 2: lsps2::Buy("opening_fee_params", "payment_size_msat") => lsps2::Bought, BuyError;
+    Lsps0ListProtocols = "lsps0.list_protocols" of 0: lsps0::ListProtocols => lsps0::Protocols, NoError;
+    Lsps2GetInfo = "lsps2.get_info" of 2: lsps2::GetInfo => lsps2::Menu, GetInfoError;
+    Lsps2Buy = "lsps2.buy" of 2: lsps2::Buy => lsps2::Bought, BuyError;
 }

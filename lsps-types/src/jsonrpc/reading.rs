@@ -1,31 +1,21 @@
 //! Messages as they come in: requests at an LSP, replies and notifications at a client.
 
-use alloc::{
-    borrow::Cow,
-    string::{String, ToString},
-    vec::Vec,
-};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use alloc::{borrow::Cow, string::String};
+use core::str;
 
 use super::refusal::{ErrorObject, InvalidParams};
-use super::strict::{BadFormat, Key, Keys, text};
-use super::{RequestId, VERSION};
+use super::scan::{self, BadFormat};
+use super::{MAX_PAYLOAD, RequestId, VERSION, typed};
 use crate::method::{Method, Request};
+use crate::text::PeerText;
 
 /// A request as an LSP reads it, its parameters not yet looked at.
 #[derive(Clone, Debug)]
 pub struct Incoming<'a> {
     id: RequestId,
     method: Cow<'a, str>,
-    params: Params<'a>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Params<'a> {
-    Object(&'a str),
-    /// By position, which LSPS0 does not allow.
-    Array,
+    /// An object or an array.
+    params: &'a str,
 }
 
 /// A payload that is no request.
@@ -48,23 +38,19 @@ impl<'a> Incoming<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<Self, NotARequest> {
         let envelope = Envelope::read(payload)?;
         let Some(method) = envelope.method else {
-            let null_id = envelope.id.is_some_and(is_null);
-            let has_error = envelope.error.is_some_and(|error| !is_null(error));
-            return Err(if null_id && has_error {
+            let without_request = envelope.id == Some(NULL) && envelope.error.is_some_and(|error| error != NULL);
+            return Err(if without_request {
                 NotARequest::UncorrelatedError
             } else {
                 BadFormat::Kind("it has no method").into()
             });
         };
-        let Key(method) = parse(method).ok_or(BadFormat::Kind("its method is no string"))?;
-        let id = envelope.id.ok_or(BadFormat::Kind("it has no id"))?;
-        let id = read_id(id).ok_or(BadFormat::Kind("its id is neither a short string nor an integer"))?;
-        let params = match envelope.params.map(RawValue::get) {
-            None | Some("null") => Params::Object("{}"),
-            Some(object) if object.starts_with('{') => Params::Object(object),
-            Some(array) if array.starts_with('[') => Params::Array,
-            Some(_) => return Err(BadFormat::Kind("its params are no object").into()),
-        };
+        let method = scan::string(method).ok_or(BadFormat::Kind("its method is no string"))?;
+        let id = RequestId::read(envelope.id.ok_or(BadFormat::Kind("it has no id"))?)?;
+        let params = envelope.params.filter(|params| *params != NULL).unwrap_or("{}");
+        if !params.starts_with(['{', '[']) {
+            return Err(BadFormat::Kind("its params are neither an object nor an array").into());
+        }
         Ok(Self { id, method, params })
     }
 
@@ -90,28 +76,10 @@ impl<'a> Incoming<'a> {
     ///
     /// # Errors
     ///
-    /// Names all unknown parameters, or the one that does not fit. Spec: LSPS0 "Invalid Parameters Error".
+    /// Names all unknown parameters, and the first of the others that does not fit. Spec: LSPS0 "Invalid Parameters Error".
     pub fn params<R: Request>(&self) -> Result<R, InvalidParams> {
-        let Params::Object(object) = self.params else {
-            return Err(InvalidParams::of(None, "parameters go by name"));
-        };
-        let Keys(names) = serde_json::from_str(object).map_err(|e| InvalidParams::of(None, &e.to_string()))?;
-        let unrecognized: Vec<String> =
-            names.into_iter().filter(|name| !R::PARAMS.contains(&name.as_ref())).map(Cow::into_owned).collect();
-        if !unrecognized.is_empty() {
-            return Err(InvalidParams { unrecognized, property: None, message: Some("unknown parameters".into()) });
-        }
-        read_with_path(object).map_err(|(path, message)| InvalidParams::of(property(path, &message), &message))
+        typed::read(self.params).map_err(|_| typed::faults::<R>(self.params))
     }
-}
-
-/// The path of what does not fit; of a missing parameter, its name.
-fn property(path: String, message: &str) -> Option<String> {
-    if path != "." {
-        return Some(path);
-    }
-    let (_, name) = message.split_once("missing field `")?;
-    name.split_once('`').map(|(name, _)| name.to_string())
 }
 
 /// What a client gets from an LSP.
@@ -139,25 +107,27 @@ impl<'a> FromLsp<'a> {
     /// When it is neither a response nor a notification. Never to be answered.
     pub fn decode(payload: &'a [u8]) -> Result<Self, BadFormat> {
         let envelope = Envelope::read(payload)?;
+        let result = envelope.result.filter(|result| *result != NULL);
+        let error = envelope.error.filter(|error| *error != NULL);
         if let Some(method) = envelope.method {
             if envelope.id.is_some() {
                 return Err(BadFormat::Kind("LSPs send no requests"));
             }
-            let Key(method) = parse(method).ok_or(BadFormat::Kind("its method is no string"))?;
+            if result.is_some() || error.is_some() {
+                return Err(BadFormat::Kind("it is both a notification and a response"));
+            }
+            let method = scan::string(method).ok_or(BadFormat::Kind("its method is no string"))?;
             return Ok(Self::Notification { method });
         }
         let id = match envelope.id.ok_or(BadFormat::Kind("it has no id"))? {
-            null if is_null(null) => None,
-            id => Some(read_id(id).ok_or(BadFormat::Kind("its id is neither a short string nor an integer"))?),
+            NULL => None,
+            id => Some(RequestId::read(id)?),
         };
-        let result = envelope.result.filter(|result| !is_null(result));
-        let error = envelope.error.filter(|error| !is_null(error));
         let outcome = match (result, error) {
-            (Some(result), None) => Ok(Raw { json: result.get() }),
-            (None, Some(error)) => Err(Some(error)
-                .filter(|error| error.get().starts_with('{'))
-                .and_then(parse)
-                .ok_or(BadFormat::Kind("its error has no code or no message"))?),
+            (Some(json), None) => Ok(Raw { json }),
+            (None, Some(error)) => {
+                Err(typed::read(error).map_err(|_| BadFormat::Kind("its error has no code or no message"))?)
+            }
             (Some(_), Some(_)) => return Err(BadFormat::Kind("it has both a result and an error")),
             (None, None) => return Err(BadFormat::Kind("it has neither a result nor an error")),
         };
@@ -190,10 +160,8 @@ impl<'a> Raw<'a> {
     ///
     /// Says what does not fit, and where.
     pub fn reply<R: Request>(&self) -> Result<R::Reply, InvalidReply> {
-        if !self.json.starts_with('{') {
-            return Err(InvalidReply { path: ".".into(), message: "a result is an object".into() });
-        }
-        read_with_path(self.json).map_err(|(path, message)| InvalidReply { path, message })
+        typed::read(self.json)
+            .map_err(|at| InvalidReply { path: at.path.unwrap_or_else(|| ".".into()), message: at.message })
     }
 }
 
@@ -203,56 +171,43 @@ impl<'a> Raw<'a> {
 pub struct InvalidReply {
     /// Where, from the result down; `.` is the result itself.
     pub path: String,
-    /// What is wrong there. May quote the peer, so filter it before it is shown.
-    pub message: String,
+    /// What is wrong there. May quote the peer.
+    pub message: PeerText,
 }
 
-#[derive(Deserialize)]
+/// The members that JSON-RPC knows, as raw JSON.
+#[derive(Default)]
 struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
+    jsonrpc: Option<&'a str>,
+    id: Option<&'a str>,
+    method: Option<&'a str>,
+    params: Option<&'a str>,
+    result: Option<&'a str>,
+    error: Option<&'a str>,
 }
 
 impl<'a> Envelope<'a> {
     fn read(payload: &'a [u8]) -> Result<Self, BadFormat> {
-        let envelope: Self = serde_json::from_str(text(payload)?).map_err(|_| BadFormat::NotOneObject)?;
-        let version = envelope.jsonrpc.and_then(parse::<Key<'_>>);
-        if version.is_some_and(|Key(version)| version == VERSION) { Ok(envelope) } else { Err(BadFormat::Version) }
+        if payload.len() > MAX_PAYLOAD {
+            return Err(BadFormat::TooLong);
+        }
+        let text = str::from_utf8(payload).map_err(|_| BadFormat::NotUtf8)?;
+        let mut envelope = Self::default();
+        scan::members(text, |name, raw| {
+            let member = match name {
+                "jsonrpc" => &mut envelope.jsonrpc,
+                "id" => &mut envelope.id,
+                "method" => &mut envelope.method,
+                "params" => &mut envelope.params,
+                "result" => &mut envelope.result,
+                "error" => &mut envelope.error,
+                _ => return,
+            };
+            *member = Some(raw);
+        })?;
+        let version = envelope.jsonrpc.and_then(scan::string);
+        if version.as_deref() == Some(VERSION) { Ok(envelope) } else { Err(BadFormat::Version) }
     }
 }
 
-/// Tells null from absent.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
-    serde_json::from_str(raw.get()).ok()
-}
-
-fn is_null(raw: &RawValue) -> bool {
-    raw.get() == "null"
-}
-
-fn read_id(raw: &RawValue) -> Option<RequestId> {
-    parse(raw).filter(RequestId::is_short_enough)
-}
-
-/// The value, or where it does not fit and why.
-fn read_with_path<T: DeserializeOwned>(json: &str) -> Result<T, (String, String)> {
-    // The path costs time, so it is asked for only when there is something to say.
-    serde_json::from_str(json).or_else(|_| {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        serde_path_to_error::deserialize(&mut deserializer).map_err(|e| (e.path().to_string(), e.inner().to_string()))
-    })
-}
+const NULL: &str = "null";

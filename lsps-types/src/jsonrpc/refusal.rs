@@ -32,13 +32,7 @@ pub struct InvalidParams {
     pub property: Option<String>,
     /// What is wrong with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-impl InvalidParams {
-    pub(super) fn of(property: Option<String>, message: &str) -> Self {
-        Self { unrecognized: Vec::new(), property, message: Some(message.into()) }
-    }
+    pub message: Option<PeerText>,
 }
 
 /// `data` of [`CommonError::ClientRejected`]. Spec: LSPS0 "Client Rejected".

@@ -1,0 +1,107 @@
+//! From a raw object to a type; where that fails, what does not fit and where.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use serde::{
+    Deserializer,
+    de::{self, DeserializeOwned, value},
+};
+
+use super::{refusal::InvalidParams, scan};
+use crate::text::PeerText;
+
+/// What does not fit its type.
+pub(super) struct Misfit {
+    /// Where, from the object down, as in `menu[1].valid_until`; of a missing member, where it should be. Safe to show.
+    /// `None`: the object itself.
+    pub path: Option<String>,
+    /// What is wrong there.
+    pub message: PeerText,
+}
+
+/// Reads a value found by [`scan::members`] as the object `T`.
+pub(super) fn read<T: DeserializeOwned>(raw: &str) -> Result<T, Misfit> {
+    // Derived impls would take an array of the members too.
+    if !raw.starts_with('{') {
+        return Err(Misfit { path: None, message: "not an object".into() });
+    }
+    // The path costs time, so it is asked for only when there is something to say.
+    serde_json::from_str(raw).or_else(|_| read_with_path(raw))
+}
+
+/// All members that `T` does not know, and the first of the others that does not fit.
+pub(super) fn faults<T: DeserializeOwned>(raw: &str) -> InvalidParams {
+    let known = names::<T>();
+    let (mut unrecognized, mut rest) = (Vec::new(), Vec::new());
+    let is_object = scan::members(raw, |name, value| {
+        if known.contains(&name) {
+            rest.push(format!("\"{name}\":{value}"));
+        } else {
+            unrecognized.push(name.to_string());
+        }
+    });
+    // A reader stops at the first fault, so what is unknown is left out of the second look.
+    let known_only = format!("{{{}}}", rest.join(","));
+    let misfit = read::<T>(if is_object.is_ok() { &known_only } else { raw }).err();
+    let (property, message) = misfit.map(|misfit| (misfit.path, misfit.message)).unzip();
+    InvalidParams { unrecognized, property: property.flatten(), message }
+}
+
+fn read_with_path<T: DeserializeOwned>(raw: &str) -> Result<T, Misfit> {
+    let mut deserializer = serde_json::Deserializer::from_str(raw);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let message = error.inner().to_string();
+        // The position counts from the start of the object, which says little.
+        let message = message.rsplit_once(" at line ").map_or(&*message, |(text, _)| text);
+        let path = Some(bounded(&error.path().to_string())).filter(|path| path != ".");
+        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        let path = match (path, missing) {
+            (Some(parent), Some(missing)) => Some(format!("{parent}.{missing}")),
+            (None, Some(missing)) => Some(missing.to_string()),
+            (path, None) => path,
+        };
+        Misfit { path, message: bounded(message).into() }
+    })
+}
+
+/// Both path and message may quote the peer, at any length.
+fn bounded(text: &str) -> String {
+    PeerText::from(text).to_string()
+}
+
+/// The names of the members of `T`, so that they need not be listed a second time.
+fn names<T: DeserializeOwned>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // Always an error: a type gets no further than to say what it looks for.
+    let _ = T::deserialize(Names(&mut names));
+    names
+}
+
+struct Names<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Names<'_> {
+    type Error = value::Error;
+
+    fn deserialize_struct<V: de::Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, value::Error> {
+        *self.0 = fields;
+        Err(de::Error::custom("asked for names only"))
+    }
+
+    fn deserialize_any<V: de::Visitor<'de>>(self, _: V) -> Result<V::Value, value::Error> {
+        Err(de::Error::custom("not a struct"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
