@@ -97,15 +97,33 @@ fn verdict(case: &Value, outcome: &Value) -> Verdict {
     }
 }
 
-/// What is listed has to be there; `"*"` is any text, and the order of names does not matter.
+/// A result has to be the wanted one. Of an error, what is not listed is not looked at.
 fn is_like(wanted: &Value, got: &Value) -> bool {
+    match (wanted.get("ok"), got.get("ok")) {
+        (Some(wanted), Some(got)) => matches(wanted, got, Members::Exactly),
+        (None, None) => matches(wanted, got, Members::AtLeast),
+        _ => false,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Members {
+    Exactly,
+    AtLeast,
+}
+
+/// `"*"` is any text, and the order of names does not matter.
+fn matches(wanted: &Value, got: &Value, members: Members) -> bool {
     match (wanted, got) {
         (Value::String(any), Value::String(text)) if any == "*" => !text.is_empty(),
-        (Value::Object(wanted), Value::Object(got)) => wanted.iter().all(|(name, wanted)| match got.get(name) {
-            Some(got) if name == "unrecognized" || name == "app_names" => is_same_set(wanted, got),
-            Some(got) => is_like(wanted, got),
-            None => false,
-        }),
+        (Value::Object(wanted), Value::Object(got)) => {
+            let fits = |(name, wanted): (&String, &Value)| match got.get(name) {
+                Some(got) if name == "unrecognized" || name == "app_names" => is_same_set(wanted, got),
+                Some(got) => matches(wanted, got, members),
+                None => false,
+            };
+            wanted.iter().all(fits) && (members == Members::AtLeast || wanted.len() == got.len())
+        }
         _ => wanted == got,
     }
 }

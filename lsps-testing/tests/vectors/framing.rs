@@ -1,6 +1,8 @@
 //! `lsps0_framing`: what counts as a message, at an LSP and at a client.
 
 use lsps_testing::{Lsp, LspSetup, NOON, peer};
+use lsps_types::AnyRequest;
+use lsps_types::jsonrpc::Incoming;
 use serde_json::{Value, json};
 
 use super::{Verdict, client, verdict};
@@ -33,12 +35,15 @@ fn at_the_lsp(case: &Value, payload: &[u8]) -> Verdict {
         let error = &reply["error"];
         return verdict(case, &json!({ "error": { "code": error["code"], "id": reply["id"], "data": error["data"] } }));
     }
-    let request: Value = serde_json::from_slice(payload).expect("it was answered");
-    let params = if request["params"].is_null() { json!({}) } else { request["params"].clone() };
-    verdict(
-        case,
-        &json!({ "ok": { "kind": "request", "id": reply["id"], "method": request["method"], "params": params } }),
-    )
+    let incoming = Incoming::decode(payload).expect("it was answered");
+    let method = incoming.method().expect("it was answered");
+    let params = match AnyRequest::decode(method, &incoming).expect("it was answered") {
+        AnyRequest::Lsps0ListProtocols(params) => json!(params),
+        AnyRequest::Lsps2GetInfo(params) => json!(params),
+        AnyRequest::Lsps2Buy(params) => json!(params),
+    };
+    assert_eq!(json!(incoming.id()), reply["id"], "the id is echoed");
+    verdict(case, &json!({ "ok": { "kind": "request", "id": reply["id"], "method": method.name(), "params": params } }))
 }
 
 /// The calls that wait are of a method that defines the error at hand.

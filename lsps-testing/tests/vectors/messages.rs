@@ -144,7 +144,7 @@ fn issue_grants(input: &Value) -> Value {
         Some(value.as_array()?.iter().map(|text| text.as_str().expect("text").parse().expect("a SCID")).collect())
     };
     let existing = scids(&input["existing_scids"]).unwrap_or_default();
-    let drawn = scids(&input["rng_scids"]).unwrap_or_else(|| (1..=20_000).map(|n| Scid(n << 40 | n % 7)).collect());
+    let drawn = scids(&input["rng_scids"]).unwrap_or_else(|| (1..=20_000).map(|n| Scid((n << 40) | (n % 7))).collect());
     let config = lsps_service::Config {
         limits: lsps_service::Limits { offers_per_client: 20_000, ..lsps_service::Limits::default() },
         ..lsps_service::Config::default()

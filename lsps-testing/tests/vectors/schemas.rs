@@ -1,6 +1,6 @@
 //! `common_schemas`: how single values are read and written.
 
-use lsps_types::{DateTime, Msat, Ppm, Scid};
+use lsps_types::{DateTime, Msat, Ppm, Scid, Txid};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -17,13 +17,16 @@ pub fn run(case: &Value) -> Verdict {
         "msat" | "sat" => read(&text, "invalid_amount", |Msat(amount)| json!(amount.to_string())),
         "ppm" => read(&text, "invalid_ppm", |Ppm(share)| json!(share)),
         "scid" => read(&text, "invalid_scid", |Scid(scid)| json!(scid.to_string())),
+        "txid" => read(&text, "invalid_txid", |Txid(shown)| {
+            let internal: String = shown.iter().rev().map(|byte| format!("{byte:02x}")).collect();
+            json!({ "internal_hex": internal })
+        }),
         "datetime" => return datetime(case, &text),
         "pubkey" => return Verdict::Skipped("pubkey is not used by LSPS0 and LSPS2"),
         "connection_string" => return Verdict::Skipped("connection_string is not used by LSPS0 and LSPS2"),
         "onchain_address" => return Verdict::Skipped("onchain_address is not used by LSPS0 and LSPS2"),
         "onchain_fee_rate" => return Verdict::Skipped("onchain_fee_rate is not used by LSPS0 and LSPS2"),
         "binary_blob" => return Verdict::Skipped("binary_blob is not used by LSPS0 and LSPS2"),
-        "txid" => return Verdict::Skipped("txid is not used by LSPS0 and LSPS2"),
         "output_index" => return Verdict::Skipped("output_index is not used by LSPS0 and LSPS2"),
         "outpoint" => return Verdict::Skipped("outpoint is not used by LSPS0 and LSPS2"),
         other => return Verdict::Failed(format!("unknown type {other}")),
