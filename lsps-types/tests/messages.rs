@@ -145,6 +145,9 @@ fn no_payload_is_too_long() {
     let names = InvalidParams { unrecognized: vec!["n".repeat(MAX_PAYLOAD)], ..InvalidParams::default() };
     let answer: Value = serde_json::from_slice(&encode_error(Some(&id), &ErrorObject::invalid_params(&names))).unwrap();
     assert_eq!(answer["error"]["data"], json!({"unrecognized": []}));
+    let wordy = ErrorObject::client_rejected(&"n".repeat(MAX_PAYLOAD));
+    let answer: Value = serde_json::from_slice(&encode_error(Some(&id), &wordy)).unwrap();
+    assert_eq!(answer["error"], json!({"code": 1, "message": "Client rejected"}));
 }
 
 #[test]

@@ -123,14 +123,10 @@ impl ErrorObject {
         ErrorReply { refusal, object: self }
     }
 
-    /// The same error with nothing in it that a client chose, for when that would not fit into one message.
-    pub(super) fn without_names(&self) -> Self {
-        let data = self.data.as_ref().map(|_| InvalidParams::default());
+    /// The same error without data, or with as little as its code allows, for when it would not fit into one message.
+    pub(super) fn without_data(&self) -> Self {
         let bare = Self { code: self.code, message: self.message.clone(), data: None };
-        match data {
-            Some(data) => bare.with(&data),
-            None => bare,
-        }
+        if self.code == CommonError::InvalidParams.code() { bare.with(&InvalidParams::default()) } else { bare }
     }
 
     fn common(error: CommonError, message: &str) -> Self {

@@ -42,7 +42,7 @@ pub fn encode_reply<R: Request>(id: &RequestId, reply: &R::Reply) -> Vec<u8> {
     if payload.len() > MAX_PAYLOAD { encode_error(Some(id), &ErrorObject::internal()) } else { payload }
 }
 
-/// An error; without an id where the request could not be read.
+/// An error; without an id where the request could not be read, and without data that would not fit into one message.
 #[must_use]
 pub fn encode_error(id: Option<&RequestId>, error: &ErrorObject) -> Vec<u8> {
     #[derive(Serialize)]
@@ -52,6 +52,6 @@ pub fn encode_error(id: Option<&RequestId>, error: &ErrorObject) -> Vec<u8> {
         error: &'a ErrorObject,
     }
     let payload = to_json(&Failure { jsonrpc: VERSION, id, error });
-    let bare = || to_json(&Failure { jsonrpc: VERSION, id, error: &error.without_names() });
+    let bare = || to_json(&Failure { jsonrpc: VERSION, id, error: &error.without_data() });
     if payload.len() > MAX_PAYLOAD { bare() } else { payload }
 }
