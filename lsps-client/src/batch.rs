@@ -47,6 +47,15 @@ pub struct Released {
     pub notices: Vec<Notice>,
 }
 
+impl Released {
+    /// A peer that repeats itself does not make the list grow.
+    pub(crate) fn tell_once(&mut self, notice: Notice) {
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
+    }
+}
+
 /// Something worth telling; nothing has to be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

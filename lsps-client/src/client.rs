@@ -20,7 +20,9 @@ use crate::pending::{Pending, Ticket};
 pub struct Config {
     /// How long an answer may take. Spec: LSPS0 wants some minutes at the most.
     pub answer_within: Duration,
-    /// Calls to one LSP that may wait at once.
+    /// How long an outcome is kept for a ticket that nobody asks about.
+    pub keep_outcomes: Duration,
+    /// Calls to one LSP that may wait at once, or whose outcomes wait.
     pub calls_per_lsp: usize,
     /// Purchases on record, open or over.
     pub purchases: usize,
@@ -28,7 +30,8 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { answer_within: Duration::from_secs(60), calls_per_lsp: 32, purchases: 1_000 }
+        let (answer_within, keep_outcomes) = (Duration::from_secs(60), Duration::from_secs(10 * 60));
+        Self { answer_within, keep_outcomes, calls_per_lsp: 32, purchases: 1_000 }
     }
 }
 
@@ -77,7 +80,7 @@ pub enum CallError<E: lsps_types::codes::MethodError> {
     /// The LSP said no.
     #[error(transparent)]
     Refused(ErrorReply<E>),
-    /// The ticket was forgotten, or its answer taken before.
+    /// The ticket was forgotten, or its outcome taken before or left for too long.
     #[error("nobody waits for this answer any more")]
     Forgotten,
 }
@@ -151,8 +154,8 @@ impl Client {
             Ok(FromLsp::Response { id: Some(id), outcome }) => self.pending.answer(from, &id, outcome),
         };
         match heard {
-            Heard::BadFormat(_) => self.out.released.notices.push(Notice::BadPayload(from)),
-            Heard::UnknownNotification => self.out.released.notices.push(Notice::UnknownNotification(from)),
+            Heard::BadFormat(_) => self.out.released.tell_once(Notice::BadPayload(from)),
+            Heard::UnknownNotification => self.out.released.tell_once(Notice::UnknownNotification(from)),
             Heard::Answer | Heard::UnknownId | Heard::UncorrelatedError => {}
         }
         heard
@@ -188,14 +191,15 @@ impl Client {
         self.pending.connected(lsp);
     }
 
-    /// An LSP is gone: what it owed us is lost.
+    /// An LSP is gone: what it owed us is lost, and what was not sent yet is not sent any more.
     pub fn peer_disconnected(&mut self, lsp: PeerId) {
+        self.out.released.messages.retain(|(to, _)| *to != lsp);
         self.pending.disconnected(lsp);
     }
 
     /// Time passes: calls time out, purchases expire.
     pub fn tick(&mut self, now: Timestamp) {
-        self.pending.tick(now);
+        self.pending.tick(now, self.config.keep_outcomes);
         self.book.tick(now, &mut self.out);
     }
 

@@ -39,6 +39,21 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Whether it asks for the same thing as `other`. A channel that changes purchases is not asked for again.
+    pub(crate) fn repeats(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::AcceptChannel { key, attempt, .. }, Self::AcceptChannel { key: k, attempt: a, .. }) => {
+                (key, attempt) == (k, a)
+            }
+            (
+                Self::AcceptChannel { .. } | Self::AllowUnderpaying { .. } | Self::ForbidUnderpaying { .. },
+                Self::AcceptChannel { .. } | Self::AllowUnderpaying { .. } | Self::ForbidUnderpaying { .. },
+            ) => self == other,
+        }
+    }
+}
+
 /// How to accept a channel that was bought. Spec: LSPS2 §3 "Opening".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptTerms {

@@ -4,7 +4,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
 };
-use core::{fmt, marker::PhantomData, task::Waker};
+use core::{fmt, marker::PhantomData, task::Waker, time::Duration};
 
 use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use hex_conservative::DisplayHex;
@@ -39,13 +39,16 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 struct Call {
     state: State,
+    /// When an open call times out; after that, when its outcome goes even if nobody took it.
+    deadline: Timestamp,
+    overdue: bool,
     waker: Option<Waker>,
 }
 
 /// An outcome is kept as text until it is asked for by its type.
 #[derive(Debug)]
 enum State {
-    Open { deadline: Timestamp },
+    Open,
     Result(String),
     Error(ErrorObject),
     Disconnected,
@@ -78,7 +81,8 @@ impl Pending {
     }
 
     pub fn wait<R: Request>(&mut self, lsp: PeerId, id: String, deadline: Timestamp) -> Ticket<R> {
-        self.calls.insert((lsp, id.clone()), Call { state: State::Open { deadline }, waker: None });
+        let call = Call { state: State::Open, deadline, overdue: false, waker: None };
+        self.calls.insert((lsp, id.clone()), call);
         Ticket { lsp, id, of: PhantomData }
     }
 
@@ -87,7 +91,7 @@ impl Pending {
             RequestId::Text(text) => self.calls.get_mut(&(from, text.clone())),
             RequestId::Number(_) => None,
         };
-        match call.filter(|call| matches!(call.state, State::Open { .. })) {
+        match call.filter(|call| call.is_open()) {
             Some(call) => {
                 call.end(outcome.map_or_else(State::Error, |raw| State::Result(raw.text().into())));
                 Heard::Answer
@@ -102,12 +106,12 @@ impl Pending {
     pub fn take<R: Request>(&mut self, ticket: &Ticket<R>) -> Option<Result<R::Reply, CallError<R::Error>>> {
         let key = (ticket.lsp, ticket.id.clone());
         match self.calls.get(&key) {
-            Some(Call { state: State::Open { .. }, .. }) => return None,
+            Some(call) if call.is_open() => return None,
             Some(_) => {}
             None => return Some(Err(CallError::Forgotten)),
         }
         Some(match self.calls.remove(&key)?.state {
-            State::Open { .. } => return None,
+            State::Open => return None,
             State::Result(text) => Raw::of(&text).reply::<R>().map_err(CallError::InvalidReply),
             State::Error(error) => Err(CallError::Refused(error.typed())),
             State::Disconnected => Err(CallError::Disconnected),
@@ -134,7 +138,7 @@ impl Pending {
         self.connected.remove(&lsp);
         self.suspended.remove(&lsp);
         let calls = self.calls.range_mut((lsp, String::new())..).take_while(|((of, _), _)| *of == lsp);
-        for (_, call) in calls.filter(|(_, call)| matches!(call.state, State::Open { .. })) {
+        for (_, call) in calls.filter(|(_, call)| call.is_open()) {
             call.end(State::Disconnected);
         }
     }
@@ -146,17 +150,23 @@ impl Pending {
         }
     }
 
-    pub fn tick(&mut self, now: Timestamp) {
-        for call in self.calls.values_mut() {
-            if matches!(call.state, State::Open { deadline } if deadline <= now) {
+    /// Calls time out; outcomes that nobody took go when they were there for `keep`, so that a lost ticket costs no place.
+    pub fn tick(&mut self, now: Timestamp, keep: Duration) {
+        self.calls.retain(|_, call| {
+            if now < call.deadline {
+                return true;
+            }
+            if call.is_open() {
                 call.end(State::TimedOut);
             }
-        }
+            let still_wanted = !call.overdue;
+            (call.deadline, call.overdue) = (now + keep, true);
+            still_wanted
+        });
     }
 
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let deadline = |call: &Call| if let State::Open { deadline } = call.state { Some(deadline) } else { None };
-        self.calls.values().filter_map(deadline).min()
+        self.calls.values().map(|call| call.deadline).min()
     }
 
     pub fn len(&self) -> usize {
@@ -173,6 +183,13 @@ impl Pending {
 }
 
 impl Call {
+    fn is_open(&self) -> bool {
+        match self.state {
+            State::Open => true,
+            State::Result(_) | State::Error(_) | State::Disconnected | State::TimedOut => false,
+        }
+    }
+
     fn end(&mut self, state: State) {
         self.state = state;
         if let Some(waker) = self.waker.take() {

@@ -217,7 +217,7 @@ impl Book {
 
     fn release(&self, lsp: PeerId, before: &[Effect], out: &mut Batch) {
         for effect in self.outstanding(lsp) {
-            if !before.contains(&effect) {
+            if !before.iter().any(|earlier| effect.repeats(earlier)) {
                 out.released.effects.push(effect);
             }
         }

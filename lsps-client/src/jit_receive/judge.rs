@@ -2,6 +2,7 @@
 
 use lsps_types::{
     Blocks, Msat, Ppm,
+    bolt4::decode_extra_fee,
     lsps2::{OpeningFeeParams, fee::opening_fee},
 };
 use serde::{Deserialize, Serialize};
@@ -206,7 +207,7 @@ impl Part<'_> {
         let kept = match self.extra_fee {
             None => Msat::ZERO,
             Some(_) if !bought => return Err(Fault::SkimWithoutPurchase),
-            Some(value) => Msat(u64::from_be_bytes(<[u8; 8]>::try_from(value).map_err(|_| Fault::MalformedExtraFee)?)),
+            Some(value) => decode_extra_fee(value).ok_or(Fault::MalformedExtraFee)?,
         };
         let due = self.onion.checked_sub(kept).ok_or(Fault::WrongPartAmount)?;
         if self.amount == due { Ok(kept) } else { Err(Fault::WrongPartAmount) }

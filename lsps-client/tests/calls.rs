@@ -1,0 +1,279 @@
+//! Stories of calls: answers that come, come late, come from others, or never.
+#![allow(non_snake_case)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
+
+use common::{HOUR, LSP, NOON, OTHER_LSP, answer, answer_in_text, call, client, id_of, outcome, released};
+use lsps_client::{CallError, Client, Config, Heard, NotSent, Notice};
+use lsps_types::Msat;
+use lsps_types::codes::BuyError;
+use lsps_types::jsonrpc::Refusal;
+use lsps_types::jsonrpc::{RequestId, TooLarge};
+use lsps_types::lsps0::{ListProtocols, Protocols};
+use lsps_types::lsps2::{Buy, GetInfo, Menu};
+
+const ASK: ListProtocols = ListProtocols {};
+
+fn protocols(numbers: &[u16]) -> Protocols {
+    Protocols { protocols: numbers.to_vec() }
+}
+
+#[test]
+fn an_answer_is_there_once() {
+    let mut client = client();
+    let (ticket, sent) = call(&mut client, LSP, &ASK);
+    assert!(client.take(&ticket).is_none());
+
+    assert_eq!(client.receive(LSP, &answer::<ListProtocols>(&sent, &protocols(&[1, 2, 65_000]))), Heard::Answer);
+    assert_eq!(client.take(&ticket).unwrap().unwrap(), protocols(&[1, 2, 65_000]));
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::Forgotten))));
+}
+
+#[test]
+fn case_T04_late_foreign_and_repeated_answers_are_ignored_and_counted() {
+    let mut client = client();
+    let (ticket, sent) = call(&mut client, LSP, &ASK);
+    let reply = answer::<ListProtocols>(&sent, &protocols(&[2]));
+
+    assert_eq!(client.receive(OTHER_LSP, &reply), Heard::UnknownId);
+    assert!(client.take(&ticket).is_none(), "nobody answers for another");
+
+    client.tick(NOON + HOUR);
+    assert_eq!(client.receive(LSP, &reply), Heard::UnknownId);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))), "too late is too late");
+
+    let (ticket, sent) = call(&mut client, LSP, &ASK);
+    let (first, second) = (protocols(&[2]), protocols(&[5]));
+    assert_eq!(client.receive(LSP, &answer::<ListProtocols>(&sent, &first)), Heard::Answer);
+    assert_eq!(client.receive(LSP, &answer::<ListProtocols>(&sent, &second)), Heard::UnknownId);
+    assert_eq!(client.take(&ticket).unwrap().unwrap(), first);
+    assert_eq!(client.receive(LSP, &answer::<ListProtocols>(&sent, &second)), Heard::UnknownId);
+
+    assert_eq!(client.ignored_answers(), 4);
+    assert!(client.call(LSP, &ASK, NOON).is_ok(), "the LSP is not banned");
+}
+
+#[test]
+fn case_T05_notifications_mean_nothing_here() {
+    let mut client = client();
+    let (ticket, _) = call(&mut client, LSP, &ASK);
+    for method in ["lsps9.something", "lsps5.payment_incoming"] {
+        let news = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{}}}}"#);
+        assert_eq!(client.receive(LSP, news.as_bytes()), Heard::UnknownNotification);
+    }
+    assert_eq!(released(&mut client), (vec![], vec![Notice::UnknownNotification(LSP)]));
+    assert!(client.take(&ticket).is_none(), "the call still waits");
+    assert!(client.call(LSP, &ASK, NOON).is_ok(), "the LSP is still asked");
+}
+
+#[test]
+fn case_T06_after_a_bad_payload_the_LSP_is_asked_nothing_until_it_reconnects() {
+    let mut client = client();
+    let (ticket, sent) = call(&mut client, LSP, &ASK);
+
+    for bad in [&b"{]"[..], b"\xff\xfe", b"[]", br#"{"jsonrpc":"2.0","id":"z","method":"lsps0.list_protocols"}"#] {
+        assert!(matches!(client.receive(LSP, bad), Heard::BadFormat(_)));
+    }
+    let batch = client.drain();
+    assert_eq!(batch.records().count(), 0);
+    let released = batch.written();
+    assert!(released.messages.is_empty(), "bad payloads are never answered");
+    assert_eq!(released.notices, [Notice::BadPayload(LSP)], "and told once");
+    assert!(matches!(client.call(LSP, &ASK, NOON), Err(NotSent::Suspended)));
+    assert!(client.call(OTHER_LSP, &ASK, NOON).is_ok(), "others notice nothing");
+
+    client.receive(LSP, &answer::<ListProtocols>(&sent, &protocols(&[2])));
+    assert_eq!(client.take(&ticket).unwrap().unwrap(), protocols(&[2]), "what was asked before may still be answered");
+
+    client.peer_disconnected(LSP);
+    client.peer_connected(LSP);
+    assert!(client.call(LSP, &ASK, NOON).is_ok());
+}
+
+#[test]
+fn case_T10_ten_thousand_disconnects_leave_nothing_behind() {
+    let mut client = client();
+    for _ in 0..10_000 {
+        let (kept, _) = call(&mut client, LSP, &ASK);
+        let (forgotten, _) = call(&mut client, LSP, &ASK);
+        client.forget(&forgotten);
+        client.peer_disconnected(LSP);
+        assert!(matches!(client.take(&kept), Some(Err(CallError::Disconnected))));
+        client.peer_connected(LSP);
+    }
+    assert_eq!((client.pending_calls(), client.next_wake()), (0, None));
+    assert!(client.drain().is_empty());
+    let (ticket, sent) = call(&mut client, LSP, &ASK);
+    client.receive(LSP, &answer::<ListProtocols>(&sent, &protocols(&[2])));
+    assert!(client.take(&ticket).unwrap().is_ok());
+}
+
+#[test]
+fn case_T11_each_way_of_not_answering_has_its_own_error() {
+    let mut client = Client::new(Config::default(), [7; 32]);
+    assert!(matches!(client.call(LSP, &ASK, NOON), Err(NotSent::NotConnected)));
+
+    client.peer_connected(LSP);
+    let (ticket, _) = call(&mut client, LSP, &ASK);
+    let deadline = client.next_wake().expect("calls have deadlines");
+    client.tick(just_before(deadline));
+    assert!(client.take(&ticket).is_none());
+    client.tick(deadline);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))));
+
+    let (ticket, _) = call(&mut client, LSP, &ASK);
+    client.peer_disconnected(LSP);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::Disconnected))));
+
+    assert_eq!((client.pending_calls(), client.next_wake()), (0, None), "nothing is left behind");
+    assert!(client.drain().is_empty());
+}
+
+fn just_before(instant: lsps_types::Timestamp) -> lsps_types::Timestamp {
+    lsps_types::Timestamp::from_unix_millis(instant.unix_millis() - 1)
+}
+
+#[test]
+fn what_was_not_sent_before_a_disconnect_is_not_sent_after_it() {
+    let mut client = client();
+    let ticket = client.call(LSP, &ASK, NOON).unwrap();
+    client.peer_disconnected(LSP);
+    client.peer_connected(LSP);
+    assert!(client.drain().is_empty(), "nobody waits for that answer any more");
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::Disconnected))));
+}
+
+#[test]
+fn lost_tickets_cost_no_place_for_ever() {
+    let limit = Config::default().calls_per_lsp;
+    let mut client = client();
+    for n in 0..limit {
+        let (_lost, sent) = call(&mut client, LSP, &ASK);
+        if n % 2 == 0 {
+            client.receive(LSP, &answer::<ListProtocols>(&sent, &protocols(&[2])));
+        }
+    }
+    assert!(matches!(client.call(LSP, &ASK, NOON), Err(NotSent::TooManyPending)));
+    let ticket = client.call(OTHER_LSP, &ASK, NOON).expect("others have room");
+    client.forget(&ticket);
+
+    let mut turns = 0;
+    while let Some(wake) = client.next_wake() {
+        client.tick(wake);
+        turns += 1;
+        assert!(turns < 10, "each wake has to change something");
+    }
+    assert_eq!(client.pending_calls(), 0);
+    assert!(client.call(LSP, &ASK, NOON).is_ok());
+}
+
+#[test]
+fn a_wallet_that_slept_past_every_deadline_still_learns_the_outcome() {
+    let mut client = client();
+    let (answered, sent) = call(&mut client, LSP, &ASK);
+    let (open, _) = call(&mut client, LSP, &ASK);
+    client.receive(LSP, &answer::<ListProtocols>(&sent, &protocols(&[2])));
+    client.tick(NOON + 1_000 * HOUR);
+    assert!(client.take(&answered).unwrap().is_ok());
+    assert!(matches!(client.take(&open), Some(Err(CallError::TimedOut))));
+}
+
+#[test]
+fn case_T13_answers_are_matched_by_id_in_any_order() {
+    let mut client = client();
+    let (protocols_ticket, protocols_sent) = call(&mut client, LSP, &ASK);
+    let (menu_ticket, menu_sent) = call(&mut client, LSP, &GetInfo { token: None });
+
+    assert_eq!(client.receive(LSP, &answer::<GetInfo>(&menu_sent, &Menu::default())), Heard::Answer);
+    assert!(client.take(&protocols_ticket).is_none());
+    assert_eq!(client.receive(LSP, &answer::<ListProtocols>(&protocols_sent, &protocols(&[2]))), Heard::Answer);
+
+    assert_eq!(client.take(&protocols_ticket).unwrap().unwrap(), protocols(&[2]));
+    assert_eq!(client.take(&menu_ticket).unwrap().unwrap(), Menu::default());
+}
+
+#[test]
+fn a_refusal_reaches_the_caller_with_its_meaning() {
+    let buy = Buy { opening_fee_params: common::terms(), payment_size_msat: Some(Msat(1)) };
+    let refused = outcome(&buy, "error", r#"{"code":202,"message":"a\u0000<b>"}"#);
+    let Err(CallError::Refused(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!(error.refusal, Refusal::Method(BuyError::PaymentSizeTooSmall));
+    assert_eq!(error.to_string(), "the payment is too small", "our words, not the peer's");
+}
+
+#[test]
+fn an_answer_of_the_wrong_shape_fails_that_call_only() {
+    let mut client = client();
+    let (ticket, sent) = call(&mut client, LSP, &ASK);
+    assert_eq!(client.receive(LSP, &answer_in_text(&sent, "result", "true")), Heard::Answer);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::InvalidReply(_)))));
+    assert!(client.call(LSP, &ASK, NOON).is_ok());
+}
+
+#[test]
+fn what_does_not_fit_into_a_message_is_not_sent() {
+    let mut client = client();
+    let long = GetInfo { token: Some("x".repeat(65_533)) };
+    assert!(matches!(client.call(LSP, &long, NOON), Err(NotSent::TooLarge(TooLarge))));
+    assert_eq!(client.pending_calls(), 0);
+    assert!(client.drain().is_empty());
+}
+
+#[test]
+fn request_ids_are_long_distinct_and_fresh_at_every_start() {
+    let ids = |entropy| {
+        let mut client = Client::new(Config::default(), entropy);
+        client.peer_connected(LSP);
+        let mut ids = BTreeSet::new();
+        for _ in 0..10_000 {
+            let (ticket, sent) = call(&mut client, LSP, &ASK);
+            client.forget(&ticket);
+            let RequestId::Text(id) = id_of(&sent) else { panic!("ids are strings") };
+            assert!(id.len() >= 20 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}: 80 bits in hex at the least");
+            ids.insert(id);
+        }
+        ids
+    };
+    let (one, two) = (ids([1; 32]), ids([2; 32]));
+    assert_eq!((one.len(), two.len()), (10_000, 10_000));
+    assert!(one.is_disjoint(&two));
+    let heads: BTreeSet<&str> = one.iter().map(|id| &id[..4]).collect();
+    assert!(heads.len() > 5_000, "no part of an id is a counter");
+}
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_future_is_woken_by_whatever_ends_its_call() {
+    type End = fn(&mut Client, &[u8]);
+    let ends: [End; 3] = [
+        |client, sent| assert_eq!(client.receive(LSP, &answer::<ListProtocols>(sent, &protocols(&[2]))), Heard::Answer),
+        |client, _| client.peer_disconnected(LSP),
+        |client, _| client.tick(NOON + Duration::from_secs(60)),
+    ];
+    for end in ends {
+        let mut client = client();
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        let (ticket, sent) = call(&mut client, LSP, &ASK);
+        assert!(client.poll_take(&ticket, &waker).is_pending());
+        assert!(client.poll_take(&ticket, &waker).is_pending());
+        assert_eq!(bell.0.load(Ordering::Relaxed), 0);
+        end(&mut client, &sent);
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+        assert!(matches!(client.poll_take(&ticket, &waker), Poll::Ready(_)));
+    }
+}

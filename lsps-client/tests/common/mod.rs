@@ -1,0 +1,105 @@
+//! A wallet that talks to LSPs by hand.
+#![allow(dead_code, reason = "each file of tests uses its own part")]
+
+use std::time::Duration;
+
+use lsps_client::jit_receive::{Prepared, Rules, Wish, prepare};
+use lsps_client::{CallError, Client, Config, Effect, Heard, Notice, Released, Ticket};
+use lsps_types::jsonrpc::{Incoming, RequestId, encode_reply};
+use lsps_types::lsps2::{Bought, Buy, OpeningFeeParams, Promise};
+use lsps_types::{Blocks, DateTime, Msat, PaymentHash, PeerId, Ppm, Request, Scid, Timestamp};
+
+pub const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_000);
+pub const LSP: PeerId = PeerId([2; 33]);
+pub const OTHER_LSP: PeerId = PeerId([3; 33]);
+pub const HOUR: Duration = Duration::from_secs(60 * 60);
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A payment.
+pub const SIZE: Msat = Msat(1_000_000);
+/// One per cent of it.
+pub const FEE: Msat = Msat(10_000);
+pub const BOUGHT: Bought = Bought {
+    jit_channel_scid: Scid(29_451 << 40 | 4_815 << 16 | 1),
+    lsp_cltv_expiry_delta: 144,
+    client_trusts_lsp: false,
+};
+pub const WISH: Wish = Wish { normal_min_final_cltv_expiry_delta: 144, confirmations_to_wait: 0, expiry: None };
+
+/// A client to which both LSPs are connected.
+pub fn client() -> Client {
+    let mut client = Client::new(Config::default(), [7; 32]);
+    client.peer_connected(LSP);
+    client.peer_connected(OTHER_LSP);
+    client
+}
+
+/// A call, and the payload that went out for it.
+pub fn call<R: Request>(client: &mut Client, lsp: PeerId, request: &R) -> (Ticket<R>, Vec<u8>) {
+    let ticket = client.call(lsp, request, NOON).expect("it is connected");
+    let Released { messages, .. } = client.drain().written();
+    let [(to, payload)] = &messages[..] else { panic!("one call, one message") };
+    assert_eq!(*to, lsp);
+    (ticket, payload.clone())
+}
+
+pub fn id_of(request: &[u8]) -> RequestId {
+    Incoming::decode(request).expect("clients write requests").id().clone()
+}
+
+/// The answer an LSP would write to that payload.
+pub fn answer<R: Request>(request: &[u8], reply: &R::Reply) -> Vec<u8> {
+    encode_reply::<R>(&id_of(request), reply)
+}
+
+/// An answer in words of our own; `member` is `result` or `error`.
+pub fn answer_in_text(request: &[u8], member: &str, text: &str) -> Vec<u8> {
+    format!(r#"{{"jsonrpc":"2.0","id":"{}","{member}":{text}}}"#, id_of(request)).into_bytes()
+}
+
+/// What a caller gets for an answer in words of our own.
+pub fn outcome<R: Request>(request: &R, member: &str, text: &str) -> Result<R::Reply, CallError<R::Error>> {
+    let mut client = client();
+    let (ticket, sent) = call(&mut client, LSP, request);
+    assert_eq!(client.receive(LSP, &answer_in_text(&sent, member, text)), Heard::Answer);
+    client.take(&ticket).expect("it was answered")
+}
+
+/// What happens once everything is written: effects, and the notices about it.
+pub fn released(client: &mut Client) -> (Vec<Effect>, Vec<Notice>) {
+    let Released { effects, notices, .. } = client.drain().written();
+    (effects, notices)
+}
+
+pub fn effects(client: &mut Client) -> Vec<Effect> {
+    released(client).0
+}
+
+/// One per cent, 2 000 msat at the least; valid for an hour.
+pub fn terms() -> OpeningFeeParams {
+    OpeningFeeParams {
+        min_fee_msat: Msat(2_000),
+        proportional: Ppm(10_000),
+        valid_until: DateTime::from(NOON + HOUR),
+        min_lifetime: 1_008,
+        max_client_to_self_delay: 2_016,
+        min_payment_size_msat: Msat(10_000),
+        max_payment_size_msat: Msat(100_000_000),
+        promise: Promise::received("abc").expect("short enough"),
+    }
+}
+
+pub fn hash(number: u8) -> PaymentHash {
+    PaymentHash([number; 32])
+}
+
+pub fn blocks(number: u32) -> Blocks {
+    Blocks(number)
+}
+
+pub fn buy(size: Option<Msat>) -> Buy {
+    Buy { opening_fee_params: terms(), payment_size_msat: size }
+}
+
+pub fn prepared(lsp: PeerId, buy: &Buy) -> Prepared {
+    prepare(lsp, buy, &BOUGHT, &WISH, &Rules::default(), NOON).expect("nothing is wrong with it")
+}

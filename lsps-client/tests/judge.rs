@@ -1,0 +1,85 @@
+//! Whatever arrives: more than promised is never claimed.
+
+use lsps_client::jit_receive::{Expected, Part, Promised, Received, Verdict, judge};
+use lsps_types::lsps2::fee::opening_fee;
+use lsps_types::{Msat, Ppm};
+use proptest::prelude::*;
+
+/// Amounts near each other, near zero and near the end.
+fn amount() -> impl Strategy<Value = u64> {
+    prop_oneof![0..50u64, 990_000..1_010_000u64, 0..2_000_000_000u64, u64::MAX - 50..=u64::MAX]
+}
+
+fn promised() -> impl Strategy<Value = Promised> {
+    let rate = (amount(), 0..2_000_000u32)
+        .prop_map(|(min_fee, ppm)| Promised::Rate { min_fee: Msat(min_fee), proportional: Ppm(ppm) });
+    prop_oneof![amount().prop_map(|fee| Promised::Fee(Msat(fee))), rate]
+}
+
+fn expected() -> impl Strategy<Value = Option<Expected>> {
+    let expected = (proptest::option::of(amount()), promised())
+        .prop_map(|(amount, promised)| Expected { amount: amount.map(Msat), promised });
+    proptest::option::of(expected)
+}
+
+/// Written apart from the code under test, in numbers that cannot overflow.
+fn may_be_claimed(expected: Option<Expected>, gross: u128, skimmed: u128) -> bool {
+    let Some(Expected { amount, promised }) = expected else { return skimmed == 0 };
+    let promised = match promised {
+        Promised::Fee(Msat(fee)) => u128::from(fee),
+        Promised::Rate { min_fee, proportional } => {
+            let Some(fee) = u64::try_from(gross).ok().and_then(|g| opening_fee(Msat(g), min_fee, proportional)) else {
+                return false;
+            };
+            u128::from(fee.0)
+        }
+    };
+    skimmed <= promised && amount.is_none_or(|Msat(wanted)| gross >= u128::from(wanted))
+}
+
+proptest! {
+    #[test]
+    fn sums_are_claimed_only_within_the_promise(expected in expected(), received in amount(), skimmed in amount()) {
+        let totals = Received::Totals { received: Msat(received), skimmed: Msat(skimmed) };
+        let claimed = judge(expected.as_ref(), &totals) == Verdict::Claim;
+        let gross = u128::from(received) + u128::from(skimmed);
+        prop_assert!(!claimed || may_be_claimed(expected, gross, skimmed.into()));
+    }
+
+    #[test]
+    fn parts_are_claimed_only_within_the_promise(
+        expected in expected(),
+        parts in proptest::collection::vec((amount(), amount(), any::<bool>(), -1..=1i64), 0..4),
+    ) {
+        let tlvs: Vec<_> = parts.iter().map(|(_, fee, told, _)| told.then(|| fee.to_be_bytes())).collect();
+        let wire: Vec<Part<'_>> = parts
+            .iter()
+            .zip(&tlvs)
+            .map(|((onion, fee, told, off), tlv)| {
+                let kept = if *told { *fee } else { 0 };
+                let amount = onion.saturating_sub(kept).saturating_add_signed(*off);
+                Part { onion: Msat(*onion), amount: Msat(amount), extra_fee: tlv.as_ref().map(|tlv| &tlv[..]) }
+            })
+            .collect();
+        let claimed = judge(expected.as_ref(), &Received::Parts(&wire)) == Verdict::Claim;
+        let gross: u128 = wire.iter().map(|part| u128::from(part.onion.0)).sum();
+        let arrived: u128 = wire.iter().map(|part| u128::from(part.amount.0)).sum();
+        prop_assert!(!claimed || arrived <= gross);
+        prop_assert!(!claimed || may_be_claimed(expected, gross, gross - arrived));
+    }
+
+    #[test]
+    fn an_honest_provider_is_always_paid(size in 1_000_000..1_000_000_000u64, min_fee in 0..100_000u64, ppm in 0..100_000u32) {
+        let rate = Promised::Rate { min_fee: Msat(min_fee), proportional: Ppm(ppm) };
+        let fee = rate.on(Msat(size)).expect("small numbers");
+        prop_assume!(fee < Msat(size));
+        let received = Msat(size).checked_sub(fee).expect("less than the size");
+        let totals = Received::Totals { received, skimmed: fee };
+        for expected in [
+            Expected { amount: Some(Msat(size)), promised: Promised::Fee(fee) },
+            Expected { amount: None, promised: rate },
+        ] {
+            prop_assert_eq!(judge(Some(&expected), &totals), Verdict::Claim);
+        }
+    }
+}
