@@ -1,1 +1,11 @@
-//! placeholder
+//! An embedded regtest chain, and what a Lightning node needs of it.
+//!
+//! [`Chain`] checks and mines real transactions in real blocks; [`CoinWallet`] pays for channels on it; [`store`] keeps what
+//! must outlive a node.
+
+pub mod chain;
+pub mod store;
+pub mod wallet;
+
+pub use chain::Chain;
+pub use wallet::CoinWallet;

@@ -16,7 +16,7 @@ use lsps_types::jsonrpc::{MAX_PAYLOAD, MESSAGE_TYPE};
 use crate::message::LspsMessage;
 
 /// The custom message handler of a node that speaks LSPS: hand it to `PeerManager` as `custom_message_handler`, and to
-/// the host ([`Lsp`](crate::Lsp) or [`Wallet`](crate::Wallet)) that answers.
+/// the host that answers ([`Lsp`](crate::Lsp)).
 pub struct LspsMessageHandler {
     role: Role,
     queues: Mutex<Queues>,

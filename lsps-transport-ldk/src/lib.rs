@@ -1,4 +1,4 @@
-//! Binds the cores to LDK: an LSP and a wallet as parts of a node that speaks for itself.
+//! Binds the cores to LDK: an LSP as part of a node that speaks for itself.
 //!
 //! No protocol rule lives here. LDK's events become inputs, effects become calls, records go to any LDK store.
 #![forbid(unsafe_code)]
@@ -12,7 +12,7 @@ pub mod onchain;
 mod pump;
 mod store;
 
-pub use config::{SettingMissing, preset_for_lsp, preset_for_wallet};
+pub use config::{SettingMissing, preset_for_lsp};
 pub use handler::{LspsMessageHandler, Role};
 pub use lsp::{CannotStart, Lsp, LspParts};
 pub use lsps_types::lsps2::PromiseKey;

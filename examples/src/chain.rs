@@ -1,0 +1,224 @@
+//! A regtest chain inside the process: real blocks, real scripts, no daemon.
+//!
+//! There is one chain of blocks and no second branch, so nothing is ever disconnected. The mempool admits only what
+//! the very next block could contain; the first spender of a coin wins. There is no minimum fee and no size limit.
+
+mod block;
+mod ledger;
+mod rules;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bitcoin::opcodes::OP_TRUE;
+use bitcoin::{Amount, Block, BlockHash, OutPoint, Script, ScriptBuf, Transaction, TxOut, Txid};
+use lightning::chain::BestBlock;
+use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
+use tokio::sync::watch;
+
+pub use ledger::Coin;
+pub use rules::Rejected;
+
+use ledger::Ledger;
+
+/// A handle to the chain; clones share it.
+#[derive(Clone)]
+pub struct Chain {
+    inner: Arc<Inner>,
+}
+
+impl Chain {
+    /// A chain of [`START_HEIGHT`] blocks whose first coinbases feed [`give`](Self::give).
+    #[must_use]
+    pub fn new() -> Self {
+        let chain = Self { inner: Arc::new(Inner { ledger: Mutex::new(Ledger::new()), tip: watch::Sender::new(0) }) };
+        chain.mine(START_HEIGHT);
+        chain
+    }
+
+    /// Mines `count` blocks, the first of which takes the whole mempool; nobody but [`give`](Self::give) gets the
+    /// coinbases.
+    pub fn mine(&self, count: u32) {
+        self.mine_to(&faucet_script(), count);
+    }
+
+    /// Mines `count` blocks whose coinbases, spendable after 100 more blocks, pay to `script`.
+    pub fn mine_to(&self, script: &Script, count: u32) {
+        let mut ledger = self.ledger();
+        for _ in 0..count {
+            ledger.mine(script);
+        }
+        let height = ledger.height();
+        drop(ledger);
+        self.inner.tip.send_replace(height);
+    }
+
+    /// Pays `amount_sat` satoshis to `script` from the faucet, confirmed in a block of its own.
+    ///
+    /// # Panics
+    ///
+    /// When the faucet cannot pay so much: the block subsidy of regtest halves every 150 blocks.
+    pub fn give(&self, script: &Script, amount_sat: u64) -> Txid {
+        let amount = Amount::from_sat(amount_sat);
+        let mut ledger = self.ledger();
+        let tx = faucet_payment(&ledger, script, amount).expect("the faucet is funded well above what tests need");
+        let txid = ledger.submit(tx).expect("the faucet spends mature coins of its own");
+        drop(ledger);
+        self.mine(1);
+        txid
+    }
+
+    /// Puts a transaction into the mempool; one that is there already, or already mined, is welcome again.
+    ///
+    /// # Errors
+    ///
+    /// When the next block could not contain it; the mempool is as before.
+    pub fn submit(&self, tx: Transaction) -> Result<Txid, Rejected> {
+        self.ledger().submit(tx)
+    }
+
+    /// Whether the transaction waits to be mined.
+    #[must_use]
+    pub fn in_mempool(&self, txid: &Txid) -> bool {
+        self.ledger().waiting(txid).is_some()
+    }
+
+    /// What the next block will contain, parents before children.
+    #[must_use]
+    pub fn mempool(&self) -> Vec<Transaction> {
+        self.ledger().mempool().cloned().collect()
+    }
+
+    /// Number of blocks that confirm the transaction, its own included; `None` while it is not mined.
+    #[must_use]
+    pub fn confirmations(&self, txid: &Txid) -> Option<u32> {
+        let ledger = self.ledger();
+        ledger.mined_at(txid).map(|height| ledger.height() - height + 1)
+    }
+
+    /// Height of the newest block; the genesis block has height 0.
+    #[must_use]
+    pub fn height(&self) -> u32 {
+        self.ledger().height()
+    }
+
+    /// The newest block as LDK names it.
+    #[must_use]
+    pub fn best_block(&self) -> BestBlock {
+        let ledger = self.ledger();
+        BestBlock::new(ledger.tip_hash(), ledger.height())
+    }
+
+    /// The block at `height`, if there is one yet.
+    #[must_use]
+    pub fn block_at(&self, height: u32) -> Option<Block> {
+        self.ledger().block_at(height).cloned()
+    }
+
+    /// Hash of the block at `height`, if there is one yet.
+    #[must_use]
+    pub fn hash_at(&self, height: u32) -> Option<BlockHash> {
+        self.ledger().block_at(height).map(Block::block_hash)
+    }
+
+    /// The coin, if it exists and neither a block nor the mempool spends it.
+    #[must_use]
+    pub fn utxo(&self, outpoint: &OutPoint) -> Option<Coin> {
+        self.ledger().unspent(outpoint)
+    }
+
+    /// All coins paying to `script` that neither a block nor the mempool spends, unconfirmed ones included.
+    #[must_use]
+    pub fn unspent_of(&self, script: &Script) -> Vec<Coin> {
+        self.ledger().unspent_of(script)
+    }
+
+    /// The transaction while it waits in the mempool.
+    #[must_use]
+    pub fn waiting(&self, txid: &Txid) -> Option<Transaction> {
+        self.ledger().waiting(txid).cloned()
+    }
+
+    /// Tells whenever the chain has grown; the value is the height of the newest block.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<u32> {
+        self.inner.tip.subscribe()
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // A panic under the lock can only come from `give`, before it changes anything.
+        self.inner.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BroadcasterInterface for Chain {
+    /// Submits the transactions in whatever order their spends require; what the next block could not contain is
+    /// dropped, as a node far away would drop it.
+    fn broadcast_transactions(&self, txs: &[&Transaction]) {
+        let mut left = txs.to_vec();
+        loop {
+            let before = left.len();
+            left.retain(|tx| self.submit((*tx).clone()).is_err());
+            if left.len() == before {
+                return;
+            }
+        }
+    }
+}
+
+impl FeeEstimator for Chain {
+    fn get_est_sat_per_1000_weight(&self, _: ConfirmationTarget) -> u32 {
+        FEE_SAT_PER_KW
+    }
+}
+
+struct Inner {
+    ledger: Mutex<Ledger>,
+    tip: watch::Sender<u32>,
+}
+
+/// Anyone can spend it, but nobody except the faucet tries.
+fn faucet_script() -> ScriptBuf {
+    anyone().to_p2wsh()
+}
+
+fn anyone() -> ScriptBuf {
+    ScriptBuf::builder().push_opcode(OP_TRUE).into_script()
+}
+
+fn faucet_payment(ledger: &Ledger, script: &Script, amount: Amount) -> Option<Transaction> {
+    let mut gathered = Amount::ZERO;
+    let mut tx = Transaction {
+        version: bitcoin::transaction::Version::TWO,
+        lock_time: bitcoin::absolute::LockTime::ZERO,
+        input: vec![],
+        output: vec![TxOut { value: amount, script_pubkey: script.into() }],
+    };
+    for coin in ledger.unspent_of(&faucet_script()) {
+        if gathered >= amount {
+            break;
+        }
+        if coin.is_mature(ledger.height() + 1) {
+            gathered += coin.output.value;
+            tx.input.push(bitcoin::TxIn {
+                previous_output: coin.outpoint,
+                witness: bitcoin::Witness::from_slice(&[anyone().as_bytes()]),
+                ..Default::default()
+            });
+        }
+    }
+    let change = gathered.checked_sub(amount)?;
+    tx.output.push(TxOut { value: change, script_pubkey: faucet_script() });
+    Some(tx)
+}
+
+/// Height of a new chain: the first ten coinbases are mature.
+pub const START_HEIGHT: u32 = 110;
+
+/// What the chain tells LDK a transaction costs, in satoshis per 1000 weight units: the least a relay accepts.
+pub const FEE_SAT_PER_KW: u32 = 253;

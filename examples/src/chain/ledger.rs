@@ -1,0 +1,169 @@
+//! Blocks, coins and the mempool: the chain's only mutable state.
+
+use std::collections::HashMap;
+
+use bitcoin::blockdata::constants::genesis_block;
+use bitcoin::{Amount, Block, BlockHash, Network, OutPoint, Script, Transaction, TxOut, Txid};
+
+use super::block;
+use super::rules::{self, COINBASE_MATURITY, Rejected};
+
+/// An output that can be spent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coin {
+    /// Where it was created.
+    pub outpoint: OutPoint,
+    /// Its value in satoshis and the script that guards it.
+    pub output: TxOut,
+    /// Height of the block that created it; `None` while its transaction waits in the mempool.
+    pub height: Option<u32>,
+    /// Whether a coinbase created it.
+    pub coinbase: bool,
+}
+
+impl Coin {
+    /// Whether a block at `height` may spend it: a coinbase has to wait 100 blocks.
+    #[must_use]
+    pub fn is_mature(&self, height: u32) -> bool {
+        !self.coinbase || self.height.is_some_and(|created| height >= created + COINBASE_MATURITY)
+    }
+}
+
+pub(super) struct Ledger {
+    blocks: Vec<Block>,
+    /// Unspent as far as the blocks say; the mempool may spend them.
+    coins: HashMap<OutPoint, Coin>,
+    /// Parents before children.
+    mempool: Vec<Waiting>,
+    /// Who spent what, mined or waiting: tells a double spend from an unknown coin.
+    spenders: HashMap<OutPoint, Txid>,
+    mined: HashMap<Txid, u32>,
+}
+
+struct Waiting {
+    txid: Txid,
+    tx: Transaction,
+    fee: Amount,
+}
+
+impl Ledger {
+    pub(super) fn new() -> Self {
+        Self {
+            blocks: vec![genesis_block(Network::Regtest)],
+            coins: HashMap::new(),
+            mempool: vec![],
+            spenders: HashMap::new(),
+            mined: HashMap::new(),
+        }
+    }
+
+    pub(super) fn submit(&mut self, tx: Transaction) -> Result<Txid, Rejected> {
+        let txid = tx.compute_txid();
+        if self.mined.contains_key(&txid) || self.waiting(&txid).is_some() {
+            return Ok(txid);
+        }
+        let fee = rules::check(&tx, self)?;
+        for input in &tx.input {
+            self.spenders.insert(input.previous_output, txid);
+        }
+        self.mempool.push(Waiting { txid, tx, fee });
+        Ok(txid)
+    }
+
+    pub(super) fn mine(&mut self, coinbase_script: &Script) {
+        let waiting = std::mem::take(&mut self.mempool);
+        let fees = waiting.iter().map(|waiting| waiting.fee).sum();
+        let transactions = waiting.into_iter().map(|waiting| waiting.tx).collect();
+        let height = self.height() + 1;
+        let block = block::assemble(self.tip_hash(), height, self.next_time(), coinbase_script, fees, transactions);
+        self.connect(block, height);
+    }
+
+    pub(super) fn height(&self) -> u32 {
+        u32::try_from(self.blocks.len() - 1).expect("fewer than four billion blocks fit into memory")
+    }
+
+    pub(super) fn tip_hash(&self) -> BlockHash {
+        self.blocks.last().expect("the genesis block stays").block_hash()
+    }
+
+    pub(super) fn block_at(&self, height: u32) -> Option<&Block> {
+        self.blocks.get(usize::try_from(height).ok()?)
+    }
+
+    /// Median time of the eleven blocks up to `height`, in Unix seconds: the chain's notion of time past.
+    pub(super) fn median_time_at(&self, height: u32) -> u32 {
+        let mut times: Vec<u32> =
+            (height.saturating_sub(10)..=height).filter_map(|h| self.block_at(h)).map(|b| b.header.time).collect();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    }
+
+    pub(super) fn mempool(&self) -> impl Iterator<Item = &Transaction> {
+        self.mempool.iter().map(|waiting| &waiting.tx)
+    }
+
+    pub(super) fn waiting(&self, txid: &Txid) -> Option<&Transaction> {
+        self.mempool.iter().find(|waiting| waiting.txid == *txid).map(|waiting| &waiting.tx)
+    }
+
+    pub(super) fn mined_at(&self, txid: &Txid) -> Option<u32> {
+        self.mined.get(txid).copied()
+    }
+
+    pub(super) fn spender(&self, outpoint: &OutPoint) -> Option<Txid> {
+        self.spenders.get(outpoint).copied()
+    }
+
+    pub(super) fn unspent(&self, outpoint: &OutPoint) -> Option<Coin> {
+        if self.spenders.contains_key(outpoint) {
+            return None;
+        }
+        self.coins.get(outpoint).cloned().or_else(|| self.unconfirmed(outpoint))
+    }
+
+    /// In the order of creation, so that the same calls find the same coins.
+    pub(super) fn unspent_of(&self, script: &Script) -> Vec<Coin> {
+        let unconfirmed = self.mempool.iter().flat_map(|waiting| outputs(waiting.txid, &waiting.tx, None));
+        let mut found: Vec<Coin> = (self.coins.values().cloned())
+            .chain(unconfirmed)
+            .filter(|coin| coin.output.script_pubkey.as_script() == script)
+            .filter(|coin| !self.spenders.contains_key(&coin.outpoint))
+            .collect();
+        found.sort_by_key(|coin| (coin.height.unwrap_or(u32::MAX), coin.outpoint));
+        found
+    }
+
+    fn unconfirmed(&self, outpoint: &OutPoint) -> Option<Coin> {
+        outputs(outpoint.txid, self.waiting(&outpoint.txid)?, None).find(|coin| coin.outpoint == *outpoint)
+    }
+
+    fn connect(&mut self, block: Block, height: u32) {
+        for tx in &block.txdata {
+            let txid = tx.compute_txid();
+            for input in &tx.input {
+                self.coins.remove(&input.previous_output);
+            }
+            self.coins.extend(outputs(txid, tx, Some(height)).map(|coin| (coin.outpoint, coin)));
+            self.mined.insert(txid, height);
+        }
+        self.blocks.push(block);
+    }
+
+    /// The wall clock, unless blocks come faster than their times may: LDK takes block times for the present.
+    fn next_time(&self) -> u32 {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let now = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        now.max(self.median_time_at(self.height()).saturating_add(1))
+    }
+}
+
+fn outputs(txid: Txid, tx: &Transaction, height: Option<u32>) -> impl Iterator<Item = Coin> {
+    let coinbase = tx.is_coinbase();
+    (0..).zip(&tx.output).filter(|(_, output)| !output.script_pubkey.is_op_return()).map(move |(vout, output)| Coin {
+        outpoint: OutPoint { txid, vout },
+        output: output.clone(),
+        height,
+        coinbase,
+    })
+}
