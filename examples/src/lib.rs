@@ -4,8 +4,10 @@
 //! must outlive a node.
 
 pub mod chain;
+pub mod node;
 pub mod store;
 pub mod wallet;
 
 pub use chain::Chain;
+pub use node::Node;
 pub use wallet::CoinWallet;

@@ -35,9 +35,12 @@ pub enum Role {
 
 /// What a host hears of its peers, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PeerEvent {
+pub enum PeerEvent {
+    /// A peer is connected.
     Connected(PublicKey),
+    /// A peer is gone.
     Disconnected(PublicKey),
+    /// The payload of a message.
     Message(PublicKey, Vec<u8>),
 }
 
@@ -73,13 +76,15 @@ impl LspsMessageHandler {
         lock(&self.queues).dropped
     }
 
-    pub(crate) fn take(&self) -> Vec<PeerEvent> {
+    /// What happened since the last call. For hosts that drive a core by hand; [`Lsp`](crate::Lsp) takes it otherwise.
+    pub fn take(&self) -> Vec<PeerEvent> {
         let mut queues = lock(&self.queues);
         queues.waiting.clear();
         queues.inbound.drain(..).collect()
     }
 
-    pub(crate) fn send(&self, messages: impl IntoIterator<Item = (PublicKey, Vec<u8>)>) {
+    /// Queues payloads for peers and wakes the `PeerManager`.
+    pub fn send(&self, messages: impl IntoIterator<Item = (PublicKey, Vec<u8>)>) {
         let messages = messages.into_iter().map(|(peer, payload)| (peer, LspsMessage { payload }));
         let queued = {
             let mut queues = lock(&self.queues);

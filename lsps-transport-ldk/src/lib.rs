@@ -13,7 +13,7 @@ mod pump;
 mod store;
 
 pub use config::{SettingMissing, preset_for_lsp};
-pub use handler::{LspsMessageHandler, Role};
+pub use handler::{LspsMessageHandler, PeerEvent, Role};
 pub use lsp::{CannotStart, Lsp, LspParts};
 pub use lsps_types::lsps2::PromiseKey;
 pub use message::LspsMessage;

@@ -1,0 +1,314 @@
+//! A complete Lightning node from LDK's parts, on the embedded chain.
+
+pub mod broadcast;
+pub mod logger;
+mod run;
+pub mod save;
+pub mod types;
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::{BlockHash, Network, io};
+use lightning::ln::channelmanager::{ChainParameters, ChannelManagerReadArgs};
+use lightning::ln::peer_handler::{CustomMessageHandler, IgnoringMessageHandler, MessageHandler};
+use lightning::routing::scoring::{ProbabilisticScoringDecayParameters, ProbabilisticScoringFeeParameters};
+use lightning::sign::{EntropySource, KeysManager, NodeSigner, Recipient};
+use lightning::util::config::UserConfig;
+use lightning::util::persist::{
+    CHANNEL_MANAGER_PERSISTENCE_KEY, CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
+    CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, read_channel_monitors,
+};
+use lightning::util::ser::ReadableArgs;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::chain::Chain;
+use crate::store::Store;
+use crate::wallet::CoinWallet;
+
+use broadcast::Broadcaster;
+use logger::NodeLogger;
+use save::SaveQueue;
+use types::{ChainMonitor, ChannelManager, MessageRouter, NetworkGraph, PeerManager, Router, Scorer};
+
+/// What makes one node different from another.
+pub struct Setup {
+    /// For logs.
+    pub name: &'static str,
+    /// Where all its keys come from.
+    pub seed: [u8; 32],
+    /// What outlives it. A store with a node in it brings that node back.
+    pub store: Store,
+    /// LDK's settings.
+    pub config: UserConfig,
+    /// The chain it lives on.
+    pub chain: Chain,
+}
+
+/// A node: keys, channels, monitors, peers over loopback TCP, coins. [`run`](Self::run) gives it life.
+pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessageHandler> {
+    chain: Chain,
+    keys: Arc<KeysManager>,
+    wallet: Arc<CoinWallet>,
+    logger: Arc<NodeLogger>,
+    broadcaster: Arc<Broadcaster>,
+    manager: Arc<ChannelManager>,
+    monitor: Arc<ChainMonitor>,
+    peers: Arc<PeerManager<H>>,
+    saves: Arc<SaveQueue>,
+    store: Store,
+    address: SocketAddr,
+    /// Height up to which manager and monitors have seen the chain.
+    seen: AtomicU32,
+    was_loaded: bool,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
+    /// Builds the node, or brings it back from its store, and listens; nothing happens to its channels before it runs.
+    ///
+    /// # Errors
+    ///
+    /// When the store or the network fails, or what is stored cannot be read.
+    pub async fn build(setup: Setup, messages: Arc<H>) -> io::Result<Arc<Self>> {
+        let Setup { name, seed, store, config, chain } = setup;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u32::try_from(since_epoch.as_secs()).unwrap_or(u32::MAX);
+        let keys = Arc::new(KeysManager::new(&seed, since_epoch.as_secs(), since_epoch.subsec_nanos(), true));
+        let (logger, saves) = (Arc::new(NodeLogger::new(name)), Arc::new(SaveQueue::default()));
+        let broadcaster = Arc::new(Broadcaster::new(chain.clone()));
+        let fees = Arc::new(chain.clone());
+        let monitor: Arc<ChainMonitor> = Arc::new(ChainMonitor::new(
+            None,
+            Arc::clone(&broadcaster),
+            Arc::clone(&logger),
+            Arc::clone(&fees),
+            Arc::clone(&saves),
+            Arc::clone(&keys),
+            keys.get_peer_storage_key(),
+        ));
+        let graph = Arc::new(NetworkGraph::new(Network::Regtest, Arc::clone(&logger)));
+        let decay = ProbabilisticScoringDecayParameters::default();
+        let scorer = Arc::new(RwLock::new(Scorer::new(decay, Arc::clone(&graph), Arc::clone(&logger))));
+        let scoring = ProbabilisticScoringFeeParameters::default();
+        let router = Arc::new(Router::new(Arc::clone(&graph), Arc::clone(&logger), Arc::clone(&keys), scorer, scoring));
+        let message_router = Arc::new(MessageRouter::new(graph, Arc::clone(&keys)));
+
+        let parts = Parts { keys: &keys, logger: &logger, broadcaster: &broadcaster, fees: &fees, monitor: &monitor };
+        let stored = parts.load(&store, &chain, &router, &message_router, config.clone())?;
+        let was_loaded = stored.is_some();
+        let manager = Arc::new(stored.unwrap_or_else(|| {
+            let params = ChainParameters { network: Network::Regtest, best_block: chain.best_block() };
+            ChannelManager::new(
+                fees,
+                Arc::clone(&monitor),
+                Arc::clone(&broadcaster),
+                router,
+                message_router,
+                Arc::clone(&logger),
+                Arc::clone(&keys),
+                Arc::clone(&keys),
+                Arc::clone(&keys),
+                config,
+                params,
+                now,
+            )
+        }));
+        let handlers = MessageHandler {
+            chan_handler: Arc::clone(&manager),
+            route_handler: Arc::new(IgnoringMessageHandler {}),
+            onion_message_handler: Arc::new(IgnoringMessageHandler {}),
+            custom_message_handler: messages,
+            send_only_message_handler: Arc::new(IgnoringMessageHandler {}),
+        };
+        let random = keys.get_secure_random_bytes();
+        let peers = Arc::new(PeerManager::new(handlers, now, &random, Arc::clone(&logger), Arc::clone(&keys)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| broken(e.to_string()))?;
+        let address = listener.local_addr().map_err(|e| broken(e.to_string()))?;
+        let node = Arc::new(Self {
+            wallet: CoinWallet::new(&seed, chain.clone()),
+            seen: AtomicU32::new(chain.height()),
+            chain,
+            keys,
+            logger,
+            broadcaster,
+            manager,
+            monitor,
+            peers,
+            saves,
+            store,
+            address,
+            was_loaded,
+            tasks: Mutex::default(),
+        });
+        node.keep(tokio::spawn(listen(listener, Arc::clone(&node.peers))));
+        Ok(node)
+    }
+
+    /// The channels.
+    #[must_use]
+    pub fn channel_manager(&self) -> &Arc<ChannelManager> {
+        &self.manager
+    }
+
+    /// The peers.
+    #[must_use]
+    pub fn peer_manager(&self) -> &Arc<PeerManager<H>> {
+        &self.peers
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<KeysManager> {
+        &self.keys
+    }
+
+    /// The coins.
+    #[must_use]
+    pub fn wallet(&self) -> &Arc<CoinWallet> {
+        &self.wallet
+    }
+
+    /// The log, and the failure codes it overheard.
+    #[must_use]
+    pub fn logger(&self) -> &Arc<NodeLogger> {
+        &self.logger
+    }
+
+    /// The node's way out to the chain.
+    #[must_use]
+    pub fn broadcaster(&self) -> &Arc<Broadcaster> {
+        &self.broadcaster
+    }
+
+    /// Where it keeps what must outlive it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Its name in the network.
+    ///
+    /// # Panics
+    ///
+    /// Never: `KeysManager` knows its own key.
+    #[must_use]
+    pub fn node_id(&self) -> PublicKey {
+        self.keys.get_node_id(Recipient::Node).expect("a node knows its own key")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connects to a peer. `false`: it cannot be reached.
+    pub async fn connect(&self, peer: PublicKey, address: SocketAddr) -> bool {
+        match lightning_net_tokio::connect_outbound(Arc::clone(&self.peers), peer, address).await {
+            Some(connection) => {
+                self.keep(tokio::spawn(connection));
+                within(|| self.peers.peer_by_node_id(&peer).is_some()).await
+            }
+            None => false,
+        }
+    }
+
+    fn keep(&self, task: JoinHandle<()>) {
+        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
+    }
+}
+
+/// What a stored channel manager is put together with.
+struct Parts<'a> {
+    keys: &'a Arc<KeysManager>,
+    logger: &'a Arc<NodeLogger>,
+    broadcaster: &'a Arc<Broadcaster>,
+    fees: &'a Arc<Chain>,
+    monitor: &'a Arc<ChainMonitor>,
+}
+
+impl Parts<'_> {
+    /// The stored node, having seen the whole chain.
+    fn load(
+        &self,
+        store: &Store,
+        chain: &Chain,
+        router: &Arc<Router>,
+        message_router: &Arc<MessageRouter>,
+        config: UserConfig,
+    ) -> io::Result<Option<ChannelManager>> {
+        let read = store.read(
+            CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
+            CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE,
+            CHANNEL_MANAGER_PERSISTENCE_KEY,
+        );
+        let bytes = match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        let monitors = read_channel_monitors(Arc::clone(store), Arc::clone(self.keys), Arc::clone(self.keys))?;
+        let args = ChannelManagerReadArgs::new(
+            Arc::clone(self.keys),
+            Arc::clone(self.keys),
+            Arc::clone(self.keys),
+            Arc::clone(self.fees),
+            Arc::clone(self.monitor),
+            Arc::clone(self.broadcaster),
+            Arc::clone(router),
+            Arc::clone(message_router),
+            Arc::clone(self.logger),
+            config,
+            monitors.iter().map(|(_, monitor)| monitor).collect(),
+        );
+        let (_, manager) = <(BlockHash, ChannelManager)>::read(&mut bytes.as_slice(), args)
+            .map_err(|e| broken(format!("the stored node cannot be read: {e:?}")))?;
+        for (_, monitor) in monitors {
+            for height in monitor.current_best_block().height + 1..=chain.height() {
+                if let Some(block) = chain.block_at(height) {
+                    let txs: Vec<_> = block.txdata.iter().enumerate().collect();
+                    let (broadcaster, fees) = (Arc::clone(self.broadcaster), Arc::clone(self.fees));
+                    monitor.block_connected(&block.header, &txs, height, broadcaster, fees, self.logger);
+                }
+            }
+            let (channel, update) = (monitor.channel_id(), monitor.get_latest_update_id());
+            let loaded = self.monitor.load_existing_monitor(channel, monitor);
+            loaded.map_err(|()| broken("a channel monitor is stored twice"))?;
+            // A manager saved while a new channel waited for its first monitor would wait for ever.
+            let _ = self.monitor.channel_monitor_updated(channel, update);
+        }
+        for height in manager.current_best_block().height + 1..=chain.height() {
+            if let Some(block) = chain.block_at(height) {
+                lightning::chain::Listen::block_connected(&manager, &block, height);
+            }
+        }
+        Ok(Some(manager))
+    }
+}
+
+fn broken(why: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::Other, why.to_string())
+}
+
+async fn listen<H: CustomMessageHandler + Send + Sync + 'static>(listener: TcpListener, peers: Arc<PeerManager<H>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        if let Ok(stream) = stream.into_std() {
+            tokio::spawn(lightning_net_tokio::setup_inbound(Arc::clone(&peers), stream));
+        }
+    }
+}
+
+/// Whether it comes true within ten seconds.
+pub async fn within(is_true: impl Fn() -> bool) -> bool {
+    for _ in 0..2_000 {
+        if is_true() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    false
+}

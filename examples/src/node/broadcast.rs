@@ -1,0 +1,35 @@
+//! A node's way out to the chain, with a switch.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bitcoin::Transaction;
+use lightning::chain::chaininterface::BroadcasterInterface;
+
+use crate::chain::Chain;
+
+/// Submits to the chain unless the node is cut off.
+pub struct Broadcaster {
+    chain: Chain,
+    cut_off: AtomicBool,
+}
+
+impl Broadcaster {
+    /// A way out that is open.
+    #[must_use]
+    pub fn new(chain: Chain) -> Self {
+        Self { chain, cut_off: AtomicBool::new(false) }
+    }
+
+    /// From now on nothing gets out, or everything again. What was broadcast meanwhile is lost, as in a power cut.
+    pub fn cut_off(&self, cut: bool) {
+        self.cut_off.store(cut, Ordering::SeqCst);
+    }
+}
+
+impl BroadcasterInterface for Broadcaster {
+    fn broadcast_transactions(&self, txs: &[&Transaction]) {
+        if !self.cut_off.load(Ordering::SeqCst) {
+            self.chain.broadcast_transactions(txs);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The life of a node: blocks, events, forwards, saves, in a loop of our own.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lightning::chain::Listen;
+use lightning::events::{Event, ReplayEvent};
+use lightning::ln::peer_handler::CustomMessageHandler;
+use tokio::time::Instant;
+
+use super::Node;
+
+impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
+    /// Gives the node life; each of its events goes to `handler`, in order, until that has returned `Ok`.
+    pub fn run<F, Fut>(self: &Arc<Self>, handler: F)
+    where
+        F: Fn(Event) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), ReplayEvent>> + Send,
+    {
+        let node = Arc::clone(self);
+        self.keep(tokio::spawn(async move {
+            // A forward that was accepted before the crash fails if it is sent before its peer is back.
+            let hold = if node.was_loaded { HOLD_AFTER_LOAD } else { Duration::ZERO };
+            let (start, mut ticked) = (Instant::now(), Instant::now());
+            loop {
+                node.follow_chain();
+                node.manager.process_pending_events_async(&handler).await;
+                node.monitor.process_pending_events_async(&handler).await;
+                if start.elapsed() >= hold && node.manager.needs_pending_htlc_processing() {
+                    node.manager.process_pending_htlc_forwards();
+                }
+                node.peers.process_events();
+                if let Err(error) = node.saves.save(&node.manager, &node.monitor, &node.store) {
+                    eprintln!("the node could not be saved: {error}"); // what waits for it stays waiting
+                }
+                node.peers.process_events();
+                if ticked.elapsed() >= TICK {
+                    ticked = Instant::now();
+                    node.peers.timer_tick_occurred();
+                    node.manager.timer_tick_occurred();
+                }
+                tokio::select! {
+                    () = node.manager.get_event_or_persistence_needed_future() => {}
+                    () = node.monitor.get_update_future() => {}
+                    () = node.saves.filled.notified() => {}
+                    () = tokio::time::sleep(POLL) => {}
+                }
+            }
+        }));
+    }
+
+    /// Ends everything at once, without a last save, as a power cut would; only the store outlives it.
+    pub fn kill(&self) {
+        self.broadcaster.cut_off(true);
+        for task in self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        self.peers.disconnect_all_peers();
+    }
+
+    fn follow_chain(&self) {
+        for height in self.seen.load(Ordering::SeqCst) + 1..=self.chain.height() {
+            if let Some(block) = self.chain.block_at(height) {
+                self.manager.block_connected(&block, height);
+                self.monitor.block_connected(&block, height);
+            }
+            self.seen.store(height, Ordering::SeqCst);
+        }
+    }
+}
+
+/// How often LDK is asked for what it does not tell.
+const POLL: Duration = Duration::from_millis(5);
+/// How long peers have to come back before held-over forwards are sent.
+const HOLD_AFTER_LOAD: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_secs(10);

@@ -1,0 +1,169 @@
+//! Saving a node in the order that no power cut can punish.
+//!
+//! A channel monitor that is newer on disk than the channel manager makes LDK close the channel at the next start. So
+//! monitors wait: LDK is told "in progress", the manager is written first, then the monitors as they were before, and
+//! only then does LDK hear that they are safe and lets the peer see what follows from them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bitcoin::io;
+use lightning::chain::ChannelMonitorUpdateStatus;
+use lightning::chain::chainmonitor::Persist;
+use lightning::chain::channelmonitor::ChannelMonitorUpdate;
+use lightning::ln::types::ChannelId;
+use lightning::sign::InMemorySigner;
+use lightning::util::persist::{
+    ARCHIVED_CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE, ARCHIVED_CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE,
+    CHANNEL_MANAGER_PERSISTENCE_KEY, CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
+    CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE,
+    CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE, MonitorName,
+};
+use lightning::util::ser::Writeable as _;
+use tokio::sync::Notify;
+
+use super::types::{ChainMonitor, ChannelManager, ChannelMonitor};
+use crate::store::Store;
+
+/// Monitors that LDK wants written and that are not yet.
+#[derive(Default)]
+pub struct SaveQueue {
+    waiting: Mutex<Waiting>,
+    /// Rung when something was queued.
+    pub(super) filled: Notify,
+}
+
+impl SaveQueue {
+    /// Writes the manager if it changed or monitors wait for it, then those monitors, then tells LDK.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails; what was not written stays queued and LDK's channels stay paused, so it can be retried.
+    pub(super) fn save(&self, manager: &ChannelManager, monitor: &ChainMonitor, store: &Store) -> io::Result<()> {
+        let batch = std::mem::take(&mut *self.waiting());
+        if !manager.get_and_clear_needs_persistence() && batch.is_empty() {
+            return Ok(());
+        }
+        // The monitors were serialised before this point, so the manager written now is at least as new.
+        let written = write_manager(manager, store).and_then(|()| write_monitors(&batch, store));
+        if let Err(error) = written {
+            self.put_back(batch);
+            return Err(error);
+        }
+        for (channel, update) in batch.updates() {
+            // Fails only for a monitor that was archived meanwhile: nobody waits for it.
+            let _ = monitor.channel_monitor_updated(channel, update);
+        }
+        Ok(())
+    }
+
+    /// Keeps the newer of two serialised states of one monitor.
+    fn put_back(&self, batch: Waiting) {
+        let mut waiting = self.waiting();
+        waiting.unsaved_manager = true;
+        waiting.archived.extend(batch.archived);
+        for (key, mut old) in batch.monitors {
+            match waiting.monitors.get_mut(&key) {
+                Some(newer) => newer.updates.append(&mut old.updates),
+                None => drop(waiting.monitors.insert(key, old)),
+            }
+        }
+    }
+
+    fn queue(&self, name: MonitorName, monitor: &ChannelMonitor, update: Option<u64>) -> ChannelMonitorUpdateStatus {
+        let mut waiting = self.waiting();
+        let entry = waiting.monitors.entry(name.to_string()).or_insert_with(|| WaitingMonitor {
+            channel: monitor.channel_id(),
+            bytes: vec![],
+            updates: vec![],
+        });
+        entry.bytes = monitor.encode();
+        entry.updates.extend(update);
+        drop(waiting);
+        self.filled.notify_one();
+        ChannelMonitorUpdateStatus::InProgress
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Serialising a monitor cannot leave the map half changed.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Persist<InMemorySigner> for SaveQueue {
+    fn persist_new_channel(&self, name: MonitorName, monitor: &ChannelMonitor) -> ChannelMonitorUpdateStatus {
+        self.queue(name, monitor, Some(monitor.get_latest_update_id()))
+    }
+
+    /// Without an `update` the monitor has only seen a block, for which LDK awaits no confirmation.
+    fn update_persisted_channel(
+        &self,
+        name: MonitorName,
+        update: Option<&ChannelMonitorUpdate>,
+        monitor: &ChannelMonitor,
+    ) -> ChannelMonitorUpdateStatus {
+        self.queue(name, monitor, update.map(|update| update.update_id))
+    }
+
+    fn archive_persisted_channel(&self, name: MonitorName) {
+        self.waiting().archived.push(name.to_string());
+        self.filled.notify_one();
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    monitors: BTreeMap<String, WaitingMonitor>,
+    archived: Vec<String>,
+    /// A write of the manager failed after LDK had forgotten that it was due.
+    unsaved_manager: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.monitors.is_empty() && self.archived.is_empty() && !self.unsaved_manager
+    }
+
+    fn updates(&self) -> impl Iterator<Item = (ChannelId, u64)> {
+        self.monitors.values().flat_map(|monitor| monitor.updates.iter().map(|update| (monitor.channel, *update)))
+    }
+}
+
+struct WaitingMonitor {
+    channel: ChannelId,
+    /// The state at the latest call; earlier ones are contained in it.
+    bytes: Vec<u8>,
+    /// Which updates LDK wants to hear about.
+    updates: Vec<u64>,
+}
+
+fn write_manager(manager: &ChannelManager, store: &Store) -> io::Result<()> {
+    store.write(
+        CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
+        CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE,
+        CHANNEL_MANAGER_PERSISTENCE_KEY,
+        manager.encode(),
+    )
+}
+
+fn write_monitors(batch: &Waiting, store: &Store) -> io::Result<()> {
+    let (primary, secondary) =
+        (CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE, CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE);
+    for (key, monitor) in &batch.monitors {
+        store.write(primary, secondary, key, monitor.bytes.clone())?;
+    }
+    for key in &batch.archived {
+        let bytes = match store.read(primary, secondary, key) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // archived before the retry
+            read => read?,
+        };
+        store.write(
+            ARCHIVED_CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE,
+            ARCHIVED_CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE,
+            key,
+            bytes,
+        )?;
+        store.remove(primary, secondary, key, false)?;
+    }
+    Ok(())
+}
