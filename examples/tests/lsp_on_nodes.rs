@@ -20,13 +20,14 @@ use lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder};
 
 use lsps_client::jit_receive::{AcceptTrust, FeeLimits, InvoiceTerms, Payment, Rules, Want, Wish, choose, prepare};
 use lsps_client::{Client, Config};
+use lsps_examples::node::logger::FailureCode;
 use lsps_examples::node::{Setup, within};
 use lsps_examples::store::{MemoryStore, Store};
 use lsps_examples::{Chain, Node};
 use lsps_service::{StandardPolicy, Trust};
 use lsps_transport_ldk::onchain::{ChainAccess, Clock, OnchainWallet, SystemClock};
 use lsps_transport_ldk::{Lsp, LspParts, LspsMessageHandler, PeerEvent, PromiseKey, Role, preset_for_lsp};
-use lsps_types::{Msat, PeerId, Request, lsps2::GetInfo};
+use lsps_types::{Msat, PeerId, Request, Scid, Timestamp, lsps2::GetInfo};
 
 const AMOUNT: Msat = Msat(40_000_000);
 const RATE: FeeRate = FeeRate::from_sat_per_kwu(253);
@@ -44,6 +45,16 @@ impl ChainAccess for OurChain {
 
     fn fee_rate(&self) -> FeeRate {
         RATE
+    }
+}
+
+/// The system's clock, and what the test adds to it.
+#[derive(Default)]
+struct Shifted(AtomicU64);
+
+impl Clock for Shifted {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -68,6 +79,7 @@ struct World {
     client: Client,
     seen: Arc<Seen>,
     trust: Trust,
+    clock: Arc<Shifted>,
 }
 
 impl World {
@@ -79,7 +91,8 @@ impl World {
             Node::build(setup("payer", 1, memory(), UserConfig::default(), &chain), ignoring).await.expect("payer");
         run_payer(&payer, &seen);
         let lsp_store = memory();
-        let (lsp_node, lsp_messages, lsp) = start_lsp(&chain, &lsp_store, trust).await;
+        let clock = Arc::new(Shifted::default());
+        let (lsp_node, lsp_messages, lsp) = start_lsp(&chain, &lsp_store, trust, &clock).await;
         let config = UserConfig { manually_accept_inbound_channels: true, ..UserConfig::default() };
         let wallet_messages = LspsMessageHandler::new(Role::Client);
         let of_wallet = setup("wallet", 3, memory(), config, &chain);
@@ -89,8 +102,20 @@ impl World {
         chain.give(&payer.wallet().script(), 5_000_000);
         chain.give(&lsp_node.wallet().script(), 5_000_000);
         let client = Client::new(Config::default(), [5; 32]);
-        let world =
-            Self { chain, payer, lsp_node, lsp_store, lsp_messages, lsp, wallet, wallet_messages, client, seen, trust };
+        let world = Self {
+            chain,
+            payer,
+            lsp_node,
+            lsp_store,
+            lsp_messages,
+            lsp,
+            wallet,
+            wallet_messages,
+            client,
+            seen,
+            trust,
+            clock,
+        };
         world.connect().await;
         world.payer_opens_channel().await;
         world
@@ -178,6 +203,25 @@ impl World {
         Bolt11Invoice::from_signed(signed).expect("a valid invoice")
     }
 
+    async fn wallet_leaves(&self) {
+        self.wallet.peer_manager().disconnect_by_node_id(self.lsp_node.node_id());
+        let lsp_peers = self.lsp_node.peer_manager();
+        assert!(within(|| lsp_peers.peer_by_node_id(&self.wallet.node_id()).is_none()).await, "the wallet is gone");
+    }
+
+    async fn lsp_holds_a_part(&self) {
+        let incoming =
+            || self.lsp_node.channel_manager().list_channels().iter().any(|c| !c.pending_inbound_htlcs.is_empty());
+        assert!(within(incoming).await, "the part arrives");
+        tokio::time::sleep(Duration::from_millis(300)).await; // it is intercepted, and on record
+    }
+
+    async fn lsp_dies_and_starts_again(&mut self) {
+        self.lsp_node.kill();
+        let (node, messages, lsp) = start_lsp(&self.chain, &self.lsp_store, self.trust, &self.clock).await;
+        (self.lsp_node, self.lsp_messages, self.lsp) = (node, messages, lsp);
+    }
+
     async fn pays(&self, invoice: &Bolt11Invoice) {
         let (id, config) = (PaymentId([1; 32]), RouteParametersConfig::default());
         let manager = self.payer.channel_manager();
@@ -227,6 +271,7 @@ async fn start_lsp(
     chain: &Chain,
     store: &Store,
     trust: Trust,
+    clock: &Arc<Shifted>,
 ) -> (Arc<Node<LspsMessageHandler>>, Arc<LspsMessageHandler>, Arc<Lsp>) {
     let mut config = UserConfig::default();
     preset_for_lsp(&mut config);
@@ -235,7 +280,7 @@ async fn start_lsp(
     let node = Node::build(of_lsp, Arc::clone(&messages)).await.expect("LSP");
     wake_by(&node, &messages);
     let wallet: Arc<dyn OnchainWallet> = node.wallet().clone();
-    let parts = LspParts::new(
+    let mut parts = LspParts::new(
         Arc::clone(node.channel_manager()),
         Arc::clone(&messages),
         KVStoreSyncWrapper(Arc::clone(store)),
@@ -243,6 +288,7 @@ async fn start_lsp(
         Arc::new(OurChain(chain.clone())),
         PromiseKey::new([9; 32]),
     );
+    parts.clock = Arc::clone(clock) as Arc<dyn Clock>;
     let (lsp, unreadable) =
         Lsp::start(parts, StandardPolicy { trust, ..StandardPolicy::default() }).await.expect("started");
     assert_eq!(unreadable, []);
@@ -343,11 +389,58 @@ async fn where_the_client_trusts_the_lsp_the_funding_stays_off_the_chain_until_t
 async fn an_lsp_that_dies_between_buy_and_payment_still_opens_the_channel() {
     let mut world = World::new(Trust::LspTrustsClient).await;
     let (invoice, fee) = world.buys().await;
-    world.lsp_node.kill();
-    let (node, messages, lsp) = start_lsp(&world.chain, &world.lsp_store, world.trust).await;
-    (world.lsp_node, world.lsp_messages, world.lsp) = (node, messages, lsp);
+    world.lsp_dies_and_starts_again().await;
     world.connect().await;
     assert!(within(|| world.payer.channel_manager().list_usable_channels().len() == 1).await, "the payer is back");
     world.pays(&invoice).await;
     world.is_settled(fee).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_lsp_that_dies_while_it_holds_a_part_goes_on_when_the_wallet_is_back() {
+    let mut world = World::new(Trust::LspTrustsClient).await;
+    let (invoice, fee) = world.buys().await;
+    world.wallet_leaves().await;
+    world.pays(&invoice).await;
+    world.lsp_holds_a_part().await;
+    world.lsp_dies_and_starts_again().await;
+    world.connect().await;
+    world.is_settled(fee).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(non_snake_case)]
+async fn case_H07_the_payer_sees_the_code_that_the_spec_wants() {
+    let mut world = World::new(Trust::LspTrustsClient).await;
+    let (invoice, _) = world.buys().await;
+    world.wallet_leaves().await;
+    world.pays(&invoice).await;
+    world.lsp_holds_a_part().await;
+    world.clock.0.store(91, Ordering::SeqCst);
+    let codes = || world.payer.logger().failure_codes();
+    assert!(within(|| codes().len() == 1).await, "the client stays away: the part is failed");
+    assert_eq!(codes(), [FailureCode(0x1007)], "temporary_channel_failure");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(non_snake_case)]
+async fn case_J06_a_payment_to_an_scid_that_nobody_issued_fails_at_once() {
+    let world = World::new(Trust::LspTrustsClient).await;
+    let scid = Scid(world.lsp_node.channel_manager().get_intercept_scid());
+    let invoice = world.invoice(&InvoiceTerms {
+        hint: lsps_client::jit_receive::RouteHint {
+            node_id: PeerId(world.lsp_node.node_id().serialize()),
+            scid,
+            cltv_expiry_delta: 144,
+        },
+        amount: Some(AMOUNT),
+        min_final_cltv_expiry_delta: 26,
+        timestamp: SystemClock.now(),
+        expiry_secs: 600,
+        basic_mpp: true,
+    });
+    world.pays(&invoice).await;
+    let codes = || world.payer.logger().failure_codes();
+    assert!(within(|| codes().len() == 1).await, "the part is failed");
+    assert_eq!(codes(), [FailureCode(0x400a)], "unknown_next_peer");
 }
