@@ -158,10 +158,14 @@ impl World {
 
     /// Buys a channel for a payment of `AMOUNT`; the invoice and the fee agreed.
     async fn buys(&mut self) -> (Bolt11Invoice, Msat) {
+        self.buys_for(Payment::Fixed(AMOUNT)).await
+    }
+
+    async fn buys_for(&mut self, payment: Payment) -> (Bolt11Invoice, Msat) {
         let (lsp, now) = (PeerId(self.lsp_node.node_id().serialize()), SystemClock.now());
         let rules = Rules { accept_trust: AcceptTrust::Yes, ..Rules::default() };
         let menu = self.call(&GetInfo { token: None }).await;
-        let want = Want { payment: Payment::Fixed(AMOUNT), limits: FeeLimits::default() };
+        let want = Want { payment, limits: FeeLimits::default() };
         let choice = choose(&menu, &want, &rules, now).expect("fair terms");
         let buy = choice.buy();
         let bought = self.call(&buy).await;
@@ -186,18 +190,19 @@ impl World {
             htlc_minimum_msat: None,
             htlc_maximum_msat: None,
         }]);
-        let raw = InvoiceBuilder::new(Currency::Regtest)
+        let invoice = InvoiceBuilder::new(Currency::Regtest)
             .description("first payment".into())
             .payment_hash(sha256::Hash::from_byte_array(hash.0))
             .payment_secret(secret)
             .duration_since_epoch(Duration::from_millis(terms.timestamp.unix_millis()))
             .expiry_time(Duration::from_secs(terms.expiry_secs))
             .min_final_cltv_expiry_delta(u64::from(delta))
-            .amount_milli_satoshis(AMOUNT.0)
-            .private_route(hint)
-            .basic_mpp()
-            .build_raw()
-            .expect("an invoice");
+            .private_route(hint);
+        let raw = match terms.amount {
+            Some(amount) => invoice.amount_milli_satoshis(amount.0).basic_mpp().build_raw(),
+            None => invoice.build_raw(),
+        };
+        let raw = raw.expect("an invoice");
         let signature = self.wallet.keys().sign_invoice(&raw, Recipient::Node).expect("our key");
         let signed = raw.sign(|_| Ok::<_, ()>(signature)).expect("signed");
         Bolt11Invoice::from_signed(signed).expect("a valid invoice")
@@ -225,7 +230,8 @@ impl World {
     async fn pays(&self, invoice: &Bolt11Invoice) {
         let (id, config) = (PaymentId([1; 32]), RouteParametersConfig::default());
         let manager = self.payer.channel_manager();
-        manager.pay_for_bolt11_invoice(invoice, id, None, config, Retry::Attempts(0)).expect("a route");
+        let amount = invoice.amount_milli_satoshis().is_none().then_some(AMOUNT.0);
+        manager.pay_for_bolt11_invoice(invoice, id, amount, config, Retry::Attempts(0)).expect("a route");
     }
 
     /// The payer has the preimage, the wallet all but the fee, and the LSP's channel is on the chain.
@@ -374,6 +380,15 @@ async fn a_wallet_without_channels_is_paid_through_a_channel_opened_for_it() {
     world.pays(&invoice).await;
     world.is_settled(fee).await;
     assert_eq!(world.seen.unconfirmed_at_claim.load(Ordering::SeqCst), 1, "the funding was out before the claim");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_without_amount_pays_the_fee_of_what_arrives() {
+    let mut world = World::new(Trust::LspTrustsClient).await;
+    let (invoice, fee) = world.buys_for(Payment::Variable { expected: AMOUNT }).await;
+    assert_eq!(invoice.amount_milli_satoshis(), None);
+    world.pays(&invoice).await;
+    world.is_settled(fee).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
