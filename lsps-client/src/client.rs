@@ -283,6 +283,12 @@ impl Client {
         self.book.iter()
     }
 
+    /// Whether [`drain`](Self::drain) would give nothing.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.out.is_empty()
+    }
+
     /// All changes since the last drain.
     pub fn drain(&mut self) -> Batch {
         core::mem::take(&mut self.out)

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Scid, Timestamp};
+use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{AcceptTerms, ChannelKey, Effect};
@@ -80,6 +80,8 @@ pub struct Terms {
     pub amount: Option<Msat>,
     /// What the LSP may keep, once.
     pub promised: Promised,
+    /// The largest share the wallet lets it keep of a payment whose size the payer chooses.
+    pub max_proportional_fee: Option<Ppm>,
     /// When the LSP stops to take payments for it; the invoice expires no later.
     pub valid_until: Timestamp,
     /// When no channel is accepted for it any more.
@@ -288,9 +290,10 @@ impl Purchase {
         let amount = self.terms.amount;
         match &self.state {
             State::Waiting | State::Channel(_) | State::Expired => {
-                Some(Expected { amount, promised: self.terms.promised })
+                let (promised, max_share) = (self.terms.promised, self.terms.max_proportional_fee);
+                Some(Expected { amount, promised, max_share })
             }
-            State::Paid { .. } => Some(Expected { amount, promised: Promised::Fee(Msat::ZERO) }),
+            State::Paid { .. } => Some(Expected { amount, promised: Promised::Fee(Msat::ZERO), max_share: None }),
             State::Abandoned | State::Gone => None,
         }
     }

@@ -9,12 +9,16 @@
 #![deny(missing_docs)]
 
 extern crate alloc;
+#[cfg(feature = "session")]
+extern crate std;
 
 mod batch;
 mod client;
 mod effect;
 pub mod jit_receive;
 mod pending;
+#[cfg(feature = "session")]
+pub mod session;
 
 pub use batch::{Batch, FlowId, Notice, Released, UnknownFlow};
 pub use client::{CallError, Client, Config, Heard, NotSent, Unreadable};

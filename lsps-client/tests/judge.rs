@@ -17,14 +17,15 @@ fn promised() -> impl Strategy<Value = Promised> {
 }
 
 fn expected() -> impl Strategy<Value = Option<Expected>> {
-    let expected = (proptest::option::of(amount()), promised())
-        .prop_map(|(amount, promised)| Expected { amount: amount.map(Msat), promised });
+    let share = proptest::option::of((0..2_000_000u32).prop_map(Ppm));
+    let expected = (proptest::option::of(amount()), promised(), share)
+        .prop_map(|(amount, promised, max_share)| Expected { amount: amount.map(Msat), promised, max_share });
     proptest::option::of(expected)
 }
 
 /// Written apart from the code under test, in numbers that cannot overflow.
 fn may_be_claimed(expected: Option<Expected>, gross: u128, skimmed: u128) -> bool {
-    let Some(Expected { amount, promised }) = expected else { return skimmed == 0 };
+    let Some(Expected { amount, promised, max_share }) = expected else { return skimmed == 0 };
     let promised = match promised {
         Promised::Fee(Msat(fee)) => u128::from(fee),
         Promised::Rate { min_fee, proportional } => {
@@ -34,7 +35,8 @@ fn may_be_claimed(expected: Option<Expected>, gross: u128, skimmed: u128) -> boo
             u128::from(fee.0)
         }
     };
-    skimmed <= promised && amount.is_none_or(|Msat(wanted)| gross >= u128::from(wanted))
+    let share = max_share.is_none_or(|Ppm(ppm)| skimmed * 1_000_000 <= gross * u128::from(ppm));
+    skimmed <= promised && share && amount.is_none_or(|Msat(wanted)| gross >= u128::from(wanted))
 }
 
 proptest! {
@@ -76,8 +78,8 @@ proptest! {
         let received = Msat(size).checked_sub(fee).expect("less than the size");
         let totals = Received::Totals { received, skimmed: fee };
         for expected in [
-            Expected { amount: Some(Msat(size)), promised: Promised::Fee(fee) },
-            Expected { amount: None, promised: rate },
+            Expected { amount: Some(Msat(size)), promised: Promised::Fee(fee), max_share: None },
+            Expected { amount: None, promised: rate, max_share: None },
         ] {
             prop_assert_eq!(judge(Some(&expected), &totals), Verdict::Claim);
         }

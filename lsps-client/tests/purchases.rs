@@ -7,11 +7,12 @@ use common::{
     BOUGHT, FEE, HOUR, LSP, NOON, OTHER_LSP, SIZE, WISH, blocks, buy, client, effects, hash, prepared, released, terms,
 };
 use lsps_client::jit_receive::{
-    Event, Handled, OpenRequest, Part, Received, RefuseChannel, RefusePurchase, Rules, State, Verdict, prepare,
+    Event, Fault, Handled, OpenRequest, Part, Received, RefuseChannel, RefusePurchase, Rules, State, Verdict, Wish,
+    prepare,
 };
 use lsps_client::{AcceptTerms, ChannelKey, Client, Config, Effect, Notice, Unreadable, UnreadableContent};
 use lsps_types::lsps2::{Buy, OpeningFeeParams};
-use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
+use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
 
 const ALLOW: Effect = Effect::AllowUnderpaying { lsp: LSP };
 const FORBID: Effect = Effect::ForbidUnderpaying { lsp: LSP };
@@ -78,6 +79,20 @@ fn an_invoice_may_be_handed_out_once_its_purchase_is_written() {
 }
 
 // Payments
+
+#[test]
+fn of_a_payment_too_small_for_the_share_that_the_wallet_gives_nothing_is_kept() {
+    let (mut client, limit) = (client(), Some(Ppm(10_000)));
+    let wish = Wish { max_proportional_fee: limit, ..WISH };
+    let variable = prepare(LSP, &buy(None), &BOUGHT, &wish, &Rules::default(), NOON).unwrap();
+    client.register(&variable, hash(1), NOON).unwrap();
+    let verdict = |received| client.judge(hash(1), &received);
+
+    assert_eq!(verdict(sums(Msat(990_000), Msat(10_000))), Verdict::Claim, "exactly the share");
+    let too_small = Fault::SkimAboveShare { skimmed: Msat(2_000), gross: Msat(100_000) };
+    assert_eq!(verdict(sums(Msat(98_000), Msat(2_000))), Verdict::Reject(too_small), "the minimum fee is two per cent");
+    assert_eq!(verdict(sums(Msat(100_000), Msat(0))), Verdict::Claim, "none is fine");
+}
 
 #[test]
 fn case_W04_the_fee_is_judged_on_the_gross_amount_over_all_parts() {

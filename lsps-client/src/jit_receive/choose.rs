@@ -8,7 +8,7 @@ use lsps_types::{
     lsps2::{Buy, Menu, OpeningFeeParams, fee::opening_fee},
 };
 
-use super::Rules;
+use super::{Rules, judge::within_share};
 
 /// What is wanted of an LSP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,15 +127,10 @@ fn price(params: &OpeningFeeParams, want: &Want, rules: &Rules, now: Timestamp) 
     if want.limits.max_total_fee.is_some_and(|limit| fee > limit) {
         return Err(Unfit::FeeAboveLimit { fee });
     }
-    if want.limits.max_proportional_fee.is_some_and(|limit| share_of(size, limit) < u128::from(fee.0) * MILLION) {
+    if want.limits.max_proportional_fee.is_some_and(|limit| !within_share(fee, size, limit)) {
         return Err(Unfit::FeeAboveShare { fee });
     }
     Ok(fee)
-}
-
-/// `size × ppm`, in millionths of a millisatoshi; cannot overflow.
-fn share_of(size: Msat, ppm: Ppm) -> u128 {
-    u128::from(size.0) * u128::from(ppm.0)
 }
 
 /// No entry of the menu will do.
@@ -211,5 +206,3 @@ pub enum Unfit {
         fee: Msat,
     },
 }
-
-const MILLION: u128 = 1_000_000;

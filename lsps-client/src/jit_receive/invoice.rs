@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use lsps_types::{
-    Blocks, Msat, PeerId, Scid, Timestamp,
+    Blocks, Msat, PeerId, Ppm, Scid, Timestamp,
     lsps2::{Bought, Buy},
 };
 
@@ -18,6 +18,9 @@ pub struct Wish {
     pub confirmations_to_wait: u16,
     /// How long the invoice should stand; as long as the purchase allows if `None`.
     pub expiry: Option<Duration>,
+    /// The largest share that may be kept of a payment whose size the payer chooses. A smaller payment whose fee is a
+    /// larger share goes back. Payments of a known size were held to the limits when the terms were chosen.
+    pub max_proportional_fee: Option<Ppm>,
 }
 
 /// What to write into the invoice.
@@ -108,6 +111,7 @@ pub fn prepare(
         scid: bought.jit_channel_scid,
         amount: buy.payment_size_msat,
         promised,
+        max_proportional_fee: wish.max_proportional_fee.filter(|_| buy.payment_size_msat.is_none()),
         valid_until,
         open_until,
         keep_until: open_until + rules.keep,

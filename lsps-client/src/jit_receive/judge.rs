@@ -51,6 +51,8 @@ pub struct Expected {
     pub amount: Option<Msat>,
     /// What may be missing from it.
     pub promised: Promised,
+    /// The largest share of it that may be missing, whatever was promised.
+    pub max_share: Option<Ppm>,
 }
 
 /// What a node reports of a payment that waits to be claimed or failed.
@@ -100,6 +102,14 @@ pub enum Fault {
         skimmed: Msat,
         /// The opening fee; zero if it was paid before.
         promised: Msat,
+    },
+    /// What was kept is as promised, but a larger share of this payment than the wallet gives.
+    #[error("{skimmed} kept of {gross}, which is too large a share")]
+    SkimAboveShare {
+        /// Kept, over all parts.
+        skimmed: Msat,
+        /// What arrived and what was kept.
+        gross: Msat,
     },
     /// Something was kept of a payment for which nothing was bought.
     #[error("a fee was kept of a payment that opens no channel")]
@@ -156,6 +166,11 @@ pub fn enough_blocks_left(left: Blocks, normal_min_final_cltv_expiry_delta: u16)
     left >= Blocks(u32::from(normal_min_final_cltv_expiry_delta))
 }
 
+/// Whether `fee` is at most this share of `size`. Cannot overflow.
+pub(super) fn within_share(fee: Msat, size: Msat, share: Ppm) -> bool {
+    u128::from(fee.0) * MILLION <= u128::from(size.0) * u128::from(share.0)
+}
+
 /// A payment in sums.
 struct Sums {
     gross: Msat,
@@ -188,6 +203,9 @@ impl Sums {
         if skimmed > promised {
             return Err(Fault::SkimAbovePromise { skimmed, promised });
         }
+        if expected.max_share.is_some_and(|share| !within_share(skimmed, gross, share)) {
+            return Err(Fault::SkimAboveShare { skimmed, gross });
+        }
         match expected.amount {
             Some(wanted) if gross < wanted && self.complete => Err(Fault::TooLittle { gross, wanted }),
             Some(wanted) if gross < wanted => Ok(Verdict::WaitForMore),
@@ -213,3 +231,5 @@ impl Part<'_> {
         if self.amount == due { Ok(kept) } else { Err(Fault::WrongPartAmount) }
     }
 }
+
+const MILLION: u128 = 1_000_000;

@@ -23,7 +23,12 @@ pub const BOUGHT: Bought = Bought {
     lsp_cltv_expiry_delta: 144,
     client_trusts_lsp: false,
 };
-pub const WISH: Wish = Wish { normal_min_final_cltv_expiry_delta: 144, confirmations_to_wait: 0, expiry: None };
+pub const WISH: Wish = Wish {
+    normal_min_final_cltv_expiry_delta: 144,
+    confirmations_to_wait: 0,
+    expiry: None,
+    max_proportional_fee: None,
+};
 
 /// A client to which both LSPs are connected.
 pub fn client() -> Client {

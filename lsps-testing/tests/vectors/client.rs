@@ -162,6 +162,7 @@ pub fn derive_invoice(input: &Value) -> Value {
         normal_min_final_cltv_expiry_delta: small("normal_min_final_cltv_expiry_delta"),
         confirmations_to_wait: small("confirmations_to_wait"),
         expiry: input["wanted_expiry_s"].as_u64().map(std::time::Duration::from_secs),
+        max_proportional_fee: None,
     };
     let lsp: PeerId = text("lsp_node_id").parse().expect("a node id");
     let rules = Rules { accept_trust: AcceptTrust::Yes, ..Rules::default() };
@@ -203,7 +204,7 @@ pub fn receive(input: &Value) -> Value {
             (msat(&input["terms"]["min_fee_msat"]), Ppm(number(&input["terms"]["proportional"])));
         Promised::Rate { min_fee, proportional }
     };
-    let expected = (input["jit_invoice"] == true).then_some(Expected { amount, promised });
+    let expected = (input["jit_invoice"] == true).then_some(Expected { amount, promised, max_share: None });
     let tlvs: Vec<Option<Vec<u8>>> = input["parts"].as_array().into_iter().flatten().map(tlv).collect();
     let part =
         |(part, tlv): (&Value, &'_ Option<Vec<u8>>)| (msat(&part["onion_msat"]), msat(&part["htlc_msat"]), tlv.clone());

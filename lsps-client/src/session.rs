@@ -1,0 +1,143 @@
+//! The client for async code: `lsp.get_info(None).await`. Names no runtime.
+//!
+//! A [`Session`] shares one [`Client`] between tasks. It does no I/O either: its host is woken whenever there is something
+//! to drain, and feeds what the LSPs answer to [`Client::receive`] by way of [`Session::with`].
+
+use std::boxed::Box;
+use std::future::poll_fn;
+use std::string::String;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lsps_types::codes::MethodError;
+use lsps_types::lsps0::{ListProtocols, Protocols};
+use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu};
+use lsps_types::{PeerId, Request, Timestamp};
+
+use crate::client::{CallError, Client, NotSent};
+use crate::pending::Ticket;
+
+/// A [`Client`] that several tasks use; clones share it.
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Mutex<Client>,
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    wake_host: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Session {
+    /// `clock` tells the time. `wake_host` is called after every turn that left something to drain; it must not call back.
+    pub fn new(
+        client: Client,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+        wake_host: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let (clock, wake_host) = (Box::new(clock), Box::new(wake_host));
+        Self { shared: Arc::new(Shared { client: Mutex::new(client), clock, wake_host }) }
+    }
+
+    /// One turn with the client, alone with it. `turn` must not use this session.
+    pub fn with<T>(&self, turn: impl FnOnce(&mut Client, Timestamp) -> T) -> T {
+        let now = (self.shared.clock)();
+        let (result, idle) = {
+            let mut client = self.lock();
+            (turn(&mut client, now), client.is_idle())
+        };
+        if !idle {
+            (self.shared.wake_host)();
+        }
+        result
+    }
+
+    /// One LSP, to be asked through this session.
+    #[must_use]
+    pub fn lsp(&self, id: PeerId) -> Lsp {
+        Lsp { session: self.clone(), id }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Client> {
+        // The client changes its state after it decided, so a panic leaves no half of a change.
+        self.shared.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One LSP. Its methods can be dropped at any time; an answer that comes later is ignored.
+#[derive(Clone)]
+pub struct Lsp {
+    session: Session,
+    id: PeerId,
+}
+
+impl Lsp {
+    /// The LSP's node id.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Sends a request and waits for its answer, no longer than [`Config::answer_within`](crate::Config).
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be sent, no answer comes, or the answer is not the result.
+    pub async fn call<R: Request>(&self, request: &R) -> Result<R::Reply, Failed<R::Error>> {
+        let ticket = self.session.with(|client, now| client.call(self.id, request, now))?;
+        let waiting = Waiting { session: &self.session, ticket };
+        let session = &self.session;
+        let outcome = poll_fn(|cx| session.with(|client, _| client.poll_take(&waiting.ticket, cx.waker()))).await;
+        outcome.map_err(Failed::Call)
+    }
+
+    /// Which protocols it serves. Spec: LSPS0 `lsps0.list_protocols`.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub async fn list_protocols(&self) -> Result<Protocols, Failed<<ListProtocols as Request>::Error>> {
+        self.call(&ListProtocols {}).await
+    }
+
+    /// At which terms it opens JIT channels. Spec: LSPS2 §1.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub async fn get_info(&self, token: Option<String>) -> Result<Menu, Failed<<GetInfo as Request>::Error>> {
+        self.call(&GetInfo { token }).await
+    }
+
+    /// Buys a JIT channel; nothing is owed before a payment comes. Spec: LSPS2 §2.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub async fn buy(&self, buy: &Buy) -> Result<Bought, Failed<<Buy as Request>::Error>> {
+        self.call(buy).await
+    }
+}
+
+/// Why there is no result.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failed<E: MethodError> {
+    /// The request was not sent.
+    #[error(transparent)]
+    NotSent(#[from] NotSent),
+    /// It was sent.
+    #[error(transparent)]
+    Call(CallError<E>),
+}
+
+/// Forgets its ticket when nobody waits any more; for one whose outcome was taken that means nothing.
+struct Waiting<'a, R: Request> {
+    session: &'a Session,
+    ticket: Ticket<R>,
+}
+
+impl<R: Request> Drop for Waiting<'_, R> {
+    fn drop(&mut self) {
+        self.session.with(|client, _| client.forget(&self.ticket));
+    }
+}

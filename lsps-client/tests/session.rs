@@ -1,0 +1,100 @@
+//! Stories of calls that are awaited. What the host does is done by hand, so nothing waits for a clock.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{HOUR, LSP, NOON, answer, answer_in_text, client};
+use lsps_client::session::{Failed, Lsp, Session};
+use lsps_client::{CallError, NotSent};
+use lsps_types::PeerId;
+use lsps_types::codes::GetInfoError;
+use lsps_types::jsonrpc::Refusal;
+use lsps_types::lsps0::{ListProtocols, Protocols};
+use lsps_types::lsps2::{GetInfo, Menu};
+use tokio::task::yield_now;
+
+struct World {
+    session: Session,
+    woken: Arc<AtomicUsize>,
+}
+
+impl World {
+    fn new() -> Self {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let bell = Arc::clone(&woken);
+        let ring = move || {
+            bell.fetch_add(1, Ordering::SeqCst);
+        };
+        let session = Session::new(client(), || NOON, ring);
+        Self { session, woken }
+    }
+
+    fn lsp(&self) -> Lsp {
+        self.session.lsp(LSP)
+    }
+
+    /// What the host would send.
+    fn sent(&self) -> Vec<Vec<u8>> {
+        let batch = self.session.with(|client, _| client.drain());
+        batch.written().messages.into_iter().map(|(_, payload)| payload).collect()
+    }
+
+    fn heard(&self, payload: &[u8]) {
+        self.session.with(|client, _| client.receive(LSP, payload));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_reaches_whoever_waits_for_it() {
+    let world = World::new();
+    let lsp = world.lsp();
+    let first = tokio::spawn(async move { lsp.list_protocols().await });
+    let lsp = world.lsp();
+    let second = tokio::spawn(async move { lsp.get_info(None).await });
+    yield_now().await;
+    assert!(world.woken.load(Ordering::SeqCst) >= 2, "the host was told that there is something to send");
+
+    let [protocols, menu] = &world.sent()[..] else { panic!("two calls, two messages") };
+    world.heard(&answer::<GetInfo>(menu, &Menu::default()));
+    world.heard(&answer::<ListProtocols>(protocols, &Protocols { protocols: vec![2] }));
+    assert_eq!(second.await.unwrap().unwrap(), Menu::default());
+    assert_eq!(first.await.unwrap().unwrap().protocols, [2]);
+}
+
+#[tokio::test]
+async fn a_refusal_a_time_out_and_a_call_to_nobody_are_told_apart() {
+    let world = World::new();
+    let lsp = world.lsp();
+    let refused = tokio::spawn(async move { lsp.get_info(Some("old".into())).await });
+    yield_now().await;
+    let sent = world.sent();
+    world.heard(&answer_in_text(&sent[0], "error", r#"{"code":200,"message":"no such token"}"#));
+    let Err(Failed::Call(CallError::Refused(reply))) = refused.await.unwrap() else { panic!("it was refused") };
+    assert!(matches!(reply.refusal, Refusal::Method(GetInfoError::UnrecognizedOrStaleToken)), "{:?}", reply.refusal);
+
+    let lsp = world.lsp();
+    let silent = tokio::spawn(async move { lsp.get_info(None).await });
+    yield_now().await;
+    world.session.with(|client, _| client.tick(NOON + HOUR));
+    assert!(matches!(silent.await.unwrap(), Err(Failed::Call(CallError::TimedOut))));
+
+    let stranger = world.session.lsp(PeerId([9; 33]));
+    assert!(matches!(stranger.get_info(None).await, Err(Failed::NotSent(NotSent::NotConnected))));
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_nothing_behind() {
+    let world = World::new();
+    let lsp = world.lsp();
+    let call = tokio::spawn(async move { lsp.get_info(None).await });
+    yield_now().await;
+    let sent = world.sent();
+    assert_eq!(world.session.with(|client, _| client.pending_calls()), 1);
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    assert_eq!(world.session.with(|client, _| client.pending_calls()), 0);
+    world.heard(&answer::<GetInfo>(&sent[0], &Menu::default()));
+    assert_eq!(world.session.with(|client, _| client.ignored_answers()), 1, "what comes later is ignored");
+}
