@@ -10,9 +10,10 @@ mod rules;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::opcodes::OP_TRUE;
-use bitcoin::{Amount, Block, BlockHash, OutPoint, Script, ScriptBuf, Transaction, TxOut, Txid};
+use bitcoin::{Amount, Block, BlockHash, FeeRate, OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Txid};
 use lightning::chain::BestBlock;
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
+use lsps_transport_ldk::onchain::ChainAccess;
 use tokio::sync::watch;
 
 pub use ledger::Coin;
@@ -132,6 +133,27 @@ impl Chain {
         self.ledger().unspent_of(script)
     }
 
+    /// The transaction, waiting or mined.
+    #[must_use]
+    pub fn transaction(&self, txid: &Txid) -> Option<Transaction> {
+        let ledger = self.ledger();
+        let mined = || ledger.block_at(ledger.mined_at(txid)?)?.txdata.iter().find(|tx| tx.compute_txid() == *txid);
+        ledger.waiting(txid).or_else(mined).cloned()
+    }
+
+    /// What a transaction pays the miners, in satoshis; `None` while it is neither waiting nor mined.
+    #[must_use]
+    pub fn fee_sat(&self, txid: &Txid) -> Option<u64> {
+        let tx = self.transaction(txid)?;
+        let spent = |input: &TxIn| {
+            let OutPoint { txid, vout } = input.previous_output;
+            Some(self.transaction(&txid)?.output.get(usize::try_from(vout).ok()?)?.value)
+        };
+        let spent: Amount = tx.input.iter().map(spent).sum::<Option<_>>()?;
+        let paid: Amount = tx.output.iter().map(|output| output.value).sum();
+        spent.checked_sub(paid).map(Amount::to_sat)
+    }
+
     /// The transaction while it waits in the mempool.
     #[must_use]
     pub fn waiting(&self, txid: &Txid) -> Option<Transaction> {
@@ -168,6 +190,20 @@ impl BroadcasterInterface for Chain {
                 return;
             }
         }
+    }
+}
+
+impl ChainAccess for Chain {
+    fn broadcast(&self, tx: &Transaction) {
+        self.broadcast_transactions(&[tx]);
+    }
+
+    fn is_confirmed(&self, txid: &Txid) -> bool {
+        self.confirmations(txid).is_some()
+    }
+
+    fn fee_rate(&self) -> FeeRate {
+        FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into())
     }
 }
 

@@ -5,9 +5,11 @@
 
 pub mod chain;
 pub mod node;
+pub mod scene;
 pub mod store;
 pub mod wallet;
 
 pub use chain::Chain;
 pub use node::Node;
+pub use scene::Scene;
 pub use wallet::CoinWallet;

@@ -1,7 +1,9 @@
 //! A complete Lightning node from LDK's parts, on the embedded chain.
 
 pub mod broadcast;
+mod chores;
 pub mod logger;
+mod pay;
 mod run;
 pub mod save;
 pub mod types;
@@ -51,6 +53,7 @@ pub struct Setup {
 
 /// A node: keys, channels, monitors, peers over loopback TCP, coins. [`run`](Self::run) gives it life.
 pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessageHandler> {
+    name: &'static str,
     chain: Chain,
     keys: Arc<KeysManager>,
     wallet: Arc<CoinWallet>,
@@ -130,6 +133,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| broken(e.to_string()))?;
         let address = listener.local_addr().map_err(|e| broken(e.to_string()))?;
         let node = Arc::new(Self {
+            name,
             wallet: CoinWallet::new(&seed, chain.clone()),
             seen: AtomicU32::new(chain.height()),
             chain,
@@ -149,10 +153,22 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         Ok(node)
     }
 
+    /// What it is called in logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The channels.
     #[must_use]
     pub fn channel_manager(&self) -> &Arc<ChannelManager> {
         &self.manager
+    }
+
+    /// The monitors of the channels.
+    #[must_use]
+    pub fn chain_monitor(&self) -> &Arc<ChainMonitor> {
+        &self.monitor
     }
 
     /// The peers.

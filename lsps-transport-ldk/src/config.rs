@@ -1,6 +1,21 @@
 //! Presets that cannot be forgotten: what the protocols need of a node's `UserConfig`.
 
 use lightning::util::config::UserConfig;
+use lsps_service::ConfigError;
+
+/// Why a host could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotStart {
+    /// The node lacks a setting without which payments are lost.
+    #[error(transparent)]
+    Setting(#[from] SettingMissing),
+    /// An LSP's own configuration does not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The records could not be read from the store.
+    #[error("the store cannot be read: {0}")]
+    Store(lightning::io::Error),
+}
 
 /// A setting of the node without which payments would be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,8 +34,21 @@ pub fn preset_for_lsp(config: &mut UserConfig) {
     config.accept_intercept_htlcs = true;
 }
 
+/// Sets what a wallet needs.
+pub fn preset_for_wallet(config: &mut UserConfig) {
+    config.manually_accept_inbound_channels = true;
+}
+
 pub(crate) fn require_for_lsp(config: &UserConfig) -> Result<(), SettingMissing> {
-    let setting = "accept_intercept_htlcs";
     let why = "payments for channels that do not exist yet would be failed before the LSP hears of them";
-    if config.accept_intercept_htlcs { Ok(()) } else { Err(SettingMissing { setting, value: "true", why }) }
+    require(config.accept_intercept_htlcs, "accept_intercept_htlcs", why)
+}
+
+pub(crate) fn require_for_wallet(config: &UserConfig) -> Result<(), SettingMissing> {
+    let why = "a channel that was bought would be accepted without being usable before it is confirmed";
+    require(config.manually_accept_inbound_channels, "manually_accept_inbound_channels", why)
+}
+
+fn require(is_set: bool, setting: &'static str, why: &'static str) -> Result<(), SettingMissing> {
+    if is_set { Ok(()) } else { Err(SettingMissing { setting, value: "true", why }) }
 }

@@ -1,7 +1,7 @@
 //! What `PeerManager` calls. It only queues: nothing here waits, and nothing here knows the protocol.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::{DecodeError, Init, LightningError};
@@ -21,7 +21,7 @@ pub struct LspsMessageHandler {
     role: Role,
     queues: Mutex<Queues>,
     pub(crate) arrived: Notify,
-    wake: Mutex<Option<Wake>>,
+    observer: OnceLock<Observer>,
 }
 
 /// Which side of the protocols a node plays.
@@ -44,8 +44,18 @@ pub enum PeerEvent {
     Message(PublicKey, Vec<u8>),
 }
 
-/// Makes `PeerManager` fetch what is to be sent; usually its `process_events`.
-type Wake = Arc<dyn Fn() + Send + Sync>;
+/// A message on its way, for whoever wants to watch.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// Whether this node sent it.
+    pub sent: bool,
+    /// To or from whom.
+    pub peer: &'a PublicKey,
+    /// JSON, if the peer behaves.
+    pub payload: &'a [u8],
+}
+
+type Observer = Box<dyn Fn(Observed<'_>) + Send + Sync>;
 
 #[derive(Default)]
 struct Queues {
@@ -61,13 +71,12 @@ impl LspsMessageHandler {
     /// For one role. A node that plays both runs two nodes' worth of peers; LDK takes one handler.
     #[must_use]
     pub fn new(role: Role) -> Arc<Self> {
-        Arc::new(Self { role, queues: Mutex::default(), arrived: Notify::new(), wake: Mutex::default() })
+        Arc::new(Self { role, queues: Mutex::default(), arrived: Notify::new(), observer: OnceLock::new() })
     }
 
-    /// What to call after a message was queued: `PeerManager::process_events`, which does not exist yet when this
-    /// handler is made. It is never called from inside one of the handler's own methods.
-    pub fn set_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
-        *lock(&self.wake) = Some(Arc::new(wake));
+    /// Shows every message to `observer`, which must neither block nor call back. Only the first one is taken.
+    pub fn observe(&self, observer: impl Fn(Observed<'_>) + Send + Sync + 'static) {
+        let _ = self.observer.set(Box::new(observer));
     }
 
     /// Messages that were dropped because their sender had too many waiting.
@@ -83,22 +92,22 @@ impl LspsMessageHandler {
         queues.inbound.drain(..).collect()
     }
 
-    /// Queues payloads for peers and wakes the `PeerManager`.
-    pub fn send(&self, messages: impl IntoIterator<Item = (PublicKey, Vec<u8>)>) {
+    /// Queues payloads for peers. `true`: call `PeerManager::process_events`, which fetches them.
+    pub fn send(&self, messages: impl IntoIterator<Item = (PublicKey, Vec<u8>)>) -> bool {
         let messages = messages.into_iter().map(|(peer, payload)| (peer, LspsMessage { payload }));
-        let queued = {
-            let mut queues = lock(&self.queues);
-            queues.outbound.extend(messages);
-            !queues.outbound.is_empty()
-        };
-        let wake = lock(&self.wake).clone();
-        if let Some(wake) = wake.filter(|_| queued) {
-            wake();
-        }
+        let mut queues = lock(&self.queues);
+        queues.outbound.extend(messages);
+        !queues.outbound.is_empty()
     }
 
     pub(crate) fn is_connected(&self, peer: &PublicKey) -> bool {
         lock(&self.queues).connected.contains(peer)
+    }
+
+    fn show(&self, sent: bool, peer: &PublicKey, payload: &[u8]) {
+        if let Some(observer) = self.observer.get() {
+            observer(Observed { sent, peer, payload });
+        }
     }
 
     fn push(&self, event: PeerEvent, change: impl FnOnce(&mut Queues)) {
@@ -134,6 +143,7 @@ impl CustomMessageReader for LspsMessageHandler {
 
 impl CustomMessageHandler for LspsMessageHandler {
     fn handle_custom_message(&self, message: LspsMessage, sender: PublicKey) -> Result<(), LightningError> {
+        self.show(false, &sender, &message.payload);
         {
             let mut queues = lock(&self.queues);
             let waiting = queues.waiting.entry(sender).or_default();
@@ -149,7 +159,11 @@ impl CustomMessageHandler for LspsMessageHandler {
     }
 
     fn get_and_clear_pending_msg(&self) -> Vec<(PublicKey, LspsMessage)> {
-        std::mem::take(&mut lock(&self.queues).outbound)
+        let outbound = std::mem::take(&mut lock(&self.queues).outbound);
+        for (peer, message) in &outbound {
+            self.show(true, peer, &message.payload);
+        }
+        outbound
     }
 
     fn peer_connected(&self, peer: PublicKey, _: &Init, _: bool) -> Result<(), ()> {

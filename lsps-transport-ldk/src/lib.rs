@@ -1,4 +1,4 @@
-//! Binds the cores to LDK: an LSP as part of a node that speaks for itself.
+//! Binds the cores to LDK: an LSP, or a wallet that is paid before it has a channel, as part of a node.
 //!
 //! No protocol rule lives here. LDK's events become inputs, effects become calls, records go to any LDK store.
 #![forbid(unsafe_code)]
@@ -7,14 +7,16 @@ mod config;
 mod handler;
 mod lsp;
 mod message;
-mod node;
 pub mod onchain;
-mod pump;
+mod peers;
 mod store;
+pub mod wallet;
 
-pub use config::{SettingMissing, preset_for_lsp};
-pub use handler::{LspsMessageHandler, PeerEvent, Role};
-pub use lsp::{CannotStart, Lsp, LspParts};
+pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet};
+pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
+pub use lsp::{Lsp, LspParts};
 pub use lsps_types::lsps2::PromiseKey;
+pub use lsps_types::{Msat, Ppm};
 pub use message::LspsMessage;
-pub use node::Manager;
+pub use peers::{Manager, PeerManager};
+pub use wallet::{Wallet, WalletParts};

@@ -1,4 +1,9 @@
-//! The LSP on LDK: events to inputs. The core behind it is owned by [`crate::pump`].
+//! The LSP on LDK: events to inputs. The core behind it is owned by the [`pump`].
+
+mod node;
+mod perform;
+mod pump;
+mod watch;
 
 use std::sync::Arc;
 
@@ -8,23 +13,27 @@ use lightning::util::persist::KVStore;
 use tokio::sync::{mpsc, oneshot};
 
 use lsps_service::{
-    ChannelEnd, ChannelId, ChannelKey, Config, ConfigError, FundingOutput, HeldHtlc, Input, Outcome, PartId, Policy,
-    Unreadable, WhichPart,
+    ChannelEnd, ChannelId, ChannelKey, Config, FundingOutput, HeldHtlc, Input, Outcome, PartId, Policy, Unreadable,
+    WhichPart,
 };
-use lsps_types::{Msat, PaymentHash, PeerId, Scid, lsps2::PromiseKey};
+use lsps_types::{Msat, PaymentHash, Scid, lsps2::PromiseKey};
 
-use crate::config::{SettingMissing, require_for_lsp};
+use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
-use crate::node::{Manager, Node};
 use crate::onchain::{ChainAccess, Clock, OnchainWallet, SystemClock};
-use crate::pump::{Pump, Told};
+use crate::peers::{Manager, PeerManager, Peers, peer_id};
 use crate::store::RecordStore;
 
+use node::Node;
+use pump::{Pump, Told};
+
 /// What an LSP is made of.
-pub struct LspParts<M, K> {
+pub struct LspParts<M, P, K> {
     /// The node's channel manager.
     pub channel_manager: M,
-    /// The handler that its `PeerManager` was given.
+    /// Its peer manager.
+    pub peer_manager: P,
+    /// The handler that the peer manager was given.
     pub messages: Arc<LspsMessageHandler>,
     /// Where the records go; any LDK store.
     pub store: K,
@@ -42,10 +51,11 @@ pub struct LspParts<M, K> {
     pub others_intercept: bool,
 }
 
-impl<M, K> LspParts<M, K> {
+impl<M, P, K> LspParts<M, P, K> {
     /// The usual parts, with the defaults for the rest.
     pub fn new(
         channel_manager: M,
+        peer_manager: P,
         messages: Arc<LspsMessageHandler>,
         store: K,
         wallet: Arc<dyn OnchainWallet>,
@@ -53,7 +63,18 @@ impl<M, K> LspParts<M, K> {
         promise_key: PromiseKey,
     ) -> Self {
         let (clock, config, others_intercept) = (Arc::new(SystemClock), Config::default(), false);
-        Self { channel_manager, messages, store, wallet, chain, clock, promise_key, config, others_intercept }
+        Self {
+            channel_manager,
+            peer_manager,
+            messages,
+            store,
+            wallet,
+            chain,
+            clock,
+            promise_key,
+            config,
+            others_intercept,
+        }
     }
 }
 
@@ -62,20 +83,6 @@ pub struct Lsp {
     inputs: mpsc::UnboundedSender<Told>,
     others_intercept: bool,
     stopped: Option<oneshot::Receiver<()>>,
-}
-
-/// Why an LSP could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum CannotStart {
-    /// The node lacks a setting without which payments are lost.
-    #[error(transparent)]
-    Setting(#[from] SettingMissing),
-    /// The service's own configuration does not fit.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The records could not be read from the store.
-    #[error("the store cannot be read: {0}")]
-    Store(lightning::io::Error),
 }
 
 impl Lsp {
@@ -87,8 +94,8 @@ impl Lsp {
     /// # Errors
     ///
     /// When a setting is missing or the store cannot be read at all.
-    pub async fn start<M: Manager, K: KVStore + Send + Sync + 'static>(
-        parts: LspParts<M, K>,
+    pub async fn start<M: Manager, P: PeerManager, K: KVStore + Send + Sync + 'static>(
+        parts: LspParts<M, P, K>,
         policy: impl Policy + 'static,
     ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
         let node = Node::new(parts.channel_manager);
@@ -100,8 +107,9 @@ impl Lsp {
             move || node.draw_scid()
         };
         let service = lsps_service::Service::new(parts.config, policy, scids, parts.promise_key)?;
+        let peers = Peers::new(parts.messages, parts.peer_manager);
         let (inputs, queue) = mpsc::unbounded_channel();
-        let mut pump = Pump::new(service, node, parts.messages, store, parts.wallet, parts.chain, parts.clock, queue);
+        let mut pump = Pump::new(service, node, peers, store, parts.wallet, parts.chain, parts.clock, queue);
         let unreadable = pump.load(records);
         let (done, stopped) = oneshot::channel();
         tokio::spawn(async move {
@@ -205,8 +213,4 @@ fn end(reason: &ClosureReason) -> ChannelEnd {
         ClosureReason::DisconnectedPeer => ChannelEnd::PeerGone,
         _ => ChannelEnd::Closed,
     }
-}
-
-pub(crate) fn peer_id(key: &PublicKey) -> PeerId {
-    PeerId(key.serialize())
 }

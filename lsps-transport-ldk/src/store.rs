@@ -27,12 +27,17 @@ impl RecordStore {
         Ok(records)
     }
 
-    /// Puts or, without content, deletes a record.
-    pub async fn put(&self, name: &str, content: Option<Vec<u8>>) -> Result<(), io::Error> {
-        match content {
-            Some(bytes) => self.store.write(self.namespace, name, bytes).await,
-            None => self.store.remove(self.namespace, name).await,
+    /// Puts records or, where there is no content, deletes them.
+    pub async fn write(&self, records: impl Iterator<Item = (impl ToString, Option<&[u8]>)>) -> Result<(), io::Error> {
+        // Copied first: records of a batch cannot be held across an await by a task that may move between threads.
+        let records: Vec<_> = records.map(|(name, content)| (name.to_string(), content.map(<[u8]>::to_vec))).collect();
+        for (name, content) in records {
+            match content {
+                Some(bytes) => self.store.write(self.namespace, &name, bytes).await?,
+                None => self.store.remove(self.namespace, &name).await?,
+            }
         }
+        Ok(())
     }
 }
 

@@ -1,12 +1,11 @@
 //! Every call into LDK that the LSP makes, and nothing that decides. What differs between LDK versions is here.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use bitcoin::Transaction;
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails};
-use lightning::ln::channelmanager::{AChannelManager, InterceptId};
+use lightning::ln::channelmanager::{AChannelManager as _, InterceptId};
 use lightning::ln::types::ChannelId;
 use lightning::util::config::UserConfig;
 use lightning::util::errors::APIError;
@@ -14,9 +13,7 @@ use lightning::util::errors::APIError;
 use lsps_service::{ChannelKey, PartId};
 use lsps_types::{Msat, PaymentHash, Scid, bolt4::FailureCode};
 
-/// A channel manager, whatever its type parameters.
-pub trait Manager: Deref<Target: AChannelManager> + Send + Sync + 'static {}
-impl<T: Deref<Target: AChannelManager> + Send + Sync + 'static> Manager for T {}
+use crate::peers::Manager;
 
 pub(crate) struct Node<M> {
     manager: M,

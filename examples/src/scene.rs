@@ -1,0 +1,243 @@
+//! Payer, LSP and a wallet without channels, on a chain of their own: what the examples and their tests start from.
+
+mod account;
+mod balance;
+mod lsp;
+mod wallet;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lightning::events::{Event, ReplayEvent};
+use lightning::ln::peer_handler::{CustomMessageHandler, IgnoringMessageHandler};
+use lightning::util::config::UserConfig;
+use lsps_service::Trust;
+use lsps_transport_ldk::Observed;
+use lsps_transport_ldk::onchain::{Clock, SystemClock};
+
+use crate::chain::Chain;
+use crate::node::{Node, Setup, within};
+use crate::store::{MemoryStore, Store, in_directory};
+
+pub use account::{Account, Facts, Seen};
+pub use balance::{Balance, Balances, shares};
+pub use lsp::LspNode;
+pub use wallet::WalletNode;
+
+/// Who is on the scene.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Pays the invoice.
+    Payer,
+    /// Opens the channel.
+    Lsp,
+    /// Is paid.
+    Wallet,
+}
+
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Payer => "payer",
+            Self::Lsp => "LSP",
+            Self::Wallet => "wallet",
+        }
+    }
+
+    fn seed(self) -> [u8; 32] {
+        [self as u8 + 1; 32]
+    }
+}
+
+/// What is to be played.
+pub struct Script {
+    /// Where the nodes keep their files; in memory without a directory.
+    pub directory: Option<PathBuf>,
+    /// Whose risk the first payment is.
+    pub trust: Trust,
+    /// Satoshis in each of the payer's channels to the LSP.
+    pub payer_channels: Vec<u64>,
+    /// The LSP's time.
+    pub clock: Arc<dyn Clock>,
+    /// Sees every event of the nodes before they are dealt with, and again if LDK tells them again.
+    pub on_event: OnEvent,
+    /// Sees every protocol message of the wallet.
+    pub on_message: Arc<dyn Fn(Observed<'_>) + Send + Sync>,
+}
+
+/// See [`Script::on_event`].
+pub type OnEvent = Arc<dyn Fn(Who, &Event) + Send + Sync>;
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            trust: Trust::LspTrustsClient,
+            payer_channels: vec![1_000_000],
+            clock: Arc::new(SystemClock),
+            on_event: Arc::new(|_, _| ()),
+            on_message: Arc::new(|_| ()),
+        }
+    }
+}
+
+/// The three of them, connected, the payer's channels open.
+pub struct Scene {
+    /// Where their transactions go.
+    pub chain: Chain,
+    /// Has channels to the LSP.
+    pub payer: Arc<Node>,
+    /// Sells channels.
+    pub lsp: LspNode,
+    /// Has no channel.
+    pub wallet: WalletNode,
+    /// What its nodes told.
+    pub seen: Arc<Seen>,
+    script: Script,
+    lsp_store: Store,
+    wallet_store: Store,
+}
+
+/// What went wrong, in words.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+impl Scene {
+    /// Starts the nodes, gives payer and LSP some coins, opens the payer's channels.
+    ///
+    /// # Errors
+    ///
+    /// When a node cannot start, or the channels do not open.
+    pub async fn set(mut script: Script) -> Result<Self, Error> {
+        let (chain, seen) = (Chain::new(), Arc::new(Seen::default()));
+        script.on_event = noting(&seen, &chain, script.on_event);
+        let payer = start_payer(&chain, &script).await?;
+        let (lsp_store, wallet_store) = (script.store(Who::Lsp), script.store(Who::Wallet));
+        let lsp = LspNode::start(&chain, &lsp_store, &script).await?;
+        let wallet = WalletNode::start(&chain, &wallet_store, lsp.node.node_id(), &script).await?;
+        for size in &script.payer_channels {
+            chain.give(&payer.wallet().script(), size + SPARE_SAT);
+        }
+        let payable: u64 = script.payer_channels.iter().sum();
+        chain.give(&lsp.node.wallet().script(), payable + payable / 10 + SPARE_SAT);
+        let scene = Self { chain, payer, lsp, wallet, seen, script, lsp_store, wallet_store };
+        scene.connect().await?;
+        open_channels(&scene.chain, &scene.payer, &scene.lsp.node, &scene.script.payer_channels).await?;
+        Ok(scene)
+    }
+
+    /// Connects payer and wallet to the LSP.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot reach it.
+    pub async fn connect(&self) -> Result<(), Error> {
+        let (id, address) = (self.lsp.node.node_id(), self.lsp.node.address());
+        for connected in [self.payer.connect(id, address).await, self.wallet.node.connect(id, address).await] {
+            if !connected {
+                return Err("the LSP cannot be reached".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the LSP as a power cut would, and starts it from what its store holds. Its peers are gone.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start again.
+    pub async fn restart_lsp(&mut self) -> Result<(), Error> {
+        self.lsp.node.kill();
+        self.lsp = LspNode::start(&self.chain, &self.lsp_store, &self.script).await?;
+        Ok(())
+    }
+
+    /// The same for the wallet.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start again.
+    pub async fn restart_wallet(&mut self) -> Result<(), Error> {
+        self.wallet.node.kill();
+        let lsp = self.lsp.node.node_id();
+        self.wallet = WalletNode::start(&self.chain, &self.wallet_store, lsp, &self.script).await?;
+        Ok(())
+    }
+}
+
+impl Script {
+    fn store(&self, who: Who) -> Store {
+        match &self.directory {
+            Some(directory) => in_directory(directory.join(who.name())),
+            None => Arc::new(MemoryStore::new()),
+        }
+    }
+
+    fn setup(&self, who: Who, store: Store, config: UserConfig, chain: &Chain) -> Setup {
+        Setup { name: who.name(), seed: who.seed(), store, config, chain: chain.clone() }
+    }
+}
+
+/// A node that only pays.
+///
+/// # Errors
+///
+/// When it cannot start.
+pub async fn start_payer(chain: &Chain, script: &Script) -> Result<Arc<Node>, Error> {
+    let setup = script.setup(Who::Payer, script.store(Who::Payer), UserConfig::default(), chain);
+    let payer = Node::build(setup, Arc::new(IgnoringMessageHandler {})).await?;
+    let (node, on_event) = (Arc::downgrade(&payer), Arc::clone(&script.on_event));
+    payer.run(move |event| {
+        let (node, on_event) = (node.upgrade(), Arc::clone(&on_event));
+        async move {
+            on_event(Who::Payer, &event);
+            node.map_or(Ok(()), |node| finish(&node, &event))
+        }
+    });
+    Ok(payer)
+}
+
+/// Opens channels of these sizes, in satoshis, and mines until both sides can use them.
+///
+/// # Errors
+///
+/// When the peer cannot be reached, or a channel does not open within ten seconds.
+pub async fn open_channels<H: CustomMessageHandler + Send + Sync + 'static>(
+    chain: &Chain,
+    from: &Arc<Node>,
+    to: &Node<H>,
+    sizes: &[u64],
+) -> Result<(), Error> {
+    for (size, key) in sizes.iter().zip(1..) {
+        let opened = from.channel_manager().create_channel(to.node_id(), *size, 0, key, None, None);
+        opened.map_err(|e| format!("a channel of {size} sat cannot be opened: {e:?}"))?;
+    }
+    let all_broadcast = within(|| chain.mempool().len() == sizes.len()).await;
+    chain.mine(CONFIRMATIONS);
+    let usable = |count: usize| count == sizes.len();
+    let ready = within(|| {
+        usable(from.channel_manager().list_usable_channels().len())
+            && usable(to.channel_manager().list_usable_channels().len())
+    });
+    if all_broadcast && ready.await { Ok(()) } else { Err("the payer's channels do not open".into()) }
+}
+
+fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
+    let (seen, chain) = (Arc::clone(seen), chain.clone());
+    Arc::new(move |who, event| {
+        seen.note(who, event, || chain.mempool().len());
+        and_then(who, event);
+    })
+}
+
+/// What no host wanted is the node's own business.
+fn finish<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>, event: &Event) -> Result<(), ReplayEvent> {
+    if let Err(why) = node.chores(event) {
+        eprintln!("{}: {why}", node.name());
+    }
+    Ok(())
+}
+
+/// For fees, and for the JIT channel's reserve.
+const SPARE_SAT: u64 = 200_000;
+/// What LDK waits for before it uses a channel of a stranger.
+const CONFIRMATIONS: u32 = 6;

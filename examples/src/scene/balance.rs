@@ -1,0 +1,89 @@
+//! Who has what, read from the nodes and the chain.
+
+use lightning::chain::channelmonitor::Balance as Claimable;
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::peer_handler::CustomMessageHandler;
+
+use super::{Error, Scene};
+use crate::node::Node;
+
+/// What one of them has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// Satoshis in coins of its own on the chain.
+    pub coins_sat: u64,
+    /// Millisatoshis on its side of its channels.
+    pub channels_msat: u64,
+}
+
+impl Balance {
+    /// All of it, in millisatoshis.
+    #[must_use]
+    pub fn total_msat(&self) -> u64 {
+        self.coins_sat * 1_000 + self.channels_msat
+    }
+}
+
+/// Payer, LSP, wallet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balances {
+    /// The payer's.
+    pub payer: Balance,
+    /// The LSP's.
+    pub lsp: Balance,
+    /// The wallet's.
+    pub wallet: Balance,
+}
+
+impl Scene {
+    /// Who has what now.
+    ///
+    /// LDK shows millisatoshis as what can be sent and received, less reserves and fees, which only on the side that did
+    /// not fund the channel leaves nothing to guess. Each channel is read from there, and compared with what the channel
+    /// monitor would claim on the chain.
+    ///
+    /// # Errors
+    ///
+    /// When an HTLC is under way, or the two accounts differ.
+    pub fn balances(&self) -> Result<Balances, Error> {
+        let (payer, lsp, wallet) = (&self.payer, &self.lsp.node, &self.wallet.node);
+        let [from_payer, at_lsp] = shares(lsp)?;
+        let [from_lsp, at_wallet] = shares(wallet)?;
+        let balance = |coins_sat, channels_msat| Balance { coins_sat, channels_msat };
+        Ok(Balances {
+            payer: balance(payer.wallet().balance_sat(), from_payer),
+            lsp: balance(lsp.wallet().balance_sat(), at_lsp + from_lsp),
+            wallet: balance(wallet.wallet().balance_sat(), at_wallet),
+        })
+    }
+}
+
+/// The other side's share of all channels that others funded, and ours, in millisatoshis.
+///
+/// # Errors
+///
+/// When an HTLC is under way, or the channel monitors would claim something else.
+pub fn shares<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>) -> Result<[u64; 2], Error> {
+    let (funded_by_us, funded_by_them): (Vec<_>, Vec<_>) =
+        node.channel_manager().list_channels().into_iter().partition(|channel| channel.is_outbound);
+    let ignored: Vec<&ChannelDetails> = funded_by_us.iter().collect();
+    let (mut theirs, mut ours, mut ours_sat) = (0, 0, 0);
+    for channel in &funded_by_them {
+        if !channel.pending_inbound_htlcs.is_empty() || !channel.pending_outbound_htlcs.is_empty() {
+            return Err("a payment is still under way".into());
+        }
+        let share = channel.inbound_capacity_msat + channel.counterparty.unspendable_punishment_reserve * 1_000;
+        let rest = (channel.channel_value_satoshis * 1_000).checked_sub(share).ok_or("a channel overflows")?;
+        (theirs, ours, ours_sat) = (theirs + share, ours + rest, ours_sat + rest / 1_000);
+    }
+    let claimable: u64 = node.chain_monitor().get_claimable_balances(&ignored).iter().map(claimable_sat).sum();
+    if claimable != ours_sat {
+        let name = node.name();
+        return Err(format!("{name} has {ours_sat} sat in its channels but could claim {claimable} sat").into());
+    }
+    Ok([theirs, ours])
+}
+
+fn claimable_sat(balance: &Claimable) -> u64 {
+    balance.claimable_amount_satoshis()
+}

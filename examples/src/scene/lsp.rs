@@ -1,0 +1,64 @@
+//! A node that sells JIT channels: LDK, and our LSP on it.
+
+use std::sync::Arc;
+
+use lightning::util::config::UserConfig;
+use lightning::util::persist::KVStoreSyncWrapper;
+use lsps_service::StandardPolicy;
+use lsps_transport_ldk::onchain::OnchainWallet;
+use lsps_transport_ldk::{Lsp, LspParts, LspsMessageHandler, PromiseKey, Role, preset_for_lsp};
+
+use super::{Error, Script, Who, finish};
+use crate::chain::Chain;
+use crate::node::Node;
+use crate::store::Store;
+
+/// The LSP.
+pub struct LspNode {
+    /// What LDK does.
+    pub node: Arc<Node<LspsMessageHandler>>,
+    /// What we do.
+    pub host: Arc<Lsp>,
+}
+
+impl LspNode {
+    pub(super) async fn start(chain: &Chain, store: &Store, script: &Script) -> Result<Self, Error> {
+        let mut config = UserConfig::default();
+        preset_for_lsp(&mut config);
+        // The payer may use all of its channels, not the tenth that is the default.
+        config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
+        let messages = LspsMessageHandler::new(Role::Service);
+        let setup = script.setup(Who::Lsp, Arc::clone(store), config, chain);
+        let node = Node::build(setup, Arc::clone(&messages)).await?;
+
+        let coins: Arc<dyn OnchainWallet> = node.wallet().clone();
+        let mut parts = LspParts::new(
+            Arc::clone(node.channel_manager()),
+            Arc::clone(node.peer_manager()),
+            messages,
+            KVStoreSyncWrapper(Arc::clone(store)),
+            coins,
+            Arc::new(chain.clone()),
+            PromiseKey::new(Who::Lsp.seed()),
+        );
+        parts.clock = Arc::clone(&script.clock);
+        let policy = StandardPolicy { trust: script.trust, ..StandardPolicy::default() };
+        let (host, unreadable) = Lsp::start(parts, policy).await?;
+        if let Some(record) = unreadable.first() {
+            return Err(format!("the LSP cannot read a record: {record}").into());
+        }
+        let host = Arc::new(host);
+        let (weak, lsp, on_event) = (Arc::downgrade(&node), Arc::clone(&host), Arc::clone(&script.on_event));
+        node.run(move |event| {
+            let (node, lsp, on_event) = (weak.upgrade(), Arc::clone(&lsp), Arc::clone(&on_event));
+            async move {
+                on_event(Who::Lsp, &event);
+                if lsp.handle_event(&event).await? {
+                    return Ok(());
+                }
+                node.map_or(Ok(()), |node| finish(&node, &event))
+            }
+        });
+        Ok(Self { node, host })
+    }
+}

@@ -1,0 +1,71 @@
+//! A node that is paid before it has a channel: LDK, and our wallet on it.
+
+use std::sync::Arc;
+
+use bitcoin::Network;
+use bitcoin::secp256k1::PublicKey;
+use lightning::util::config::UserConfig;
+use lightning::util::persist::KVStoreSyncWrapper;
+use lsps_client::jit_receive::{AcceptTrust, Rules};
+use lsps_service::Trust;
+use lsps_transport_ldk::{LspsMessageHandler, Role, Wallet, WalletParts, preset_for_wallet};
+
+use super::{Error, Script, Who, finish};
+use crate::chain::Chain;
+use crate::node::Node;
+use crate::store::Store;
+
+/// The wallet.
+pub struct WalletNode {
+    /// What LDK does.
+    pub node: Arc<Node<LspsMessageHandler>>,
+    /// What we do.
+    pub host: Arc<Wallet>,
+}
+
+impl WalletNode {
+    /// Starts it as a customer of this LSP, which it trusts if the script says so.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start.
+    pub async fn start(chain: &Chain, store: &Store, lsp: PublicKey, script: &Script) -> Result<Self, Error> {
+        let mut config = UserConfig::default();
+        preset_for_wallet(&mut config);
+        let messages = LspsMessageHandler::new(Role::Client);
+        let on_message = Arc::clone(&script.on_message);
+        messages.observe(move |message| on_message(message));
+        let setup = script.setup(Who::Wallet, Arc::clone(store), config, chain);
+        let node = Node::build(setup, Arc::clone(&messages)).await?;
+
+        let mut parts = WalletParts::new(
+            Arc::clone(node.channel_manager()),
+            Arc::clone(node.peer_manager()),
+            messages,
+            KVStoreSyncWrapper(Arc::clone(store)),
+            Arc::clone(node.keys()),
+            Network::Regtest,
+            lsp,
+        );
+        if script.trust == Trust::ClientTrustsLsp {
+            parts.rules = Rules { accept_trust: AcceptTrust::Yes, ..Rules::default() };
+        }
+        let (host, unreadable) = Wallet::start(parts).await?;
+        if let Some(record) = unreadable.first() {
+            return Err(format!("the wallet cannot read a record: {record}").into());
+        }
+        let host = Arc::new(host);
+        let (weak, wallet, on_event) = (Arc::downgrade(&node), Arc::clone(&host), Arc::clone(&script.on_event));
+        node.run(move |event| {
+            let (node, wallet, on_event) = (weak.upgrade(), Arc::clone(&wallet), Arc::clone(&on_event));
+            async move {
+                on_event(Who::Wallet, &event);
+                if wallet.handle_event(&event).await? {
+                    return Ok(());
+                }
+                node.map_or(Ok(()), |node| finish(&node, &event))
+            }
+        });
+        Ok(Self { node, host })
+    }
+}

@@ -1,0 +1,66 @@
+//! What is sold is delivered, to the millisatoshi.
+
+use lsps_examples::Scene;
+use lsps_examples::scene::Script;
+use lsps_service::Trust;
+
+use crate::{AMOUNT, FEE_LIMIT, HOUR, SHARE_LIMIT, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_without_channels_is_paid_through_a_channel_opened_for_it() {
+    let world = World::with(Trust::LspTrustsClient).await;
+    assert!(world.scene.wallet.node.channel_manager().list_channels().is_empty());
+    world.pays();
+    let account = world.is_settled().await;
+    assert_eq!(account.paid, AMOUNT.0);
+    assert_eq!(world.scene.seen.facts().unconfirmed_at_claim, Some(1), "the funding was out before the claim");
+    assert_eq!(world.scene.wallet.host.purchases().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoice_without_amount_pays_the_fee_of_what_arrives() {
+    let scene = Scene::set(Script::default()).await.unwrap();
+    let before = scene.balances().unwrap();
+    let wallet = &scene.wallet.host;
+    let jit = wallet.receive_variable_via_jit_channel(AMOUNT, "as you like", HOUR, SHARE_LIMIT).await.unwrap();
+    assert_eq!(jit.invoice.amount_milli_satoshis(), None);
+    scene.payer.pay(&jit.invoice, AMOUNT.0).unwrap();
+    scene.settle(before, jit.fee.0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_in_four_parts_opens_one_channel() {
+    let payer_channels = vec![100_000; 4];
+    let world = World::playing(Script { payer_channels, ..Script::default() }).await;
+    world.scene.payer.pay_split(&world.jit.invoice, AMOUNT.0).expect("four channels");
+    world.is_settled().await;
+    assert_eq!(world.scene.seen.facts().intercepted, 4);
+    assert_eq!(world.scene.wallet.node.channel_manager().list_channels().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_client_trusts_the_lsp_the_funding_stays_off_the_chain_until_the_claim() {
+    let world = World::with(Trust::ClientTrustsLsp).await;
+    assert!(world.jit.client_trusts_lsp);
+    world.pays();
+    world.is_settled().await;
+    assert_eq!(world.scene.seen.facts().unconfirmed_at_claim, Some(0), "nothing was out before the claim");
+    let channels = world.scene.wallet.node.channel_manager().list_channels();
+    let funding = channels[0].funding_txo.expect("funded").txid;
+    assert!(world.scene.chain.confirmations(&funding).is_some(), "and confirmed after it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_payment_over_the_same_channel_costs_no_opening_fee() {
+    let world = World::with(Trust::LspTrustsClient).await;
+    world.pays();
+    world.is_settled().await;
+    let second = World { before: world.scene.balances().unwrap(), ..world };
+    let manager = second.scene.wallet.node.channel_manager();
+    let accepts = || manager.list_channels()[0].config.is_some_and(|config| config.accept_underpaying_htlcs);
+    assert!(lsps_examples::node::within(|| !accepts()).await, "nothing more may be kept on that channel");
+    let jit = second.scene.wallet.host.receive_via_jit_channel(AMOUNT, "another", HOUR, FEE_LIMIT).await.unwrap();
+    assert!(accepts(), "until the next purchase");
+    second.scene.payer.pay(&jit.invoice, AMOUNT.0).unwrap();
+    assert!(lsps_examples::node::within(|| manager.list_usable_channels().len() == 2).await, "each purchase opens one");
+}

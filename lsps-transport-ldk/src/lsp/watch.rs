@@ -1,0 +1,123 @@
+//! What LDK does not tell: usable channels, blocks, which of several parts failed, and what a crash undid.
+
+use std::time::Duration;
+
+use bitcoin::Transaction;
+use bitcoin::consensus::deserialize;
+use tokio::time::Instant;
+
+use lsps_service::{ChannelEnd, ChannelId, ChannelStage, Input};
+use lsps_types::PeerId;
+
+use super::pump::{Pump, inputs_of};
+use crate::peers::{Manager, public_key};
+
+impl<M: Manager> Pump<M> {
+    /// What nobody tells: usable channels, blocks, deadlines, which of several parts failed.
+    pub(super) fn look_around(&mut self) {
+        if self.node.height() != self.height {
+            self.tell_facts();
+            self.look_at_fundings();
+        }
+        self.look_for_usable_clients();
+        let due: Vec<PeerId> =
+            self.suspects.iter().filter(|(_, at)| **at <= Instant::now()).map(|(peer, _)| *peer).collect();
+        for client in due {
+            self.suspects.remove(&client);
+            self.look_for_failed_parts(client);
+        }
+        for effect in std::mem::take(&mut self.waiting) {
+            let answers = self.perform(effect);
+            self.feed_all(answers);
+        }
+        let _ = self.feed(Input::Tick);
+    }
+
+    pub(super) fn look_for_usable_clients(&mut self) {
+        let waiting: Vec<PeerId> = self.service.waiting_clients().collect();
+        for peer in waiting {
+            if public_key(peer).is_some_and(|key| self.peers.is_connected(&key) && self.node.is_usable(&key)) {
+                let _ = self.feed(Input::ChannelsUsable { peer });
+            }
+        }
+    }
+
+    /// A sent part that is neither held, nor on its way to the client, nor being claimed upstream has failed.
+    fn look_for_failed_parts(&mut self, client: PeerId) {
+        let Some(key) = public_key(client) else { return };
+        let sent = self.service.known_parts().filter(|part| part.client == client);
+        let sent: Vec<_> = sent.filter_map(|part| Some((part.id, part.payment_hash, part.sent?))).collect();
+        for (part, hash, amount) in sent {
+            let under_way = self.node.holds(part) || self.node.carries(&key, hash, amount);
+            if !under_way && self.node.has_incoming(hash) {
+                let _ = self.feed(Input::PartFailed { part });
+            }
+        }
+    }
+
+    /// A funding transaction that is owed is broadcast until it is in a block.
+    pub(super) fn look_at_fundings(&mut self) {
+        let mut confirmed = vec![];
+        for channel in self.service.known_channels().filter(|channel| channel.owed) {
+            let Some(tx) = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok()) else { continue };
+            let details = public_key(channel.client).and_then(|peer| self.node.channel(&peer, channel.key));
+            let depth = details.and_then(|details| details.confirmations).unwrap_or(0);
+            match channel.stage {
+                ChannelStage::Pending | ChannelStage::Ready | ChannelStage::Closed
+                    if depth > 0 || self.chain.is_confirmed(&tx.compute_txid()) =>
+                {
+                    confirmed.push(channel.key);
+                }
+                ChannelStage::Pending | ChannelStage::Ready | ChannelStage::Closed => self.chain.broadcast(&tx),
+                ChannelStage::Opening | ChannelStage::Abandoning => {}
+            }
+        }
+        for key in confirmed {
+            let _ = self.feed(Input::FundingConfirmed { key });
+        }
+    }
+
+    pub(super) fn reconcile_channels(&mut self) {
+        let mut news = vec![];
+        for channel in self.service.known_channels() {
+            if let Some(tx) = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok()) {
+                self.wallet.lock(&inputs_of(&tx));
+            }
+            let key = channel.key;
+            let there = public_key(channel.client).and_then(|peer| self.node.channel(&peer, key));
+            match (channel.stage, there) {
+                // Our transaction is broadcast later than this, so a monitor that LDK may have kept has nothing to guard.
+                (ChannelStage::Opening, None) => news.push(Input::ChannelEnded { key, why: ChannelEnd::PeerGone }),
+                (ChannelStage::Pending | ChannelStage::Ready, None) => {
+                    news.push(Input::ChannelEnded { key, why: ChannelEnd::Closed });
+                }
+                (ChannelStage::Opening | ChannelStage::Pending | ChannelStage::Ready, Some(details)) => {
+                    if details.funding_txo.is_some() {
+                        news.push(Input::ChannelPending { key });
+                    }
+                    if details.is_channel_ready {
+                        news.push(Input::ChannelReady { key, channel_id: ChannelId(details.channel_id.0) });
+                    }
+                }
+                (ChannelStage::Closed | ChannelStage::Abandoning, _) => {}
+            }
+        }
+        self.feed_all(news);
+    }
+
+    pub(super) fn reconcile_parts(&mut self) {
+        let known: Vec<_> = self.service.known_parts().collect();
+        for part in known {
+            if self.node.holds(part.id) {
+                let _ = self.feed(Input::PartStillHeld { part: part.id });
+            } else if part.is_live && part.sent.is_none() && !self.node.has_incoming(part.payment_hash) {
+                let _ = self.feed(Input::PartGone { part: part.id });
+            } else if part.sent.is_some() {
+                self.suspects.insert(part.client, Instant::now() + SETTLE_AFTER_START);
+            }
+        }
+    }
+}
+
+/// After a start LDK first has to decode what came in before.
+const SETTLE_AFTER_START: Duration = Duration::from_secs(5);

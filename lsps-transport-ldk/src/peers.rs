@@ -1,0 +1,59 @@
+//! A node's peers, and LDK's managers whatever their type parameters.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::AChannelManager;
+use lightning::ln::peer_handler::APeerManager;
+use lsps_types::PeerId;
+
+use crate::handler::{LspsMessageHandler, PeerEvent};
+
+/// A `ChannelManager`.
+pub trait Manager: Deref<Target: AChannelManager> + Send + Sync + 'static {}
+impl<T: Deref<Target: AChannelManager> + Send + Sync + 'static> Manager for T {}
+
+/// A `PeerManager`.
+pub trait PeerManager: Deref<Target: APeerManager> + Send + Sync + 'static {}
+impl<T: Deref<Target: APeerManager> + Send + Sync + 'static> PeerManager for T {}
+
+/// Messages in and out.
+pub(crate) struct Peers {
+    messages: Arc<LspsMessageHandler>,
+    /// Makes the `PeerManager` fetch what is queued. Never called from inside a handler.
+    fetch: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Peers {
+    pub fn new(messages: Arc<LspsMessageHandler>, manager: impl PeerManager) -> Self {
+        Self { messages, fetch: Box::new(move || manager.as_ref().process_events()) }
+    }
+
+    pub fn send(&self, messages: Vec<(PeerId, Vec<u8>)>) {
+        let messages = messages.into_iter().filter_map(|(peer, payload)| Some((public_key(peer)?, payload)));
+        if self.messages.send(messages) {
+            (self.fetch)();
+        }
+    }
+
+    pub fn take(&self) -> Vec<PeerEvent> {
+        self.messages.take()
+    }
+
+    pub async fn arrived(&self) {
+        self.messages.arrived.notified().await;
+    }
+
+    pub fn is_connected(&self, peer: &PublicKey) -> bool {
+        self.messages.is_connected(peer)
+    }
+}
+
+pub(crate) fn peer_id(key: &PublicKey) -> PeerId {
+    PeerId(key.serialize())
+}
+
+pub(crate) fn public_key(peer: PeerId) -> Option<PublicKey> {
+    PublicKey::from_slice(&peer.0).ok()
+}

@@ -1,0 +1,176 @@
+//! The wallet on LDK: one call that receives, and the events of the node that follow from it.
+
+mod invoice;
+mod news;
+mod node;
+mod pump;
+mod receive;
+
+use std::sync::Arc;
+
+use bitcoin::Network;
+use bitcoin::secp256k1::PublicKey;
+use lightning::events::{Event, ReplayEvent};
+use lightning::sign::{EntropySource, NodeSigner};
+use lightning::util::persist::KVStore;
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+
+use lsps_client::jit_receive::{Purchase, Rules};
+use lsps_client::session::Session;
+use lsps_client::{Client, Config, Unreadable};
+
+use crate::config::{CannotStart, require_for_wallet};
+use crate::handler::LspsMessageHandler;
+use crate::onchain::{Clock, SystemClock};
+use crate::peers::{Manager, PeerManager, Peers, peer_id};
+use crate::store::RecordStore;
+
+pub use news::WalletEvent;
+pub use receive::{CannotReceive, JitInvoice};
+
+use node::Node;
+use pump::{Pump, Told};
+
+/// What a wallet that receives through JIT channels is made of.
+pub struct WalletParts<M, P, K> {
+    /// The node's channel manager.
+    pub channel_manager: M,
+    /// Its peer manager.
+    pub peer_manager: P,
+    /// The handler that the peer manager was given.
+    pub messages: Arc<LspsMessageHandler>,
+    /// Where the records of purchases go; any LDK store.
+    pub store: K,
+    /// Signs invoices and draws random numbers.
+    pub keys: Arc<dyn Keys>,
+    /// For the prefix of invoices.
+    pub network: Network,
+    /// From whom channels are bought. The application keeps it connected.
+    pub lsp: PublicKey,
+    /// A coupon or the like from the LSP.
+    pub token: Option<String>,
+    /// What the wallet puts up with. Its `to_self_delay` is the node's own.
+    pub rules: Rules,
+    /// How long it waits, and how much it remembers.
+    pub config: Config,
+    /// The time; [`SystemClock`] unless a test brings its own.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What the wallet needs of the node's keys. LDK's `KeysManager` is one.
+pub trait Keys: NodeSigner + EntropySource + Send + Sync {}
+impl<T: NodeSigner + EntropySource + Send + Sync> Keys for T {}
+
+impl<M, P, K> WalletParts<M, P, K> {
+    /// The usual parts, with the defaults for the rest.
+    pub fn new(
+        channel_manager: M,
+        peer_manager: P,
+        messages: Arc<LspsMessageHandler>,
+        store: K,
+        keys: Arc<impl Keys + 'static>,
+        network: Network,
+        lsp: PublicKey,
+    ) -> Self {
+        let (token, rules, config, clock) = (None, Rules::default(), Config::default(), Arc::new(SystemClock));
+        Self { channel_manager, peer_manager, messages, store, keys, network, lsp, token, rules, config, clock }
+    }
+}
+
+/// A wallet that can be paid before it has a channel. Dropping it stops it; every invoice it handed out is on record.
+pub struct Wallet {
+    session: Session,
+    told: mpsc::UnboundedSender<Told>,
+    events: broadcast::Sender<WalletEvent>,
+    lsp: PublicKey,
+    token: Option<String>,
+    rules: Rules,
+    stopped: oneshot::Receiver<()>,
+}
+
+impl Wallet {
+    /// Loads the purchases, compares them with the node, and listens. Call it once the node's own state is loaded and
+    /// before its peers connect.
+    ///
+    /// Records that cannot be read are reported and left alone; the others are served.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is missing or the store cannot be read at all.
+    pub async fn start<M: Manager, P: PeerManager, K: KVStore + Send + Sync + 'static>(
+        parts: WalletParts<M, P, K>,
+    ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
+        let node = Node::new(parts.channel_manager, Arc::clone(&parts.keys), parts.network);
+        require_for_wallet(&node.config())?;
+        let store = RecordStore::new(parts.store, "client");
+        let records = store.load().await.map_err(CannotStart::Store)?;
+        let wake = Arc::new(Notify::new());
+        let client = Client::new(parts.config, parts.keys.get_secure_random_bytes());
+        let session = {
+            let (clock, wake) = (parts.clock, Arc::clone(&wake));
+            Session::new(client, move || clock.now(), move || wake.notify_one())
+        };
+        let rules = Rules { to_self_delay: node.to_self_delay(), ..parts.rules };
+        let peers = Peers::new(parts.messages, parts.peer_manager);
+        let (told, queue) = mpsc::unbounded_channel();
+        let events = broadcast::Sender::new(EVENTS_KEPT);
+        let mut pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone());
+        let unreadable = pump.load(records);
+        let (done, stopped) = oneshot::channel();
+        tokio::spawn(async move {
+            pump.run().await;
+            let _ = done.send(());
+        });
+        Ok((Self { session, told, events, lsp: parts.lsp, token: parts.token, rules, stopped }, unreadable))
+    }
+
+    /// Offers an event of the node. `true`: it was ours and is dealt with, durably. `false`: it is the application's, a
+    /// channel request or a payment too; such a payment is one of which nothing was kept.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed: return this from the event handler, and LDK tells the event again.
+    pub async fn handle_event(&self, event: &Event) -> Result<bool, ReplayEvent> {
+        let Some(news) = news::of(event) else { return Ok(false) };
+        let (done, answer) = oneshot::channel();
+        self.told.send(Told::News(news, done)).map_err(|_| ReplayEvent())?;
+        // The pump waits before it gives up an answer, so that a store that is away is not asked in a tight loop.
+        answer.await.ok().flatten().ok_or(ReplayEvent())
+    }
+
+    /// What happens from now on, for a user interface. A receiver that falls behind loses the oldest.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<WalletEvent> {
+        self.events.subscribe()
+    }
+
+    /// All purchases on record, open and over.
+    #[must_use]
+    pub fn purchases(&self) -> Vec<Purchase> {
+        self.session.with(|client, _| client.purchases().cloned().collect())
+    }
+
+    /// The client below, for calls that this wallet does not make by itself.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Stops after what is under way, and waits for it.
+    pub async fn stop(self) {
+        let Self { told, stopped, .. } = self;
+        drop(told);
+        let _ = stopped.await;
+    }
+
+    fn lsp(&self) -> lsps_client::session::Lsp {
+        self.session.lsp(peer_id(&self.lsp))
+    }
+
+    fn tell(&self, event: WalletEvent) {
+        let _ = self.events.send(event); // fails when nobody listens
+    }
+}
+
+/// Events that a slow listener may lag behind.
+const EVENTS_KEPT: usize = 256;

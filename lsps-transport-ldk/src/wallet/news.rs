@@ -1,0 +1,136 @@
+//! What the node tells, and what the wallet tells of it.
+
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+use bitcoin::secp256k1::PublicKey;
+use lightning::events::Event;
+use lightning::ln::types::ChannelId;
+use lightning::types::payment::PaymentPreimage;
+
+use lsps_client::ChannelKey;
+use lsps_client::jit_receive::{Fault, RefuseChannel};
+use lsps_types::{Msat, PaymentHash};
+
+/// What happens to a wallet, for a user interface. Nothing has to be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WalletEvent {
+    /// An LSP was asked for its terms.
+    Asked {
+        /// The LSP.
+        lsp: PublicKey,
+    },
+    /// Terms were chosen.
+    Offered {
+        /// The LSP.
+        lsp: PublicKey,
+        /// The opening fee at the size asked for.
+        fee: Msat,
+    },
+    /// The purchase is on record and its invoice may be out.
+    Bought {
+        /// The purchase.
+        payment_hash: PaymentHash,
+    },
+    /// A channel is accepted, usually for this purchase.
+    ChannelOpening {
+        /// The purchase.
+        payment_hash: PaymentHash,
+    },
+    /// A channel was refused although one was bought.
+    ChannelRefused {
+        /// Who wanted to open it.
+        lsp: PublicKey,
+        /// What was wrong with it.
+        why: RefuseChannel,
+    },
+    /// A payment arrived and is being claimed.
+    PaymentArriving {
+        /// The purchase.
+        payment_hash: PaymentHash,
+        /// What came in.
+        received: Msat,
+        /// What the LSP kept.
+        kept: Msat,
+    },
+    /// It is claimed.
+    Received {
+        /// The purchase.
+        payment_hash: PaymentHash,
+        /// What came in.
+        received: Msat,
+        /// What the LSP kept.
+        fee: Msat,
+    },
+    /// A payment was failed back: the payer keeps the money.
+    Refused {
+        /// The payment.
+        payment_hash: PaymentHash,
+        /// What was wrong with it.
+        why: Fault,
+    },
+    /// No payment came in time.
+    Expired {
+        /// The purchase.
+        payment_hash: PaymentHash,
+    },
+}
+
+/// An event that may be ours.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    OpenRequested { lsp: PublicKey, temporary: ChannelId, announced: bool, scid_alias: bool },
+    ChannelPending(ChannelKey),
+    ChannelEnded(ChannelKey),
+    Claimable(Claimable),
+    Claimed { hash: PaymentHash, received: Msat, kept: Msat, over: Vec<ChannelKey> },
+}
+
+/// A complete payment that waits for its preimage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claimable {
+    pub hash: PaymentHash,
+    pub received: Msat,
+    pub kept: Msat,
+    /// Known for invoices whose secret the node made.
+    pub preimage: Option<PaymentPreimage>,
+}
+
+pub(super) fn of(event: &Event) -> Option<News> {
+    Some(match event {
+        Event::OpenChannelRequest {
+            temporary_channel_id, counterparty_node_id, channel_type, is_announced, ..
+        } => News::OpenRequested {
+            lsp: *counterparty_node_id,
+            temporary: *temporary_channel_id,
+            announced: *is_announced,
+            scid_alias: channel_type.requires_scid_privacy(),
+        },
+        Event::ChannelPending { user_channel_id, .. } => News::ChannelPending(ChannelKey(*user_channel_id)),
+        Event::ChannelClosed { user_channel_id, .. } => News::ChannelEnded(ChannelKey(*user_channel_id)),
+        Event::PaymentClaimable { payment_hash, amount_msat, counterparty_skimmed_fee_msat, purpose, .. } => {
+            News::Claimable(Claimable {
+                hash: PaymentHash(payment_hash.0),
+                received: Msat(*amount_msat),
+                kept: Msat(*counterparty_skimmed_fee_msat),
+                preimage: purpose.preimage(),
+            })
+        }
+        Event::PaymentClaimed { payment_hash, amount_msat, htlcs, .. } => {
+            let kept = htlcs.iter().fold(0u64, |sum, htlc| sum.saturating_add(htlc.counterparty_skimmed_fee_msat));
+            let over = htlcs.iter().map(|htlc| ChannelKey(htlc.user_channel_id)).collect();
+            let (received, kept) = (Msat(*amount_msat), Msat(kept));
+            News::Claimed { hash: PaymentHash(payment_hash.0), received, kept, over }
+        }
+        _ => return None,
+    })
+}
+
+/// The same for a request that comes again after a reconnect; LDK keeps the temporary id.
+pub(super) fn channel_key(lsp: &PublicKey, temporary: &ChannelId) -> ChannelKey {
+    let mut engine = sha256::Hash::engine();
+    engine.input(&lsp.serialize());
+    engine.input(&temporary.0);
+    let hash = sha256::Hash::from_engine(engine).to_byte_array();
+    let (key, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
+    ChannelKey(u128::from_be_bytes(*key))
+}

@@ -1,0 +1,116 @@
+//! Every call into LDK that the wallet makes, and nothing that decides. What differs between LDK versions is here.
+
+use std::sync::Arc;
+
+use bitcoin::Network;
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::channelmanager::AChannelManager as _;
+use lightning::ln::types::ChannelId;
+use lightning::types::payment::{PaymentHash as LdkHash, PaymentPreimage};
+use lightning::util::config::{ChannelConfigOverrides, ChannelConfigUpdate, ChannelHandshakeConfigUpdate, UserConfig};
+use lightning::util::errors::APIError;
+use lightning_invoice::{Bolt11Invoice, Description};
+
+use lsps_client::jit_receive::InvoiceTerms;
+use lsps_client::{AcceptTerms, ChannelKey};
+use lsps_types::{Blocks, PaymentHash};
+
+use super::{Keys, invoice};
+use crate::peers::Manager;
+
+pub(super) struct Node<M> {
+    manager: M,
+    keys: Arc<dyn Keys>,
+    network: Network,
+}
+
+impl<M: Manager> Node<M> {
+    pub fn new(manager: M, keys: Arc<dyn Keys>, network: Network) -> Self {
+        Self { manager, keys, network }
+    }
+
+    pub fn config(&self) -> UserConfig {
+        self.manager.get_cm().get_current_config()
+    }
+
+    /// What the node asks of its peers.
+    pub fn to_self_delay(&self) -> Blocks {
+        Blocks(self.config().channel_handshake_config.our_to_self_delay.into())
+    }
+
+    /// An invoice whose payment secret the node knows.
+    ///
+    /// LDK holds what arrives to its own least final CLTV delta, not to the larger one in the invoice, as the spec wants.
+    pub fn invoice(
+        &self,
+        terms: &InvoiceTerms,
+        description: Description,
+    ) -> Result<(PaymentHash, Bolt11Invoice), String> {
+        let expiry = u32::try_from(terms.expiry_secs).unwrap_or(u32::MAX);
+        let made = self.manager.get_cm().create_inbound_payment(terms.amount.map(|amount| amount.0), expiry, None);
+        let (hash, secret) = made.map_err(|()| "the node cannot receive such an amount".to_owned())?;
+        let invoice = invoice::write(terms, (hash, secret), description, self.network.into(), &*self.keys)?;
+        Ok((PaymentHash(hash.0), invoice))
+    }
+
+    pub fn channel(&self, peer: &PublicKey, key: ChannelKey) -> Option<ChannelDetails> {
+        let channels = self.manager.get_cm().list_channels_with_counterparty(peer);
+        channels.into_iter().find(|channel| channel.user_channel_id == key.0)
+    }
+
+    pub fn accept(
+        &self,
+        temporary: &ChannelId,
+        peer: &PublicKey,
+        key: ChannelKey,
+        terms: &AcceptTerms,
+    ) -> Result<(), APIError> {
+        let delay = self.to_self_delay().min(terms.max_to_self_delay);
+        let overrides = ChannelConfigOverrides {
+            handshake_overrides: Some(ChannelHandshakeConfigUpdate {
+                max_inbound_htlc_value_in_flight_percent_of_channel: Some(terms.in_flight_percent),
+                to_self_delay: u16::try_from(delay.0).ok(),
+                ..ChannelHandshakeConfigUpdate::default()
+            }),
+            update_overrides: Some(underpaying(terms.accept_underpaying)),
+        };
+        let manager = self.manager.get_cm();
+        if terms.zero_conf {
+            manager.accept_inbound_channel_from_trusted_peer_0conf(temporary, peer, key.0, Some(overrides))
+        } else {
+            manager.accept_inbound_channel(temporary, peer, key.0, Some(overrides))
+        }
+    }
+
+    pub fn refuse(&self, temporary: &ChannelId, peer: &PublicKey, why: String) {
+        // An error says that there is no such channel, which is what was wanted.
+        let _ = self.manager.get_cm().force_close_broadcasting_latest_txn(temporary, peer, why);
+    }
+
+    /// On every channel with this peer: it forwards over whichever suits it.
+    pub fn set_underpaying(&self, peer: &PublicKey, allowed: bool) {
+        let manager = self.manager.get_cm();
+        for channel in manager.list_channels_with_counterparty(peer) {
+            // An error says that the channel was closed meanwhile.
+            let _ = manager.update_partial_channel_config(peer, &[channel.channel_id], &underpaying(allowed));
+        }
+    }
+
+    pub fn claim(&self, preimage: PaymentPreimage) {
+        self.manager.get_cm().claim_funds(preimage);
+    }
+
+    pub fn fail(&self, hash: PaymentHash) {
+        self.manager.get_cm().fail_htlc_backwards(&LdkHash(hash.0));
+    }
+
+    /// Sends what was just failed, instead of a random while later.
+    pub fn flush(&self) {
+        self.manager.get_cm().process_pending_htlc_forwards();
+    }
+}
+
+fn underpaying(allowed: bool) -> ChannelConfigUpdate {
+    ChannelConfigUpdate { accept_underpaying_htlcs: Some(allowed), ..ChannelConfigUpdate::default() }
+}

@@ -1,0 +1,290 @@
+//! The one task that writes for the client: news in, records written, then messages and acts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::types::ChannelId;
+use lightning_invoice::{Bolt11Invoice, Description};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+
+use lsps_client::jit_receive::{Event, Handled, OpenRequest, Prepared, Received, RefuseChannel, State, Verdict};
+use lsps_client::session::Session;
+use lsps_client::{Batch, ChannelKey, Effect, Notice, Unreadable};
+use lsps_types::PeerId;
+
+use super::news::{Claimable, News, WalletEvent, channel_key};
+use super::node::Node;
+use super::receive::CannotReceive;
+use crate::handler::PeerEvent;
+use crate::peers::{Manager, Peers, peer_id, public_key};
+use crate::store::RecordStore;
+
+/// What reaches the pump, and who waits for it to be dealt with and written.
+pub(super) enum Told {
+    /// An event of the node. Answer: whether it was ours; `None` if it is to be told again.
+    News(News, oneshot::Sender<Option<bool>>),
+    /// A purchase that needs its invoice.
+    Draft(Box<Draft>, oneshot::Sender<Result<Bolt11Invoice, CannotReceive>>),
+}
+
+pub(super) struct Draft {
+    pub prepared: Prepared,
+    pub description: Description,
+}
+
+pub(super) struct Pump<M> {
+    session: Session,
+    node: Node<M>,
+    peers: Peers,
+    store: RecordStore,
+    queue: mpsc::UnboundedReceiver<Told>,
+    /// Rung when the client has something to drain.
+    wake: Arc<Notify>,
+    events: broadcast::Sender<WalletEvent>,
+    /// A batch that the store refused; written before anything else happens.
+    unwritten: Option<Batch>,
+    /// Requests of LSPs that the client took and the node still waits on.
+    requests: BTreeMap<ChannelKey, (PublicKey, ChannelId)>,
+}
+
+impl<M: Manager> Pump<M> {
+    pub fn new(
+        session: Session,
+        node: Node<M>,
+        peers: Peers,
+        store: RecordStore,
+        queue: mpsc::UnboundedReceiver<Told>,
+        wake: Arc<Notify>,
+        events: broadcast::Sender<WalletEvent>,
+    ) -> Self {
+        let (unwritten, requests) = (None, BTreeMap::new());
+        Self { session, node, peers, store, queue, wake, events, unwritten, requests }
+    }
+
+    /// Takes the records, then compares them with what the node knows by now.
+    pub fn load(&mut self, records: Vec<(String, Vec<u8>)>) -> Vec<Unreadable> {
+        self.session.with(|client, now| {
+            let unreadable = records.iter().filter_map(|(name, bytes)| client.load(name, bytes).err()).collect();
+            let channels = client.purchases().filter_map(|purchase| match purchase.state() {
+                State::Channel(channel) => Some((public_key(purchase.lsp())?, *channel)),
+                State::Waiting | State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => None,
+            });
+            for (lsp, channel) in channels.collect::<Vec<_>>() {
+                // One that is not funded yet is asked for again, which shows whether it is still there.
+                let _ = match self.node.channel(&lsp, channel.key) {
+                    Some(details) if details.funding_txo.is_some() => client.channel_pending(channel.key, now),
+                    Some(_) => Handled::Taken,
+                    None => client.channel_ended(channel.key, now),
+                };
+            }
+            unreadable
+        })
+    }
+
+    pub async fn run(mut self) {
+        let mut told = vec![];
+        loop {
+            self.turn(std::mem::take(&mut told)).await;
+            let pause = self.pause();
+            tokio::select! {
+                first = self.queue.recv() => match first {
+                    Some(first) => told.push(first),
+                    None => return,
+                },
+                () = self.peers.arrived() => {}
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            while let Ok(more) = self.queue.try_recv() {
+                told.push(more);
+            }
+        }
+    }
+
+    async fn turn(&mut self, told: Vec<Told>) {
+        self.hear_peers();
+        let (mut heard, mut invoices) = (vec![], vec![]);
+        for told in told {
+            match told {
+                Told::News(news, done) => heard.push((self.hear_node(news), done)),
+                Told::Draft(draft, done) => invoices.push((self.purchase(*draft), done)),
+            }
+        }
+        self.session.with(|client, now| client.tick(now));
+        let written = self.commit().await;
+        if !written {
+            tokio::time::sleep(RETRY).await;
+        }
+        for (ours, done) in heard {
+            let _ = done.send(written.then_some(ours));
+        }
+        for (invoice, done) in invoices {
+            let _ = done.send(if written { invoice } else { Err(CannotReceive::NotStored) });
+        }
+    }
+
+    fn hear_peers(&mut self) {
+        for event in self.peers.take() {
+            self.session.with(|client, _| match event {
+                PeerEvent::Connected(peer) => client.peer_connected(peer_id(&peer)),
+                PeerEvent::Disconnected(peer) => client.peer_disconnected(peer_id(&peer)),
+                PeerEvent::Message(peer, payload) => {
+                    client.receive(peer_id(&peer), &payload);
+                }
+            });
+        }
+    }
+
+    /// Whether it was ours.
+    fn hear_node(&mut self, news: News) -> bool {
+        let handled = match news {
+            News::OpenRequested { lsp, temporary, announced, scid_alias } => {
+                return self.open_requested(lsp, temporary, announced, scid_alias);
+            }
+            News::Claimable(payment) => return self.claimable(payment),
+            News::ChannelPending(key) => self.session.with(|client, now| client.channel_pending(key, now)),
+            News::ChannelEnded(key) => {
+                self.requests.remove(&key);
+                self.session.with(|client, now| client.channel_ended(key, now))
+            }
+            News::Claimed { hash, received, kept, over } => {
+                self.session.with(|client, now| client.claimed(hash, received, kept, &over, now))
+            }
+        };
+        handled == Handled::Taken
+    }
+
+    fn open_requested(&mut self, lsp: PublicKey, temporary: ChannelId, announced: bool, scid_alias: bool) -> bool {
+        let key = channel_key(&lsp, &temporary);
+        let request = OpenRequest { lsp: peer_id(&lsp), key, announced, scid_alias };
+        match self.session.with(|client, now| client.open_requested(&request, now)) {
+            Ok(()) => {
+                self.requests.insert(key, (lsp, temporary));
+                true
+            }
+            Err(RefuseChannel::NothingBought | RefuseChannel::AllHaveChannels) => false,
+            Err(why) => {
+                self.node.refuse(&temporary, &lsp, why.to_string());
+                self.tell(WalletEvent::ChannelRefused { lsp, why });
+                true
+            }
+        }
+    }
+
+    /// Claims what is as promised, fails what is not, and leaves to the application what nobody bought.
+    fn claimable(&mut self, Claimable { hash, received, kept, preimage }: Claimable) -> bool {
+        let totals = Received::Totals { received, skimmed: kept };
+        let (verdict, bought) =
+            self.session.with(|client, _| (client.judge(hash, &totals), client.purchase(hash).is_some()));
+        match (verdict, preimage) {
+            (Verdict::Claim, Some(preimage)) if bought => {
+                self.tell(WalletEvent::PaymentArriving { payment_hash: hash, received, kept });
+                self.node.claim(preimage);
+                true
+            }
+            (Verdict::Claim, _) => false,
+            (Verdict::Reject(why), _) => {
+                self.node.fail(hash);
+                self.node.flush();
+                self.tell(WalletEvent::Refused { payment_hash: hash, why });
+                true
+            }
+            // LDK tells of complete payments only; one of nothing waits for more in vain.
+            (Verdict::WaitForMore, _) => {
+                self.node.fail(hash);
+                self.node.flush();
+                true
+            }
+        }
+    }
+
+    fn purchase(&mut self, Draft { prepared, description }: Draft) -> Result<Bolt11Invoice, CannotReceive> {
+        let (hash, invoice) = self.node.invoice(&prepared.invoice, description).map_err(CannotReceive::Invoice)?;
+        self.session.with(|client, now| client.register(&prepared, hash, now))?;
+        Ok(invoice)
+    }
+
+    /// Writes all that changed, then lets out what that allows, until nothing more follows. `false`: the store failed.
+    async fn commit(&mut self) -> bool {
+        loop {
+            let batch = self.unwritten.take().unwrap_or_else(|| self.session.with(|client, _| client.drain()));
+            if batch.is_empty() {
+                return true;
+            }
+            if self.store.write(batch.records()).await.is_err() {
+                self.unwritten = Some(batch);
+                return false;
+            }
+            let released = batch.written();
+            self.peers.send(released.messages);
+            for effect in released.effects {
+                self.perform(effect);
+            }
+            for notice in released.notices {
+                self.pass_on(notice);
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::AcceptChannel { key, lsp, terms, .. } => {
+                let Some(peer) = public_key(lsp) else { return };
+                if self.node.channel(&peer, key).is_some() {
+                    return;
+                }
+                let accepted = self
+                    .requests
+                    .remove(&key)
+                    .is_some_and(|(peer, temporary)| self.node.accept(&temporary, &peer, key, &terms).is_ok());
+                if !accepted {
+                    let _ = self.session.with(|client, now| client.channel_ended(key, now));
+                }
+            }
+            Effect::AllowUnderpaying { lsp } => self.set_underpaying(lsp, true),
+            Effect::ForbidUnderpaying { lsp } => self.set_underpaying(lsp, false),
+        }
+    }
+
+    fn set_underpaying(&self, lsp: PeerId, allowed: bool) {
+        if let Some(peer) = public_key(lsp) {
+            self.node.set_underpaying(&peer, allowed);
+        }
+    }
+
+    fn pass_on(&self, notice: Notice) {
+        let Notice::Purchase(payment_hash, event) = notice else { return };
+        match event {
+            Event::Registered => self.tell(WalletEvent::Bought { payment_hash }),
+            Event::ChannelAsked(_) => self.tell(WalletEvent::ChannelOpening { payment_hash }),
+            Event::Paid { received, skimmed } => {
+                self.tell(WalletEvent::Received { payment_hash, received, fee: skimmed });
+            }
+            Event::Expired => self.tell(WalletEvent::Expired { payment_hash }),
+            Event::ChannelPending
+            | Event::ChannelEnded
+            | Event::ChannelPassed(_)
+            | Event::Abandoned
+            | Event::Dropped => {}
+        }
+    }
+
+    fn tell(&self, event: WalletEvent) {
+        let _ = self.events.send(event); // fails when nobody listens
+    }
+
+    fn pause(&self) -> Duration {
+        if self.unwritten.is_some() {
+            return RETRY;
+        }
+        let due = self.session.with(|client, now| client.next_wake().map(|at| at.since(now)));
+        due.unwrap_or(IDLE).clamp(Duration::from_millis(1), IDLE)
+    }
+}
+
+/// How long the pump sleeps when it knows of nothing: the clock may jump.
+const IDLE: Duration = Duration::from_secs(60);
+/// Before a store that fails is asked again; longer would hold up the node's own saves.
+const RETRY: Duration = Duration::from_millis(250);
