@@ -13,3 +13,8 @@ pub use chain::Chain;
 pub use node::Node;
 pub use scene::Scene;
 pub use wallet::CoinWallet;
+
+/// The examples in the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

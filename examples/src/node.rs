@@ -9,8 +9,8 @@ pub mod save;
 pub mod types;
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::secp256k1::PublicKey;
@@ -68,7 +68,9 @@ pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessag
     /// Height up to which manager and monitors have seen the chain.
     seen: AtomicU32,
     was_loaded: bool,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    stopping: AtomicBool,
+    life: Mutex<Option<JoinHandle<()>>>,
+    connections: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
@@ -147,7 +149,9 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             store,
             address,
             was_loaded,
-            tasks: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            life: Mutex::default(),
+            connections: Mutex::default(),
         });
         node.keep(tokio::spawn(listen(listener, Arc::clone(&node.peers))));
         Ok(node)
@@ -235,7 +239,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     }
 
     fn keep(&self, task: JoinHandle<()>) {
-        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
+        lock(&self.connections).push(task);
     }
 }
 
@@ -304,6 +308,11 @@ impl Parts<'_> {
         }
         Ok(Some(manager))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each use is one call on what is inside.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn broken(why: impl ToString) -> io::Error {

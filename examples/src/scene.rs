@@ -36,7 +36,9 @@ pub enum Who {
 }
 
 impl Who {
-    fn name(self) -> &'static str {
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Payer => "payer",
             Self::Lsp => "LSP",
@@ -140,6 +142,20 @@ impl Scene {
         Ok(())
     }
 
+    /// Ends all of it in order.
+    pub async fn stop(self) {
+        for node in [&self.wallet.node, &self.lsp.node] {
+            node.stop().await;
+        }
+        self.payer.stop().await;
+        if let Some(wallet) = Arc::into_inner(self.wallet.host) {
+            wallet.stop().await;
+        }
+        if let Some(lsp) = Arc::into_inner(self.lsp.host) {
+            lsp.stop().await;
+        }
+    }
+
     /// Ends the LSP as a power cut would, and starts it from what its store holds. Its peers are gone.
     ///
     /// # Errors
@@ -207,18 +223,25 @@ pub async fn open_channels<H: CustomMessageHandler + Send + Sync + 'static>(
     to: &Node<H>,
     sizes: &[u64],
 ) -> Result<(), Error> {
-    for (size, key) in sizes.iter().zip(1..) {
-        let opened = from.channel_manager().create_channel(to.node_id(), *size, 0, key, None, None);
-        opened.map_err(|e| format!("a channel of {size} sat cannot be opened: {e:?}"))?;
+    let channels: Vec<(u64, u128)> = sizes.iter().copied().zip(1..).collect();
+    let mut open = 0;
+    for some in channels.chunks(UNFUNDED_AT_ONCE) {
+        for (size, key) in some {
+            let opened = from.channel_manager().create_channel(to.node_id(), *size, 0, *key, None, None);
+            opened.map_err(|e| format!("a channel of {size} sat cannot be opened: {e:?}"))?;
+        }
+        open += some.len();
+        let all_broadcast = within(|| chain.mempool().len() == some.len()).await;
+        chain.mine(CONFIRMATIONS);
+        let ready = within(|| {
+            from.channel_manager().list_usable_channels().len() == open
+                && to.channel_manager().list_usable_channels().len() == open
+        });
+        if !(all_broadcast && ready.await) {
+            return Err("the payer's channels do not open".into());
+        }
     }
-    let all_broadcast = within(|| chain.mempool().len() == sizes.len()).await;
-    chain.mine(CONFIRMATIONS);
-    let usable = |count: usize| count == sizes.len();
-    let ready = within(|| {
-        usable(from.channel_manager().list_usable_channels().len())
-            && usable(to.channel_manager().list_usable_channels().len())
-    });
-    if all_broadcast && ready.await { Ok(()) } else { Err("the payer's channels do not open".into()) }
+    Ok(())
 }
 
 fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
@@ -241,3 +264,5 @@ fn finish<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>, event
 const SPARE_SAT: u64 = 200_000;
 /// What LDK waits for before it uses a channel of a stranger.
 const CONFIRMATIONS: u32 = 6;
+/// LDK takes no more from one peer.
+const UNFUNDED_AT_ONCE: usize = 4;

@@ -4,8 +4,3 @@
 mod lsp;
 
 pub use lsp::{Act, Lsp, LspSetup, NOON, buys, call, peer};
-
-/// The examples in the README compile and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -10,7 +10,7 @@ use lightning::events::{Event, ReplayEvent};
 use lightning::ln::peer_handler::CustomMessageHandler;
 use tokio::time::Instant;
 
-use super::Node;
+use super::{Node, lock};
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     /// Gives the node life; each of its events goes to `handler`, in order, until that has returned `Ok`.
@@ -20,11 +20,14 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         Fut: Future<Output = Result<(), ReplayEvent>> + Send,
     {
         let node = Arc::clone(self);
-        self.keep(tokio::spawn(async move {
+        let life = tokio::spawn(async move {
             // A forward that was accepted before the crash fails if it is sent before its peer is back.
             let hold = if node.was_loaded { HOLD_AFTER_LOAD } else { Duration::ZERO };
             let (start, mut ticked) = (Instant::now(), Instant::now());
-            loop {
+            // What was said to stop is done before the last save, not after it.
+            let mut last = false;
+            while !last {
+                last = node.stopping.load(Ordering::SeqCst);
                 node.follow_chain();
                 node.manager.process_pending_events_async(&handler).await;
                 node.monitor.process_pending_events_async(&handler).await;
@@ -48,14 +51,32 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                     () = tokio::time::sleep(POLL) => {}
                 }
             }
-        }));
+        });
+        *lock(&self.life) = Some(life);
+    }
+
+    /// Ends everything after a last save.
+    pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let life = lock(&self.life).take();
+        if let Some(life) = life {
+            let _ = life.await;
+        }
+        self.disconnect();
     }
 
     /// Ends everything at once, without a last save, as a power cut would; only the store outlives it.
     pub fn kill(&self) {
         self.broadcaster.cut_off(true);
-        for task in self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
-            task.abort();
+        if let Some(life) = lock(&self.life).take() {
+            life.abort();
+        }
+        self.disconnect();
+    }
+
+    fn disconnect(&self) {
+        for connection in lock(&self.connections).drain(..) {
+            connection.abort();
         }
         self.peers.disconnect_all_peers();
     }

@@ -1,0 +1,122 @@
+//! A wallet without channels is paid through a channel that is opened for it, on three real nodes in this process.
+
+mod story;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::CommandFactory as _;
+use clap::Parser;
+use clap::error::ErrorKind;
+use lsps_examples::Scene;
+use lsps_examples::scene::{Account, Error, Script};
+use lsps_service::Trust;
+use lsps_transport_ldk::{Msat, Ppm};
+
+use story::Story;
+
+/// Payer, LSP and wallet as real LDK nodes on an embedded regtest chain: the wallet has no channel, buys one just in time,
+/// and is paid through it. Ends with 0 only if every promise was kept and every millisatoshi is where it should be.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "jit-channel", version)]
+struct Options {
+    /// What the payer pays, in millisatoshis.
+    #[arg(long, default_value_t = 40_000_000)]
+    amount_msat: u64,
+    /// The invoice names no amount.
+    #[arg(long)]
+    variable: bool,
+    /// Over how many channels the payment is split, one HTLC each.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
+    parts: u8,
+    /// The funding is broadcast only after the wallet has claimed the payment.
+    #[arg(long)]
+    client_trusts_lsp: bool,
+    /// The most that the opening may cost, as a share of the payment in parts per million.
+    #[arg(long, default_value_t = 50_000)]
+    max_fee_ppm: u32,
+    /// Shows the protocol messages.
+    #[arg(long)]
+    verbose: bool,
+    /// Tells the outcome as one JSON object instead of the story.
+    #[arg(long, conflicts_with = "verbose")]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.variable && options.parts > 1 {
+        let why = "a payment whose amount the payer chooses cannot be split: drop --parts or --variable";
+        Options::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
+    let played = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::from);
+    match played.and_then(|runtime| runtime.block_on(play(options))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("jit-channel: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn play(options: Options) -> Result<(), Error> {
+    let (start, files, story) = (Instant::now(), tempfile::tempdir()?, Arc::new(Story::new(&options)));
+    let (on_event, on_message) = (Arc::clone(&story), Arc::clone(&story));
+    let scene = Scene::set(Script {
+        directory: Some(files.path().into()),
+        trust: if options.client_trusts_lsp { Trust::ClientTrustsLsp } else { Trust::LspTrustsClient },
+        payer_channels: channels_for(&options)?,
+        on_event: Arc::new(move |who, event| on_event.event(who, event)),
+        on_message: Arc::new(move |message| on_message.message(message)),
+        ..Script::default()
+    });
+    let scene = scene.await?;
+    story.begins(&scene, files.path());
+    let account = pay(&scene, &options, &story).await?;
+    scene.stop().await;
+    story.ends(&account, start.elapsed());
+    Ok(())
+}
+
+async fn pay(scene: &Scene, options: &Options, story: &Story) -> Result<Account, Error> {
+    let (before, amount, wallet) = (scene.balances()?, Msat(options.amount_msat), &scene.wallet.host);
+    let (hour, share) = (Duration::from_secs(3_600), Ppm(options.max_fee_ppm));
+    let jit = if options.variable {
+        wallet.receive_variable_via_jit_channel(amount, "an example", hour, share).await?
+    } else {
+        let limit = u128::from(amount.0) * u128::from(share.0) / 1_000_000;
+        let limit = Msat(u64::try_from(limit).unwrap_or(u64::MAX));
+        wallet.receive_via_jit_channel(amount, "an example", hour, limit).await?
+    };
+    story.has_invoice(&jit);
+    if options.parts > 1 {
+        scene.payer.pay_split(&jit.invoice, amount.0)?;
+    } else {
+        scene.payer.pay(&jit.invoice, amount.0)?;
+    }
+    let account = scene.settle(before, jit.fee.0).await?;
+    let facts = scene.seen.facts();
+    if options.client_trusts_lsp && facts.unconfirmed_at_claim != Some(0) {
+        return Err("the funding was broadcast before the wallet had claimed".into());
+    }
+    if facts.intercepted != usize::from(options.parts) {
+        return Err(format!("the payment came in {} parts", facts.intercepted).into());
+    }
+    Ok(account)
+}
+
+/// Satoshis for each part, and what the payer has to keep in a channel.
+fn channels_for(options: &Options) -> Result<Vec<u64>, Error> {
+    // The first part takes what does not divide.
+    let (amount, parts) = (options.amount_msat, u64::from(options.parts));
+    let share = Msat((amount / parts).saturating_add(parts)).to_sat_ceil();
+    let size = share.saturating_add(share / 20 + 20_000).max(100_000);
+    if size > LARGEST_CHANNEL_SAT {
+        return Err(format!("{size} sat do not fit into a channel: pay less, or in more parts").into());
+    }
+    Ok(vec![size; options.parts.into()])
+}
+
+/// What LDK takes by default.
+const LARGEST_CHANNEL_SAT: u64 = 16_777_215;
