@@ -2,6 +2,7 @@
 
 mod story;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,8 +51,7 @@ fn main() -> ExitCode {
         let why = "a payment whose amount the payer chooses cannot be split: drop --parts or --variable";
         Options::command().error(ErrorKind::ArgumentConflict, why).exit();
     }
-    let played = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::from);
-    match played.and_then(|runtime| runtime.block_on(play(options))) {
+    match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("jit-channel: {why}");
@@ -60,22 +60,28 @@ fn main() -> ExitCode {
     }
 }
 
-async fn play(options: Options) -> Result<(), Error> {
-    let (start, files, story) = (Instant::now(), tempfile::tempdir()?, Arc::new(Story::new(&options)));
+fn run(options: &Options) -> Result<(), Error> {
+    let files = tempfile::tempdir()?; // removed when nobody writes there any more
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(play(options, files.path()))
+}
+
+async fn play(options: &Options, files: &Path) -> Result<(), Error> {
+    let (start, story) = (Instant::now(), Arc::new(Story::new(options)));
     let (on_event, on_message) = (Arc::clone(&story), Arc::clone(&story));
     let scene = Scene::set(Script {
-        directory: Some(files.path().into()),
+        directory: Some(files.into()),
         trust: if options.client_trusts_lsp { Trust::ClientTrustsLsp } else { Trust::LspTrustsClient },
-        payer_channels: channels_for(&options)?,
+        payer_channels: channels_for(options)?,
         on_event: Arc::new(move |who, event| on_event.event(who, event)),
         on_message: Arc::new(move |message| on_message.message(message)),
         ..Script::default()
     });
     let scene = scene.await?;
-    story.begins(&scene, files.path());
-    let account = pay(&scene, &options, &story).await?;
+    story.begins(&scene, files);
+    let outcome = pay(&scene, options, &story).await;
     scene.stop().await;
-    story.ends(&account, start.elapsed());
+    story.ends(&outcome?, start.elapsed());
     Ok(())
 }
 
