@@ -28,6 +28,13 @@ impl Service {
             }
             AnyRequest::Lsps2GetInfo(request) => self.get_info(peer, &request).map(|menu| reply(&request, id, &menu)),
             AnyRequest::Lsps2Buy(request) => self.buy(peer, &request).map(|bought| reply(&request, id, &bought)),
+            // Not served yet, so not in `protocols` either.
+            AnyRequest::Lsps1GetInfo(_)
+            | AnyRequest::Lsps1CreateOrder(_)
+            | AnyRequest::Lsps1GetOrder(_)
+            | AnyRequest::Lsps5SetWebhook(_)
+            | AnyRequest::Lsps5ListWebhooks(_)
+            | AnyRequest::Lsps5RemoveWebhook(_) => Err(ErrorObject::method_not_found()),
         }
     }
 }

@@ -15,12 +15,18 @@ mod client;
 mod fee;
 #[path = "vectors/framing.rs"]
 mod framing;
+#[path = "vectors/lsps1.rs"]
+mod lsps1;
+#[path = "vectors/lsps5.rs"]
+mod lsps5;
 #[path = "vectors/messages.rs"]
 mod messages;
 #[path = "vectors/scenario.rs"]
 mod scenario;
 #[path = "vectors/schemas.rs"]
 mod schemas;
+#[path = "vectors/signatures.rs"]
+mod signatures;
 
 /// What one case came to.
 enum Verdict {
@@ -56,10 +62,18 @@ fn lsps2_htlc_scenarios() {
 }
 
 #[test]
-fn lsps1_and_lsps5_are_not_of_this_version() {
-    for topic in ["lsps1_messages", "lsps5_messages", "lsps5_signatures"] {
-        run(topic, |_| Verdict::Skipped("its protocol is not part of this version"));
-    }
+fn lsps1_messages() {
+    run("lsps1_messages", lsps1::run);
+}
+
+#[test]
+fn lsps5_messages() {
+    run("lsps5_messages", lsps5::run);
+}
+
+#[test]
+fn lsps5_signatures() {
+    run("lsps5_signatures", signatures::run);
 }
 
 fn run(topic: &str, check: impl Fn(&Value) -> Verdict) {

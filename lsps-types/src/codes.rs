@@ -54,6 +54,20 @@ error_codes! {
         1 => ClientRejected, "the provider does not serve this client";
     }
 
+    /// Why an LSP refused [`CreateOrder`](crate::lsps1::CreateOrder). Spec: LSPS1 §2.
+    pub enum CreateOrderError {
+        /// The order is outside the options; `data` is an [`OptionMismatch`](crate::lsps1::OptionMismatch).
+        100 => OptionMismatch, "the order is outside what the provider offers";
+        /// The token is unknown, or no longer good.
+        102 => UnrecognizedOrStaleToken, "the token is unknown or no longer good";
+    }
+
+    /// Why an LSP refused [`GetOrder`](crate::lsps1::GetOrder). Spec: LSPS1 §3.
+    pub enum GetOrderError {
+        /// There is no such order of this client.
+        101 => NotFound, "there is no such order";
+    }
+
     /// Why an LSP refused [`GetInfo`](crate::lsps2::GetInfo). Spec: LSPS2 §1.
     pub enum GetInfoError {
         /// The token is unknown, or no longer good.
@@ -68,6 +82,24 @@ error_codes! {
         202 => PaymentSizeTooSmall, "the payment is too small";
         /// The fee overflowed, the payment is above the largest one, or inbound liquidity is short.
         203 => PaymentSizeTooLarge, "the payment is too large";
+    }
+
+    /// Why an LSP refused [`SetWebhook`](crate::lsps5::SetWebhook). Spec: LSPS5 `lsps5.set_webhook`.
+    pub enum SetWebhookError {
+        /// The name or the URL is too long.
+        500 => TooLong, "the name or the URL is too long";
+        /// The URL is none.
+        501 => UrlParse, "the provider could not read the URL";
+        /// The URL is not https.
+        502 => UnsupportedProtocol, "the provider posts to https only";
+        /// The client has as many as it may; `data` is [`TooManyWebhooks`](crate::lsps5::TooManyWebhooks).
+        503 => TooManyWebhooks, "there are too many webhooks";
+    }
+
+    /// Why an LSP refused [`RemoveWebhook`](crate::lsps5::RemoveWebhook). Spec: LSPS5 `lsps5.remove_webhook`.
+    pub enum RemoveWebhookError {
+        /// No webhook has that name (reading R-31).
+        1010 => AppNameNotFound, "there is no webhook of that name";
     }
 }
 

@@ -14,6 +14,7 @@ mod scan;
 mod typed;
 mod writing;
 
+pub(crate) use reading::Members;
 pub use reading::{FromLsp, Incoming, InvalidReply, NotARequest, Raw};
 pub use refusal::{ErrorObject, ErrorReply, InvalidParams, Refusal};
 pub use scan::BadFormat;

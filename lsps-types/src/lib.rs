@@ -2,19 +2,27 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
 extern crate alloc;
 
 pub mod bolt4;
 pub mod codes;
+pub mod guide;
 pub mod jsonrpc;
 pub mod lsps0;
+pub mod lsps1;
 pub mod lsps2;
+pub mod lsps5;
 pub mod method;
+pub mod signature;
 mod strict;
 pub mod text;
 pub mod units;
 
 pub use method::{AnyRequest, Method, Request};
 pub use text::PeerText;
-pub use units::{BlockHeight, Blocks, DateTime, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp, Txid};
+pub use units::{
+    Address, BlockHeight, Blocks, DateTime, FeeRate, Msat, Network, OutPoint, PaymentHash, PeerId, Ppm, Sat, Scid,
+    Timestamp, Txid,
+};

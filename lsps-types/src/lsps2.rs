@@ -2,9 +2,9 @@
 
 use alloc::{string::String, vec::Vec};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::strict::{object, objects};
+use crate::strict::{null_as_default, object, objects};
 use crate::units::{DateTime, Msat, Ppm, Scid};
 
 pub mod fee;
@@ -110,9 +110,4 @@ impl Menu {
         }
         Self { opening_fee_params_menu: menu }
     }
-}
-
-/// An optional member that is null counts as left out (reading R-07).
-fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }

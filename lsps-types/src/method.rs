@@ -2,9 +2,11 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::codes::{BuyError, GetInfoError, MethodError, NoError};
+use crate::codes::{
+    BuyError, CreateOrderError, GetInfoError, GetOrderError, MethodError, NoError, RemoveWebhookError, SetWebhookError,
+};
 use crate::jsonrpc::{Incoming, InvalidParams};
-use crate::{lsps0, lsps2};
+use crate::{lsps0, lsps1, lsps2, lsps5};
 
 /// Binds a request to the only reply and the only errors it can have.
 pub trait Request: Serialize + DeserializeOwned {
@@ -75,6 +77,12 @@ macro_rules! methods {
 
 methods! {
     Lsps0ListProtocols = "lsps0.list_protocols" of 0: lsps0::ListProtocols => lsps0::Protocols, NoError;
+    Lsps1GetInfo = "lsps1.get_info" of 1: lsps1::GetInfo => lsps1::Options, NoError;
+    Lsps1CreateOrder = "lsps1.create_order" of 1: lsps1::CreateOrder => lsps1::Order, CreateOrderError;
+    Lsps1GetOrder = "lsps1.get_order" of 1: lsps1::GetOrder => lsps1::Order, GetOrderError;
     Lsps2GetInfo = "lsps2.get_info" of 2: lsps2::GetInfo => lsps2::Menu, GetInfoError;
     Lsps2Buy = "lsps2.buy" of 2: lsps2::Buy => lsps2::Bought, BuyError;
+    Lsps5SetWebhook = "lsps5.set_webhook" of 5: lsps5::SetWebhook => lsps5::WebhookSet, SetWebhookError;
+    Lsps5ListWebhooks = "lsps5.list_webhooks" of 5: lsps5::ListWebhooks => lsps5::Webhooks, NoError;
+    Lsps5RemoveWebhook = "lsps5.remove_webhook" of 5: lsps5::RemoveWebhook => lsps5::WebhookRemoved, RemoveWebhookError;
 }

@@ -8,11 +8,19 @@ use core::{fmt, ops, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+mod blob;
 mod bytes;
+mod connection;
 mod datetime;
+mod lenient;
+mod onchain;
 
+pub use blob::{Blob, InvalidBase64};
 pub use bytes::{InvalidHex, PaymentHash, PeerId, Txid};
+pub use connection::{ConnectionString, Host, InvalidConnectionString};
 pub use datetime::{DateTime, InvalidDateTime};
+pub use lenient::Lenient;
+pub use onchain::{Address, FeeRate, InvalidAddress, InvalidOutPoint, Network, OutPoint};
 
 /// An amount in millisatoshis; a decimal string on the wire.
 ///
@@ -56,6 +64,41 @@ impl fmt::Display for Msat {
 }
 
 impl FromStr for Msat {
+    type Err = InvalidAmount;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAmount> {
+        decimal(text).map(Self).ok_or(InvalidAmount)
+    }
+}
+
+/// An amount in satoshis; a decimal string on the wire, spelled like [`Msat`]. Spec: LSPS0 "Monetary Amounts".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sat(pub u64);
+
+impl Sat {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// The sum, or `None` above `u64::MAX` satoshis.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    /// The same amount, or `None` above `u64::MAX` millisatoshis.
+    #[must_use]
+    pub fn to_msat(self) -> Option<Msat> {
+        self.0.checked_mul(1_000).map(Msat)
+    }
+}
+
+impl fmt::Display for Sat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sat", self.0)
+    }
+}
+
+impl FromStr for Sat {
     type Err = InvalidAmount;
 
     fn from_str(text: &str) -> Result<Self, InvalidAmount> {
@@ -217,6 +260,7 @@ macro_rules! text_or_u64 {
     };
 }
 text_or_u64!(Msat, "an amount in millisatoshis as a decimal string", |amount| amount.0.to_string());
+text_or_u64!(Sat, "an amount in satoshis as a decimal string", |amount| amount.0.to_string());
 text_or_u64!(Scid, "a short channel id as a string BLOCKxTXxOUTPUT", |scid| scid.to_string());
 
 const U24_MAX: u64 = 0xff_ffff;

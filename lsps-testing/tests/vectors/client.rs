@@ -92,10 +92,17 @@ fn class<R: Request>(error: &ErrorReply<R::Error>) -> String {
 
 fn name(code: i64) -> &'static str {
     match code {
-        200 => "unrecognized_or_stale_token",
+        100 => "option_mismatch",
+        101 => "not_found",
+        102 | 200 => "unrecognized_or_stale_token",
         201 => "invalid_opening_fee_params",
         202 => "payment_size_too_small",
         203 => "payment_size_too_large",
+        500 => "too_long",
+        501 => "url_parse_error",
+        502 => "unsupported_protocol",
+        503 => "too_many_webhooks",
+        1010 => "app_name_not_found",
         other => panic!("no method defines {other}"),
     }
 }
@@ -129,11 +136,17 @@ pub fn buy_result(input: &Value) -> Value {
 }
 
 pub fn buy_error(input: &Value) -> Value {
-    let Err(CallError::Refused(error)) = result("error", &input["error"].to_string(), &a_buy()) else {
-        return json!({ "error": { "code": "no_error" } });
+    let (class, _) = error_to(input, &a_buy());
+    json!({ "ok": { "class": class } })
+}
+
+/// The error that answers `request`: its name, and what came with it.
+pub fn error_to<R: Request>(input: &Value, request: &R) -> (String, ErrorReply<R::Error>) {
+    let Err(CallError::Refused(error)) = result("error", &input["error"].to_string(), request) else {
+        panic!("an error is an error");
     };
-    let class = class::<Buy>(&error);
-    json!({ "ok": { "class": class.strip_prefix("lsps2.").unwrap_or(&class) } })
+    let class = class::<R>(&error);
+    (class.rsplit('.').next().unwrap_or(&class).into(), error)
 }
 
 /// A menu entry, read and bought: what goes out.
@@ -241,7 +254,7 @@ fn tlv(part: &Value) -> Option<Vec<u8>> {
     Some(hex.chunks(2).map(byte).collect())
 }
 
-fn result_text(input: &Value) -> String {
+pub fn result_text(input: &Value) -> String {
     input["result_text"].as_str().map_or_else(|| input["result"].to_string(), String::from)
 }
 

@@ -3,6 +3,7 @@
 use lsps_testing::{Lsp, LspSetup, NOON, peer};
 use lsps_types::AnyRequest;
 use lsps_types::jsonrpc::Incoming;
+use lsps_types::lsps1::GetOrder;
 use serde_json::{Value, json};
 
 use super::{Verdict, client, verdict};
@@ -41,6 +42,7 @@ fn at_the_lsp(case: &Value, payload: &[u8]) -> Verdict {
         AnyRequest::Lsps0ListProtocols(params) => json!(params),
         AnyRequest::Lsps2GetInfo(params) => json!(params),
         AnyRequest::Lsps2Buy(params) => json!(params),
+        other => return Verdict::Failed(format!("{other:?} is not served")),
     };
     assert_eq!(json!(incoming.id()), reply["id"], "the id is echoed");
     verdict(case, &json!({ "ok": { "kind": "request", "id": reply["id"], "method": method.name(), "params": params } }))
@@ -52,7 +54,8 @@ fn at_a_client(case: &Value, payload: &[u8]) -> Verdict {
     let outcome = match class.split_once('.').map_or("", |(lsps, _)| lsps) {
         "lsps2" => client::framing(case, payload, &client::a_buy()),
         "" => client::framing(case, payload, &client::a_question()),
-        _ => return Verdict::Skipped("its protocol is not part of this version"),
+        "lsps1" => client::framing(case, payload, &GetOrder { order_id: "a1".into() }),
+        other => return Verdict::Failed(format!("unknown protocol {other}")),
     };
     verdict(case, &outcome)
 }

@@ -175,6 +175,25 @@ pub struct InvalidReply {
     pub message: PeerText,
 }
 
+/// What is posted to a webhook, which is no payload of this transport.
+pub(crate) struct Members<'a> {
+    pub method: Cow<'a, str>,
+    /// An object.
+    pub params: &'a str,
+}
+
+impl<'a> Members<'a> {
+    pub fn of_notification(text: &'a str) -> Result<Self, BadFormat> {
+        let envelope = Envelope::of(text)?;
+        if envelope.id.is_some() {
+            return Err(BadFormat::Kind("it has an id"));
+        }
+        let method = envelope.method.and_then(scan::string).ok_or(BadFormat::Kind("it has no method"))?;
+        let params = envelope.params.filter(|params| params.starts_with('{'));
+        Ok(Self { method, params: params.ok_or(BadFormat::Kind("its params are no object"))? })
+    }
+}
+
 /// The members that JSON-RPC knows, as raw JSON.
 #[derive(Default)]
 struct Envelope<'a> {
@@ -191,7 +210,10 @@ impl<'a> Envelope<'a> {
         if payload.len() > MAX_PAYLOAD {
             return Err(BadFormat::TooLong);
         }
-        let text = str::from_utf8(payload).map_err(|_| BadFormat::NotUtf8)?;
+        Self::of(str::from_utf8(payload).map_err(|_| BadFormat::NotUtf8)?)
+    }
+
+    fn of(text: &'a str) -> Result<Self, BadFormat> {
         let mut envelope = Self::default();
         scan::members(text, |name, raw| {
             let member = match name {

@@ -103,6 +103,12 @@ impl ErrorObject {
         Self { code: error.code(), message: PeerText::from(alloc::format!("{error}")), data: None }
     }
 
+    /// The same with the `data` that the method defines for it.
+    #[must_use]
+    pub fn of_method_with(error: impl MethodError, data: &impl Serialize) -> Self {
+        Self::of_method(error).with(data)
+    }
+
     /// What it means as an answer to a method with errors `E`.
     #[must_use]
     pub fn typed<E: MethodError>(self) -> ErrorReply<E> {
@@ -137,7 +143,9 @@ impl ErrorObject {
         Self { data: serde_json::value::to_raw_value(data).ok(), ..self }
     }
 
-    fn read_data<T: DeserializeOwned>(&self) -> Option<T> {
+    /// Its `data` as the type that the method defines for the error; `None` if it is not there or does not fit.
+    #[must_use]
+    pub fn read_data<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(self.data.as_deref()?.get()).ok()
     }
 }

@@ -84,7 +84,7 @@ impl<'a> Scan<'a> {
             self.keys.push(key);
             self.white_space();
         }
-        self.at += 1;
+        self.step(1);
         self.close(outer_keys)
     }
 
@@ -102,7 +102,7 @@ impl<'a> Scan<'a> {
         self.expect(b'[')?;
         self.white_space();
         if self.peek() == Some(b']') {
-            self.at += 1;
+            self.step(1);
             return Ok(());
         }
         loop {
@@ -135,7 +135,7 @@ impl<'a> Scan<'a> {
         loop {
             let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
             let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
-            self.at += plain.ok_or(BadFormat::NotOneObject)?;
+            self.step(plain.ok_or(BadFormat::NotOneObject)?);
             match self.next() {
                 Some(b'"') => return Ok(self.since(start)),
                 Some(b'\\') => self.escape()?,
@@ -160,28 +160,31 @@ impl<'a> Scan<'a> {
     }
 
     fn code_unit(&mut self) -> Result<u16, BadFormat> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-        self.at += 4;
+        let digits = self
+            .text
+            .get(self.at..self.at.saturating_add(4))
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        self.step(4);
         digits.and_then(|digits| u16::from_str_radix(digits, 16).ok()).ok_or(BadFormat::NotOneObject)
     }
 
     fn number(&mut self) -> Result<(), BadFormat> {
         if self.peek() == Some(b'-') {
-            self.at += 1;
+            self.step(1);
         }
         if self.peek() == Some(b'0') {
-            self.at += 1;
+            self.step(1);
         } else {
             self.digits()?;
         }
         if self.peek() == Some(b'.') {
-            self.at += 1;
+            self.step(1);
             self.digits()?;
         }
         if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
+            self.step(1);
             if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
+                self.step(1);
             }
             self.digits()?;
         }
@@ -192,7 +195,7 @@ impl<'a> Scan<'a> {
     fn digits(&mut self) -> Result<(), BadFormat> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
+            self.step(1);
         }
         if self.at > start { Ok(()) } else { Err(BadFormat::NotOneObject) }
     }
@@ -202,13 +205,13 @@ impl<'a> Scan<'a> {
         if !rest.starts_with(word) {
             return Err(BadFormat::NotOneObject);
         }
-        self.at += word.len();
+        self.step(word.len());
         Ok(())
     }
 
     fn white_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+            self.step(1);
         }
     }
 
@@ -218,8 +221,12 @@ impl<'a> Scan<'a> {
 
     fn next(&mut self) -> Option<u8> {
         let byte = self.peek()?;
-        self.at += 1;
+        self.step(1);
         Some(byte)
+    }
+
+    fn step(&mut self, bytes: usize) {
+        self.at = self.at.saturating_add(bytes);
     }
 
     fn peek(&self) -> Option<u8> {

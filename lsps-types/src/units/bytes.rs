@@ -77,9 +77,19 @@ macro_rules! fixed_bytes {
 fixed_bytes! {
     /// A node id: the compressed public key by which BOLT 8 knows a peer.
     ///
-    /// It names a peer; that the bytes are a point on the curve is the transport's knowledge.
+    /// It names a peer; that the bytes are a point on the curve is the transport's knowledge. Where they come from
+    /// elsewhere, feature `secp256k1` has `PeerId::is_on_curve`.
     PeerId, 33
 }
+
+impl PeerId {
+    /// Whether the bytes have the form of a compressed public key. Spec: LSPS0 "Pubkey".
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.0.first(), Some(2 | 3))
+    }
+}
+
 fixed_bytes! {
     /// The SHA-256 of a payment's preimage.
     PaymentHash, 32

@@ -38,7 +38,7 @@ impl From<Timestamp> for DateTime {
     /// In the form of the spec. Instants after the year 9999, which it cannot write, become the last one it can.
     fn from(instant: Timestamp) -> Self {
         let millis = instant.unix_millis().min(LAST_MILLIS);
-        let nanos = i128::from(millis) * 1_000_000;
+        let nanos = i128::from(millis).saturating_mul(1_000_000);
         let utc = time::OffsetDateTime::from_unix_timestamp_nanos(nanos).expect("within the years 1970 to 9999");
         let text = format!(
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",

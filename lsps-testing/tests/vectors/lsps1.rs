@@ -1,0 +1,121 @@
+//! `lsps1_messages`: what is asked and answered. What takes an LSP or an order book waits for them.
+
+use lsps_client::CallError;
+use lsps_types::jsonrpc::Incoming;
+use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, GetOrder, LdkInvoices, Order, Status};
+use lsps_types::{Method, Request};
+use serde_json::{Value, json};
+
+use super::client::{result, result_text};
+use super::schemas::network;
+use super::{Verdict, accepted, verdict};
+
+pub fn run(case: &Value) -> Verdict {
+    let input = &case["input"];
+    match input["kind"].as_str().expect("a kind") {
+        "get_info_request" => params(case, params_of::<GetInfo>(input).map(|_| json!({}))),
+        "get_info_result" => verdict(case, &get_info_result(input)),
+        "create_order_request" => params(case, create_order(input)),
+        "create_order_result" => verdict(case, &create_order_result(input)),
+        "get_order_request" => {
+            params(case, params_of::<GetOrder>(input).map(|order| json!({ "order_id": order.order_id })))
+        }
+        "prepare_order" => verdict(case, &prepare_order(input)),
+        "order_scenario" => Verdict::Skipped("there is no order service yet"),
+        other => Verdict::Failed(format!("unknown kind {other}")),
+    }
+}
+
+/// What the parameters alone decide is checked; an outcome that depends on an LSP's state is not there yet.
+fn params(case: &Value, read: Result<Value, Value>) -> Verdict {
+    let decided = |outcome: &Value| {
+        let code = &outcome["error"]["code"];
+        outcome["ok"] == json!({}) || *code == -32602 || *code == 100
+    };
+    let needs_an_lsp = !decided(&case["expect"]);
+    match read {
+        Err(error) => verdict(case, &json!({ "error": error })),
+        Ok(ok) if accepted(case).any(|outcome| outcome["ok"] == ok) => Verdict::Passed,
+        Ok(_) if needs_an_lsp => Verdict::Skipped("the answer needs an order service"),
+        Ok(ok) => Verdict::Failed(format!("wanted {}, read {ok}", case["expect"])),
+    }
+}
+
+/// The parameters of a request, through the envelope; or what is to be answered.
+pub fn params_of<R: Request>(input: &Value) -> Result<R, Value> {
+    let params = input["params_text"].as_str().map_or_else(|| input["params"].to_string(), String::from);
+    let method = R::METHOD.name();
+    let payload = format!(r#"{{"jsonrpc":"2.0","id":"a","method":"{method}","params":{params}}}"#);
+    let incoming = Incoming::decode(payload.as_bytes()).expect("a request");
+    assert_eq!(incoming.method(), Method::from_name(method));
+    let read = incoming.params::<R>().map_err(|invalid| json!({ "code": -32602, "data": invalid }))?;
+    let again: R = serde_json::from_value(json!(read)).expect("what is written can be read");
+    assert_eq!(json!(again), json!(read));
+    Ok(read)
+}
+
+fn create_order(input: &Value) -> Result<Value, Value> {
+    let order: CreateOrder = params_of(input)?;
+    order.fits(network(&input["network"])).map_err(|invalid| json!({ "code": -32602, "data": invalid }))?;
+    let options: lsps_types::lsps1::Options = serde_json::from_value(input["options"].clone()).expect("options");
+    options.allow(&order).map_err(|mismatch| json!({ "code": 100, "data": mismatch }))?;
+    Ok(json!({ "order": order }))
+}
+
+fn get_info_result(input: &Value) -> Value {
+    match result("result", &result_text(input), &GetInfo {}) {
+        Ok(options) => {
+            assert_eq!(serde_json::from_value::<lsps_types::lsps1::Options>(json!(options)).expect("options"), options);
+            json!({ "ok": "options" })
+        }
+        Err(CallError::InvalidReply(_)) => json!({ "error": { "code": "invalid_result" } }),
+        Err(other) => json!({ "error": { "code": other.to_string() } }),
+    }
+}
+
+fn prepare_order(input: &Value) -> Value {
+    let order = CreateOrder {
+        lsp_balance_sat: serde_json::from_value(input["lsp_balance_sat"].clone()).expect("an amount"),
+        client_balance_sat: serde_json::from_value(input["client_balance_sat"].clone()).expect("an amount"),
+        required_channel_confirmations: 0,
+        funding_confirms_within_blocks: 6,
+        channel_expiry_blocks: 144,
+        token: None,
+        refund_onchain_address: None,
+        announce_channel: false,
+    };
+    if order.needs_large_channels() && input["peer_supports_large_channels"] != true {
+        json!({ "error": { "code": "large_channels_unsupported" } })
+    } else {
+        json!({ "ok": "may_send" })
+    }
+}
+
+fn create_order_result(input: &Value) -> Value {
+    let ordered: CreateOrder = serde_json::from_value(input["ordered"].clone()).expect("an order");
+    let order: Order = match result("result", &result_text(input), &ordered) {
+        Ok(order) => order,
+        Err(CallError::InvalidReply(_)) => return json!({ "error": { "code": "invalid_result" } }),
+        Err(other) => return json!({ "error": { "code": other.to_string() } }),
+    };
+    let again: Order = serde_json::from_value(json!(order)).expect("what is written can be read");
+    assert_eq!(json!(again), json!(order));
+    let expect = Expect { network: network(&input["network"]), payee: None, now: None };
+    match order.judge(&ordered, &expect, &LdkInvoices) {
+        Err(mismatch) => json!({ "error": { "code": "mirror_mismatch", "field": mismatch.field } }),
+        Ok(found) => {
+            json!({ "ok": { "bolt11": word(found.bolt11), "bolt12": word(found.bolt12), "onchain": word(found.onchain) } })
+        }
+    }
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Absent => "absent",
+        Status::Usable => "usable",
+        Status::Held => "held",
+        Status::Paid => "paid",
+        Status::Refunded => "refunded",
+        Status::Unusable(_) => "invalid",
+    }
+}

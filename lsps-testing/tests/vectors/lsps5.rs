@@ -1,0 +1,114 @@
+//! `lsps5_messages`: what is registered and posted. What takes a service's store or a network waits for them.
+
+use lsps_client::CallError;
+use lsps_types::codes::MethodError;
+use lsps_types::lsps5::{
+    Custom, InvalidMethodName, ListWebhooks, Notification, RemoveWebhook, SetWebhook, TooManyWebhooks,
+};
+use lsps_types::{BlockHeight, Request};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::client::{error_to, result, result_text};
+use super::lsps1::params_of;
+use super::{Verdict, verdict};
+
+pub fn run(case: &Value) -> Verdict {
+    let input = &case["input"];
+    match input["kind"].as_str().expect("a kind") {
+        "set_webhook_request" => set_webhook(case),
+        "list_webhooks_request" => needs_state(case, params_of::<ListWebhooks>(input).map(drop)),
+        "remove_webhook_request" => needs_state(case, params_of::<RemoveWebhook>(input).map(drop)),
+        "set_webhook_result" => verdict(case, &reply(input, &a_webhook())),
+        "list_webhooks_result" => verdict(case, &reply(input, &ListWebhooks {})),
+        "remove_webhook_result" => verdict(case, &reply(input, &RemoveWebhook { app_name: "A".into() })),
+        "set_webhook_error" => verdict(case, &set_webhook_error(input)),
+        "build_notification" => verdict(case, &build(input)),
+        "parse_notification" => verdict(case, &parse(input)),
+        "webhook_response" | "delivery_target" => Verdict::Skipped("there is no delivery yet"),
+        "notify_scenario" | "retention_scenario" => Verdict::Skipped("there is no webhook service yet"),
+        other => Verdict::Failed(format!("unknown kind {other}")),
+    }
+}
+
+/// Refusals that the message alone decides; the rest depends on what is registered.
+fn set_webhook(case: &Value) -> Verdict {
+    let read = params_of::<SetWebhook>(&case["input"]);
+    let checked = read.and_then(|request| match request.checked() {
+        Err(error) => Err(json!({ "code": error.code() })),
+        Ok((name, url)) => {
+            assert_eq!(SetWebhook::new(name, url), request, "text comes back as it was");
+            Ok(())
+        }
+    });
+    needs_state(case, checked)
+}
+
+fn needs_state(case: &Value, read: Result<(), Value>) -> Verdict {
+    let by_message = ["-32602", "500", "501", "502"];
+    match read {
+        Err(error) => verdict(case, &json!({ "error": error })),
+        Ok(()) if by_message.contains(&&*case["expect"]["error"]["code"].to_string()) => {
+            Verdict::Failed(format!("wanted {}, was read", case["expect"]))
+        }
+        Ok(()) => Verdict::Skipped("the answer needs a webhook service"),
+    }
+}
+
+fn a_webhook() -> SetWebhook {
+    SetWebhook { app_name: "A".into(), webhook: "https://a.example.org/".into() }
+}
+
+fn reply<R: Request>(input: &Value, request: &R) -> Value
+where
+    R::Reply: Serialize,
+{
+    match result("result", &result_text(input), request) {
+        Ok(reply) => json!({ "ok": reply }),
+        Err(CallError::InvalidReply(_)) => json!({ "error": { "code": "invalid_result" } }),
+        Err(other) => json!({ "error": { "code": other.to_string() } }),
+    }
+}
+
+fn set_webhook_error(input: &Value) -> Value {
+    let (class, error) = error_to(input, &a_webhook());
+    let mut outcome = json!({ "class": class });
+    if class == "too_many_webhooks" {
+        outcome["max_webhooks"] = json!(error.object.read_data::<TooManyWebhooks>().map(|data| data.max_webhooks));
+    }
+    json!({ "ok": outcome })
+}
+
+fn build(input: &Value) -> Value {
+    let (method, params) = (input["method"].as_str().expect("a method"), &input["params"]);
+    let timeout = params["timeout"].as_u64().and_then(|height| u32::try_from(height).ok()).map(BlockHeight);
+    let known = [
+        Notification::WebhookRegistered,
+        Notification::PaymentIncoming,
+        Notification::ExpirySoon { timeout: timeout.unwrap_or_default() },
+        Notification::LiquidityManagementRequest,
+        Notification::OnionMessageIncoming,
+    ];
+    let body = known.into_iter().find(|known| known.method() == Some(method)).and_then(Notification::body);
+    let body = body.map_or_else(|| Custom::new(method, params).map(|custom| custom.body()), Ok);
+    match body {
+        Ok(body) => json!({ "ok": serde_json::from_str::<Value>(&body).expect("JSON") }),
+        Err(why) => json!({ "error": { "code": match why {
+            InvalidMethodName::Reserved => "reserved_prefix",
+            InvalidMethodName::NoPrefix => "missing_prefix",
+            InvalidMethodName::NotSnakeCase => "bad_method_name",
+            InvalidMethodName::Params => "bad_params",
+        } } }),
+    }
+}
+
+fn parse(input: &Value) -> Value {
+    let Ok(notification) = Notification::parse(input["body"].as_str().expect("text").as_bytes()) else {
+        return json!({ "error": { "code": "malformed_body" } });
+    };
+    let event = notification.method().map_or("unknown_ignored", |method| method.trim_start_matches("lsps5."));
+    match notification {
+        Notification::ExpirySoon { timeout } => json!({ "ok": { "event": event, "timeout": timeout } }),
+        _ => json!({ "ok": { "event": event } }),
+    }
+}
