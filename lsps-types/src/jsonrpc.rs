@@ -51,6 +51,12 @@ impl RequestId {
     }
 }
 
+impl From<String> for RequestId {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -40,6 +40,26 @@ fn case_T01_errors_keep_their_data_and_get_a_meaning() {
 }
 
 #[test]
+fn case_T16_version_outcome_and_id_are_what_json_rpc_wants() {
+    let at_lsp = |text: &str| Incoming::decode(text.as_bytes()).map(|incoming| incoming.id().clone());
+    for version in ["", r#""jsonrpc":"1.0","#, r#""jsonrpc":2.0,"#, r#""jsonrpc":null,"#] {
+        let request = format!(r#"{{{version}"id":"a","method":"m","params":{{}}}}"#);
+        assert!(matches!(at_lsp(&request), Err(NotARequest::Bad(BadFormat::Version))), "{request}");
+        let response = format!(r#"{{{version}"id":"a","result":{{}}}}"#);
+        assert!(matches!(FromLsp::decode(response.as_bytes()), Err(BadFormat::Version)), "{response}");
+    }
+    let both = r#"{"jsonrpc":"2.0","id":"a","result":{},"error":{"code":1,"message":""}}"#;
+    assert!(FromLsp::decode(both.as_bytes()).is_err());
+    let neither = r#"{"jsonrpc":"2.0","id":"a"}"#;
+    assert!(FromLsp::decode(neither.as_bytes()).is_err());
+    let with_id = |id: &str| at_lsp(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m","params":{{}}}}"#));
+    assert_eq!(with_id("-7"), Ok(RequestId::Number(-7)), "echoed as it came");
+    for id in ["null", "1.5", "1e3", "{}", "18446744073709551615", "-0"] {
+        assert!(matches!(with_id(id), Err(NotARequest::Bad(BadFormat::Kind(_)))), "{id}");
+    }
+}
+
+#[test]
 fn case_T03_all_unknown_parameters_are_listed_and_a_wrong_one_is_named() {
     let invalid = params_error::<GetInfo>(json!({"version": 1, "token": 7, "x": {}}));
     assert_eq!(invalid.unrecognized, ["version", "x"]);

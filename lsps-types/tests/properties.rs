@@ -1,8 +1,11 @@
 //! What holds for any input.
 
+mod common;
+
+use common::{answers, comes_back, id};
 use lsps_types::{
-    DateTime, Msat, PeerId, Ppm, Request, Scid, Timestamp,
-    jsonrpc::{FromLsp, Incoming, RequestId, encode_reply, encode_request},
+    DateTime, Msat, PeerId, Ppm, Scid, Timestamp,
+    jsonrpc::{FromLsp, Incoming},
     lsps0::{ListProtocols, Protocols},
     lsps2::{
         Bought, Buy, GetInfo, Menu, NotPromised, OpeningFeeParams, Promise, PromiseKey, Unpromised,
@@ -128,27 +131,6 @@ proptest! {
     }
 }
 
-fn comes_back<R: Request + PartialEq + std::fmt::Debug>(request: &R) -> Result<(), TestCaseError> {
-    let payload = encode_request("5f0c3e9a77d1428e9b6a", request).expect("it is short");
-    let incoming = Incoming::decode(&payload).expect("we wrote it");
-    prop_assert_eq!(incoming.method(), Some(R::METHOD));
-    prop_assert_eq!(&incoming.params::<R>().expect("we wrote it"), request);
-    Ok(())
-}
-
-fn answers<R: Request>(id: &RequestId, reply: &R::Reply) -> Result<(), TestCaseError>
-where
-    R::Reply: PartialEq + std::fmt::Debug,
-{
-    let payload = encode_reply::<R>(id, reply);
-    let Ok(FromLsp::Response { id: Some(echoed), outcome: Ok(result) }) = FromLsp::decode(&payload) else {
-        return Err(TestCaseError::fail("no result"));
-    };
-    prop_assert_eq!(&echoed, id);
-    prop_assert_eq!(&result.reply::<R>().expect("we wrote it"), reply);
-    Ok(())
-}
-
 /// Near the bounds of each step of the formula, and anywhere.
 fn amount() -> impl Strategy<Value = u64> {
     let near = |n: u64| (n.saturating_sub(3)..=n.saturating_add(3)).boxed();
@@ -172,10 +154,6 @@ fn peer() -> impl Strategy<Value = PeerId> {
         key[1..].copy_from_slice(&x);
         PeerId(key)
     })
-}
-
-fn id() -> impl Strategy<Value = RequestId> {
-    prop_oneof![".{0,64}".prop_map(RequestId::Text), any::<i64>().prop_map(RequestId::Number)]
 }
 
 fn terms() -> impl Strategy<Value = OpeningFeeParams> {
