@@ -51,7 +51,7 @@ pub fn fee(bytes: &[u8]) {
         assert!(u128::from(fee.0) + u128::from(minimum.max(1)) <= u128::from(size));
     }
 
-    let parts: Vec<Msat> = std::iter::from_fn(|| words.next()).map(Msat).collect();
+    let parts: Vec<Msat> = words.map(Msat).collect();
     if let Some(shares) = split(Msat(min_fee), &parts, Msat(minimum)) {
         assert_eq!(shares.iter().map(|share| u128::from(share.0)).sum::<u128>(), u128::from(min_fee));
         assert!(shares.iter().zip(&parts).all(|(share, part)| part.0 - share.0 >= minimum.max(1)));
@@ -59,7 +59,7 @@ pub fn fee(bytes: &[u8]) {
 }
 
 fn each_method(visit: impl Fn(&dyn Codec)) {
-    let methods: [&dyn Codec; 10] = [
+    let methods: [&dyn Codec; 9] = [
         &Of::<lsps0::ListProtocols>::NEW,
         &Of::<lsps1::GetInfo>::NEW,
         &Of::<CreateOrder>::NEW,
@@ -69,8 +69,8 @@ fn each_method(visit: impl Fn(&dyn Codec)) {
         &Of::<SetWebhook>::NEW,
         &Of::<ListWebhooks>::NEW,
         &Of::<RemoveWebhook>::NEW,
-        &Of::<lsps0::ListProtocols>::NEW,
     ];
+    assert_eq!(methods.len(), lsps_types::Method::ALL.len(), "every method is fuzzed");
     methods.into_iter().for_each(visit);
 }
 

@@ -1,6 +1,7 @@
 //! A scripted world in virtual time: an LSP with a model node and a store that survive its crashes, and peers who say
 //! what the script wants.
 
+pub mod fuzzing;
 mod lsp;
 
 pub use lsp::{Act, Lsp, LspSetup, NOON, buys, call, peer};

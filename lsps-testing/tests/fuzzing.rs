@@ -1,0 +1,67 @@
+//! The functions that a fuzzer runs, on the payloads of the vectors and on damaged ones.
+
+use lsps_testing::fuzzing;
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// Every payload, parameter, result and body that the vectors have, in an envelope where it needs one.
+fn corpus() -> Vec<Vec<u8>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let mut payloads = vec![];
+    for file in ["lsps0_framing", "lsps1_messages", "lsps2_messages", "lsps5_messages", "lsps5_signatures"] {
+        let text = std::fs::read_to_string(folder.join(format!("{file}.json"))).expect("the vectors are there");
+        let cases: Vec<Value> = serde_json::from_str(&text).expect("a JSON array");
+        let spec = file.split('_').next().expect("a name");
+        for input in cases.iter().map(|case| &case["input"]) {
+            let kind = input["kind"].as_str().unwrap_or_default();
+            let method = kind.strip_suffix("_request").map(|method| format!("{spec}.{method}"));
+            payloads.extend(["payload_text", "body"].iter().filter_map(|name| Some(input[name].as_str()?.to_string())));
+            let params = input["params_text"].as_str().map_or_else(|| input["params"].to_string(), String::from);
+            payloads.extend(
+                method.map(|method| format!(r#"{{"jsonrpc":"2.0","id":"a","method":"{method}","params":{params}}}"#)),
+            );
+            let result = input["result_text"].as_str().map_or_else(|| input["result"].to_string(), String::from);
+            payloads.push(format!(r#"{{"jsonrpc":"2.0","id":"a","result":{result}}}"#));
+        }
+    }
+    payloads.into_iter().map(String::into_bytes).collect()
+}
+
+#[test]
+fn the_vectors_are_a_corpus() {
+    let corpus = corpus();
+    assert!(corpus.len() > 500);
+    corpus.iter().for_each(|payload| fuzzing::decode(payload));
+    // A fuzzer starts from here: `LSPS_CORPUS=fuzz/corpus/decode cargo test -p lsps-testing --test fuzzing`.
+    if let Some(folder) = std::env::var_os("LSPS_CORPUS") {
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for (n, payload) in corpus.iter().enumerate() {
+            std::fs::write(std::path::Path::new(&folder).join(format!("vector-{n}")), payload).expect("a file");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_vectors_are_read_or_refused(
+        which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), put in prop::collection::vec(any::<u8>(), 0..4),
+        lost in 0..4usize,
+    ) {
+        let corpus = corpus_once();
+        let mut payload = corpus[which.index(corpus.len())].clone();
+        let at = at.index(payload.len());
+        let end = payload.len().min(at + lost);
+        payload.splice(at..end, put);
+        fuzzing::decode(&payload);
+    }
+
+    #[test]
+    fn any_numbers_make_a_fee_or_none(words in prop::collection::vec(any::<u64>(), 0..9)) {
+        fuzzing::fee(&words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>());
+    }
+}
+
+fn corpus_once() -> &'static [Vec<u8>] {
+    static CORPUS: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
+    CORPUS.get_or_init(corpus)
+}
