@@ -11,6 +11,8 @@ use lsps_types::Msat;
 
 #[path = "vectors/client.rs"]
 mod client;
+#[path = "vectors/conformance.rs"]
+mod conformance;
 #[path = "vectors/fee.rs"]
 mod fee;
 #[path = "vectors/framing.rs"]
@@ -36,52 +38,75 @@ enum Verdict {
     Skipped(&'static str),
 }
 
+/// What is tested, and how.
+const TOPICS: [(&str, fn(&Value) -> Verdict); 8] = [
+    ("lsps0_framing", framing::run),
+    ("common_schemas", schemas::run),
+    ("lsps1_messages", lsps1::run),
+    ("lsps2_fee", fee::run),
+    ("lsps2_messages", messages::run),
+    ("lsps2_htlc_scenarios", scenario::run),
+    ("lsps5_messages", lsps5::run),
+    ("lsps5_signatures", signatures::run),
+];
+
 #[test]
 fn lsps0_framing() {
-    run("lsps0_framing", framing::run);
+    run("lsps0_framing");
 }
 
 #[test]
 fn common_schemas() {
-    run("common_schemas", schemas::run);
-}
-
-#[test]
-fn lsps2_fee() {
-    run("lsps2_fee", fee::run);
-}
-
-#[test]
-fn lsps2_messages() {
-    run("lsps2_messages", messages::run);
-}
-
-#[test]
-fn lsps2_htlc_scenarios() {
-    run("lsps2_htlc_scenarios", scenario::run);
+    run("common_schemas");
 }
 
 #[test]
 fn lsps1_messages() {
-    run("lsps1_messages", lsps1::run);
+    run("lsps1_messages");
+}
+
+#[test]
+fn lsps2_fee() {
+    run("lsps2_fee");
+}
+
+#[test]
+fn lsps2_messages() {
+    run("lsps2_messages");
+}
+
+#[test]
+fn lsps2_htlc_scenarios() {
+    run("lsps2_htlc_scenarios");
 }
 
 #[test]
 fn lsps5_messages() {
-    run("lsps5_messages", lsps5::run);
+    run("lsps5_messages");
 }
 
 #[test]
 fn lsps5_signatures() {
-    run("lsps5_signatures", signatures::run);
+    run("lsps5_signatures");
 }
 
-fn run(topic: &str, check: impl Fn(&Value) -> Verdict) {
-    let folder = std::env::var_os("LSPS_VECTORS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors"), PathBuf::from);
-    let path = folder.join(format!("{topic}.json"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let cases: Vec<Value> = serde_json::from_str(&text).expect("vectors are a JSON array");
+/// Told to write it, it does; else it fails when `CONFORMANCE.md` is not what it would write.
+#[test]
+fn conformance_document_is_current() {
+    if std::env::var_os("LSPS_VECTORS").is_some() {
+        return; // other vectors, other document
+    }
+    let (path, document) = (conformance::root().join("CONFORMANCE.md"), conformance::document(&TOPICS));
+    if std::env::var_os("LSPS_BLESS").is_some() {
+        std::fs::write(&path, &document).expect("it can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == document, "CONFORMANCE.md is stale; its head says how to write it again");
+}
+
+fn run(topic: &str) {
+    let (_, check) = TOPICS.iter().find(|(name, _)| *name == topic).expect("a topic");
+    let cases = cases(topic);
     let (mut passed, mut skipped, mut failed) = (0, vec![], vec![]);
     for case in &cases {
         match check(case) {
@@ -96,6 +121,14 @@ fn run(topic: &str, check: impl Fn(&Value) -> Verdict) {
     print!("{}", skipped.concat());
     assert!(!cases.is_empty(), "{topic} has no cases");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+fn cases(topic: &str) -> Vec<Value> {
+    let folder = std::env::var_os("LSPS_VECTORS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors"), PathBuf::from);
+    let path = folder.join(format!("{topic}.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).expect("vectors are a JSON array")
 }
 
 /// The outcomes that a case accepts.

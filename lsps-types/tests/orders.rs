@@ -241,6 +241,7 @@ impl ReadInvoices for Facts {
 }
 
 proptest! {
+    /// L1-001
     #[test]
     fn orders_come_back_as_they_were(
         sats in (1u64.., any::<u64>()), blocks in (any::<u16>(), any::<u16>(), 1u32..), token in option::of(".*"),

@@ -15,7 +15,7 @@ use lsps_types::{
 use proptest::{collection::vec, option, prelude::*};
 
 proptest! {
-    /// In whole numbers without bounds, with the bounds of the spec checked after each step.
+    /// In whole numbers without bounds, with the bounds of the spec checked after each step. L2-044
     #[test]
     fn the_fee_is_what_the_formula_says(size in amount(), min_fee in amount(), ppm in share()) {
         let fits = |n: u128| u64::try_from(n).ok();
@@ -87,6 +87,7 @@ proptest! {
         prop_assert_eq!(lsp.verify(&forged, client), Err(NotPromised));
     }
 
+    /// L2-001
     #[test]
     fn requests_come_back_as_they_were(token in option::of(".*"), terms in terms(), size in option::of(amount())) {
         comes_back(&ListProtocols {})?;

@@ -149,6 +149,7 @@ fn an_iri_becomes_a_uri() {
 }
 
 proptest! {
+    /// L5-001
     #[test]
     fn webhook_messages_come_back_as_they_were(
         id in id(), name in ".*", url in ".*", counts in (any::<u32>(), any::<u32>()), names in vec(".*", 0..4), no_change in any::<bool>(),

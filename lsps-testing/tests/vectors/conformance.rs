@@ -1,0 +1,113 @@
+//! `CONFORMANCE.md`: which clause is shown by what, written from what ran.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Verdict, cases};
+
+/// By clause: what shows it.
+type Shown = BTreeMap<String, Vec<String>>;
+
+/// The whole document.
+pub fn document(topics: &[(&str, fn(&Value) -> Verdict)]) -> String {
+    let mut shown = by_vectors(topics);
+    for (clause, test) in by_tests() {
+        shown.entry(clause).or_default().push(format!("`{test}`"));
+    }
+    for (clause, duty) in table("duties.tsv").iter().filter_map(|line| line.split_once('\t')) {
+        shown.entry(clause.into()).or_default().push(duty.into());
+    }
+    let mut text = String::from(HEAD);
+    for line in table("clauses.tsv") {
+        let [id, role, level, clause] = line.splitn(4, '\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let by = shown.remove(id).unwrap_or_default();
+        // Whoever reads or writes a message is this project; what an LSP or a client does comes with its services.
+        assert!(!by.is_empty() || !["reader", "writer", "both"].contains(&role), "nothing shows {id}: {clause}");
+        writeln!(text, "| {id} | {role} | {level} | {clause} | {} |", by.join(", ")).expect("a string");
+    }
+    assert!(shown.is_empty(), "no such clauses: {:?}", shown.keys());
+    text + "\n" + &std::fs::read_to_string(folder().join("readings.md")).expect("it is there")
+}
+
+/// Cases that pass; those that are skipped show nothing.
+fn by_vectors(topics: &[(&str, fn(&Value) -> Verdict)]) -> Shown {
+    let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    for (topic, check) in topics {
+        let passed = cases(topic).into_iter().filter(|case| matches!(check(case), Verdict::Passed));
+        for clause in passed.flat_map(|case| case["id"].as_array().cloned().unwrap_or_default()) {
+            *counts.entry((clause.as_str().expect("an id").into(), topic)).or_default() += 1;
+        }
+    }
+    let mut shown = Shown::new();
+    for ((clause, topic), count) in counts {
+        shown.entry(clause).or_default().push(format!("{topic} × {count}"));
+    }
+    shown
+}
+
+/// Tests that name clauses in the comment above them.
+fn by_tests() -> Vec<(String, String)> {
+    let (mut found, mut files) = (vec![], vec![]);
+    for member in ["lsps-types", "lsps-client", "lsps-service", "lsps-testing", "lsps-transport-ldk", "examples"] {
+        rust_files(&root().join(member).join("tests"), &mut files);
+    }
+    files.sort();
+    for file in files {
+        let mut above = vec![];
+        for line in std::fs::read_to_string(&file).expect("a source file").lines().map(str::trim) {
+            if line.starts_with("//") {
+                above.extend(
+                    line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                        .filter(|word| is_clause(word))
+                        .map(String::from),
+                );
+            } else if let Some(name) = line.split("fn ").nth(1).and_then(|rest| rest.split('(').next()) {
+                found.extend(above.drain(..).map(|clause| (clause, name.to_string())));
+            }
+        }
+    }
+    found
+}
+
+/// `L0-017`.
+fn is_clause(word: &str) -> bool {
+    matches!(word.as_bytes(), [b'L', b'0'..=b'9', b'-', rest @ ..] if rest.len() == 3 && rest.iter().all(u8::is_ascii_digit))
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn table(name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(folder().join(name)).expect("it is there");
+    text.lines().map(String::from).collect()
+}
+
+fn folder() -> PathBuf {
+    root().join("lsps-testing/conformance")
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").into()
+}
+
+const HEAD: &str = "# Conformance
+
+Every clause of LSPS0, 1, 2 and 5 (bLIP-50, 51, 52, 55), in our words, and what shows that it is kept: cases of
+`lsps-testing/vectors` that pass, tests that name it, or why it is the host's. Where the last column is empty, nothing
+shows it yet: most of that is what the services of LSPS1 and LSPS5 will do. Written by `LSPS_BLESS=1 cargo test -p lsps-testing --test vectors conformance`; a
+test fails when it is stale.
+
+| Clause | Role | Level | What it says | Shown by |
+|---|---|---|---|---|
+";
