@@ -8,7 +8,7 @@ use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Timestamp, decimal};
+use super::Timestamp;
 
 /// A UTC datetime that keeps the text it was read from.
 ///
@@ -80,18 +80,20 @@ fn parse(text: &str) -> Option<Timestamp> {
     let small = |range| field(range).and_then(|n| u8::try_from(n).ok());
     let month = time::Month::try_from(small(5..7)?).ok()?;
     let date = time::Date::from_calendar_date(i32::from(field(0..4)?), month, small(8..10)?).ok()?;
-    let clock = time::Time::from_hms_milli(small(11..13)?, small(14..16)?, small(17..19)?, millis(fraction)?).ok()?;
-    let nanos = time::PrimitiveDateTime::new(date, clock).assume_utc().unix_timestamp_nanos();
-    u64::try_from(nanos / 1_000_000).ok().filter(|_| nanos >= 0).map(Timestamp::from_unix_millis)
+    let clock = time::Time::from_hms(small(11..13)?, small(14..16)?, small(17..19)?).ok()?;
+    let seconds = u64::try_from(time::PrimitiveDateTime::new(date, clock).assume_utc().unix_timestamp()).ok()?;
+    seconds.checked_mul(1_000)?.checked_add(millis(fraction)?).map(Timestamp::from_unix_millis)
 }
 
-fn millis(fraction: Option<&str>) -> Option<u16> {
+/// Of up to nine digits the first three; those that are not there are zero.
+fn millis(fraction: Option<&str>) -> Option<u64> {
     let Some(digits) = fraction else { return Some(0) };
     if digits.is_empty() || digits.len() > 9 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let padded = format!("1{digits:0<3}");
-    u16::try_from(decimal(padded.get(..4)?)?.checked_sub(1_000)?).ok()
+    let value: u64 = digits.get(..3).unwrap_or(digits).parse().ok()?;
+    let scale = [0, 100, 10, 1].get(digits.len().min(3))?;
+    value.checked_mul(*scale)
 }
 
 /// Why a text is no datetime.
