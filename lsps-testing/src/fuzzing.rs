@@ -15,7 +15,7 @@ pub fn decode(payload: &[u8]) {
         each_method(|method| method.request(&incoming));
     }
     if let Ok(FromLsp::Response { outcome, id }) = FromLsp::decode(payload) {
-        let id = id.unwrap_or_else(|| RequestId::Number(0));
+        let id = id.unwrap_or(RequestId::Number(0));
         if let Ok(result) = outcome {
             each_method(|method| method.reply(&id, &result));
         }

@@ -38,8 +38,11 @@ enum Verdict {
     Skipped(&'static str),
 }
 
+/// A file of cases, and what runs one of them.
+type Topic = (&'static str, fn(&Value) -> Verdict);
+
 /// What is tested, and how.
-const TOPICS: [(&str, fn(&Value) -> Verdict); 8] = [
+const TOPICS: [Topic; 8] = [
     ("lsps0_framing", framing::run),
     ("common_schemas", schemas::run),
     ("lsps1_messages", lsps1::run),

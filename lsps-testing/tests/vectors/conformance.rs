@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use super::{Verdict, cases};
+use super::{Topic, Verdict, cases};
 
 /// By clause: what shows it.
 type Shown = BTreeMap<String, Vec<String>>;
 
 /// The whole document.
-pub fn document(topics: &[(&str, fn(&Value) -> Verdict)]) -> String {
+pub fn document(topics: &[Topic]) -> String {
     let mut shown = by_vectors(topics);
     for (clause, test) in by_tests() {
         shown.entry(clause).or_default().push(format!("`{test}`"));
@@ -33,7 +31,7 @@ pub fn document(topics: &[(&str, fn(&Value) -> Verdict)]) -> String {
 }
 
 /// Cases that pass; those that are skipped show nothing.
-fn by_vectors(topics: &[(&str, fn(&Value) -> Verdict)]) -> Shown {
+fn by_vectors(topics: &[Topic]) -> Shown {
     let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
     for (topic, check) in topics {
         let passed = cases(topic).into_iter().filter(|case| matches!(check(case), Verdict::Passed));
