@@ -134,11 +134,26 @@ impl Client {
     ///
     /// When it cannot be sent now; nothing is left behind.
     pub fn call<R: Request>(&mut self, lsp: PeerId, request: &R, now: Timestamp) -> Result<Ticket<R>, NotSent> {
+        self.call_within(lsp, request, self.config.answer_within, now)
+    }
+
+    /// The same for a caller who waits no longer than `within`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be sent now; nothing is left behind.
+    pub fn call_within<R: Request>(
+        &mut self,
+        lsp: PeerId,
+        request: &R,
+        within: Duration,
+        now: Timestamp,
+    ) -> Result<Ticket<R>, NotSent> {
         self.pending.may_call(lsp, self.config.calls_per_lsp)?;
         let id = self.pending.fresh_id();
         let payload = encode_request(&id, request)?;
         self.out.released.messages.push((lsp, payload));
-        Ok(self.pending.wait(lsp, id, now + self.config.answer_within))
+        Ok(self.pending.wait(lsp, id, now + within))
     }
 
     /// Takes in a payload of type 37913. Nothing is ever answered to an LSP.

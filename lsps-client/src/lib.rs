@@ -17,6 +17,7 @@ mod client;
 mod effect;
 pub mod jit_receive;
 mod pending;
+pub mod select;
 #[cfg(feature = "session")]
 pub mod session;
 

@@ -4,14 +4,22 @@
 //! to drain, and feeds what the LSPs answer to [`Client::receive`] by way of [`Session::with`].
 
 use std::boxed::Box;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use std::vec::Vec;
 
 use lsps_types::codes::MethodError;
 use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu};
 use lsps_types::{PeerId, Request, Timestamp};
+
+mod shop;
+
+pub use shop::{Ask, NobodySells, Shopped, WhyNot};
 
 use crate::client::{CallError, Client, NotSent};
 use crate::pending::Ticket;
@@ -52,6 +60,25 @@ impl Session {
         result
     }
 
+    /// Runs these at once, and gives their results in their order when the last is there.
+    pub async fn all<T>(&self, futures: Vec<impl Future<Output = T>>) -> Vec<T> {
+        let mut running: Vec<Result<T, Pin<Box<_>>>> =
+            futures.into_iter().map(|future| Err(Box::pin(future))).collect();
+        poll_fn(|cx| {
+            let mut waiting = false;
+            for slot in &mut running {
+                let Err(future) = slot else { continue };
+                match future.as_mut().poll(cx) {
+                    Poll::Ready(value) => *slot = Ok(value),
+                    Poll::Pending => waiting = true,
+                }
+            }
+            if waiting { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        running.into_iter().filter_map(Result::ok).collect()
+    }
+
     /// One LSP, to be asked through this session.
     #[must_use]
     pub fn lsp(&self, id: PeerId) -> Lsp {
@@ -85,6 +112,20 @@ impl Lsp {
     /// When it cannot be sent, no answer comes, or the answer is not the result.
     pub async fn call<R: Request>(&self, request: &R) -> Result<R::Reply, Failed<R::Error>> {
         let ticket = self.session.with(|client, now| client.call(self.id, request, now))?;
+        self.answer(ticket).await
+    }
+
+    /// The same, waiting no longer than `within`.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_within<R: Request>(&self, request: &R, within: Duration) -> Result<R::Reply, Failed<R::Error>> {
+        let ticket = self.session.with(|client, now| client.call_within(self.id, request, within, now))?;
+        self.answer(ticket).await
+    }
+
+    async fn answer<R: Request>(&self, ticket: Ticket<R>) -> Result<R::Reply, Failed<R::Error>> {
         let waiting = Waiting { session: &self.session, ticket };
         let session = &self.session;
         let outcome = poll_fn(|cx| session.with(|client, _| client.poll_take(&waiting.ticket, cx.waker()))).await;

@@ -1,0 +1,107 @@
+//! Asking several LSPs at once for a JIT channel.
+
+use std::collections::BTreeMap;
+use std::string::String;
+use std::time::Duration;
+use std::vec::Vec;
+
+use lsps_types::PeerId;
+use lsps_types::codes::{GetInfoError, NoError};
+use lsps_types::lsps0::ListProtocols;
+use lsps_types::lsps2::GetInfo;
+
+use super::{Failed, Session};
+use crate::jit_receive::{NoOffer, Rules, Want, choose};
+use crate::select::{Offer, Select};
+
+/// Whom to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The LSP.
+    pub lsp: PeerId,
+    /// A coupon or the like from it.
+    pub token: Option<String>,
+    /// What the wallet puts up with from this one.
+    pub rules: Rules,
+    /// Whether it said before that it serves LSPS2; it is asked where that is not known.
+    pub serves_lsps2: bool,
+}
+
+/// What came of asking.
+#[derive(Debug, Default)]
+pub struct Shopped {
+    /// The best terms of each LSP that has any within the limits, in the order asked.
+    pub offers: Vec<Offer>,
+    /// Why the others have none.
+    pub failures: BTreeMap<PeerId, WhyNot>,
+}
+
+/// Why an LSP makes no offer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WhyNot {
+    /// It could not be asked, did not answer or refused to say what it serves.
+    #[error("asking what it serves: {0}")]
+    Protocols(#[source] Failed<NoError>),
+    /// It does not open JIT channels.
+    #[error("it does not serve LSPS2")]
+    NotServed,
+    /// It could not be asked, did not answer or refused.
+    #[error("asking for its terms: {0}")]
+    GetInfo(#[source] Failed<GetInfoError>),
+    /// None of its terms is within the limits.
+    #[error(transparent)]
+    NoOffer(#[from] NoOffer),
+}
+
+/// Nobody sells.
+#[derive(Debug, thiserror::Error)]
+#[error("no provider makes an offer within the limits ({})", failures.len())]
+pub struct NobodySells {
+    /// Why not, for each that was asked. One that made an offer is not among them if the hook took none.
+    pub failures: BTreeMap<PeerId, WhyNot>,
+}
+
+impl Shopped {
+    /// The offer to take, and what to say of the others.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or `select` takes none.
+    pub fn take(mut self, select: &dyn Select) -> Result<(Offer, BTreeMap<PeerId, WhyNot>), NobodySells> {
+        let index = if self.offers.is_empty() { None } else { select.select(&self.offers) };
+        match index.filter(|index| *index < self.offers.len()) {
+            Some(index) => Ok((self.offers.swap_remove(index), self.failures)),
+            None => Err(NobodySells { failures: self.failures }),
+        }
+    }
+}
+
+impl Session {
+    /// Asks all of them at once, and waits for the slowest, though no longer than `patience` for each question.
+    pub async fn shop(&self, asks: &[Ask], want: &Want, patience: Duration) -> Shopped {
+        let answers = asks.iter().map(|ask| self.ask(ask, want, patience)).collect();
+        let mut shopped = Shopped::default();
+        for (ask, answer) in asks.iter().zip(self.all(answers).await) {
+            match answer {
+                Ok(offer) => shopped.offers.push(offer),
+                Err(why) => drop(shopped.failures.insert(ask.lsp, why)),
+            }
+        }
+        shopped
+    }
+
+    async fn ask(&self, ask: &Ask, want: &Want, patience: Duration) -> Result<Offer, WhyNot> {
+        let lsp = self.lsp(ask.lsp);
+        if !ask.serves_lsps2 {
+            let served = lsp.call_within(&ListProtocols {}, patience).await.map_err(WhyNot::Protocols)?;
+            if !served.protocols.contains(&LSPS2) {
+                return Err(WhyNot::NotServed);
+            }
+        }
+        let menu = lsp.call_within(&GetInfo { token: ask.token.clone() }, patience).await.map_err(WhyNot::GetInfo)?;
+        let now = self.with(|_, now| now);
+        Ok(Offer { lsp: ask.lsp, choice: choose(&menu, want, &ask.rules, now)? })
+    }
+}
+
+const LSPS2: u16 = 2;
