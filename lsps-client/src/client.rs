@@ -7,7 +7,7 @@ use lsps_types::jsonrpc::{BadFormat, ErrorReply, FromLsp, InvalidReply, TooLarge
 use lsps_types::{Msat, PaymentHash, PeerId, Request, Timestamp};
 
 use crate::batch::{Batch, FlowId, Notice, UnknownFlow};
-use crate::effect::ChannelKey;
+use crate::effect::{ChannelKey, Preimage};
 use crate::jit_receive::book::Book;
 use crate::jit_receive::record;
 use crate::jit_receive::{
@@ -268,6 +268,24 @@ impl Client {
     #[must_use]
     pub fn judge(&self, hash: PaymentHash, received: &Received<'_>) -> Verdict {
         self.book.judge(hash, received)
+    }
+
+    /// A payment that is to be claimed, by [`judge`](Self::judge), waits until the funding of its channel is confirmed:
+    /// the effect says so once it is written. For purchases that asked for it.
+    pub fn held(
+        &mut self,
+        hash: PaymentHash,
+        received: Msat,
+        skimmed: Msat,
+        preimage: Preimage,
+        now: Timestamp,
+    ) -> Handled {
+        self.book.held(hash, (received, skimmed), preimage, now, &mut self.out)
+    }
+
+    /// A payment that was held went back to the payer, as its blocks ran out. It may come again.
+    pub fn gave_up(&mut self, hash: PaymentHash, now: Timestamp) -> Handled {
+        self.book.gave_up(hash, now, &mut self.out)
     }
 
     /// A payment was claimed, over these channels as far as the node tells.

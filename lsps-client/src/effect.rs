@@ -23,6 +23,21 @@ pub enum Effect {
         /// How to accept it.
         terms: AcceptTerms,
     },
+    /// Claim the payment once every channel with this LSP over which it came has so many confirmations; fail it back when
+    /// its blocks run out before.
+    ///
+    /// Answers: [`claimed`](crate::Client::claimed) or [`gave_up`](crate::Client::gave_up). Safe twice: a node claims a
+    /// payment once.
+    ClaimAfter {
+        /// The payment.
+        purchase: PaymentHash,
+        /// From whom it came.
+        lsp: PeerId,
+        /// Claims it.
+        preimage: Preimage,
+        /// Of the funding transaction.
+        confirmations: u16,
+    },
     /// Let HTLCs on all channels with this LSP carry less than their onions say: it may forward over any of them.
     ///
     /// Safe twice: a setting. What is kept of a payment is judged in any case.
@@ -47,8 +62,14 @@ impl Effect {
                 (key, attempt) == (k, a)
             }
             (
-                Self::AcceptChannel { .. } | Self::AllowUnderpaying { .. } | Self::ForbidUnderpaying { .. },
-                Self::AcceptChannel { .. } | Self::AllowUnderpaying { .. } | Self::ForbidUnderpaying { .. },
+                Self::AcceptChannel { .. }
+                | Self::ClaimAfter { .. }
+                | Self::AllowUnderpaying { .. }
+                | Self::ForbidUnderpaying { .. },
+                Self::AcceptChannel { .. }
+                | Self::ClaimAfter { .. }
+                | Self::AllowUnderpaying { .. }
+                | Self::ForbidUnderpaying { .. },
             ) => self == other,
         }
     }
@@ -78,6 +99,16 @@ impl AcceptTerms {
             in_flight_percent: 100,
             accept_underpaying: true,
         }
+    }
+}
+
+/// What claims a payment. Not shown in logs.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preimage(pub [u8; 32]);
+
+impl core::fmt::Debug for Preimage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Preimage")
     }
 }
 

@@ -4,63 +4,23 @@
 //! pure functions of messages, and worth nothing yet: nobody has the invoice. From there on the purchase has a record.
 
 use alloc::vec::Vec;
-use core::time::Duration;
-
 use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{AcceptTerms, ChannelKey, Effect};
+use crate::effect::{AcceptTerms, ChannelKey, Effect, Preimage};
 
 pub(crate) mod book;
 mod choose;
 mod invoice;
 mod judge;
 pub(crate) mod record;
+mod rules;
 
 pub use book::{Handled, OpenRequest, RefuseChannel, RefusePurchase};
 pub use choose::{Choice, FeeLimits, NoOffer, Payment, Unfit, Want, choose};
 pub use invoice::{CannotInvoice, InvoiceTerms, Prepared, RouteHint, Wish, prepare};
 pub use judge::{Expected, Fault, Part, Promised, Received, Verdict, enough_blocks_left, judge};
-
-/// What the wallet puts up with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// Whether an LSP may ask for the preimage before it publishes the channel's funding.
-    pub accept_trust: AcceptTrust,
-    /// Terms that expire sooner are not bought.
-    pub min_validity: Duration,
-    /// The most blocks an LSP may ask for on its hop.
-    pub max_lsp_cltv_expiry_delta: u16,
-    /// The `to_self_delay` the wallet wants of its peers; an LSP that allows less is not bought from.
-    pub to_self_delay: Blocks,
-    /// How long after `valid_until` a channel may still come: payments that were complete in time open one.
-    pub late_channel: Duration,
-    /// How long after that the purchase is remembered, for payments that were claimed or delayed on this side.
-    pub keep: Duration,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            accept_trust: AcceptTrust::Never,
-            min_validity: Duration::from_secs(2 * 60),
-            max_lsp_cltv_expiry_delta: 2_016,
-            to_self_delay: Blocks(144),
-            late_channel: Duration::from_secs(60 * 60),
-            keep: Duration::from_secs(14 * 24 * 60 * 60),
-        }
-    }
-}
-
-/// What to do when an LSP's answer says `client_trusts_lsp`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AcceptTrust {
-    /// Leave the purchase alone.
-    #[default]
-    Never,
-    /// Go on, and claim the payment without waiting for the funding transaction.
-    Yes,
-}
+pub use rules::{AcceptTrust, Rules};
 
 /// One purchase, known by the payment hash of its invoice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +65,8 @@ pub enum State {
     Waiting,
     /// A channel was accepted; nothing came through it yet.
     Channel(Channel),
+    /// The payment is here, as promised, and waits until the funding of its channel is confirmed.
+    Holding(Holding),
     /// The payment was claimed. Nothing may be kept of any other for this hash.
     Paid {
         /// What arrived.
@@ -133,6 +95,19 @@ pub struct Channel {
     pub pending: bool,
 }
 
+/// A payment that is here and not claimed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// What arrived.
+    pub received: Msat,
+    /// What the LSP kept.
+    pub skimmed: Msat,
+    /// Claims it; the node does not tell it twice.
+    pub preimage: Preimage,
+    /// The channel of the purchase, if it has one.
+    pub channel: Option<Channel>,
+}
+
 /// What happens to a purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
@@ -144,6 +119,10 @@ pub(crate) enum Input {
     ChannelEnded(ChannelKey),
     /// Its channel was used for another purchase, whose own channel it gets in exchange, if there is one.
     ChannelPassed(Option<Channel>),
+    /// Its payment is here, as promised, and to be claimed later.
+    Held { received: Msat, skimmed: Msat, preimage: Preimage },
+    /// The payment that was held went back: there was no time left.
+    GaveUp,
     /// Its payment was claimed.
     Claimed { received: Msat, skimmed: Msat },
     /// The wallet calls it off.
@@ -165,6 +144,10 @@ pub enum Event {
     ChannelEnded,
     /// Its channel was used for another purchase; it has this one now.
     ChannelPassed(Option<Channel>),
+    /// Its payment is here and waits for confirmations.
+    Held(Holding),
+    /// The payment that was held went back.
+    GaveUp,
     /// Its payment was claimed.
     Paid {
         /// What arrived.
@@ -211,36 +194,56 @@ impl Purchase {
             (S::Channel(channel), Input::OpenRequested { key, .. }) if channel.key == *key && !channel.pending => {
                 Event::ChannelAsked(Channel { attempt: channel.attempt.saturating_add(1), ..*channel })
             }
-            (S::Channel(_), Input::OpenRequested { .. }) => return Err(Reject::HasChannel),
+            (S::Channel(_) | S::Holding(_), Input::OpenRequested { .. }) => return Err(Reject::HasChannel),
             (S::Paid { .. } | S::Expired | S::Abandoned | S::Gone, Input::OpenRequested { .. }) => {
                 return Err(Reject::NotOpen);
             }
 
-            (S::Channel(channel), Input::ChannelPending(key)) if channel.key == *key && channel.pending => {
+            (_, Input::ChannelPending(key)) if self.has(*key).is_some_and(|channel| channel.pending) => {
                 return Ok(Vec::new());
             }
-            (S::Channel(channel), Input::ChannelPending(key)) if channel.key == *key => Event::ChannelPending,
-            (S::Channel(channel), Input::ChannelEnded(key)) if channel.key == *key => Event::ChannelEnded,
-            (S::Channel(_), Input::ChannelPassed(other)) => Event::ChannelPassed(*other),
+            (_, Input::ChannelPending(key)) if self.has(*key).is_some() => Event::ChannelPending,
+            (_, Input::ChannelEnded(key)) if self.has(*key).is_some() => Event::ChannelEnded,
+            (S::Channel(_) | S::Holding(Holding { channel: Some(_), .. }), Input::ChannelPassed(other)) => {
+                Event::ChannelPassed(*other)
+            }
             (
-                S::Waiting | S::Channel(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone,
+                S::Waiting | S::Channel(_) | S::Holding(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone,
                 Input::ChannelPending(_) | Input::ChannelEnded(_) | Input::ChannelPassed(_),
             ) => return Err(Reject::OtherChannel),
 
-            (S::Waiting | S::Channel(_) | S::Expired | S::Abandoned, Input::Claimed { received, skimmed }) => {
-                Event::Paid { received: *received, skimmed: *skimmed }
+            (S::Waiting | S::Channel(_) | S::Expired, Input::Held { received, skimmed, preimage }) => {
+                let (received, skimmed, preimage) = (*received, *skimmed, *preimage);
+                Event::Held(Holding { received, skimmed, preimage, channel: self.channel() })
             }
+            // The node repeats itself.
+            (S::Holding(_), Input::Held { .. }) => return Ok(Vec::new()),
+            (S::Paid { .. } | S::Abandoned | S::Gone, Input::Held { .. }) => return Err(Reject::NotOpen),
+            (S::Holding(_), Input::GaveUp) => Event::GaveUp,
+            (S::Waiting | S::Channel(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone, Input::GaveUp) => {
+                return Err(Reject::NotOpen);
+            }
+
+            (
+                S::Waiting | S::Channel(_) | S::Holding(_) | S::Expired | S::Abandoned,
+                Input::Claimed { received, skimmed },
+            ) => Event::Paid { received: *received, skimmed: *skimmed },
             (S::Paid { .. }, Input::Claimed { .. }) => return Ok(Vec::new()),
             (S::Gone, Input::Claimed { .. }) => return Err(Reject::NotOpen),
 
             (S::Waiting | S::Channel(_) | S::Expired, Input::Abandon) => Event::Abandoned,
-            (S::Paid { .. } | S::Abandoned | S::Gone, Input::Abandon) => return Err(Reject::NotOpen),
+            (S::Holding(_) | S::Paid { .. } | S::Abandoned | S::Gone, Input::Abandon) => return Err(Reject::NotOpen),
 
             (S::Waiting | S::Channel(_), Input::Tick) if now >= self.terms.open_until => Event::Expired,
-            (S::Paid { .. } | S::Expired | S::Abandoned, Input::Tick) if now >= self.terms.keep_until => Event::Dropped,
-            (S::Waiting | S::Channel(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone, Input::Tick) => {
-                return Ok(Vec::new());
+            (S::Holding(_) | S::Paid { .. } | S::Expired | S::Abandoned, Input::Tick)
+                if now >= self.terms.keep_until =>
+            {
+                Event::Dropped
             }
+            (
+                S::Waiting | S::Channel(_) | S::Holding(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone,
+                Input::Tick,
+            ) => return Ok(Vec::new()),
         };
         Ok(Vec::from([event]))
     }
@@ -251,8 +254,15 @@ impl Purchase {
             (_, Event::Registered) => State::Waiting,
             (_, Event::ChannelAsked(channel)) => State::Channel(*channel),
             (State::Channel(channel), Event::ChannelPending) => State::Channel(Channel { pending: true, ..*channel }),
-            (_, Event::ChannelEnded) => State::Waiting,
+            (State::Holding(held), Event::ChannelPending) => {
+                let channel = held.channel.map(|channel| Channel { pending: true, ..channel });
+                State::Holding(Holding { channel, ..*held })
+            }
+            (State::Holding(held), Event::ChannelPassed(other)) => State::Holding(Holding { channel: *other, ..*held }),
+            (State::Holding(Holding { channel: Some(channel), .. }), Event::GaveUp) => State::Channel(*channel),
+            (_, Event::GaveUp | Event::ChannelEnded) => State::Waiting,
             (_, Event::ChannelPassed(other)) => other.map_or(State::Waiting, State::Channel),
+            (_, Event::Held(held)) => State::Holding(*held),
             (_, Event::Paid { received, skimmed }) => State::Paid { received: *received, skimmed: *skimmed },
             (_, Event::Expired) => State::Expired,
             (_, Event::Abandoned) => State::Abandoned,
@@ -279,6 +289,16 @@ impl Purchase {
                     terms: AcceptTerms::of(self.payment_hash, channel),
                 },
             ]),
+            // It may go back, and come again.
+            State::Holding(held) => Vec::from([
+                Effect::AllowUnderpaying { lsp },
+                Effect::ClaimAfter {
+                    purchase: self.payment_hash,
+                    lsp,
+                    preimage: held.preimage,
+                    confirmations: self.terms.confirmations_to_wait,
+                },
+            ]),
             State::Paid { .. } | State::Expired | State::Abandoned => Vec::from([Effect::ForbidUnderpaying { lsp }]),
             State::Gone => Vec::new(),
         }
@@ -289,7 +309,7 @@ impl Purchase {
     pub fn expected(&self) -> Option<Expected> {
         let amount = self.terms.amount;
         match &self.state {
-            State::Waiting | State::Channel(_) | State::Expired => {
+            State::Waiting | State::Channel(_) | State::Holding(_) | State::Expired => {
                 let (promised, max_share) = (self.terms.promised, self.terms.max_proportional_fee);
                 Some(Expected { amount, promised, max_share })
             }
@@ -327,13 +347,23 @@ impl Purchase {
     pub fn is_unpaid(&self) -> bool {
         match &self.state {
             State::Waiting | State::Channel(_) => true,
-            State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => false,
+            State::Holding(_) | State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => false,
         }
+    }
+
+    /// Whether the claim of its payment uses up a channel.
+    pub(crate) fn is_unclaimed(&self) -> bool {
+        self.is_unpaid() || matches!(self.state, State::Holding(_))
+    }
+
+    fn has(&self, key: ChannelKey) -> Option<Channel> {
+        self.channel().filter(|channel| channel.key == key)
     }
 
     pub(crate) fn channel(&self) -> Option<Channel> {
         match &self.state {
             State::Channel(channel) => Some(*channel),
+            State::Holding(held) => held.channel,
             State::Waiting | State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => None,
         }
     }

@@ -23,6 +23,6 @@ pub mod session;
 
 pub use batch::{Batch, FlowId, Notice, Released, UnknownFlow};
 pub use client::{CallError, Client, Config, Heard, NotSent, Unreadable};
-pub use effect::{AcceptTerms, ChannelKey, Effect};
+pub use effect::{AcceptTerms, ChannelKey, Effect, Preimage};
 pub use jit_receive::record::Unreadable as UnreadableContent;
 pub use pending::Ticket;

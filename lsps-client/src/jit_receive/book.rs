@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     batch::{Batch, FlowId, Notice},
-    effect::{ChannelKey, Effect},
+    effect::{ChannelKey, Effect, Preimage},
 };
 
 /// An LSP asks to open a channel.
@@ -122,7 +122,7 @@ impl Book {
         out: &mut Batch,
     ) -> Handled {
         let Some(purchase) = self.purchases.get(&hash) else { return Handled::NotMine };
-        if purchase.is_unpaid() {
+        if purchase.is_unclaimed() {
             let (own, lsp) = (purchase.channel(), purchase.lsp);
             if let Some(other) = self.used_of_another(hash, own, lsp, over) {
                 let passed = self.step(other, &Input::ChannelPassed(own), now, out);
@@ -148,6 +148,22 @@ impl Book {
             return None;
         }
         self.of(lsp).find(|purchase| purchase.channel().is_some()).map(|purchase| purchase.payment_hash)
+    }
+
+    /// The payment is here, as promised, and its channel is to be confirmed before it is claimed.
+    pub(crate) fn held(
+        &mut self,
+        hash: PaymentHash,
+        (received, skimmed): (Msat, Msat),
+        preimage: Preimage,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Handled {
+        self.step(hash, &Input::Held { received, skimmed, preimage }, now, out).into()
+    }
+
+    pub(crate) fn gave_up(&mut self, hash: PaymentHash, now: Timestamp, out: &mut Batch) -> Handled {
+        self.step(hash, &Input::GaveUp, now, out).into()
     }
 
     pub(crate) fn abandon(&mut self, hash: PaymentHash, now: Timestamp, out: &mut Batch) -> Handled {

@@ -93,7 +93,7 @@ pub fn terms() -> OpeningFeeParams {
     }
 }
 
-pub fn hash(number: u8) -> PaymentHash {
+pub const fn hash(number: u8) -> PaymentHash {
     PaymentHash([number; 32])
 }
 
