@@ -42,6 +42,15 @@ impl Chain {
         self.mine_to(&faucet_script(), count);
     }
 
+    /// Mines `count` blocks that leave the mempool where it is.
+    pub fn mine_without_mempool(&self, count: u32) {
+        let mut ledger = self.ledger();
+        (0..count).for_each(|_| ledger.mine_empty(&faucet_script()));
+        let height = ledger.height();
+        drop(ledger);
+        self.inner.tip.send_replace(height);
+    }
+
     /// Mines `count` blocks whose coinbases, spendable after 100 more blocks, pay to `script`.
     pub fn mine_to(&self, script: &Script, count: u32) {
         let mut ledger = self.ledger();

@@ -8,9 +8,11 @@ mod run;
 pub mod save;
 pub mod types;
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::secp256k1::PublicKey;
@@ -25,6 +27,7 @@ use lightning::util::persist::{
     CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, read_channel_monitors,
 };
 use lightning::util::ser::ReadableArgs;
+use lsps_transport_ldk::wallet::Connect;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -238,8 +241,26 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         }
     }
 
+    /// What connects this node for a wallet on it.
+    #[must_use]
+    pub fn connector(self: &Arc<Self>) -> Arc<dyn Connect> {
+        Arc::new(Connector(Arc::downgrade(self)))
+    }
+
     fn keep(&self, task: JoinHandle<()>) {
         lock(&self.connections).push(task);
+    }
+}
+
+struct Connector<H: CustomMessageHandler + Send + Sync + 'static>(Weak<Node<H>>);
+
+impl<H: CustomMessageHandler + Send + Sync + 'static> Connect for Connector<H> {
+    fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        let (node, address) = (self.0.upgrade(), address.parse());
+        Box::pin(async move {
+            let (Some(node), Ok(address)) = (node, address) else { return false };
+            node.connect(node_id, address).await
+        })
     }
 }
 

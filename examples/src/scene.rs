@@ -59,6 +59,10 @@ pub struct Script {
     pub trust: Trust,
     /// Satoshis in each of the payer's channels to the LSP.
     pub payer_channels: Vec<u64>,
+    /// Confirmations that the wallet waits for before it claims.
+    pub confirmations_to_wait: u16,
+    /// The wallet connects to its LSP by itself, and again when it is gone.
+    pub wallet_connects: bool,
     /// The LSP's time.
     pub clock: Arc<dyn Clock>,
     /// Sees every event of the nodes before they are dealt with, and again if LDK tells them again.
@@ -76,6 +80,8 @@ impl Default for Script {
             directory: None,
             trust: Trust::LspTrustsClient,
             payer_channels: vec![1_000_000],
+            confirmations_to_wait: 0,
+            wallet_connects: false,
             clock: Arc::new(SystemClock),
             on_event: Arc::new(|_, _| ()),
             on_message: Arc::new(|_| ()),
@@ -115,7 +121,8 @@ impl Scene {
         let payer = start_payer(&chain, &script).await?;
         let (lsp_store, wallet_store) = (script.store(Who::Lsp), script.store(Who::Wallet));
         let lsp = LspNode::start(&chain, &lsp_store, &script).await?;
-        let wallet = WalletNode::start(&chain, &wallet_store, lsp.node.node_id(), &script).await?;
+        let at = (lsp.node.node_id(), lsp.node.address());
+        let wallet = WalletNode::start(&chain, &wallet_store, at, &script).await?;
         for size in &script.payer_channels {
             chain.give(&payer.wallet().script(), size + SPARE_SAT);
         }
@@ -134,12 +141,10 @@ impl Scene {
     /// When one of them cannot reach it.
     pub async fn connect(&self) -> Result<(), Error> {
         let (id, address) = (self.lsp.node.node_id(), self.lsp.node.address());
-        for connected in [self.payer.connect(id, address).await, self.wallet.node.connect(id, address).await] {
-            if !connected {
-                return Err("the LSP cannot be reached".into());
-            }
-        }
-        Ok(())
+        let by_itself = self.script.wallet_connects;
+        let reached =
+            self.payer.connect(id, address).await && (by_itself || self.wallet.node.connect(id, address).await);
+        if reached { Ok(()) } else { Err("the LSP cannot be reached".into()) }
     }
 
     /// Ends all of it in order.
@@ -174,8 +179,8 @@ impl Scene {
     /// When it does not start again.
     pub async fn restart_wallet(&mut self) -> Result<(), Error> {
         self.wallet.node.kill();
-        let lsp = self.lsp.node.node_id();
-        self.wallet = WalletNode::start(&self.chain, &self.wallet_store, lsp, &self.script).await?;
+        let at = (self.lsp.node.node_id(), self.lsp.node.address());
+        self.wallet = WalletNode::start(&self.chain, &self.wallet_store, at, &self.script).await?;
         Ok(())
     }
 }

@@ -138,7 +138,12 @@ async fn case_W09_errors_of_the_others_are_kept() {
     assert_eq!(no_offer.reasons, [Unfit::FeeAboveLimit { fee: Msat(21_000) }]);
     assert!(matches!(nobody.failures[&OTHER_LSP], WhyNot::NotServed));
     assert!(matches!(nobody.failures[&STRANGER], WhyNot::GetInfo(Failed::NotSent(NotSent::NotConnected))));
-    assert_eq!(nobody.to_string(), "no provider makes an offer within the limits (3)");
+    let sentence = nobody.to_string();
+    assert!(
+        sentence.starts_with("no provider makes an offer within the limits: none of the LSP's offers"),
+        "{sentence}"
+    );
+    assert!(sentence.ends_with("; it does not serve LSPS2; asking for its terms: the provider is not connected"));
 }
 
 #[tokio::test]

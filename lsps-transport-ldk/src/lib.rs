@@ -16,7 +16,7 @@ pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet}
 pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
 pub use lsp::{Lsp, LspParts};
 pub use lsps_types::lsps2::PromiseKey;
-pub use lsps_types::{Msat, Ppm};
+pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;
 pub use peers::{Manager, PeerManager};
-pub use wallet::{Wallet, WalletParts};
+pub use wallet::{KnownLsp, Wallet, WalletParts};

@@ -1,33 +1,38 @@
 //! The wallet on LDK: one call that receives, and the events of the node that follow from it.
 
 mod invoice;
+mod lsps;
 mod news;
 mod node;
 mod pump;
 mod receive;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::Network;
-use bitcoin::secp256k1::PublicKey;
 use lightning::events::{Event, ReplayEvent};
 use lightning::sign::{EntropySource, NodeSigner};
 use lightning::util::persist::KVStore;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use lsps_client::jit_receive::{Purchase, Rules};
+use lsps_client::select::{Cheapest, Select};
 use lsps_client::session::Session;
 use lsps_client::{Client, Config, Unreadable};
 
 use crate::config::{CannotStart, require_for_wallet};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{Clock, SystemClock};
-use crate::peers::{Manager, PeerManager, Peers, peer_id};
+use crate::peers::{Manager, PeerManager, Peers};
 use crate::store::RecordStore;
 
+pub use lsps::{Connect, KnownLsp};
 pub use news::WalletEvent;
 pub use receive::{CannotReceive, JitInvoice};
 
+use lsps::Lsps;
 use node::Node;
 use pump::{Pump, Told};
 
@@ -45,11 +50,15 @@ pub struct WalletParts<M, P, K> {
     pub keys: Arc<dyn Keys>,
     /// For the prefix of invoices.
     pub network: Network,
-    /// From whom channels are bought. The application keeps it connected.
-    pub lsp: PublicKey,
-    /// A coupon or the like from the LSP.
-    pub token: Option<String>,
-    /// What the wallet puts up with. Its `to_self_delay` is the node's own.
+    /// From whom channels are bought.
+    pub lsps: Vec<KnownLsp>,
+    /// Connects those that have an address, and again when they are gone; without it the application does.
+    pub connect: Option<Arc<dyn Connect>>,
+    /// Chooses among those that make an offer within the limits; [`Cheapest`] unless an application knows better.
+    pub select: Arc<dyn Select>,
+    /// How long the slowest LSP may take to tell its terms while the others have.
+    pub patience: Duration,
+    /// What the wallet puts up with. Its `to_self_delay` is the node's own, its `accept_trust` that of each LSP.
     pub rules: Rules,
     /// How long it waits, and how much it remembers.
     pub config: Config,
@@ -70,10 +79,23 @@ impl<M, P, K> WalletParts<M, P, K> {
         store: K,
         keys: Arc<impl Keys + 'static>,
         network: Network,
-        lsp: PublicKey,
+        lsps: impl IntoIterator<Item = impl Into<KnownLsp>>,
     ) -> Self {
-        let (token, rules, config, clock) = (None, Rules::default(), Config::default(), Arc::new(SystemClock));
-        Self { channel_manager, peer_manager, messages, store, keys, network, lsp, token, rules, config, clock }
+        Self {
+            channel_manager,
+            peer_manager,
+            messages,
+            store,
+            keys,
+            network,
+            lsps: lsps.into_iter().map(Into::into).collect(),
+            connect: None,
+            select: Arc::new(Cheapest),
+            patience: Duration::from_secs(10),
+            rules: Rules::default(),
+            config: Config::default(),
+            clock: Arc::new(SystemClock),
+        }
     }
 }
 
@@ -82,9 +104,11 @@ pub struct Wallet {
     session: Session,
     told: mpsc::UnboundedSender<Told>,
     events: broadcast::Sender<WalletEvent>,
-    lsp: PublicKey,
-    token: Option<String>,
+    lsps: Arc<Lsps>,
+    select: Arc<dyn Select>,
+    patience: Duration,
     rules: Rules,
+    connecting: AbortHandle,
     stopped: oneshot::Receiver<()>,
 }
 
@@ -111,6 +135,7 @@ impl Wallet {
             Session::new(client, move || clock.now(), move || wake.notify_one())
         };
         let rules = Rules { to_self_delay: node.to_self_delay(), ..parts.rules };
+        let lsps = Arc::new(Lsps::new(parts.lsps, Arc::clone(&parts.messages), parts.connect));
         let peers = Peers::new(parts.messages, parts.peer_manager);
         let (told, queue) = mpsc::unbounded_channel();
         let events = broadcast::Sender::new(EVENTS_KEPT);
@@ -121,7 +146,9 @@ impl Wallet {
             pump.run().await;
             let _ = done.send(());
         });
-        Ok((Self { session, told, events, lsp: parts.lsp, token: parts.token, rules, stopped }, unreadable))
+        let connecting = tokio::spawn(Arc::clone(&lsps).keep_connected()).abort_handle();
+        let (select, patience) = (parts.select, parts.patience);
+        Ok((Self { session, told, events, lsps, select, patience, rules, connecting, stopped }, unreadable))
     }
 
     /// Offers an event of the node. `true`: it was ours and is dealt with, durably. `false`: it is the application's, a
@@ -157,18 +184,20 @@ impl Wallet {
     }
 
     /// Stops after what is under way, and waits for it.
-    pub async fn stop(self) {
-        let Self { told, stopped, .. } = self;
-        drop(told);
-        let _ = stopped.await;
-    }
-
-    fn lsp(&self) -> lsps_client::session::Lsp {
-        self.session.lsp(peer_id(&self.lsp))
+    pub async fn stop(mut self) {
+        let (nobody, _) = mpsc::unbounded_channel();
+        drop(std::mem::replace(&mut self.told, nobody));
+        let _ = (&mut self.stopped).await;
     }
 
     fn tell(&self, event: WalletEvent) {
         let _ = self.events.send(event); // fails when nobody listens
+    }
+}
+
+impl Drop for Wallet {
+    fn drop(&mut self) {
+        self.connecting.abort();
     }
 }
 

@@ -70,8 +70,18 @@ impl Ledger {
         Ok(txid)
     }
 
+    /// A block with all that waits.
     pub(super) fn mine(&mut self, coinbase_script: &Script) {
         let waiting = std::mem::take(&mut self.mempool);
+        self.mine_with(coinbase_script, waiting);
+    }
+
+    /// A block with nothing that waits.
+    pub(super) fn mine_empty(&mut self, coinbase_script: &Script) {
+        self.mine_with(coinbase_script, vec![]);
+    }
+
+    fn mine_with(&mut self, coinbase_script: &Script, waiting: Vec<Waiting>) {
         let fees = waiting.iter().map(|waiting| waiting.fee).sum();
         let transactions = waiting.into_iter().map(|waiting| waiting.tx).collect();
         let height = self.height() + 1;

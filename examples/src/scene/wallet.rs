@@ -1,14 +1,14 @@
 //! A node that is paid before it has a channel: LDK, and our wallet on it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
 use lightning::util::config::UserConfig;
 use lightning::util::persist::KVStoreSyncWrapper;
-use lsps_client::jit_receive::{AcceptTrust, Rules};
 use lsps_service::Trust;
-use lsps_transport_ldk::{LspsMessageHandler, Role, Wallet, WalletParts, preset_for_wallet};
+use lsps_transport_ldk::{KnownLsp, LspsMessageHandler, Role, Wallet, WalletParts, preset_for_wallet};
 
 use super::{Error, Script, Who, finish};
 use crate::chain::Chain;
@@ -29,7 +29,14 @@ impl WalletNode {
     /// # Errors
     ///
     /// When it cannot start.
-    pub async fn start(chain: &Chain, store: &Store, lsp: PublicKey, script: &Script) -> Result<Self, Error> {
+    pub async fn start(
+        chain: &Chain,
+        store: &Store,
+        (lsp, address): (PublicKey, SocketAddr),
+        script: &Script,
+    ) -> Result<Self, Error> {
+        let lsp = KnownLsp::new(lsp).at(address.to_string());
+        let lsp = if script.trust == Trust::ClientTrustsLsp { lsp.trusted() } else { lsp };
         let mut config = UserConfig::default();
         preset_for_wallet(&mut config);
         let messages = LspsMessageHandler::new(Role::Client);
@@ -45,10 +52,11 @@ impl WalletNode {
             KVStoreSyncWrapper(Arc::clone(store)),
             Arc::clone(node.keys()),
             Network::Regtest,
-            lsp,
+            [lsp],
         );
-        if script.trust == Trust::ClientTrustsLsp {
-            parts.rules = Rules { accept_trust: AcceptTrust::Yes, ..Rules::default() };
+        parts.rules.confirmations_to_wait = script.confirmations_to_wait;
+        if script.wallet_connects {
+            parts.connect = Some(node.connector());
         }
         let (host, unreadable) = Wallet::start(parts).await?;
         if let Some(record) = unreadable.first() {

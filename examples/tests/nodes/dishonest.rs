@@ -17,6 +17,7 @@ use lsps_transport_ldk::onchain::{Clock, SystemClock};
 use lsps_transport_ldk::wallet::WalletEvent;
 use lsps_transport_ldk::{LspsMessageHandler, Msat, PeerEvent, Ppm, Role, preset_for_lsp};
 use lsps_types::jsonrpc::{Incoming, encode_reply};
+use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu, OpeningFeeParams, Promise};
 use lsps_types::{DateTime, Method, Scid};
 
@@ -63,7 +64,10 @@ async fn pay_through_an_lsp_that_keeps(kept: Msat) -> Outcome {
     let (chain, script) = (Chain::new(), Script { on_event, ..Script::default() });
     let payer = start_payer(&chain, &script).await.unwrap();
     let lsp = start_dishonest(&chain, kept).await;
-    let wallet = WalletNode::start(&chain, &(Arc::new(MemoryStore::new()) as _), lsp.node_id(), &script).await.unwrap();
+    let wallet =
+        WalletNode::start(&chain, &(Arc::new(MemoryStore::new()) as _), (lsp.node_id(), lsp.address()), &script)
+            .await
+            .unwrap();
     for coins in [payer.wallet(), lsp.wallet()] {
         chain.give(&coins.script(), 2_000_000);
     }
@@ -150,6 +154,9 @@ fn answer(
                 let PeerEvent::Message(peer, payload) = event else { continue };
                 let request = Incoming::decode(&payload).expect("the wallet writes requests");
                 let reply = match request.method() {
+                    Some(Method::Lsps0ListProtocols) => {
+                        encode_reply::<ListProtocols>(request.id(), &Protocols { protocols: vec![2] })
+                    }
                     Some(Method::Lsps2GetInfo) => {
                         let menu = Menu { opening_fee_params_menu: vec![terms.clone()] };
                         encode_reply::<GetInfo>(request.id(), &menu)

@@ -5,6 +5,7 @@ mod dishonest;
 mod failures;
 mod flows;
 mod restarts;
+mod wallet;
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! Asking several LSPs at once for a JIT channel.
 
+use core::fmt;
 use std::collections::BTreeMap;
 use std::string::String;
 use std::time::Duration;
@@ -54,11 +55,22 @@ pub enum WhyNot {
 }
 
 /// Nobody sells.
-#[derive(Debug, thiserror::Error)]
-#[error("no provider makes an offer within the limits ({})", failures.len())]
+#[derive(Debug)]
 pub struct NobodySells {
     /// Why not, for each that was asked. One that made an offer is not among them if the hook took none.
     pub failures: BTreeMap<PeerId, WhyNot>,
+}
+
+impl core::error::Error for NobodySells {}
+
+impl fmt::Display for NobodySells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no provider makes an offer within the limits")?;
+        for (n, why) in self.failures.values().enumerate() {
+            write!(f, "{} {why}", if n == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
 }
 
 impl Shopped {

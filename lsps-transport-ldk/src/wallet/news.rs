@@ -14,11 +14,8 @@ use lsps_types::{Msat, PaymentHash};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WalletEvent {
-    /// An LSP was asked for its terms.
-    Asked {
-        /// The LSP.
-        lsp: PublicKey,
-    },
+    /// The LSPs are asked for their terms.
+    Asked,
     /// Terms were chosen.
     Offered {
         /// The LSP.
@@ -52,6 +49,13 @@ pub enum WalletEvent {
         /// What the LSP kept.
         kept: Msat,
     },
+    /// A payment arrived, and is claimed when its channel is confirmed.
+    Holding {
+        /// The purchase.
+        payment_hash: PaymentHash,
+        /// How many confirmations are waited for.
+        confirmations: u16,
+    },
     /// It is claimed.
     Received {
         /// The purchase.
@@ -67,6 +71,11 @@ pub enum WalletEvent {
         payment_hash: PaymentHash,
         /// What was wrong with it.
         why: Fault,
+    },
+    /// A payment that was held went back: its channel was not confirmed while there was time.
+    GaveUp {
+        /// The purchase.
+        payment_hash: PaymentHash,
     },
     /// No payment came in time.
     Expired {

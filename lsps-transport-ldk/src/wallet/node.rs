@@ -39,16 +39,24 @@ impl<M: Manager> Node<M> {
         Blocks(self.config().channel_handshake_config.our_to_self_delay.into())
     }
 
-    /// An invoice whose payment secret the node knows.
+    /// An invoice whose payment secret the node knows; for this hash, or for one whose preimage it knows too.
     ///
     /// LDK holds what arrives to its own least final CLTV delta, not to the larger one in the invoice, as the spec wants.
     pub fn invoice(
         &self,
         terms: &InvoiceTerms,
+        hash: Option<PaymentHash>,
         description: Description,
     ) -> Result<(PaymentHash, Bolt11Invoice), String> {
         let expiry = u32::try_from(terms.expiry_secs).unwrap_or(u32::MAX);
-        let made = self.manager.get_cm().create_inbound_payment(terms.amount.map(|amount| amount.0), expiry, None);
+        let (manager, amount) = (self.manager.get_cm(), terms.amount.map(|amount| amount.0));
+        let made = match hash {
+            None => manager.create_inbound_payment(amount, expiry, None),
+            Some(PaymentHash(hash)) => {
+                let hash = LdkHash(hash);
+                manager.create_inbound_payment_for_hash(hash, amount, expiry, None).map(|secret| (hash, secret))
+            }
+        };
         let (hash, secret) = made.map_err(|()| "the node cannot receive such an amount".to_owned())?;
         let invoice = invoice::write(terms, (hash, secret), description, self.network.into(), &*self.keys)?;
         Ok((PaymentHash(hash.0), invoice))
@@ -83,6 +91,23 @@ impl<M: Manager> Node<M> {
         }
     }
 
+    /// How a payment that came over channels with this peer stands.
+    pub fn held(&self, peer: &PublicKey, hash: PaymentHash) -> Held {
+        let manager = self.manager.get_cm();
+        let height = manager.current_best_block().height;
+        let channels = manager.list_channels_with_counterparty(peer);
+        let over = channels.iter().filter(|c| c.pending_inbound_htlcs.iter().any(|htlc| htlc.payment_hash.0 == hash.0));
+        let mut held = Held { confirmations: None, blocks_left: u32::MAX };
+        for channel in over {
+            let confirmations = channel.confirmations.unwrap_or(0);
+            held.confirmations = Some(held.confirmations.map_or(confirmations, |least: u32| least.min(confirmations)));
+            let ours = channel.pending_inbound_htlcs.iter().filter(|htlc| htlc.payment_hash.0 == hash.0);
+            let expiry = ours.map(|htlc| htlc.cltv_expiry).min().unwrap_or(u32::MAX);
+            held.blocks_left = held.blocks_left.min(expiry.saturating_sub(height));
+        }
+        held
+    }
+
     pub fn refuse(&self, temporary: &ChannelId, peer: &PublicKey, why: String) {
         // An error says that there is no such channel, which is what was wanted.
         let _ = self.manager.get_cm().force_close_broadcasting_latest_txn(temporary, peer, why);
@@ -109,6 +134,14 @@ impl<M: Manager> Node<M> {
     pub fn flush(&self) {
         self.manager.get_cm().process_pending_htlc_forwards();
     }
+}
+
+/// A payment that waits to be claimed.
+pub(super) struct Held {
+    /// Of the youngest channel it came over; `None`: it is not there any more.
+    pub confirmations: Option<u32>,
+    /// Until its first HTLC expires.
+    pub blocks_left: u32,
 }
 
 fn underpaying(allowed: bool) -> ChannelConfigUpdate {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
 use lightning::ln::types::ChannelId;
+use lightning::types::payment::PaymentPreimage;
 use lightning_invoice::{Bolt11Invoice, Description};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use lsps_client::jit_receive::{Event, Handled, OpenRequest, Prepared, Received, RefuseChannel, State, Verdict};
 use lsps_client::session::Session;
-use lsps_client::{Batch, ChannelKey, Effect, Notice, Unreadable};
-use lsps_types::PeerId;
+use lsps_client::{Batch, ChannelKey, Effect, Notice, Preimage, Unreadable};
+use lsps_types::{PaymentHash, PeerId};
 
 use super::news::{Claimable, News, WalletEvent, channel_key};
 use super::node::Node;
@@ -31,6 +33,8 @@ pub(super) enum Told {
 
 pub(super) struct Draft {
     pub prepared: Prepared,
+    /// Of a payment that the application claims.
+    pub hash: Option<PaymentHash>,
     pub description: Description,
 }
 
@@ -47,6 +51,14 @@ pub(super) struct Pump<M> {
     unwritten: Option<Batch>,
     /// Requests of LSPs that the client took and the node still waits on.
     requests: BTreeMap<ChannelKey, (PublicKey, ChannelId)>,
+    /// Payments that are claimed when their channels are confirmed.
+    held: BTreeMap<PaymentHash, Claim>,
+}
+
+struct Claim {
+    lsp: PublicKey,
+    preimage: Preimage,
+    confirmations: u16,
 }
 
 impl<M: Manager> Pump<M> {
@@ -59,8 +71,8 @@ impl<M: Manager> Pump<M> {
         wake: Arc<Notify>,
         events: broadcast::Sender<WalletEvent>,
     ) -> Self {
-        let (unwritten, requests) = (None, BTreeMap::new());
-        Self { session, node, peers, store, queue, wake, events, unwritten, requests }
+        let (unwritten, requests, held) = (None, BTreeMap::new(), BTreeMap::new());
+        Self { session, node, peers, store, queue, wake, events, unwritten, requests, held }
     }
 
     /// Takes the records, then compares them with what the node knows by now.
@@ -69,6 +81,7 @@ impl<M: Manager> Pump<M> {
             let unreadable = records.iter().filter_map(|(name, bytes)| client.load(name, bytes).err()).collect();
             let channels = client.purchases().filter_map(|purchase| match purchase.state() {
                 State::Channel(channel) => Some((public_key(purchase.lsp())?, *channel)),
+                State::Holding(held) => Some((public_key(purchase.lsp())?, held.channel?)),
                 State::Waiting | State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => None,
             });
             for (lsp, channel) in channels.collect::<Vec<_>>() {
@@ -112,6 +125,7 @@ impl<M: Manager> Pump<M> {
                 Told::Draft(draft, done) => invoices.push((self.purchase(*draft), done)),
             }
         }
+        self.look_at_held();
         self.session.with(|client, now| client.tick(now));
         let written = self.commit().await;
         if !written {
@@ -176,23 +190,33 @@ impl<M: Manager> Pump<M> {
     /// Claims what is as promised, fails what is not, and leaves to the application what nobody bought.
     fn claimable(&mut self, Claimable { hash, received, kept, preimage }: Claimable) -> bool {
         let totals = Received::Totals { received, skimmed: kept };
-        let (verdict, bought) =
-            self.session.with(|client, _| (client.judge(hash, &totals), client.purchase(hash).is_some()));
-        match (verdict, preimage) {
-            (Verdict::Claim, Some(preimage)) if bought => {
-                self.tell(WalletEvent::PaymentArriving { payment_hash: hash, received, kept });
+        let (verdict, confirmations) = self.session.with(|client, _| {
+            let purchase = client.purchase(hash);
+            (client.judge(hash, &totals), purchase.map(|purchase| purchase.terms().confirmations_to_wait))
+        });
+        if let (Verdict::Claim, Some(_)) = (verdict, confirmations) {
+            self.tell(WalletEvent::PaymentArriving { payment_hash: hash, received, kept });
+        }
+        match (verdict, confirmations, preimage) {
+            (Verdict::Claim, Some(0), Some(preimage)) => {
                 self.node.claim(preimage);
                 true
             }
-            (Verdict::Claim, _) => false,
-            (Verdict::Reject(why), _) => {
+            (Verdict::Claim, Some(confirmations), Some(preimage)) => {
+                self.tell(WalletEvent::Holding { payment_hash: hash, confirmations });
+                let preimage = Preimage(preimage.0);
+                self.session.with(|client, now| client.held(hash, received, kept, preimage, now)) == Handled::Taken
+            }
+            // Nobody bought it, or it is the application that has the preimage.
+            (Verdict::Claim, _, _) => false,
+            (Verdict::Reject(why), _, _) => {
                 self.node.fail(hash);
                 self.node.flush();
                 self.tell(WalletEvent::Refused { payment_hash: hash, why });
                 true
             }
             // LDK tells of complete payments only; one of nothing waits for more in vain.
-            (Verdict::WaitForMore, _) => {
+            (Verdict::WaitForMore, _, _) => {
                 self.node.fail(hash);
                 self.node.flush();
                 true
@@ -200,8 +224,38 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    fn purchase(&mut self, Draft { prepared, description }: Draft) -> Result<Bolt11Invoice, CannotReceive> {
-        let (hash, invoice) = self.node.invoice(&prepared.invoice, description).map_err(CannotReceive::Invoice)?;
+    /// Claims what is confirmed, and gives up what has no blocks left.
+    fn look_at_held(&mut self) {
+        let mut over = vec![];
+        for (hash, claim) in &self.held {
+            let held = self.node.held(&claim.lsp, *hash);
+            let wanted = u32::from(claim.confirmations);
+            match held.confirmations {
+                Some(confirmations) if confirmations >= wanted => {
+                    self.node.claim(PaymentPreimage(claim.preimage.0));
+                    over.push((*hash, true));
+                }
+                Some(_) if held.blocks_left > LEAST_BLOCKS => {}
+                there => {
+                    if there.is_some() {
+                        self.node.fail(*hash);
+                        self.node.flush();
+                    }
+                    over.push((*hash, false));
+                }
+            }
+        }
+        for (hash, claimed) in over {
+            self.held.remove(&hash);
+            if !claimed {
+                let _ = self.session.with(|client, now| client.gave_up(hash, now));
+            }
+        }
+    }
+
+    fn purchase(&mut self, Draft { prepared, hash, description }: Draft) -> Result<Bolt11Invoice, CannotReceive> {
+        let invoice = self.node.invoice(&prepared.invoice, hash, description);
+        let (hash, invoice) = invoice.map_err(CannotReceive::Invoice)?;
         self.session.with(|client, now| client.register(&prepared, hash, now))?;
         Ok(invoice)
     }
@@ -243,6 +297,11 @@ impl<M: Manager> Pump<M> {
                     let _ = self.session.with(|client, now| client.channel_ended(key, now));
                 }
             }
+            Effect::ClaimAfter { purchase, lsp, preimage, confirmations } => {
+                if let Some(lsp) = public_key(lsp) {
+                    self.held.insert(purchase, Claim { lsp, preimage, confirmations });
+                }
+            }
             Effect::AllowUnderpaying { lsp } => self.set_underpaying(lsp, true),
             Effect::ForbidUnderpaying { lsp } => self.set_underpaying(lsp, false),
         }
@@ -263,7 +322,9 @@ impl<M: Manager> Pump<M> {
                 self.tell(WalletEvent::Received { payment_hash, received, fee: skimmed });
             }
             Event::Expired => self.tell(WalletEvent::Expired { payment_hash }),
+            Event::GaveUp => self.tell(WalletEvent::GaveUp { payment_hash }),
             Event::ChannelPending
+            | Event::Held(_)
             | Event::ChannelEnded
             | Event::ChannelPassed(_)
             | Event::Abandoned
@@ -280,11 +341,16 @@ impl<M: Manager> Pump<M> {
             return RETRY;
         }
         let due = self.session.with(|client, now| client.next_wake().map(|at| at.since(now)));
-        due.unwrap_or(IDLE).clamp(Duration::from_millis(1), IDLE)
+        let idle = if self.held.is_empty() { IDLE } else { WATCH };
+        due.unwrap_or(idle).clamp(Duration::from_millis(1), idle)
     }
 }
 
 /// How long the pump sleeps when it knows of nothing: the clock may jump.
 const IDLE: Duration = Duration::from_secs(60);
+/// While confirmations are waited for, which LDK does not tell.
+const WATCH: Duration = Duration::from_millis(250);
+/// A payment that has no more than this is failed: LDK does so itself three blocks later.
+const LEAST_BLOCKS: u32 = MIN_FINAL_CLTV_EXPIRY_DELTA as u32;
 /// Before a store that fails is asked again; longer would hold up the node's own saves.
 const RETRY: Duration = Duration::from_millis(250);

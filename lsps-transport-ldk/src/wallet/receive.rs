@@ -1,5 +1,6 @@
 //! One call that receives: ask, choose, buy, write the invoice, put it on record, hand it out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
@@ -7,17 +8,16 @@ use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
 use lightning_invoice::{Bolt11Invoice, Description};
 use tokio::sync::oneshot;
 
-use lsps_client::jit_receive::{
-    CannotInvoice, FeeLimits, NoOffer, Payment, RefusePurchase, Want, Wish, choose, prepare,
-};
-use lsps_client::session::Failed;
-use lsps_types::codes::{BuyError, GetInfoError};
-use lsps_types::{Msat, Ppm, Timestamp};
+use lsps_client::jit_receive::{CannotInvoice, FeeLimits, Payment, RefusePurchase, Want, Wish, prepare};
+use lsps_client::select::Offer;
+use lsps_client::session::{Failed, NobodySells, WhyNot};
+use lsps_types::codes::BuyError;
+use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
 
 use super::Wallet;
 use super::news::WalletEvent;
 use super::pump::{Draft, Told};
-use crate::peers::peer_id;
+use crate::peers::public_key;
 
 /// An invoice whose payment opens a channel, and what was agreed for it.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct JitInvoice {
     pub expires_at: Timestamp,
     /// Whether the payment is claimed before the channel's funding is seen.
     pub client_trusts_lsp: bool,
+    /// Why other LSPs made no offer.
+    pub others: BTreeMap<PeerId, WhyNot>,
 }
 
 /// Why there is no invoice. Nothing is owed to anybody.
@@ -41,12 +43,9 @@ pub enum CannotReceive {
     /// BOLT 11 takes 639 bytes at the most.
     #[error("the description is too long")]
     DescriptionTooLong,
-    /// The LSP did not tell its terms.
-    #[error("asking for the terms: {0}")]
-    GetInfo(#[source] Failed<GetInfoError>),
-    /// None of its terms is within the limits.
+    /// No LSP makes an offer within the limits; why not, for each.
     #[error(transparent)]
-    NoOffer(#[from] NoOffer),
+    NobodySells(#[from] NobodySells),
     /// The LSP did not sell.
     #[error("buying the channel: {0}")]
     Buy(#[source] Failed<BuyError>),
@@ -83,7 +82,27 @@ impl Wallet {
         max_total_fee: Msat,
     ) -> Result<JitInvoice, CannotReceive> {
         let limits = FeeLimits { max_total_fee: Some(max_total_fee), max_proportional_fee: None };
-        self.receive(Want { payment: Payment::Fixed(amount), limits }, description, expiry).await
+        self.receive(Want { payment: Payment::Fixed(amount), limits }, None, description, expiry).await
+    }
+
+    /// As [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has, or will have.
+    ///
+    /// A payment that is as promised reaches the application as `Event::PaymentClaimable`, to be claimed or failed by it;
+    /// any other is failed back before.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not answer or sell, or not on acceptable terms.
+    pub async fn receive_via_jit_channel_for_hash(
+        &self,
+        payment_hash: PaymentHash,
+        amount: Msat,
+        description: &str,
+        expiry: Duration,
+        max_total_fee: Msat,
+    ) -> Result<JitInvoice, CannotReceive> {
+        let limits = FeeLimits { max_total_fee: Some(max_total_fee), max_proportional_fee: None };
+        self.receive(Want { payment: Payment::Fixed(amount), limits }, Some(payment_hash), description, expiry).await
     }
 
     /// An invoice without amount, payable in one piece, of which the LSP keeps no more than a share of
@@ -102,35 +121,48 @@ impl Wallet {
         max_proportional_fee: Ppm,
     ) -> Result<JitInvoice, CannotReceive> {
         let limits = FeeLimits { max_total_fee: None, max_proportional_fee: Some(max_proportional_fee) };
-        self.receive(Want { payment: Payment::Variable { expected }, limits }, description, expiry).await
+        self.receive(Want { payment: Payment::Variable { expected }, limits }, None, description, expiry).await
     }
 
-    async fn receive(&self, want: Want, description: &str, expiry: Duration) -> Result<JitInvoice, CannotReceive> {
+    async fn receive(
+        &self,
+        want: Want,
+        hash: Option<PaymentHash>,
+        description: &str,
+        expiry: Duration,
+    ) -> Result<JitInvoice, CannotReceive> {
         let description = Description::new(description.into()).map_err(|_| CannotReceive::DescriptionTooLong)?;
-        let lsp = self.lsp();
-        self.tell(WalletEvent::Asked { lsp: self.lsp });
-        let menu = lsp.get_info(self.token.clone()).await.map_err(CannotReceive::GetInfo)?;
-        let choice = choose(&menu, &want, &self.rules, self.now())?;
-        self.tell(WalletEvent::Offered { lsp: self.lsp, fee: choice.fee });
+        self.tell(WalletEvent::Asked);
+        self.lsps.connect_all(self.patience).await;
+        let shopped = self.session.shop(&self.lsps.asks(&self.rules), &want, self.patience).await;
+        self.lsps.learn(&shopped);
+        let (Offer { lsp: id, choice }, others) = shopped.take(&*self.select)?;
+        let lsp = public_key(id).ok_or(CannotReceive::Stopped)?;
+        self.tell(WalletEvent::Offered { lsp, fee: choice.fee });
         let buy = choice.buy();
-        let bought = lsp.buy(&buy).await.map_err(CannotReceive::Buy)?;
+        let bought = self.session.lsp(id).buy(&buy).await.map_err(CannotReceive::Buy)?;
+        let confirmations_to_wait = self.rules.confirmations_to_wait;
+        let slack = if confirmations_to_wait > 0 { BLOCKS_UNTIL_MINED } else { 0 };
         let wish = Wish {
-            normal_min_final_cltv_expiry_delta: MIN_FINAL_CLTV_EXPIRY_DELTA,
-            confirmations_to_wait: 0,
+            normal_min_final_cltv_expiry_delta: MIN_FINAL_CLTV_EXPIRY_DELTA + slack,
+            confirmations_to_wait,
             expiry: Some(expiry),
             max_proportional_fee: want.limits.max_proportional_fee,
         };
-        let prepared = prepare(peer_id(&self.lsp), &buy, &bought, &wish, &self.rules, self.now())?;
+        let prepared = prepare(id, &buy, &bought, &wish, &self.lsps.rules_for(id, &self.rules), self.now())?;
         let expires_at = prepared.invoice.timestamp + Duration::from_secs(prepared.invoice.expiry_secs);
         let (done, answer) = oneshot::channel();
-        let draft = Told::Draft(Box::new(Draft { prepared, description }), done);
+        let draft = Told::Draft(Box::new(Draft { prepared, hash, description }), done);
         self.told.send(draft).map_err(|_| CannotReceive::Stopped)?;
         let invoice = answer.await.map_err(|_| CannotReceive::Stopped)??;
         let client_trusts_lsp = bought.client_trusts_lsp;
-        Ok(JitInvoice { invoice, fee: choice.fee, lsp: self.lsp, expires_at, client_trusts_lsp })
+        Ok(JitInvoice { invoice, fee: choice.fee, lsp, expires_at, client_trusts_lsp, others })
     }
 
     fn now(&self) -> Timestamp {
         self.session.with(|_, now| now)
     }
 }
+
+/// A funding that confirmations are waited for may take so long to get into its first block.
+const BLOCKS_UNTIL_MINED: u16 = 12;

@@ -1,0 +1,156 @@
+//! What a wallet can ask for besides, and what it must not forget.
+
+use std::sync::Arc;
+
+use bitcoin::Network;
+use bitcoin::hashes::{Hash, sha256};
+use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
+use lightning::ln::peer_handler::CustomMessageHandler;
+use lightning::types::payment::PaymentPreimage;
+use lightning::util::config::UserConfig;
+use lightning::util::persist::KVStoreSyncWrapper;
+use lsps_client::jit_receive::State;
+use lsps_examples::node::{Node, Setup, within};
+use lsps_examples::scene::Script;
+use lsps_examples::store::MemoryStore;
+use lsps_examples::{Chain, Scene};
+use lsps_service::StandardPolicy;
+use lsps_transport_ldk::onchain::OnchainWallet;
+use lsps_transport_ldk::wallet::WalletEvent;
+use lsps_transport_ldk::{
+    CannotStart, Lsp, LspParts, LspsMessageHandler, PaymentHash, PromiseKey, Role, Wallet, WalletParts,
+};
+
+use crate::{AMOUNT, FEE_LIMIT, HOUR, World};
+
+fn patient() -> Script {
+    Script { confirmations_to_wait: 3, ..Script::default() }
+}
+
+impl World {
+    fn is_holding(&self) -> bool {
+        matches!(self.scene.wallet.host.purchases()[0].state(), State::Holding(_))
+    }
+
+    async fn holds(&self) {
+        assert!(within(|| self.is_holding()).await, "the payment is here and not claimed");
+    }
+}
+
+/// L2-004, L2-005
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patient_wallet_claims_when_its_channel_is_confirmed() {
+    let world = World::playing(patient()).await;
+    let mut events = world.scene.wallet.host.events();
+    world.pays();
+    world.holds().await;
+    assert!(world.scene.seen.facts().received.is_none());
+    world.scene.chain.mine(2);
+    assert!(!within_short(|| world.scene.seen.facts().received.is_some()).await, "two are not three");
+    world.scene.chain.mine(1);
+    world.is_settled().await;
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    let waits = |event: &WalletEvent| matches!(event, WalletEvent::Holding { confirmations: 3, .. });
+    assert!(told.into_iter().any(|event| waits(&event)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_W10_a_wallet_that_restarts_while_it_waits_claims_all_the_same() {
+    let mut world = World::playing(patient()).await;
+    world.pays();
+    world.holds().await;
+    world.scene.restart_wallet().await.unwrap();
+    assert!(world.is_holding(), "that is on record");
+    let lsp = &world.scene.lsp.node;
+    assert!(world.scene.wallet.node.connect(lsp.node_id(), lsp.address()).await);
+    world.scene.chain.mine(3);
+    world.is_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_channel_never_confirms_goes_back() {
+    let world = World::playing(patient()).await;
+    world.pays();
+    world.holds().await;
+    // The funding is kept out of the blocks, while time passes; how much the payer allows is its secret.
+    let wallet = &world.scene.wallet.node;
+    let left = || {
+        let channels = wallet.channel_manager().list_channels();
+        let expiry =
+            channels.iter().flat_map(|channel| &channel.pending_inbound_htlcs).map(|htlc| htlc.cltv_expiry).min();
+        expiry.map_or(0, |expiry| expiry.saturating_sub(world.scene.chain.height()))
+    };
+    assert!(left() >= u32::from(MIN_FINAL_CLTV_EXPIRY_DELTA) + 2 + 3, "as the invoice asked");
+    world.scene.chain.mine_without_mempool(left() - u32::from(MIN_FINAL_CLTV_EXPIRY_DELTA));
+    assert!(within(|| world.scene.seen.facts().has_failed).await, "the payer has its money back");
+    assert!(within(|| !world.is_holding()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_W11_an_application_with_the_preimage_claims_by_itself() {
+    let scene = Scene::set(Script::default()).await.unwrap();
+    let (before, preimage) = (scene.balances().unwrap(), [42; 32]);
+    let hash = PaymentHash(sha256::Hash::hash(&preimage).to_byte_array());
+    let wallet = &scene.wallet.host;
+    let jit = wallet.receive_via_jit_channel_for_hash(hash, AMOUNT, "on hold", HOUR, FEE_LIMIT).await.unwrap();
+    assert_eq!(jit.invoice.payment_hash().to_byte_array(), hash.0);
+    scene.payer.pay(&jit.invoice, AMOUNT.0).unwrap();
+    assert!(within(|| scene.seen.facts().unconfirmed_at_claim.is_some()).await, "the application is asked to claim");
+    assert!(scene.seen.facts().received.is_none(), "nobody else does");
+    scene.wallet.node.channel_manager().claim_funds(PaymentPreimage(preimage));
+    scene.settle(before, jit.fee.0).await.unwrap();
+    assert!(!wallet.purchases()[0].is_unpaid());
+}
+
+/// L0-011
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_connects_by_itself_and_again() {
+    let scene = Scene::set(Script { wallet_connects: true, ..Script::default() }).await.unwrap();
+    let buys = || scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", HOUR, FEE_LIMIT);
+    buys().await.expect("it connects to ask");
+    scene.lsp.node.peer_manager().disconnect_by_node_id(scene.wallet.node.node_id());
+    let is_back = || scene.wallet.node.peer_manager().peer_by_node_id(&scene.lsp.node.node_id()).is_some();
+    assert!(within(|| !is_back()).await && within(is_back).await, "and when it was cut off");
+    buys().await.expect("the same LSP answers");
+}
+
+/// L0-063
+#[tokio::test(flavor = "multi_thread")]
+async fn case_H06_a_forgotten_setting_is_an_error_at_the_start() {
+    let (node, messages) = plain(Role::Client).await;
+    let (manager, peers, keys) = (node.channel_manager().clone(), node.peer_manager().clone(), node.keys().clone());
+    let store = || KVStoreSyncWrapper(node.store().clone());
+    let parts = WalletParts::new(manager, peers, messages, store(), keys, Network::Regtest, [node.node_id()]);
+    let Err(CannotStart::Setting(missing)) = Wallet::start(parts).await else { panic!("it starts") };
+    assert_eq!((missing.setting, missing.value), ("manually_accept_inbound_channels", "true"));
+
+    let (node, messages) = plain(Role::Service).await;
+    let (manager, peers) = (node.channel_manager().clone(), node.peer_manager().clone());
+    let coins: Arc<dyn OnchainWallet> = node.wallet().clone();
+    let chain = Arc::new(Chain::new());
+    let store = KVStoreSyncWrapper(node.store().clone());
+    let parts = LspParts::new(manager, peers, messages, store, coins, chain, PromiseKey::new([1; 32]));
+    let Err(CannotStart::Setting(missing)) = Lsp::start(parts, StandardPolicy::default()).await else {
+        panic!("it starts")
+    };
+    assert_eq!(missing.setting, "accept_intercept_htlcs");
+
+    let bit = |role| {
+        let features = LspsMessageHandler::new(role).provided_node_features();
+        features.le_flags().get(729 / 8).is_some_and(|byte| byte & 1 << (729 % 8) != 0)
+    };
+    assert!(bit(Role::Service) && !bit(Role::Client), "only a service says that it is one");
+}
+
+/// A node whose settings nobody looked at.
+async fn plain(role: Role) -> (Arc<Node<LspsMessageHandler>>, Arc<LspsMessageHandler>) {
+    let messages = LspsMessageHandler::new(role);
+    let (store, config) = (Arc::new(MemoryStore::new()), UserConfig::default());
+    let setup = Setup { name: "node", seed: [9; 32], store, config, chain: Chain::new() };
+    (Node::build(setup, Arc::clone(&messages)).await.unwrap(), messages)
+}
+
+/// Half a second, for what must not happen.
+async fn within_short(is_true: impl Fn() -> bool) -> bool {
+    tokio::time::timeout(std::time::Duration::from_millis(500), within(is_true)).await.unwrap_or(false)
+}
