@@ -72,6 +72,7 @@ fn case_T05_notifications_mean_nothing_here() {
     assert!(client.call(LSP, &ASK, NOON).is_ok(), "the LSP is still asked");
 }
 
+/// L0-011
 #[test]
 fn case_T06_after_a_bad_payload_the_LSP_is_asked_nothing_until_it_reconnects() {
     let mut client = client();
@@ -114,6 +115,7 @@ fn case_T10_ten_thousand_disconnects_leave_nothing_behind() {
     assert!(client.take(&ticket).unwrap().is_ok());
 }
 
+/// L0-060
 #[test]
 fn case_T11_each_way_of_not_answering_has_its_own_error() {
     let mut client = Client::new(Config::default(), [7; 32]);
@@ -225,6 +227,7 @@ fn what_does_not_fit_into_a_message_is_not_sent() {
     assert!(client.drain().is_empty());
 }
 
+/// L0-056, L0-057
 #[test]
 fn request_ids_are_long_distinct_and_fresh_at_every_start() {
     let ids = |entropy| {

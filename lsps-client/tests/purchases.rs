@@ -158,6 +158,7 @@ fn case_W14_nothing_may_be_kept_of_a_payment_that_is_no_purchase() {
 
 // Channels
 
+/// L2-116, L2-123
 #[test]
 fn case_W05_only_a_channel_that_was_bought_is_accepted() {
     let mut client = client();

@@ -46,6 +46,7 @@ impl World {
     }
 }
 
+/// L0-018
 #[tokio::test]
 async fn an_answer_reaches_whoever_waits_for_it() {
     let world = World::new();

@@ -83,6 +83,7 @@ fn a_payment_of_any_size_is_bought_without_a_size() {
     assert_eq!((choice.fee, choice.buy().payment_size_msat), (FEE, None));
 }
 
+/// L2-050, L2-060
 #[test]
 fn case_W03_absurd_terms_are_refused_and_the_reason_is_named() {
     let valid_for = |span| OpeningFeeParams { valid_until: (NOON + span).into(), ..terms() };
@@ -127,6 +128,7 @@ fn case_W03_absurd_terms_are_refused_and_the_reason_is_named() {
 
 // The invoice
 
+/// L2-007, L2-075
 #[test]
 fn case_W07_an_LSP_that_wants_trust_is_refused_before_any_invoice_exists_unless_the_rules_say_yes() {
     let (bought, buy) = (Bought { client_trusts_lsp: true, ..BOUGHT }, buy(Some(SIZE)));
@@ -144,6 +146,7 @@ fn case_W07_an_LSP_that_wants_trust_is_refused_before_any_invoice_exists_unless_
     assert_eq!(refused, Err(CannotInvoice::CannotWaitWhenClientTrustsLsp));
 }
 
+/// L2-059, L2-076, L2-089, L2-090
 #[test]
 fn case_W08_the_invoice_has_one_free_hop_a_larger_final_delta_and_ends_with_the_purchase() {
     let fixed = prepared(LSP, &buy(Some(SIZE))).invoice;

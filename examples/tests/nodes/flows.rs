@@ -6,10 +6,12 @@ use lsps_service::Trust;
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR, SHARE_LIMIT, World};
 
+/// L2-078
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_without_channels_is_paid_through_a_channel_opened_for_it() {
     let world = World::with(Trust::LspTrustsClient).await;
     assert!(world.scene.wallet.node.channel_manager().list_channels().is_empty());
+    assert_eq!(world.jit.invoice.get_payee_pub_key(), world.scene.wallet.node.node_id());
     world.pays();
     let account = world.is_settled().await;
     assert_eq!(account.paid, AMOUNT.0);
