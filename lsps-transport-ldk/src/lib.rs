@@ -19,4 +19,5 @@ pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;
 pub use peers::{Manager, PeerManager};
+pub use store::Store;
 pub use wallet::{KnownLsp, Wallet, WalletParts};

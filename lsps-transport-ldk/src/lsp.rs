@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::{ClosureReason, Event, HTLCHandlingFailureType, ReplayEvent};
-use lightning::util::persist::KVStore;
 use tokio::sync::{mpsc, oneshot};
 
 use lsps_service::{
@@ -22,7 +21,7 @@ use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{ChainAccess, Clock, OnchainWallet, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers, peer_id};
-use crate::store::RecordStore;
+use crate::store::{RecordStore, Store};
 
 use node::Node;
 use pump::{Pump, Told};
@@ -94,7 +93,7 @@ impl Lsp {
     /// # Errors
     ///
     /// When a setting is missing or the store cannot be read at all.
-    pub async fn start<M: Manager, P: PeerManager, K: KVStore + Send + Sync + 'static>(
+    pub async fn start<M: Manager, P: PeerManager, K: Store>(
         parts: LspParts<M, P, K>,
         policy: impl Policy + 'static,
     ) -> Result<(Self, Vec<Unreadable>), CannotStart> {

@@ -1,6 +1,7 @@
 //! Records in any LDK store: files, SQLite, VSS, …
 
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 
 use lightning::io;
@@ -13,8 +14,8 @@ pub(crate) struct RecordStore {
 }
 
 impl RecordStore {
-    pub fn new<K: KVStore + Send + Sync + 'static>(store: K, namespace: &'static str) -> Self {
-        Self { store: Box::new(store), namespace }
+    pub fn new(store: impl Store, namespace: &'static str) -> Self {
+        Self { store: Box::new(Shared(store)), namespace }
     }
 
     /// All records, by name.
@@ -41,6 +42,10 @@ impl RecordStore {
     }
 }
 
+/// Any LDK store, behind a pointer: `Arc<FilesystemStore>`, say.
+pub trait Store: Deref<Target: KVStore> + Send + Sync + 'static {}
+impl<T: Deref<Target: KVStore> + Send + Sync + 'static> Store for T {}
+
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, io::Error>> + Send>>;
 
 /// `KVStore` for our namespace, without its type.
@@ -51,21 +56,24 @@ trait DynStore: Send + Sync {
     fn remove(&self, namespace: &str, key: &str) -> Answer<()>;
 }
 
-impl<K: KVStore + Send + Sync> DynStore for K {
+/// Whatever leads to a store.
+struct Shared<K>(K);
+
+impl<K: Store> DynStore for Shared<K> {
     fn list(&self, namespace: &str) -> Answer<Vec<String>> {
-        KVStore::list(self, PRIMARY, namespace)
+        self.0.list(PRIMARY, namespace)
     }
 
     fn read(&self, namespace: &str, key: &str) -> Answer<Vec<u8>> {
-        KVStore::read(self, PRIMARY, namespace, key)
+        self.0.read(PRIMARY, namespace, key)
     }
 
     fn write(&self, namespace: &str, key: &str, bytes: Vec<u8>) -> Answer<()> {
-        KVStore::write(self, PRIMARY, namespace, key, bytes)
+        self.0.write(PRIMARY, namespace, key, bytes)
     }
 
     fn remove(&self, namespace: &str, key: &str) -> Answer<()> {
-        KVStore::remove(self, PRIMARY, namespace, key, false)
+        self.0.remove(PRIMARY, namespace, key, false)
     }
 }
 

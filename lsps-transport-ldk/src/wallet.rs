@@ -13,7 +13,6 @@ use std::time::Duration;
 use bitcoin::Network;
 use lightning::events::{Event, ReplayEvent};
 use lightning::sign::{EntropySource, NodeSigner};
-use lightning::util::persist::KVStore;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -26,7 +25,7 @@ use crate::config::{CannotStart, require_for_wallet};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{Clock, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers};
-use crate::store::RecordStore;
+use crate::store::{RecordStore, Store};
 
 pub use lsps::{Connect, KnownLsp};
 pub use news::WalletEvent;
@@ -121,7 +120,7 @@ impl Wallet {
     /// # Errors
     ///
     /// When a setting is missing or the store cannot be read at all.
-    pub async fn start<M: Manager, P: PeerManager, K: KVStore + Send + Sync + 'static>(
+    pub async fn start<M: Manager, P: PeerManager, K: Store>(
         parts: WalletParts<M, P, K>,
     ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
         let node = Node::new(parts.channel_manager, Arc::clone(&parts.keys), parts.network);

@@ -36,7 +36,7 @@ impl LspNode {
             Arc::clone(node.channel_manager()),
             Arc::clone(node.peer_manager()),
             messages,
-            KVStoreSyncWrapper(Arc::clone(store)),
+            Arc::new(KVStoreSyncWrapper(Arc::clone(store))),
             coins,
             Arc::new(chain.clone()),
             PromiseKey::new(Who::Lsp.seed()),

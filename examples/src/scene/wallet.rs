@@ -49,7 +49,7 @@ impl WalletNode {
             Arc::clone(node.channel_manager()),
             Arc::clone(node.peer_manager()),
             messages,
-            KVStoreSyncWrapper(Arc::clone(store)),
+            Arc::new(KVStoreSyncWrapper(Arc::clone(store))),
             Arc::clone(node.keys()),
             Network::Regtest,
             [lsp],

@@ -119,7 +119,7 @@ async fn a_wallet_connects_by_itself_and_again() {
 async fn case_H06_a_forgotten_setting_is_an_error_at_the_start() {
     let (node, messages) = plain(Role::Client).await;
     let (manager, peers, keys) = (node.channel_manager().clone(), node.peer_manager().clone(), node.keys().clone());
-    let store = || KVStoreSyncWrapper(node.store().clone());
+    let store = || Arc::new(KVStoreSyncWrapper(node.store().clone()));
     let parts = WalletParts::new(manager, peers, messages, store(), keys, Network::Regtest, [node.node_id()]);
     let Err(CannotStart::Setting(missing)) = Wallet::start(parts).await else { panic!("it starts") };
     assert_eq!((missing.setting, missing.value), ("manually_accept_inbound_channels", "true"));
@@ -128,7 +128,7 @@ async fn case_H06_a_forgotten_setting_is_an_error_at_the_start() {
     let (manager, peers) = (node.channel_manager().clone(), node.peer_manager().clone());
     let coins: Arc<dyn OnchainWallet> = node.wallet().clone();
     let chain = Arc::new(Chain::new());
-    let store = KVStoreSyncWrapper(node.store().clone());
+    let store = Arc::new(KVStoreSyncWrapper(node.store().clone()));
     let parts = LspParts::new(manager, peers, messages, store, coins, chain, PromiseKey::new([1; 32]));
     let Err(CannotStart::Setting(missing)) = Lsp::start(parts, StandardPolicy::default()).await else {
         panic!("it starts")

@@ -1,5 +1,7 @@
 //! What the node tells, and what the wallet tells of it.
 
+use std::fmt;
+
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::Event;
@@ -82,6 +84,25 @@ pub enum WalletEvent {
         /// The purchase.
         payment_hash: PaymentHash,
     },
+}
+
+/// A sentence for people.
+impl fmt::Display for WalletEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("asking for prices"),
+            Self::Offered { lsp, fee } => write!(f, "{lsp} offers a channel for {fee}"),
+            Self::Bought { payment_hash } => write!(f, "a channel is bought for payment {payment_hash}"),
+            Self::ChannelOpening { .. } => f.write_str("the channel is opening"),
+            Self::ChannelRefused { lsp, why } => write!(f, "a channel from {lsp} was refused: {why}"),
+            Self::PaymentArriving { received, kept, .. } => write!(f, "{received} arrive, {kept} were kept"),
+            Self::Holding { confirmations, .. } => write!(f, "waiting for {confirmations} confirmation(s)"),
+            Self::Received { received, fee, .. } => write!(f, "{received} received, {fee} paid for the channel"),
+            Self::Refused { why, .. } => write!(f, "a payment was refused: {why}"),
+            Self::GaveUp { .. } => f.write_str("the channel was not confirmed in time, the payment went back"),
+            Self::Expired { .. } => f.write_str("no payment came in time"),
+        }
+    }
 }
 
 /// An event that may be ours.
