@@ -10,10 +10,9 @@ mod rules;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::opcodes::OP_TRUE;
-use bitcoin::{Amount, Block, BlockHash, FeeRate, OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Txid};
+use bitcoin::{Amount, Block, BlockHash, OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Txid};
 use lightning::chain::BestBlock;
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
-use lsps_transport_ldk::onchain::ChainAccess;
 use tokio::sync::watch;
 
 pub use ledger::Coin;
@@ -199,20 +198,6 @@ impl BroadcasterInterface for Chain {
                 return;
             }
         }
-    }
-}
-
-impl ChainAccess for Chain {
-    fn broadcast(&self, tx: &Transaction) {
-        self.broadcast_transactions(&[tx]);
-    }
-
-    fn is_confirmed(&self, txid: &Txid) -> bool {
-        self.confirmations(txid).is_some()
-    }
-
-    fn fee_rate(&self) -> FeeRate {
-        FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into())
     }
 }
 

@@ -4,6 +4,7 @@
 //! must outlive a node.
 
 pub mod chain;
+pub mod fault;
 pub mod node;
 pub mod scene;
 pub mod store;

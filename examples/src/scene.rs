@@ -59,6 +59,8 @@ pub struct Script {
     pub trust: Trust,
     /// Satoshis in each of the payer's channels to the LSP.
     pub payer_channels: Vec<u64>,
+    /// The LSP's store, if it is a special one.
+    pub lsp_store: Option<Store>,
     /// Confirmations that the wallet waits for before it claims.
     pub confirmations_to_wait: u16,
     /// The wallet connects to its LSP by itself, and again when it is gone.
@@ -80,6 +82,7 @@ impl Default for Script {
             directory: None,
             trust: Trust::LspTrustsClient,
             payer_channels: vec![1_000_000],
+            lsp_store: None,
             confirmations_to_wait: 0,
             wallet_connects: false,
             clock: Arc::new(SystemClock),
@@ -119,7 +122,8 @@ impl Scene {
         let (chain, seen) = (Chain::new(), Arc::new(Seen::default()));
         script.on_event = noting(&seen, &chain, script.on_event);
         let payer = start_payer(&chain, &script).await?;
-        let (lsp_store, wallet_store) = (script.store(Who::Lsp), script.store(Who::Wallet));
+        let lsp_store = script.lsp_store.clone().unwrap_or_else(|| script.store(Who::Lsp));
+        let wallet_store = script.store(Who::Wallet);
         let lsp = LspNode::start(&chain, &lsp_store, &script).await?;
         let at = (lsp.node.node_id(), lsp.node.address());
         let wallet = WalletNode::start(&chain, &wallet_store, at, &script).await?;
@@ -168,6 +172,16 @@ impl Scene {
     /// When it does not start again.
     pub async fn restart_lsp(&mut self) -> Result<(), Error> {
         self.lsp.node.kill();
+        self.start_lsp_from(Arc::clone(&self.lsp_store)).await
+    }
+
+    /// Starts it from another store, when it is dead.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub async fn start_lsp_from(&mut self, store: Store) -> Result<(), Error> {
+        self.lsp_store = store;
         self.lsp = LspNode::start(&self.chain, &self.lsp_store, &self.script).await?;
         Ok(())
     }

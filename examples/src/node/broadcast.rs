@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bitcoin::Transaction;
+use bitcoin::{FeeRate, Transaction, Txid};
 use lightning::chain::chaininterface::BroadcasterInterface;
 
-use crate::chain::Chain;
+use lsps_transport_ldk::onchain::ChainAccess;
+
+use crate::chain::{Chain, FEE_SAT_PER_KW};
 
 /// Submits to the chain unless the node is cut off.
 pub struct Broadcaster {
@@ -23,6 +25,20 @@ impl Broadcaster {
     /// From now on nothing gets out, or everything again. What was broadcast meanwhile is lost, as in a power cut.
     pub fn cut_off(&self, cut: bool) {
         self.cut_off.store(cut, Ordering::SeqCst);
+    }
+}
+
+impl ChainAccess for Broadcaster {
+    fn broadcast(&self, tx: &Transaction) {
+        self.broadcast_transactions(&[tx]);
+    }
+
+    fn is_confirmed(&self, txid: &Txid) -> bool {
+        self.chain.confirmations(txid).is_some()
+    }
+
+    fn fee_rate(&self) -> FeeRate {
+        FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into())
     }
 }
 

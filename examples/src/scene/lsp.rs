@@ -38,7 +38,7 @@ impl LspNode {
             messages,
             Arc::new(KVStoreSyncWrapper(Arc::clone(store))),
             coins,
-            Arc::new(chain.clone()),
+            node.broadcaster().clone(),
             PromiseKey::new(Who::Lsp.seed()),
         );
         parts.clock = Arc::clone(&script.clock);

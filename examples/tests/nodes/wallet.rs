@@ -127,7 +127,7 @@ async fn case_H06_a_forgotten_setting_is_an_error_at_the_start() {
     let (node, messages) = plain(Role::Service).await;
     let (manager, peers) = (node.channel_manager().clone(), node.peer_manager().clone());
     let coins: Arc<dyn OnchainWallet> = node.wallet().clone();
-    let chain = Arc::new(Chain::new());
+    let chain = node.broadcaster().clone();
     let store = Arc::new(KVStoreSyncWrapper(node.store().clone()));
     let parts = LspParts::new(manager, peers, messages, store, coins, chain, PromiseKey::new([1; 32]));
     let Err(CannotStart::Setting(missing)) = Lsp::start(parts, StandardPolicy::default()).await else {

@@ -27,6 +27,8 @@ use crate::store::RecordStore;
 pub(super) enum Told {
     /// An event of the node. Answer: whether it was ours; `None` if it is to be told again.
     News(News, oneshot::Sender<Option<bool>>),
+    /// Nothing but a turn, after which it is known who is connected.
+    Turn(oneshot::Sender<()>),
     /// A purchase that needs its invoice.
     Draft(Box<Draft>, oneshot::Sender<Result<Bolt11Invoice, CannotReceive>>),
 }
@@ -121,6 +123,7 @@ impl<M: Manager> Pump<M> {
         let (mut heard, mut invoices) = (vec![], vec![]);
         for told in told {
             match told {
+                Told::Turn(done) => drop(done.send(())), // peers were heard before
                 Told::News(news, done) => heard.push((self.hear_node(news), done)),
                 Told::Draft(draft, done) => invoices.push((self.purchase(*draft), done)),
             }

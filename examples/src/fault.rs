@@ -1,0 +1,148 @@
+//! Faults to order: a store that loses power, and a wire that is cut at the same instant.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bitcoin::io;
+use lightning::util::persist::KVStoreSync;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::store::Store;
+
+/// The power of one machine: when it is gone, nothing is written and nothing gets out.
+#[derive(Clone, Default)]
+pub struct Power {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    is_off: AtomicBool,
+    writes: AtomicUsize,
+    /// Writes that still succeed, once armed.
+    left: AtomicUsize,
+    is_armed: AtomicBool,
+    /// A second machine part that has to be told at once.
+    on_cut: std::sync::OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl Power {
+    /// Goes off after `writes` more writes, and calls `on_cut` before the write after them returns.
+    pub fn fail_after(&self, writes: usize, on_cut: impl Fn() + Send + Sync + 'static) {
+        let _ = self.inner.on_cut.set(Box::new(on_cut));
+        self.inner.writes.store(0, Ordering::SeqCst);
+        self.inner.left.store(writes, Ordering::SeqCst);
+        self.inner.is_armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it is gone.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.inner.is_off.load(Ordering::SeqCst)
+    }
+
+    /// Writes since it was armed.
+    #[must_use]
+    pub fn writes(&self) -> usize {
+        self.inner.writes.load(Ordering::SeqCst)
+    }
+
+    /// Whether one more write reaches the disk.
+    fn draw(&self) -> bool {
+        let inner = &self.inner;
+        if self.is_off() {
+            return false;
+        }
+        if !inner.is_armed.load(Ordering::SeqCst) {
+            return true;
+        }
+        inner.writes.fetch_add(1, Ordering::SeqCst);
+        let had_one = inner.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if !had_one
+            && !inner.is_off.swap(true, Ordering::SeqCst)
+            && let Some(on_cut) = inner.on_cut.get()
+        {
+            on_cut();
+        }
+        had_one
+    }
+}
+
+/// A store on that machine: once the power is gone, writes seem to succeed and leave no trace.
+pub struct PowerCutStore {
+    /// What is on the disk.
+    pub disk: Store,
+    /// What it takes to write.
+    pub power: Power,
+}
+
+impl KVStoreSync for PowerCutStore {
+    fn read(&self, primary: &str, secondary: &str, key: &str) -> Result<Vec<u8>, io::Error> {
+        self.disk.read(primary, secondary, key)
+    }
+
+    fn write(&self, primary: &str, secondary: &str, key: &str, value: Vec<u8>) -> Result<(), io::Error> {
+        if self.power.draw() { self.disk.write(primary, secondary, key, value) } else { Ok(()) }
+    }
+
+    fn remove(&self, primary: &str, secondary: &str, key: &str, lazy: bool) -> Result<(), io::Error> {
+        if self.power.draw() { self.disk.remove(primary, secondary, key, lazy) } else { Ok(()) }
+    }
+
+    fn list(&self, primary: &str, secondary: &str) -> Result<Vec<String>, io::Error> {
+        self.disk.list(primary, secondary)
+    }
+}
+
+/// A wire to a node on that machine: no byte passes after the power is gone.
+pub struct Wire {
+    address: SocketAddr,
+}
+
+impl Wire {
+    /// Listens, and passes on to `to`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen.
+    pub async fn to(to: SocketAddr, power: Power) -> Result<Self, std::io::Error> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let power = power.clone();
+                tokio::spawn(async move {
+                    if let Ok(far) = TcpStream::connect(to).await {
+                        carry(near, far, &power).await;
+                    }
+                });
+            }
+        });
+        Ok(Self { address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn carry(near: TcpStream, far: TcpStream, power: &Power) {
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+    let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.into_split(), far.into_split());
+    let pass = async |from: &mut tokio::net::tcp::OwnedReadHalf, to: &mut tokio::net::tcp::OwnedWriteHalf| {
+        let mut buffer = vec![0; 16_384];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            if power.is_off() || to.write_all(&buffer[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = pass(&mut from_near, &mut to_far) => {}
+        () = pass(&mut from_far, &mut to_near) => {}
+    }
+}
