@@ -1,6 +1,7 @@
 //! The LSP's machine loses power after any write: paid or refunded, nothing in between, and no funded channel closed.
 //!
-//! `LSPS_CUTS=all` cuts after every write; otherwise every few, so that the ordinary run stays short.
+//! `LSPS_CUTS=all` cuts after every write, `LSPS_CUTS=11` after the eleventh; otherwise after every sixth, so that the
+//! ordinary run stays short.
 #![allow(non_snake_case)]
 
 use std::sync::Arc;
@@ -51,9 +52,13 @@ async fn case_H01_a_payment_on_trust_survives_a_power_cut_after_any_write() {
 }
 
 async fn sweep(play: Play) {
-    let step = if std::env::var("LSPS_CUTS").is_ok_and(|cuts| cuts == "all") { 1 } else { 6 };
+    let cuts: Vec<usize> = match std::env::var("LSPS_CUTS") {
+        Ok(cuts) if cuts == "all" => (0..200).collect(),
+        Ok(cut) => vec![cut.parse().expect("all, or a number of writes")],
+        Err(_) => (0..200).step_by(6).collect(),
+    };
     let mut ends = vec![];
-    for writes in (0..200).step_by(step) {
+    for writes in cuts {
         let end = cut_after(play, writes).await;
         if end == End::NotCut {
             break;

@@ -85,8 +85,9 @@ impl<M: Manager> Pump<M> {
             unreadable.extend(self.service.load(&Record { name, bytes }).err());
         }
         self.tell_facts();
-        self.reconcile_channels();
+        // Parts first: what nobody waits for any more is not opened anew.
         self.reconcile_parts();
+        self.reconcile_channels();
         unreadable
     }
 

@@ -86,8 +86,9 @@ impl<M: Manager> Pump<M> {
             let key = channel.key;
             let there = public_key(channel.client).and_then(|peer| self.node.channel(&peer, key));
             match (channel.stage, there) {
-                // Our transaction is broadcast later than this, so a monitor that LDK may have kept has nothing to guard.
-                (ChannelStage::Opening, None) => news.push(Input::ChannelEnded { key, why: ChannelEnd::PeerGone }),
+                // It is our crash that ended it, so it is tried again. The transaction of this attempt was not broadcast yet:
+                // a monitor that LDK may have kept has nothing to guard.
+                (ChannelStage::Opening, None) => news.push(Input::ChannelEnded { key, why: ChannelEnd::TryAgain }),
                 (ChannelStage::Pending | ChannelStage::Ready, None) => {
                     news.push(Input::ChannelEnded { key, why: ChannelEnd::Closed });
                 }

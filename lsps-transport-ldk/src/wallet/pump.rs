@@ -53,6 +53,8 @@ pub(super) struct Pump<M> {
     unwritten: Option<Batch>,
     /// Requests of LSPs that the client took and the node still waits on.
     requests: BTreeMap<ChannelKey, (PublicKey, ChannelId)>,
+    /// Requests for a channel in the place of one that the LSP may have forgotten; it shows when that is re-established.
+    postponed: BTreeMap<ChannelKey, (OpenRequest, PublicKey, ChannelId)>,
     /// Payments that are claimed when their channels are confirmed.
     held: BTreeMap<PaymentHash, Claim>,
 }
@@ -73,8 +75,8 @@ impl<M: Manager> Pump<M> {
         wake: Arc<Notify>,
         events: broadcast::Sender<WalletEvent>,
     ) -> Self {
-        let (unwritten, requests, held) = (None, BTreeMap::new(), BTreeMap::new());
-        Self { session, node, peers, store, queue, wake, events, unwritten, requests, held }
+        let (unwritten, requests, postponed, held) = (None, BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { session, node, peers, store, queue, wake, events, unwritten, requests, postponed, held }
     }
 
     /// Takes the records, then compares them with what the node knows by now.
@@ -128,6 +130,7 @@ impl<M: Manager> Pump<M> {
                 Told::Draft(draft, done) => invoices.push((self.purchase(*draft), done)),
             }
         }
+        self.look_at_postponed();
         self.look_at_held();
         self.session.with(|client, now| client.tick(now));
         let written = self.commit().await;
@@ -164,6 +167,7 @@ impl<M: Manager> Pump<M> {
             News::ChannelPending(key) => self.session.with(|client, now| client.channel_pending(key, now)),
             News::ChannelEnded(key) => {
                 self.requests.remove(&key);
+                self.postponed.remove(&key);
                 self.session.with(|client, now| client.channel_ended(key, now))
             }
             News::Claimed { hash, received, kept, over } => {
@@ -181,11 +185,32 @@ impl<M: Manager> Pump<M> {
                 self.requests.insert(key, (lsp, temporary));
                 true
             }
+            // After a crash of the LSP its next attempt may be here before the end of the one it forgot.
+            Err(RefuseChannel::AllHaveChannels) if self.node.is_reestablishing(&lsp) => {
+                self.postponed.insert(key, (request, lsp, temporary));
+                true
+            }
             Err(RefuseChannel::NothingBought | RefuseChannel::AllHaveChannels) => false,
             Err(why) => {
                 self.node.refuse(&temporary, &lsp, why.to_string());
                 self.tell(WalletEvent::ChannelRefused { lsp, why });
                 true
+            }
+        }
+    }
+
+    /// Takes what was postponed when there is room for it, and refuses it when the channels turn out to be alive.
+    fn look_at_postponed(&mut self) {
+        for (key, (request, lsp, temporary)) in std::mem::take(&mut self.postponed) {
+            match self.session.with(|client, now| client.open_requested(&request, now)) {
+                Ok(()) => drop(self.requests.insert(key, (lsp, temporary))),
+                Err(RefuseChannel::AllHaveChannels) if self.node.is_reestablishing(&lsp) => {
+                    self.postponed.insert(key, (request, lsp, temporary));
+                }
+                Err(why) => {
+                    self.node.refuse(&temporary, &lsp, why.to_string());
+                    self.tell(WalletEvent::ChannelRefused { lsp, why });
+                }
             }
         }
     }
@@ -344,7 +369,7 @@ impl<M: Manager> Pump<M> {
             return RETRY;
         }
         let due = self.session.with(|client, now| client.next_wake().map(|at| at.since(now)));
-        let idle = if self.held.is_empty() { IDLE } else { WATCH };
+        let idle = if self.held.is_empty() && self.postponed.is_empty() { IDLE } else { WATCH };
         due.unwrap_or(idle).clamp(Duration::from_millis(1), idle)
     }
 }
