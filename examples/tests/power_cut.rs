@@ -1,7 +1,6 @@
 //! The LSP's machine loses power after any write: paid or refunded, nothing in between, and no funded channel closed.
 //!
-//! `LSPS_CUTS=all` cuts after every write, `LSPS_CUTS=11` after the eleventh; otherwise after every sixth, so that the
-//! ordinary run stays short.
+//! `cargo test -p lsps-examples --test power_cut -- --ignored` cuts after every write; `LSPS_CUT=11` after the eleventh.
 #![allow(non_snake_case)]
 
 use std::sync::Arc;
@@ -36,27 +35,41 @@ enum End {
     NotCut,
 }
 
+const PLAIN: Play = Play { trust: Trust::LspTrustsClient, parts: 1 };
+
+/// Before the sale, in the middle of the open, after the forward.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_H01_a_payment_survives_a_power_cut() {
+    sweep(PLAIN, vec![0, 10, 24]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes"]
 async fn case_H01_a_payment_survives_a_power_cut_after_any_write() {
-    sweep(Play { trust: Trust::LspTrustsClient, parts: 1 }).await;
+    sweep(PLAIN, chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes"]
 async fn case_H01_a_payment_in_parts_survives_a_power_cut_after_any_write() {
-    sweep(Play { trust: Trust::LspTrustsClient, parts: 3 }).await;
+    sweep(Play { parts: 3, ..PLAIN }, chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes"]
 async fn case_H01_a_payment_on_trust_survives_a_power_cut_after_any_write() {
-    sweep(Play { trust: Trust::ClientTrustsLsp, parts: 1 }).await;
+    sweep(Play { trust: Trust::ClientTrustsLsp, ..PLAIN }, chosen()).await;
 }
 
-async fn sweep(play: Play) {
-    let cuts: Vec<usize> = match std::env::var("LSPS_CUTS") {
-        Ok(cuts) if cuts == "all" => (0..200).collect(),
-        Ok(cut) => vec![cut.parse().expect("all, or a number of writes")],
-        Err(_) => (0..200).step_by(6).collect(),
-    };
+/// After every write, or after the one that was asked for.
+fn chosen() -> Vec<usize> {
+    match std::env::var("LSPS_CUT") {
+        Ok(cut) => vec![cut.parse().expect("a number of writes")],
+        Err(_) => (0..200).collect(),
+    }
+}
+
+async fn sweep(play: Play, cuts: Vec<usize>) {
     let mut ends = vec![];
     for writes in cuts {
         let end = cut_after(play, writes).await;
