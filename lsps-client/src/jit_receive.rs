@@ -360,7 +360,9 @@ impl Purchase {
         self.channel().filter(|channel| channel.key == key)
     }
 
-    pub(crate) fn channel(&self) -> Option<Channel> {
+    /// The channel that stands for it, if there is one.
+    #[must_use]
+    pub fn channel(&self) -> Option<Channel> {
         match &self.state {
             State::Channel(channel) => Some(*channel),
             State::Holding(held) => held.channel,

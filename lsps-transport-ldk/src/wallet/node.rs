@@ -67,12 +67,6 @@ impl<M: Manager> Node<M> {
         channels.into_iter().find(|channel| channel.user_channel_id == key.0)
     }
 
-    /// Whether a channel with this peer is not usable yet, or not again.
-    pub fn is_reestablishing(&self, peer: &PublicKey) -> bool {
-        let channels = self.manager.get_cm().list_channels_with_counterparty(peer);
-        channels.iter().any(|channel| !channel.is_usable)
-    }
-
     pub fn accept(
         &self,
         temporary: &ChannelId,

@@ -11,7 +11,9 @@ use lightning::types::payment::PaymentPreimage;
 use lightning_invoice::{Bolt11Invoice, Description};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
-use lsps_client::jit_receive::{Event, Handled, OpenRequest, Prepared, Received, RefuseChannel, State, Verdict};
+use lsps_client::jit_receive::{
+    Event, Handled, OpenRequest, Prepared, Purchase, Received, RefuseChannel, State, Verdict,
+};
 use lsps_client::session::Session;
 use lsps_client::{Batch, ChannelKey, Effect, Notice, Preimage, Unreadable};
 use lsps_types::{PaymentHash, PeerId};
@@ -186,7 +188,7 @@ impl<M: Manager> Pump<M> {
                 true
             }
             // After a crash of the LSP its next attempt may be here before the end of the one it forgot.
-            Err(RefuseChannel::AllHaveChannels) if self.node.is_reestablishing(&lsp) => {
+            Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(&lsp) => {
                 self.postponed.insert(key, (request, lsp, temporary));
                 true
             }
@@ -199,12 +201,22 @@ impl<M: Manager> Pump<M> {
         }
     }
 
+    /// Whether a channel that stands for a purchase is not usable yet or again, or closed without our having heard.
+    fn may_have_lost_one(&self, lsp: &PublicKey) -> bool {
+        let id = peer_id(lsp);
+        let keys: Vec<ChannelKey> = self.session.with(|client, _| {
+            let channels = client.purchases().filter(|purchase| purchase.lsp() == id).filter_map(Purchase::channel);
+            channels.map(|channel| channel.key).collect()
+        });
+        keys.into_iter().any(|key| self.node.channel(lsp, key).is_none_or(|channel| !channel.is_usable))
+    }
+
     /// Takes what was postponed when there is room for it, and refuses it when the channels turn out to be alive.
     fn look_at_postponed(&mut self) {
         for (key, (request, lsp, temporary)) in std::mem::take(&mut self.postponed) {
             match self.session.with(|client, now| client.open_requested(&request, now)) {
                 Ok(()) => drop(self.requests.insert(key, (lsp, temporary))),
-                Err(RefuseChannel::AllHaveChannels) if self.node.is_reestablishing(&lsp) => {
+                Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(&lsp) => {
                     self.postponed.insert(key, (request, lsp, temporary));
                 }
                 Err(why) => {
