@@ -61,6 +61,8 @@ pub struct Script {
     pub payer_channels: Vec<u64>,
     /// The LSP's store, if it is a special one.
     pub lsp_store: Option<Store>,
+    /// The wallet's, likewise.
+    pub wallet_store: Option<Store>,
     /// Confirmations that the wallet waits for before it claims.
     pub confirmations_to_wait: u16,
     /// The wallet connects to its LSP by itself, and again when it is gone.
@@ -83,6 +85,7 @@ impl Default for Script {
             trust: Trust::LspTrustsClient,
             payer_channels: vec![1_000_000],
             lsp_store: None,
+            wallet_store: None,
             confirmations_to_wait: 0,
             wallet_connects: false,
             clock: Arc::new(SystemClock),
@@ -123,7 +126,7 @@ impl Scene {
         script.on_event = noting(&seen, &chain, script.on_event);
         let payer = start_payer(&chain, &script).await?;
         let lsp_store = script.lsp_store.clone().unwrap_or_else(|| script.store(Who::Lsp));
-        let wallet_store = script.store(Who::Wallet);
+        let wallet_store = script.wallet_store.clone().unwrap_or_else(|| script.store(Who::Wallet));
         let lsp = LspNode::start(&chain, &lsp_store, &script).await?;
         let at = (lsp.node.node_id(), lsp.node.address());
         let wallet = WalletNode::start(&chain, &wallet_store, at, &script).await?;
@@ -193,6 +196,16 @@ impl Scene {
     /// When it does not start again.
     pub async fn restart_wallet(&mut self) -> Result<(), Error> {
         self.wallet.node.kill();
+        self.start_wallet_from(Arc::clone(&self.wallet_store)).await
+    }
+
+    /// Starts it from another store, when it is dead.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub async fn start_wallet_from(&mut self, store: Store) -> Result<(), Error> {
+        self.wallet_store = store;
         let at = (self.lsp.node.node_id(), self.lsp.node.address());
         self.wallet = WalletNode::start(&self.chain, &self.wallet_store, at, &self.script).await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! The LSP's machine loses power after any write: paid or refunded, nothing in between, and no funded channel closed.
+//! The LSP's machine, or the wallet's, loses power after any write: paid or refunded, nothing in between, and no funded channel closed.
 //!
 //! `cargo test -p lsps-examples --test power_cut -- --ignored` cuts after every write; `LSPS_CUT=11` after the eleventh.
 #![allow(non_snake_case)]
@@ -10,7 +10,7 @@ use lightning::util::persist::KVStoreSync as _;
 use lsps_examples::Scene;
 use lsps_examples::fault::{Power, PowerCutStore, Wire};
 use lsps_examples::node::within;
-use lsps_examples::scene::{Balances, Script};
+use lsps_examples::scene::{Balances, Script, Who};
 use lsps_examples::store::{MemoryStore, Store};
 use lsps_service::Trust;
 use lsps_transport_ldk::Msat;
@@ -22,6 +22,8 @@ const AMOUNT: Msat = Msat(40_000_000);
 struct Play {
     trust: Trust,
     parts: usize,
+    /// Whose power it is: the LSP's or the wallet's.
+    who: Who,
 }
 
 /// How one cut ended.
@@ -35,7 +37,7 @@ enum End {
     NotCut,
 }
 
-const PLAIN: Play = Play { trust: Trust::LspTrustsClient, parts: 1 };
+const PLAIN: Play = Play { trust: Trust::LspTrustsClient, parts: 1, who: Who::Lsp };
 
 /// Before the sale, in the middle of the open, after the forward.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,6 +61,12 @@ async fn case_H01_a_payment_in_parts_survives_a_power_cut_after_any_write() {
 #[ignore = "minutes"]
 async fn case_H01_a_payment_on_trust_survives_a_power_cut_after_any_write() {
     sweep(Play { trust: Trust::ClientTrustsLsp, ..PLAIN }, chosen()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes"]
+async fn case_W10_a_payment_survives_a_power_cut_of_the_wallet_after_any_write() {
+    sweep(Play { who: Who::Wallet, ..PLAIN }, chosen()).await;
 }
 
 /// After every write, or after the one that was asked for.
@@ -91,17 +99,18 @@ async fn sweep(play: Play, cuts: Vec<usize>) {
 
 async fn cut_after(play: Play, writes: usize) -> End {
     let (disk, power): (Store, _) = (Arc::new(MemoryStore::new()), Power::default());
-    let script = Script {
-        trust: play.trust,
-        payer_channels: vec![100_000; play.parts],
-        lsp_store: Some(Arc::new(PowerCutStore { disk: Arc::clone(&disk), power: power.clone() })),
-        ..Script::default()
+    let script = Script { trust: play.trust, payer_channels: vec![100_000; play.parts], ..Script::default() };
+    let store: Store = Arc::new(PowerCutStore { disk: Arc::clone(&disk), power: power.clone() });
+    let script = match play.who {
+        Who::Wallet => Script { wallet_store: Some(store), ..script },
+        Who::Lsp | Who::Payer => Script { lsp_store: Some(store), ..script },
     };
     let mut scene = Scene::set(script).await.expect("the nodes start");
     let before = scene.balances().expect("nothing is under way");
-    connect_by_wire(&scene, &power).await;
+    connect_by_wire(&scene, play.who, &power).await;
 
-    let broadcaster = Arc::clone(scene.lsp.node.broadcaster());
+    let cut_node = if play.who == Who::Wallet { &scene.wallet.node } else { &scene.lsp.node };
+    let broadcaster = Arc::clone(cut_node.broadcaster());
     power.fail_after(writes, move || broadcaster.cut_off(true));
     let hour = Duration::from_secs(3_600);
     let bought = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", hour, Msat(2_000_000));
@@ -110,6 +119,9 @@ async fn cut_after(play: Play, writes: usize) -> End {
         assert!(power.is_off(), "{:?}", bought.map(|bought| bought.err()));
         return End::NotBought;
     };
+    if play.who == Who::Wallet && power.is_off() {
+        return End::NotBought; // nothing gets out of a machine without power, an invoice neither
+    }
     if play.parts > 1 {
         scene.payer.pay_split(&jit.invoice, AMOUNT.0).expect("the payer has channels");
     } else {
@@ -123,11 +135,17 @@ async fn cut_after(play: Play, writes: usize) -> End {
         return End::NotCut;
     }
 
-    scene.lsp.node.kill();
     let calm = Power::default();
-    let store = PowerCutStore { disk, power: calm.clone() };
-    scene.start_lsp_from(Arc::new(store)).await.unwrap_or_else(|why| panic!("{play:?} cut at {writes}: {why}"));
-    connect_by_wire(&scene, &calm).await;
+    let store = Arc::new(PowerCutStore { disk, power: calm.clone() });
+    let started = if play.who == Who::Wallet {
+        scene.wallet.node.kill();
+        scene.start_wallet_from(store).await
+    } else {
+        scene.lsp.node.kill();
+        scene.start_lsp_from(store).await
+    };
+    started.unwrap_or_else(|why| panic!("{play:?} cut at {writes}: {why}"));
+    connect_by_wire(&scene, play.who, &calm).await;
     for _ in 0..60 {
         if is_over(&scene) {
             break;
@@ -166,14 +184,16 @@ async fn at_rest(scene: &mut Scene, before: Balances, play: Play, writes: usize)
     }
 }
 
-/// Payer and wallet reach the LSP only through wires that end with its power.
-async fn connect_by_wire(scene: &Scene, power: &Power) {
+/// Payer and wallet reach the LSP only through wires; those of the machine at hand end with its power.
+async fn connect_by_wire(scene: &Scene, who: Who, power: &Power) {
     let lsp = &scene.lsp.node;
     let wire = Wire::to(lsp.address(), power.clone()).await.expect("it listens");
+    let of_payer = if who == Who::Wallet { Power::default() } else { power.clone() };
+    let payers = Wire::to(lsp.address(), of_payer).await.expect("it listens");
     scene.payer.peer_manager().disconnect_all_peers();
     scene.wallet.node.peer_manager().disconnect_all_peers();
     assert!(within(|| lsp.peer_manager().list_peers().is_empty()).await);
-    assert!(scene.payer.connect(lsp.node_id(), wire.address()).await, "the payer reaches the LSP");
+    assert!(scene.payer.connect(lsp.node_id(), payers.address()).await, "the payer reaches the LSP");
     assert!(scene.wallet.node.connect(lsp.node_id(), wire.address()).await, "the wallet reaches the LSP");
     let usable = || scene.payer.channel_manager().list_usable_channels().len();
     let all = scene.payer.channel_manager().list_channels().len();
