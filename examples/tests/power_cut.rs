@@ -41,25 +41,25 @@ const PLAIN: Play = Play { trust: Trust::LspTrustsClient, parts: 1, who: Who::Ls
 
 /// Before the sale, in the middle of the open, after the forward.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn case_H01_a_payment_survives_a_power_cut() {
+async fn case_J32_a_payment_survives_a_power_cut() {
     sweep(PLAIN, vec![0, 10, 24]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
-async fn case_H01_a_payment_survives_a_power_cut_after_any_write() {
+async fn case_J32_a_payment_survives_a_power_cut_after_any_write() {
     sweep(PLAIN, chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
-async fn case_H01_a_payment_in_parts_survives_a_power_cut_after_any_write() {
+async fn case_J32_a_payment_in_parts_survives_a_power_cut_after_any_write() {
     sweep(Play { parts: 3, ..PLAIN }, chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
-async fn case_H01_a_payment_on_trust_survives_a_power_cut_after_any_write() {
+async fn case_J32_a_payment_on_trust_survives_a_power_cut_after_any_write() {
     sweep(Play { trust: Trust::ClientTrustsLsp, ..PLAIN }, chosen()).await;
 }
 

@@ -14,7 +14,7 @@ use bitcoin::Network;
 use lightning::events::{Event, ReplayEvent};
 use lightning::sign::{EntropySource, NodeSigner};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 use lsps_client::jit_receive::{Purchase, Rules};
 use lsps_client::select::{Cheapest, Select};
@@ -107,7 +107,8 @@ pub struct Wallet {
     select: Arc<dyn Select>,
     patience: Duration,
     rules: Rules,
-    connecting: AbortHandle,
+    /// Ends with the wallet.
+    _connecting: JoinSet<()>,
     stopped: oneshot::Receiver<()>,
 }
 
@@ -145,9 +146,12 @@ impl Wallet {
             pump.run().await;
             let _ = done.send(());
         });
-        let connecting = tokio::spawn(Arc::clone(&lsps).keep_connected()).abort_handle();
+        let connecting = lsps.keep_connected();
         let (select, patience) = (parts.select, parts.patience);
-        Ok((Self { session, told, events, lsps, select, patience, rules, connecting, stopped }, unreadable))
+        Ok((
+            Self { session, told, events, lsps, select, patience, rules, _connecting: connecting, stopped },
+            unreadable,
+        ))
     }
 
     /// Offers an event of the node. `true`: it was ours and is dealt with, durably. `false`: it is the application's, a
@@ -183,20 +187,14 @@ impl Wallet {
     }
 
     /// Stops after what is under way, and waits for it.
-    pub async fn stop(mut self) {
-        let (nobody, _) = mpsc::unbounded_channel();
-        drop(std::mem::replace(&mut self.told, nobody));
-        let _ = (&mut self.stopped).await;
+    pub async fn stop(self) {
+        let Self { told, stopped, .. } = self;
+        drop(told);
+        let _ = stopped.await;
     }
 
     fn tell(&self, event: WalletEvent) {
         let _ = self.events.send(event); // fails when nobody listens
-    }
-}
-
-impl Drop for Wallet {
-    fn drop(&mut self) {
-        self.connecting.abort();
     }
 }
 

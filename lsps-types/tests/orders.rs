@@ -211,7 +211,13 @@ fn a_way_to_pay_is_used_only_if_everything_about_it_fits() {
     assert_eq!(status(facts, long), Status::Unusable(Unusable::TooLong));
     let over = Bolt11Payment { expires_at: DateTime::from(NOON), ..bolt11.clone() };
     assert_eq!(status(facts, over.clone()), Status::Unusable(Unusable::Expired));
-    assert_eq!(judged(facts, over, Expect { now: None, ..expect }), Status::Usable, "unless nobody asks");
+    assert_eq!(judged(facts, over.clone(), Expect { now: None, ..expect }), Status::Usable, "unless nobody asks");
+    let paid = Bolt11Payment { state: LightningState::Paid, ..over };
+    assert_eq!(
+        status(PaymentFacts { expires_at: Some(NOON), ..facts }, paid),
+        Status::Paid,
+        "what was paid stays paid"
+    );
 }
 
 /// Reads nothing.

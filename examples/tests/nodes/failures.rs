@@ -42,6 +42,24 @@ async fn case_J06_a_payment_to_an_scid_that_is_no_more_fails_at_once() {
     world.fails_with(FailureCode(0x400a), "unknown_next_peer: nothing stands for that SCID").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J06_a_payment_to_an_scid_that_the_service_never_issued_fails_at_once() {
+    let mut world = World::playing(Script::default()).await;
+    // The node still takes the SCID for one to intercept; the service knows nothing of it.
+    world.scene.lsp.node.kill();
+    let store = Arc::clone(world.scene.lsp.node.store());
+    let names = store.list("lsps", "service").unwrap();
+    assert!(!names.is_empty());
+    for name in names {
+        store.remove("lsps", "service", &name, false).unwrap();
+    }
+    world.scene.restart_lsp().await.unwrap();
+    world.scene.connect().await.unwrap();
+    world.payer_is_back().await;
+    world.pays();
+    world.fails_with(FailureCode(0x400a), "unknown_next_peer: it is nobody's").await;
+}
+
 impl World {
     async fn fails_with(&self, code: FailureCode, why: &str) {
         let codes = || self.scene.payer.logger().failure_codes();

@@ -10,6 +10,7 @@ use bitcoin::secp256k1::PublicKey;
 use lsps_client::jit_receive::{AcceptTrust, Rules};
 use lsps_client::session::{Ask, Shopped, WhyNot};
 use lsps_types::PeerId;
+use tokio::task::JoinSet;
 
 use crate::handler::LspsMessageHandler;
 use crate::peers::peer_id;
@@ -116,23 +117,25 @@ impl Lsps {
         (!self.messages.is_connected(&lsp.node_id)).then(|| connect.connect(lsp.node_id, address))
     }
 
-    /// Reconnects each of them for ever, slower with each attempt that fails.
-    pub async fn keep_connected(self: Arc<Self>) {
-        let mut pauses = vec![SHORTEST; self.known.len()];
-        let mut due = vec![tokio::time::Instant::now(); self.known.len()];
+    /// Reconnects each of them for ever, slower with each attempt that fails; one that hangs holds up no other.
+    pub fn keep_connected(self: &Arc<Self>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for n in 0..self.known.len() {
+            tasks.spawn(Arc::clone(self).keep_one(n));
+        }
+        tasks
+    }
+
+    async fn keep_one(self: Arc<Self>, n: usize) {
+        let Some(lsp) = self.known.get(n) else { return };
+        let mut pause = SHORTEST;
         loop {
-            for (n, lsp) in self.known.iter().enumerate() {
-                if due[n] > tokio::time::Instant::now() {
-                    continue;
-                }
-                let reached = match self.attempt(lsp) {
-                    Some(attempt) => tokio::time::timeout(LONGEST, attempt).await.unwrap_or(false),
-                    None => true,
-                };
-                pauses[n] = if reached { SHORTEST } else { (pauses[n] * 2).min(LONGEST) };
-                due[n] = tokio::time::Instant::now() + pauses[n];
-            }
-            tokio::time::sleep(SHORTEST).await;
+            let reached = match self.attempt(lsp) {
+                Some(attempt) => tokio::time::timeout(LONGEST, attempt).await.unwrap_or(false),
+                None => true,
+            };
+            pause = if reached { SHORTEST } else { (pause * 2).min(LONGEST) };
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -126,12 +126,9 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().claim_funds(preimage);
     }
 
+    /// At once, instead of a random while later.
     pub fn fail(&self, hash: PaymentHash) {
         self.manager.get_cm().fail_htlc_backwards(&LdkHash(hash.0));
-    }
-
-    /// Sends what was just failed, instead of a random while later.
-    pub fn flush(&self) {
         self.manager.get_cm().process_pending_htlc_forwards();
     }
 }

@@ -149,6 +149,11 @@ impl<M: Manager> Pump<M> {
 
     fn hear_peers(&mut self) {
         for event in self.peers.take() {
+            if let PeerEvent::Disconnected(peer) = event {
+                // The node forgets what a peer asked for and did not get; it asks again when it is back.
+                self.requests.retain(|_, (lsp, _)| *lsp != peer);
+                self.postponed.retain(|_, (_, lsp, _)| *lsp != peer);
+            }
             self.session.with(|client, _| match event {
                 PeerEvent::Connected(peer) => client.peer_connected(peer_id(&peer)),
                 PeerEvent::Disconnected(peer) => client.peer_disconnected(peer_id(&peer)),
@@ -251,14 +256,12 @@ impl<M: Manager> Pump<M> {
             (Verdict::Claim, _, _) => false,
             (Verdict::Reject(why), _, _) => {
                 self.node.fail(hash);
-                self.node.flush();
                 self.tell(WalletEvent::Refused { payment_hash: hash, why });
                 true
             }
             // LDK tells of complete payments only; one of nothing waits for more in vain.
             (Verdict::WaitForMore, _, _) => {
                 self.node.fail(hash);
-                self.node.flush();
                 true
             }
         }
@@ -275,11 +278,10 @@ impl<M: Manager> Pump<M> {
                     self.node.claim(PaymentPreimage(claim.preimage.0));
                     over.push((*hash, true));
                 }
-                Some(_) if held.blocks_left > LEAST_BLOCKS => {}
+                Some(_) if held.blocks_left > u32::from(LEAST_BLOCKS) => {}
                 there => {
                     if there.is_some() {
                         self.node.fail(*hash);
-                        self.node.flush();
                     }
                     over.push((*hash, false));
                 }
@@ -391,6 +393,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// While confirmations are waited for, which LDK does not tell.
 const WATCH: Duration = Duration::from_millis(250);
 /// A payment that has no more than this is failed: LDK does so itself three blocks later.
-const LEAST_BLOCKS: u32 = MIN_FINAL_CLTV_EXPIRY_DELTA as u32;
+const LEAST_BLOCKS: u16 = MIN_FINAL_CLTV_EXPIRY_DELTA;
 /// Before a store that fails is asked again; longer would hold up the node's own saves.
 const RETRY: Duration = Duration::from_millis(250);

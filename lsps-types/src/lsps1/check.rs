@@ -15,6 +15,13 @@ pub struct Expect {
     pub now: Option<Timestamp>,
 }
 
+impl Expect {
+    /// What was paid does not expire any more.
+    fn if_open(self, is_open: bool) -> Self {
+        Self { now: self.now.filter(|_| is_open), ..self }
+    }
+}
+
 /// Reads invoices and offers. Feature `invoices` has one; nodes bring their own.
 pub trait ReadInvoices {
     /// Reads a BOLT 11 invoice and checks its signature. `None`: it is none.
@@ -119,6 +126,7 @@ impl Order {
     ) -> Result<Statuses, MirrorMismatch> {
         self.mirrors(ordered)?;
         let lightning = |state, terms: &Terms<'_>, text: &str, facts: &dyn Fn() -> Option<PaymentFacts>| {
+            let expect = &expect.if_open(state == LightningState::ExpectPayment);
             let checked = terms.check(ordered, expect).and_then(|()| invoice(text, facts, terms.total, expect));
             match (checked, state) {
                 (Err(why), _) => Status::Unusable(why),
@@ -195,6 +203,7 @@ fn invoice(text: &str, facts: &dyn Fn() -> Option<PaymentFacts>, total: Sat, exp
 }
 
 fn onchain(way: &OnchainPayment, ordered: &CreateOrder, expect: &Expect) -> Status {
+    let expect = &expect.if_open(way.state == OnchainState::ExpectPayment);
     let terms = Terms { fee: way.fee_total_sat, total: way.order_total_sat, expires_at: &way.expires_at };
     let address = |text: &str| text.parse::<Address>().map_err(|_| Unusable::Unreadable);
     let checked = terms.check(ordered, expect).and_then(|()| {

@@ -1,6 +1,6 @@
 //! For notification services: is this post what the LSP signed, and is it new?
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 use core::ops::Add;
 use core::str;
 use core::time::Duration;
@@ -23,9 +23,9 @@ pub enum Profile {
 pub struct Verifier {
     profile: Profile,
     capacity: usize,
-    /// What was accepted, and until when that is remembered.
-    seen: BTreeMap<(PeerId, [u8; 32]), Timestamp>,
-    /// The same in the order in which it is forgotten.
+    /// What was accepted.
+    seen: BTreeSet<(PeerId, [u8; 32])>,
+    /// The same in the order in which it is forgotten, and when.
     order: VecDeque<(Timestamp, (PeerId, [u8; 32]))>,
 }
 
@@ -60,7 +60,7 @@ impl Verifier {
     /// `capacity` bounds how many posts are remembered; only [`Profile::Legacy`] remembers any.
     #[must_use]
     pub fn new(profile: Profile, capacity: usize) -> Self {
-        Self { profile, capacity, seen: BTreeMap::new(), order: VecDeque::new() }
+        Self { profile, capacity, seen: BTreeSet::new(), order: VecDeque::new() }
     }
 
     /// Verifies one post, by the bytes that came: both headers and the body. Spec: LSPS5 "Delivery".
@@ -96,21 +96,18 @@ impl Verifier {
         if instant.since(now) > WINDOW || now.since(instant) > WINDOW {
             return Err(Refused::StaleTimestamp);
         }
-        while let Some((until, old)) = self.order.front().copied().filter(|(until, _)| *until < now) {
+        while let Some((_, old)) = self.order.front().copied().filter(|(until, _)| *until < now) {
             self.order.pop_front();
-            if self.seen.get(&old) == Some(&until) {
-                self.seen.remove(&old);
-            }
+            self.seen.remove(&old);
         }
-        if self.seen.contains_key(&post) {
+        if self.seen.contains(&post) {
             return Err(Refused::Replay);
         }
         if self.seen.len() >= self.capacity {
             return Err(Refused::Full);
         }
-        let until = now.add(MEMORY);
-        self.seen.insert(post, until);
-        self.order.push_back((until, post));
+        self.seen.insert(post);
+        self.order.push_back((now.add(MEMORY), post));
         Ok(())
     }
 }
