@@ -108,6 +108,15 @@ impl OnchainWallet for CoinWallet {
         reserved.funded.retain(|_, tx| !spent_by(tx).any(|outpoint| inputs.contains(&outpoint)));
     }
 
+    fn mining_fee_sat(&self, tx: &Transaction) -> u64 {
+        let spent = tx.input.iter().filter_map(|input| {
+            let OutPoint { txid, vout } = input.previous_output;
+            self.chain.transaction(&txid)?.output.get(usize::try_from(vout).ok()?).map(|output| output.value.to_sat())
+        });
+        let paid: u64 = tx.output.iter().map(|output| output.value.to_sat()).sum();
+        spent.sum::<u64>().saturating_sub(paid)
+    }
+
     fn spendable_sat(&self) -> u64 {
         self.free(&self.reserved()).iter().map(|coin| coin.output.value.to_sat()).sum()
     }

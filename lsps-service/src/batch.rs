@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use lsps_types::PeerId;
 
-use crate::{effect::Effect, ids::FlowId};
+use crate::{effect::Effect, ids::FlowId, questions::Question};
 
 /// Everything since the last drain. Write the records, then ask for the rest.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl Batch {
     /// Whether there is nothing to write, send or do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.released.messages.is_empty() && self.released.effects.is_empty()
+        self.records.is_empty() && self.released.is_empty()
     }
 }
 
@@ -40,4 +40,12 @@ pub struct Released {
     pub messages: Vec<(PeerId, Vec<u8>)>,
     /// Acts of the node and the wallet, in order.
     pub effects: Vec<Effect>,
+    /// What the policy left to others. Answer: [`Input::Decided`](crate::Input::Decided). Not asked again after a restart.
+    pub questions: Vec<Question>,
+}
+
+impl Released {
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.effects.is_empty() && self.questions.is_empty()
+    }
 }

@@ -25,6 +25,12 @@ pub struct Config {
     pub keep_resolved: Duration,
     /// How long an offer is remembered after `valid_until`.
     pub keep_expired: Duration,
+    /// How long after `valid_until` a payment is still taken where the channel is open and not paid for.
+    pub honour_expired: Duration,
+    /// Blocks after which a funding transaction that is not confirmed counts as stuck.
+    pub stuck_after: Blocks,
+    /// How long a decision taken elsewhere may take before the client is told that there is none.
+    pub decision_timeout: Duration,
     /// Bounds on what peers can make us keep.
     pub limits: Limits,
 }
@@ -38,7 +44,10 @@ impl Default for Config {
             open_timeout: Duration::from_secs(60),
             htlc_safety_blocks: Blocks(42),
             keep_resolved: Duration::from_secs(600),
-            keep_expired: Duration::from_secs(86_400),
+            keep_expired: Duration::from_secs(3_600),
+            honour_expired: Duration::ZERO,
+            stuck_after: Blocks(12),
+            decision_timeout: Duration::from_secs(20),
             limits: Limits::default(),
         }
     }
@@ -51,10 +60,12 @@ impl Config {
     ///
     /// Names the first field that does not.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let rules = [
+        first_broken([
             (self.cltv_expiry_delta >= LEAST_CLTV_DELTA, "cltv_expiry_delta", "has to be at least 48 blocks"),
             (self.hold >= LEAST_HOLD, "hold", "has to be at least 90 s (LSPS2)"),
             (!self.open_timeout.is_zero(), "open_timeout", "has to be more than nothing"),
+            (self.stuck_after.0 > 0, "stuck_after", "has to be at least 1 block"),
+            (!self.decision_timeout.is_zero(), "decision_timeout", "has to be more than nothing"),
             (self.limits.offers_per_client > 0, "limits.offers_per_client", "has to be at least 1"),
             (
                 self.limits.offers >= self.limits.offers_per_client,
@@ -62,10 +73,20 @@ impl Config {
                 "has to be at least offers_per_client",
             ),
             (self.limits.parts_per_offer > 0, "limits.parts_per_offer", "has to be at least 1"),
-        ];
-        let broken = rules.into_iter().find(|(holds, ..)| !holds);
-        broken.map_or(Ok(()), |(_, field, rule)| Err(ConfigError { field, rule }))
+            (
+                self.limits.known_parts_per_offer >= self.limits.parts_per_offer,
+                "limits.known_parts_per_offer",
+                "has to be at least parts_per_offer",
+            ),
+            (self.limits.scid_draws > 0, "limits.scid_draws", "has to be at least 1"),
+        ])
     }
+}
+
+/// The first rule that does not hold, of (holds, field, rule).
+pub(crate) fn first_broken<const N: usize>(rules: [(bool, &'static str, &'static str); N]) -> Result<(), ConfigError> {
+    let broken = rules.into_iter().find(|(holds, ..)| !holds);
+    broken.map_or(Ok(()), |(_, field, rule)| Err(ConfigError { field, rule }))
 }
 
 /// A setting that does not fit.

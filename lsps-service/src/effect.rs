@@ -2,10 +2,11 @@
 
 use alloc::vec::Vec;
 
-use lsps_types::{Msat, PaymentHash, PeerId, bolt4::FailureCode};
+use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp, bolt4::FailureCode};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ChannelId, ChannelKey, PartId};
+use crate::book::BookEntry;
+use crate::ids::{BookKey, ChannelId, ChannelKey, FlowId, PartId};
 use crate::input::FundingOutput;
 
 /// Owed to a flow until an [`Input`](crate::Input) says it happened. Each says why doing it twice does no harm.
@@ -23,6 +24,8 @@ pub enum Effect {
         capacity_sat: u64,
         /// What the channel has to carry to the client at once, on top of reserves and commitment fees.
         deliver: Msat,
+        /// Share of the channel that the client has to keep on its side, where the node lets one choose.
+        client_reserve: Ppm,
         /// The most blocks the client may ask for as `to_self_delay`.
         max_client_to_self_delay: u32,
     },
@@ -56,6 +59,9 @@ pub enum Effect {
         key: ChannelKey,
         /// The signed transaction.
         tx: Vec<u8>,
+        /// How often this was asked, from 1. From 2 on it is stuck, unless it is in a block already: raise its fee where
+        /// possible, and tell the operator.
+        ask: u32,
     },
     /// Close a channel whose funding was not broadcast, if it is still there, then give the inputs back.
     ///
@@ -101,6 +107,28 @@ pub enum Effect {
         /// How often this was asked, from 1.
         ask: u32,
     },
+    /// Wake the client: a payment waits for it. LSPS5's notifications do, where the client registered for them.
+    ///
+    /// No answer; it ends when the client connects or the payment is let go. Safe twice: a client that is awake connects.
+    WakeClient {
+        /// For which offer.
+        flow: FlowId,
+        /// Who.
+        peer: PeerId,
+        /// When the payment will be let go.
+        until: Timestamp,
+        /// How often it was needed, from 1.
+        call: u32,
+    },
+    /// Put an entry into the operator's book.
+    ///
+    /// Answer: `Booked`. Safe twice: the same key has the same entry.
+    Book {
+        /// Its name.
+        key: BookKey,
+        /// Its content.
+        entry: BookEntry,
+    },
 }
 
 /// Equal for two askings of the same thing; a new attempt has a new key.
@@ -113,20 +141,28 @@ pub enum EffectKey {
     /// See [`Effect::HandFunding`].
     Hand(ChannelKey),
     /// See [`Effect::BroadcastFunding`].
-    Broadcast(ChannelKey),
+    Broadcast(ChannelKey, u32),
     /// See [`Effect::AbandonChannel`].
     Abandon(ChannelKey),
     /// See [`Effect::ForwardPart`].
     Forward(PartId, u32),
     /// See [`Effect::FailPart`].
     Fail(PartId, u32),
+    /// See [`Effect::WakeClient`].
+    Wake(FlowId, u32),
+    /// See [`Effect::Book`].
+    Book(BookKey),
 }
 
 impl EffectKey {
-    /// The channel it is about, or the part.
-    pub(crate) fn about(&self) -> Result<ChannelKey, PartId> {
+    /// The flow it is about, or the part.
+    pub(crate) fn about(&self) -> Result<FlowId, PartId> {
         match self {
-            Self::Open(key) | Self::Fund(key) | Self::Hand(key) | Self::Broadcast(key) | Self::Abandon(key) => Ok(*key),
+            Self::Open(key) | Self::Fund(key) | Self::Hand(key) | Self::Broadcast(key, _) | Self::Abandon(key) => {
+                Ok(key.flow)
+            }
+            Self::Wake(flow, _) => Ok(*flow),
+            Self::Book(key) => Ok(key.flow),
             Self::Forward(part, _) | Self::Fail(part, _) => Err(*part),
         }
     }
@@ -140,10 +176,12 @@ impl Effect {
             Self::OpenChannel { key, .. } => EffectKey::Open(*key),
             Self::FundChannel { key, .. } => EffectKey::Fund(*key),
             Self::HandFunding { key, .. } => EffectKey::Hand(*key),
-            Self::BroadcastFunding { key, .. } => EffectKey::Broadcast(*key),
+            Self::BroadcastFunding { key, ask, .. } => EffectKey::Broadcast(*key, *ask),
             Self::AbandonChannel { key, .. } => EffectKey::Abandon(*key),
             Self::ForwardPart { part, ask, .. } => EffectKey::Forward(*part, *ask),
             Self::FailPart { part, ask, .. } => EffectKey::Fail(*part, *ask),
+            Self::WakeClient { flow, call, .. } => EffectKey::Wake(*flow, *call),
+            Self::Book { key, .. } => EffectKey::Book(*key),
         }
     }
 }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::{fmt, str::FromStr};
 
-use lsps_types::Scid;
+use lsps_types::{PeerId, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One HTLC held by the node. LDK: the intercept id.
@@ -69,6 +69,33 @@ impl ChannelKey {
         let ours = number >> TAG_SHIFT == JIT_CHANNEL_TAG && attempt > 0;
         ours.then_some(Self { flow: FlowId::JitChannel(Scid(scid)), attempt })
     }
+}
+
+/// An entry of the book. Never given out twice, even where an SCID is used anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BookKey {
+    /// What it is about.
+    pub flow: FlowId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Counted from 0 in each flow.
+    pub number: u32,
+}
+
+/// Also the name of the entry in a store: letters, digits and `-` only.
+impl fmt::Display for BookKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.flow, self.at.unix_millis(), self.number)
+    }
+}
+
+/// A question that the policy left to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QuestionId {
+    /// Who waits for the answer.
+    pub client: PeerId,
+    /// Rises, and goes on rising after a restart as long as the clock does.
+    pub number: u64,
 }
 
 const JIT_CHANNEL: &str = "jit-";

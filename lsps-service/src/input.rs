@@ -5,8 +5,9 @@ use alloc::{string::String, vec::Vec};
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ChannelId, ChannelKey, PartId};
+use crate::ids::{BookKey, ChannelId, ChannelKey, PartId, QuestionId};
 use crate::policy::NodeFacts;
+use crate::questions::Decision;
 
 /// One thing that happened, in the world or at the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ pub enum Input {
         key: ChannelKey,
         /// The signed transaction in consensus encoding.
         tx: Vec<u8>,
+        /// What it pays to the miners, in satoshis.
+        mining_sat: u64,
     },
     /// Both sides signed: broadcasting the funding transaction is safe.
     ChannelPending {
@@ -102,10 +105,22 @@ pub enum Input {
         /// Which.
         key: ChannelKey,
     },
-    /// The funding transaction is in a block.
+    /// The funding transaction is so deep in the chain that it stays there; six blocks, usually.
     FundingConfirmed {
         /// For which channel.
         key: ChannelKey,
+    },
+    /// An entry is in the book.
+    Booked {
+        /// Which.
+        key: BookKey,
+    },
+    /// What was decided of a question that the policy left to others.
+    Decided {
+        /// Which.
+        question: QuestionId,
+        /// The answer.
+        decision: Decision,
     },
     /// The node's own circumstances changed; tell it at every block at the least.
     NodeFacts(NodeFacts),

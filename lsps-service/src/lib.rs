@@ -6,27 +6,34 @@
 extern crate alloc;
 
 mod batch;
+mod book;
 mod config;
 mod effect;
 mod ids;
 mod index;
 mod input;
+mod known;
 mod limits;
 mod lsps2;
 mod policy;
+mod questions;
 mod record;
 mod requests;
 mod service;
 
 pub use batch::{Batch, Released};
+pub use book::{BookEntry, BookTotals, Booking};
 pub use config::{Config, ConfigError};
 pub use effect::{Effect, EffectKey};
-pub use ids::{ChannelId, ChannelKey, FlowId, PartId, UnknownFlow};
+pub use ids::{BookKey, ChannelId, ChannelKey, FlowId, PartId, QuestionId, UnknownFlow};
 pub use input::{ChannelEnd, FundingOutput, HeldHtlc, Input, WhichPart};
+pub use known::{ChannelStage, KnownChannel, KnownPart, Promised};
 pub use limits::Limits;
 pub use lsps2::may_close;
 pub use policy::{
-    BuyRefusal, BuyRequest, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, Policy, StandardPolicy, Trust,
+    BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, ClientTerms, MenuRefusal, MenuRequest, NodeFacts, OfferTerms,
+    Policy, Sale, StandardPolicy, TokenTerms, Trust,
 };
+pub use questions::{Asked, Decision, Question};
 pub use record::{Record, Unreadable};
-pub use service::{ChannelStage, KnownChannel, KnownPart, Outcome, Refusal, ScidSource, Service, Wake};
+pub use service::{Outcome, Refusal, ScidSource, Service, Wake};

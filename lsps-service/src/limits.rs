@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Offers of one client on record, used or not.
+    /// Offers of one client that were not paid for; those that expired count until they are forgotten.
     pub offers_per_client: usize,
-    /// Offers of all clients.
+    /// The same of all clients.
     pub offers: usize,
     /// Parts of one offer that the node holds or carries; a channel has no more HTLC slots.
     pub parts_per_offer: usize,
@@ -16,10 +16,22 @@ pub struct Limits {
     pub known_parts_per_offer: usize,
     /// SCIDs drawn for one buy until it is given up.
     pub scid_draws: usize,
+    /// Requests of one client that wait for a decision taken elsewhere.
+    pub questions_per_client: usize,
+    /// The same of all clients.
+    pub questions: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { offers_per_client: 20, offers: 200_000, parts_per_offer: 50, known_parts_per_offer: 500, scid_draws: 64 }
+        Self {
+            offers_per_client: 20,
+            offers: 200_000,
+            parts_per_offer: 50,
+            known_parts_per_offer: 500,
+            scid_draws: 64,
+            questions_per_client: 4,
+            questions: 10_000,
+        }
     }
 }

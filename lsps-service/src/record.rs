@@ -1,5 +1,7 @@
 //! Records: a version, then the flow.
 
+mod v1;
+
 use alloc::{string::String, vec::Vec};
 
 use crate::ids::{FlowId, UnknownFlow};
@@ -48,11 +50,15 @@ pub(crate) fn decode(record: &Record) -> Result<(FlowId, JitChannel), Unreadable
     if *version > VERSION {
         return Err(Unreadable::Newer { name: record.name.clone(), version: *version });
     }
-    let flow: JitChannel = postcard::from_bytes(bytes).map_err(|_| damaged())?;
+    let flow: JitChannel = match version {
+        1 => postcard::from_bytes::<v1::JitChannel>(bytes).map(JitChannel::from),
+        _ => postcard::from_bytes(bytes),
+    }
+    .map_err(|_| damaged())?;
     if FlowId::JitChannel(flow.id) != id {
         return Err(damaged());
     }
     Ok((id, flow))
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;

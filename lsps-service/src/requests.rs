@@ -1,10 +1,16 @@
 //! From a payload to its answer.
 
+use alloc::vec::Vec;
+
 use lsps_types::jsonrpc::{ErrorObject, Incoming, InvalidParams, NotARequest, RequestId, encode_error, encode_reply};
 use lsps_types::lsps0::{ListProtocols, Protocols};
-use lsps_types::{AnyRequest, Method, PeerId, Request};
+use lsps_types::lsps2::{Buy, GetInfo};
+use lsps_types::{AnyRequest, Method, PeerId};
 
-use crate::service::Service;
+use crate::ids::QuestionId;
+use crate::policy::{BuyRefusal, MenuRefusal};
+use crate::questions::{self as question, Asked, Decision, Question};
+use crate::service::{Outcome, Service};
 
 impl Service {
     pub(crate) fn answer(&mut self, peer: PeerId, payload: &[u8]) {
@@ -13,21 +19,38 @@ impl Service {
             Err(NotARequest::Bad(_)) => return self.send(peer, encode_error(None, &ErrorObject::parse_error())),
             Err(NotARequest::UncorrelatedError) => return,
         };
-        let reply = self.reply_to(peer, &incoming).unwrap_or_else(|error| encode_error(Some(incoming.id()), &error));
-        self.send(peer, reply);
+        let answer = self.answer_to(peer, &incoming);
+        match answer {
+            Ok(Answer::Now(reply)) => self.send(peer, reply),
+            Ok(Answer::Later) => {}
+            Err(error) => self.send(peer, encode_error(Some(incoming.id()), &error)),
+        }
     }
 
-    fn reply_to(&mut self, peer: PeerId, incoming: &Incoming<'_>) -> Result<alloc::vec::Vec<u8>, ErrorObject> {
+    fn answer_to(&mut self, peer: PeerId, incoming: &Incoming<'_>) -> Result<Answer, ErrorObject> {
         let served = |method: &Method| method.lsps() == 0 || self.protocols().contains(&method.lsps());
         let method = incoming.method().filter(served).ok_or_else(ErrorObject::method_not_found)?;
         let id = incoming.id();
+        if self.questions.has(peer, id) {
+            return Err(ErrorObject::client_rejected("a request with this id is still being decided"));
+        }
         let request = AnyRequest::decode(method, incoming).map_err(|invalid| refused_params(method, &invalid))?;
         match request {
             AnyRequest::Lsps0ListProtocols(ListProtocols {}) => {
-                Ok(encode_reply::<ListProtocols>(id, &Protocols { protocols: self.protocols() }))
+                let protocols = Protocols { protocols: self.protocols() };
+                Ok(Answer::Now(encode_reply::<ListProtocols>(id, &protocols)))
             }
-            AnyRequest::Lsps2GetInfo(request) => self.get_info(peer, &request).map(|menu| reply(&request, id, &menu)),
-            AnyRequest::Lsps2Buy(request) => self.buy(peer, &request).map(|bought| reply(&request, id, &bought)),
+            AnyRequest::Lsps2GetInfo(request) => match self.menu_for(peer, &request) {
+                Err(MenuRefusal::Later) => self.ask_elsewhere(peer, id, question::Request::Menu(request)),
+                verdict => Ok(Answer::Now(encode_reply::<GetInfo>(id, &self.get_info(peer, &request, verdict)?))),
+            },
+            AnyRequest::Lsps2Buy(request) => match self.verdict_on(peer, &request) {
+                Err(BuyRefusal::Later) => {
+                    self.may_be_asked(peer, &request)?;
+                    self.ask_elsewhere(peer, id, question::Request::Buy(request))
+                }
+                verdict => Ok(Answer::Now(encode_reply::<Buy>(id, &self.buy(peer, &request, verdict)?))),
+            },
             // Not served yet, so not in `protocols` either.
             AnyRequest::Lsps1GetInfo(_)
             | AnyRequest::Lsps1CreateOrder(_)
@@ -37,11 +60,58 @@ impl Service {
             | AnyRequest::Lsps5RemoveWebhook(_) => Err(ErrorObject::method_not_found()),
         }
     }
+
+    fn ask_elsewhere(
+        &mut self,
+        client: PeerId,
+        id: &RequestId,
+        about: question::Request,
+    ) -> Result<Answer, ErrorObject> {
+        let until = self.now + self.config.decision_timeout;
+        let asked = match &about {
+            question::Request::Menu(GetInfo { token }) => Asked::Menu { token: token.clone() },
+            question::Request::Buy(buy) => {
+                let token = self.promises.verify(&buy.opening_fee_params, client).unwrap_or_default();
+                Asked::Buy { token, payment_size: buy.payment_size_msat }
+            }
+        };
+        let waiting = question::Waiting { request: id.clone(), about, until };
+        let added = self.questions.add(client, waiting, self.now, &self.config.limits);
+        let id = added.ok_or_else(|| ErrorObject::client_rejected("too many requests are being decided"))?;
+        self.released.questions.push(Question { id, about: asked, until });
+        Ok(Answer::Later)
+    }
+
+    /// Somebody decided what the policy did not.
+    pub(crate) fn decided(&mut self, id: QuestionId, decision: Decision) -> Outcome {
+        let Some(waiting) = self.questions.take(id) else { return Outcome::NotMine };
+        let client = id.client;
+        let answer = match (&waiting.about, decision) {
+            (question::Request::Menu(request), Decision::Menu(verdict)) => {
+                self.get_info(client, request, verdict).map(|menu| encode_reply::<GetInfo>(&waiting.request, &menu))
+            }
+            (question::Request::Buy(request), Decision::Buy(verdict)) => {
+                self.buy(client, request, verdict).map(|bought| encode_reply::<Buy>(&waiting.request, &bought))
+            }
+            (question::Request::Menu(_), Decision::Buy(_)) | (question::Request::Buy(_), Decision::Menu(_)) => {
+                Err(ErrorObject::internal())
+            }
+        };
+        self.send(client, answer.unwrap_or_else(|error| encode_error(Some(&waiting.request), &error)));
+        Outcome::Taken
+    }
+
+    /// Nobody did in time.
+    pub(crate) fn undecided(&mut self, id: QuestionId) {
+        if let Some(waiting) = self.questions.take(id) {
+            self.send(id.client, encode_error(Some(&waiting.request), &ErrorObject::internal()));
+        }
+    }
 }
 
-/// The request is there to name the type.
-fn reply<R: Request>(_: &R, id: &RequestId, reply: &R::Reply) -> alloc::vec::Vec<u8> {
-    encode_reply::<R>(id, reply)
+enum Answer {
+    Now(Vec<u8>),
+    Later,
 }
 
 /// Terms with other fields than the eight are not the promised ones (reading R-23). Unknown parameters come first.

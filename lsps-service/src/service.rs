@@ -8,18 +8,18 @@ use alloc::{
 
 use lsps_types::bolt4::FailureCode;
 use lsps_types::lsps2::PromiseKey;
-use lsps_types::{Msat, PaymentHash, PeerId, Scid, Timestamp};
+use lsps_types::{PeerId, Scid, Timestamp};
 
 use crate::batch::{Batch, Released};
 use crate::config::{Config, ConfigError};
 use crate::effect::{Effect, EffectKey};
-use crate::ids::{ChannelKey, FlowId, PartId};
+use crate::ids::{BookKey, ChannelKey, FlowId, PartId};
 use crate::index::Index;
 use crate::input::{HeldHtlc, Input, WhichPart};
-use crate::lsps2::channel::Channel;
 use crate::lsps2::jit_channel::{ChannelNews, Context, JitChannel, Reject, Told};
-use crate::lsps2::parts::{PartState, Payment};
+use crate::lsps2::parts::PartState;
 use crate::policy::{NodeFacts, Policy};
+use crate::questions::Questions;
 use crate::record::{self, Record, Unreadable};
 
 /// The LSP's side of the protocols: inputs in, records, messages and effects out.
@@ -33,12 +33,13 @@ pub struct Service {
     pub(crate) promises: PromiseKey,
     pub(crate) offers: BTreeMap<Scid, JitChannel>,
     pub(crate) index: Index,
+    pub(crate) questions: Questions,
     pub(crate) facts: NodeFacts,
     /// The latest time seen; clocks may jump back, deadlines may not.
     pub(crate) now: Timestamp,
     links: BTreeMap<PeerId, Link>,
     changed: BTreeSet<Scid>,
-    released: Released,
+    pub(crate) released: Released,
 }
 
 /// Gives SCIDs that the node recognises as its own to intercept.
@@ -96,6 +97,10 @@ pub enum Wake {
     OpenUnanswered,
     /// What became of a payment need not be remembered any longer.
     OutcomeForgotten,
+    /// An offer can no longer be paid.
+    OfferExpired,
+    /// A decision taken elsewhere did not come.
+    NobodyDecided,
     /// The offer is over for good.
     OfferOver,
 }
@@ -122,6 +127,7 @@ impl Service {
             promises,
             offers: BTreeMap::new(),
             index: Index::default(),
+            questions: Questions::default(),
             facts: NodeFacts::default(),
             now: Timestamp::default(),
             links: BTreeMap::new(),
@@ -138,7 +144,7 @@ impl Service {
     pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
         let (_, offer) = record::decode(record)?;
         self.released.effects.extend(offer.outstanding());
-        self.index.put(&offer, &self.config);
+        self.index.put(&offer, &self.config, self.now, self.facts.height);
         self.offers.insert(offer.id, offer);
         Ok(())
     }
@@ -167,12 +173,22 @@ impl Service {
             Input::ChannelNegotiated { key, to_self_delay, output } => {
                 self.channel(key, ChannelNews::Negotiated { to_self_delay, output: &output })
             }
-            Input::FundingBuilt { key, tx } => self.channel(key, ChannelNews::FundingBuilt(&tx)),
+            Input::FundingBuilt { key, tx, mining_sat } => {
+                self.channel(key, ChannelNews::FundingBuilt { tx: &tx, mining_sat })
+            }
             Input::ChannelPending { key } => self.channel(key, ChannelNews::Pending),
             Input::ChannelReady { key, channel_id } => self.channel(key, ChannelNews::Ready(channel_id)),
             Input::ChannelEnded { key, why } => self.channel(key, ChannelNews::Ended(&why)),
             Input::ChannelAbandoned { key } => self.channel(key, ChannelNews::Abandoned),
             Input::FundingConfirmed { key } => self.channel(key, ChannelNews::Confirmed),
+            Input::Booked { key: BookKey { flow: FlowId::JitChannel(scid), number, .. } } => {
+                if self.offers.contains_key(&scid) {
+                    outcome(self.step(scid, &Told::Booked(number)))
+                } else {
+                    Outcome::NotMine
+                }
+            }
+            Input::Decided { question, decision } => self.decided(question, decision),
             Input::NodeFacts(facts) => {
                 self.facts = facts;
                 for id in self.index.due_at_height(facts.height) {
@@ -187,7 +203,8 @@ impl Service {
     /// The next deadline, and what it is for. Feed [`Input::Tick`] then, if nothing else.
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
-        self.index.next_wake()
+        let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
+        [self.index.next_wake(), undecided].into_iter().flatten().min()
     }
 
     /// All changes since the last drain. Effects that are no longer owed by now are not among them.
@@ -200,71 +217,24 @@ impl Service {
         Batch { records, released }
     }
 
-    /// Clients that are connected and have parts waiting, but whose channels are not known to be usable. Nodes do not say
-    /// when that changes; ask yours, and feed [`Input::ChannelsUsable`].
-    pub fn waiting_clients(&self) -> impl Iterator<Item = PeerId> {
-        let connected = self.links.iter().filter(|(_, link)| **link == Link::Connected).map(|(peer, _)| *peer);
-        connected.filter(|peer| {
-            let mut offers = self.index.of_client(*peer).filter_map(|id| self.offers.get(&id));
-            offers.any(|offer| offer.payments.values().any(Payment::is_live))
-        })
-    }
-
     /// The protocols served, as `lsps0.list_protocols` answers them.
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
         [2].into()
     }
 
-    /// Parts that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
-    /// [`Input::PartStillHeld`] or [`Input::PartGone`] for each.
-    pub fn known_parts(&self) -> impl Iterator<Item = KnownPart> {
-        self.offers.values().flat_map(|offer| {
-            let payments = offer.payments.iter();
-            let parts = payments.flat_map(|(hash, payment)| payment.parts.iter().map(|part| (*hash, part)));
-            parts.map(|(payment_hash, part)| KnownPart {
-                id: part.id,
-                scid: offer.id,
-                client: offer.client,
-                payment_hash,
-                sent: match part.state {
-                    PartState::Sent { amount, .. } => Some(amount),
-                    PartState::Held
-                    | PartState::Claimed { .. }
-                    | PartState::Failing { .. }
-                    | PartState::Failed { .. } => None,
-                },
-                is_live: part.is_live(),
-            })
-        })
-    }
-
-    /// Channels that are on record and not settled on the chain, to be compared with the node after a restart and
-    /// looked at with every block.
-    pub fn known_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
-        self.offers.values().filter_map(|offer| {
-            let stage = match &offer.channel {
-                Channel::None => return None,
-                Channel::Opening { .. } => ChannelStage::Opening,
-                Channel::Pending { .. } => ChannelStage::Pending,
-                Channel::Ready { .. } => ChannelStage::Ready,
-                Channel::Closed { .. } => ChannelStage::Closed,
-                Channel::Abandoning { .. } => ChannelStage::Abandoning,
-            };
-            let funding = offer.channel.funding().map(Vec::as_slice);
-            Some(KnownChannel { key: offer.key(), client: offer.client, stage, funding, owed: offer.may_broadcast() })
-        })
-    }
-
     fn link_changes(&mut self, peer: PeerId, link: Link) -> Outcome {
         let before = match link {
-            Link::Away => self.links.remove(&peer),
+            Link::Away => {
+                self.questions.forget(peer);
+                self.links.remove(&peer)
+            }
             Link::Connected | Link::Usable => self.links.insert(peer, link),
         };
         if before.unwrap_or(Link::Away) == link {
             return Outcome::Taken;
         }
-        for id in self.index.of_client(peer).collect::<Vec<_>>() {
+        for id in self.index.busy_of(peer).collect::<Vec<_>>() {
             let told = if link == Link::Away { Told::PeerDisconnected } else { Told::Surroundings };
             let _no_rejects_here = self.step(id, &told);
         }
@@ -303,7 +273,7 @@ impl Service {
             WhichPart::Id(part) => return Some(part),
             WhichPart::Sent { to, amount } => (to, amount),
         };
-        let offers = || self.index.of_client(to).filter_map(|id| self.offers.get(&id));
+        let offers = || self.index.busy_of(to).filter_map(|id| self.offers.get(&id));
         let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
         let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
         let failed = |state: &PartState| matches!(state, PartState::Failed { sent, .. } if *sent == Some(amount));
@@ -315,7 +285,7 @@ impl Service {
 
     fn is_owed(&self, key: &EffectKey) -> bool {
         let offer = match key.about() {
-            Ok(ChannelKey { flow: FlowId::JitChannel(scid), .. }) => Some(scid),
+            Ok(FlowId::JitChannel(scid)) => Some(scid),
             Err(part) => self.index.of_part(part),
         };
         let offer = offer.and_then(|id| self.offers.get(&id));
@@ -324,15 +294,15 @@ impl Service {
 
     fn wake_due(&mut self) {
         for id in self.index.due(self.now) {
-            let over = self.offers.get(&id).and_then(|offer| offer.over_at(&self.config));
-            if over.is_some_and(|at| at <= self.now) {
-                self.offers.remove(&id);
-                self.index.remove(id);
-                self.changed.insert(id);
-            } else {
-                self.look_around(id);
-            }
+            self.look_around(id);
         }
+        for id in self.questions.due(self.now) {
+            self.undecided(id);
+        }
+    }
+
+    pub(crate) fn link(&self, peer: PeerId) -> Link {
+        self.links.get(&peer).copied().unwrap_or(Link::Away)
     }
 
     fn look_around(&mut self, id: Scid) {
@@ -341,12 +311,12 @@ impl Service {
 
     /// Adds a new offer; its effects, records and deadlines follow as for any change.
     pub(crate) fn insert(&mut self, offer: JitChannel) {
-        self.index.put(&offer, &self.config);
+        self.index.put(&offer, &self.config, self.now, self.facts.height);
         self.changed.insert(offer.id);
         self.offers.insert(offer.id, offer);
     }
 
-    /// The only loop: decide, apply, and whatever follows; then release what is newly owed.
+    /// The only loop: decide, apply, and whatever follows; then release what is newly owed, or forget what is over.
     fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
         let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
         let ctx = Context {
@@ -368,11 +338,16 @@ impl Service {
             }
         }
         if changed {
-            self.released
-                .effects
-                .extend(offer.outstanding().into_iter().filter(|effect| !owed.contains(&effect.key())));
-            self.index.put(offer, &self.config);
+            let owes = offer.outstanding().into_iter().filter(|effect| !owed.contains(&effect.key()));
+            self.released.effects.extend(owes);
             self.changed.insert(id);
+        }
+        if offer.is_over(&self.config, self.now, self.facts.height) {
+            self.offers.remove(&id);
+            self.index.remove(id);
+            self.changed.insert(id);
+        } else {
+            self.index.put(offer, &self.config, self.now, self.facts.height);
         }
         Ok(())
     }
@@ -380,53 +355,6 @@ impl Service {
     pub(crate) fn send(&mut self, peer: PeerId, payload: Vec<u8>) {
         self.released.messages.push((peer, payload));
     }
-}
-
-/// A part on record. See [`Service::known_parts`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnownPart {
-    /// The node's name for it.
-    pub id: PartId,
-    /// The offer it came for.
-    pub scid: Scid,
-    /// Whom it is for.
-    pub client: PeerId,
-    /// What it pays for.
-    pub payment_hash: PaymentHash,
-    /// What the client was to get, where the node was asked to forward it and the outcome is unknown.
-    pub sent: Option<Msat>,
-    /// Whether the node may still hold or carry it.
-    pub is_live: bool,
-}
-
-/// A channel on record. See [`Service::known_channels`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnownChannel<'a> {
-    /// The node's key for it.
-    pub key: ChannelKey,
-    /// The peer.
-    pub client: PeerId,
-    /// How far it has come.
-    pub stage: ChannelStage,
-    /// The funding transaction, until it is confirmed.
-    pub funding: Option<&'a [u8]>,
-    /// Whether that transaction is to be on the chain.
-    pub owed: bool,
-}
-
-/// How far a channel has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChannelStage {
-    /// Not signed by both sides.
-    Opening,
-    /// Signed, not ready.
-    Pending,
-    /// In use.
-    Ready,
-    /// Closed after its funding was broadcast.
-    Closed,
-    /// About to be closed, its inputs to be given back.
-    Abandoning,
 }
 
 fn outcome(step: Result<(), Reject>) -> Outcome {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsps_service::{
-    BuyRefusal, BuyRequest, ChannelEnd, ChannelId, ChannelKey, Config, Effect, FlowId, FundingOutput, HeldHtlc, Input,
-    MenuRefusal, MenuRequest, NodeFacts, OfferTerms, Outcome, PartId, Policy, Record, Refusal, Service, Trust,
-    WhichPart,
+    BookEntry, BookKey, BuyRefusal, BuyRequest, ChannelEnd, ChannelId, ChannelKey, ChannelPlan, Config, Effect, FlowId,
+    FundingOutput, HeldHtlc, Input, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, Outcome, PartId, Policy, Record,
+    Refusal, Sale, Service, Trust, WhichPart,
 };
 use lsps_types::bolt4::FailureCode;
 use lsps_types::jsonrpc::{ErrorReply, FromLsp, encode_request};
@@ -27,6 +27,15 @@ pub enum Act {
     },
     /// Broadcast the funding transaction.
     Broadcast(ChannelKey),
+    /// Broadcast it once more, as it is stuck.
+    BroadcastAgain(ChannelKey),
+    /// Called a client that is away.
+    Wake {
+        /// Who.
+        peer: PeerId,
+        /// For the how-manieth time.
+        call: u32,
+    },
     /// Gave a channel up, and its inputs back.
     Abandon(ChannelKey),
     /// Forwarded a part.
@@ -79,19 +88,19 @@ impl Policy for LspSetup {
         }
     }
 
-    fn may_buy(&self, buy: &BuyRequest<'_>, _: &NodeFacts) -> Result<Trust, BuyRefusal> {
+    fn may_buy(&self, buy: &BuyRequest<'_>, _: &NodeFacts) -> Result<Sale, BuyRefusal> {
         if self.reject_clients {
             return Err(BuyRefusal::Client("not today".into()));
         }
         if buy.payment_size.is_some_and(|size| size > self.inbound) {
             Err(BuyRefusal::TooLarge)
         } else {
-            Ok(self.trust)
+            Ok(Sale { trust: self.trust, remember_until: None })
         }
     }
 
-    fn capacity_sat(&self, _: PeerId, deliver: Msat, _: &NodeFacts) -> u64 {
-        deliver.to_sat_ceil().saturating_mul(2)
+    fn channel(&self, _: PeerId, deliver: Msat, _: &NodeFacts) -> ChannelPlan {
+        ChannelPlan { capacity_sat: deliver.to_sat_ceil().saturating_mul(2), client_reserve: Ppm(10_000) }
     }
 }
 
@@ -105,6 +114,7 @@ pub struct Lsp {
     sent: Vec<(PeerId, Vec<u8>)>,
     acts: Vec<Act>,
     asked: BTreeSet<ChannelKey>,
+    book: BTreeMap<BookKey, BookEntry>,
 }
 
 impl Lsp {
@@ -112,8 +122,8 @@ impl Lsp {
     #[must_use]
     pub fn at(now: Timestamp, setup: LspSetup) -> Self {
         let service = service(&setup);
-        let (store, connected, asked) = Default::default();
-        Self { setup, service, store, now, connected, sent: vec![], acts: vec![], asked }
+        let (store, connected, asked, book) = Default::default();
+        Self { setup, service, store, now, connected, sent: vec![], acts: vec![], asked, book }
     }
 
     /// Time passes.
@@ -283,11 +293,11 @@ impl Lsp {
                 None
             }
             Effect::FundChannel { key, .. } => {
-                Some(Input::FundingBuilt { key, tx: key.to_u128().to_be_bytes().into() })
+                Some(Input::FundingBuilt { key, tx: key.to_u128().to_be_bytes().into(), mining_sat: MINING_SAT })
             }
             Effect::HandFunding { .. } => None,
-            Effect::BroadcastFunding { key, .. } => {
-                self.acts.push(Act::Broadcast(key));
+            Effect::BroadcastFunding { key, ask, .. } => {
+                self.acts.push(if ask == 1 { Act::Broadcast(key) } else { Act::BroadcastAgain(key) });
                 None
             }
             Effect::AbandonChannel { key, .. } => {
@@ -302,6 +312,14 @@ impl Lsp {
             Effect::FailPart { part, code, .. } => {
                 self.acts.push(Act::Fail { part, code });
                 Some(Input::PartFailed { part })
+            }
+            Effect::WakeClient { peer, call, .. } => {
+                self.acts.push(Act::Wake { peer, call });
+                None
+            }
+            Effect::Book { key, entry } => {
+                self.book.insert(key, entry);
+                Some(Input::Booked { key })
             }
         }
     }
@@ -329,6 +347,9 @@ impl Default for LspSetup {
         }
     }
 }
+
+/// What every funding transaction pays to the miners, in satoshis.
+pub const MINING_SAT: u64 = 150;
 
 /// 2026-01-01T12:00:00Z, when most stories begin.
 pub const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_000);

@@ -216,5 +216,5 @@ fn a_record_is_small_and_names_its_version() {
     lsp.part(1, SCID, 1, Msat(600_000_000));
     let with_part = lsp.records().values().next().expect("one record").len();
     assert!(with_part - before <= 100, "{} bytes for a payment and its part", with_part - before);
-    assert_eq!(bytes[0], 1);
+    assert_eq!(bytes[0], 2);
 }

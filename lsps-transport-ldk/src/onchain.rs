@@ -30,6 +30,15 @@ pub trait OnchainWallet: Send + Sync {
     /// Gives these inputs back: the transaction spending them will never be broadcast by us.
     fn release(&self, inputs: &[OutPoint]);
 
+    /// Satoshis that a transaction built by [`fund`](Self::fund) pays to the miners.
+    fn mining_fee_sat(&self, tx: &Transaction) -> u64;
+
+    /// Raises the fee of a transaction that is stuck, for example by spending its change. `false`: that is not possible.
+    fn bump(&self, tx: &Transaction, fee_rate: FeeRate) -> bool {
+        let (_, _) = (tx, fee_rate);
+        false
+    }
+
     /// Satoshis that [`fund`](Self::fund) could spend now.
     fn spendable_sat(&self) -> u64;
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use lsps_types::{Msat, Timestamp};
+use lsps_types::{BlockHeight, Msat, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ChannelId;
@@ -17,23 +17,24 @@ pub(crate) enum Channel {
         since: Timestamp,
         capacity_sat: u64,
         deliver: Msat,
+        client_reserve: Ppm,
         step: Step,
     },
     /// Both sides signed. `funding` stays until it is confirmed.
     Pending {
-        funding: Option<Vec<u8>>,
+        funding: Option<Funding>,
     },
     /// Both sides sent `channel_ready`.
     Ready {
-        funding: Option<Vec<u8>>,
+        funding: Option<Funding>,
         channel_id: ChannelId,
     },
     /// Closed after its funding was broadcast.
     Closed {
-        funding: Option<Vec<u8>>,
+        funding: Option<Funding>,
     },
     Abandoning {
-        funding: Option<Vec<u8>>,
+        funding: Option<Funding>,
     },
 }
 
@@ -45,14 +46,25 @@ pub(crate) enum Step {
     /// The client accepted; the wallet was asked for the transaction.
     Negotiated { output: FundingOutput },
     /// The transaction is on record; the node was given it.
-    Funded { tx: Vec<u8> },
+    Funded(Funding),
+}
+
+/// A funding transaction that is not confirmed yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Funding {
+    pub tx: Vec<u8>,
+    /// What it pays to the miners.
+    pub mining_sat: u64,
+    /// How often the node was asked to broadcast it, and the height at which that was last.
+    pub ask: u32,
+    pub asked_at: BlockHeight,
 }
 
 impl Channel {
     /// The funding transaction, where it may have to be broadcast or its inputs given back.
-    pub fn funding(&self) -> Option<&Vec<u8>> {
+    pub fn funding(&self) -> Option<&Funding> {
         match self {
-            Self::Opening { step: Step::Funded { tx }, .. } => Some(tx),
+            Self::Opening { step: Step::Funded(funding), .. } => Some(funding),
             Self::None | Self::Opening { step: Step::Asked | Step::Negotiated { .. }, .. } => None,
             Self::Pending { funding }
             | Self::Ready { funding, .. }
@@ -61,13 +73,31 @@ impl Channel {
         }
     }
 
-    /// Same state, with the transaction no longer needed.
-    pub fn confirmed(self) -> Self {
+    pub fn funding_mut(&mut self) -> Option<&mut Funding> {
         match self {
-            Self::Pending { .. } => Self::Pending { funding: None },
-            Self::Ready { channel_id, .. } => Self::Ready { funding: None, channel_id },
-            Self::Closed { .. } => Self::Closed { funding: None },
-            unchanged @ (Self::None | Self::Opening { .. } | Self::Abandoning { .. }) => unchanged,
+            Self::Opening { step: Step::Funded(funding), .. } => Some(funding),
+            Self::None | Self::Opening { step: Step::Asked | Step::Negotiated { .. }, .. } => None,
+            Self::Pending { funding }
+            | Self::Ready { funding, .. }
+            | Self::Closed { funding }
+            | Self::Abandoning { funding } => funding.as_mut(),
+        }
+    }
+
+    /// Same state, with the transaction no longer needed.
+    pub fn confirmed(&mut self) {
+        match self {
+            Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => *funding = None,
+            Self::None | Self::Opening { .. } | Self::Abandoning { .. } => {}
+        }
+    }
+
+    /// Whether the world has something to do for it: open, broadcast, abandon.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => funding.is_none(),
+            Self::Opening { .. } | Self::Abandoning { .. } => false,
         }
     }
 }

@@ -5,17 +5,20 @@
 //! The state is the product of three small machines, the channel, the fee and the parts: any part may be in any state
 //! while the channel and the fee are in theirs.
 
-use alloc::{collections::BTreeMap, vec, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 
-use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid, Timestamp, lsps2::fee::FeeTerms};
+use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, PeerId, Scid, Timestamp, lsps2::fee::FeeTerms};
 use serde::{Deserialize, Serialize};
 
+use crate::book::{Booking, Ledger};
 use crate::config::Config;
 use crate::ids::{ChannelId, ChannelKey, FlowId, PartId};
 use crate::input::{ChannelEnd, FundingOutput, HeldHtlc};
-use crate::lsps2::channel::{Channel, Step};
+use crate::known::Promised;
+use crate::lsps2::channel::{Channel, Funding, Step};
+use crate::lsps2::may_close;
 use crate::lsps2::parts::{Part, PartState, Payment};
-use crate::policy::{NodeFacts, Policy};
+use crate::policy::{ChannelPlan, NodeFacts, Policy};
 use crate::service::Link;
 use lsps_types::bolt4::FailureCode;
 
@@ -24,12 +27,18 @@ use lsps_types::bolt4::FailureCode;
 pub(crate) struct JitChannel {
     pub id: Scid,
     pub client: PeerId,
+    /// For which it was sold.
+    pub token: Option<String>,
     pub terms: Terms,
     /// Opens begun so far; the present one's number.
     pub attempt: u32,
     pub channel: Channel,
+    /// The height at which its funding was confirmed: `min_lifetime` counts from there.
+    pub confirmed_at: Option<BlockHeight>,
     pub fee: Fee,
     pub payments: BTreeMap<PaymentHash, Payment>,
+    pub call: Call,
+    pub ledger: Ledger,
 }
 
 /// What was promised at buy.
@@ -44,6 +53,8 @@ pub(crate) struct Terms {
     pub client_trusts_lsp: bool,
     /// Least amount the channel carries.
     pub htlc_minimum: Msat,
+    /// Remembered until then if it is paid for.
+    pub remember_until: Option<Timestamp>,
 }
 
 /// The opening fee, charged once per offer.
@@ -54,8 +65,20 @@ pub(crate) enum Fee {
     InFlight {
         payment_hash: PaymentHash,
         fee: Msat,
+        /// What was left of it to pay when it was charged, and what the payment had paid by then.
+        due: Msat,
+        paid_before: Msat,
     },
     Paid,
+}
+
+/// Whether the client is being woken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Call {
+    /// How often that was begun.
+    pub number: u32,
+    /// When what waits for it will be let go.
+    pub until: Option<Timestamp>,
 }
 
 /// What a flow may know of the world besides its own state.
@@ -76,6 +99,7 @@ pub(crate) enum Told<'a> {
     ForwardRefused(PartId),
     PartForwarded(PartId),
     PartFailed(PartId),
+    Booked(u32),
     PeerDisconnected,
     Channel(ChannelNews<'a>),
     /// Something around it changed: the time, the link, the height.
@@ -86,7 +110,7 @@ pub(crate) enum Told<'a> {
 #[derive(Debug)]
 pub(crate) enum ChannelNews<'a> {
     Negotiated { to_self_delay: Option<u16>, output: &'a FundingOutput },
-    FundingBuilt(&'a [u8]),
+    FundingBuilt { tx: &'a [u8], mining_sat: u64 },
     Pending,
     Ready(ChannelId),
     Ended(&'a ChannelEnd),
@@ -115,16 +139,25 @@ pub(crate) enum Event {
     FeeCharged {
         payment_hash: PaymentHash,
         fee: Msat,
+        due: Msat,
+        at: Timestamp,
     },
-    FeeFreed,
-    FeePaid,
+    FeeFreed(Timestamp),
+    FeePaid(Timestamp),
+    ClientCalled {
+        until: Timestamp,
+    },
+    CallOver,
+    Booked(u32),
     Opening {
         at: Timestamp,
-        capacity_sat: u64,
+        plan: ChannelPlan,
         deliver: Msat,
     },
     Negotiated(FundingOutput),
-    Funded(Vec<u8>),
+    Funded(Funding),
+    /// Its funding is not confirmed since it was asked for last.
+    Stuck(BlockHeight),
     Pending,
     Ready(ChannelId),
     /// Its funding will never be broadcast.
@@ -132,7 +165,10 @@ pub(crate) enum Event {
     /// There is no channel and nothing is reserved for one.
     Gone,
     Closed,
-    Confirmed,
+    Confirmed {
+        at: Timestamp,
+        height: BlockHeight,
+    },
 }
 
 /// Nothing changed. Whoever brought the input undoes it at the source.
@@ -145,12 +181,18 @@ pub(crate) enum Reject {
 }
 
 impl JitChannel {
-    pub fn new(id: Scid, client: PeerId, terms: Terms) -> Self {
-        Self { id, client, terms, attempt: 0, channel: Channel::None, fee: Fee::Due, payments: BTreeMap::new() }
+    pub fn new(id: Scid, client: PeerId, token: Option<String>, terms: Terms) -> Self {
+        let (channel, fee, confirmed_at) = (Channel::None, Fee::Due, None);
+        let (payments, call, ledger) = (BTreeMap::new(), Call::default(), Ledger::default());
+        Self { id, client, token, terms, attempt: 0, channel, confirmed_at, fee, payments, call, ledger }
+    }
+
+    pub fn flow(&self) -> FlowId {
+        FlowId::JitChannel(self.id)
     }
 
     pub fn key(&self) -> ChannelKey {
-        ChannelKey { flow: FlowId::JitChannel(self.id), attempt: self.attempt }
+        ChannelKey { flow: self.flow(), attempt: self.attempt }
     }
 
     /// Reads only: what the input means here, or why it means nothing.
@@ -195,50 +237,58 @@ impl JitChannel {
                     P::Held | P::Failing { .. } | P::Failed { sent: None, .. } => Err(Reject::Stale),
                 }
             }
+            Told::Booked(number) => {
+                if self.ledger.has(*number) {
+                    Ok(vec![Event::Booked(*number)])
+                } else {
+                    Err(Reject::Stale)
+                }
+            }
             Told::PeerDisconnected => Ok(match &self.channel {
                 // Nothing of ours was handed over yet, and a node may keep such an open and send it again: end it here.
                 Channel::Opening { step: Step::Asked | Step::Negotiated { .. }, .. } => {
-                    self.open_fails(FailureCode::TemporaryChannelFailure, Event::Abandoned)
+                    self.open_fails(FailureCode::TemporaryChannelFailure, Event::Abandoned, ctx)
                 }
                 Channel::None
-                | Channel::Opening { step: Step::Funded { .. }, .. }
+                | Channel::Opening { step: Step::Funded(_), .. }
                 | Channel::Pending { .. }
                 | Channel::Ready { .. }
                 | Channel::Closed { .. }
                 | Channel::Abandoning { .. } => vec![],
             }),
-            Told::Channel(news) => self.decide_channel(news),
+            Told::Channel(news) => self.decide_channel(news, ctx),
             Told::Surroundings => Ok(vec![]),
         }
     }
 
-    fn decide_channel(&self, news: &ChannelNews<'_>) -> Result<Vec<Event>, Reject> {
+    fn decide_channel(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         use Channel as C;
         Ok(match (&self.channel, news) {
             (C::Opening { step: Step::Asked, .. }, ChannelNews::Negotiated { to_self_delay, output }) => {
                 if to_self_delay.is_some_and(|delay| u32::from(delay) > self.terms.max_client_to_self_delay) {
-                    self.open_fails(FailureCode::UnknownNextPeer, Event::Abandoned)
+                    self.open_fails(FailureCode::UnknownNextPeer, Event::Abandoned, ctx)
                 } else {
                     vec![Event::Negotiated((*output).clone())]
                 }
             }
             (C::Opening { .. } | C::Abandoning { .. }, ChannelNews::Negotiated { .. }) => vec![],
-            (C::Opening { step: Step::Negotiated { .. }, .. }, ChannelNews::FundingBuilt(tx)) => {
-                vec![Event::Funded(tx.to_vec())]
+            (C::Opening { step: Step::Negotiated { .. }, .. }, ChannelNews::FundingBuilt { tx, mining_sat }) => {
+                let (tx, mining_sat, asked_at) = (tx.to_vec(), *mining_sat, ctx.facts.height);
+                vec![Event::Funded(Funding { tx, mining_sat, ask: 1, asked_at })]
             }
-            (C::Opening { step: Step::Funded { .. }, .. }, ChannelNews::FundingBuilt(_)) => vec![],
-            (C::Opening { step: Step::Funded { .. }, .. }, ChannelNews::Pending) => vec![Event::Pending],
-            (C::Opening { step: Step::Funded { .. }, .. } | C::Pending { .. }, ChannelNews::Ready(id)) => {
+            (C::Opening { step: Step::Funded(_), .. }, ChannelNews::FundingBuilt { .. }) => vec![],
+            (C::Opening { step: Step::Funded(_), .. }, ChannelNews::Pending) => vec![Event::Pending],
+            (C::Opening { step: Step::Funded(_), .. } | C::Pending { .. }, ChannelNews::Ready(id)) => {
                 vec![Event::Ready(*id)]
             }
             (C::Opening { step, .. }, ChannelNews::Ended(why)) => {
-                let end = if matches!(step, Step::Funded { .. }) { Event::Abandoned } else { Event::Gone };
+                let end = if matches!(step, Step::Funded(_)) { Event::Abandoned } else { Event::Gone };
                 match why {
-                    ChannelEnd::Rejected => self.open_fails(FailureCode::UnknownNextPeer, end),
+                    ChannelEnd::Rejected => self.open_fails(FailureCode::UnknownNextPeer, end, ctx),
                     ChannelEnd::PeerGone | ChannelEnd::Closed | ChannelEnd::CannotOpen(_) => {
-                        self.open_fails(FailureCode::TemporaryChannelFailure, end)
+                        self.open_fails(FailureCode::TemporaryChannelFailure, end, ctx)
                     }
-                    ChannelEnd::TryAgain => vec![Event::FeeFreed, end],
+                    ChannelEnd::TryAgain => vec![Event::FeeFreed(ctx.now), end],
                 }
             }
             (C::Pending { .. } | C::Ready { .. }, ChannelNews::Ended(_)) => {
@@ -247,7 +297,11 @@ impl JitChannel {
                 if self.may_broadcast() || undecided { vec![Event::Closed] } else { vec![Event::Abandoned] }
             }
             (C::Abandoning { .. }, ChannelNews::Abandoned) => vec![Event::Gone],
-            (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Confirmed) => vec![Event::Confirmed],
+            (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Confirmed)
+                if self.channel.funding().is_some() =>
+            {
+                vec![Event::Confirmed { at: ctx.now, height: ctx.facts.height }]
+            }
             // Repeated, or overtaken by what was decided meanwhile.
             (
                 C::Pending { .. } | C::Ready { .. } | C::Closed { .. } | C::Abandoning { .. },
@@ -257,12 +311,15 @@ impl JitChannel {
             | (C::Pending { .. } | C::Ready { .. }, ChannelNews::Negotiated { .. }) => vec![],
             (
                 C::None | C::Opening { .. },
-                ChannelNews::Pending | ChannelNews::Ready(_) | ChannelNews::Confirmed | ChannelNews::FundingBuilt(_),
+                ChannelNews::Pending
+                | ChannelNews::Ready(_)
+                | ChannelNews::Confirmed
+                | ChannelNews::FundingBuilt { .. },
             )
             | (C::None | C::Closed { .. }, ChannelNews::Negotiated { .. })
             | (
                 C::Pending { .. } | C::Ready { .. } | C::Closed { .. } | C::Abandoning { .. },
-                ChannelNews::FundingBuilt(_),
+                ChannelNews::FundingBuilt { .. },
             )
             | (C::Opening { .. } | C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Abandoned) => {
                 return Err(Reject::Stale);
@@ -276,12 +333,13 @@ impl JitChannel {
         let part = Part {
             id: htlc.part,
             onion_amount: htlc.onion_amount,
+            surplus: htlc.amount_in.checked_sub(htlc.onion_amount).unwrap_or(Msat::ZERO),
             cltv_expiry: htlc.cltv_expiry,
             state: PartState::Held,
         };
         let payment = self.payments.get(&htlc.payment_hash);
         let parts = || self.payments.values().flat_map(|payment| &payment.parts);
-        let never_of_use = ctx.now >= self.terms.valid_until
+        let never_of_use = ctx.now >= self.honoured_until(ctx.config)
             || matches!(self.channel, Channel::Closed { .. })
             || htlc.amount_in < htlc.onion_amount
             || htlc.onion_amount < self.terms.htlc_minimum.max(Msat(1))
@@ -322,12 +380,12 @@ impl JitChannel {
     }
 
     /// An open that ends early takes the payment it was for along; the offer is usable again.
-    pub(super) fn open_fails(&self, code: FailureCode, end: Event) -> Vec<Event> {
+    pub(super) fn open_fails(&self, code: FailureCode, end: Event, ctx: &Context<'_>) -> Vec<Event> {
         let mut events = match &self.fee {
             Fee::InFlight { payment_hash, .. } => self.fail_held(*payment_hash, code),
             Fee::Due | Fee::Paid => vec![],
         };
-        events.extend([Event::FeeFreed, end]);
+        events.extend([Event::FeeFreed(ctx.now), end]);
         events
     }
 
@@ -346,12 +404,7 @@ impl JitChannel {
                 }
                 payment.parts.push(part);
             }
-            Event::PartMoved { payment_hash, id, to } => {
-                let parts = self.payments.get_mut(&payment_hash).map(|payment| payment.parts.iter_mut());
-                if let Some(part) = parts.into_iter().flatten().find(|part| part.id == id) {
-                    part.state = to;
-                }
-            }
+            Event::PartMoved { payment_hash, id, to } => self.move_part(payment_hash, id, to),
             Event::PartLost { payment_hash, id } => {
                 if let Some(payment) = self.payments.get_mut(&payment_hash) {
                     payment.parts.retain(|part| part.id != id);
@@ -361,15 +414,31 @@ impl JitChannel {
             Event::PaymentForgotten(hash) => {
                 self.payments.remove(&hash);
             }
-            Event::FeeCharged { payment_hash, fee } => self.fee = Fee::InFlight { payment_hash, fee },
-            Event::FeeFreed => self.fee = Fee::Due,
-            Event::FeePaid => self.fee = Fee::Paid,
-            Event::Opening { at, capacity_sat, deliver } => {
+            Event::FeeCharged { payment_hash, fee, due, at } => {
+                self.fee = Fee::InFlight { payment_hash, fee, due, paid_before: self.paid_by(payment_hash) };
+                if due > Msat::ZERO {
+                    self.ledger.enter(at, Booking::FeeAsked { payment_hash, fee: due });
+                }
+            }
+            Event::FeeFreed(at) => self.fee_ends(Fee::Due, at),
+            Event::FeePaid(at) => self.fee_ends(Fee::Paid, at),
+            Event::ClientCalled { until } => {
+                self.call = Call { number: self.call.number.saturating_add(1), until: Some(until) };
+            }
+            Event::CallOver => self.call.until = None,
+            Event::Booked(number) => self.ledger.booked(number),
+            Event::Opening { at, plan, deliver } => {
                 self.attempt = self.attempt.saturating_add(1);
-                self.channel = Channel::Opening { since: at, capacity_sat, deliver, step: Step::Asked };
+                let ChannelPlan { capacity_sat, client_reserve } = plan;
+                self.channel = Channel::Opening { since: at, capacity_sat, deliver, client_reserve, step: Step::Asked };
             }
             Event::Negotiated(output) => self.set_step(Step::Negotiated { output }),
-            Event::Funded(tx) => self.set_step(Step::Funded { tx }),
+            Event::Funded(funding) => self.set_step(Step::Funded(funding)),
+            Event::Stuck(height) => {
+                if let Some(funding) = self.channel.funding_mut() {
+                    (funding.ask, funding.asked_at) = (funding.ask.saturating_add(1), height);
+                }
+            }
             Event::Pending => self.channel = Channel::Pending { funding: self.channel.funding().cloned() },
             Event::Ready(channel_id) => {
                 self.channel = Channel::Ready { funding: self.channel.funding().cloned(), channel_id };
@@ -377,7 +446,14 @@ impl JitChannel {
             Event::Abandoned => self.channel = Channel::Abandoning { funding: self.channel.funding().cloned() },
             Event::Gone => self.channel = Channel::None,
             Event::Closed => self.channel = Channel::Closed { funding: self.channel.funding().cloned() },
-            Event::Confirmed => self.channel = self.channel.clone().confirmed(),
+            Event::Confirmed { at, height } => {
+                if let Some(funding) = self.channel.funding() {
+                    let paid = Booking::ChannelPaid { key: self.key(), mining_sat: funding.mining_sat };
+                    self.ledger.enter(at, paid);
+                    self.confirmed_at = Some(height);
+                }
+                self.channel.confirmed();
+            }
         }
     }
 
@@ -387,10 +463,54 @@ impl JitChannel {
         }
     }
 
+    fn move_part(&mut self, payment_hash: PaymentHash, id: PartId, to: PartState) {
+        let parts = self.payments.get_mut(&payment_hash).map(|payment| payment.parts.iter_mut());
+        let Some(part) = parts.into_iter().flatten().find(|part| part.id == id) else { return };
+        part.state = to;
+        let surplus = part.surplus;
+        if let PartState::Claimed { skim: fee, at } = to
+            && (fee > Msat::ZERO || surplus > Msat::ZERO)
+        {
+            let was_lost = !matches!(self.fee, Fee::InFlight { payment_hash: charged, .. } if charged == payment_hash);
+            self.ledger.enter(at, Booking::FeeEarned { payment_hash, part: id, fee, surplus, was_lost });
+        }
+    }
+
+    /// What was asked of a payment and did not come is lost.
+    fn fee_ends(&mut self, now: Fee, at: Timestamp) {
+        if let Fee::InFlight { payment_hash, due, paid_before, .. } = core::mem::replace(&mut self.fee, now) {
+            let paid = self.paid_by(payment_hash).0.saturating_sub(paid_before.0);
+            let fee = Msat(due.0.saturating_sub(paid));
+            if fee > Msat::ZERO {
+                self.ledger.enter(at, Booking::FeeLost { payment_hash, fee });
+            }
+        }
+    }
+
+    fn paid_by(&self, payment_hash: PaymentHash) -> Msat {
+        self.payments.get(&payment_hash).and_then(Payment::earned).unwrap_or(Msat::ZERO)
+    }
+
     /// Whether the trust model allows the funding transaction on the chain.
     pub fn may_broadcast(&self) -> bool {
         let claimed = || self.payments.values().any(|payment| payment.earned().is_some());
         !self.terms.client_trusts_lsp || self.fee == Fee::Paid || claimed()
+    }
+
+    /// Whether its channel may be closed without breaking the promise of `min_lifetime`.
+    pub fn may_close(&self, height: BlockHeight) -> Result<(), Promised> {
+        let min_lifetime = self.terms.min_lifetime;
+        let depth = self.confirmed_at.map_or(0, |at| height.0.saturating_sub(at.0));
+        let is_there = matches!(self.channel, Channel::Pending { .. } | Channel::Ready { .. });
+        let may = may_close(self.fee == Fee::Paid && is_there, Blocks(depth), Blocks(min_lifetime));
+        let until = self.confirmed_at.map(|at| BlockHeight(at.0.saturating_add(min_lifetime)));
+        if may { Ok(()) } else { Err(Promised { until }) }
+    }
+
+    /// The end of the offer; later for a payment over a channel that is open and not paid for, where the operator says so.
+    pub fn honoured_until(&self, config: &Config) -> Timestamp {
+        let is_open = matches!(self.channel, Channel::Ready { .. }) && self.fee != Fee::Paid;
+        if is_open { self.terms.valid_until + config.honour_expired } else { self.terms.valid_until }
     }
 
     pub fn find(&self, id: PartId) -> Option<(PaymentHash, &Part)> {

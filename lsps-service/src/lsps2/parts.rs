@@ -21,6 +21,8 @@ pub(crate) struct Part {
     pub id: PartId,
     /// What its onion asks to forward, which is what the client compares with. Never more than came in.
     pub onion_amount: Msat,
+    /// What came in above that.
+    pub surplus: Msat,
     pub cltv_expiry: Option<BlockHeight>,
     pub state: PartState,
 }
@@ -60,6 +62,15 @@ impl Payment {
 
     pub fn has_sent(&self) -> bool {
         self.parts.iter().any(|part| matches!(part.state, PartState::Sent { .. }))
+    }
+
+    /// What is kept of it once the client claims all that was sent.
+    pub fn being_earned(&self) -> Msat {
+        let sent = self.parts.iter().filter_map(|part| match part.state {
+            PartState::Sent { amount, .. } => Some(part.skim(amount)),
+            PartState::Held | PartState::Claimed { .. } | PartState::Failing { .. } | PartState::Failed { .. } => None,
+        });
+        sent.fold(Msat::ZERO, |sum, skim| Msat(sum.0.saturating_add(skim.0)))
     }
 
     /// Whether the node may still hold or carry one of its HTLCs.

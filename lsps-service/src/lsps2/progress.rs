@@ -6,14 +6,14 @@
 
 use alloc::{vec, vec::Vec};
 
+use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp, lsps2::fee};
 
 use crate::config::Config;
-use crate::lsps2::channel::{Channel, Step};
+use crate::lsps2::channel::Channel;
 use crate::lsps2::jit_channel::{Context, Event, Fee, JitChannel, moved};
 use crate::lsps2::parts::{PartState, Payment};
 use crate::service::{Link, Wake};
-use lsps_types::bolt4::FailureCode;
 
 impl JitChannel {
     /// The next changes, or none: then the offer waits for the world.
@@ -25,6 +25,8 @@ impl JitChannel {
             Self::begin,
             Self::send,
             Self::abandon,
+            Self::broadcast_again,
+            Self::call_client,
             Self::forget,
         ];
         steps.iter().map(|step| step(self, ctx)).find(|events| !events.is_empty()).unwrap_or_default()
@@ -34,16 +36,13 @@ impl JitChannel {
     fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
         let mut events = vec![];
         for (hash, payment) in self.payments.iter().filter(|(_, payment)| payment.has_held()) {
+            let (deadline, at_deadline) = self.deadline(*hash, payment, ctx.config);
             let code = if matches!(self.channel, Channel::Closed { .. }) {
                 FailureCode::UnknownNextPeer
             } else if payment.held().any(|part| ctx.too_close(part.cltv_expiry)) {
                 FailureCode::TemporaryChannelFailure
-            } else if self.is_under_way(*hash, payment) {
-                continue;
-            } else if ctx.now >= self.terms.valid_until {
-                FailureCode::UnknownNextPeer
-            } else if ctx.now >= payment.since + ctx.config.hold {
-                FailureCode::TemporaryChannelFailure
+            } else if ctx.now >= deadline {
+                at_deadline
             } else {
                 continue;
             };
@@ -52,11 +51,23 @@ impl JitChannel {
         events
     }
 
+    /// Until when held parts wait, and what their payer learns then.
+    ///
+    /// A set that was complete in time goes on past the end of the offer, but not for ever: its client may stay away.
+    fn deadline(&self, hash: PaymentHash, payment: &Payment, config: &Config) -> (Timestamp, FailureCode) {
+        let hold = payment.since + config.hold;
+        if self.is_under_way(hash, payment) {
+            return (hold + config.open_timeout, FailureCode::TemporaryChannelFailure);
+        }
+        let end = self.honoured_until(config);
+        if end <= hold { (end, FailureCode::UnknownNextPeer) } else { (hold, FailureCode::TemporaryChannelFailure) }
+    }
+
     /// A client that never answers an open does not get to hold the payment for ever.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
         match &self.channel {
             Channel::Opening { since, .. } if ctx.now >= *since + ctx.config.open_timeout => {
-                self.open_fails(FailureCode::TemporaryChannelFailure, Event::Abandoned)
+                self.open_fails(FailureCode::TemporaryChannelFailure, Event::Abandoned, ctx)
             }
             Channel::None
             | Channel::Opening { .. }
@@ -67,14 +78,14 @@ impl JitChannel {
         }
     }
 
-    fn settle_fee(&self, _: &Context<'_>) -> Vec<Event> {
-        let Fee::InFlight { payment_hash, fee } = &self.fee else { return vec![] };
+    fn settle_fee(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let Fee::InFlight { payment_hash, fee, .. } = &self.fee else { return vec![] };
         let payment = self.payments.get(payment_hash);
         if payment.and_then(Payment::earned).is_some() && self.earned() >= *fee {
-            return vec![Event::FeePaid];
+            return vec![Event::FeePaid(ctx.now)];
         }
         let hopeful = payment.is_some_and(|payment| self.is_complete(payment) || payment.has_sent());
-        if hopeful { vec![] } else { vec![Event::FeeFreed] }
+        if hopeful { vec![] } else { vec![Event::FeeFreed(ctx.now)] }
     }
 
     /// The first complete set gets the channel and pays for it.
@@ -82,14 +93,14 @@ impl JitChannel {
         let mut complete: Vec<_> = self.payments.iter().filter(|(_, payment)| self.is_complete(payment)).collect();
         complete.sort_by_key(|(hash, payment)| (payment.since, **hash));
         let Some((hash, payment)) = complete.first().copied().filter(|_| self.fee == Fee::Due) else { return vec![] };
-        let Some((fee, deliver)) = self.price(payment) else {
+        let Some(Price { fee, due, deliver }) = self.price(payment) else {
             return self.fail_held(*hash, FailureCode::UnknownNextPeer);
         };
-        let charged = Event::FeeCharged { payment_hash: *hash, fee };
+        let charged = Event::FeeCharged { payment_hash: *hash, fee, due, at: ctx.now };
         match &self.channel {
             Channel::None if ctx.link != Link::Away => {
-                let capacity_sat = ctx.policy.capacity_sat(self.client, deliver, ctx.facts);
-                vec![charged, Event::Opening { at: ctx.now, capacity_sat, deliver }]
+                let plan = ctx.policy.channel(self.client, deliver, ctx.facts);
+                vec![charged, Event::Opening { at: ctx.now, plan, deliver }]
             }
             Channel::Ready { .. } if ctx.link == Link::Usable => vec![charged],
             Channel::None
@@ -108,10 +119,11 @@ impl JitChannel {
         }
         match &self.fee {
             Fee::Due => vec![],
-            Fee::InFlight { payment_hash, fee } => {
+            Fee::InFlight { payment_hash, fee, .. } => {
                 let Some(payment) = self.payments.get(payment_hash) else { return vec![] };
-                let due = fee.checked_sub(self.earned()).filter(|_| !payment.has_sent());
-                self.send_held(*payment_hash, payment, due.unwrap_or(Msat::ZERO))
+                // Parts that come after the first were sent pay what those do not.
+                let under_way = self.earned().0.saturating_add(payment.being_earned().0);
+                self.send_held(*payment_hash, payment, Msat(fee.0.saturating_sub(under_way)))
             }
             Fee::Paid => {
                 let payments = self.payments.iter();
@@ -149,6 +161,24 @@ impl JitChannel {
         }
     }
 
+    /// A funding transaction that stays unconfirmed for many blocks.
+    fn broadcast_again(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let due = self.stuck_at(ctx.config).is_some_and(|height| height <= ctx.facts.height);
+        if due { vec![Event::Stuck(ctx.facts.height)] } else { vec![] }
+    }
+
+    /// A payment that could go on if only its client were there.
+    fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let ready = |payment: &Payment| self.is_complete(payment) || (self.fee == Fee::Paid && payment.has_held());
+        let waiting = self.payments.iter().filter(|(_, payment)| ready(payment));
+        let until = waiting.map(|(hash, payment)| self.deadline(*hash, payment, ctx.config).0).min();
+        match (until.filter(|_| ctx.link == Link::Away), self.call.until) {
+            (Some(until), None) => vec![Event::ClientCalled { until }],
+            (None, Some(_)) => vec![Event::CallOver],
+            (Some(_), Some(_)) | (None, None) => vec![],
+        }
+    }
+
     /// Outcomes are kept until the node has surely saved its own state since.
     fn forget(&self, ctx: &Context<'_>) -> Vec<Event> {
         let old = |at: Timestamp| ctx.now >= at + ctx.config.keep_resolved;
@@ -174,8 +204,8 @@ impl JitChannel {
         }
     }
 
-    /// The fee a complete set pays, and what remains for the client; `None` if its parts cannot carry the fee.
-    fn price(&self, payment: &Payment) -> Option<(Msat, Msat)> {
+    /// What a complete set pays; `None` if its parts cannot carry it.
+    fn price(&self, payment: &Payment) -> Option<Price> {
         let sum = payment.held_sum()?;
         let fee = match self.terms.payment_size {
             Some(size) => self.terms.fee.fee_on(size).ok()?,
@@ -184,7 +214,7 @@ impl JitChannel {
         let due = fee.checked_sub(self.earned()).unwrap_or(Msat::ZERO);
         let amounts: Vec<Msat> = payment.held().map(|part| part.onion_amount).collect();
         fee::split(due, &amounts, self.terms.htlc_minimum)?;
-        Some((fee, sum.checked_sub(due)?))
+        Some(Price { fee, due, deliver: sum.checked_sub(due)? })
     }
 
     /// What was kept of claimed parts so far; less than the fee where a client claimed only some parts of a payment.
@@ -193,18 +223,15 @@ impl JitChannel {
         earned.fold(Msat::ZERO, |sum, earned| Msat(sum.0.saturating_add(earned.0)))
     }
 
-    /// The next instant at which [`follow`](Self::follow) may have something to say, and why.
-    pub fn next_wake(&self, config: &Config) -> Option<(Timestamp, Wake)> {
-        let holding =
-            self.payments.iter().filter(|(hash, payment)| payment.has_held() && !self.is_under_way(**hash, payment));
+    /// The next instant at which [`follow`](Self::follow) may have something to say or the record may go, and why.
+    pub fn next_wake(&self, config: &Config, now: Timestamp) -> Option<(Timestamp, Wake)> {
+        let holding = self.payments.iter().filter(|(_, payment)| payment.has_held());
         let collecting = holding
-            .map(|(_, payment)| (payment.since + config.hold).min(self.terms.valid_until))
+            .map(|(hash, payment)| self.deadline(*hash, payment, config).0)
             .min()
             .map(|at| (at, Wake::PartsHeldTooLong));
         let opening = match &self.channel {
-            Channel::Opening { since, step: Step::Asked | Step::Negotiated { .. } | Step::Funded { .. }, .. } => {
-                Some((*since + config.open_timeout, Wake::OpenUnanswered))
-            }
+            Channel::Opening { since, .. } => Some((*since + config.open_timeout, Wake::OpenUnanswered)),
             Channel::None
             | Channel::Pending { .. }
             | Channel::Ready { .. }
@@ -214,24 +241,53 @@ impl JitChannel {
         let forgettable = |payment: &&Payment| self.fee == Fee::Paid || payment.earned().is_none();
         let resolved = self.payments.values().filter(forgettable).filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
-        let over = self.over_at(config).map(|at| (at, Wake::OfferOver));
-        [collecting, opening, forgetting, over].into_iter().flatten().min()
+        let expiry = Some((self.terms.valid_until, Wake::OfferExpired)).filter(|(at, _)| *at > now);
+        // Once that time has come, what it still waits for is a height or an input.
+        let over = Some((self.over_at(config), Wake::OfferOver)).filter(|(at, _)| *at > now);
+        [collecting, opening, forgetting, expiry, over].into_iter().flatten().min()
     }
 
-    /// When the record may go: some time after the offer ended, once nothing depends on it.
-    pub fn over_at(&self, config: &Config) -> Option<Timestamp> {
-        let idle = match &self.channel {
-            Channel::None => true,
-            Channel::Ready { funding, .. } | Channel::Closed { funding } => funding.is_none(),
-            Channel::Opening { .. } | Channel::Pending { .. } | Channel::Abandoning { .. } => false,
-        };
-        (idle && !self.payments.values().any(Payment::is_live)).then_some(self.terms.valid_until + config.keep_expired)
-    }
-
-    /// The height at which a held part has to be let go.
-    pub fn next_height(&self, config: &Config) -> Option<BlockHeight> {
+    /// The next height at which the same holds.
+    pub fn next_height(&self, config: &Config, height: BlockHeight) -> Option<BlockHeight> {
         let held = self.payments.values().flat_map(Payment::held);
-        let expiry = held.filter_map(|part| part.cltv_expiry).min()?;
-        Some(BlockHeight(expiry.0.saturating_sub(config.htlc_safety_blocks.0)))
+        let expiry = held.filter_map(|part| part.cltv_expiry).min();
+        let too_close = expiry.map(|expiry| BlockHeight(expiry.0.saturating_sub(config.htlc_safety_blocks.0)));
+        let promise = self.may_close(height).err().and_then(|promised| promised.until);
+        [too_close, self.stuck_at(config), promise].into_iter().flatten().min()
     }
+
+    /// Whether nothing depends on the record any more.
+    pub fn is_over(&self, config: &Config, now: Timestamp, height: BlockHeight) -> bool {
+        now >= self.over_at(config)
+            && self.channel.is_settled()
+            && self.ledger.is_clear()
+            && self.may_close(height).is_ok()
+            && !self.payments.values().any(Payment::is_live)
+    }
+
+    /// The least time for which the record is kept.
+    fn over_at(&self, config: &Config) -> Timestamp {
+        let end = self.terms.valid_until + config.keep_expired.max(config.honour_expired);
+        let counted = self.terms.remember_until.filter(|_| self.fee == Fee::Paid);
+        counted.map_or(end, |until| until.max(end))
+    }
+
+    fn stuck_at(&self, config: &Config) -> Option<BlockHeight> {
+        let funding = match &self.channel {
+            Channel::Pending { funding } | Channel::Ready { funding, .. } | Channel::Closed { funding } => {
+                funding.as_ref()
+            }
+            Channel::None | Channel::Opening { .. } | Channel::Abandoning { .. } => None,
+        };
+        let funding = funding.filter(|_| self.may_broadcast())?;
+        Some(BlockHeight(funding.asked_at.0.saturating_add(config.stuck_after.0)))
+    }
+}
+
+struct Price {
+    fee: Msat,
+    /// What is left of it to pay.
+    due: Msat,
+    /// What remains for the client.
+    deliver: Msat,
 }

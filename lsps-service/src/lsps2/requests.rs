@@ -1,22 +1,36 @@
 //! `lsps2.get_info` and `lsps2.buy`.
 
+use alloc::{string::String, vec::Vec};
+
 use lsps_types::codes::{BuyError, GetInfoError};
 use lsps_types::jsonrpc::ErrorObject;
 use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu, Unpromised};
 use lsps_types::{DateTime, PeerId, Scid};
 
 use crate::lsps2::jit_channel::{JitChannel, Terms};
-use crate::policy::{BuyRefusal, BuyRequest, MenuRefusal, MenuRequest, OfferTerms, Trust};
+use crate::policy::{BuyRefusal, BuyRequest, MenuRefusal, MenuRequest, OfferTerms, Sale, Trust};
 use crate::service::Service;
 
 impl Service {
-    /// Spec: LSPS2 §1.
-    pub(crate) fn get_info(&self, client: PeerId, request: &GetInfo) -> Result<Menu, ErrorObject> {
+    /// What the policy offers.
+    pub(crate) fn menu_for(&self, client: PeerId, request: &GetInfo) -> Result<Vec<OfferTerms>, MenuRefusal> {
         let token = request.token.as_deref();
-        let ask = MenuRequest { client, token, now: self.now };
-        let offers = self.policy.menu(&ask, &self.facts).map_err(|refusal| match refusal {
+        let (history, token_uses) = (self.index.history(client), self.index.token_uses(token));
+        self.policy.menu(&MenuRequest { client, token, token_uses, history, now: self.now }, &self.facts)
+    }
+
+    /// Spec: LSPS2 §1.
+    pub(crate) fn get_info(
+        &self,
+        client: PeerId,
+        request: &GetInfo,
+        verdict: Result<Vec<OfferTerms>, MenuRefusal>,
+    ) -> Result<Menu, ErrorObject> {
+        let token = request.token.as_deref();
+        let offers = verdict.map_err(|refusal| match refusal {
             MenuRefusal::Token => ErrorObject::of_method(GetInfoError::UnrecognizedOrStaleToken),
             MenuRefusal::Client(why) => ErrorObject::client_rejected(&why),
+            MenuRefusal::Later => ErrorObject::internal(),
         })?;
         let promise = |terms| self.promises.issue(unpromised(terms), client, token);
         let entries = offers.into_iter().map(promise).collect::<Result<_, _>>();
@@ -24,41 +38,56 @@ impl Service {
         entries.map(Menu::rising).map_err(|_| ErrorObject::of_method(GetInfoError::UnrecognizedOrStaleToken))
     }
 
-    /// Spec: LSPS2 §2. Checked in this order: client, promise and time, amounts, liquidity.
-    pub(crate) fn buy(&mut self, client: PeerId, request: &Buy) -> Result<Bought, ErrorObject> {
+    /// Whether the policy sells.
+    pub(crate) fn verdict_on(&self, client: PeerId, request: &Buy) -> Result<Sale, BuyRefusal> {
+        let token = self.promises.verify(&request.opening_fee_params, client).ok().flatten();
+        let token = token.as_deref();
+        let (history, token_uses) = (self.index.history(client), self.index.token_uses(token));
+        let payment_size = request.payment_size_msat;
+        let ask = BuyRequest { client, token, token_uses, payment_size, history, now: self.now };
+        self.policy.may_buy(&ask, &self.facts)
+    }
+
+    /// What needs no policy: promise and time, amounts.
+    pub(crate) fn may_be_asked(&self, client: PeerId, request: &Buy) -> Result<Option<String>, ErrorObject> {
         let params = &request.opening_fee_params;
-        let verified = self.promises.verify(params, client);
-        let live_offers = self.index.of_client(client).count();
-        let too_many =
-            live_offers >= self.config.limits.offers_per_client || self.offers.len() >= self.config.limits.offers;
-        let ask = BuyRequest {
-            client,
-            token: verified.as_ref().ok().and_then(Option::as_deref),
-            payment_size: request.payment_size_msat,
-            live_offers,
-            now: self.now,
-        };
-        let verdict = self.policy.may_buy(&ask, &self.facts);
-        if let Err(BuyRefusal::Client(why)) = &verdict {
-            return Err(ErrorObject::client_rejected(why));
-        }
-        if verified.is_err() || params.valid_until.instant() < self.now || verdict == Err(BuyRefusal::Token) {
-            return Err(ErrorObject::of_method(BuyError::InvalidOpeningFeeParams));
+        let stale = || ErrorObject::of_method(BuyError::InvalidOpeningFeeParams);
+        let token = self.promises.verify(params, client).map_err(|_| stale())?;
+        if params.valid_until.instant() < self.now {
+            return Err(stale());
         }
         if let Some(size) = request.payment_size_msat {
             params.fee_terms().fee_on(size).map_err(ErrorObject::of_method)?;
         }
-        let trust = verdict.map_err(|_| ErrorObject::of_method(BuyError::PaymentSizeTooLarge))?;
-        if too_many {
-            return Err(ErrorObject::client_rejected("too many offers are open"));
+        Ok(token)
+    }
+
+    /// Spec: LSPS2 §2. Checked in this order: client, promise and time, amounts, liquidity.
+    pub(crate) fn buy(
+        &mut self,
+        client: PeerId,
+        request: &Buy,
+        verdict: Result<Sale, BuyRefusal>,
+    ) -> Result<Bought, ErrorObject> {
+        if let Err(BuyRefusal::Client(why)) = &verdict {
+            return Err(ErrorObject::client_rejected(why));
+        }
+        if verdict == Err(BuyRefusal::Token) {
+            return Err(ErrorObject::of_method(BuyError::InvalidOpeningFeeParams));
+        }
+        let token = self.may_be_asked(client, request)?;
+        let sale = verdict.map_err(|_| ErrorObject::of_method(BuyError::PaymentSizeTooLarge))?;
+        let limits = &self.config.limits;
+        if self.index.history(client).unpaid >= limits.offers_per_client || self.index.unpaid() >= limits.offers {
+            return Err(ErrorObject::client_rejected("too many offers are not paid for yet"));
         }
         let scid = self.unused_scid().ok_or_else(ErrorObject::internal)?;
-        let client_trusts_lsp = trust == Trust::ClientTrustsLsp;
-        self.insert(JitChannel::new(scid, client, self.terms(request, client_trusts_lsp)));
+        let client_trusts_lsp = sale.trust == Trust::ClientTrustsLsp;
+        self.insert(JitChannel::new(scid, client, token, self.terms(request, sale)));
         Ok(Bought { jit_channel_scid: scid, lsp_cltv_expiry_delta: self.config.cltv_expiry_delta, client_trusts_lsp })
     }
 
-    fn terms(&self, request: &Buy, client_trusts_lsp: bool) -> Terms {
+    fn terms(&self, request: &Buy, sale: Sale) -> Terms {
         let params = &request.opening_fee_params;
         Terms {
             payment_size: request.payment_size_msat,
@@ -66,8 +95,9 @@ impl Service {
             valid_until: params.valid_until.instant(),
             max_client_to_self_delay: params.max_client_to_self_delay,
             min_lifetime: params.min_lifetime,
-            client_trusts_lsp,
+            client_trusts_lsp: sale.trust == Trust::ClientTrustsLsp,
             htlc_minimum: self.config.htlc_minimum,
+            remember_until: sale.remember_until,
         }
     }
 

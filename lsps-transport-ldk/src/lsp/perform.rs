@@ -29,7 +29,10 @@ impl<M: Manager> Pump<M> {
             Effect::FundChannel { key, peer, output } => {
                 let script = ScriptBuf::from_bytes(output.script);
                 match self.wallet.fund(key.to_u128(), &script, output.value_sat, self.chain.fee_rate()) {
-                    Ok(tx) => vec![Input::FundingBuilt { key, tx: serialize(&tx) }],
+                    Ok(tx) => {
+                        let mining_sat = self.wallet.mining_fee_sat(&tx);
+                        vec![Input::FundingBuilt { key, tx: serialize(&tx), mining_sat }]
+                    }
                     Err(why) => {
                         self.close(peer, key);
                         vec![Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(why.to_string()) }]
@@ -70,6 +73,8 @@ impl<M: Manager> Pump<M> {
                 Asked::Done | Asked::NotHeld => vec![Input::PartFailed { part }],
                 Asked::Refused => vec![],
             },
+            Effect::WakeClient { .. } => vec![],
+            Effect::Book { key, .. } => vec![Input::Booked { key }],
         }
     }
 

@@ -160,10 +160,8 @@ impl<M: Manager> Pump<M> {
                 Outcome::NotMine
             }
             NodeNews::FailedHeld(scid) => {
-                let lost = |part: &KnownPart| {
-                    part.scid == scid && part.is_live && part.sent.is_none() && !self.node.holds(part.id)
-                };
-                let lost: Vec<PartId> = self.service.known_parts().filter(lost).map(|part| part.id).collect();
+                let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && !self.node.holds(part.id);
+                let lost: Vec<PartId> = self.service.known_parts_to(scid).filter(lost).map(|part| part.id).collect();
                 for part in lost {
                     let _ = self.feed(Input::PartGone { part });
                 }

@@ -45,8 +45,11 @@ impl<M: Manager> Pump<M> {
     /// A sent part that is neither held, nor on its way to the client, nor being claimed upstream has failed.
     fn look_for_failed_parts(&mut self, client: PeerId) {
         let Some(key) = public_key(client) else { return };
-        let sent = self.service.known_parts().filter(|part| part.client == client);
-        let sent: Vec<_> = sent.filter_map(|part| Some((part.id, part.payment_hash, part.sent?))).collect();
+        let sent: Vec<_> = self
+            .service
+            .known_parts_of(client)
+            .filter_map(|part| Some((part.id, part.payment_hash, part.sent?)))
+            .collect();
         for (part, hash, amount) in sent {
             let under_way = self.node.holds(part) || self.node.carries(&key, hash, amount);
             if !under_way && self.node.has_incoming(hash) {
@@ -58,7 +61,7 @@ impl<M: Manager> Pump<M> {
     /// A funding transaction that is owed is broadcast until it is in a block.
     pub(super) fn look_at_fundings(&mut self) {
         let mut confirmed = vec![];
-        for channel in self.service.known_channels().filter(|channel| channel.owed) {
+        for channel in self.service.unconfirmed_channels().filter(|channel| channel.owed) {
             let Some(tx) = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok()) else { continue };
             let details = public_key(channel.client).and_then(|peer| self.node.channel(&peer, channel.key));
             let depth = details.and_then(|details| details.confirmations).unwrap_or(0);

@@ -1,0 +1,133 @@
+//! The operator's book: every fee asked, earned or lost, and every channel paid for, each once.
+
+use alloc::{collections::BTreeMap, string::String};
+
+use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BookKey, ChannelKey, FlowId, PartId};
+
+/// One line of the book.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookEntry {
+    /// When.
+    pub at: Timestamp,
+    /// Whose channel it is about.
+    pub client: PeerId,
+    /// The token it was sold for.
+    pub token: Option<String>,
+    /// What happened.
+    pub what: Booking,
+}
+
+/// What is booked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Booking {
+    /// A payment is to pay a fee, or what is left of it.
+    FeeAsked {
+        /// Which payment.
+        payment_hash: PaymentHash,
+        /// How much.
+        fee: Msat,
+    },
+    /// The client claimed a part of which something was kept.
+    FeeEarned {
+        /// Which payment.
+        payment_hash: PaymentHash,
+        /// Which part of it.
+        part: PartId,
+        /// How much of the opening fee.
+        fee: Msat,
+        /// What the payer gave above what it asked to forward.
+        surplus: Msat,
+        /// The fee had been given up: it was booked as lost.
+        was_lost: bool,
+    },
+    /// A payment that was to pay a fee will not, or not all of it.
+    FeeLost {
+        /// Which payment.
+        payment_hash: PaymentHash,
+        /// How much of the fee.
+        fee: Msat,
+    },
+    /// A channel is on the chain.
+    ChannelPaid {
+        /// Which.
+        key: ChannelKey,
+        /// What its funding transaction paid to the miners, in satoshis.
+        mining_sat: u64,
+    },
+}
+
+/// What a book adds up to.
+///
+/// `asked = earned + lost + what is under way`, and an LSP's balance has changed by `earned + surplus` less what the miners
+/// got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BookTotals {
+    /// Fees asked for.
+    pub asked: Msat,
+    /// Fees earned.
+    pub earned: Msat,
+    /// Fees asked for in vain.
+    pub lost: Msat,
+    /// What payers gave above what they asked to forward.
+    pub surplus: Msat,
+    /// What the miners got, in satoshis.
+    pub mining_sat: u64,
+}
+
+impl BookTotals {
+    /// Adds up a book.
+    #[must_use]
+    pub fn of<'a>(book: impl IntoIterator<Item = &'a BookEntry>) -> Self {
+        let (mut sum, mut recovered) = (Self::default(), Msat::ZERO);
+        let add = |total: &mut Msat, amount: Msat| *total = Msat(total.0.saturating_add(amount.0));
+        for entry in book {
+            match entry.what {
+                Booking::FeeAsked { fee, .. } => add(&mut sum.asked, fee),
+                Booking::FeeEarned { fee, surplus, was_lost, .. } => {
+                    add(&mut sum.earned, fee);
+                    add(&mut sum.surplus, surplus);
+                    if was_lost {
+                        add(&mut recovered, fee);
+                    }
+                }
+                Booking::FeeLost { fee, .. } => add(&mut sum.lost, fee),
+                Booking::ChannelPaid { mining_sat, .. } => sum.mining_sat = sum.mining_sat.saturating_add(mining_sat),
+            }
+        }
+        sum.lost = Msat(sum.lost.0.saturating_sub(recovered.0));
+        sum
+    }
+}
+
+/// Entries of one flow that are not yet in the book.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ledger {
+    next: u32,
+    open: BTreeMap<u32, (Timestamp, Booking)>,
+}
+
+impl Ledger {
+    pub fn enter(&mut self, at: Timestamp, what: Booking) {
+        self.open.insert(self.next, (at, what));
+        self.next = self.next.saturating_add(1);
+    }
+
+    pub fn booked(&mut self, number: u32) {
+        self.open.remove(&number);
+    }
+
+    pub fn has(&self, number: u32) -> bool {
+        self.open.contains_key(&number)
+    }
+
+    pub fn is_clear(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub fn open(&self, flow: FlowId) -> impl Iterator<Item = (BookKey, Timestamp, &Booking)> {
+        self.open.iter().map(move |(number, (at, what))| (BookKey { flow, at: *at, number: *number }, *at, what))
+    }
+}

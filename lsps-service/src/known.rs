@@ -1,0 +1,146 @@
+//! What the service believes of the node, for hosts to compare: after a restart, with every block, after a failure that
+//! the node reports without saying whose.
+
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
+
+use crate::ids::{ChannelKey, FlowId, PartId};
+use crate::lsps2::channel::Channel;
+use crate::lsps2::jit_channel::JitChannel;
+use crate::lsps2::parts::PartState;
+use crate::service::{Link, Service};
+
+/// A part on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownPart {
+    /// The node's name for it.
+    pub id: PartId,
+    /// The offer it came for.
+    pub scid: Scid,
+    /// Whom it is for.
+    pub client: PeerId,
+    /// What it pays for.
+    pub payment_hash: PaymentHash,
+    /// What the client was to get, where the node was asked to forward it and the outcome is unknown.
+    pub sent: Option<Msat>,
+    /// Whether the node may still hold or carry it.
+    pub is_live: bool,
+}
+
+/// A channel on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownChannel<'a> {
+    /// The node's key for it.
+    pub key: ChannelKey,
+    /// The peer.
+    pub client: PeerId,
+    /// How far it has come.
+    pub stage: ChannelStage,
+    /// The funding transaction, until it is confirmed.
+    pub funding: Option<&'a [u8]>,
+    /// Whether that transaction is to be on the chain.
+    pub owed: bool,
+}
+
+/// How far a channel has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelStage {
+    /// Not signed by both sides.
+    Opening,
+    /// Signed, not ready.
+    Pending,
+    /// In use.
+    Ready,
+    /// Closed after its funding was broadcast.
+    Closed,
+    /// About to be closed, its inputs to be given back.
+    Abandoning,
+}
+
+impl Service {
+    /// Parts that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
+    /// [`Input::PartStillHeld`](crate::Input::PartStillHeld) or [`Input::PartGone`](crate::Input::PartGone) for each.
+    pub fn known_parts(&self) -> impl Iterator<Item = KnownPart> {
+        self.offers.values().flat_map(JitChannel::known_parts)
+    }
+
+    /// Those that came for one SCID.
+    pub fn known_parts_to(&self, scid: Scid) -> impl Iterator<Item = KnownPart> {
+        self.offers.get(&scid).into_iter().flat_map(JitChannel::known_parts)
+    }
+
+    /// Those of one client.
+    pub fn known_parts_of(&self, client: PeerId) -> impl Iterator<Item = KnownPart> {
+        self.index.busy_of(client).flat_map(|scid| self.known_parts_to(scid))
+    }
+
+    /// Channels on record, to be compared with the node after a restart.
+    pub fn known_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
+        self.offers.values().filter_map(JitChannel::known_channel)
+    }
+
+    /// Those whose funding transaction is not confirmed, to be looked at with every block.
+    pub fn unconfirmed_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
+        self.index.unconfirmed().filter_map(|scid| self.offers.get(&scid)?.known_channel())
+    }
+
+    /// Clients that are connected and have parts waiting, but whose channels are not known to be usable. Nodes do not say
+    /// when that changes; ask yours, and feed [`Input::ChannelsUsable`](crate::Input::ChannelsUsable).
+    pub fn waiting_clients(&self) -> impl Iterator<Item = PeerId> {
+        let clients = self.index.live_clients().map(|(client, _)| client);
+        clients.filter(|client| self.link(*client) == Link::Connected)
+    }
+
+    /// Whether the LSP may close a channel that it opened for a client without breaking its promise.
+    ///
+    /// Spec: LSPS2 §1 `min_lifetime`.
+    ///
+    /// # Errors
+    ///
+    /// While it is promised.
+    pub fn may_close(&self, key: ChannelKey) -> Result<(), Promised> {
+        let FlowId::JitChannel(scid) = key.flow;
+        let offer = self.offers.get(&scid).filter(|offer| offer.attempt == key.attempt);
+        offer.map_or(Ok(()), |offer| offer.may_close(self.facts.height))
+    }
+}
+
+/// A channel that was paid for is promised to its client for some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this channel was paid for and is promised to its client")]
+pub struct Promised {
+    /// Up to this height; `None`: its time begins when its funding is confirmed.
+    pub until: Option<BlockHeight>,
+}
+
+impl JitChannel {
+    fn known_parts(&self) -> impl Iterator<Item = KnownPart> {
+        let payments = self.payments.iter();
+        let parts = payments.flat_map(|(hash, payment)| payment.parts.iter().map(|part| (*hash, part)));
+        parts.map(|(payment_hash, part)| KnownPart {
+            id: part.id,
+            scid: self.id,
+            client: self.client,
+            payment_hash,
+            sent: match part.state {
+                PartState::Sent { amount, .. } => Some(amount),
+                PartState::Held | PartState::Claimed { .. } | PartState::Failing { .. } | PartState::Failed { .. } => {
+                    None
+                }
+            },
+            is_live: part.is_live(),
+        })
+    }
+
+    fn known_channel(&self) -> Option<KnownChannel<'_>> {
+        let stage = match &self.channel {
+            Channel::None => return None,
+            Channel::Opening { .. } => ChannelStage::Opening,
+            Channel::Pending { .. } => ChannelStage::Pending,
+            Channel::Ready { .. } => ChannelStage::Ready,
+            Channel::Closed { .. } => ChannelStage::Closed,
+            Channel::Abandoning { .. } => ChannelStage::Abandoning,
+        };
+        let funding = self.channel.funding().map(|funding| funding.tx.as_slice());
+        Some(KnownChannel { key: self.key(), client: self.client, stage, funding, owed: self.may_broadcast() })
+    }
+}

@@ -1,0 +1,121 @@
+//! Requests that wait for a decision taken elsewhere. In memory only: after a restart the client asks again.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
+
+use lsps_types::jsonrpc::RequestId;
+use lsps_types::lsps2::{Buy, GetInfo};
+use lsps_types::{Msat, PeerId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::QuestionId;
+use crate::limits::Limits;
+use crate::policy::{BuyRefusal, MenuRefusal, OfferTerms, Sale};
+
+/// What somebody else is to decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Its name; who asks is in there.
+    pub id: QuestionId,
+    /// What is asked for.
+    pub about: Asked,
+    /// When the client will be told that there is no answer.
+    pub until: Timestamp,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asked {
+    /// A menu.
+    Menu {
+        /// For this token.
+        token: Option<String>,
+    },
+    /// To buy.
+    Buy {
+        /// On terms that were offered for this token.
+        token: Option<String>,
+        /// The payment to come, if its size is fixed.
+        payment_size: Option<Msat>,
+    },
+}
+
+/// What was decided; as a [`Policy`](crate::Policy) would have. `Later` is no answer and counts as a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decision {
+    /// Of a menu.
+    Menu(Result<Vec<OfferTerms>, MenuRefusal>),
+    /// Of a buy.
+    Buy(Result<Sale, BuyRefusal>),
+}
+
+/// A request as it waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub request: RequestId,
+    pub about: Request,
+    pub until: Timestamp,
+}
+
+#[derive(Debug)]
+pub(crate) enum Request {
+    Menu(GetInfo),
+    Buy(Buy),
+}
+
+/// All requests that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    waiting: BTreeMap<QuestionId, Waiting>,
+    deadlines: BTreeSet<(Timestamp, QuestionId)>,
+    last: u64,
+}
+
+impl Questions {
+    /// Whether a request of this client and id waits.
+    pub fn has(&self, client: PeerId, request: &RequestId) -> bool {
+        self.of(client).any(|(_, waiting)| waiting.request == *request)
+    }
+
+    /// `None` where a limit is hit.
+    pub fn add(&mut self, client: PeerId, waiting: Waiting, now: Timestamp, limits: &Limits) -> Option<QuestionId> {
+        if self.waiting.len() >= limits.questions || self.of(client).count() >= limits.questions_per_client {
+            return None;
+        }
+        self.last = self.last.saturating_add(1).max(now.unix_millis());
+        let id = QuestionId { client, number: self.last };
+        self.deadlines.insert((waiting.until, id));
+        self.waiting.insert(id, waiting);
+        Some(id)
+    }
+
+    pub fn take(&mut self, id: QuestionId) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&id)?;
+        self.deadlines.remove(&(waiting.until, id));
+        Some(waiting)
+    }
+
+    /// The client is gone, and its requests with it.
+    pub fn forget(&mut self, client: PeerId) {
+        for id in self.of(client).map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.take(id);
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub fn due(&self, now: Timestamp) -> Vec<QuestionId> {
+        self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
+    }
+
+    fn of(&self, client: PeerId) -> impl Iterator<Item = (&QuestionId, &Waiting)> {
+        let first = QuestionId { client, number: 0 };
+        let last = QuestionId { client, number: u64::MAX };
+        self.waiting.range(first..=last)
+    }
+}

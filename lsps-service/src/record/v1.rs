@@ -1,0 +1,138 @@
+//! Offers as version 1 wrote them: without token, book, surplus of parts and calls, and without what the funding cost.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use lsps_types::lsps2::fee::FeeTerms;
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp};
+use serde::Deserialize;
+
+use crate::ids::{ChannelId, PartId};
+use crate::input::FundingOutput;
+use crate::lsps2::channel::{self, Funding};
+use crate::lsps2::jit_channel::{self, Call};
+use crate::lsps2::parts::{self, PartState};
+
+#[derive(Deserialize)]
+pub(super) struct JitChannel {
+    id: Scid,
+    client: PeerId,
+    terms: Terms,
+    attempt: u32,
+    channel: Channel,
+    fee: Fee,
+    payments: BTreeMap<PaymentHash, Payment>,
+}
+
+#[derive(Deserialize)]
+struct Terms {
+    payment_size: Option<Msat>,
+    fee: FeeTerms,
+    valid_until: Timestamp,
+    max_client_to_self_delay: u32,
+    min_lifetime: u32,
+    client_trusts_lsp: bool,
+    htlc_minimum: Msat,
+}
+
+#[derive(Deserialize)]
+enum Fee {
+    Due,
+    InFlight { payment_hash: PaymentHash, fee: Msat },
+    Paid,
+}
+
+#[derive(Deserialize)]
+enum Channel {
+    None,
+    Opening { since: Timestamp, capacity_sat: u64, deliver: Msat, step: Step },
+    Pending { funding: Option<Vec<u8>> },
+    Ready { funding: Option<Vec<u8>>, channel_id: ChannelId },
+    Closed { funding: Option<Vec<u8>> },
+    Abandoning { funding: Option<Vec<u8>> },
+}
+
+#[derive(Deserialize)]
+enum Step {
+    Asked,
+    Negotiated { output: FundingOutput },
+    Funded { tx: Vec<u8> },
+}
+
+#[derive(Deserialize)]
+struct Payment {
+    since: Timestamp,
+    parts: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    id: PartId,
+    onion_amount: Msat,
+    cltv_expiry: Option<BlockHeight>,
+    state: PartState,
+}
+
+impl From<JitChannel> for jit_channel::JitChannel {
+    fn from(old: JitChannel) -> Self {
+        let Terms { payment_size, fee, valid_until, max_client_to_self_delay, min_lifetime, .. } = old.terms;
+        let terms = jit_channel::Terms {
+            payment_size,
+            fee,
+            valid_until,
+            max_client_to_self_delay,
+            min_lifetime,
+            client_trusts_lsp: old.terms.client_trusts_lsp,
+            htlc_minimum: old.terms.htlc_minimum,
+            remember_until: None,
+        };
+        let mut new = Self::new(old.id, old.client, None, terms);
+        new.attempt = old.attempt;
+        new.channel = old.channel.into();
+        new.fee = match old.fee {
+            Fee::Due => jit_channel::Fee::Due,
+            Fee::InFlight { payment_hash, fee } => {
+                jit_channel::Fee::InFlight { payment_hash, fee, due: Msat::ZERO, paid_before: Msat::ZERO }
+            }
+            Fee::Paid => jit_channel::Fee::Paid,
+        };
+        new.payments = old.payments.into_iter().map(|(hash, payment)| (hash, payment.into())).collect();
+        new.call = Call::default();
+        new
+    }
+}
+
+impl From<Channel> for channel::Channel {
+    fn from(old: Channel) -> Self {
+        // Asked for anew at load, so that the count of blocks begins with the height after that.
+        let funding = |tx| Funding { tx, mining_sat: 0, ask: 1, asked_at: BlockHeight(0) };
+        let kept = |tx: Option<Vec<u8>>| tx.map(funding);
+        match old {
+            Channel::None => Self::None,
+            Channel::Opening { since, capacity_sat, deliver, step } => {
+                let step = match step {
+                    Step::Asked => channel::Step::Asked,
+                    Step::Negotiated { output } => channel::Step::Negotiated { output },
+                    Step::Funded { tx } => channel::Step::Funded(funding(tx)),
+                };
+                Self::Opening { since, capacity_sat, deliver, client_reserve: Ppm(10_000), step }
+            }
+            Channel::Pending { funding } => Self::Pending { funding: kept(funding) },
+            Channel::Ready { funding, channel_id } => Self::Ready { funding: kept(funding), channel_id },
+            Channel::Closed { funding } => Self::Closed { funding: kept(funding) },
+            Channel::Abandoning { funding } => Self::Abandoning { funding: kept(funding) },
+        }
+    }
+}
+
+impl From<Payment> for parts::Payment {
+    fn from(old: Payment) -> Self {
+        let part = |Part { id, onion_amount, cltv_expiry, state }| parts::Part {
+            id,
+            onion_amount,
+            surplus: Msat::ZERO,
+            cltv_expiry,
+            state,
+        };
+        Self { since: old.since, parts: old.parts.into_iter().map(part).collect() }
+    }
+}
