@@ -1,28 +1,31 @@
 //! The LSP on LDK: events to inputs. The core behind it is owned by the [`pump`].
 
+mod book;
+mod news;
 mod node;
 mod perform;
 mod pump;
+mod report;
 mod watch;
 
 use std::sync::Arc;
 
-use bitcoin::secp256k1::PublicKey;
-use lightning::events::{ClosureReason, Event, HTLCHandlingFailureType, ReplayEvent};
-use tokio::sync::{mpsc, oneshot};
+use lightning::events::{Event, ReplayEvent};
+use lightning::io;
+use tokio::sync::{broadcast, mpsc, oneshot};
 
-use lsps_service::{
-    ChannelEnd, ChannelId, ChannelKey, Config, FundingOutput, HeldHtlc, Input, Outcome, PartId, Policy, Unreadable,
-    WhichPart,
-};
-use lsps_types::{Msat, PaymentHash, Scid, lsps2::PromiseKey};
+use lsps_service::{BookEntry, ChannelKey, Config, Decision, Input, Outcome, Policy, Promised, QuestionId, Unreadable};
+use lsps_types::lsps2::PromiseKey;
 
 use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{ChainAccess, Clock, OnchainWallet, SystemClock};
-use crate::peers::{Manager, PeerManager, Peers, peer_id};
+use crate::peers::{Manager, PeerManager, Peers};
 use crate::store::{RecordStore, Store};
 
+use book::Book;
+pub use news::LspEvent;
+use news::{NodeNews, news};
 use node::Node;
 use pump::{Pump, Told};
 
@@ -80,6 +83,8 @@ impl<M, P, K> LspParts<M, P, K> {
 /// A running LSP. Dropping it stops it; everything that was promised is on record.
 pub struct Lsp {
     inputs: mpsc::UnboundedSender<Told>,
+    events: broadcast::Sender<LspEvent>,
+    book: Book,
     others_intercept: bool,
     stopped: Option<oneshot::Receiver<()>>,
 }
@@ -108,14 +113,24 @@ impl Lsp {
         let service = lsps_service::Service::new(parts.config, policy, scids, parts.promise_key)?;
         let peers = Peers::new(parts.messages, parts.peer_manager);
         let (inputs, queue) = mpsc::unbounded_channel();
-        let mut pump = Pump::new(service, node, peers, store, parts.wallet, parts.chain, parts.clock, queue);
+        let (events, book) = (broadcast::Sender::new(EVENTS_KEPT), Book::beside(&store));
+        let outside = pump::Outside {
+            wallet: parts.wallet,
+            chain: parts.chain,
+            clock: parts.clock,
+            store,
+            book: book.clone(),
+            events: events.clone(),
+        };
+        let mut pump = Pump::new(service, node, peers, outside, queue);
         let unreadable = pump.load(records);
         let (done, stopped) = oneshot::channel();
         tokio::spawn(async move {
             pump.run().await;
             let _ = done.send(());
         });
-        Ok((Self { inputs, others_intercept: parts.others_intercept, stopped: Some(stopped) }, unreadable))
+        let others_intercept = parts.others_intercept;
+        Ok((Self { inputs, events, book, others_intercept, stopped: Some(stopped) }, unreadable))
     }
 
     /// Offers an event of the node. `true`: it was ours and is dealt with, durably.
@@ -127,14 +142,54 @@ impl Lsp {
         let Some(news) = news(event) else { return Ok(false) };
         let is_htlc = matches!(event, Event::HTLCIntercepted { .. });
         let fail_if_not_mine = is_htlc && !self.others_intercept;
-        let (done, answer) = oneshot::channel();
-        self.inputs.send(Told { news, fail_if_not_mine, done }).map_err(|_| ReplayEvent())?;
-        match answer.await {
-            Ok(Some(Outcome::NotMine)) => Ok(fail_if_not_mine),
-            Ok(Some(Outcome::Taken | Outcome::Refused(_))) => Ok(true),
+        match self.tell(news, fail_if_not_mine).await {
+            Some(Outcome::NotMine) => Ok(fail_if_not_mine),
+            Some(Outcome::Taken | Outcome::Refused(_)) => Ok(true),
             // The pump waited before it answered, so that a store that is away is not asked in a tight loop.
-            Ok(None) | Err(_) => Err(ReplayEvent()),
+            None => Err(ReplayEvent()),
         }
+    }
+
+    /// What happens from now on. Whoever reads too slowly misses some.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<LspEvent> {
+        self.events.subscribe()
+    }
+
+    /// Answers what the policy left to others ([`LspEvent::Undecided`]). `false`: nobody waits for it any more.
+    pub async fn decide(&self, question: QuestionId, decision: Decision) -> bool {
+        let news = NodeNews::Input(Input::Decided { question, decision });
+        self.tell(news, false).await == Some(Outcome::Taken)
+    }
+
+    /// Whether a channel may be closed without breaking a promise to its client: ask before closing one that has a key,
+    /// [`ChannelKey::from_u128`] of its `user_channel_id`.
+    ///
+    /// # Errors
+    ///
+    /// While it is promised. Spec: LSPS2 `min_lifetime`.
+    pub async fn may_close(&self, key: ChannelKey) -> Result<(), Promised> {
+        let (done, answer) = oneshot::channel();
+        let asked = self.inputs.send(Told::MayClose { key, done });
+        // A service that has stopped cannot tell: the promise stands.
+        let unknown = Err(Promised { until: None });
+        if asked.is_err() { unknown } else { answer.await.unwrap_or(unknown) }
+    }
+
+    /// The book: every fee asked, earned or lost, and what channels cost, by time.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read, or an entry is damaged.
+    pub async fn book(&self) -> Result<Vec<BookEntry>, io::Error> {
+        self.book.read().await
+    }
+
+    /// `None`: not durable, or stopped.
+    async fn tell(&self, news: NodeNews, fail_if_not_mine: bool) -> Option<Outcome> {
+        let (done, answer) = oneshot::channel();
+        self.inputs.send(Told::News { news, fail_if_not_mine, done }).ok()?;
+        answer.await.ok().flatten()
     }
 
     /// Stops after what is under way, and waits for it.
@@ -147,69 +202,5 @@ impl Lsp {
     }
 }
 
-fn news(event: &Event) -> Option<NodeNews> {
-    let key = |user_channel_id: &u128| ChannelKey::from_u128(*user_channel_id);
-    Some(match event {
-        Event::HTLCIntercepted {
-            intercept_id,
-            requested_next_hop_scid,
-            payment_hash,
-            inbound_amount_msat,
-            expected_outbound_amount_msat,
-        } => NodeNews::Input(Input::HtlcHeld(HeldHtlc {
-            part: PartId(intercept_id.0),
-            scid: Scid(*requested_next_hop_scid),
-            payment_hash: PaymentHash(payment_hash.0),
-            amount_in: Msat(*inbound_amount_msat),
-            onion_amount: Msat(*expected_outbound_amount_msat),
-            cltv_expiry: None, // LDK 0.2 keeps it, and fails the HTLC itself in time
-        })),
-        Event::FundingGenerationReady { channel_value_satoshis, output_script, user_channel_id, .. } => {
-            let output = FundingOutput { script: output_script.to_bytes(), value_sat: *channel_value_satoshis };
-            NodeNews::Input(Input::ChannelNegotiated { key: key(user_channel_id)?, to_self_delay: None, output })
-        }
-        Event::FundingTxBroadcastSafe { user_channel_id, .. } | Event::ChannelPending { user_channel_id, .. } => {
-            NodeNews::Input(Input::ChannelPending { key: key(user_channel_id)? })
-        }
-        Event::ChannelReady { user_channel_id, channel_id, .. } => {
-            let channel_id = ChannelId(channel_id.0);
-            NodeNews::Input(Input::ChannelReady { key: key(user_channel_id)?, channel_id })
-        }
-        Event::ChannelClosed { user_channel_id, reason, .. } => {
-            NodeNews::Input(Input::ChannelEnded { key: key(user_channel_id)?, why: end(reason) })
-        }
-        Event::PaymentForwarded { next_node_id: Some(to), outbound_amount_forwarded_msat: Some(amount), .. } => {
-            let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount) };
-            NodeNews::Input(Input::PartForwarded { part })
-        }
-        Event::HTLCHandlingFailed { failure_type, .. } => match failure_type {
-            HTLCHandlingFailureType::Forward { node_id: Some(client), .. } => NodeNews::FailedTowards(*client),
-            HTLCHandlingFailureType::InvalidForward { requested_forward_scid } => {
-                NodeNews::FailedHeld(Scid(*requested_forward_scid))
-            }
-            _ => return None,
-        },
-        _ => return None,
-    })
-}
-
-/// What an event says, as far as LDK can say it.
-#[derive(Debug)]
-pub(crate) enum NodeNews {
-    Input(Input),
-    /// Some HTLC to this peer failed.
-    FailedTowards(PublicKey),
-    /// Some held HTLC to this SCID was failed, by us or because its time was up.
-    FailedHeld(Scid),
-}
-
-/// Why a channel ended. Before both sides signed, words of the peer mean that it refused.
-fn end(reason: &ClosureReason) -> ChannelEnd {
-    match reason {
-        ClosureReason::CounterpartyForceClosed { .. }
-        | ClosureReason::CounterpartyCoopClosedUnfundedChannel
-        | ClosureReason::ProcessingError { .. } => ChannelEnd::Rejected,
-        ClosureReason::DisconnectedPeer => ChannelEnd::PeerGone,
-        _ => ChannelEnd::Closed,
-    }
-}
+/// Events that a slow reader may be behind.
+const EVENTS_KEPT: usize = 256;

@@ -81,11 +81,11 @@ pub trait ChainAccess: Send + Sync {
     /// Broadcasts a transaction. Called again until it is confirmed; what is already known is no error.
     fn broadcast(&self, tx: &Transaction);
 
-    /// Whether it is in a block. Only asked of channels that LDK no longer knows; without an answer it is broadcast again
-    /// with every block.
-    fn is_confirmed(&self, txid: &Txid) -> bool {
+    /// How many blocks deep it is; 0 while it is in none. Only asked of channels that LDK no longer knows; without an
+    /// answer it is broadcast again with every block.
+    fn confirmations(&self, txid: &Txid) -> u32 {
         let _ = txid;
-        false
+        0
     }
 
     /// The feerate at which a funding transaction confirms soon.

@@ -3,19 +3,26 @@
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use lightning::io;
 use lightning::util::persist::KVStore;
 
-/// One role's records, each under its own key.
+/// Records of one kind, each under its own key.
+#[derive(Clone)]
 pub(crate) struct RecordStore {
-    store: Box<dyn DynStore>,
+    store: Arc<dyn DynStore>,
     namespace: &'static str,
 }
 
 impl RecordStore {
     pub fn new(store: impl Store, namespace: &'static str) -> Self {
-        Self { store: Box::new(Shared(store)), namespace }
+        Self { store: Arc::new(Shared(store)), namespace }
+    }
+
+    /// Another kind in the same store.
+    pub fn beside(&self, namespace: &'static str) -> Self {
+        Self { store: Arc::clone(&self.store), namespace }
     }
 
     /// All records, by name.

@@ -33,8 +33,8 @@ impl ChainAccess for Broadcaster {
         self.broadcast_transactions(&[tx]);
     }
 
-    fn is_confirmed(&self, txid: &Txid) -> bool {
-        self.chain.confirmations(txid).is_some()
+    fn confirmations(&self, txid: &Txid) -> u32 {
+        self.chain.confirmations(txid).unwrap_or(0)
     }
 
     fn fee_rate(&self) -> FeeRate {

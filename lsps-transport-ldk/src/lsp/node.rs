@@ -11,8 +11,9 @@ use lightning::util::config::UserConfig;
 use lightning::util::errors::APIError;
 
 use lsps_service::{ChannelKey, PartId};
-use lsps_types::{Msat, PaymentHash, Scid, bolt4::FailureCode};
+use lsps_types::{Msat, PaymentHash, Ppm, Scid, bolt4::FailureCode};
 
+use super::report;
 use crate::peers::Manager;
 
 pub(crate) struct Node<M> {
@@ -58,12 +59,27 @@ impl<M: Manager> Node<M> {
         channels.into_iter().find(|channel| channel.user_channel_id == key.to_u128())
     }
 
+    /// The same for a channel whose peer is not at hand.
+    pub fn channel_by_key(&self, key: ChannelKey) -> Option<ChannelDetails> {
+        let channels = self.manager.get_cm().list_channels();
+        channels.into_iter().find(|channel| channel.user_channel_id == key.to_u128())
+    }
+
     pub fn is_usable(&self, peer: &PublicKey) -> bool {
         self.manager.get_cm().list_channels_with_counterparty(peer).iter().any(|channel| channel.is_usable)
     }
 
-    pub fn open(&self, peer: PublicKey, capacity_sat: u64, key: ChannelKey, delay_limit: u32) -> Result<(), APIError> {
+    pub fn open(
+        &self,
+        peer: PublicKey,
+        capacity_sat: u64,
+        key: ChannelKey,
+        client_reserve: Ppm,
+        delay_limit: u32,
+    ) -> Result<(), APIError> {
         let mut config = self.config();
+        // LDK takes 1000 sat where this would be less.
+        config.channel_handshake_config.their_channel_reserve_proportional_millionths = client_reserve.0;
         config.channel_handshake_config.announce_for_forwarding = false;
         config.channel_handshake_config.negotiate_scid_privacy = true;
         config.channel_handshake_limits.force_announced_channel_preference = false;
@@ -86,8 +102,7 @@ impl<M: Manager> Node<M> {
 
     /// For channels whose peer is not at hand.
     pub fn close_by_key(&self, key: ChannelKey) {
-        let channels = self.manager.get_cm().list_channels();
-        for channel in channels.iter().filter(|channel| channel.user_channel_id == key.to_u128()) {
+        if let Some(channel) = self.channel_by_key(key) {
             self.close(&channel.counterparty.node_id, &channel.channel_id);
         }
     }
@@ -112,6 +127,7 @@ impl<M: Manager> Node<M> {
             if let Some(asked @ (Asked::Done | Asked::NotHeld)) = asked {
                 return asked;
             }
+            report::other_code(&part.0, code);
         }
         match manager.fail_intercepted_htlc(InterceptId(part.0)) {
             Ok(()) => Asked::Done,

@@ -7,14 +7,17 @@ use tokio::time::Instant;
 use lsps_service::{ChannelEnd, ChannelKey, Effect, Input};
 use lsps_types::PeerId;
 
+use super::news::LspEvent;
 use super::node::Asked;
 use super::pump::{Pump, SETTLE, inputs_of};
+use super::report;
 use crate::peers::{Manager, public_key};
 
 impl<M: Manager> Pump<M> {
     pub(super) fn perform(&mut self, effect: Effect) -> Vec<Input> {
+        report::doing(&effect);
         match effect {
-            Effect::OpenChannel { key, peer, capacity_sat, max_client_to_self_delay, .. } => {
+            Effect::OpenChannel { key, peer, capacity_sat, client_reserve, max_client_to_self_delay, .. } => {
                 let ended = |why| vec![Input::ChannelEnded { key, why }];
                 let Some(peer) = public_key(peer) else { return ended(ChannelEnd::Rejected) };
                 if self.node.channel(&peer, key).is_some() {
@@ -23,14 +26,15 @@ impl<M: Manager> Pump<M> {
                 if !self.peers.is_connected(&peer) {
                     return ended(ChannelEnd::PeerGone);
                 }
-                let opened = self.node.open(peer, capacity_sat, key, max_client_to_self_delay);
+                let opened = self.node.open(peer, capacity_sat, key, client_reserve, max_client_to_self_delay);
                 opened.map_or_else(|e| ended(ChannelEnd::CannotOpen(format!("{e:?}"))), |()| vec![])
             }
             Effect::FundChannel { key, peer, output } => {
                 let script = ScriptBuf::from_bytes(output.script);
-                match self.wallet.fund(key.to_u128(), &script, output.value_sat, self.chain.fee_rate()) {
+                match self.outside.wallet.fund(key.to_u128(), &script, output.value_sat, self.outside.chain.fee_rate())
+                {
                     Ok(tx) => {
-                        let mining_sat = self.wallet.mining_fee_sat(&tx);
+                        let mining_sat = self.outside.wallet.mining_fee_sat(&tx);
                         vec![Input::FundingBuilt { key, tx: serialize(&tx), mining_sat }]
                     }
                     Err(why) => {
@@ -40,9 +44,14 @@ impl<M: Manager> Pump<M> {
                 }
             }
             Effect::HandFunding { key, peer, tx } => self.hand_funding(key, peer, &tx),
-            Effect::BroadcastFunding { tx, .. } => {
-                if let Ok(tx) = deserialize(&tx) {
-                    self.chain.broadcast(&tx);
+            Effect::BroadcastFunding { key, tx, ask } => {
+                if let Ok(tx) = deserialize::<Transaction>(&tx) {
+                    self.outside.chain.broadcast(&tx);
+                    if ask > 1 && self.depth(key, &tx) == 0 {
+                        let bumped = self.outside.wallet.bump(&tx, self.outside.chain.fee_rate());
+                        let stuck = LspEvent::FundingStuck { key, txid: tx.compute_txid(), bumped };
+                        let _nobody_listens = self.outside.events.send(stuck);
+                    }
                 }
                 vec![]
             }
@@ -73,8 +82,16 @@ impl<M: Manager> Pump<M> {
                 Asked::Done | Asked::NotHeld => vec![Input::PartFailed { part }],
                 Asked::Refused => vec![],
             },
-            Effect::WakeClient { .. } => vec![],
-            Effect::Book { key, .. } => vec![Input::Booked { key }],
+            Effect::WakeClient { peer, until, .. } => {
+                if let Some(client) = public_key(peer) {
+                    let _nobody_listens = self.outside.events.send(LspEvent::ClientNeeded { client, until });
+                }
+                vec![]
+            }
+            Effect::Book { key, entry } => {
+                self.unbooked.insert(key, entry); // answered when it is written
+                vec![]
+            }
         }
     }
 
@@ -102,7 +119,7 @@ impl<M: Manager> Pump<M> {
 
     pub(super) fn release(&self, tx: &[u8]) {
         if let Ok(tx) = deserialize::<Transaction>(tx) {
-            self.wallet.release(&inputs_of(&tx));
+            self.outside.wallet.release(&inputs_of(&tx));
         }
     }
 }

@@ -5,74 +5,88 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::{OutPoint, Transaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use lsps_service::{
-    Batch, ChannelKey, Effect, Input, KnownPart, NodeFacts, Outcome, PartId, Record, Refusal, Service, Unreadable,
+    Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownPart, NodeFacts, Outcome, PartId, Promised, Record,
+    Refusal, Service, Unreadable,
 };
 use lsps_types::{BlockHeight, PeerId};
 
-use super::NodeNews;
+use super::book::Book;
+use super::news::{LspEvent, NodeNews};
 use super::node::Node;
+use super::report;
 use crate::handler::PeerEvent;
 use crate::onchain::{ChainAccess, Clock, OnchainWallet};
 use crate::peers::{Manager, Peers, peer_id};
 use crate::store::RecordStore;
 
-/// An event of the node, and who waits for it to be dealt with.
-pub(crate) struct Told {
-    pub news: NodeNews,
-    pub fail_if_not_mine: bool,
-    /// `None`: not durable; to be told again.
-    pub done: oneshot::Sender<Option<Outcome>>,
+/// What reaches the pump, and who waits for the answer.
+pub(crate) enum Told {
+    /// An event of the node, to be dealt with.
+    News {
+        news: NodeNews,
+        fail_if_not_mine: bool,
+        /// `None`: not durable; to be told again.
+        done: oneshot::Sender<Option<Outcome>>,
+    },
+    /// See [`Service::may_close`].
+    MayClose { key: ChannelKey, done: oneshot::Sender<Result<(), Promised>> },
+}
+
+/// The world besides node and peers.
+pub(crate) struct Outside {
+    pub wallet: Arc<dyn OnchainWallet>,
+    pub chain: Arc<dyn ChainAccess>,
+    pub clock: Arc<dyn Clock>,
+    pub store: RecordStore,
+    pub book: Book,
+    pub events: broadcast::Sender<LspEvent>,
 }
 
 pub(crate) struct Pump<M> {
     pub(super) service: Service,
     pub(super) node: Arc<Node<M>>,
     pub(super) peers: Peers,
-    store: RecordStore,
-    pub(super) wallet: Arc<dyn OnchainWallet>,
-    pub(super) chain: Arc<dyn ChainAccess>,
-    clock: Arc<dyn Clock>,
+    pub(super) outside: Outside,
     queue: mpsc::UnboundedReceiver<Told>,
     /// A batch that the store refused; written before anything else happens.
     unwritten: Option<Batch>,
+    /// Entries that are not in the book yet.
+    pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
     /// Forwards for clients whose channels are not usable at the moment.
     pub(super) waiting: Vec<Effect>,
     /// Clients of whose sent parts some failed, LDK does not say which; looked at when the dust has settled.
     pub(super) suspects: BTreeMap<PeerId, Instant>,
+    /// Sent parts of which the node knows nothing, and the height at which that was noticed.
+    pub(super) vanished: BTreeMap<PartId, (PeerId, u32)>,
     pub(super) height: u32,
     facts_at: Option<Instant>,
 }
 
 impl<M: Manager> Pump<M> {
-    #[allow(clippy::too_many_arguments)] // each is one thing the host gave
     pub fn new(
         service: Service,
         node: Arc<Node<M>>,
         peers: Peers,
-        store: RecordStore,
-        wallet: Arc<dyn OnchainWallet>,
-        chain: Arc<dyn ChainAccess>,
-        clock: Arc<dyn Clock>,
+        outside: Outside,
         queue: mpsc::UnboundedReceiver<Told>,
     ) -> Self {
-        let (unwritten, waiting, suspects) = (None, vec![], BTreeMap::new());
-        let (height, facts_at) = (0, None);
+        let (unwritten, unbooked, waiting) = (None, BTreeMap::new(), vec![]);
+        let (suspects, vanished, height, facts_at) = (BTreeMap::new(), BTreeMap::new(), 0, None);
         Self {
             service,
             node,
             peers,
-            store,
-            wallet,
-            chain,
-            clock,
+            outside,
             queue,
             unwritten,
+            unbooked,
             waiting,
             suspects,
+            vanished,
             height,
             facts_at,
         }
@@ -114,8 +128,15 @@ impl<M: Manager> Pump<M> {
     async fn turn(&mut self, told: Vec<Told>) {
         self.hear_peers();
         let mut answers = vec![];
-        for Told { news, fail_if_not_mine, done } in told {
-            answers.push((done, self.hear_node(news, fail_if_not_mine)));
+        for told in told {
+            match told {
+                Told::News { news, fail_if_not_mine, done } => {
+                    answers.push((done, self.hear_node(news, fail_if_not_mine)));
+                }
+                Told::MayClose { key, done } => {
+                    let _ = done.send(self.service.may_close(key));
+                }
+            }
         }
         self.look_around();
         let written = self.commit().await;
@@ -145,12 +166,13 @@ impl<M: Manager> Pump<M> {
         match news {
             NodeNews::Input(input) => {
                 let part = if let Input::HtlcHeld(htlc) = &input { Some(htlc.part) } else { None };
-                let ready = if let Input::ChannelReady { key, .. } = &input { Some(*key) } else { None };
+                let is_ready = matches!(&input, Input::ChannelReady { .. });
                 let outcome = self.feed(input);
                 if let Some(part) = part.filter(|_| outcome == Outcome::NotMine && fail_if_not_mine) {
                     self.node.fail(part, lsps_types::bolt4::FailureCode::UnknownNextPeer);
+                    self.node.flush();
                 }
-                if ready.is_some() {
+                if is_ready {
                     self.look_for_usable_clients();
                 }
                 outcome
@@ -185,7 +207,12 @@ impl<M: Manager> Pump<M> {
             Input::FundingBuilt { tx, .. } => Undo::Inputs(tx.clone()),
             _ => Undo::Nothing,
         };
-        let outcome = self.service.handle(input, self.clock.now());
+        let told = input.clone();
+        let outcome = self.service.handle(input, self.outside.clock.now());
+        report::heard(&told, outcome);
+        if let (Input::ChannelEnded { key, why }, Outcome::Taken) = (told, outcome) {
+            let _nobody_listens = self.outside.events.send(LspEvent::ChannelEnded { key, why });
+        }
         match (outcome, undo) {
             (Outcome::Refused(Refusal::FailPart(code)), Undo::Part(part)) => {
                 self.node.fail(part, code);
@@ -201,16 +228,23 @@ impl<M: Manager> Pump<M> {
     /// Writes all that changed, then lets out what that allows, until nothing more follows. `false`: the store failed.
     async fn commit(&mut self) -> bool {
         loop {
+            if !self.keep_book().await {
+                return false;
+            }
             let batch = self.unwritten.take().unwrap_or_else(|| self.service.drain());
             if batch.is_empty() {
                 return true;
             }
-            if self.store.write(batch.records()).await.is_err() {
+            if let Err(error) = self.outside.store.write(batch.records()).await {
                 self.unwritten = Some(batch);
+                self.store_failed(&error);
                 return false;
             }
             let released = batch.written();
             self.peers.send(released.messages);
+            for question in released.questions {
+                let _nobody_listens = self.outside.events.send(LspEvent::Undecided(question));
+            }
             let mut flush = false;
             for effect in released.effects {
                 flush |= matches!(effect, Effect::ForwardPart { .. } | Effect::FailPart { .. });
@@ -221,6 +255,26 @@ impl<M: Manager> Pump<M> {
                 self.node.flush();
             }
         }
+    }
+
+    /// Entries go into the book before the service is told that they are there.
+    async fn keep_book(&mut self) -> bool {
+        while let Some((key, entry)) = self.unbooked.first_key_value() {
+            if let Err(error) = self.outside.book.enter(*key, entry).await {
+                self.store_failed(&error);
+                return false;
+            }
+            report::booked(entry);
+            let key = *key;
+            self.unbooked.remove(&key);
+            let _ = self.feed(Input::Booked { key });
+        }
+        true
+    }
+
+    fn store_failed(&self, error: &lightning::io::Error) {
+        report::store_failed(error);
+        let _nobody_listens = self.outside.events.send(LspEvent::StoreFails(error.to_string()));
     }
 
     fn refresh_facts(&mut self) {
@@ -234,8 +288,8 @@ impl<M: Manager> Pump<M> {
         self.facts_at = Some(Instant::now());
         let facts = NodeFacts {
             height: BlockHeight(self.height),
-            feerate_sat_per_kw: u32::try_from(self.chain.fee_rate().to_sat_per_kwu()).unwrap_or(u32::MAX),
-            spendable_sat: self.wallet.spendable_sat(),
+            feerate_sat_per_kw: u32::try_from(self.outside.chain.fee_rate().to_sat_per_kwu()).unwrap_or(u32::MAX),
+            spendable_sat: self.outside.wallet.spendable_sat(),
             inbound: self.node.inbound(),
         };
         let _ = self.feed(Input::NodeFacts(facts));
@@ -245,9 +299,10 @@ impl<M: Manager> Pump<M> {
         let watching = !self.waiting.is_empty()
             || !self.suspects.is_empty()
             || self.unwritten.is_some()
+            || !self.unbooked.is_empty()
             || self.service.waiting_clients().next().is_some();
         let idle = if watching { WATCH } else { IDLE };
-        let due = self.service.next_wake().map(|(at, _)| at.since(self.clock.now()));
+        let due = self.service.next_wake().map(|(at, _)| at.since(self.outside.clock.now()));
         due.unwrap_or(idle).min(idle).max(Duration::from_millis(1))
     }
 }

@@ -1,12 +1,13 @@
 //! What LDK does not tell: usable channels, blocks, which of several parts failed, and what a crash undid.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
 use tokio::time::Instant;
 
-use lsps_service::{ChannelEnd, ChannelId, ChannelStage, Input};
+use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, Input, KnownPart, PartId};
 use lsps_types::PeerId;
 
 use super::pump::{Pump, inputs_of};
@@ -18,6 +19,7 @@ impl<M: Manager> Pump<M> {
         if self.node.height() != self.height {
             self.tell_facts();
             self.look_at_fundings();
+            self.look_for_vanished_parts();
         }
         self.look_for_usable_clients();
         let due: Vec<PeerId> =
@@ -42,36 +44,48 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// A sent part that is neither held, nor on its way to the client, nor being claimed upstream has failed.
+    /// A sent part that is neither held, nor on its way to the client, nor being claimed upstream has failed. One of which
+    /// the node knows nothing at all has too, unless the next block brings news of it.
     fn look_for_failed_parts(&mut self, client: PeerId) {
         let Some(key) = public_key(client) else { return };
-        let sent: Vec<_> = self
-            .service
-            .known_parts_of(client)
-            .filter_map(|part| Some((part.id, part.payment_hash, part.sent?)))
-            .collect();
-        for (part, hash, amount) in sent {
-            let under_way = self.node.holds(part) || self.node.carries(&key, hash, amount);
-            if !under_way && self.node.has_incoming(hash) {
+        let sent: Vec<_> = self.service.known_parts_of(client).filter_map(|part| Some((part, part.sent?))).collect();
+        for (KnownPart { id: part, payment_hash, .. }, amount) in sent {
+            if self.node.holds(part) || self.node.carries(&key, payment_hash, amount) {
+                self.vanished.remove(&part);
+            } else if self.node.has_incoming(payment_hash) {
+                let _ = self.feed(Input::PartFailed { part });
+            } else {
+                self.vanished.entry(part).or_insert((client, self.height));
+            }
+        }
+    }
+
+    fn look_for_vanished_parts(&mut self) {
+        let known = std::mem::take(&mut self.vanished);
+        let (old, young) = known.into_iter().partition(|(_, (_, since))| *since < self.height);
+        self.vanished = young;
+        let old: BTreeMap<PartId, (PeerId, u32)> = old;
+        for (part, (client, _)) in old {
+            let is_sent = self.service.known_parts_of(client).any(|known| known.id == part && known.sent.is_some());
+            if is_sent && !self.node.holds(part) {
                 let _ = self.feed(Input::PartFailed { part });
             }
         }
     }
 
-    /// A funding transaction that is owed is broadcast until it is in a block.
+    /// A funding transaction that is owed is broadcast until it is in a block, and looked at until it is deep.
     pub(super) fn look_at_fundings(&mut self) {
         let mut confirmed = vec![];
         for channel in self.service.unconfirmed_channels().filter(|channel| channel.owed) {
             let Some(tx) = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok()) else { continue };
-            let details = public_key(channel.client).and_then(|peer| self.node.channel(&peer, channel.key));
-            let depth = details.and_then(|details| details.confirmations).unwrap_or(0);
             match channel.stage {
-                ChannelStage::Pending | ChannelStage::Ready | ChannelStage::Closed
-                    if depth > 0 || self.chain.is_confirmed(&tx.compute_txid()) =>
-                {
-                    confirmed.push(channel.key);
+                ChannelStage::Pending | ChannelStage::Ready | ChannelStage::Closed => {
+                    match self.depth(channel.key, &tx) {
+                        0 => self.outside.chain.broadcast(&tx),
+                        DEEP.. => confirmed.push(channel.key),
+                        _ => {}
+                    }
                 }
-                ChannelStage::Pending | ChannelStage::Ready | ChannelStage::Closed => self.chain.broadcast(&tx),
                 ChannelStage::Opening | ChannelStage::Abandoning => {}
             }
         }
@@ -80,11 +94,19 @@ impl<M: Manager> Pump<M> {
         }
     }
 
+    /// How many blocks deep the funding of a channel is.
+    pub(super) fn depth(&self, key: ChannelKey, funding: &Transaction) -> u32 {
+        match self.outside.chain.confirmations(&funding.compute_txid()) {
+            0 => self.node.channel_by_key(key).and_then(|details| details.confirmations).unwrap_or(0),
+            depth => depth,
+        }
+    }
+
     pub(super) fn reconcile_channels(&mut self) {
         let mut news = vec![];
         for channel in self.service.known_channels() {
             if let Some(tx) = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok()) {
-                self.wallet.lock(&inputs_of(&tx));
+                self.outside.wallet.lock(&inputs_of(&tx));
             }
             let key = channel.key;
             let there = public_key(channel.client).and_then(|peer| self.node.channel(&peer, key));
@@ -123,5 +145,7 @@ impl<M: Manager> Pump<M> {
     }
 }
 
+/// Blocks on a funding transaction after which no reorganisation takes it away.
+const DEEP: u32 = 6;
 /// After a start LDK first has to decode what came in before.
 const SETTLE_AFTER_START: Duration = Duration::from_secs(5);

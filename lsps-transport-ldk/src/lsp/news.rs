@@ -1,0 +1,110 @@
+//! What the node tells, and what the LSP tells of it.
+
+use bitcoin::Txid;
+use bitcoin::secp256k1::PublicKey;
+use lightning::events::{ClosureReason, Event, HTLCHandlingFailureType};
+
+use lsps_service::{ChannelEnd, ChannelId, ChannelKey, FundingOutput, HeldHtlc, Input, PartId, Question, WhichPart};
+use lsps_types::{Msat, PaymentHash, Scid, Timestamp};
+
+use crate::peers::peer_id;
+
+/// What happens to an LSP, for its operator and for what wakes phones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LspEvent {
+    /// A client who is away is needed: a payment waits for it until then. LSPS5's notifications go from here.
+    ClientNeeded {
+        /// Who.
+        client: PublicKey,
+        /// When the payment will be let go.
+        until: Timestamp,
+    },
+    /// The policy left a request to others; answer with [`Lsp::decide`](crate::Lsp::decide).
+    Undecided(Question),
+    /// A channel could not be opened, and the payment it was for goes back; or it was open and is closed.
+    ChannelEnded {
+        /// Which.
+        key: ChannelKey,
+        /// Why.
+        why: ChannelEnd,
+    },
+    /// A funding transaction is not confirmed after many blocks.
+    FundingStuck {
+        /// Of which channel.
+        key: ChannelKey,
+        /// The transaction.
+        txid: Txid,
+        /// The wallet raised its fee.
+        bumped: bool,
+    },
+    /// The store refuses to write. Nothing is acknowledged, sent or done until it does again.
+    StoreFails(String),
+}
+
+/// What an event says, as far as LDK can say it.
+#[derive(Debug)]
+pub(crate) enum NodeNews {
+    Input(Input),
+    /// Some HTLC to this peer failed.
+    FailedTowards(PublicKey),
+    /// Some held HTLC to this SCID was failed, by us or because its time was up.
+    FailedHeld(Scid),
+}
+
+pub(super) fn news(event: &Event) -> Option<NodeNews> {
+    let key = |user_channel_id: &u128| ChannelKey::from_u128(*user_channel_id);
+    Some(match event {
+        Event::HTLCIntercepted {
+            intercept_id,
+            requested_next_hop_scid,
+            payment_hash,
+            inbound_amount_msat,
+            expected_outbound_amount_msat,
+        } => NodeNews::Input(Input::HtlcHeld(HeldHtlc {
+            part: PartId(intercept_id.0),
+            scid: Scid(*requested_next_hop_scid),
+            payment_hash: PaymentHash(payment_hash.0),
+            amount_in: Msat(*inbound_amount_msat),
+            onion_amount: Msat(*expected_outbound_amount_msat),
+            cltv_expiry: None, // LDK 0.2 keeps it, and fails the HTLC itself in time
+        })),
+        Event::FundingGenerationReady { channel_value_satoshis, output_script, user_channel_id, .. } => {
+            let output = FundingOutput { script: output_script.to_bytes(), value_sat: *channel_value_satoshis };
+            NodeNews::Input(Input::ChannelNegotiated { key: key(user_channel_id)?, to_self_delay: None, output })
+        }
+        Event::FundingTxBroadcastSafe { user_channel_id, .. } | Event::ChannelPending { user_channel_id, .. } => {
+            NodeNews::Input(Input::ChannelPending { key: key(user_channel_id)? })
+        }
+        Event::ChannelReady { user_channel_id, channel_id, .. } => {
+            let channel_id = ChannelId(channel_id.0);
+            NodeNews::Input(Input::ChannelReady { key: key(user_channel_id)?, channel_id })
+        }
+        Event::ChannelClosed { user_channel_id, reason, .. } => {
+            NodeNews::Input(Input::ChannelEnded { key: key(user_channel_id)?, why: end(reason) })
+        }
+        Event::PaymentForwarded { next_node_id: Some(to), outbound_amount_forwarded_msat: Some(amount), .. } => {
+            let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount) };
+            NodeNews::Input(Input::PartForwarded { part })
+        }
+        Event::HTLCHandlingFailed { failure_type, .. } => match failure_type {
+            HTLCHandlingFailureType::Forward { node_id: Some(client), .. } => NodeNews::FailedTowards(*client),
+            HTLCHandlingFailureType::InvalidForward { requested_forward_scid } => {
+                NodeNews::FailedHeld(Scid(*requested_forward_scid))
+            }
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// Why a channel ended. Before both sides signed, words of the peer mean that it refused.
+fn end(reason: &ClosureReason) -> ChannelEnd {
+    match reason {
+        ClosureReason::CounterpartyForceClosed { .. }
+        | ClosureReason::CounterpartyCoopClosedUnfundedChannel
+        | ClosureReason::ProcessingError { .. } => ChannelEnd::Rejected,
+        ClosureReason::DisconnectedPeer => ChannelEnd::PeerGone,
+        _ => ChannelEnd::Closed,
+    }
+}

@@ -1,0 +1,162 @@
+//! What an operator can watch: an event of `tracing` and a counter of `metrics` for whatever happens to money.
+//!
+//! Field names and counters are part of the interface; README lists them.
+
+use lsps_service::{BookEntry, Booking, ChannelEnd, Effect, Input, Outcome, Refusal};
+use lsps_types::bolt4::FailureCode;
+use metrics::counter;
+use tracing::{debug, info, warn};
+
+/// The service was told something; what became of it.
+pub(super) fn heard(input: &Input, outcome: Outcome) {
+    match (input, outcome) {
+        (Input::HtlcHeld(htlc), outcome) => {
+            let (part, payment_hash) = (hex(&htlc.part.0), htlc.payment_hash);
+            let (scid, amount_msat) = (htlc.scid, htlc.onion_amount.0);
+            match outcome {
+                Outcome::Taken => {
+                    counter!("lsps_parts_held").increment(1);
+                    info!(%part, %payment_hash, %scid, amount_msat, "part held");
+                }
+                Outcome::NotMine => {
+                    counter!("lsps_parts_not_mine").increment(1);
+                    info!(%part, %payment_hash, %scid, amount_msat, "part to an SCID that is nobody's");
+                }
+                Outcome::Refused(Refusal::FailPart(code)) => {
+                    counter!("lsps_parts_refused", "code" => name(code)).increment(1);
+                    info!(%part, %payment_hash, %scid, amount_msat, code = name(code), "part refused");
+                }
+                Outcome::Refused(Refusal::Stale) => {}
+            }
+        }
+        (Input::PartForwarded { part }, Outcome::Taken) => {
+            counter!("lsps_parts_claimed").increment(1);
+            info!(?part, "part claimed");
+        }
+        (Input::PartFailed { part } | Input::PartGone { part } | Input::ForwardRefused { part }, Outcome::Taken) => {
+            counter!("lsps_parts_lost").increment(1);
+            info!(part = hex(&part.0), "part not delivered");
+        }
+        (Input::ChannelPending { key }, Outcome::Taken) => debug!(flow = %key.flow, attempt = key.attempt, "signed"),
+        (Input::ChannelReady { key, .. }, Outcome::Taken) => {
+            counter!("lsps_channels_ready").increment(1);
+            info!(flow = %key.flow, attempt = key.attempt, "channel ready");
+        }
+        (Input::ChannelEnded { key, why }, Outcome::Taken) => {
+            counter!("lsps_channels_ended", "why" => reason(why)).increment(1);
+            warn!(flow = %key.flow, attempt = key.attempt, ?why, "channel ended");
+        }
+        (Input::FundingConfirmed { key }, Outcome::Taken) => {
+            info!(flow = %key.flow, attempt = key.attempt, "funding confirmed");
+        }
+        (Input::Message { peer, payload }, _) => {
+            counter!("lsps_messages_received").increment(1);
+            debug!(%peer, bytes = payload.len(), "message received");
+        }
+        (Input::PeerConnected { peer } | Input::PeerDisconnected { peer } | Input::ChannelsUsable { peer }, _) => {
+            debug!(%peer, ?input, "peer");
+        }
+        (Input::Decided { question, .. }, outcome) => info!(peer = %question.client, ?outcome, "decided"),
+        (
+            Input::PartForwarded { .. }
+            | Input::PartFailed { .. }
+            | Input::PartGone { .. }
+            | Input::PartStillHeld { .. }
+            | Input::ForwardRefused { .. }
+            | Input::ChannelNegotiated { .. }
+            | Input::FundingBuilt { .. }
+            | Input::ChannelPending { .. }
+            | Input::ChannelReady { .. }
+            | Input::ChannelEnded { .. }
+            | Input::ChannelAbandoned { .. }
+            | Input::FundingConfirmed { .. }
+            | Input::Booked { .. }
+            | Input::NodeFacts(_)
+            | Input::Tick,
+            _,
+        ) => {}
+    }
+}
+
+/// The service asked for something, which is about to be done.
+pub(super) fn doing(effect: &Effect) {
+    match effect {
+        Effect::OpenChannel { key, peer, capacity_sat, .. } => {
+            counter!("lsps_channels_asked").increment(1);
+            info!(flow = %key.flow, attempt = key.attempt, %peer, capacity_sat, "opening a channel");
+        }
+        Effect::BroadcastFunding { key, ask, .. } => {
+            info!(flow = %key.flow, attempt = key.attempt, ask, "broadcasting the funding");
+        }
+        Effect::AbandonChannel { key, peer, .. } => {
+            counter!("lsps_channels_abandoned").increment(1);
+            warn!(flow = %key.flow, attempt = key.attempt, %peer, "giving a channel up");
+        }
+        Effect::ForwardPart { part, payment_hash, key, peer, amount, extra_fee, ask, .. } => {
+            if *ask == 1 {
+                counter!("lsps_parts_forwarded").increment(1);
+            }
+            let (part, flow) = (hex(&part.0), key.flow);
+            let (amount_msat, fee_msat) = (amount.0, extra_fee.0);
+            info!(%part, %payment_hash, %flow, %peer, amount_msat, fee_msat, ask, "forwarding a part");
+        }
+        Effect::FailPart { part, code, ask } => {
+            if *ask == 1 {
+                counter!("lsps_parts_failed", "code" => name(*code)).increment(1);
+            }
+            info!(part = hex(&part.0), code = name(*code), ask, "failing a part");
+        }
+        Effect::WakeClient { flow, peer, call, .. } => {
+            counter!("lsps_clients_called").increment(1);
+            info!(%flow, %peer, call, "calling a client");
+        }
+        Effect::FundChannel { .. } | Effect::HandFunding { .. } | Effect::Book { .. } => {}
+    }
+}
+
+/// An entry is in the book.
+pub(super) fn booked(entry: &BookEntry) {
+    match &entry.what {
+        Booking::FeeAsked { fee, .. } => counter!("lsps_fees_asked_msat").increment(fee.0),
+        Booking::FeeEarned { fee, surplus, .. } => {
+            counter!("lsps_fees_earned_msat").increment(fee.0);
+            counter!("lsps_surplus_msat").increment(surplus.0);
+        }
+        Booking::FeeLost { fee, .. } => counter!("lsps_fees_lost_msat").increment(fee.0),
+        Booking::ChannelPaid { mining_sat, .. } => counter!("lsps_mining_fees_sat").increment(*mining_sat),
+    }
+    info!(peer = %entry.client, token = entry.token, entry = ?entry.what, "booked");
+}
+
+/// LDK could not say what the specification wants it to.
+pub(super) fn other_code(part: &[u8; 32], wanted: FailureCode) {
+    counter!("lsps_codes_replaced").increment(1);
+    warn!(part = hex(part), wanted = name(wanted), "failed with another code: no channel is ready");
+}
+
+/// The store refused.
+pub(super) fn store_failed(error: &lightning::io::Error) {
+    counter!("lsps_store_failures").increment(1);
+    warn!(%error, "the store cannot be written");
+}
+
+fn name(code: FailureCode) -> &'static str {
+    match code {
+        FailureCode::TemporaryChannelFailure => "temporary_channel_failure",
+        FailureCode::UnknownNextPeer => "unknown_next_peer",
+    }
+}
+
+fn reason(why: &ChannelEnd) -> &'static str {
+    match why {
+        ChannelEnd::Rejected => "rejected",
+        ChannelEnd::PeerGone => "peer_gone",
+        ChannelEnd::Closed => "closed",
+        ChannelEnd::CannotOpen(_) => "cannot_open",
+        ChannelEnd::TryAgain => "try_again",
+    }
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    lsps_types::PaymentHash(*bytes).to_string()
+}
