@@ -7,6 +7,8 @@ use alloc::{string::String, vec::Vec};
 use lsps_types::{BlockHeight, Blocks, Msat, PeerId, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::config::ConfigError;
+
 pub use standard::{ClientTerms, StandardPolicy, TokenTerms};
 
 /// The node's circumstances that prices depend on.
@@ -25,6 +27,15 @@ pub struct NodeFacts {
 /// Decides from what it is given: the same question has to get the same answer. What has to be decided elsewhere is
 /// answered with `Later`, and by the host with [`Input::Decided`](crate::Input::Decided).
 pub trait Policy: Send {
+    /// Whether its settings fit; asked once, when the service starts.
+    ///
+    /// # Errors
+    ///
+    /// Names the first that does not.
+    fn validate(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
     /// The terms on offer, dearest last. An empty list: none at present.
     ///
     /// # Errors

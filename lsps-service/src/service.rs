@@ -120,6 +120,7 @@ impl Service {
         promises: PromiseKey,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
+        policy.validate()?;
         Ok(Self {
             config,
             policy: Box::new(policy),

@@ -4,4 +4,4 @@
 pub mod fuzzing;
 mod lsp;
 
-pub use lsp::{Act, Lsp, LspSetup, NOON, buys, call, peer};
+pub use lsp::{Act, Lsp, LspSetup, MINING_SAT, NOON, buys, call, peer};

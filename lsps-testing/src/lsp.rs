@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsps_service::{
-    BookEntry, BookKey, BuyRefusal, BuyRequest, ChannelEnd, ChannelId, ChannelKey, ChannelPlan, Config, Effect, FlowId,
-    FundingOutput, HeldHtlc, Input, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, Outcome, PartId, Policy, Record,
-    Refusal, Sale, Service, Trust, WhichPart,
+    BookEntry, BookKey, BuyRefusal, BuyRequest, ChannelEnd, ChannelId, ChannelKey, ChannelPlan, Config, ConfigError,
+    Effect, FlowId, FundingOutput, HeldHtlc, Input, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, Outcome, PartId,
+    Policy, Question, Record, Refusal, Sale, Service, StandardPolicy, Trust, WhichPart,
 };
 use lsps_types::bolt4::FailureCode;
 use lsps_types::jsonrpc::{ErrorReply, FromLsp, encode_request};
@@ -24,6 +24,8 @@ pub enum Act {
         deliver: Msat,
         /// The client's limit.
         max_client_to_self_delay: u32,
+        /// What the client has to keep.
+        client_reserve: Ppm,
     },
     /// Broadcast the funding transaction.
     Broadcast(ChannelKey),
@@ -69,16 +71,32 @@ pub struct LspSetup {
     pub trust: Trust,
     /// Tokens that are good.
     pub tokens: Vec<String>,
+    /// Decides instead of all this, where it is there.
+    pub policy: Option<StandardPolicy>,
+    /// Leave everything to others.
+    pub elsewhere: bool,
     /// Serve nobody.
     pub reject_clients: bool,
     /// What the node can receive.
     pub inbound: Msat,
+    /// What a transaction costs.
+    pub feerate_sat_per_kw: u32,
     /// SCIDs to draw, in this order; the last one for ever.
     pub scids: Vec<Scid>,
 }
 
 impl Policy for LspSetup {
-    fn menu(&self, ask: &MenuRequest<'_>, _: &NodeFacts) -> Result<Vec<OfferTerms>, MenuRefusal> {
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.policy.as_ref().map_or(Ok(()), StandardPolicy::validate)
+    }
+
+    fn menu(&self, ask: &MenuRequest<'_>, facts: &NodeFacts) -> Result<Vec<OfferTerms>, MenuRefusal> {
+        if let Some(policy) = &self.policy {
+            return policy.menu(ask, facts);
+        }
+        if self.elsewhere {
+            return Err(MenuRefusal::Later);
+        }
         if self.reject_clients {
             return Err(MenuRefusal::Client("not today".into()));
         }
@@ -88,7 +106,13 @@ impl Policy for LspSetup {
         }
     }
 
-    fn may_buy(&self, buy: &BuyRequest<'_>, _: &NodeFacts) -> Result<Sale, BuyRefusal> {
+    fn may_buy(&self, buy: &BuyRequest<'_>, facts: &NodeFacts) -> Result<Sale, BuyRefusal> {
+        if let Some(policy) = &self.policy {
+            return policy.may_buy(buy, facts);
+        }
+        if self.elsewhere {
+            return Err(BuyRefusal::Later);
+        }
         if self.reject_clients {
             return Err(BuyRefusal::Client("not today".into()));
         }
@@ -99,7 +123,10 @@ impl Policy for LspSetup {
         }
     }
 
-    fn channel(&self, _: PeerId, deliver: Msat, _: &NodeFacts) -> ChannelPlan {
+    fn channel(&self, client: PeerId, deliver: Msat, facts: &NodeFacts) -> ChannelPlan {
+        if let Some(policy) = &self.policy {
+            return policy.channel(client, deliver, facts);
+        }
         ChannelPlan { capacity_sat: deliver.to_sat_ceil().saturating_mul(2), client_reserve: Ppm(10_000) }
     }
 }
@@ -115,6 +142,7 @@ pub struct Lsp {
     acts: Vec<Act>,
     asked: BTreeSet<ChannelKey>,
     book: BTreeMap<BookKey, BookEntry>,
+    questions: Vec<Question>,
 }
 
 impl Lsp {
@@ -123,7 +151,7 @@ impl Lsp {
     pub fn at(now: Timestamp, setup: LspSetup) -> Self {
         let service = service(&setup);
         let (store, connected, asked, book) = Default::default();
-        Self { setup, service, store, now, connected, sent: vec![], acts: vec![], asked, book }
+        Self { setup, service, store, now, connected, sent: vec![], acts: vec![], asked, book, questions: vec![] }
     }
 
     /// Time passes.
@@ -142,7 +170,7 @@ impl Lsp {
     pub fn receives(&mut self, peer: PeerId, payload: &[u8]) -> Vec<Vec<u8>> {
         self.sent.clear();
         self.feed(Input::Message { peer, payload: payload.to_vec() });
-        self.sent.iter().filter(|(receiver, _)| *receiver == peer).map(|(_, payload)| payload.clone()).collect()
+        self.sent_to(peer)
     }
 
     /// A peer connects; its channels work at once.
@@ -219,7 +247,7 @@ impl Lsp {
 
     /// A block arrives.
     pub fn block(&mut self, height: u32) {
-        let facts = NodeFacts { height: BlockHeight(height), inbound: self.setup.inbound, ..NodeFacts::default() };
+        let facts = NodeFacts { height: BlockHeight(height), ..self.setup.facts() };
         self.feed(Input::NodeFacts(facts));
     }
 
@@ -236,9 +264,31 @@ impl Lsp {
         }
     }
 
+    /// A record of an earlier life is in its store, and it starts.
+    pub fn finds(&mut self, record: Record) {
+        self.store.insert(record.name, record.bytes);
+        self.restarts();
+    }
+
     /// What was done since the last time this was asked.
     pub fn acts(&mut self) -> Vec<Act> {
         std::mem::take(&mut self.acts)
+    }
+
+    /// What was asked of others since the last time this was asked.
+    pub fn questions(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.questions)
+    }
+
+    /// What was sent to a peer since the last message was received.
+    #[must_use]
+    pub fn sent_to(&self, peer: PeerId) -> Vec<Vec<u8>> {
+        self.sent.iter().filter(|(receiver, _)| *receiver == peer).map(|(_, payload)| payload.clone()).collect()
+    }
+
+    /// The operator's book.
+    pub fn book(&self) -> impl Iterator<Item = &BookEntry> {
+        self.book.values()
     }
 
     /// The store's content, by record.
@@ -277,6 +327,7 @@ impl Lsp {
             }
             let released = batch.written();
             self.sent.extend(released.messages);
+            self.questions.extend(released.questions);
             for answer in released.effects.into_iter().filter_map(|effect| self.perform(effect)).collect::<Vec<_>>() {
                 let _ = self.service.handle(answer, self.now);
             }
@@ -286,9 +337,9 @@ impl Lsp {
     /// Does it, and reports it done where the script does not.
     fn perform(&mut self, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::OpenChannel { key, deliver, max_client_to_self_delay, .. } => {
+            Effect::OpenChannel { key, deliver, max_client_to_self_delay, client_reserve, .. } => {
                 if self.asked.insert(key) {
-                    self.acts.push(Act::Open { key, deliver, max_client_to_self_delay });
+                    self.acts.push(Act::Open { key, deliver, max_client_to_self_delay, client_reserve });
                 }
                 None
             }
@@ -325,6 +376,17 @@ impl Lsp {
     }
 }
 
+impl LspSetup {
+    fn facts(&self) -> NodeFacts {
+        NodeFacts {
+            inbound: self.inbound,
+            spendable_sat: u64::MAX,
+            feerate_sat_per_kw: self.feerate_sat_per_kw,
+            ..NodeFacts::default()
+        }
+    }
+}
+
 impl Default for LspSetup {
     /// 1 000 sat or 0.12 % for payments of 1 sat to 0.1 BTC, for an hour from 2026-01-01T12:00:00Z.
     fn default() -> Self {
@@ -341,8 +403,11 @@ impl Default for LspSetup {
             },
             trust: Trust::LspTrustsClient,
             tokens: vec![],
+            policy: None,
+            elsewhere: false,
             reject_clients: false,
             inbound: Msat(u64::MAX),
+            feerate_sat_per_kw: 0,
             scids: vec![Scid(1 << 40)],
         }
     }
@@ -394,7 +459,6 @@ fn service(setup: &LspSetup) -> Service {
     };
     let key = PromiseKey::new([42; 32]);
     let mut service = Service::new(setup.config.clone(), setup.clone(), source, key).expect("a valid configuration");
-    let facts = NodeFacts { inbound: setup.inbound, ..NodeFacts::default() };
-    let _ = service.handle(Input::NodeFacts(facts), Timestamp::default());
+    let _ = service.handle(Input::NodeFacts(setup.facts()), Timestamp::default());
     service
 }

@@ -10,8 +10,9 @@ use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp, lsps2::fee};
 
 use crate::config::Config;
+use crate::lsps2::change::Event;
 use crate::lsps2::channel::Channel;
-use crate::lsps2::jit_channel::{Context, Event, Fee, JitChannel, moved};
+use crate::lsps2::jit_channel::{Context, Fee, JitChannel, moved};
 use crate::lsps2::parts::{PartState, Payment};
 use crate::service::{Link, Wake};
 

@@ -119,33 +119,6 @@ impl Default for StandardPolicy {
 }
 
 impl StandardPolicy {
-    /// Whether all fields fit.
-    ///
-    /// # Errors
-    ///
-    /// Names the first field that does not.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let rising = self.validities.windows(2).all(|pair| pair[0] < pair[1]);
-        let countable = |token: &TokenTerms| token.uses.is_none() || token.valid_until.is_some();
-        let is_share = |share: &Ppm| share.0 <= MILLION;
-        first_broken([
-            (!self.validities.is_empty(), "validities", "has to have an entry"),
-            (
-                self.validities.iter().all(|validity| *validity >= LEAST_VALIDITY),
-                "validities",
-                "have to be 10 minutes at least (LSPS2)",
-            ),
-            (rising, "validities", "have to rise"),
-            (self.tokens.keys().all(|token| token.len() <= LONGEST_TOKEN), "tokens", "have at most 200 bytes each"),
-            (self.tokens.values().all(|token| is_share(&token.discount)), "tokens.discount", "is at most 1000000"),
-            (self.tokens.values().all(countable), "tokens.valid_until", "has to be there where `uses` is"),
-            (self.min_payment_size <= self.max_payment_size, "max_payment_size", "is below min_payment_size"),
-            (self.min_payment_size > Msat::ZERO, "min_payment_size", "has to be more than nothing"),
-            (self.min_capacity_sat <= self.max_capacity_sat, "max_capacity_sat", "is below min_capacity_sat"),
-            (is_share(&self.client_reserve), "client_reserve", "is at most 1000000"),
-        ])
-    }
-
     fn admit(&self, client: PeerId, token: Option<&str>) -> Result<(), String> {
         if self.refused_clients.contains(&client) {
             Err("this node is not served".into())
@@ -178,6 +151,28 @@ impl StandardPolicy {
 }
 
 impl Policy for StandardPolicy {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let rising = self.validities.windows(2).all(|pair| pair[0] < pair[1]);
+        let countable = |token: &TokenTerms| token.uses.is_none() || token.valid_until.is_some();
+        let is_share = |share: &Ppm| share.0 <= MILLION;
+        first_broken([
+            (!self.validities.is_empty(), "validities", "has to have an entry"),
+            (
+                self.validities.iter().all(|validity| *validity >= LEAST_VALIDITY),
+                "validities",
+                "have to be 10 minutes at least (LSPS2)",
+            ),
+            (rising, "validities", "have to rise"),
+            (self.tokens.keys().all(|token| token.len() <= LONGEST_TOKEN), "tokens", "have at most 200 bytes each"),
+            (self.tokens.values().all(|token| is_share(&token.discount)), "tokens.discount", "is at most 1000000"),
+            (self.tokens.values().all(countable), "tokens.valid_until", "has to be there where `uses` is"),
+            (self.min_payment_size <= self.max_payment_size, "max_payment_size", "is below min_payment_size"),
+            (self.min_payment_size > Msat::ZERO, "min_payment_size", "has to be more than nothing"),
+            (self.min_capacity_sat <= self.max_capacity_sat, "max_capacity_sat", "is below min_capacity_sat"),
+            (is_share(&self.client_reserve), "client_reserve", "is at most 1000000"),
+        ])
+    }
+
     fn menu(&self, ask: &MenuRequest<'_>, facts: &NodeFacts) -> Result<Vec<OfferTerms>, MenuRefusal> {
         self.admit(ask.client, ask.token).map_err(MenuRefusal::Client)?;
         let token = self.token(ask.token, ask.client, ask.token_uses, ask.now).ok_or(MenuRefusal::Token)?;

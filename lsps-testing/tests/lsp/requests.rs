@@ -19,7 +19,6 @@ fn answer(lsp: &mut Lsp, payload: &str) -> Value {
 }
 
 #[test]
-#[allow(non_snake_case)]
 fn case_T02_unknown_methods_and_services_that_are_off_are_not_found() {
     let mut lsp = lsp();
     for method in ["lsps2.get_versions", "lsps1.get_info", "lsps5.list_webhooks", "nonsense"] {
@@ -31,7 +30,6 @@ fn case_T02_unknown_methods_and_services_that_are_off_are_not_found() {
 }
 
 #[test]
-#[allow(non_snake_case)]
 fn case_T03_every_unknown_parameter_is_named_and_a_wrong_one_has_its_path() {
     let mut lsp = lsp();
     let unknown =
@@ -47,7 +45,6 @@ fn case_T03_every_unknown_parameter_is_named_and_a_wrong_one_has_its_path() {
 }
 
 #[test]
-#[allow(non_snake_case)]
 fn case_T07_junk_is_answered_with_a_parse_error_and_changes_nothing() {
     let mut lsp = lsp();
     let good = r#"{"jsonrpc":"2.0","id":"a","method":"lsps0.list_protocols","params":{}}"#;
@@ -63,7 +60,6 @@ fn case_T07_junk_is_answered_with_a_parse_error_and_changes_nothing() {
 }
 
 #[test]
-#[allow(non_snake_case)]
 fn case_T08_escapes_order_and_white_space_do_not_matter() {
     let mut lsp = lsp();
     let odd = "\r\n { \"i\\u0064\" : \"a\\\"b\" ,\t\"params\":{ } , \"meth\\u006fd\":\"lsps0.list\\u005fprotocols\", \"jsonrpc\":\"2.0\"} ";

@@ -1,47 +1,13 @@
-//! JIT channels at the LSP, told as stories.
-#![allow(non_snake_case)]
+//! JIT channels at the LSP, told as stories: the first payment, part by part.
 
 use std::time::Duration;
 
-use lsps_service::{ChannelKey, Config, FlowId, HeldHtlc, Input, OfferTerms, PartId, WhichPart};
+use lsps_service::{Config, HeldHtlc, Input, OfferTerms, WhichPart};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{Msat, PaymentHash, Ppm, Scid};
 
-const SCID: Scid = Scid(1 << 40);
-const SIZE: Msat = Msat(1_000_000_000);
-const FEE: Msat = Msat(1_200_000);
-
-/// An LSP whose connected client bought a channel for a payment of `SIZE`, or of any size.
-fn lsp_with_offer(payment_size: Option<Msat>) -> Lsp {
-    let mut lsp = Lsp::at(NOON, LspSetup { scids: vec![SCID, Scid(2 << 40)], ..LspSetup::default() });
-    assert_eq!(buys(&mut lsp, peer(1), payment_size).jit_channel_scid, SCID);
-    lsp.connects(peer(1));
-    lsp
-}
-
-fn key(attempt: u32) -> ChannelKey {
-    ChannelKey { flow: FlowId::JitChannel(SCID), attempt }
-}
-
-fn id(part: u8) -> PartId {
-    PartId([part; 32])
-}
-
-fn forwards(part: u8, amount: u64, extra_fee: u64) -> Act {
-    Act::Forward { part: id(part), amount: Msat(amount), extra_fee: Msat(extra_fee) }
-}
-
-fn fails(part: u8, code: FailureCode) -> Act {
-    Act::Fail { part: id(part), code }
-}
-
-/// The channel asked for opens and is ready; what was done then.
-fn opens(lsp: &mut Lsp) -> Vec<Act> {
-    lsp.funding_signed(key(1));
-    lsp.channel_ready(key(1));
-    lsp.acts()
-}
+use crate::{FEE, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, opens};
 
 #[test]
 fn case_J01_one_two_or_ten_parts_open_one_channel_and_lose_the_fee_once() {
@@ -205,16 +171,4 @@ fn a_process_that_dies_while_opening_asks_for_the_same_channel_again() {
     lsp.restarts();
     assert!(matches!(lsp.acts().as_slice(), [Act::Open { key: k, .. }] if *k == key(1)), "one channel, one key");
     assert_eq!(opens(&mut lsp)[1..], [forwards(1, 598_800_000, FEE.0), forwards(2, 400_000_000, 0)]);
-}
-
-#[test]
-fn a_record_is_small_and_names_its_version() {
-    let mut lsp = lsp_with_offer(Some(SIZE));
-    let bytes = lsp.records().values().next().expect("one record").clone();
-    assert!(bytes.len() < 120, "{} bytes without parts", bytes.len());
-    let before = bytes.len();
-    lsp.part(1, SCID, 1, Msat(600_000_000));
-    let with_part = lsp.records().values().next().expect("one record").len();
-    assert!(with_part - before <= 100, "{} bytes for a payment and its part", with_part - before);
-    assert_eq!(bytes[0], 2);
 }

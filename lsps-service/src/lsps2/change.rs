@@ -1,0 +1,165 @@
+//! What can change in an offer, and the only place that changes it.
+
+use alloc::vec;
+
+use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp};
+
+use crate::book::Booking;
+use crate::ids::{ChannelId, PartId};
+use crate::input::FundingOutput;
+use crate::lsps2::channel::{Channel, Funding, Step};
+use crate::lsps2::jit_channel::{Call, Fee, JitChannel};
+use crate::lsps2::parts::{Part, PartState, Payment};
+use crate::policy::ChannelPlan;
+
+/// One change of state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    PartAdded {
+        payment_hash: PaymentHash,
+        part: Part,
+        at: Timestamp,
+    },
+    PartMoved {
+        payment_hash: PaymentHash,
+        id: PartId,
+        to: PartState,
+    },
+    PartLost {
+        payment_hash: PaymentHash,
+        id: PartId,
+    },
+    PaymentForgotten(PaymentHash),
+    FeeCharged {
+        payment_hash: PaymentHash,
+        fee: Msat,
+        due: Msat,
+        at: Timestamp,
+    },
+    FeeFreed(Timestamp),
+    FeePaid(Timestamp),
+    ClientCalled {
+        until: Timestamp,
+    },
+    CallOver,
+    Booked(u32),
+    Opening {
+        at: Timestamp,
+        plan: ChannelPlan,
+        deliver: Msat,
+    },
+    Negotiated(FundingOutput),
+    Funded(Funding),
+    /// Its funding is not confirmed since it was asked for last.
+    Stuck(BlockHeight),
+    Pending,
+    Ready(ChannelId),
+    /// Its funding will never be broadcast.
+    Abandoned,
+    /// There is no channel and nothing is reserved for one.
+    Gone,
+    Closed,
+    Confirmed {
+        at: Timestamp,
+        height: BlockHeight,
+    },
+}
+
+impl JitChannel {
+    /// Writes only: total, no clock. Nothing else assigns the state.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::PartAdded { payment_hash, part, at } => {
+                let payment = self.payments.entry(payment_hash).or_insert(Payment { since: at, parts: vec![] });
+                if !payment.has_held() && !payment.has_sent() {
+                    payment.since = at;
+                }
+                payment.parts.push(part);
+            }
+            Event::PartMoved { payment_hash, id, to } => self.move_part(payment_hash, id, to),
+            Event::PartLost { payment_hash, id } => {
+                if let Some(payment) = self.payments.get_mut(&payment_hash) {
+                    payment.parts.retain(|part| part.id != id);
+                }
+                self.payments.retain(|_, payment| !payment.parts.is_empty());
+            }
+            Event::PaymentForgotten(hash) => {
+                self.payments.remove(&hash);
+            }
+            Event::FeeCharged { payment_hash, fee, due, at } => {
+                self.fee = Fee::InFlight { payment_hash, fee, due, paid_before: self.paid_by(payment_hash) };
+                if due > Msat::ZERO {
+                    self.ledger.enter(at, Booking::FeeAsked { payment_hash, fee: due });
+                }
+            }
+            Event::FeeFreed(at) => self.fee_ends(Fee::Due, at),
+            Event::FeePaid(at) => self.fee_ends(Fee::Paid, at),
+            Event::ClientCalled { until } => {
+                self.call = Call { number: self.call.number.saturating_add(1), until: Some(until) };
+            }
+            Event::CallOver => self.call.until = None,
+            Event::Booked(number) => self.ledger.booked(number),
+            Event::Opening { at, plan, deliver } => {
+                self.attempt = self.attempt.saturating_add(1);
+                let ChannelPlan { capacity_sat, client_reserve } = plan;
+                self.channel = Channel::Opening { since: at, capacity_sat, deliver, client_reserve, step: Step::Asked };
+            }
+            Event::Negotiated(output) => self.set_step(Step::Negotiated { output }),
+            Event::Funded(funding) => self.set_step(Step::Funded(funding)),
+            Event::Stuck(height) => {
+                if let Some(funding) = self.channel.funding_mut() {
+                    (funding.ask, funding.asked_at) = (funding.ask.saturating_add(1), height);
+                }
+            }
+            Event::Pending => self.channel = Channel::Pending { funding: self.channel.funding().cloned() },
+            Event::Ready(channel_id) => {
+                self.channel = Channel::Ready { funding: self.channel.funding().cloned(), channel_id };
+            }
+            Event::Abandoned => self.channel = Channel::Abandoning { funding: self.channel.funding().cloned() },
+            Event::Gone => self.channel = Channel::None,
+            Event::Closed => self.channel = Channel::Closed { funding: self.channel.funding().cloned() },
+            Event::Confirmed { at, height } => {
+                if let Some(funding) = self.channel.funding() {
+                    let paid = Booking::ChannelPaid { key: self.key(), mining_sat: funding.mining_sat };
+                    self.ledger.enter(at, paid);
+                    self.confirmed_at = Some(height);
+                }
+                self.channel.confirmed();
+            }
+        }
+    }
+
+    fn set_step(&mut self, next: Step) {
+        if let Channel::Opening { step, .. } = &mut self.channel {
+            *step = next;
+        }
+    }
+
+    fn move_part(&mut self, payment_hash: PaymentHash, id: PartId, to: PartState) {
+        let parts = self.payments.get_mut(&payment_hash).map(|payment| payment.parts.iter_mut());
+        let Some(part) = parts.into_iter().flatten().find(|part| part.id == id) else { return };
+        part.state = to;
+        let surplus = part.surplus;
+        if let PartState::Claimed { skim: fee, at } = to
+            && (fee > Msat::ZERO || surplus > Msat::ZERO)
+        {
+            let was_lost = !matches!(self.fee, Fee::InFlight { payment_hash: charged, .. } if charged == payment_hash);
+            self.ledger.enter(at, Booking::FeeEarned { payment_hash, part: id, fee, surplus, was_lost });
+        }
+    }
+
+    /// What was asked of a payment and did not come is lost.
+    fn fee_ends(&mut self, now: Fee, at: Timestamp) {
+        if let Fee::InFlight { payment_hash, due, paid_before, .. } = core::mem::replace(&mut self.fee, now) {
+            let paid = self.paid_by(payment_hash).0.saturating_sub(paid_before.0);
+            let fee = Msat(due.0.saturating_sub(paid));
+            if fee > Msat::ZERO {
+                self.ledger.enter(at, Booking::FeeLost { payment_hash, fee });
+            }
+        }
+    }
+
+    fn paid_by(&self, payment_hash: PaymentHash) -> Msat {
+        self.payments.get(&payment_hash).and_then(Payment::earned).unwrap_or(Msat::ZERO)
+    }
+}

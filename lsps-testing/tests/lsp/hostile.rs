@@ -1,0 +1,112 @@
+//! One peer against all others: whatever it does in whatever number, they notice nothing.
+
+use lsps_service::Limits;
+use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, call, peer};
+use lsps_types::lsps0::ListProtocols;
+use lsps_types::lsps2::{Buy, GetInfo};
+use lsps_types::{Msat, PeerId, Scid};
+
+use crate::{SIZE, id};
+
+const MANY: usize = 10_000;
+
+/// An LSP that has sold to an honest client, who is connected.
+fn lsp() -> (Lsp, Scid) {
+    let scids = (1..100_000).map(|scid| Scid(scid << 40)).collect();
+    let mut lsp = Lsp::at(NOON, LspSetup { scids, ..LspSetup::default() });
+    lsp.connects(peer(1));
+    let scid = buys(&mut lsp, peer(1), Some(SIZE)).jit_channel_scid;
+    lsp.connects(peer(66));
+    (lsp, scid)
+}
+
+/// The honest client's whole life: sold, paid, forwarded, and another sale.
+fn is_served(lsp: &mut Lsp, scid: Scid) {
+    let client = peer(1);
+    assert_eq!(call(lsp, client, &ListProtocols {}).expect("an answer").protocols, [2]);
+    lsp.acts();
+    lsp.part(1, scid, 1, SIZE);
+    let [Act::Open { key, .. }] = lsp.acts()[..] else { panic!("its channel") };
+    lsp.funding_signed(key);
+    lsp.channel_ready(key);
+    assert!(lsp.acts().iter().any(|act| matches!(act, Act::Forward { part, .. } if *part == id(1))));
+    lsp.claimed(id(1));
+    buys(lsp, client, None);
+}
+
+fn buys_if_it_may(lsp: &mut Lsp, client: PeerId) -> bool {
+    let menu = call(lsp, client, &GetInfo { token: None }).expect("a menu");
+    let opening_fee_params = menu.opening_fee_params_menu[0].clone();
+    call(lsp, client, &Buy { opening_fee_params, payment_size_msat: None }).is_ok()
+}
+
+#[test]
+fn ten_thousand_buys_fill_only_the_buyers_own_limit() {
+    let (mut lsp, scid) = lsp();
+    let sold = (0..MANY).filter(|_| buys_if_it_may(&mut lsp, peer(66))).count();
+    assert_eq!(sold, Limits::default().offers_per_client);
+    is_served(&mut lsp, scid);
+}
+
+#[test]
+fn ten_thousand_equal_ids_are_ten_thousand_requests() {
+    let (mut lsp, scid) = lsp();
+    for _ in 0..MANY {
+        assert!(call(&mut lsp, peer(66), &GetInfo { token: None }).is_ok());
+    }
+    is_served(&mut lsp, scid);
+}
+
+#[test]
+fn case_T10_ten_thousand_reconnects_leave_nothing_behind() {
+    let (mut lsp, scid) = lsp();
+    buys_if_it_may(&mut lsp, peer(66));
+    let before = lsp.records().clone();
+    for _ in 0..MANY {
+        lsp.disconnects(peer(66));
+        lsp.connects(peer(66));
+    }
+    assert_eq!(lsp.acts(), []);
+    assert_eq!(lsp.records(), &before);
+    is_served(&mut lsp, scid);
+}
+
+#[test]
+fn ten_thousand_pieces_of_junk_get_one_error_each() {
+    let (mut lsp, scid) = lsp();
+    for number in 0..MANY {
+        let junk = [b"{\"jsonrpc\":\"2.0\",\"id\":".as_slice(), &number.to_be_bytes()].concat();
+        assert_eq!(lsp.receives(peer(66), &junk).len(), 1);
+    }
+    is_served(&mut lsp, scid);
+}
+
+#[test]
+fn ten_thousand_parts_to_ones_own_offer_wait_on_nobody_elses_account() {
+    let (mut lsp, scid) = lsp();
+    let own = buys(&mut lsp, peer(66), Some(SIZE)).jit_channel_scid;
+    for number in 0..MANY {
+        let mut part = [66; 32];
+        part[..8].copy_from_slice(&number.to_be_bytes());
+        lsp.htlc(lsps_service::HeldHtlc {
+            part: lsps_service::PartId(part),
+            scid: own,
+            payment_hash: lsps_types::PaymentHash(part),
+            amount_in: Msat(1_000),
+            onion_amount: Msat(1_000),
+            cltv_expiry: None,
+        });
+    }
+    let failed = lsp.acts().iter().filter(|act| matches!(act, Act::Fail { .. })).count();
+    assert_eq!(failed, MANY - Limits::default().parts_per_offer);
+    let largest = lsp.records().values().map(Vec::len).max().expect("two records");
+    assert!(largest < 8_000, "{largest} bytes");
+    is_served(&mut lsp, scid);
+}
+
+#[test]
+fn case_T17_the_list_of_protocols_is_what_is_switched_on_sorted_and_never_0() {
+    let (mut lsp, _) = lsp();
+    let protocols = call(&mut lsp, peer(66), &ListProtocols {}).expect("an answer").protocols;
+    assert_eq!((protocols.clone(), protocols.is_sorted(), protocols.contains(&0)), (vec![2], true, false));
+}
