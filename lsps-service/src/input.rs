@@ -156,6 +156,8 @@ pub enum WhichPart {
         to: PeerId,
         /// What the next hop received.
         amount: Msat,
+        /// The channel it went over, where that is one of ours.
+        over: Option<ChannelKey>,
     },
 }
 

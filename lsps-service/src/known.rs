@@ -90,6 +90,11 @@ impl Service {
         clients.filter(|client| self.link(*client) == Link::Connected)
     }
 
+    /// The state of each offer's channel and fee, by name; to be counted and shown, not to be decided on.
+    pub fn states(&self) -> impl Iterator<Item = (Scid, &'static str, &'static str)> {
+        self.offers.values().map(|offer| (offer.id, offer.channel.name(), offer.fee.name()))
+    }
+
     /// Whether the LSP may close a channel that it opened for a client without breaking its promise.
     ///
     /// Spec: LSPS2 §1 `min_lifetime`.

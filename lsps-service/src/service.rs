@@ -166,10 +166,7 @@ impl Service {
             Input::PartGone { part } => self.part(part, Told::PartGone(part)),
             Input::PartStillHeld { part } => self.part(part, Told::PartStillHeld(part)),
             Input::ForwardRefused { part } => self.part(part, Told::ForwardRefused(part)),
-            Input::PartForwarded { part } => match self.resolve(part) {
-                Some(part) => self.part(part, Told::PartForwarded(part)),
-                None => Outcome::NotMine,
-            },
+            Input::PartForwarded { part } => self.part_forwarded(part),
             Input::PartFailed { part } => self.part(part, Told::PartFailed(part)),
             Input::ChannelNegotiated { key, to_self_delay, output } => {
                 self.channel(key, ChannelNews::Negotiated { to_self_delay, output: &output })
@@ -268,20 +265,32 @@ impl Service {
         }
     }
 
+    /// Whatever was claimed over a channel is the client's, and needs that channel, also where it was meant for another.
+    fn part_forwarded(&mut self, which: WhichPart) -> Outcome {
+        let Some(part) = self.resolve(which) else { return Outcome::NotMine };
+        if let WhichPart::Sent { over: Some(key), .. } = which
+            && self.index.of_part(part).map(FlowId::JitChannel) != Some(key.flow)
+        {
+            let _it_may_be_gone = self.channel(key, ChannelNews::Used);
+        }
+        self.part(part, Told::PartForwarded(part))
+    }
+
     /// The part that a report means; a claim may also mean one that was believed to have failed.
     fn resolve(&self, which: WhichPart) -> Option<PartId> {
-        let (to, amount) = match which {
+        let (to, amount, over) = match which {
             WhichPart::Id(part) => return Some(part),
-            WhichPart::Sent { to, amount } => (to, amount),
+            WhichPart::Sent { to, amount, over } => (to, amount, over),
         };
-        let offers = || self.index.busy_of(to).filter_map(|id| self.offers.get(&id));
+        let named = over.map(|ChannelKey { flow: FlowId::JitChannel(scid), .. }| scid);
+        let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
         let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
         let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
         let failed = |state: &PartState| matches!(state, PartState::Failed { sent, .. } if *sent == Some(amount));
         // A claim on the chain is told in whole satoshis.
         let rounded = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if sent.0 / 1_000 * 1_000 == amount.0);
         let find = |is: &dyn Fn(&PartState) -> bool| parts().find(|part| is(&part.state)).map(|part| part.id);
-        find(&sent).or_else(|| find(&failed)).or_else(|| find(&rounded))
+        find(&sent).or_else(|| find(&rounded)).or_else(|| find(&failed))
     }
 
     fn is_owed(&self, key: &EffectKey) -> bool {

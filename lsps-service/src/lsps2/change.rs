@@ -59,6 +59,7 @@ pub(crate) enum Event {
     /// There is no channel and nothing is reserved for one.
     Gone,
     Closed,
+    Used,
     Confirmed {
         at: Timestamp,
         height: BlockHeight,
@@ -116,7 +117,8 @@ impl JitChannel {
                 self.channel = Channel::Ready { funding: self.channel.funding().cloned(), channel_id };
             }
             Event::Abandoned => self.channel = Channel::Abandoning { funding: self.channel.funding().cloned() },
-            Event::Gone => self.channel = Channel::None,
+            Event::Gone => (self.channel, self.was_used) = (Channel::None, false),
+            Event::Used => self.was_used = true,
             Event::Closed => self.channel = Channel::Closed { funding: self.channel.funding().cloned() },
             Event::Confirmed { at, height } => {
                 if let Some(funding) = self.channel.funding() {

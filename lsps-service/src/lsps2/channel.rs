@@ -73,6 +73,19 @@ impl Channel {
         }
     }
 
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Opening { step: Step::Asked, .. } => "asked",
+            Self::Opening { step: Step::Negotiated { .. }, .. } => "negotiated",
+            Self::Opening { step: Step::Funded(_), .. } => "funded",
+            Self::Pending { .. } => "pending",
+            Self::Ready { .. } => "ready",
+            Self::Closed { .. } => "closed",
+            Self::Abandoning { .. } => "abandoning",
+        }
+    }
+
     pub fn funding_mut(&mut self) -> Option<&mut Funding> {
         match self {
             Self::Opening { step: Step::Funded(funding), .. } => Some(funding),

@@ -34,6 +34,8 @@ pub(crate) struct JitChannel {
     /// Opens begun so far; the present one's number.
     pub attempt: u32,
     pub channel: Channel,
+    /// Something was claimed over its channel that was meant for another.
+    pub was_used: bool,
     /// The height at which its funding was confirmed: `min_lifetime` counts from there.
     pub confirmed_at: Option<BlockHeight>,
     pub fee: Fee,
@@ -73,6 +75,16 @@ pub(crate) enum Fee {
     Paid,
 }
 
+impl Fee {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Due => "due",
+            Self::InFlight { .. } => "in flight",
+            Self::Paid => "paid",
+        }
+    }
+}
+
 /// Whether the client is being woken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Call {
@@ -110,13 +122,21 @@ pub(crate) enum Told<'a> {
 /// News of the channel of the present attempt.
 #[derive(Debug)]
 pub(crate) enum ChannelNews<'a> {
-    Negotiated { to_self_delay: Option<u16>, output: &'a FundingOutput },
-    FundingBuilt { tx: &'a [u8], mining_sat: u64 },
+    Negotiated {
+        to_self_delay: Option<u16>,
+        output: &'a FundingOutput,
+    },
+    FundingBuilt {
+        tx: &'a [u8],
+        mining_sat: u64,
+    },
     Pending,
     Ready(ChannelId),
     Ended(&'a ChannelEnd),
     Abandoned,
     Confirmed,
+    /// The client claimed something over it that was not meant for it.
+    Used,
 }
 
 /// Nothing changed. Whoever brought the input undoes it at the source.
@@ -130,9 +150,9 @@ pub(crate) enum Reject {
 
 impl JitChannel {
     pub fn new(id: Scid, client: PeerId, token: Option<String>, terms: Terms) -> Self {
-        let (channel, fee, confirmed_at) = (Channel::None, Fee::Due, None);
+        let (channel, fee, was_used, confirmed_at) = (Channel::None, Fee::Due, false, None);
         let (payments, call, ledger) = (BTreeMap::new(), Call::default(), Ledger::default());
-        Self { id, client, token, terms, attempt: 0, channel, confirmed_at, fee, payments, call, ledger }
+        Self { id, client, token, terms, attempt: 0, channel, was_used, confirmed_at, fee, payments, call, ledger }
     }
 
     pub fn flow(&self) -> FlowId {
@@ -245,6 +265,9 @@ impl JitChannel {
                 if self.may_broadcast() || undecided { vec![Event::Closed] } else { vec![Event::Abandoned] }
             }
             (C::Abandoning { .. }, ChannelNews::Abandoned) => vec![Event::Gone],
+            (_, ChannelNews::Used) if self.was_used => vec![],
+            (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Used) => vec![Event::Used],
+            (C::None | C::Opening { .. } | C::Abandoning { .. }, ChannelNews::Used) => return Err(Reject::Stale),
             (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Confirmed)
                 if self.channel.funding().is_some() =>
             {
@@ -345,7 +368,7 @@ impl JitChannel {
     /// Whether the trust model allows the funding transaction on the chain.
     pub fn may_broadcast(&self) -> bool {
         let claimed = || self.payments.values().any(|payment| payment.earned().is_some());
-        !self.terms.client_trusts_lsp || self.fee == Fee::Paid || claimed()
+        !self.terms.client_trusts_lsp || self.fee == Fee::Paid || self.was_used || claimed()
     }
 
     /// Whether its channel may be closed without breaking the promise of `min_lifetime`.

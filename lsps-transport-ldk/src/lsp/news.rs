@@ -83,8 +83,14 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
         Event::ChannelClosed { user_channel_id, reason, .. } => {
             NodeNews::Input(Input::ChannelEnded { key: key(user_channel_id)?, why: end(reason) })
         }
-        Event::PaymentForwarded { next_node_id: Some(to), outbound_amount_forwarded_msat: Some(amount), .. } => {
-            let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount) };
+        Event::PaymentForwarded {
+            next_node_id: Some(to),
+            outbound_amount_forwarded_msat: Some(amount),
+            next_user_channel_id,
+            ..
+        } => {
+            let over = next_user_channel_id.as_ref().and_then(key);
+            let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount), over };
             NodeNews::Input(Input::PartForwarded { part })
         }
         Event::HTLCHandlingFailed { failure_type, .. } => match failure_type {
