@@ -74,9 +74,10 @@ pub enum Effect {
         /// The transaction whose inputs are reserved.
         tx: Option<Vec<u8>>,
     },
-    /// Forward a held part over the client's channel, once that is usable.
+    /// Forward a held part over the client's channel, if that is usable.
     ///
-    /// Answers: `PartForwarded`, `PartFailed`, `ForwardRefused` or `PartGone`. Safe twice: a node refuses a part that
+    /// Answers: `PartForwarded`, `PartFailed`, `ForwardRefused` or `PartGone`; `PartStillHeld` where the node holds it and the channel is not
+    /// usable. Safe twice: a node refuses a part that
     /// it no longer holds, and the amount is the recorded one.
     ForwardPart {
         /// Which.

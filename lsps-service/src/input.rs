@@ -43,7 +43,8 @@ pub enum Input {
         /// Which.
         part: PartId,
     },
-    /// The node holds a part of which the record says otherwise; asked part by part after a restart.
+    /// The node holds a part of which the record says otherwise: after a restart, asked part by part; or because it was not
+    /// asked to forward it, as the client's channels are not usable at the moment.
     PartStillHeld {
         /// Which.
         part: PartId,

@@ -164,7 +164,7 @@ impl Service {
             }
             Input::HtlcHeld(htlc) => self.htlc_held(&htlc),
             Input::PartGone { part } => self.part(part, Told::PartGone(part)),
-            Input::PartStillHeld { part } => self.part(part, Told::PartStillHeld(part)),
+            Input::PartStillHeld { part } => self.part_still_held(part),
             Input::ForwardRefused { part } => self.part(part, Told::ForwardRefused(part)),
             Input::PartForwarded { part } => self.part_forwarded(part),
             Input::PartFailed { part } => self.part(part, Told::PartFailed(part)),
@@ -256,6 +256,15 @@ impl Service {
         }
     }
 
+    /// A part that was to be sent is not, so the client's channels are not usable, whatever was told before.
+    fn part_still_held(&mut self, part: PartId) -> Outcome {
+        let client = self.index.of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
+        if let Some(link) = client.and_then(|client| self.links.get_mut(&client)) {
+            *link = Link::Connected;
+        }
+        self.part(part, Told::PartStillHeld(part))
+    }
+
     fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
         let FlowId::JitChannel(scid) = key.flow;
         match self.offers.get(&scid) {
@@ -286,11 +295,11 @@ impl Service {
         let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
         let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
         let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
-        let failed = |state: &PartState| matches!(state, PartState::Failed { sent, .. } if *sent == Some(amount));
         // A claim on the chain is told in whole satoshis.
         let rounded = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if sent.0 / 1_000 * 1_000 == amount.0);
-        let find = |is: &dyn Fn(&PartState) -> bool| parts().find(|part| is(&part.state)).map(|part| part.id);
-        find(&sent).or_else(|| find(&rounded)).or_else(|| find(&failed))
+        let find = |is: &dyn Fn(&PartState) -> bool| parts().find(|part| is(&part.state));
+        let unlikely = || parts().find(|part| part.unlikely() == Some(amount));
+        find(&sent).or_else(|| find(&rounded)).or_else(unlikely).map(|part| part.id)
     }
 
     fn is_owed(&self, key: &EffectKey) -> bool {

@@ -3,5 +3,6 @@
 
 pub mod fuzzing;
 mod lsp;
+pub mod world;
 
 pub use lsp::{Act, Lsp, LspSetup, MINING_SAT, NOON, buys, call, peer};

@@ -25,6 +25,12 @@ pub(crate) enum Event {
         id: PartId,
         to: PartState,
     },
+    /// It is held as if nobody had asked for it; its payment waits anew, so that news of it has time to come.
+    PartNotSent {
+        payment_hash: PaymentHash,
+        id: PartId,
+        at: Timestamp,
+    },
     PartLost {
         payment_hash: PaymentHash,
         id: PartId,
@@ -78,6 +84,15 @@ impl JitChannel {
                 payment.parts.push(part);
             }
             Event::PartMoved { payment_hash, id, to } => self.move_part(payment_hash, id, to),
+            Event::PartNotSent { payment_hash, id, at } => {
+                let Some(payment) = self.payments.get_mut(&payment_hash) else { return };
+                payment.since = at;
+                for part in payment.parts.iter_mut().filter(|part| part.id == id) {
+                    if let PartState::Sent { amount, .. } = part.state {
+                        (part.sent_before, part.state) = (Some(amount), PartState::Held);
+                    }
+                }
+            }
             Event::PartLost { payment_hash, id } => {
                 if let Some(payment) = self.payments.get_mut(&payment_hash) {
                     payment.parts.retain(|part| part.id != id);

@@ -173,15 +173,20 @@ impl JitChannel {
             },
             Told::PartStillHeld(id) => {
                 let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
-                match (part.state, &self.channel) {
+                match part.state {
+                    // Whatever was asked was not done; when and how much to send is decided anew.
+                    P::Sent { .. } => Ok(vec![Event::PartNotSent { payment_hash: hash, id: *id, at: ctx.now }]),
                     // What is outstanding was asked again at load.
-                    (P::Sent { .. }, Channel::Ready { .. }) | (P::Failing { .. }, _) => Ok(vec![]),
-                    (P::Sent { .. } | P::Held | P::Claimed { .. } | P::Failed { .. }, _) => self.told_again(hash, part),
+                    P::Held | P::Failing { .. } => Ok(vec![]),
+                    P::Claimed { .. } | P::Failed { .. } => self.told_again(hash, part),
                 }
             }
             Told::PartGone(id) | Told::PartFailed(id) => {
                 let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
                 Ok(match part.state {
+                    P::Held if part.sent_before.is_some() => {
+                        vec![moved(hash, part, P::Failed { sent: part.sent_before, at: ctx.now })]
+                    }
                     P::Held => vec![Event::PartLost { payment_hash: hash, id: *id }],
                     P::Sent { amount, .. } => vec![moved(hash, part, P::Failed { sent: Some(amount), at: ctx.now })],
                     P::Failing { .. } => vec![moved(hash, part, P::Failed { sent: None, at: ctx.now })],
@@ -197,13 +202,12 @@ impl JitChannel {
             }
             Told::PartForwarded(id) => {
                 let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
-                match part.state {
-                    P::Sent { amount, .. } | P::Failed { sent: Some(amount), .. } => {
-                        Ok(vec![moved(hash, part, P::Claimed { skim: part.skim(amount), at: ctx.now })])
-                    }
-                    P::Claimed { .. } => Ok(vec![]),
-                    P::Held | P::Failing { .. } | P::Failed { sent: None, .. } => Err(Reject::Stale),
-                }
+                let amount = match part.state {
+                    P::Sent { amount, .. } => amount,
+                    P::Claimed { .. } => return Ok(vec![]),
+                    P::Held | P::Failing { .. } | P::Failed { .. } => part.unlikely().ok_or(Reject::Stale)?,
+                };
+                Ok(vec![moved(hash, part, P::Claimed { skim: part.skim(amount), at: ctx.now })])
             }
             Told::Booked(number) => {
                 if self.ledger.has(*number) {
@@ -307,6 +311,7 @@ impl JitChannel {
             surplus: htlc.amount_in.checked_sub(htlc.onion_amount).unwrap_or(Msat::ZERO),
             cltv_expiry: htlc.cltv_expiry,
             state: PartState::Held,
+            sent_before: None,
         };
         let payment = self.payments.get(&htlc.payment_hash);
         let parts = || self.payments.values().flat_map(|payment| &payment.parts);

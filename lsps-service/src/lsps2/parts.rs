@@ -25,6 +25,9 @@ pub(crate) struct Part {
     pub surplus: Msat,
     pub cltv_expiry: Option<BlockHeight>,
     pub state: PartState,
+    /// What the client was to get when the node was asked before and, as it said, did nothing. Should that not be so, as the
+    /// HTLC it holds is another one with the same onion, a claim still counts.
+    pub sent_before: Option<Msat>,
 }
 
 /// `Held -> Sent -> Claimed | Failed`, or `Held | Sent -> Failing -> Failed`, or removed when the node lost it.
@@ -101,6 +104,15 @@ impl Part {
         match self.state {
             PartState::Held | PartState::Sent { .. } | PartState::Failing { .. } => true,
             PartState::Claimed { .. } | PartState::Failed { .. } => false,
+        }
+    }
+
+    /// What the client would have got, where a claim is possible but not expected.
+    pub fn unlikely(&self) -> Option<Msat> {
+        match self.state {
+            PartState::Failed { sent: Some(amount), .. } => Some(amount),
+            PartState::Held | PartState::Failing { .. } | PartState::Failed { sent: None, .. } => self.sent_before,
+            PartState::Sent { .. } | PartState::Claimed { .. } => None,
         }
     }
 

@@ -132,6 +132,7 @@ impl From<Payment> for parts::Payment {
             surplus: Msat::ZERO,
             cltv_expiry,
             state,
+            sent_before: None,
         };
         Self { since: old.since, parts: old.parts.into_iter().map(part).collect() }
     }

@@ -64,9 +64,9 @@ impl<M: Manager> Pump<M> {
             }
             Effect::ForwardPart { part, key, channel_id, peer, amount, .. } => {
                 let Some(client) = public_key(peer) else { return vec![Input::ForwardRefused { part }] };
-                if !self.node.is_usable(&client) {
-                    self.waiting.push(effect);
-                    return vec![];
+                // One that is not held any more may be with the client: then nothing is known yet.
+                if self.node.holds(part) && !self.node.is_usable(&client) {
+                    return vec![Input::PartStillHeld { part }];
                 }
                 let named = self.node.channel(&client, key).map_or(channel_id.0, |details| details.channel_id.0);
                 match self.node.forward(part, &lightning::ln::types::ChannelId(named), client, amount) {

@@ -56,8 +56,6 @@ pub(crate) struct Pump<M> {
     unwritten: Option<Batch>,
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
-    /// Forwards for clients whose channels are not usable at the moment.
-    pub(super) waiting: Vec<Effect>,
     /// Clients of whose sent parts some failed, LDK does not say which; looked at when the dust has settled.
     pub(super) suspects: BTreeMap<PeerId, Instant>,
     /// Sent parts of which the node knows nothing, and the height at which that was noticed.
@@ -74,22 +72,9 @@ impl<M: Manager> Pump<M> {
         outside: Outside,
         queue: mpsc::UnboundedReceiver<Told>,
     ) -> Self {
-        let (unwritten, unbooked, waiting) = (None, BTreeMap::new(), vec![]);
+        let (unwritten, unbooked) = (None, BTreeMap::new());
         let (suspects, vanished, height, facts_at) = (BTreeMap::new(), BTreeMap::new(), 0, None);
-        Self {
-            service,
-            node,
-            peers,
-            outside,
-            queue,
-            unwritten,
-            unbooked,
-            waiting,
-            suspects,
-            vanished,
-            height,
-            facts_at,
-        }
+        Self { service, node, peers, outside, queue, unwritten, unbooked, suspects, vanished, height, facts_at }
     }
 
     /// Takes the records, then compares them with what the node knows by now.
@@ -296,8 +281,7 @@ impl<M: Manager> Pump<M> {
     }
 
     fn pause(&self) -> Duration {
-        let watching = !self.waiting.is_empty()
-            || !self.suspects.is_empty()
+        let watching = !self.suspects.is_empty()
             || self.unwritten.is_some()
             || !self.unbooked.is_empty()
             || self.service.waiting_clients().next().is_some();

@@ -28,10 +28,6 @@ impl<M: Manager> Pump<M> {
             self.suspects.remove(&client);
             self.look_for_failed_parts(client);
         }
-        for effect in std::mem::take(&mut self.waiting) {
-            let answers = self.perform(effect);
-            self.feed_all(answers);
-        }
         let _ = self.feed(Input::Tick);
     }
 

@@ -1,0 +1,305 @@
+//! Payers, an LSP whose node forgets like a real one, clients and a chain, in virtual time; what must always hold is
+//! checked after every step, and what must hold in the end when the world has come to rest.
+
+mod chain;
+mod check;
+mod host;
+mod node;
+mod rest;
+mod script;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lsps_service::{BookEntry, BookKey, ChannelEnd, ChannelKey, HeldHtlc, Input, PartId, Service, Trust};
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid, Timestamp};
+
+pub use script::{CLIENTS, Step};
+
+use crate::lsp::{LspSetup, NOON, peer};
+use chain::{Chain, Coins};
+use node::{Node, Place, Stage};
+
+/// All of it.
+pub struct World {
+    setup: LspSetup,
+    now: Timestamp,
+    saved_at: Timestamp,
+    service: Service,
+    store: BTreeMap<String, Vec<u8>>,
+    store_works: bool,
+    unwritten: Option<lsps_service::Batch>,
+    unbooked: BTreeMap<BookKey, BookEntry>,
+    /// Clients of whose parts some failed.
+    suspects: BTreeSet<PeerId>,
+    /// Sent parts of which the node knows nothing, and since which height.
+    vanished: BTreeMap<PartId, u32>,
+    sent: Vec<(PeerId, Vec<u8>)>,
+    facts_at: u32,
+    book: BTreeMap<BookKey, BookEntry>,
+    node: Node,
+    coins: Coins,
+    chain: Chain,
+    links: BTreeMap<PeerId, bool>,
+    /// What was sold: SCID, to whom, the size.
+    sold: Vec<(Scid, PeerId, Option<Msat>)>,
+    /// What clients decided of an HTLC; they do not change their minds.
+    said: BTreeMap<usize, bool>,
+    /// Writes and effects until the process dies, and whether the node saves itself then.
+    fuse: Option<(u8, bool)>,
+    deaths: usize,
+    told_last: Option<node::Told>,
+    /// What was kept of each part that was forwarded.
+    skims: BTreeMap<usize, Msat>,
+    /// Which channel each claimed part came over.
+    claimed_over: BTreeMap<usize, ChannelKey>,
+    broadcast: BTreeSet<ChannelKey>,
+    /// How often an input met an offer in some state.
+    pub seen: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+}
+
+/// The process died here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Died;
+
+impl World {
+    /// A world at noon, whose LSP trusts its clients or wants to be trusted.
+    #[must_use]
+    pub fn new(trust: Trust) -> Self {
+        let setup = LspSetup { trust, ..LspSetup::default() };
+        let service = host::service(&setup, 0);
+        let mut world = Self {
+            setup,
+            now: NOON,
+            saved_at: NOON,
+            service,
+            store: BTreeMap::new(),
+            store_works: true,
+            unwritten: None,
+            unbooked: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            vanished: BTreeMap::new(),
+            sent: vec![],
+            facts_at: 0,
+            book: BTreeMap::new(),
+            node: Node::default(),
+            coins: Coins::new(4),
+            chain: Chain::default(),
+            links: BTreeMap::new(),
+            sold: vec![],
+            said: BTreeMap::new(),
+            fuse: None,
+            deaths: 0,
+            told_last: None,
+            skims: BTreeMap::new(),
+            claimed_over: BTreeMap::new(),
+            broadcast: BTreeSet::new(),
+            seen: BTreeMap::new(),
+        };
+        world.chain.height = 1_000;
+        world.node.save(|_| false);
+        world.start();
+        world
+    }
+
+    /// Plays a script, and checks after every step what must always hold.
+    #[must_use]
+    pub fn play(mut self, script: &[Step]) -> Self {
+        for step in script {
+            self.step(*step);
+            self.check();
+        }
+        self
+    }
+
+    /// How often the process died so far.
+    #[must_use]
+    pub fn deaths(&self) -> usize {
+        self.deaths
+    }
+
+    /// What each payer heard, in the order of its parts.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<Option<bool>> {
+        let heard = |incoming: &node::Incoming| incoming.outcome.map(|outcome| outcome == node::Upstream::Fulfilled);
+        self.node.incoming.iter().map(heard).collect()
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Buy { client, fixed } => self.buys(peer(client + 1), fixed.then_some(SIZE)),
+            Step::Pay { offer, hash, tenths, expires_soon } => {
+                let amount = Msat(SIZE.0 / 10 * u64::from(tenths));
+                self.pays(offer, hash, amount, amount, expires_soon);
+            }
+            Step::PayShort { offer, hash } => self.pays(offer, hash, Msat(SIZE.0 - 1), SIZE, false),
+            Step::PayAgain { part } => {
+                let resolved: Vec<HeldHtlc> =
+                    self.node.incoming.iter().filter(|old| old.outcome.is_some()).map(|old| old.htlc).collect();
+                let open = |part: PartId| self.node.incoming.iter().any(|i| i.htlc.part == part && i.outcome.is_none());
+                if let Some(htlc) = choose(&resolved, part)
+                    && !open(htlc.part)
+                {
+                    self.node.arrives(htlc);
+                }
+            }
+            Step::PayNobody => self.arrives(Scid(1), 9, SIZE, SIZE, false),
+            Step::Connect { client } => self.connects(peer(client + 1)),
+            Step::Usable { client } => self.becomes_usable(peer(client + 1)),
+            Step::Disconnect { client } => self.disconnects(peer(client + 1)),
+            Step::Accept { channel, greedy } => {
+                if let Some(key) = self.reachable(channel, |stage| stage == Stage::Asked) {
+                    self.node.accepted(key, greedy.then_some(2_017));
+                }
+            }
+            Step::Reject { channel } => {
+                if let Some(key) = self.reachable(channel, |stage| stage < Stage::Signed) {
+                    self.node.rejected(key, ChannelEnd::Rejected);
+                }
+            }
+            Step::Sign { channel } => {
+                if let Some(key) = self.reachable(channel, |stage| stage == Stage::Funded) {
+                    self.node.signed(key);
+                }
+            }
+            Step::Ready { channel } => {
+                if let Some(key) = self.reachable(channel, |stage| stage == Stage::Pending) {
+                    self.node.ready(key);
+                }
+            }
+            Step::Close { channel } => {
+                if let Some(key) = self.reachable(channel, |stage| stage >= Stage::Pending) {
+                    self.node.closed(key);
+                }
+            }
+            Step::Claim { payment, rounded } => self.client_decides(payment, true, rounded),
+            Step::Fail { payment } => self.client_decides(payment, false, false),
+            Step::Wait { seconds } => {
+                let time = Duration::from_secs(seconds.into());
+                // Outcomes are remembered for longer than a node goes without saving itself.
+                if self.now.since(self.saved_at) + time >= self.setup.config.keep_resolved {
+                    self.save();
+                }
+                self.now = self.now + time;
+            }
+            Step::Block { is_full } => {
+                self.chain.mine(is_full);
+                self.node.blocks(self.chain.height);
+            }
+            Step::Save => self.save(),
+            Step::Crash { after, saved } => self.fuse = Some((after, saved)),
+            Step::Store { works } => self.store_works = works,
+            Step::Replay => {
+                if let Some(told) = self.told_last.clone() {
+                    self.node.now.events.push_back(told);
+                }
+            }
+        }
+        self.run();
+    }
+
+    fn buys(&mut self, client: PeerId, size: Option<Msat>) {
+        if self.links.contains_key(&client) && self.store_works && self.fuse.is_none() {
+            self.sells(client, size);
+        }
+    }
+
+    fn pays(&mut self, offer: u8, hash: u8, amount_in: Msat, onion_amount: Msat, expires_soon: bool) {
+        if let Some((scid, _, size)) = choose(&self.sold, offer) {
+            let onion_amount = if size.is_none() { onion_amount.max(SIZE) } else { onion_amount };
+            let amount_in = if size.is_none() { amount_in.max(Msat(SIZE.0 - 1)) } else { amount_in };
+            self.arrives(scid, hash, amount_in.max(Msat(onion_amount.0.saturating_sub(1))), onion_amount, expires_soon);
+        }
+    }
+
+    fn arrives(&mut self, scid: Scid, hash: u8, amount_in: Msat, onion_amount: Msat, expires_soon: bool) {
+        let number = u32::try_from(self.node.incoming.len()).expect("few");
+        let mut part = [0; 32];
+        part[..4].copy_from_slice(&number.to_be_bytes());
+        let mut payment_hash = [hash; 32];
+        payment_hash[..8].copy_from_slice(&scid.0.to_be_bytes());
+        let left = if expires_soon { 45 } else { 400 };
+        self.node.arrives(HeldHtlc {
+            part: PartId(part),
+            scid,
+            payment_hash: PaymentHash(payment_hash),
+            amount_in,
+            onion_amount,
+            cltv_expiry: (hash != 2).then_some(BlockHeight(self.chain.height + left)),
+        });
+    }
+
+    fn connects(&mut self, client: PeerId) {
+        if self.links.insert(client, false).is_none() {
+            self.feed(Input::PeerConnected { peer: client });
+        }
+    }
+
+    fn becomes_usable(&mut self, client: PeerId) {
+        if let Some(link) = self.links.get_mut(&client) {
+            *link = true;
+            for (number, claims) in self.said.clone() {
+                // What it said was lost with our crash; it says it again.
+                if matches!(self.node.now.places.get(&number), Some(Place::AtClient { to, .. }) if *to == client) {
+                    self.node.client_says(number, claims, false);
+                }
+            }
+        }
+    }
+
+    fn disconnects(&mut self, client: PeerId) {
+        if self.links.remove(&client).is_some() {
+            self.node.disconnected(client);
+            self.feed(Input::PeerDisconnected { peer: client });
+        }
+    }
+
+    /// All HTLCs of one payment that are with a client that is there.
+    fn client_decides(&mut self, payment: u8, claims: bool, rounded: bool) {
+        let mut sets: BTreeMap<(PaymentHash, Scid), Vec<usize>> = BTreeMap::new();
+        for (number, place) in &self.node.now.places {
+            if let Place::AtClient { to, .. } = place
+                && self.links.get(to) == Some(&true)
+                && !self.said.contains_key(number)
+            {
+                let htlc = self.node.incoming[*number].htlc;
+                sets.entry((htlc.payment_hash, htlc.scid)).or_default().push(*number);
+            }
+        }
+        let sets: Vec<_> = sets.into_iter().collect();
+        let Some(((_, scid), numbers)) = choose(&sets, payment) else { return };
+        let size = self.sold.iter().find(|(sold, ..)| *sold == scid).and_then(|(.., size)| *size);
+        let gross: u64 = numbers.iter().map(|number| self.node.incoming[*number].htlc.onion_amount.0).sum();
+        if claims && size.is_some_and(|size| gross < size.0) {
+            return;
+        }
+        for number in numbers {
+            if let Some(Place::AtClient { over, .. }) = self.node.now.places.get(&number).filter(|_| claims) {
+                self.claimed_over.insert(number, *over);
+            }
+            self.said.insert(number, claims);
+            self.node.client_says(number, claims, rounded);
+        }
+    }
+
+    /// A channel whose client is there.
+    fn reachable(&self, channel: u8, is: impl Fn(Stage) -> bool) -> Option<ChannelKey> {
+        let keys = self.node.channels(is);
+        let there = |key: &ChannelKey| self.links.contains_key(&self.node.now.channels[key].client);
+        choose(&keys.into_iter().filter(there).collect::<Vec<_>>(), channel)
+    }
+
+    fn save(&mut self) {
+        self.saved_at = self.now;
+        let links = self.links.clone();
+        self.node.save(|client| links.get(&client) == Some(&true));
+    }
+}
+
+fn choose<T: Clone>(among: &[T], number: u8) -> Option<T> {
+    let length = among.len().max(1);
+    among.get(usize::from(number) % length).cloned()
+}
+
+/// What the invoices are for.
+pub const SIZE: Msat = Msat(1_000_000_000);

@@ -1,0 +1,147 @@
+//! What must hold whatever happens: the money, and who bears which risk.
+
+use lsps_service::{ChannelKey, FlowId, Input, PartId, Trust};
+use lsps_types::lsps2::fee::opening_fee;
+use lsps_types::{Msat, Scid};
+
+use super::World;
+use super::node::{Place, Upstream};
+
+impl World {
+    /// After every step.
+    pub(super) fn check(&self) {
+        for (number, incoming) in self.node.incoming.iter().enumerate() {
+            let claimed = self.said.get(&number) == Some(&true);
+            if let Some(outcome) = incoming.outcome {
+                assert_eq!(outcome == Upstream::Fulfilled, claimed, "payer and client agree about part {number}");
+            }
+        }
+        for (scid, _, size) in &self.sold {
+            let claimed = self.claimed().filter(|number| self.node.incoming[*number].htlc.scid == *scid);
+            let skims: Vec<Msat> = claimed.clone().filter_map(|number| self.skims.get(&number).copied()).collect();
+            let kept = Msat::checked_sum(skims.iter().copied()).expect("small amounts");
+            let largest = claimed.map(|number| self.node.incoming[number].htlc.onion_amount).max();
+            let base = size.or(largest).unwrap_or(Msat::ZERO);
+            let terms = &self.setup.terms;
+            let promised = opening_fee(base, terms.min_fee, terms.proportional).expect("small amounts");
+            assert!(kept <= promised, "{kept} kept of {scid}, {promised} promised");
+        }
+        let parts = self.node.incoming.len();
+        for (name, bytes) in &self.store {
+            assert!(bytes.len() <= 500 + 160 * parts, "{name} has {} bytes", bytes.len());
+        }
+        if self.store_works && self.unwritten.is_none() {
+            let guard = self.setup.config.htlc_safety_blocks.0;
+            for number in self.node.numbers(|place| *place == Place::Held) {
+                let expiry = self.node.incoming[number].htlc.cltv_expiry;
+                assert!(expiry.is_none_or(|at| at.0 > self.chain.height + guard), "part {number} is held too long");
+            }
+        }
+    }
+
+    pub(super) fn claimed(&self) -> impl Iterator<Item = usize> + Clone {
+        self.said.iter().filter(|(_, claims)| **claims).map(|(number, _)| *number)
+    }
+
+    /// Before a part is forwarded: always for the same amount.
+    pub(super) fn forwards(&mut self, part: PartId, amount: Msat) {
+        for number in self.node.numbers(|place| *place == Place::Held) {
+            let htlc = self.node.incoming[number].htlc;
+            if htlc.part == part {
+                let skim = htlc.onion_amount.checked_sub(amount).expect("no more goes out than the onion says");
+                let before = self.skims.insert(number, skim);
+                assert!(before.is_none_or(|before| before == skim), "part {number} is forwarded with another amount");
+                assert!(amount > Msat::ZERO && htlc.amount_in >= htlc.onion_amount, "part {number} is bad");
+            }
+        }
+    }
+
+    /// Before a funding is broadcast.
+    pub(super) fn may_broadcast(&mut self, key: ChannelKey) {
+        let FlowId::JitChannel(scid) = key.flow;
+        let claimed = self.claimed().any(|number| self.node.incoming[number].htlc.scid == scid);
+        assert!(self.setup.trust == Trust::LspTrustsClient || claimed, "{key:?} is broadcast before a claim");
+        let another = self.broadcast.iter().any(|other| other.flow == key.flow && *other != key);
+        assert!(!another, "{key:?} is the second channel of its offer");
+        self.broadcast.insert(key);
+    }
+
+    /// Notes which input met which states.
+    pub(super) fn count(&mut self, input: &Input) {
+        let about = self.concerns(input);
+        let kind = kind(input);
+        for (scid, channel, fee) in self.service.states().collect::<Vec<_>>() {
+            if about.is_none_or(|about| about == scid) {
+                *self.seen.entry((channel, fee, kind)).or_default() += 1;
+            }
+        }
+    }
+
+    fn concerns(&self, input: &Input) -> Option<Scid> {
+        let of_part = |part: &PartId| {
+            let mut incoming = self.node.incoming.iter();
+            incoming.find(|incoming| incoming.htlc.part == *part).map(|incoming| incoming.htlc.scid)
+        };
+        match input {
+            Input::HtlcHeld(htlc) => Some(htlc.scid),
+            Input::PartGone { part }
+            | Input::PartStillHeld { part }
+            | Input::ForwardRefused { part }
+            | Input::PartFailed { part } => of_part(part),
+            Input::ChannelNegotiated { key, .. }
+            | Input::FundingBuilt { key, .. }
+            | Input::ChannelPending { key }
+            | Input::ChannelReady { key, .. }
+            | Input::ChannelEnded { key, .. }
+            | Input::ChannelAbandoned { key }
+            | Input::FundingConfirmed { key } => {
+                let FlowId::JitChannel(scid) = key.flow;
+                Some(scid)
+            }
+            Input::Booked { key } => {
+                let FlowId::JitChannel(scid) = key.flow;
+                Some(scid)
+            }
+            Input::PartForwarded { part } => match part {
+                lsps_service::WhichPart::Sent {
+                    over: Some(ChannelKey { flow: FlowId::JitChannel(scid), .. }), ..
+                } => Some(*scid),
+                lsps_service::WhichPart::Sent { over: None, .. } | lsps_service::WhichPart::Id(_) => None,
+            },
+            Input::PeerConnected { .. }
+            | Input::PeerDisconnected { .. }
+            | Input::ChannelsUsable { .. }
+            | Input::Message { .. }
+            | Input::Decided { .. }
+            | Input::NodeFacts(_)
+            | Input::Tick => None,
+        }
+    }
+}
+
+/// The name of an input.
+pub fn kind(input: &Input) -> &'static str {
+    match input {
+        Input::PeerConnected { .. } => "PeerConnected",
+        Input::PeerDisconnected { .. } => "PeerDisconnected",
+        Input::ChannelsUsable { .. } => "ChannelsUsable",
+        Input::Message { .. } => "Message",
+        Input::HtlcHeld(_) => "HtlcHeld",
+        Input::PartGone { .. } => "PartGone",
+        Input::PartStillHeld { .. } => "PartStillHeld",
+        Input::ForwardRefused { .. } => "ForwardRefused",
+        Input::PartForwarded { .. } => "PartForwarded",
+        Input::PartFailed { .. } => "PartFailed",
+        Input::ChannelNegotiated { .. } => "ChannelNegotiated",
+        Input::FundingBuilt { .. } => "FundingBuilt",
+        Input::ChannelPending { .. } => "ChannelPending",
+        Input::ChannelReady { .. } => "ChannelReady",
+        Input::ChannelEnded { .. } => "ChannelEnded",
+        Input::ChannelAbandoned { .. } => "ChannelAbandoned",
+        Input::FundingConfirmed { .. } => "FundingConfirmed",
+        Input::Booked { .. } => "Booked",
+        Input::Decided { .. } => "Decided",
+        Input::NodeFacts(_) => "NodeFacts",
+        Input::Tick => "Tick",
+    }
+}

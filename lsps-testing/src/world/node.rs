@@ -1,0 +1,351 @@
+//! A node with LDK's habits: it forgets what it did since its last save, tells events again, and says little of failures.
+//!
+//! Nothing reaches a peer before the node is saved, so a crash takes back only what nobody has seen.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lsps_service::{ChannelEnd, ChannelId, ChannelKey, FundingOutput, HeldHtlc, Input, PartId, WhichPart};
+use lsps_types::bolt4::FailureCode;
+use lsps_types::{Msat, PaymentHash, PeerId, Scid};
+
+/// One HTLC on its way in; a payer's truth.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// As the node will tell it.
+    pub htlc: HeldHtlc,
+    /// Set once: what the payer got.
+    pub outcome: Option<Upstream>,
+}
+
+/// What a payer hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// The preimage.
+    Fulfilled,
+    /// Its money back.
+    Failed(FailureCode),
+}
+
+/// Where an HTLC is, as the node believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Intercepted.
+    Held,
+    /// Told to forward; leaves with the next save.
+    Queued { to: PeerId, over: ChannelKey, amount: Msat },
+    /// With the client.
+    AtClient { to: PeerId, over: ChannelKey, amount: Msat },
+    /// The client claimed it; the payer pays with the next save.
+    Claimed,
+    /// To be failed with the next save.
+    Failing(FailureCode),
+    /// The payer knows.
+    Over,
+}
+
+/// One channel to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeChannel {
+    /// The peer.
+    pub client: PeerId,
+    /// How far it is.
+    pub stage: Stage,
+    /// Its funding transaction.
+    pub funding: Option<Vec<u8>>,
+}
+
+/// How far a channel is at the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The client has the request.
+    Asked,
+    /// It accepted.
+    Accepted,
+    /// The node has the transaction.
+    Funded,
+    /// The client signed.
+    Signed,
+    /// And that is saved.
+    Pending,
+    /// In use.
+    Ready,
+}
+
+/// What is told to the host.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// An event that says all.
+    Input(Input),
+    /// Some HTLC to this client failed.
+    FailedTowards(PeerId),
+    /// Some held HTLC to this SCID was let go.
+    FailedHeld(Scid),
+}
+
+/// All of it that a save writes.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// By HTLC number.
+    pub places: BTreeMap<usize, Place>,
+    /// By key.
+    pub channels: BTreeMap<ChannelKey, NodeChannel>,
+    /// Told, and not yet dealt with.
+    pub events: VecDeque<Told>,
+}
+
+/// The node.
+#[derive(Debug, Default)]
+pub struct Node {
+    /// As it runs.
+    pub now: Memory,
+    disk: Memory,
+    /// What came in, ever.
+    pub incoming: Vec<Incoming>,
+    /// Events that a crash takes along.
+    pub volatile: VecDeque<Told>,
+}
+
+/// What became of asking to let an HTLC go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It will.
+    Done,
+    /// It is not held.
+    NotHeld,
+    /// The channel is not there.
+    Refused,
+}
+
+impl Node {
+    /// An HTLC comes in.
+    pub fn arrives(&mut self, htlc: HeldHtlc) {
+        let number = self.incoming.len();
+        self.incoming.push(Incoming { htlc, outcome: None });
+        self.intercept(number);
+    }
+
+    /// Whether an intercept of this name waits.
+    pub fn holds(&self, part: PartId) -> bool {
+        self.held(part).is_some()
+    }
+
+    /// Whether an HTLC like this is with the client or on its way there.
+    pub fn carries(&self, to: PeerId, hash: PaymentHash, amount: Msat) -> bool {
+        self.now.places.iter().any(|(number, place)| match place {
+            Place::Queued { to: client, amount: sent, .. } | Place::AtClient { to: client, amount: sent, .. } => {
+                *client == to && *sent == amount && self.incoming[*number].htlc.payment_hash == hash
+            }
+            Place::Held | Place::Claimed | Place::Failing(_) | Place::Over => false,
+        })
+    }
+
+    /// Whether an HTLC of this payment is there and not being claimed.
+    pub fn has_incoming(&self, hash: PaymentHash) -> bool {
+        let open = self.incoming.iter().enumerate().filter(|(_, incoming)| incoming.outcome.is_none());
+        let claimed = |number| self.now.places.get(&number) == Some(&Place::Claimed);
+        open.into_iter().any(|(number, incoming)| incoming.htlc.payment_hash == hash && !claimed(number))
+    }
+
+    /// Asks the client for a channel.
+    pub fn open(&mut self, key: ChannelKey, client: PeerId) {
+        self.now.channels.insert(key, NodeChannel { client, stage: Stage::Asked, funding: None });
+    }
+
+    /// The client's answers, as far as they make sense now.
+    pub fn accepted(&mut self, key: ChannelKey, to_self_delay: Option<u16>) {
+        if self.stage(key) == Some(Stage::Asked) {
+            self.set(key, Stage::Accepted);
+            let output = FundingOutput { script: vec![0x51], value_sat: 1 };
+            self.volatile.push_back(Told::Input(Input::ChannelNegotiated { key, to_self_delay, output }));
+        }
+    }
+
+    /// Before both sides signed.
+    pub fn rejected(&mut self, key: ChannelKey, why: ChannelEnd) {
+        if self.stage(key).is_some_and(|stage| stage < Stage::Signed) {
+            self.now.channels.remove(&key);
+            self.now.events.push_back(Told::Input(Input::ChannelEnded { key, why }));
+        }
+    }
+
+    /// The funding transaction is handed over. `false`: nobody waits for it.
+    pub fn fund(&mut self, key: ChannelKey, tx: &[u8]) -> bool {
+        let waits = self.stage(key) == Some(Stage::Accepted);
+        if waits {
+            self.set(key, Stage::Funded);
+            self.now.channels.entry(key).and_modify(|channel| channel.funding = Some(tx.to_vec()));
+        }
+        waits
+    }
+
+    /// Both sides signed; told once that is saved.
+    pub fn signed(&mut self, key: ChannelKey) {
+        if self.stage(key) == Some(Stage::Funded) {
+            self.set(key, Stage::Signed);
+        }
+    }
+
+    /// Both sides can use it.
+    pub fn ready(&mut self, key: ChannelKey) {
+        if self.stage(key) == Some(Stage::Pending) {
+            self.set(key, Stage::Ready);
+            let told = Input::ChannelReady { key, channel_id: ChannelId([key.attempt.to_be_bytes()[3]; 32]) };
+            self.now.events.push_back(Told::Input(told));
+        }
+    }
+
+    /// Closes a channel by our own will; nothing is told of that.
+    pub fn close(&mut self, key: ChannelKey) {
+        self.now.channels.remove(&key);
+    }
+
+    /// A channel that was signed is closed by the client or on the chain.
+    pub fn closed(&mut self, key: ChannelKey) {
+        if self.stage(key).is_some_and(|stage| stage >= Stage::Pending) {
+            self.now.channels.remove(&key);
+            self.now.events.push_back(Told::Input(Input::ChannelEnded { key, why: ChannelEnd::Closed }));
+        }
+    }
+
+    /// The peer is gone: unsigned channels end, except one that was only asked for, of which nothing is told.
+    pub fn disconnected(&mut self, client: PeerId) {
+        for key in self.channels_of(client, |stage| stage < Stage::Signed) {
+            if self.stage(key) > Some(Stage::Asked) {
+                self.rejected(key, ChannelEnd::PeerGone);
+            }
+        }
+    }
+
+    /// Forwards a held HTLC, over the channel named. `Done` is no delivery.
+    pub fn forward(&mut self, part: PartId, over: ChannelKey, amount: Msat) -> Asked {
+        let Some(number) = self.held(part) else { return Asked::NotHeld };
+        let Some(channel) = self.now.channels.get(&over).filter(|channel| channel.stage == Stage::Ready) else {
+            return Asked::Refused;
+        };
+        self.now.places.insert(number, Place::Queued { to: channel.client, over, amount });
+        Asked::Done
+    }
+
+    /// Fails a held HTLC.
+    pub fn fail(&mut self, part: PartId, code: FailureCode) -> Asked {
+        let Some(number) = self.held(part) else { return Asked::NotHeld };
+        self.now.places.insert(number, Place::Failing(code));
+        Asked::Done
+    }
+
+    /// Lets HTLCs go that come too close to their expiry.
+    pub fn blocks(&mut self, height: u32) {
+        let held: Vec<usize> = self.numbers(|place| *place == Place::Held);
+        for number in held {
+            let htlc = self.incoming[number].htlc;
+            if htlc.cltv_expiry.is_some_and(|expiry| expiry.0 <= height.saturating_add(FAIL_BACK_BUFFER)) {
+                self.now.places.insert(number, Place::Failing(FailureCode::TemporaryChannelFailure));
+                self.now.events.push_back(Told::FailedHeld(htlc.scid));
+            }
+        }
+    }
+
+    /// The client's word about an HTLC it has.
+    pub fn client_says(&mut self, number: usize, claims: bool, rounded: bool) {
+        let Some(Place::AtClient { to, over, amount }) = self.now.places.get(&number).copied() else { return };
+        if claims {
+            self.now.places.insert(number, Place::Claimed);
+            let amount = if rounded { Msat(amount.0 / 1_000 * 1_000) } else { amount };
+            let part = WhichPart::Sent { to, amount, over: Some(over) };
+            self.now.events.push_back(Told::Input(Input::PartForwarded { part }));
+        } else {
+            self.fails_towards(number, to);
+        }
+    }
+
+    fn fails_towards(&mut self, number: usize, client: PeerId) {
+        self.now.places.insert(number, Place::Failing(FailureCode::TemporaryChannelFailure));
+        self.now.events.push_back(Told::FailedTowards(client));
+    }
+
+    /// Writes itself, then lets out what waited for that.
+    pub fn save(&mut self, is_usable: impl Fn(PeerId) -> bool) {
+        for number in self.numbers(|place| matches!(place, Place::Queued { .. })) {
+            if let Place::Queued { to, over, amount } = self.now.places[&number] {
+                if is_usable(to) && self.stage(over) == Some(Stage::Ready) {
+                    self.now.places.insert(number, Place::AtClient { to, over, amount });
+                } else {
+                    self.fails_towards(number, to); // connected is not enough
+                }
+            }
+        }
+        for number in self.numbers(|place| matches!(place, Place::Claimed | Place::Failing(_))) {
+            let outcome = match self.now.places[&number] {
+                Place::Failing(code) => Upstream::Failed(code),
+                _ => Upstream::Fulfilled,
+            };
+            assert_eq!(self.incoming[number].outcome.replace(outcome), None, "a payer hears one outcome");
+            self.now.places.insert(number, Place::Over);
+        }
+        let signed: Vec<ChannelKey> = self.channels(|stage| stage == Stage::Signed);
+        for key in signed {
+            self.set(key, Stage::Pending);
+            self.now.events.push_back(Told::Input(Input::ChannelPending { key }));
+        }
+        self.disk = self.now.clone();
+        self.disk.channels.retain(|_, channel| channel.stage >= Stage::Pending);
+    }
+
+    /// Dies, and comes back as it was saved. HTLCs that came in since are decoded anew, later.
+    pub fn crash(&mut self) {
+        self.now = self.disk.clone();
+        self.volatile.clear();
+    }
+
+    /// Decodes what a crash left undecoded.
+    pub fn decode(&mut self) {
+        let unknown: Vec<usize> = (0..self.incoming.len())
+            .filter(|number| self.incoming[*number].outcome.is_none() && !self.now.places.contains_key(number))
+            .collect();
+        for number in unknown {
+            self.intercept(number);
+        }
+    }
+
+    /// HTLCs in some place.
+    pub fn numbers(&self, is: impl Fn(&Place) -> bool) -> Vec<usize> {
+        self.now.places.iter().filter(|(_, place)| is(place)).map(|(number, _)| *number).collect()
+    }
+
+    /// Channels at some stage.
+    pub fn channels(&self, is: impl Fn(Stage) -> bool) -> Vec<ChannelKey> {
+        self.now.channels.iter().filter(|(_, channel)| is(channel.stage)).map(|(key, _)| *key).collect()
+    }
+
+    /// Those of one client.
+    pub fn channels_of(&self, client: PeerId, is: impl Fn(Stage) -> bool) -> Vec<ChannelKey> {
+        let all = self.channels(is);
+        all.into_iter().filter(|key| self.now.channels[key].client == client).collect()
+    }
+
+    /// How far a channel is.
+    pub fn stage(&self, key: ChannelKey) -> Option<Stage> {
+        self.now.channels.get(&key).map(|channel| channel.stage)
+    }
+
+    fn set(&mut self, key: ChannelKey, stage: Stage) {
+        if let Some(channel) = self.now.channels.get_mut(&key) {
+            channel.stage = stage;
+        }
+    }
+
+    fn intercept(&mut self, number: usize) {
+        let htlc = self.incoming[number].htlc;
+        self.now.places.insert(number, Place::Held);
+        self.now.events.push_back(Told::Input(Input::HtlcHeld(htlc)));
+    }
+
+    fn held(&self, part: PartId) -> Option<usize> {
+        let places = self.now.places.iter();
+        let mut held = places.filter(|(_, place)| **place == Place::Held).map(|(number, _)| *number);
+        held.find(|number| self.incoming[*number].htlc.part == part)
+    }
+}
+
+/// Blocks before the expiry at which LDK fails what it holds.
+const FAIL_BACK_BUFFER: u32 = 39;
