@@ -78,6 +78,15 @@ impl Service {
         self.offers.values().filter_map(JitChannel::known_channel)
     }
 
+    /// Whether a channel that the node has was given up by its offer: a crash can undo the close. Its funding is never
+    /// broadcast, so it has to be closed before anything is forwarded over it.
+    #[must_use]
+    pub fn is_given_up(&self, key: ChannelKey) -> bool {
+        let FlowId::JitChannel(scid) = key.flow;
+        let offer = self.offers.get(&scid);
+        offer.is_some_and(|offer| offer.attempt != key.attempt || offer.channel == Channel::None)
+    }
+
     /// Those whose funding transaction is not confirmed, to be looked at with every block.
     pub fn unconfirmed_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
         self.index.unconfirmed().filter_map(|scid| self.offers.get(&scid)?.known_channel())

@@ -1,5 +1,6 @@
 //! What a fuzzer runs, as plain functions: `fuzz/` feeds them random bytes, the tests here feed them the vectors.
 
+use lsps_service::Trust;
 use lsps_types::jsonrpc::{FromLsp, Incoming, Raw, RequestId, encode_reply, encode_request};
 use lsps_types::lsps1::{CreateOrder, GetOrder};
 use lsps_types::lsps2::fee::{FeeTerms, opening_fee, split};
@@ -8,6 +9,8 @@ use lsps_types::lsps5::{AppName, ListWebhooks, Notification, RemoveWebhook, SetW
 use lsps_types::signature::LnSignature;
 use lsps_types::units::{Blob, ConnectionString};
 use lsps_types::{Address, DateTime, Msat, OutPoint, Ppm, Request, lsps0, lsps1};
+
+use crate::world::{Step, World};
 
 /// Any bytes at every reader: no panic, and what is read is written so that it is read again as the same.
 pub fn decode(payload: &[u8]) {
@@ -28,6 +31,13 @@ pub fn decode(payload: &[u8]) {
     if let Ok(text) = std::str::from_utf8(payload) {
         texts(text);
     }
+}
+
+/// A script of payers, clients, node failures and crashes: the money stays where it belongs.
+pub fn service_script(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else { return };
+    let trust = if first & 1 == 0 { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp };
+    let _ = World::new(trust).play(&Step::script(rest)).comes_to_rest();
 }
 
 /// Three amounts, a share, and parts: the fee is the formula's, and a split takes it exactly or not at all.

@@ -11,7 +11,7 @@ mod script;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lsps_service::{BookEntry, BookKey, ChannelEnd, ChannelKey, HeldHtlc, Input, PartId, Service, Trust};
+use lsps_service::{BookEntry, BookKey, Booking, ChannelEnd, ChannelKey, HeldHtlc, Input, PartId, Service, Trust};
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid, Timestamp};
 
 pub use script::{CLIENTS, Step};
@@ -32,8 +32,6 @@ pub struct World {
     unbooked: BTreeMap<BookKey, BookEntry>,
     /// Clients of whose parts some failed.
     suspects: BTreeSet<PeerId>,
-    /// Sent parts of which the node knows nothing, and since which height.
-    vanished: BTreeMap<PartId, u32>,
     sent: Vec<(PeerId, Vec<u8>)>,
     facts_at: u32,
     book: BTreeMap<BookKey, BookEntry>,
@@ -78,7 +76,6 @@ impl World {
             unwritten: None,
             unbooked: BTreeMap::new(),
             suspects: BTreeSet::new(),
-            vanished: BTreeMap::new(),
             sent: vec![],
             facts_at: 0,
             book: BTreeMap::new(),
@@ -123,6 +120,24 @@ impl World {
     pub fn outcomes(&self) -> Vec<Option<bool>> {
         let heard = |incoming: &node::Incoming| incoming.outcome.map(|outcome| outcome == node::Upstream::Fulfilled);
         self.node.incoming.iter().map(heard).collect()
+    }
+
+    /// Funding transactions on the chain or on their way there.
+    #[must_use]
+    pub fn fundings(&self) -> usize {
+        self.broadcast.len()
+    }
+
+    /// Parts that the service believes to be with a client.
+    #[must_use]
+    pub fn known_sent(&self) -> usize {
+        self.service.known_parts().filter(|part| part.sent.is_some()).count()
+    }
+
+    /// Parts of which the book says that a fee was earned.
+    #[must_use]
+    pub fn fees_earned(&self) -> usize {
+        self.book.values().filter(|entry| matches!(entry.what, Booking::FeeEarned { .. })).count()
     }
 
     fn step(&mut self, step: Step) {

@@ -40,6 +40,11 @@ impl World {
                 self.suspects.insert(part.client);
             }
         }
+        for key in self.node.channels(|_| true) {
+            if self.service.is_given_up(key) {
+                self.node.close(key);
+            }
+        }
         let mut news = vec![];
         for channel in self.service.known_channels() {
             let key = channel.key;
@@ -85,7 +90,6 @@ impl World {
         self.links.clear();
         self.unbooked.clear();
         self.suspects.clear();
-        self.vanished.clear();
         self.unwritten = None;
         self.start();
     }
@@ -135,16 +139,10 @@ impl World {
         if self.facts_at != self.chain.height {
             self.tell_facts();
             self.look_at_fundings();
-            let old = std::mem::take(&mut self.vanished);
-            for (part, since) in old {
-                if since < self.chain.height && !self.node.holds(part) {
-                    self.feed(Input::PartFailed { part });
-                }
-            }
         }
         let waiting: Vec<PeerId> = self.service.waiting_clients().collect();
         for peer in waiting {
-            if self.links.get(&peer) == Some(&true) {
+            if self.is_usable(peer) {
                 self.feed(Input::ChannelsUsable { peer });
             }
         }
@@ -152,14 +150,19 @@ impl World {
             let sent: Vec<_> = self.service.known_parts_of(client).filter_map(|p| Some((p, p.sent?))).collect();
             for (part, amount) in sent {
                 let under_way = self.node.holds(part.id) || self.node.carries(client, part.payment_hash, amount);
-                if !under_way && self.node.has_incoming(part.payment_hash) {
+                let is_claimed = self.node.claims(part.payment_hash);
+                if !under_way && !is_claimed {
                     self.feed(Input::PartFailed { part: part.id });
-                } else if !under_way {
-                    self.vanished.insert(part.id, self.chain.height);
                 }
             }
         }
         self.feed(Input::Tick);
+    }
+
+    /// Whether some channel with this peer carries HTLCs, as far as a host can see.
+    fn is_usable(&self, peer: PeerId) -> bool {
+        let ready = self.node.channels_of(peer, |stage| stage == Stage::Ready);
+        self.links.get(&peer) == Some(&true) && !ready.is_empty()
     }
 
     fn tell_facts(&mut self) {
@@ -308,7 +311,7 @@ impl World {
                 vec![Input::ChannelAbandoned { key }]
             }
             Effect::ForwardPart { part, key, peer, amount, .. } => {
-                if self.node.holds(part) && self.links.get(&peer) != Some(&true) {
+                if self.node.holds(part) && !self.is_usable(peer) {
                     return vec![Input::PartStillHeld { part }];
                 }
                 self.forwards(part, amount);

@@ -146,6 +146,12 @@ impl Node {
         open.into_iter().any(|(number, incoming)| incoming.htlc.payment_hash == hash && !claimed(number))
     }
 
+    /// Whether an HTLC of this payment is being claimed, and none of it waits.
+    pub fn claims(&self, hash: PaymentHash) -> bool {
+        let claimed = self.numbers(|place| *place == Place::Claimed);
+        claimed.iter().any(|number| self.incoming[*number].htlc.payment_hash == hash) && !self.has_incoming(hash)
+    }
+
     /// Asks the client for a channel.
     pub fn open(&mut self, key: ChannelKey, client: PeerId) {
         self.now.channels.insert(key, NodeChannel { client, stage: Stage::Asked, funding: None });
@@ -216,13 +222,15 @@ impl Node {
         }
     }
 
-    /// Forwards a held HTLC, over the channel named. `Done` is no delivery.
+    /// Forwards a held HTLC, over any channel of the client that is ready, not just the one named. `Done` is no delivery.
     pub fn forward(&mut self, part: PartId, over: ChannelKey, amount: Msat) -> Asked {
         let Some(number) = self.held(part) else { return Asked::NotHeld };
         let Some(channel) = self.now.channels.get(&over).filter(|channel| channel.stage == Stage::Ready) else {
             return Asked::Refused;
         };
-        self.now.places.insert(number, Place::Queued { to: channel.client, over, amount });
+        let to = channel.client;
+        let over = self.channels_of(to, |stage| stage == Stage::Ready).into_iter().min().unwrap_or(over);
+        self.now.places.insert(number, Place::Queued { to, over, amount });
         Asked::Done
     }
 

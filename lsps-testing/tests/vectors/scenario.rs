@@ -167,7 +167,7 @@ fn differs(wanted: &Value, done: &[Act], htlc_minimum: Msat) -> Option<String> {
             return Some(format!("wanted {action}, done {done:?}"));
         }
     }
-    left.retain(|act| !matches!(act, Act::Abandon(_)));
+    left.retain(|act| !matches!(act, Act::Abandon(_) | Act::Wake { .. }));
     (!left.is_empty()).then(|| format!("not wanted: {left:?}"))
 }
 

@@ -59,6 +59,12 @@ impl<M: Manager> Node<M> {
         channels.into_iter().find(|channel| channel.user_channel_id == key.to_u128())
     }
 
+    /// Keys of all channels that were opened for an offer.
+    pub fn channel_keys(&self) -> Vec<ChannelKey> {
+        let channels = self.manager.get_cm().list_channels();
+        channels.iter().filter_map(|channel| ChannelKey::from_u128(channel.user_channel_id)).collect()
+    }
+
     /// The same for a channel whose peer is not at hand.
     pub fn channel_by_key(&self, key: ChannelKey) -> Option<ChannelDetails> {
         let channels = self.manager.get_cm().list_channels();

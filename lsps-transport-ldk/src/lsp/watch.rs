@@ -99,6 +99,11 @@ impl<M: Manager> Pump<M> {
     }
 
     pub(super) fn reconcile_channels(&mut self) {
+        for key in self.node.channel_keys() {
+            if self.service.is_given_up(key) {
+                self.node.close_by_key(key);
+            }
+        }
         let mut news = vec![];
         for channel in self.service.known_channels() {
             if let Some(tx) = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok()) {

@@ -3,6 +3,11 @@
 //! `cargo test --release -p lsps-testing --test world -- --ignored --nocapture soak` plays for long; `LSPS_STEPS` says how
 //! long, `LSPS_SEED` from where.
 
+#![allow(non_snake_case)]
+
+mod crashes;
+mod stories;
+
 use std::collections::BTreeMap;
 
 use lsps_service::Trust;

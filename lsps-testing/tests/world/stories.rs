@@ -1,0 +1,69 @@
+//! Situations that take a node with a memory of its own.
+
+use lsps_service::Trust;
+use lsps_testing::world::{Step, World};
+
+const WHOLE: Step = Step::Pay { offer: 0, hash: 0, tenths: 10, expires_soon: false };
+const CLAIM: Step = Step::Claim { payment: 0, rounded: false };
+
+/// Clients 0 and 1 are there, each has bought.
+fn world(trust: Trust) -> World {
+    let there = |client| [Step::Connect { client }, Step::Usable { client }, Step::Buy { client, fixed: true }];
+    World::new(trust).play(&there(0)).play(&there(1))
+}
+
+/// The first channel that waits for each of these is opened to its end.
+const OPENS: [Step; 6] = [
+    Step::Accept { channel: 0, greedy: false },
+    Step::Sign { channel: 0 },
+    Step::Save,
+    Step::Ready { channel: 0 },
+    Step::Save,
+    Step::Save,
+];
+
+#[test]
+fn case_J20_two_opens_at_once_share_no_coin() {
+    let second = Step::Pay { offer: 1, hash: 0, tenths: 10, expires_soon: false };
+    let world = world(Trust::LspTrustsClient).play(&[WHOLE, second]).play(&OPENS).play(&OPENS);
+    assert_eq!(world.fundings(), 2, "both are out, and the chain refuses two that spend one coin");
+    let _ = world.play(&[CLAIM, CLAIM]).comes_to_rest();
+}
+
+#[test]
+fn case_J23_a_failure_report_that_names_only_the_client_changes_nothing_else() {
+    // Two payments are with the client; it fails one, and claims the other.
+    let second = Step::Pay { offer: 0, hash: 1, tenths: 3, expires_soon: false };
+    let third = Step::Pay { offer: 0, hash: 2, tenths: 4, expires_soon: false };
+    let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS).play(&[CLAIM, Step::Save]);
+    let world = world.play(&[second, third, Step::Save, Step::Fail { payment: 0 }, Step::Save]);
+    assert_eq!(world.outcomes()[1..], [Some(false), None], "the other one is still with the client");
+    assert_eq!(world.known_sent(), 1, "and known to be");
+    let world = world.comes_to_rest();
+    assert_eq!(world.outcomes(), [Some(true), Some(false), Some(false)]);
+}
+
+#[test]
+fn case_J36_a_claim_over_another_channel_of_the_client_is_attributed_all_the_same() {
+    // The client buys twice. The node prefers its first channel, as nodes do.
+    let again =
+        [Step::Buy { client: 0, fixed: true }, Step::Pay { offer: 2, hash: 0, tenths: 10, expires_soon: false }];
+    for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
+        let world = world(trust).play(&[WHOLE]).play(&OPENS).play(&[CLAIM, Step::Save]);
+        let world = world.play(&again).play(&OPENS).play(&[CLAIM, Step::Save]);
+        let world = world.comes_to_rest();
+        assert_eq!((world.outcomes(), world.fees_earned()), (vec![Some(true), Some(true)], 2), "{trust:?}");
+    }
+}
+
+#[test]
+fn case_J32_what_the_node_forgot_is_asked_again_and_what_it_did_is_not() {
+    let crash = |saved| [Step::Crash { after: 0, saved }, Step::Buy { client: 1, fixed: false }];
+    let back = [Step::Connect { client: 0 }, Step::Usable { client: 0 }, Step::Save];
+    for saved in [false, true] {
+        // Forwarded, then dead: the node may have forgotten, or not.
+        let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS[..4]).play(&crash(saved)).play(&back);
+        let world = world.play(&[CLAIM, Step::Save]).comes_to_rest();
+        assert_eq!((world.outcomes(), world.fees_earned()), (vec![Some(true)], 1), "node saved: {saved}");
+    }
+}
