@@ -3,7 +3,7 @@
 pub mod broadcast;
 mod chores;
 pub mod logger;
-mod pay;
+pub mod pay;
 mod run;
 pub mod save;
 pub mod types;
@@ -206,6 +206,12 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     #[must_use]
     pub fn broadcaster(&self) -> &Arc<Broadcaster> {
         &self.broadcaster
+    }
+
+    /// The chain it lives on.
+    #[must_use]
+    pub fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// Where it keeps what must outlive it.

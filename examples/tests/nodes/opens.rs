@@ -1,0 +1,96 @@
+//! Channels that do not come to be: the payment goes back, the coins are free, the offer stands.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use bitcoin::FeeRate;
+use bitcoin::secp256k1::PublicKey;
+use lightning::events::Event;
+use lightning::ln::types::ChannelId;
+use lsps_examples::chain::FEE_SAT_PER_KW;
+use lsps_examples::node::{Node, within};
+use lsps_examples::scene::{Script, Who};
+use lsps_transport_ldk::LspsMessageHandler;
+use lsps_transport_ldk::onchain::OnchainWallet as _;
+
+use crate::{TEMPORARY_CHANNEL_FAILURE, UNKNOWN_NEXT_PEER, World};
+
+type WalletNode = Node<LspsMessageHandler>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J18_a_wallet_that_leaves_before_it_accepts_can_come_back_and_be_paid() {
+    let mut world = at_the_first_open(|wallet, lsp, _| wallet.peer_manager().disconnect_by_node_id(*lsp)).await;
+    let spendable = world.spendable_sat();
+    world.pays();
+    world.fails_with(TEMPORARY_CHANNEL_FAILURE, "the wallet may come back").await;
+    world.is_as_if_nothing_had_been_opened(spendable).await;
+    world.wallet_is_back().await;
+    world.pays_after_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J18_a_wallet_that_rejects_the_open_can_think_better_of_it() {
+    let mut world = at_the_first_open(|wallet, lsp, channel| {
+        let rejected = wallet.channel_manager().force_close_broadcasting_latest_txn(channel, lsp, "no".into());
+        rejected.expect("it waits for an answer");
+    })
+    .await;
+    let spendable = world.spendable_sat();
+    world.pays();
+    world.fails_with(UNKNOWN_NEXT_PEER, "the wallet does not want the channel").await;
+    world.is_as_if_nothing_had_been_opened(spendable).await;
+    world.pays_after_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J18_an_lsp_without_coins_fails_the_payment_and_sells_when_it_has_some() {
+    let mut world = World::playing(Script::default()).await;
+    let coins = world.scene.lsp.node.wallet();
+    let spendable = world.spendable_sat();
+    // Its only coin is promised to something else.
+    let rate = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
+    let other = coins.pay(&coins.script(), 10_000, rate).expect("a coin");
+    assert_eq!(world.spendable_sat(), 0);
+    world.pays();
+    world.fails_with(TEMPORARY_CHANNEL_FAILURE, "the LSP may have coins later").await;
+    world.is_as_if_nothing_had_been_opened(0).await;
+    let inputs: Vec<_> = other.input.iter().map(|input| input.previous_output).collect();
+    world.scene.lsp.node.wallet().release(&inputs);
+    assert_eq!(world.spendable_sat(), spendable);
+    world.pays_after_all().await;
+}
+
+/// A wallet that does this when the first channel is offered to it, and before it answers.
+async fn at_the_first_open(act: impl Fn(&WalletNode, &PublicKey, &ChannelId) + Send + Sync + 'static) -> World {
+    let (wallet, is_done) = (Arc::new(OnceLock::<Weak<WalletNode>>::new()), AtomicBool::new(false));
+    let at = Arc::clone(&wallet);
+    let on_event: lsps_examples::scene::OnEvent = Arc::new(move |who, event| {
+        if let (Who::Wallet, Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. }) =
+            (who, event)
+            && !is_done.swap(true, Ordering::SeqCst)
+        {
+            let wallet = at.get().and_then(Weak::upgrade).expect("it was told");
+            act(&wallet, counterparty_node_id, temporary_channel_id);
+        }
+    });
+    let world = World::playing(Script { on_event, ..Script::default() }).await;
+    assert!(wallet.set(Arc::downgrade(&world.scene.wallet.node)).is_ok());
+    world
+}
+
+impl World {
+    async fn is_as_if_nothing_had_been_opened(&self, spendable_sat: u64) {
+        let wallet = self.scene.wallet.node.channel_manager();
+        let is_gone = || self.channels() == 0 && wallet.list_channels().is_empty();
+        assert!(within(is_gone).await, "neither side has a channel");
+        assert!(within(|| self.spendable_sat() == spendable_sat).await, "no coin is kept for one");
+        assert!(self.scene.chain.mempool().is_empty());
+    }
+
+    async fn pays_after_all(&mut self) {
+        self.tries_again();
+        self.pays();
+        self.is_settled().await;
+        assert_eq!(self.channels(), 1);
+    }
+}
