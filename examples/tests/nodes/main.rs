@@ -1,12 +1,14 @@
 //! Payer, LSP and a wallet without channels: real LDK nodes over loopback TCP.
 #![allow(non_snake_case)]
 
+mod away;
 mod dishonest;
 mod failures;
 mod flows;
 mod hold;
 mod opens;
 mod parts;
+mod probes;
 mod restarts;
 mod router;
 mod store;

@@ -42,7 +42,8 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// A sent part that is neither held, nor on its way to the client, nor being claimed upstream has failed.
+    /// A sent part that is neither held, nor on its way to the client, nor being claimed upstream has failed; by now the
+    /// payer may have it back.
     fn look_for_failed_parts(&mut self, client: PeerId) {
         let Some(key) = public_key(client) else { return };
         let sent: Vec<_> = self
@@ -52,7 +53,8 @@ impl<M: Manager> Pump<M> {
             .collect();
         for (part, hash, amount) in sent {
             let under_way = self.node.holds(part) || self.node.carries(&key, hash, amount);
-            if !under_way && self.node.has_incoming(hash) {
+            let is_claimed = self.node.claims(hash) && !self.node.has_incoming(hash);
+            if !under_way && !is_claimed {
                 let _ = self.feed(Input::PartFailed { part });
             }
         }
