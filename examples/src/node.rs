@@ -298,6 +298,7 @@ impl Parts<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read?,
         };
+        save::finish(store)?;
         let monitors = read_channel_monitors(Arc::clone(store), Arc::clone(self.keys), Arc::clone(self.keys))?;
         let args = ChannelManagerReadArgs::new(
             Arc::clone(self.keys),
