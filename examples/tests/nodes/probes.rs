@@ -26,6 +26,24 @@ async fn case_J15_an_lsp_that_trusts_keeps_the_channel_and_the_next_payment_pays
     assert_eq!(world.channels(), 1, "no other");
 }
 
+/// Sooner than the LSP, which gives its node some seconds after a start, looks for what failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J15_a_payer_that_tries_again_at_once_pays_for_the_channel_too() {
+    let mut world = World::on_hold(Script::default()).await;
+    world.pays();
+    world.wallet_is_asked_to_claim().await;
+    world.scene.restart_lsp().await.unwrap();
+    world.scene.connect().await.unwrap();
+    world.payer_is_back().await;
+    world.scene.wallet.node.channel_manager().fail_htlc_backwards(&hash());
+    assert!(within(|| world.scene.seen.facts().has_failed).await);
+    world.tries_again();
+    world.pays();
+    world.wallet_is_asked_to_claim().await;
+    world.wallet_claims();
+    world.is_settled().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn case_J16_what_comes_after_a_probe_in_parts_is_collected_in_full_before_any_goes_on() {
     let (clock, script) = Shifted::script();

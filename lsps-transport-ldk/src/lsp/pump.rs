@@ -144,6 +144,9 @@ impl<M: Manager> Pump<M> {
     fn hear_node(&mut self, news: NodeNews, fail_if_not_mine: bool) -> Outcome {
         match news {
             NodeNews::Input(input) => {
+                if let Input::HtlcHeld(htlc) = &input {
+                    self.look_for_returned_parts(htlc);
+                }
                 let part = if let Input::HtlcHeld(htlc) = &input { Some(htlc.part) } else { None };
                 let ready = if let Input::ChannelReady { key, .. } = &input { Some(*key) } else { None };
                 let outcome = self.feed(input);

@@ -6,7 +6,7 @@ use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
 use tokio::time::Instant;
 
-use lsps_service::{ChannelEnd, ChannelId, ChannelStage, Input};
+use lsps_service::{ChannelEnd, ChannelId, ChannelStage, HeldHtlc, Input};
 use lsps_types::PeerId;
 
 use super::pump::{Pump, inputs_of};
@@ -56,6 +56,25 @@ impl<M: Manager> Pump<M> {
             let is_claimed = self.node.claims(hash) && !self.node.has_incoming(hash);
             if !under_way && !is_claimed {
                 let _ = self.feed(Input::PartFailed { part });
+            }
+        }
+    }
+
+    /// Where a payment is tried again, parts of the try before that are nowhere any more have failed, though it may not be
+    /// known of them yet. Claims are told before that.
+    pub(super) fn look_for_returned_parts(&mut self, again: &HeldHtlc) {
+        let HeldHtlc { part: new, scid, payment_hash, .. } = *again;
+        let others = self.service.known_parts_to(scid);
+        let others = others.filter(|part| part.id != new && part.payment_hash == payment_hash && part.is_live);
+        let (held, away): (Vec<_>, Vec<_>) = others.partition(|part| self.node.holds(part.id));
+        if self.node.count_incoming(payment_hash) > held.len() + 1 {
+            return;
+        }
+        for part in away {
+            let key = public_key(part.client);
+            let is_carried = |amount| key.is_some_and(|key| self.node.carries(&key, payment_hash, amount));
+            if part.sent.is_some_and(|amount| !is_carried(amount)) {
+                let _ = self.feed(Input::PartFailed { part: part.id });
             }
         }
     }
