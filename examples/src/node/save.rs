@@ -237,3 +237,45 @@ mod together {
         assert_eq!(decode(&[255; 9]), None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fault::{Power, PowerCutStore};
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn a_power_cut_leaves_all_monitors_of_a_save_or_none() {
+        let (primary, secondary) =
+            (CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE, CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE);
+        let names = ["one", "two", "three"];
+        let (old, new) = (b"old".to_vec(), b"new".to_vec());
+        let mut ends = vec![];
+        for cut in 0.. {
+            let (disk, power): (Store, _) = (Arc::new(MemoryStore::new()), Power::default());
+            for name in names {
+                disk.write(primary, secondary, name, old.clone()).unwrap();
+            }
+            let store: Store = Arc::new(PowerCutStore { disk: Arc::clone(&disk), power: power.clone() });
+            let waiting = |name: &str| {
+                let monitor = WaitingMonitor { channel: ChannelId([0; 32]), bytes: new.clone(), updates: vec![] };
+                (name.to_owned(), monitor)
+            };
+            let batch = Waiting { monitors: names.map(waiting).into(), ..Waiting::default() };
+            power.fail_after(cut, || ());
+            write_monitors(&batch, &store).unwrap();
+            finish(&disk).unwrap();
+            let read = |name: &str| disk.read(primary, secondary, name).unwrap();
+            let left = names.map(read);
+            assert!(left.iter().all(|bytes| *bytes == left[0]), "{left:?} after {cut} writes");
+            ends.push(left[0].clone());
+            if !power.is_off() {
+                break;
+            }
+        }
+        assert_eq!((&ends[0], &ends[1]), (&old, &new), "all of it is in the first write");
+        assert_eq!(ends.len(), names.len() + 3);
+    }
+}

@@ -15,11 +15,28 @@ use lsps_transport_ldk::onchain::OnchainWallet as _;
 
 use crate::{TEMPORARY_CHANNEL_FAILURE, UNKNOWN_NEXT_PEER, World};
 
-type WalletNode = Node<LspsMessageHandler>;
+type OurNode = Node<LspsMessageHandler>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_J18_a_wallet_that_leaves_before_it_accepts_can_come_back_and_be_paid() {
     let mut world = at_the_first_open(|wallet, lsp, _| wallet.peer_manager().disconnect_by_node_id(*lsp)).await;
+    let spendable = world.spendable_sat();
+    world.pays();
+    world.fails_with(TEMPORARY_CHANNEL_FAILURE, "the wallet may come back").await;
+    world.is_as_if_nothing_had_been_opened(spendable).await;
+    world.wallet_is_back().await;
+    world.pays_after_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J18_a_wallet_that_leaves_before_it_signs_can_come_back_and_be_paid() {
+    let (mut world, lsp) = once(Who::Lsp, |lsp, event| {
+        let Event::FundingGenerationReady { counterparty_node_id, .. } = event else { return false };
+        lsp.peer_manager().disconnect_by_node_id(*counterparty_node_id);
+        true
+    })
+    .await;
+    assert!(lsp.set(Arc::downgrade(&world.scene.lsp.node)).is_ok());
     let spendable = world.spendable_sat();
     world.pays();
     world.fails_with(TEMPORARY_CHANNEL_FAILURE, "the wallet may come back").await;
@@ -61,21 +78,31 @@ async fn case_J18_an_lsp_without_coins_fails_the_payment_and_sells_when_it_has_s
 }
 
 /// A wallet that does this when the first channel is offered to it, and before it answers.
-async fn at_the_first_open(act: impl Fn(&WalletNode, &PublicKey, &ChannelId) + Send + Sync + 'static) -> World {
-    let (wallet, is_done) = (Arc::new(OnceLock::<Weak<WalletNode>>::new()), AtomicBool::new(false));
-    let at = Arc::clone(&wallet);
-    let on_event: lsps_examples::scene::OnEvent = Arc::new(move |who, event| {
-        if let (Who::Wallet, Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. }) =
-            (who, event)
-            && !is_done.swap(true, Ordering::SeqCst)
-        {
-            let wallet = at.get().and_then(Weak::upgrade).expect("it was told");
-            act(&wallet, counterparty_node_id, temporary_channel_id);
-        }
-    });
-    let world = World::playing(Script { on_event, ..Script::default() }).await;
+async fn at_the_first_open(act: impl Fn(&OurNode, &PublicKey, &ChannelId) + Send + Sync + 'static) -> World {
+    let (world, wallet) = once(Who::Wallet, move |node, event| {
+        let Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. } = event else { return false };
+        act(node, counterparty_node_id, temporary_channel_id);
+        true
+    })
+    .await;
     assert!(wallet.set(Arc::downgrade(&world.scene.wallet.node)).is_ok());
     world
+}
+
+/// A world in which one of the nodes, to be told which, does this at its events until that was it.
+async fn once(
+    whose: Who,
+    act: impl Fn(&OurNode, &Event) -> bool + Send + Sync + 'static,
+) -> (World, Arc<OnceLock<Weak<OurNode>>>) {
+    let (node, is_done) = (Arc::new(OnceLock::<Weak<OurNode>>::new()), AtomicBool::new(false));
+    let at = Arc::clone(&node);
+    let on_event: lsps_examples::scene::OnEvent = Arc::new(move |who, event| {
+        let node = at.get().and_then(Weak::upgrade);
+        if let Some(node) = node.filter(|_| who == whose && !is_done.load(Ordering::SeqCst)) {
+            is_done.store(act(&node, event), Ordering::SeqCst);
+        }
+    });
+    (World::playing(Script { on_event, ..Script::default() }).await, node)
 }
 
 impl World {
