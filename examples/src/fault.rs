@@ -1,8 +1,8 @@
-//! Faults to order: a store that loses power, and a wire that is cut at the same instant.
+//! Faults to order: a store that loses power, a wire that is cut at the same instant, a store that is ill for a while.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::io;
 use lightning::util::persist::KVStoreSync;
@@ -35,6 +35,11 @@ impl Power {
         self.inner.writes.store(0, Ordering::SeqCst);
         self.inner.left.store(writes, Ordering::SeqCst);
         self.inner.is_armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Goes off now.
+    pub fn cut(&self) {
+        self.inner.is_off.store(true, Ordering::SeqCst);
     }
 
     /// Whether it is gone.
@@ -93,6 +98,71 @@ impl KVStoreSync for PowerCutStore {
 
     fn list(&self, primary: &str, secondary: &str) -> Result<Vec<String>, io::Error> {
         self.disk.list(primary, secondary)
+    }
+}
+
+/// A store that refuses to write below one namespace for as long as it is ill.
+pub struct SickStore {
+    /// What is on the disk.
+    pub inner: Store,
+    ill_at: Mutex<Option<&'static str>>,
+    refused: AtomicUsize,
+}
+
+impl SickStore {
+    /// A healthy one.
+    #[must_use]
+    pub fn new(inner: Store) -> Self {
+        Self { inner, ill_at: Mutex::new(None), refused: AtomicUsize::new(0) }
+    }
+
+    /// From now on nothing is written or removed below this primary namespace.
+    pub fn falls_ill(&self, primary: &'static str) {
+        *self.ill_at() = Some(primary);
+    }
+
+    /// From now on all is well.
+    pub fn recovers(&self) {
+        *self.ill_at() = None;
+    }
+
+    /// How often it refused.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    fn examine(&self, primary: &str) -> Result<(), io::Error> {
+        if *self.ill_at() != Some(primary) {
+            return Ok(());
+        }
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        Err(io::Error::new(io::ErrorKind::Other, "the store is ill"))
+    }
+
+    fn ill_at(&self) -> MutexGuard<'_, Option<&'static str>> {
+        // One word.
+        self.ill_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KVStoreSync for SickStore {
+    fn read(&self, primary: &str, secondary: &str, key: &str) -> Result<Vec<u8>, io::Error> {
+        self.inner.read(primary, secondary, key)
+    }
+
+    fn write(&self, primary: &str, secondary: &str, key: &str, value: Vec<u8>) -> Result<(), io::Error> {
+        self.examine(primary)?;
+        self.inner.write(primary, secondary, key, value)
+    }
+
+    fn remove(&self, primary: &str, secondary: &str, key: &str, lazy: bool) -> Result<(), io::Error> {
+        self.examine(primary)?;
+        self.inner.remove(primary, secondary, key, lazy)
+    }
+
+    fn list(&self, primary: &str, secondary: &str) -> Result<Vec<String>, io::Error> {
+        self.inner.list(primary, secondary)
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod broadcast;
 mod chores;
 pub mod logger;
-mod pay;
+pub mod pay;
 mod run;
 pub mod save;
 pub mod types;
@@ -208,6 +208,12 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         &self.broadcaster
     }
 
+    /// The chain it lives on.
+    #[must_use]
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
     /// Where it keeps what must outlive it.
     #[must_use]
     pub fn store(&self) -> &Store {
@@ -292,6 +298,7 @@ impl Parts<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read?,
         };
+        save::finish(store)?;
         let monitors = read_channel_monitors(Arc::clone(store), Arc::clone(self.keys), Arc::clone(self.keys))?;
         let args = ChannelManagerReadArgs::new(
             Arc::clone(self.keys),

@@ -16,6 +16,7 @@ use lsps_transport_ldk::Observed;
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
 
 use crate::chain::Chain;
+use crate::node::types::ChannelManager;
 use crate::node::{Node, Setup, within};
 use crate::store::{MemoryStore, Store, in_directory};
 
@@ -251,7 +252,7 @@ pub async fn start_payer(chain: &Chain, script: &Script) -> Result<Arc<Node>, Er
 /// When the peer cannot be reached, or a channel does not open within ten seconds.
 pub async fn open_channels<H: CustomMessageHandler + Send + Sync + 'static>(
     chain: &Chain,
-    from: &Arc<Node>,
+    from: &Node,
     to: &Node<H>,
     sizes: &[u64],
 ) -> Result<(), Error> {
@@ -265,12 +266,14 @@ pub async fn open_channels<H: CustomMessageHandler + Send + Sync + 'static>(
         open += some.len();
         let all_broadcast = within(|| chain.mempool().len() == some.len()).await;
         chain.mine(CONFIRMATIONS);
+        let usable = |manager: &ChannelManager, peer| {
+            manager.list_channels_with_counterparty(&peer).iter().filter(|channel| channel.is_usable).count()
+        };
         let ready = within(|| {
-            from.channel_manager().list_usable_channels().len() == open
-                && to.channel_manager().list_usable_channels().len() == open
+            usable(from.channel_manager(), to.node_id()) == open && usable(to.channel_manager(), from.node_id()) == open
         });
         if !(all_broadcast && ready.await) {
-            return Err("the payer's channels do not open".into());
+            return Err("the channels do not open".into());
         }
     }
     Ok(())

@@ -3,19 +3,26 @@
 //! `cargo test -p lsps-examples --test power_cut -- --ignored` cuts after every write; `LSPS_CUT=11` after the eleventh.
 #![allow(non_snake_case)]
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use bitcoin::hashes::{Hash, sha256};
+use lightning::events::Event;
+use lightning::types::payment::PaymentPreimage;
 use lightning::util::persist::KVStoreSync as _;
 use lsps_examples::Scene;
 use lsps_examples::fault::{Power, PowerCutStore, Wire};
-use lsps_examples::node::within;
+use lsps_examples::node::{Node, within};
 use lsps_examples::scene::{Balances, Script, Who};
 use lsps_examples::store::{MemoryStore, Store};
 use lsps_service::Trust;
-use lsps_transport_ldk::Msat;
+use lsps_transport_ldk::onchain::OnchainWallet as _;
+use lsps_transport_ldk::wallet::{CannotReceive, JitInvoice};
+use lsps_transport_ldk::{LspsMessageHandler, Msat, PaymentHash};
 
 const AMOUNT: Msat = Msat(40_000_000);
+const PREIMAGE: [u8; 32] = [42; 32];
 
 /// What is played.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +31,8 @@ struct Play {
     parts: usize,
     /// Whose power it is: the LSP's or the wallet's.
     who: Who,
+    /// The wallet fails the first payment, after it opened the channel, and takes the second.
+    is_probed: bool,
 }
 
 /// How one cut ended.
@@ -37,12 +46,18 @@ enum End {
     NotCut,
 }
 
-const PLAIN: Play = Play { trust: Trust::LspTrustsClient, parts: 1, who: Who::Lsp };
+const PLAIN: Play = Play { trust: Trust::LspTrustsClient, parts: 1, who: Who::Lsp, is_probed: false };
 
 /// Before the sale, in the middle of the open, after the forward.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_J32_a_payment_survives_a_power_cut() {
     sweep(PLAIN, vec![0, 10, 24]).await;
+}
+
+/// While the probe comes back, and while the payment after it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_J15_a_payment_after_a_probe_survives_a_power_cut() {
+    sweep(Play { is_probed: true, ..PLAIN }, vec![26, 40]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,6 +82,18 @@ async fn case_J32_a_payment_on_trust_survives_a_power_cut_after_any_write() {
 #[ignore = "minutes"]
 async fn case_W10_a_payment_survives_a_power_cut_of_the_wallet_after_any_write() {
     sweep(Play { who: Who::Wallet, ..PLAIN }, chosen()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes"]
+async fn case_J15_a_payment_after_a_probe_survives_a_power_cut_after_any_write() {
+    sweep(Play { is_probed: true, ..PLAIN }, chosen()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes"]
+async fn case_J15_a_payment_on_trust_after_a_probe_survives_a_power_cut_after_any_write() {
+    sweep(Play { is_probed: true, trust: Trust::ClientTrustsLsp, ..PLAIN }, chosen()).await;
 }
 
 /// After every write, or after the one that was asked for.
@@ -97,24 +124,47 @@ async fn sweep(play: Play, cuts: Vec<usize>) {
     assert!(count(End::Paid) > 0, "{ends:?}");
 }
 
+/// The application of a wallet that holds payments: fails them until it is told to claim them.
+#[derive(Clone, Default)]
+struct Application {
+    claims: Arc<AtomicBool>,
+    wallet: Arc<OnceLock<Weak<Node<LspsMessageHandler>>>>,
+}
+
+impl Application {
+    fn hears(&self, who: Who, event: &Event) {
+        let (Who::Wallet, Event::PaymentClaimable { payment_hash, .. }) = (who, event) else { return };
+        let Some(wallet) = self.wallet.get().and_then(Weak::upgrade) else { return };
+        if self.claims.load(Ordering::SeqCst) {
+            wallet.channel_manager().claim_funds(PaymentPreimage(PREIMAGE));
+        } else {
+            wallet.channel_manager().fail_htlc_backwards(payment_hash);
+        }
+    }
+}
+
 async fn cut_after(play: Play, writes: usize) -> End {
     let (disk, power): (Store, _) = (Arc::new(MemoryStore::new()), Power::default());
+    let application = Application::default();
     let script = Script { trust: play.trust, payer_channels: vec![100_000; play.parts], ..Script::default() };
     let store: Store = Arc::new(PowerCutStore { disk: Arc::clone(&disk), power: power.clone() });
-    let script = match play.who {
+    let mut script = match play.who {
         Who::Wallet => Script { wallet_store: Some(store), ..script },
         Who::Lsp | Who::Payer => Script { lsp_store: Some(store), ..script },
     };
+    if play.is_probed {
+        let application = application.clone();
+        script.on_event = Arc::new(move |who, event| application.hears(who, event));
+    }
     let mut scene = Scene::set(script).await.expect("the nodes start");
+    assert!(application.wallet.set(Arc::downgrade(&scene.wallet.node)).is_ok());
     let before = scene.balances().expect("nothing is under way");
     connect_by_wire(&scene, play.who, &power).await;
 
     let cut_node = if play.who == Who::Wallet { &scene.wallet.node } else { &scene.lsp.node };
     let broadcaster = Arc::clone(cut_node.broadcaster());
     power.fail_after(writes, move || broadcaster.cut_off(true));
-    let hour = Duration::from_secs(3_600);
-    let bought = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", hour, Msat(2_000_000));
-    let bought = tokio::time::timeout(Duration::from_secs(3), bought).await;
+    let bought = tokio::time::timeout(Duration::from_secs(3), buy(&scene, play)).await;
     let Ok(Ok(jit)) = bought else {
         assert!(power.is_off(), "{:?}", bought.map(|bought| bought.err()));
         return End::NotBought;
@@ -122,13 +172,19 @@ async fn cut_after(play: Play, writes: usize) -> End {
     if play.who == Who::Wallet && power.is_off() {
         return End::NotBought; // nothing gets out of a machine without power, an invoice neither
     }
-    if play.parts > 1 {
-        scene.payer.pay_split(&jit.invoice, AMOUNT.0).expect("the payer has channels");
-    } else {
-        scene.payer.pay(&jit.invoice, AMOUNT.0).expect("the payer has a channel");
+    let story = Story { play, writes, before, jit };
+    let mut is_sent = story.pays(&scene);
+    if play.is_probed {
+        assert!(within(|| power.is_off() || is_over(&scene)).await, "{story}: stalls before the cut");
+        if !power.is_off() {
+            assert!(scene.seen.facts().has_failed, "{story}: the probe comes back");
+            scene.seen.forget();
+            application.claims.store(true, Ordering::SeqCst);
+            is_sent = story.pays(&scene);
+        }
     }
-    let is_over = |scene: &Scene| scene.seen.facts().sent.is_some() || scene.seen.facts().has_failed;
-    assert!(within(|| power.is_off() || is_over(&scene)).await, "{play:?} stalls before the cut at {writes}");
+    assert!(is_sent || power.is_off(), "{story}: the payer has channels");
+    assert!(within(|| power.is_off() || is_over(&scene)).await, "{story}: stalls before the cut");
     // What follows a payment is written too.
     let _ = tokio::time::timeout(Duration::from_millis(300), within(|| power.is_off())).await;
     if !power.is_off() {
@@ -144,43 +200,102 @@ async fn cut_after(play: Play, writes: usize) -> End {
         scene.lsp.node.kill();
         scene.start_lsp_from(store).await
     };
-    started.unwrap_or_else(|why| panic!("{play:?} cut at {writes}: {why}"));
+    started.unwrap_or_else(|why| panic!("{story}: {why}"));
     connect_by_wire(&scene, play.who, &calm).await;
-    for _ in 0..60 {
-        if is_over(&scene) {
-            break;
-        }
-        let _ = tokio::time::timeout(Duration::from_millis(250), within(|| is_over(&scene))).await;
+    if is_sent && story.ends(&scene).await == End::Paid {
+        return End::Paid;
     }
-    at_rest(&mut scene, before, play, writes).await
+    // The offer stands: the payer tries again.
+    scene.seen.forget();
+    application.claims.store(true, Ordering::SeqCst);
+    assert!(story.pays(&scene), "{story}: the payer has its channels");
+    assert_eq!(story.ends(&scene).await, End::Paid, "{story}: and now it works");
+    End::Refunded
 }
 
-/// Everything resolved, the ledger in order, every funded channel alive.
-async fn at_rest(scene: &mut Scene, before: Balances, play: Play, writes: usize) -> End {
-    let what = format!("{play:?} cut after {writes} writes");
-    let facts = scene.seen.facts();
-    assert!(facts.sent.is_some() || facts.has_failed, "{what}: the payer hears nothing");
-    assert!(within(|| scene.balances().is_ok()).await, "{what}: {:?}", scene.balances().err());
-    scene.chain.mine(6);
-    let lsp = &scene.lsp.node;
-    let alive = || lsp.channel_manager().list_channels_with_counterparty(&scene.payer.node_id()).len() == play.parts;
-    assert!(within(alive).await, "{what}: the payer's channels are closed");
-    let after = scene.balances().expect("nothing is under way");
-    let [lost, gained] =
-        [before.payer.total_msat() - after.payer.total_msat(), after.wallet.total_msat() - before.wallet.total_msat()];
-    if facts.sent.is_some() {
-        let kept = lost - gained;
-        assert_eq!(lost, AMOUNT.0, "{what}: the payer pays once");
-        assert!(gained > 0 && kept > 0, "{what}: {gained} msat arrived, {kept} were kept");
+async fn buy(scene: &Scene, play: Play) -> Result<JitInvoice, CannotReceive> {
+    let (wallet, hour, limit) = (&scene.wallet.host, Duration::from_secs(3_600), Msat(2_000_000));
+    if play.is_probed {
+        let hash = PaymentHash(sha256::Hash::hash(&PREIMAGE).to_byte_array());
+        wallet.receive_via_jit_channel_for_hash(hash, AMOUNT, "a payment", hour, limit).await
+    } else {
+        wallet.receive_via_jit_channel(AMOUNT, "a payment", hour, limit).await
+    }
+}
+
+fn is_over(scene: &Scene) -> bool {
+    scene.seen.facts().sent.is_some() || scene.seen.facts().has_failed
+}
+
+/// One cut.
+struct Story {
+    play: Play,
+    writes: usize,
+    before: Balances,
+    jit: JitInvoice,
+}
+
+impl std::fmt::Display for Story {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} cut after {} writes", self.play, self.writes)
+    }
+}
+
+impl Story {
+    /// `false`: it could not.
+    fn pays(&self, scene: &Scene) -> bool {
+        let sent = if self.play.parts > 1 {
+            scene.payer.pay_split(&self.jit.invoice, AMOUNT.0)
+        } else {
+            scene.payer.pay(&self.jit.invoice, AMOUNT.0)
+        };
+        sent.is_ok()
+    }
+
+    /// Waits for it: everything resolved, the ledger in order, every funded channel alive, no coin set aside for nothing.
+    async fn ends(&self, scene: &Scene) -> End {
+        for _ in 0..60 {
+            let _ = tokio::time::timeout(Duration::from_millis(250), within(|| is_over(scene))).await;
+            if is_over(scene) {
+                break;
+            }
+        }
+        let is_paid = scene.seen.facts().sent.is_some();
+        assert!(is_over(scene), "{self}: the payer hears nothing");
+        let kept = if is_paid { self.jit.fee.0 } else { 0 };
+        let paid = if is_paid { AMOUNT.0 } else { 0 };
         let fundings = || scene.wallet.node.channel_manager().list_channels().into_iter().filter_map(|c| c.funding_txo);
         let is_known = || fundings().count() == 1 && fundings().all(|f| scene.chain.transaction(&f.txid).is_some());
-        assert!(within(is_known).await, "{what}: the funding of the channel that carries it is broadcast");
-        scene.chain.mine(1);
-        assert!(fundings().all(|funding| scene.chain.confirmations(&funding.txid).is_some()), "{what}: and confirmed");
-        End::Paid
-    } else {
-        assert_eq!((lost, gained), (0, 0), "{what}: a refund is whole");
-        End::Refunded
+        assert!(!is_paid || within(is_known).await, "{self}: the funding of the channel that carries it is broadcast");
+        let is_gained = || {
+            let (after, mining) = (scene.balances().ok()?, scene.mining_msat());
+            let totals =
+                |all: &Balances| [all.payer, all.wallet, all.lsp].map(|balance| i128::from(balance.total_msat()));
+            let (was, is) = (totals(&self.before), totals(&after));
+            let [payer, wallet, lsp] = std::array::from_fn(|who| is[who] - was[who]);
+            Some([-payer, wallet, lsp + i128::from(mining)])
+        };
+        let should = [paid, paid - kept, kept].map(i128::from);
+        within(|| is_gained() == Some(should)).await;
+        assert_eq!(
+            is_gained(),
+            Some(should),
+            "{self}: the payer pays, the wallet gets, the LSP keeps; {:?}",
+            scene.balances()
+        );
+        scene.chain.mine(6);
+        let lsp = &scene.lsp.node;
+        let of_payer = || lsp.channel_manager().list_channels_with_counterparty(&scene.payer.node_id()).len();
+        let has_seen = || lsp.channel_manager().current_best_block().height == scene.chain.height();
+        assert!(
+            within(|| has_seen() && of_payer() == self.play.parts).await,
+            "{self}: the payer's channels are closed"
+        );
+        assert!(within(|| is_gained() == Some(should)).await, "{self}: and that is how it stays: {:?}", is_gained());
+        let coins = lsp.wallet();
+        assert!(within(|| coins.spendable_sat() == coins.balance_sat()).await, "{self}: coins are set aside");
+        assert!(!is_paid || fundings().all(|funding| scene.chain.confirmations(&funding.txid).is_some()), "{self}");
+        if is_paid { End::Paid } else { End::Refunded }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Paying an invoice, in one piece or over each of several channels.
 
+use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields, Retry};
 use lightning::ln::peer_handler::CustomMessageHandler;
-use lightning::routing::router::{Path, Route, RouteHop, RouteParametersConfig};
+use lightning::routing::router::{Path, Route, RouteHintHop, RouteHop, RouteParametersConfig};
+use lightning::sign::EntropySource as _;
 use lightning::types::features::{ChannelFeatures, NodeFeatures};
 use lightning::types::payment::PaymentHash;
 use lightning_invoice::Bolt11Invoice;
@@ -17,7 +19,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     ///
     /// In LDK's words, when nothing was sent.
     pub fn pay(&self, invoice: &Bolt11Invoice, amount_msat: u64) -> Result<(), String> {
-        let (id, config) = (payment_id(invoice), RouteParametersConfig::default());
+        let (id, config) = (self.payment_id(), RouteParametersConfig::default());
         let amount = invoice.amount_milli_satoshis().is_none().then_some(amount_msat);
         let sent = self.manager.pay_for_bolt11_invoice(invoice, id, amount, config, Retry::Attempts(0));
         sent.map_err(|e| format!("{e:?}"))
@@ -29,35 +31,79 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     ///
     /// In words, when the invoice has no such hint or nothing was sent.
     pub fn pay_split(&self, invoice: &Bolt11Invoice, amount_msat: u64) -> Result<(), String> {
-        let hints = invoice.route_hints();
-        let [hint] = hints.first().map(|hint| &hint.0[..]).unwrap_or_default() else {
-            return Err("the invoice has no route hint of one hop".into());
-        };
-        let channels = self.manager.list_usable_channels();
-        let channels: Vec<_> = channels.iter().filter(|c| c.counterparty.node_id == hint.src_node_id).collect();
-        let parts = u64::try_from(channels.len()).map_err(|e| e.to_string())?;
-        let share = amount_msat.checked_div(parts).ok_or("there is no channel to the hop of the hint")?;
-        let paths = channels.iter().enumerate().map(|(n, channel)| {
-            let amount = if n == 0 { share + amount_msat % parts } else { share };
-            let first = hop(hint.src_node_id, channel.get_outbound_payment_scid()?, 0, hint.cltv_expiry_delta.into());
-            let delta = u32::try_from(invoice.min_final_cltv_expiry_delta()).ok()?;
-            let last = hop(invoice.get_payee_pub_key(), hint.short_channel_id, amount, delta);
-            Some(Path { hops: vec![first, last], blinded_tail: None })
+        let count = u64::try_from(self.channels_to_hint(invoice)?.len()).map_err(|e| e.to_string())?;
+        self.pay_in_parts(invoice, &equal_parts(amount_msat, count))
+    }
+
+    /// Pays in these parts, one HTLC each, in turn over the channels to the one hop of the invoice's route hint.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the invoice has no such hint or nothing was sent.
+    pub fn pay_in_parts(&self, invoice: &Bolt11Invoice, parts_msat: &[u64]) -> Result<(), String> {
+        let channels = self.channels_to_hint(invoice)?;
+        let delta = hint_of(invoice)?.cltv_expiry_delta.into();
+        let paths = parts_msat.iter().zip(channels.iter().cycle()).map(|(amount, channel)| {
+            let scid = channel.get_outbound_payment_scid().ok_or("a channel has no SCID")?;
+            Ok([vec![hop(channel.counterparty.node_id, scid, 0, delta)], vec![last_hop(invoice, *amount)?]].concat())
         });
-        let paths = paths.collect::<Option<Vec<_>>>().ok_or("a channel has no SCID")?;
+        self.pay_along(invoice, paths.collect::<Result<_, String>>()?)
+    }
+
+    /// Pays along these hops, one HTLC for each path, all of which are one payment.
+    ///
+    /// # Errors
+    ///
+    /// In LDK's words, when nothing was sent.
+    pub fn pay_along(&self, invoice: &Bolt11Invoice, paths: Vec<Vec<RouteHop>>) -> Result<(), String> {
         let hash = PaymentHash(invoice.payment_hash().to_byte_array());
         let onion = RecipientOnionFields::secret_only(*invoice.payment_secret());
+        let paths = paths.into_iter().map(|hops| Path { hops, blinded_tail: None }).collect();
         let route = Route { paths, route_params: None };
-        let sent = self.manager.send_payment_with_route(route, hash, onion, payment_id(invoice));
+        let sent = self.manager.send_payment_with_route(route, hash, onion, self.payment_id());
         sent.map_err(|e| format!("{e:?}"))
+    }
+
+    fn channels_to_hint(&self, invoice: &Bolt11Invoice) -> Result<Vec<ChannelDetails>, String> {
+        let to = hint_of(invoice)?.src_node_id;
+        let channels = self.manager.list_usable_channels().into_iter();
+        let channels: Vec<_> = channels.filter(|channel| channel.counterparty.node_id == to).collect();
+        if channels.is_empty() { Err("there is no channel to the hop of the hint".into()) } else { Ok(channels) }
+    }
+
+    /// Each payment is one of its own, also where an invoice is paid again.
+    fn payment_id(&self) -> PaymentId {
+        PaymentId(self.keys.get_secure_random_bytes())
     }
 }
 
-fn payment_id(invoice: &Bolt11Invoice) -> PaymentId {
-    PaymentId(invoice.payment_hash().to_byte_array())
+/// What the last hop gets, over the one hop of the invoice's route hint.
+///
+/// # Errors
+///
+/// In words, when the invoice has no such hint.
+pub fn last_hop(invoice: &Bolt11Invoice, amount_msat: u64) -> Result<RouteHop, String> {
+    let delta = u32::try_from(invoice.min_final_cltv_expiry_delta()).map_err(|e| e.to_string())?;
+    Ok(hop(invoice.get_payee_pub_key(), hint_of(invoice)?.short_channel_id, amount_msat, delta))
 }
 
-fn hop(node: bitcoin::secp256k1::PublicKey, scid: u64, fee_msat: u64, cltv_expiry_delta: u32) -> RouteHop {
+/// As many parts as that, the first with what is left over.
+#[must_use]
+pub fn equal_parts(amount_msat: u64, count: u64) -> Vec<u64> {
+    let share = amount_msat.checked_div(count).unwrap_or_default();
+    (0..count).map(|n| if n == 0 { share + amount_msat % count } else { share }).collect()
+}
+
+fn hint_of(invoice: &Bolt11Invoice) -> Result<RouteHintHop, String> {
+    match invoice.route_hints().first().map(|hint| &hint.0[..]) {
+        Some([hint]) => Ok(hint.clone()),
+        _ => Err("the invoice has no route hint of one hop".into()),
+    }
+}
+
+/// One hop of a path: the node, the channel to it, and what it keeps for forwarding, or gets at the end.
+#[must_use]
+pub fn hop(node: bitcoin::secp256k1::PublicKey, scid: u64, fee_msat: u64, cltv_expiry_delta: u32) -> RouteHop {
     RouteHop {
         pubkey: node,
         node_features: NodeFeatures::empty(),

@@ -3,6 +3,10 @@
 //! A channel monitor that is newer on disk than the channel manager makes LDK close the channel at the next start. So
 //! monitors wait: LDK is told "in progress", the manager is written first, then the monitors as they were before, and
 //! only then does LDK hear that they are safe and lets the peer see what follows from them.
+//!
+//! Monitors that were saved together reach the disk together: several are written down as one before each gets its place.
+//! With some of them as new as the manager and others not, LDK 0.2 may panic at the next start: it releases an update that
+//! waited for one channel before it replays those of the other.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -149,8 +153,16 @@ fn write_manager(manager: &ChannelManager, store: &Store) -> io::Result<()> {
 fn write_monitors(batch: &Waiting, store: &Store) -> io::Result<()> {
     let (primary, secondary) =
         (CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE, CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE);
+    let together = batch.monitors.len() > 1;
+    if together {
+        let all: Vec<_> = batch.monitors.iter().map(|(key, monitor)| (key.as_str(), &monitor.bytes[..])).collect();
+        store.write(TOGETHER, "", TOGETHER, together::encode(&all))?;
+    }
     for (key, monitor) in &batch.monitors {
         store.write(primary, secondary, key, monitor.bytes.clone())?;
+    }
+    if together {
+        store.remove(TOGETHER, "", TOGETHER, false)?;
     }
     for key in &batch.archived {
         let bytes = match store.read(primary, secondary, key) {
@@ -166,4 +178,104 @@ fn write_monitors(batch: &Waiting, store: &Store) -> io::Result<()> {
         store.remove(primary, secondary, key, false)?;
     }
     Ok(())
+}
+
+/// Finishes what a power cut interrupted: call it before the monitors are read.
+///
+/// # Errors
+///
+/// When the store fails, or what it holds is damaged.
+pub(super) fn finish(store: &Store) -> io::Result<()> {
+    let bytes = match store.read(TOGETHER, "", TOGETHER) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read?,
+    };
+    let all = together::decode(&bytes).ok_or_else(|| super::broken("the monitors that were saved last are damaged"))?;
+    for (key, bytes) in all {
+        let (primary, secondary) =
+            (CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE, CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE);
+        store.write(primary, secondary, key, bytes.to_vec())?;
+    }
+    store.remove(TOGETHER, "", TOGETHER, false)
+}
+
+const TOGETHER: &str = "monitors_saved_together";
+
+/// Several named byte strings as one: the length and then the bytes of each name and each content.
+mod together {
+    pub fn encode(all: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut bytes = vec![];
+        for field in all.iter().flat_map(|(key, content)| [key.as_bytes(), content]) {
+            bytes.extend(u64::try_from(field.len()).expect("fits").to_be_bytes());
+            bytes.extend(field);
+        }
+        bytes
+    }
+
+    pub fn decode(mut bytes: &[u8]) -> Option<Vec<(&str, &[u8])>> {
+        let mut all = vec![];
+        while !bytes.is_empty() {
+            all.push((std::str::from_utf8(field(&mut bytes)?).ok()?, field(&mut bytes)?));
+        }
+        Some(all)
+    }
+
+    fn field<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+        let (length, rest) = bytes.split_first_chunk()?;
+        let (field, rest) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+        *bytes = rest;
+        Some(field)
+    }
+
+    #[test]
+    fn what_was_written_together_is_read_or_refused_together() {
+        let all = [("one", &b"1"[..]), ("two", &[]), ("three", &[0; 300])];
+        let bytes = encode(&all);
+        assert_eq!(decode(&bytes).expect("whole"), all);
+        assert!((1..bytes.len()).all(|end| decode(&bytes[..end]).is_none_or(|some| all.starts_with(&some))));
+        assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(decode(&[255; 9]), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fault::{Power, PowerCutStore};
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn a_power_cut_leaves_all_monitors_of_a_save_or_none() {
+        let (primary, secondary) =
+            (CHANNEL_MONITOR_PERSISTENCE_PRIMARY_NAMESPACE, CHANNEL_MONITOR_PERSISTENCE_SECONDARY_NAMESPACE);
+        let names = ["one", "two", "three"];
+        let (old, new) = (b"old".to_vec(), b"new".to_vec());
+        let mut ends = vec![];
+        for cut in 0.. {
+            let (disk, power): (Store, _) = (Arc::new(MemoryStore::new()), Power::default());
+            for name in names {
+                disk.write(primary, secondary, name, old.clone()).unwrap();
+            }
+            let store: Store = Arc::new(PowerCutStore { disk: Arc::clone(&disk), power: power.clone() });
+            let waiting = |name: &str| {
+                let monitor = WaitingMonitor { channel: ChannelId([0; 32]), bytes: new.clone(), updates: vec![] };
+                (name.to_owned(), monitor)
+            };
+            let batch = Waiting { monitors: names.map(waiting).into(), ..Waiting::default() };
+            power.fail_after(cut, || ());
+            write_monitors(&batch, &store).unwrap();
+            finish(&disk).unwrap();
+            let read = |name: &str| disk.read(primary, secondary, name).unwrap();
+            let left = names.map(read);
+            assert!(left.iter().all(|bytes| *bytes == left[0]), "{left:?} after {cut} writes");
+            ends.push(left[0].clone());
+            if !power.is_off() {
+                break;
+            }
+        }
+        assert_eq!((&ends[0], &ends[1]), (&old, &new), "all of it is in the first write");
+        assert_eq!(ends.len(), names.len() + 3);
+    }
 }

@@ -35,6 +35,11 @@ impl Seen {
         *self.lock()
     }
 
+    /// As if nothing had been told, before another payment.
+    pub fn forget(&self) {
+        *self.lock() = Facts::default();
+    }
+
     pub(super) fn note(&self, who: Who, event: &Event, in_mempool: impl Fn() -> usize) {
         let mut facts = self.lock();
         match (who, event) {
@@ -100,7 +105,7 @@ impl Scene {
         if !within(|| fundings().all(|funding| self.chain.transaction(&funding.txid).is_some())).await {
             return Err("the funding of the wallet's channel is not broadcast".into());
         }
-        let mining = fundings().filter_map(|funding| self.chain.fee_sat(&funding.txid)).sum::<u64>() * 1_000;
+        let mining = self.mining_msat();
         self.chain.mine(1);
         if !within(|| self.balances().is_ok()).await {
             return Err(format!("the nodes do not come to rest: {:?}", self.balances().err()).into());
@@ -109,6 +114,16 @@ impl Scene {
         let account = Account { before, after, paid, routing, received, kept, promised, mining };
         account.check()?;
         Ok(account)
+    }
+}
+
+impl Scene {
+    /// What the fundings of the wallet's channels pay to the miners, in millisatoshis.
+    #[must_use]
+    pub fn mining_msat(&self) -> u64 {
+        let channels = self.wallet.node.channel_manager().list_channels();
+        let fundings = channels.into_iter().filter_map(|channel| channel.funding_txo);
+        fundings.filter_map(|funding| self.chain.fee_sat(&funding.txid)).sum::<u64>() * 1_000
     }
 }
 

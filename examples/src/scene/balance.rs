@@ -1,6 +1,5 @@
 //! Who has what, read from the nodes and the chain.
 
-use lightning::chain::channelmonitor::Balance as Claimable;
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::peer_handler::CustomMessageHandler;
 
@@ -66,7 +65,6 @@ impl Scene {
 pub fn shares<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>) -> Result<[u64; 2], Error> {
     let (funded_by_us, funded_by_them): (Vec<_>, Vec<_>) =
         node.channel_manager().list_channels().into_iter().partition(|channel| channel.is_outbound);
-    let ignored: Vec<&ChannelDetails> = funded_by_us.iter().collect();
     let (mut theirs, mut ours, mut ours_sat) = (0, 0, 0);
     for channel in &funded_by_them {
         if !channel.pending_inbound_htlcs.is_empty() || !channel.pending_outbound_htlcs.is_empty() {
@@ -76,7 +74,7 @@ pub fn shares<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>) -
         let rest = (channel.channel_value_satoshis * 1_000).checked_sub(share).ok_or("a channel overflows")?;
         (theirs, ours, ours_sat) = (theirs + share, ours + rest, ours_sat + rest / 1_000);
     }
-    let claimable: u64 = node.chain_monitor().get_claimable_balances(&ignored).iter().map(claimable_sat).sum();
+    let claimable = claimable_sat(node, &funded_by_us, &funded_by_them);
     if claimable != ours_sat {
         let name = node.name();
         return Err(format!("{name} has {ours_sat} sat in its channels but could claim {claimable} sat").into());
@@ -84,6 +82,18 @@ pub fn shares<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>) -
     Ok([theirs, ours])
 }
 
-fn claimable_sat(balance: &Claimable) -> u64 {
-    balance.claimable_amount_satoshis()
+/// What the monitors would claim, in satoshis; not of what we funded, nor of a channel that ended before its funding was out.
+fn claimable_sat<H: CustomMessageHandler + Send + Sync + 'static>(
+    node: &Node<H>,
+    ignored: &[ChannelDetails],
+    open: &[ChannelDetails],
+) -> u64 {
+    let is_among = |channels: &[ChannelDetails], id| channels.iter().any(|channel| channel.channel_id == id);
+    let ids = node.chain_monitor().list_monitors().into_iter().filter(|id| !is_among(ignored, *id));
+    let balances = ids.filter_map(|id| {
+        let monitor = node.chain_monitor().get_monitor(id).ok()?;
+        let is_out = || node.chain().transaction(&monitor.get_funding_txo().txid).is_some();
+        (is_among(open, id) || is_out()).then(|| monitor.get_claimable_balances())
+    });
+    balances.flatten().map(|balance| balance.claimable_amount_satoshis()).sum()
 }

@@ -31,17 +31,7 @@ async fn an_invoice_without_amount_pays_the_fee_of_what_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_in_four_parts_opens_one_channel() {
-    let payer_channels = vec![100_000; 4];
-    let world = World::playing(Script { payer_channels, ..Script::default() }).await;
-    world.scene.payer.pay_split(&world.jit.invoice, AMOUNT.0).expect("four channels");
-    world.is_settled().await;
-    assert_eq!(world.scene.seen.facts().intercepted, 4);
-    assert_eq!(world.scene.wallet.node.channel_manager().list_channels().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn where_the_client_trusts_the_lsp_the_funding_stays_off_the_chain_until_the_claim() {
+async fn case_J21_where_the_client_trusts_the_lsp_the_funding_stays_off_the_chain_until_the_claim() {
     let world = World::with(Trust::ClientTrustsLsp).await;
     assert!(world.jit.client_trusts_lsp);
     world.pays();

@@ -1,31 +1,48 @@
 //! Payer, LSP and a wallet without channels: real LDK nodes over loopback TCP.
 #![allow(non_snake_case)]
 
+mod away;
 mod dishonest;
 mod failures;
 mod flows;
+mod hold;
+mod opens;
+mod parts;
+mod probes;
 mod restarts;
+mod router;
+mod store;
 mod wallet;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lsps_examples::Scene;
+use lsps_examples::node::logger::FailureCode;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Account, Balances, Script};
 use lsps_service::Trust;
+use lsps_transport_ldk::onchain::{Clock, SystemClock};
 use lsps_transport_ldk::wallet::JitInvoice;
 use lsps_transport_ldk::{Msat, Ppm};
+use lsps_types::Timestamp;
 
 const AMOUNT: Msat = Msat(40_000_000);
 const FEE_LIMIT: Msat = Msat(2_000_000);
 const SHARE_LIMIT: Ppm = Ppm(50_000);
 const HOUR: Duration = Duration::from_secs(3_600);
 
+const TEMPORARY_CHANNEL_FAILURE: FailureCode = FailureCode(0x1007);
+const UNKNOWN_NEXT_PEER: FailureCode = FailureCode(0x400a);
+
 /// A scene on which the wallet has bought a channel.
 struct World {
     scene: Scene,
     jit: JitInvoice,
     before: Balances,
+    /// How many failures the payer had seen before the present payment.
+    failures: usize,
 }
 
 impl World {
@@ -35,18 +52,61 @@ impl World {
 
     async fn playing(script: Script) -> Self {
         let scene = Scene::set(script).await.expect("the nodes start");
-        let before = scene.balances().expect("nothing is under way");
         let jit = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a first payment", HOUR, FEE_LIMIT).await;
-        Self { scene, jit: jit.expect("the LSP sells"), before }
+        Self::that_sold(scene, jit.expect("the LSP sells"))
+    }
+
+    fn that_sold(scene: Scene, jit: JitInvoice) -> Self {
+        let before = scene.balances().expect("nothing is under way");
+        Self { scene, jit, before, failures: 0 }
     }
 
     fn pays(&self) {
         self.scene.payer.pay(&self.jit.invoice, AMOUNT.0).expect("a route");
     }
 
+    fn pays_in_parts(&self, parts_msat: &[u64]) {
+        self.scene.payer.pay_in_parts(&self.jit.invoice, parts_msat).expect("channels to the LSP");
+    }
+
+    /// What happened so far is another story.
+    fn tries_again(&mut self) {
+        self.scene.seen.forget();
+        self.failures = self.scene.payer.logger().failure_codes().len();
+    }
+
     /// The payer has the preimage, the wallet all but the fee, and all of it adds up.
     async fn is_settled(&self) -> Account {
         self.scene.settle(self.before, self.jit.fee.0).await.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    async fn fails_with(&self, code: FailureCode, why: &str) {
+        self.fails_in_parts(1, code, why).await;
+    }
+
+    /// Each part with that code, and nobody is the richer for it: the LSP may have paid for a funding transaction.
+    async fn fails_in_parts(&self, parts: usize, code: FailureCode, why: &str) {
+        assert!(within(|| self.scene.seen.facts().has_failed).await, "the payer is told");
+        let codes = self.scene.payer.logger().failure_codes();
+        assert_eq!(codes.get(self.failures..), Some(&vec![code; parts][..]), "{why}");
+        let as_before = || {
+            let mining = self.scene.mining_msat();
+            let totals = |all: Balances| [all.payer, all.lsp, all.wallet].map(|balance| balance.total_msat());
+            let [payer, lsp, wallet] = totals(self.scene.balances().ok()?);
+            Some(([payer, lsp + mining, wallet], totals(self.before)))
+        };
+        within(|| as_before().is_some_and(|(after, before)| after == before)).await;
+        let (after, before) = as_before().expect("nothing is under way any more");
+        assert_eq!(after, before, "everybody has what they had");
+    }
+
+    /// On record: the answer to a part's event comes after its record is written, and the node asks for nothing before.
+    async fn lsp_holds(&self, parts: usize) {
+        assert!(within(|| self.scene.seen.facts().intercepted >= parts).await, "{parts} part(s) arrive");
+        assert!(passes(300).await);
+        let wallet = &self.scene.wallet.node;
+        let channels = wallet.channel_manager().list_channels();
+        assert!(channels.iter().all(|channel| channel.pending_inbound_htlcs.is_empty()), "none goes on");
     }
 
     async fn wallet_leaves(&self) {
@@ -56,8 +116,51 @@ impl World {
         assert!(within(gone).await, "the wallet is gone");
     }
 
+    async fn wallet_is_back(&self) {
+        let lsp = &self.scene.lsp.node;
+        assert!(self.scene.wallet.node.connect(lsp.node_id(), lsp.address()).await, "the wallet is back");
+    }
+
     async fn payer_is_back(&self) {
         let channels = || self.scene.payer.channel_manager().list_usable_channels();
         assert!(within(|| !channels().is_empty()).await, "the payer can use its channel");
     }
+
+    /// Channels from the LSP to the wallet, as the LSP sees them.
+    fn channels(&self) -> usize {
+        let wallet = self.scene.wallet.node.node_id();
+        self.scene.lsp.node.channel_manager().list_channels_with_counterparty(&wallet).len()
+    }
+
+    fn spendable_sat(&self) -> u64 {
+        use lsps_transport_ldk::onchain::OnchainWallet as _;
+        self.scene.lsp.node.wallet().spendable_sat()
+    }
+}
+
+/// The system's clock, and what the test adds to it.
+#[derive(Default)]
+struct Shifted(AtomicU64);
+
+impl Shifted {
+    fn script() -> (Arc<Self>, Script) {
+        let clock = Arc::new(Self::default());
+        (clock.clone(), Script { clock, ..Script::default() })
+    }
+
+    fn jump(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Shifted {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// For what must not happen meanwhile.
+async fn passes(millis: u64) -> bool {
+    let start = SystemClock.now();
+    within(|| SystemClock.now().since(start).as_millis() >= millis.into()).await
 }

@@ -1,13 +1,20 @@
 //! Processes die at the wrong moment.
 
-use lsps_examples::node::within;
-use lsps_service::Trust;
-use lsps_transport_ldk::onchain::{Clock, SystemClock};
+use std::sync::{Arc, OnceLock, Weak};
 
-use crate::World;
+use lightning::events::Event;
+use lsps_examples::fault::{Power, PowerCutStore};
+use lsps_examples::node::{Node, within};
+use lsps_examples::scene::{Script, Who};
+use lsps_examples::store::{MemoryStore, Store};
+use lsps_service::Trust;
+use lsps_transport_ldk::LspsMessageHandler;
+
+use crate::router::Router;
+use crate::{AMOUNT, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_lsp_that_dies_between_buy_and_payment_still_opens_the_channel() {
+async fn case_J32_an_lsp_that_dies_between_buy_and_payment_still_opens_the_channel() {
     let mut world = World::with(Trust::LspTrustsClient).await;
     world.scene.restart_lsp().await.unwrap();
     world.scene.connect().await.unwrap();
@@ -17,14 +24,77 @@ async fn an_lsp_that_dies_between_buy_and_payment_still_opens_the_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_lsp_that_dies_while_it_holds_a_part_goes_on_when_the_wallet_is_back() {
+async fn case_J32_an_lsp_that_dies_while_a_payment_waits_for_its_wallet_goes_on_when_that_is_back() {
     let mut world = World::with(Trust::LspTrustsClient).await;
     world.wallet_leaves().await;
     world.pays();
-    world.lsp_holds_a_part().await;
+    world.lsp_holds(1).await;
     world.scene.restart_lsp().await.unwrap();
     world.scene.connect().await.unwrap();
     world.is_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J32_an_lsp_that_dies_while_it_collects_adds_the_part_that_comes_after() {
+    let mut world = World::with(Trust::LspTrustsClient).await;
+    let router = Router::between_payer_and_lsp_of(&mut world).await;
+    router.waits(true);
+    world.pays_by([world.direct(AMOUNT.0 / 2), router.path(&world, AMOUNT.0 / 2)]);
+    world.lsp_holds(1).await;
+    world.scene.restart_lsp().await.unwrap();
+    world.scene.connect().await.unwrap();
+    router.connects(&world).await;
+    assert!(crate::passes(300).await);
+    assert_eq!(world.channels(), 0, "half of it opens nothing");
+    router.waits(false);
+    world.is_settled().await;
+    assert_eq!(world.channels(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J32_an_lsp_that_dies_before_it_pays_for_the_channel_opens_another() {
+    dies_at(|event| matches!(event, Event::FundingGenerationReady { .. })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J32_an_lsp_that_dies_with_both_signatures_there_goes_on_with_that_channel() {
+    dies_at(|event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
+}
+
+/// Without power from the moment the LSP's node tells that. The payment ends well, and with one channel.
+async fn dies_at(is_it: fn(&Event) -> bool) {
+    let (disk, power): (Store, _) = (Arc::new(MemoryStore::new()), Power::default());
+    let node = Arc::new(OnceLock::<Weak<Node<LspsMessageHandler>>>::new());
+    let (of, at) = (power.clone(), Arc::clone(&node));
+    let on_event: lsps_examples::scene::OnEvent = Arc::new(move |who, event| {
+        if let Some(node) = at.get().and_then(Weak::upgrade).filter(|_| who == Who::Lsp && is_it(event) && !of.is_off())
+        {
+            of.cut();
+            node.kill();
+        }
+    });
+    let store: Store = Arc::new(PowerCutStore { disk: Arc::clone(&disk), power: power.clone() });
+    let mut world = World::playing(Script { lsp_store: Some(store), on_event, ..Script::default() }).await;
+    assert!(node.set(Arc::downgrade(&world.scene.lsp.node)).is_ok());
+    world.pays();
+    assert!(within(|| power.is_off()).await, "the channel is being opened");
+    world.scene.start_lsp_from(disk).await.unwrap();
+    world.scene.connect().await.unwrap();
+    world.is_settled().await;
+    assert_eq!(world.channels(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_J32_an_lsp_that_dies_between_forward_and_claim_has_its_fee_once() {
+    let mut world = World::on_hold(Script::default()).await;
+    world.pays();
+    world.wallet_is_asked_to_claim().await;
+    world.scene.restart_lsp().await.unwrap();
+    world.scene.connect().await.unwrap();
+    world.payer_is_back().await;
+    world.wallet_claims();
+    world.is_settled().await;
+    assert_eq!(world.channels(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,18 +103,7 @@ async fn a_wallet_that_dies_with_its_invoice_out_is_still_paid() {
     world.scene.restart_wallet().await.unwrap();
     let purchases = world.scene.wallet.host.purchases();
     assert!(purchases[0].is_unpaid(), "the purchase was on record before the invoice was out");
-    let lsp = &world.scene.lsp.node;
-    assert!(world.scene.wallet.node.connect(lsp.node_id(), lsp.address()).await);
+    world.wallet_is_back().await;
     world.pays();
     world.is_settled().await;
-}
-
-impl World {
-    /// On record: the answer to a part's event comes after its record is written, and the node asks for nothing before.
-    pub async fn lsp_holds_a_part(&self) {
-        let held = || self.scene.seen.facts().intercepted == 1;
-        assert!(within(held).await, "the part arrives");
-        let start = SystemClock.now();
-        assert!(within(|| SystemClock.now().since(start).as_millis() >= 300).await);
-    }
 }

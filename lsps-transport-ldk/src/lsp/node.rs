@@ -154,10 +154,24 @@ impl<M: Manager> Node<M> {
 
     /// Whether an HTLC of this payment that came in is there, and not being claimed.
     pub fn has_incoming(&self, hash: PaymentHash) -> bool {
+        self.incoming(hash, |is_claimed| !is_claimed) > 0
+    }
+
+    /// Whether an HTLC of this payment that came in is being claimed.
+    pub fn claims(&self, hash: PaymentHash) -> bool {
+        self.incoming(hash, |is_claimed| is_claimed) > 0
+    }
+
+    /// How many HTLCs of this payment came in and are there, whatever becomes of them.
+    pub fn count_incoming(&self, hash: PaymentHash) -> usize {
+        self.incoming(hash, |_| true)
+    }
+
+    fn incoming(&self, hash: PaymentHash, is_it: impl Fn(bool) -> bool) -> usize {
         let channels = self.manager.get_cm().list_channels();
         let htlcs = channels.iter().flat_map(|channel| &channel.pending_inbound_htlcs);
         let claimed = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
-        htlcs.into_iter().any(|htlc| htlc.payment_hash.0 == hash.0 && htlc.state != claimed)
+        htlcs.into_iter().filter(|htlc| htlc.payment_hash.0 == hash.0 && is_it(htlc.state == claimed)).count()
     }
 
     /// Sends what was just forwarded or failed, instead of a random while later.

@@ -58,8 +58,6 @@ pub(crate) struct Pump<M> {
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
     /// Clients of whose sent parts some failed, LDK does not say which; looked at when the dust has settled.
     pub(super) suspects: BTreeMap<PeerId, Instant>,
-    /// Sent parts of which the node knows nothing, and the height at which that was noticed.
-    pub(super) vanished: BTreeMap<PartId, (PeerId, u32)>,
     pub(super) height: u32,
     facts_at: Option<Instant>,
 }
@@ -73,8 +71,8 @@ impl<M: Manager> Pump<M> {
         queue: mpsc::UnboundedReceiver<Told>,
     ) -> Self {
         let (unwritten, unbooked) = (None, BTreeMap::new());
-        let (suspects, vanished, height, facts_at) = (BTreeMap::new(), BTreeMap::new(), 0, None);
-        Self { service, node, peers, outside, queue, unwritten, unbooked, suspects, vanished, height, facts_at }
+        let (suspects, height, facts_at) = (BTreeMap::new(), 0, None);
+        Self { service, node, peers, outside, queue, unwritten, unbooked, suspects, height, facts_at }
     }
 
     /// Takes the records, then compares them with what the node knows by now.
@@ -150,6 +148,9 @@ impl<M: Manager> Pump<M> {
     fn hear_node(&mut self, news: NodeNews, fail_if_not_mine: bool) -> Outcome {
         match news {
             NodeNews::Input(input) => {
+                if let Input::HtlcHeld(htlc) = &input {
+                    self.look_for_returned_parts(htlc);
+                }
                 let part = if let Input::HtlcHeld(htlc) = &input { Some(htlc.part) } else { None };
                 let is_ready = matches!(&input, Input::ChannelReady { .. });
                 let outcome = self.feed(input);

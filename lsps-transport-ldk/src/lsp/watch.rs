@@ -1,13 +1,12 @@
 //! What LDK does not tell: usable channels, blocks, which of several parts failed, and what a crash undid.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
 use tokio::time::Instant;
 
-use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, Input, KnownPart, PartId};
+use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, HeldHtlc, Input};
 use lsps_types::PeerId;
 
 use super::pump::{Pump, inputs_of};
@@ -19,7 +18,6 @@ impl<M: Manager> Pump<M> {
         if self.node.height() != self.height {
             self.tell_facts();
             self.look_at_fundings();
-            self.look_for_vanished_parts();
         }
         self.look_for_usable_clients();
         let due: Vec<PeerId> =
@@ -40,31 +38,39 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// A sent part that is neither held, nor on its way to the client, nor being claimed upstream has failed. One of which
-    /// the node knows nothing at all has too, unless the next block brings news of it.
+    /// A sent part that is neither held, nor on its way to the client, nor being claimed upstream has failed; by now the
+    /// payer may have it back.
     fn look_for_failed_parts(&mut self, client: PeerId) {
         let Some(key) = public_key(client) else { return };
-        let sent: Vec<_> = self.service.known_parts_of(client).filter_map(|part| Some((part, part.sent?))).collect();
-        for (KnownPart { id: part, payment_hash, .. }, amount) in sent {
-            if self.node.holds(part) || self.node.carries(&key, payment_hash, amount) {
-                self.vanished.remove(&part);
-            } else if self.node.has_incoming(payment_hash) {
+        let sent: Vec<_> = self
+            .service
+            .known_parts_of(client)
+            .filter_map(|part| Some((part.id, part.payment_hash, part.sent?)))
+            .collect();
+        for (part, hash, amount) in sent {
+            let under_way = self.node.holds(part) || self.node.carries(&key, hash, amount);
+            let is_claimed = self.node.claims(hash) && !self.node.has_incoming(hash);
+            if !under_way && !is_claimed {
                 let _ = self.feed(Input::PartFailed { part });
-            } else {
-                self.vanished.entry(part).or_insert((client, self.height));
             }
         }
     }
 
-    fn look_for_vanished_parts(&mut self) {
-        let known = std::mem::take(&mut self.vanished);
-        let (old, young) = known.into_iter().partition(|(_, (_, since))| *since < self.height);
-        self.vanished = young;
-        let old: BTreeMap<PartId, (PeerId, u32)> = old;
-        for (part, (client, _)) in old {
-            let is_sent = self.service.known_parts_of(client).any(|known| known.id == part && known.sent.is_some());
-            if is_sent && !self.node.holds(part) {
-                let _ = self.feed(Input::PartFailed { part });
+    /// Where a payment is tried again, parts of the try before that are nowhere any more have failed, though it may not be
+    /// known of them yet. Claims are told before that.
+    pub(super) fn look_for_returned_parts(&mut self, again: &HeldHtlc) {
+        let HeldHtlc { part: new, scid, payment_hash, .. } = *again;
+        let others = self.service.known_parts_to(scid);
+        let others = others.filter(|part| part.id != new && part.payment_hash == payment_hash && part.is_live);
+        let (held, away): (Vec<_>, Vec<_>) = others.partition(|part| self.node.holds(part.id));
+        if self.node.count_incoming(payment_hash) > held.len() + 1 {
+            return;
+        }
+        for part in away {
+            let key = public_key(part.client);
+            let is_carried = |amount| key.is_some_and(|key| self.node.carries(&key, payment_hash, amount));
+            if part.sent.is_some_and(|amount| !is_carried(amount)) {
+                let _ = self.feed(Input::PartFailed { part: part.id });
             }
         }
     }
