@@ -63,6 +63,20 @@ impl Random {
     }
 }
 
+/// The same failure in as few steps as leaving out one by one gives.
+fn shrunk(trust: Trust, mut script: Vec<Step>) -> Vec<Step> {
+    let mut at = script.len();
+    while at > 0 {
+        at -= 1;
+        let mut shorter = script.clone();
+        shorter.remove(at);
+        if std::panic::catch_unwind(|| plays(trust, &shorter)).is_err() {
+            script = shorter;
+        }
+    }
+    script
+}
+
 #[test]
 #[ignore = "long: see the head of this file"]
 fn soak() {
@@ -74,7 +88,7 @@ fn soak() {
         let trust = if seed.is_multiple_of(2) { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp };
         let script = Random(seed).script(200);
         let world = std::panic::catch_unwind(|| plays(trust, &script));
-        let world = world.unwrap_or_else(|_| panic!("seed {seed}, {trust:?}: {script:?}"));
+        let world = world.unwrap_or_else(|_| panic!("seed {seed}, {trust:?}: {:?}", shrunk(trust, script)));
         deaths += world.deaths();
         for (pair, count) in world.seen {
             *seen.entry(pair).or_default() += count;
