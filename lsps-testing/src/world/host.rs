@@ -150,8 +150,9 @@ impl World {
             let sent: Vec<_> = self.service.known_parts_of(client).filter_map(|p| Some((p, p.sent?))).collect();
             for (part, amount) in sent {
                 let under_way = self.node.holds(part.id) || self.node.carries(client, part.payment_hash, amount);
-                let is_claimed = self.node.claims(part.payment_hash);
-                if !under_way && !is_claimed {
+                if !under_way && self.node.claims(part.payment_hash) {
+                    self.suspects.insert(client); // one of several; once that is told it is known which
+                } else if !under_way {
                     self.feed(Input::PartFailed { part: part.id });
                 }
             }

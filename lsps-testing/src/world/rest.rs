@@ -84,7 +84,12 @@ impl World {
         self.now = self.now + Duration::from_secs(7 * 86_400);
         self.chain.height += self.setup.terms.min_lifetime.0 + 1;
         self.run();
-        assert_eq!(self.store.keys().collect::<Vec<_>>(), Vec::<&String>::new(), "all is over");
+        assert_eq!(
+            self.store.keys().collect::<Vec<_>>(),
+            Vec::<&String>::new(),
+            "all is over: {:?}",
+            self.service.known_parts().collect::<Vec<_>>()
+        );
         assert_eq!(self.service.next_wake(), None);
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, HeldHtlc, Input};
 use lsps_types::PeerId;
 
-use super::pump::{Pump, inputs_of};
+use super::pump::{Pump, SETTLE, inputs_of};
 use crate::peers::{Manager, public_key};
 
 impl<M: Manager> Pump<M> {
@@ -50,7 +50,10 @@ impl<M: Manager> Pump<M> {
         for (part, hash, amount) in sent {
             let under_way = self.node.holds(part) || self.node.carries(&key, hash, amount);
             let is_claimed = self.node.claims(hash) && !self.node.has_incoming(hash);
-            if !under_way && !is_claimed {
+            if !under_way && is_claimed {
+                // One of several, perhaps; once the claims are told it is known which.
+                self.suspects.entry(client).or_insert_with(|| Instant::now() + SETTLE);
+            } else if !under_way {
                 let _ = self.feed(Input::PartFailed { part });
             }
         }
