@@ -121,8 +121,9 @@ async fn sweep(play: Play, cuts: Vec<usize>) {
         count(End::Paid),
         count(End::Refunded)
     );
-    // A few cuts may all hit where a refund is right; over a whole life most of them do not.
-    assert!(count(End::Paid) > 0 || ends.len() < 10, "{ends:?}");
+    // A probe that comes back is no payment that was lost; the one after it was paid.
+    let went_well = count(End::Paid) + if play.is_probed { count(End::Refunded) } else { 0 };
+    assert!(went_well > 0, "{ends:?}");
 }
 
 /// The application of a wallet that holds payments: fails them until it is told to claim them.
