@@ -265,7 +265,7 @@ impl JitChannel {
             }
             (C::Pending { .. } | C::Ready { .. }, ChannelNews::Ended(_)) => {
                 // A part that is still with the client may yet be claimed, and then the funding is owed.
-                let undecided = self.payments.values().any(Payment::has_sent);
+                let undecided = self.payments.values().any(Payment::has_sent_ever);
                 if self.may_broadcast() || undecided { vec![Event::Closed] } else { vec![Event::Abandoned] }
             }
             (C::Abandoning { .. }, ChannelNews::Abandoned) => vec![Event::Gone],

@@ -67,6 +67,11 @@ impl Payment {
         self.parts.iter().any(|part| matches!(part.state, PartState::Sent { .. }))
     }
 
+    /// Whether the client has some of it, or may have in spite of what the node said.
+    pub fn has_sent_ever(&self) -> bool {
+        self.has_sent() || self.parts.iter().any(|part| part.sent_before.is_some())
+    }
+
     /// What is kept of it once the client claims all that was sent.
     pub fn being_earned(&self) -> Msat {
         let sent = self.parts.iter().filter_map(|part| match part.state {

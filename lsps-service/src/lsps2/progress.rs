@@ -145,9 +145,11 @@ impl JitChannel {
             .collect()
     }
 
-    /// A channel at the LSP's expense is not kept for a payment that did not come, as long as it cost nothing.
+    /// A channel at the LSP's expense is not kept for a payment that did not come, as long as it cost nothing; nor is it given
+    /// up while news may come that something was claimed over it.
     fn abandon(&self, _: &Context<'_>) -> Vec<Event> {
-        let unpaid = self.fee == Fee::Due && !self.may_broadcast();
+        let in_doubt = self.payments.values().any(Payment::has_sent_ever);
+        let unpaid = self.fee == Fee::Due && !self.may_broadcast() && !in_doubt;
         match &self.channel {
             Channel::Pending { .. } | Channel::Ready { .. } if unpaid => vec![Event::Abandoned],
             Channel::Closed { funding: Some(_) } if unpaid => vec![Event::Abandoned],
@@ -270,7 +272,9 @@ impl JitChannel {
     fn over_at(&self, config: &Config) -> Timestamp {
         let end = self.terms.valid_until + config.keep_expired.max(config.honour_expired);
         let counted = self.terms.remember_until.filter(|_| self.fee == Fee::Paid);
-        counted.map_or(end, |until| until.max(end))
+        let resolved = self.payments.values().filter_map(Payment::resolved_at).max();
+        let remembered = resolved.map(|at| at + config.keep_resolved);
+        [counted, remembered].into_iter().flatten().fold(end, Timestamp::max)
     }
 
     fn stuck_at(&self, config: &Config) -> Option<BlockHeight> {

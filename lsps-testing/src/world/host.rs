@@ -1,5 +1,7 @@
 //! What a host has to do around the service, with the places at which it can die.
 
+use std::collections::BTreeMap;
+
 use lsps_service::{
     ChannelEnd, ChannelId, ChannelStage, Effect, FlowId, Input, NodeFacts, Outcome, PartId, Record, Refusal, Service,
 };
@@ -147,17 +149,30 @@ impl World {
             }
         }
         for client in std::mem::take(&mut self.suspects) {
-            let sent: Vec<_> = self.service.known_parts_of(client).filter_map(|p| Some((p, p.sent?))).collect();
-            for (part, amount) in sent {
-                let under_way = self.node.holds(part.id) || self.node.carries(client, part.payment_hash, amount);
-                if !under_way && self.node.claims(part.payment_hash) {
-                    self.suspects.insert(client); // one of several; once that is told it is known which
-                } else if !under_way {
-                    self.feed(Input::PartFailed { part: part.id });
-                }
-            }
+            self.look_for_failed_parts(client);
         }
         self.feed(Input::Tick);
+    }
+
+    /// Sent parts that are neither held nor carried. Of equal ones it does not matter which.
+    fn look_for_failed_parts(&mut self, client: PeerId) {
+        let mut alike: BTreeMap<_, Vec<PartId>> = BTreeMap::new();
+        for (part, amount) in self.service.known_parts_of(client).filter_map(|part| Some((part, part.sent?))) {
+            if !self.node.holds(part.id) {
+                alike.entry((part.payment_hash, amount)).or_default().push(part.id);
+            }
+        }
+        for ((hash, amount), parts) in alike {
+            let carried = self.node.carries(client, hash, amount);
+            let missing = parts.len().saturating_sub(carried);
+            if missing > 0 && self.node.claims(hash) {
+                self.suspects.insert(client); // once the claims are told it is known which failed
+                continue;
+            }
+            for part in parts.into_iter().rev().take(missing) {
+                self.feed(Input::PartFailed { part });
+            }
+        }
     }
 
     /// Whether some channel with this peer carries HTLCs, as far as a host can see.

@@ -129,14 +129,15 @@ impl Node {
         self.held(part).is_some()
     }
 
-    /// Whether an HTLC like this is with the client or on its way there.
-    pub fn carries(&self, to: PeerId, hash: PaymentHash, amount: Msat) -> bool {
-        self.now.places.iter().any(|(number, place)| match place {
+    /// How many HTLCs like this are with the client or on their way there.
+    pub fn carries(&self, to: PeerId, hash: PaymentHash, amount: Msat) -> usize {
+        let is_alike = |(number, place): &(&usize, &Place)| match place {
             Place::Queued { to: client, amount: sent, .. } | Place::AtClient { to: client, amount: sent, .. } => {
-                *client == to && *sent == amount && self.incoming[*number].htlc.payment_hash == hash
+                *client == to && *sent == amount && self.incoming[**number].htlc.payment_hash == hash
             }
             Place::Held | Place::Claimed | Place::Failing(_) | Place::Over => false,
-        })
+        };
+        self.now.places.iter().filter(is_alike).count()
     }
 
     /// Whether an HTLC of this payment is there and not being claimed.

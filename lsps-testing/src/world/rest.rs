@@ -88,7 +88,7 @@ impl World {
             self.store.keys().collect::<Vec<_>>(),
             Vec::<&String>::new(),
             "all is over: {:?}",
-            self.service.known_parts().collect::<Vec<_>>()
+            self.service.known_parts().filter(|part| part.is_live).collect::<Vec<_>>()
         );
         assert_eq!(self.service.next_wake(), None);
     }

@@ -145,11 +145,11 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().intercepted_htlc_inbound_amount_msat(InterceptId(part.0)).is_some()
     }
 
-    /// Whether an HTLC of this payment and amount is on its way to the peer, or waits to be.
-    pub fn carries(&self, peer: &PublicKey, hash: PaymentHash, amount: Msat) -> bool {
+    /// How many HTLCs of this payment and amount are on their way to the peer, or wait to be.
+    pub fn carries(&self, peer: &PublicKey, hash: PaymentHash, amount: Msat) -> usize {
         let channels = self.manager.get_cm().list_channels_with_counterparty(peer);
         let htlcs = channels.iter().flat_map(|channel| &channel.pending_outbound_htlcs);
-        htlcs.into_iter().any(|htlc| htlc.payment_hash.0 == hash.0 && htlc.amount_msat == amount.0)
+        htlcs.into_iter().filter(|htlc| htlc.payment_hash.0 == hash.0 && htlc.amount_msat == amount.0).count()
     }
 
     /// Whether an HTLC of this payment that came in is there, and not being claimed.

@@ -1,13 +1,14 @@
 //! What LDK does not tell: usable channels, blocks, which of several parts failed, and what a crash undid.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
 use tokio::time::Instant;
 
-use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, HeldHtlc, Input};
-use lsps_types::PeerId;
+use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, HeldHtlc, Input, PartId};
+use lsps_types::{Msat, PaymentHash, PeerId};
 
 use super::pump::{Pump, SETTLE, inputs_of};
 use crate::peers::{Manager, public_key};
@@ -38,22 +39,24 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// A sent part that is neither held, nor on its way to the client, nor being claimed upstream has failed; by now the
-    /// payer may have it back.
+    /// Sent parts that are neither held, nor on their way to the client, nor being claimed upstream have failed; by now the
+    /// payer may have them back. Of equal ones it does not matter which.
     fn look_for_failed_parts(&mut self, client: PeerId) {
         let Some(key) = public_key(client) else { return };
-        let sent: Vec<_> = self
-            .service
-            .known_parts_of(client)
-            .filter_map(|part| Some((part.id, part.payment_hash, part.sent?)))
-            .collect();
-        for (part, hash, amount) in sent {
-            let under_way = self.node.holds(part) || self.node.carries(&key, hash, amount);
-            let is_claimed = self.node.claims(hash) && !self.node.has_incoming(hash);
-            if !under_way && is_claimed {
-                // One of several, perhaps; once the claims are told it is known which.
+        let mut alike: BTreeMap<(PaymentHash, Msat), Vec<PartId>> = BTreeMap::new();
+        for (part, amount) in self.service.known_parts_of(client).filter_map(|part| Some((part, part.sent?))) {
+            if !self.node.holds(part.id) {
+                alike.entry((part.payment_hash, amount)).or_default().push(part.id);
+            }
+        }
+        for ((hash, amount), parts) in alike {
+            let missing = parts.len().saturating_sub(self.node.carries(&key, hash, amount));
+            if missing > 0 && self.node.claims(hash) && !self.node.has_incoming(hash) {
+                // Once the claims are told it is known which of them failed, if any.
                 self.suspects.entry(client).or_insert_with(|| Instant::now() + SETTLE);
-            } else if !under_way {
+                continue;
+            }
+            for part in parts.into_iter().rev().take(missing) {
                 let _ = self.feed(Input::PartFailed { part });
             }
         }
@@ -71,7 +74,7 @@ impl<M: Manager> Pump<M> {
         }
         for part in away {
             let key = public_key(part.client);
-            let is_carried = |amount| key.is_some_and(|key| self.node.carries(&key, payment_hash, amount));
+            let is_carried = |amount| key.is_some_and(|key| self.node.carries(&key, payment_hash, amount) > 0);
             if part.sent.is_some_and(|amount| !is_carried(amount)) {
                 let _ = self.feed(Input::PartFailed { part: part.id });
             }
