@@ -3,6 +3,7 @@
 
 pub mod fuzzing;
 mod lsp;
+pub mod many;
 pub mod world;
 
 pub use lsp::{Act, Lsp, LspSetup, MINING_SAT, NOON, buys, call, peer};

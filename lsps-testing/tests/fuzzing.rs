@@ -1,4 +1,5 @@
 //! The functions that a fuzzer runs, on the payloads of the vectors and on damaged ones.
+#![allow(non_snake_case)]
 
 use lsps_testing::fuzzing;
 use proptest::prelude::*;
@@ -43,13 +44,13 @@ fn the_vectors_are_a_corpus() {
 
 proptest! {
     #[test]
-    fn damaged_vectors_are_read_or_refused(
+    fn case_H05_damaged_vectors_are_read_or_refused(
         which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), put in prop::collection::vec(any::<u8>(), 0..4),
         lost in 0..4usize,
     ) {
         let corpus = corpus_once();
         let mut payload = corpus[which.index(corpus.len())].clone();
-        let at = at.index(payload.len());
+        let at = at.index(payload.len() + 1);
         let end = payload.len().min(at + lost);
         payload.splice(at..end, put);
         fuzzing::decode(&payload);

@@ -40,6 +40,7 @@ fn buys_if_it_may(lsp: &mut Lsp, client: PeerId) -> bool {
     call(lsp, client, &Buy { opening_fee_params, payment_size_msat: None }).is_ok()
 }
 
+/// L2-008
 #[test]
 fn ten_thousand_buys_fill_only_the_buyers_own_limit() {
     let (mut lsp, scid) = lsp();

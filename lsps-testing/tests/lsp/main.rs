@@ -7,6 +7,7 @@ mod jit_channel;
 mod records;
 mod requests;
 mod sales;
+mod scale;
 mod waiting;
 
 use std::time::Duration;

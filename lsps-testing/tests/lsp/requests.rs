@@ -67,6 +67,7 @@ fn case_T08_escapes_order_and_white_space_do_not_matter() {
     assert_eq!((&reply["id"], &reply["result"]), (&json!("a\"b"), &json!({"protocols": [2]})));
 }
 
+/// L2-030, L2-034, L2-039: a MAC over the terms, the client and the token, and nothing else.
 #[test]
 fn a_promise_binds_terms_client_and_token() {
     let mut lsp = Lsp::at(NOON, LspSetup { tokens: vec!["SPRING".into()], ..LspSetup::default() });

@@ -103,7 +103,7 @@ fn case_J28_a_use_that_was_not_paid_for_is_given_back_and_one_that_was_is_not() 
     assert!(lsp.book().all(|entry| entry.token.as_deref() == Some("SPRING")), "and booked under its name");
 }
 
-/// L2-036
+/// L2-020, L2-036
 #[test]
 fn case_J29_a_menu_rises_follows_the_feerate_and_is_valid_for_ten_minutes_at_least() {
     let mut lsp = standard(StandardPolicy::default());
@@ -138,6 +138,13 @@ fn terms_that_ran_out_cannot_be_bought_whatever_todays_price() {
     lsp.wait_until(minutes(60) + Duration::from_millis(1));
     let stale = Err(Refusal::Method(BuyError::InvalidOpeningFeeParams));
     assert_eq!(buy(&mut lsp, peer(1), &terms, None), stale);
+}
+
+/// L2-002
+#[test]
+fn by_default_the_lsp_trusts_its_clients() {
+    let mut lsp = standard(StandardPolicy::default());
+    assert!(!lsps_testing::buys(&mut lsp, peer(1), Some(SIZE)).client_trusts_lsp);
 }
 
 #[test]

@@ -22,14 +22,16 @@ pub fn document(topics: &[Topic]) -> String {
     for line in table("clauses.tsv") {
         let [id, role, level, clause] = line.splitn(4, '\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let by = shown.remove(id).unwrap_or_default();
-        // Who reads, who writes and what a wallet does is all here; what an LSP does comes with its services.
+        // Who reads, who writes, and what wallet and LSP do in LSPS2 is all here; what an LSP does besides comes with its
+        // services.
         let is_ours = ["reader", "writer", "both"].contains(&role)
-            || (role == "client" && !id.starts_with("L1") && !id.starts_with("L5"));
+            || (role == "client" && !id.starts_with("L1") && !id.starts_with("L5"))
+            || (role == "LSP" && id.starts_with("L2"));
         assert!(!by.is_empty() || !is_ours, "nothing shows {id}: {clause}");
         writeln!(text, "| {id} | {role} | {level} | {clause} | {} |", by.join(", ")).expect("a string");
     }
     assert!(shown.is_empty(), "no such clauses: {:?}", shown.keys());
-    text + "\n" + &std::fs::read_to_string(folder().join("readings.md")).expect("it is there")
+    text + &cases_by_id() + "\n" + &std::fs::read_to_string(folder().join("readings.md")).expect("it is there")
 }
 
 /// Cases that pass; those that are skipped show nothing.
@@ -48,14 +50,33 @@ fn by_vectors(topics: &[Topic]) -> Shown {
     shown
 }
 
+/// Situations from the field, by id: the tests whose names carry it.
+fn cases_by_id() -> String {
+    let mut cases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in test_files() {
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        let names = text.lines().filter_map(|line| line.split("fn ").nth(1)?.split('(').next());
+        for name in names {
+            for id in name.split("case_").skip(1).filter_map(|rest| rest.split('_').next()) {
+                cases.entry(id.into()).or_default().push(format!("`{name}`"));
+            }
+        }
+    }
+    let numbers = [("T", 17), ("J", 37), ("W", 14), ("H", 7)];
+    let all = numbers.iter().flat_map(|(group, last)| (1..=*last).map(move |number| format!("{group}{number:02}")));
+    let missing: Vec<String> = all.filter(|id| !cases.contains_key(id)).collect();
+    assert!(missing.is_empty(), "no test shows the cases {missing:?}");
+    let mut text = String::from(CASES);
+    for (id, tests) in cases {
+        writeln!(text, "| {id} | {} |", tests.join(", ")).expect("a string");
+    }
+    text
+}
+
 /// Tests that name clauses in the comment above them.
 fn by_tests() -> Vec<(String, String)> {
-    let (mut found, mut files) = (vec![], vec![]);
-    for member in ["lsps-types", "lsps-client", "lsps-service", "lsps-testing", "lsps-transport-ldk", "examples"] {
-        rust_files(&root().join(member).join("tests"), &mut files);
-    }
-    files.sort();
-    for file in files {
+    let mut found = vec![];
+    for file in test_files() {
         let mut above = vec![];
         for line in std::fs::read_to_string(&file).expect("a source file").lines().map(str::trim) {
             if line.starts_with("//") {
@@ -70,6 +91,15 @@ fn by_tests() -> Vec<(String, String)> {
         }
     }
     found
+}
+
+fn test_files() -> Vec<PathBuf> {
+    let mut files = vec![];
+    for member in ["lsps-types", "lsps-client", "lsps-service", "lsps-testing", "lsps-transport-ldk", "examples"] {
+        rust_files(&root().join(member).join("tests"), &mut files);
+    }
+    files.sort();
+    files
 }
 
 /// `L0-017`.
@@ -110,4 +140,14 @@ test fails when it is stale.
 
 | Clause | Role | Level | What it says | Shown by |
 |---|---|---|---|---|
+";
+
+const CASES: &str = "
+## Situations from the field
+
+What broke, or was left undone, in systems that do this job, by id: T requests, J JIT channels at the LSP, W wallets, H
+hosting. Each is shown by the tests whose names carry its id.
+
+| Case | Tests |
+|---|---|
 ";
