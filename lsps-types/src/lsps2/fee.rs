@@ -69,19 +69,22 @@ pub fn opening_fee(size: Msat, min_fee: Msat, proportional: Ppm) -> Option<Msat>
 
 /// What each part of a payment gives towards `fee`, in the order of `parts`.
 ///
-/// Greedy: each part gives all it can while keeping `htlc_minimum` (and at least 1 msat), until the fee is covered. The
-/// sum is exactly `fee`. `None` if the parts cannot carry it; then the payment fails before a channel is opened.
+/// The largest part gives first, and all it can while keeping `htlc_minimum` (and at least 1 msat), then the next: so as few
+/// parts as possible are left small, as channels carry only a few that are too small for an output of their own. The sum is
+/// exactly `fee`. `None` if the parts cannot carry it; then the payment fails before a channel is opened.
 ///
 /// Spec: LSPS2 §3 "Forwarding The Payment Parts".
 #[must_use]
 pub fn split(fee: Msat, parts: &[Msat], htlc_minimum: Msat) -> Option<Vec<Msat>> {
     let keep = htlc_minimum.max(Msat(1));
+    let mut largest_first: Vec<(usize, Msat)> = parts.iter().copied().enumerate().collect();
+    largest_first.sort_by_key(|(_, part)| core::cmp::Reverse(*part));
     let mut left = fee;
-    let mut shares = Vec::with_capacity(parts.len());
-    for part in parts {
+    let mut shares = alloc::vec![Msat::ZERO; parts.len()];
+    for (at, part) in largest_first {
         let share = part.checked_sub(keep)?.min(left);
         left = left.checked_sub(share)?;
-        shares.push(share);
+        *shares.get_mut(at)? = share;
     }
     (left == Msat::ZERO).then_some(shares)
 }
