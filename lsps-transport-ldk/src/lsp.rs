@@ -21,7 +21,7 @@ use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{ChainAccess, Clock, OnchainWallet, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers};
-use crate::store::{RecordStore, Store};
+use crate::store::{RecordStore, Store, nobody_there};
 
 use book::Book;
 pub use news::LspEvent;
@@ -146,6 +146,7 @@ impl Lsp {
             Some(Outcome::NotMine) => Ok(fail_if_not_mine),
             Some(Outcome::Taken | Outcome::Refused(_)) => Ok(true),
             // The pump waited before it answered, so that a store that is away is not asked in a tight loop.
+            None if self.inputs.is_closed() => Err(nobody_there().await),
             None => Err(ReplayEvent()),
         }
     }

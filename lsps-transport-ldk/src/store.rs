@@ -4,7 +4,9 @@ use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use lightning::events::ReplayEvent;
 use lightning::io;
 use lightning::util::persist::KVStore;
 
@@ -85,3 +87,12 @@ impl<K: Store> DynStore for Shared<K> {
 }
 
 const PRIMARY: &str = "lsps";
+
+/// Before a store that failed is asked again, and events are told again; longer would hold up the node's own saves.
+pub(crate) const RETRY: Duration = Duration::from_millis(250);
+
+/// An event that could not be dealt with as nobody is there to do so. Told again at once it would keep a thread busy.
+pub(crate) async fn nobody_there() -> ReplayEvent {
+    tokio::time::sleep(RETRY).await;
+    ReplayEvent()
+}

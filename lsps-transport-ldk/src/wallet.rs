@@ -25,7 +25,7 @@ use crate::config::{CannotStart, require_for_wallet};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{Clock, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers};
-use crate::store::{RecordStore, Store};
+use crate::store::{RecordStore, Store, nobody_there};
 
 pub use lsps::{Connect, KnownLsp};
 pub use news::WalletEvent;
@@ -163,9 +163,12 @@ impl Wallet {
     pub async fn handle_event(&self, event: &Event) -> Result<bool, ReplayEvent> {
         let Some(news) = news::of(event) else { return Ok(false) };
         let (done, answer) = oneshot::channel();
-        self.told.send(Told::News(news, done)).map_err(|_| ReplayEvent())?;
-        // The pump waits before it gives up an answer, so that a store that is away is not asked in a tight loop.
-        answer.await.ok().flatten().ok_or(ReplayEvent())
+        let _nobody_answers_then = self.told.send(Told::News(news, done));
+        match answer.await {
+            // The pump waited before it gave up an answer, so that a store that is away is not asked in a tight loop.
+            Ok(answer) => answer.ok_or(ReplayEvent()),
+            Err(_) => Err(nobody_there().await),
+        }
     }
 
     /// What happens from now on, for a user interface. A receiver that falls behind loses the oldest.

@@ -21,7 +21,7 @@ use super::report;
 use crate::handler::PeerEvent;
 use crate::onchain::{ChainAccess, Clock, OnchainWallet};
 use crate::peers::{Manager, Peers, peer_id};
-use crate::store::RecordStore;
+use crate::store::{RETRY, RecordStore};
 
 /// What reaches the pump, and who waits for the answer.
 pub(crate) enum Told {
@@ -312,5 +312,3 @@ const IDLE: Duration = Duration::from_secs(1);
 const FACTS_AGE: Duration = Duration::from_millis(500);
 /// The claims that LDK tells after a failure arrive within this.
 pub(super) const SETTLE: Duration = Duration::from_millis(200);
-/// Before events are told again to a store that fails; longer would hold up the node's own saves.
-const RETRY: Duration = Duration::from_millis(250);

@@ -23,7 +23,7 @@ use super::node::Node;
 use super::receive::CannotReceive;
 use crate::handler::PeerEvent;
 use crate::peers::{Manager, Peers, peer_id, public_key};
-use crate::store::RecordStore;
+use crate::store::{RETRY, RecordStore};
 
 /// What reaches the pump, and who waits for it to be dealt with and written.
 pub(super) enum Told {
@@ -394,5 +394,3 @@ const IDLE: Duration = Duration::from_secs(60);
 const WATCH: Duration = Duration::from_millis(250);
 /// A payment that has no more than this is failed: LDK does so itself three blocks later.
 const LEAST_BLOCKS: u16 = MIN_FINAL_CLTV_EXPIRY_DELTA;
-/// Before a store that fails is asked again; longer would hold up the node's own saves.
-const RETRY: Duration = Duration::from_millis(250);
