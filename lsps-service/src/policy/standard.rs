@@ -143,7 +143,7 @@ impl StandardPolicy {
         self.clients.iter().find(|terms| terms.client == client)
     }
 
-    fn trust(&self, client: PeerId, history: ClientHistory) -> Trust {
+    fn trust_in(&self, client: PeerId, history: ClientHistory) -> Trust {
         let is_known = self.trusted_after.is_some_and(|least| history.paid >= least);
         let fixed = self.of(client).and_then(|terms| terms.trust);
         fixed.unwrap_or(if is_known { Trust::LspTrustsClient } else { self.trust })
@@ -209,7 +209,7 @@ impl Policy for StandardPolicy {
             }
         }
         let remember_until = token.uses.and(token.valid_until);
-        Ok(Sale { trust: self.trust(buy.client, buy.history), remember_until })
+        Ok(Sale { trust: self.trust_in(buy.client, buy.history), remember_until })
     }
 
     fn channel(&self, client: PeerId, deliver: Msat, _: &NodeFacts) -> ChannelPlan {
