@@ -8,6 +8,7 @@ pub mod fault;
 pub mod node;
 pub mod scene;
 pub mod store;
+pub mod tape;
 pub mod wallet;
 
 pub use chain::Chain;

@@ -70,6 +70,8 @@ pub struct Script {
     pub wallet_connects: bool,
     /// The LSP's time.
     pub clock: Arc<dyn Clock>,
+    /// Where all that the LSP's service is given and gives is kept, for a replay.
+    pub lsp_tape: Option<PathBuf>,
     /// Sees every event of the nodes before they are dealt with, and again if LDK tells them again.
     pub on_event: OnEvent,
     /// Sees every protocol message of the wallet.
@@ -90,6 +92,7 @@ impl Default for Script {
             confirmations_to_wait: 0,
             wallet_connects: false,
             clock: Arc::new(SystemClock),
+            lsp_tape: None,
             on_event: Arc::new(|_, _| ()),
             on_message: Arc::new(|_| ()),
         }

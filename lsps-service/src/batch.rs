@@ -3,6 +3,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use lsps_types::PeerId;
+use serde::{Deserialize, Serialize};
 
 use crate::{effect::Effect, ids::FlowId, questions::Question};
 
@@ -34,7 +35,7 @@ impl Batch {
 }
 
 /// What may happen now that the records are durable.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
     /// Payloads of type 37913, each for one peer, in order.
     pub messages: Vec<(PeerId, Vec<u8>)>,

@@ -20,6 +20,7 @@ mod questions;
 mod record;
 mod requests;
 mod service;
+mod tape;
 
 pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};
@@ -37,3 +38,4 @@ pub use policy::{
 pub use questions::{Asked, Decision, Question};
 pub use record::{Record, Unreadable};
 pub use service::{Outcome, Refusal, ScidSource, Service, Wake};
+pub use tape::{Departure, Draws, Tape, Turn, replay};

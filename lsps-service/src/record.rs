@@ -4,11 +4,13 @@ mod v1;
 
 use alloc::{string::String, vec::Vec};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{FlowId, UnknownFlow};
 use crate::lsps2::jit_channel::JitChannel;
 
 /// A record as it stands in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Its name: a [`FlowId`] as text.
     pub name: String,

@@ -21,6 +21,7 @@ use crate::lsps2::parts::PartState;
 use crate::policy::{NodeFacts, Policy};
 use crate::questions::Questions;
 use crate::record::{self, Record, Unreadable};
+use crate::tape::{Tape, Turn};
 
 /// The LSP's side of the protocols: inputs in, records, messages and effects out.
 ///
@@ -40,6 +41,7 @@ pub struct Service {
     links: BTreeMap<PeerId, Link>,
     changed: BTreeSet<Scid>,
     pub(crate) released: Released,
+    tape: Option<Box<dyn Tape>>,
 }
 
 /// Gives SCIDs that the node recognises as its own to intercept.
@@ -134,7 +136,13 @@ impl Service {
             links: BTreeMap::new(),
             changed: BTreeSet::new(),
             released: Released::default(),
+            tape: None,
         })
+    }
+
+    /// From now on all that it is given and gives is kept as well, so that [`replay`](crate::replay) can play it again.
+    pub fn record_on(&mut self, tape: Box<dyn Tape>) {
+        self.tape = Some(tape);
     }
 
     /// Takes a record from an earlier life, and asks again for all that it is owed.
@@ -143,6 +151,7 @@ impl Service {
     ///
     /// When the record cannot be read. It is left out and the service goes on without it.
     pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
+        self.keep(|| Turn::Loaded(record.clone()));
         let (_, offer) = record::decode(record)?;
         self.released.effects.extend(offer.outstanding());
         self.index.put(&offer, &self.config, self.now, self.facts.height);
@@ -152,6 +161,7 @@ impl Service {
 
     /// Takes in one thing that happened. What follows from it waits in [`drain`](Self::drain).
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Outcome {
+        self.keep(|| Turn::Told(now, input.clone()));
         self.now = self.now.max(now);
         self.wake_due();
         match input {
@@ -212,7 +222,11 @@ impl Service {
         let records = changed.into_iter().map(record).collect();
         let mut released = core::mem::take(&mut self.released);
         released.effects.retain(|effect| self.is_owed(&effect.key()));
-        Batch { records, released }
+        let batch = Batch { records, released };
+        if !batch.is_empty() {
+            self.keep(|| Turn::gave(&batch));
+        }
+        batch
     }
 
     /// The protocols served, as `lsps0.list_protocols` answers them.
@@ -369,6 +383,12 @@ impl Service {
             self.index.put(offer, &self.config, self.now, self.facts.height);
         }
         Ok(())
+    }
+
+    pub(crate) fn keep(&mut self, turn: impl FnOnce() -> Turn) {
+        if let Some(tape) = &mut self.tape {
+            tape.keep(turn());
+        }
     }
 
     pub(crate) fn send(&mut self, peer: PeerId, payload: Vec<u8>) {

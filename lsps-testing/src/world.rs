@@ -9,9 +9,12 @@ mod rest;
 mod script;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lsps_service::{BookEntry, BookKey, Booking, ChannelEnd, ChannelKey, HeldHtlc, Input, PartId, Service, Trust};
+use lsps_service::{
+    BookEntry, BookKey, Booking, ChannelEnd, ChannelKey, HeldHtlc, Input, PartId, ScidSource, Service, Trust, Turn,
+};
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid, Timestamp};
 
 pub use script::{CLIENTS, Step};
@@ -52,6 +55,8 @@ pub struct World {
     /// Which channel each claimed part came over.
     claimed_over: BTreeMap<usize, ChannelKey>,
     broadcast: BTreeSet<ChannelKey>,
+    /// One of each of the LSP's lives.
+    tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
     /// How often an input met an offer in some state.
     pub seen: BTreeMap<(&'static str, &'static str, &'static str), u64>,
 }
@@ -65,7 +70,7 @@ impl World {
     #[must_use]
     pub fn new(trust: Trust) -> Self {
         let setup = LspSetup { trust, ..LspSetup::default() };
-        let service = host::service(&setup, 0);
+        let service = host::service(&setup, || Scid(0));
         let mut world = Self {
             setup,
             now: NOON,
@@ -91,12 +96,31 @@ impl World {
             skims: BTreeMap::new(),
             claimed_over: BTreeMap::new(),
             broadcast: BTreeSet::new(),
+            tapes: None,
             seen: BTreeMap::new(),
         };
         world.chain.height = 1_000;
         world.node.save(|_| false);
         world.start();
         world
+    }
+
+    /// Each further life of the LSP is kept on a tape.
+    #[must_use]
+    pub fn taped(mut self) -> Self {
+        self.tapes = Some(vec![]);
+        self.start();
+        self
+    }
+
+    /// What is on them.
+    pub fn tapes(&self) -> impl Iterator<Item = Vec<Turn>> {
+        self.tapes.iter().flatten().map(|tape| tape.lock().expect("nobody panics here").clone())
+    }
+
+    /// A service like the LSP's.
+    pub fn service_like(&self, scids: impl ScidSource + 'static) -> Service {
+        host::service(&self.setup, scids)
     }
 
     /// Plays a script, and checks after every step what must always hold.

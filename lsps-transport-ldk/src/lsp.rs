@@ -14,7 +14,9 @@ use lightning::events::{Event, ReplayEvent};
 use lightning::io;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use lsps_service::{BookEntry, ChannelKey, Config, Decision, Input, Outcome, Policy, Promised, QuestionId, Unreadable};
+use lsps_service::{
+    BookEntry, ChannelKey, Config, Decision, Input, Outcome, Policy, Promised, QuestionId, Tape, Unreadable,
+};
 use lsps_types::lsps2::PromiseKey;
 
 use crate::config::{CannotStart, require_for_lsp};
@@ -51,6 +53,8 @@ pub struct LspParts<M, P, K> {
     pub config: Config,
     /// Hand back HTLCs for SCIDs that are not ours, instead of failing them, because something else intercepts too.
     pub others_intercept: bool,
+    /// Keeps all that the service is told and does, for [`replay`](lsps_service::replay). It grows without end.
+    pub tape: Option<Box<dyn Tape>>,
 }
 
 impl<M, P, K> LspParts<M, P, K> {
@@ -76,6 +80,7 @@ impl<M, P, K> LspParts<M, P, K> {
             promise_key,
             config,
             others_intercept,
+            tape: None,
         }
     }
 }
@@ -110,7 +115,10 @@ impl Lsp {
             let node = Arc::clone(&node);
             move || node.draw_scid()
         };
-        let service = lsps_service::Service::new(parts.config, policy, scids, parts.promise_key)?;
+        let mut service = lsps_service::Service::new(parts.config, policy, scids, parts.promise_key)?;
+        if let Some(tape) = parts.tape {
+            service.record_on(tape);
+        }
         let peers = Peers::new(parts.messages, parts.peer_manager);
         let (inputs, queue) = mpsc::unbounded_channel();
         let (events, book) = (broadcast::Sender::new(EVENTS_KEPT), Book::beside(&store));

@@ -12,6 +12,7 @@ use super::{Error, Script, Who, finish};
 use crate::chain::Chain;
 use crate::node::Node;
 use crate::store::Store;
+use crate::tape::tape;
 
 /// The LSP.
 pub struct LspNode {
@@ -22,6 +23,12 @@ pub struct LspNode {
 }
 
 impl LspNode {
+    /// Its secret, which a real one keeps.
+    #[must_use]
+    pub fn promise_key() -> PromiseKey {
+        PromiseKey::new(Who::Lsp.seed())
+    }
+
     pub(super) async fn start(chain: &Chain, store: &Store, script: &Script) -> Result<Self, Error> {
         let mut config = UserConfig::default();
         preset_for_lsp(&mut config);
@@ -39,10 +46,13 @@ impl LspNode {
             Arc::new(KVStoreSyncWrapper(Arc::clone(store))),
             coins,
             node.broadcaster().clone(),
-            PromiseKey::new(Who::Lsp.seed()),
+            Self::promise_key(),
         );
         parts.clock = Arc::clone(&script.clock);
         let policy = StandardPolicy { trust: script.trust, ..StandardPolicy::default() };
+        if let Some(path) = &script.lsp_tape {
+            parts.tape = Some(Box::new(tape(path, &parts.config, &policy)?));
+        }
         let (host, unreadable) = Lsp::start(parts, policy).await?;
         if let Some(record) = unreadable.first() {
             return Err(format!("the LSP cannot read a record: {record}").into());

@@ -6,6 +6,7 @@ mod dishonest;
 mod failures;
 mod flows;
 mod hold;
+mod observed;
 mod opens;
 mod parts;
 mod probes;

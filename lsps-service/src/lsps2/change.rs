@@ -160,7 +160,8 @@ impl JitChannel {
         if let PartState::Claimed { skim: fee, at } = to
             && (fee > Msat::ZERO || surplus > Msat::ZERO)
         {
-            let was_lost = !matches!(self.fee, Fee::InFlight { payment_hash: charged, .. } if charged == payment_hash);
+            let charged = matches!(self.fee, Fee::InFlight { payment_hash: charged, .. } if charged == payment_hash);
+            let was_lost = fee > Msat::ZERO && !charged;
             self.ledger.enter(at, Booking::FeeEarned { payment_hash, part: id, fee, surplus, was_lost });
         }
     }

@@ -10,6 +10,7 @@ use lsps_types::{DateTime, PeerId, Scid};
 use crate::lsps2::jit_channel::{JitChannel, Terms};
 use crate::policy::{BuyRefusal, BuyRequest, MenuRefusal, MenuRequest, OfferTerms, Sale, Trust};
 use crate::service::Service;
+use crate::tape::Turn;
 
 impl Service {
     /// What the policy offers.
@@ -103,8 +104,14 @@ impl Service {
 
     /// Sources of SCIDs do not remember what they gave, so it is drawn until one is new.
     fn unused_scid(&mut self) -> Option<Scid> {
-        let draws = self.config.limits.scid_draws;
-        (0..draws).map(|_| self.scids.draw()).find(|scid| !self.offers.contains_key(scid))
+        for _ in 0..self.config.limits.scid_draws {
+            let scid = self.scids.draw();
+            self.keep(|| Turn::Drew(scid));
+            if !self.offers.contains_key(&scid) {
+                return Some(scid);
+            }
+        }
+        None
     }
 }
 

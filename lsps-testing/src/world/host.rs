@@ -1,9 +1,11 @@
 //! What a host has to do around the service, with the places at which it can die.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use lsps_service::{
-    ChannelEnd, ChannelId, ChannelStage, Effect, FlowId, Input, NodeFacts, Outcome, PartId, Record, Refusal, Service,
+    ChannelEnd, ChannelId, ChannelStage, Effect, FlowId, Input, NodeFacts, Outcome, PartId, Record, Refusal,
+    ScidSource, Service, Turn,
 };
 use lsps_types::jsonrpc::{FromLsp, encode_request};
 use lsps_types::lsps2::{Bought, Buy, GetInfo, PromiseKey};
@@ -14,19 +16,24 @@ use super::node::{Asked, Stage, Told};
 use super::{Died, World};
 use crate::lsp::{LspSetup, MINING_SAT};
 
-pub(super) fn service(setup: &LspSetup, life: u64) -> Service {
-    let mut next = life << 32;
-    let draw = move || {
-        next += 1;
-        Scid(next << 4)
-    };
-    Service::new(setup.config.clone(), setup.clone(), draw, PromiseKey::new([42; 32])).expect("a valid configuration")
+pub(super) fn service(setup: &LspSetup, scids: impl ScidSource + 'static) -> Service {
+    Service::new(setup.config.clone(), setup.clone(), scids, PromiseKey::new([42; 32])).expect("a valid configuration")
 }
 
 impl World {
     /// Loads the records and compares them with the node, which was loaded before.
     pub(super) fn start(&mut self) {
-        self.service = service(&self.setup, self.deaths as u64 + 1);
+        let mut next = (self.deaths as u64 + 1) << 32;
+        let draw = move || {
+            next += 1;
+            Scid(next << 4)
+        };
+        self.service = service(&self.setup, draw);
+        if let Some(lives) = &mut self.tapes {
+            let tape = Arc::<Mutex<Vec<Turn>>>::default();
+            lives.push(Arc::clone(&tape));
+            self.service.record_on(Box::new(move |turn| tape.lock().expect("nobody panics here").push(turn)));
+        }
         for (name, bytes) in &self.store {
             let record = Record { name: name.clone(), bytes: bytes.clone() };
             self.service.load(&record).expect("we wrote it");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsps_service::{BookTotals, Booking, ChannelEnd, Input, StandardPolicy, Trust};
+use lsps_service::{BookTotals, ChannelEnd, Input, StandardPolicy, Trust};
 use lsps_testing::{Act, Lsp, LspSetup, MINING_SAT, NOON, peer};
 use lsps_types::bolt4::FailureCode::{self, TemporaryChannelFailure, UnknownNextPeer};
 use lsps_types::{BlockHeight, Msat, Ppm};
@@ -220,28 +220,4 @@ fn case_J37_a_stuck_funding_is_broadcast_again_until_it_is_deep_in_the_chain() {
     lsp.feed(Input::FundingConfirmed { key: key(1) });
     lsp.block(200);
     assert_eq!((lsp.acts(), BookTotals::of(lsp.book()).mining_sat), (vec![], MINING_SAT));
-}
-
-#[test]
-fn the_book_has_each_thing_once_however_often_the_process_dies() {
-    let mut lsp = lsp_with_offer(Some(SIZE));
-    lsp.part(1, SCID, 1, Msat(SIZE.0 + 5));
-    opens(&mut lsp);
-    for _ in 0..3 {
-        lsp.restarts();
-        lsp.claimed(id(1));
-        lsp.feed(Input::FundingConfirmed { key: key(1) });
-    }
-    let mut kinds: Vec<&str> = lsp
-        .book()
-        .map(|entry| match entry.what {
-            Booking::FeeAsked { .. } => "asked",
-            Booking::FeeEarned { .. } => "earned",
-            Booking::FeeLost { .. } => "lost",
-            Booking::ChannelPaid { .. } => "channel",
-        })
-        .collect();
-    kinds.sort_unstable();
-    assert_eq!(kinds, ["asked", "channel", "earned"]);
-    assert_eq!(BookTotals::of(lsp.book()).earned, FEE);
 }

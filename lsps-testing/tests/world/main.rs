@@ -7,6 +7,7 @@
 
 mod crashes;
 mod stories;
+mod tapes;
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 mod story;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +40,9 @@ struct Options {
     /// Shows the protocol messages.
     #[arg(long)]
     verbose: bool,
+    /// Keeps all that the LSP's service is given and gives in this file; `replay` plays it again.
+    #[arg(long)]
+    tape: Option<PathBuf>,
     /// Tells the outcome as one JSON object instead of the story.
     #[arg(long, conflicts_with = "verbose")]
     json: bool,
@@ -73,6 +76,7 @@ async fn play(options: &Options, files: &Path) -> Result<(), Error> {
         directory: Some(files.into()),
         trust: if options.client_trusts_lsp { Trust::ClientTrustsLsp } else { Trust::LspTrustsClient },
         payer_channels: channels_for(options)?,
+        lsp_tape: options.tape.clone(),
         on_event: Arc::new(move |who, event| on_event.event(who, event)),
         on_message: Arc::new(move |message| on_message.message(message)),
         ..Script::default()

@@ -1,0 +1,29 @@
+//! Plays a tape of the examples' LSP again, and tells where it goes another way than it did then.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lsps_examples::scene::LspNode;
+use lsps_examples::tape::replay_file;
+
+/// Plays a tape of an LSP's service again; `jit-channel --tape FILE` makes one.
+#[derive(Parser)]
+#[command(name = "replay", version)]
+struct Options {
+    /// The tape.
+    file: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match replay_file(&Options::parse().file, &LspNode::promise_key()) {
+        Ok((turns, lives)) => {
+            println!("{turns} turns in {lives} life or lives go as they did");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("replay: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Tapes of an LSP's service in a file, a line for each turn; each life begins with what it was made of.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, LineWriter, Write};
+use std::path::Path;
+
+use lsps_service::{Config, Draws, Policy, Service, StandardPolicy, Tape, Turn, replay};
+use lsps_types::lsps2::PromiseKey;
+use serde::{Deserialize, Serialize};
+
+use crate::scene::Error;
+
+/// One line.
+#[derive(Serialize, Deserialize)]
+enum Line {
+    /// The service starts.
+    Life { config: Config, policy: StandardPolicy },
+    /// It goes on.
+    Turn(Turn),
+}
+
+/// Begins a life at the end of a file.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn tape(path: &Path, config: &Config, policy: &StandardPolicy) -> Result<impl Tape + use<>, Error> {
+    let mut file = LineWriter::new(File::options().create(true).append(true).open(path)?);
+    write(&mut file, &Line::Life { config: config.clone(), policy: policy.clone() })?;
+    Ok(move |turn| {
+        if let Err(why) = write(&mut file, &Line::Turn(turn)) {
+            eprintln!("the tape cannot be written: {why}");
+        }
+    })
+}
+
+/// How many turns of how many lives went as they did then.
+///
+/// # Errors
+///
+/// When the file cannot be read, or one of them did not.
+pub fn replay_file(path: &Path, promises: &PromiseKey) -> Result<(usize, usize), Error> {
+    let mut lives: Vec<(Config, StandardPolicy, Vec<Turn>)> = vec![];
+    for line in BufReader::new(File::open(path)?).lines() {
+        match serde_json::from_str(&line?)? {
+            Line::Life { config, policy } => lives.push((config, policy, vec![])),
+            Line::Turn(turn) => lives.last_mut().ok_or("the tape does not begin with a life")?.2.push(turn),
+        }
+    }
+    for (config, policy, turns) in &lives {
+        policy.validate()?;
+        config.validate()?;
+        let service = |draws: Draws| {
+            Service::new(config.clone(), policy.clone(), draws, promises.clone()).expect("both were checked")
+        };
+        replay(turns, service)?;
+    }
+    Ok((lives.iter().map(|(.., turns)| turns.len()).sum(), lives.len()))
+}
+
+fn write(file: &mut impl Write, line: &Line) -> Result<(), std::io::Error> {
+    serde_json::to_writer(&mut *file, line)?;
+    file.write_all(b"\n")
+}
