@@ -3,6 +3,7 @@
 
 mod book;
 mod channels;
+mod doubt;
 mod hostile;
 mod jit_channel;
 mod records;

@@ -1,0 +1,100 @@
+//! What a node says is not always so, nor all there is to know.
+
+use std::time::Duration;
+
+use lsps_service::{BookTotals, ChannelKey, FlowId, HeldHtlc, Input, Trust, WhichPart};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
+use lsps_types::bolt4::FailureCode::UnknownNextPeer;
+use lsps_types::{Msat, PaymentHash};
+
+use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, of_parts, offered, opens};
+
+fn on_trust() -> LspSetup {
+    LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() }
+}
+
+fn claim(amount: Msat, over: Option<ChannelKey>) -> Input {
+    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, over } }
+}
+
+#[test]
+fn a_part_that_seemed_not_to_be_sent_and_then_lost_still_pays_when_it_is_claimed() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.feed(Input::PartStillHeld { part: id(1) });
+    lsp.feed(Input::PartGone { part: id(1) });
+    lsp.feed(claim(Msat(SIZE.0 - FEE.0), None));
+    assert_eq!(BookTotals::of(lsp.book()).earned, FEE);
+}
+
+#[test]
+fn a_channel_that_carried_another_offers_payment_is_owed_to_the_client() {
+    let mut lsp = offered(Some(SIZE), on_trust());
+    assert_eq!(buys(&mut lsp, peer(1), Some(SIZE)).jit_channel_scid, OTHER_SCID);
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.part(2, OTHER_SCID, 2, Msat(SIZE.0 + 1_000));
+    let other = ChannelKey { flow: FlowId::JitChannel(OTHER_SCID), attempt: 1 };
+    lsp.funding_signed(other);
+    lsp.channel_ready(other);
+    assert_eq!(of_parts(lsp.acts()), [forwards(2, SIZE.0 + 1_000 - FEE.0, FEE.0)]);
+    lsp.feed(claim(Msat(SIZE.0 + 1_000 - FEE.0), Some(key(1))));
+    assert_eq!(
+        lsp.acts(),
+        [Act::Broadcast(key(1)), Act::Broadcast(other)],
+        "the one that was used, the one that was paid for"
+    );
+    lsp.failed_by_client(id(1));
+    assert_eq!(lsp.acts(), [], "and it is not given up with its own payment");
+}
+
+#[test]
+fn a_client_that_claims_a_part_without_fee_has_its_channel_all_the_same() {
+    let mut lsp = offered(Some(SIZE), on_trust());
+    lsp.part(1, SCID, 1, Msat(600_000_000));
+    lsp.part(2, SCID, 1, Msat(400_000_000));
+    opens(&mut lsp);
+    lsp.claimed(id(2));
+    assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
+    lsp.failed_by_client(id(1));
+    assert_eq!(lsp.acts(), []);
+    let totals = BookTotals::of(lsp.book());
+    assert_eq!((totals.earned, totals.lost), (Msat(0), FEE));
+}
+
+#[test]
+fn a_record_stays_until_its_funding_is_confirmed() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.failed_by_client(id(1));
+    let long_after = NOON + Duration::from_secs(1_000_000);
+    lsp.wait_until(long_after);
+    assert_eq!(lsp.records().len(), 1);
+    lsp.restarts();
+    assert!(lsp.acts().contains(&Act::Broadcast(key(1))), "it is still owed to the wallet's coins");
+    lsp.feed(Input::FundingConfirmed { key: key(1) });
+    lsp.wait_until(long_after + Duration::from_secs(1));
+    assert!(lsp.records().is_empty());
+}
+
+#[test]
+fn the_smallest_htlc_is_taken_and_one_that_brings_less_than_it_asks_is_not() {
+    let tiny = |amount_in: u64, onion_amount: u64| HeldHtlc {
+        part: id(9),
+        scid: SCID,
+        payment_hash: PaymentHash([9; 32]),
+        amount_in: Msat(amount_in),
+        onion_amount: Msat(onion_amount),
+        cltv_expiry: None,
+    };
+    let taken = |htlc: HeldHtlc| {
+        let mut lsp: Lsp = lsp_with_offer(Some(SIZE));
+        lsp.htlc(htlc);
+        lsp.acts()
+    };
+    assert_eq!(taken(tiny(1, 1)), []);
+    assert_eq!(taken(tiny(0, 0)), [fails(9, UnknownNextPeer)]);
+    assert_eq!(taken(tiny(4, 5)), [fails(9, UnknownNextPeer)]);
+}
