@@ -61,6 +61,8 @@ fn a_client_that_claims_a_part_without_fee_has_its_channel_all_the_same() {
     assert_eq!(lsp.acts(), []);
     let totals = BookTotals::of(lsp.book());
     assert_eq!((totals.earned, totals.lost), (Msat(0), FEE));
+    lsp.part(3, SCID, 2, SIZE);
+    assert_eq!(lsp.acts(), [forwards(3, SIZE.0 - FEE.0, FEE.0)], "the fee is due as before");
 }
 
 #[test]
@@ -97,4 +99,46 @@ fn the_smallest_htlc_is_taken_and_one_that_brings_less_than_it_asks_is_not() {
     assert_eq!(taken(tiny(1, 1)), []);
     assert_eq!(taken(tiny(0, 0)), [fails(9, UnknownNextPeer)]);
     assert_eq!(taken(tiny(4, 5)), [fails(9, UnknownNextPeer)]);
+}
+
+#[test]
+fn a_retry_of_a_payment_of_any_size_is_not_a_second_part() {
+    let mut lsp = lsp_with_offer(None);
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.failed_by_client(id(1));
+    lsp.part(2, SCID, 1, SIZE);
+    assert_eq!(lsp.acts(), [forwards(2, SIZE.0 - FEE.0, FEE.0)]);
+}
+
+#[test]
+fn outcomes_are_forgotten_once_the_node_has_surely_saved_them() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.claimed(id(1));
+    let size = |lsp: &Lsp| lsp.records().values().map(Vec::len).sum::<usize>();
+    lsp.wait_until(NOON + Duration::from_secs(601));
+    let at_rest = size(&lsp);
+    for part in 2..20 {
+        lsp.part(part, SCID, part, Msat(5_000));
+        lsp.claimed(id(part));
+    }
+    assert!(size(&lsp) > at_rest + 18 * 32);
+    lsp.wait_until(NOON + Duration::from_secs(1_202));
+    assert!(size(&lsp) <= at_rest + 8, "{} and {at_rest} bytes", size(&lsp));
+}
+
+#[test]
+fn a_fee_is_asked_for_when_the_payment_can_go_on_and_not_before() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.failed_by_client(id(1));
+    lsp.disconnects(peer(1));
+    lsp.connects_without_channels(peer(1));
+    lsp.part(2, SCID, 2, SIZE);
+    assert_eq!(BookTotals::of(lsp.book()).asked, FEE, "for the first");
+    lsp.connects(peer(1));
+    assert_eq!(BookTotals::of(lsp.book()).asked, Msat(2 * FEE.0));
 }

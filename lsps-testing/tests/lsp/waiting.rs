@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lsps_service::{Config, HeldHtlc, Input};
-use lsps_testing::{Act, LspSetup, NOON, buys, peer};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
 use lsps_types::bolt4::FailureCode::{TemporaryChannelFailure, UnknownNextPeer};
 use lsps_types::{BlockHeight, Msat, PaymentHash};
 
@@ -202,19 +202,30 @@ fn case_J26_more_parts_than_a_channel_has_slots_for_and_sets_too_fine_for_the_fe
 
 #[test]
 fn case_J31_a_payment_over_an_open_unpaid_channel_is_honoured_after_the_end_where_the_operator_says_so() {
-    let honoured = |honour_expired: Duration| {
+    let late = |honour_expired: Duration, before: fn(&mut Lsp)| {
         let config = Config { honour_expired, ..Config::default() };
         let mut lsp = offered(Some(SIZE), LspSetup { config, ..LspSetup::default() });
-        lsp.part(1, SCID, 1, SIZE);
-        opens(&mut lsp);
-        lsp.failed_by_client(id(1));
+        before(&mut lsp);
         lsp.wait_until(minutes(61));
         lsp.acts();
         lsp.part(2, SCID, 2, SIZE);
         lsp.acts()
     };
-    assert_eq!(honoured(Duration::ZERO), [fails(2, UnknownNextPeer)], "the default");
-    assert_eq!(honoured(Duration::from_secs(120)), [forwards(2, SIZE.0 - FEE.0, FEE.0)]);
+    let unpaid = |lsp: &mut Lsp| {
+        lsp.part(1, SCID, 1, SIZE);
+        opens(lsp);
+        lsp.failed_by_client(id(1));
+    };
+    let paid = |lsp: &mut Lsp| {
+        lsp.part(1, SCID, 1, SIZE);
+        opens(lsp);
+        lsp.claimed(id(1));
+    };
+    let generous = Duration::from_secs(120);
+    assert_eq!(late(Duration::ZERO, unpaid), [fails(2, UnknownNextPeer)], "the default");
+    assert_eq!(late(generous, unpaid), [forwards(2, SIZE.0 - FEE.0, FEE.0)]);
+    assert_eq!(late(generous, paid), [fails(2, UnknownNextPeer)], "what was sold is delivered");
+    assert_eq!(late(generous, |_| ()), [fails(2, UnknownNextPeer)], "no channel is opened for it");
 }
 
 #[test]
