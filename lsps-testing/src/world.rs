@@ -17,6 +17,7 @@ use lsps_service::{
 };
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid, Timestamp};
 
+pub use check::INPUTS;
 pub use script::{CLIENTS, Step};
 
 use crate::lsp::{LspSetup, NOON, peer};
@@ -233,6 +234,7 @@ impl World {
                     self.node.now.events.push_back(told);
                 }
             }
+            Step::RefuseForward => self.node.refuses = true,
         }
         self.run();
     }

@@ -144,3 +144,28 @@ pub fn kind(input: &Input) -> &'static str {
         Input::Tick => "Tick",
     }
 }
+
+/// Their names.
+pub const INPUTS: [&str; 21] = [
+    "PeerConnected",
+    "PeerDisconnected",
+    "ChannelsUsable",
+    "Message",
+    "HtlcHeld",
+    "PartGone",
+    "PartStillHeld",
+    "ForwardRefused",
+    "PartForwarded",
+    "PartFailed",
+    "ChannelNegotiated",
+    "FundingBuilt",
+    "ChannelPending",
+    "ChannelReady",
+    "ChannelEnded",
+    "ChannelAbandoned",
+    "FundingConfirmed",
+    "Booked",
+    "Decided",
+    "NodeFacts",
+    "Tick",
+];

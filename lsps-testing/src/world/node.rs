@@ -103,6 +103,8 @@ pub struct Node {
     pub incoming: Vec<Incoming>,
     /// Events that a crash takes along.
     pub volatile: VecDeque<Told>,
+    /// The next forward finds no channel, whatever was there a moment ago.
+    pub refuses: bool,
 }
 
 /// What became of asking to let an HTLC go.
@@ -226,9 +228,8 @@ impl Node {
     /// Forwards a held HTLC, over any channel of the client that is ready, not just the one named. `Done` is no delivery.
     pub fn forward(&mut self, part: PartId, over: ChannelKey, amount: Msat) -> Asked {
         let Some(number) = self.held(part) else { return Asked::NotHeld };
-        let Some(channel) = self.now.channels.get(&over).filter(|channel| channel.stage == Stage::Ready) else {
-            return Asked::Refused;
-        };
+        let channel = self.now.channels.get(&over).filter(|channel| channel.stage == Stage::Ready);
+        let Some(channel) = channel.filter(|_| !std::mem::take(&mut self.refuses)) else { return Asked::Refused };
         let to = channel.client;
         let over = self.channels_of(to, |stage| stage == Stage::Ready).into_iter().min().unwrap_or(over);
         self.now.places.insert(number, Place::Queued { to, over, amount });

@@ -46,6 +46,8 @@ pub enum Step {
     Store { works: bool },
     /// An event is told once more.
     Replay,
+    /// The node refuses what it is asked to forward next.
+    RefuseForward,
 }
 
 impl Step {
@@ -79,6 +81,7 @@ impl Step {
             26 | 27 => Self::Save,
             28 | 29 => Self::Crash { after: b % 12, saved: yes },
             30 => Self::Store { works: c > 80 },
+            _ if c > 160 => Self::RefuseForward,
             _ => Self::Replay,
         }
     }
