@@ -22,12 +22,19 @@ pub struct LspNode {
 }
 
 impl LspNode {
-    pub(super) async fn start(chain: &Chain, store: &Store, script: &Script) -> Result<Self, Error> {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start.
+    pub async fn start(chain: &Chain, store: &Store, script: &Script) -> Result<Self, Error> {
         let mut config = UserConfig::default();
         preset_for_lsp(&mut config);
         // The payer may use all of its channels, not the tenth that is the default.
         config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
         let messages = LspsMessageHandler::new(Role::Service);
+        let on_request = Arc::clone(&script.on_request);
+        messages.observe(move |message| on_request(message));
         let setup = script.setup(Who::Lsp, Arc::clone(store), config, chain);
         let node = Node::build(setup, Arc::clone(&messages)).await?;
 
@@ -42,7 +49,7 @@ impl LspNode {
             PromiseKey::new(Who::Lsp.seed()),
         );
         parts.clock = Arc::clone(&script.clock);
-        let policy = StandardPolicy { trust: script.trust, ..StandardPolicy::default() };
+        let policy = StandardPolicy { trust: script.trust, ..script.policy.clone() };
         let (host, unreadable) = Lsp::start(parts, policy).await?;
         if let Some(record) = unreadable.first() {
             return Err(format!("the LSP cannot read a record: {record}").into());
