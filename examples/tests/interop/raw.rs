@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bitcoin::secp256k1::PublicKey;
 use lightning::util::config::UserConfig;
 use lsps_examples::Scene;
-use lsps_examples::node::{Node, Setup, within};
+use lsps_examples::node::{Node, Setup, passes, within};
 use lsps_examples::scene::Script;
 use lsps_examples::store::MemoryStore;
 use lsps_transport_ldk::{LspsMessageHandler, PeerEvent, Role};
@@ -127,6 +127,24 @@ async fn nothing_is_sold_that_was_not_offered_to_who_buys() {
     let scid = |answers: &[Value]| answers[0]["result"]["jit_channel_scid"].clone();
     assert!(scid(&first).is_string() && scid(&first) != scid(&second), "each buy has an SCID of its own");
     world.another_wallet_is_paid().await;
+}
+
+/// More than it may have waiting: what is too much is dropped, and only this peer misses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_peer_is_its_own_loss() {
+    let world = World::new().await;
+    let ask = |id: String| serde_json::to_vec(&request(&json!(id), "lsps2.get_info", &json!({}))).unwrap();
+    world.raw.sends((0..1_000).map(|n| ask(n.to_string())));
+    world.another_wallet_is_paid().await;
+    assert!(within(|| world.raw.hears(|answer| answer["result"].is_object())).await, "some are answered");
+    let is_heard_again = || world.raw.hears(|answer| answer["id"] == "after it");
+    for _ in 0..40 {
+        world.raw.sends([ask("after it".into())]);
+        if passes(250).await && is_heard_again() {
+            return;
+        }
+    }
+    panic!("it is never heard again");
 }
 
 /// The scene of an honest wallet, and this client.
