@@ -2,6 +2,7 @@
 
 pub mod broadcast;
 mod chores;
+mod invoice;
 pub mod logger;
 pub mod pay;
 mod run;

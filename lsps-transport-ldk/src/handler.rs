@@ -203,3 +203,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const FEATURE_BIT: usize = 729;
 /// Messages of one peer that wait to be read; no well-behaved client has so many requests under way.
 const MOST_WAITING: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_peer_has_aliases_is_known_while_it_is_connected() {
+        let (handler, [with, without]) = (LspsMessageHandler::new(Role::Client), [2, 3].map(peer));
+        let mut features = InitFeatures::empty();
+        handler.peer_connected(without, &init(features.clone()), true).unwrap();
+        features.set_scid_privacy_optional();
+        handler.peer_connected(with, &init(features), true).unwrap();
+        let known = |peer| (handler.is_connected(&peer), handler.has_scid_alias(&peer));
+        assert_eq!((known(with), known(without)), ((true, true), (true, false)));
+        handler.peer_disconnected(with);
+        assert_eq!(known(with), (false, false));
+    }
+
+    fn init(features: InitFeatures) -> Init {
+        Init { features, networks: None, remote_network_address: None }
+    }
+
+    fn peer(secret: u8) -> PublicKey {
+        let key = bitcoin::secp256k1::SecretKey::from_slice(&[secret; 32]).unwrap();
+        PublicKey::from_secret_key(&bitcoin::secp256k1::Secp256k1::new(), &key)
+    }
+}

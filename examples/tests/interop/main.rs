@@ -42,6 +42,8 @@ static TABLE: Table = Table::new(
         (OUR_WALLET, "a fixed amount"),
         (OUR_WALLET, "an amount the payer chooses"),
         (OUR_WALLET, "a payment in four parts"),
+        (OUR_WALLET, "a later payment over the same SCID"),
+        (OUR_WALLET, "a later payment over the same SCID, the first in four parts"),
         (OUR_WALLET, "client trusts LSP"),
         (OUR_WALLET, "client trusts LSP, in four parts"),
         (OUR_WALLET, "the wallet restarts between buy and payment"),
@@ -68,6 +70,24 @@ static TABLE: Table = Table::new(
         (MESSAGES, "LSPS5: our requests, replies and notifications, read by its"),
         (MESSAGES, "LSPS5: a webhook with `~`, `+` or `,` in its URL, written by ours"),
         (MESSAGES, "-32602 with its `data`, written by ours"),
+    ],
+);
+
+/// Says to our LSP what none should.
+const RAW: &str = "a client, our LSP";
+
+static BY_HAND: Table = Table::new(
+    "A client by hand",
+    &[
+        (
+            RAW,
+            "what is no request: bad UTF-8, half an object, an array, two objects, 9 000 levels, an id of 60 000 characters",
+        ),
+        (RAW, "an error that answers nothing"),
+        (RAW, "ids that are numbers, empty, or used again"),
+        (RAW, "methods and parameters that do not exist, or do not fit"),
+        (RAW, "buying what was changed, or offered to another"),
+        (RAW, "1 000 requests at once"),
     ],
 );
 

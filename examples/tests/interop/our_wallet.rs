@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lightning::types::payment::PaymentPreimage;
 use lsps_client::CallError;
 use lsps_client::jit_receive::CannotInvoice;
 use lsps_client::session::{Failed, WhyNot};
 use lsps_examples::node::{passes, within};
-use lsps_examples::scene::{Account, Balances, Script, WalletNode};
+use lsps_examples::scene::{Account, Balances, Error, Script, WalletNode};
 use lsps_service::Trust;
 use lsps_transport_ldk::wallet::{CannotReceive, JitInvoice};
 use lsps_types::PeerId;
@@ -110,6 +111,49 @@ async fn a_payment_in_parts_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_later_payment_over_the_same_scid_arrives_whole_after_a_payment_in_one_part() {
+    let world = World::with(Terms::default()).await;
+    let (before, jit) = (world.balances(), world.buys().await.expect("it sells"));
+    world.stage.pays(&jit.invoice);
+    let after_one = world.settles(before, fee_on(AMOUNT.0)).await.after;
+    world.pays_later(&jit);
+    assert!(within(|| world.stage.seen.facts().unconfirmed_at_claim.is_some()).await, "it arrives");
+    world.wallet.node.channel_manager().claim_funds(PaymentPreimage(LATE));
+    let facts = || world.stage.seen.facts();
+    assert!(within(|| facts().sent.is_some() && facts().received.is_some() && world.try_balances().is_ok()).await);
+    assert_eq!(facts().received, Some((AMOUNT.0 / 2, 0)), "nothing is kept of it");
+    assert_eq!(world.balances().wallet.total_msat() - after_one.wallet.total_msat(), AMOUNT.0 / 2);
+    TABLE.shows(OUR_WALLET, "a later payment over the same SCID", Works);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_payment_in_parts_a_later_one_is_held_until_it_times_out() {
+    let world = World::playing(Terms::default(), four_channels()).await;
+    let (before, jit) = (world.balances(), world.buys().await.expect("it sells"));
+    world.stage.payer.pay_split(&jit.invoice, AMOUNT.0).unwrap();
+    let after_first = world.settles(before, fee_on(AMOUNT.0)).await.after;
+    world.pays_later(&jit);
+    let facts = || world.stage.seen.facts();
+    assert!(within(|| facts().intercepted == 1).await);
+    assert!(passes(500).await);
+    let channels = world.wallet.node.channel_manager().list_channels();
+    assert!(channels.iter().all(|channel| channel.pending_inbound_htlcs.is_empty()), "the table can say so");
+    for _ in 0..40 {
+        world.stage.chain.mine(10);
+        if passes(200).await && facts().has_failed {
+            break;
+        }
+    }
+    assert!(facts().has_failed && facts().received.is_none(), "the payer has its money back");
+    assert!(within(|| world.try_balances().is_ok_and(|now| now == after_first)).await, "everybody has what they had");
+    let why = "its LSP still waits for the whole fee in one part, and holds the payment until it times out (L2-145, L2-148); the \
+               payer has the money back then";
+    TABLE.shows(OUR_WALLET, "a later payment over the same SCID, the first in four parts", Cannot(why));
+}
+
+const LATE: [u8; 32] = [24; 32];
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_that_trusts_it_is_paid_before_the_funding_is_out() {
     let world = World::playing(TRUSTED, Script { trust: Trust::ClientTrustsLsp, ..Script::default() }).await;
     let (before, jit) = (world.balances(), world.buys().await.expect("it sells"));
@@ -206,7 +250,19 @@ impl World {
     }
 
     fn balances(&self) -> Balances {
-        self.stage.trio(&self.lsp.node, &self.wallet.node).balances().expect("nothing is under way")
+        self.try_balances().expect("nothing is under way")
+    }
+
+    fn try_balances(&self) -> Result<Balances, Error> {
+        self.stage.trio(&self.lsp.node, &self.wallet.node).balances()
+    }
+
+    /// An ordinary invoice of the application, with the hint that was bought.
+    fn pays_later(&self, jit: &JitInvoice) {
+        self.stage.seen.forget();
+        let (hint, half) = (jit.invoice.route_hints()[0].clone(), AMOUNT.0 / 2);
+        let invoice = self.wallet.node.invoice_over(hint, Some(half), Some(LATE)).expect("an invoice");
+        self.stage.payer.pay_in_parts(&invoice, &[half]).expect("a channel");
     }
 
     fn lsp(&self) -> lsps_client::session::Lsp {

@@ -12,7 +12,8 @@ use lsps_examples::store::MemoryStore;
 use lsps_transport_ldk::{LspsMessageHandler, PeerEvent, Role};
 use serde_json::{Value, json};
 
-use crate::{AMOUNT, FEE_LIMIT, HOUR};
+use crate::table::Outcome::Works;
+use crate::{AMOUNT, BY_HAND, FEE_LIMIT, HOUR, RAW};
 
 const PARSE_ERROR: i64 = -32_700;
 const METHOD_NOT_FOUND: i64 = -32_601;
@@ -50,6 +51,7 @@ async fn what_is_no_request_gets_one_error_each() {
         assert_eq!((&answer["id"], code(answer)), (&Value::Null, PARSE_ERROR), "{}", String::from_utf8_lossy(payload));
     }
     world.another_wallet_is_paid().await;
+    BY_HAND.shows(RAW, "what is no request: bad UTF-8, half an object, an array, two objects, 9 000 levels, an id of 60 000 characters", Works);
 }
 
 /// Two LSPs would send each other errors for ever.
@@ -59,6 +61,7 @@ async fn an_error_for_nothing_is_not_answered() {
     let error = json!({"jsonrpc": "2.0", "id": null, "error": {"code": PARSE_ERROR, "message": "what?"}});
     assert_eq!(world.asks(&error).await, [] as [Value; 0]);
     world.another_wallet_is_paid().await;
+    BY_HAND.shows(RAW, "an error that answers nothing", Works);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +76,7 @@ async fn ids_come_back_as_they_were_whatever_they_are() {
         assert!(answer["result"]["opening_fee_params_menu"].is_array(), "an id that was answered is free again");
     }
     world.another_wallet_is_paid().await;
+    BY_HAND.shows(RAW, "ids that are numbers, empty, or used again", Works);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,6 +100,7 @@ async fn what_is_not_served_and_what_does_not_fit_is_said() {
         assert_eq!(answer["error"]["data"]["unrecognized"].is_array(), expected == INVALID_PARAMS);
     }
     world.another_wallet_is_paid().await;
+    BY_HAND.shows(RAW, "methods and parameters that do not exist, or do not fit", Works);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,6 +132,7 @@ async fn nothing_is_sold_that_was_not_offered_to_who_buys() {
     let scid = |answers: &[Value]| answers[0]["result"]["jit_channel_scid"].clone();
     assert!(scid(&first).is_string() && scid(&first) != scid(&second), "each buy has an SCID of its own");
     world.another_wallet_is_paid().await;
+    BY_HAND.shows(RAW, "buying what was changed, or offered to another", Works);
 }
 
 /// More than it may have waiting: what is too much is dropped, and only this peer misses it.
@@ -141,10 +147,11 @@ async fn a_flood_of_one_peer_is_its_own_loss() {
     for _ in 0..40 {
         world.raw.sends([ask("after it".into())]);
         if passes(250).await && is_heard_again() {
-            return;
+            break;
         }
     }
-    panic!("it is never heard again");
+    assert!(is_heard_again(), "it is never heard again");
+    BY_HAND.shows(RAW, "1 000 requests at once", Works);
 }
 
 /// The scene of an honest wallet, and this client.

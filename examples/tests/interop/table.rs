@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A peer's section.
 pub struct Table {
@@ -38,7 +38,7 @@ impl Table {
     pub fn shows(&self, role: &str, flow: &str, outcome: Outcome) {
         let row = self.rows.iter().position(|row| *row == (role, flow));
         let row = row.unwrap_or_else(|| panic!("`{role}`, `{flow}` is not among the rows"));
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = lock(&self.shown);
         let before = shown.insert(row, outcome);
         assert!(before.is_none_or(|before| before == outcome), "two tests differ about `{role}`, `{flow}`");
         if shown.len() == self.rows.len() {
@@ -47,7 +47,7 @@ impl Table {
     }
 
     fn compare(&self, shown: &BTreeMap<usize, Outcome>) {
-        let file = root().join("docs/interop.md");
+        let (_one_at_a_time, file) = (lock(&FILE), root().join("docs/interop.md"));
         let text = std::fs::read_to_string(&file).unwrap_or_else(|_| HEAD.into());
         let fresh = self.placed_in(&text, &self.section(shown));
         if std::env::var_os("LSPS_BLESS").is_some() {
@@ -58,7 +58,9 @@ impl Table {
     }
 
     fn section(&self, shown: &BTreeMap<usize, Outcome>) -> String {
-        let mut text = format!("## {}\n\n| Who | Flow | Outcome |\n|---|---|---|\n", self.peer);
+        let command = concat!("LSPS_BLESS=1 cargo test -p lsps-examples --test ", env!("CARGO_CRATE_NAME"));
+        let mut text = format!("## {}\n\nWritten by `{command}`.\n\n", self.peer);
+        text += "| Who | Flow | Outcome |\n|---|---|---|\n";
         for (row, (role, flow)) in self.rows.iter().enumerate() {
             let outcome = match shown[&row] {
                 Outcome::Works => "works".into(),
@@ -79,6 +81,14 @@ impl Table {
     }
 }
 
+/// Sections are put into it one after the other.
+static FILE: Mutex<()> = Mutex::new(());
+
+/// A test that fails meanwhile leaves what others have shown as it was.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").into()
 }
@@ -86,9 +96,8 @@ fn root() -> PathBuf {
 const HEAD: &str = "# Interoperability
 
 What comes of our sides against those of others, on LDK nodes over TCP on an embedded chain, and of messages written by one
-and read by the other. Each section is written by the tests of its peer, of which the last to end compares it with what was
-seen: `LSPS_BLESS=1 cargo test -p lsps-examples --test interop` writes it anew. Clauses (`L2-113`) and readings (`R-07`) are
-those of [CONFORMANCE.md](../CONFORMANCE.md).
+and read by the other. Each section is written by a complete run of its tests; without `LSPS_BLESS` they fail when it is not
+what they saw. Clauses (`L2-113`) and readings (`R-07`) are those of [CONFORMANCE.md](../CONFORMANCE.md).
 ";
 
 #[test]

@@ -1,16 +1,13 @@
 //! A wallet with `lightning-liquidity`, put together as its documentation says.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use bitcoin::hashes::{Hash, sha256};
-use bitcoin::secp256k1::{PublicKey, Secp256k1};
+use bitcoin::secp256k1::PublicKey;
 use lightning::events::Event;
-use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
 use lightning::routing::gossip::RoutingFees;
 use lightning::routing::router::{RouteHint, RouteHintHop};
 use lightning::util::config::{ChannelConfigOverrides, ChannelConfigUpdate, ChannelHandshakeConfigUpdate, UserConfig};
-use lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder};
+use lightning_invoice::Bolt11Invoice;
 use lightning_liquidity::LiquidityClientConfig;
 use lightning_liquidity::events::LiquidityEvent;
 use lightning_liquidity::lsps0::event::LSPS0ClientEvent;
@@ -21,11 +18,10 @@ use lightning_liquidity::lsps2::msgs::LSPS2OpeningFeeParams;
 use lsps_examples::Node;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Who, finish};
-use lsps_transport_ldk::onchain::{Clock as _, SystemClock};
 
+use crate::FEE_LIMIT;
 use crate::liquidity::{Liquidity, Running, build};
 use crate::stage::{Stage, setup};
-use crate::{FEE_LIMIT, HOUR};
 
 pub struct TheirWallet {
     pub node: Arc<Node<Liquidity>>,
@@ -127,9 +123,6 @@ impl TheirWallet {
     }
 
     fn invoice(&self, amount: Option<u64>, scid: u64, delta: u32) -> Bolt11Invoice {
-        let (manager, expiry) = (self.node.channel_manager(), u32::try_from(HOUR.as_secs()).unwrap());
-        let final_delta = MIN_FINAL_CLTV_EXPIRY_DELTA + 2;
-        let (hash, secret) = manager.create_inbound_payment(amount, expiry, Some(final_delta)).unwrap();
         let hop = RouteHintHop {
             src_node_id: self.lsp,
             short_channel_id: scid,
@@ -138,20 +131,7 @@ impl TheirWallet {
             htlc_minimum_msat: None,
             htlc_maximum_msat: None,
         };
-        let invoice = InvoiceBuilder::new(Currency::Regtest)
-            .description("theirs".into())
-            .payment_hash(sha256::Hash::from_byte_array(hash.0))
-            .payment_secret(secret)
-            .duration_since_epoch(Duration::from_millis(SystemClock.now().unix_millis()))
-            .expiry_time(HOUR)
-            .min_final_cltv_expiry_delta(final_delta.into())
-            .private_route(RouteHint(vec![hop]));
-        let key = self.node.keys().get_node_secret_key();
-        let sign = |message: &_| Secp256k1::new().sign_ecdsa_recoverable(message, &key);
-        match amount {
-            Some(amount) => invoice.amount_milli_satoshis(amount).basic_mpp().build_signed(sign).unwrap(),
-            None => invoice.build_signed(sign).unwrap(),
-        }
+        self.node.invoice_over(RouteHint(vec![hop]), amount, None).expect("an invoice")
     }
 
     async fn hears<T>(&self, pick: impl Fn(&LiquidityEvent) -> Option<T>) -> T {
