@@ -87,7 +87,7 @@ where
     account
 }
 
-/// What the script is for such a store.
+/// How the LSP or the wallet of this stage is set up, again from the same store after a restart.
 pub fn setup(stage: &Stage, who: Who, config: lightning::util::config::UserConfig) -> lsps_examples::node::Setup {
     let store = if who == Who::Lsp { &stage.lsp_store } else { &stage.wallet_store };
     stage.script.setup(who, Arc::clone(store), config, &stage.chain)
