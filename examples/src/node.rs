@@ -2,18 +2,20 @@
 
 pub mod broadcast;
 mod chores;
+mod invoice;
 pub mod logger;
 pub mod pay;
 mod run;
 pub mod save;
 pub mod types;
+mod wait;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{BlockHash, Network, io};
@@ -35,6 +37,8 @@ use crate::chain::Chain;
 use crate::store::Store;
 use crate::wallet::CoinWallet;
 
+pub use wait::{passes, within};
+
 use broadcast::Broadcaster;
 use logger::NodeLogger;
 use save::SaveQueue;
@@ -52,6 +56,16 @@ pub struct Setup {
     pub config: UserConfig,
     /// The chain it lives on.
     pub chain: Chain,
+}
+
+/// What there is of a node before it has peers.
+pub struct Core {
+    /// The channels.
+    pub manager: Arc<ChannelManager>,
+    /// The keys.
+    pub keys: Arc<KeysManager>,
+    /// The way out to the chain.
+    pub broadcaster: Arc<Broadcaster>,
 }
 
 /// A node: keys, channels, monitors, peers over loopback TCP, coins. [`run`](Self::run) gives it life.
@@ -83,6 +97,18 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     ///
     /// When the store or the network fails, or what is stored cannot be read.
     pub async fn build(setup: Setup, messages: Arc<H>) -> io::Result<Arc<Self>> {
+        Self::build_with(setup, |_| std::future::ready(Ok(messages))).await
+    }
+
+    /// The same, where what handles custom messages is made of the node's own parts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), and those of `messages`.
+    pub async fn build_with<F>(setup: Setup, messages: impl FnOnce(Core) -> F) -> io::Result<Arc<Self>>
+    where
+        F: Future<Output = io::Result<Arc<H>>>,
+    {
         let Setup { name, seed, store, config, chain } = setup;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u32::try_from(since_epoch.as_secs()).unwrap_or(u32::MAX);
@@ -126,6 +152,9 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                 now,
             )
         }));
+        let core =
+            Core { manager: Arc::clone(&manager), keys: Arc::clone(&keys), broadcaster: Arc::clone(&broadcaster) };
+        let messages = messages(core).await?;
         let handlers = MessageHandler {
             chan_handler: Arc::clone(&manager),
             route_handler: Arc::new(IgnoringMessageHandler {}),
@@ -353,15 +382,4 @@ async fn listen<H: CustomMessageHandler + Send + Sync + 'static>(listener: TcpLi
             tokio::spawn(lightning_net_tokio::setup_inbound(Arc::clone(&peers), stream));
         }
     }
-}
-
-/// Whether it comes true within ten seconds.
-pub async fn within(is_true: impl Fn() -> bool) -> bool {
-    for _ in 0..2_000 {
-        if is_true() {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    false
 }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use lightning::events::{Event, ReplayEvent};
 use lightning::ln::peer_handler::{CustomMessageHandler, IgnoringMessageHandler};
 use lightning::util::config::UserConfig;
-use lsps_service::Trust;
-use lsps_transport_ldk::Observed;
+use lsps_service::{StandardPolicy, Trust};
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
+use lsps_transport_ldk::{LspsMessageHandler, Observed};
 
 use crate::chain::Chain;
 use crate::node::types::ChannelManager;
@@ -58,6 +58,10 @@ pub struct Script {
     pub directory: Option<PathBuf>,
     /// Whose risk the first payment is.
     pub trust: Trust,
+    /// How the LSP sells otherwise.
+    pub policy: StandardPolicy,
+    /// A token of the wallet's for its LSP.
+    pub token: Option<String>,
     /// Satoshis in each of the payer's channels to the LSP.
     pub payer_channels: Vec<u64>,
     /// The LSP's store, if it is a special one.
@@ -75,8 +79,13 @@ pub struct Script {
     /// Sees every event of the nodes before they are dealt with, and again if LDK tells them again.
     pub on_event: OnEvent,
     /// Sees every protocol message of the wallet.
-    pub on_message: Arc<dyn Fn(Observed<'_>) + Send + Sync>,
+    pub on_message: OnMessage,
+    /// Sees every protocol message of the LSP.
+    pub on_request: OnMessage,
 }
+
+/// See [`Script::on_message`].
+pub type OnMessage = Arc<dyn Fn(Observed<'_>) + Send + Sync>;
 
 /// See [`Script::on_event`].
 pub type OnEvent = Arc<dyn Fn(Who, &Event) + Send + Sync>;
@@ -86,6 +95,8 @@ impl Default for Script {
         Self {
             directory: None,
             trust: Trust::LspTrustsClient,
+            policy: StandardPolicy::default(),
+            token: None,
             payer_channels: vec![1_000_000],
             lsp_store: None,
             wallet_store: None,
@@ -95,6 +106,7 @@ impl Default for Script {
             lsp_tape: None,
             on_event: Arc::new(|_, _| ()),
             on_message: Arc::new(|_| ()),
+            on_request: Arc::new(|_| ()),
         }
     }
 }
@@ -115,6 +127,25 @@ pub struct Scene {
     lsp_store: Store,
     wallet_store: Store,
 }
+
+/// Three nodes that pay each other, whatever handles the messages of LSP and wallet.
+#[derive(Clone, Copy)]
+pub struct Trio<'a, L: Handler, W: Handler> {
+    /// Where their transactions go.
+    pub chain: &'a Chain,
+    /// Has channels to the LSP.
+    pub payer: &'a Node,
+    /// Opens channels to the wallet.
+    pub lsp: &'a Node<L>,
+    /// Is paid.
+    pub wallet: &'a Node<W>,
+    /// What they told.
+    pub seen: &'a Seen,
+}
+
+/// Handles a node's custom messages.
+pub trait Handler: CustomMessageHandler + Send + Sync + 'static {}
+impl<T: CustomMessageHandler + Send + Sync + 'static> Handler for T {}
 
 /// What went wrong, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -143,6 +174,13 @@ impl Scene {
         scene.connect().await?;
         open_channels(&scene.chain, &scene.payer, &scene.lsp.node, &scene.script.payer_channels).await?;
         Ok(scene)
+    }
+
+    /// Its nodes, for what is asked of any three.
+    #[must_use]
+    pub fn trio(&self) -> Trio<'_, LspsMessageHandler, LspsMessageHandler> {
+        let (lsp, wallet) = (&self.lsp.node, &self.wallet.node);
+        Trio { chain: &self.chain, payer: &self.payer, lsp, wallet, seen: &self.seen }
     }
 
     /// Connects payer and wallet to the LSP.
@@ -224,7 +262,8 @@ impl Script {
         }
     }
 
-    fn setup(&self, who: Who, store: Store, config: UserConfig, chain: &Chain) -> Setup {
+    /// How that node is set up.
+    pub fn setup(&self, who: Who, store: Store, config: UserConfig, chain: &Chain) -> Setup {
         Setup { name: who.name(), seed: who.seed(), store, config, chain: chain.clone() }
     }
 }
@@ -253,12 +292,7 @@ pub async fn start_payer(chain: &Chain, script: &Script) -> Result<Arc<Node>, Er
 /// # Errors
 ///
 /// When the peer cannot be reached, or a channel does not open within ten seconds.
-pub async fn open_channels<H: CustomMessageHandler + Send + Sync + 'static>(
-    chain: &Chain,
-    from: &Node,
-    to: &Node<H>,
-    sizes: &[u64],
-) -> Result<(), Error> {
+pub async fn open_channels<H: Handler>(chain: &Chain, from: &Node, to: &Node<H>, sizes: &[u64]) -> Result<(), Error> {
     let channels: Vec<(u64, u128)> = sizes.iter().copied().zip(1..).collect();
     let mut open = 0;
     for some in channels.chunks(UNFUNDED_AT_ONCE) {
@@ -282,7 +316,8 @@ pub async fn open_channels<H: CustomMessageHandler + Send + Sync + 'static>(
     Ok(())
 }
 
-fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
+/// Keeps in `seen` what is told, before it goes on to `and_then`.
+pub fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
     let (seen, chain) = (Arc::clone(seen), chain.clone());
     Arc::new(move |who, event| {
         seen.note(who, event, || chain.mempool().len());
@@ -291,7 +326,7 @@ fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
 }
 
 /// What no host wanted is the node's own business.
-fn finish<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>, event: &Event) -> Result<(), ReplayEvent> {
+pub fn finish<H: Handler>(node: &Node<H>, event: &Event) -> Result<(), ReplayEvent> {
     if let Err(why) = node.chores(event) {
         eprintln!("{}: {why}", node.name());
     }
@@ -299,7 +334,7 @@ fn finish<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>, event
 }
 
 /// For fees, and for the JIT channel's reserve.
-const SPARE_SAT: u64 = 200_000;
+pub const SPARE_SAT: u64 = 200_000;
 /// What LDK waits for before it uses a channel of a stranger.
 const CONFIRMATIONS: u32 = 6;
 /// LDK takes no more from one peer.

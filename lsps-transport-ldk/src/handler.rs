@@ -62,7 +62,8 @@ struct Queues {
     inbound: VecDeque<PeerEvent>,
     /// Messages in `inbound` by sender, so that none can fill it.
     waiting: HashMap<PublicKey, usize>,
-    connected: Vec<PublicKey>,
+    /// And whether they support `option_scid_alias`.
+    connected: Vec<(PublicKey, bool)>,
     outbound: Vec<(PublicKey, LspsMessage)>,
     dropped: u64,
 }
@@ -101,7 +102,12 @@ impl LspsMessageHandler {
     }
 
     pub(crate) fn is_connected(&self, peer: &PublicKey) -> bool {
-        lock(&self.queues).connected.contains(peer)
+        lock(&self.queues).connected.iter().any(|(connected, _)| connected == peer)
+    }
+
+    /// LDK supports `option_scid_alias` itself: it is negotiated with every peer that does, whatever a channel's type says.
+    pub(crate) fn has_scid_alias(&self, peer: &PublicKey) -> bool {
+        lock(&self.queues).connected.contains(&(*peer, true))
     }
 
     fn show(&self, sent: bool, peer: &PublicKey, payload: &[u8]) {
@@ -166,14 +172,15 @@ impl CustomMessageHandler for LspsMessageHandler {
         outbound
     }
 
-    fn peer_connected(&self, peer: PublicKey, _: &Init, _: bool) -> Result<(), ()> {
-        self.push(PeerEvent::Connected(peer), |queues| queues.connected.push(peer));
+    fn peer_connected(&self, peer: PublicKey, init: &Init, _: bool) -> Result<(), ()> {
+        let has_scid_alias = init.features.supports_scid_privacy();
+        self.push(PeerEvent::Connected(peer), |queues| queues.connected.push((peer, has_scid_alias)));
         Ok(())
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {
         self.push(PeerEvent::Disconnected(peer), |queues| {
-            queues.connected.retain(|connected| *connected != peer);
+            queues.connected.retain(|(connected, _)| *connected != peer);
             queues.outbound.retain(|(receiver, _)| *receiver != peer);
         });
     }
@@ -196,3 +203,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const FEATURE_BIT: usize = 729;
 /// Messages of one peer that wait to be read; no well-behaved client has so many requests under way.
 const MOST_WAITING: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_peer_has_aliases_is_known_while_it_is_connected() {
+        let (handler, [with, without]) = (LspsMessageHandler::new(Role::Client), [2, 3].map(peer));
+        let mut features = InitFeatures::empty();
+        handler.peer_connected(without, &init(features.clone()), true).unwrap();
+        features.set_scid_privacy_optional();
+        handler.peer_connected(with, &init(features), true).unwrap();
+        let known = |peer| (handler.is_connected(&peer), handler.has_scid_alias(&peer));
+        assert_eq!((known(with), known(without)), ((true, true), (true, false)));
+        handler.peer_disconnected(with);
+        assert_eq!(known(with), (false, false));
+    }
+
+    fn init(features: InitFeatures) -> Init {
+        Init { features, networks: None, remote_network_address: None }
+    }
+
+    fn peer(secret: u8) -> PublicKey {
+        let key = bitcoin::secp256k1::SecretKey::from_slice(&[secret; 32]).unwrap();
+        PublicKey::from_secret_key(&bitcoin::secp256k1::Secp256k1::new(), &key)
+    }
+}

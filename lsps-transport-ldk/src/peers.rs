@@ -48,6 +48,10 @@ impl Peers {
     pub fn is_connected(&self, peer: &PublicKey) -> bool {
         self.messages.is_connected(peer)
     }
+
+    pub fn have_scid_alias(&self, peer: &PublicKey) -> bool {
+        self.messages.has_scid_alias(peer)
+    }
 }
 
 pub(crate) fn peer_id(key: &PublicKey) -> PeerId {

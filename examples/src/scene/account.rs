@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lightning::events::Event;
 
-use super::{Balances, Error, Scene, Who};
+use super::{Balances, Error, Handler, Scene, Trio, Who};
 use crate::node::within;
 
 /// What the nodes told of the payment.
@@ -86,6 +86,23 @@ pub struct Account {
 }
 
 impl Scene {
+    /// See [`Trio::settle`].
+    ///
+    /// # Errors
+    ///
+    /// When the payment fails, does not end within ten seconds, or a millisatoshi is missing.
+    pub async fn settle(&self, before: Balances, promised: u64) -> Result<Account, Error> {
+        self.trio().settle(before, promised).await
+    }
+
+    /// See [`Trio::mining_msat`].
+    #[must_use]
+    pub fn mining_msat(&self) -> u64 {
+        self.trio().mining_msat()
+    }
+}
+
+impl<L: Handler, W: Handler> Trio<'_, L, W> {
     /// Waits for the end of the payment, confirms the funding of the wallet's channel, and adds up.
     ///
     /// # Errors
@@ -101,7 +118,7 @@ impl Scene {
         else {
             return Err("the payment does not end".into());
         };
-        let fundings = || self.wallet.node.channel_manager().list_channels().into_iter().filter_map(|c| c.funding_txo);
+        let fundings = || self.wallet.channel_manager().list_channels().into_iter().filter_map(|c| c.funding_txo);
         if !within(|| fundings().all(|funding| self.chain.transaction(&funding.txid).is_some())).await {
             return Err("the funding of the wallet's channel is not broadcast".into());
         }
@@ -115,13 +132,11 @@ impl Scene {
         account.check()?;
         Ok(account)
     }
-}
 
-impl Scene {
     /// What the fundings of the wallet's channels pay to the miners, in millisatoshis.
     #[must_use]
     pub fn mining_msat(&self) -> u64 {
-        let channels = self.wallet.node.channel_manager().list_channels();
+        let channels = self.wallet.channel_manager().list_channels();
         let fundings = channels.into_iter().filter_map(|channel| channel.funding_txo);
         fundings.filter_map(|funding| self.chain.fee_sat(&funding.txid)).sum::<u64>() * 1_000
     }

@@ -1,9 +1,8 @@
 //! Who has what, read from the nodes and the chain.
 
 use lightning::ln::channel_state::ChannelDetails;
-use lightning::ln::peer_handler::CustomMessageHandler;
 
-use super::{Error, Scene};
+use super::{Error, Handler, Scene, Trio};
 use crate::node::Node;
 
 /// What one of them has.
@@ -35,6 +34,17 @@ pub struct Balances {
 }
 
 impl Scene {
+    /// Who has what now; see [`Trio::balances`].
+    ///
+    /// # Errors
+    ///
+    /// When an HTLC is under way, or the accounts differ.
+    pub fn balances(&self) -> Result<Balances, Error> {
+        self.trio().balances()
+    }
+}
+
+impl<L: Handler, W: Handler> Trio<'_, L, W> {
     /// Who has what now.
     ///
     /// LDK shows millisatoshis as what can be sent and received, less reserves and fees, which only on the side that did
@@ -45,7 +55,7 @@ impl Scene {
     ///
     /// When an HTLC is under way, or the two accounts differ.
     pub fn balances(&self) -> Result<Balances, Error> {
-        let (payer, lsp, wallet) = (&self.payer, &self.lsp.node, &self.wallet.node);
+        let (payer, lsp, wallet) = (self.payer, self.lsp, self.wallet);
         let [from_payer, at_lsp] = shares(lsp)?;
         let [from_lsp, at_wallet] = shares(wallet)?;
         let balance = |coins_sat, channels_msat| Balance { coins_sat, channels_msat };
@@ -62,7 +72,7 @@ impl Scene {
 /// # Errors
 ///
 /// When an HTLC is under way, or the channel monitors would claim something else.
-pub fn shares<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>) -> Result<[u64; 2], Error> {
+pub fn shares<H: Handler>(node: &Node<H>) -> Result<[u64; 2], Error> {
     let (funded_by_us, funded_by_them): (Vec<_>, Vec<_>) =
         node.channel_manager().list_channels().into_iter().partition(|channel| channel.is_outbound);
     let (mut theirs, mut ours, mut ours_sat) = (0, 0, 0);
@@ -83,11 +93,7 @@ pub fn shares<H: CustomMessageHandler + Send + Sync + 'static>(node: &Node<H>) -
 }
 
 /// What the monitors would claim, in satoshis; not of what we funded, nor of a channel that ended before its funding was out.
-fn claimable_sat<H: CustomMessageHandler + Send + Sync + 'static>(
-    node: &Node<H>,
-    ignored: &[ChannelDetails],
-    open: &[ChannelDetails],
-) -> u64 {
+fn claimable_sat<H: Handler>(node: &Node<H>, ignored: &[ChannelDetails], open: &[ChannelDetails]) -> u64 {
     let is_among = |channels: &[ChannelDetails], id| channels.iter().any(|channel| channel.channel_id == id);
     let ids = node.chain_monitor().list_monitors().into_iter().filter(|id| !is_among(ignored, *id));
     let balances = ids.filter_map(|id| {

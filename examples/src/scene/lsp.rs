@@ -29,12 +29,19 @@ impl LspNode {
         PromiseKey::new(Who::Lsp.seed())
     }
 
-    pub(super) async fn start(chain: &Chain, store: &Store, script: &Script) -> Result<Self, Error> {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start.
+    pub async fn start(chain: &Chain, store: &Store, script: &Script) -> Result<Self, Error> {
         let mut config = UserConfig::default();
         preset_for_lsp(&mut config);
         // The payer may use all of its channels, not the tenth that is the default.
         config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
         let messages = LspsMessageHandler::new(Role::Service);
+        let on_request = Arc::clone(&script.on_request);
+        messages.observe(move |message| on_request(message));
         let setup = script.setup(Who::Lsp, Arc::clone(store), config, chain);
         let node = Node::build(setup, Arc::clone(&messages)).await?;
 
@@ -49,7 +56,7 @@ impl LspNode {
             Self::promise_key(),
         );
         parts.clock = Arc::clone(&script.clock);
-        let policy = StandardPolicy { trust: script.trust, ..StandardPolicy::default() };
+        let policy = StandardPolicy { trust: script.trust, ..script.policy.clone() };
         if let Some(path) = &script.lsp_tape {
             parts.tape = Some(Box::new(tape(path, &parts.config, &policy)?));
         }

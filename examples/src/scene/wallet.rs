@@ -37,6 +37,7 @@ impl WalletNode {
     ) -> Result<Self, Error> {
         let lsp = KnownLsp::new(lsp).at(address.to_string());
         let lsp = if script.trust == Trust::ClientTrustsLsp { lsp.trusted() } else { lsp };
+        let lsp = KnownLsp { token: script.token.clone(), ..lsp };
         let mut config = UserConfig::default();
         preset_for_wallet(&mut config);
         let messages = LspsMessageHandler::new(Role::Client);

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use lsps_examples::Scene;
 use lsps_examples::node::logger::FailureCode;
-use lsps_examples::node::within;
+use lsps_examples::node::{passes, within};
 use lsps_examples::scene::{Account, Balances, Script};
 use lsps_service::Trust;
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
@@ -158,10 +158,4 @@ impl Clock for Shifted {
     fn now(&self) -> Timestamp {
         SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
     }
-}
-
-/// For what must not happen meanwhile.
-async fn passes(millis: u64) -> bool {
-    let start = SystemClock.now();
-    within(|| SystemClock.now().since(start).as_millis() >= millis.into()).await
 }

@@ -47,15 +47,25 @@ async fn case_J18_a_wallet_that_leaves_before_it_signs_can_come_back_and_be_paid
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_J18_a_wallet_that_rejects_the_open_can_think_better_of_it() {
-    let mut world = at_the_first_open(|wallet, lsp, channel| {
-        let rejected = wallet.channel_manager().force_close_broadcasting_latest_txn(channel, lsp, "no".into());
-        rejected.expect("it waits for an answer");
+    let thinks_better = Arc::new(AtomicBool::new(false));
+    let thought = Arc::clone(&thinks_better);
+    // LDK offers a channel that was rejected again, with another type.
+    let (mut world, wallet) = once(Who::Wallet, move |wallet, event| {
+        let Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. } = event else { return false };
+        if !thought.load(Ordering::SeqCst) {
+            let (manager, channel) = (wallet.channel_manager(), temporary_channel_id);
+            let rejected = manager.force_close_broadcasting_latest_txn(channel, counterparty_node_id, "no".into());
+            rejected.expect("it waits for an answer");
+        }
+        thought.load(Ordering::SeqCst)
     })
     .await;
+    assert!(wallet.set(Arc::downgrade(&world.scene.wallet.node)).is_ok());
     let spendable = world.spendable_sat();
     world.pays();
     world.fails_with(UNKNOWN_NEXT_PEER, "the wallet does not want the channel").await;
     world.is_as_if_nothing_had_been_opened(spendable).await;
+    thinks_better.store(true, Ordering::SeqCst);
     world.pays_after_all().await;
 }
 

@@ -2,18 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use bitcoin::hashes::{Hash, sha256};
-use bitcoin::secp256k1::Secp256k1;
 use lightning::events::Event;
-use lightning::types::payment::{PaymentHash, PaymentPreimage};
-use lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder, PaymentSecret};
+use lightning::types::payment::PaymentPreimage;
+use lightning_invoice::Bolt11Invoice;
 use lsps_examples::node::pay::equal_parts;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Script, Who};
 use lsps_service::Trust;
-use lsps_transport_ldk::onchain::{Clock as _, SystemClock};
 
-use crate::{AMOUNT, HOUR, Shifted, TEMPORARY_CHANNEL_FAILURE, World};
+use crate::{AMOUNT, Shifted, TEMPORARY_CHANNEL_FAILURE, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_J01_a_payment_in_one_part_opens_one_channel() {
@@ -98,22 +95,7 @@ const LATE: [u8; 32] = [24; 32];
 impl World {
     /// An ordinary invoice of the wallet's application, with the hint that was bought.
     fn invoice_over_the_same_scid(&self, preimage: [u8; 32], amount_msat: u64) -> Bolt11Invoice {
-        let (node, delta) = (&self.scene.wallet.node, 80);
-        let hash = sha256::Hash::hash(&preimage);
-        let (ldk_hash, expiry) = (PaymentHash(hash.to_byte_array()), u32::try_from(HOUR.as_secs()).unwrap());
-        let manager = node.channel_manager();
-        let secret = manager.create_inbound_payment_for_hash(ldk_hash, Some(amount_msat), expiry, Some(delta)).unwrap();
-        let now = std::time::Duration::from_millis(SystemClock.now().unix_millis());
-        let invoice = InvoiceBuilder::new(Currency::Regtest)
-            .description("a later payment".into())
-            .payment_hash(hash)
-            .payment_secret(PaymentSecret(secret.0))
-            .duration_since_epoch(now)
-            .min_final_cltv_expiry_delta(delta.into())
-            .amount_milli_satoshis(amount_msat)
-            .private_route(self.jit.invoice.route_hints()[0].clone())
-            .basic_mpp();
-        let key = node.keys().get_node_secret_key();
-        invoice.build_signed(|message| Secp256k1::new().sign_ecdsa_recoverable(message, &key)).unwrap()
+        let hint = self.jit.invoice.route_hints()[0].clone();
+        self.scene.wallet.node.invoice_over(hint, Some(amount_msat), Some(preimage)).expect("an invoice")
     }
 }

@@ -22,7 +22,7 @@ pub struct OpenRequest {
     pub key: ChannelKey,
     /// Whether the channel would be announced to the network.
     pub announced: bool,
-    /// Whether `option_scid_alias` is part of the channel type.
+    /// Whether `option_scid_alias` is negotiated: as part of the channel's type, or between the nodes when they connected.
     pub scid_alias: bool,
 }
 

@@ -186,6 +186,8 @@ impl<M: Manager> Pump<M> {
 
     fn open_requested(&mut self, lsp: PublicKey, temporary: ChannelId, announced: bool, scid_alias: bool) -> bool {
         let key = channel_key(&lsp, &temporary);
+        // LSPs in the field leave it out of the channel's type. Later invoices have their alias all the same.
+        let scid_alias = scid_alias || self.peers.have_scid_alias(&lsp);
         let request = OpenRequest { lsp: peer_id(&lsp), key, announced, scid_alias };
         match self.session.with(|client, now| client.open_requested(&request, now)) {
             Ok(()) => {

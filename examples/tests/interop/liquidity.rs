@@ -1,0 +1,85 @@
+//! `lightning-liquidity` as the message handler of a node, and what keeps it going.
+
+use std::sync::{Arc, Weak};
+
+use bitcoin::io;
+use lightning::sign::KeysManager;
+use lightning_liquidity::events::LiquidityEvent;
+use lightning_liquidity::utils::time::DefaultTimeProvider;
+use lightning_liquidity::{LiquidityClientConfig, LiquidityManager, LiquidityServiceConfig};
+use lsps_examples::node::broadcast::Broadcaster;
+use lsps_examples::node::types::{ChannelManager, NoFilter};
+use lsps_examples::node::{Core, Node, Setup};
+use lsps_examples::store::{AsyncStore, Store};
+use tokio::task::JoinHandle;
+
+/// Theirs, on a node of ours.
+pub type Liquidity = LiquidityManager<
+    Arc<KeysManager>,
+    Arc<KeysManager>,
+    Arc<ChannelManager>,
+    NoFilter,
+    AsyncStore,
+    DefaultTimeProvider,
+    Arc<Broadcaster>,
+>;
+
+/// A node that speaks through it.
+pub async fn build(
+    setup: Setup,
+    service: Option<LiquidityServiceConfig>,
+    client: Option<LiquidityClientConfig>,
+) -> (Arc<Node<Liquidity>>, Arc<Liquidity>) {
+    let store: Store = Arc::clone(&setup.store);
+    let made = Arc::new(std::sync::OnceLock::new());
+    let m = Arc::clone(&made);
+    let messages = move |core: Core| async move {
+        let Core { manager, keys, broadcaster } = core;
+        let store = lightning::util::persist::KVStoreSyncWrapper(store);
+        let theirs =
+            Liquidity::new(Arc::clone(&keys), keys, manager, None, None, store, broadcaster, service, client).await?;
+        let theirs = Arc::new(theirs);
+        assert!(m.set(Arc::clone(&theirs)).is_ok());
+        io::Result::Ok(theirs)
+    };
+    let node = Node::build_with(setup, messages).await.expect("it starts");
+    (node, Arc::clone(made.get().expect("it was made")))
+}
+
+/// Two tasks: one sends and stores what it has, one hands its events to `handler`. They end when this is dropped.
+pub struct Running(Vec<JoinHandle<()>>);
+
+impl Running {
+    pub fn start<F, Fut>(node: &Arc<Node<Liquidity>>, theirs: &Arc<Liquidity>, handler: F) -> Self
+    where
+        F: Fn(Arc<Node<Liquidity>>, LiquidityEvent) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send,
+    {
+        let (weak, from) = (Arc::downgrade(node), Arc::clone(theirs));
+        let events = tokio::spawn(async move {
+            loop {
+                let event = from.next_event_async().await;
+                let Some(node) = Weak::upgrade(&weak) else { return };
+                handler(node, event).await;
+            }
+        });
+        let (weak, from) = (Arc::downgrade(node), Arc::clone(theirs));
+        let messages = tokio::spawn(async move {
+            while let Some(node) = weak.upgrade() {
+                node.peer_manager().process_events();
+                from.persist().await.expect("the store is in memory");
+                drop(node);
+                from.get_pending_msgs_or_needs_persist_future().await;
+            }
+        });
+        Self(vec![events, messages])
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}

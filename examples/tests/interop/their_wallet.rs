@@ -1,0 +1,173 @@
+//! A wallet with `lightning-liquidity`, put together as its documentation says.
+
+use std::sync::{Arc, Mutex};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::events::Event;
+use lightning::routing::gossip::RoutingFees;
+use lightning::routing::router::{RouteHint, RouteHintHop};
+use lightning::util::config::{ChannelConfigOverrides, ChannelConfigUpdate, ChannelHandshakeConfigUpdate, UserConfig};
+use lightning_invoice::Bolt11Invoice;
+use lightning_liquidity::LiquidityClientConfig;
+use lightning_liquidity::events::LiquidityEvent;
+use lightning_liquidity::lsps0::event::LSPS0ClientEvent;
+use lightning_liquidity::lsps0::ser::{LSPSRequestId, LSPSResponseError};
+use lightning_liquidity::lsps2::client::LSPS2ClientConfig;
+use lightning_liquidity::lsps2::event::LSPS2ClientEvent;
+use lightning_liquidity::lsps2::msgs::LSPS2OpeningFeeParams;
+use lsps_examples::Node;
+use lsps_examples::node::within;
+use lsps_examples::scene::{Who, finish};
+
+use crate::FEE_LIMIT;
+use crate::liquidity::{Liquidity, Running, build};
+use crate::stage::{Stage, setup};
+
+pub struct TheirWallet {
+    pub node: Arc<Node<Liquidity>>,
+    theirs: Arc<Liquidity>,
+    lsp: PublicKey,
+    told: Arc<Mutex<Vec<LiquidityEvent>>>,
+    _running: Running,
+}
+
+/// What a call came to.
+pub type Answer<T> = Result<T, LSPSResponseError>;
+
+impl TheirWallet {
+    pub async fn start(stage: &Stage, lsp: PublicKey) -> Self {
+        let config = UserConfig { manually_accept_inbound_channels: true, ..UserConfig::default() };
+        let client = LiquidityClientConfig {
+            lsps1_client_config: None,
+            lsps2_client_config: Some(LSPS2ClientConfig {}),
+            lsps5_client_config: None,
+        };
+        let (node, theirs) = build(setup(stage, Who::Wallet, config), None, Some(client)).await;
+        let (weak, on_event) = (Arc::downgrade(&node), Arc::clone(&stage.script.on_event));
+        node.run(move |event| {
+            on_event(Who::Wallet, &event);
+            if let Some(node) = weak.upgrade() {
+                hears_node(&node, lsp, &event);
+            }
+            std::future::ready(Ok(()))
+        });
+        let told = Arc::new(Mutex::new(vec![]));
+        let t = Arc::clone(&told);
+        let running = Running::start(&node, &theirs, move |_, event| {
+            t.lock().unwrap().push(event);
+            std::future::ready(())
+        });
+        Self { node, theirs, lsp, told, _running: running }
+    }
+
+    pub async fn list_protocols(&self) -> Vec<u16> {
+        self.theirs.lsps0_client_handler().list_protocols(&self.lsp);
+        self.hears(|event| match event {
+            LiquidityEvent::LSPS0Client(LSPS0ClientEvent::ListProtocolsResponse { protocols, .. }) => {
+                Some(protocols.clone())
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn get_info(&self, token: Option<&str>) -> Answer<Vec<LSPS2OpeningFeeParams>> {
+        let lsps2 = self.theirs.lsps2_client_handler().expect("it buys");
+        let asked = lsps2.request_opening_params(self.lsp, token.map(String::from));
+        self.hears(|event| match event {
+            LiquidityEvent::LSPS2Client(LSPS2ClientEvent::OpeningParametersReady {
+                request_id,
+                opening_fee_params_menu,
+                ..
+            }) if *request_id == asked => Some(Ok(opening_fee_params_menu.clone())),
+            LiquidityEvent::LSPS2Client(LSPS2ClientEvent::GetInfoFailed { request_id, error, .. })
+                if *request_id == asked =>
+            {
+                Some(Err(error.clone()))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// SCID and `cltv_expiry_delta`.
+    pub async fn buy(&self, terms: &LSPS2OpeningFeeParams, size: Option<u64>) -> Answer<(u64, u32)> {
+        let asked = self.asks_to_buy(terms, size);
+        self.hears(|event| match event {
+            LiquidityEvent::LSPS2Client(LSPS2ClientEvent::InvoiceParametersReady {
+                request_id,
+                intercept_scid,
+                cltv_expiry_delta,
+                ..
+            }) if *request_id == asked => Some(Ok((*intercept_scid, *cltv_expiry_delta))),
+            LiquidityEvent::LSPS2Client(LSPS2ClientEvent::BuyRequestFailed { request_id, error, .. })
+                if *request_id == asked =>
+            {
+                Some(Err(error.clone()))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    pub fn asks_to_buy(&self, terms: &LSPS2OpeningFeeParams, size: Option<u64>) -> LSPSRequestId {
+        let lsps2 = self.theirs.lsps2_client_handler().expect("it buys");
+        lsps2.select_opening_params(self.lsp, size, terms.clone()).expect("it asks")
+    }
+
+    /// An invoice over `amount`, or what the payer likes, and the terms it was sold on.
+    pub async fn receives(&self, amount: Option<u64>) -> (Bolt11Invoice, LSPS2OpeningFeeParams) {
+        let terms = self.get_info(None).await.expect("a menu").remove(0);
+        let (scid, delta) = self.buy(&terms, amount).await.expect("it sells");
+        (self.invoice(amount, scid, delta), terms)
+    }
+
+    fn invoice(&self, amount: Option<u64>, scid: u64, delta: u32) -> Bolt11Invoice {
+        let hop = RouteHintHop {
+            src_node_id: self.lsp,
+            short_channel_id: scid,
+            fees: RoutingFees { base_msat: 0, proportional_millionths: 0 },
+            cltv_expiry_delta: u16::try_from(delta).unwrap(),
+            htlc_minimum_msat: None,
+            htlc_maximum_msat: None,
+        };
+        self.node.invoice_over(RouteHint(vec![hop]), amount, None).expect("an invoice")
+    }
+
+    async fn hears<T>(&self, pick: impl Fn(&LiquidityEvent) -> Option<T>) -> T {
+        let heard = || self.told.lock().unwrap().iter().find_map(&pick);
+        assert!(within(|| heard().is_some()).await, "no answer, but {:?}", self.told.lock().unwrap());
+        heard().expect("it was there")
+    }
+}
+
+fn hears_node(node: &Node<Liquidity>, lsp: PublicKey, event: &Event) {
+    let manager = node.channel_manager();
+    match event {
+        Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. }
+            if *counterparty_node_id == lsp =>
+        {
+            let handshake = ChannelHandshakeConfigUpdate {
+                max_inbound_htlc_value_in_flight_percent_of_channel: Some(100),
+                ..ChannelHandshakeConfigUpdate::default()
+            };
+            let update = ChannelConfigUpdate { accept_underpaying_htlcs: Some(true), ..ChannelConfigUpdate::default() };
+            let overrides =
+                ChannelConfigOverrides { handshake_overrides: Some(handshake), update_overrides: Some(update) };
+            let accepted = manager.accept_inbound_channel_from_trusted_peer_0conf(
+                temporary_channel_id,
+                counterparty_node_id,
+                7,
+                Some(overrides),
+            );
+            accepted.expect("it waits to be accepted");
+        }
+        Event::PaymentClaimable { payment_hash, counterparty_skimmed_fee_msat: kept, purpose, .. } => {
+            match purpose.preimage().filter(|_| *kept <= FEE_LIMIT.0) {
+                Some(preimage) => manager.claim_funds(preimage),
+                None => manager.fail_htlc_backwards(payment_hash),
+            }
+        }
+        _ => finish(node, event).expect("chores are not told again"),
+    }
+}
