@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bitcoin::io;
 use lightning::util::persist::KVStoreSync;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::store::Store;
@@ -169,6 +170,7 @@ impl KVStoreSync for SickStore {
 /// A wire to a node on that machine: no byte passes after the power is gone.
 pub struct Wire {
     address: SocketAddr,
+    clogged: Arc<AtomicBool>,
 }
 
 impl Wire {
@@ -179,18 +181,24 @@ impl Wire {
     /// When it cannot listen.
     pub async fn to(to: SocketAddr, power: Power) -> Result<Self, std::io::Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+        let (address, clogged) = (listener.local_addr()?, Arc::<AtomicBool>::default());
+        let is_clogged = Arc::clone(&clogged);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let power = power.clone();
+                let (power, clogged) = (power.clone(), Arc::clone(&is_clogged));
                 tokio::spawn(async move {
                     if let Ok(far) = TcpStream::connect(to).await {
-                        carry(near, far, &power).await;
+                        carry(near, far, &power, &clogged).await;
                     }
                 });
             }
         });
-        Ok(Self { address })
+        Ok(Self { address, clogged })
+    }
+
+    /// From now on nobody takes what the node sends: it has to keep it, or stop.
+    pub fn clogs(&self) {
+        self.clogged.store(true, Ordering::SeqCst);
     }
 
     /// Where it listens.
@@ -200,19 +208,22 @@ impl Wire {
     }
 }
 
-async fn carry(near: TcpStream, far: TcpStream, power: &Power) {
+async fn carry(near: TcpStream, far: TcpStream, power: &Power, clogged: &AtomicBool) {
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.into_split(), far.into_split());
-    let pass = async |from: &mut tokio::net::tcp::OwnedReadHalf, to: &mut tokio::net::tcp::OwnedWriteHalf| {
+    let pass = async |from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, may_clog: bool| {
         let mut buffer = vec![0; 16_384];
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
             if power.is_off() || to.write_all(&buffer[..count]).await.is_err() {
                 return;
             }
+            if may_clog && clogged.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
         }
     };
     tokio::select! {
-        () = pass(&mut from_near, &mut to_far) => {}
-        () = pass(&mut from_far, &mut to_near) => {}
+        () = pass(&mut from_near, &mut to_far, false) => {}
+        () = pass(&mut from_far, &mut to_near, true) => {}
     }
 }

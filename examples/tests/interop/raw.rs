@@ -1,11 +1,14 @@
 //! A client by hand, over a real connection, that says what none should. Our LSP answers as the specifications want, and another
 //! wallet is paid all the same.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::util::config::UserConfig;
 use lsps_examples::Scene;
+use lsps_examples::fault::{Power, Wire};
 use lsps_examples::node::{Node, Setup, passes, within};
 use lsps_examples::scene::Script;
 use lsps_examples::store::MemoryStore;
@@ -154,6 +157,34 @@ async fn a_flood_of_one_peer_is_its_own_loss() {
     BY_HAND.shows(RAW, "1 000 requests at once", Works);
 }
 
+/// It asks and does not take the answers: the LSP stops to hear it, before they fill its memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_take_its_answers_is_not_heard_any_more() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let script = Script {
+        on_request: Arc::new(move |message| {
+            if !message.sent && message.payload.ends_with(br#""slow"}"#) {
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+        }),
+        ..Script::default()
+    };
+    let scene = Scene::set(script).await.expect("the nodes start");
+    let wire = Wire::to(scene.lsp.node.address(), Power::default()).await.expect("a port");
+    let world = World { raw: Raw::connect_at(&scene, wire.address(), [66; 32]).await, scene };
+    let ask = br#"{"jsonrpc":"2.0","method":"lsps2.get_info","params":{},"id":"slow"}"#;
+    world.raw.sends([ask.to_vec()]);
+    assert!(within(|| asked.load(Ordering::SeqCst) == 1).await, "it is heard");
+    wire.clogs();
+    world.raw.sends(std::iter::repeat_n(ask.to_vec(), 20_000));
+    world.another_wallet_is_paid().await;
+    world.another_wallet_is_paid().await;
+    let heard = asked.load(Ordering::SeqCst);
+    assert!(heard < 20_000, "{heard} requests were taken in");
+    BY_HAND.shows(RAW, "20 000 requests whose answers nobody takes", Works);
+}
+
 /// The scene of an honest wallet, and this client.
 struct World {
     scene: Scene,
@@ -199,13 +230,17 @@ struct Raw {
 
 impl Raw {
     async fn connect(scene: &Scene, seed: [u8; 32]) -> Self {
+        Self::connect_at(scene, scene.lsp.node.address(), seed).await
+    }
+
+    async fn connect_at(scene: &Scene, address: SocketAddr, seed: [u8; 32]) -> Self {
         let messages = LspsMessageHandler::new(Role::Client);
         let (store, config) = (Arc::new(MemoryStore::new()), UserConfig::default());
         let setup = Setup { name: "raw client", seed, store, config, chain: scene.chain.clone() };
         let node = Node::build(setup, Arc::clone(&messages)).await.expect("it starts");
         node.run(|_| std::future::ready(Ok(())));
         let lsp = scene.lsp.node.node_id();
-        assert!(node.connect(lsp, scene.lsp.node.address()).await);
+        assert!(node.connect(lsp, address).await);
         Self { node, messages, lsp, heard: Mutex::default() }
     }
 

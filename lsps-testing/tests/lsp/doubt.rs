@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use lsps_service::{BookTotals, ChannelKey, FlowId, HeldHtlc, Input, Trust, WhichPart};
+use lsps_service::{BookTotals, ChannelKey, FlowId, HeldHtlc, Input, Trust, Wake, WhichPart};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
-use lsps_types::bolt4::FailureCode::UnknownNextPeer;
+use lsps_types::bolt4::FailureCode::{TemporaryChannelFailure, UnknownNextPeer};
 use lsps_types::{Msat, PaymentHash};
 
 use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, of_parts, offered, opens};
@@ -117,6 +117,8 @@ fn outcomes_are_forgotten_once_the_node_has_surely_saved_them() {
     lsp.part(1, SCID, 1, SIZE);
     opens(&mut lsp);
     lsp.claimed(id(1));
+    let next = NOON + Duration::from_secs(600);
+    assert_eq!(lsp.service().next_wake(), Some((next, Wake::OutcomeForgotten)));
     let size = |lsp: &Lsp| lsp.records().values().map(Vec::len).sum::<usize>();
     lsp.wait_until(NOON + Duration::from_secs(601));
     let at_rest = size(&lsp);
@@ -141,4 +143,36 @@ fn a_fee_is_asked_for_when_the_payment_can_go_on_and_not_before() {
     assert_eq!(BookTotals::of(lsp.book()).asked, FEE, "for the first");
     lsp.connects(peer(1));
     assert_eq!(BookTotals::of(lsp.book()).asked, Msat(2 * FEE.0));
+}
+
+#[test]
+fn what_was_paid_of_a_fee_is_remembered_for_as_long_as_the_rest_is_due() {
+    let (mut setup, fee, half) = (LspSetup::default(), Msat(600_000_000), Msat(SIZE.0 / 2));
+    setup.terms.min_fee = fee;
+    let mut lsp = offered(Some(SIZE), setup);
+    lsp.part(1, SCID, 1, half);
+    lsp.part(2, SCID, 1, half);
+    opens(&mut lsp);
+    lsp.claimed(id(1));
+    lsp.failed_by_client(id(2));
+    let paid = half.0 - 1;
+    assert_eq!(BookTotals::of(lsp.book()).earned, Msat(paid), "all but the smallest HTLC");
+    lsp.wait_until(NOON + Duration::from_secs(1_300));
+    lsp.restarts();
+    lsp.part(3, SCID, 2, SIZE);
+    assert_eq!(of_parts(lsp.acts()), [forwards(3, SIZE.0 - (fee.0 - paid), fee.0 - paid)]);
+}
+
+#[test]
+fn a_payment_under_way_gives_no_other_one_more_time() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.disconnects(peer(1));
+    lsp.connects_without_channels(peer(1));
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.part(2, SCID, 2, Msat(SIZE.0 / 2));
+    lsp.wait_until(NOON + Duration::from_secs(90));
+    assert_eq!(lsp.acts(), [fails(2, TemporaryChannelFailure)]);
+    lsp.wait_until(NOON + Duration::from_secs(150));
+    assert_eq!(lsp.acts(), [fails(1, TemporaryChannelFailure)]);
 }
