@@ -88,6 +88,8 @@ fn case_J28_a_use_that_was_not_paid_for_is_given_back_and_one_that_was_is_not() 
     buy(&mut lsp, peer(1), &terms, Some(SIZE)).expect("the only use");
     lsp.wait_until(minutes(61));
     assert!(menu(&mut lsp, peer(2), Some("SPRING")).is_ok(), "its offer ended unpaid");
+    lsp.wait_until(minutes(60 * 3));
+    assert!(lsp.records().is_empty(), "and is forgotten");
 
     let mut lsp = standard(uses());
     lsp.connects(peer(1));
@@ -96,6 +98,8 @@ fn case_J28_a_use_that_was_not_paid_for_is_given_back_and_one_that_was_is_not() 
     lsp.part(1, SCID, 1, SIZE);
     crate::opens(&mut lsp);
     lsp.claimed(id(1));
+    lsp.feed(Input::FundingConfirmed { key: crate::key(1) });
+    lsp.block(10_000);
     lsp.wait_until(minutes(60 * 23));
     lsp.restarts();
     let used_up = Err(Refusal::Method(GetInfoError::UnrecognizedOrStaleToken));
