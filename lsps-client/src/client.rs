@@ -15,7 +15,7 @@ use crate::jit_receive::{
 };
 use crate::pending::{Pending, Ticket};
 
-/// How long a wallet waits, and how much it remembers.
+/// How long a wallet waits, how much it remembers, and which channels it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// How long an answer may take. Spec: LSPS0 wants some minutes at the most.
@@ -26,12 +26,16 @@ pub struct Config {
     pub calls_per_lsp: usize,
     /// Purchases on record, open or over.
     pub purchases: usize,
+    /// Whether a bought channel is refused if its type lacks `option_scid_alias`. Spec: LSPS2 wants it negotiated, but LSPs
+    /// on ldk-node open without it. No money hangs on it: who guesses which output on the chain is the channel's can then
+    /// find out whose it is, by a payment to that place.
+    pub require_scid_alias: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let (answer_within, keep_outcomes) = (Duration::from_secs(60), Duration::from_secs(10 * 60));
-        Self { answer_within, keep_outcomes, calls_per_lsp: 32, purchases: 1_000 }
+        Self { answer_within, keep_outcomes, calls_per_lsp: 32, purchases: 1_000, require_scid_alias: false }
     }
 }
 
@@ -251,7 +255,7 @@ impl Client {
     ///
     /// When it is not one that was bought. The application may know it; else refuse it.
     pub fn open_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
-        self.book.open_requested(request, now, &mut self.out)
+        self.book.open_requested(request, self.config.require_scid_alias, now, &mut self.out)
     }
 
     /// A channel that was accepted is funded.

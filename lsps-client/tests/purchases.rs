@@ -169,7 +169,6 @@ fn case_W05_only_a_channel_that_was_bought_is_accepted() {
     let refused = |client: &mut Client, request| client.open_requested(&request, NOON).unwrap_err();
     assert_eq!(refused(&mut client, OpenRequest { lsp: OTHER_LSP, ..request(1) }), RefuseChannel::NothingBought);
     assert_eq!(refused(&mut client, OpenRequest { announced: true, ..request(1) }), RefuseChannel::Announced);
-    assert_eq!(refused(&mut client, OpenRequest { scid_alias: false, ..request(1) }), RefuseChannel::NoScidAlias);
     assert!(client.drain().is_empty());
 
     client.open_requested(&request(1), NOON).unwrap();
@@ -185,6 +184,23 @@ fn case_W05_only_a_channel_that_was_bought_is_accepted() {
     assert_eq!(pays(&mut client, 1, &[2]), Handled::Taken);
     assert_eq!(effects(&mut client), [FORBID], "the setting goes with the purchase");
     assert_eq!(refused(&mut client, request(3)), RefuseChannel::NothingBought);
+}
+
+/// L2-113
+#[test]
+fn a_channel_without_scid_alias_is_taken_unless_the_wallet_insists() {
+    let bare = OpenRequest { scid_alias: false, ..request(1) };
+    let mut strict = Client::new(Config { require_scid_alias: true, ..Config::default() }, [7; 32]);
+    assert_eq!(strict.open_requested(&bare, NOON), Err(RefuseChannel::NothingBought), "it may be the application's");
+    registers(&mut strict, LSP, 1, Some(SIZE));
+    assert_eq!(strict.open_requested(&bare, NOON), Err(RefuseChannel::NoScidAlias));
+    strict.open_requested(&request(2), NOON).unwrap();
+
+    let mut lenient = client();
+    registers(&mut lenient, LSP, 1, Some(SIZE));
+    assert_eq!(effects(&mut lenient), [ALLOW]);
+    lenient.open_requested(&bare, NOON).unwrap();
+    assert_eq!(effects(&mut lenient), [accept(1, 1, 1)], "on the same terms as any other");
 }
 
 #[test]

@@ -75,6 +75,7 @@ impl Book {
     pub(crate) fn open_requested(
         &mut self,
         request: &OpenRequest,
+        require_scid_alias: bool,
         now: Timestamp,
         out: &mut Batch,
     ) -> Result<(), RefuseChannel> {
@@ -86,7 +87,7 @@ impl Book {
         if request.announced {
             return Err(RefuseChannel::Announced);
         }
-        if !request.scid_alias {
+        if require_scid_alias && !request.scid_alias {
             return Err(RefuseChannel::NoScidAlias);
         }
         let same = hoping().find(|purchase| purchase.channel().is_some_and(|channel| channel.key == request.key));
@@ -291,7 +292,7 @@ pub enum RefuseChannel {
     /// A bought channel is never announced.
     #[error("the channel would be announced")]
     Announced,
-    /// A bought channel has `option_scid_alias`.
+    /// The channel's type lacks `option_scid_alias`, and the wallet insists on it.
     #[error("the channel lacks option_scid_alias")]
     NoScidAlias,
 }
