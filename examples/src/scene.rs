@@ -279,7 +279,9 @@ pub async fn open_channels<H: CustomMessageHandler + Send + Sync + 'static>(
     Ok(())
 }
 
-fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
+/// Notes what the nodes tell, and goes on with what the script wants of it.
+#[must_use]
+pub fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
     let (seen, chain) = (Arc::clone(seen), chain.clone());
     Arc::new(move |who, event| {
         seen.note(who, event, || chain.mempool().len());
