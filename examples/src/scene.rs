@@ -64,6 +64,12 @@ pub struct Script {
     pub lsp_store: Option<Store>,
     /// The wallet's, likewise.
     pub wallet_store: Option<Store>,
+    /// Whether the LSP offers channels with anchors.
+    pub anchors: bool,
+    /// What the wallet shows its LSP.
+    pub token: Option<String>,
+    /// The wallet's limits.
+    pub wallet_config: lsps_client::Config,
     /// Confirmations that the wallet waits for before it claims.
     pub confirmations_to_wait: u16,
     /// The wallet connects to its LSP by itself, and again when it is gone.
@@ -87,6 +93,9 @@ impl Default for Script {
             payer_channels: vec![1_000_000],
             lsp_store: None,
             wallet_store: None,
+            anchors: false,
+            token: None,
+            wallet_config: lsps_client::Config::default(),
             confirmations_to_wait: 0,
             wallet_connects: false,
             clock: Arc::new(SystemClock),

@@ -27,6 +27,7 @@ impl LspNode {
         preset_for_lsp(&mut config);
         // The payer may use all of its channels, not the tenth that is the default.
         config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
+        config.channel_handshake_config.negotiate_anchors_zero_fee_htlc_tx = script.anchors;
         let messages = LspsMessageHandler::new(Role::Service);
         let setup = script.setup(Who::Lsp, Arc::clone(store), config, chain);
         let node = Node::build(setup, Arc::clone(&messages)).await?;

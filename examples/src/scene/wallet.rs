@@ -35,7 +35,7 @@ impl WalletNode {
         (lsp, address): (PublicKey, SocketAddr),
         script: &Script,
     ) -> Result<Self, Error> {
-        let lsp = KnownLsp::new(lsp).at(address.to_string());
+        let lsp = KnownLsp { token: script.token.clone(), ..KnownLsp::new(lsp).at(address.to_string()) };
         let lsp = if script.trust == Trust::ClientTrustsLsp { lsp.trusted() } else { lsp };
         let mut config = UserConfig::default();
         preset_for_wallet(&mut config);
@@ -54,6 +54,7 @@ impl WalletNode {
             Network::Regtest,
             [lsp],
         );
+        parts.config = script.wallet_config;
         parts.rules.confirmations_to_wait = script.confirmations_to_wait;
         if script.wallet_connects {
             parts.connect = Some(node.connector());

@@ -2,6 +2,7 @@
 
 use ldk_node::bitcoin::Network;
 use ldk_node::bitcoin::secp256k1::PublicKey;
+use ldk_node::config::DEFAULT_LOG_FILENAME;
 use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::{Builder, Event};
 use lightning::ln::peer_handler::CustomMessageHandler;
@@ -31,9 +32,13 @@ impl Peer {
         Self { node, rpc, directory, role }
     }
 
-    /// Ends it and starts it again from its files.
-    pub fn restart(&mut self) {
+    /// Ends it.
+    pub fn leaves(&self) {
         self.node.stop().expect("it runs");
+    }
+
+    /// Starts it again from its files, after it left.
+    pub fn is_back(&mut self) {
         self.node = start(&self.rpc, &self.directory, &self.role);
     }
 
@@ -77,6 +82,12 @@ impl Peer {
             let share = channel.inbound_capacity_msat + channel.counterparty_unspendable_punishment_reserve * 1_000;
             [theirs + share, ours + channel.channel_value_sats * 1_000 - share]
         })
+    }
+
+    /// Whether that is in its log, which tells what its events do not.
+    pub fn has_logged(&self, words: &str) -> bool {
+        let log = self.directory.path().join(DEFAULT_LOG_FILENAME);
+        std::fs::read(log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(words))
     }
 
     /// Its next event that `is_it`; those before it are dealt with, which takes nothing.

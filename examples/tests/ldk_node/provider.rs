@@ -1,24 +1,33 @@
 //! Our wallet buys from an ldk-node.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ldk_node::Builder;
 use ldk_node::liquidity::LSPS2ServiceConfig;
+use lsps_client::Config;
+use lsps_client::jit_receive::{CannotInvoice, RefuseChannel};
 use lsps_client::session::WhyNot;
 use lsps_examples::Chain;
 use lsps_examples::node::{Node, within};
 use lsps_examples::scene::{Script, Seen, WalletNode, noting, shares, start_payer};
 use lsps_examples::store::MemoryStore;
 use lsps_service::Trust;
-use lsps_transport_ldk::wallet::{CannotReceive, JitInvoice};
-use lsps_transport_ldk::{Msat, Ppm};
+use lsps_transport_ldk::wallet::{CannotReceive, JitInvoice, WalletEvent};
+use lsps_transport_ldk::{Msat, Observed, Ppm};
 
 use crate::peer::Peer;
-use crate::{AMOUNT, FEE_LIMIT, HOUR};
+use crate::{AMOUNT, FEE_LIMIT, HOUR, TEMPORARY_NODE_FAILURE, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fixed_amount_arrives_over_a_channel_without_scid_alias() {
-    let world = World::set(sells(), Script::default()).await;
+    let menus = Arc::new(Mutex::new(vec![]));
+    let kept = Arc::clone(&menus);
+    let on_message: Arc<dyn Fn(Observed<'_>) + Send + Sync> = Arc::new(move |message| {
+        let reply = String::from_utf8_lossy(message.payload).into_owned();
+        kept.lock().unwrap().extend(reply.contains("valid_until").then_some(reply));
+    });
+    let world = World::set(sells(), Script { on_message, ..Script::default() }).await;
     let jit = world.buys().await.expect("ldk-node sells");
     let before = world.totals().expect("nothing is under way");
     world.payer.pay(&jit.invoice, AMOUNT.0).expect("a route");
@@ -26,6 +35,11 @@ async fn a_fixed_amount_arrives_over_a_channel_without_scid_alias() {
     let channels = world.wallet.node.channel_manager().list_channels();
     let kind = channels[0].channel_type.as_ref().expect("known since it was accepted");
     assert!(!kind.supports_scid_privacy(), "LSPS2 wants option_scid_alias; if it comes, the table is to be changed");
+
+    let menus = menus.lock().unwrap();
+    let date = menus[0].split("\"valid_until\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let fraction = date.trim_end_matches('Z').rsplit('.').next().unwrap();
+    assert!(fraction.len() > 3, "{date} counts no more than milliseconds: the table is to be changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,6 +71,7 @@ async fn one_that_asks_to_be_trusted_is_paid_if_we_trust_it() {
     let before = world.totals().expect("nothing is under way");
     world.payer.pay(&jit.invoice, AMOUNT.0).expect("a route");
     world.is_settled(before, jit.fee).await;
+    assert_eq!(world.seen.facts().unconfirmed_at_claim, Some(0), "nothing was out before the claim");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +79,8 @@ async fn an_lsp_that_restarts_before_the_payment_delivers() {
     let mut world = World::set(sells(), Script::default()).await;
     let jit = world.buys().await.expect("ldk-node sells");
     let before = world.totals().expect("nothing is under way");
-    world.lsp.restart();
+    world.lsp.leaves();
+    world.lsp.is_back();
     world.connect().await;
     let usable = || !world.payer.channel_manager().list_usable_channels().is_empty();
     assert!(within(usable).await, "the payer can use its channel");
@@ -79,6 +95,60 @@ async fn without_the_token_it_wants_it_refuses_with_the_code_for_that() {
     let Err(CannotReceive::NobodySells(nobody)) = world.buys().await else { panic!("it sells") };
     let why: Vec<&WhyNot> = nobody.failures.values().collect();
     assert!(why[0].to_string().contains("the token is unknown or no longer good"), "{why:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_that_token_it_sells() {
+    let picky = LSPS2ServiceConfig { require_token: Some("a token".into()), ..sells() };
+    let world = World::set(picky, Script { token: Some("a token".into()), ..Script::default() }).await;
+    assert_eq!(world.buys().await.expect("ldk-node sells").lsp, world.lsp.id());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_comes_while_the_wallet_is_away_hangs() {
+    let world = World::set(sells(), Script::default()).await;
+    let jit = world.buys().await.expect("ldk-node sells");
+    let before = world.totals().expect("nothing is under way");
+    world.wallet.node.peer_manager().disconnect_by_node_id(world.lsp.id());
+    world.payer.pay(&jit.invoice, AMOUNT.0).expect("a route");
+    let cannot = || world.lsp.has_logged("Failed to open LSPS2 channel");
+    assert!(within(cannot).await, "it holds the payment and cannot open a channel");
+    world.lsp.connect(&world.wallet.node).await;
+    world.hangs_until_its_htlc_expires(&jit, before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_that_insists_on_scid_alias_refuses_the_channel() {
+    let wallet_config = Config { require_scid_alias: true, ..Config::default() };
+    let world = World::set(sells(), Script { wallet_config, ..Script::default() }).await;
+    let jit = world.buys().await.expect("ldk-node sells");
+    let before = world.totals().expect("nothing is under way");
+    let mut events = world.wallet.host.events();
+    world.payer.pay(&jit.invoice, AMOUNT.0).expect("a route");
+    let refused = WalletEvent::ChannelRefused { lsp: world.lsp.id(), why: RefuseChannel::NoScidAlias };
+    let told = async { while events.recv().await.expect("the wallet is there") != refused {} };
+    tokio::time::timeout(Duration::from_secs(10), told).await.expect("the wallet tells why");
+    world.hangs_until_its_htlc_expires(&jit, before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_asks_to_be_trusted_and_is_not_sells_nothing() {
+    let trusted = LSPS2ServiceConfig { client_trusts_lsp: true, ..sells() };
+    let world = World::set(trusted, Script::default()).await;
+    let refused = world.buys().await.expect_err("our wallet trusts nobody by default");
+    assert!(matches!(refused, CannotReceive::Terms(CannotInvoice::TrustRefused)), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_trusted_with_four_parts_keeps_the_funding() {
+    let trusted = LSPS2ServiceConfig { client_trusts_lsp: true, ..sells() };
+    let script = Script { trust: Trust::ClientTrustsLsp, payer_channels: vec![100_000; 4], ..Script::default() };
+    let world = World::set(trusted, script).await;
+    let jit = world.buys().await.expect("ldk-node sells");
+    world.payer.pay_split(&jit.invoice, AMOUNT.0).expect("channels to the LSP");
+    let facts = || world.seen.facts();
+    assert!(within(|| facts().sent.is_some() && facts().received.is_some()).await, "{:?}", facts());
+    assert!(!soon(|| world.mining_msat() > 0).await, "the funding is out: the table is to be changed");
 }
 
 fn sells() -> LSPS2ServiceConfig {
@@ -163,6 +233,20 @@ impl World {
         ])
     }
 
+    /// It asks nobody twice: not the wallet that was away, nor the one that refused.
+    async fn hangs_until_its_htlc_expires(&self, jit: &JitInvoice, before: [u64; 3]) {
+        let failed = || self.seen.facts().has_failed;
+        let opens = || !self.wallet.node.channel_manager().list_channels().is_empty();
+        assert!(!soon(|| opens() || failed()).await, "neither is the channel opened nor the payment failed");
+        let channels = self.payer.channel_manager().list_channels();
+        let expiry = channels[0].pending_outbound_htlcs[0].cltv_expiry;
+        let delta = u32::from(jit.invoice.route_hints()[0].0[0].cltv_expiry_delta);
+        self.chain.mine(expiry - delta - FAILS_BEFORE - self.chain.height());
+        assert!(within(failed).await, "the payer has its money back");
+        assert_eq!(crate::codes_at(&self.payer), [TEMPORARY_NODE_FAILURE]);
+        assert!(within(|| self.totals() == Some(before)).await, "{:?} and not {before:?}", self.totals());
+    }
+
     fn mining_msat(&self) -> u64 {
         let channels = self.wallet.node.channel_manager().list_channels();
         let fundings = channels.into_iter().filter_map(|channel| channel.funding_txo);
@@ -184,3 +268,6 @@ impl World {
         assert_eq!(self.totals(), Some(should));
     }
 }
+
+/// Blocks before the end of a held HTLC at which LDK fails it by itself.
+const FAILS_BEFORE: u32 = 39;
