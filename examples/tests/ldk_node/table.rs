@@ -23,79 +23,96 @@ enum Outcome {
     Cannot(&'static str),
 }
 
-#[rustfmt::skip]
 const ROWS: &[Row] = &[
     Row { test: "wallet::a_fixed_amount_arrives_less_the_fee_that_was_agreed", flow: "fixed amount", outcome: Works },
     Row { test: "wallet::four_parts_arrive_over_one_channel", flow: "fixed amount in four parts", outcome: Works },
     Row {
-        test: "wallet::an_amount_that_the_payer_chooses_goes_back", flow: "amount left to the payer",
+        test: "wallet::an_amount_that_the_payer_chooses_goes_back",
+        flow: "amount left to the payer",
         outcome: Cannot(
             "it holds the fee against the agreed share of what is left after the fee, so that any fee is too large; the fee \
              is to be judged on value plus extra fee (L2-137, L2-141). The payer has its money back, the channel stays",
         ),
     },
     Row {
-        test: "wallet::where_the_client_trusts_the_lsp_the_funding_waits_for_the_claim", flow: "client trusts LSP",
+        test: "wallet::where_the_client_trusts_the_lsp_the_funding_waits_for_the_claim",
+        flow: "client trusts LSP",
         outcome: Works,
     },
     Row { test: "wallet::an_unknown_token_is_refused", flow: "unknown token", outcome: Works },
     Row {
-        test: "wallet::a_wallet_that_restarts_before_the_payment_is_paid", flow: "wallet restarts before the payment",
+        test: "wallet::a_wallet_that_restarts_before_the_payment_is_paid",
+        flow: "wallet restarts before the payment",
         outcome: Works,
     },
     Row {
-        test: "wallet::a_wallet_that_is_away_when_the_payment_comes_is_paid_when_it_is_back", flow: "wallet away when the payment comes, and back",
+        test: "wallet::a_wallet_that_is_away_when_the_payment_comes_is_paid_when_it_is_back",
+        flow: "wallet away when the payment comes, and back",
         outcome: Works,
     },
     Row {
-        test: "wallet::one_that_trusts_its_lsp_with_the_closing_has_a_channel_with_anchors", flow: "our LSP offers anchors, the wallet has no coins and trusts it with the closing (`trusted_peers_no_reserve`)",
+        test: "wallet::one_that_trusts_its_lsp_with_the_closing_has_a_channel_with_anchors",
+        flow: "our LSP offers anchors, the wallet has no coins and trusts it with the closing (`trusted_peers_no_reserve`)",
         outcome: Works,
     },
     Row {
-        test: "wallet::one_without_coins_to_close_it_with_has_a_channel_without_anchors", flow: "our LSP offers anchors, the wallet has no coins and its settings are the default: it refuses, and is asked for a channel without them",
+        test: "wallet::one_without_coins_to_close_it_with_has_a_channel_without_anchors",
+        flow: "our LSP offers anchors, the wallet has no coins and its settings are the default: it refuses, and is asked for a channel without them",
         outcome: Works,
     },
     Row {
-        test: "provider::a_fixed_amount_arrives_over_a_channel_without_scid_alias", flow: "fixed amount",
-        outcome: Round("its channels are of a type without `option_scid_alias` (L2-113); its `valid_until` has nanoseconds (L0-103)"),
+        test: "provider::a_fixed_amount_arrives_over_a_channel_without_scid_alias",
+        flow: "fixed amount",
+        outcome: Round(
+            "its channels are of a type without `option_scid_alias` (L2-113); its `valid_until` has nanoseconds (L0-103)",
+        ),
     },
     Row { test: "provider::four_parts_arrive_over_one_channel", flow: "fixed amount in four parts", outcome: Works },
-    Row { test: "provider::an_amount_that_the_payer_chooses_arrives", flow: "amount left to the payer", outcome: Works },
     Row {
-        test: "provider::one_that_asks_to_be_trusted_is_paid_if_we_trust_it", flow: "client trusts LSP", outcome: Works,
-    },
-    Row {
-        test: "provider::one_that_asks_to_be_trusted_and_is_not_sells_nothing", flow: "client is to trust LSP, and does not",
+        test: "provider::an_amount_that_the_payer_chooses_arrives",
+        flow: "amount left to the payer",
         outcome: Works,
     },
     Row {
-        test: "provider::one_that_is_trusted_with_four_parts_keeps_the_funding", flow: "client trusts LSP, four parts",
+        test: "provider::one_that_asks_to_be_trusted_is_paid_if_we_trust_it",
+        flow: "client trusts LSP",
+        outcome: Works,
+    },
+    Row {
+        test: "provider::one_that_asks_to_be_trusted_and_is_not_sells_nothing",
+        flow: "client is to trust LSP, and does not",
+        outcome: Works,
+    },
+    Row {
+        test: "provider::one_that_is_trusted_with_four_parts_keeps_the_funding",
+        flow: "client trusts LSP, four parts",
         outcome: Cannot(
             "the wallet is paid and has claimed, and the funding is still not broadcast (L2-124 lets it wait for the preimage \
              only). Our wallet trusts nobody unless told to",
         ),
     },
     Row {
-        test: "provider::without_the_token_it_wants_it_refuses_with_the_code_for_that", flow: "token wanted and not given",
+        test: "provider::without_the_token_it_wants_it_refuses_with_the_code_for_that",
+        flow: "token wanted and not given",
+        outcome: Works,
+    },
+    Row { test: "provider::with_that_token_it_sells", flow: "token wanted and given", outcome: Works },
+    Row {
+        test: "provider::an_lsp_that_restarts_before_the_payment_delivers",
+        flow: "LSP restarts before the payment",
         outcome: Works,
     },
     Row {
-        test: "provider::with_that_token_it_sells", flow: "token wanted and given",
-        outcome: Works,
-    },
-    Row {
-        test: "provider::an_lsp_that_restarts_before_the_payment_delivers", flow: "LSP restarts before the payment",
-        outcome: Works,
-    },
-    Row {
-        test: "provider::a_payment_that_comes_while_the_wallet_is_away_hangs", flow: "wallet away when the payment comes, and back",
+        test: "provider::a_payment_that_comes_while_the_wallet_is_away_hangs",
+        flow: "wallet away when the payment comes, and back",
         outcome: Cannot(
             "it tries to open the channel once, and not when the wallet is back (L2-103). Only LDK's own limit ends the \
              payment, 39 blocks before its HTLC would; the payer has its money back",
         ),
     },
     Row {
-        test: "provider::a_wallet_that_insists_on_scid_alias_refuses_the_channel", flow: "our wallet insists on `option_scid_alias` (`Config::require_scid_alias`)",
+        test: "provider::a_wallet_that_insists_on_scid_alias_refuses_the_channel",
+        flow: "our wallet insists on `option_scid_alias` (`Config::require_scid_alias`)",
         outcome: Cannot(
             "the channel is refused with a word on why, and it does not fail the payment (L2-117); LDK does, as above",
         ),

@@ -102,7 +102,9 @@ async fn once(
             is_done.store(act(&node, event), Ordering::SeqCst);
         }
     });
-    (World::playing(Script { on_event, ..Script::default() }).await, node)
+    // The LSP's node asks at once again for a channel without alias; who rejected the first is to reject that too.
+    let wallet_config = lsps_client::Config { require_scid_alias: true, ..lsps_client::Config::default() };
+    (World::playing(Script { on_event, wallet_config, ..Script::default() }).await, node)
 }
 
 impl World {
