@@ -5,6 +5,7 @@
 
 mod block;
 mod ledger;
+pub mod rpc;
 mod rules;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -68,6 +68,8 @@ pub struct Script {
     pub lsp_store: Option<Store>,
     /// The wallet's, likewise.
     pub wallet_store: Option<Store>,
+    /// Whether the LSP offers channels with anchors.
+    pub anchors: bool,
     /// Confirmations that the wallet waits for before it claims.
     pub confirmations_to_wait: u16,
     /// The wallet connects to its LSP by itself, and again when it is gone.
@@ -100,6 +102,7 @@ impl Default for Script {
             payer_channels: vec![1_000_000],
             lsp_store: None,
             wallet_store: None,
+            anchors: false,
             confirmations_to_wait: 0,
             wallet_connects: false,
             clock: Arc::new(SystemClock),
@@ -317,6 +320,7 @@ pub async fn open_channels<H: Handler>(chain: &Chain, from: &Node, to: &Node<H>,
 }
 
 /// Keeps in `seen` what is told, before it goes on to `and_then`.
+#[must_use]
 pub fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
     let (seen, chain) = (Arc::clone(seen), chain.clone());
     Arc::new(move |who, event| {

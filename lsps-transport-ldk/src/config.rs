@@ -32,6 +32,8 @@ pub struct SettingMissing {
 /// Sets what an LSP needs.
 pub fn preset_for_lsp(config: &mut UserConfig) {
     config.accept_intercept_htlcs = true;
+    // LDK takes it from here when a client refuses a channel with anchors and is asked for one without.
+    config.channel_handshake_config.negotiate_scid_privacy = true;
 }
 
 /// Sets what a wallet needs.

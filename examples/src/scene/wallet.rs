@@ -35,9 +35,8 @@ impl WalletNode {
         (lsp, address): (PublicKey, SocketAddr),
         script: &Script,
     ) -> Result<Self, Error> {
-        let lsp = KnownLsp::new(lsp).at(address.to_string());
+        let lsp = KnownLsp { token: script.token.clone(), ..KnownLsp::new(lsp).at(address.to_string()) };
         let lsp = if script.trust == Trust::ClientTrustsLsp { lsp.trusted() } else { lsp };
-        let lsp = KnownLsp { token: script.token.clone(), ..lsp };
         let mut config = UserConfig::default();
         preset_for_wallet(&mut config);
         let messages = LspsMessageHandler::new(Role::Client);
