@@ -150,8 +150,7 @@ impl Rows {
         let declined = manager.read(MESSAGE_TYPE, &mut &*bytes).expect("readable").expect("theirs");
         let why = manager.handle_custom_message(declined, from).expect_err("nobody serves").err;
         assert!(why.contains("without"), "it was read: {why}");
-        let [floor, ours, from_node, theirs, sentence] =
-            in_turns([&floor, &ours, &from_node, &theirs, &sentence]);
+        let [floor, ours, from_node, theirs, sentence] = in_turns([&floor, &ours, &from_node, &theirs, &sentence]);
         let theirs = theirs - sentence;
         self.taken.push(Row { name: format!("{name} request"), bytes: bytes.len(), floor, ours, from_node, theirs });
     }
@@ -219,9 +218,9 @@ fn id_of(request: &[u8]) -> String {
     request["id"].as_str().expect("an id").into()
 }
 
-const SAMPLES: usize = 31;
-/// As many requests wait at once.
-const ASKED: usize = 30;
+const SAMPLES: usize = 201;
+/// As many requests wait at once; more than five it forgets.
+const ASKED: usize = 5;
 
 const ABOUT: &str = "The floor is `serde_json` into our structs, without envelope, limits and checks. \"From the node\" begins at the `CustomMessageReader`, as theirs does; for replies it ends where the application has the typed reply of its call in hand, for requests with the typed request. Of theirs, requests are those to a manager that serves nobody, less the sentence with which it declines.";
 const HOLDS_FLOOR: &str = "a second, strict walk over the text looks for repeated keys and lone surrogates";

@@ -92,9 +92,8 @@ fn asked_and_sold<S: Side>(others: &[Client], fresh: &[Client]) -> Sold {
             lsp = S::start(S::offers(others));
         }
         let ask = encode_request(ID, &GetInfo { token: None }).expect("a short request");
-        let (nanos, answers) = per_piece(clients.len(), || {
-            clients.iter().map(|client| lsp.receives(client, &ask)).collect::<Vec<_>>()
-        });
+        let (nanos, answers) =
+            per_piece(clients.len(), || clients.iter().map(|client| lsp.receives(client, &ask)).collect::<Vec<_>>());
         menus.push(nanos);
         let orders: Vec<_> = answers.iter().map(|answer| order(answer)).collect();
         let (nanos, _) = per_piece(clients.len(), || {
@@ -189,7 +188,8 @@ const AT_ONCE: usize = 8;
 
 const ABOUT_REQUESTS: &str = "A client that the LSP has not seen asks for a menu of two entries, then buys. The time of \
 `lightning-liquidity` includes no policy: the menu is at hand. At 95 000 clients it is near its limit of 100 000.";
-const ABOUT_ONE_CLIENT: &str = "A client that has channels, each of which was paid for, buys another and gets a part of its payment.";
+const ABOUT_ONE_CLIENT: &str =
+    "A client that has channels, each of which was paid for, buys another and gets a part of its payment.";
 const ABOUT_PARTS: &str = "Each part is written before it is answered for.";
 const HOLDS_MENU: &str = "what is left is HMAC, JSON and lists of keys";
 const HOLDS_CACHE: &str = "the maps of 100 000 offers do not fit into the cache";

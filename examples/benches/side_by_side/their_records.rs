@@ -27,7 +27,9 @@ impl PeerState {
 
     /// With channels that were paid for.
     pub fn with_channels(scids: impl Iterator<Item = Scid>) -> Self {
-        Self::from(scids.map(|scid| (scid, Channel::of(scid, State::PaymentForwarded { channel_id: channel_id(scid) }))))
+        Self::from(
+            scids.map(|scid| (scid, Channel::of(scid, State::PaymentForwarded { channel_id: channel_id(scid) }))),
+        )
     }
 
     fn from(channels: impl Iterator<Item = (Scid, Channel)>) -> Self {

@@ -78,7 +78,9 @@ impl Side for Theirs {
         self.manager.handle_custom_message(read, client.key).expect("it is taken");
         let service = self.manager.lsps2_service_handler().expect("it is configured");
         match self.manager.next_event() {
-            Some(LiquidityEvent::LSPS2Service(LSPS2ServiceEvent::GetInfo { request_id, counterparty_node_id, .. })) => {
+            Some(LiquidityEvent::LSPS2Service(LSPS2ServiceEvent::GetInfo {
+                request_id, counterparty_node_id, ..
+            })) => {
                 let answered =
                     service.opening_fee_params_generated(&counterparty_node_id, request_id, menu(&self.valid_until));
                 answered.expect("it waits for that");
@@ -203,7 +205,9 @@ impl Around {
 fn stored<'a>(states: impl Iterator<Item = (&'a Client, PeerState)>) -> MemoryStore {
     let store = MemoryStore::new();
     for (client, state) in states {
-        store.write("lightning_liquidity_state", "lsps2_service", &client.key.to_string(), state.encode()).expect("memory");
+        store
+            .write("lightning_liquidity_state", "lsps2_service", &client.key.to_string(), state.encode())
+            .expect("memory");
     }
     store
 }
