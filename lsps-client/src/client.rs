@@ -166,7 +166,7 @@ impl Client {
             Ok(FromLsp::Notification { .. }) => Heard::UnknownNotification,
             Ok(FromLsp::Response { id: None, outcome: Err(_) }) => Heard::UncorrelatedError,
             Ok(FromLsp::Response { id: None, outcome: Ok(_) }) => Heard::UnknownId,
-            Ok(FromLsp::Response { id: Some(id), outcome }) => self.pending.answer(from, &id, outcome),
+            Ok(FromLsp::Response { id: Some(id), outcome }) => self.pending.answer(from, id, outcome),
         };
         match heard {
             Heard::BadFormat(_) => self.out.released.tell_once(Notice::BadPayload(from)),

@@ -1,7 +1,7 @@
 //! Calls that wait for their answers: ids, deadlines, and everything that can come instead of an answer.
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     string::{String, ToString},
 };
 use core::{fmt, marker::PhantomData, task::Waker, time::Duration};
@@ -86,9 +86,9 @@ impl Pending {
         Ticket { lsp, id, of: PhantomData }
     }
 
-    pub fn answer(&mut self, from: PeerId, id: &RequestId, outcome: Result<Raw<'_>, ErrorObject>) -> Heard {
+    pub fn answer(&mut self, from: PeerId, id: RequestId, outcome: Result<Raw<'_>, ErrorObject>) -> Heard {
         let call = match id {
-            RequestId::Text(text) => self.calls.get_mut(&(from, text.clone())),
+            RequestId::Text(text) => self.calls.get_mut(&(from, text)),
             RequestId::Number(_) => None,
         };
         match call.filter(|call| call.is_open()) {
@@ -104,13 +104,12 @@ impl Pending {
     }
 
     pub fn take<R: Request>(&mut self, ticket: &Ticket<R>) -> Option<Result<R::Reply, CallError<R::Error>>> {
-        let key = (ticket.lsp, ticket.id.clone());
-        match self.calls.get(&key) {
-            Some(call) if call.is_open() => return None,
-            Some(_) => {}
-            None => return Some(Err(CallError::Forgotten)),
-        }
-        Some(match self.calls.remove(&key)?.state {
+        let call = match self.calls.entry((ticket.lsp, ticket.id.clone())) {
+            Entry::Occupied(call) if call.get().is_open() => return None,
+            Entry::Occupied(call) => call.remove(),
+            Entry::Vacant(_) => return Some(Err(CallError::Forgotten)),
+        };
+        Some(match call.state {
             State::Open => return None,
             State::Result(text) => Raw::of(&text).reply::<R>().map_err(CallError::InvalidReply),
             State::Error(error) => Err(CallError::Refused(error.typed())),

@@ -1,10 +1,12 @@
 //! Finding flows without looking at all of them. Rebuilt at load, never written.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     string::String,
     vec::Vec,
 };
+use core::ops::Deref;
 
 use lsps_types::{BlockHeight, PeerId, Scid, Timestamp};
 
@@ -19,10 +21,10 @@ use crate::service::Wake;
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     by_part: BTreeMap<PartId, Scid>,
-    /// Offers that were not paid for, of all clients and by client.
-    unpaid: BTreeSet<Scid>,
-    unpaid_of: Groups<PeerId>,
+    /// Offers that were paid for, of all clients and by client; and those that were not.
+    paid: BTreeSet<Scid>,
     paid_of: Groups<PeerId>,
+    unpaid_of: Groups<PeerId>,
     /// Offers that the coming and going of their client, or a report about it, may concern.
     busy_of: Groups<PeerId>,
     /// Offers with parts that wait or are under way.
@@ -31,20 +33,41 @@ pub(crate) struct Index {
     uses_of: Groups<String>,
     /// Offers whose funding transaction is not confirmed.
     unconfirmed: BTreeSet<Scid>,
-    wakes: BTreeSet<(Timestamp, Scid)>,
+    wakes: BTreeMap<(Timestamp, Scid), Wake>,
     heights: BTreeSet<(BlockHeight, Scid)>,
-    entries: BTreeMap<Scid, Entry>,
 }
 
-/// What the other maps hold of one flow, so that only what changed is changed there.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+/// A flow, and what the index holds of it. In one place, so that whoever finds the one has found the other.
+#[derive(Debug)]
+pub(crate) struct Indexed {
+    pub flow: JitChannel,
+    entry: Entry,
+}
+
+impl Indexed {
+    /// Not in the index yet: [`Index::put`] enters it.
+    pub fn new(flow: JitChannel) -> Self {
+        Self { flow, entry: Entry::default() }
+    }
+}
+
+impl Deref for Indexed {
+    type Target = JitChannel;
+
+    fn deref(&self) -> &JitChannel {
+        &self.flow
+    }
+}
+
+/// What the maps hold of one flow, so that only what changed is changed there.
+#[derive(Debug, PartialEq, Eq, Default)]
 struct Entry {
     parts: Vec<PartId>,
-    unpaid: Option<PeerId>,
-    paid: Option<PeerId>,
-    busy: Option<PeerId>,
-    live: Option<PeerId>,
-    use_of: Option<String>,
+    is_unpaid: bool,
+    is_paid: bool,
+    is_busy: bool,
+    is_live: bool,
+    is_use: bool,
     is_unconfirmed: bool,
     wake: Option<(Timestamp, Wake)>,
     height: Option<BlockHeight>,
@@ -55,14 +78,12 @@ impl Entry {
         let parts: Vec<PartId> =
             flow.payments.values().flat_map(|payment| &payment.parts).map(|part| part.id).collect();
         let is_paid = flow.fee == Fee::Paid;
-        let is_busy = !parts.is_empty() || flow.call.until.is_some() || matches!(flow.channel, Channel::Opening { .. });
-        let client = |holds: bool| holds.then_some(flow.client);
         Self {
-            unpaid: client(!is_paid),
-            paid: client(is_paid),
-            busy: client(is_busy),
-            live: client(flow.payments.values().any(Payment::is_live)),
-            use_of: flow.token.clone().filter(|_| is_paid || now < flow.terms.valid_until),
+            is_unpaid: !is_paid,
+            is_paid,
+            is_busy: !parts.is_empty() || flow.call.until.is_some() || matches!(flow.channel, Channel::Opening { .. }),
+            is_live: flow.payments.values().any(Payment::is_live),
+            is_use: is_paid || now < flow.terms.valid_until,
             is_unconfirmed: flow.channel.funding().is_some(),
             wake: flow.next_wake(config, now),
             height: flow.next_height(config, height),
@@ -72,37 +93,47 @@ impl Entry {
 }
 
 impl Index {
-    pub fn put(&mut self, flow: &JitChannel, config: &Config, now: Timestamp, height: BlockHeight) {
-        self.change(flow.id, Some(Entry::of(flow, config, now, height)));
+    pub fn put(&mut self, offer: &mut Indexed, config: &Config, now: Timestamp, height: BlockHeight) {
+        let new = Entry::of(&offer.flow, config, now, height);
+        if new != offer.entry {
+            self.change(&offer.flow, &offer.entry, &new);
+            offer.entry = new;
+        }
     }
 
-    pub fn remove(&mut self, id: Scid) {
-        self.change(id, None);
+    pub fn remove(&mut self, offer: &Indexed) {
+        self.change(&offer.flow, &offer.entry, &Entry::default());
     }
 
-    fn change(&mut self, id: Scid, new: Option<Entry>) {
-        let old = match &new {
-            Some(entry) => self.entries.insert(id, entry.clone()),
-            None => self.entries.remove(&id),
-        };
-        let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+    fn change(&mut self, flow: &JitChannel, old: &Entry, new: &Entry) {
+        let (id, client) = (flow.id, &flow.client);
         if old.parts != new.parts {
             for part in &old.parts {
                 self.by_part.remove(part);
             }
             self.by_part.extend(new.parts.iter().map(|part| (*part, id)));
         }
-        let at = |wake: Option<(Timestamp, Wake)>| wake.map(|(at, _)| (at, id));
-        shift(&mut self.wakes, at(old.wake), at(new.wake));
-        let at = |height: Option<BlockHeight>| height.map(|height| (height, id));
-        shift(&mut self.heights, at(old.height), at(new.height));
-        shift(&mut self.unpaid, old.unpaid.map(|_| id), new.unpaid.map(|_| id));
-        shift(&mut self.unconfirmed, old.is_unconfirmed.then_some(id), new.is_unconfirmed.then_some(id));
-        self.unpaid_of.shift(id, old.unpaid, new.unpaid);
-        self.paid_of.shift(id, old.paid, new.paid);
-        self.busy_of.shift(id, old.busy, new.busy);
-        self.live_of.shift(id, old.live, new.live);
-        self.uses_of.shift(id, old.use_of, new.use_of);
+        if old.wake != new.wake {
+            if let Some((at, _)) = old.wake {
+                self.wakes.remove(&(at, id));
+            }
+            self.wakes.extend(new.wake.map(|(at, why)| ((at, id), why)));
+        }
+        if old.height != new.height {
+            if let Some(at) = old.height {
+                self.heights.remove(&(at, id));
+            }
+            self.heights.extend(new.height.map(|at| (at, id)));
+        }
+        shift(&mut self.paid, id, old.is_paid, new.is_paid);
+        shift(&mut self.unconfirmed, id, old.is_unconfirmed, new.is_unconfirmed);
+        self.unpaid_of.shift(client, id, old.is_unpaid, new.is_unpaid);
+        self.paid_of.shift(client, id, old.is_paid, new.is_paid);
+        self.busy_of.shift(client, id, old.is_busy, new.is_busy);
+        self.live_of.shift(client, id, old.is_live, new.is_live);
+        if let Some(token) = &flow.token {
+            self.uses_of.shift(token, id, old.is_use, new.is_use);
+        }
     }
 
     pub fn of_part(&self, part: PartId) -> Option<Scid> {
@@ -115,15 +146,15 @@ impl Index {
 
     /// Clients with parts that wait or are under way.
     pub fn live_clients(&self) -> impl Iterator<Item = (PeerId, impl Iterator<Item = Scid>)> {
-        self.live_of.0.iter().map(|(client, offers)| (*client, offers.iter().copied()))
+        self.live_of.0.iter().map(|(client, offers)| (*client, offers.iter()))
     }
 
     pub fn unconfirmed(&self) -> impl Iterator<Item = Scid> {
         self.unconfirmed.iter().copied()
     }
 
-    pub fn unpaid(&self) -> usize {
-        self.unpaid.len()
+    pub fn paid(&self) -> usize {
+        self.paid.len()
     }
 
     pub fn history(&self, client: PeerId) -> ClientHistory {
@@ -131,16 +162,15 @@ impl Index {
     }
 
     pub fn token_uses(&self, token: Option<&str>) -> usize {
-        token.and_then(|token| self.uses_of.0.get(token)).map_or(0, BTreeSet::len)
+        token.and_then(|token| self.uses_of.0.get(token)).map_or(0, Group::len)
     }
 
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
-        let (_, id) = self.wakes.first()?;
-        self.entries.get(id)?.wake
+        self.wakes.first_key_value().map(|((at, _), why)| (*at, *why))
     }
 
     pub fn due(&self, now: Timestamp) -> Vec<Scid> {
-        self.wakes.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
+        self.wakes.keys().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
     }
 
     pub fn due_at_height(&self, height: BlockHeight) -> Vec<Scid> {
@@ -150,7 +180,14 @@ impl Index {
 
 /// Offers by what they have in common.
 #[derive(Debug)]
-struct Groups<K>(BTreeMap<K, BTreeSet<Scid>>);
+struct Groups<K>(BTreeMap<K, Group>);
+
+/// Mostly it is one, which needs no tree of its own.
+#[derive(Debug)]
+enum Group {
+    One(Scid),
+    Others(Box<BTreeSet<Scid>>),
+}
 
 impl<K> Default for Groups<K> {
     fn default() -> Self {
@@ -158,39 +195,72 @@ impl<K> Default for Groups<K> {
     }
 }
 
-impl<K: Ord> Groups<K> {
-    fn shift(&mut self, id: Scid, old: Option<K>, new: Option<K>) {
-        if old == new {
-            return;
-        }
-        if let Some(old) = old
-            && let Some(group) = self.0.get_mut(&old)
-        {
-            group.remove(&id);
-            if group.is_empty() {
-                self.0.remove(&old);
+impl<K: Ord + Clone> Groups<K> {
+    fn shift(&mut self, key: &K, id: Scid, was: bool, is: bool) {
+        match (was, is) {
+            (false, true) => match self.0.get_mut(key) {
+                Some(group) => group.insert(id),
+                None => drop(self.0.insert(key.clone(), Group::One(id))),
+            },
+            (true, false) => {
+                if self.0.get_mut(key).is_some_and(|group| group.remove(id)) {
+                    self.0.remove(key);
+                }
             }
-        }
-        if let Some(new) = new {
-            self.0.entry(new).or_default().insert(id);
+            (true, true) | (false, false) => {}
         }
     }
 
     fn of<'a>(&'a self, key: &K) -> impl Iterator<Item = Scid> + use<'a, K> {
-        self.0.get(key).into_iter().flatten().copied()
+        self.0.get(key).into_iter().flat_map(Group::iter)
     }
 
     fn count(&self, key: &K) -> usize {
-        self.0.get(key).map_or(0, BTreeSet::len)
+        self.0.get(key).map_or(0, Group::len)
     }
 }
 
-fn shift<T: Ord>(set: &mut BTreeSet<T>, old: Option<T>, new: Option<T>) {
-    if old == new {
-        return;
+impl Group {
+    fn insert(&mut self, id: Scid) {
+        match self {
+            Self::One(one) if *one == id => {}
+            Self::One(one) => *self = Self::Others(Box::new([*one, id].into())),
+            Self::Others(ids) => drop(ids.insert(id)),
+        }
     }
-    if let Some(old) = old {
-        set.remove(&old);
+
+    /// Whether nothing is left.
+    fn remove(&mut self, id: Scid) -> bool {
+        match self {
+            Self::One(one) => *one == id,
+            Self::Others(ids) => {
+                ids.remove(&id);
+                ids.is_empty()
+            }
+        }
     }
-    set.extend(new);
+
+    fn iter(&self) -> impl Iterator<Item = Scid> {
+        let (one, others) = match self {
+            Self::One(one) => (Some(*one), None),
+            Self::Others(ids) => (None, Some(ids)),
+        };
+        one.into_iter().chain(others.into_iter().flat_map(|ids| ids.iter().copied()))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Others(ids) => ids.len(),
+        }
+    }
+}
+
+fn shift(set: &mut BTreeSet<Scid>, id: Scid, was: bool, is: bool) {
+    if was && !is {
+        set.remove(&id);
+    }
+    if is && !was {
+        set.insert(id);
+    }
 }

@@ -60,12 +60,12 @@ impl Service {
     /// Parts that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
     /// [`Input::PartStillHeld`](crate::Input::PartStillHeld) or [`Input::PartGone`](crate::Input::PartGone) for each.
     pub fn known_parts(&self) -> impl Iterator<Item = KnownPart> {
-        self.offers.values().flat_map(JitChannel::known_parts)
+        self.offers.values().flat_map(|offer| offer.known_parts())
     }
 
     /// Those that came for one SCID.
     pub fn known_parts_to(&self, scid: Scid) -> impl Iterator<Item = KnownPart> {
-        self.offers.get(&scid).into_iter().flat_map(JitChannel::known_parts)
+        self.offers.get(&scid).into_iter().flat_map(|offer| offer.known_parts())
     }
 
     /// Those of one client.
@@ -75,7 +75,7 @@ impl Service {
 
     /// Channels on record, to be compared with the node after a restart.
     pub fn known_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
-        self.offers.values().filter_map(JitChannel::known_channel)
+        self.offers.values().filter_map(|offer| offer.known_channel())
     }
 
     /// Whether a channel that the node has was given up by its offer: a crash can undo the close. Its funding is never

@@ -10,7 +10,7 @@ use lsps_types::{AnyRequest, Method, PeerId};
 use crate::ids::QuestionId;
 use crate::policy::{BuyRefusal, MenuRefusal};
 use crate::questions::{self as question, Asked, Decision, Question};
-use crate::service::{Outcome, Service};
+use crate::service::{Outcome, SERVED, Service};
 
 impl Service {
     pub(crate) fn answer(&mut self, peer: PeerId, payload: &[u8]) {
@@ -28,7 +28,7 @@ impl Service {
     }
 
     fn answer_to(&mut self, peer: PeerId, incoming: &Incoming<'_>) -> Result<Answer, ErrorObject> {
-        let served = |method: &Method| method.lsps() == 0 || self.protocols().contains(&method.lsps());
+        let served = |method: &Method| method.lsps() == 0 || SERVED.contains(&method.lsps());
         let method = incoming.method().filter(served).ok_or_else(ErrorObject::method_not_found)?;
         let id = incoming.id();
         if self.questions.has(peer, id) {
@@ -44,13 +44,16 @@ impl Service {
                 Err(MenuRefusal::Later) => self.ask_elsewhere(peer, id, question::Request::Menu(request)),
                 verdict => Ok(Answer::Now(encode_reply::<GetInfo>(id, &self.get_info(peer, &request, verdict)?))),
             },
-            AnyRequest::Lsps2Buy(request) => match self.verdict_on(peer, &request) {
-                Err(BuyRefusal::Later) => {
-                    self.may_be_asked(peer, &request)?;
-                    self.ask_elsewhere(peer, id, question::Request::Buy(request))
+            AnyRequest::Lsps2Buy(request) => {
+                let promised = self.promised(peer, &request);
+                match self.verdict_on(peer, &request, &promised) {
+                    Err(BuyRefusal::Later) => {
+                        self.may_be_asked(&request, promised)?;
+                        self.ask_elsewhere(peer, id, question::Request::Buy(request))
+                    }
+                    verdict => Ok(Answer::Now(encode_reply::<Buy>(id, &self.buy(peer, &request, promised, verdict)?))),
                 }
-                verdict => Ok(Answer::Now(encode_reply::<Buy>(id, &self.buy(peer, &request, verdict)?))),
-            },
+            }
             // Not served yet, so not in `protocols` either.
             AnyRequest::Lsps1GetInfo(_)
             | AnyRequest::Lsps1CreateOrder(_)
@@ -71,7 +74,7 @@ impl Service {
         let asked = match &about {
             question::Request::Menu(GetInfo { token }) => Asked::Menu { token: token.clone() },
             question::Request::Buy(buy) => {
-                let token = self.promises.verify(&buy.opening_fee_params, client).unwrap_or_default();
+                let token = self.promised(client, buy).unwrap_or_default();
                 Asked::Buy { token, payment_size: buy.payment_size_msat }
             }
         };
@@ -90,9 +93,9 @@ impl Service {
             (question::Request::Menu(request), Decision::Menu(verdict)) => {
                 self.get_info(client, request, verdict).map(|menu| encode_reply::<GetInfo>(&waiting.request, &menu))
             }
-            (question::Request::Buy(request), Decision::Buy(verdict)) => {
-                self.buy(client, request, verdict).map(|bought| encode_reply::<Buy>(&waiting.request, &bought))
-            }
+            (question::Request::Buy(request), Decision::Buy(verdict)) => self
+                .buy(client, request, self.promised(client, request), verdict)
+                .map(|bought| encode_reply::<Buy>(&waiting.request, &bought)),
             (question::Request::Menu(_), Decision::Buy(_)) | (question::Request::Buy(_), Decision::Menu(_)) => {
                 Err(ErrorObject::internal())
             }

@@ -14,7 +14,7 @@ use crate::batch::{Batch, Released};
 use crate::config::{Config, ConfigError};
 use crate::effect::{Effect, EffectKey};
 use crate::ids::{BookKey, ChannelKey, FlowId, PartId};
-use crate::index::Index;
+use crate::index::{Index, Indexed};
 use crate::input::{HeldHtlc, Input, WhichPart};
 use crate::lsps2::jit_channel::{ChannelNews, Context, JitChannel, Reject, Told};
 use crate::lsps2::parts::PartState;
@@ -32,7 +32,8 @@ pub struct Service {
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) scids: Box<dyn ScidSource>,
     pub(crate) promises: PromiseKey,
-    pub(crate) offers: BTreeMap<Scid, JitChannel>,
+    /// Boxed, as a map's nodes have room for more than they hold.
+    pub(crate) offers: BTreeMap<Scid, Box<Indexed>>,
     pub(crate) index: Index,
     pub(crate) questions: Questions,
     pub(crate) facts: NodeFacts,
@@ -151,17 +152,16 @@ impl Service {
     ///
     /// When the record cannot be read. It is left out and the service goes on without it.
     pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
-        self.keep(|| Turn::Loaded(record.clone()));
+        self.on_tape(|| Turn::Loaded(record.clone()));
         let (_, offer) = record::decode(record)?;
         self.released.effects.extend(offer.outstanding());
-        self.index.put(&offer, &self.config, self.now, self.facts.height);
-        self.offers.insert(offer.id, offer);
+        self.keep(offer);
         Ok(())
     }
 
     /// Takes in one thing that happened. What follows from it waits in [`drain`](Self::drain).
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Outcome {
-        self.keep(|| Turn::Told(now, input.clone()));
+        self.on_tape(|| Turn::Told(now, input.clone()));
         self.now = self.now.max(now);
         self.wake_due();
         match input {
@@ -218,13 +218,13 @@ impl Service {
     /// All changes since the last drain. Effects that are no longer owed by now are not among them.
     pub fn drain(&mut self) -> Batch {
         let changed = core::mem::take(&mut self.changed);
-        let record = |id| (FlowId::JitChannel(id), self.offers.get(&id).map(record::encode));
+        let record = |id| (FlowId::JitChannel(id), self.offers.get(&id).map(|offer| record::encode(offer)));
         let records = changed.into_iter().map(record).collect();
         let mut released = core::mem::take(&mut self.released);
         released.effects.retain(|effect| self.is_owed(&effect.key()));
         let batch = Batch { records, released };
         if !batch.is_empty() {
-            self.keep(|| Turn::gave(&batch));
+            self.on_tape(|| Turn::gave(&batch));
         }
         batch
     }
@@ -232,7 +232,7 @@ impl Service {
     /// The protocols served, as `lsps0.list_protocols` answers them.
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
-        [2].into()
+        SERVED.into()
     }
 
     fn link_changes(&mut self, peer: PeerId, link: Link) -> Outcome {
@@ -344,14 +344,23 @@ impl Service {
 
     /// Adds a new offer; its effects, records and deadlines follow as for any change.
     pub(crate) fn insert(&mut self, offer: JitChannel) {
-        self.index.put(&offer, &self.config, self.now, self.facts.height);
         self.changed.insert(offer.id);
+        self.keep(offer);
+    }
+
+    fn keep(&mut self, offer: JitChannel) {
+        let mut offer = Box::new(Indexed::new(offer));
+        if let Some(before) = self.offers.remove(&offer.id) {
+            self.index.remove(&before);
+        }
+        self.index.put(&mut offer, &self.config, self.now, self.facts.height);
         self.offers.insert(offer.id, offer);
     }
 
     /// The only loop: decide, apply, and whatever follows; then release what is newly owed, or forget what is over.
     fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
-        let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
+        let Some(indexed) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
+        let offer = &mut indexed.flow;
         let ctx = Context {
             now: self.now,
             link: self.links.get(&offer.client).copied().unwrap_or(Link::Away),
@@ -376,16 +385,16 @@ impl Service {
             self.changed.insert(id);
         }
         if offer.is_over(&self.config, self.now, self.facts.height) {
+            self.index.remove(indexed);
             self.offers.remove(&id);
-            self.index.remove(id);
             self.changed.insert(id);
         } else {
-            self.index.put(offer, &self.config, self.now, self.facts.height);
+            self.index.put(indexed, &self.config, self.now, self.facts.height);
         }
         Ok(())
     }
 
-    pub(crate) fn keep(&mut self, turn: impl FnOnce() -> Turn) {
+    pub(crate) fn on_tape(&mut self, turn: impl FnOnce() -> Turn) {
         if let Some(tape) = &mut self.tape {
             tape.keep(turn());
         }
@@ -395,6 +404,9 @@ impl Service {
         self.released.messages.push((peer, payload));
     }
 }
+
+/// Besides LSPS0, which every LSP serves.
+pub(crate) const SERVED: [u16; 1] = [2];
 
 fn outcome(step: Result<(), Reject>) -> Outcome {
     match step {

@@ -1,26 +1,67 @@
 //! Records of many offers, without having sold each.
 
-use lsps_service::{FlowId, Record};
-use lsps_types::{Msat, Scid};
+use std::time::Duration;
 
-use crate::lsp::{Lsp, LspSetup, NOON, buys, peer};
+use lsps_service::{FlowId, Input, PartId, Record};
+use lsps_types::{Msat, PeerId, Scid};
+
+use crate::lsp::{Act, Lsp, LspSetup, NOON, buys, peer};
 
 /// Offers of a fixed size, each of another client, by SCID from 1 on.
 #[must_use]
 pub fn offers(count: u32, size: Msat) -> Vec<Record> {
-    let mut lsp = Lsp::at(NOON, LspSetup { scids: vec![Scid(0)], ..LspSetup::default() });
-    buys(&mut lsp, peer(1), Some(size));
-    let sold = lsp.records().values().next().expect("one record").clone();
-    // A version, the SCID (0, in one byte), then the client, 33 bytes after their length.
-    let (version, rest) = (sold[0], &sold[2 + 1 + 33..]);
+    let sold = sold(size);
     let record = |number: u32| {
-        let scid = Scid(u64::from(number) << 40);
         let mut client = [2; 33];
         client[1..5].copy_from_slice(&number.to_be_bytes());
-        let bytes = [&[version], varint(scid.0).as_slice(), &[33], &client, rest].concat();
-        Record { name: FlowId::JitChannel(scid).to_string(), bytes }
+        copy(&sold, Scid(u64::from(number) << 40), PeerId(client))
     };
     (1..=count).map(record).collect()
+}
+
+/// An offer of a fixed size that waits for its payment, to be [copied](copy).
+#[must_use]
+pub fn sold(size: Msat) -> Record {
+    only_record(&seller(size))
+}
+
+/// An offer that was paid for, its channel in use and its parts forgotten, to be [copied](copy).
+///
+/// # Panics
+///
+/// Where the service does not do what it should.
+#[must_use]
+pub fn paid(size: Msat) -> Record {
+    let mut lsp = seller(size);
+    lsp.connects(peer(1));
+    lsp.part(1, TEMPLATE, 1, size);
+    let [Act::Open { key, .. }] = lsp.acts()[..] else { panic!("a channel") };
+    lsp.funding_signed(key);
+    lsp.channel_ready(key);
+    lsp.claimed(PartId([1; 32]));
+    lsp.feed(Input::FundingConfirmed { key });
+    lsp.wait_until(NOON + Duration::from_secs(1_800));
+    only_record(&lsp)
+}
+
+/// The same offer under another SCID, sold to another client.
+#[must_use]
+pub fn copy(template: &Record, scid: Scid, client: PeerId) -> Record {
+    // A version, the SCID (0, in one byte), then the client, 33 bytes after their length.
+    let (version, rest) = (template.bytes[0], &template.bytes[2 + 1 + 33..]);
+    let bytes = [&[version], varint(scid.0).as_slice(), &[33], &client.0, rest].concat();
+    Record { name: FlowId::JitChannel(scid).to_string(), bytes }
+}
+
+fn seller(size: Msat) -> Lsp {
+    let mut lsp = Lsp::at(NOON, LspSetup { scids: vec![TEMPLATE], ..LspSetup::default() });
+    buys(&mut lsp, peer(1), Some(size));
+    lsp
+}
+
+fn only_record(lsp: &Lsp) -> Record {
+    let (name, bytes) = lsp.records().iter().next().expect("one record");
+    Record { name: name.clone(), bytes: bytes.clone() }
 }
 
 fn varint(mut number: u64) -> Vec<u8> {
@@ -35,3 +76,5 @@ fn varint(mut number: u64) -> Vec<u8> {
         bytes.push(seven | 0x80);
     }
 }
+
+const TEMPLATE: Scid = Scid(0);

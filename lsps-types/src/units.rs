@@ -3,7 +3,6 @@
 //! On the wire (human-readable formats) they take the LSPS0 forms: amounts are decimal strings, SCIDs `BxTxO`, keys and
 //! hashes lower-case hex. In compact formats, such as our records, they are plain integers and bytes.
 
-use alloc::string::{String, ToString};
 use core::{fmt, ops, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -224,12 +223,12 @@ pub(crate) fn decimal(text: &str) -> Option<u64> {
 }
 
 macro_rules! text_or_u64 {
-    ($type:ident, $expecting:literal, $to_text:expr) => {
+    ($type:ident, $expecting:literal, $write:expr) => {
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {
-                    let to_text: fn(&$type) -> String = $to_text;
-                    serializer.serialize_str(&to_text(self))
+                    let write: fn(&$type, S) -> Result<S::Ok, S::Error> = $write;
+                    write(self, serializer)
                 } else {
                     serializer.serialize_u64(self.0)
                 }
@@ -259,9 +258,11 @@ macro_rules! text_or_u64 {
         }
     };
 }
-text_or_u64!(Msat, "an amount in millisatoshis as a decimal string", |amount| amount.0.to_string());
-text_or_u64!(Sat, "an amount in satoshis as a decimal string", |amount| amount.0.to_string());
-text_or_u64!(Scid, "a short channel id as a string BLOCKxTXxOUTPUT", |scid| scid.to_string());
+text_or_u64!(Msat, "an amount in millisatoshis as a decimal string", |amount, to| to
+    .serialize_str(itoa::Buffer::new().format(amount.0)));
+text_or_u64!(Sat, "an amount in satoshis as a decimal string", |amount, to| to
+    .serialize_str(itoa::Buffer::new().format(amount.0)));
+text_or_u64!(Scid, "a short channel id as a string BLOCKxTXxOUTPUT", |scid, to| to.collect_str(scid));
 
 const U24_MAX: u64 = 0xff_ffff;
 const U16_MAX: u64 = 0xffff;

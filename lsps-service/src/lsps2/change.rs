@@ -1,6 +1,6 @@
 //! What can change in an offer, and the only place that changes it.
 
-use alloc::vec;
+use alloc::{boxed::Box, vec};
 
 use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp};
 
@@ -8,7 +8,7 @@ use crate::book::Booking;
 use crate::ids::{ChannelId, PartId};
 use crate::input::FundingOutput;
 use crate::lsps2::channel::{Channel, Funding, Step};
-use crate::lsps2::jit_channel::{Call, Fee, JitChannel};
+use crate::lsps2::jit_channel::{Call, Charged, Fee, JitChannel};
 use crate::lsps2::parts::{Part, PartState, Payment};
 use crate::policy::ChannelPlan;
 
@@ -103,7 +103,8 @@ impl JitChannel {
                 self.payments.remove(&hash);
             }
             Event::FeeCharged { payment_hash, fee, due, at } => {
-                self.fee = Fee::InFlight { payment_hash, fee, due, paid_before: self.paid_by(payment_hash) };
+                let paid_before = self.paid_by(payment_hash);
+                self.fee = Fee::InFlight(Box::new(Charged { payment_hash, fee, due, paid_before }));
                 if due > Msat::ZERO {
                     self.ledger.enter(at, Booking::FeeAsked { payment_hash, fee: due });
                 }
@@ -160,15 +161,16 @@ impl JitChannel {
         if let PartState::Claimed { skim: fee, at } = to
             && (fee > Msat::ZERO || surplus > Msat::ZERO)
         {
-            let charged = matches!(self.fee, Fee::InFlight { payment_hash: charged, .. } if charged == payment_hash);
-            let was_lost = fee > Msat::ZERO && !charged;
+            let is_charged = matches!(&self.fee, Fee::InFlight(charged) if charged.payment_hash == payment_hash);
+            let was_lost = fee > Msat::ZERO && !is_charged;
             self.ledger.enter(at, Booking::FeeEarned { payment_hash, part: id, fee, surplus, was_lost });
         }
     }
 
     /// What was asked of a payment and did not come is lost.
     fn fee_ends(&mut self, now: Fee, at: Timestamp) {
-        if let Fee::InFlight { payment_hash, due, paid_before, .. } = core::mem::replace(&mut self.fee, now) {
+        if let Fee::InFlight(charged) = core::mem::replace(&mut self.fee, now) {
+            let Charged { payment_hash, due, paid_before, .. } = *charged;
             let paid = self.paid_by(payment_hash).0.saturating_sub(paid_before.0);
             let fee = Msat(due.0.saturating_sub(paid));
             if fee > Msat::ZERO {

@@ -5,7 +5,7 @@
 //! The state is the product of three small machines, the channel, the fee and the parts: any part may be in any state
 //! while the channel and the fee are in theirs.
 
-use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec, vec::Vec};
 
 use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, PeerId, Scid, Timestamp, lsps2::fee::FeeTerms};
 use serde::{Deserialize, Serialize};
@@ -64,22 +64,26 @@ pub(crate) struct Terms {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Fee {
     Due,
-    /// This payment is to pay it.
-    InFlight {
-        payment_hash: PaymentHash,
-        fee: Msat,
-        /// What was left of it to pay when it was charged, and what the payment had paid by then.
-        due: Msat,
-        paid_before: Msat,
-    },
+    /// Boxed, as most offers on record wait for a payment or had it.
+    InFlight(Box<Charged>),
     Paid,
+}
+
+/// A payment that is to pay the fee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Charged {
+    pub payment_hash: PaymentHash,
+    pub fee: Msat,
+    /// What was left of it to pay when it was charged, and what the payment had paid by then.
+    pub due: Msat,
+    pub paid_before: Msat,
 }
 
 impl Fee {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Due => "due",
-            Self::InFlight { .. } => "in flight",
+            Self::InFlight(_) => "in flight",
             Self::Paid => "paid",
         }
     }
@@ -358,7 +362,7 @@ impl JitChannel {
     /// An open that ends early takes the payment it was for along; the offer is usable again.
     pub(super) fn open_fails(&self, code: FailureCode, end: Event, ctx: &Context<'_>) -> Vec<Event> {
         let mut events = match &self.fee {
-            Fee::InFlight { payment_hash, .. } => self.fail_held(*payment_hash, code),
+            Fee::InFlight(charged) => self.fail_held(charged.payment_hash, code),
             Fee::Due | Fee::Paid => vec![],
         };
         events.extend([Event::FeeFreed(ctx.now), end]);

@@ -80,9 +80,9 @@ impl JitChannel {
     }
 
     fn settle_fee(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let Fee::InFlight { payment_hash, fee, .. } = &self.fee else { return vec![] };
-        let payment = self.payments.get(payment_hash);
-        if payment.and_then(Payment::earned).is_some() && self.earned() >= *fee {
+        let Fee::InFlight(charged) = &self.fee else { return vec![] };
+        let payment = self.payments.get(&charged.payment_hash);
+        if payment.and_then(Payment::earned).is_some() && self.earned() >= charged.fee {
             return vec![Event::FeePaid(ctx.now)];
         }
         let hopeful = payment.is_some_and(|payment| self.is_complete(payment) || payment.has_sent());
@@ -120,11 +120,11 @@ impl JitChannel {
         }
         match &self.fee {
             Fee::Due => vec![],
-            Fee::InFlight { payment_hash, fee, .. } => {
-                let Some(payment) = self.payments.get(payment_hash) else { return vec![] };
+            Fee::InFlight(charged) => {
+                let Some(payment) = self.payments.get(&charged.payment_hash) else { return vec![] };
                 // Parts that come after the first were sent pay what those do not.
                 let under_way = self.earned().0.saturating_add(payment.being_earned().0);
-                self.send_held(*payment_hash, payment, Msat(fee.0.saturating_sub(under_way)))
+                self.send_held(charged.payment_hash, payment, Msat(charged.fee.0.saturating_sub(under_way)))
             }
             Fee::Paid => {
                 let payments = self.payments.iter();
@@ -193,9 +193,7 @@ impl JitChannel {
     /// Whether the collecting deadlines no longer apply: its conditions were met in time.
     fn is_under_way(&self, hash: PaymentHash, payment: &Payment) -> bool {
         match &self.fee {
-            Fee::InFlight { payment_hash, .. } => {
-                *payment_hash == hash && (self.is_complete(payment) || payment.has_sent())
-            }
+            Fee::InFlight(charged) => charged.payment_hash == hash && (self.is_complete(payment) || payment.has_sent()),
             Fee::Due | Fee::Paid => false,
         }
     }

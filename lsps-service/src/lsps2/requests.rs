@@ -4,13 +4,16 @@ use alloc::{string::String, vec::Vec};
 
 use lsps_types::codes::{BuyError, GetInfoError};
 use lsps_types::jsonrpc::ErrorObject;
-use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu, Unpromised};
+use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu, NotPromised, Unpromised};
 use lsps_types::{DateTime, PeerId, Scid};
 
 use crate::lsps2::jit_channel::{JitChannel, Terms};
 use crate::policy::{BuyRefusal, BuyRequest, MenuRefusal, MenuRequest, OfferTerms, Sale, Trust};
 use crate::service::Service;
 use crate::tape::Turn;
+
+/// What a look at a promise showed: for which token it was made.
+pub(crate) type Promised = Result<Option<String>, NotPromised>;
 
 impl Service {
     /// What the policy offers.
@@ -39,10 +42,14 @@ impl Service {
         entries.map(Menu::rising).map_err(|_| ErrorObject::of_method(GetInfoError::UnrecognizedOrStaleToken))
     }
 
+    /// The token that these terms were promised for, if they were.
+    pub(crate) fn promised(&self, client: PeerId, request: &Buy) -> Promised {
+        self.promises.verify(&request.opening_fee_params, client)
+    }
+
     /// Whether the policy sells.
-    pub(crate) fn verdict_on(&self, client: PeerId, request: &Buy) -> Result<Sale, BuyRefusal> {
-        let token = self.promises.verify(&request.opening_fee_params, client).ok().flatten();
-        let token = token.as_deref();
+    pub(crate) fn verdict_on(&self, client: PeerId, request: &Buy, promised: &Promised) -> Result<Sale, BuyRefusal> {
+        let token = promised.as_ref().ok().and_then(Option::as_deref);
         let (history, token_uses) = (self.index.history(client), self.index.token_uses(token));
         let payment_size = request.payment_size_msat;
         let ask = BuyRequest { client, token, token_uses, payment_size, history, now: self.now };
@@ -50,10 +57,10 @@ impl Service {
     }
 
     /// What needs no policy: promise and time, amounts.
-    pub(crate) fn may_be_asked(&self, client: PeerId, request: &Buy) -> Result<Option<String>, ErrorObject> {
+    pub(crate) fn may_be_asked(&self, request: &Buy, promised: Promised) -> Result<Option<String>, ErrorObject> {
         let params = &request.opening_fee_params;
         let stale = || ErrorObject::of_method(BuyError::InvalidOpeningFeeParams);
-        let token = self.promises.verify(params, client).map_err(|_| stale())?;
+        let token = promised.map_err(|_| stale())?;
         if params.valid_until.instant() < self.now {
             return Err(stale());
         }
@@ -68,6 +75,7 @@ impl Service {
         &mut self,
         client: PeerId,
         request: &Buy,
+        promised: Promised,
         verdict: Result<Sale, BuyRefusal>,
     ) -> Result<Bought, ErrorObject> {
         if let Err(BuyRefusal::Client(why)) = &verdict {
@@ -76,10 +84,11 @@ impl Service {
         if verdict == Err(BuyRefusal::Token) {
             return Err(ErrorObject::of_method(BuyError::InvalidOpeningFeeParams));
         }
-        let token = self.may_be_asked(client, request)?;
+        let token = self.may_be_asked(request, promised)?;
         let sale = verdict.map_err(|_| ErrorObject::of_method(BuyError::PaymentSizeTooLarge))?;
         let limits = &self.config.limits;
-        if self.index.history(client).unpaid >= limits.offers_per_client || self.index.unpaid() >= limits.offers {
+        let unpaid = self.offers.len().saturating_sub(self.index.paid());
+        if self.index.history(client).unpaid >= limits.offers_per_client || unpaid >= limits.offers {
             return Err(ErrorObject::client_rejected("too many offers are not paid for yet"));
         }
         let scid = self.unused_scid().ok_or_else(ErrorObject::internal)?;
@@ -106,7 +115,7 @@ impl Service {
     fn unused_scid(&mut self) -> Option<Scid> {
         for _ in 0..self.config.limits.scid_draws {
             let scid = self.scids.draw();
-            self.keep(|| Turn::Drew(scid));
+            self.on_tape(|| Turn::Drew(scid));
             if !self.offers.contains_key(&scid) {
                 return Some(scid);
             }

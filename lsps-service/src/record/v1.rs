@@ -1,6 +1,6 @@
 //! Offers as version 1 wrote them: without token, book, surplus of parts and calls, and without what the funding cost.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
 use lsps_types::lsps2::fee::FeeTerms;
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::ids::{ChannelId, PartId};
 use crate::input::FundingOutput;
 use crate::lsps2::channel::{self, Funding};
-use crate::lsps2::jit_channel::{self, Call};
+use crate::lsps2::jit_channel::{self, Call, Charged};
 use crate::lsps2::parts::{self, PartState};
 
 #[derive(Deserialize)]
@@ -91,7 +91,8 @@ impl From<JitChannel> for jit_channel::JitChannel {
         new.fee = match old.fee {
             Fee::Due => jit_channel::Fee::Due,
             Fee::InFlight { payment_hash, fee } => {
-                jit_channel::Fee::InFlight { payment_hash, fee, due: Msat::ZERO, paid_before: Msat::ZERO }
+                let (due, paid_before) = (Msat::ZERO, Msat::ZERO);
+                jit_channel::Fee::InFlight(Box::new(Charged { payment_hash, fee, due, paid_before }))
             }
             Fee::Paid => jit_channel::Fee::Paid,
         };

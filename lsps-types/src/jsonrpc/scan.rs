@@ -139,8 +139,7 @@ impl<'a> Scan<'a> {
         self.expect(b'"')?;
         loop {
             let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
-            self.step(plain.ok_or(BadFormat::NotOneObject)?);
+            self.step(plain_bytes(rest).ok_or(BadFormat::NotOneObject)?);
             match self.next() {
                 Some(b'"') => return Ok(self.since(start)),
                 Some(b'\\') => self.escape()?,
@@ -243,6 +242,28 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Bytes before the first quote, backslash or control character; eight at a time, as most of a message is such bytes.
+fn plain_bytes(text: &[u8]) -> Option<usize> {
+    let (words, rest) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            let byte = usize::try_from(special.trailing_zeros() / 8).ok()?;
+            return at.checked_mul(8)?.checked_add(byte);
+        }
+    }
+    let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f))?;
+    words.len().checked_mul(8)?.checked_add(plain)
+}
+
+/// The highest bit of each byte that is a quote, a backslash or a control character. Above the lowest such byte the borrow
+/// may mark others too.
+fn special_bytes(word: u64) -> u64 {
+    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
+    (below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1)) & (ONES * 0x80)
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
 /// Objects and arrays within each other, the outermost included. LSPS0 names no bound; our conformance list wants at
 /// least 32 and at most 128.
 const MAX_DEPTH: u8 = 64;
@@ -269,6 +290,20 @@ mod tests {
         let mut seen = Vec::new();
         members(" {\"\\u0061\" : [1, {}] ,\"b\":\"\\\"\"}\n", |name, raw| seen.push((name.to_string(), raw))).unwrap();
         assert_eq!(seen, [("a".to_string(), "[1, {}]"), ("b".to_string(), "\"\\\"\"")]);
+    }
+
+    #[test]
+    fn what_ends_a_run_of_plain_bytes_is_found_wherever_it_is() {
+        for end in 0..=255_u8 {
+            for before in 0..20 {
+                let mut text = [b'x'; 24];
+                text[before] = end;
+                text[23] = b'"';
+                let special = end < 0x20 || end == b'"' || end == b'\\';
+                assert_eq!(plain_bytes(&text), Some(if special { before } else { 23 }), "{end} at {before}");
+                assert_eq!(plain_bytes(&text[..before]), None);
+            }
+        }
     }
 
     #[test]

@@ -4,15 +4,11 @@
 //! menu was made for a token, the token follows in hex. So terms cannot be changed, nor used by another client, nor with
 //! another token, and a buy, which names no token, still tells which one it was.
 
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
-use hex_conservative::{DisplayHex, FromHex};
+use hex_conservative::FromHex;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::OpeningFeeParams;
@@ -33,8 +29,13 @@ impl Promise {
     /// When it is longer than 512 bytes, written as a JSON string without its quotes.
     pub fn received(text: impl Into<String>) -> Result<Self, InvalidPromise> {
         let text = text.into();
-        let quoted = serde_json::to_string(&text).map_err(|_| InvalidPromise::TooLong)?;
-        if quoted.len().saturating_sub(2) > LONGEST { Err(InvalidPromise::TooLong) } else { Ok(Self(text)) }
+        let written = if text.bytes().all(is_plain) {
+            text.len()
+        } else {
+            let quoted = serde_json::to_string(&text).map_err(|_| InvalidPromise::TooLong)?;
+            quoted.len().saturating_sub(2)
+        };
+        if written > LONGEST { Err(InvalidPromise::TooLong) } else { Ok(Self(text)) }
     }
 
     /// Takes text that an LSP may write.
@@ -44,8 +45,7 @@ impl Promise {
     /// When it is too long, or not printable ASCII without characters that JSON escapes.
     pub fn issued(text: impl Into<String>) -> Result<Self, InvalidPromise> {
         let text = text.into();
-        let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
-        if text.bytes().all(plain) { Self::received(text) } else { Err(InvalidPromise::Characters) }
+        if text.bytes().all(is_plain) { Self::received(text) } else { Err(InvalidPromise::Characters) }
     }
 
     /// The text.
@@ -59,6 +59,11 @@ impl<'de> Deserialize<'de> for Promise {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::received(String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
+}
+
+/// Whether JSON writes it as it is.
+fn is_plain(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\'
 }
 
 /// A text that cannot be a promise.
@@ -93,7 +98,10 @@ pub struct Unpromised {
 
 /// The LSP's secret. Keep it for as long as promises made with it are valid.
 #[derive(Clone)]
-pub struct PromiseKey([u8; 32]);
+pub struct PromiseKey(
+    /// Has taken in the secret, which is half of the work for a text as short as ours.
+    HmacEngine<sha256::Hash>,
+);
 
 impl fmt::Debug for PromiseKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,7 +113,7 @@ impl PromiseKey {
     /// A key from 32 secret random bytes.
     #[must_use]
     pub fn new(secret: [u8; 32]) -> Self {
-        Self(secret)
+        Self(HmacEngine::new(&secret))
     }
 
     /// Promises these terms to a client, who gave this token.
@@ -120,12 +128,8 @@ impl PromiseKey {
         token: Option<&str>,
     ) -> Result<OpeningFeeParams, InvalidPromise> {
         let mac = self.mac(&Fields::from(&terms), client, token);
-        let text = match token {
-            None => format!("{VERSION}.{}", mac.to_byte_array().as_hex()),
-            Some(token) => format!("{VERSION}.{}.{}", mac.to_byte_array().as_hex(), token.as_bytes().as_hex()),
-        };
         Ok(OpeningFeeParams {
-            promise: Promise::issued(text)?,
+            promise: Promise::issued(text_of(&mac, token))?,
             min_fee_msat: terms.min_fee_msat,
             proportional: terms.proportional,
             valid_until: terms.valid_until,
@@ -143,7 +147,7 @@ impl PromiseKey {
     /// When they were not, at least not in these words.
     pub fn verify(&self, terms: &OpeningFeeParams, client: PeerId) -> Result<Option<String>, NotPromised> {
         let mut parts = terms.promise.as_str().split('.');
-        let (version, mac, token) = (parts.next(), parts.next(), parts.next());
+        let (version, _mac, token) = (parts.next(), parts.next(), parts.next());
         if version != Some(VERSION) || parts.next().is_some() {
             return Err(NotPromised);
         }
@@ -153,19 +157,14 @@ impl PromiseKey {
                 Some(String::from_utf8(Vec::from_hex(hex).map_err(|_| NotPromised)?).map_err(|_| NotPromised)?)
             }
         };
-        let expected = self.mac(&Fields::from(terms), client, token.as_deref()).to_byte_array();
+        let expected = text_of(&self.mac(&Fields::from(terms), client, token.as_deref()), token.as_deref());
         // One spelling per promise: what is compared is what was written.
-        let text = match &token {
-            None => format!("{VERSION}.{}", expected.as_hex()),
-            Some(token) => format!("{VERSION}.{}.{}", expected.as_hex(), token.as_bytes().as_hex()),
-        };
-        let given = mac.ok_or(NotPromised)?;
-        let same = same_in_constant_time(expected.as_hex().to_string().as_bytes(), given.as_bytes());
-        if same && text == terms.promise.as_str() { Ok(token) } else { Err(NotPromised) }
+        let same = same_in_constant_time(expected.as_bytes(), terms.promise.as_str().as_bytes());
+        if same { Ok(token) } else { Err(NotPromised) }
     }
 
     fn mac(&self, fields: &Fields, client: PeerId, token: Option<&str>) -> Hmac<sha256::Hash> {
-        let mut engine = HmacEngine::<sha256::Hash>::new(&self.0);
+        let mut engine = self.0.clone();
         engine.input(b"LSPS2 opening_fee_params promise");
         engine.input(&client.0);
         for field in fields.0 {
@@ -179,6 +178,19 @@ impl PromiseKey {
     }
 }
 
+fn text_of(mac: &Hmac<sha256::Hash>, token: Option<&str>) -> String {
+    let mac = mac.to_byte_array();
+    let mut text = String::with_capacity(VERSION.len() + 2 + 2 * (mac.len() + token.map_or(0, str::len)));
+    text.push_str(VERSION);
+    for part in [Some(mac.as_slice()), token.map(str::as_bytes)].into_iter().flatten() {
+        text.push('.');
+        text.extend(
+            part.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)),
+        );
+    }
+    text
+}
+
 /// The terms are not ours, or not for this client, or were changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the promise does not fit these terms")]
@@ -187,33 +199,25 @@ pub struct NotPromised;
 /// The seven fields as numbers of fixed length, so that no two sets of terms have the same bytes.
 struct Fields([u64; 7]);
 
-impl From<&Unpromised> for Fields {
-    fn from(terms: &Unpromised) -> Self {
-        Self([
-            terms.min_fee_msat.0,
-            terms.proportional.0.into(),
-            terms.valid_until.instant().unix_millis(),
-            terms.min_lifetime.into(),
-            terms.max_client_to_self_delay.into(),
-            terms.min_payment_size_msat.0,
-            terms.max_payment_size_msat.0,
-        ])
-    }
+macro_rules! fields_of {
+    ($terms:ty) => {
+        impl From<&$terms> for Fields {
+            fn from(terms: &$terms) -> Self {
+                Self([
+                    terms.min_fee_msat.0,
+                    terms.proportional.0.into(),
+                    terms.valid_until.instant().unix_millis(),
+                    terms.min_lifetime.into(),
+                    terms.max_client_to_self_delay.into(),
+                    terms.min_payment_size_msat.0,
+                    terms.max_payment_size_msat.0,
+                ])
+            }
+        }
+    };
 }
-
-impl From<&OpeningFeeParams> for Fields {
-    fn from(terms: &OpeningFeeParams) -> Self {
-        Self::from(&Unpromised {
-            min_fee_msat: terms.min_fee_msat,
-            proportional: terms.proportional,
-            valid_until: terms.valid_until.clone(),
-            min_lifetime: terms.min_lifetime,
-            max_client_to_self_delay: terms.max_client_to_self_delay,
-            min_payment_size_msat: terms.min_payment_size_msat,
-            max_payment_size_msat: terms.max_payment_size_msat,
-        })
-    }
-}
+fields_of!(Unpromised);
+fields_of!(OpeningFeeParams);
 
 /// Takes as long for a near miss as for a far one, so that a code cannot be guessed byte by byte.
 fn same_in_constant_time(a: &[u8], b: &[u8]) -> bool {

@@ -1,9 +1,6 @@
 //! Datetimes as the wire writes them.
 
-use alloc::{
-    format,
-    string::{String, ToString},
-};
+use alloc::string::{String, ToString};
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -38,18 +35,24 @@ impl From<Timestamp> for DateTime {
     /// In the form of the spec. Instants after the year 9999, which it cannot write, become the last one it can.
     fn from(instant: Timestamp) -> Self {
         let millis = instant.unix_millis().min(LAST_MILLIS);
-        let nanos = i128::from(millis).saturating_mul(1_000_000);
-        let utc = time::OffsetDateTime::from_unix_timestamp_nanos(nanos).expect("within the years 1970 to 9999");
-        let text = format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            utc.year(),
-            u8::from(utc.month()),
-            utc.day(),
-            utc.hour(),
-            utc.minute(),
-            utc.second(),
-            utc.millisecond()
-        );
+        let seconds = i64::try_from(millis / 1_000).expect("within the years 1970 to 9999");
+        let utc = time::OffsetDateTime::from_unix_timestamp(seconds).expect("within the years 1970 to 9999");
+        let (year, month, day) = utc.to_calendar_date();
+        let (hour, minute, second) = utc.to_hms();
+        // Menus have several of these, and formatting costs more than all the rest of a menu.
+        let mut text = String::with_capacity("YYYY-MM-DDThh:mm:ss.uuuZ".len());
+        let mut field = |number: u64, width: u32, after: char| {
+            let digits = (0..width).rev().map(|place| number / 10_u64.pow(place) % 10);
+            text.extend(digits.filter_map(|digit| char::from_digit(u32::try_from(digit).ok()?, 10)));
+            text.push(after);
+        };
+        field(u64::try_from(year).unwrap_or_default(), 4, '-');
+        field(u8::from(month).into(), 2, '-');
+        field(day.into(), 2, 'T');
+        field(hour.into(), 2, ':');
+        field(minute.into(), 2, ':');
+        field(second.into(), 2, '.');
+        field(millis % 1_000, 3, 'Z');
         Self { text, instant: Timestamp::from_unix_millis(millis) }
     }
 }

@@ -1,0 +1,32 @@
+//! Ours beside `lightning-liquidity`: the same work in the same process, thread CPU time, ratios of medians.
+//!
+//! All allocations are counted throughout, which costs both sides a few nanoseconds each.
+
+mod clock;
+mod decode;
+mod memory;
+mod ours;
+mod report;
+mod serve;
+mod side;
+mod tally;
+mod their_records;
+mod theirs;
+mod upkeep;
+
+use lsps_types::Msat;
+
+fn main() {
+    let mut report = report::Report::default();
+    decode::run(&mut report);
+    serve::requests(&mut report);
+    serve::one_client(&mut report);
+    serve::parts(&mut report);
+    upkeep::lookup(&mut report);
+    upkeep::start(&mut report);
+    memory::run(&mut report);
+    report.finish();
+}
+
+/// What is to be paid for each offer.
+const SIZE: Msat = Msat(1_000_000_000);
