@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, LineWriter, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use lsps_service::{Config, Draws, Policy, Service, StandardPolicy, Tape, Turn, replay};
 use lsps_types::lsps2::PromiseKey;
@@ -34,12 +35,23 @@ pub fn tape(path: &Path, config: &Config, policy: &StandardPolicy) -> Result<imp
     })
 }
 
-/// How many turns of how many lives went as they did then.
+/// A tape that went as it did then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// Things that were told, drawn or given.
+    pub turns: usize,
+    /// How often the LSP was started.
+    pub lives: usize,
+    /// What it took this time, without reading the file.
+    pub took: Duration,
+}
+
+/// Plays it.
 ///
 /// # Errors
 ///
 /// When the file cannot be read, or one of them did not.
-pub fn replay_file(path: &Path, promises: &PromiseKey) -> Result<(usize, usize), Error> {
+pub fn replay_file(path: &Path, promises: &PromiseKey) -> Result<Replayed, Error> {
     let mut lives: Vec<(Config, StandardPolicy, Vec<Turn>)> = vec![];
     for line in BufReader::new(File::open(path)?).lines() {
         match serde_json::from_str(&line?)? {
@@ -47,6 +59,7 @@ pub fn replay_file(path: &Path, promises: &PromiseKey) -> Result<(usize, usize),
             Line::Turn(turn) => lives.last_mut().ok_or("the tape does not begin with a life")?.2.push(turn),
         }
     }
+    let start = Instant::now();
     for (config, policy, turns) in &lives {
         policy.validate()?;
         config.validate()?;
@@ -55,7 +68,8 @@ pub fn replay_file(path: &Path, promises: &PromiseKey) -> Result<(usize, usize),
         };
         replay(turns, service)?;
     }
-    Ok((lives.iter().map(|(.., turns)| turns.len()).sum(), lives.len()))
+    let turns = lives.iter().map(|(.., turns)| turns.len()).sum();
+    Ok(Replayed { turns, lives: lives.len(), took: start.elapsed() })
 }
 
 fn write(file: &mut impl Write, line: &Line) -> Result<(), std::io::Error> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lsps_examples::scene::LspNode;
-use lsps_examples::tape::replay_file;
+use lsps_examples::tape::{Replayed, replay_file};
 
 /// Plays a tape of an LSP's service again; `jit-channel --tape FILE` makes one.
 #[derive(Parser)]
@@ -17,7 +17,7 @@ struct Options {
 
 fn main() -> ExitCode {
     match replay_file(&Options::parse().file, &LspNode::promise_key()) {
-        Ok((turns, lives)) => {
+        Ok(Replayed { turns, lives, .. }) => {
             println!("{turns} turns in {lives} life or lives go as they did");
             ExitCode::SUCCESS
         }

@@ -61,9 +61,8 @@ async fn a_tape_of_two_lives_plays_again() {
     world.pays();
     world.is_settled().await;
     world.scene.lsp.node.kill();
-    let (turns, lives) = replay_file(&file, &LspNode::promise_key()).unwrap();
-    assert_eq!(lives, 2);
-    assert!(turns > 20, "{turns} turns");
+    let replayed = replay_file(&file, &LspNode::promise_key()).unwrap();
+    assert!(replayed.lives == 2 && replayed.turns > 20, "{replayed:?}");
 
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace(&AMOUNT.0.to_string(), &(AMOUNT.0 + 1).to_string())).unwrap();

@@ -1,5 +1,6 @@
 //! A wallet without channels is paid through a channel that is opened for it, on three real nodes in this process.
 
+mod repeat;
 mod story;
 
 use std::path::{Path, PathBuf};
@@ -11,8 +12,10 @@ use clap::CommandFactory as _;
 use clap::Parser;
 use clap::error::ErrorKind;
 use lsps_examples::Scene;
+use lsps_examples::node::within;
 use lsps_examples::scene::{Account, Error, Script};
 use lsps_service::Trust;
+use lsps_transport_ldk::wallet::JitInvoice;
 use lsps_transport_ldk::{Msat, Ppm};
 
 use story::Story;
@@ -40,11 +43,14 @@ struct Options {
     /// Shows the protocol messages.
     #[arg(long)]
     verbose: bool,
+    /// So many more payments of 10 sat over the same SCID, one after the other, and how long all of it took.
+    #[arg(long, default_value_t = 0)]
+    repeat: u16,
     /// Keeps all that the LSP's service is given and gives in this file; `replay` plays it again.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "repeat")]
     tape: Option<PathBuf>,
     /// Tells the outcome as one JSON object instead of the story.
-    #[arg(long, conflicts_with = "verbose")]
+    #[arg(long, conflicts_with_all = ["verbose", "repeat"])]
     json: bool,
 }
 
@@ -76,7 +82,7 @@ async fn play(options: &Options, files: &Path) -> Result<(), Error> {
         directory: Some(files.into()),
         trust: if options.client_trusts_lsp { Trust::ClientTrustsLsp } else { Trust::LspTrustsClient },
         payer_channels: channels_for(options)?,
-        lsp_tape: options.tape.clone(),
+        lsp_tape: options.tape.clone().or_else(|| (options.repeat > 0).then(|| files.join("tape"))),
         on_event: Arc::new(move |who, event| on_event.event(who, event)),
         on_message: Arc::new(move |message| on_message.message(message)),
         ..Script::default()
@@ -84,12 +90,25 @@ async fn play(options: &Options, files: &Path) -> Result<(), Error> {
     let scene = scene.await?;
     story.begins(&scene, files);
     let outcome = pay(&scene, options, &story).await;
+    let repeated = match &outcome {
+        Ok((jit, ..)) if options.repeat > 0 => {
+            story.is_told();
+            Some(repeat::payments(&scene, jit, options.repeat).await)
+        }
+        _ => None,
+    };
     scene.stop().await;
-    story.ends(&outcome?, start.elapsed());
+    let (_, account, first) = outcome?;
+    story.ends(&account, start.elapsed());
+    if let Some(each) = repeated.transpose()? {
+        repeat::tells(first, each, options.repeat, &files.join("tape"))?;
+    }
     Ok(())
 }
 
-async fn pay(scene: &Scene, options: &Options, story: &Story) -> Result<Account, Error> {
+/// What was bought, what became of the payment, and how long that took from the first question to the preimage.
+async fn pay(scene: &Scene, options: &Options, story: &Story) -> Result<(JitInvoice, Account, Duration), Error> {
+    let start = Instant::now();
     let (before, amount, wallet) = (scene.balances()?, Msat(options.amount_msat), &scene.wallet.host);
     let (hour, share) = (Duration::from_secs(3_600), Ppm(options.max_fee_ppm));
     let jit = if options.variable {
@@ -105,6 +124,9 @@ async fn pay(scene: &Scene, options: &Options, story: &Story) -> Result<Account,
     } else {
         scene.payer.pay(&jit.invoice, amount.0)?;
     }
+    let is_over = || scene.seen.facts().sent.is_some() || scene.seen.facts().has_failed;
+    within(is_over).await;
+    let took = start.elapsed();
     let account = scene.settle(before, jit.fee.0).await?;
     let facts = scene.seen.facts();
     if options.client_trusts_lsp && facts.unconfirmed_at_claim != Some(0) {
@@ -113,7 +135,7 @@ async fn pay(scene: &Scene, options: &Options, story: &Story) -> Result<Account,
     if facts.intercepted != usize::from(options.parts) {
         return Err(format!("the payment came in {} parts", facts.intercepted).into());
     }
-    Ok(account)
+    Ok((jit, account, took))
 }
 
 /// Satoshis for each part, and what the payer has to keep in a channel.

@@ -1,7 +1,7 @@
 //! What happens, in words or as JSON.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lightning::events::Event;
@@ -16,11 +16,12 @@ use crate::Options;
 pub struct Story {
     options: Options,
     parts: AtomicUsize,
+    is_told: AtomicBool,
 }
 
 impl Story {
     pub fn new(options: &Options) -> Self {
-        Self { options: options.clone(), parts: AtomicUsize::new(0) }
+        Self { options: options.clone(), parts: AtomicUsize::new(0), is_told: AtomicBool::new(false) }
     }
 
     pub fn begins(&self, scene: &Scene, files: &Path) {
@@ -49,7 +50,15 @@ impl Story {
         self.tells(Who::Payer, &format!("pays {}", sat(self.options.amount_msat)));
     }
 
+    /// What follows is not part of it.
+    pub fn is_told(&self) {
+        self.is_told.store(true, Ordering::SeqCst);
+    }
+
     pub fn event(&self, who: Who, event: &Event) {
+        if self.is_told.load(Ordering::SeqCst) {
+            return;
+        }
         let line = match (who, event) {
             (Who::Lsp, Event::HTLCIntercepted { inbound_amount_msat, .. }) => {
                 let part = self.parts.fetch_add(1, Ordering::SeqCst) + 1;
