@@ -35,12 +35,17 @@ pub fn run(report: &mut Report) {
     let lines: Vec<_> = rows.taken.iter().map(line).collect();
     let head = ["message", "bytes", "floor", "ours", "ours, from the node", "theirs", "ours / floor", "theirs / ours"];
     report.table("Reading messages", ABOUT, &head, &lines);
-    for row in &rows.taken {
-        report.target(&format!("read {}, over the floor", row.name), 1.5, row.ours / row.floor, "", HOLDS_FLOOR);
-        report.target(&format!("read {}, beside theirs", row.name), 0.4, row.from_node / row.theirs, "", HOLDS_THEIRS);
+    let floor = |row: &Row| row.ours / row.floor;
+    let beside = |row: &Row| row.from_node / row.theirs;
+    for (wanted, unit, of, holds) in
+        [(1.5, "× the floor", &floor as &dyn Fn(&Row) -> f64, HOLDS_FLOOR), (0.4, "× theirs", &beside, HOLDS_THEIRS)]
+    {
+        let (met, all) = (rows.taken.iter().filter(|row| of(row) <= wanted).count(), rows.taken.len());
+        let worst = rows.taken.iter().map(of).fold(0.0, f64::max);
+        report.target(&format!("each message, the worst ({met} of {all} meet it)"), wanted, worst, unit, holds);
     }
     let order = rows.taken.iter().find(|row| row.name == "lsps1.create_order reply").expect("it was read");
-    report.target("read an order with an invoice", 2.0, order.ours / 1e3, " µs", HOLDS_FLOOR);
+    report.target("read an order with an invoice", 2.0 / 37.0, beside(order), "× theirs", HOLDS_ORDER);
 }
 
 struct Rows {
@@ -224,7 +229,9 @@ const ASKED: usize = 5;
 
 const ABOUT: &str = "The floor is `serde_json` into our structs, without envelope, limits and checks. \"From the node\" begins at the `CustomMessageReader`, as theirs does; for replies it ends where the application has the typed reply of its call in hand, for requests with the typed request. Of theirs, requests are those to a manager that serves nobody, less the sentence with which it declines.";
 const HOLDS_FLOOR: &str = "a second, strict walk over the text looks for repeated keys and lone surrogates";
-const HOLDS_THEIRS: &str = "the message is short, and most is the buffer that it is copied into";
+const HOLDS_THEIRS: &str =
+    "of short messages the most part is what both have to do: the buffer, the id, the strings, the table of calls";
+const HOLDS_ORDER: &str = "the invoice is not parsed; its thousand bytes are walked over twice";
 
 const WEBHOOK: &str = "https://push.example.org/n?token=5f0c3e9a77d1428e9b6a";
 const ORDER_ID: &str = "bb4b5d0a-8334-49d8-9463-90a6d413af7c";

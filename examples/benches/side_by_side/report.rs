@@ -29,20 +29,20 @@ impl Report {
     /// A target: what, how much, and what holds it if it is missed.
     pub fn target(&mut self, what: &str, wanted: f64, measured: f64, unit: &str, holds: &str) {
         let (verdict, why) = if measured <= wanted { ("met", "") } else { ("missed", holds) };
-        let number = |n: f64| if n >= 100.0 { format!("{n:.0}{unit}") } else { format!("{n:.2}{unit}") };
-        self.targets.push([
-            what.into(),
-            format!("≤ {}{unit}", trimmed(wanted)),
-            number(measured),
-            if why.is_empty() { verdict.into() } else { format!("{verdict}: {why}") },
-        ]);
+        let number = |n: f64| match n {
+            n if n == 0.0 || n >= 100.0 => format!("{n:.0}{unit}"),
+            n if n < 0.01 => format!("{n:.5}{unit}"),
+            n => format!("{n:.2}{unit}"),
+        };
+        let verdict = if why.is_empty() { verdict.into() } else { format!("{verdict}: {why}") };
+        self.targets.push([what.into(), format!("≤ {}", number(wanted)), number(measured), verdict]);
     }
 
     /// Prints the targets and, if asked to, writes everything down.
     pub fn finish(mut self) {
         let rows: Vec<_> = self.targets.drain(..).map(Vec::from).collect();
         let tables = std::mem::take(&mut self.tables);
-        self.table("Targets", ABOUT_TARGETS, &["target", "wanted", "measured", "verdict"], &rows);
+        self.table("Targets", ABOUT_TARGETS, &["what", "wanted", "measured", "verdict"], &rows);
         if std::env::var_os("LSPS_BLESS").is_some() {
             let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
             let now = Timestamp::from_unix_millis(u64::try_from(since_epoch.as_millis()).expect("before the end"));
@@ -65,10 +65,6 @@ pub fn times(ratio: f64) -> String {
     if ratio < 10.0 { format!("{ratio:.2}×") } else { format!("{ratio:.0}×") }
 }
 
-fn trimmed(number: f64) -> String {
-    number.to_string()
-}
-
 fn line(table: &mut String, cells: &[impl AsRef<str>]) {
     for cell in cells {
         write!(table, "| {} ", cell.as_ref()).expect("a string takes all");
@@ -79,9 +75,11 @@ fn line(table: &mut String, cells: &[impl AsRef<str>]) {
 const HEAD: &str = "# Benchmarks
 
 Beside `lightning-liquidity`, driven through its public interface: the same work in the same process on the same bytes. Times are
-medians of thread CPU time, and only their ratios say something about another machine; they vary by a tenth from run to run. Both
+medians of thread CPU time, and only their ratios say something about another machine; they vary by a tenth from run to run, and by a
+third where caches are cold and something else runs on the machine. Both
 sides begin with the bytes of a message as the node reads them and end with the bytes of the answer; what has to be written goes
 to a store that counts it. Written by `LSPS_BLESS=1 cargo bench -p lsps-examples`.
 ";
 
-const ABOUT_TARGETS: &str = "What was wanted. Amounts of time were set on another machine.";
+const ABOUT_TARGETS: &str = "\"× theirs\" and \"× the floor\": our time as a multiple of that, in this run. These were amounts of time \
+on a machine on which both sides are faster, divided by what `lightning-liquidity` took there.";
