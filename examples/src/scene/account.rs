@@ -92,7 +92,8 @@ impl Scene {
     ///
     /// When the payment fails, does not end within ten seconds, or a millisatoshi is missing.
     pub async fn settle(&self, before: Balances, promised: u64) -> Result<Account, Error> {
-        self.trio().settle(before, promised).await
+        let settled = self.trio().settle(before, promised).await;
+        settled.map_err(|why| format!("{why}; what the wallet bought: {:?}", self.wallet.host.purchases()).into())
     }
 
     /// See [`Trio::mining_msat`].

@@ -97,6 +97,9 @@ impl Router {
         assert!(self.node.connect(lsp.node_id(), lsp.address()).await);
         open_channels(chain, payer, &self.node, &[150_000]).await.unwrap();
         open_channels(chain, &self.node, lsp, &[150_000]).await.unwrap();
+        // It counts the expiry of its HTLCs from the block that it knows, and the wallet may know the last one.
+        let is_at_tip = || payer.channel_manager().current_best_block().height == chain.height();
+        assert!(within(is_at_tip).await, "the payer sees the last block");
     }
 
     /// In the background: what it holds goes on, less what it keeps, unless it waits.
