@@ -15,7 +15,7 @@ use crate::scene::Error;
 #[derive(Serialize, Deserialize)]
 enum Line {
     /// The service starts.
-    Life { config: Config, policy: StandardPolicy },
+    Life { config: Config, policy: Box<StandardPolicy> },
     /// It goes on.
     Turn(Turn),
 }
@@ -27,7 +27,7 @@ enum Line {
 /// When the file cannot be written.
 pub fn tape(path: &Path, config: &Config, policy: &StandardPolicy) -> Result<impl Tape + use<>, Error> {
     let mut file = LineWriter::new(File::options().create(true).append(true).open(path)?);
-    write(&mut file, &Line::Life { config: config.clone(), policy: policy.clone() })?;
+    write(&mut file, &Line::Life { config: config.clone(), policy: Box::new(policy.clone()) })?;
     Ok(move |turn| {
         if let Err(why) = write(&mut file, &Line::Turn(turn)) {
             eprintln!("the tape cannot be written: {why}");
@@ -52,7 +52,7 @@ pub struct Replayed {
 ///
 /// When the file cannot be read, or one of them did not.
 pub fn replay_file(path: &Path, promises: &PromiseKey) -> Result<Replayed, Error> {
-    let mut lives: Vec<(Config, StandardPolicy, Vec<Turn>)> = vec![];
+    let mut lives: Vec<(Config, Box<StandardPolicy>, Vec<Turn>)> = vec![];
     for line in BufReader::new(File::open(path)?).lines() {
         match serde_json::from_str(&line?)? {
             Line::Life { config, policy } => lives.push((config, policy, vec![])),
@@ -64,7 +64,7 @@ pub fn replay_file(path: &Path, promises: &PromiseKey) -> Result<Replayed, Error
         policy.validate()?;
         config.validate()?;
         let service = |draws: Draws| {
-            Service::new(config.clone(), policy.clone(), draws, promises.clone()).expect("both were checked")
+            Service::new(config.clone(), (**policy).clone(), draws, promises.clone()).expect("both were checked")
         };
         replay(turns, service)?;
     }

@@ -186,6 +186,7 @@ struct Groups<K>(BTreeMap<K, Group>);
 #[derive(Debug)]
 enum Group {
     One(Scid),
+    #[expect(clippy::box_collection, reason = "few have others; all have room for the box")]
     Others(Box<BTreeSet<Scid>>),
 }
 

@@ -259,7 +259,7 @@ fn plain_bytes(text: &[u8]) -> Option<usize> {
 /// The highest bit of each byte that is a quote, a backslash or a control character. Above the lowest such byte the borrow
 /// may mark others too.
 fn special_bytes(word: u64) -> u64 {
-    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
+    let below = |word: u64, least: u64| word.wrapping_sub(ONES.wrapping_mul(least)) & !word;
     (below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1)) & (ONES * 0x80)
 }
 

@@ -8,7 +8,7 @@ use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
-use hex_conservative::FromHex;
+use hex_conservative::{Case, DisplayHex, FromHex};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::OpeningFeeParams;
@@ -179,19 +179,13 @@ impl PromiseKey {
 }
 
 fn text_of(mac: &Hmac<sha256::Hash>, token: Option<&str>) -> String {
-    let mac = mac.to_byte_array();
-    let token = token.map(str::as_bytes);
-    let mut text = Vec::with_capacity(VERSION.len() + 2 + 2 * (mac.len() + token.map_or(0, <[u8]>::len)));
-    text.extend(VERSION.as_bytes());
-    for part in [Some(mac.as_slice()), token].into_iter().flatten() {
-        text.push(b'.');
-        part.iter().for_each(|byte| text.extend([hex_digit(byte >> 4), hex_digit(byte & 0xf)]));
+    let mut text = String::with_capacity(LONGEST);
+    text.push_str(VERSION);
+    for part in [Some(mac.as_byte_array().as_slice()), token.map(str::as_bytes)].into_iter().flatten() {
+        text.push('.');
+        part.append_hex_to_string(Case::Lower, &mut text);
     }
-    String::from_utf8(text).expect("digits, letters and points")
-}
-
-fn hex_digit(number: u8) -> u8 {
-    if number < 10 { b'0' + number } else { b'a' - 10 + number }
+    text
 }
 
 /// The terms are not ours, or not for this client, or were changed.

@@ -42,7 +42,7 @@ impl From<Timestamp> for DateTime {
         // Menus have several of these, and formatting costs more than all the rest of a menu.
         let mut text = String::with_capacity("YYYY-MM-DDThh:mm:ss.uuuZ".len());
         let mut field = |number: u64, width: u32, after: char| {
-            let digits = (0..width).rev().map(|place| number / 10_u64.pow(place) % 10);
+            let digits = (0..width).rev().map(|place| number.checked_div(10_u64.pow(place)).unwrap_or_default() % 10);
             text.extend(digits.filter_map(|digit| char::from_digit(u32::try_from(digit).ok()?, 10)));
             text.push(after);
         };
