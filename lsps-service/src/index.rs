@@ -184,6 +184,7 @@ struct Groups<K>(BTreeMap<K, Group>);
 
 /// Mostly it is one, which needs no tree of its own.
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "the larger kind is the rare one, and would make the other as large")]
 enum Group {
     One(Scid),
     Others(Box<BTreeSet<Scid>>),

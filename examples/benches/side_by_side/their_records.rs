@@ -1,4 +1,5 @@
 //! Records as `lightning-liquidity` 0.2.7 writes them, so that an LSP with many clients need not be lived through.
+#![expect(clippy::drop_non_drop, reason = "in what LDK's macros expand to")]
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

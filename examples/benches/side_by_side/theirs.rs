@@ -146,7 +146,7 @@ fn menu(valid_until: &LSPSDateTime) -> Vec<LSPS2RawOpeningFeeParams> {
     let entry = |min_fee_msat, proportional| LSPS2RawOpeningFeeParams {
         min_fee_msat,
         proportional,
-        valid_until: valid_until.clone(),
+        valid_until: *valid_until,
         min_lifetime: 4_320,
         max_client_to_self_delay: 2_016,
         min_payment_size_msat: 1_000,

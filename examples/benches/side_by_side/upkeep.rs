@@ -20,12 +20,11 @@ pub fn lookup(report: &mut Report) {
         ]
     };
     let mut rows = vec![];
-    let kinds: [(&str, fn(&Found) -> f64); 3] = [
-        ("a part, with its write", |found| found.part),
+    for (what, of) in [
+        ("a part, with its write", (|found| found.part) as fn(&Found) -> f64),
         ("a part that is for none of them", |found| found.foreign),
         ("a tick with nothing due", |found| found.tick),
-    ];
-    for (what, of) in kinds {
+    ] {
         rows.push(row(what, of, &few, "1 000"));
         rows.push(row(what, of, &many, "100 000"));
     }

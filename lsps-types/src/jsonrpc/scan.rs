@@ -259,11 +259,12 @@ fn plain_bytes(text: &[u8]) -> Option<usize> {
 /// The highest bit of each byte that is a quote, a backslash or a control character. Above the lowest such byte the borrow
 /// may mark others too.
 fn special_bytes(word: u64) -> u64 {
-    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
-    (below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1)) & (ONES * 0x80)
+    let in_each = |byte: u8| u64::from_le_bytes([byte; 8]);
+    let below = |word: u64, least: u8| word.wrapping_sub(in_each(least)) & !word;
+    let is = |byte: u8| below(word ^ in_each(byte), 1);
+    (below(word, 0x20) | is(b'"') | is(b'\\')) & in_each(0x80)
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
 /// Objects and arrays within each other, the outermost included. LSPS0 names no bound; our conformance list wants at
 /// least 32 and at most 128.
 const MAX_DEPTH: u8 = 64;

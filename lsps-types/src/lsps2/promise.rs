@@ -181,7 +181,7 @@ impl PromiseKey {
 fn text_of(mac: &Hmac<sha256::Hash>, token: Option<&str>) -> String {
     let mac = mac.to_byte_array();
     let token = token.map(str::as_bytes);
-    let mut text = Vec::with_capacity(VERSION.len() + 2 + 2 * (mac.len() + token.map_or(0, <[u8]>::len)));
+    let mut text = Vec::with_capacity(LENGTH_WITHOUT_TOKEN);
     text.extend(VERSION.as_bytes());
     for part in [Some(mac.as_slice()), token].into_iter().flatten() {
         text.push(b'.');
@@ -191,7 +191,7 @@ fn text_of(mac: &Hmac<sha256::Hash>, token: Option<&str>) -> String {
 }
 
 fn hex_digit(number: u8) -> u8 {
-    if number < 10 { b'0' + number } else { b'a' - 10 + number }
+    b"0123456789abcdef".get(usize::from(number)).copied().unwrap_or_default()
 }
 
 /// The terms are not ours, or not for this client, or were changed.
@@ -229,3 +229,4 @@ fn same_in_constant_time(a: &[u8], b: &[u8]) -> bool {
 
 const VERSION: &str = "1";
 const LONGEST: usize = 512;
+const LENGTH_WITHOUT_TOKEN: usize = 66;

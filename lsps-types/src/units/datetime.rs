@@ -39,10 +39,11 @@ impl From<Timestamp> for DateTime {
         let utc = time::OffsetDateTime::from_unix_timestamp(seconds).expect("within the years 1970 to 9999");
         let (year, month, day) = utc.to_calendar_date();
         let (hour, minute, second) = utc.to_hms();
-        // Menus have several of these, and formatting costs more than all the rest of a menu.
+        // Digit by digit: each menu has several of these, and `format!` takes its time.
         let mut text = String::with_capacity("YYYY-MM-DDThh:mm:ss.uuuZ".len());
         let mut field = |number: u64, width: u32, after: char| {
-            let digits = (0..width).rev().map(|place| number / 10_u64.pow(place) % 10);
+            let digits =
+                (0..width).rev().filter_map(|place| number.checked_div(10_u64.checked_pow(place)?)?.checked_rem(10));
             text.extend(digits.filter_map(|digit| char::from_digit(u32::try_from(digit).ok()?, 10)));
             text.push(after);
         };
