@@ -195,7 +195,8 @@ const ABOUT_REQUESTS: &str = "A client that the LSP has not seen asks for a menu
 const ABOUT_ONE_CLIENT: &str =
     "A client that has channels, each of which was paid for, buys another and gets a part of its payment.";
 const ABOUT_PARTS: &str = "Each part is written before it is answered for.";
-const HOLDS_MENU: &str = "two HMACs, and JSON in and out, of which reading it strictly is a third";
+const HOLDS_MENU: &str =
+    "by a profile, the two promises take a third of it; reading is a seventh, the rest JSON out, lists and queues";
 const HOLDS_CACHE: &str = "the maps of 100 000 offers do not fit into the cache";
 const HOLDS_BUY: &str = "one HMAC, JSON in and out, and the maps that the offer is entered in";
 const HOLDS_THOUSAND: &str = "after reading 1 000 records the caches are cold; nothing goes through the channels";
