@@ -229,9 +229,9 @@ const ASKED: usize = 5;
 
 const ABOUT: &str = "The floor is `serde_json` into our structs, without envelope, limits and checks. \"From the node\" begins at the `CustomMessageReader`, as theirs does; for replies it ends where the application has the typed reply of its call in hand, for requests with the typed request. Of theirs, requests are those to a manager that serves nobody, less the sentence with which it declines.";
 const HOLDS_FLOOR: &str = "a second, strict walk over the text looks for repeated keys and lone surrogates";
-const HOLDS_THEIRS: &str =
-    "of short messages the most part is what both have to do: the buffer, the id, the strings, the table of calls";
-const HOLDS_ORDER: &str = "the invoice is not parsed; its thousand bytes are walked over twice";
+const HOLDS_THEIRS: &str = "of replies, the wallet's table of calls is 0.6 to 1 µs (\"from the node\" less \"ours\"); of a buy, the second walk";
+const HOLDS_ORDER: &str =
+    "the invoice is not parsed, but its thousand bytes are walked over twice and copied to wait for its caller";
 
 const WEBHOOK: &str = "https://push.example.org/n?token=5f0c3e9a77d1428e9b6a";
 const ORDER_ID: &str = "bb4b5d0a-8334-49d8-9463-90a6d413af7c";

@@ -76,9 +76,9 @@ const HEAD: &str = "# Benchmarks
 
 Beside `lightning-liquidity`, driven through its public interface: the same work in the same process on the same bytes. Times are
 medians of thread CPU time, and only their ratios say something about another machine; they vary by a tenth from run to run, and by a
-third where caches are cold and something else runs on the machine. Both
-sides begin with the bytes of a message as the node reads them and end with the bytes of the answer; what has to be written goes
-to a store that counts it. Written by `LSPS_BLESS=1 cargo bench -p lsps-examples`.
+third where caches are cold and something else runs on the machine. Both sides begin with the bytes of a message as the node
+reads them and end with the bytes of the answer; what has to be written goes to a store that counts it. Written by
+`LSPS_BLESS=1 cargo bench -p lsps-examples`.
 ";
 
 const ABOUT_TARGETS: &str = "\"× theirs\" and \"× the floor\": our time as a multiple of that, in this run. These were amounts of time \

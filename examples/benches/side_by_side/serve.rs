@@ -197,8 +197,8 @@ const ABOUT_ONE_CLIENT: &str =
 const ABOUT_PARTS: &str = "Each part is written before it is answered for.";
 const HOLDS_MENU: &str =
     "by a profile, the two promises take a third of it; reading is a seventh, the rest JSON out, lists and queues";
-const HOLDS_CACHE: &str = "the maps of 100 000 offers do not fit into the cache";
+const HOLDS_CACHE: &str = "likely the cache, which does not hold the maps of 100 000 offers";
 const HOLDS_BUY: &str = "one HMAC, JSON in and out, and the maps that the offer is entered in";
-const HOLDS_THOUSAND: &str = "after reading 1 000 records the caches are cold; nothing goes through the channels";
-const HOLDS_PARTS: &str = "the record of the offer has all its parts, about 45 B each, and at most 50 wait; LDK hands over one part at \
+const HOLDS_THOUSAND: &str = "likely the cache, cold after 1 000 records; nothing goes through the channels";
+const HOLDS_PARTS: &str = "the record of an offer has all its parts, 39 B each, of which at most 50 wait; LDK hands over one part at \
 a time and wants each durable before the next";

@@ -112,5 +112,6 @@ const AT_ONCE: usize = 30;
 const ABOUT_LOOKUP: &str = "The first part of a payment to one of many offers, each of another client. A tick of \
 `lightning-liquidity` is its `persist`, which a node calls whenever something may have changed.";
 const ABOUT_START: &str = "One offer for each client, from a store in memory.";
-const HOLDS_LOOKUP: &str = "the offer and its entries in the index are not in the cache";
+const HOLDS_LOOKUP: &str =
+    "likely the cache: the offer, and the leaves of the maps it is found and entered in, are not there";
 const HOLDS_START: &str = "each record is read and entered in the index";

