@@ -217,6 +217,7 @@ impl Service {
 
     /// All changes since the last drain. Effects that are no longer owed by now are not among them.
     pub fn drain(&mut self) -> Batch {
+        self.take_back_forwards();
         let changed = core::mem::take(&mut self.changed);
         let record = |id| (FlowId::JitChannel(id), self.offers.get(&id).map(|offer| record::encode(offer)));
         let records = changed.into_iter().map(record).collect();
@@ -323,6 +324,20 @@ impl Service {
         };
         let offer = offer.and_then(|id| self.offers.get(&id));
         offer.is_some_and(|offer| offer.outstanding().iter().any(|owed| owed.key() == *key))
+    }
+
+    /// A forward that was not let out before its channel closed never will be: the node still holds that part.
+    fn take_back_forwards(&mut self) {
+        let part = |effect: &Effect| if let Effect::ForwardPart { part, .. } = effect { Some(*part) } else { None };
+        let asked: BTreeSet<PartId> = self.released.effects.iter().filter_map(part).collect();
+        for id in asked {
+            let Some(scid) = self.index.of_part(id) else { continue };
+            let owed =
+                self.offers.get(&scid).is_some_and(|offer| offer.outstanding().iter().any(|e| part(e) == Some(id)));
+            if !owed {
+                let _it_may_be_decided_already = self.step(scid, &Told::PartStillHeld(id));
+            }
+        }
     }
 
     fn wake_due(&mut self) {

@@ -67,3 +67,27 @@ fn case_J32_what_the_node_forgot_is_asked_again_and_what_it_did_is_not() {
         assert_eq!((world.outcomes(), world.fees_earned()), (vec![Some(true)], 1), "node saved: {saved}");
     }
 }
+
+/// Found by chance: the forward was decided while the store did not work, and the channel closed before it was let out.
+#[test]
+fn a_part_whose_channel_closes_before_it_is_forwarded_goes_back_in_time() {
+    let story = [
+        Step::Sign { channel: 0 },
+        Step::Save,
+        Step::Ready { channel: 0 },
+        Step::Crash { after: 10, saved: true },
+        Step::Pay { offer: 0, hash: 0, tenths: 6, expires_soon: false },
+        Step::Pay { offer: 0, hash: 1, tenths: 6, expires_soon: false },
+        Step::Pay { offer: 0, hash: 0, tenths: 4, expires_soon: false },
+        Step::Pay { offer: 0, hash: 0, tenths: 5, expires_soon: false },
+        Step::Pay { offer: 0, hash: 0, tenths: 4, expires_soon: false },
+        Step::Pay { offer: 0, hash: 1, tenths: 6, expires_soon: false },
+        Step::Crash { after: 2, saved: true },
+        Step::Store { works: true },
+        Step::Store { works: false },
+        Step::Connect { client: 0 },
+        Step::Usable { client: 0 },
+        Step::Close { channel: 0 },
+    ];
+    let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
+}
