@@ -199,8 +199,11 @@ impl JitChannel {
             }
             Told::ForwardRefused(id) => {
                 let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                let fails = moved(hash, part, failing(FailureCode::TemporaryChannelFailure));
                 match part.state {
-                    P::Sent { .. } => Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))]),
+                    P::Sent { ask: 1, .. } => Ok(vec![fails]),
+                    // What was asked before may have been done, and this be another HTLC with the same onion.
+                    P::Sent { .. } => Ok(vec![Event::PartNotSent { payment_hash: hash, id: *id, at: ctx.now }, fails]),
                     P::Held | P::Claimed { .. } | P::Failing { .. } | P::Failed { .. } => Err(Reject::Stale),
                 }
             }

@@ -91,3 +91,33 @@ fn a_part_whose_channel_closes_before_it_is_forwarded_goes_back_in_time() {
     ];
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
 }
+
+/// Found by chance: the claim of the first came after another HTLC with the same onion was refused.
+#[test]
+fn a_claim_counts_also_where_the_same_onion_came_again_and_was_refused() {
+    let pays = |tenths| Step::Pay { offer: 0, hash: 0, tenths, expires_soon: false };
+    let story = [
+        pays(10),
+        Step::Sign { channel: 24 },
+        Step::Crash { after: 4, saved: false },
+        pays(6),
+        Step::Save,
+        Step::RefuseForward,
+        Step::PayAgain { part: 184 },
+        Step::Connect { client: 0 },
+        pays(3),
+        Step::Usable { client: 0 },
+        Step::Ready { channel: 60 },
+        pays(4),
+        Step::Store { works: false },
+        Step::Replay,
+        Step::Usable { client: 0 },
+        Step::Wait { seconds: 3_601 },
+        Step::Claim { payment: 88, rounded: false },
+        Step::RefuseForward,
+        Step::Wait { seconds: 151 },
+        Step::Usable { client: 0 },
+        Step::PayAgain { part: 69 },
+    ];
+    let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
+}
