@@ -303,7 +303,7 @@ impl Service {
     /// The part that a report means; a claim may also mean one that was believed to have failed.
     fn resolve(&self, which: WhichPart) -> Option<PartId> {
         let (to, amount, over) = match which {
-            WhichPart::Id(part) => return Some(part),
+            WhichPart::Id(part) => return Some(self.equal_that_is_sent(part).unwrap_or(part)),
             WhichPart::Sent { to, amount, over } => (to, amount, over),
         };
         let named = over.map(|ChannelKey { flow: FlowId::JitChannel(scid), .. }| scid);
@@ -315,6 +315,16 @@ impl Service {
         let find = |is: &dyn Fn(&PartState) -> bool| parts().find(|part| is(&part.state));
         let unlikely = || parts().find(|part| part.unlikely() == Some(amount));
         find(&sent).or_else(|| find(&rounded)).or_else(unlikely).map(|part| part.id)
+    }
+
+    /// Of equal parts a host may have said of the wrong one that it failed.
+    fn equal_that_is_sent(&self, part: PartId) -> Option<PartId> {
+        let offer = self.offers.get(&self.index.of_part(part)?)?;
+        let (hash, failed) = offer.find(part)?;
+        let PartState::Failed { sent: Some(lost), .. } = failed.state else { return None };
+        let payment = offer.payments.get(&hash)?;
+        let is_equal = |state: &PartState| matches!(state, PartState::Sent { amount, .. } if *amount == lost);
+        payment.parts.iter().find(|part| is_equal(&part.state)).map(|part| part.id)
     }
 
     fn is_owed(&self, key: &EffectKey) -> bool {

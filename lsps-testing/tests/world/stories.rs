@@ -121,3 +121,27 @@ fn a_claim_counts_also_where_the_same_onion_came_again_and_was_refused() {
     ];
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
 }
+
+/// Found by chance: of two equal parts the host took the wrong one for failed, and the claim of that one came.
+#[test]
+fn a_claim_of_one_of_two_equal_parts_leaves_none_under_way() {
+    let pays = |hash, tenths| Step::Pay { offer: 0, hash, tenths, expires_soon: false };
+    let story = [
+        Step::Sign { channel: 0 },
+        Step::Save,
+        Step::Ready { channel: 0 },
+        pays(0, 6),
+        pays(0, 5),
+        pays(0, 10),
+        pays(1, 5),
+        pays(2, 10),
+        Step::Usable { client: 0 },
+        Step::Save,
+        pays(0, 10),
+        Step::Fail { payment: 0 },
+        Step::Wait { seconds: 601 },
+        Step::Usable { client: 0 },
+        Step::Claim { payment: 0, rounded: false },
+    ];
+    let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
+}
