@@ -42,6 +42,8 @@ pub struct Service {
     links: BTreeMap<PeerId, Link>,
     changed: BTreeSet<Scid>,
     pub(crate) released: Released,
+    /// Parts that are to be forwarded for the first time, which the host was not asked yet.
+    unasked: BTreeSet<PartId>,
     tape: Option<Box<dyn Tape>>,
 }
 
@@ -137,6 +139,7 @@ impl Service {
             links: BTreeMap::new(),
             changed: BTreeSet::new(),
             released: Released::default(),
+            unasked: BTreeSet::new(),
             tape: None,
         })
     }
@@ -338,13 +341,10 @@ impl Service {
 
     /// A forward that was not let out before its channel closed never will be: the node still holds that part.
     fn take_back_forwards(&mut self) {
-        let part = |effect: &Effect| if let Effect::ForwardPart { part, .. } = effect { Some(*part) } else { None };
-        let asked: BTreeSet<PartId> = self.released.effects.iter().filter_map(part).collect();
-        for id in asked {
+        for id in core::mem::take(&mut self.unasked) {
             let Some(scid) = self.index.of_part(id) else { continue };
-            let owed =
-                self.offers.get(&scid).is_some_and(|offer| offer.outstanding().iter().any(|e| part(e) == Some(id)));
-            if !owed {
+            let is_it = |effect: &Effect| matches!(effect, Effect::ForwardPart { part, .. } if *part == id);
+            if !self.offers.get(&scid).is_some_and(|offer| offer.outstanding().iter().any(is_it)) {
                 let _it_may_be_decided_already = self.step(scid, &Told::PartStillHeld(id));
             }
         }
@@ -406,7 +406,13 @@ impl Service {
         }
         if changed {
             let owes = offer.outstanding().into_iter().filter(|effect| !owed.contains(&effect.key()));
-            self.released.effects.extend(owes);
+            for effect in owes {
+                // What was asked for before, or in an earlier life, may have been done.
+                if let Effect::ForwardPart { part, ask: 1, .. } = effect {
+                    self.unasked.insert(part);
+                }
+                self.released.effects.push(effect);
+            }
             self.changed.insert(id);
         }
         if offer.is_over(&self.config, self.now, self.facts.height) {
