@@ -55,10 +55,13 @@ impl World {
         }
     }
 
-    /// Before a funding is broadcast.
+    /// Before a funding is broadcast: the client claimed what was bought with it, or something else that came over it.
     pub(super) fn may_broadcast(&mut self, key: ChannelKey) {
         let FlowId::JitChannel(scid) = key.flow;
-        let claimed = self.claimed().any(|number| self.node.incoming[number].htlc.scid == scid);
+        let of_it = |number: usize| {
+            self.node.incoming[number].htlc.scid == scid || self.claimed_over.get(&number) == Some(&key)
+        };
+        let claimed = self.claimed().any(of_it);
         assert!(self.setup.trust == Trust::LspTrustsClient || claimed, "{key:?} is broadcast before a claim");
         let another = self.broadcast.iter().any(|other| other.flow == key.flow && *other != key);
         assert!(!another, "{key:?} is the second channel of its offer");
