@@ -58,6 +58,8 @@ pub enum Input {
     PartForwarded {
         /// Which, as precisely as the node can tell.
         part: WhichPart,
+        /// The channel it went over, where that is one of ours: a node may use any channel of the client.
+        over: Option<ChannelKey>,
     },
     /// A part was failed back: as we asked, by the client, or on the way to it.
     PartFailed {
@@ -151,14 +153,12 @@ pub struct HeldHtlc {
 pub enum WhichPart {
     /// This one.
     Id(PartId),
-    /// One that carried this amount to this client; LDK reports no payment and may use another channel of the client.
+    /// One that carried this amount to this client; LDK reports no payment.
     Sent {
         /// The next hop.
         to: PeerId,
         /// What the next hop received.
         amount: Msat,
-        /// The channel it went over, where that is one of ours.
-        over: Option<ChannelKey>,
     },
 }
 

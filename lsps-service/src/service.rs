@@ -179,7 +179,7 @@ impl Service {
             Input::PartGone { part } => self.part(part, Told::PartGone(part)),
             Input::PartStillHeld { part } => self.part_still_held(part),
             Input::ForwardRefused { part } => self.part(part, Told::ForwardRefused(part)),
-            Input::PartForwarded { part } => self.part_forwarded(part),
+            Input::PartForwarded { part, over } => self.part_forwarded(part, over),
             Input::PartFailed { part } => self.part(part, Told::PartFailed(part)),
             Input::ChannelNegotiated { key, to_self_delay, output } => {
                 self.channel(key, ChannelNews::Negotiated { to_self_delay, output: &output })
@@ -293,21 +293,20 @@ impl Service {
     }
 
     /// Whatever was claimed over a channel is the client's, and needs that channel, also where it was meant for another.
-    fn part_forwarded(&mut self, which: WhichPart) -> Outcome {
-        let Some(part) = self.resolve(which) else { return Outcome::NotMine };
-        if let WhichPart::Sent { over: Some(key), .. } = which
-            && self.index.of_part(part).map(FlowId::JitChannel) != Some(key.flow)
-        {
+    fn part_forwarded(&mut self, which: WhichPart, over: Option<ChannelKey>) -> Outcome {
+        let part = self.resolve(which, over);
+        let meant = part.and_then(|part| self.index.of_part(part)).map(FlowId::JitChannel);
+        if let Some(key) = over.filter(|key| meant != Some(key.flow)) {
             let _it_may_be_gone = self.channel(key, ChannelNews::Used);
         }
-        self.part(part, Told::PartForwarded(part))
+        part.map_or(Outcome::NotMine, |part| self.part(part, Told::PartForwarded(part)))
     }
 
     /// The part that a report means; a claim may also mean one that was believed to have failed.
-    fn resolve(&self, which: WhichPart) -> Option<PartId> {
-        let (to, amount, over) = match which {
+    fn resolve(&self, which: WhichPart, over: Option<ChannelKey>) -> Option<PartId> {
+        let (to, amount) = match which {
             WhichPart::Id(part) => return Some(self.equal_that_is_sent(part).unwrap_or(part)),
-            WhichPart::Sent { to, amount, over } => (to, amount, over),
+            WhichPart::Sent { to, amount } => (to, amount),
         };
         let named = over.map(|ChannelKey { flow: FlowId::JitChannel(scid), .. }| scid);
         let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));

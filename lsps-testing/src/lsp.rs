@@ -237,7 +237,7 @@ impl Lsp {
 
     /// The client claims a part.
     pub fn claimed(&mut self, part: PartId) {
-        self.feed(Input::PartForwarded { part: WhichPart::Id(part) });
+        self.feed(Input::PartForwarded { part: WhichPart::Id(part), over: None });
     }
 
     /// The client fails a part.

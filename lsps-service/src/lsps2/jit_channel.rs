@@ -276,7 +276,7 @@ impl JitChannel {
                 if self.may_broadcast() || undecided { vec![Event::Closed] } else { vec![Event::Abandoned] }
             }
             (C::Abandoning { .. }, ChannelNews::Abandoned) => vec![Event::Gone],
-            (_, ChannelNews::Used) if self.was_used => vec![],
+            (_, ChannelNews::Used) if self.may_broadcast() => vec![],
             (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Used) => vec![Event::Used],
             (C::None | C::Opening { .. } | C::Abandoning { .. }, ChannelNews::Used) => return Err(Reject::Stale),
             (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Confirmed)

@@ -104,12 +104,7 @@ impl World {
                 let FlowId::JitChannel(scid) = key.flow;
                 Some(scid)
             }
-            Input::PartForwarded { part } => match part {
-                lsps_service::WhichPart::Sent {
-                    over: Some(ChannelKey { flow: FlowId::JitChannel(scid), .. }), ..
-                } => Some(*scid),
-                lsps_service::WhichPart::Sent { over: None, .. } | lsps_service::WhichPart::Id(_) => None,
-            },
+            Input::PartForwarded { over, .. } => over.map(|ChannelKey { flow: FlowId::JitChannel(scid), .. }| scid),
             Input::PeerConnected { .. }
             | Input::PeerDisconnected { .. }
             | Input::ChannelsUsable { .. }

@@ -271,9 +271,9 @@ impl Node {
             let part = if self.incoming.iter().any(is_alike) {
                 WhichPart::Id(htlc.part)
             } else {
-                WhichPart::Sent { to, amount: told, over: Some(over) }
+                WhichPart::Sent { to, amount: told }
             };
-            self.now.events.push_back(Told::Input(Input::PartForwarded { part }));
+            self.now.events.push_back(Told::Input(Input::PartForwarded { part, over: Some(over) }));
         } else {
             self.fails_towards(number, to);
         }

@@ -14,7 +14,7 @@ fn on_trust() -> LspSetup {
 }
 
 fn claim(amount: Msat, over: Option<ChannelKey>) -> Input {
-    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, over } }
+    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount }, over }
 }
 
 #[test]
@@ -47,6 +47,17 @@ fn a_channel_that_carried_another_offers_payment_is_owed_to_the_client() {
     );
     lsp.failed_by_client(id(1));
     assert_eq!(lsp.acts(), [], "and it is not given up with its own payment");
+}
+
+#[test]
+fn a_channel_that_carried_what_the_lsp_knows_nothing_of_is_owed_to_the_client() {
+    let mut lsp = offered(Some(SIZE), on_trust());
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.feed(claim(Msat(77_000), Some(key(1))));
+    assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
+    lsp.failed_by_client(id(1));
+    assert_eq!(lsp.acts(), [], "it has the client's money in it");
 }
 
 #[test]

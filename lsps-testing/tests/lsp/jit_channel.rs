@@ -39,7 +39,7 @@ fn case_J02_the_fee_counts_once_from_recorded_skims_however_the_claim_is_told() 
     opens(&mut lsp);
     // By amount, as a node tells it that knows no payment; then the same event again.
     for _ in 0..2 {
-        lsp.feed(Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount: Msat(598_800_000), over: None } });
+        lsp.feed(Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount: Msat(598_800_000) }, over: None });
     }
     lsp.claimed(id(2));
     // The fee is paid: the next payment passes whole.
@@ -54,7 +54,7 @@ fn case_J02_a_claim_told_after_the_part_was_taken_for_failed_still_pays() {
     lsp.acts();
     opens(&mut lsp);
     lsp.failed_by_client(id(1));
-    lsp.feed(Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount: Msat(SIZE.0 - FEE.0), over: None } });
+    lsp.feed(Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount: Msat(SIZE.0 - FEE.0) }, over: None });
     lsp.part(2, SCID, 2, Msat(5_000_000));
     // One late report more or less: a claimed part's fee is not asked for again beyond what was promised.
     lsp.part(3, SCID, 2, Msat(995_000_000));

@@ -145,3 +145,34 @@ fn a_claim_of_one_of_two_equal_parts_leaves_none_under_way() {
     ];
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
 }
+
+/// Found by chance: what the client claims over a channel can be told by a node that names the part.
+#[test]
+fn a_claim_that_names_its_part_names_the_channel_too() {
+    let pays = |offer, hash, tenths| Step::Pay { offer, hash, tenths, expires_soon: false };
+    let story = [
+        pays(0, 0, 5),
+        pays(0, 0, 3),
+        pays(0, 0, 5),
+        Step::Sign { channel: 0 },
+        Step::Buy { client: 0, fixed: true },
+        Step::Crash { after: 11, saved: false },
+        Step::Save,
+        Step::Ready { channel: 0 },
+        pays(0, 1, 6),
+        Step::Connect { client: 0 },
+        Step::Ready { channel: 0 },
+        Step::Wait { seconds: 91 },
+        pays(1, 0, 10),
+        Step::Accept { channel: 0, greedy: false },
+        pays(1, 0, 6),
+        Step::Sign { channel: 0 },
+        Step::Save,
+        Step::Usable { client: 0 },
+        pays(1, 0, 5),
+        Step::Ready { channel: 0 },
+        Step::Save,
+        Step::Claim { payment: 1, rounded: false },
+    ];
+    let _ = World::new(Trust::ClientTrustsLsp).play(&super::OPENING).play(&story).comes_to_rest();
+}

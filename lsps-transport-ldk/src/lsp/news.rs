@@ -90,8 +90,8 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
             ..
         } => {
             let over = next_user_channel_id.as_ref().and_then(key);
-            let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount), over };
-            NodeNews::Input(Input::PartForwarded { part })
+            let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount) };
+            NodeNews::Input(Input::PartForwarded { part, over })
         }
         Event::HTLCHandlingFailed { failure_type, .. } => match failure_type {
             HTLCHandlingFailureType::Forward { node_id: Some(client), .. } => NodeNews::FailedTowards(*client),

@@ -29,7 +29,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
                 Outcome::Refused(Refusal::Stale) => {}
             }
         }
-        (Input::PartForwarded { part }, Outcome::Taken) => {
+        (Input::PartForwarded { part, .. }, Outcome::Taken) => {
             counter!("lsps_parts_claimed").increment(1);
             info!(?part, "part claimed");
         }
