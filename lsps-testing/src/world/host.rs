@@ -95,6 +95,7 @@ impl World {
         }
         self.deaths += 1;
         self.node.crash();
+        self.node.blocks(self.chain.height); // it hears of those it missed
         self.coins.crash();
         self.links.clear();
         self.unbooked.clear();

@@ -126,7 +126,7 @@ fn why_never(channel: &str, fee: &str, input: &str) -> Option<&'static str> {
             "nodes do not tell again before they are funded"
         }
         ("FundingConfirmed", "none" | "asked" | "funded") => "nothing of it was broadcast",
-        ("PartForwarded", "none" | "pending") => "nothing went over it",
+        ("PartForwarded", "none" | "asked" | "funded" | "pending") => "nothing went over it",
         ("ChannelPending", "closed") => "told before the end",
         ("ChannelReady", "funded") => "told after both sides have signed",
         _ => return None,
