@@ -127,7 +127,7 @@ fn why_never(channel: &str, fee: &str, input: &str) -> Option<&'static str> {
         }
         ("FundingConfirmed", "none" | "asked" | "funded") => "nothing of it was broadcast",
         ("PartForwarded", "none" | "asked" | "funded" | "pending") => "nothing went over it",
-        ("ChannelPending", "closed") => "told before the end",
+        ("ChannelPending" | "ChannelReady", "closed") => "told before the end",
         ("ChannelReady", "funded") => "told after both sides have signed",
         _ => return None,
     })
