@@ -13,7 +13,7 @@ use crate::service::Service;
 use crate::tape::Turn;
 
 /// What a look at a promise showed: for which token it was made.
-pub(crate) type Promised = Result<Option<String>, NotPromised>;
+pub(crate) type ForToken = Result<Option<String>, NotPromised>;
 
 impl Service {
     /// What the policy offers.
@@ -43,12 +43,12 @@ impl Service {
     }
 
     /// The token that these terms were promised for, if they were.
-    pub(crate) fn promised(&self, client: PeerId, request: &Buy) -> Promised {
+    pub(crate) fn promised(&self, client: PeerId, request: &Buy) -> ForToken {
         self.promises.verify(&request.opening_fee_params, client)
     }
 
     /// Whether the policy sells.
-    pub(crate) fn verdict_on(&self, client: PeerId, request: &Buy, promised: &Promised) -> Result<Sale, BuyRefusal> {
+    pub(crate) fn verdict_on(&self, client: PeerId, request: &Buy, promised: &ForToken) -> Result<Sale, BuyRefusal> {
         let token = promised.as_ref().ok().and_then(Option::as_deref);
         let (history, token_uses) = (self.index.history(client), self.index.token_uses(token));
         let payment_size = request.payment_size_msat;
@@ -57,7 +57,7 @@ impl Service {
     }
 
     /// What needs no policy: promise and time, amounts.
-    pub(crate) fn may_be_asked(&self, request: &Buy, promised: Promised) -> Result<Option<String>, ErrorObject> {
+    pub(crate) fn may_be_asked(&self, request: &Buy, promised: ForToken) -> Result<Option<String>, ErrorObject> {
         let params = &request.opening_fee_params;
         let stale = || ErrorObject::of_method(BuyError::InvalidOpeningFeeParams);
         let token = promised.map_err(|_| stale())?;
@@ -75,7 +75,7 @@ impl Service {
         &mut self,
         client: PeerId,
         request: &Buy,
-        promised: Promised,
+        promised: ForToken,
         verdict: Result<Sale, BuyRefusal>,
     ) -> Result<Bought, ErrorObject> {
         if let Err(BuyRefusal::Client(why)) = &verdict {
