@@ -10,9 +10,9 @@ use core::ops::Deref;
 
 use lsps_types::{BlockHeight, PeerId, Scid, Timestamp};
 
+use crate::channel::Channel;
 use crate::config::Config;
 use crate::ids::PartId;
-use crate::lsps2::channel::Channel;
 use crate::lsps2::jit_channel::{Fee, JitChannel};
 use crate::lsps2::parts::Payment;
 use crate::policy::ClientHistory;

@@ -3,11 +3,12 @@
 
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 
+use crate::channel::Channel;
+use crate::flow::Link;
 use crate::ids::{ChannelKey, FlowId, PartId};
-use crate::lsps2::channel::Channel;
 use crate::lsps2::jit_channel::JitChannel;
 use crate::lsps2::parts::PartState;
-use crate::service::{Link, Service};
+use crate::service::Service;
 
 /// A part on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,10 @@ extern crate alloc;
 
 mod batch;
 mod book;
+mod channel;
 mod config;
 mod effect;
+mod flow;
 mod ids;
 mod index;
 mod input;

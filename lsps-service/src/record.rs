@@ -40,27 +40,35 @@ pub enum Unreadable {
     },
 }
 
+/// A flow of any kind.
+pub(crate) enum AnyFlow {
+    JitChannel(JitChannel),
+}
+
 pub(crate) fn encode(flow: &JitChannel) -> Vec<u8> {
     let bytes = alloc::vec![VERSION];
     postcard::to_extend(flow, bytes).expect("flows hold nothing that postcard cannot write")
 }
 
-pub(crate) fn decode(record: &Record) -> Result<(FlowId, JitChannel), Unreadable> {
+pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
     let id: FlowId = record.name.parse()?;
     let damaged = || Unreadable::Damaged { name: record.name.clone() };
     let (version, bytes) = record.bytes.split_first().ok_or_else(damaged)?;
     if *version > VERSION {
         return Err(Unreadable::Newer { name: record.name.clone(), version: *version });
     }
-    let flow: JitChannel = match version {
-        1 => postcard::from_bytes::<v1::JitChannel>(bytes).map(JitChannel::from),
-        _ => postcard::from_bytes(bytes),
-    }
-    .map_err(|_| damaged())?;
-    if FlowId::JitChannel(flow.id) != id {
-        return Err(damaged());
-    }
-    Ok((id, flow))
+    let (flow, found) = match id {
+        FlowId::JitChannel(_) => {
+            let flow: JitChannel = match version {
+                1 => postcard::from_bytes::<v1::JitChannel>(bytes).map(JitChannel::from),
+                _ => postcard::from_bytes(bytes),
+            }
+            .map_err(|_| damaged())?;
+            let found = flow.flow();
+            (AnyFlow::JitChannel(flow), found)
+        }
+    };
+    if found == id { Ok(flow) } else { Err(damaged()) }
 }
 
 const VERSION: u8 = 2;

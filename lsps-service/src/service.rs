@@ -11,16 +11,18 @@ use lsps_types::lsps2::PromiseKey;
 use lsps_types::{PeerId, Scid, Timestamp};
 
 use crate::batch::{Batch, Released};
+use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
 use crate::effect::{Effect, EffectKey};
+use crate::flow::{self, Context, Link, Reject};
 use crate::ids::{BookKey, ChannelKey, FlowId, PartId};
 use crate::index::{Index, Indexed};
 use crate::input::{HeldHtlc, Input, WhichPart};
-use crate::lsps2::jit_channel::{ChannelNews, Context, JitChannel, Reject, Told};
+use crate::lsps2::jit_channel::{JitChannel, Told};
 use crate::lsps2::parts::PartState;
 use crate::policy::{NodeFacts, Policy};
 use crate::questions::Questions;
-use crate::record::{self, Record, Unreadable};
+use crate::record::{self, AnyFlow, Record, Unreadable};
 use crate::tape::{Tape, Turn};
 
 /// The LSP's side of the protocols: inputs in, records, messages and effects out.
@@ -40,7 +42,7 @@ pub struct Service {
     /// The latest time seen; clocks may jump back, deadlines may not.
     pub(crate) now: Timestamp,
     links: BTreeMap<PeerId, Link>,
-    changed: BTreeSet<Scid>,
+    changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
     unasked: BTreeSet<PartId>,
@@ -80,17 +82,6 @@ pub enum Refusal {
     FailPart(FailureCode),
     /// It came too late: close the channel, or release the inputs, that the news was about.
     Stale,
-}
-
-/// Whether a client can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Link {
-    /// Not at all.
-    Away,
-    /// By messages.
-    Connected,
-    /// By HTLCs too.
-    Usable,
 }
 
 /// Why a deadline is one.
@@ -156,9 +147,12 @@ impl Service {
     /// When the record cannot be read. It is left out and the service goes on without it.
     pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
         self.on_tape(|| Turn::Loaded(record.clone()));
-        let (_, offer) = record::decode(record)?;
-        self.released.effects.extend(offer.outstanding());
-        self.keep(offer);
+        match record::decode(record)? {
+            AnyFlow::JitChannel(offer) => {
+                self.released.effects.extend(offer.outstanding());
+                self.keep(offer);
+            }
+        }
         Ok(())
     }
 
@@ -222,8 +216,7 @@ impl Service {
     pub fn drain(&mut self) -> Batch {
         self.take_back_forwards();
         let changed = core::mem::take(&mut self.changed);
-        let record = |id| (FlowId::JitChannel(id), self.offers.get(&id).map(|offer| record::encode(offer)));
-        let records = changed.into_iter().map(record).collect();
+        let records = changed.into_iter().map(|id| (id, self.record_of(id))).collect();
         let mut released = core::mem::take(&mut self.released);
         released.effects.retain(|effect| self.is_owed(&effect.key()));
         let batch = Batch { records, released };
@@ -237,6 +230,13 @@ impl Service {
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
         SERVED.into()
+    }
+
+    /// What is to be written of a flow; `None`: it is over.
+    fn record_of(&self, id: FlowId) -> Option<Vec<u8>> {
+        match id {
+            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode(offer)),
+        }
     }
 
     fn link_changes(&mut self, peer: PeerId, link: Link) -> Outcome {
@@ -368,7 +368,7 @@ impl Service {
 
     /// Adds a new offer; its effects, records and deadlines follow as for any change.
     pub(crate) fn insert(&mut self, offer: JitChannel) {
-        self.changed.insert(offer.id);
+        self.changed.insert(offer.flow());
         self.keep(offer);
     }
 
@@ -381,10 +381,9 @@ impl Service {
         self.offers.insert(offer.id, offer);
     }
 
-    /// The only loop: decide, apply, and whatever follows; then release what is newly owed, or forget what is over.
+    /// Tells an offer; releases what is newly owed, or forgets what is over.
     fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
-        let Some(indexed) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
-        let offer = &mut indexed.flow;
+        let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
         let ctx = Context {
             now: self.now,
             link: self.links.get(&offer.client).copied().unwrap_or(Link::Away),
@@ -392,34 +391,22 @@ impl Service {
             policy: &*self.policy,
             facts: &self.facts,
         };
-        let owed: BTreeSet<EffectKey> = offer.outstanding().iter().map(Effect::key).collect();
-        let mut events = offer.decide(told, &ctx)?;
-        let mut changed = false;
-        loop {
-            changed |= !events.is_empty();
-            events.into_iter().for_each(|event| offer.apply(event));
-            events = offer.follow(&ctx);
-            if events.is_empty() {
-                break;
-            }
-        }
-        if changed {
-            let owes = offer.outstanding().into_iter().filter(|effect| !owed.contains(&effect.key()));
-            for effect in owes {
+        if let Some(owed) = flow::step(&mut offer.flow, told, &ctx)? {
+            for effect in owed {
                 // What was asked for before, or in an earlier life, may have been done.
                 if let Effect::ForwardPart { part, ask: 1, .. } = effect {
                     self.unasked.insert(part);
                 }
                 self.released.effects.push(effect);
             }
-            self.changed.insert(id);
+            self.changed.insert(offer.flow());
         }
         if offer.is_over(&self.config, self.now, self.facts.height) {
-            self.index.remove(indexed);
+            self.index.remove(offer);
+            self.changed.insert(offer.flow());
             self.offers.remove(&id);
-            self.changed.insert(id);
         } else {
-            self.index.put(indexed, &self.config, self.now, self.facts.height);
+            self.index.put(offer, &self.config, self.now, self.facts.height);
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::book::BookEntry;
+use crate::channel::{Channel, Step};
 use crate::effect::Effect;
-use crate::lsps2::channel::{Channel, Funding, Step};
 use crate::lsps2::jit_channel::{Call, JitChannel};
 use crate::lsps2::parts::PartState;
 
@@ -29,33 +29,18 @@ impl JitChannel {
 
     fn owed_for_channel(&self) -> Option<Effect> {
         let (key, peer) = (self.key(), self.client);
-        match &self.channel {
-            Channel::None => None,
-            Channel::Opening { step: Step::Asked, capacity_sat, deliver, client_reserve, .. } => {
-                Some(Effect::OpenChannel {
-                    key,
-                    peer,
-                    capacity_sat: *capacity_sat,
-                    deliver: *deliver,
-                    client_reserve: *client_reserve,
-                    max_client_to_self_delay: self.terms.max_client_to_self_delay,
-                })
-            }
-            Channel::Opening { step: Step::Negotiated { output }, .. } => {
-                Some(Effect::FundChannel { key, peer, output: output.clone() })
-            }
-            Channel::Opening { step: Step::Funded(Funding { tx, .. }), .. } => {
-                Some(Effect::HandFunding { key, peer, tx: tx.clone() })
-            }
-            Channel::Pending { funding } | Channel::Ready { funding, .. } | Channel::Closed { funding } => {
-                let Funding { tx, ask, .. } = funding.clone().filter(|_| self.may_broadcast())?;
-                Some(Effect::BroadcastFunding { key, tx, ask })
-            }
-            Channel::Abandoning { funding } => {
-                let tx = funding.as_ref().map(|funding| funding.tx.clone());
-                Some(Effect::AbandonChannel { key, peer, tx })
-            }
+        if let Channel::Opening { step: Step::Asked, capacity_sat, deliver, client_reserve, .. } = self.channel {
+            let max_client_to_self_delay = self.terms.max_client_to_self_delay;
+            return Some(Effect::OpenChannel {
+                key,
+                peer,
+                capacity_sat,
+                deliver,
+                client_reserve,
+                max_client_to_self_delay,
+            });
         }
+        self.channel.owed(key, peer, self.may_broadcast())
     }
 
     fn owed_for_parts(&self) -> impl Iterator<Item = Effect> {

@@ -6,9 +6,9 @@ use lsps_types::lsps2::fee::FeeTerms;
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp};
 use serde::Deserialize;
 
+use crate::channel::{self, Funding};
 use crate::ids::{ChannelId, PartId};
 use crate::input::FundingOutput;
-use crate::lsps2::channel::{self, Funding};
 use crate::lsps2::jit_channel::{self, Call, Charged};
 use crate::lsps2::parts::{self, PartState};
 
