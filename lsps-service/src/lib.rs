@@ -36,7 +36,7 @@ pub use ids::{
 pub use input::{ChannelEnd, Deposit, FundingOutput, HeldHtlc, HeldPayment, Input, PaidBy, Prepared, WhichPart};
 pub use known::{ChannelStage, KnownChannel, KnownPart, Promised};
 pub use limits::Limits;
-pub use lsps1::known::{KnownOrder, KnownPayment, OrderStage};
+pub use lsps1::known::{KnownOrder, KnownPayment, KnownRefund, OrderStage, PaymentStage};
 pub use lsps1::order::OrderFailure;
 pub use lsps1::payments::Way;
 pub use lsps2::may_close;

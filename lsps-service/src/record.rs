@@ -45,7 +45,7 @@ pub enum Unreadable {
 
 /// A flow of any kind.
 pub(crate) enum AnyFlow {
-    JitChannel(JitChannel),
+    JitChannel(Box<JitChannel>),
     Order(Box<Order>),
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
 }
 
 fn offer(offer: JitChannel) -> (FlowId, AnyFlow) {
-    (offer.flow(), AnyFlow::JitChannel(offer))
+    (offer.flow(), AnyFlow::JitChannel(Box::new(offer)))
 }
 
 const OFFER_VERSION: u8 = 2;

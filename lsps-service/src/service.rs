@@ -166,7 +166,7 @@ impl Service {
         match record::decode(record)? {
             AnyFlow::JitChannel(offer) => {
                 self.released.effects.extend(offer.outstanding());
-                self.keep(offer);
+                self.keep(*offer);
             }
             AnyFlow::Order(order) => {
                 self.released.effects.extend(order.outstanding());

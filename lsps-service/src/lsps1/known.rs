@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use lsps_types::lsps1::OrderId;
 use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Preimage, Timestamp};
 
-use crate::ids::OrderNumber;
+use crate::ids::{OrderNumber, RefundKey};
 use crate::input::PaidBy;
 use crate::known::{KnownChannel, known_channel};
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, Way};
+use crate::lsps1::payments::{Fate, PaymentState, Refund, Way};
 use crate::service::Service;
 
 impl Service {
@@ -28,6 +28,11 @@ impl Service {
     /// [`Input::PaymentHeld`](crate::Input::PaymentHeld) or [`Input::PaymentGone`](crate::Input::PaymentGone) for each.
     pub fn known_payments(&self) -> impl Iterator<Item = KnownPayment> {
         self.orders.all().flat_map(Order::known_payments)
+    }
+
+    /// Refunds that are not confirmed, to be looked at with every block.
+    pub fn unconfirmed_refunds(&self) -> impl Iterator<Item = KnownRefund<'_>> {
+        self.orders.unconfirmed().flat_map(Order::unconfirmed_refunds)
     }
 }
 
@@ -92,8 +97,28 @@ pub struct KnownPayment {
     pub amount: Msat,
     /// The node can claim it before this height.
     pub claim_before: Option<BlockHeight>,
-    /// Whether the node may still hold it.
-    pub is_live: bool,
+    /// What was decided of it.
+    pub stage: PaymentStage,
+}
+
+/// What was decided of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaymentStage {
+    /// Nothing: it waits for the channel.
+    Held,
+    /// To claim it; the node did, or still has to.
+    Claimed,
+    /// To fail it; the node did, or still has to.
+    Failed,
+}
+
+/// A refund whose transaction is on record and not confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownRefund<'a> {
+    /// Its name.
+    pub key: RefundKey,
+    /// The signed transaction.
+    pub tx: &'a [u8],
 }
 
 impl Order {
@@ -129,7 +154,18 @@ impl Order {
             preimage: payment.preimage,
             amount: payment.amount,
             claim_before: payment.claim_before,
-            is_live: payment.is_live(),
+            stage: match payment.state {
+                PaymentState::Held => PaymentStage::Held,
+                PaymentState::Claiming { .. } | PaymentState::Claimed { .. } => PaymentStage::Claimed,
+                PaymentState::Failing { .. } | PaymentState::Failed { .. } => PaymentStage::Failed,
+            },
+        })
+    }
+
+    fn unconfirmed_refunds(&self) -> impl Iterator<Item = KnownRefund<'_>> {
+        (0..).zip(&self.refunds).filter_map(|(number, refund)| {
+            let Refund::Built { tx, .. } = refund else { return None };
+            Some(KnownRefund { key: RefundKey { order: self.number, number }, tx })
         })
     }
 

@@ -13,6 +13,7 @@ use lsps_types::{BlockHeight, PaymentHash, PeerId, Timestamp};
 use crate::config::Config;
 use crate::ids::{OfferId, OrderNumber};
 use crate::lsps1::order::{Order, Stage};
+use crate::lsps1::payments::Refund;
 use crate::sets::{Agenda, Due, Groups, lead, shift};
 
 /// The orders of a service.
@@ -35,6 +36,7 @@ struct Index {
     /// Orders that the coming and going of their client may concern.
     busy_of: Groups<PeerId, OrderNumber>,
     uses_of: Groups<String, OrderNumber>,
+    /// Orders with a transaction that is not confirmed.
     unconfirmed: BTreeSet<OrderNumber>,
     agenda: Agenda<OrderNumber>,
 }
@@ -73,7 +75,7 @@ impl Entry {
                 || (is_open && has_something)
                 || order.call.until.is_some(),
             is_use: is_open || order.lease().is_some(),
-            is_unconfirmed: order.channel.funding().is_some(),
+            is_unconfirmed: order.channel.funding().is_some() || !order.refunds.iter().all(Refund::is_settled),
             due: Due { wake: order.next_wake(config, now), height: order.next_height(config, height) },
         }
     }
