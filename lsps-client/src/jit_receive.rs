@@ -13,12 +13,12 @@ pub(crate) mod book;
 mod choose;
 mod invoice;
 mod judge;
-pub(crate) mod record;
 mod rules;
 
 pub use book::{Handled, OpenRequest, RefuseChannel, RefusePurchase};
 pub use choose::{Choice, FeeLimits, NoOffer, Payment, Unfit, Want, choose};
 pub use invoice::{CannotInvoice, InvoiceTerms, Prepared, RouteHint, Wish, prepare};
+pub(crate) use judge::within_share;
 pub use judge::{Expected, Fault, Part, Promised, Received, Verdict, enough_blocks_left, judge};
 pub use rules::{AcceptTrust, Rules};
 
