@@ -3,9 +3,7 @@
 mod common;
 
 use common::{BOUGHT, FEE, HOUR, LSP, NOON, SIZE, WISH, buy, client, effects, hash, open_request};
-use lsps_client::jit_receive::{
-    Handled, Holding, OpenRequest, Received, RefuseChannel, Rules, State, Verdict, Wish, prepare,
-};
+use lsps_client::jit_receive::{Handled, Holding, Received, RefuseChannel, Rules, State, Verdict, Wish, prepare};
 use lsps_client::{ChannelKey, Client, Config, Effect, Preimage};
 use lsps_types::Msat;
 

@@ -1,5 +1,6 @@
 //! Ordering a channel in one call, and waiting for what becomes of it.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -18,6 +19,12 @@ use crate::order::{
 pub struct OrderHandle {
     session: Session,
     key: OrderKey,
+}
+
+impl fmt::Debug for OrderHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OrderHandle({})", self.key)
+    }
 }
 
 /// What became of an order.

@@ -63,7 +63,7 @@ fn an_lsp_that_says_nothing_for_long_is_silent_and_asked_slowly() {
     assert!(matches!(desk.state(key), State::Paying(_)));
 
     desk.tells(made("a1", &order()));
-    desk.passes(HOUR);
+    desk.passes(HOUR * 2);
     assert_eq!(desk.order(key).trouble(), None, "it is back");
     desk.tells(completed(&made("a1", &order())));
     desk.passes(HOUR);

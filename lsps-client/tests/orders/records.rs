@@ -1,5 +1,6 @@
 //! What is kept of orders, and what is made of what was kept.
 
+use lsps_client::jit_receive::Handled;
 use lsps_client::order::{State, WayKind};
 use lsps_client::{Client, Config, Effect, Unreadable, UnreadableContent};
 use lsps_types::lsps1::CreateOrder;
@@ -39,7 +40,7 @@ fn a_payment_that_was_to_be_made_is_asked_for_again() {
     desk.restarts();
     let [Effect::PayOrder { order, .. }] = &desk.effects()[..] else { panic!("pay") };
     assert_eq!(*order, key);
-    desk.client.order_settled(key, desk.now);
+    assert_eq!(desk.client.order_settled(key, desk.now), Handled::Taken);
     desk.turn();
     desk.restarts();
     assert_eq!(desk.effects(), []);
