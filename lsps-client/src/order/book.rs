@@ -207,7 +207,8 @@ impl Book {
             return;
         }
         let question = GetOrder { order_id: order.id.as_str().into() };
-        match pending.call(order.lsp, &question, config.calls_per_lsp, now + config.answer_within, out) {
+        // Half of the places are the application's.
+        match pending.call(order.lsp, &question, config.calls_per_lsp.div_ceil(2), now + config.answer_within, out) {
             Ok(ticket) => poll.asked = Some(ticket),
             // That is our own doing.
             Err(NotSent::TooManyPending) => poll.slower(&config.polling, false, now),

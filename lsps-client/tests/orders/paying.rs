@@ -49,7 +49,7 @@ fn case_O12_on_chain_the_transaction_is_on_record_before_it_is_broadcast() {
 
     desk.client.order_signed(key, TX.into(), NOON).unwrap();
     let broadcast = Effect::BroadcastPayment { order: key, transaction: TX.into() };
-    assert_eq!(desk.effects(), [broadcast.clone()]);
+    assert_eq!(desk.effects(), std::slice::from_ref(&broadcast));
     desk.client.order_signed(key, vec![9], NOON).unwrap();
     assert_eq!(desk.effects(), [], "the second it made is not used");
     desk.restarts();

@@ -13,16 +13,15 @@ fn a_restart_at_any_point_changes_nothing() {
     let mut desk = Desk::new();
     let ordered = CreateOrder { token: Some("coupon ü".into()), ..order() };
     let key = desk.places(&ordered);
-    let mut steps: Vec<Box<dyn Fn(&mut Desk)>> = vec![];
-    steps.push(Box::new(move |desk| desk.client.pay_order(key, WayKind::Onchain, desk.now).unwrap()));
-    steps.push(Box::new(move |desk| desk.client.order_signed(key, vec![1, 2, 3], desk.now).unwrap()));
-    steps.push(Box::new(|desk| {
-        let ordered = CreateOrder { token: Some("coupon ü".into()), ..order() };
-        desk.tells(completed(&made("a1", &ordered)));
-        desk.passes(HOUR);
-    }));
-    for step in steps {
-        step(&mut desk);
+    for step in 0..3 {
+        match step {
+            0 => desk.client.pay_order(key, WayKind::Onchain, desk.now).unwrap(),
+            1 => desk.client.order_signed(key, vec![1, 2, 3], desk.now).unwrap(),
+            _ => {
+                desk.tells(completed(&made("a1", &ordered)));
+                desk.passes(HOUR);
+            }
+        }
         desk.turn();
         let before = desk.order(key).clone();
         desk.restarts();
