@@ -1,4 +1,4 @@
-//! What the LSP host asks of the operator's on-chain wallet, and where it gets the time.
+//! What hosts ask of on-chain wallets, and where they get the time.
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
@@ -80,6 +80,33 @@ pub enum CannotFund {
     /// The wallet failed otherwise; its own words.
     #[error("the wallet failed: {0}")]
     Wallet(String),
+}
+
+/// The on-chain wallet that pays for ordered channels.
+pub trait OnchainPayer: Send + Sync {
+    /// Builds and signs a transaction with exactly one output to `script`, of `amount_sat` satoshis, and reserves its
+    /// inputs. It must not be broadcast yet.
+    ///
+    /// `key` names the order; asked twice for it, either transaction will do. With a fee rate above `at_once_above` the LSP
+    /// opens before it is confirmed; `None`: it waits in any case.
+    ///
+    /// # Errors
+    ///
+    /// When the spendable coins do not suffice or cannot be signed for.
+    fn sign(
+        &self,
+        key: u128,
+        script: &ScriptBuf,
+        amount_sat: u64,
+        at_once_above: Option<FeeRate>,
+    ) -> Result<Transaction, CannotFund>;
+
+    /// Broadcasts a transaction of [`sign`](Self::sign), which is on record now, and may so again after a restart: its inputs
+    /// stay reserved.
+    fn broadcast(&self, tx: &Transaction);
+
+    /// A transaction of [`sign`](Self::sign) will never be broadcast: its inputs are free.
+    fn forget(&self, tx: &Transaction);
 }
 
 /// Wall-clock time; tests bring their own.
