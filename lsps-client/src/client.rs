@@ -4,10 +4,10 @@ use core::task::{Poll, Waker};
 use core::time::Duration;
 
 use lsps_types::jsonrpc::{BadFormat, ErrorReply, FromLsp, InvalidReply, TooLarge};
-use lsps_types::{Msat, PaymentHash, PeerId, Request, Timestamp};
+use lsps_types::{Msat, PaymentHash, PeerId, Preimage, Request, Timestamp};
 
 use crate::batch::{Batch, FlowId, Notice, UnknownFlow};
-use crate::effect::{ChannelKey, Preimage};
+use crate::effect::ChannelKey;
 use crate::jit_receive::book::Book;
 use crate::jit_receive::{
     Handled, Input, OpenRequest, Prepared, Purchase, Received, RefuseChannel, RefusePurchase, Verdict,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use lsps_types::{Blocks, PaymentHash, PeerId};
+use lsps_types::{Blocks, PaymentHash, PeerId, Preimage};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::FlowId;
@@ -140,16 +140,6 @@ impl AcceptTerms {
             in_flight_percent: 100,
             accept_underpaying: false,
         }
-    }
-}
-
-/// What claims a payment. Not shown in logs.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Preimage(pub [u8; 32]);
-
-impl core::fmt::Debug for Preimage {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Preimage")
     }
 }
 

@@ -4,10 +4,10 @@
 //! pure functions of messages, and worth nothing yet: nobody has the invoice. From there on the purchase has a record.
 
 use alloc::vec::Vec;
-use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp};
+use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Preimage, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{AcceptTerms, ChannelKey, Effect, Preimage};
+use crate::effect::{AcceptTerms, ChannelKey, Effect};
 
 pub(crate) mod book;
 mod choose;

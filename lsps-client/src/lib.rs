@@ -29,6 +29,6 @@ pub mod session;
 
 pub use batch::{Batch, FlowId, Notice, Released, UnknownFlow};
 pub use client::{CallError, Client, Config, Heard, NotSent, Unreadable};
-pub use effect::{AcceptTerms, ChannelKey, Effect, Preimage};
+pub use effect::{AcceptTerms, ChannelKey, Effect};
 pub use pending::Ticket;
 pub use record::Unreadable as UnreadableContent;

@@ -4,8 +4,8 @@ mod common;
 
 use common::{BOUGHT, FEE, HOUR, LSP, NOON, SIZE, WISH, buy, client, effects, hash, open_request};
 use lsps_client::jit_receive::{Handled, Holding, Received, RefuseChannel, Rules, State, Verdict, Wish, prepare};
-use lsps_client::{ChannelKey, Client, Config, Effect, Preimage};
-use lsps_types::Msat;
+use lsps_client::{ChannelKey, Client, Config, Effect};
+use lsps_types::{Msat, Preimage};
 
 const RECEIVED: Msat = Msat(990_000);
 const PREIMAGE: Preimage = Preimage([9; 32]);

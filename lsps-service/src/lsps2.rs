@@ -3,7 +3,6 @@
 use lsps_types::Blocks;
 
 pub(crate) mod change;
-pub(crate) mod channel;
 pub(crate) mod jit_channel;
 pub(crate) mod outstanding;
 pub(crate) mod parts;

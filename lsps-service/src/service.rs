@@ -11,16 +11,20 @@ use lsps_types::lsps2::PromiseKey;
 use lsps_types::{PeerId, Scid, Timestamp};
 
 use crate::batch::{Batch, Released};
+use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
 use crate::effect::{Effect, EffectKey};
-use crate::ids::{BookKey, ChannelKey, FlowId, PartId};
+use crate::flow::{self, Context, Link, Reject};
+use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
 use crate::index::{Index, Indexed};
-use crate::input::{HeldHtlc, Input, WhichPart};
-use crate::lsps2::jit_channel::{ChannelNews, Context, JitChannel, Reject, Told};
+use crate::input::{HeldHtlc, Input, PaidBy, WhichPart};
+use crate::lsps1::order::{self, Order};
+use crate::lsps1::orders::Orders;
+use crate::lsps2::jit_channel::{JitChannel, Told};
 use crate::lsps2::parts::PartState;
 use crate::policy::{NodeFacts, Policy};
 use crate::questions::Questions;
-use crate::record::{self, Record, Unreadable};
+use crate::record::{self, AnyFlow, Record, Unreadable};
 use crate::tape::{Tape, Turn};
 
 /// The LSP's side of the protocols: inputs in, records, messages and effects out.
@@ -35,12 +39,13 @@ pub struct Service {
     /// Boxed, as a map's nodes have room for more than they hold.
     pub(crate) offers: BTreeMap<Scid, Box<Indexed>>,
     pub(crate) index: Index,
+    pub(crate) orders: Orders,
     pub(crate) questions: Questions,
     pub(crate) facts: NodeFacts,
     /// The latest time seen; clocks may jump back, deadlines may not.
     pub(crate) now: Timestamp,
-    links: BTreeMap<PeerId, Link>,
-    changed: BTreeSet<Scid>,
+    pub(crate) links: BTreeMap<PeerId, Link>,
+    pub(crate) changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
     unasked: BTreeSet<PartId>,
@@ -76,21 +81,12 @@ pub enum Outcome {
 /// What the host has to undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// Fail this payment now. Nothing is recorded of it.
+    FailPayment,
     /// Fail this part now. Nothing is recorded of it: until the node has saved that it told of the part, it tells again.
     FailPart(FailureCode),
     /// It came too late: close the channel, or release the inputs, that the news was about.
     Stale,
-}
-
-/// Whether a client can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Link {
-    /// Not at all.
-    Away,
-    /// By messages.
-    Connected,
-    /// By HTLCs too.
-    Usable,
 }
 
 /// Why a deadline is one.
@@ -108,6 +104,16 @@ pub enum Wake {
     NobodyDecided,
     /// The offer is over for good.
     OfferOver,
+    /// What an order can be paid with was not made in time.
+    OrderNotPrepared,
+    /// An order can no longer be paid in some way.
+    OrderExpired,
+    /// A channel that could not be opened is tried again.
+    OpenTriedAgain,
+    /// A refund is not confirmed.
+    RefundStuck,
+    /// An order is over for good.
+    OrderOver,
 }
 
 impl Service {
@@ -133,6 +139,7 @@ impl Service {
             promises,
             offers: BTreeMap::new(),
             index: Index::default(),
+            orders: Orders::default(),
             questions: Questions::default(),
             facts: NodeFacts::default(),
             now: Timestamp::default(),
@@ -156,9 +163,16 @@ impl Service {
     /// When the record cannot be read. It is left out and the service goes on without it.
     pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
         self.on_tape(|| Turn::Loaded(record.clone()));
-        let (_, offer) = record::decode(record)?;
-        self.released.effects.extend(offer.outstanding());
-        self.keep(offer);
+        match record::decode(record)? {
+            AnyFlow::JitChannel(offer) => {
+                self.released.effects.extend(offer.outstanding());
+                self.keep(*offer);
+            }
+            AnyFlow::Order(order) => {
+                self.released.effects.extend(order.outstanding());
+                self.orders.insert(*order, &self.config, self.now, self.facts.height);
+            }
+        }
         Ok(())
     }
 
@@ -184,26 +198,62 @@ impl Service {
             Input::ChannelNegotiated { key, to_self_delay, output } => {
                 self.channel(key, ChannelNews::Negotiated { to_self_delay, output: &output })
             }
-            Input::FundingBuilt { key, tx, mining_sat } => {
-                self.channel(key, ChannelNews::FundingBuilt { tx: &tx, mining_sat })
+            Input::FundingBuilt { key, tx, mining_sat, outpoint } => {
+                self.channel(key, ChannelNews::FundingBuilt { tx: &tx, mining_sat, outpoint })
             }
             Input::ChannelPending { key } => self.channel(key, ChannelNews::Pending),
             Input::ChannelReady { key, channel_id } => self.channel(key, ChannelNews::Ready(channel_id)),
             Input::ChannelEnded { key, why } => self.channel(key, ChannelNews::Ended(&why)),
             Input::ChannelAbandoned { key } => self.channel(key, ChannelNews::Abandoned),
             Input::FundingConfirmed { key } => self.channel(key, ChannelNews::Confirmed),
-            Input::Booked { key: BookKey { flow: FlowId::JitChannel(scid), number, .. } } => {
-                if self.offers.contains_key(&scid) {
-                    outcome(self.step(scid, &Told::Booked(number)))
-                } else {
-                    Outcome::NotMine
-                }
+            Input::OrderPrepared { order, mut prepared } => {
+                // Whoever pays there pays for one order only.
+                prepared.address = prepared.address.filter(|address| self.orders.of_address(address).is_none());
+                prepared.offer = prepared.offer.filter(|(_, id)| self.orders.of_offer(*id).is_none());
+                self.order(Some(order), &order::Told::Prepared(&prepared))
             }
+            Input::PaymentHeld(held) => {
+                let by_offer = |offer| self.orders.of_offer(offer);
+                let known = self.orders.of_hash(held.payment_hash);
+                let order = known.or_else(|| if let PaidBy::Offer(id) = held.by { by_offer(id) } else { None });
+                self.order(order, &order::Told::PaymentHeld(&held))
+            }
+            Input::PaymentClaimed { payment_hash } => {
+                self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentClaimed(payment_hash))
+            }
+            Input::PaymentGone { payment_hash } => {
+                self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentGone(payment_hash))
+            }
+            Input::Deposit(deposit) => {
+                self.order(self.orders.of_address(&deposit.address), &order::Told::Deposit(&deposit))
+            }
+            Input::DepositGone { address, outpoint } => {
+                self.order(self.orders.of_address(&address), &order::Told::DepositGone(outpoint))
+            }
+            Input::DepositsKept { order } => self.order(Some(order), &order::Told::DepositKept),
+            Input::RefundBuilt { key, tx, mining_sat } => {
+                let told = order::Told::RefundBuilt { number: key.number, tx: &tx, mining_sat };
+                self.order(Some(key.order), &told)
+            }
+            Input::RefundImpossible { key } => self.order(Some(key.order), &order::Told::RefundImpossible(key.number)),
+            Input::RefundConfirmed { key } => self.order(Some(key.order), &order::Told::RefundConfirmed(key.number)),
+            Input::CancelOrder { order } => self.order(Some(order), &order::Told::Cancel),
+            Input::RetryOrder { order } => self.order(Some(order), &order::Told::Retry),
+            Input::Booked { key: BookKey { flow, number, .. } } => match flow {
+                FlowId::JitChannel(scid) if self.offers.contains_key(&scid) => {
+                    outcome(self.step(scid, &Told::Booked(number)))
+                }
+                FlowId::JitChannel(_) => Outcome::NotMine,
+                FlowId::Order(order) => self.order(Some(order), &order::Told::Booked(number)),
+            },
             Input::Decided { question, decision } => self.decided(question, decision),
             Input::NodeFacts(facts) => {
                 self.facts = facts;
-                for id in self.index.due_at_height(facts.height) {
+                for id in self.index.agenda().due_at_height(facts.height) {
                     self.look_around(id);
+                }
+                for order in self.orders.agenda().due_at_height(facts.height) {
+                    self.look_around_order(order);
                 }
                 Outcome::Taken
             }
@@ -215,15 +265,15 @@ impl Service {
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
-        [self.index.next_wake(), undecided].into_iter().flatten().min()
+        let wakes = [self.index.agenda().next_wake(), self.orders.agenda().next_wake(), undecided];
+        wakes.into_iter().flatten().min()
     }
 
     /// All changes since the last drain. Effects that are no longer owed by now are not among them.
     pub fn drain(&mut self) -> Batch {
         self.take_back_forwards();
         let changed = core::mem::take(&mut self.changed);
-        let record = |id| (FlowId::JitChannel(id), self.offers.get(&id).map(|offer| record::encode(offer)));
-        let records = changed.into_iter().map(record).collect();
+        let records = changed.into_iter().map(|id| (id, self.record_of(id))).collect();
         let mut released = core::mem::take(&mut self.released);
         released.effects.retain(|effect| self.is_owed(&effect.key()));
         let batch = Batch { records, released };
@@ -236,7 +286,16 @@ impl Service {
     /// The protocols served, as `lsps0.list_protocols` answers them.
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
-        SERVED.into()
+        let lsps1 = self.policy.options().map(|_| 1);
+        lsps1.into_iter().chain([2]).collect()
+    }
+
+    /// What is to be written of a flow; `None`: it is over.
+    fn record_of(&self, id: FlowId) -> Option<Vec<u8>> {
+        match id {
+            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode_offer(offer)),
+            FlowId::Order(number) => self.orders.get(number).map(record::encode_order),
+        }
     }
 
     fn link_changes(&mut self, peer: PeerId, link: Link) -> Outcome {
@@ -253,6 +312,9 @@ impl Service {
         for id in self.index.busy_of(peer).collect::<Vec<_>>() {
             let told = if link == Link::Away { Told::PeerDisconnected } else { Told::Surroundings };
             let _no_rejects_here = self.step(id, &told);
+        }
+        for order in self.orders.busy_of(peer) {
+            self.look_around_order(order);
         }
         Outcome::Taken
     }
@@ -284,12 +346,21 @@ impl Service {
     }
 
     fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
-        let FlowId::JitChannel(scid) = key.flow;
-        match self.offers.get(&scid) {
-            None => Outcome::NotMine,
-            Some(offer) if offer.attempt != key.attempt => Outcome::Refused(Refusal::Stale),
-            Some(_) => outcome(self.step(scid, &Told::Channel(news))),
+        let attempt = match key.flow {
+            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| offer.attempt),
+            FlowId::Order(number) => self.orders.get(number).map(|order| order.attempt),
+        };
+        match (attempt, key.flow) {
+            (None, _) => Outcome::NotMine,
+            (Some(attempt), _) if attempt != key.attempt => Outcome::Refused(Refusal::Stale),
+            (Some(_), FlowId::JitChannel(scid)) => outcome(self.step(scid, &Told::Channel(news))),
+            (Some(_), FlowId::Order(number)) => outcome(self.step_order(number, &order::Told::Channel(news))),
         }
+    }
+
+    fn order(&mut self, number: Option<OrderNumber>, told: &order::Told<'_>) -> Outcome {
+        let Some(number) = number.filter(|number| self.orders.get(*number).is_some()) else { return Outcome::NotMine };
+        outcome(self.step_order(number, told))
     }
 
     /// Whatever was claimed over a channel is the client's, and needs that channel, also where it was meant for another.
@@ -308,7 +379,7 @@ impl Service {
             WhichPart::Id(part) => return Some(self.equal_that_is_sent(part).unwrap_or(part)),
             WhichPart::Sent { to, amount } => (to, amount),
         };
-        let named = over.map(|ChannelKey { flow: FlowId::JitChannel(scid), .. }| scid);
+        let named = over.and_then(|key| if let FlowId::JitChannel(scid) = key.flow { Some(scid) } else { None });
         let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
         let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
         let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
@@ -330,12 +401,13 @@ impl Service {
     }
 
     fn is_owed(&self, key: &EffectKey) -> bool {
-        let offer = match key.about() {
-            Ok(FlowId::JitChannel(scid)) => Some(scid),
-            Err(part) => self.index.of_part(part),
+        let of_offer = |scid| self.offers.get(&scid).map(|offer| offer.outstanding());
+        let owed = match key.about() {
+            Ok(FlowId::JitChannel(scid)) => of_offer(scid),
+            Ok(FlowId::Order(number)) => self.orders.get(number).map(Order::outstanding),
+            Err(part) => self.index.of_part(part).and_then(of_offer),
         };
-        let offer = offer.and_then(|id| self.offers.get(&id));
-        offer.is_some_and(|offer| offer.outstanding().iter().any(|owed| owed.key() == *key))
+        owed.is_some_and(|owed| owed.iter().any(|owed| owed.key() == *key))
     }
 
     /// A forward that was not let out before its channel closed never will be: the node still holds that part.
@@ -350,8 +422,11 @@ impl Service {
     }
 
     fn wake_due(&mut self) {
-        for id in self.index.due(self.now) {
+        for id in self.index.agenda().due(self.now) {
             self.look_around(id);
+        }
+        for order in self.orders.agenda().due(self.now) {
+            self.look_around_order(order);
         }
         for id in self.questions.due(self.now) {
             self.undecided(id);
@@ -362,13 +437,27 @@ impl Service {
         self.links.get(&peer).copied().unwrap_or(Link::Away)
     }
 
+    /// Offers and orders for a token that are paid or may still be.
+    pub(crate) fn token_uses(&self, token: Option<&str>) -> usize {
+        self.index.token_uses(token).saturating_add(self.orders.token_uses(token))
+    }
+
+    pub(crate) fn context(&self, client: PeerId) -> Context<'_> {
+        let (config, policy, facts) = (&self.config, &*self.policy, &self.facts);
+        Context { now: self.now, link: self.link(client), config, policy, facts }
+    }
+
+    fn look_around_order(&mut self, order: OrderNumber) {
+        let _no_rejects_here = self.step_order(order, &order::Told::Surroundings);
+    }
+
     fn look_around(&mut self, id: Scid) {
         let _no_rejects_here = self.step(id, &Told::Surroundings);
     }
 
     /// Adds a new offer; its effects, records and deadlines follow as for any change.
     pub(crate) fn insert(&mut self, offer: JitChannel) {
-        self.changed.insert(offer.id);
+        self.changed.insert(offer.flow());
         self.keep(offer);
     }
 
@@ -381,10 +470,9 @@ impl Service {
         self.offers.insert(offer.id, offer);
     }
 
-    /// The only loop: decide, apply, and whatever follows; then release what is newly owed, or forget what is over.
+    /// Tells an offer; releases what is newly owed, or forgets what is over.
     fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
-        let Some(indexed) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
-        let offer = &mut indexed.flow;
+        let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
         let ctx = Context {
             now: self.now,
             link: self.links.get(&offer.client).copied().unwrap_or(Link::Away),
@@ -392,34 +480,22 @@ impl Service {
             policy: &*self.policy,
             facts: &self.facts,
         };
-        let owed: BTreeSet<EffectKey> = offer.outstanding().iter().map(Effect::key).collect();
-        let mut events = offer.decide(told, &ctx)?;
-        let mut changed = false;
-        loop {
-            changed |= !events.is_empty();
-            events.into_iter().for_each(|event| offer.apply(event));
-            events = offer.follow(&ctx);
-            if events.is_empty() {
-                break;
-            }
-        }
-        if changed {
-            let owes = offer.outstanding().into_iter().filter(|effect| !owed.contains(&effect.key()));
-            for effect in owes {
+        if let Some(owed) = flow::step(&mut offer.flow, told, &ctx)? {
+            for effect in owed {
                 // What was asked for before, or in an earlier life, may have been done.
                 if let Effect::ForwardPart { part, ask: 1, .. } = effect {
                     self.unasked.insert(part);
                 }
                 self.released.effects.push(effect);
             }
-            self.changed.insert(id);
+            self.changed.insert(offer.flow());
         }
         if offer.is_over(&self.config, self.now, self.facts.height) {
-            self.index.remove(indexed);
+            self.index.remove(offer);
+            self.changed.insert(offer.flow());
             self.offers.remove(&id);
-            self.changed.insert(id);
         } else {
-            self.index.put(indexed, &self.config, self.now, self.facts.height);
+            self.index.put(offer, &self.config, self.now, self.facts.height);
         }
         Ok(())
     }
@@ -435,13 +511,11 @@ impl Service {
     }
 }
 
-/// Besides LSPS0, which every LSP serves.
-pub(crate) const SERVED: [u16; 1] = [2];
-
 fn outcome(step: Result<(), Reject>) -> Outcome {
     match step {
         Ok(()) => Outcome::Taken,
         Err(Reject::FailPart(code)) => Outcome::Refused(Refusal::FailPart(code)),
+        Err(Reject::FailPayment) => Outcome::Refused(Refusal::FailPayment),
         Err(Reject::Stale) => Outcome::Refused(Refusal::Stale),
     }
 }

@@ -2,12 +2,12 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use lsps_types::{Msat, PaymentHash, PeerId, Sat, Timestamp};
+use lsps_types::{Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
 
 use super::{Channel, Event, Input, Prepared, Purchase, Received, Reject, Verdict, judge};
 use crate::{
     batch::{Batch, FlowId, Notice},
-    effect::{ChannelKey, Effect, Preimage},
+    effect::{ChannelKey, Effect},
     record::{self, Unreadable},
 };
 

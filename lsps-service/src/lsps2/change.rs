@@ -2,13 +2,12 @@
 
 use alloc::{boxed::Box, vec};
 
-use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp};
+use lsps_types::{Msat, PaymentHash, Timestamp};
 
 use crate::book::Booking;
-use crate::ids::{ChannelId, PartId};
-use crate::input::FundingOutput;
-use crate::lsps2::channel::{Channel, Funding, Step};
-use crate::lsps2::jit_channel::{Call, Charged, Fee, JitChannel};
+use crate::channel::ChannelEvent;
+use crate::ids::PartId;
+use crate::lsps2::jit_channel::{Charged, Fee, JitChannel};
 use crate::lsps2::parts::{Part, PartState, Payment};
 use crate::policy::ChannelPlan;
 
@@ -54,22 +53,9 @@ pub(crate) enum Event {
         plan: ChannelPlan,
         deliver: Msat,
     },
-    Negotiated(FundingOutput),
-    Funded(Funding),
-    /// Its funding is not confirmed since it was asked for last.
-    Stuck(BlockHeight),
-    Pending,
-    Ready(ChannelId),
-    /// Its funding will never be broadcast.
-    Abandoned,
-    /// There is no channel and nothing is reserved for one.
-    Gone,
-    Closed,
+    /// Of an open that is under way, or of the channel that came of it.
+    Channel(ChannelEvent),
     Used,
-    Confirmed {
-        at: Timestamp,
-        height: BlockHeight,
-    },
 }
 
 impl JitChannel {
@@ -111,46 +97,27 @@ impl JitChannel {
             }
             Event::FeeFreed(at) => self.fee_ends(Fee::Due, at),
             Event::FeePaid(at) => self.fee_ends(Fee::Paid, at),
-            Event::ClientCalled { until } => {
-                self.call = Call { number: self.call.number.saturating_add(1), until: Some(until) };
-            }
+            Event::ClientCalled { until } => self.call.begin(until),
             Event::CallOver => self.call.until = None,
             Event::Booked(number) => self.ledger.booked(number),
             Event::Opening { at, plan, deliver } => {
                 self.attempt = self.attempt.saturating_add(1);
                 let ChannelPlan { capacity_sat, client_reserve } = plan;
-                self.channel = Channel::Opening { since: at, capacity_sat, deliver, client_reserve, step: Step::Asked };
+                self.channel.apply(ChannelEvent::Opening { at, capacity_sat, deliver, client_reserve });
             }
-            Event::Negotiated(output) => self.set_step(Step::Negotiated { output }),
-            Event::Funded(funding) => self.set_step(Step::Funded(funding)),
-            Event::Stuck(height) => {
-                if let Some(funding) = self.channel.funding_mut() {
-                    (funding.ask, funding.asked_at) = (funding.ask.saturating_add(1), height);
-                }
-            }
-            Event::Pending => self.channel = Channel::Pending { funding: self.channel.funding().cloned() },
-            Event::Ready(channel_id) => {
-                self.channel = Channel::Ready { funding: self.channel.funding().cloned(), channel_id };
-            }
-            Event::Abandoned => self.channel = Channel::Abandoning { funding: self.channel.funding().cloned() },
-            Event::Gone => (self.channel, self.was_used) = (Channel::None, false),
+            Event::Channel(event) => self.change_channel(event),
             Event::Used => self.was_used = true,
-            Event::Closed => self.channel = Channel::Closed { funding: self.channel.funding().cloned() },
-            Event::Confirmed { at, height } => {
-                if let Some(funding) = self.channel.funding() {
-                    let paid = Booking::ChannelPaid { key: self.key(), mining_sat: funding.mining_sat };
-                    self.ledger.enter(at, paid);
-                    self.confirmed_at = Some(height);
-                }
-                self.channel.confirmed();
-            }
         }
     }
 
-    fn set_step(&mut self, next: Step) {
-        if let Channel::Opening { step, .. } = &mut self.channel {
-            *step = next;
+    fn change_channel(&mut self, event: ChannelEvent) {
+        if let (ChannelEvent::Confirmed { at, height }, Some(funding)) = (&event, self.channel.funding()) {
+            let paid = Booking::ChannelPaid { key: self.key(), mining_sat: funding.mining_sat };
+            self.ledger.enter(*at, paid);
+            self.confirmed_at = Some(*height);
         }
+        self.was_used &= event != ChannelEvent::Gone;
+        self.channel.apply(event);
     }
 
     fn move_part(&mut self, payment_hash: PaymentHash, id: PartId, to: PartState) {

@@ -11,16 +11,16 @@ use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, PeerId, Scid, Timestamp
 use serde::{Deserialize, Serialize};
 
 use crate::book::Ledger;
+use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::config::Config;
-use crate::ids::{ChannelId, ChannelKey, FlowId, PartId};
-use crate::input::{ChannelEnd, FundingOutput, HeldHtlc};
+use crate::effect::Effect;
+use crate::flow::{Call, Context, Flow, Reject};
+use crate::ids::{ChannelKey, FlowId, PartId};
+use crate::input::{ChannelEnd, HeldHtlc};
 use crate::known::Promised;
 use crate::lsps2::change::Event;
-use crate::lsps2::channel::{Channel, Funding, Step};
 use crate::lsps2::may_close;
 use crate::lsps2::parts::{Part, PartState, Payment};
-use crate::policy::{NodeFacts, Policy};
-use crate::service::Link;
 use lsps_types::bolt4::FailureCode;
 
 /// An offer and all that came of it.
@@ -89,24 +89,6 @@ impl Fee {
     }
 }
 
-/// Whether the client is being woken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Call {
-    /// How often that was begun.
-    pub number: u32,
-    /// When what waits for it will be let go.
-    pub until: Option<Timestamp>,
-}
-
-/// What a flow may know of the world besides its own state.
-pub(crate) struct Context<'a> {
-    pub now: Timestamp,
-    pub link: Link,
-    pub config: &'a Config,
-    pub policy: &'a dyn Policy,
-    pub facts: &'a NodeFacts,
-}
-
 /// What an input means to one offer.
 #[derive(Debug)]
 pub(crate) enum Told<'a> {
@@ -123,33 +105,25 @@ pub(crate) enum Told<'a> {
     Surroundings,
 }
 
-/// News of the channel of the present attempt.
-#[derive(Debug)]
-pub(crate) enum ChannelNews<'a> {
-    Negotiated {
-        to_self_delay: Option<u16>,
-        output: &'a FundingOutput,
-    },
-    FundingBuilt {
-        tx: &'a [u8],
-        mining_sat: u64,
-    },
-    Pending,
-    Ready(ChannelId),
-    Ended(&'a ChannelEnd),
-    Abandoned,
-    Confirmed,
-    /// The client claimed something over it that was not meant for it.
-    Used,
-}
+impl Flow for JitChannel {
+    type Told<'a> = Told<'a>;
+    type Event = Event;
 
-/// Nothing changed. Whoever brought the input undoes it at the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reject {
-    /// The part is to be failed.
-    FailPart(FailureCode),
-    /// It concerns an attempt or a part that is over.
-    Stale,
+    fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        self.decide(told, ctx)
+    }
+
+    fn apply(&mut self, event: Event) {
+        self.apply(event);
+    }
+
+    fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
+        self.follow(ctx)
+    }
+
+    fn outstanding(&self) -> Vec<Effect> {
+        self.outstanding()
+    }
 }
 
 impl JitChannel {
@@ -226,7 +200,7 @@ impl JitChannel {
             Told::PeerDisconnected => Ok(match &self.channel {
                 // Nothing of ours was handed over yet, and a node may keep such an open and send it again: end it here.
                 Channel::Opening { step: Step::Asked | Step::Negotiated { .. }, .. } => {
-                    self.open_fails(FailureCode::TemporaryChannelFailure, Event::Abandoned, ctx)
+                    self.open_fails(FailureCode::TemporaryChannelFailure, ChannelEvent::Abandoned, ctx)
                 }
                 Channel::None
                 | Channel::Opening { step: Step::Funded(_), .. }
@@ -240,72 +214,35 @@ impl JitChannel {
         }
     }
 
+    /// What news of the channel means to the payments; the rest is the channel's own.
     fn decide_channel(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         use Channel as C;
         Ok(match (&self.channel, news) {
-            (C::Opening { step: Step::Asked, .. }, ChannelNews::Negotiated { to_self_delay, output }) => {
-                if to_self_delay.is_some_and(|delay| u32::from(delay) > self.terms.max_client_to_self_delay) {
-                    self.open_fails(FailureCode::UnknownNextPeer, Event::Abandoned, ctx)
-                } else {
-                    vec![Event::Negotiated((*output).clone())]
-                }
+            (C::Opening { step: Step::Asked, .. }, ChannelNews::Negotiated { to_self_delay: Some(delay), .. })
+                if u32::from(*delay) > self.terms.max_client_to_self_delay =>
+            {
+                self.open_fails(FailureCode::UnknownNextPeer, ChannelEvent::Abandoned, ctx)
             }
-            (C::Opening { .. } | C::Abandoning { .. }, ChannelNews::Negotiated { .. }) => vec![],
-            (C::Opening { step: Step::Negotiated { .. }, .. }, ChannelNews::FundingBuilt { tx, mining_sat }) => {
-                let (tx, mining_sat, asked_at) = (tx.to_vec(), *mining_sat, ctx.facts.height);
-                vec![Event::Funded(Funding { tx, mining_sat, ask: 1, asked_at })]
-            }
-            (C::Opening { step: Step::Funded(_), .. }, ChannelNews::FundingBuilt { .. }) => vec![],
-            (C::Opening { step: Step::Funded(_), .. }, ChannelNews::Pending) => vec![Event::Pending],
-            (C::Opening { step: Step::Funded(_), .. } | C::Pending { .. }, ChannelNews::Ready(id)) => {
-                vec![Event::Ready(*id)]
-            }
-            (C::Opening { step, .. }, ChannelNews::Ended(why)) => {
-                let end = if matches!(step, Step::Funded(_)) { Event::Abandoned } else { Event::Gone };
+            (C::Opening { .. }, ChannelNews::Ended(why)) => {
+                let end = self.channel.open_ended();
                 match why {
                     ChannelEnd::Rejected => self.open_fails(FailureCode::UnknownNextPeer, end, ctx),
                     ChannelEnd::PeerGone | ChannelEnd::Closed | ChannelEnd::CannotOpen(_) => {
                         self.open_fails(FailureCode::TemporaryChannelFailure, end, ctx)
                     }
-                    ChannelEnd::TryAgain => vec![Event::FeeFreed(ctx.now), end],
+                    ChannelEnd::TryAgain => vec![Event::FeeFreed(ctx.now), Event::Channel(end)],
                 }
             }
             (C::Pending { .. } | C::Ready { .. }, ChannelNews::Ended(_)) => {
                 // A part that is still with the client may yet be claimed, and then the funding is owed.
                 let undecided = self.payments.values().any(Payment::has_sent_ever);
-                if self.may_broadcast() || undecided { vec![Event::Closed] } else { vec![Event::Abandoned] }
+                let is_owed = self.may_broadcast() || undecided;
+                vec![Event::Channel(if is_owed { ChannelEvent::Closed } else { ChannelEvent::Abandoned })]
             }
-            (C::Abandoning { .. }, ChannelNews::Abandoned) => vec![Event::Gone],
-            (_, ChannelNews::Used) if self.may_broadcast() => vec![],
-            (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Used) => vec![Event::Used],
-            (C::None | C::Opening { .. } | C::Abandoning { .. }, ChannelNews::Used) => return Err(Reject::Stale),
-            (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Confirmed)
-                if self.channel.funding().is_some() =>
-            {
-                vec![Event::Confirmed { at: ctx.now, height: ctx.facts.height }]
+            (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Used) if !self.may_broadcast() => {
+                vec![Event::Used]
             }
-            // Repeated, or overtaken by what was decided meanwhile.
-            (
-                C::Pending { .. } | C::Ready { .. } | C::Closed { .. } | C::Abandoning { .. },
-                ChannelNews::Pending | ChannelNews::Ready(_) | ChannelNews::Ended(_) | ChannelNews::Confirmed,
-            )
-            | (C::None, ChannelNews::Ended(_) | ChannelNews::Abandoned)
-            | (C::Pending { .. } | C::Ready { .. }, ChannelNews::Negotiated { .. }) => vec![],
-            (
-                C::None | C::Opening { .. },
-                ChannelNews::Pending
-                | ChannelNews::Ready(_)
-                | ChannelNews::Confirmed
-                | ChannelNews::FundingBuilt { .. },
-            )
-            | (C::None | C::Closed { .. }, ChannelNews::Negotiated { .. })
-            | (
-                C::Pending { .. } | C::Ready { .. } | C::Closed { .. } | C::Abandoning { .. },
-                ChannelNews::FundingBuilt { .. },
-            )
-            | (C::Opening { .. } | C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Abandoned) => {
-                return Err(Reject::Stale);
-            }
+            (channel, news) => channel.decide(news, ctx)?.into_iter().map(Event::Channel).collect(),
         })
     }
 
@@ -363,12 +300,12 @@ impl JitChannel {
     }
 
     /// An open that ends early takes the payment it was for along; the offer is usable again.
-    pub(super) fn open_fails(&self, code: FailureCode, end: Event, ctx: &Context<'_>) -> Vec<Event> {
+    pub(super) fn open_fails(&self, code: FailureCode, end: ChannelEvent, ctx: &Context<'_>) -> Vec<Event> {
         let mut events = match &self.fee {
             Fee::InFlight(charged) => self.fail_held(charged.payment_hash, code),
             Fee::Due | Fee::Paid => vec![],
         };
-        events.extend([Event::FeeFreed(ctx.now), end]);
+        events.extend([Event::FeeFreed(ctx.now), Event::Channel(end)]);
         events
     }
 
@@ -408,14 +345,6 @@ impl Terms {
     /// The fee on a payment of one part without agreed size, or `None` if the part cannot carry it.
     pub fn fee_of_one(&self, amount: Msat) -> Option<Msat> {
         self.fee.fee_on_single_part(amount, self.htlc_minimum)
-    }
-}
-
-impl Context<'_> {
-    /// Whether an HTLC with this expiry has to be let go now.
-    pub fn too_close(&self, cltv_expiry: Option<BlockHeight>) -> bool {
-        let Some(BlockHeight(expiry)) = cltv_expiry else { return false };
-        expiry <= self.facts.height.0.saturating_add(self.config.htlc_safety_blocks.0)
     }
 }
 

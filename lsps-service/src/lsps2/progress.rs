@@ -9,12 +9,13 @@ use alloc::{vec, vec::Vec};
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp, lsps2::fee};
 
+use crate::channel::{Channel, ChannelEvent};
 use crate::config::Config;
+use crate::flow::{Context, Link};
 use crate::lsps2::change::Event;
-use crate::lsps2::channel::Channel;
-use crate::lsps2::jit_channel::{Context, Fee, JitChannel, moved};
+use crate::lsps2::jit_channel::{Fee, JitChannel, moved};
 use crate::lsps2::parts::{PartState, Payment};
-use crate::service::{Link, Wake};
+use crate::service::Wake;
 
 impl JitChannel {
     /// The next changes, or none: then the offer waits for the world.
@@ -68,7 +69,7 @@ impl JitChannel {
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
         match &self.channel {
             Channel::Opening { since, .. } if ctx.now >= *since + ctx.config.open_timeout => {
-                self.open_fails(FailureCode::TemporaryChannelFailure, Event::Abandoned, ctx)
+                self.open_fails(FailureCode::TemporaryChannelFailure, ChannelEvent::Abandoned, ctx)
             }
             Channel::None
             | Channel::Opening { .. }
@@ -151,10 +152,10 @@ impl JitChannel {
         let in_doubt = self.payments.values().any(Payment::has_sent_ever);
         let unpaid = self.fee == Fee::Due && !self.may_broadcast() && !in_doubt;
         match &self.channel {
-            Channel::Pending { .. } | Channel::Ready { .. } if unpaid => vec![Event::Abandoned],
-            Channel::Closed { funding: Some(_) } if unpaid => vec![Event::Abandoned],
+            Channel::Pending { .. } | Channel::Ready { .. } if unpaid => vec![Event::Channel(ChannelEvent::Abandoned)],
+            Channel::Closed { funding: Some(_) } if unpaid => vec![Event::Channel(ChannelEvent::Abandoned)],
             // The payment went away while the channel was being opened; nothing was spent yet.
-            Channel::Opening { .. } if self.fee == Fee::Due => vec![Event::Abandoned],
+            Channel::Opening { .. } if self.fee == Fee::Due => vec![Event::Channel(ChannelEvent::Abandoned)],
             Channel::None
             | Channel::Opening { .. }
             | Channel::Pending { .. }
@@ -167,7 +168,7 @@ impl JitChannel {
     /// A funding transaction that stays unconfirmed for many blocks.
     fn broadcast_again(&self, ctx: &Context<'_>) -> Vec<Event> {
         let due = self.stuck_at(ctx.config).is_some_and(|height| height <= ctx.facts.height);
-        if due { vec![Event::Stuck(ctx.facts.height)] } else { vec![] }
+        if due { vec![Event::Channel(ChannelEvent::Stuck(ctx.facts.height))] } else { vec![] }
     }
 
     /// A payment that could go on if only its client were there.
@@ -276,14 +277,7 @@ impl JitChannel {
     }
 
     fn stuck_at(&self, config: &Config) -> Option<BlockHeight> {
-        let funding = match &self.channel {
-            Channel::Pending { funding } | Channel::Ready { funding, .. } | Channel::Closed { funding } => {
-                funding.as_ref()
-            }
-            Channel::None | Channel::Opening { .. } | Channel::Abandoning { .. } => None,
-        };
-        let funding = funding.filter(|_| self.may_broadcast())?;
-        Some(BlockHeight(funding.asked_at.0.saturating_add(config.stuck_after.0)))
+        self.channel.stuck_at(config.stuck_after).filter(|_| self.may_broadcast())
     }
 }
 

@@ -57,7 +57,7 @@ impl World {
 
     /// Before a funding is broadcast: the client claimed what was bought with it, or something else that came over it.
     pub(super) fn may_broadcast(&mut self, key: ChannelKey) {
-        let FlowId::JitChannel(scid) = key.flow;
+        let scid = scid_of(key.flow);
         let of_it = |number: usize| {
             self.node.incoming[number].htlc.scid == scid || self.claimed_over.get(&number) == Some(&key)
         };
@@ -96,15 +96,21 @@ impl World {
             | Input::ChannelReady { key, .. }
             | Input::ChannelEnded { key, .. }
             | Input::ChannelAbandoned { key }
-            | Input::FundingConfirmed { key } => {
-                let FlowId::JitChannel(scid) = key.flow;
-                Some(scid)
-            }
-            Input::Booked { key } => {
-                let FlowId::JitChannel(scid) = key.flow;
-                Some(scid)
-            }
-            Input::PartForwarded { over, .. } => over.map(|ChannelKey { flow: FlowId::JitChannel(scid), .. }| scid),
+            | Input::FundingConfirmed { key } => Some(scid_of(key.flow)),
+            Input::Booked { key } => Some(scid_of(key.flow)),
+            Input::PartForwarded { over, .. } => over.map(|key| scid_of(key.flow)),
+            Input::OrderPrepared { .. }
+            | Input::PaymentHeld(_)
+            | Input::PaymentClaimed { .. }
+            | Input::PaymentGone { .. }
+            | Input::Deposit(_)
+            | Input::DepositGone { .. }
+            | Input::DepositsKept { .. }
+            | Input::RefundBuilt { .. }
+            | Input::RefundImpossible { .. }
+            | Input::RefundConfirmed { .. }
+            | Input::CancelOrder { .. }
+            | Input::RetryOrder { .. } => unreachable!("nothing is ordered in this world"),
             Input::PeerConnected { .. }
             | Input::PeerDisconnected { .. }
             | Input::ChannelsUsable { .. }
@@ -113,6 +119,13 @@ impl World {
             | Input::NodeFacts(_)
             | Input::Tick => None,
         }
+    }
+}
+
+fn scid_of(flow: FlowId) -> Scid {
+    match flow {
+        FlowId::JitChannel(scid) => scid,
+        FlowId::Order(order) => unreachable!("nothing is ordered in this world: {order}"),
     }
 }
 
@@ -140,6 +153,18 @@ pub fn kind(input: &Input) -> &'static str {
         Input::Decided { .. } => "Decided",
         Input::NodeFacts(_) => "NodeFacts",
         Input::Tick => "Tick",
+        Input::OrderPrepared { .. } => "OrderPrepared",
+        Input::PaymentHeld(_) => "PaymentHeld",
+        Input::PaymentClaimed { .. } => "PaymentClaimed",
+        Input::PaymentGone { .. } => "PaymentGone",
+        Input::Deposit(_) => "Deposit",
+        Input::DepositGone { .. } => "DepositGone",
+        Input::DepositsKept { .. } => "DepositsKept",
+        Input::RefundBuilt { .. } => "RefundBuilt",
+        Input::RefundImpossible { .. } => "RefundImpossible",
+        Input::RefundConfirmed { .. } => "RefundConfirmed",
+        Input::CancelOrder { .. } => "CancelOrder",
+        Input::RetryOrder { .. } => "RetryOrder",
     }
 }
 

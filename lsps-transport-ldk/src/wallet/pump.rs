@@ -14,8 +14,8 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use lsps_client::jit_receive::{Event, Handled, OpenRequest, Prepared, Received, Verdict};
 use lsps_client::order::{self, OrderKey};
 use lsps_client::session::Session;
-use lsps_client::{Batch, ChannelKey, Effect, Notice, Preimage, Unreadable};
-use lsps_types::{PaymentHash, PeerId};
+use lsps_client::{Batch, ChannelKey, Effect, Notice, Unreadable};
+use lsps_types::{PaymentHash, PeerId, Preimage};
 
 use super::news::{Claimable, News, WalletEvent};
 use super::node::Node;

@@ -1,0 +1,283 @@
+//! The one channel of a flow, from the open to its end.
+
+use alloc::{vec, vec::Vec};
+
+use lsps_types::{BlockHeight, Blocks, Msat, OutPoint, PeerId, Ppm, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::Effect;
+use crate::flow::{Context, Reject};
+use crate::ids::{ChannelId, ChannelKey};
+use crate::input::{ChannelEnd, FundingOutput};
+
+/// `None -> Opening -> Pending -> Ready -> Closed`; an open that ended early, or whose funding will never be broadcast,
+/// goes back to `None` by way of `Abandoning`, which gives the inputs back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Channel {
+    None,
+    Opening {
+        since: Timestamp,
+        capacity_sat: u64,
+        deliver: Msat,
+        client_reserve: Ppm,
+        step: Step,
+    },
+    /// Both sides signed. `funding` stays until it is confirmed.
+    Pending {
+        funding: Option<Funding>,
+    },
+    /// Both sides sent `channel_ready`.
+    Ready {
+        funding: Option<Funding>,
+        channel_id: ChannelId,
+    },
+    /// Closed after its funding was broadcast.
+    Closed {
+        funding: Option<Funding>,
+    },
+    Abandoning {
+        funding: Option<Funding>,
+    },
+}
+
+/// How far an open has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// The node was asked to open.
+    Asked,
+    /// The client accepted; the wallet was asked for the transaction.
+    Negotiated { output: FundingOutput },
+    /// The transaction is on record; the node was given it.
+    Funded(Funding),
+}
+
+/// A funding transaction that is not confirmed yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Funding {
+    pub tx: Vec<u8>,
+    /// What it pays to the miners.
+    pub mining_sat: u64,
+    /// How often the node was asked to broadcast it, and the height at which that was last.
+    pub ask: u32,
+    pub asked_at: BlockHeight,
+}
+
+/// News of the channel of the present attempt.
+#[derive(Debug)]
+pub(crate) enum ChannelNews<'a> {
+    Negotiated {
+        to_self_delay: Option<u16>,
+        output: &'a FundingOutput,
+    },
+    FundingBuilt {
+        tx: &'a [u8],
+        mining_sat: u64,
+        outpoint: OutPoint,
+    },
+    Pending,
+    Ready(ChannelId),
+    Ended(&'a ChannelEnd),
+    Abandoned,
+    Confirmed,
+    /// The client claimed something over it that was not meant for it.
+    Used,
+}
+
+/// One change of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ChannelEvent {
+    Opening {
+        at: Timestamp,
+        capacity_sat: u64,
+        deliver: Msat,
+        client_reserve: Ppm,
+    },
+    Negotiated(FundingOutput),
+    Funded(Funding),
+    /// Its funding is not confirmed since it was asked for last.
+    Stuck(BlockHeight),
+    Pending,
+    Ready(ChannelId),
+    /// Its funding will never be broadcast.
+    Abandoned,
+    /// There is no channel and nothing is reserved for one.
+    Gone,
+    Closed,
+    Confirmed {
+        at: Timestamp,
+        height: BlockHeight,
+    },
+}
+
+impl Channel {
+    /// What news means to a channel, whatever it is for. The end of one, and its use, mean more to some flows: they look at
+    /// those first.
+    pub fn decide(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<ChannelEvent>, Reject> {
+        use ChannelNews as N;
+        Ok(match (self, news) {
+            (Self::Opening { step: Step::Asked, .. }, N::Negotiated { output, .. }) => {
+                vec![ChannelEvent::Negotiated((*output).clone())]
+            }
+            (Self::Opening { .. } | Self::Abandoning { .. }, N::Negotiated { .. }) => vec![],
+            (Self::Opening { step: Step::Negotiated { .. }, .. }, N::FundingBuilt { tx, mining_sat, .. }) => {
+                let (tx, mining_sat, asked_at) = (tx.to_vec(), *mining_sat, ctx.facts.height);
+                vec![ChannelEvent::Funded(Funding { tx, mining_sat, ask: 1, asked_at })]
+            }
+            (Self::Opening { step: Step::Funded(_), .. }, N::FundingBuilt { .. }) => vec![],
+            (Self::Opening { step: Step::Funded(_), .. }, N::Pending) => vec![ChannelEvent::Pending],
+            (Self::Opening { step: Step::Funded(_), .. } | Self::Pending { .. }, N::Ready(id)) => {
+                vec![ChannelEvent::Ready(*id)]
+            }
+            (Self::Opening { .. }, N::Ended(_)) => vec![self.open_ended()],
+            (Self::Pending { .. } | Self::Ready { .. }, N::Ended(_)) => vec![ChannelEvent::Closed],
+            (Self::Abandoning { .. }, N::Abandoned) => vec![ChannelEvent::Gone],
+            (Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. }, N::Confirmed)
+                if self.funding().is_some() =>
+            {
+                vec![ChannelEvent::Confirmed { at: ctx.now, height: ctx.facts.height }]
+            }
+            // Repeated, or overtaken by what was decided meanwhile.
+            (
+                Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. } | Self::Abandoning { .. },
+                N::Pending | N::Ready(_) | N::Ended(_) | N::Confirmed,
+            )
+            | (Self::None, N::Ended(_) | N::Abandoned)
+            | (Self::Pending { .. } | Self::Ready { .. }, N::Negotiated { .. })
+            | (Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. }, N::Used) => vec![],
+            (Self::None | Self::Opening { .. }, N::Pending | N::Ready(_) | N::Confirmed | N::FundingBuilt { .. })
+            | (Self::None | Self::Opening { .. } | Self::Abandoning { .. }, N::Used)
+            | (Self::None | Self::Closed { .. }, N::Negotiated { .. })
+            | (
+                Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. } | Self::Abandoning { .. },
+                N::FundingBuilt { .. },
+            )
+            | (Self::Opening { .. } | Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. }, N::Abandoned) => {
+                return Err(Reject::Stale);
+            }
+        })
+    }
+
+    /// How an open ends: inputs that are reserved have to be given back.
+    pub fn open_ended(&self) -> ChannelEvent {
+        if self.funding().is_some() { ChannelEvent::Abandoned } else { ChannelEvent::Gone }
+    }
+
+    /// Writes only: total. Nothing else assigns the state.
+    pub fn apply(&mut self, event: ChannelEvent) {
+        match event {
+            ChannelEvent::Opening { at, capacity_sat, deliver, client_reserve } => {
+                *self = Self::Opening { since: at, capacity_sat, deliver, client_reserve, step: Step::Asked };
+            }
+            ChannelEvent::Negotiated(output) => self.set_step(Step::Negotiated { output }),
+            ChannelEvent::Funded(funding) => self.set_step(Step::Funded(funding)),
+            ChannelEvent::Stuck(height) => {
+                if let Some(funding) = self.funding_mut() {
+                    (funding.ask, funding.asked_at) = (funding.ask.saturating_add(1), height);
+                }
+            }
+            ChannelEvent::Pending => *self = Self::Pending { funding: self.funding().cloned() },
+            ChannelEvent::Ready(channel_id) => *self = Self::Ready { funding: self.funding().cloned(), channel_id },
+            ChannelEvent::Abandoned => *self = Self::Abandoning { funding: self.funding().cloned() },
+            ChannelEvent::Gone => *self = Self::None,
+            ChannelEvent::Closed => *self = Self::Closed { funding: self.funding().cloned() },
+            ChannelEvent::Confirmed { .. } => self.confirmed(),
+        }
+    }
+
+    /// What the world owes it once its open was asked for; how that is asked is the flow's.
+    pub fn owed(
+        &self,
+        key: ChannelKey,
+        peer: PeerId,
+        may_broadcast: bool,
+        confirm_within: Option<Blocks>,
+    ) -> Option<Effect> {
+        match self {
+            Self::None | Self::Opening { step: Step::Asked, .. } => None,
+            Self::Opening { step: Step::Negotiated { output }, .. } => {
+                Some(Effect::FundChannel { key, peer, output: output.clone(), confirm_within })
+            }
+            Self::Opening { step: Step::Funded(Funding { tx, .. }), .. } => {
+                Some(Effect::HandFunding { key, peer, tx: tx.clone() })
+            }
+            Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => {
+                let Funding { tx, ask, .. } = funding.clone().filter(|_| may_broadcast)?;
+                Some(Effect::BroadcastFunding { key, tx, ask })
+            }
+            Self::Abandoning { funding } => {
+                let tx = funding.as_ref().map(|funding| funding.tx.clone());
+                Some(Effect::AbandonChannel { key, peer, tx })
+            }
+        }
+    }
+
+    /// The height at which a funding transaction that is owed counts as stuck, `after` so many blocks.
+    pub fn stuck_at(&self, after: Blocks) -> Option<BlockHeight> {
+        match self {
+            Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => {
+                let asked_at = funding.as_ref()?.asked_at;
+                Some(BlockHeight(asked_at.0.saturating_add(after.0)))
+            }
+            Self::None | Self::Opening { .. } | Self::Abandoning { .. } => None,
+        }
+    }
+
+    /// The funding transaction, where it may have to be broadcast or its inputs given back.
+    pub fn funding(&self) -> Option<&Funding> {
+        match self {
+            Self::Opening { step: Step::Funded(funding), .. } => Some(funding),
+            Self::None | Self::Opening { step: Step::Asked | Step::Negotiated { .. }, .. } => None,
+            Self::Pending { funding }
+            | Self::Ready { funding, .. }
+            | Self::Closed { funding }
+            | Self::Abandoning { funding } => funding.as_ref(),
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Opening { step: Step::Asked, .. } => "asked",
+            Self::Opening { step: Step::Negotiated { .. }, .. } => "negotiated",
+            Self::Opening { step: Step::Funded(_), .. } => "funded",
+            Self::Pending { .. } => "pending",
+            Self::Ready { .. } => "ready",
+            Self::Closed { .. } => "closed",
+            Self::Abandoning { .. } => "abandoning",
+        }
+    }
+
+    /// Whether the world has something to do for it: open, broadcast, abandon.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => funding.is_none(),
+            Self::Opening { .. } | Self::Abandoning { .. } => false,
+        }
+    }
+
+    fn set_step(&mut self, next: Step) {
+        if let Self::Opening { step, .. } = self {
+            *step = next;
+        }
+    }
+
+    fn funding_mut(&mut self) -> Option<&mut Funding> {
+        match self {
+            Self::Opening { step: Step::Funded(funding), .. } => Some(funding),
+            Self::None | Self::Opening { step: Step::Asked | Step::Negotiated { .. }, .. } => None,
+            Self::Pending { funding }
+            | Self::Ready { funding, .. }
+            | Self::Closed { funding }
+            | Self::Abandoning { funding } => funding.as_mut(),
+        }
+    }
+
+    /// Same state, with the transaction no longer needed.
+    fn confirmed(&mut self) {
+        match self {
+            Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => *funding = None,
+            Self::None | Self::Opening { .. } | Self::Abandoning { .. } => {}
+        }
+    }
+}
