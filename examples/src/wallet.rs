@@ -7,6 +7,7 @@ mod build;
 mod deposits;
 mod keys;
 mod ldk;
+mod payer;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
