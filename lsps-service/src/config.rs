@@ -31,6 +31,8 @@ pub struct Config {
     pub stuck_after: Blocks,
     /// How long a decision taken elsewhere may take before the client is told that there is none.
     pub decision_timeout: Duration,
+    /// Webhooks (LSPS5).
+    pub webhooks: WebhookConfig,
     /// Bounds on what peers can make us keep.
     pub limits: Limits,
 }
@@ -48,8 +50,29 @@ impl Default for Config {
             honour_expired: Duration::ZERO,
             stuck_after: Blocks(12),
             decision_timeout: Duration::from_secs(20),
+            webhooks: WebhookConfig::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+/// How clients are woken. The defaults are those of LSPS5 where it names a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookConfig {
+    /// Whether clients may register webhooks; only where the host posts to them.
+    pub serve: bool,
+    /// How long a client that stays away is not called for the same again.
+    pub cooldown: Duration,
+    /// How long webhooks of a client without channels are kept; LSPS5 wants 7 days at the least.
+    pub keep: Duration,
+    /// How long a notification may take to be delivered; no longer than a payment that waits for the client is held.
+    pub post_within: Duration,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        Self { serve: false, cooldown: Duration::from_secs(300), keep: LEAST_KEPT * 4, post_within: LEAST_HOLD }
     }
 }
 
@@ -79,6 +102,12 @@ impl Config {
                 "has to be at least parts_per_offer",
             ),
             (self.limits.scid_draws > 0, "limits.scid_draws", "has to be at least 1"),
+            (self.webhooks.keep >= LEAST_KEPT, "webhooks.keep", "has to be at least 7 days (LSPS5)"),
+            (!self.webhooks.post_within.is_zero(), "webhooks.post_within", "has to be more than nothing"),
+            (self.limits.webhooks_per_client > 0, "limits.webhooks_per_client", "has to be at least 1 (LSPS5)"),
+            (self.limits.posts_per_webhook > 1, "limits.posts_per_webhook", "has to be at least 2"),
+            (self.limits.webhook_changes > 0, "limits.webhook_changes", "has to be at least 1"),
+            (self.limits.calls_per_cooldown > 0, "limits.calls_per_cooldown", "has to be at least 1"),
         ])
     }
 }
@@ -102,3 +131,4 @@ pub struct ConfigError {
 /// Nodes refuse to forward with less.
 const LEAST_CLTV_DELTA: u16 = 48;
 const LEAST_HOLD: Duration = Duration::from_secs(90);
+const LEAST_KEPT: Duration = Duration::from_secs(7 * 86_400);

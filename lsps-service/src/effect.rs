@@ -1,8 +1,9 @@
 //! What the service asks of the host. Read off the state of the flows, so asked again after a restart.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
-use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp, bolt4::FailureCode};
+use lsps_types::lsps5::WebhookUrl;
+use lsps_types::{DateTime, Msat, PaymentHash, PeerId, Ppm, Timestamp, bolt4::FailureCode};
 use serde::{Deserialize, Serialize};
 
 use crate::book::BookEntry;
@@ -130,6 +131,30 @@ pub enum Effect {
         /// Its content.
         entry: BookEntry,
     },
+    /// Sign this notification with the node's key and post it: exactly these bytes, and the timestamp, which is signed too.
+    ///
+    /// Answers: `WebhookDelivered` or `WebhookFailed`; without any it ends at `until`. Safe twice: the receiver sees a replay.
+    PostWebhook {
+        /// Its name.
+        key: PostKey,
+        /// Where to. What it leads to is not looked at yet.
+        url: WebhookUrl,
+        /// The body.
+        body: String,
+        /// When it was raised.
+        timestamp: DateTime,
+        /// When it is worth nothing any more.
+        until: Timestamp,
+    },
+}
+
+/// One post to one webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PostKey {
+    /// Whose webhook it is.
+    pub client: PeerId,
+    /// Counted from 0 for each client.
+    pub number: u32,
 }
 
 /// Equal for two askings of the same thing; a new attempt has a new key.
@@ -153,6 +178,8 @@ pub enum EffectKey {
     Wake(FlowId, u32),
     /// See [`Effect::Book`].
     Book(BookKey),
+    /// See [`Effect::PostWebhook`].
+    Post(PostKey),
 }
 
 impl EffectKey {
@@ -164,6 +191,7 @@ impl EffectKey {
             }
             Self::Wake(flow, _) => Ok(*flow),
             Self::Book(key) => Ok(key.flow),
+            Self::Post(key) => Ok(FlowId::Webhooks(key.client)),
             Self::Forward(part, _) | Self::Fail(part, _) => Err(*part),
         }
     }
@@ -183,6 +211,7 @@ impl Effect {
             Self::FailPart { part, ask, .. } => EffectKey::Fail(*part, *ask),
             Self::WakeClient { flow, call, .. } => EffectKey::Wake(*flow, *call),
             Self::Book { key, .. } => EffectKey::Book(*key),
+            Self::PostWebhook { key, .. } => EffectKey::Post(*key),
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct ChannelId(pub [u8; 32]);
 pub enum FlowId {
     /// One accepted `lsps2.buy`, by the SCID it was given.
     JitChannel(Scid),
+    /// The webhooks of one client.
+    Webhooks(PeerId),
 }
 
 /// Also the name of the flow's record: letters, digits and `-` only, as any store takes them.
@@ -26,6 +28,7 @@ impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::JitChannel(scid) => write!(f, "{JIT_CHANNEL}{scid}"),
+            Self::Webhooks(client) => write!(f, "{WEBHOOKS}{client}"),
         }
     }
 }
@@ -35,7 +38,9 @@ impl FromStr for FlowId {
 
     fn from_str(text: &str) -> Result<Self, UnknownFlow> {
         let scid = text.strip_prefix(JIT_CHANNEL).and_then(|scid| scid.parse().ok());
-        scid.map(Self::JitChannel).ok_or_else(|| UnknownFlow(text.into()))
+        let client = || text.strip_prefix(WEBHOOKS).and_then(|client| client.parse().ok());
+        let flow = scid.map(Self::JitChannel).or_else(|| client().map(Self::Webhooks));
+        flow.ok_or_else(|| UnknownFlow(text.into()))
     }
 }
 
@@ -54,11 +59,15 @@ pub struct ChannelKey {
 }
 
 impl ChannelKey {
-    /// As a number that the node keeps with the channel. LDK: the user channel id.
+    /// As a number that the node keeps with the channel. LDK: the user channel id. 0 for a flow that has no channels.
     #[must_use]
     pub fn to_u128(self) -> u128 {
-        let FlowId::JitChannel(Scid(scid)) = self.flow;
-        JIT_CHANNEL_TAG << TAG_SHIFT | u128::from(self.attempt) << ATTEMPT_SHIFT | u128::from(scid)
+        match self.flow {
+            FlowId::JitChannel(Scid(scid)) => {
+                JIT_CHANNEL_TAG << TAG_SHIFT | u128::from(self.attempt) << ATTEMPT_SHIFT | u128::from(scid)
+            }
+            FlowId::Webhooks(_) => 0,
+        }
     }
 
     /// The key that gave this number, or `None` for a channel that is not ours.
@@ -99,6 +108,7 @@ pub struct QuestionId {
 }
 
 const JIT_CHANNEL: &str = "jit-";
+const WEBHOOKS: &str = "webhooks-";
 /// Tells our channels from those of an application that numbers its own.
 const JIT_CHANNEL_TAG: u128 = 0x4c53_5032;
 const TAG_SHIFT: u32 = 96;

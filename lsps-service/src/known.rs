@@ -83,7 +83,7 @@ impl Service {
     /// broadcast, so it has to be closed before anything is forwarded over it.
     #[must_use]
     pub fn is_given_up(&self, key: ChannelKey) -> bool {
-        let FlowId::JitChannel(scid) = key.flow;
+        let FlowId::JitChannel(scid) = key.flow else { return false };
         let offer = self.offers.get(&scid);
         offer.is_some_and(|offer| offer.attempt != key.attempt || offer.channel == Channel::None)
     }
@@ -100,6 +100,11 @@ impl Service {
         clients.filter(|client| self.link(*client) == Link::Connected)
     }
 
+    /// Clients with webhooks of whom it is believed that the node has channels with them.
+    pub fn clients_with_channels(&self) -> impl Iterator<Item = PeerId> {
+        self.webhooks.iter().filter(|webhooks| webhooks.has_channel).map(|webhooks| webhooks.client)
+    }
+
     /// The state of each offer's channel and fee, by name; to be counted and shown, not to be decided on.
     pub fn states(&self) -> impl Iterator<Item = (Scid, &'static str, &'static str)> {
         self.offers.values().map(|offer| (offer.id, offer.channel.name(), offer.fee.name()))
@@ -113,7 +118,7 @@ impl Service {
     ///
     /// While it is promised.
     pub fn may_close(&self, key: ChannelKey) -> Result<(), Promised> {
-        let FlowId::JitChannel(scid) = key.flow;
+        let FlowId::JitChannel(scid) = key.flow else { return Ok(()) };
         let offer = self.offers.get(&scid).filter(|offer| offer.attempt == key.attempt);
         offer.map_or(Ok(()), |offer| offer.may_close(self.facts.height))
     }

@@ -17,6 +17,7 @@ mod input;
 mod known;
 mod limits;
 mod lsps2;
+mod lsps5;
 mod policy;
 mod questions;
 mod record;
@@ -26,13 +27,14 @@ mod tape;
 
 pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};
-pub use config::{Config, ConfigError};
-pub use effect::{Effect, EffectKey};
+pub use config::{Config, ConfigError, WebhookConfig};
+pub use effect::{Effect, EffectKey, PostKey};
 pub use ids::{BookKey, ChannelId, ChannelKey, FlowId, PartId, QuestionId, UnknownFlow};
 pub use input::{ChannelEnd, FundingOutput, HeldHtlc, Input, WhichPart};
 pub use known::{ChannelStage, KnownChannel, KnownPart, Promised};
 pub use limits::Limits;
 pub use lsps2::may_close;
+pub use lsps5::occasion::Occasion;
 pub use policy::{
     BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, ClientTerms, MenuRefusal, MenuRequest, NodeFacts, OfferTerms,
     Policy, Sale, StandardPolicy, TokenTerms, Trust,

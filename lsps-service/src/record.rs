@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{FlowId, UnknownFlow};
 use crate::lsps2::jit_channel::JitChannel;
+use crate::lsps5::webhooks::Webhooks;
 
 /// A record as it stands in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +44,10 @@ pub enum Unreadable {
 /// A flow of any kind.
 pub(crate) enum AnyFlow {
     JitChannel(JitChannel),
+    Webhooks(Webhooks),
 }
 
-pub(crate) fn encode(flow: &JitChannel) -> Vec<u8> {
+pub(crate) fn encode(flow: &impl Serialize) -> Vec<u8> {
     let bytes = alloc::vec![VERSION];
     postcard::to_extend(flow, bytes).expect("flows hold nothing that postcard cannot write")
 }
@@ -66,6 +68,11 @@ pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
             .map_err(|_| damaged())?;
             let found = flow.flow();
             (AnyFlow::JitChannel(flow), found)
+        }
+        FlowId::Webhooks(_) => {
+            let flow: Webhooks = postcard::from_bytes(bytes).map_err(|_| damaged())?;
+            let found = FlowId::Webhooks(flow.client);
+            (AnyFlow::Webhooks(flow), found)
         }
     };
     if found == id { Ok(flow) } else { Err(damaged()) }

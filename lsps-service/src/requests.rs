@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 use lsps_types::jsonrpc::{ErrorObject, Incoming, InvalidParams, NotARequest, RequestId, encode_error, encode_reply};
 use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps2::{Buy, GetInfo};
+use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
 use lsps_types::{AnyRequest, Method, PeerId};
 
 use crate::ids::QuestionId;
 use crate::policy::{BuyRefusal, MenuRefusal};
 use crate::questions::{self as question, Asked, Decision, Question};
-use crate::service::{Outcome, SERVED, Service};
+use crate::service::{Outcome, Service};
 
 impl Service {
     pub(crate) fn answer(&mut self, peer: PeerId, payload: &[u8]) {
@@ -28,7 +29,7 @@ impl Service {
     }
 
     fn answer_to(&mut self, peer: PeerId, incoming: &Incoming<'_>) -> Result<Answer, ErrorObject> {
-        let served = |method: &Method| method.lsps() == 0 || SERVED.contains(&method.lsps());
+        let served = |method: &Method| method.lsps() == 0 || self.protocols().contains(&method.lsps());
         let method = incoming.method().filter(served).ok_or_else(ErrorObject::method_not_found)?;
         let id = incoming.id();
         if self.questions.has(peer, id) {
@@ -54,13 +55,19 @@ impl Service {
                     verdict => Ok(Answer::Now(encode_reply::<Buy>(id, &self.buy(peer, &request, promised, verdict)?))),
                 }
             }
+            AnyRequest::Lsps5SetWebhook(request) => {
+                Ok(Answer::Now(encode_reply::<SetWebhook>(id, &self.set_webhook(peer, &request)?)))
+            }
+            AnyRequest::Lsps5ListWebhooks(ListWebhooks {}) => {
+                Ok(Answer::Now(encode_reply::<ListWebhooks>(id, &self.list_webhooks(peer))))
+            }
+            AnyRequest::Lsps5RemoveWebhook(request) => {
+                Ok(Answer::Now(encode_reply::<RemoveWebhook>(id, &self.remove_webhook(peer, &request)?)))
+            }
             // Not served yet, so not in `protocols` either.
-            AnyRequest::Lsps1GetInfo(_)
-            | AnyRequest::Lsps1CreateOrder(_)
-            | AnyRequest::Lsps1GetOrder(_)
-            | AnyRequest::Lsps5SetWebhook(_)
-            | AnyRequest::Lsps5ListWebhooks(_)
-            | AnyRequest::Lsps5RemoveWebhook(_) => Err(ErrorObject::method_not_found()),
+            AnyRequest::Lsps1GetInfo(_) | AnyRequest::Lsps1CreateOrder(_) | AnyRequest::Lsps1GetOrder(_) => {
+                Err(ErrorObject::method_not_found())
+            }
         }
     }
 

@@ -14,12 +14,14 @@ use crate::batch::{Batch, Released};
 use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
 use crate::effect::{Effect, EffectKey};
-use crate::flow::{self, Context, Link, Reject};
+use crate::flow::{self, Context, Flow, Link, Reject};
 use crate::ids::{BookKey, ChannelKey, FlowId, PartId};
 use crate::index::{Index, Indexed};
 use crate::input::{HeldHtlc, Input, WhichPart};
 use crate::lsps2::jit_channel::{JitChannel, Told};
 use crate::lsps2::parts::PartState;
+use crate::lsps5::registry::Registry;
+use crate::lsps5::webhooks;
 use crate::policy::{NodeFacts, Policy};
 use crate::questions::Questions;
 use crate::record::{self, AnyFlow, Record, Unreadable};
@@ -37,12 +39,15 @@ pub struct Service {
     /// Boxed, as a map's nodes have room for more than they hold.
     pub(crate) offers: BTreeMap<Scid, Box<Indexed>>,
     pub(crate) index: Index,
+    pub(crate) webhooks: Registry,
+    /// Peers with whom the node has channels.
+    pub(crate) with_channels: BTreeSet<PeerId>,
     pub(crate) questions: Questions,
     pub(crate) facts: NodeFacts,
     /// The latest time seen; clocks may jump back, deadlines may not.
     pub(crate) now: Timestamp,
     links: BTreeMap<PeerId, Link>,
-    changed: BTreeSet<FlowId>,
+    pub(crate) changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
     unasked: BTreeSet<PartId>,
@@ -99,6 +104,12 @@ pub enum Wake {
     NobodyDecided,
     /// The offer is over for good.
     OfferOver,
+    /// A notification was not delivered in time.
+    PostOverdue,
+    /// A client without channels did not register again for long.
+    WebhooksLapse,
+    /// A client without webhooks need not be remembered any longer.
+    WebhooksOver,
 }
 
 impl Service {
@@ -124,6 +135,8 @@ impl Service {
             promises,
             offers: BTreeMap::new(),
             index: Index::default(),
+            webhooks: Registry::default(),
+            with_channels: BTreeSet::new(),
             questions: Questions::default(),
             facts: NodeFacts::default(),
             now: Timestamp::default(),
@@ -151,6 +164,12 @@ impl Service {
             AnyFlow::JitChannel(offer) => {
                 self.released.effects.extend(offer.outstanding());
                 self.keep(offer);
+            }
+            AnyFlow::Webhooks(webhooks) => {
+                let client = webhooks.client;
+                self.released.effects.extend(webhooks.outstanding());
+                self.webhooks.insert(webhooks);
+                self.webhooks.settle(client, &self.config, self.now);
             }
         }
         Ok(())
@@ -193,6 +212,7 @@ impl Service {
                     Outcome::NotMine
                 }
             }
+            Input::Booked { key: BookKey { flow: FlowId::Webhooks(_), .. } } => Outcome::NotMine,
             Input::Decided { question, decision } => self.decided(question, decision),
             Input::NodeFacts(facts) => {
                 self.facts = facts;
@@ -202,6 +222,9 @@ impl Service {
                 Outcome::Taken
             }
             Input::Tick => Outcome::Taken,
+            Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
+            Input::Occasion { peer, occasion } => self.tell_webhooks(peer, &webhooks::Told::Occasion(&occasion)),
+            Input::WebhookDelivered { key } | Input::WebhookFailed { key } => self.post_is_over(key),
         }
     }
 
@@ -209,16 +232,19 @@ impl Service {
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
-        [self.index.next_wake(), undecided].into_iter().flatten().min()
+        [self.index.next_wake(), self.webhooks.next_wake(), undecided].into_iter().flatten().min()
     }
 
     /// All changes since the last drain. Effects that are no longer owed by now are not among them.
     pub fn drain(&mut self) -> Batch {
         self.take_back_forwards();
+        let mut effects = core::mem::take(&mut self.released.effects);
+        effects.retain(|effect| self.is_owed(&effect.key()));
+        self.call_by_webhooks(&effects);
         let changed = core::mem::take(&mut self.changed);
         let records = changed.into_iter().map(|id| (id, self.record_of(id))).collect();
         let mut released = core::mem::take(&mut self.released);
-        released.effects.retain(|effect| self.is_owed(&effect.key()));
+        released.effects.splice(..0, effects);
         let batch = Batch { records, released };
         if !batch.is_empty() {
             self.on_tape(|| Turn::gave(&batch));
@@ -229,13 +255,15 @@ impl Service {
     /// The protocols served, as `lsps0.list_protocols` answers them.
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
-        SERVED.into()
+        let webhooks = self.config.webhooks.serve.then_some(5);
+        [Some(2), webhooks].into_iter().flatten().collect()
     }
 
     /// What is to be written of a flow; `None`: it is over.
     fn record_of(&self, id: FlowId) -> Option<Vec<u8>> {
         match id {
-            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode(offer)),
+            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode(&offer.flow)),
+            FlowId::Webhooks(client) => self.webhooks.get(client).map(record::encode),
         }
     }
 
@@ -253,6 +281,9 @@ impl Service {
         for id in self.index.busy_of(peer).collect::<Vec<_>>() {
             let told = if link == Link::Away { Told::PeerDisconnected } else { Told::Surroundings };
             let _no_rejects_here = self.step(id, &told);
+        }
+        if link != Link::Away {
+            let _it_may_have_none = self.tell_webhooks(peer, &webhooks::Told::Connected);
         }
         Outcome::Taken
     }
@@ -284,7 +315,7 @@ impl Service {
     }
 
     fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
-        let FlowId::JitChannel(scid) = key.flow;
+        let FlowId::JitChannel(scid) = key.flow else { return Outcome::NotMine };
         match self.offers.get(&scid) {
             None => Outcome::NotMine,
             Some(offer) if offer.attempt != key.attempt => Outcome::Refused(Refusal::Stale),
@@ -308,7 +339,7 @@ impl Service {
             WhichPart::Id(part) => return Some(self.equal_that_is_sent(part).unwrap_or(part)),
             WhichPart::Sent { to, amount } => (to, amount),
         };
-        let named = over.map(|ChannelKey { flow: FlowId::JitChannel(scid), .. }| scid);
+        let named = over.and_then(|over| if let FlowId::JitChannel(scid) = over.flow { Some(scid) } else { None });
         let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
         let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
         let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
@@ -330,12 +361,13 @@ impl Service {
     }
 
     fn is_owed(&self, key: &EffectKey) -> bool {
-        let offer = match key.about() {
-            Ok(FlowId::JitChannel(scid)) => Some(scid),
-            Err(part) => self.index.of_part(part),
+        let owed_to = |offer: Scid| self.offers.get(&offer).map(|offer| offer.outstanding());
+        let owed = match key.about() {
+            Ok(FlowId::JitChannel(scid)) => owed_to(scid),
+            Ok(FlowId::Webhooks(client)) => self.webhooks.get(client).map(Flow::outstanding),
+            Err(part) => self.index.of_part(part).and_then(owed_to),
         };
-        let offer = offer.and_then(|id| self.offers.get(&id));
-        offer.is_some_and(|offer| offer.outstanding().iter().any(|owed| owed.key() == *key))
+        owed.is_some_and(|owed| owed.iter().any(|effect| effect.key() == *key))
     }
 
     /// A forward that was not let out before its channel closed never will be: the node still holds that part.
@@ -352,6 +384,9 @@ impl Service {
     fn wake_due(&mut self) {
         for id in self.index.due(self.now) {
             self.look_around(id);
+        }
+        for client in self.webhooks.due(self.now) {
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
         }
         for id in self.questions.due(self.now) {
             self.undecided(id);
@@ -421,9 +456,6 @@ impl Service {
         self.released.messages.push((peer, payload));
     }
 }
-
-/// Besides LSPS0, which every LSP serves.
-pub(crate) const SERVED: [u16; 1] = [2];
 
 fn outcome(step: Result<(), Reject>) -> Outcome {
     match step {
