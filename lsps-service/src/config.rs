@@ -32,7 +32,7 @@ pub struct Config {
     /// How long a decision taken elsewhere may take before the client is told that there is none.
     pub decision_timeout: Duration,
     /// Webhooks (LSPS5).
-    pub webhooks: WebhookConfig,
+    pub webhooks: WebhookTerms,
     /// Bounds on what peers can make us keep.
     pub limits: Limits,
 }
@@ -50,16 +50,16 @@ impl Default for Config {
             honour_expired: Duration::ZERO,
             stuck_after: Blocks(12),
             decision_timeout: Duration::from_secs(20),
-            webhooks: WebhookConfig::default(),
+            webhooks: WebhookTerms::default(),
             limits: Limits::default(),
         }
     }
 }
 
-/// How clients are woken. The defaults are those of LSPS5 where it names a value.
+/// On which terms clients are woken. The defaults are those of LSPS5 where it names a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct WebhookConfig {
+pub struct WebhookTerms {
     /// Whether clients may register webhooks; only where the host posts to them.
     pub serve: bool,
     /// How long a client that stays away is not called for the same again.
@@ -70,7 +70,7 @@ pub struct WebhookConfig {
     pub post_within: Duration,
 }
 
-impl Default for WebhookConfig {
+impl Default for WebhookTerms {
     fn default() -> Self {
         Self { serve: false, cooldown: Duration::from_secs(300), keep: LEAST_KEPT * 4, post_within: LEAST_HOLD }
     }

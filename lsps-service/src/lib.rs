@@ -27,7 +27,7 @@ mod tape;
 
 pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};
-pub use config::{Config, ConfigError, WebhookConfig};
+pub use config::{Config, ConfigError, WebhookTerms};
 pub use effect::{Effect, EffectKey, PostKey};
 pub use ids::{BookKey, ChannelId, ChannelKey, FlowId, PartId, QuestionId, UnknownFlow};
 pub use input::{ChannelEnd, FundingOutput, HeldHtlc, Input, WhichPart};
