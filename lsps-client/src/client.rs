@@ -14,6 +14,9 @@ use crate::jit_receive::{
     Handled, Input, OpenRequest, Prepared, Purchase, Received, RefuseChannel, RefusePurchase, Verdict,
 };
 use crate::pending::{Pending, Ticket};
+use crate::webhooks as hooks;
+
+mod webhooks;
 
 /// How long a wallet waits, and how much it remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +29,17 @@ pub struct Config {
     pub calls_per_lsp: usize,
     /// Purchases on record, open or over.
     pub purchases: usize,
+    /// Apps with webhooks on record, at all LSPs.
+    pub webhook_apps: usize,
+    /// How often an LSP is asked which webhooks it has.
+    pub check_webhooks: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let (answer_within, keep_outcomes) = (Duration::from_secs(60), Duration::from_secs(10 * 60));
-        Self { answer_within, keep_outcomes, calls_per_lsp: 32, purchases: 1_000 }
+        let check_webhooks = Duration::from_secs(6 * 60 * 60);
+        Self { answer_within, keep_outcomes, calls_per_lsp: 32, purchases: 1_000, webhook_apps: 100, check_webhooks }
     }
 }
 
@@ -43,6 +51,7 @@ pub struct Client {
     config: Config,
     pending: Pending,
     book: Book,
+    webhooks: hooks::book::Book,
     out: Batch,
 }
 
@@ -115,17 +124,26 @@ impl Client {
     /// A client without purchases; `entropy` is 32 random bytes, fresh at every start, that request ids come from.
     #[must_use]
     pub fn new(config: Config, entropy: [u8; 32]) -> Self {
-        Self { config, pending: Pending::new(entropy), book: Book::default(), out: Batch::default() }
+        Self {
+            config,
+            pending: Pending::new(entropy),
+            book: Book::default(),
+            webhooks: hooks::book::Book::default(),
+            out: Batch::default(),
+        }
     }
 
-    /// Takes a purchase from an earlier life, and asks again for what it is owed.
+    /// Takes a record from an earlier life, and asks again for what it is owed.
     ///
     /// # Errors
     ///
     /// When the record cannot be read; the others are not affected.
     pub fn load(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
-        let FlowId::Purchase(hash) = name.parse()?;
-        self.book.load(hash, bytes, &mut self.out).map_err(Unreadable::Content)
+        let loaded = match name.parse()? {
+            FlowId::Purchase(hash) => self.book.load(hash, bytes, &mut self.out),
+            FlowId::Webhooks(lsp) => self.webhooks.load(lsp, bytes),
+        };
+        loaded.map_err(Unreadable::Content)
     }
 
     /// Sends a request. The answer waits under the ticket; forget it where nobody will ask for it.
@@ -212,16 +230,18 @@ impl Client {
         self.pending.disconnected(lsp);
     }
 
-    /// Time passes: calls time out, purchases expire.
+    /// Time passes: calls time out, purchases expire, LSPs are asked about webhooks and their answers looked at.
     pub fn tick(&mut self, now: Timestamp) {
         self.pending.tick(now, self.config.keep_outcomes);
         self.book.tick(now, &mut self.out);
+        self.look_after_webhooks(now);
     }
 
     /// When [`tick`](Self::tick) has something to do next.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
-        [self.pending.next_deadline(), self.book.next_wake()].into_iter().flatten().min()
+        let webhooks = self.webhooks.next_wake(self.config.check_webhooks, &self.pending);
+        [self.pending.next_deadline(), self.book.next_wake(), webhooks].into_iter().flatten().min()
     }
 
     /// Calls that are open or whose outcome was not taken yet.

@@ -4,6 +4,8 @@
 //! [`Client::call`] with [`GetInfo`](lsps_types::lsps2::GetInfo), [`jit_receive::choose`], `call` with
 //! [`Buy`](lsps_types::lsps2::Buy), [`jit_receive::prepare`], make the invoice, [`Client::register`], and when the record
 //! is written, hand the invoice out. Then [`Client::open_requested`], [`Client::judge`], [`Client::claimed`].
+//!
+//! A wallet that sleeps: [`Client::keep_webhook`], once for each app.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -20,6 +22,7 @@ mod pending;
 pub mod select;
 #[cfg(feature = "session")]
 pub mod session;
+pub mod webhooks;
 
 pub use batch::{Batch, FlowId, Notice, Released, UnknownFlow};
 pub use client::{CallError, Client, Config, Heard, NotSent, Unreadable};

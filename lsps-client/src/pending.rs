@@ -118,6 +118,10 @@ impl Pending {
         })
     }
 
+    pub fn is_answered<R>(&self, ticket: &Ticket<R>) -> bool {
+        self.calls.get(&(ticket.lsp, ticket.id.clone())).is_none_or(|call| !call.is_open())
+    }
+
     pub fn wake_later<R>(&mut self, ticket: &Ticket<R>, waker: &Waker) {
         if let Some(call) = self.calls.get_mut(&(ticket.lsp, ticket.id.clone())) {
             call.waker = Some(waker.clone());

@@ -18,8 +18,10 @@ use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu};
 use lsps_types::{PeerId, Request, Timestamp};
 
 mod shop;
+mod webhooks;
 
 pub use shop::{Ask, NobodySells, Shopped, WhyNot};
+pub use webhooks::NotRegistered;
 
 use crate::client::{CallError, Client, NotSent};
 use crate::pending::Ticket;
