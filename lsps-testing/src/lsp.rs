@@ -386,12 +386,7 @@ impl Lsp {
                 Some(Input::Booked { key })
             }
             Effect::PostWebhook { key, url, body, timestamp, .. } => {
-                self.acts.push(Act::Post {
-                    key,
-                    url: url.into(),
-                    body,
-                    timestamp: timestamp.as_str().into(),
-                });
+                self.acts.push(Act::Post { key, url: url.into(), body, timestamp: timestamp.as_str().into() });
                 (!self.setup.hooks_are_silent).then_some(Input::WebhookDelivered { key })
             }
         }

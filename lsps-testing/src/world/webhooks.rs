@@ -105,7 +105,8 @@ impl World {
     pub(super) fn hooks_lapse(&mut self) {
         for client in (1..=CLIENTS).map(peer) {
             let listed = self.answers(client, &ListWebhooks {}).expect("a list").app_names;
-            let set: Vec<String> = self.hooks.set.entry(client).or_default().keys().cloned().map(String::from).collect();
+            let set: Vec<String> =
+                self.hooks.set.entry(client).or_default().keys().cloned().map(String::from).collect();
             assert_eq!(listed, set, "what {client} was told is registered");
             self.feed(Input::ChannelsWith { peer: client, any: false });
         }
