@@ -70,9 +70,11 @@ pub fn list_webhooks(input: &Value) -> Value {
 pub fn remove_webhook(input: &Value) -> Value {
     let mut lsp = with_webhooks(&input["state"]);
     let client = if input["asking_peer"] == "other" { peer(2) } else { peer(1) };
-    let times = input["repeat"].as_u64().unwrap_or(1);
-    let mut answers = (0..times).map(|_| ask(&mut lsp, client, "lsps5.remove_webhook", &params_text(input)));
-    match answers.next_back().expect("it is asked once") {
+    let mut asks = || ask(&mut lsp, client, "lsps5.remove_webhook", &params_text(input));
+    for _ in 1..input["repeat"].as_u64().unwrap_or(1) {
+        asks().expect("the first time it is there");
+    }
+    match asks() {
         Ok(result) => {
             let left = call(&mut lsp, peer(1), &ListWebhooks {}).expect("a list").app_names;
             json!({ "ok": { "result": result, "left": left } })
