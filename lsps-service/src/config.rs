@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use lsps_types::{Blocks, Msat};
+use lsps_types::{Blocks, Msat, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
@@ -31,10 +31,42 @@ pub struct Config {
     pub stuck_after: Blocks,
     /// How long a decision taken elsewhere may take before the client is told that there is none.
     pub decision_timeout: Duration,
-    /// Webhooks (LSPS5).
-    pub webhooks: WebhookTerms,
+    /// How orders of channels are dealt with.
+    pub orders: OrderConfig,
+    /// How clients are woken.
+    pub webhooks: WebhookConfig,
     /// Bounds on what peers can make us keep.
     pub limits: Limits,
+}
+
+/// The part of [`Config`] about LSPS1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrderConfig {
+    /// Addresses to return payments to have to be of this network.
+    pub network: Network,
+    /// How long the node may take to make an invoice, an offer and an address.
+    pub prepare_timeout: Duration,
+    /// Opens that may fail until an order does. Those that our own restarts or the client's absence ended do not count.
+    pub attempts: u32,
+    /// How long to wait between them.
+    pub retry_after: Duration,
+    /// How long an order can be asked about after it failed, or its lease ended.
+    pub keep_ended: Duration,
+}
+
+/// The part of [`Config`] about LSPS5.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookConfig {
+    /// Whether clients may register webhooks; only where the host posts to them.
+    pub serve: bool,
+    /// How long a client that stays away is not called for the same again.
+    pub cooldown: Duration,
+    /// How long webhooks of a client without channels are kept; LSPS5 wants 7 days at the least.
+    pub keep: Duration,
+    /// How long a notification may take to be delivered; no longer than a payment that waits for the client is held.
+    pub post_within: Duration,
 }
 
 impl Default for Config {
@@ -50,29 +82,29 @@ impl Default for Config {
             honour_expired: Duration::ZERO,
             stuck_after: Blocks(12),
             decision_timeout: Duration::from_secs(20),
-            webhooks: WebhookTerms::default(),
+            orders: OrderConfig::default(),
+            webhooks: WebhookConfig::default(),
             limits: Limits::default(),
         }
     }
 }
 
-/// On which terms clients are woken. The defaults are those of LSPS5 where it names a value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WebhookTerms {
-    /// Whether clients may register webhooks; only where the host posts to them.
-    pub serve: bool,
-    /// How long a client that stays away is not called for the same again.
-    pub cooldown: Duration,
-    /// How long webhooks of a client without channels are kept; LSPS5 wants 7 days at the least.
-    pub keep: Duration,
-    /// How long a notification may take to be delivered; no longer than a payment that waits for the client is held.
-    pub post_within: Duration,
+impl Default for OrderConfig {
+    fn default() -> Self {
+        Self {
+            network: Network::Bitcoin,
+            prepare_timeout: Duration::from_secs(20),
+            attempts: 1,
+            retry_after: Duration::from_secs(60),
+            keep_ended: Duration::from_secs(30 * 86_400),
+        }
+    }
 }
 
-impl Default for WebhookTerms {
+impl Default for WebhookConfig {
     fn default() -> Self {
-        Self { serve: false, cooldown: Duration::from_secs(300), keep: LEAST_KEPT * 4, post_within: LEAST_HOLD }
+        let (cooldown, keep) = (Duration::from_secs(5 * 60), Duration::from_secs(28 * 86_400));
+        Self { serve: false, cooldown, keep, post_within: LEAST_HOLD }
     }
 }
 
@@ -89,6 +121,17 @@ impl Config {
             (!self.open_timeout.is_zero(), "open_timeout", "has to be more than nothing"),
             (self.stuck_after.0 > 0, "stuck_after", "has to be at least 1 block"),
             (!self.decision_timeout.is_zero(), "decision_timeout", "has to be more than nothing"),
+            (!self.orders.prepare_timeout.is_zero(), "orders.prepare_timeout", "has to be more than nothing"),
+            (self.orders.attempts > 0, "orders.attempts", "has to be at least 1"),
+            (!self.orders.retry_after.is_zero(), "orders.retry_after", "has to be more than nothing"),
+            (self.limits.orders_per_client > 0, "limits.orders_per_client", "has to be at least 1"),
+            (
+                self.limits.orders >= self.limits.orders_per_client,
+                "limits.orders",
+                "has to be at least orders_per_client",
+            ),
+            (self.limits.payments_per_order > 0, "limits.payments_per_order", "has to be at least 1"),
+            (self.limits.deposits_per_order > 0, "limits.deposits_per_order", "has to be at least 1"),
             (self.limits.offers_per_client > 0, "limits.offers_per_client", "has to be at least 1"),
             (
                 self.limits.offers >= self.limits.offers_per_client,

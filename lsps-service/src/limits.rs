@@ -14,6 +14,14 @@ pub struct Limits {
     pub parts_per_offer: usize,
     /// Parts of one offer that are remembered, resolved ones included.
     pub known_parts_per_offer: usize,
+    /// Orders of one client that are neither completed nor failed.
+    pub orders_per_client: usize,
+    /// The same of all clients.
+    pub orders: usize,
+    /// Lightning payments of one order that are remembered.
+    pub payments_per_order: usize,
+    /// Outputs to the address of one order; what comes after that is the operator's to look at.
+    pub deposits_per_order: usize,
     /// SCIDs drawn for one buy until it is given up.
     pub scid_draws: usize,
     /// Requests of one client that wait for a decision taken elsewhere.
@@ -39,6 +47,10 @@ impl Default for Limits {
             offers: 200_000,
             parts_per_offer: 50,
             known_parts_per_offer: 500,
+            orders_per_client: 20,
+            orders: 100_000,
+            payments_per_order: 20,
+            deposits_per_order: 20,
             scid_draws: 64,
             questions_per_client: 4,
             questions: 10_000,

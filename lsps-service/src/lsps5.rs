@@ -2,7 +2,7 @@
 
 use lsps_types::PeerId;
 
-use crate::effect::{Effect, PostKey};
+use crate::effect::Effect;
 use crate::flow::{self, Context};
 use crate::ids::FlowId;
 use crate::service::{Outcome, Service};
@@ -34,10 +34,6 @@ impl Service {
             self.with_channels.remove(&peer);
         }
         self.tell_webhooks(peer, &Told::Channels(any))
-    }
-
-    pub(crate) fn post_is_over(&mut self, key: PostKey) -> Outcome {
-        self.tell_webhooks(key.client, &Told::PostOver(key.number))
     }
 
     /// Tells the webhooks of a client; releases what is newly owed, or forgets what is over.

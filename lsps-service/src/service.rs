@@ -15,9 +15,11 @@ use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
 use crate::effect::{Effect, EffectKey};
 use crate::flow::{self, Context, Flow, Link, Reject};
-use crate::ids::{BookKey, ChannelKey, FlowId, PartId};
+use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
 use crate::index::{Index, Indexed};
-use crate::input::{HeldHtlc, Input, WhichPart};
+use crate::input::{HeldHtlc, Input, PaidBy, WhichPart};
+use crate::lsps1::order::{self, Order};
+use crate::lsps1::orders::Orders;
 use crate::lsps2::jit_channel::{JitChannel, Told};
 use crate::lsps2::parts::PartState;
 use crate::lsps5::registry::Registry;
@@ -39,6 +41,7 @@ pub struct Service {
     /// Boxed, as a map's nodes have room for more than they hold.
     pub(crate) offers: BTreeMap<Scid, Box<Indexed>>,
     pub(crate) index: Index,
+    pub(crate) orders: Orders,
     pub(crate) webhooks: Registry,
     /// Peers with whom the node has channels.
     pub(crate) with_channels: BTreeSet<PeerId>,
@@ -46,7 +49,7 @@ pub struct Service {
     pub(crate) facts: NodeFacts,
     /// The latest time seen; clocks may jump back, deadlines may not.
     pub(crate) now: Timestamp,
-    links: BTreeMap<PeerId, Link>,
+    pub(crate) links: BTreeMap<PeerId, Link>,
     pub(crate) changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
@@ -83,6 +86,8 @@ pub enum Outcome {
 /// What the host has to undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// Fail this payment now. Nothing is recorded of it.
+    FailPayment,
     /// Fail this part now. Nothing is recorded of it: until the node has saved that it told of the part, it tells again.
     FailPart(FailureCode),
     /// It came too late: close the channel, or release the inputs, that the news was about.
@@ -104,6 +109,16 @@ pub enum Wake {
     NobodyDecided,
     /// The offer is over for good.
     OfferOver,
+    /// What an order can be paid with was not made in time.
+    OrderNotPrepared,
+    /// An order can no longer be paid in some way.
+    OrderExpired,
+    /// A channel that could not be opened is tried again.
+    OpenTriedAgain,
+    /// A refund is not confirmed.
+    RefundStuck,
+    /// An order is over for good.
+    OrderOver,
     /// A notification was not delivered in time.
     PostOverdue,
     /// A client without channels did not register again for long.
@@ -135,6 +150,7 @@ impl Service {
             promises,
             offers: BTreeMap::new(),
             index: Index::default(),
+            orders: Orders::default(),
             webhooks: Registry::default(),
             with_channels: BTreeSet::new(),
             questions: Questions::default(),
@@ -163,12 +179,16 @@ impl Service {
         match record::decode(record)? {
             AnyFlow::JitChannel(offer) => {
                 self.released.effects.extend(offer.outstanding());
-                self.keep(offer);
+                self.keep(*offer);
+            }
+            AnyFlow::Order(order) => {
+                self.released.effects.extend(order.outstanding());
+                self.orders.insert(*order, &self.config, self.now, self.facts.height);
             }
             AnyFlow::Webhooks(webhooks) => {
                 let client = webhooks.client;
                 self.released.effects.extend(webhooks.outstanding());
-                self.webhooks.insert(webhooks);
+                self.webhooks.insert(*webhooks);
                 self.webhooks.settle(client, &self.config, self.now);
             }
         }
@@ -197,34 +217,72 @@ impl Service {
             Input::ChannelNegotiated { key, to_self_delay, output } => {
                 self.channel(key, ChannelNews::Negotiated { to_self_delay, output: &output })
             }
-            Input::FundingBuilt { key, tx, mining_sat } => {
-                self.channel(key, ChannelNews::FundingBuilt { tx: &tx, mining_sat })
+            Input::FundingBuilt { key, tx, mining_sat, outpoint } => {
+                self.channel(key, ChannelNews::FundingBuilt { tx: &tx, mining_sat, outpoint })
             }
             Input::ChannelPending { key } => self.channel(key, ChannelNews::Pending),
             Input::ChannelReady { key, channel_id } => self.channel(key, ChannelNews::Ready(channel_id)),
             Input::ChannelEnded { key, why } => self.channel(key, ChannelNews::Ended(&why)),
             Input::ChannelAbandoned { key } => self.channel(key, ChannelNews::Abandoned),
             Input::FundingConfirmed { key } => self.channel(key, ChannelNews::Confirmed),
-            Input::Booked { key: BookKey { flow: FlowId::JitChannel(scid), number, .. } } => {
-                if self.offers.contains_key(&scid) {
-                    outcome(self.step(scid, &Told::Booked(number)))
-                } else {
-                    Outcome::NotMine
-                }
+            Input::OrderPrepared { order, mut prepared } => {
+                // Whoever pays there pays for one order only.
+                prepared.address = prepared.address.filter(|address| self.orders.of_address(address).is_none());
+                prepared.offer = prepared.offer.filter(|(_, id)| self.orders.of_offer(*id).is_none());
+                self.order(Some(order), &order::Told::Prepared(&prepared))
             }
-            Input::Booked { key: BookKey { flow: FlowId::Webhooks(_), .. } } => Outcome::NotMine,
+            Input::PaymentHeld(held) => {
+                let by_offer = |offer| self.orders.of_offer(offer);
+                let known = self.orders.of_hash(held.payment_hash);
+                let order = known.or_else(|| if let PaidBy::Offer(id) = held.by { by_offer(id) } else { None });
+                self.order(order, &order::Told::PaymentHeld(&held))
+            }
+            Input::PaymentClaimed { payment_hash } => {
+                self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentClaimed(payment_hash))
+            }
+            Input::PaymentGone { payment_hash } => {
+                self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentGone(payment_hash))
+            }
+            Input::Deposit(deposit) => {
+                self.order(self.orders.of_address(&deposit.address), &order::Told::Deposit(&deposit))
+            }
+            Input::DepositGone { address, outpoint } => {
+                self.order(self.orders.of_address(&address), &order::Told::DepositGone(outpoint))
+            }
+            Input::DepositsKept { order } => self.order(Some(order), &order::Told::DepositKept),
+            Input::RefundBuilt { key, tx, mining_sat } => {
+                let told = order::Told::RefundBuilt { number: key.number, tx: &tx, mining_sat };
+                self.order(Some(key.order), &told)
+            }
+            Input::RefundImpossible { key } => self.order(Some(key.order), &order::Told::RefundImpossible(key.number)),
+            Input::RefundConfirmed { key } => self.order(Some(key.order), &order::Told::RefundConfirmed(key.number)),
+            Input::CancelOrder { order } => self.order(Some(order), &order::Told::Cancel),
+            Input::RetryOrder { order } => self.order(Some(order), &order::Told::Retry),
+            Input::Booked { key: BookKey { flow, number, .. } } => match flow {
+                FlowId::JitChannel(scid) if self.offers.contains_key(&scid) => {
+                    outcome(self.step(scid, &Told::Booked(number)))
+                }
+                FlowId::JitChannel(_) => Outcome::NotMine,
+                FlowId::Order(order) => self.order(Some(order), &order::Told::Booked(number)),
+                FlowId::Webhooks(_) => Outcome::NotMine,
+            },
             Input::Decided { question, decision } => self.decided(question, decision),
             Input::NodeFacts(facts) => {
                 self.facts = facts;
-                for id in self.index.due_at_height(facts.height) {
+                for id in self.index.agenda().due_at_height(facts.height) {
                     self.look_around(id);
+                }
+                for order in self.orders.agenda().due_at_height(facts.height) {
+                    self.look_around_order(order);
                 }
                 Outcome::Taken
             }
             Input::Tick => Outcome::Taken,
             Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
             Input::Occasion { peer, occasion } => self.tell_webhooks(peer, &webhooks::Told::Occasion(&occasion)),
-            Input::WebhookDelivered { key } | Input::WebhookFailed { key } => self.post_is_over(key),
+            Input::WebhookDelivered { key } | Input::WebhookFailed { key } => {
+                self.tell_webhooks(key.client, &webhooks::Told::PostOver(key.number))
+            }
         }
     }
 
@@ -232,7 +290,9 @@ impl Service {
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
-        [self.index.next_wake(), self.webhooks.next_wake(), undecided].into_iter().flatten().min()
+        let agendas = [self.index.agenda().next_wake(), self.orders.agenda().next_wake()];
+        let wakes = agendas.into_iter().chain([self.webhooks.agenda().next_wake(), undecided]);
+        wakes.into_iter().flatten().min()
     }
 
     /// All changes since the last drain. Effects that are no longer owed by now are not among them.
@@ -255,15 +315,17 @@ impl Service {
     /// The protocols served, as `lsps0.list_protocols` answers them.
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
-        let webhooks = self.config.webhooks.serve.then_some(5);
-        [Some(2), webhooks].into_iter().flatten().collect()
+        let lsps1 = self.policy.options().map(|_| 1);
+        let lsps5 = self.config.webhooks.serve.then_some(5);
+        lsps1.into_iter().chain([2]).chain(lsps5).collect()
     }
 
     /// What is to be written of a flow; `None`: it is over.
     fn record_of(&self, id: FlowId) -> Option<Vec<u8>> {
         match id {
-            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode(&offer.flow)),
-            FlowId::Webhooks(client) => self.webhooks.get(client).map(record::encode),
+            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode_offer(offer)),
+            FlowId::Order(number) => self.orders.get(number).map(record::encode_order),
+            FlowId::Webhooks(client) => self.webhooks.get(client).map(record::encode_webhooks),
         }
     }
 
@@ -281,6 +343,9 @@ impl Service {
         for id in self.index.busy_of(peer).collect::<Vec<_>>() {
             let told = if link == Link::Away { Told::PeerDisconnected } else { Told::Surroundings };
             let _no_rejects_here = self.step(id, &told);
+        }
+        for order in self.orders.busy_of(peer) {
+            self.look_around_order(order);
         }
         if link != Link::Away {
             let _it_may_have_none = self.tell_webhooks(peer, &webhooks::Told::Connected);
@@ -315,12 +380,22 @@ impl Service {
     }
 
     fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
-        let FlowId::JitChannel(scid) = key.flow else { return Outcome::NotMine };
-        match self.offers.get(&scid) {
-            None => Outcome::NotMine,
-            Some(offer) if offer.attempt != key.attempt => Outcome::Refused(Refusal::Stale),
-            Some(_) => outcome(self.step(scid, &Told::Channel(news))),
+        let attempt = match key.flow {
+            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| offer.attempt),
+            FlowId::Order(number) => self.orders.get(number).map(|order| order.attempt),
+            FlowId::Webhooks(_) => None,
+        };
+        match (attempt, key.flow) {
+            (None, _) | (_, FlowId::Webhooks(_)) => Outcome::NotMine,
+            (Some(attempt), _) if attempt != key.attempt => Outcome::Refused(Refusal::Stale),
+            (Some(_), FlowId::JitChannel(scid)) => outcome(self.step(scid, &Told::Channel(news))),
+            (Some(_), FlowId::Order(number)) => outcome(self.step_order(number, &order::Told::Channel(news))),
         }
+    }
+
+    fn order(&mut self, number: Option<OrderNumber>, told: &order::Told<'_>) -> Outcome {
+        let Some(number) = number.filter(|number| self.orders.get(*number).is_some()) else { return Outcome::NotMine };
+        outcome(self.step_order(number, told))
     }
 
     /// Whatever was claimed over a channel is the client's, and needs that channel, also where it was meant for another.
@@ -339,7 +414,7 @@ impl Service {
             WhichPart::Id(part) => return Some(self.equal_that_is_sent(part).unwrap_or(part)),
             WhichPart::Sent { to, amount } => (to, amount),
         };
-        let named = over.and_then(|over| if let FlowId::JitChannel(scid) = over.flow { Some(scid) } else { None });
+        let named = over.and_then(|key| if let FlowId::JitChannel(scid) = key.flow { Some(scid) } else { None });
         let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
         let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
         let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
@@ -361,13 +436,14 @@ impl Service {
     }
 
     fn is_owed(&self, key: &EffectKey) -> bool {
-        let owed_to = |offer: Scid| self.offers.get(&offer).map(|offer| offer.outstanding());
+        let of_offer = |scid| self.offers.get(&scid).map(|offer| offer.outstanding());
         let owed = match key.about() {
-            Ok(FlowId::JitChannel(scid)) => owed_to(scid),
+            Ok(FlowId::JitChannel(scid)) => of_offer(scid),
+            Ok(FlowId::Order(number)) => self.orders.get(number).map(Order::outstanding),
             Ok(FlowId::Webhooks(client)) => self.webhooks.get(client).map(Flow::outstanding),
-            Err(part) => self.index.of_part(part).and_then(owed_to),
+            Err(part) => self.index.of_part(part).and_then(of_offer),
         };
-        owed.is_some_and(|owed| owed.iter().any(|effect| effect.key() == *key))
+        owed.is_some_and(|owed| owed.iter().any(|owed| owed.key() == *key))
     }
 
     /// A forward that was not let out before its channel closed never will be: the node still holds that part.
@@ -382,10 +458,13 @@ impl Service {
     }
 
     fn wake_due(&mut self) {
-        for id in self.index.due(self.now) {
+        for id in self.index.agenda().due(self.now) {
             self.look_around(id);
         }
-        for client in self.webhooks.due(self.now) {
+        for order in self.orders.agenda().due(self.now) {
+            self.look_around_order(order);
+        }
+        for client in self.webhooks.agenda().due(self.now) {
             let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
         }
         for id in self.questions.due(self.now) {
@@ -395,6 +474,20 @@ impl Service {
 
     pub(crate) fn link(&self, peer: PeerId) -> Link {
         self.links.get(&peer).copied().unwrap_or(Link::Away)
+    }
+
+    /// Offers and orders for a token that are paid or may still be.
+    pub(crate) fn token_uses(&self, token: Option<&str>) -> usize {
+        self.index.token_uses(token).saturating_add(self.orders.token_uses(token))
+    }
+
+    pub(crate) fn context(&self, client: PeerId) -> Context<'_> {
+        let (config, policy, facts) = (&self.config, &*self.policy, &self.facts);
+        Context { now: self.now, link: self.link(client), config, policy, facts }
+    }
+
+    fn look_around_order(&mut self, order: OrderNumber) {
+        let _no_rejects_here = self.step_order(order, &order::Told::Surroundings);
     }
 
     fn look_around(&mut self, id: Scid) {
@@ -461,6 +554,7 @@ fn outcome(step: Result<(), Reject>) -> Outcome {
     match step {
         Ok(()) => Outcome::Taken,
         Err(Reject::FailPart(code)) => Outcome::Refused(Refusal::FailPart(code)),
+        Err(Reject::FailPayment) => Outcome::Refused(Refusal::FailPayment),
         Err(Reject::Stale) => Outcome::Refused(Refusal::Stale),
     }
 }

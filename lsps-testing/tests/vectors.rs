@@ -23,6 +23,8 @@ mod lsps1;
 mod lsps5;
 #[path = "vectors/messages.rs"]
 mod messages;
+#[path = "vectors/orders.rs"]
+mod orders;
 #[path = "vectors/scenario.rs"]
 mod scenario;
 #[path = "vectors/schemas.rs"]

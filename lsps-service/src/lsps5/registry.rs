@@ -1,33 +1,32 @@
 //! The webhooks of all clients. Finding those that time concerns needs no look at the others.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::collections::BTreeMap;
 
 use lsps_types::{PeerId, Timestamp};
 
 use crate::config::Config;
 use crate::lsps5::webhooks::Webhooks;
-use crate::service::Wake;
+use crate::sets::{Agenda, Due};
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     clients: BTreeMap<PeerId, Kept>,
-    wakes: BTreeMap<(Timestamp, PeerId), Wake>,
+    agenda: Agenda<PeerId>,
 }
 
-/// A flow, and what `wakes` holds of it.
+/// A flow, and what the agenda has of it.
 #[derive(Debug)]
 struct Kept {
     flow: Webhooks,
-    wake: Option<Timestamp>,
+    due: Due,
 }
 
 impl Registry {
     /// [`settle`](Self::settle) has to follow any change, the first too.
     pub fn insert(&mut self, flow: Webhooks) {
         let client = flow.client;
-        let before = self.clients.insert(client, Kept { flow, wake: None });
-        if let Some(at) = before.and_then(|before| before.wake) {
-            self.wakes.remove(&(at, client));
+        if let Some(before) = self.clients.insert(client, Kept { flow, due: Due::default() }) {
+            self.agenda.shift(client, before.due, Due::default());
         }
     }
 
@@ -43,11 +42,9 @@ impl Registry {
     pub fn settle(&mut self, client: PeerId, config: &Config, now: Timestamp) -> bool {
         let Some(kept) = self.clients.get_mut(&client) else { return false };
         let is_over = kept.flow.is_over(now);
-        let wake = kept.flow.next_wake(config).filter(|_| !is_over);
-        if let Some(at) = core::mem::replace(&mut kept.wake, wake.map(|(at, _)| at)) {
-            self.wakes.remove(&(at, client));
-        }
-        self.wakes.extend(wake.map(|(at, why)| ((at, client), why)));
+        let due = Due { wake: kept.flow.next_wake(config).filter(|_| !is_over), height: None };
+        self.agenda.shift(client, kept.due, due);
+        kept.due = due;
         if is_over {
             self.clients.remove(&client);
         }
@@ -62,11 +59,7 @@ impl Registry {
         self.clients.values().map(|kept| &kept.flow)
     }
 
-    pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
-        self.wakes.first_key_value().map(|((at, _), why)| (*at, *why))
-    }
-
-    pub fn due(&self, now: Timestamp) -> Vec<PeerId> {
-        self.wakes.keys().take_while(|(at, _)| *at <= now).map(|(_, client)| *client).collect()
+    pub fn agenda(&self) -> &Agenda<PeerId> {
+        &self.agenda
     }
 }

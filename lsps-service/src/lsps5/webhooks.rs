@@ -1,7 +1,7 @@
 //! The webhooks of one client, from the first it registers to the day it is forgotten.
 //!
 //! What is to be posted is part of the state, so it outlives a crash, though for no longer than
-//! [`post_within`](crate::WebhookTerms::post_within). A post whose answer was lost is asked for again and its receiver sees
+//! [`post_within`](crate::WebhookConfig::post_within). A post whose answer was lost is asked for again and its receiver sees
 //! it twice.
 
 use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};

@@ -57,7 +57,7 @@ impl World {
 
     /// Before a funding is broadcast: the client claimed what was bought with it, or something else that came over it.
     pub(super) fn may_broadcast(&mut self, key: ChannelKey) {
-        let FlowId::JitChannel(scid) = key.flow else { panic!("{key:?} is no channel") };
+        let scid = scid_of(key.flow);
         let of_it = |number: usize| {
             self.node.incoming[number].htlc.scid == scid || self.claimed_over.get(&number) == Some(&key)
         };
@@ -96,9 +96,21 @@ impl World {
             | Input::ChannelReady { key, .. }
             | Input::ChannelEnded { key, .. }
             | Input::ChannelAbandoned { key }
-            | Input::FundingConfirmed { key } => offer(key.flow),
-            Input::Booked { key } => offer(key.flow),
-            Input::PartForwarded { over, .. } => over.and_then(|over| offer(over.flow)),
+            | Input::FundingConfirmed { key } => Some(scid_of(key.flow)),
+            Input::Booked { key } => Some(scid_of(key.flow)),
+            Input::PartForwarded { over, .. } => over.map(|key| scid_of(key.flow)),
+            Input::OrderPrepared { .. }
+            | Input::PaymentHeld(_)
+            | Input::PaymentClaimed { .. }
+            | Input::PaymentGone { .. }
+            | Input::Deposit(_)
+            | Input::DepositGone { .. }
+            | Input::DepositsKept { .. }
+            | Input::RefundBuilt { .. }
+            | Input::RefundImpossible { .. }
+            | Input::RefundConfirmed { .. }
+            | Input::CancelOrder { .. }
+            | Input::RetryOrder { .. } => unreachable!("nothing is ordered in this world"),
             Input::PeerConnected { .. }
             | Input::PeerDisconnected { .. }
             | Input::ChannelsUsable { .. }
@@ -114,10 +126,11 @@ impl World {
     }
 }
 
-fn offer(flow: FlowId) -> Option<Scid> {
+fn scid_of(flow: FlowId) -> Scid {
     match flow {
-        FlowId::JitChannel(scid) => Some(scid),
-        FlowId::Webhooks(_) => None,
+        FlowId::JitChannel(scid) => scid,
+        FlowId::Order(order) => unreachable!("nothing is ordered in this world: {order}"),
+        FlowId::Webhooks(client) => unreachable!("webhooks have no channels and no book: {client}"),
     }
 }
 
@@ -149,6 +162,18 @@ pub fn kind(input: &Input) -> &'static str {
         Input::Occasion { .. } => "Occasion",
         Input::WebhookDelivered { .. } => "WebhookDelivered",
         Input::WebhookFailed { .. } => "WebhookFailed",
+        Input::OrderPrepared { .. } => "OrderPrepared",
+        Input::PaymentHeld(_) => "PaymentHeld",
+        Input::PaymentClaimed { .. } => "PaymentClaimed",
+        Input::PaymentGone { .. } => "PaymentGone",
+        Input::Deposit(_) => "Deposit",
+        Input::DepositGone { .. } => "DepositGone",
+        Input::DepositsKept { .. } => "DepositsKept",
+        Input::RefundBuilt { .. } => "RefundBuilt",
+        Input::RefundImpossible { .. } => "RefundImpossible",
+        Input::RefundConfirmed { .. } => "RefundConfirmed",
+        Input::CancelOrder { .. } => "CancelOrder",
+        Input::RetryOrder { .. } => "RetryOrder",
     }
 }
 

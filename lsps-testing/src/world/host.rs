@@ -14,7 +14,7 @@ use lsps_types::{BlockHeight, Msat, PeerId, Request, Scid};
 use super::chain::Tx;
 use super::node::{Asked, Stage, Told};
 use super::{Died, World};
-use crate::lsp::{LspSetup, MINING_SAT};
+use crate::lsp::{LspSetup, MINING_SAT, outpoint};
 
 pub(super) fn service(setup: &LspSetup, scids: impl ScidSource + 'static) -> Service {
     Service::new(setup.config.clone(), setup.clone(), scids, PromiseKey::new([42; 32])).expect("a valid configuration")
@@ -312,7 +312,10 @@ impl World {
                 vec![]
             }
             Effect::FundChannel { key, .. } => match self.coins.fund(key, &self.chain) {
-                Some(tx) => vec![Input::FundingBuilt { key, tx: tx.encode(), mining_sat: MINING_SAT }],
+                Some(tx) => {
+                    let (tx, outpoint) = (tx.encode(), outpoint(key));
+                    vec![Input::FundingBuilt { key, tx, mining_sat: MINING_SAT, outpoint }]
+                }
                 None => {
                     self.node.close(key);
                     vec![Input::ChannelEnded { key, why: ChannelEnd::CannotOpen("no coin is left".into()) }]
@@ -357,6 +360,12 @@ impl World {
                 vec![Input::PartFailed { part }]
             }
             Effect::WakeClient { .. } => vec![],
+            Effect::PrepareOrder { .. }
+            | Effect::ClaimPayment { .. }
+            | Effect::FailPayment { .. }
+            | Effect::KeepDeposits { .. }
+            | Effect::BuildRefund { .. }
+            | Effect::BroadcastRefund { .. } => unreachable!("nothing is ordered in this world"),
             Effect::Book { key, entry } => {
                 self.unbooked.insert(key, entry);
                 vec![]

@@ -1,43 +1,26 @@
-//! `lsps1_messages`: what is asked and answered. What takes an LSP or an order book waits for them.
+//! `lsps1_messages` about a client: what it asks and reads. What an LSP does is in [`orders`].
 
 use lsps_client::CallError;
 use lsps_types::jsonrpc::Incoming;
-use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, GetOrder, LdkInvoices, Order, Status};
+use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, LdkInvoices, Order, Status};
 use lsps_types::{Method, Request};
 use serde_json::{Value, json};
 
 use super::client::{result, result_text};
 use super::schemas::network;
-use super::{Verdict, accepted, verdict};
+use super::{Verdict, orders, verdict};
 
 pub fn run(case: &Value) -> Verdict {
     let input = &case["input"];
     match input["kind"].as_str().expect("a kind") {
-        "get_info_request" => params(case, params_of::<GetInfo>(input).map(|_| json!({}))),
+        "get_info_request" => orders::request(case, "lsps1.get_info"),
         "get_info_result" => verdict(case, &get_info_result(input)),
-        "create_order_request" => params(case, create_order(input)),
+        "create_order_request" => orders::request(case, "lsps1.create_order"),
         "create_order_result" => verdict(case, &create_order_result(input)),
-        "get_order_request" => {
-            params(case, params_of::<GetOrder>(input).map(|order| json!({ "order_id": order.order_id })))
-        }
+        "get_order_request" => orders::request(case, "lsps1.get_order"),
         "prepare_order" => verdict(case, &prepare_order(input)),
-        "order_scenario" => Verdict::Skipped("there is no order service yet"),
+        "order_scenario" => orders::scenario(case),
         other => Verdict::Failed(format!("unknown kind {other}")),
-    }
-}
-
-/// What the parameters alone decide is checked; an outcome that depends on an LSP's state is not there yet.
-fn params(case: &Value, read: Result<Value, Value>) -> Verdict {
-    let decided = |outcome: &Value| {
-        let code = &outcome["error"]["code"];
-        outcome["ok"] == json!({}) || *code == -32602 || *code == 100
-    };
-    let needs_an_lsp = !decided(&case["expect"]);
-    match read {
-        Err(error) => verdict(case, &json!({ "error": error })),
-        Ok(ok) if accepted(case).any(|outcome| outcome["ok"] == ok) => Verdict::Passed,
-        Ok(_) if needs_an_lsp => Verdict::Skipped("the answer needs an order service"),
-        Ok(ok) => Verdict::Failed(format!("wanted {}, read {ok}", case["expect"])),
     }
 }
 
@@ -52,14 +35,6 @@ pub fn params_of<R: Request>(input: &Value) -> Result<R, Value> {
     let again: R = serde_json::from_value(json!(read)).expect("what is written can be read");
     assert_eq!(json!(again), json!(read));
     Ok(read)
-}
-
-fn create_order(input: &Value) -> Result<Value, Value> {
-    let order: CreateOrder = params_of(input)?;
-    order.fits(network(&input["network"])).map_err(|invalid| json!({ "code": -32602, "data": invalid }))?;
-    let options: lsps_types::lsps1::Options = serde_json::from_value(input["options"].clone()).expect("options");
-    options.allow(&order).map_err(|mismatch| json!({ "code": 100, "data": mismatch }))?;
-    Ok(json!({ "order": order }))
 }
 
 fn get_info_result(input: &Value) -> Value {

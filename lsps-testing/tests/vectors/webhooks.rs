@@ -204,8 +204,8 @@ fn with_webhooks(state: &Value) -> Lsp {
     lsp
 }
 
-fn serving(config: &lsps_service::Config) -> lsps_service::WebhookTerms {
-    lsps_service::WebhookTerms { serve: true, ..config.webhooks.clone() }
+fn serving(config: &lsps_service::Config) -> lsps_service::WebhookConfig {
+    lsps_service::WebhookConfig { serve: true, ..config.webhooks.clone() }
 }
 
 fn text(value: &Value) -> String {
