@@ -8,9 +8,9 @@ use lsps_types::lsps5::{AppName, ListWebhooks, RemoveWebhook, SetWebhook, Webhoo
 use lsps_types::{PeerId, Timestamp};
 
 use super::{Ask, Event, Input, Webhooks};
-use crate::UnreadableContent as Unreadable;
 use crate::batch::{Batch, FlowId, Notice};
 use crate::pending::{Pending, Ticket};
+use crate::record::{self, Unreadable};
 
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -36,11 +36,7 @@ pub(crate) enum Asked {
 
 impl Book {
     pub fn load(&mut self, lsp: PeerId, bytes: &[u8]) -> Result<(), Unreadable> {
-        let (version, fields) = bytes.split_first().ok_or(Unreadable::Damaged)?;
-        if *version != VERSION {
-            return Err(Unreadable::Version(*version));
-        }
-        let flow: Webhooks = postcard::from_bytes(fields).map_err(|_| Unreadable::Damaged)?;
+        let flow: Webhooks = record::read(VERSION, bytes)?;
         if flow.lsp != lsp {
             return Err(Unreadable::Damaged);
         }
@@ -84,7 +80,7 @@ impl Book {
         }
         kept.waiting.drain(..).for_each(|(_, waker)| waker.wake());
         let is_over = kept.flow.len() == 0;
-        out.records.insert(FlowId::Webhooks(lsp), (!is_over).then(|| record(&kept.flow)));
+        out.records.insert(FlowId::Webhooks(lsp), (!is_over).then(|| record::write(VERSION, &kept.flow)));
         if is_over {
             self.lsps.remove(&lsp);
         }
@@ -167,9 +163,5 @@ impl Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many apps have webhooks")]
 pub struct TooManyApps;
-
-fn record(flow: &Webhooks) -> Vec<u8> {
-    postcard::to_extend(flow, Vec::from([VERSION])).expect("text, integers and enums always serialise")
-}
 
 const VERSION: u8 = 1;
