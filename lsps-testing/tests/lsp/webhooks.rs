@@ -173,7 +173,7 @@ fn case_N04_one_too_many_is_refused_and_counts_for_nobody_else() {
     assert_eq!(sets(&mut lsp, peer(1), "three", "a").num_webhooks, 2);
 }
 
-/// L5-017, L5-020, L5-026, L5-027, L5-028, L5-041, L5-084
+/// L5-017, L5-020, L5-026, L5-027, L5-028, L5-029, L5-041, L5-084
 #[test]
 fn case_N05_a_registration_is_durable_and_told_to_its_webhook_once() {
     let mut lsp = silent();

@@ -24,7 +24,7 @@ pub fn run(case: &Value) -> Verdict {
         "set_webhook_error" => verdict(case, &set_webhook_error(input)),
         "build_notification" => verdict(case, &build(input)),
         "parse_notification" => verdict(case, &parse(input)),
-        "webhook_response" | "delivery_target" => Verdict::Skipped("there is no delivery here"),
+        "webhook_response" | "delivery_target" => Verdict::Skipped("nothing posts here"),
         "notify_scenario" => verdict(case, &webhooks::notify(input)),
         "retention_scenario" => verdict(case, &webhooks::retention(input)),
         other => Verdict::Failed(format!("unknown kind {other}")),
