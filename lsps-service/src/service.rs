@@ -14,7 +14,7 @@ use crate::batch::{Batch, Released};
 use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
 use crate::effect::{Effect, EffectKey};
-use crate::flow::{self, Context, Link, Reject};
+use crate::flow::{self, Context, Flow, Link, Reject};
 use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
 use crate::index::{Index, Indexed};
 use crate::input::{HeldHtlc, Input, PaidBy, WhichPart};
@@ -22,6 +22,8 @@ use crate::lsps1::order::{self, Order};
 use crate::lsps1::orders::Orders;
 use crate::lsps2::jit_channel::{JitChannel, Told};
 use crate::lsps2::parts::PartState;
+use crate::lsps5::registry::Registry;
+use crate::lsps5::webhooks;
 use crate::policy::{NodeFacts, Policy};
 use crate::questions::Questions;
 use crate::record::{self, AnyFlow, Record, Unreadable};
@@ -40,6 +42,9 @@ pub struct Service {
     pub(crate) offers: BTreeMap<Scid, Box<Indexed>>,
     pub(crate) index: Index,
     pub(crate) orders: Orders,
+    pub(crate) webhooks: Registry,
+    /// Peers with whom the node has channels.
+    pub(crate) with_channels: BTreeSet<PeerId>,
     pub(crate) questions: Questions,
     pub(crate) facts: NodeFacts,
     /// The latest time seen; clocks may jump back, deadlines may not.
@@ -114,6 +119,12 @@ pub enum Wake {
     RefundStuck,
     /// An order is over for good.
     OrderOver,
+    /// A notification was not delivered in time.
+    PostOverdue,
+    /// A client without channels did not register again for long.
+    WebhooksLapse,
+    /// A client without webhooks need not be remembered any longer.
+    WebhooksOver,
 }
 
 impl Service {
@@ -140,6 +151,8 @@ impl Service {
             offers: BTreeMap::new(),
             index: Index::default(),
             orders: Orders::default(),
+            webhooks: Registry::default(),
+            with_channels: BTreeSet::new(),
             questions: Questions::default(),
             facts: NodeFacts::default(),
             now: Timestamp::default(),
@@ -171,6 +184,12 @@ impl Service {
             AnyFlow::Order(order) => {
                 self.released.effects.extend(order.outstanding());
                 self.orders.insert(*order, &self.config, self.now, self.facts.height);
+            }
+            AnyFlow::Webhooks(webhooks) => {
+                let client = webhooks.client;
+                self.released.effects.extend(webhooks.outstanding());
+                self.webhooks.insert(*webhooks);
+                self.webhooks.settle(client, &self.config, self.now);
             }
         }
         Ok(())
@@ -245,6 +264,7 @@ impl Service {
                 }
                 FlowId::JitChannel(_) => Outcome::NotMine,
                 FlowId::Order(order) => self.order(Some(order), &order::Told::Booked(number)),
+                FlowId::Webhooks(_) => Outcome::NotMine,
             },
             Input::Decided { question, decision } => self.decided(question, decision),
             Input::NodeFacts(facts) => {
@@ -258,6 +278,11 @@ impl Service {
                 Outcome::Taken
             }
             Input::Tick => Outcome::Taken,
+            Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
+            Input::Occasion { peer, occasion } => self.tell_webhooks(peer, &webhooks::Told::Occasion(&occasion)),
+            Input::WebhookDelivered { key } | Input::WebhookFailed { key } => {
+                self.tell_webhooks(key.client, &webhooks::Told::PostOver(key.number))
+            }
         }
     }
 
@@ -265,17 +290,21 @@ impl Service {
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
-        let wakes = [self.index.agenda().next_wake(), self.orders.agenda().next_wake(), undecided];
+        let agendas = [self.index.agenda().next_wake(), self.orders.agenda().next_wake()];
+        let wakes = agendas.into_iter().chain([self.webhooks.agenda().next_wake(), undecided]);
         wakes.into_iter().flatten().min()
     }
 
     /// All changes since the last drain. Effects that are no longer owed by now are not among them.
     pub fn drain(&mut self) -> Batch {
         self.take_back_forwards();
+        let mut effects = core::mem::take(&mut self.released.effects);
+        effects.retain(|effect| self.is_owed(&effect.key()));
+        self.call_by_webhooks(&effects);
         let changed = core::mem::take(&mut self.changed);
         let records = changed.into_iter().map(|id| (id, self.record_of(id))).collect();
         let mut released = core::mem::take(&mut self.released);
-        released.effects.retain(|effect| self.is_owed(&effect.key()));
+        released.effects.splice(..0, effects);
         let batch = Batch { records, released };
         if !batch.is_empty() {
             self.on_tape(|| Turn::gave(&batch));
@@ -287,7 +316,8 @@ impl Service {
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
         let lsps1 = self.policy.options().map(|_| 1);
-        lsps1.into_iter().chain([2]).collect()
+        let lsps5 = self.config.webhooks.serve.then_some(5);
+        lsps1.into_iter().chain([2]).chain(lsps5).collect()
     }
 
     /// What is to be written of a flow; `None`: it is over.
@@ -295,6 +325,7 @@ impl Service {
         match id {
             FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode_offer(offer)),
             FlowId::Order(number) => self.orders.get(number).map(record::encode_order),
+            FlowId::Webhooks(client) => self.webhooks.get(client).map(record::encode_webhooks),
         }
     }
 
@@ -315,6 +346,9 @@ impl Service {
         }
         for order in self.orders.busy_of(peer) {
             self.look_around_order(order);
+        }
+        if link != Link::Away {
+            let _it_may_have_none = self.tell_webhooks(peer, &webhooks::Told::Connected);
         }
         Outcome::Taken
     }
@@ -349,9 +383,10 @@ impl Service {
         let attempt = match key.flow {
             FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| offer.attempt),
             FlowId::Order(number) => self.orders.get(number).map(|order| order.attempt),
+            FlowId::Webhooks(_) => None,
         };
         match (attempt, key.flow) {
-            (None, _) => Outcome::NotMine,
+            (None, _) | (_, FlowId::Webhooks(_)) => Outcome::NotMine,
             (Some(attempt), _) if attempt != key.attempt => Outcome::Refused(Refusal::Stale),
             (Some(_), FlowId::JitChannel(scid)) => outcome(self.step(scid, &Told::Channel(news))),
             (Some(_), FlowId::Order(number)) => outcome(self.step_order(number, &order::Told::Channel(news))),
@@ -405,6 +440,7 @@ impl Service {
         let owed = match key.about() {
             Ok(FlowId::JitChannel(scid)) => of_offer(scid),
             Ok(FlowId::Order(number)) => self.orders.get(number).map(Order::outstanding),
+            Ok(FlowId::Webhooks(client)) => self.webhooks.get(client).map(Flow::outstanding),
             Err(part) => self.index.of_part(part).and_then(of_offer),
         };
         owed.is_some_and(|owed| owed.iter().any(|owed| owed.key() == *key))
@@ -427,6 +463,9 @@ impl Service {
         }
         for order in self.orders.agenda().due(self.now) {
             self.look_around_order(order);
+        }
+        for client in self.webhooks.agenda().due(self.now) {
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
         }
         for id in self.questions.due(self.now) {
             self.undecided(id);

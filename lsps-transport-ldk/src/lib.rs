@@ -14,7 +14,7 @@ pub mod wallet;
 
 pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet};
 pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
-pub use lsp::{Lsp, LspEvent, LspParts};
+pub use lsp::{Lsp, LspEvent, LspParts, Notifier, Post};
 pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;
