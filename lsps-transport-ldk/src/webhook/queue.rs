@@ -225,8 +225,9 @@ impl<Id> Queue<Id> {
 
 #[cfg(test)]
 mod tests {
+    use lsps_types::Timestamp;
     use lsps_types::lsps5::Signed;
-    use lsps_types::{LnSignature, Timestamp};
+    use lsps_types::signature::LnSignature;
 
     use super::*;
     use crate::webhook::Targets;
