@@ -21,7 +21,7 @@ async fn case_N08_of_1_000_hooks_the_100_that_are_dead_delay_nobody() {
     let config = WebhookConfig {
         resolver: Some(names),
         most_at_once: 24,
-        patience: Duration::from_millis(200),
+        patience: Duration::from_secs(1),
         most_attempts: u32::MAX,
         ..config(&authority)
     };
@@ -72,9 +72,9 @@ async fn case_N08_a_host_that_never_answers_takes_its_own_places_only() {
         webhooks.post(delivery(id, &to("other", &other)));
     }
     assert_eq!(answer(&mut answers).await, Answer { id: 9, outcome: Err(Undelivered::QueueFull) });
-    for id in [7, 8] {
-        assert_eq!(answer(&mut answers).await, Answer { id, outcome: Ok(()) });
-    }
+    let mut delivered = [answer(&mut answers).await, answer(&mut answers).await];
+    delivered.sort_by_key(|answer| answer.id);
+    assert_eq!(delivered, [7, 8].map(|id| Answer { id, outcome: Ok(()) }));
     assert_eq!((webhooks.counts().pending, webhooks.counts().under_way), (6, 3));
     assert!(greedy.connections() <= 3);
 }

@@ -14,6 +14,8 @@ async fn counters_and_log_say_what_became_of_deliveries_but_not_where_they_went(
     let recorder = DebuggingRecorder::new();
     let (counters, log) = (recorder.snapshotter(), Log::default());
     let _counting = metrics::set_default_local_recorder(&recorder);
+    // Beside a subscriber that is alone, what a thread without one says first is taken to interest nobody from then on.
+    let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let for_log = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
