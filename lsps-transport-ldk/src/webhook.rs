@@ -107,7 +107,7 @@ pub enum Undelivered {
     /// The connection ended before there was a status, or what came was no HTTP.
     #[error("closed without an HTTP status")]
     Closed,
-    /// No status within [`WebhookConfig::total_timeout`].
+    /// No connection within [`WebhookConfig::connect_timeout`], or no status within [`WebhookConfig::total_timeout`].
     #[error("no answer in time")]
     TimedOut,
     /// It took longer than [`WebhookConfig::patience`] while others waited.
@@ -181,6 +181,21 @@ impl Default for WebhookConfig {
     }
 }
 
+impl WebhookConfig {
+    fn check(&self) -> Result<(), CannotPost> {
+        let attempts = usize::try_from(self.most_attempts).unwrap_or(usize::MAX);
+        let limits = [
+            ("most_pending", self.most_pending),
+            ("most_pending_per_host", self.most_pending_per_host),
+            ("most_at_once", self.most_at_once),
+            ("most_at_once_per_host", self.most_at_once_per_host),
+            ("most_attempts", attempts),
+        ];
+        let zero = limits.into_iter().find(|(_, limit)| *limit == 0);
+        zero.map_or(Ok(()), |(name, _)| Err(CannotPost::Zero(name)))
+    }
+}
+
 /// Why nothing can be posted.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotPost {
@@ -190,6 +205,9 @@ pub enum CannotPost {
     /// The system's name servers are not known.
     #[error("no resolver: {0}")]
     Resolver(String),
+    /// A limit that lets nothing through.
+    #[error("`WebhookConfig::{0}` is 0")]
+    Zero(&'static str),
 }
 
 /// What was posted so far, and what is under way.
@@ -215,8 +233,9 @@ impl<Id: fmt::Debug + Send + 'static> Webhooks<Id> {
     ///
     /// # Errors
     ///
-    /// When TLS or the resolver cannot be set up.
+    /// When TLS or the resolver cannot be set up, or a limit is 0.
     pub fn new(config: WebhookConfig) -> Result<(Self, mpsc::UnboundedReceiver<Answer<Id>>), CannotPost> {
+        config.check()?;
         let courier = Arc::new(Courier::new(&config)?);
         let carry = move |parcel: Arc<Parcel>| {
             let courier = Arc::clone(&courier);

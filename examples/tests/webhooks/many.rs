@@ -90,6 +90,13 @@ async fn what_cannot_be_posted_to_is_answered_at_once() {
 }
 
 #[tokio::test]
+async fn a_limit_that_lets_nothing_through_is_refused() {
+    let config = WebhookConfig { most_at_once: 0, ..config(&Authority::new().unwrap()) };
+    let refused = Webhooks::<u32>::new(config).err().expect("it is 0");
+    assert_eq!(refused.to_string(), "`WebhookConfig::most_at_once` is 0");
+}
+
+#[tokio::test]
 async fn when_the_last_handle_goes_the_calls_end() {
     let authority = Authority::new().unwrap();
     let service =

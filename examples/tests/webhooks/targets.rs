@@ -147,6 +147,13 @@ async fn case_N08_each_attempt_looks_the_host_up_and_checks_it() {
     assert_eq!((names.asked(), service.requests().len()), (3, 2));
 }
 
+/// Without a network: the system's resolver knows this one.
+#[tokio::test]
+async fn case_N08_localhost_by_name_is_refused() {
+    let outcome = post(WebhookConfig { most_attempts: 1, ..WebhookConfig::default() }, "https://localhost/").await;
+    assert!(matches!(outcome, Err(Undelivered::Address(ip)) if ip.is_loopback()), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn another_address_of_a_host_is_tried_where_one_does_not_answer() {
     let authority = Authority::new().unwrap();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
@@ -20,15 +19,13 @@ pub(super) struct Shared<Id> {
     changed: Notify,
     answers: mpsc::UnboundedSender<Answer<Id>>,
     targets: Targets,
-    lifetime: Duration,
 }
 
 impl<Id: Debug> Shared<Id> {
     pub fn new(config: WebhookConfig) -> (Arc<Self>, mpsc::UnboundedReceiver<Answer<Id>>) {
         let (answers, receiver) = mpsc::unbounded_channel();
-        let (targets, lifetime) = (config.targets.clone(), config.lifetime);
-        let queue = Mutex::new(Queue::new(config));
-        (Arc::new(Self { queue, changed: Notify::new(), answers, targets, lifetime }), receiver)
+        let (targets, queue) = (config.targets.clone(), Mutex::new(Queue::new(config)));
+        (Arc::new(Self { queue, changed: Notify::new(), answers, targets }), receiver)
     }
 
     pub fn post(&self, delivery: Delivery<Id>) {
@@ -37,7 +34,7 @@ impl<Id: Debug> Shared<Id> {
         let refused = {
             let mut queue = self.queue();
             match target {
-                Ok(target) => queue.push(id, Parcel { target, signed, until: Instant::now() + self.lifetime }),
+                Ok(target) => queue.push(id, Parcel { target, signed }, Instant::now()),
                 Err(why) => Some(queue.refuse(id, why)),
             }
         };

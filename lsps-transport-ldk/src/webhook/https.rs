@@ -131,4 +131,4 @@ fn request(parcel: &Parcel) -> Option<Request<Full<Bytes>>> {
 /// Bytes of status line and headers, at most.
 const LONGEST_HEAD: usize = 16 * 1024;
 /// Addresses of a host that are tried.
-const MOST_ADDRESSES: usize = 4;
+const MOST_ADDRESSES: usize = 8;

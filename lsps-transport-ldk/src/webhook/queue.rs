@@ -38,6 +38,8 @@ struct Job<Id> {
     parcel: Arc<Parcel>,
     host: Arc<str>,
     attempts: u32,
+    /// No attempt starts later.
+    until: Instant,
 }
 
 #[derive(Default)]
@@ -106,7 +108,7 @@ impl<Id> Queue<Id> {
     }
 
     /// Takes a delivery, or gives its answer.
-    pub fn push(&mut self, id: Id, parcel: Parcel) -> Option<Answer<Id>> {
+    pub fn push(&mut self, id: Id, parcel: Parcel, now: Instant) -> Option<Answer<Id>> {
         let host: Arc<str> = parcel.target.host.to_string().into();
         let of_host = self.hosts.get(&host).map_or(0, |host| host.jobs.len());
         if self.jobs.len() >= self.config.most_pending || of_host >= self.config.most_pending_per_host {
@@ -115,7 +117,8 @@ impl<Id> Queue<Id> {
         let job = JobId(self.next_job);
         self.next_job += 1;
         self.hosts.entry(Arc::clone(&host)).or_default().jobs.insert(job);
-        self.jobs.insert(job, Job { id, parcel: Arc::new(parcel), host, attempts: 0 });
+        let until = after(now, self.config.lifetime);
+        self.jobs.insert(job, Job { id, parcel: Arc::new(parcel), host, attempts: 0, until });
         self.make_ready(job);
         None
     }
@@ -131,7 +134,7 @@ impl<Id> Queue<Id> {
             return self.start(now).unwrap_or(Next::Wait(due));
         }
         let oldest = self.under_way.first_key_value().filter(|_| !self.turns.is_empty());
-        match oldest.map(|(attempt, running)| (*attempt, running.since + self.config.patience)) {
+        match oldest.map(|(attempt, running)| (*attempt, after(running.since, self.config.patience))) {
             Some((attempt, until)) if until <= now => Next::GiveWay(attempt),
             Some((_, until)) => Next::Wait(Some(due.map_or(until, |due| due.min(until)))),
             None => Next::Wait(due),
@@ -142,7 +145,7 @@ impl<Id> Queue<Id> {
     pub fn ended(&mut self, attempt: AttemptId, outcome: Result<(), Undelivered>, now: Instant) -> Option<Ended<Id>> {
         let UnderWay { job, .. } = self.under_way.remove(&attempt)?;
         let known = self.jobs.get(&job)?;
-        let (host, attempts, until) = (Arc::clone(&known.host), known.attempts, known.parcel.until);
+        let (host, attempts, until) = (Arc::clone(&known.host), known.attempts, known.until);
         self.hosts.get_mut(&host)?.under_way.remove(&attempt);
         self.counts.gave_way += u64::from(outcome == Err(Undelivered::GaveWay));
         let pause = self.pause_after(attempts);
@@ -165,7 +168,7 @@ impl<Id> Queue<Id> {
             host.has_turn = false;
             let Some(job) = host.ready.pop_front() else { continue };
             let Some(known) = self.jobs.get_mut(&job) else { continue };
-            if known.parcel.until < now {
+            if known.until < now {
                 let answer = self.finish(job, Err(Undelivered::TooLate));
                 self.give_turn(&name);
                 return answer.map(Next::Tell);
@@ -222,6 +225,13 @@ impl<Id> Queue<Id> {
         half.saturating_add(Duration::from_millis(self.chance.u64(0..=most)))
     }
 }
+
+/// The clock has an end, which settings may lie behind.
+fn after(now: Instant, pause: Duration) -> Instant {
+    now.checked_add(pause).unwrap_or(now + A_YEAR)
+}
+
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
@@ -293,7 +303,7 @@ mod tests {
     fn what_has_waited_for_too_long_is_not_posted() {
         let (mut queue, start) = (queue(|_| ()), Instant::now());
         push(&mut queue, 1, "a");
-        let late = start + LIFETIME + Duration::from_secs(1);
+        let late = start + queue.config.lifetime + Duration::from_secs(1);
         let told = matches!(queue.next(late), Next::Tell(Answer { id: 1, outcome: Err(Undelivered::TooLate) }));
         assert!(told && matches!(queue.next(late), Next::Wait(None)));
     }
@@ -320,8 +330,7 @@ mod tests {
             timestamp: Timestamp::from_unix_millis(0).into(),
             signature: LnSignature::from_bytes([31; 65]).unwrap(),
         };
-        let until = Instant::now() + LIFETIME;
-        queue.push(id, Parcel { target, signed, until })?.outcome.err()
+        queue.push(id, Parcel { target, signed }, Instant::now())?.outcome.err()
     }
 
     fn starts(queue: &mut Queue<usize>, now: Instant) -> Vec<String> {
@@ -331,6 +340,4 @@ mod tests {
         }
         hosts
     }
-
-    const LIFETIME: Duration = Duration::from_secs(120);
 }

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
-use tokio::time::Instant;
 use url::{Host, Url};
 
 use lsps_types::lsps5::Signed;
@@ -101,6 +100,4 @@ impl Target {
 pub(super) struct Parcel {
     pub target: Target,
     pub signed: Signed,
-    /// No attempt starts later.
-    pub until: Instant,
 }
