@@ -11,6 +11,8 @@ pub mod onchain;
 mod peers;
 mod store;
 pub mod wallet;
+#[cfg(feature = "webhook-http")]
+pub mod webhook;
 
 pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet};
 pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
