@@ -36,7 +36,7 @@ fn case_O13_both_agree_on_an_order_that_is_paid_and_opened_whoever_restarts_when
             between(&mut world);
             world.arrives(hash);
             between(&mut world);
-            world.passes(HOUR / 20);
+            world.passes(HOUR / 240);
             assert!(world.paying(key, |paying| paying.held), "the LSP has it");
             between(&mut world);
             let opened = world.opens(key);
