@@ -2,7 +2,9 @@
 
 mod account;
 mod balance;
+mod ledger;
 mod lsp;
+mod ordering;
 mod wallet;
 
 use std::path::PathBuf;
@@ -23,7 +25,9 @@ use crate::store::{MemoryStore, Store, in_directory};
 
 pub use account::{Account, Facts, Seen};
 pub use balance::{Balance, Balances, shares};
+pub use ledger::Ledger;
 pub use lsp::LspNode;
+pub use ordering::Stock;
 pub use wallet::WalletNode;
 
 /// Who is on the scene.

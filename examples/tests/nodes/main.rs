@@ -3,11 +3,13 @@
 
 mod away;
 mod dishonest;
+mod doom;
 mod failures;
 mod flows;
 mod hold;
 mod observed;
 mod opens;
+mod ordered;
 mod orders;
 mod parts;
 mod probes;

@@ -1,15 +1,10 @@
 //! Processes die at the wrong moment.
 
-use std::sync::{Arc, OnceLock, Weak};
-
 use lightning::events::Event;
-use lsps_examples::fault::{Power, PowerCutStore};
-use lsps_examples::node::{Node, within};
-use lsps_examples::scene::{Script, Who};
-use lsps_examples::store::{MemoryStore, Store};
+use lsps_examples::scene::Script;
 use lsps_service::Trust;
-use lsps_transport_ldk::LspsMessageHandler;
 
+use crate::doom::Doom;
 use crate::router::Router;
 use crate::{AMOUNT, World};
 
@@ -63,23 +58,11 @@ async fn case_J32_an_lsp_that_dies_with_both_signatures_there_goes_on_with_that_
 
 /// Without power from the moment the LSP's node tells that. The payment ends well, and with one channel.
 async fn dies_at(is_it: fn(&Event) -> bool) {
-    let (disk, power): (Store, _) = (Arc::new(MemoryStore::new()), Power::default());
-    let node = Arc::new(OnceLock::<Weak<Node<LspsMessageHandler>>>::new());
-    let (of, at) = (power.clone(), Arc::clone(&node));
-    let on_event: lsps_examples::scene::OnEvent = Arc::new(move |who, event| {
-        if let Some(node) = at.get().and_then(Weak::upgrade).filter(|_| who == Who::Lsp && is_it(event) && !of.is_off())
-        {
-            of.cut();
-            node.kill();
-        }
-    });
-    let store: Store = Arc::new(PowerCutStore { disk: Arc::clone(&disk), power: power.clone() });
-    let mut world = World::playing(Script { lsp_store: Some(store), on_event, ..Script::default() }).await;
-    assert!(node.set(Arc::downgrade(&world.scene.lsp.node)).is_ok());
+    let (doom, script) = Doom::at(is_it, Script::default());
+    let mut world = World::playing(script).await;
+    doom.awaits(&world.scene);
     world.pays();
-    assert!(within(|| power.is_off()).await, "the channel is being opened");
-    world.scene.start_lsp_from(disk).await.unwrap();
-    world.scene.connect().await.unwrap();
+    doom.passes(&mut world.scene).await;
     world.is_settled().await;
     assert_eq!(world.channels(), 1);
 }

@@ -1,26 +1,20 @@
 //! A wallet orders a channel, pays for it and gets it, or gets its money back, on real nodes in this process.
 
-mod account;
 mod story;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bitcoin::{Address, Network};
 use clap::Parser;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, Polling, Quote, WayKind};
+use lsps_client::order::{End, Quote, WayKind};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_examples::Scene;
-use lsps_examples::scene::{Error, Script, open_channels};
-use lsps_service::{AmountRule, OrderPolicy, StandardPolicy};
+use lsps_examples::scene::{Error, Ledger, Script, Stock};
 use lsps_transport_ldk::Msat;
-use lsps_transport_ldk::onchain::OnchainWallet as _;
 use lsps_types::Sat;
-use lsps_types::lsps1::CreateOrder;
 
-use account::Ledger;
 use story::Story;
 
 /// LSP and wallet as real LDK nodes on an embedded regtest chain: the wallet orders a channel, pays for it, and has it.
@@ -68,8 +62,12 @@ fn main() -> ExitCode {
 
 async fn play(options: &Options) -> Result<(), Error> {
     let (start, story) = (Instant::now(), Arc::new(Story::default()));
-    let scene = Scene::set(script(&story)).await?;
-    give_coins(&scene, options).await?;
+    let on_event = Arc::clone(&story);
+    let script = Script { on_event: Arc::new(move |who, event| on_event.event(who, event)), ..Script::of_orders() };
+    let scene = Scene::set(script).await?;
+    let (lsp, client) = (Sat(options.lsp_balance_sat), Sat(options.client_balance_sat));
+    let stock = Stock { lsp, client, fee: Sat(options.max_fee_sat), has_channel: !options.onchain };
+    scene.stock_for_order(&stock).await?;
     story.begins(&scene, options);
     let before = Ledger::read(&scene)?;
 
@@ -78,12 +76,12 @@ async fn play(options: &Options) -> Result<(), Error> {
     let choose = |quote: &Quote| {
         story.is_quoted(quote, options.way());
         if options.fail_open {
-            spend_coins_elsewhere(&scene);
+            scene.lsp_spends_its_coins();
         }
         Some(options.way())
     };
-    let lsp = scene.lsp.node.node_id();
-    let handle = scene.wallet.host.order_channel_paying(lsp, order(&scene, options), limits, choose).await?;
+    let order = scene.order(stock.lsp, stock.client);
+    let handle = scene.wallet.host.order_channel_paying(scene.lsp.node.node_id(), order, limits, choose).await?;
     let end = until_over(&scene, &handle, &story).await?;
     scene.chain.mine(CONFIRMATIONS);
 
@@ -109,81 +107,12 @@ async fn until_over(scene: &Scene, handle: &OrderHandle, story: &Story) -> Resul
             outcome => outcome,
         }
     };
-    let blocks = async {
-        loop {
-            tokio::time::sleep(BLOCK).await;
-            if !scene.chain.mempool().is_empty() {
-                scene.chain.mine(1);
-                story.tells("chain", "has a new block");
-            }
-        }
-    };
-    tokio::select! {
-        outcome = over => match outcome {
-            Outcome::Ended(end) => Ok(end),
-            other => Err(format!("the order does not end: {other:?}").into()),
-        },
-        () = blocks => unreachable!("blocks come for ever"),
-        () = tokio::time::sleep(PATIENCE) => Err("the order does not end".into()),
+    let outcome = scene.while_blocks_come(over, || story.tells("chain", "has a new block")).await?;
+    match outcome {
+        Outcome::Ended(end) => Ok(end),
+        other => Err(format!("the order does not end: {other:?}").into()),
     }
 }
 
-fn script(story: &Arc<Story>) -> Script {
-    let orders = OrderPolicy {
-        bolt12: false, // the nodes here do not relay the messages that fetch an invoice
-        confirmations: vec![AmountRule { up_to_sat: u64::MAX, confirmations: 1 }],
-        ..OrderPolicy::default()
-    };
-    let on_event = Arc::clone(story);
-    Script {
-        payer_channels: vec![],
-        policy: StandardPolicy { orders: Some(orders), ..StandardPolicy::default() },
-        // Nobody wants to wait for an example.
-        polling: Polling { first: BLOCK / 2, longest: BLOCK, slow: BLOCK, ..Polling::default() },
-        on_event: Arc::new(move |who, event| on_event.event(who, event)),
-        ..Script::default()
-    }
-}
-
-/// The LSP gets what it needs to open the channel, the wallet what it needs to pay for it.
-async fn give_coins(scene: &Scene, options: &Options) -> Result<(), Error> {
-    let (lsp, wallet) = (&scene.lsp.node, &scene.wallet.node);
-    let price = options.client_balance_sat.saturating_add(options.max_fee_sat);
-    let capacity = options.lsp_balance_sat.saturating_add(options.client_balance_sat);
-    scene.chain.give(&lsp.wallet().script(), capacity.saturating_add(SPARE_SAT));
-    scene.chain.give(&wallet.wallet().script(), price.saturating_mul(2).saturating_add(SPARE_SAT));
-    if !options.onchain {
-        let size = price.saturating_add(price / 20).saturating_add(SPARE_SAT / 2);
-        open_channels(&scene.chain, wallet, lsp, &[size]).await?;
-    }
-    Ok(())
-}
-
-fn order(scene: &Scene, options: &Options) -> CreateOrder {
-    let script = scene.wallet.node.wallet().script();
-    let refund_to = Address::from_script(&script, Network::Regtest).ok().and_then(|to| to.to_string().parse().ok());
-    CreateOrder {
-        lsp_balance_sat: Sat(options.lsp_balance_sat),
-        client_balance_sat: Sat(options.client_balance_sat),
-        required_channel_confirmations: 0,
-        funding_confirms_within_blocks: 6,
-        channel_expiry_blocks: 4_320,
-        token: None,
-        refund_onchain_address: refund_to,
-        announce_channel: false,
-    }
-}
-
-/// The order was accepted while they were there.
-fn spend_coins_elsewhere(scene: &Scene) {
-    let wallet = scene.lsp.node.wallet();
-    let coins = scene.chain.unspent_of(&wallet.script());
-    wallet.lock(&coins.iter().map(|coin| coin.outpoint).collect::<Vec<_>>());
-}
-
-const BLOCK: Duration = Duration::from_millis(400);
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What the chain takes for a refund to stay.
 const CONFIRMATIONS: u32 = 6;
-/// For reserves and fees.
-const SPARE_SAT: u64 = 100_000;

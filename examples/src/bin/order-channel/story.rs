@@ -6,11 +6,10 @@ use std::time::Duration;
 use lightning::events::Event;
 use lsps_client::order::{End, Quote, WayKind};
 use lsps_examples::Scene;
-use lsps_examples::scene::{Balance, Who};
+use lsps_examples::scene::{Balance, Ledger, Who};
 use lsps_examples::words::sat;
 
 use crate::Options;
-use crate::account::Ledger;
 
 #[derive(Default)]
 pub struct Story {

@@ -1,23 +1,29 @@
-//! Who has what, and whether it adds up.
+//! Who has what when a wallet ordered a channel, and whether it adds up.
 
 use bitcoin::Txid;
 use bitcoin::hashes::Hash as _;
 use lsps_client::order::Lease;
-use lsps_examples::Scene;
-use lsps_examples::node::within;
-use lsps_examples::scene::{Balance, Error, shares};
 use lsps_types::Sat;
+
+use super::{Balance, Error, Scene, shares};
+use crate::node::within;
 
 /// What both have, at some height.
 #[derive(Clone, Copy, Debug)]
 pub struct Ledger {
+    /// The wallet's.
     pub wallet: Balance,
+    /// The LSP's.
     pub lsp: Balance,
     height: u32,
 }
 
 impl Ledger {
     /// Read from the nodes and the chain.
+    ///
+    /// # Errors
+    ///
+    /// When an HTLC is under way, or the accounts of a node differ.
     pub fn read(scene: &Scene) -> Result<Self, Error> {
         let (lsp, wallet) = (&scene.lsp.node, &scene.wallet.node);
         let [from_wallet, at_lsp] = shares(lsp)?;
@@ -31,6 +37,10 @@ impl Ledger {
 
     /// The channel is there and paid for: the LSP earned its fee less what its funding cost, the rest of what is missing
     /// went to the miners.
+    ///
+    /// # Errors
+    ///
+    /// When the channel cannot be used within ten seconds, or a millisatoshi is missing then.
     pub async fn check_done(&self, scene: &Scene, fee: Sat, lease: &Lease) -> Result<(), Error> {
         let mut txid = lease.funding.txid.0;
         txid.reverse();
@@ -43,6 +53,10 @@ impl Ledger {
     }
 
     /// All is as before, less what the miners got for the payment and the refund.
+    ///
+    /// # Errors
+    ///
+    /// When a millisatoshi is missing after ten seconds.
     pub async fn check_refunded(&self, scene: &Scene) -> Result<(), Error> {
         self.check(scene, 0).await
     }
@@ -67,7 +81,7 @@ impl Ledger {
     }
 
     /// Satoshis that all transactions since then paid to the miners.
-    pub fn mined_since(&self, scene: &Scene) -> u64 {
+    fn mined_since(&self, scene: &Scene) -> u64 {
         let blocks = (self.height + 1..=scene.chain.height()).filter_map(|height| scene.chain.block_at(height));
         let fees = blocks.flat_map(|block| block.txdata).filter(|tx| !tx.is_coinbase());
         fees.filter_map(|tx| scene.chain.fee_sat(&tx.compute_txid())).sum()

@@ -1,0 +1,115 @@
+//! A scene on which the wallet orders a channel of the LSP.
+
+use std::time::Duration;
+
+use bitcoin::{Address, Network};
+use lsps_client::order::Polling;
+use lsps_service::{AmountRule, OrderPolicy, StandardPolicy};
+use lsps_transport_ldk::onchain::OnchainWallet as _;
+use lsps_types::Sat;
+use lsps_types::lsps1::CreateOrder;
+
+use super::{Error, SPARE_SAT, Scene, Script, open_channels};
+
+/// What both need for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stock {
+    /// What the LSP is to put into the channel.
+    pub lsp: Sat,
+    /// What the wallet is to have in it at once.
+    pub client: Sat,
+    /// The most that it pays for that.
+    pub fee: Sat,
+    /// The wallet has a channel to the LSP already, which it can pay over.
+    pub has_channel: bool,
+}
+
+impl Script {
+    /// The LSP takes orders, and payments on the chain with one confirmation; the wallet asks often what became of them.
+    #[must_use]
+    pub fn of_orders() -> Self {
+        let orders = OrderPolicy {
+            bolt12: false, // the nodes here do not relay the messages that fetch an invoice
+            confirmations: vec![AmountRule { up_to_sat: u64::MAX, confirmations: 1 }],
+            ..OrderPolicy::default()
+        };
+        Self {
+            payer_channels: vec![],
+            policy: StandardPolicy { orders: Some(orders), ..StandardPolicy::default() },
+            polling: Polling { first: BLOCK / 2, longest: BLOCK, slow: BLOCK, ..Polling::default() },
+            ..Self::default()
+        }
+    }
+}
+
+impl Scene {
+    /// The LSP gets what it needs to open the channel, the wallet what it needs to pay for it in either way, twice.
+    ///
+    /// # Errors
+    ///
+    /// When the wallet's channel does not open.
+    pub async fn stock_for_order(&self, stock: &Stock) -> Result<(), Error> {
+        let (lsp, wallet) = (&self.lsp.node, &self.wallet.node);
+        let price = stock.client.0.saturating_add(stock.fee.0);
+        let capacity = stock.client.0.saturating_add(stock.lsp.0);
+        self.chain.give(&lsp.wallet().script(), capacity.saturating_add(SPARE_SAT));
+        self.chain.give(&wallet.wallet().script(), price.saturating_mul(2).saturating_add(SPARE_SAT));
+        if stock.has_channel {
+            let size = price.saturating_add(price / 20).saturating_add(SPARE_SAT / 2);
+            open_channels(&self.chain, wallet, lsp, &[size]).await?;
+        }
+        Ok(())
+    }
+
+    /// A channel for a month, to be used at once.
+    ///
+    /// # Panics
+    ///
+    /// Never: the wallet's script has an address.
+    #[must_use]
+    pub fn order(&self, lsp_balance_sat: Sat, client_balance_sat: Sat) -> CreateOrder {
+        let refund = Address::from_script(&self.wallet.node.wallet().script(), Network::Regtest).expect("SegWit");
+        CreateOrder {
+            lsp_balance_sat,
+            client_balance_sat,
+            required_channel_confirmations: 0,
+            funding_confirms_within_blocks: 6,
+            channel_expiry_blocks: 4_320,
+            token: None,
+            refund_onchain_address: Some(refund.to_string().parse().expect("an address")),
+            announce_channel: false,
+        }
+    }
+
+    /// An order that it has accepted finds none of them.
+    pub fn lsp_spends_its_coins(&self) {
+        let wallet = self.lsp.node.wallet();
+        let coins = self.chain.unspent_of(&wallet.script());
+        wallet.lock(&coins.iter().map(|coin| coin.outpoint).collect::<Vec<_>>());
+    }
+
+    /// Waits for it, and mines what waits for a block.
+    ///
+    /// # Errors
+    ///
+    /// When it takes longer than a minute.
+    pub async fn while_blocks_come<T>(&self, over: impl Future<Output = T>, on_block: impl Fn()) -> Result<T, Error> {
+        let blocks = async {
+            loop {
+                tokio::time::sleep(BLOCK).await;
+                if !self.chain.mempool().is_empty() {
+                    self.chain.mine(1);
+                    on_block();
+                }
+            }
+        };
+        tokio::select! {
+            outcome = over => Ok(outcome),
+            () = blocks => unreachable!("blocks come for ever"),
+            () = tokio::time::sleep(PATIENCE) => Err("it does not end".into()),
+        }
+    }
+}
+
+const BLOCK: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,451 @@
+//! Channels that our wallet orders of our LSP, on real nodes: each ends as a channel or with the money back, and all of it
+//! adds up to the satoshi.
+
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use bitcoin::{Address, FeeRate, Txid};
+use lightning::events::Event;
+use lightning_invoice::Bolt11Invoice;
+use lsps_client::jit_receive::FeeLimits;
+use lsps_client::order::{Bill, End, Quote, WayKind};
+use lsps_client::session::{OrderHandle, Outcome};
+use lsps_examples::Scene;
+use lsps_examples::chain::FEE_SAT_PER_KW;
+use lsps_examples::fault::Shifted;
+use lsps_examples::node::{Node, within};
+use lsps_examples::scene::{Ledger, Script, Stock, Who};
+use lsps_service::{ChannelEnd, ChannelKey, KnownOrder, OrderFailure, OrderStage, Way};
+use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat};
+use lsps_types::lsps1::CreateOrder;
+use lsps_types::{BlockHeight, Sat};
+
+use crate::doom::Doom;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O06_a_channel_is_paid_by_hold_invoice_and_claimed_once_it_is_published() {
+    let world = World::new().await;
+    let handle = world.orders(WayKind::Bolt11).await;
+    world.is_done(&handle, Way::Bolt11).await;
+    let told = world.told.lock().unwrap();
+    let at = |what| told.iter().position(|told| *told == what).unwrap_or_else(|| panic!("{what}: {told:?}"));
+    assert!(at("held") < at("signed") && at("signed") < at("claimed"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O07_a_channel_is_paid_on_the_chain_when_the_payment_is_confirmed() {
+    let world = World::new().await;
+    let handle = world.orders(WayKind::Onchain).await;
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    assert!(crate::passes(300).await);
+    assert_eq!(world.order().await.attempts, 0, "it has to confirm");
+    world.is_done(&handle, Way::Onchain).await;
+    assert!(
+        world.answers.lock().unwrap().iter().all(|answer| !answer.contains("HOLD")),
+        "such a payment is never on hold"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O06_an_lsp_that_cannot_open_gives_the_held_payment_back() {
+    cannot_open(WayKind::Bolt11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O07_an_lsp_that_cannot_open_refunds_on_the_chain() {
+    cannot_open(WayKind::Onchain).await;
+}
+
+async fn cannot_open(way: WayKind) {
+    let world = World::new().await;
+    let spend = |quote: &Quote| {
+        world.scene.lsp_spends_its_coins();
+        pays_by(way)(quote)
+    };
+    let handle = world.orders_choosing(world.wish(), spend).await;
+    let why = world.is_refunded(&handle).await;
+    assert!(matches!(why, OrderFailure::Open(ChannelEnd::CannotOpen(_))), "{why:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O08_a_held_payment_waits_for_its_client_and_opens_when_that_is_back() {
+    let world = World::tricking(wallet_leaves_when_it_has_paid).await;
+    let handle = world.pays_and_is_away(WayKind::Bolt11).await;
+    world.scene.connect().await.unwrap();
+    world.is_done(&handle, Way::Bolt11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O08_a_payment_on_the_chain_waits_for_its_client_and_opens_when_that_is_back() {
+    let world = World::new().await;
+    let handle = world.pays_and_is_away(WayKind::Onchain).await;
+    world.scene.connect().await.unwrap();
+    world.is_done(&handle, Way::Onchain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O08_a_held_payment_whose_client_stays_away_past_the_expiry_goes_back() {
+    let world = World::tricking(wallet_leaves_when_it_has_paid).await;
+    world.stays_away_too_long(WayKind::Bolt11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O08_a_payment_on_the_chain_whose_client_stays_away_past_the_expiry_is_refunded() {
+    World::new().await.stays_away_too_long(WayKind::Onchain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O09_a_wallet_that_refuses_the_channel_has_its_held_payment_back() {
+    refuses_the_channel(WayKind::Bolt11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O09_a_wallet_that_refuses_the_channel_is_refunded_on_the_chain() {
+    refuses_the_channel(WayKind::Onchain).await;
+}
+
+async fn refuses_the_channel(way: WayKind) {
+    let world = World::tricking(|cast, who, event| {
+        if let (Who::Wallet, Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. }) =
+            (who, event)
+        {
+            let (wallet, words) = (cast.wallet(), "it likes it no more".into());
+            let manager = wallet.channel_manager();
+            let _it_is_told_once =
+                manager.force_close_broadcasting_latest_txn(temporary_channel_id, counterparty_node_id, words);
+        }
+    })
+    .await;
+    let handle = world.orders(way).await;
+    let why = world.is_refunded(&handle).await;
+    assert_eq!(why, OrderFailure::Open(ChannelEnd::Rejected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O11_what_comes_on_the_chain_beside_a_held_payment_is_refunded() {
+    let world = World::new().await;
+    let handle = world
+        .orders_choosing(world.wish(), |quote| {
+            let way = quote.ways.iter().find(|way| way.kind() == WayKind::Onchain)?;
+            let Bill::Onchain { address, .. } = &way.bill else { return None };
+            let script = address.parse::<Address<_>>().ok()?.assume_checked().script_pubkey();
+            let rate = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
+            let tx = world.scene.wallet.node.wallet().pay(&script, way.total.0, rate).expect("it has coins");
+            world.scene.chain.submit(tx).expect("it is valid");
+            Some(WayKind::Bolt11)
+        })
+        .await;
+    world.is_done(&handle, Way::Bolt11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O11_what_comes_by_invoice_beside_a_payment_on_the_chain_goes_back() {
+    let world = World::new().await;
+    let invoice = OnceLock::new();
+    let handle = world
+        .orders_choosing(world.wish(), |quote| {
+            let way = quote.ways.iter().find(|way| way.kind() == WayKind::Bolt11)?;
+            let Bill::Invoice { invoice: text, .. } = &way.bill else { return None };
+            invoice.set((text.parse::<Bolt11Invoice>().ok()?, way.total)).ok()?;
+            Some(WayKind::Onchain)
+        })
+        .await;
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    world.scene.chain.mine(1);
+    assert!(world.lsp_has(|order| order.attempts == 1).await, "it is being opened");
+    let (invoice, total) = invoice.get().expect("it was offered");
+    world.scene.wallet.node.pay(invoice, total.0 * 1_000).expect("a route");
+    world.is_done(&handle, Way::Onchain).await;
+    assert!(world.told.lock().unwrap().contains(&"failed"), "the second payment failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O15_an_lsp_that_dies_while_a_held_payment_waits_for_its_client_opens_afterwards() {
+    dies_while_it_waits(World::tricking(wallet_leaves_when_it_has_paid).await, WayKind::Bolt11, Way::Bolt11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O15_an_lsp_that_dies_while_a_payment_on_the_chain_waits_for_its_client_opens_afterwards() {
+    dies_while_it_waits(World::new().await, WayKind::Onchain, Way::Onchain).await;
+}
+
+async fn dies_while_it_waits(mut world: World, kind: WayKind, way: Way) {
+    let handle = world.pays_and_is_away(kind).await;
+    world.scene.restart_lsp().await.unwrap();
+    world.scene.connect().await.unwrap();
+    world.is_done(&handle, way).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O15_an_lsp_that_dies_before_it_pays_for_the_channel_opens_another() {
+    dies_at(WayKind::Bolt11, Way::Bolt11, |event| matches!(event, Event::FundingGenerationReady { .. })).await;
+    dies_at(WayKind::Onchain, Way::Onchain, |event| matches!(event, Event::FundingGenerationReady { .. })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O15_an_lsp_that_dies_with_both_signatures_there_goes_on_with_that_channel() {
+    dies_at(WayKind::Bolt11, Way::Bolt11, |event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
+    dies_at(WayKind::Onchain, Way::Onchain, |event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O15_an_lsp_that_dies_between_publishing_and_the_news_of_its_claim_is_paid_once() {
+    dies_at(WayKind::Bolt11, Way::Bolt11, |event| matches!(event, Event::PaymentClaimed { .. })).await;
+}
+
+async fn dies_at(kind: WayKind, way: Way, is_it: fn(&Event) -> bool) {
+    let (doom, script) = Doom::at(is_it, Script::of_orders());
+    let mut world = World::playing(script, Arc::default()).await;
+    doom.awaits(&world.scene);
+    let handle = world.orders(kind).await;
+    if kind == WayKind::Onchain {
+        assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+        world.scene.chain.mine(1);
+    }
+    doom.passes(&mut world.scene).await;
+    world.is_done(&handle, way).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O13_a_leased_channel_is_not_closed_before_blocks_and_date_are_over() {
+    let world = World::new().await;
+    let wish = CreateOrder { channel_expiry_blocks: 144, ..world.wish() };
+    let handle = world.orders_choosing(wish, pays_by(WayKind::Onchain)).await;
+    world.is_done(&handle, Way::Onchain).await;
+    let channels = world.scene.lsp.node.channel_manager().list_channels();
+    let leased = channels.iter().find(|channel| channel.is_outbound).expect("it is there");
+    let key = ChannelKey::from_u128(leased.user_channel_id).expect("a key of ours");
+    let may_close = async || world.scene.lsp.host.may_close(key).await;
+    let until = may_close().await.expect_err("it is promised").until.expect("it is confirmed");
+    world.mines_up_to(BlockHeight(until.0 - 1)).await;
+    world.clock.jump(24 * 3_600);
+    assert!(may_close().await.is_err(), "a block is missing");
+    world.mines_up_to(until).await;
+    assert_eq!(may_close().await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O13_blocks_that_come_fast_do_not_end_a_lease() {
+    let world = World::new().await;
+    let wish = CreateOrder { channel_expiry_blocks: 144, ..world.wish() };
+    let handle = world.orders_choosing(wish, pays_by(WayKind::Onchain)).await;
+    let funding = world.is_done(&handle, Way::Onchain).await;
+    world.mines_up_to(BlockHeight(world.scene.chain.height() + 150)).await;
+    let channels = world.scene.lsp.node.channel_manager().list_channels();
+    let leased = channels.iter().find(|channel| channel.funding_txo.is_some_and(|its| its.txid == funding));
+    let key = ChannelKey::from_u128(leased.expect("it is there").user_channel_id).expect("a key of ours");
+    assert!(world.scene.lsp.host.may_close(key).await.is_err(), "its day is not over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O14_an_operator_sees_orders_and_cancels_one_that_waits() {
+    let world = World::tricking(wallet_leaves_when_it_has_paid).await;
+    let handle = world.pays_and_is_away(WayKind::Bolt11).await;
+    let order = world.order().await;
+    assert_eq!((order.stage, order.attempts), (OrderStage::Open, 0));
+    assert_eq!(order.client, handle.lsp().map(|_| order.client).expect("on record"));
+    assert_eq!(handle.snapshot().map(|it| it.id().clone()), Some(order.id), "both know it by the same name");
+    let lsp = &world.scene.lsp.host;
+    assert!(lsp.cancel_order(order.number).await);
+    assert!(!lsp.cancel_order(order.number).await, "only once");
+    assert!(!lsp.retry_order(order.number).await, "it is over");
+    world.scene.connect().await.unwrap();
+    assert_eq!(world.is_refunded(&handle).await, OrderFailure::Cancelled);
+}
+
+/// A scene on which the wallet can pay for a channel in either way.
+struct World {
+    scene: Scene,
+    clock: Arc<Shifted>,
+    before: Ledger,
+    /// What nodes told, in one word.
+    told: Arc<Mutex<Vec<&'static str>>>,
+    /// What the LSP said.
+    answers: Arc<Mutex<Vec<String>>>,
+}
+
+/// The nodes, for what is done at an event of theirs.
+#[derive(Default)]
+struct Cast(OnceLock<[Weak<Node<LspsMessageHandler>>; 2]>);
+
+impl Cast {
+    fn lsp(&self) -> Arc<Node<LspsMessageHandler>> {
+        self.0.get().and_then(|cast| cast[0].upgrade()).expect("it is there")
+    }
+
+    fn wallet(&self) -> Arc<Node<LspsMessageHandler>> {
+        self.0.get().and_then(|cast| cast[1].upgrade()).expect("it is there")
+    }
+}
+
+fn wallet_leaves_when_it_has_paid(cast: &Cast, who: Who, event: &Event) {
+    if let (Who::Lsp, Event::PaymentClaimable { .. }) = (who, event)
+        && cast.0.get().is_some_and(|[lsp, _]| lsp.upgrade().is_some())
+    {
+        cast.lsp().peer_manager().disconnect_by_node_id(cast.wallet().node_id());
+    }
+}
+
+fn pays_by(way: WayKind) -> impl Fn(&Quote) -> Option<WayKind> {
+    move |quote| quote.ways.iter().map(lsps_client::order::Way::kind).find(|kind| *kind == way)
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::tricking(|_, _, _| ()).await
+    }
+
+    /// With something that an event of a node sets off, before anybody deals with it.
+    async fn tricking(trick: fn(&Cast, Who, &Event)) -> Self {
+        let cast = Arc::new(Cast::default());
+        let on = Arc::clone(&cast);
+        let on_event: lsps_examples::scene::OnEvent = Arc::new(move |who, event| trick(&on, who, event));
+        Self::playing(Script { on_event, ..Script::of_orders() }, cast).await
+    }
+
+    async fn playing(script: Script, cast: Arc<Cast>) -> Self {
+        let (told, answers): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>) = (Arc::default(), Arc::default());
+        let (clock, t, a, first) = (Arc::new(Shifted::default()), told.clone(), answers.clone(), script.on_event);
+        let script = Script {
+            clock: clock.clone(),
+            on_event: Arc::new(move |who, event| {
+                t.lock().unwrap().extend(in_a_word(who, event));
+                first(who, event);
+            }),
+            on_request: Arc::new(move |message| {
+                a.lock().unwrap().push(String::from_utf8_lossy(message.payload).into_owned());
+            }),
+            ..script
+        };
+        let scene = Scene::set(script).await.expect("the nodes start");
+        scene.stock_for_order(&STOCK).await.expect("the wallet's channel opens");
+        let nodes = [&scene.lsp.node, &scene.wallet.node].map(Arc::downgrade);
+        assert!(cast.0.set(nodes).is_ok());
+        told.lock().unwrap().clear();
+        let before = Ledger::read(&scene).expect("nothing is under way");
+        Self { scene, clock, before, told, answers }
+    }
+
+    fn wish(&self) -> CreateOrder {
+        self.scene.order(STOCK.lsp, STOCK.client)
+    }
+
+    async fn orders(&self, way: WayKind) -> OrderHandle {
+        self.orders_choosing(self.wish(), pays_by(way)).await
+    }
+
+    async fn orders_choosing(&self, wish: CreateOrder, choose: impl FnOnce(&Quote) -> Option<WayKind>) -> OrderHandle {
+        let limits =
+            FeeLimits { max_total_fee: STOCK.fee.to_msat().map(|msat| Msat(msat.0)), max_proportional_fee: None };
+        let lsp = self.scene.lsp.node.node_id();
+        self.scene.wallet.host.order_channel_paying(lsp, wish, limits, choose).await.expect("it sells")
+    }
+
+    /// The LSP has the payment and needs its client, who is not there.
+    async fn pays_and_is_away(&self, way: WayKind) -> OrderHandle {
+        let mut events = self.scene.lsp.host.events();
+        let handle = self.orders(way).await;
+        if way == WayKind::Onchain {
+            assert!(within(|| self.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+            let (lsp, wallet) = (&self.scene.lsp.node, &self.scene.wallet.node);
+            wallet.peer_manager().disconnect_by_node_id(lsp.node_id());
+            assert!(within(|| lsp.peer_manager().peer_by_node_id(&wallet.node_id()).is_none()).await, "it is gone");
+            self.scene.chain.mine(1);
+        }
+        let client = self.scene.wallet.node.node_id();
+        let called = async {
+            while !matches!(events.recv().await, Ok(LspEvent::ClientNeeded { client: called, .. }) if called == client)
+            {
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), called).await.expect("the client is called");
+        assert_eq!(self.order().await.attempts, 0);
+        handle
+    }
+
+    async fn stays_away_too_long(&self, way: WayKind) {
+        let handle = self.pays_and_is_away(way).await;
+        self.clock.jump(24 * 3_600 + 1);
+        assert!(self.lsp_has(|order| matches!(order.stage, OrderStage::Failed { .. })).await, "it waits no longer");
+        self.scene.connect().await.unwrap();
+        assert_eq!(self.is_refunded(&handle).await, OrderFailure::Expired);
+    }
+
+    /// The only one.
+    async fn order(&self) -> KnownOrder {
+        let mut orders = self.scene.lsp.host.orders().await;
+        assert_eq!(orders.len(), 1);
+        orders.remove(0)
+    }
+
+    async fn lsp_has(&self, is_true: impl Fn(&KnownOrder) -> bool) -> bool {
+        for _ in 0..200 {
+            if is_true(&self.order().await) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
+    }
+
+    /// There is a channel for it and nothing went back; its funding.
+    async fn is_done(&self, handle: &OrderHandle, by: Way) -> Txid {
+        let End::Done { lease, channel: Some(_) } = self.is_over(handle).await else {
+            panic!("{:?}", handle.snapshot())
+        };
+        let OrderStage::Completed { paid_by, outpoint, .. } = self.order().await.stage else {
+            panic!("not at the LSP")
+        };
+        assert_eq!((paid_by, outpoint), (by, lease.funding));
+        let kind = if by == Way::Onchain { WayKind::Onchain } else { WayKind::Bolt11 };
+        let fee = handle.snapshot().and_then(|order| Some(order.way(kind)?.fee)).expect("it was quoted");
+        self.before.check_done(&self.scene, fee, &lease).await.expect("all adds up");
+        assert_eq!(self.leased(), 1);
+        lease.funding.txid.to_string().parse().expect("a txid")
+    }
+
+    /// There is none, and all is as before.
+    async fn is_refunded(&self, handle: &OrderHandle) -> OrderFailure {
+        assert_eq!(self.is_over(handle).await, End::Refunded);
+        self.before.check_refunded(&self.scene).await.expect("all adds up");
+        assert_eq!(self.leased(), 0);
+        let OrderStage::Failed { why } = self.order().await.stage else { panic!("not at the LSP") };
+        why
+    }
+
+    async fn is_over(&self, handle: &OrderHandle) -> End {
+        let outcome = self.scene.while_blocks_come(handle.over(), || ()).await;
+        let Ok(Outcome::Ended(end)) = outcome else { panic!("{outcome:?}: {:?}", handle.snapshot()) };
+        // Until nothing more comes of it: a refund is made once its payment is confirmed.
+        for _ in 0..3 {
+            self.scene.chain.mine(2);
+            assert!(crate::passes(300).await);
+        }
+        end
+    }
+
+    /// Channels that the LSP opened.
+    fn leased(&self) -> usize {
+        let channels = self.scene.lsp.node.channel_manager().list_channels();
+        channels.iter().filter(|channel| channel.is_outbound).count()
+    }
+
+    async fn mines_up_to(&self, height: BlockHeight) {
+        self.scene.chain.mine(height.0 - self.scene.chain.height());
+        let lsp = self.scene.lsp.node.channel_manager();
+        assert!(within(|| lsp.current_best_block().height == height.0).await);
+        assert!(crate::passes(300).await);
+    }
+}
+
+fn in_a_word(who: Who, event: &Event) -> Option<&'static str> {
+    Some(match (who, event) {
+        (Who::Lsp, Event::PaymentClaimable { .. }) => "held",
+        (Who::Lsp, Event::FundingTxBroadcastSafe { .. }) => "signed",
+        (Who::Lsp, Event::PaymentClaimed { .. }) => "claimed",
+        (Who::Wallet, Event::PaymentFailed { .. }) => "failed",
+        _ => return None,
+    })
+}
+
+const STOCK: Stock = Stock { lsp: Sat(500_000), client: Sat(50_000), fee: Sat(20_000), has_channel: true };
