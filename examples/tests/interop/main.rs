@@ -60,6 +60,7 @@ static TABLE: Table = Table::new(
         (OUR_LSP, "client trusts LSP, in four parts"),
         (OUR_LSP, "the wallet restarts between buy and payment"),
         (OUR_LSP, "the LSP restarts between buy and payment"),
+        (OUR_LSP, "LSPS1: a channel is ordered, paid on the chain and opened"),
         (MESSAGES, "LSPS1: its requests, read by ours"),
         (MESSAGES, "LSPS1: our requests, read by its"),
         (MESSAGES, "LSPS1: its replies, read by ours"),

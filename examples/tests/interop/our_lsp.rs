@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use bitcoin::{Address, FeeRate, Network};
+use lightning_liquidity::lsps1::msgs::{LSPS1OrderParams, LSPS1PaymentState};
 use lightning_liquidity::lsps2::msgs::LSPS2OpeningFeeParams;
+use lsps_examples::chain::FEE_SAT_PER_KW;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Account, Balances, LspNode, Script};
-use lsps_service::{StandardPolicy, Trust};
+use lsps_service::{AmountRule, StandardPolicy, Trust};
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
 use lsps_types::lsps2::fee::opening_fee;
 use lsps_types::{Msat, Ppm, Timestamp};
@@ -147,6 +150,44 @@ async fn our_lsp_may_restart_before_its_wallet_is_paid() {
     world.stage.pays(&invoice);
     world.settles(before, &terms).await;
     TABLE.shows(OUR_LSP, "the LSP restarts between buy and payment", Works);
+}
+
+/// With the first block: a client of its can read only payments that need no confirmation by their rule.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_orders_a_channel_and_sees_it_paid_and_opened() {
+    let mut script = Script::of_orders();
+    script.policy.orders.as_mut().expect("it takes orders").confirmations =
+        vec![AmountRule { up_to_sat: u64::MAX, confirmations: 0 }];
+    let World { stage, lsp, wallet } = World::playing(script).await;
+    for node in [lsp.node.wallet(), wallet.node.wallet()] {
+        stage.chain.give(&node.script(), 1_000_000);
+    }
+    let order = LSPS1OrderParams {
+        lsp_balance_sat: 500_000,
+        client_balance_sat: 50_000,
+        required_channel_confirmations: 0,
+        funding_confirms_within_blocks: 6,
+        channel_expiry_blocks: 144,
+        token: None,
+        announce_channel: false,
+    };
+    let own = Address::from_script(&wallet.node.wallet().script(), Network::Regtest).expect("SegWit");
+    let (id, payment) = wallet.orders(order, own).await;
+    let bill = payment.onchain.expect("it can be paid there");
+    let (unpaid, channel) = wallet.order_status(&id).await;
+    assert_eq!(unpaid.onchain.map(|onchain| onchain.state), Some(LSPS1PaymentState::ExpectPayment));
+    assert!(channel.is_none());
+
+    let rate = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
+    let tx = wallet.node.wallet().pay(&bill.address.script_pubkey(), bill.order_total_sat, rate).expect("it has coins");
+    stage.chain.submit(tx).expect("it is valid");
+    stage.chain.mine(1);
+    assert!(within(|| !stage.chain.mempool().is_empty()).await, "the channel is funded");
+    let (paid, channel) = wallet.order_status(&id).await;
+    assert_eq!(paid.onchain.map(|onchain| onchain.state), Some(LSPS1PaymentState::Paid));
+    let funding = wallet.node.channel_manager().list_channels()[0].funding_txo.expect("it is funded");
+    assert_eq!(channel.map(|channel| channel.funding_outpoint), Some(funding.into_bitcoin_outpoint()));
+    TABLE.shows(OUR_LSP, "LSPS1: a channel is ordered, paid on the chain and opened", Works);
 }
 
 async fn is_paid_in_four_parts(trust: Trust) -> World {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use bitcoin::Address;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::Event;
 use lightning::routing::gossip::RoutingFees;
@@ -12,6 +13,9 @@ use lightning_liquidity::LiquidityClientConfig;
 use lightning_liquidity::events::LiquidityEvent;
 use lightning_liquidity::lsps0::event::LSPS0ClientEvent;
 use lightning_liquidity::lsps0::ser::{LSPSRequestId, LSPSResponseError};
+use lightning_liquidity::lsps1::client::LSPS1ClientConfig;
+use lightning_liquidity::lsps1::event::LSPS1ClientEvent;
+use lightning_liquidity::lsps1::msgs::{LSPS1ChannelInfo, LSPS1OrderId, LSPS1OrderParams, LSPS1PaymentInfo};
 use lightning_liquidity::lsps2::client::LSPS2ClientConfig;
 use lightning_liquidity::lsps2::event::LSPS2ClientEvent;
 use lightning_liquidity::lsps2::msgs::LSPS2OpeningFeeParams;
@@ -38,7 +42,7 @@ impl TheirWallet {
     pub async fn start(stage: &Stage, lsp: PublicKey) -> Self {
         let config = UserConfig { manually_accept_inbound_channels: true, ..UserConfig::default() };
         let client = LiquidityClientConfig {
-            lsps1_client_config: None,
+            lsps1_client_config: Some(LSPS1ClientConfig { max_channel_fees_msat: None }),
             lsps2_client_config: Some(LSPS2ClientConfig {}),
             lsps5_client_config: None,
         };
@@ -113,6 +117,35 @@ impl TheirWallet {
     pub fn asks_to_buy(&self, terms: &LSPS2OpeningFeeParams, size: Option<u64>) -> LSPSRequestId {
         let lsps2 = self.theirs.lsps2_client_handler().expect("it buys");
         lsps2.select_opening_params(self.lsp, size, terms.clone()).expect("it asks")
+    }
+
+    /// Its payments can go back to this address.
+    pub async fn orders(&self, order: LSPS1OrderParams, refund_to: Address) -> (LSPS1OrderId, LSPS1PaymentInfo) {
+        let lsps1 = self.theirs.lsps1_client_handler().expect("it orders");
+        let asked = lsps1.create_order(&self.lsp, order, Some(refund_to));
+        self.hears(|event| match event {
+            LiquidityEvent::LSPS1Client(LSPS1ClientEvent::OrderCreated { request_id, order_id, payment, .. })
+                if *request_id == asked =>
+            {
+                Some((order_id.clone(), payment.clone()))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn order_status(&self, order: &LSPS1OrderId) -> (LSPS1PaymentInfo, Option<LSPS1ChannelInfo>) {
+        let lsps1 = self.theirs.lsps1_client_handler().expect("it orders");
+        let asked = lsps1.check_order_status(&self.lsp, order.clone());
+        self.hears(|event| match event {
+            LiquidityEvent::LSPS1Client(LSPS1ClientEvent::OrderStatus { request_id, payment, channel, .. })
+                if *request_id == asked =>
+            {
+                Some((payment.clone(), channel.clone()))
+            }
+            _ => None,
+        })
+        .await
     }
 
     /// An invoice over `amount`, or what the payer likes, and the terms it was sold on.

@@ -127,8 +127,8 @@ async fn case_O11_what_comes_on_the_chain_beside_a_held_payment_is_refunded() {
     let handle = world
         .orders_choosing(world.wish(), |quote| {
             let way = quote.ways.iter().find(|way| way.kind() == WayKind::Onchain)?;
-            let Bill::Onchain { address, .. } = &way.bill else { return None };
-            let script = address.parse::<Address<_>>().ok()?.assume_checked().script_pubkey();
+            let Bill::Address { address, .. } = &way.bill else { return None };
+            let script = address.to_string().parse::<Address<_>>().ok()?.assume_checked().script_pubkey();
             let rate = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
             let tx = world.scene.wallet.node.wallet().pay(&script, way.total.0, rate).expect("it has coins");
             world.scene.chain.submit(tx).expect("it is valid");
@@ -243,7 +243,6 @@ async fn case_O14_an_operator_sees_orders_and_cancels_one_that_waits() {
     let handle = world.pays_and_is_away(WayKind::Bolt11).await;
     let order = world.order().await;
     assert_eq!((order.stage, order.attempts), (OrderStage::Open, 0));
-    assert_eq!(order.client, handle.lsp().map(|_| order.client).expect("on record"));
     assert_eq!(handle.snapshot().map(|it| it.id().clone()), Some(order.id), "both know it by the same name");
     let lsp = &world.scene.lsp.host;
     assert!(lsp.cancel_order(order.number).await);

@@ -3,6 +3,8 @@
 //! `cargo test -p lsps-examples --test power_cut -- --ignored` cuts after every write; `LSPS_CUT=11` after the eleventh.
 #![allow(non_snake_case)]
 
+mod orders;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
