@@ -16,6 +16,7 @@ use lsps_examples::fault::Shifted;
 use lsps_examples::node::{Node, within};
 use lsps_examples::scene::{Ledger, Script, Stock, Who};
 use lsps_service::{ChannelEnd, ChannelKey, KnownOrder, OrderFailure, OrderStage, Way};
+use lsps_transport_ldk::onchain::OnchainWallet as _;
 use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::{BlockHeight, Sat};
@@ -204,6 +205,17 @@ async fn dies_at(kind: WayKind, way: Way, is_it: fn(&Event) -> bool) {
     }
     doom.passes(&mut world.scene).await;
     world.is_done(&handle, way).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O15_an_lsp_may_spend_what_it_was_paid_after_a_restart_too() {
+    let mut world = World::new().await;
+    let handle = world.orders(WayKind::Onchain).await;
+    world.is_done(&handle, Way::Onchain).await;
+    world.scene.restart_lsp().await.unwrap();
+    assert!(crate::passes(1_500).await);
+    let coins = world.scene.lsp.node.wallet();
+    assert_eq!(coins.spendable_sat(), coins.balance_sat());
 }
 
 #[tokio::test(flavor = "multi_thread")]

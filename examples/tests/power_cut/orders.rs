@@ -138,10 +138,12 @@ async fn is_over(
     };
     let channels = || scene.lsp.node.channel_manager().list_channels();
     let opened = || channels().into_iter().filter(|channel| channel.is_outbound).count();
-    assert!(within(|| opened() == leased).await, "{fate:?} with {} channels", opened());
+    if !within(|| opened() == leased).await {
+        return Err(format!("{fate:?} with {} channels", opened()).into());
+    }
     let coins = scene.lsp.node.wallet();
-    assert!(within(|| coins.spendable_sat() == coins.balance_sat()).await, "coins are set aside");
-    Ok(fate)
+    let is_free = || coins.spendable_sat() == coins.balance_sat();
+    if within(is_free).await { Ok(fate) } else { Err(format!("{fate:?} and coins are set aside").into()) }
 }
 
 async fn wallet_connects(scene: &Scene, power: &Power) {

@@ -9,7 +9,7 @@ use crate::ids::{OrderNumber, RefundKey};
 use crate::input::PaidBy;
 use crate::known::{KnownChannel, known_channel};
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, PaymentState, Refund, Way};
+use crate::lsps1::payments::{Fate, Output, PaymentState, Refund, Way};
 use crate::service::Service;
 
 impl Service {
@@ -63,6 +63,8 @@ pub struct KnownOrder {
     pub address: Option<String>,
     /// Outputs to that address which the wallet must not spend: it is not decided yet whose they are.
     pub reserved: Vec<OutPoint>,
+    /// Those that it may spend.
+    pub spendable: Vec<OutPoint>,
 }
 
 /// How far an order has come.
@@ -137,7 +139,9 @@ impl Order {
             }
             Stage::Failed { why, .. } => OrderStage::Failed { why: why.clone() },
         };
-        let reserved = self.outputs.iter().filter(|(_, output)| output.fate != Fate::Spendable);
+        let (spendable, reserved) = self.outputs.iter().partition::<Vec<_>, _>(|(_, it)| it.fate == Fate::Spendable);
+        let outpoints =
+            |outputs: Vec<(&OutPoint, &Output)>| outputs.into_iter().map(|(outpoint, _)| *outpoint).collect();
         KnownOrder {
             number: self.number,
             id: self.order_id(),
@@ -147,7 +151,8 @@ impl Order {
             attempts: self.attempt,
             retry_at: self.retry_at,
             address: self.ways.onchain.as_ref().map(|way| way.address.clone()),
-            reserved: reserved.map(|(outpoint, _)| *outpoint).collect(),
+            reserved: outpoints(reserved),
+            spendable: outpoints(spendable),
         }
     }
 

@@ -122,8 +122,10 @@ impl<M: Manager> Pump<M> {
             if let Some(watch) = &self.outside.deposits {
                 watch.watch(&script);
             }
-            // One that is not there any more is told to be gone at the first look.
-            let seen = order.reserved.iter().map(|outpoint| (*outpoint, None)).collect();
+            // One that is not there any more is told to be gone at the first look; those the wallet may spend are not set
+            // aside anew.
+            let known = order.reserved.iter().chain(&order.spendable);
+            let seen = known.map(|outpoint| (*outpoint, None)).collect();
             self.onchain.watched.insert(script, Watched { address, seen });
         }
         let payments: Vec<KnownPayment> = self.service.known_payments().collect();
