@@ -5,11 +5,13 @@
 
 pub mod chain;
 pub mod fault;
+pub mod https;
 pub mod node;
 pub mod scene;
 pub mod store;
 pub mod tape;
 pub mod wallet;
+pub mod words;
 
 pub use chain::Chain;
 pub use node::Node;

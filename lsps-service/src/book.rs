@@ -5,7 +5,7 @@ use alloc::{collections::BTreeMap, string::String};
 use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BookKey, ChannelKey, FlowId, PartId};
+use crate::ids::{BookKey, ChannelKey, FlowId, PartId, RefundKey};
 
 /// One line of the book.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,34 @@ pub enum Booking {
         /// How much of the fee.
         fee: Msat,
     },
+    /// An ordered channel is paid for.
+    OrderPaid {
+        /// What we took.
+        fee: Msat,
+        /// What was paid above the total.
+        surplus: Msat,
+    },
+    /// The payment for an ordered channel was lost after the channel was published.
+    OrderUnpaid {
+        /// What we would have taken.
+        fee: Msat,
+        /// What the client has in the channel all the same.
+        given: Msat,
+    },
+    /// An output that paid for a channel was spent otherwise before it was confirmed.
+    DepositLost {
+        /// What it was worth.
+        amount: Msat,
+    },
+    /// On-chain payments for an order went back, less what that cost.
+    Refunded {
+        /// Which refund.
+        key: RefundKey,
+        /// What had been received, in satoshis.
+        received_sat: u64,
+        /// What the miners got of it, in satoshis.
+        mining_sat: u64,
+    },
     /// A channel is on the chain.
     ChannelPaid {
         /// Which.
@@ -61,8 +89,8 @@ pub enum Booking {
 
 /// What a book adds up to.
 ///
-/// `asked = earned + lost + what is under way`, and an LSP's balance has changed by `earned + surplus` less what the miners
-/// got.
+/// `asked = earned + lost + what is under way`, and an LSP's balance has changed by `earned + surplus` less what was given for
+/// nothing and what the miners got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BookTotals {
     /// Fees asked for.
@@ -73,7 +101,9 @@ pub struct BookTotals {
     pub lost: Msat,
     /// What payers gave above what they asked to forward.
     pub surplus: Msat,
-    /// What the miners got, in satoshis.
+    /// What clients got without having paid for it in the end.
+    pub given: Msat,
+    /// What the miners got of ours, in satoshis.
     pub mining_sat: u64,
 }
 
@@ -94,6 +124,19 @@ impl BookTotals {
                     }
                 }
                 Booking::FeeLost { fee, .. } => add(&mut sum.lost, fee),
+                Booking::OrderPaid { fee, surplus } => {
+                    add(&mut sum.asked, fee);
+                    add(&mut sum.earned, fee);
+                    add(&mut sum.surplus, surplus);
+                }
+                Booking::OrderUnpaid { fee, given } => {
+                    add(&mut sum.asked, fee);
+                    add(&mut sum.lost, fee);
+                    add(&mut sum.given, given);
+                }
+                Booking::DepositLost { amount } => add(&mut sum.given, amount),
+                // What the miners got was the client's.
+                Booking::Refunded { .. } => {}
                 Booking::ChannelPaid { mining_sat, .. } => sum.mining_sat = sum.mining_sat.saturating_add(mining_sat),
             }
         }

@@ -2,7 +2,7 @@
 
 use alloc::{vec, vec::Vec};
 
-use lsps_types::{BlockHeight, Blocks, Msat, PeerId, Ppm, Timestamp};
+use lsps_types::{BlockHeight, Blocks, Msat, OutPoint, PeerId, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::effect::Effect;
@@ -72,6 +72,7 @@ pub(crate) enum ChannelNews<'a> {
     FundingBuilt {
         tx: &'a [u8],
         mining_sat: u64,
+        outpoint: OutPoint,
     },
     Pending,
     Ready(ChannelId),
@@ -118,7 +119,7 @@ impl Channel {
                 vec![ChannelEvent::Negotiated((*output).clone())]
             }
             (Self::Opening { .. } | Self::Abandoning { .. }, N::Negotiated { .. }) => vec![],
-            (Self::Opening { step: Step::Negotiated { .. }, .. }, N::FundingBuilt { tx, mining_sat }) => {
+            (Self::Opening { step: Step::Negotiated { .. }, .. }, N::FundingBuilt { tx, mining_sat, .. }) => {
                 let (tx, mining_sat, asked_at) = (tx.to_vec(), *mining_sat, ctx.facts.height);
                 vec![ChannelEvent::Funded(Funding { tx, mining_sat, ask: 1, asked_at })]
             }
@@ -184,11 +185,17 @@ impl Channel {
     }
 
     /// What the world owes it once its open was asked for; how that is asked is the flow's.
-    pub fn owed(&self, key: ChannelKey, peer: PeerId, may_broadcast: bool) -> Option<Effect> {
+    pub fn owed(
+        &self,
+        key: ChannelKey,
+        peer: PeerId,
+        may_broadcast: bool,
+        confirm_within: Option<Blocks>,
+    ) -> Option<Effect> {
         match self {
             Self::None | Self::Opening { step: Step::Asked, .. } => None,
             Self::Opening { step: Step::Negotiated { output }, .. } => {
-                Some(Effect::FundChannel { key, peer, output: output.clone() })
+                Some(Effect::FundChannel { key, peer, output: output.clone(), confirm_within })
             }
             Self::Opening { step: Step::Funded(Funding { tx, .. }), .. } => {
                 Some(Effect::HandFunding { key, peer, tx: tx.clone() })

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use lsps_types::{Blocks, Msat};
+use lsps_types::{Blocks, Msat, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
@@ -31,8 +31,42 @@ pub struct Config {
     pub stuck_after: Blocks,
     /// How long a decision taken elsewhere may take before the client is told that there is none.
     pub decision_timeout: Duration,
+    /// How orders of channels are dealt with.
+    pub orders: OrderConfig,
+    /// How clients are woken.
+    pub webhooks: WebhookConfig,
     /// Bounds on what peers can make us keep.
     pub limits: Limits,
+}
+
+/// The part of [`Config`] about LSPS1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrderConfig {
+    /// Addresses to return payments to have to be of this network.
+    pub network: Network,
+    /// How long the node may take to make an invoice, an offer and an address.
+    pub prepare_timeout: Duration,
+    /// Opens that may fail until an order does. Those that our own restarts or the client's absence ended do not count.
+    pub attempts: u32,
+    /// How long to wait between them.
+    pub retry_after: Duration,
+    /// How long an order can be asked about after it failed, or its lease ended.
+    pub keep_ended: Duration,
+}
+
+/// The part of [`Config`] about LSPS5.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookConfig {
+    /// Whether clients may register webhooks; only where the host posts to them.
+    pub serve: bool,
+    /// How long a client that stays away is not called for the same again.
+    pub cooldown: Duration,
+    /// How long webhooks of a client without channels are kept; LSPS5 wants 7 days at the least.
+    pub keep: Duration,
+    /// How long a notification may take to be delivered; no longer than a payment that waits for the client is held.
+    pub post_within: Duration,
 }
 
 impl Default for Config {
@@ -48,8 +82,29 @@ impl Default for Config {
             honour_expired: Duration::ZERO,
             stuck_after: Blocks(12),
             decision_timeout: Duration::from_secs(20),
+            orders: OrderConfig::default(),
+            webhooks: WebhookConfig::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl Default for OrderConfig {
+    fn default() -> Self {
+        Self {
+            network: Network::Bitcoin,
+            prepare_timeout: Duration::from_secs(20),
+            attempts: 1,
+            retry_after: Duration::from_secs(60),
+            keep_ended: Duration::from_secs(30 * 86_400),
+        }
+    }
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        let (cooldown, keep) = (Duration::from_secs(5 * 60), Duration::from_secs(28 * 86_400));
+        Self { serve: false, cooldown, keep, post_within: LEAST_HOLD }
     }
 }
 
@@ -66,6 +121,17 @@ impl Config {
             (!self.open_timeout.is_zero(), "open_timeout", "has to be more than nothing"),
             (self.stuck_after.0 > 0, "stuck_after", "has to be at least 1 block"),
             (!self.decision_timeout.is_zero(), "decision_timeout", "has to be more than nothing"),
+            (!self.orders.prepare_timeout.is_zero(), "orders.prepare_timeout", "has to be more than nothing"),
+            (self.orders.attempts > 0, "orders.attempts", "has to be at least 1"),
+            (!self.orders.retry_after.is_zero(), "orders.retry_after", "has to be more than nothing"),
+            (self.limits.orders_per_client > 0, "limits.orders_per_client", "has to be at least 1"),
+            (
+                self.limits.orders >= self.limits.orders_per_client,
+                "limits.orders",
+                "has to be at least orders_per_client",
+            ),
+            (self.limits.payments_per_order > 0, "limits.payments_per_order", "has to be at least 1"),
+            (self.limits.deposits_per_order > 0, "limits.deposits_per_order", "has to be at least 1"),
             (self.limits.offers_per_client > 0, "limits.offers_per_client", "has to be at least 1"),
             (
                 self.limits.offers >= self.limits.offers_per_client,
@@ -79,6 +145,12 @@ impl Config {
                 "has to be at least parts_per_offer",
             ),
             (self.limits.scid_draws > 0, "limits.scid_draws", "has to be at least 1"),
+            (self.webhooks.keep >= LEAST_KEPT, "webhooks.keep", "has to be at least 7 days (LSPS5)"),
+            (!self.webhooks.post_within.is_zero(), "webhooks.post_within", "has to be more than nothing"),
+            (self.limits.webhooks_per_client > 0, "limits.webhooks_per_client", "has to be at least 1 (LSPS5)"),
+            (self.limits.posts_per_webhook > 1, "limits.posts_per_webhook", "has to be at least 2"),
+            (self.limits.webhook_changes > 0, "limits.webhook_changes", "has to be at least 1"),
+            (self.limits.calls_per_cooldown > 0, "limits.calls_per_cooldown", "has to be at least 1"),
         ])
     }
 }
@@ -102,3 +174,4 @@ pub struct ConfigError {
 /// Nodes refuse to forward with less.
 const LEAST_CLTV_DELTA: u16 = 48;
 const LEAST_HOLD: Duration = Duration::from_secs(90);
+const LEAST_KEPT: Duration = Duration::from_secs(7 * 86_400);

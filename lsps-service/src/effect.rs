@@ -1,18 +1,20 @@
 //! What the service asks of the host. Read off the state of the flows, so asked again after a restart.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
-use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp, bolt4::FailureCode};
+use lsps_types::bolt4::FailureCode;
+use lsps_types::lsps5::WebhookUrl;
+use lsps_types::{Blocks, DateTime, Msat, OutPoint, PaymentHash, PeerId, Ppm, Preimage, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::book::BookEntry;
-use crate::ids::{BookKey, ChannelId, ChannelKey, FlowId, PartId};
+use crate::ids::{BookKey, ChannelId, ChannelKey, FlowId, OrderNumber, PartId, RefundKey};
 use crate::input::FundingOutput;
 
 /// Owed to a flow until an [`Input`](crate::Input) says it happened. Each says why doing it twice does no harm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// Open an unannounced channel with SCID alias and without confirmations, and keep `key` with it.
+    /// Open a channel on these terms with SCID alias, and keep `key` with it.
     ///
     /// Answers: `ChannelNegotiated`, or `ChannelEnded`. Safe twice: look for a channel of that key first.
     OpenChannel {
@@ -20,14 +22,8 @@ pub enum Effect {
         key: ChannelKey,
         /// The client.
         peer: PeerId,
-        /// Satoshis of the funding output.
-        capacity_sat: u64,
-        /// What the channel has to carry to the client at once, on top of reserves and commitment fees.
-        deliver: Msat,
-        /// Share of the channel that the client has to keep on its side, where the node lets one choose.
-        client_reserve: Ppm,
-        /// The most blocks the client may ask for as `to_self_delay`.
-        max_client_to_self_delay: u32,
+        /// What it has to be.
+        terms: OpenTerms,
     },
     /// Build and sign the funding transaction without broadcasting it, and reserve its inputs.
     ///
@@ -39,6 +35,8 @@ pub enum Effect {
         peer: PeerId,
         /// The output to fund.
         output: FundingOutput,
+        /// Blocks within which it is to be confirmed, where that was agreed; else soon.
+        confirm_within: Option<Blocks>,
     },
     /// Give the funding transaction to the node, which must not broadcast it by itself.
     ///
@@ -112,7 +110,7 @@ pub enum Effect {
     ///
     /// No answer; it ends when the client connects or the payment is let go. Safe twice: a client that is awake connects.
     WakeClient {
-        /// For which offer.
+        /// For which offer or order.
         flow: FlowId,
         /// Who.
         peer: PeerId,
@@ -120,6 +118,77 @@ pub enum Effect {
         until: Timestamp,
         /// How often it was needed, from 1.
         call: u32,
+    },
+    /// Make what an order can be paid with: a hold invoice with this hash, an offer, an address of ours that is watched from
+    /// now on. What cannot be made is left out.
+    ///
+    /// Answer: `OrderPrepared`. Safe twice: what was made before is never given out.
+    PrepareOrder {
+        /// For which order.
+        order: OrderNumber,
+        /// The invoice.
+        invoice: Option<(PaymentHash, PaymentTerms)>,
+        /// The offer.
+        offer: Option<PaymentTerms>,
+        /// An address.
+        address: bool,
+    },
+    /// Claim a held payment: its channel is published.
+    ///
+    /// Answers: `PaymentClaimed` or `PaymentGone`. Safe twice: a node claims a payment once.
+    ClaimPayment {
+        /// Of which order.
+        order: OrderNumber,
+        /// Which.
+        payment_hash: PaymentHash,
+        /// Claims it.
+        preimage: Preimage,
+        /// How often this was asked, from 1.
+        ask: u32,
+    },
+    /// Fail a held payment back.
+    ///
+    /// Answer: `PaymentGone`. Safe twice: a node that does not hold it has nothing to do.
+    FailPayment {
+        /// Of which order.
+        order: OrderNumber,
+        /// Which.
+        payment_hash: PaymentHash,
+        /// How often this was asked, from 1.
+        ask: u32,
+    },
+    /// The wallet may spend these outputs from now on: they paid for a channel.
+    ///
+    /// Answer: `DepositsKept`. Safe twice: a setting.
+    KeepDeposits {
+        /// Of which order.
+        order: OrderNumber,
+        /// Which, and what they are worth.
+        deposits: Vec<(OutPoint, Sat)>,
+    },
+    /// Build and sign a transaction that spends these outputs and nothing else to this address, less a reasonable fee,
+    /// without broadcasting it.
+    ///
+    /// Answers: `RefundBuilt`, or `RefundImpossible` where that would leave nothing to pay out. Safe twice: outputs are
+    /// spent once.
+    BuildRefund {
+        /// Which refund.
+        key: RefundKey,
+        /// The address.
+        to: String,
+        /// What goes back, and what it is worth.
+        deposits: Vec<(OutPoint, Sat)>,
+    },
+    /// Broadcast a refund, and again until it is confirmed.
+    ///
+    /// Answer: `RefundConfirmed`. Safe twice: it is one transaction.
+    BroadcastRefund {
+        /// Which refund.
+        key: RefundKey,
+        /// The signed transaction.
+        tx: Vec<u8>,
+        /// How often this was asked, from 1. From 2 on it waits for six hours: raise its fee.
+        ask: u32,
     },
     /// Put an entry into the operator's book.
     ///
@@ -130,6 +199,62 @@ pub enum Effect {
         /// Its content.
         entry: BookEntry,
     },
+    /// Sign this notification with the node's key and post it: exactly these bytes, and the timestamp, which is signed too.
+    ///
+    /// Answers: `WebhookDelivered` or `WebhookFailed`; without any it ends at `until`. Safe twice: the receiver sees a replay.
+    PostWebhook {
+        /// Its name.
+        key: PostKey,
+        /// Where to. What it leads to is not looked at yet.
+        url: WebhookUrl,
+        /// The body.
+        body: String,
+        /// When it was raised.
+        timestamp: DateTime,
+        /// When it is worth nothing any more.
+        until: Timestamp,
+    },
+}
+
+/// One post to one webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PostKey {
+    /// Whose webhook it is.
+    pub client: PeerId,
+    /// Counted from 0 for each client.
+    pub number: u32,
+}
+
+/// What a channel has to be when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenTerms {
+    /// Satoshis of the funding output.
+    pub capacity_sat: u64,
+    /// What the channel has to carry to the client at once, on top of reserves and commitment fees.
+    pub deliver: Msat,
+    /// Share of the channel that the client has to keep on its side, where the node lets one choose.
+    pub client_reserve: Ppm,
+    /// The most blocks the client may ask for as `to_self_delay`.
+    pub max_client_to_self_delay: Option<u32>,
+    /// What the client is given at once.
+    pub push: Msat,
+    /// Whether the network is to know of it.
+    pub announce: bool,
+    /// Confirmations after which it is used; 0: at once.
+    pub confirmations: u16,
+    /// Blocks within which the funding is to be confirmed, where that was agreed; else soon.
+    pub confirm_within: Option<Blocks>,
+}
+
+/// What an invoice or an offer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentTerms {
+    /// Exactly this.
+    pub amount: Msat,
+    /// It cannot be paid from then on.
+    pub expires_at: Timestamp,
+    /// Blocks that the last HTLC has to have left when it arrives, so that it can be held until then.
+    pub final_cltv: Blocks,
 }
 
 /// Equal for two askings of the same thing; a new attempt has a new key.
@@ -151,8 +276,22 @@ pub enum EffectKey {
     Fail(PartId, u32),
     /// See [`Effect::WakeClient`].
     Wake(FlowId, u32),
+    /// See [`Effect::PrepareOrder`].
+    Prepare(OrderNumber),
+    /// See [`Effect::ClaimPayment`].
+    Claim(OrderNumber, PaymentHash, u32),
+    /// See [`Effect::FailPayment`].
+    FailPayment(OrderNumber, PaymentHash, u32),
+    /// See [`Effect::KeepDeposits`].
+    Keep(OrderNumber),
+    /// See [`Effect::BuildRefund`].
+    BuildRefund(RefundKey),
+    /// See [`Effect::BroadcastRefund`].
+    Refund(RefundKey, u32),
     /// See [`Effect::Book`].
     Book(BookKey),
+    /// See [`Effect::PostWebhook`].
+    Post(PostKey),
 }
 
 impl EffectKey {
@@ -163,7 +302,14 @@ impl EffectKey {
                 Ok(key.flow)
             }
             Self::Wake(flow, _) => Ok(*flow),
+            Self::Prepare(order)
+            | Self::Claim(order, ..)
+            | Self::FailPayment(order, ..)
+            | Self::Keep(order)
+            | Self::BuildRefund(RefundKey { order, .. })
+            | Self::Refund(RefundKey { order, .. }, _) => Ok(FlowId::Order(*order)),
             Self::Book(key) => Ok(key.flow),
+            Self::Post(key) => Ok(FlowId::Webhooks(key.client)),
             Self::Forward(part, _) | Self::Fail(part, _) => Err(*part),
         }
     }
@@ -182,7 +328,14 @@ impl Effect {
             Self::ForwardPart { part, ask, .. } => EffectKey::Forward(*part, *ask),
             Self::FailPart { part, ask, .. } => EffectKey::Fail(*part, *ask),
             Self::WakeClient { flow, call, .. } => EffectKey::Wake(*flow, *call),
+            Self::PrepareOrder { order, .. } => EffectKey::Prepare(*order),
+            Self::ClaimPayment { order, payment_hash, ask, .. } => EffectKey::Claim(*order, *payment_hash, *ask),
+            Self::FailPayment { order, payment_hash, ask } => EffectKey::FailPayment(*order, *payment_hash, *ask),
+            Self::KeepDeposits { order, .. } => EffectKey::Keep(*order),
+            Self::BuildRefund { key, .. } => EffectKey::BuildRefund(*key),
+            Self::BroadcastRefund { key, ask, .. } => EffectKey::Refund(*key, *ask),
             Self::Book { key, .. } => EffectKey::Book(*key),
+            Self::PostWebhook { key, .. } => EffectKey::Post(*key),
         }
     }
 }

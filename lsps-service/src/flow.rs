@@ -3,10 +3,12 @@
 use alloc::{collections::BTreeSet, vec::Vec};
 
 use lsps_types::bolt4::FailureCode;
-use lsps_types::{BlockHeight, Timestamp};
+use lsps_types::{BlockHeight, PeerId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::effect::{Effect, EffectKey};
+use crate::ids::FlowId;
 use crate::policy::{NodeFacts, Policy};
 
 /// A thing with a life and a record of its own.
@@ -49,11 +51,22 @@ pub(crate) enum Link {
     Usable,
 }
 
+/// Whether the client is being woken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Call {
+    /// How often that was begun.
+    pub number: u32,
+    /// When what waits for it will be let go.
+    pub until: Option<Timestamp>,
+}
+
 /// Nothing changed. Whoever brought the input undoes it at the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reject {
     /// The part is to be failed.
     FailPart(FailureCode),
+    /// The payment is to be failed.
+    FailPayment,
     /// It concerns an attempt or a part that is over.
     Stale,
 }
@@ -77,6 +90,17 @@ pub(crate) fn step<F: Flow>(
     }
     let new = |effect: &Effect| !owed.contains(&effect.key());
     Ok(changed.then(|| flow.outstanding().into_iter().filter(new).collect()))
+}
+
+impl Call {
+    pub fn begin(&mut self, until: Timestamp) {
+        *self = Self { number: self.number.saturating_add(1), until: Some(until) };
+    }
+
+    pub fn owed(self, flow: FlowId, peer: PeerId) -> Option<Effect> {
+        let Self { number: call, until } = self;
+        until.map(|until| Effect::WakeClient { flow, peer, until, call })
+    }
 }
 
 impl Context<'_> {

@@ -1,7 +1,6 @@
-//! Finding flows without looking at all of them. Rebuilt at load, never written.
+//! Finding offers without looking at all of them. Rebuilt at load, never written.
 
 use alloc::{
-    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     string::String,
     vec::Vec,
@@ -16,25 +15,24 @@ use crate::ids::PartId;
 use crate::lsps2::jit_channel::{Fee, JitChannel};
 use crate::lsps2::parts::Payment;
 use crate::policy::ClientHistory;
-use crate::service::Wake;
+use crate::sets::{Agenda, Due, Groups, lead, shift};
 
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     by_part: BTreeMap<PartId, Scid>,
     /// Offers that were paid for, of all clients and by client; and those that were not.
     paid: BTreeSet<Scid>,
-    paid_of: Groups<PeerId>,
-    unpaid_of: Groups<PeerId>,
+    paid_of: Groups<PeerId, Scid>,
+    unpaid_of: Groups<PeerId, Scid>,
     /// Offers that the coming and going of their client, or a report about it, may concern.
-    busy_of: Groups<PeerId>,
+    busy_of: Groups<PeerId, Scid>,
     /// Offers with parts that wait or are under way.
-    live_of: Groups<PeerId>,
+    live_of: Groups<PeerId, Scid>,
     /// Offers that count as uses of their token.
-    uses_of: Groups<String>,
+    uses_of: Groups<String, Scid>,
     /// Offers whose funding transaction is not confirmed.
     unconfirmed: BTreeSet<Scid>,
-    wakes: BTreeMap<(Timestamp, Scid), Wake>,
-    heights: BTreeSet<(BlockHeight, Scid)>,
+    agenda: Agenda<Scid>,
 }
 
 /// A flow, and what the index holds of it. In one place, so that whoever finds the one has found the other.
@@ -69,8 +67,7 @@ struct Entry {
     is_live: bool,
     is_use: bool,
     is_unconfirmed: bool,
-    wake: Option<(Timestamp, Wake)>,
-    height: Option<BlockHeight>,
+    due: Due,
 }
 
 impl Entry {
@@ -85,8 +82,7 @@ impl Entry {
             is_live: flow.payments.values().any(Payment::is_live),
             is_use: is_paid || now < flow.terms.valid_until,
             is_unconfirmed: flow.channel.funding().is_some(),
-            wake: flow.next_wake(config, now),
-            height: flow.next_height(config, height),
+            due: Due { wake: flow.next_wake(config, now), height: flow.next_height(config, height) },
             parts,
         }
     }
@@ -108,23 +104,9 @@ impl Index {
     fn change(&mut self, flow: &JitChannel, old: &Entry, new: &Entry) {
         let (id, client) = (flow.id, &flow.client);
         if old.parts != new.parts {
-            for part in &old.parts {
-                self.by_part.remove(part);
-            }
-            self.by_part.extend(new.parts.iter().map(|part| (*part, id)));
+            lead(&mut self.by_part, id, &old.parts, &new.parts);
         }
-        if old.wake != new.wake {
-            if let Some((at, _)) = old.wake {
-                self.wakes.remove(&(at, id));
-            }
-            self.wakes.extend(new.wake.map(|(at, why)| ((at, id), why)));
-        }
-        if old.height != new.height {
-            if let Some(at) = old.height {
-                self.heights.remove(&(at, id));
-            }
-            self.heights.extend(new.height.map(|at| (at, id)));
-        }
+        self.agenda.shift(id, old.due, new.due);
         shift(&mut self.paid, id, old.is_paid, new.is_paid);
         shift(&mut self.unconfirmed, id, old.is_unconfirmed, new.is_unconfirmed);
         self.unpaid_of.shift(client, id, old.is_unpaid, new.is_unpaid);
@@ -146,7 +128,7 @@ impl Index {
 
     /// Clients with parts that wait or are under way.
     pub fn live_clients(&self) -> impl Iterator<Item = (PeerId, impl Iterator<Item = Scid>)> {
-        self.live_of.0.iter().map(|(client, offers)| (*client, offers.iter()))
+        self.live_of.iter().map(|(client, offers)| (*client, offers))
     }
 
     pub fn unconfirmed(&self) -> impl Iterator<Item = Scid> {
@@ -162,106 +144,10 @@ impl Index {
     }
 
     pub fn token_uses(&self, token: Option<&str>) -> usize {
-        token.and_then(|token| self.uses_of.0.get(token)).map_or(0, Group::len)
+        token.map_or(0, |token| self.uses_of.count(token))
     }
 
-    pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
-        self.wakes.first_key_value().map(|((at, _), why)| (*at, *why))
-    }
-
-    pub fn due(&self, now: Timestamp) -> Vec<Scid> {
-        self.wakes.keys().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
-    }
-
-    pub fn due_at_height(&self, height: BlockHeight) -> Vec<Scid> {
-        self.heights.iter().take_while(|(at, _)| *at <= height).map(|(_, id)| *id).collect()
-    }
-}
-
-/// Offers by what they have in common.
-#[derive(Debug)]
-struct Groups<K>(BTreeMap<K, Group>);
-
-/// Mostly it is one, which needs no tree of its own.
-#[derive(Debug)]
-enum Group {
-    One(Scid),
-    #[expect(clippy::box_collection, reason = "few have others; all have room for the box")]
-    Others(Box<BTreeSet<Scid>>),
-}
-
-impl<K> Default for Groups<K> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<K: Ord + Clone> Groups<K> {
-    fn shift(&mut self, key: &K, id: Scid, was: bool, is: bool) {
-        match (was, is) {
-            (false, true) => match self.0.get_mut(key) {
-                Some(group) => group.insert(id),
-                None => drop(self.0.insert(key.clone(), Group::One(id))),
-            },
-            (true, false) => {
-                if self.0.get_mut(key).is_some_and(|group| group.remove(id)) {
-                    self.0.remove(key);
-                }
-            }
-            (true, true) | (false, false) => {}
-        }
-    }
-
-    fn of<'a>(&'a self, key: &K) -> impl Iterator<Item = Scid> + use<'a, K> {
-        self.0.get(key).into_iter().flat_map(Group::iter)
-    }
-
-    fn count(&self, key: &K) -> usize {
-        self.0.get(key).map_or(0, Group::len)
-    }
-}
-
-impl Group {
-    fn insert(&mut self, id: Scid) {
-        match self {
-            Self::One(one) if *one == id => {}
-            Self::One(one) => *self = Self::Others(Box::new([*one, id].into())),
-            Self::Others(ids) => drop(ids.insert(id)),
-        }
-    }
-
-    /// Whether nothing is left.
-    fn remove(&mut self, id: Scid) -> bool {
-        match self {
-            Self::One(one) => *one == id,
-            Self::Others(ids) => {
-                ids.remove(&id);
-                ids.is_empty()
-            }
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Scid> {
-        let (one, others) = match self {
-            Self::One(one) => (Some(*one), None),
-            Self::Others(ids) => (None, Some(ids)),
-        };
-        one.into_iter().chain(others.into_iter().flat_map(|ids| ids.iter().copied()))
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::One(_) => 1,
-            Self::Others(ids) => ids.len(),
-        }
-    }
-}
-
-fn shift(set: &mut BTreeSet<Scid>, id: Scid, was: bool, is: bool) {
-    if was && !is {
-        set.remove(&id);
-    }
-    if is && !was {
-        set.insert(id);
+    pub fn agenda(&self) -> &Agenda<Scid> {
+        &self.agenda
     }
 }

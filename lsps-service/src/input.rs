@@ -2,10 +2,12 @@
 
 use alloc::{string::String, vec::Vec};
 
-use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
+use lsps_types::{BlockHeight, FeeRate, Msat, OutPoint, PaymentHash, PeerId, Preimage, Sat, Scid};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BookKey, ChannelId, ChannelKey, PartId, QuestionId};
+use crate::effect::PostKey;
+use crate::ids::{BookKey, ChannelId, ChannelKey, OfferId, OrderNumber, PartId, QuestionId, RefundKey};
+use crate::lsps5::occasion::Occasion;
 use crate::policy::NodeFacts;
 use crate::questions::Decision;
 
@@ -83,6 +85,8 @@ pub enum Input {
         tx: Vec<u8>,
         /// What it pays to the miners, in satoshis.
         mining_sat: u64,
+        /// Its output that is the channel.
+        outpoint: OutPoint,
     },
     /// Both sides signed: broadcasting the funding transaction is safe.
     ChannelPending {
@@ -113,6 +117,68 @@ pub enum Input {
         /// For which channel.
         key: ChannelKey,
     },
+    /// What an order can be paid with is there.
+    OrderPrepared {
+        /// Which order.
+        order: OrderNumber,
+        /// As far as it could be made.
+        prepared: Prepared,
+    },
+    /// The node holds a payment for an invoice or an offer. May be told again, for instance after a restart.
+    PaymentHeld(HeldPayment),
+    /// A payment that was to be claimed is claimed.
+    PaymentClaimed {
+        /// Which.
+        payment_hash: PaymentHash,
+    },
+    /// The node no longer holds a payment: it was failed back, as we asked or because its time was up.
+    PaymentGone {
+        /// Which.
+        payment_hash: PaymentHash,
+    },
+    /// An output to the address of an order was seen, is in a block, or is in none any more.
+    Deposit(Deposit),
+    /// Such an output will never be in a block: another transaction spends the same.
+    DepositGone {
+        /// To which address.
+        address: String,
+        /// Which.
+        outpoint: OutPoint,
+    },
+    /// [`Effect::KeepDeposits`](crate::Effect::KeepDeposits) was carried out.
+    DepositsKept {
+        /// Of which order.
+        order: OrderNumber,
+    },
+    /// The refund that was asked for is signed.
+    RefundBuilt {
+        /// Which.
+        key: RefundKey,
+        /// The signed transaction in consensus encoding.
+        tx: Vec<u8>,
+        /// What it pays to the miners, in satoshis.
+        mining_sat: u64,
+    },
+    /// A refund would cost more than it gives back.
+    RefundImpossible {
+        /// Which.
+        key: RefundKey,
+    },
+    /// A refund is so deep in the chain that it stays there; six blocks, usually.
+    RefundConfirmed {
+        /// Which.
+        key: RefundKey,
+    },
+    /// The operator cancels an order whose channel is not published; what was paid goes back.
+    CancelOrder {
+        /// Which.
+        order: OrderNumber,
+    },
+    /// The operator has a channel that could not be opened tried again at once.
+    RetryOrder {
+        /// Of which order.
+        order: OrderNumber,
+    },
     /// An entry is in the book.
     Booked {
         /// Which.
@@ -129,6 +195,32 @@ pub enum Input {
     NodeFacts(NodeFacts),
     /// Time passed; needed when [`Service::next_wake`](crate::Service::next_wake) is due and nothing else happens.
     Tick,
+    /// Whether the node has any channel with a peer: its webhooks are kept for as long, and a while after. Told when that
+    /// changes, and at the start of all peers with channels and of all in
+    /// [`clients_with_channels`](crate::Service::clients_with_channels).
+    ChannelsWith {
+        /// Who.
+        peer: PeerId,
+        /// Whether there is any.
+        any: bool,
+    },
+    /// A client should come. It is called by its webhooks, if it has any, is away, and was not called for the same lately.
+    Occasion {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        occasion: Occasion,
+    },
+    /// A notification was delivered: the webhook answered with status 200.
+    WebhookDelivered {
+        /// Which.
+        key: PostKey,
+    },
+    /// A notification was not delivered, and will not be. The webhook is kept.
+    WebhookFailed {
+        /// Which.
+        key: PostKey,
+    },
 }
 
 /// An HTLC that waits for a decision at the node.
@@ -146,6 +238,56 @@ pub struct HeldHtlc {
     pub onion_amount: Msat,
     /// The block at which the incoming HTLC times out, where the node tells it.
     pub cltv_expiry: Option<BlockHeight>,
+}
+
+/// What an order can be paid with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// A BOLT 11 invoice.
+    pub invoice: Option<String>,
+    /// A BOLT 12 offer, and the node's name of it.
+    pub offer: Option<(String, OfferId)>,
+    /// An address.
+    pub address: Option<String>,
+}
+
+/// A payment that the node holds: all HTLCs of it are there, and nothing is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldPayment {
+    /// What it pays for.
+    pub by: PaidBy,
+    /// Its hash.
+    pub payment_hash: PaymentHash,
+    /// What claims it, where the node made that.
+    pub preimage: Option<Preimage>,
+    /// The sum of its HTLCs.
+    pub amount: Msat,
+    /// The node can claim it before this height, where it tells.
+    pub claim_before: Option<BlockHeight>,
+}
+
+/// What a payment was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PaidBy {
+    /// The invoice with its hash.
+    Invoice,
+    /// An offer.
+    Offer(OfferId),
+}
+
+/// An output to the address of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deposit {
+    /// The address.
+    pub address: String,
+    /// The output.
+    pub outpoint: OutPoint,
+    /// What it is worth.
+    pub amount: Sat,
+    /// The block it is in, if it is in one.
+    pub confirmed_at: Option<BlockHeight>,
+    /// Of its transaction, where it is known.
+    pub fee_rate: Option<FeeRate>,
 }
 
 /// How precisely a node can say which part it means.

@@ -6,6 +6,7 @@ use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 use crate::channel::Channel;
 use crate::flow::Link;
 use crate::ids::{ChannelKey, FlowId, PartId};
+use crate::lsps1::order::Order;
 use crate::lsps2::jit_channel::JitChannel;
 use crate::lsps2::parts::PartState;
 use crate::service::Service;
@@ -76,21 +77,30 @@ impl Service {
 
     /// Channels on record, to be compared with the node after a restart.
     pub fn known_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
-        self.offers.values().filter_map(|offer| offer.known_channel())
+        let of_orders = self.orders.all().filter_map(Order::known_channel);
+        self.offers.values().filter_map(|offer| offer.known_channel()).chain(of_orders)
     }
 
     /// Whether a channel that the node has was given up by its offer: a crash can undo the close. Its funding is never
     /// broadcast, so it has to be closed before anything is forwarded over it.
     #[must_use]
     pub fn is_given_up(&self, key: ChannelKey) -> bool {
-        let FlowId::JitChannel(scid) = key.flow;
-        let offer = self.offers.get(&scid);
-        offer.is_some_and(|offer| offer.attempt != key.attempt || offer.channel == Channel::None)
+        let given_up = |attempt: u32, channel: &Channel| attempt != key.attempt || *channel == Channel::None;
+        match key.flow {
+            FlowId::JitChannel(scid) => {
+                self.offers.get(&scid).is_some_and(|offer| given_up(offer.attempt, &offer.channel))
+            }
+            FlowId::Order(number) => {
+                self.orders.get(number).is_some_and(|order| given_up(order.attempt, &order.channel))
+            }
+            FlowId::Webhooks(_) => false,
+        }
     }
 
     /// Those whose funding transaction is not confirmed, to be looked at with every block.
     pub fn unconfirmed_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
-        self.index.unconfirmed().filter_map(|scid| self.offers.get(&scid)?.known_channel())
+        let of_orders = self.orders.unconfirmed().filter_map(Order::known_channel);
+        self.index.unconfirmed().filter_map(|scid| self.offers.get(&scid)?.known_channel()).chain(of_orders)
     }
 
     /// Clients that are connected and have parts waiting, but whose channels are not known to be usable. Nodes do not say
@@ -98,6 +108,11 @@ impl Service {
     pub fn waiting_clients(&self) -> impl Iterator<Item = PeerId> {
         let clients = self.index.live_clients().map(|(client, _)| client);
         clients.filter(|client| self.link(*client) == Link::Connected)
+    }
+
+    /// Clients with webhooks of whom it is believed that the node has channels with them.
+    pub fn clients_with_channels(&self) -> impl Iterator<Item = PeerId> {
+        self.webhooks.iter().filter(|webhooks| webhooks.has_channel).map(|webhooks| webhooks.client)
     }
 
     /// The state of each offer's channel and fee, by name; to be counted and shown, not to be decided on.
@@ -113,9 +128,18 @@ impl Service {
     ///
     /// While it is promised.
     pub fn may_close(&self, key: ChannelKey) -> Result<(), Promised> {
-        let FlowId::JitChannel(scid) = key.flow;
-        let offer = self.offers.get(&scid).filter(|offer| offer.attempt == key.attempt);
-        offer.map_or(Ok(()), |offer| offer.may_close(self.facts.height))
+        let height = self.facts.height;
+        match key.flow {
+            FlowId::JitChannel(scid) => {
+                let offer = self.offers.get(&scid).filter(|offer| offer.attempt == key.attempt);
+                offer.map_or(Ok(()), |offer| offer.may_close(height))
+            }
+            FlowId::Order(number) => {
+                let order = self.orders.get(number).filter(|order| order.attempt == key.attempt);
+                order.map_or(Ok(()), |order| order.may_close(height, Some(self.now)))
+            }
+            FlowId::Webhooks(_) => Ok(()),
+        }
     }
 }
 
@@ -147,15 +171,24 @@ impl JitChannel {
     }
 
     fn known_channel(&self) -> Option<KnownChannel<'_>> {
-        let stage = match &self.channel {
-            Channel::None => return None,
-            Channel::Opening { .. } => ChannelStage::Opening,
-            Channel::Pending { .. } => ChannelStage::Pending,
-            Channel::Ready { .. } => ChannelStage::Ready,
-            Channel::Closed { .. } => ChannelStage::Closed,
-            Channel::Abandoning { .. } => ChannelStage::Abandoning,
-        };
-        let funding = self.channel.funding().map(|funding| funding.tx.as_slice());
-        Some(KnownChannel { key: self.key(), client: self.client, stage, funding, owed: self.may_broadcast() })
+        known_channel(self.key(), self.client, &self.channel, self.may_broadcast())
     }
+}
+
+pub(crate) fn known_channel(
+    key: ChannelKey,
+    client: PeerId,
+    channel: &Channel,
+    owed: bool,
+) -> Option<KnownChannel<'_>> {
+    let stage = match channel {
+        Channel::None => return None,
+        Channel::Opening { .. } => ChannelStage::Opening,
+        Channel::Pending { .. } => ChannelStage::Pending,
+        Channel::Ready { .. } => ChannelStage::Ready,
+        Channel::Closed { .. } => ChannelStage::Closed,
+        Channel::Abandoning { .. } => ChannelStage::Abandoning,
+    };
+    let funding = channel.funding().map(|funding| funding.tx.as_slice());
+    Some(KnownChannel { key, client, stage, funding, owed })
 }

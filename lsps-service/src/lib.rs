@@ -16,26 +16,36 @@ mod index;
 mod input;
 mod known;
 mod limits;
+mod lsps1;
 mod lsps2;
+mod lsps5;
 mod policy;
 mod questions;
 mod record;
 mod requests;
 mod service;
+mod sets;
 mod tape;
 
 pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};
-pub use config::{Config, ConfigError};
-pub use effect::{Effect, EffectKey};
-pub use ids::{BookKey, ChannelId, ChannelKey, FlowId, PartId, QuestionId, UnknownFlow};
-pub use input::{ChannelEnd, FundingOutput, HeldHtlc, Input, WhichPart};
+pub use config::{Config, ConfigError, OrderConfig, WebhookConfig};
+pub use effect::{Effect, EffectKey, OpenTerms, PaymentTerms, PostKey};
+pub use ids::{
+    BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, PartId, QuestionId, RefundKey, UnknownFlow,
+};
+pub use input::{ChannelEnd, Deposit, FundingOutput, HeldHtlc, HeldPayment, Input, PaidBy, Prepared, WhichPart};
 pub use known::{ChannelStage, KnownChannel, KnownPart, Promised};
 pub use limits::Limits;
+pub use lsps1::known::{KnownOrder, KnownPayment, KnownRefund, OrderStage, PaymentStage};
+pub use lsps1::order::OrderFailure;
+pub use lsps1::payments::Way;
 pub use lsps2::may_close;
+pub use lsps5::occasion::Occasion;
 pub use policy::{
-    BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, ClientTerms, MenuRefusal, MenuRequest, NodeFacts, OfferTerms,
-    Policy, Sale, StandardPolicy, TokenTerms, Trust,
+    AmountRule, BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, ClientTerms, MenuRefusal, MenuRequest, NodeFacts,
+    OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, StandardPolicy, TokenTerms, Trust,
+    WayTerms,
 };
 pub use questions::{Asked, Decision, Question};
 pub use record::{Record, Unreadable};

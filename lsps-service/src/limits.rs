@@ -14,12 +14,30 @@ pub struct Limits {
     pub parts_per_offer: usize,
     /// Parts of one offer that are remembered, resolved ones included.
     pub known_parts_per_offer: usize,
+    /// Orders of one client that are neither completed nor failed.
+    pub orders_per_client: usize,
+    /// The same of all clients.
+    pub orders: usize,
+    /// Lightning payments of one order that are remembered.
+    pub payments_per_order: usize,
+    /// Outputs to the address of one order; what comes after that is the operator's to look at.
+    pub deposits_per_order: usize,
     /// SCIDs drawn for one buy until it is given up.
     pub scid_draws: usize,
     /// Requests of one client that wait for a decision taken elsewhere.
     pub questions_per_client: usize,
     /// The same of all clients.
     pub questions: usize,
+    /// Webhooks of one client.
+    pub webhooks_per_client: usize,
+    /// Clients with webhooks.
+    pub webhook_clients: usize,
+    /// Webhooks that one client sets anew or changes within an hour: each makes us post to a URL of its choice.
+    pub webhook_changes: usize,
+    /// Notifications that wait to be posted to one webhook.
+    pub posts_per_webhook: usize,
+    /// How often a client is called for the same without a whole cooldown between, each time after it came and went.
+    pub calls_per_cooldown: usize,
 }
 
 impl Default for Limits {
@@ -29,9 +47,18 @@ impl Default for Limits {
             offers: 200_000,
             parts_per_offer: 50,
             known_parts_per_offer: 500,
+            orders_per_client: 20,
+            orders: 100_000,
+            payments_per_order: 20,
+            deposits_per_order: 20,
             scid_draws: 64,
             questions_per_client: 4,
             questions: 10_000,
+            webhooks_per_client: 10,
+            webhook_clients: 200_000,
+            webhook_changes: 20,
+            posts_per_webhook: 20,
+            calls_per_cooldown: 10,
         }
     }
 }

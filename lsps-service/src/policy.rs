@@ -1,14 +1,17 @@
 //! What the operator decides: who may buy, at what price, with how large a channel.
 
+mod orders;
 mod standard;
 
 use alloc::{string::String, vec::Vec};
 
-use lsps_types::{BlockHeight, Blocks, Msat, PeerId, Ppm, Timestamp};
+use lsps_types::lsps1::{Confirmation, CreateOrder, Options};
+use lsps_types::{BlockHeight, Blocks, Msat, PeerId, Ppm, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
 
+pub use orders::{AmountRule, OrderPolicy};
 pub use standard::{ClientTerms, StandardPolicy, TokenTerms};
 
 /// The node's circumstances that prices depend on.
@@ -52,6 +55,33 @@ pub trait Policy: Send {
     /// When it may not, the payment is too large for what the node can take, or that is decided elsewhere.
     fn may_buy(&self, buy: &BuyRequest<'_>, facts: &NodeFacts) -> Result<Sale, BuyRefusal>;
 
+    /// What can be ordered; `None`: nothing, and LSPS1 is not served. Should change at most once a day.
+    ///
+    /// Spec: LSPS1 §1.
+    fn options(&self) -> Option<Options> {
+        None
+    }
+
+    /// What a channel costs that is within the options, by each way that it can be paid.
+    ///
+    /// A way to pay on the chain is left out where the client gave no address to return it to.
+    ///
+    /// # Errors
+    ///
+    /// When the client gets none, its token is not good, or that is decided elsewhere.
+    fn may_order(&self, ask: &OrderRequest<'_>, facts: &NodeFacts) -> Result<OrderTerms, OrderRefusal> {
+        let (_, _) = (ask, facts);
+        Err(OrderRefusal::Client("no channels are sold".into()))
+    }
+
+    /// Whether an on-chain payment counts as soon as its order says; if not, it takes six confirmations.
+    ///
+    /// Spec: LSPS1 §4.3.
+    fn trusts_deposit(&self, client: PeerId, amount: Sat, facts: &NodeFacts) -> bool {
+        let (_, _, _) = (client, amount, facts);
+        true
+    }
+
     /// The channel that is to carry `deliver` to the client at once.
     ///
     /// Its capacity has to leave room for the reserve, the commitment fee and the anchors, which the LSP pays.
@@ -88,6 +118,56 @@ pub struct BuyRequest<'a> {
     pub history: ClientHistory,
     /// Now.
     pub now: Timestamp,
+}
+
+/// Who wants to order what.
+#[derive(Clone, Copy, Debug)]
+pub struct OrderRequest<'a> {
+    /// The asking peer.
+    pub client: PeerId,
+    /// Within the options.
+    pub order: &'a CreateOrder,
+    /// Offers and orders for the same token that are paid or may still be.
+    pub token_uses: usize,
+    /// The client's orders that have neither a channel nor failed.
+    pub open_orders: usize,
+    /// What is known of the client.
+    pub history: ClientHistory,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What an order costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderTerms {
+    /// By hold invoice.
+    pub bolt11: Option<WayTerms>,
+    /// By offer.
+    pub bolt12: Option<WayTerms>,
+    /// By transaction, and when that counts.
+    pub onchain: Option<(WayTerms, Confirmation)>,
+    /// Remember the order until then if it is completed, so that uses of its token are counted.
+    pub remember_until: Option<Timestamp>,
+}
+
+/// One way to pay an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayTerms {
+    /// Our fee; the client's balance comes on top.
+    pub fee: Sat,
+    /// It has to be paid, and the channel to be opened, before then.
+    pub expires_at: Timestamp,
+}
+
+/// Why an order is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderRefusal {
+    /// The token is unknown, or no longer good.
+    Token,
+    /// This client is not served; why, for people to read.
+    Client(String),
+    /// Somebody else decides; see [`Released::questions`](crate::Released::questions).
+    Later,
 }
 
 /// A client's offers that are on record.

@@ -7,13 +7,14 @@ use alloc::{
 };
 
 use lsps_types::jsonrpc::RequestId;
+use lsps_types::lsps1::CreateOrder;
 use lsps_types::lsps2::{Buy, GetInfo};
 use lsps_types::{Msat, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::QuestionId;
 use crate::limits::Limits;
-use crate::policy::{BuyRefusal, MenuRefusal, OfferTerms, Sale};
+use crate::policy::{BuyRefusal, MenuRefusal, OfferTerms, OrderRefusal, OrderTerms, Sale};
 
 /// What somebody else is to decide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub enum Asked {
         /// The payment to come, if its size is fixed.
         payment_size: Option<Msat>,
     },
+    /// To order a channel.
+    Order(CreateOrder),
 }
 
 /// What was decided; as a [`Policy`](crate::Policy) would have. `Later` is no answer and counts as a refusal.
@@ -50,6 +53,8 @@ pub enum Decision {
     Menu(Result<Vec<OfferTerms>, MenuRefusal>),
     /// Of a buy.
     Buy(Result<Sale, BuyRefusal>),
+    /// Of an order.
+    Order(Result<OrderTerms, OrderRefusal>),
 }
 
 /// A request as it waits.
@@ -64,6 +69,7 @@ pub(crate) struct Waiting {
 pub(crate) enum Request {
     Menu(GetInfo),
     Buy(Buy),
+    Order(CreateOrder),
 }
 
 /// All requests that wait.

@@ -2,12 +2,14 @@
 
 mod v1;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{FlowId, UnknownFlow};
+use crate::lsps1::order::Order;
 use crate::lsps2::jit_channel::JitChannel;
+use crate::lsps5::webhooks::Webhooks;
 
 /// A record as it stands in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +27,14 @@ pub enum Unreadable {
     #[error(transparent)]
     Name(#[from] UnknownFlow),
     /// It was written by a later version.
-    #[error("record {name:?} has version {version}; this program reads up to {VERSION}")]
+    #[error("record {name:?} has version {version}; this program reads up to {newest}")]
     Newer {
         /// The record.
         name: String,
         /// Its version.
         version: u8,
+        /// The newest that this program knows of its kind.
+        newest: u8,
     },
     /// The bytes are damaged.
     #[error("record {name:?} is damaged")]
@@ -42,33 +46,56 @@ pub enum Unreadable {
 
 /// A flow of any kind.
 pub(crate) enum AnyFlow {
-    JitChannel(JitChannel),
+    JitChannel(Box<JitChannel>),
+    Order(Box<Order>),
+    Webhooks(Box<Webhooks>),
 }
 
-pub(crate) fn encode(flow: &JitChannel) -> Vec<u8> {
-    let bytes = alloc::vec![VERSION];
-    postcard::to_extend(flow, bytes).expect("flows hold nothing that postcard cannot write")
+pub(crate) fn encode_offer(offer: &JitChannel) -> Vec<u8> {
+    encode(OFFER_VERSION, offer)
+}
+
+pub(crate) fn encode_order(order: &Order) -> Vec<u8> {
+    encode(ORDER_VERSION, order)
+}
+
+pub(crate) fn encode_webhooks(webhooks: &Webhooks) -> Vec<u8> {
+    encode(WEBHOOKS_VERSION, webhooks)
+}
+
+fn encode(version: u8, flow: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(flow, alloc::vec![version]).expect("flows hold nothing that postcard cannot write")
 }
 
 pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
     let id: FlowId = record.name.parse()?;
     let damaged = || Unreadable::Damaged { name: record.name.clone() };
     let (version, bytes) = record.bytes.split_first().ok_or_else(damaged)?;
-    if *version > VERSION {
-        return Err(Unreadable::Newer { name: record.name.clone(), version: *version });
-    }
-    let (flow, found) = match id {
-        FlowId::JitChannel(_) => {
-            let flow: JitChannel = match version {
-                1 => postcard::from_bytes::<v1::JitChannel>(bytes).map(JitChannel::from),
-                _ => postcard::from_bytes(bytes),
-            }
-            .map_err(|_| damaged())?;
-            let found = flow.flow();
-            (AnyFlow::JitChannel(flow), found)
-        }
+    let newest = match id {
+        FlowId::JitChannel(_) => OFFER_VERSION,
+        FlowId::Order(_) => ORDER_VERSION,
+        FlowId::Webhooks(_) => WEBHOOKS_VERSION,
     };
+    if *version > newest {
+        return Err(Unreadable::Newer { name: record.name.clone(), version: *version, newest });
+    }
+    let read = match (id, version) {
+        (FlowId::JitChannel(_), 1) => postcard::from_bytes::<v1::JitChannel>(bytes).map(JitChannel::from).map(offer),
+        (FlowId::JitChannel(_), _) => postcard::from_bytes(bytes).map(offer),
+        (FlowId::Order(_), _) => {
+            postcard::from_bytes(bytes).map(|order: Box<Order>| (order.flow(), AnyFlow::Order(order)))
+        }
+        (FlowId::Webhooks(_), _) => postcard::from_bytes(bytes)
+            .map(|webhooks: Box<Webhooks>| (FlowId::Webhooks(webhooks.client), AnyFlow::Webhooks(webhooks))),
+    };
+    let (found, flow) = read.map_err(|_| damaged())?;
     if found == id { Ok(flow) } else { Err(damaged()) }
 }
 
-const VERSION: u8 = 2;
+fn offer(offer: JitChannel) -> (FlowId, AnyFlow) {
+    (offer.flow(), AnyFlow::JitChannel(Box::new(offer)))
+}
+
+const OFFER_VERSION: u8 = 2;
+const ORDER_VERSION: u8 = 1;
+const WEBHOOKS_VERSION: u8 = 1;

@@ -4,13 +4,15 @@ use alloc::vec::Vec;
 
 use lsps_types::jsonrpc::{ErrorObject, Incoming, InvalidParams, NotARequest, RequestId, encode_error, encode_reply};
 use lsps_types::lsps0::{ListProtocols, Protocols};
+use lsps_types::lsps1::{self, GetOrder};
 use lsps_types::lsps2::{Buy, GetInfo};
+use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
 use lsps_types::{AnyRequest, Method, PeerId};
 
 use crate::ids::QuestionId;
-use crate::policy::{BuyRefusal, MenuRefusal};
+use crate::policy::{BuyRefusal, MenuRefusal, OrderRefusal};
 use crate::questions::{self as question, Asked, Decision, Question};
-use crate::service::{Outcome, SERVED, Service};
+use crate::service::{Outcome, Service};
 
 impl Service {
     pub(crate) fn answer(&mut self, peer: PeerId, payload: &[u8]) {
@@ -28,10 +30,10 @@ impl Service {
     }
 
     fn answer_to(&mut self, peer: PeerId, incoming: &Incoming<'_>) -> Result<Answer, ErrorObject> {
-        let served = |method: &Method| method.lsps() == 0 || SERVED.contains(&method.lsps());
+        let served = |method: &Method| method.lsps() == 0 || self.protocols().contains(&method.lsps());
         let method = incoming.method().filter(served).ok_or_else(ErrorObject::method_not_found)?;
         let id = incoming.id();
-        if self.questions.has(peer, id) {
+        if self.questions.has(peer, id) || self.orders.has_waiting(peer, id) {
             return Err(ErrorObject::client_rejected("a request with this id is still being decided"));
         }
         let request = AnyRequest::decode(method, incoming).map_err(|invalid| refused_params(method, &invalid))?;
@@ -54,13 +56,30 @@ impl Service {
                     verdict => Ok(Answer::Now(encode_reply::<Buy>(id, &self.buy(peer, &request, promised, verdict)?))),
                 }
             }
-            // Not served yet, so not in `protocols` either.
-            AnyRequest::Lsps1GetInfo(_)
-            | AnyRequest::Lsps1CreateOrder(_)
-            | AnyRequest::Lsps1GetOrder(_)
-            | AnyRequest::Lsps5SetWebhook(_)
-            | AnyRequest::Lsps5ListWebhooks(_)
-            | AnyRequest::Lsps5RemoveWebhook(_) => Err(ErrorObject::method_not_found()),
+            AnyRequest::Lsps1GetInfo(lsps1::GetInfo {}) => {
+                let options = self.policy.options().ok_or_else(ErrorObject::method_not_found)?;
+                Ok(Answer::Now(encode_reply::<lsps1::GetInfo>(id, &options)))
+            }
+            AnyRequest::Lsps1CreateOrder(mut order) => {
+                order.token = order.token.filter(|token| !token.is_empty());
+                self.may_be_ordered(&order)?;
+                match self.verdict_on_order(peer, &order) {
+                    Err(OrderRefusal::Later) => self.ask_elsewhere(peer, id, question::Request::Order(order)),
+                    verdict => self.create_order(peer, id, order, verdict).map(|()| Answer::Later),
+                }
+            }
+            AnyRequest::Lsps1GetOrder(request) => {
+                Ok(Answer::Now(encode_reply::<GetOrder>(id, &self.get_order(peer, &request)?)))
+            }
+            AnyRequest::Lsps5SetWebhook(request) => {
+                Ok(Answer::Now(encode_reply::<SetWebhook>(id, &self.set_webhook(peer, &request)?)))
+            }
+            AnyRequest::Lsps5ListWebhooks(ListWebhooks {}) => {
+                Ok(Answer::Now(encode_reply::<ListWebhooks>(id, &self.list_webhooks(peer))))
+            }
+            AnyRequest::Lsps5RemoveWebhook(request) => {
+                Ok(Answer::Now(encode_reply::<RemoveWebhook>(id, &self.remove_webhook(peer, &request)?)))
+            }
         }
     }
 
@@ -77,6 +96,7 @@ impl Service {
                 let token = self.promised(client, buy).unwrap_or_default();
                 Asked::Buy { token, payment_size: buy.payment_size_msat }
             }
+            question::Request::Order(order) => Asked::Order(order.clone()),
         };
         let waiting = question::Waiting { request: id.clone(), about, until };
         let added = self.questions.add(client, waiting, self.now, &self.config.limits);
@@ -96,9 +116,15 @@ impl Service {
             (question::Request::Buy(request), Decision::Buy(verdict)) => self
                 .buy(client, request, self.promised(client, request), verdict)
                 .map(|bought| encode_reply::<Buy>(&waiting.request, &bought)),
-            (question::Request::Menu(_), Decision::Buy(_)) | (question::Request::Buy(_), Decision::Menu(_)) => {
-                Err(ErrorObject::internal())
+            (question::Request::Order(order), Decision::Order(verdict)) => {
+                match self.create_order(client, &waiting.request, order.clone(), verdict) {
+                    Ok(()) => return Outcome::Taken,
+                    Err(error) => Err(error),
+                }
             }
+            (question::Request::Menu(_), Decision::Buy(_) | Decision::Order(_))
+            | (question::Request::Buy(_), Decision::Menu(_) | Decision::Order(_))
+            | (question::Request::Order(_), Decision::Menu(_) | Decision::Buy(_)) => Err(ErrorObject::internal()),
         };
         self.send(client, answer.unwrap_or_else(|error| encode_error(Some(&waiting.request), &error)));
         Outcome::Taken

@@ -6,4 +6,4 @@ mod lsp;
 pub mod many;
 pub mod world;
 
-pub use lsp::{Act, Lsp, LspSetup, MINING_SAT, NOON, buys, call, peer};
+pub use lsp::{Act, Lsp, LspSetup, MINING_SAT, NOON, address_of, buys, call, offer_id, outpoint, peer};

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use lsps_service::{
     BookEntry, BookKey, BuyRefusal, BuyRequest, ChannelEnd, ChannelId, ChannelKey, ChannelPlan, Config, ConfigError,
-    Effect, FlowId, FundingOutput, HeldHtlc, Input, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, Outcome, PartId,
-    Policy, Question, Record, Refusal, Sale, Service, StandardPolicy, Trust, WhichPart,
+    Effect, FlowId, FundingOutput, HeldHtlc, Input, MenuRefusal, MenuRequest, NodeFacts, OfferId, OfferTerms,
+    OpenTerms, OrderNumber, OrderRefusal, OrderRequest, OrderTerms, Outcome, PartId, Policy, PostKey, Prepared,
+    Question, Record, RefundKey, Refusal, Sale, Service, StandardPolicy, Trust, WhichPart,
 };
 use lsps_types::bolt4::FailureCode;
 use lsps_types::jsonrpc::{ErrorReply, FromLsp, encode_request};
+use lsps_types::lsps1::Options;
 use lsps_types::lsps2::{Bought, Buy, GetInfo, PromiseKey};
-use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, PeerId, Ppm, Request, Scid, Timestamp};
+use lsps_types::{BlockHeight, Blocks, Msat, OutPoint, PaymentHash, PeerId, Ppm, Request, Sat, Scid, Timestamp, Txid};
 
 /// What the LSP did to the world. Writing, replying and what a node does by itself are not among it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +22,8 @@ pub enum Act {
     Open {
         /// Which.
         key: ChannelKey,
-        /// To be carried to the client at once.
-        deliver: Msat,
-        /// The client's limit.
-        max_client_to_self_delay: u32,
-        /// What the client has to keep.
-        client_reserve: Ppm,
+        /// What it has to be.
+        terms: OpenTerms,
     },
     /// Broadcast the funding transaction.
     Broadcast(ChannelKey),
@@ -56,8 +54,34 @@ pub enum Act {
         /// What the payer learns.
         code: FailureCode,
     },
+    /// Posted to a webhook.
+    Post {
+        /// Its name.
+        key: PostKey,
+        /// Where to.
+        url: String,
+        /// What.
+        body: String,
+        /// When it was raised.
+        timestamp: String,
+    },
     /// Left a part to others.
     NotMine(PartId),
+    /// Claimed a payment for an order.
+    Claim(PaymentHash),
+    /// Failed one.
+    FailPayment(PaymentHash),
+    /// Gave outputs back.
+    Refund {
+        /// To where.
+        to: String,
+        /// Which.
+        deposits: Vec<(OutPoint, Sat)>,
+    },
+    /// Raised the fee of a refund.
+    BumpRefund(RefundKey),
+    /// Took outputs for its own.
+    Keep(Vec<(OutPoint, Sat)>),
 }
 
 /// How an LSP behaves in a test.
@@ -81,8 +105,14 @@ pub struct LspSetup {
     pub inbound: Msat,
     /// What a transaction costs.
     pub feerate_sat_per_kw: u32,
+    /// Webhooks never answer, and the host tries for ever.
+    pub hooks_are_silent: bool,
     /// SCIDs to draw, in this order; the last one for ever.
     pub scids: Vec<Scid>,
+    /// What can be ordered, and what everybody pays for it.
+    pub orders: Option<(Options, OrderTerms)>,
+    /// On-chain payments take six confirmations.
+    pub distrusts_deposits: bool,
 }
 
 impl Policy for LspSetup {
@@ -123,6 +153,31 @@ impl Policy for LspSetup {
         }
     }
 
+    fn options(&self) -> Option<Options> {
+        let own = || self.orders.as_ref().map(|(options, _)| options.clone());
+        self.policy.as_ref().map_or_else(own, StandardPolicy::options)
+    }
+
+    fn may_order(&self, ask: &OrderRequest<'_>, facts: &NodeFacts) -> Result<OrderTerms, OrderRefusal> {
+        if let Some(policy) = &self.policy {
+            return policy.may_order(ask, facts);
+        }
+        if self.elsewhere {
+            return Err(OrderRefusal::Later);
+        }
+        if self.reject_clients {
+            return Err(OrderRefusal::Client("not today".into()));
+        }
+        match &ask.order.token {
+            Some(token) if !self.tokens.contains(token) => Err(OrderRefusal::Token),
+            Some(_) | None => Ok(self.orders.as_ref().expect("there are options").1.clone()),
+        }
+    }
+
+    fn trusts_deposit(&self, _: PeerId, _: Sat, _: &NodeFacts) -> bool {
+        !self.distrusts_deposits
+    }
+
     fn channel(&self, client: PeerId, deliver: Msat, facts: &NodeFacts) -> ChannelPlan {
         if let Some(policy) = &self.policy {
             return policy.channel(client, deliver, facts);
@@ -141,6 +196,10 @@ pub struct Lsp {
     sent: Vec<(PeerId, Vec<u8>)>,
     acts: Vec<Act>,
     asked: BTreeSet<ChannelKey>,
+    /// Its node makes no invoices, offers and addresses; or not soon.
+    pub makes_nothing: bool,
+    /// See above.
+    pub is_slow: bool,
     book: BTreeMap<BookKey, BookEntry>,
     questions: Vec<Question>,
 }
@@ -151,7 +210,8 @@ impl Lsp {
     pub fn at(now: Timestamp, setup: LspSetup) -> Self {
         let service = service(&setup);
         let (store, connected, asked, book) = Default::default();
-        Self { setup, service, store, now, connected, sent: vec![], acts: vec![], asked, book, questions: vec![] }
+        let (sent, acts, questions, makes_nothing, is_slow) = Default::default();
+        Self { setup, service, store, now, connected, sent, acts, asked, makes_nothing, is_slow, book, questions }
     }
 
     /// Time passes.
@@ -303,7 +363,11 @@ impl Lsp {
             Input::HtlcHeld(htlc) => Some(htlc.part),
             _ => None,
         };
+        let payment = if let Input::PaymentHeld(held) = &input { Some(held.payment_hash) } else { None };
         let outcome = self.service.handle(input, self.now);
+        if let (Some(hash), Outcome::Refused(Refusal::FailPayment)) = (payment, outcome) {
+            self.acts.push(Act::FailPayment(hash));
+        }
         match (part, outcome) {
             (Some(part), Outcome::Refused(Refusal::FailPart(code))) => self.acts.push(Act::Fail { part, code }),
             (Some(part), Outcome::NotMine) => self.acts.push(Act::NotMine(part)),
@@ -337,14 +401,15 @@ impl Lsp {
     /// Does it, and reports it done where the script does not.
     fn perform(&mut self, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::OpenChannel { key, deliver, max_client_to_self_delay, client_reserve, .. } => {
+            Effect::OpenChannel { key, terms, .. } => {
                 if self.asked.insert(key) {
-                    self.acts.push(Act::Open { key, deliver, max_client_to_self_delay, client_reserve });
+                    self.acts.push(Act::Open { key, terms });
                 }
                 None
             }
             Effect::FundChannel { key, .. } => {
-                Some(Input::FundingBuilt { key, tx: key.to_u128().to_be_bytes().into(), mining_sat: MINING_SAT })
+                let (tx, mining_sat, outpoint) = (key.to_u128().to_be_bytes().into(), MINING_SAT, outpoint(key));
+                Some(Input::FundingBuilt { key, tx, mining_sat, outpoint })
             }
             Effect::HandFunding { .. } => None,
             Effect::BroadcastFunding { key, ask, .. } => {
@@ -368,12 +433,75 @@ impl Lsp {
                 self.acts.push(Act::Wake { peer, call });
                 None
             }
+            Effect::PrepareOrder { order, invoice, offer, address } => {
+                let prepared = Prepared {
+                    invoice: invoice.map(|(hash, _)| format!("invoice {hash}")),
+                    offer: offer.map(|_| (format!("offer {order}"), offer_id(order))),
+                    address: address.then(|| address_of(order)),
+                };
+                let prepared = if self.makes_nothing { Prepared::default() } else { prepared };
+                (!self.is_slow).then_some(Input::OrderPrepared { order, prepared })
+            }
+            Effect::ClaimPayment { payment_hash, .. } => {
+                self.acts.push(Act::Claim(payment_hash));
+                Some(Input::PaymentClaimed { payment_hash })
+            }
+            Effect::FailPayment { payment_hash, .. } => {
+                self.acts.push(Act::FailPayment(payment_hash));
+                Some(Input::PaymentGone { payment_hash })
+            }
+            Effect::KeepDeposits { order, deposits } => {
+                self.acts.push(Act::Keep(deposits));
+                Some(Input::DepositsKept { order })
+            }
+            Effect::BuildRefund { key, to, deposits } => {
+                let worth: u64 = deposits.iter().map(|(_, amount)| amount.0).sum();
+                self.acts.push(Act::Refund { to, deposits });
+                Some(if worth > MINING_SAT {
+                    Input::RefundBuilt { key, tx: format!("{key:?}").into(), mining_sat: MINING_SAT }
+                } else {
+                    Input::RefundImpossible { key }
+                })
+            }
+            Effect::BroadcastRefund { key, ask, .. } => {
+                if ask > 1 {
+                    self.acts.push(Act::BumpRefund(key));
+                }
+                None
+            }
             Effect::Book { key, entry } => {
                 self.book.insert(key, entry);
                 Some(Input::Booked { key })
             }
+            Effect::PostWebhook { key, url, body, timestamp, .. } => {
+                let (url, timestamp) = (url.into(), timestamp.as_str().into());
+                self.acts.push(Act::Post { key, url, body, timestamp });
+                (!self.setup.hooks_are_silent).then_some(Input::WebhookDelivered { key })
+            }
         }
     }
+}
+
+/// The channel that [`Lsp`] funds.
+#[must_use]
+pub fn outpoint(key: ChannelKey) -> OutPoint {
+    let mut txid = [0; 32];
+    txid[..16].copy_from_slice(&key.to_u128().to_be_bytes());
+    OutPoint { txid: Txid(txid), index: 0 }
+}
+
+/// The offer that [`Lsp`] makes for an order.
+#[must_use]
+pub fn offer_id(order: OrderNumber) -> OfferId {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&order.0.to_be_bytes());
+    OfferId(id)
+}
+
+/// The address that [`Lsp`] makes for an order.
+#[must_use]
+pub fn address_of(order: OrderNumber) -> String {
+    format!("address {order}")
 }
 
 impl LspSetup {
@@ -408,7 +536,10 @@ impl Default for LspSetup {
             reject_clients: false,
             inbound: Msat(u64::MAX),
             feerate_sat_per_kw: 0,
+            hooks_are_silent: false,
             scids: vec![Scid(1 << 40)],
+            orders: None,
+            distrusts_deposits: false,
         }
     }
 }

@@ -23,12 +23,16 @@ mod lsps1;
 mod lsps5;
 #[path = "vectors/messages.rs"]
 mod messages;
+#[path = "vectors/orders.rs"]
+mod orders;
 #[path = "vectors/scenario.rs"]
 mod scenario;
 #[path = "vectors/schemas.rs"]
 mod schemas;
 #[path = "vectors/signatures.rs"]
 mod signatures;
+#[path = "vectors/webhooks.rs"]
+mod webhooks;
 
 /// What one case came to.
 enum Verdict {

@@ -12,6 +12,9 @@ pub enum CannotStart {
     /// An LSP's own configuration does not fit.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Webhooks are to be served ([`WebhookConfig::serve`](lsps_service::WebhookConfig)), and nobody posts to them.
+    #[error("webhooks are to be served, but there is no `LspParts::notifier`")]
+    NoNotifier,
     /// The records could not be read from the store.
     #[error("the store cannot be read: {0}")]
     Store(lightning::io::Error),
@@ -39,6 +42,17 @@ pub fn preset_for_lsp(config: &mut UserConfig) {
 /// Sets what a wallet needs.
 pub fn preset_for_wallet(config: &mut UserConfig) {
     config.manually_accept_inbound_channels = true;
+}
+
+/// What a wallet's node lacks to take a channel that is announced, or that is not.
+pub(crate) fn require_for_order(announced: bool, takes_only: Option<bool>) -> Result<(), SettingMissing> {
+    let why = "the channel would be refused when it is opened";
+    let setting = "channel_handshake_limits.force_announced_channel_preference";
+    if takes_only.is_none_or(|only| only == announced) {
+        Ok(())
+    } else {
+        Err(SettingMissing { setting, value: "false", why })
+    }
 }
 
 pub(crate) fn require_for_lsp(config: &UserConfig) -> Result<(), SettingMissing> {

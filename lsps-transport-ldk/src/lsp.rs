@@ -3,26 +3,30 @@
 mod book;
 mod news;
 mod node;
+mod orders;
 mod perform;
 mod pump;
 mod report;
 mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 
+use bitcoin::secp256k1::PublicKey;
 use lightning::events::{Event, ReplayEvent};
 use lightning::io;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use lsps_service::{
-    BookEntry, ChannelKey, Config, Decision, Input, Outcome, Policy, Promised, QuestionId, Tape, Unreadable,
+    BookEntry, ChannelKey, Config, Decision, Input, KnownOrder, Occasion, OrderNumber, Outcome, Policy, PostKey,
+    Promised, QuestionId, Tape, Unreadable,
 };
 use lsps_types::lsps2::PromiseKey;
 
 use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
-use crate::onchain::{ChainAccess, Clock, OnchainWallet, SystemClock};
-use crate::peers::{Manager, PeerManager, Peers};
+use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet, SystemClock};
+use crate::peers::{Manager, PeerManager, Peers, peer_id};
 use crate::store::{RecordStore, Store, nobody_there};
 
 use book::Book;
@@ -30,6 +34,7 @@ pub use news::LspEvent;
 use news::{NodeNews, news};
 use node::Node;
 use pump::{Pump, Told};
+pub use webhooks::{Notifier, Post};
 
 /// What an LSP is made of.
 pub struct LspParts<M, P, K> {
@@ -43,6 +48,8 @@ pub struct LspParts<M, P, K> {
     pub store: K,
     /// Pays for channels.
     pub wallet: Arc<dyn OnchainWallet>,
+    /// Sees payments on the chain for orders of channels (LSPS1); without it they cannot be paid there.
+    pub deposits: Option<Arc<dyn ChainWatch>>,
     /// Broadcasts transactions and knows feerates.
     pub chain: Arc<dyn ChainAccess>,
     /// The time; [`SystemClock`] unless a test brings its own.
@@ -53,6 +60,8 @@ pub struct LspParts<M, P, K> {
     pub config: Config,
     /// Hand back HTLCs for SCIDs that are not ours, instead of failing them, because something else intercepts too.
     pub others_intercept: bool,
+    /// Posts notifications to webhooks (LSPS5); needed where [`WebhookConfig::serve`](lsps_service::WebhookConfig) is set.
+    pub notifier: Option<Arc<dyn Notifier>>,
     /// Keeps all that the service is told and does, for [`replay`](lsps_service::replay). It grows without end.
     pub tape: Option<Box<dyn Tape>>,
 }
@@ -75,11 +84,13 @@ impl<M, P, K> LspParts<M, P, K> {
             messages,
             store,
             wallet,
+            deposits: None,
             chain,
             clock,
             promise_key,
             config,
             others_intercept,
+            notifier: None,
             tape: None,
         }
     }
@@ -109,6 +120,9 @@ impl Lsp {
     ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
         let node = Node::new(parts.channel_manager);
         require_for_lsp(&node.config())?;
+        if parts.config.webhooks.serve && parts.notifier.is_none() {
+            return Err(CannotStart::NoNotifier);
+        }
         let store = RecordStore::new(parts.store, "service");
         let records = store.load().await.map_err(CannotStart::Store)?;
         let scids = {
@@ -124,6 +138,8 @@ impl Lsp {
         let (events, book) = (broadcast::Sender::new(EVENTS_KEPT), Book::beside(&store));
         let outside = pump::Outside {
             wallet: parts.wallet,
+            deposits: parts.deposits,
+            notifier: parts.notifier,
             chain: parts.chain,
             clock: parts.clock,
             store,
@@ -169,6 +185,36 @@ impl Lsp {
     pub async fn decide(&self, question: QuestionId, decision: Decision) -> bool {
         let news = NodeNews::Input(Input::Decided { question, decision });
         self.tell(news, false).await == Some(Outcome::Taken)
+    }
+
+    /// Calls a client by its webhooks, unless it is there or was called for the same lately. `false`: it has none.
+    pub async fn call(&self, client: &PublicKey, occasion: Occasion) -> bool {
+        let news = NodeNews::Input(Input::Occasion { peer: peer_id(client), occasion });
+        self.tell(news, false).await == Some(Outcome::Taken)
+    }
+
+    /// What became of a [`Post`]: whether its webhook answered with status 200. For the [`Notifier`].
+    pub async fn posted(&self, key: PostKey, delivered: bool) {
+        let input = if delivered { Input::WebhookDelivered { key } } else { Input::WebhookFailed { key } };
+        // If it is not durable, it is posted again after a restart.
+        let _it_may_be_over = self.tell(NodeNews::Input(input), false).await;
+    }
+
+    /// All orders of channels on record: what became of them, and why.
+    pub async fn orders(&self) -> Vec<KnownOrder> {
+        let (done, answer) = oneshot::channel();
+        let asked = self.inputs.send(Told::Orders { done });
+        if asked.is_err() { vec![] } else { answer.await.unwrap_or_default() }
+    }
+
+    /// Cancels an order whose channel is not published; what was paid goes back. `false`: it is too late.
+    pub async fn cancel_order(&self, order: OrderNumber) -> bool {
+        self.tell(NodeNews::Input(Input::CancelOrder { order }), false).await == Some(Outcome::Taken)
+    }
+
+    /// Has the channel of an order that could not be opened tried again at once. `false`: nothing waits for that.
+    pub async fn retry_order(&self, order: OrderNumber) -> bool {
+        self.tell(NodeNews::Input(Input::RetryOrder { order }), false).await == Some(Outcome::Taken)
     }
 
     /// Whether a channel may be closed without breaking a promise to its client: ask before closing one that has a key,

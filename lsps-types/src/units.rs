@@ -15,7 +15,7 @@ mod lenient;
 mod onchain;
 
 pub use blob::{Blob, InvalidBase64};
-pub use bytes::{InvalidHex, PaymentHash, PeerId, Txid};
+pub use bytes::{InvalidHex, PaymentHash, PeerId, Preimage, Txid};
 pub use connection::{ConnectionString, Host, InvalidConnectionString};
 pub use datetime::{DateTime, InvalidDateTime};
 pub use lenient::Lenient;

@@ -7,7 +7,7 @@ use lsps_types::{Msat, PaymentHash, Timestamp};
 use crate::book::Booking;
 use crate::channel::ChannelEvent;
 use crate::ids::PartId;
-use crate::lsps2::jit_channel::{Call, Charged, Fee, JitChannel};
+use crate::lsps2::jit_channel::{Charged, Fee, JitChannel};
 use crate::lsps2::parts::{Part, PartState, Payment};
 use crate::policy::ChannelPlan;
 
@@ -97,9 +97,7 @@ impl JitChannel {
             }
             Event::FeeFreed(at) => self.fee_ends(Fee::Due, at),
             Event::FeePaid(at) => self.fee_ends(Fee::Paid, at),
-            Event::ClientCalled { until } => {
-                self.call = Call { number: self.call.number.saturating_add(1), until: Some(until) };
-            }
+            Event::ClientCalled { until } => self.call.begin(until),
             Event::CallOver => self.call.until = None,
             Event::Booked(number) => self.ledger.booked(number),
             Event::Opening { at, plan, deliver } => {

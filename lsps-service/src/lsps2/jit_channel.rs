@@ -14,7 +14,7 @@ use crate::book::Ledger;
 use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::config::Config;
 use crate::effect::Effect;
-use crate::flow::{Context, Flow, Reject};
+use crate::flow::{Call, Context, Flow, Reject};
 use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::input::{ChannelEnd, HeldHtlc};
 use crate::known::Promised;
@@ -87,15 +87,6 @@ impl Fee {
             Self::Paid => "paid",
         }
     }
-}
-
-/// Whether the client is being woken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Call {
-    /// How often that was begun.
-    pub number: u32,
-    /// When what waits for it will be let go.
-    pub until: Option<Timestamp>,
 }
 
 /// What an input means to one offer.

@@ -2,22 +2,19 @@
 
 use alloc::vec::Vec;
 
+use lsps_types::Msat;
+
 use crate::book::BookEntry;
 use crate::channel::{Channel, Step};
-use crate::effect::Effect;
-use crate::lsps2::jit_channel::{Call, JitChannel};
+use crate::effect::{Effect, OpenTerms};
+use crate::lsps2::jit_channel::JitChannel;
 use crate::lsps2::parts::PartState;
 
 impl JitChannel {
     /// Asked after every step, where the new ones are released, and after a restart, where all are.
     pub fn outstanding(&self) -> Vec<Effect> {
         let flow = self.owed_for_channel().into_iter().chain(self.owed_for_parts());
-        flow.chain(self.owed_for_client()).chain(self.owed_for_book()).collect()
-    }
-
-    fn owed_for_client(&self) -> Option<Effect> {
-        let Call { number: call, until } = self.call;
-        until.map(|until| Effect::WakeClient { flow: self.flow(), peer: self.client, until, call })
+        flow.chain(self.call.owed(self.flow(), self.client)).chain(self.owed_for_book()).collect()
     }
 
     fn owed_for_book(&self) -> impl Iterator<Item = Effect> {
@@ -30,17 +27,19 @@ impl JitChannel {
     fn owed_for_channel(&self) -> Option<Effect> {
         let (key, peer) = (self.key(), self.client);
         if let Channel::Opening { step: Step::Asked, capacity_sat, deliver, client_reserve, .. } = self.channel {
-            let max_client_to_self_delay = self.terms.max_client_to_self_delay;
-            return Some(Effect::OpenChannel {
-                key,
-                peer,
+            let terms = OpenTerms {
                 capacity_sat,
                 deliver,
                 client_reserve,
-                max_client_to_self_delay,
-            });
+                max_client_to_self_delay: Some(self.terms.max_client_to_self_delay),
+                push: Msat::ZERO,
+                announce: false,
+                confirmations: 0,
+                confirm_within: None,
+            };
+            return Some(Effect::OpenChannel { key, peer, terms });
         }
-        self.channel.owed(key, peer, self.may_broadcast())
+        self.channel.owed(key, peer, self.may_broadcast(), None)
     }
 
     fn owed_for_parts(&self) -> impl Iterator<Item = Effect> {

@@ -19,7 +19,7 @@ impl Service {
     /// What the policy offers.
     pub(crate) fn menu_for(&self, client: PeerId, request: &GetInfo) -> Result<Vec<OfferTerms>, MenuRefusal> {
         let token = request.token.as_deref();
-        let (history, token_uses) = (self.index.history(client), self.index.token_uses(token));
+        let (history, token_uses) = (self.index.history(client), self.token_uses(token));
         self.policy.menu(&MenuRequest { client, token, token_uses, history, now: self.now }, &self.facts)
     }
 
@@ -50,7 +50,7 @@ impl Service {
     /// Whether the policy sells.
     pub(crate) fn verdict_on(&self, client: PeerId, request: &Buy, promised: &ForToken) -> Result<Sale, BuyRefusal> {
         let token = promised.as_ref().ok().and_then(Option::as_deref);
-        let (history, token_uses) = (self.index.history(client), self.index.token_uses(token));
+        let (history, token_uses) = (self.index.history(client), self.token_uses(token));
         let payment_size = request.payment_size_msat;
         let ask = BuyRequest { client, token, token_uses, payment_size, history, now: self.now };
         self.policy.may_buy(&ask, &self.facts)

@@ -3,12 +3,13 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
 
+use lsps_types::lsps1::Options;
 use lsps_types::{Blocks, Msat, PeerId, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, Policy, Sale,
-    Trust,
+    BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, OrderPolicy,
+    OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, Trust,
 };
 use crate::config::{ConfigError, first_broken};
 
@@ -58,6 +59,8 @@ pub struct StandardPolicy {
     pub spare_sat: u64,
     /// Share of the channel that the client has to keep on its side.
     pub client_reserve: Ppm,
+    /// What ordered channels cost (LSPS1); `None`: they are not sold.
+    pub orders: Option<OrderPolicy>,
 }
 
 /// What a token is good for.
@@ -114,6 +117,7 @@ impl Default for StandardPolicy {
             max_capacity_sat: 16_777_215,
             spare_sat: 20_000,
             client_reserve: Ppm(10_000),
+            orders: None,
         }
     }
 }
@@ -170,7 +174,8 @@ impl Policy for StandardPolicy {
             (self.min_payment_size > Msat::ZERO, "min_payment_size", "has to be more than nothing"),
             (self.min_capacity_sat <= self.max_capacity_sat, "max_capacity_sat", "is below min_capacity_sat"),
             (is_share(&self.client_reserve), "client_reserve", "is at most 1000000"),
-        ])
+        ])?;
+        self.orders.as_ref().map_or(Ok(()), OrderPolicy::validate)
     }
 
     fn menu(&self, ask: &MenuRequest<'_>, facts: &NodeFacts) -> Result<Vec<OfferTerms>, MenuRefusal> {
@@ -212,6 +217,26 @@ impl Policy for StandardPolicy {
         Ok(Sale { trust: self.trust_in(buy.client, buy.history), remember_until })
     }
 
+    fn options(&self) -> Option<Options> {
+        self.orders.as_ref().map(|orders| orders.options.clone())
+    }
+
+    fn may_order(&self, ask: &OrderRequest<'_>, facts: &NodeFacts) -> Result<OrderTerms, OrderRefusal> {
+        let refused = |why: &str| Err(OrderRefusal::Client(why.into()));
+        let Some(orders) = &self.orders else { return refused("no channels are sold") };
+        let token = ask.order.token.as_deref();
+        self.admit(ask.client, token).map_err(OrderRefusal::Client)?;
+        let token = self.token(token, ask.client, ask.token_uses, ask.now).ok_or(OrderRefusal::Token)?;
+        if ask.open_orders >= orders.open_per_client {
+            return refused("too many orders are not paid for yet");
+        }
+        if ask.order.capacity().is_none_or(|capacity| capacity.0 > facts.spendable_sat) {
+            return refused("there is no such amount to put into a channel at present");
+        }
+        let remember_until = token.uses.and(token.valid_until);
+        Ok(OrderTerms { remember_until, ..orders.terms(ask, token.discount, facts) })
+    }
+
     fn channel(&self, client: PeerId, deliver: Msat, _: &NodeFacts) -> ChannelPlan {
         let capacity_sat = self.needed_sat(client, deliver).max(self.min_capacity_sat);
         let client_reserve = self.of(client).and_then(|terms| terms.client_reserve).unwrap_or(self.client_reserve);
@@ -230,7 +255,7 @@ impl StandardPolicy {
 }
 
 /// `amount` less a share of it, rounded up so that a discount never gives away the last unit.
-fn less(amount: u64, share: Ppm) -> u64 {
+pub(super) fn less(amount: u64, share: Ppm) -> u64 {
     amount.saturating_sub(share_of(amount, share))
 }
 
@@ -239,7 +264,7 @@ fn more(amount: u64, share: Ppm) -> u64 {
     amount.saturating_add(share_of(amount, share).max(1))
 }
 
-fn share_of(amount: u64, share: Ppm) -> u64 {
+pub(super) fn share_of(amount: u64, share: Ppm) -> u64 {
     let scaled = u128::from(amount).saturating_mul(u128::from(share.0)) / u128::from(MILLION);
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }

@@ -7,9 +7,10 @@ use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp};
 use serde::Deserialize;
 
 use crate::channel::{self, Funding};
+use crate::flow::Call;
 use crate::ids::{ChannelId, PartId};
 use crate::input::FundingOutput;
-use crate::lsps2::jit_channel::{self, Call, Charged};
+use crate::lsps2::jit_channel::{self, Charged};
 use crate::lsps2::parts::{self, PartState};
 
 #[derive(Deserialize)]

@@ -27,7 +27,7 @@ impl World {
             assert!(kept <= promised, "{kept} kept of {scid}, {promised} promised");
         }
         let parts = self.node.incoming.len();
-        for (name, bytes) in &self.store {
+        for (name, bytes) in self.store.iter().filter(|(name, _)| name.starts_with("jit-")) {
             assert!(bytes.len() <= 500 + 160 * parts, "{name} has {} bytes", bytes.len());
         }
         if self.store_works && self.unwritten.is_none() {
@@ -57,7 +57,7 @@ impl World {
 
     /// Before a funding is broadcast: the client claimed what was bought with it, or something else that came over it.
     pub(super) fn may_broadcast(&mut self, key: ChannelKey) {
-        let FlowId::JitChannel(scid) = key.flow;
+        let scid = scid_of(key.flow);
         let of_it = |number: usize| {
             self.node.incoming[number].htlc.scid == scid || self.claimed_over.get(&number) == Some(&key)
         };
@@ -96,23 +96,41 @@ impl World {
             | Input::ChannelReady { key, .. }
             | Input::ChannelEnded { key, .. }
             | Input::ChannelAbandoned { key }
-            | Input::FundingConfirmed { key } => {
-                let FlowId::JitChannel(scid) = key.flow;
-                Some(scid)
-            }
-            Input::Booked { key } => {
-                let FlowId::JitChannel(scid) = key.flow;
-                Some(scid)
-            }
-            Input::PartForwarded { over, .. } => over.map(|ChannelKey { flow: FlowId::JitChannel(scid), .. }| scid),
+            | Input::FundingConfirmed { key } => Some(scid_of(key.flow)),
+            Input::Booked { key } => Some(scid_of(key.flow)),
+            Input::PartForwarded { over, .. } => over.map(|key| scid_of(key.flow)),
+            Input::OrderPrepared { .. }
+            | Input::PaymentHeld(_)
+            | Input::PaymentClaimed { .. }
+            | Input::PaymentGone { .. }
+            | Input::Deposit(_)
+            | Input::DepositGone { .. }
+            | Input::DepositsKept { .. }
+            | Input::RefundBuilt { .. }
+            | Input::RefundImpossible { .. }
+            | Input::RefundConfirmed { .. }
+            | Input::CancelOrder { .. }
+            | Input::RetryOrder { .. } => unreachable!("nothing is ordered in this world"),
             Input::PeerConnected { .. }
             | Input::PeerDisconnected { .. }
             | Input::ChannelsUsable { .. }
             | Input::Message { .. }
             | Input::Decided { .. }
             | Input::NodeFacts(_)
-            | Input::Tick => None,
+            | Input::Tick
+            | Input::ChannelsWith { .. }
+            | Input::Occasion { .. }
+            | Input::WebhookDelivered { .. }
+            | Input::WebhookFailed { .. } => None,
         }
+    }
+}
+
+fn scid_of(flow: FlowId) -> Scid {
+    match flow {
+        FlowId::JitChannel(scid) => scid,
+        FlowId::Order(order) => unreachable!("nothing is ordered in this world: {order}"),
+        FlowId::Webhooks(client) => unreachable!("webhooks have no channels and no book: {client}"),
     }
 }
 
@@ -140,11 +158,27 @@ pub fn kind(input: &Input) -> &'static str {
         Input::Decided { .. } => "Decided",
         Input::NodeFacts(_) => "NodeFacts",
         Input::Tick => "Tick",
+        Input::ChannelsWith { .. } => "ChannelsWith",
+        Input::Occasion { .. } => "Occasion",
+        Input::WebhookDelivered { .. } => "WebhookDelivered",
+        Input::WebhookFailed { .. } => "WebhookFailed",
+        Input::OrderPrepared { .. } => "OrderPrepared",
+        Input::PaymentHeld(_) => "PaymentHeld",
+        Input::PaymentClaimed { .. } => "PaymentClaimed",
+        Input::PaymentGone { .. } => "PaymentGone",
+        Input::Deposit(_) => "Deposit",
+        Input::DepositGone { .. } => "DepositGone",
+        Input::DepositsKept { .. } => "DepositsKept",
+        Input::RefundBuilt { .. } => "RefundBuilt",
+        Input::RefundImpossible { .. } => "RefundImpossible",
+        Input::RefundConfirmed { .. } => "RefundConfirmed",
+        Input::CancelOrder { .. } => "CancelOrder",
+        Input::RetryOrder { .. } => "RetryOrder",
     }
 }
 
 /// Their names.
-pub const INPUTS: [&str; 21] = [
+pub const INPUTS: [&str; 25] = [
     "PeerConnected",
     "PeerDisconnected",
     "ChannelsUsable",
@@ -166,4 +200,8 @@ pub const INPUTS: [&str; 21] = [
     "Decided",
     "NodeFacts",
     "Tick",
+    "ChannelsWith",
+    "Occasion",
+    "WebhookDelivered",
+    "WebhookFailed",
 ];

@@ -14,7 +14,7 @@ use lsps_types::{BlockHeight, Msat, PeerId, Request, Scid};
 use super::chain::Tx;
 use super::node::{Asked, Stage, Told};
 use super::{Died, World};
-use crate::lsp::{LspSetup, MINING_SAT};
+use crate::lsp::{LspSetup, MINING_SAT, outpoint};
 
 pub(super) fn service(setup: &LspSetup, scids: impl ScidSource + 'static) -> Service {
     Service::new(setup.config.clone(), setup.clone(), scids, PromiseKey::new([42; 32])).expect("a valid configuration")
@@ -77,6 +77,8 @@ impl World {
         for input in news {
             self.feed(input);
         }
+        let believed: Vec<PeerId> = self.service.clients_with_channels().collect();
+        self.hooks.start(believed);
         // What came in and was not decoded when the node died comes up after all this.
         self.node.decode();
     }
@@ -159,6 +161,7 @@ impl World {
         for client in std::mem::take(&mut self.suspects) {
             self.look_for_failed_parts(client);
         }
+        self.tell_channels();
         self.feed(Input::Tick);
     }
 
@@ -267,6 +270,7 @@ impl World {
                 self.point()?;
                 self.feed(Input::Booked { key });
             }
+            self.hooks.are_late = self.unwritten.is_some();
             let batch = self.unwritten.take().unwrap_or_else(|| self.service.drain());
             if batch.is_empty() {
                 return Ok(true);
@@ -308,7 +312,10 @@ impl World {
                 vec![]
             }
             Effect::FundChannel { key, .. } => match self.coins.fund(key, &self.chain) {
-                Some(tx) => vec![Input::FundingBuilt { key, tx: tx.encode(), mining_sat: MINING_SAT }],
+                Some(tx) => {
+                    let (tx, outpoint) = (tx.encode(), outpoint(key));
+                    vec![Input::FundingBuilt { key, tx, mining_sat: MINING_SAT, outpoint }]
+                }
                 None => {
                     self.node.close(key);
                     vec![Input::ChannelEnded { key, why: ChannelEnd::CannotOpen("no coin is left".into()) }]
@@ -353,9 +360,18 @@ impl World {
                 vec![Input::PartFailed { part }]
             }
             Effect::WakeClient { .. } => vec![],
+            Effect::PrepareOrder { .. }
+            | Effect::ClaimPayment { .. }
+            | Effect::FailPayment { .. }
+            | Effect::KeepDeposits { .. }
+            | Effect::BuildRefund { .. }
+            | Effect::BroadcastRefund { .. } => unreachable!("nothing is ordered in this world"),
             Effect::Book { key, entry } => {
                 self.unbooked.insert(key, entry);
                 vec![]
+            }
+            Effect::PostWebhook { key, url, body, timestamp, .. } => {
+                self.posts(key, url.as_str(), &body, timestamp.instant())
             }
         }
     }
@@ -371,7 +387,7 @@ impl World {
         }
     }
 
-    fn answers<R: Request>(&mut self, peer: PeerId, request: &R) -> Option<R::Reply> {
+    pub(super) fn answers<R: Request>(&mut self, peer: PeerId, request: &R) -> Option<R::Reply> {
         self.sent.clear();
         let payload = encode_request("the only one", request).expect("a short request");
         self.feed(Input::Message { peer, payload });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsps_service::{BookTotals, ChannelEnd, Input, StandardPolicy, Trust};
+use lsps_service::{BookTotals, ChannelEnd, Input, OpenTerms, StandardPolicy, Trust};
 use lsps_testing::{Act, Lsp, LspSetup, MINING_SAT, NOON, peer};
 use lsps_types::bolt4::FailureCode::{self, TemporaryChannelFailure, UnknownNextPeer};
 use lsps_types::{BlockHeight, Msat, Ppm};
@@ -170,7 +170,9 @@ fn case_J33_the_clients_reserve_is_a_matter_of_policy_and_the_first_payment_fits
     let policy = StandardPolicy { client_reserve: Ppm(0), ..StandardPolicy::default() };
     let mut lsp = offered(Some(SIZE), LspSetup { policy: Some(policy), ..LspSetup::default() });
     lsp.part(1, SCID, 1, SIZE);
-    let [Act::Open { client_reserve, deliver, .. }] = lsp.acts()[..] else { panic!("one channel") };
+    let [Act::Open { terms: OpenTerms { client_reserve, deliver, .. }, .. }] = lsp.acts()[..] else {
+        panic!("one channel")
+    };
     assert_eq!(client_reserve, Ppm(0));
     let plan = lsps_service::Policy::channel(&StandardPolicy::default(), peer(1), deliver, &Default::default());
     let least = deliver.to_sat_ceil() + deliver.to_sat_ceil() / 100 + 10_000;

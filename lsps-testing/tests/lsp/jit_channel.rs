@@ -17,7 +17,7 @@ fn case_J01_one_two_or_ten_parts_open_one_channel_and_lose_the_fee_once() {
             lsp.part(part, SCID, 1, Msat(SIZE.0 / u64::from(parts)));
         }
         let acts = lsp.acts();
-        assert!(matches!(acts.as_slice(), [Act::Open { deliver, .. }] if deliver.0 == SIZE.0 - FEE.0), "{acts:?}");
+        assert!(matches!(acts.as_slice(), [Act::Open { terms, .. }] if terms.deliver.0 == SIZE.0 - FEE.0), "{acts:?}");
         let acts = opens(&mut lsp);
         let (mut out, mut kept) = (0, 0);
         for act in &acts[1..] {
@@ -156,7 +156,7 @@ fn case_J14_a_payment_of_any_size_is_one_part_that_can_carry_the_fee() {
     lsp.part(2, SCID, 1, Msat(2_001_000));
     let acts = lsp.acts();
     assert!(
-        matches!(acts.as_slice(), [Act::Open { deliver: Msat(1_000), .. }, Act::Fail { part, .. }] if *part == id(2)),
+        matches!(acts.as_slice(), [Act::Open { terms, .. }, Act::Fail { part, .. }] if *part == id(2) && terms.deliver == Msat(1_000)),
         "exactly enough opens, and a second part fails: {acts:?}"
     );
 }

@@ -54,7 +54,7 @@ fn case_H04_a_newer_record_is_refused_with_its_name() {
     let (_, mut record) = old_records().next().expect("there are some");
     record.bytes[0] = 3;
     let refused = service().load(&record);
-    assert_eq!(refused, Err(Unreadable::Newer { name: "jit-1x0x0".into(), version: 3 }));
+    assert_eq!(refused, Err(Unreadable::Newer { name: "jit-1x0x0".into(), version: 3, newest: 2 }));
     assert_eq!(
         refused.expect_err("newer").to_string(),
         "record \"jit-1x0x0\" has version 3; this program reads up to 2"

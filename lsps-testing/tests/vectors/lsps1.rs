@@ -1,71 +1,35 @@
-//! `lsps1_messages`: what is asked and answered. What takes an LSP or an order book waits for them.
+//! `lsps1_messages` about a client: what it asks and reads. What an LSP does is in [`orders`].
 
 use lsps_client::CallError;
-use lsps_types::jsonrpc::Incoming;
-use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, GetOrder, LdkInvoices, Order, Status};
-use lsps_types::{Method, Request};
+use lsps_client::jit_receive::FeeLimits;
+use lsps_client::order::{CannotOrder, Draft, Offered, RefuseOrder, Rules, WayKind, Wish};
+use lsps_testing::peer;
+use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, LdkInvoices, Options, Order, OrderState, Status};
+use lsps_types::{Network, Sat};
 use serde_json::{Value, json};
 
 use super::client::{result, result_text};
 use super::schemas::network;
-use super::{Verdict, accepted, verdict};
+use super::{Verdict, orders, verdict};
 
 pub fn run(case: &Value) -> Verdict {
     let input = &case["input"];
     match input["kind"].as_str().expect("a kind") {
-        "get_info_request" => params(case, params_of::<GetInfo>(input).map(|_| json!({}))),
+        "get_info_request" => orders::request(case, "lsps1.get_info"),
         "get_info_result" => verdict(case, &get_info_result(input)),
-        "create_order_request" => params(case, create_order(input)),
+        "create_order_request" => orders::request(case, "lsps1.create_order"),
         "create_order_result" => verdict(case, &create_order_result(input)),
-        "get_order_request" => {
-            params(case, params_of::<GetOrder>(input).map(|order| json!({ "order_id": order.order_id })))
-        }
+        "get_order_request" => orders::request(case, "lsps1.get_order"),
         "prepare_order" => verdict(case, &prepare_order(input)),
-        "order_scenario" => Verdict::Skipped("there is no order service yet"),
+        "order_scenario" => orders::scenario(case),
         other => Verdict::Failed(format!("unknown kind {other}")),
     }
-}
-
-/// What the parameters alone decide is checked; an outcome that depends on an LSP's state is not there yet.
-fn params(case: &Value, read: Result<Value, Value>) -> Verdict {
-    let decided = |outcome: &Value| {
-        let code = &outcome["error"]["code"];
-        outcome["ok"] == json!({}) || *code == -32602 || *code == 100
-    };
-    let needs_an_lsp = !decided(&case["expect"]);
-    match read {
-        Err(error) => verdict(case, &json!({ "error": error })),
-        Ok(ok) if accepted(case).any(|outcome| outcome["ok"] == ok) => Verdict::Passed,
-        Ok(_) if needs_an_lsp => Verdict::Skipped("the answer needs an order service"),
-        Ok(ok) => Verdict::Failed(format!("wanted {}, read {ok}", case["expect"])),
-    }
-}
-
-/// The parameters of a request, through the envelope; or what is to be answered.
-pub fn params_of<R: Request>(input: &Value) -> Result<R, Value> {
-    let params = input["params_text"].as_str().map_or_else(|| input["params"].to_string(), String::from);
-    let method = R::METHOD.name();
-    let payload = format!(r#"{{"jsonrpc":"2.0","id":"a","method":"{method}","params":{params}}}"#);
-    let incoming = Incoming::decode(payload.as_bytes()).expect("a request");
-    assert_eq!(incoming.method(), Method::from_name(method));
-    let read = incoming.params::<R>().map_err(|invalid| json!({ "code": -32602, "data": invalid }))?;
-    let again: R = serde_json::from_value(json!(read)).expect("what is written can be read");
-    assert_eq!(json!(again), json!(read));
-    Ok(read)
-}
-
-fn create_order(input: &Value) -> Result<Value, Value> {
-    let order: CreateOrder = params_of(input)?;
-    order.fits(network(&input["network"])).map_err(|invalid| json!({ "code": -32602, "data": invalid }))?;
-    let options: lsps_types::lsps1::Options = serde_json::from_value(input["options"].clone()).expect("options");
-    options.allow(&order).map_err(|mismatch| json!({ "code": 100, "data": mismatch }))?;
-    Ok(json!({ "order": order }))
 }
 
 fn get_info_result(input: &Value) -> Value {
     match result("result", &result_text(input), &GetInfo {}) {
         Ok(options) => {
-            assert_eq!(serde_json::from_value::<lsps_types::lsps1::Options>(json!(options)).expect("options"), options);
+            assert_eq!(serde_json::from_value::<Options>(json!(options)).expect("options"), options);
             json!({ "ok": "options" })
         }
         Err(CallError::InvalidReply(_)) => json!({ "error": { "code": "invalid_result" } }),
@@ -84,11 +48,30 @@ fn prepare_order(input: &Value) -> Value {
         refund_onchain_address: None,
         announce_channel: false,
     };
-    if order.needs_large_channels() && input["peer_supports_large_channels"] != true {
-        json!({ "error": { "code": "large_channels_unsupported" } })
-    } else {
-        json!({ "ok": "may_send" })
+    match draft(order, Network::Bitcoin, input["peer_supports_large_channels"] == true) {
+        Ok(_) => json!({ "ok": "may_send" }),
+        Err(CannotOrder::LargeChannels) => json!({ "error": { "code": "large_channels_unsupported" } }),
+        Err(other) => json!({ "error": { "code": other.to_string() } }),
     }
+}
+
+/// As a wallet would send it to an LSP that offers anything.
+fn draft(order: CreateOrder, network: Network, large_channels: bool) -> Result<Draft, CannotOrder> {
+    let options = Options {
+        min_required_channel_confirmations: 0,
+        min_funding_confirms_within_blocks: 1,
+        supports_zero_channel_reserve: false,
+        max_channel_expiry_blocks: u32::MAX,
+        min_initial_client_balance_sat: Sat(0),
+        max_initial_client_balance_sat: Sat(u64::MAX),
+        min_initial_lsp_balance_sat: Sat(0),
+        max_initial_lsp_balance_sat: Sat(u64::MAX),
+        min_channel_balance_sat: Sat(0),
+        max_channel_balance_sat: Sat(u64::MAX),
+    };
+    let rules = Rules { pay_only_the_lsp: false, ..Rules::default() };
+    let wish = Wish { order, limits: FeeLimits::default(), network, large_channels, rules };
+    Offered { lsp: peer(9), options }.draft(wish)
 }
 
 fn create_order_result(input: &Value) -> Value {
@@ -101,9 +84,28 @@ fn create_order_result(input: &Value) -> Value {
     let again: Order = serde_json::from_value(json!(order)).expect("what is written can be read");
     assert_eq!(json!(again), json!(order));
     let expect = Expect { network: network(&input["network"]), payee: None, now: None };
+    let quote = draft(ordered.clone(), expect.network, true).expect("it was sent").weigh(
+        &order,
+        &LdkInvoices,
+        order.created_at.instant(),
+    );
     match order.judge(&ordered, &expect, &LdkInvoices) {
-        Err(mismatch) => json!({ "error": { "code": "mirror_mismatch", "field": mismatch.field } }),
+        Err(mismatch) => {
+            assert_eq!(quote, Err(RefuseOrder::Differs(mismatch)));
+            json!({ "error": { "code": "mirror_mismatch", "field": mismatch.field } })
+        }
         Ok(found) => {
+            let usable =
+                [(WayKind::Bolt11, found.bolt11), (WayKind::Bolt12, found.bolt12), (WayKind::Onchain, found.onchain)];
+            let usable: Vec<_> =
+                usable.into_iter().filter(|(_, status)| *status == Status::Usable).map(|(kind, _)| kind).collect();
+            let ways: Vec<_> = quote.iter().flat_map(|quote| &quote.ways).map(|way| way.kind()).collect();
+            let is_new = order.order_state == OrderState::Created && order.channel.is_none();
+            assert_eq!(
+                ways,
+                if is_new { usable } else { vec![] },
+                "what can be used is what a wallet would choose among"
+            );
             json!({ "ok": { "bolt11": word(found.bolt11), "bolt12": word(found.bolt12), "onchain": word(found.onchain) } })
         }
     }

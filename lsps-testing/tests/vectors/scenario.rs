@@ -149,8 +149,8 @@ fn differs(wanted: &Value, done: &[Act], htlc_minimum: Msat) -> Option<String> {
                 let least = msat(&action["min_forwardable_msat"]);
                 let delay = number(&action["max_client_to_self_delay"]);
                 take(&mut left, |act| {
-                    matches!(act, Act::Open { deliver, max_client_to_self_delay, .. }
-                        if *deliver >= least && *max_client_to_self_delay == delay)
+                    matches!(act, Act::Open { terms, .. }
+                        if terms.deliver >= least && terms.max_client_to_self_delay == Some(delay))
                 }) == 1
             }
             "not_ours" => ids(action).all(|id| take(&mut left, |act| *act == Act::NotMine(id)) == 1),

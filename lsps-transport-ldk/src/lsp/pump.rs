@@ -1,6 +1,6 @@
 //! The one task that owns the service: inputs in, records written, then messages and acts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,17 +9,19 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use lsps_service::{
-    Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownPart, NodeFacts, Outcome, PartId, Promised, Record,
-    Refusal, Service, Unreadable,
+    Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownOrder, KnownPart, NodeFacts, Outcome, PartId, Promised,
+    Record, Refusal, Service, Unreadable,
 };
-use lsps_types::{BlockHeight, PeerId};
+use lsps_types::{BlockHeight, PaymentHash, PeerId};
 
 use super::book::Book;
 use super::news::{LspEvent, NodeNews};
 use super::node::Node;
+use super::orders::Onchain;
 use super::report;
+use super::webhooks::Notifier;
 use crate::handler::PeerEvent;
-use crate::onchain::{ChainAccess, Clock, OnchainWallet};
+use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet};
 use crate::peers::{Manager, Peers, peer_id};
 use crate::store::{RETRY, RecordStore};
 
@@ -34,11 +36,15 @@ pub(crate) enum Told {
     },
     /// See [`Service::may_close`].
     MayClose { key: ChannelKey, done: oneshot::Sender<Result<(), Promised>> },
+    /// See [`Service::known_orders`].
+    Orders { done: oneshot::Sender<Vec<KnownOrder>> },
 }
 
 /// The world besides node and peers.
 pub(crate) struct Outside {
     pub wallet: Arc<dyn OnchainWallet>,
+    pub deposits: Option<Arc<dyn ChainWatch>>,
+    pub notifier: Option<Arc<dyn Notifier>>,
     pub chain: Arc<dyn ChainAccess>,
     pub clock: Arc<dyn Clock>,
     pub store: RecordStore,
@@ -58,6 +64,9 @@ pub(crate) struct Pump<M> {
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
     /// Clients of whose sent parts some failed, LDK does not say which; looked at when the dust has settled.
     pub(super) suspects: BTreeMap<PeerId, Instant>,
+    /// Of whom the service was told that there are channels with them.
+    pub(super) with_channels: BTreeSet<PeerId>,
+    pub(super) onchain: Onchain,
     pub(super) height: u32,
     facts_at: Option<Instant>,
 }
@@ -71,8 +80,22 @@ impl<M: Manager> Pump<M> {
         queue: mpsc::UnboundedReceiver<Told>,
     ) -> Self {
         let (unwritten, unbooked) = (None, BTreeMap::new());
-        let (suspects, height, facts_at) = (BTreeMap::new(), 0, None);
-        Self { service, node, peers, outside, queue, unwritten, unbooked, suspects, height, facts_at }
+        let (suspects, with_channels) = (BTreeMap::new(), BTreeSet::new());
+        let (onchain, height, facts_at) = (Onchain::default(), 0, None);
+        Self {
+            service,
+            node,
+            peers,
+            outside,
+            queue,
+            unwritten,
+            unbooked,
+            suspects,
+            with_channels,
+            onchain,
+            height,
+            facts_at,
+        }
     }
 
     /// Takes the records, then compares them with what the node knows by now.
@@ -84,7 +107,9 @@ impl<M: Manager> Pump<M> {
         self.tell_facts();
         // Parts first: what nobody waits for any more is not opened anew.
         self.reconcile_parts();
+        self.reconcile_orders();
         self.reconcile_channels();
+        self.look_at_channels();
         unreadable
     }
 
@@ -118,6 +143,9 @@ impl<M: Manager> Pump<M> {
                 }
                 Told::MayClose { key, done } => {
                     let _ = done.send(self.service.may_close(key));
+                }
+                Told::Orders { done } => {
+                    let _ = done.send(self.service.known_orders().collect());
                 }
             }
         }
@@ -191,6 +219,7 @@ impl<M: Manager> Pump<M> {
             Input::PartStillHeld { part } => Undo::Part(*part),
             Input::ChannelNegotiated { key, .. } => Undo::Channel(*key),
             Input::FundingBuilt { tx, .. } => Undo::Inputs(tx.clone()),
+            Input::PaymentHeld(held) => Undo::Payment(held.payment_hash),
             _ => Undo::Nothing,
         };
         let told = input.clone();
@@ -202,6 +231,10 @@ impl<M: Manager> Pump<M> {
         match (outcome, undo) {
             (Outcome::Refused(Refusal::FailPart(code)), Undo::Part(part)) => {
                 self.node.fail(part, code);
+                self.node.flush();
+            }
+            (Outcome::Refused(Refusal::FailPayment), Undo::Payment(hash)) => {
+                self.node.fail_payment(hash);
                 self.node.flush();
             }
             (Outcome::Refused(Refusal::Stale) | Outcome::NotMine, Undo::Channel(key)) => self.node.close_by_key(key),
@@ -233,7 +266,8 @@ impl<M: Manager> Pump<M> {
             }
             let mut flush = false;
             for effect in released.effects {
-                flush |= matches!(effect, Effect::ForwardPart { .. } | Effect::FailPart { .. });
+                flush |=
+                    matches!(effect, Effect::ForwardPart { .. } | Effect::FailPart { .. } | Effect::FailPayment { .. });
                 let answers = self.perform(effect);
                 self.feed_all(answers);
             }
@@ -298,6 +332,7 @@ enum Undo {
     Part(PartId),
     Channel(ChannelKey),
     Inputs(Vec<u8>),
+    Payment(PaymentHash),
 }
 
 pub(super) fn inputs_of(tx: &Transaction) -> Vec<OutPoint> {

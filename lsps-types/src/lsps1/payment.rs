@@ -73,7 +73,7 @@ pub struct OnchainPayment {
 }
 
 /// When an on-chain payment counts; at six confirmations always. Spec: LSPS1 §4.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Confirmation {
     /// At once, if its fee rate is above this one; else with the first block (reading R-14).
     AtOnce {

@@ -163,6 +163,17 @@ impl PromiseKey {
         if same { Ok(token) } else { Err(NotPromised) }
     }
 
+    /// Bytes that nobody else can foresee, always the same for the same purpose and facts: preimages and names of orders.
+    #[must_use]
+    pub fn derive(&self, purpose: &str, facts: &[&[u8]]) -> [u8; 32] {
+        let mut engine = self.0.clone();
+        for part in [purpose.as_bytes()].iter().chain(facts) {
+            engine.input(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            engine.input(part);
+        }
+        Hmac::from_engine(engine).to_byte_array()
+    }
+
     fn mac(&self, fields: &Fields, client: PeerId, token: Option<&str>) -> Hmac<sha256::Hash> {
         let mut engine = self.0.clone();
         engine.input(b"LSPS2 opening_fee_params promise");

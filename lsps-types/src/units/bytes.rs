@@ -2,6 +2,7 @@
 
 use core::{fmt, str::FromStr};
 
+use bitcoin_hashes::{Hash, sha256};
 use hex_conservative::{DisplayHex, FromHex};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -94,6 +95,24 @@ fixed_bytes! {
     /// The SHA-256 of a payment's preimage.
     PaymentHash, 32
 }
+impl PaymentHash {
+    /// What a payment with this preimage is locked to.
+    #[must_use]
+    pub fn of(preimage: &Preimage) -> Self {
+        Self(sha256::Hash::hash(&preimage.0).to_byte_array())
+    }
+}
+
+/// What claims a payment. Not shown in logs.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preimage(pub [u8; 32]);
+
+impl fmt::Debug for Preimage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Preimage")
+    }
+}
+
 fixed_bytes! {
     /// A transaction id, in the byte order block explorers print.
     Txid, 32

@@ -70,7 +70,8 @@ impl From<OutPoint> for String {
 pub struct InvalidOutPoint;
 
 /// A Bitcoin network, as far as addresses and invoices tell them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Network {
     /// The one with value.
     Bitcoin,

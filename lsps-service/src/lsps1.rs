@@ -1,0 +1,11 @@
+//! LSPS1: channels to order.
+
+pub(crate) mod change;
+pub(crate) mod known;
+pub(crate) mod order;
+pub(crate) mod orders;
+pub(crate) mod outstanding;
+pub(crate) mod payments;
+pub(crate) mod progress;
+pub(crate) mod requests;
+pub(crate) mod view;

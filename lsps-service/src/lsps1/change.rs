@@ -1,0 +1,239 @@
+//! What can change in an order, and the only place that changes it.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use lsps_types::{Msat, OutPoint, PaymentHash, Sat, Timestamp};
+
+use crate::book::Booking;
+use crate::channel::ChannelEvent;
+use crate::ids::RefundKey;
+use crate::input::Prepared;
+use crate::lsps1::order::{Lease, Order, OrderFailure, Stage};
+use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way};
+
+/// One change of state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// What it can be paid with is there.
+    Offered(Prepared),
+    /// That did not come.
+    Dropped,
+    PaymentAdded {
+        hash: PaymentHash,
+        payment: Payment,
+    },
+    PaymentMoved {
+        hash: PaymentHash,
+        to: PaymentState,
+    },
+    PaymentForgotten(PaymentHash),
+    /// A payment that was to be claimed is lost although the channel is published.
+    Unpaid {
+        at: Timestamp,
+    },
+    WayClosed(Way),
+    OutputSeen {
+        outpoint: OutPoint,
+        output: Output,
+    },
+    OutputGone(OutPoint),
+    /// What paid for the channel was spent otherwise.
+    DepositLost {
+        amount: Sat,
+        at: Timestamp,
+    },
+    OutputsSpendable,
+    RefundDue(Vec<OutPoint>),
+    RefundMoved {
+        number: u32,
+        to: Refund,
+        at: Timestamp,
+    },
+    /// It spends what is no more; the rest is given back anew, and of the two only one can be confirmed.
+    RefundVoid(u32),
+    RetryAt(Timestamp),
+    Opening {
+        at: Timestamp,
+    },
+    FundingKnown(OutPoint),
+    Channel(ChannelEvent),
+    /// The funding goes out, and what paid for it is taken.
+    Published {
+        at: Timestamp,
+        paid_by: Way,
+        outpoint: OutPoint,
+        /// The outputs that count, where they paid.
+        deposits: Vec<OutPoint>,
+    },
+    Failed {
+        at: Timestamp,
+        why: OrderFailure,
+    },
+    ClientCalled {
+        until: Timestamp,
+    },
+    CallOver,
+    Booked(u32),
+}
+
+impl Order {
+    /// Writes only: total, no clock. Nothing else assigns the state.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Offered(prepared) => self.offer(prepared),
+            Event::Dropped => self.stage = Stage::Dropped,
+            Event::PaymentAdded { hash, payment } => {
+                self.payments.insert(hash, payment);
+            }
+            Event::PaymentMoved { hash, to } => self.move_payment(hash, to),
+            Event::PaymentForgotten(hash) => {
+                self.payments.remove(&hash);
+            }
+            Event::Unpaid { at } => {
+                let Some(lease) = self.lease() else { return };
+                let fee = self.fee_of(lease.paid_by);
+                let given = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
+                self.ledger.enter(at, Booking::OrderUnpaid { fee, given });
+            }
+            Event::WayClosed(Way::Bolt11) => self.ways.bolt11.iter_mut().for_each(|way| way.closed = true),
+            Event::WayClosed(Way::Bolt12) => self.ways.bolt12.iter_mut().for_each(|way| way.closed = true),
+            // Nobody can close an address.
+            Event::WayClosed(Way::Onchain) => {}
+            Event::OutputSeen { outpoint, output } => {
+                self.outputs.insert(outpoint, output);
+            }
+            Event::OutputGone(outpoint) => {
+                self.outputs.remove(&outpoint);
+            }
+            Event::DepositLost { amount, at } => {
+                let amount = amount.to_msat().unwrap_or(Msat::ZERO);
+                self.ledger.enter(at, Booking::DepositLost { amount });
+            }
+            Event::OutputsSpendable => {
+                let kept = self.outputs.values_mut().filter(|output| output.fate == Fate::Kept);
+                kept.for_each(|output| output.fate = Fate::Spendable);
+            }
+            Event::RefundDue(outpoints) => {
+                let number = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
+                self.refunds.push(Refund::Asked);
+                self.decide_outputs(&outpoints, Fate::Refunded(number));
+            }
+            Event::RefundMoved { number, to, at } => self.move_refund(number, to, at),
+            Event::RefundVoid(number) => {
+                let of_it = self.outputs.values_mut().filter(|output| output.fate == Fate::Refunded(number));
+                of_it.for_each(|output| output.fate = Fate::Open);
+                let refund = usize::try_from(number).ok().and_then(|number| self.refunds.get_mut(number));
+                refund.into_iter().for_each(|refund| *refund = Refund::Impossible);
+            }
+            Event::RetryAt(at) => {
+                self.failures = self.failures.saturating_add(u32::from(self.retry_at.is_none()));
+                self.retry_at = Some(at);
+            }
+            Event::Opening { at } => {
+                (self.attempt, self.retry_at) = (self.attempt.saturating_add(1), None);
+                let capacity_sat = self.ordered.lsp_balance.0.saturating_add(self.ordered.client_balance.0);
+                let (deliver, client_reserve) = (Msat::ZERO, lsps_types::Ppm(0));
+                self.channel.apply(ChannelEvent::Opening { at, capacity_sat, deliver, client_reserve });
+            }
+            Event::FundingKnown(outpoint) => self.funding_outpoint = Some(outpoint),
+            Event::Channel(event) => self.change_channel(event),
+            Event::Published { at, paid_by, outpoint, deposits } => self.publish(at, paid_by, outpoint, &deposits),
+            Event::Failed { at, why } => {
+                self.close_ways();
+                self.stage = Stage::Failed { at, why };
+            }
+            Event::ClientCalled { until } => self.call.begin(until),
+            Event::CallOver => self.call.until = None,
+            Event::Booked(number) => self.ledger.booked(number),
+        }
+    }
+
+    /// Ways that the host has nothing for are left out.
+    fn offer(&mut self, prepared: Prepared) {
+        let Prepared { invoice, offer, address } = prepared;
+        let ways = &mut self.ways;
+        ways.bolt11 = ways.bolt11.take().zip(invoice).map(|(mut way, text)| {
+            way.text = text;
+            way
+        });
+        ways.bolt12 = ways.bolt12.take().zip(offer).map(|(mut way, (text, id))| {
+            (way.text, way.by) = (text, id);
+            way
+        });
+        ways.onchain = ways.onchain.take().zip(address).map(|(mut way, address)| {
+            way.address = address;
+            way
+        });
+        let any = ways.bolt11.is_some() || ways.bolt12.is_some() || ways.onchain.is_some();
+        self.stage = if any { Stage::Open } else { Stage::Dropped };
+    }
+
+    fn move_payment(&mut self, hash: PaymentHash, to: PaymentState) {
+        let Some(payment) = self.payments.get_mut(&hash) else { return };
+        payment.state = to;
+        let (way, amount) = (payment.way, payment.amount);
+        if let PaymentState::Claimed { at } = to {
+            self.book_paid(way, amount, at);
+        }
+    }
+
+    fn book_paid(&mut self, way: Way, received: Msat, at: Timestamp) {
+        let fee = self.fee_of(way);
+        let balance = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
+        let surplus = Msat(received.0.saturating_sub(fee.0).saturating_sub(balance.0));
+        self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
+    }
+
+    fn move_refund(&mut self, number: u32, to: Refund, at: Timestamp) {
+        let received = self.outputs.values().filter(|output| output.fate == Fate::Refunded(number));
+        let received_sat = received.fold(0, |sum: u64, output| sum.saturating_add(output.amount.0));
+        let order = self.number;
+        let Some(refund) = usize::try_from(number).ok().and_then(|number| self.refunds.get_mut(number)) else { return };
+        if let (Refund::Built { mining_sat, .. }, Refund::Confirmed) = (&refund, &to) {
+            let (key, mining_sat) = (RefundKey { order, number }, *mining_sat);
+            self.ledger.enter(at, Booking::Refunded { key, received_sat, mining_sat });
+        }
+        *refund = to;
+    }
+
+    fn change_channel(&mut self, event: ChannelEvent) {
+        if let (ChannelEvent::Confirmed { at, height }, Some(funding)) = (&event, self.channel.funding()) {
+            let paid = Booking::ChannelPaid { key: self.key(), mining_sat: funding.mining_sat };
+            self.ledger.enter(*at, paid);
+            self.confirmed_at = Some(*height);
+        }
+        self.channel.apply(event);
+    }
+
+    fn publish(&mut self, at: Timestamp, paid_by: Way, outpoint: OutPoint, deposits: &[OutPoint]) {
+        let expires_at = at + BLOCK_TIME.saturating_mul(self.ordered.channel_expiry_blocks);
+        self.stage = Stage::Completed(Lease { paid_by, funded_at: at, outpoint, expires_at });
+        self.close_ways();
+        for payment in self.payments.values_mut().filter(|payment| payment.is_held()) {
+            payment.state = PaymentState::Claiming { ask: 1 };
+        }
+        if paid_by == Way::Onchain {
+            let received = deposits.iter().filter_map(|deposit| self.outputs.get(deposit)).map(|output| output.amount);
+            let received = received.fold(Sat(0), |sum, amount| Sat(sum.0.saturating_add(amount.0)));
+            self.book_paid(Way::Onchain, received.to_msat().unwrap_or(Msat::ZERO), at);
+            self.decide_outputs(deposits, Fate::Kept);
+        }
+    }
+
+    fn close_ways(&mut self) {
+        self.ways.bolt11.iter_mut().for_each(|way| way.closed = true);
+        self.ways.bolt12.iter_mut().for_each(|way| way.closed = true);
+    }
+
+    fn decide_outputs(&mut self, outpoints: &[OutPoint], fate: Fate) {
+        for outpoint in outpoints {
+            if let Some(output) = self.outputs.get_mut(outpoint) {
+                output.fate = fate;
+            }
+        }
+    }
+}
+
+/// How long a block takes in a date (reading R-16).
+const BLOCK_TIME: Duration = Duration::from_secs(600);

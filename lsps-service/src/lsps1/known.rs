@@ -1,0 +1,181 @@
+//! What the service believes of orders, for hosts to compare with the node and for operators to look at.
+
+use alloc::{string::String, vec::Vec};
+
+use lsps_types::lsps1::OrderId;
+use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Preimage, Timestamp};
+
+use crate::ids::{OrderNumber, RefundKey};
+use crate::input::PaidBy;
+use crate::known::{KnownChannel, known_channel};
+use crate::lsps1::order::{Order, OrderFailure, Stage};
+use crate::lsps1::payments::{Fate, PaymentState, Refund, Way};
+use crate::service::Service;
+
+impl Service {
+    /// All orders on record, in no particular order.
+    pub fn known_orders(&self) -> impl Iterator<Item = KnownOrder> {
+        self.orders.all().map(Order::known)
+    }
+
+    /// One of them, by its id on the wire.
+    #[must_use]
+    pub fn known_order(&self, order: OrderNumber) -> Option<KnownOrder> {
+        self.orders.get(order).map(Order::known)
+    }
+
+    /// Whether an order on record can be paid to this address, so that it has to be watched.
+    #[must_use]
+    pub fn wants_address(&self, address: &str) -> bool {
+        self.orders.of_address(address).is_some()
+    }
+
+    /// Payments that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
+    /// [`Input::PaymentHeld`](crate::Input::PaymentHeld) or [`Input::PaymentGone`](crate::Input::PaymentGone) for each.
+    pub fn known_payments(&self) -> impl Iterator<Item = KnownPayment> {
+        self.orders.all().flat_map(Order::known_payments)
+    }
+
+    /// Refunds that are not confirmed, to be looked at with every block.
+    pub fn unconfirmed_refunds(&self) -> impl Iterator<Item = KnownRefund<'_>> {
+        self.orders.unconfirmed().flat_map(Order::unconfirmed_refunds)
+    }
+}
+
+/// An order on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownOrder {
+    /// Our own name of it.
+    pub number: OrderNumber,
+    /// Its id on the wire.
+    pub id: OrderId,
+    /// Whose it is.
+    pub client: PeerId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// How far it has come.
+    pub stage: OrderStage,
+    /// Opens of its channel begun so far, and when the next is due after one that failed.
+    pub attempts: u32,
+    /// When the next is due, after one that failed.
+    pub retry_at: Option<Timestamp>,
+    /// The address it can be paid to, to be watched for as long as the order is on record.
+    pub address: Option<String>,
+    /// Outputs to that address which the wallet must not spend: it is not decided yet whose they are.
+    pub reserved: Vec<OutPoint>,
+}
+
+/// How far an order has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderStage {
+    /// The node makes what it can be paid with.
+    Draft,
+    /// It can be paid, or is paid and waits for its channel.
+    Open,
+    /// Its channel is published.
+    Completed {
+        /// What was paid.
+        paid_by: Way,
+        /// The channel.
+        outpoint: OutPoint,
+        /// Before this, and before as many blocks as were ordered, the channel is not closed.
+        lease_ends: Timestamp,
+    },
+    /// There will be no channel.
+    Failed {
+        /// Why.
+        why: OrderFailure,
+    },
+}
+
+/// A Lightning payment of an order on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownPayment {
+    /// Of which order.
+    pub order: OrderNumber,
+    /// What it was made for.
+    pub by: PaidBy,
+    /// Its hash.
+    pub payment_hash: PaymentHash,
+    /// What claims it.
+    pub preimage: Preimage,
+    /// What was received.
+    pub amount: Msat,
+    /// The node can claim it before this height.
+    pub claim_before: Option<BlockHeight>,
+    /// What was decided of it.
+    pub stage: PaymentStage,
+}
+
+/// What was decided of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaymentStage {
+    /// Nothing: it waits for the channel.
+    Held,
+    /// To claim it; the node did, or still has to.
+    Claimed,
+    /// To fail it; the node did, or still has to.
+    Failed,
+}
+
+/// A refund whose transaction is on record and not confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownRefund<'a> {
+    /// Its name.
+    pub key: RefundKey,
+    /// The signed transaction.
+    pub tx: &'a [u8],
+}
+
+impl Order {
+    fn known(&self) -> KnownOrder {
+        let stage = match &self.stage {
+            Stage::Draft { .. } | Stage::Dropped => OrderStage::Draft,
+            Stage::Open => OrderStage::Open,
+            Stage::Completed(lease) => {
+                OrderStage::Completed { paid_by: lease.paid_by, outpoint: lease.outpoint, lease_ends: lease.expires_at }
+            }
+            Stage::Failed { why, .. } => OrderStage::Failed { why: why.clone() },
+        };
+        let reserved = self.outputs.iter().filter(|(_, output)| output.fate != Fate::Spendable);
+        KnownOrder {
+            number: self.number,
+            id: self.order_id(),
+            client: self.client,
+            created_at: self.created_at,
+            stage,
+            attempts: self.attempt,
+            retry_at: self.retry_at,
+            address: self.ways.onchain.as_ref().map(|way| way.address.clone()),
+            reserved: reserved.map(|(outpoint, _)| *outpoint).collect(),
+        }
+    }
+
+    fn known_payments(&self) -> impl Iterator<Item = KnownPayment> {
+        let offer = self.ways.bolt12.as_ref().map(|way| PaidBy::Offer(way.by));
+        self.payments.iter().map(move |(hash, payment)| KnownPayment {
+            order: self.number,
+            by: offer.filter(|_| payment.way == Way::Bolt12).unwrap_or(PaidBy::Invoice),
+            payment_hash: *hash,
+            preimage: payment.preimage,
+            amount: payment.amount,
+            claim_before: payment.claim_before,
+            stage: match payment.state {
+                PaymentState::Held => PaymentStage::Held,
+                PaymentState::Claiming { .. } | PaymentState::Claimed { .. } => PaymentStage::Claimed,
+                PaymentState::Failing { .. } | PaymentState::Failed { .. } => PaymentStage::Failed,
+            },
+        })
+    }
+
+    fn unconfirmed_refunds(&self) -> impl Iterator<Item = KnownRefund<'_>> {
+        (0..).zip(&self.refunds).filter_map(|(number, refund)| {
+            let Refund::Built { tx, .. } = refund else { return None };
+            Some(KnownRefund { key: RefundKey { order: self.number, number }, tx })
+        })
+    }
+
+    pub fn known_channel(&self) -> Option<KnownChannel<'_>> {
+        known_channel(self.key(), self.client, &self.channel, self.lease().is_some())
+    }
+}

@@ -1,0 +1,363 @@
+//! One order, from the request to the end of its lease: what inputs mean ([`Order::decide`]). What events change is in
+//! [`super::change`], what follows from a state by itself in [`super::progress`], what the world owes it in
+//! [`super::outstanding`].
+//!
+//! What stage it has reached, its channel and each payment are kept apart, so that "paid twice", "late" and "expired" are
+//! states and not accidents. Nothing is claimed, and no funding broadcast, before it is `Completed`; nothing is broadcast
+//! once it is `Failed`.
+
+use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
+
+use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Sat, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::book::Ledger;
+use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
+use crate::effect::Effect;
+use crate::flow::{Call, Context, Flow, Reject};
+use crate::ids::{ChannelKey, FlowId, OrderNumber};
+use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
+use crate::lsps1::change::Event;
+use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, Ways};
+
+/// An order and all that came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub number: OrderNumber,
+    /// Its id on the wire, a UUID.
+    pub id: [u8; 16],
+    pub client: PeerId,
+    pub ordered: Ordered,
+    pub created_at: Timestamp,
+    pub ways: Ways,
+    pub stage: Stage,
+    /// Opens begun so far; the present one's number.
+    pub attempt: u32,
+    /// How many of them failed, and when the next may begin.
+    pub failures: u32,
+    pub retry_at: Option<Timestamp>,
+    pub channel: Channel,
+    pub funding_outpoint: Option<OutPoint>,
+    /// The height at which its funding was confirmed.
+    pub confirmed_at: Option<BlockHeight>,
+    pub payments: BTreeMap<PaymentHash, Payment>,
+    pub outputs: BTreeMap<OutPoint, Output>,
+    pub refunds: Vec<Refund>,
+    pub call: Call,
+    pub ledger: Ledger,
+    /// Remembered until then if it is completed.
+    pub remember_until: Option<Timestamp>,
+}
+
+/// What was ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ordered {
+    pub lsp_balance: Sat,
+    pub client_balance: Sat,
+    pub required_channel_confirmations: u16,
+    pub funding_confirms_within_blocks: u16,
+    pub channel_expiry_blocks: u32,
+    pub token: Option<String>,
+    pub announce_channel: bool,
+}
+
+/// How far it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    /// The host was asked for what it can be paid with. Not on record: its client has no answer yet.
+    Draft { until: Timestamp },
+    /// It can be paid, or is paid and waits for its channel.
+    Open,
+    /// The funding is published.
+    Completed(Lease),
+    /// There will be no channel; what was paid goes back.
+    Failed { at: Timestamp, why: OrderFailure },
+    /// It never was offered.
+    Dropped,
+}
+
+/// What the client paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lease {
+    pub paid_by: Way,
+    pub funded_at: Timestamp,
+    pub outpoint: OutPoint,
+    pub expires_at: Timestamp,
+}
+
+/// Why an order has no channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderFailure {
+    /// It was not paid in time, or its client stayed away.
+    Expired,
+    /// The channel could not be opened.
+    Open(ChannelEnd),
+    /// The client did not answer the open.
+    OpenUnanswered,
+    /// The operator cancelled it.
+    Cancelled,
+}
+
+/// What an input means to one order.
+#[derive(Debug)]
+pub(crate) enum Told<'a> {
+    Prepared(&'a Prepared),
+    PaymentHeld(&'a HeldPayment),
+    PaymentClaimed(PaymentHash),
+    PaymentGone(PaymentHash),
+    Deposit(&'a Deposit),
+    DepositGone(OutPoint),
+    DepositKept,
+    RefundBuilt {
+        number: u32,
+        tx: &'a [u8],
+        mining_sat: u64,
+    },
+    RefundImpossible(u32),
+    RefundConfirmed(u32),
+    Booked(u32),
+    Channel(ChannelNews<'a>),
+    Cancel,
+    Retry,
+    /// Something around it changed: the time, the link, the height.
+    Surroundings,
+}
+
+impl Flow for Order {
+    type Told<'a> = Told<'a>;
+    type Event = Event;
+
+    /// Spec: LSPS1 §4, §6.
+    fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        match told {
+            Told::Prepared(prepared) => match self.stage {
+                Stage::Draft { .. } => Ok(vec![Event::Offered((*prepared).clone())]),
+                Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => Err(Reject::Stale),
+            },
+            Told::PaymentHeld(held) => self.admit(held, ctx),
+            Told::PaymentClaimed(hash) => {
+                let payment = self.payments.get(hash).ok_or(Reject::Stale)?;
+                let claimed = PaymentState::Claimed { at: ctx.now };
+                match payment.state {
+                    PaymentState::Claiming { .. } => Ok(vec![Event::PaymentMoved { hash: *hash, to: claimed }]),
+                    PaymentState::Claimed { .. } => Ok(vec![]),
+                    PaymentState::Held | PaymentState::Failing { .. } | PaymentState::Failed { .. } => {
+                        Err(Reject::Stale)
+                    }
+                }
+            }
+            Told::PaymentGone(hash) => {
+                let payment = self.payments.get(hash).ok_or(Reject::Stale)?;
+                let failed = Event::PaymentMoved { hash: *hash, to: PaymentState::Failed { at: ctx.now } };
+                let unpaid = Event::Unpaid { at: ctx.now };
+                Ok(match payment.state {
+                    PaymentState::Held => vec![failed, Event::WayClosed(payment.way)],
+                    PaymentState::Failing { .. } => vec![failed],
+                    PaymentState::Claiming { .. } => vec![failed, unpaid],
+                    PaymentState::Claimed { .. } | PaymentState::Failed { .. } => vec![],
+                })
+            }
+            Told::Deposit(deposit) => self.receive(deposit, ctx),
+            Told::DepositGone(outpoint) => {
+                let output = self.outputs.get(outpoint).ok_or(Reject::Stale)?;
+                let gone = Event::OutputGone(*outpoint);
+                Ok(match output.fate {
+                    Fate::Open => vec![gone],
+                    Fate::Kept | Fate::Spendable => {
+                        vec![gone, Event::DepositLost { amount: output.amount, at: ctx.now }]
+                    }
+                    Fate::Refunded(number) => match self.refund(number)? {
+                        Refund::Asked | Refund::Built { .. } => vec![gone, Event::RefundVoid(number)],
+                        Refund::Confirmed | Refund::Impossible => vec![],
+                    },
+                })
+            }
+            Told::DepositKept => Ok(vec![Event::OutputsSpendable]),
+            Told::RefundBuilt { number, tx, mining_sat } => match self.refund(*number)? {
+                Refund::Asked => {
+                    let (tx, mining_sat) = (tx.to_vec(), *mining_sat);
+                    let built = Refund::Built { tx, mining_sat, ask: 1, asked_at: ctx.now };
+                    Ok(vec![Event::RefundMoved { number: *number, to: built, at: ctx.now }])
+                }
+                Refund::Built { .. } | Refund::Confirmed | Refund::Impossible => Ok(vec![]),
+            },
+            Told::RefundImpossible(number) => match self.refund(*number)? {
+                Refund::Asked => Ok(vec![Event::RefundMoved { number: *number, to: Refund::Impossible, at: ctx.now }]),
+                Refund::Built { .. } | Refund::Confirmed | Refund::Impossible => Ok(vec![]),
+            },
+            Told::RefundConfirmed(number) => match self.refund(*number)? {
+                Refund::Built { .. } => {
+                    Ok(vec![Event::RefundMoved { number: *number, to: Refund::Confirmed, at: ctx.now }])
+                }
+                Refund::Confirmed => Ok(vec![]),
+                Refund::Asked | Refund::Impossible => Err(Reject::Stale),
+            },
+            Told::Booked(number) if self.ledger.has(*number) => Ok(vec![Event::Booked(*number)]),
+            Told::Booked(_) => Err(Reject::Stale),
+            Told::Channel(news) => self.decide_channel(news, ctx),
+            Told::Cancel => match self.stage {
+                Stage::Open => Ok(vec![Event::Failed { at: ctx.now, why: OrderFailure::Cancelled }]),
+                Stage::Draft { .. } | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => Err(Reject::Stale),
+            },
+            Told::Retry => match self.retry_at {
+                Some(_) => Ok(vec![Event::RetryAt(ctx.now)]),
+                None => Err(Reject::Stale),
+            },
+            Told::Surroundings => Ok(vec![]),
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        self.apply(event);
+    }
+
+    fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
+        self.follow(ctx)
+    }
+
+    fn outstanding(&self) -> Vec<Effect> {
+        self.outstanding()
+    }
+}
+
+impl Order {
+    pub fn flow(&self) -> FlowId {
+        FlowId::Order(self.number)
+    }
+
+    pub fn key(&self) -> ChannelKey {
+        ChannelKey { flow: self.flow(), attempt: self.attempt }
+    }
+
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.stage {
+            Stage::Completed(lease) => Some(lease),
+            Stage::Draft { .. } | Stage::Open | Stage::Failed { .. } | Stage::Dropped => None,
+        }
+    }
+
+    /// What a Lightning payment has to be.
+    pub fn total(&self, fee: Sat) -> Option<Sat> {
+        fee.checked_add(self.ordered.client_balance)
+    }
+
+    /// Whether a payment may wait here. Refused ones are not recorded.
+    fn admit(&self, held: &HeldPayment, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        let hash = held.payment_hash;
+        if let Some(known) = self.payments.get(&hash) {
+            let again = |to| Ok(vec![Event::PaymentMoved { hash, to }]);
+            return match known.state {
+                PaymentState::Held => Ok(vec![]),
+                PaymentState::Claiming { ask } => again(PaymentState::Claiming { ask: ask.saturating_add(1) }),
+                PaymentState::Failing { ask } => again(PaymentState::Failing { ask: ask.saturating_add(1) }),
+                // The outcome is known, so this is another payment with the same hash.
+                PaymentState::Claimed { .. } | PaymentState::Failed { .. } => Err(Reject::FailPayment),
+            };
+        }
+        let (way, preimage, terms) = match (held.by, &self.ways.bolt11, &self.ways.bolt12) {
+            (PaidBy::Invoice, Some(way), _) => (Way::Bolt11, Some(way.by), way.terms()),
+            (PaidBy::Offer(id), _, Some(way)) if way.by == id => (Way::Bolt12, held.preimage, way.terms()),
+            (PaidBy::Invoice, None, _) | (PaidBy::Offer(_), _, _) => return Err(Reject::FailPayment),
+        };
+        let total = self.total(terms.fee).and_then(Sat::to_msat);
+        let is_first = self.payments.values().all(|other| other.resolved_at().is_some());
+        let may_wait = self.stage == Stage::Open
+            && is_first
+            && !self.is_paid_onchain(ctx)
+            && !terms.closed
+            && ctx.now < terms.expires_at
+            && !ctx.too_close(held.claim_before)
+            && self.payments.len() < ctx.config.limits.payments_per_order
+            && total.is_some_and(|total| held.amount >= total);
+        let preimage = preimage.filter(|preimage| PaymentHash::of(preimage) == hash && may_wait);
+        let preimage = preimage.ok_or(Reject::FailPayment)?;
+        let (amount, claim_before, state) = (held.amount, held.claim_before, PaymentState::Held);
+        Ok(vec![Event::PaymentAdded { hash, payment: Payment { way, preimage, amount, claim_before, state } }])
+    }
+
+    /// News of an output to its address.
+    fn receive(&self, deposit: &Deposit, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        let Deposit { outpoint, amount, confirmed_at, fee_rate, .. } = *deposit;
+        let known = self.outputs.get(&outpoint);
+        if known.is_none() && self.outputs.len() >= ctx.config.limits.deposits_per_order {
+            return Err(Reject::Stale);
+        }
+        let fee_rate = fee_rate.or_else(|| known.and_then(|known| known.fee_rate));
+        let output = Output { amount, confirmed_at, fee_rate, fate: known.map_or(Fate::Open, |known| known.fate) };
+        Ok(if known == Some(&output) { vec![] } else { vec![Event::OutputSeen { outpoint, output }] })
+    }
+
+    /// What news of the channel means to the order; the rest is the channel's own.
+    fn decide_channel(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        Ok(match (&self.channel, news) {
+            (Channel::Opening { .. }, ChannelNews::Ended(why)) => {
+                self.open_fails(OrderFailure::Open((*why).clone()), self.channel.open_ended(), ctx)
+            }
+            // Not published, so nothing was spent.
+            (Channel::Pending { .. } | Channel::Ready { .. }, ChannelNews::Ended(why)) if self.lease().is_none() => {
+                self.open_fails(OrderFailure::Open((*why).clone()), ChannelEvent::Abandoned, ctx)
+            }
+            (Channel::Opening { step: Step::Negotiated { .. }, .. }, ChannelNews::FundingBuilt { outpoint, .. }) => {
+                let mut events = vec![Event::FundingKnown(*outpoint)];
+                events.extend(self.channel.decide(news, ctx)?.into_iter().map(Event::Channel));
+                events
+            }
+            (channel, news) => channel.decide(news, ctx)?.into_iter().map(Event::Channel).collect(),
+        })
+    }
+
+    /// An open that ends early: tried again where that may help, as often as the operator says.
+    pub(super) fn open_fails(&self, why: OrderFailure, end: ChannelEvent, ctx: &Context<'_>) -> Vec<Event> {
+        let again = match &why {
+            // It waits for its client to come back, or was ended by ourselves.
+            OrderFailure::Open(ChannelEnd::PeerGone | ChannelEnd::TryAgain) => None,
+            OrderFailure::Open(ChannelEnd::Rejected | ChannelEnd::Closed | ChannelEnd::CannotOpen(_))
+            | OrderFailure::OpenUnanswered
+            | OrderFailure::Expired
+            | OrderFailure::Cancelled => Some(self.failures.saturating_add(1) < ctx.config.orders.attempts),
+        };
+        let mut events = vec![Event::Channel(end)];
+        match again {
+            None => {}
+            Some(true) => events.push(Event::RetryAt(ctx.now + ctx.config.orders.retry_after)),
+            Some(false) => events.push(Event::Failed { at: ctx.now, why }),
+        }
+        events
+    }
+
+    fn refund(&self, number: u32) -> Result<&Refund, Reject> {
+        usize::try_from(number).ok().and_then(|number| self.refunds.get(number)).ok_or(Reject::Stale)
+    }
+
+    /// What the outputs that count are worth together. Spec: LSPS1 §4.3; reading R-41.
+    pub(super) fn is_paid_onchain(&self, ctx: &Context<'_>) -> bool {
+        let Some(way) = &self.ways.onchain else { return false };
+        let trusted = |output: &Output| ctx.policy.trusts_deposit(self.client, output.amount, ctx.facts);
+        let counts = |output: &&Output| {
+            output.fate == Fate::Open && output.counts(way.confirmation, trusted(output), ctx.facts.height)
+        };
+        let received = self.outputs.values().filter(counts).map(|output| output.amount);
+        let received = received.fold(Sat(0), |sum, amount| Sat(sum.0.saturating_add(amount.0)));
+        self.total(way.fee).is_some_and(|total| received >= total)
+    }
+
+    /// What waits at the node for the channel.
+    pub(super) fn held(&self) -> Option<(PaymentHash, &Payment)> {
+        self.payments.iter().find(|(_, payment)| payment.is_held()).map(|(hash, payment)| (*hash, payment))
+    }
+
+    /// What pays for the channel.
+    pub(super) fn paid_by(&self, ctx: &Context<'_>) -> Option<Way> {
+        let lightning = self.held().map(|(_, payment)| payment.way);
+        lightning.or_else(|| self.is_paid_onchain(ctx).then_some(Way::Onchain))
+    }
+
+    pub(super) fn fee_of(&self, way: Way) -> Msat {
+        let fee = match way {
+            Way::Bolt11 => self.ways.bolt11.as_ref().map(|way| way.fee),
+            Way::Bolt12 => self.ways.bolt12.as_ref().map(|way| way.fee),
+            Way::Onchain => self.ways.onchain.as_ref().map(|way| way.fee),
+        };
+        fee.and_then(Sat::to_msat).unwrap_or(Msat::ZERO)
+    }
+}

@@ -1,0 +1,184 @@
+//! All orders, and finding them without looking at each. Rebuilt at load, never written.
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
+
+use lsps_types::jsonrpc::RequestId;
+use lsps_types::{BlockHeight, PaymentHash, PeerId, Timestamp};
+
+use crate::config::Config;
+use crate::ids::{OfferId, OrderNumber};
+use crate::lsps1::order::{Order, Stage};
+use crate::lsps1::payments::Refund;
+use crate::sets::{Agenda, Due, Groups, lead, shift};
+
+/// The orders of a service.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    all: BTreeMap<OrderNumber, Box<Shelved>>,
+    /// Requests whose order is being prepared. In memory only: after a restart the client asks again.
+    pub waiting: BTreeMap<OrderNumber, RequestId>,
+    index: Index,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    by_hash: BTreeMap<PaymentHash, OrderNumber>,
+    by_offer: BTreeMap<OfferId, OrderNumber>,
+    by_address: BTreeMap<String, OrderNumber>,
+    /// Orders that may still be paid or opened, of all clients and by client.
+    open: BTreeSet<OrderNumber>,
+    open_of: Groups<PeerId, OrderNumber>,
+    /// Orders that the coming and going of their client may concern.
+    busy_of: Groups<PeerId, OrderNumber>,
+    uses_of: Groups<String, OrderNumber>,
+    /// Orders with a transaction that is not confirmed.
+    unconfirmed: BTreeSet<OrderNumber>,
+    agenda: Agenda<OrderNumber>,
+}
+
+/// An order, and what the index holds of it.
+#[derive(Debug)]
+struct Shelved {
+    order: Order,
+    entry: Entry,
+}
+
+#[derive(Debug, PartialEq, Eq, Default)]
+struct Entry {
+    hashes: Vec<PaymentHash>,
+    offer: Option<OfferId>,
+    address: Option<String>,
+    is_open: bool,
+    is_busy: bool,
+    is_use: bool,
+    is_unconfirmed: bool,
+    due: Due,
+}
+
+impl Entry {
+    fn of(order: &Order, config: &Config, now: Timestamp, height: BlockHeight) -> Self {
+        let is_open = matches!(order.stage, Stage::Draft { .. } | Stage::Open);
+        let invoice = order.ways.bolt11.as_ref().map(|way| PaymentHash::of(&way.by));
+        let hashes: BTreeSet<PaymentHash> = order.payments.keys().copied().chain(invoice).collect();
+        let has_something = !order.payments.is_empty() || !order.outputs.is_empty();
+        Self {
+            hashes: hashes.into_iter().collect(),
+            offer: order.ways.bolt12.as_ref().map(|way| way.by).filter(|_| !matches!(order.stage, Stage::Draft { .. })),
+            address: order.ways.onchain.as_ref().map(|way| way.address.clone()).filter(|address| !address.is_empty()),
+            is_open,
+            is_busy: matches!(order.stage, Stage::Draft { .. })
+                || (is_open && has_something)
+                || order.call.until.is_some(),
+            is_use: is_open || order.lease().is_some(),
+            is_unconfirmed: order.channel.funding().is_some() || !order.refunds.iter().all(Refund::is_settled),
+            due: Due { wake: order.next_wake(config, now), height: order.next_height(config, height) },
+        }
+    }
+}
+
+impl Orders {
+    pub fn get(&self, number: OrderNumber) -> Option<&Order> {
+        self.all.get(&number).map(|shelved| &shelved.order)
+    }
+
+    pub fn get_mut(&mut self, number: OrderNumber) -> Option<&mut Order> {
+        self.all.get_mut(&number).map(|shelved| &mut shelved.order)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Order> {
+        self.all.values().map(|shelved| &shelved.order)
+    }
+
+    pub fn insert(&mut self, order: Order, config: &Config, now: Timestamp, height: BlockHeight) {
+        let number = order.number;
+        self.remove(number);
+        self.all.insert(number, Box::new(Shelved { order, entry: Entry::default() }));
+        self.enter(number, config, now, height);
+    }
+
+    /// After each change.
+    pub fn enter(&mut self, number: OrderNumber, config: &Config, now: Timestamp, height: BlockHeight) {
+        let Some(shelved) = self.all.get_mut(&number) else { return };
+        let new = Entry::of(&shelved.order, config, now, height);
+        if new != shelved.entry {
+            self.index.change(&shelved.order, &shelved.entry, &new);
+            shelved.entry = new;
+        }
+    }
+
+    pub fn remove(&mut self, number: OrderNumber) {
+        if let Some(shelved) = self.all.remove(&number) {
+            self.index.change(&shelved.order, &shelved.entry, &Entry::default());
+        }
+    }
+
+    pub fn of_hash(&self, hash: PaymentHash) -> Option<OrderNumber> {
+        self.index.by_hash.get(&hash).copied()
+    }
+
+    pub fn of_offer(&self, offer: OfferId) -> Option<OrderNumber> {
+        self.index.by_offer.get(&offer).copied()
+    }
+
+    pub fn of_address(&self, address: &str) -> Option<OrderNumber> {
+        self.index.by_address.get(address).copied()
+    }
+
+    pub fn busy_of(&self, client: PeerId) -> Vec<OrderNumber> {
+        self.index.busy_of.of(&client).collect()
+    }
+
+    pub fn open(&self) -> usize {
+        self.index.open.len()
+    }
+
+    pub fn open_of(&self, client: PeerId) -> usize {
+        self.index.open_of.count(&client)
+    }
+
+    pub fn token_uses(&self, token: Option<&str>) -> usize {
+        token.map_or(0, |token| self.index.uses_of.count(token))
+    }
+
+    pub fn unconfirmed(&self) -> impl Iterator<Item = &Order> {
+        self.index.unconfirmed.iter().filter_map(|number| self.get(*number))
+    }
+
+    pub fn agenda(&self) -> &Agenda<OrderNumber> {
+        &self.index.agenda
+    }
+
+    /// Whether a request of this client and id waits for its order.
+    pub fn has_waiting(&self, client: PeerId, request: &RequestId) -> bool {
+        let mut drafts = self.index.open_of.of(&client).filter_map(|number| self.waiting.get(&number));
+        drafts.any(|waiting| waiting == request)
+    }
+}
+
+impl Index {
+    fn change(&mut self, order: &Order, old: &Entry, new: &Entry) {
+        let (id, client) = (order.number, &order.client);
+        if old.hashes != new.hashes {
+            lead(&mut self.by_hash, id, &old.hashes, &new.hashes);
+        }
+        if old.offer != new.offer {
+            lead(&mut self.by_offer, id, &old.offer, &new.offer);
+        }
+        if old.address != new.address {
+            lead(&mut self.by_address, id, &old.address, &new.address);
+        }
+        self.agenda.shift(id, old.due, new.due);
+        shift(&mut self.open, id, old.is_open, new.is_open);
+        shift(&mut self.unconfirmed, id, old.is_unconfirmed, new.is_unconfirmed);
+        self.open_of.shift(client, id, old.is_open, new.is_open);
+        self.busy_of.shift(client, id, old.is_busy, new.is_busy);
+        if let Some(token) = &order.ordered.token {
+            self.uses_of.shift(token, id, old.is_use, new.is_use);
+        }
+    }
+}

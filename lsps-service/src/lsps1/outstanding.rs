@@ -1,0 +1,103 @@
+//! What the world still owes an order.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use lsps_types::{Blocks, Msat, OutPoint, PaymentHash, Sat, Timestamp};
+
+use crate::book::BookEntry;
+use crate::channel::{Channel, Step};
+use crate::effect::{Effect, OpenTerms, PaymentTerms};
+use crate::ids::RefundKey;
+use crate::lsps1::order::{Order, Stage};
+use crate::lsps1::payments::{Fate, PaymentState, Refund};
+
+impl Order {
+    /// Asked after every step, where the new ones are released, and after a restart, where all are.
+    pub fn outstanding(&self) -> Vec<Effect> {
+        let begin = self.owed_for_offer().into_iter().chain(self.owed_for_channel());
+        let payments = begin.chain(self.owed_for_payments()).chain(self.owed_for_refunds());
+        let rest = payments.chain(self.owed_for_deposits()).chain(self.call.owed(self.flow(), self.client));
+        rest.chain(self.owed_for_book()).collect()
+    }
+
+    fn owed_for_offer(&self) -> Option<Effect> {
+        let Stage::Draft { .. } = self.stage else { return None };
+        let total = |fee: Sat| self.total(fee).and_then(Sat::to_msat).unwrap_or(Msat::ZERO);
+        let terms = |fee: Sat, expires_at: Timestamp| {
+            let blocks = expires_at.since(self.created_at).as_secs().div_ceil(FASTEST_BLOCK.as_secs());
+            let held = u32::try_from(blocks).unwrap_or(u32::MAX);
+            PaymentTerms { amount: total(fee), expires_at, final_cltv: Blocks(held.saturating_add(MARGIN.0)) }
+        };
+        let bolt11 = self.ways.bolt11.as_ref();
+        let invoice = bolt11.map(|way| (PaymentHash::of(&way.by), terms(way.fee, way.expires_at)));
+        let offer = self.ways.bolt12.as_ref().map(|way| terms(way.fee, way.expires_at));
+        Some(Effect::PrepareOrder { order: self.number, invoice, offer, address: self.ways.onchain.is_some() })
+    }
+
+    fn owed_for_channel(&self) -> Option<Effect> {
+        let (key, peer) = (self.key(), self.client);
+        if let Channel::Opening { step: Step::Asked, capacity_sat, deliver, client_reserve, .. } = self.channel {
+            let terms = OpenTerms {
+                capacity_sat,
+                deliver,
+                client_reserve,
+                max_client_to_self_delay: None,
+                push: self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO),
+                announce: self.ordered.announce_channel,
+                confirmations: self.ordered.required_channel_confirmations,
+                confirm_within: self.confirm_within(),
+            };
+            return Some(Effect::OpenChannel { key, peer, terms });
+        }
+        self.channel.owed(key, peer, self.lease().is_some(), self.confirm_within())
+    }
+
+    fn owed_for_payments(&self) -> impl Iterator<Item = Effect> {
+        let order = self.number;
+        self.payments.iter().filter_map(move |(hash, payment)| match payment.state {
+            PaymentState::Claiming { ask } => {
+                Some(Effect::ClaimPayment { order, payment_hash: *hash, preimage: payment.preimage, ask })
+            }
+            PaymentState::Failing { ask } => Some(Effect::FailPayment { order, payment_hash: *hash, ask }),
+            PaymentState::Held | PaymentState::Claimed { .. } | PaymentState::Failed { .. } => None,
+        })
+    }
+
+    fn owed_for_refunds(&self) -> impl Iterator<Item = Effect> {
+        let refunds = (0..).zip(&self.refunds);
+        refunds.filter_map(|(number, refund)| {
+            let key = RefundKey { order: self.number, number };
+            match refund {
+                Refund::Asked => {
+                    let to = self.ways.onchain.as_ref()?.refund_to.clone();
+                    Some(Effect::BuildRefund { key, to, deposits: self.deposits(Fate::Refunded(number)) })
+                }
+                Refund::Built { tx, ask, .. } => Some(Effect::BroadcastRefund { key, tx: tx.clone(), ask: *ask }),
+                Refund::Confirmed | Refund::Impossible => None,
+            }
+        })
+    }
+
+    fn owed_for_deposits(&self) -> Option<Effect> {
+        let deposits = self.deposits(Fate::Kept);
+        (!deposits.is_empty()).then_some(Effect::KeepDeposits { order: self.number, deposits })
+    }
+
+    fn owed_for_book(&self) -> impl Iterator<Item = Effect> {
+        self.ledger.open(self.flow()).map(|(key, at, what)| {
+            let (token, what) = (self.ordered.token.clone(), what.clone());
+            Effect::Book { key, entry: BookEntry { at, client: self.client, token, what } }
+        })
+    }
+
+    fn deposits(&self, fate: Fate) -> Vec<(OutPoint, Sat)> {
+        let outputs = self.outputs.iter().filter(|(_, output)| output.fate == fate);
+        outputs.map(|(outpoint, output)| (*outpoint, output.amount)).collect()
+    }
+}
+
+/// Blocks come every ten minutes, and over hours not twice as fast.
+const FASTEST_BLOCK: Duration = Duration::from_secs(300);
+/// For an open that ends late, for the node to claim in, and for the safety that a service demands.
+const MARGIN: Blocks = Blocks(100);

@@ -1,0 +1,283 @@
+//! What follows from the state of an order without any further input: deadlines, a payment opens the channel, a signed
+//! channel is published and paid for, what paid for nothing goes back.
+
+use alloc::{vec, vec::Vec};
+use core::time::Duration;
+
+use lsps_types::{BlockHeight, Blocks, OutPoint, Timestamp};
+
+use crate::channel::{Channel, ChannelEvent};
+use crate::config::Config;
+use crate::flow::{Context, Link};
+use crate::known::Promised;
+use crate::lsps1::change::Event;
+use crate::lsps1::order::{Order, OrderFailure, Stage};
+use crate::lsps1::payments::{Fate, Payment, PaymentState, Refund, Way};
+use crate::service::Wake;
+
+impl Order {
+    /// The next changes, or none: then the order waits for the world.
+    pub fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let steps = [
+            Self::drop_draft,
+            Self::complete,
+            Self::give_up_opening,
+            Self::let_go,
+            Self::cancel_ways,
+            Self::begin,
+            Self::abandon,
+            Self::expire,
+            Self::give_back,
+            Self::broadcast_again,
+            Self::call_client,
+            Self::forget,
+        ];
+        steps.iter().map(|step| step(self, ctx)).find(|events| !events.is_empty()).unwrap_or_default()
+    }
+
+    fn drop_draft(&self, ctx: &Context<'_>) -> Vec<Event> {
+        match self.stage {
+            // Its client has to be there to be answered.
+            Stage::Draft { until } if ctx.now >= until || ctx.link == Link::Away => vec![Event::Dropped],
+            Stage::Draft { .. } | Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => vec![],
+        }
+    }
+
+    /// Both sides signed, and the payment is still there. Spec: LSPS1 §6: it is claimed now.
+    fn complete(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let is_signed = matches!(self.channel, Channel::Pending { .. } | Channel::Ready { .. });
+        let in_time = self.held().is_none_or(|(_, payment)| !ctx.too_close(payment.claim_before));
+        match (self.paid_by(ctx), self.funding_outpoint) {
+            (Some(paid_by), Some(outpoint)) if is_signed && in_time && self.stage == Stage::Open => {
+                let deposits = self.deposits_that_count(ctx);
+                vec![Event::Published { at: ctx.now, paid_by, outpoint, deposits }]
+            }
+            (Some(_) | None, _) => vec![],
+        }
+    }
+
+    /// A client that never answers an open does not get to hold its payment for ever.
+    fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
+        match &self.channel {
+            Channel::Opening { since, .. } if ctx.now >= *since + ctx.config.open_timeout => {
+                self.open_fails(OrderFailure::OpenUnanswered, ChannelEvent::Abandoned, ctx)
+            }
+            Channel::None
+            | Channel::Opening { .. }
+            | Channel::Pending { .. }
+            | Channel::Ready { .. }
+            | Channel::Closed { .. }
+            | Channel::Abandoning { .. } => vec![],
+        }
+    }
+
+    /// A held payment whose time is up, or whose order has ended. Spec: LSPS1 §4.1.
+    fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let Some((hash, payment)) = self.held() else { return vec![] };
+        let failing = Event::PaymentMoved { hash, to: PaymentState::Failing { ask: 1 } };
+        let expired = self.ways.expires_at(payment.way).is_none_or(|end| ctx.now >= end) && !self.is_being_opened();
+        if matches!(self.stage, Stage::Failed { .. }) {
+            vec![failing]
+        } else if expired || ctx.too_close(payment.claim_before) {
+            vec![failing, Event::WayClosed(payment.way)]
+        } else {
+            vec![]
+        }
+    }
+
+    fn cancel_ways(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let in_use = |way: Way| self.held().is_some_and(|(_, payment)| payment.way == way);
+        let over = self.ways.lightning().filter(|(way, terms)| {
+            !terms.closed && ctx.now >= terms.expires_at && !in_use(*way) && self.stage == Stage::Open
+        });
+        over.map(|(way, _)| Event::WayClosed(way)).collect()
+    }
+
+    /// Paid for, and the client is there. Spec: LSPS1 §6.
+    fn begin(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let is_free = self.channel == Channel::None && self.stage == Stage::Open && ctx.link != Link::Away;
+        let may_try = self.retry_at.is_none_or(|at| ctx.now >= at);
+        let in_time = |way| self.ways.expires_at(way).is_some_and(|end| ctx.now < end);
+        let is_paid = self.paid_by(ctx).is_some_and(in_time);
+        if is_free && may_try && is_paid { vec![Event::Opening { at: ctx.now }] } else { vec![] }
+    }
+
+    /// What paid for the channel is gone, or the order was cancelled; nothing was spent yet.
+    fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let is_wanted = self.lease().is_some() || (self.stage == Stage::Open && self.paid_by(ctx).is_some());
+        match &self.channel {
+            Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. } if !is_wanted => {
+                vec![Event::Channel(ChannelEvent::Abandoned)]
+            }
+            Channel::None
+            | Channel::Opening { .. }
+            | Channel::Pending { .. }
+            | Channel::Ready { .. }
+            | Channel::Closed { .. }
+            | Channel::Abandoning { .. } => vec![],
+        }
+    }
+
+    /// No way to pay is left. Spec: LSPS1 §4; reading R-36.
+    fn expire(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let over = self.ways.lightning().all(|(_, terms)| terms.closed)
+            && self.ways.onchain.as_ref().is_none_or(|way| ctx.now >= way.expires_at)
+            && self.held().is_none()
+            && !self.is_being_opened();
+        if over && self.stage == Stage::Open {
+            vec![Event::Failed { at: ctx.now, why: OrderFailure::Expired }]
+        } else {
+            vec![]
+        }
+    }
+
+    /// Confirmed outputs that paid for nothing, together. Spec: LSPS1 §4.3.
+    fn give_back(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let has_ended = match self.stage {
+            Stage::Completed(_) | Stage::Failed { .. } => true,
+            Stage::Draft { .. } | Stage::Open | Stage::Dropped => false,
+        };
+        let due = self.deposits_that_count(ctx);
+        if has_ended && !due.is_empty() { vec![Event::RefundDue(due)] } else { vec![] }
+    }
+
+    /// A funding transaction that stays unconfirmed for many blocks, or a refund for six hours. Spec: LSPS1 §4.3.
+    fn broadcast_again(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let mut events = vec![];
+        if self.stuck_at(ctx.config).is_some_and(|height| height <= ctx.facts.height) {
+            events.push(Event::Channel(ChannelEvent::Stuck(ctx.facts.height)));
+        }
+        for (number, refund) in (0..).zip(&self.refunds) {
+            if let Refund::Built { tx, mining_sat, ask, asked_at } = refund
+                && ctx.now >= *asked_at + REFUND_IS_STUCK
+            {
+                let (tx, mining_sat, ask) = (tx.clone(), *mining_sat, ask.saturating_add(1));
+                let to = Refund::Built { tx, mining_sat, ask, asked_at: ctx.now };
+                events.push(Event::RefundMoved { number, to, at: ctx.now });
+            }
+        }
+        events
+    }
+
+    /// A paid order that could go on if only its client were there. Spec: LSPS1 §6.
+    fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let waits = self.stage == Stage::Open && self.channel == Channel::None && ctx.link == Link::Away;
+        let until = self.paid_by(ctx).filter(|_| waits).and_then(|way| self.ways.expires_at(way));
+        match (until, self.call.until) {
+            (Some(until), None) => vec![Event::ClientCalled { until }],
+            (None, Some(_)) => vec![Event::CallOver],
+            (Some(_), Some(_)) | (None, None) => vec![],
+        }
+    }
+
+    /// Outcomes are kept until the node has surely saved its own state since.
+    fn forget(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let old = |payment: &Payment| payment.resolved_at().is_some_and(|at| ctx.now >= at + ctx.config.keep_resolved);
+        let old = self.payments.iter().filter(|(_, payment)| old(payment));
+        old.map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
+    }
+
+    fn is_being_opened(&self) -> bool {
+        matches!(self.channel, Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. })
+    }
+
+    /// Outputs that count and are nobody's yet. Only those in the chain can be given back.
+    fn deposits_that_count(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
+        let Some(way) = &self.ways.onchain else { return vec![] };
+        let outputs = self.outputs.iter().filter(|(_, output)| output.fate == Fate::Open);
+        let counts = outputs.filter(|(_, output)| {
+            let is_trusted = ctx.policy.trusts_deposit(self.client, output.amount, ctx.facts);
+            output.counts(way.confirmation, is_trusted, ctx.facts.height)
+        });
+        let may_be_spent = counts.filter(|(_, output)| output.confirmed_at.is_some() || self.stage == Stage::Open);
+        may_be_spent.map(|(outpoint, _)| *outpoint).collect()
+    }
+
+    /// The next instant at which [`follow`](Self::follow) may have something to say or the record may go, and why.
+    pub fn next_wake(&self, config: &Config, now: Timestamp) -> Option<(Timestamp, Wake)> {
+        let draft = match self.stage {
+            Stage::Draft { until } => Some((until, Wake::OrderNotPrepared)),
+            Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => None,
+        };
+        let opening = match &self.channel {
+            Channel::Opening { since, .. } => Some((*since + config.open_timeout, Wake::OpenUnanswered)),
+            Channel::None
+            | Channel::Pending { .. }
+            | Channel::Ready { .. }
+            | Channel::Closed { .. }
+            | Channel::Abandoning { .. } => None,
+        };
+        let refunds = self.refunds.iter().filter_map(|refund| match refund {
+            Refund::Built { asked_at, .. } => Some((*asked_at + REFUND_IS_STUCK, Wake::RefundStuck)),
+            Refund::Asked | Refund::Confirmed | Refund::Impossible => None,
+        });
+        let resolved = self.payments.values().filter_map(Payment::resolved_at).min();
+        let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
+        // Once such a time has come, what it waits for is an input.
+        let ends = [Way::Bolt11, Way::Bolt12, Way::Onchain].into_iter().filter_map(|way| self.ways.expires_at(way));
+        let ends = ends.filter(|_| self.stage == Stage::Open).map(|at| (at, Wake::OrderExpired));
+        let retry = self.retry_at.filter(|_| self.stage == Stage::Open).map(|at| (at, Wake::OpenTriedAgain));
+        let over = self.over_at(config).map(|at| (at, Wake::OrderOver));
+        let later = ends.chain(retry).chain(over).filter(|(at, _)| *at > now);
+        [draft, opening, forgetting].into_iter().flatten().chain(refunds).chain(later).min()
+    }
+
+    /// The next height at which the same holds.
+    pub fn next_height(&self, config: &Config, height: BlockHeight) -> Option<BlockHeight> {
+        let claim_before = self.held().and_then(|(_, payment)| payment.claim_before);
+        let too_close = claim_before.map(|end| BlockHeight(end.0.saturating_sub(config.htlc_safety_blocks.0)));
+        let promise = self.may_close(height, None).err().and_then(|promised| promised.until);
+        let rule = self.ways.onchain.as_ref().map(|way| way.confirmation);
+        let open = self.outputs.values().filter(|output| output.fate == Fate::Open);
+        let counts = open.flat_map(|output| rule.into_iter().flat_map(|rule| output.counts_from(rule)));
+        let heights = [too_close, self.stuck_at(config), promise].into_iter().flatten();
+        heights.chain(counts.filter(|at| *at > height)).min()
+    }
+
+    /// Whether nothing depends on the record any more.
+    pub fn is_over(&self, config: &Config, now: Timestamp, height: BlockHeight) -> bool {
+        let settled = self.channel.is_settled()
+            && self.ledger.is_clear()
+            && self.refunds.iter().all(Refund::is_settled)
+            && self.outputs.values().all(|output| output.fate != Fate::Kept)
+            && self.may_close(height, None).is_ok()
+            && !self.payments.values().any(Payment::is_live);
+        self.stage == Stage::Dropped || (settled && self.over_at(config).is_some_and(|at| now >= at))
+    }
+
+    /// The least time for which it is kept.
+    fn over_at(&self, config: &Config) -> Option<Timestamp> {
+        let resolved = self.payments.values().filter_map(Payment::resolved_at).max();
+        let remembered = resolved.map_or(Timestamp::default(), |at| at + config.keep_resolved);
+        match &self.stage {
+            Stage::Draft { .. } | Stage::Open | Stage::Dropped => None,
+            Stage::Failed { at, .. } => Some(remembered.max(*at + config.orders.keep_ended)),
+            Stage::Completed(lease) => {
+                let counted = self.remember_until.unwrap_or_default();
+                Some(remembered.max(lease.expires_at + config.orders.keep_ended).max(counted))
+            }
+        }
+    }
+
+    /// Whether its channel may be closed without breaking the lease. Spec: LSPS1 §5; reading R-16: by date and by height.
+    pub fn may_close(&self, height: BlockHeight, now: Option<Timestamp>) -> Result<(), Promised> {
+        let Some(lease) = self.lease().filter(|_| !matches!(self.channel, Channel::Closed { .. })) else {
+            return Ok(());
+        };
+        let until = self.confirmed_at.map(|at| BlockHeight(at.0.saturating_add(self.ordered.channel_expiry_blocks)));
+        let has_ended = until.is_some_and(|until| height >= until) && now.is_none_or(|now| now >= lease.expires_at);
+        if has_ended { Ok(()) } else { Err(Promised { until }) }
+    }
+
+    fn stuck_at(&self, config: &Config) -> Option<BlockHeight> {
+        self.channel.stuck_at(config.stuck_after).filter(|_| self.lease().is_some())
+    }
+
+    /// What the funding has to be confirmed within, from the payment on.
+    pub fn confirm_within(&self) -> Option<Blocks> {
+        Some(Blocks(self.ordered.funding_confirms_within_blocks.into()))
+    }
+}
+
+/// Spec: LSPS1 §4.3.
+const REFUND_IS_STUCK: Duration = Duration::from_secs(6 * 3_600);

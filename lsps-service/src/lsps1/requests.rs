@@ -1,0 +1,179 @@
+//! `lsps1.create_order` and `lsps1.get_order`.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use lsps_types::codes::{CreateOrderError, GetOrderError};
+use lsps_types::jsonrpc::{ErrorObject, RequestId, encode_error, encode_reply};
+use lsps_types::lsps1::{self, CreateOrder, GetOrder};
+use lsps_types::{PeerId, Preimage, Sat};
+use serde::Serialize;
+use uuid::{Builder, Uuid};
+
+use crate::book::Ledger;
+use crate::channel::Channel;
+use crate::flow::{self, Call, Reject};
+use crate::ids::{FlowId, OfferId, OrderNumber};
+use crate::lsps1::order::{Order, Ordered, Stage, Told};
+use crate::lsps1::payments::{Lightning, Onchain, Ways};
+use crate::policy::{OrderRefusal, OrderRequest, OrderTerms};
+use crate::service::Service;
+
+impl Service {
+    /// What needs no policy: the address, the options. Spec: LSPS1 §2.
+    pub(crate) fn may_be_ordered(&self, order: &CreateOrder) -> Result<(), ErrorObject> {
+        let options = self.policy.options().ok_or_else(ErrorObject::method_not_found)?;
+        order.fits(self.config.orders.network).map_err(|invalid| ErrorObject::invalid_params(&invalid))?;
+        let mismatch = |data| ErrorObject::of_method_with(CreateOrderError::OptionMismatch, &data);
+        options.allow(order).map_err(mismatch)
+    }
+
+    /// What the policy takes for it.
+    pub(crate) fn verdict_on_order(&self, client: PeerId, order: &CreateOrder) -> Result<OrderTerms, OrderRefusal> {
+        let token_uses = self.token_uses(order.token.as_deref());
+        let (open_orders, history) = (self.orders.open_of(client), self.index.history(client));
+        let ask = OrderRequest { client, order, token_uses, open_orders, history, now: self.now };
+        self.policy.may_order(&ask, &self.facts)
+    }
+
+    /// Spec: LSPS1 §2. The answer follows when the node has made what the order can be paid with.
+    pub(crate) fn create_order(
+        &mut self,
+        client: PeerId,
+        request: &RequestId,
+        order: CreateOrder,
+        verdict: Result<OrderTerms, OrderRefusal>,
+    ) -> Result<(), ErrorObject> {
+        let terms = verdict.map_err(|refusal| match refusal {
+            OrderRefusal::Token => ErrorObject::of_method_with(CreateOrderError::UnrecognizedOrStaleToken, &Nothing {}),
+            OrderRefusal::Client(why) => ErrorObject::client_rejected(&why),
+            OrderRefusal::Later => ErrorObject::internal(),
+        })?;
+        let limits = &self.config.limits;
+        if self.orders.open_of(client) >= limits.orders_per_client || self.orders.open() >= limits.orders {
+            return Err(ErrorObject::client_rejected("too many orders are not paid for yet"));
+        }
+        let order = self.draft(client, request, order, terms).ok_or_else(ErrorObject::internal)?;
+        self.released.effects.extend(order.outstanding());
+        self.orders.waiting.insert(order.number, request.clone());
+        self.orders.insert(order, &self.config, self.now, self.facts.height);
+        Ok(())
+    }
+
+    /// `None` where nothing is left to pay with.
+    fn draft(&self, client: PeerId, request: &RequestId, order: CreateOrder, terms: OrderTerms) -> Option<Order> {
+        let (number, id) = self.unused_order_id(client, request)?;
+        let preimage = Preimage(self.promises.derive("preimage of an order", &[&id]));
+        // What cannot be said in millisatoshis cannot be paid over Lightning.
+        let is_payable = |fee: Sat| fee.checked_add(order.client_balance_sat).and_then(Sat::to_msat).is_some();
+        let payable = |way: &crate::policy::WayTerms| is_payable(way.fee);
+        let bolt11 = terms.bolt11.filter(payable).map(|way| lightning(way, preimage));
+        let bolt12 = terms.bolt12.filter(payable).map(|way| lightning(way, OfferId([0; 32])));
+        let address = order.refund_onchain_address;
+        let onchain = terms.onchain.zip(address).map(|((way, confirmation), refund_to)| Onchain {
+            fee: way.fee,
+            expires_at: way.expires_at,
+            confirmation,
+            address: "".into(),
+            refund_to: refund_to.into(),
+        });
+        let onchain = onchain.filter(|way| is_payable(way.fee));
+        if bolt11.is_none() && bolt12.is_none() && onchain.is_none() {
+            return None;
+        }
+        Some(Order {
+            number,
+            id,
+            client,
+            ordered: Ordered {
+                lsp_balance: order.lsp_balance_sat,
+                client_balance: order.client_balance_sat,
+                required_channel_confirmations: order.required_channel_confirmations,
+                funding_confirms_within_blocks: order.funding_confirms_within_blocks,
+                channel_expiry_blocks: order.channel_expiry_blocks,
+                token: order.token,
+                announce_channel: order.announce_channel,
+            },
+            created_at: self.now,
+            ways: Ways { bolt11, bolt12, onchain },
+            stage: Stage::Draft { until: self.now + self.config.orders.prepare_timeout },
+            attempt: 0,
+            failures: 0,
+            retry_at: None,
+            channel: Channel::None,
+            funding_outpoint: None,
+            confirmed_at: None,
+            payments: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            refunds: Vec::new(),
+            call: Call::default(),
+            ledger: Ledger::default(),
+            remember_until: terms.remember_until,
+        })
+    }
+
+    /// A UUID, drawn from the key and from what is only once: a client's orders at one instant.
+    fn unused_order_id(&self, client: PeerId, request: &RequestId) -> Option<(OrderNumber, [u8; 16])> {
+        let now = self.now.unix_millis().to_be_bytes();
+        let request = encode_error(Some(request), &ErrorObject::internal());
+        (0..self.config.limits.scid_draws).find_map(|draw| {
+            let draw = draw.to_be_bytes();
+            let random = self.promises.derive("id of an order", &[&client.0, &now, &request, &draw]);
+            let id = Builder::from_random_bytes(*random.first_chunk()?).into_uuid().into_bytes();
+            let number = OrderNumber(u64::from_be_bytes(*id.first_chunk()?));
+            self.orders.get(number).is_none().then_some((number, id))
+        })
+    }
+
+    /// Spec: LSPS1 §3. Nobody learns whether others have an order of that id.
+    pub(crate) fn get_order(&self, client: PeerId, request: &GetOrder) -> Result<lsps1::Order, ErrorObject> {
+        let not_found = || ErrorObject::of_method_with(GetOrderError::NotFound, &Nothing {});
+        let id = Uuid::try_parse(&request.order_id).map_err(|_| not_found())?.into_bytes();
+        let number = id.first_chunk().map(|first| OrderNumber(u64::from_be_bytes(*first))).ok_or_else(not_found)?;
+        let order = self.orders.get(number).filter(|order| order.client == client);
+        let order = order.filter(|order| order.order_id().as_str() == request.order_id);
+        let order = order.filter(|order| !matches!(order.stage, Stage::Draft { .. })).ok_or_else(not_found)?;
+        Ok(order.view(&self.context(client)))
+    }
+
+    /// Tells an order; releases what is newly owed, answers its client, or forgets what is over.
+    pub(crate) fn step_order(&mut self, number: OrderNumber, told: &Told<'_>) -> Result<(), Reject> {
+        let Some(order) = self.orders.get_mut(number) else { return Err(Reject::Stale) };
+        let was_draft = matches!(order.stage, Stage::Draft { .. });
+        let ctx = flow::Context {
+            now: self.now,
+            link: self.links.get(&order.client).copied().unwrap_or(flow::Link::Away),
+            config: &self.config,
+            policy: &*self.policy,
+            facts: &self.facts,
+        };
+        let owed = flow::step(order, told, &ctx)?;
+        let is_draft = matches!(order.stage, Stage::Draft { .. });
+        let is_over = order.is_over(&self.config, self.now, self.facts.height);
+        if (owed.is_some() || is_over) && !is_draft && !(was_draft && is_over) {
+            self.changed.insert(FlowId::Order(number));
+        }
+        let (client, view) = (order.client, (was_draft && !is_over).then(|| order.view(&ctx)));
+        self.released.effects.extend(owed.into_iter().flatten());
+        if is_over {
+            self.orders.remove(number);
+        } else {
+            self.orders.enter(number, &self.config, self.now, self.facts.height);
+        }
+        if !is_draft && let Some(request) = self.orders.waiting.remove(&number) {
+            let answer = match view {
+                Some(view) => encode_reply::<CreateOrder>(&request, &view),
+                None => encode_error(Some(&request), &ErrorObject::internal()),
+            };
+            self.send(client, answer);
+        }
+        Ok(())
+    }
+}
+
+/// `data` of errors that say all by their code.
+#[derive(Serialize)]
+struct Nothing {}
+
+fn lightning<By>(way: crate::policy::WayTerms, by: By) -> Lightning<By> {
+    Lightning { fee: way.fee, expires_at: way.expires_at, by, text: "".into(), closed: false }
+}

@@ -1,0 +1,140 @@
+//! What ordered channels cost, as plain data.
+
+use alloc::{vec, vec::Vec};
+use core::num::NonZeroU16;
+use core::time::Duration;
+
+use lsps_types::lsps1::{Confirmation, CreateOrder, Options};
+use lsps_types::{FeeRate, Ppm, Sat};
+use serde::{Deserialize, Serialize};
+
+use super::standard::{less, share_of};
+use super::{NodeFacts, OrderRequest, OrderTerms, WayTerms};
+use crate::config::{ConfigError, first_broken};
+
+/// Prices of ordered channels by feerate, and by how much of our money they bind for how long.
+///
+/// A fee is `min_fee_sat`, and the weight of the channel's transactions at the present feerate, and of the LSP's balance the
+/// share `per_year` for each year of the lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrderPolicy {
+    /// What can be ordered, as `lsps1.get_info` tells it. Should change at most once a day.
+    pub options: Options,
+    /// Satoshis that every channel costs.
+    pub min_fee_sat: u64,
+    /// Weight units a channel costs on the chain over its life, for which the present feerate is charged.
+    pub onchain_weight: u32,
+    /// The price of our money, in parts per million of the LSP's balance and a year of 52 560 blocks.
+    pub per_year: Ppm,
+    /// Orders of one client that may be open. The service's own limit holds besides.
+    pub open_per_client: usize,
+    /// Take payment by hold invoice.
+    pub bolt11: bool,
+    /// Take payment by offer.
+    pub bolt12: bool,
+    /// Take payment by transaction.
+    pub onchain: bool,
+    /// How long an order can be paid over Lightning, and its client be waited for; keep it well below the CLTV delta of
+    /// the invoices.
+    pub lightning_validity: Duration,
+    /// How long an order can be paid on the chain, and its client be waited for.
+    pub onchain_validity: Duration,
+    /// Weight units that taking a payment on the chain costs us on top, for which the present feerate is charged.
+    pub deposit_weight: u32,
+    /// Confirmations by total, for all up to the amount; the last counts for whatever is above.
+    pub confirmations: Vec<AmountRule>,
+}
+
+/// Confirmations that a payment on the chain needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AmountRule {
+    /// For orders of up to so much in total.
+    pub up_to_sat: u64,
+    /// 0: it counts at once if its feerate is above twice the present one, else with the first block.
+    pub confirmations: u16,
+}
+
+impl Default for OrderPolicy {
+    /// Channels of 100 000 sat to 0.16 BTC, for up to half a year, at three percent a year.
+    fn default() -> Self {
+        Self {
+            options: Options {
+                min_required_channel_confirmations: 0,
+                min_funding_confirms_within_blocks: 6,
+                supports_zero_channel_reserve: false,
+                max_channel_expiry_blocks: 26_280,
+                min_initial_client_balance_sat: Sat(0),
+                max_initial_client_balance_sat: Sat(5_000_000),
+                min_initial_lsp_balance_sat: Sat(100_000),
+                max_initial_lsp_balance_sat: Sat(16_000_000),
+                min_channel_balance_sat: Sat(100_000),
+                max_channel_balance_sat: Sat(16_777_215),
+            },
+            min_fee_sat: 1_000,
+            onchain_weight: 1_200,
+            per_year: Ppm(30_000),
+            open_per_client: 5,
+            bolt11: true,
+            bolt12: true,
+            onchain: true,
+            lightning_validity: Duration::from_secs(3_600),
+            onchain_validity: Duration::from_secs(24 * 3_600),
+            deposit_weight: 700,
+            confirmations: vec![
+                AmountRule { up_to_sat: 1_000_000, confirmations: 1 },
+                AmountRule { up_to_sat: 10_000_000, confirmations: 3 },
+                AmountRule { up_to_sat: u64::MAX, confirmations: 6 },
+            ],
+        }
+    }
+}
+
+impl OrderPolicy {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        self.options.validate().map_err(|rule| ConfigError { field: "orders.options", rule })?;
+        let rising = self.confirmations.windows(2).all(|pair| pair[0].up_to_sat < pair[1].up_to_sat);
+        first_broken([
+            (self.bolt11 || self.bolt12 || self.onchain, "orders.bolt11", "or another way to pay has to be taken"),
+            (!self.lightning_validity.is_zero(), "orders.lightning_validity", "has to be more than nothing"),
+            (!self.onchain_validity.is_zero(), "orders.onchain_validity", "has to be more than nothing"),
+            (!self.confirmations.is_empty() || !self.onchain, "orders.confirmations", "has to have an entry"),
+            (rising, "orders.confirmations", "have to rise"),
+        ])
+    }
+
+    /// `discount` is what the token takes off the fee.
+    pub(super) fn terms(&self, ask: &OrderRequest<'_>, discount: Ppm, facts: &NodeFacts) -> OrderTerms {
+        let fee = |weight: u32| Sat(less(self.fee_sat(ask.order, weight, facts), discount));
+        let (over_lightning, over_chain) = (fee(0), fee(self.deposit_weight));
+        let lightning = WayTerms { fee: over_lightning, expires_at: ask.now + self.lightning_validity };
+        let onchain = WayTerms { fee: over_chain, expires_at: ask.now + self.onchain_validity };
+        let total = over_chain.checked_add(ask.order.client_balance_sat).unwrap_or(Sat(u64::MAX));
+        OrderTerms {
+            bolt11: self.bolt11.then_some(lightning),
+            bolt12: self.bolt12.then_some(lightning),
+            onchain: self.onchain.then(|| (onchain, self.confirmation(total, facts))),
+            remember_until: None,
+        }
+    }
+
+    fn fee_sat(&self, order: &CreateOrder, more_weight: u32, facts: &NodeFacts) -> u64 {
+        let weight = u64::from(self.onchain_weight).saturating_add(more_weight.into());
+        let mining = weight.saturating_mul(facts.feerate_sat_per_kw.into()).div_ceil(1_000);
+        let yearly = u128::from(share_of(order.lsp_balance_sat.0, self.per_year));
+        let rent = yearly.saturating_mul(order.channel_expiry_blocks.into()).div_ceil(BLOCKS_PER_YEAR);
+        let rent = u64::try_from(rent).unwrap_or(u64::MAX);
+        self.min_fee_sat.saturating_add(mining).saturating_add(rent)
+    }
+
+    fn confirmation(&self, total: Sat, facts: &NodeFacts) -> Confirmation {
+        let rule = self.confirmations.iter().find(|rule| total.0 <= rule.up_to_sat).or(self.confirmations.last());
+        let dear = FeeRate(facts.feerate_sat_per_kw.saturating_mul(2)).max(FeeRate::LEAST);
+        NonZeroU16::new(rule.map_or(MOST_CONFIRMATIONS, |rule| rule.confirmations))
+            .map_or(Confirmation::AtOnce { above: Some(dear) }, Confirmation::After)
+    }
+}
+
+const BLOCKS_PER_YEAR: u128 = 52_560;
+const MOST_CONFIRMATIONS: u16 = 6;
