@@ -149,9 +149,13 @@ impl<M: Manager> Pump<M> {
     pub(super) fn look_at_deposits(&mut self, all: bool) {
         let Some(watch) = self.outside.deposits.clone() else { return };
         if all {
-            let is_over = |_: &ScriptBuf, watched: &mut Watched| !self.service.wants_address(&watched.address);
-            let over: Vec<ScriptBuf> = self.onchain.watched.extract_if(.., is_over).map(|(script, _)| script).collect();
-            over.iter().for_each(|script| watch.forget(script));
+            self.onchain.watched.retain(|script, watched| {
+                let is_wanted = self.service.wants_address(&watched.address);
+                if !is_wanted {
+                    watch.forget(script);
+                }
+                is_wanted
+            });
         }
         let news = watch.touched().filter(|_| !all);
         for script in news.unwrap_or_else(|| self.onchain.watched.keys().cloned().collect()) {
@@ -164,9 +168,13 @@ impl<M: Manager> Pump<M> {
         let outputs: BTreeMap<_, _> =
             outputs.into_iter().filter_map(|output| Some((their_outpoint(output.outpoint)?, output))).collect();
         let mut news = vec![];
-        for (outpoint, _) in seen.extract_if(.., |outpoint, _| !outputs.contains_key(outpoint)) {
-            news.push(Input::DepositGone { address: address.clone(), outpoint });
-        }
+        seen.retain(|outpoint, _| {
+            let is_there = outputs.contains_key(outpoint);
+            if !is_there {
+                news.push(Input::DepositGone { address: address.clone(), outpoint: *outpoint });
+            }
+            is_there
+        });
         for (outpoint, output) in outputs {
             let before = seen.insert(outpoint, Some(output));
             if before.is_none() {
