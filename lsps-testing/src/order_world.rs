@@ -65,7 +65,6 @@ pub struct OrderWorld {
 #[derive(Clone, Debug)]
 struct Sold {
     number: OrderNumber,
-    client: PeerId,
     order: Order,
 }
 

@@ -353,7 +353,7 @@ impl OrderWorld {
         let known = self.service.known_orders().find(|known| known.id == order.order_id).expect("an order");
         let number = known.number;
         assert!(self.store.contains_key(&lsps_service::FlowId::Order(number).to_string()), "written before told");
-        self.sold.push(Sold { number, client, order });
+        self.sold.push(Sold { number, order });
     }
 }
 
