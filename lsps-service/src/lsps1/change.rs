@@ -40,7 +40,12 @@ pub(crate) enum Event {
     OutputGone(OutPoint),
     /// What paid for the channel was spent otherwise.
     DepositLost {
-        amount: Sat,
+        outpoint: OutPoint,
+        at: Timestamp,
+    },
+    /// It is there after all.
+    DepositFound {
+        outpoint: OutPoint,
         at: Timestamp,
     },
     OutputsSpendable,
@@ -106,9 +111,15 @@ impl Order {
             Event::OutputGone(outpoint) => {
                 self.outputs.remove(&outpoint);
             }
-            Event::DepositLost { amount, at } => {
-                let amount = amount.to_msat().unwrap_or(Msat::ZERO);
+            Event::DepositLost { outpoint, at } => {
+                let amount = self.worth(outpoint);
+                self.decide_outputs(&[outpoint], Fate::Lost);
                 self.ledger.enter(at, Booking::DepositLost { amount });
+            }
+            Event::DepositFound { outpoint, at } => {
+                let amount = self.worth(outpoint);
+                self.decide_outputs(&[outpoint], Fate::Kept);
+                self.ledger.enter(at, Booking::DepositFound { amount });
             }
             Event::OutputsSpendable => {
                 let kept = self.outputs.values_mut().filter(|output| output.fate == Fate::Kept);
@@ -224,6 +235,10 @@ impl Order {
     fn close_ways(&mut self) {
         self.ways.bolt11.iter_mut().for_each(|way| way.closed = true);
         self.ways.bolt12.iter_mut().for_each(|way| way.closed = true);
+    }
+
+    fn worth(&self, outpoint: OutPoint) -> Msat {
+        self.outputs.get(&outpoint).and_then(|output| output.amount.to_msat()).unwrap_or(Msat::ZERO)
     }
 
     fn decide_outputs(&mut self, outpoints: &[OutPoint], fate: Fate) {

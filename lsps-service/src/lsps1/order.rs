@@ -163,9 +163,8 @@ impl Flow for Order {
                 let gone = Event::OutputGone(*outpoint);
                 Ok(match output.fate {
                     Fate::Open => vec![gone],
-                    Fate::Kept | Fate::Spendable => {
-                        vec![gone, Event::DepositLost { amount: output.amount, at: ctx.now }]
-                    }
+                    Fate::Kept | Fate::Spendable => vec![Event::DepositLost { outpoint: *outpoint, at: ctx.now }],
+                    Fate::Lost => vec![],
                     Fate::Refunded(number) => match self.refund(number)? {
                         Refund::Asked | Refund::Built { .. } => vec![gone, Event::RefundVoid(number)],
                         Refund::Confirmed | Refund::Impossible => vec![],
@@ -283,8 +282,14 @@ impl Order {
             return Err(Reject::Stale);
         }
         let fee_rate = fee_rate.or_else(|| known.and_then(|known| known.fee_rate));
-        let output = Output { amount, confirmed_at, fee_rate, fate: known.map_or(Fate::Open, |known| known.fate) };
-        Ok(if known == Some(&output) { vec![] } else { vec![Event::OutputSeen { outpoint, output }] })
+        let fate = known.map_or(Fate::Open, |known| known.fate);
+        let output = Output { amount, confirmed_at, fee_rate, fate };
+        let seen = Event::OutputSeen { outpoint, output };
+        Ok(match fate {
+            Fate::Lost => vec![seen, Event::DepositFound { outpoint, at: ctx.now }],
+            Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_) if known == Some(&output) => vec![],
+            Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_) => vec![seen],
+        })
     }
 
     /// What news of the channel means to the order; the rest is the channel's own.

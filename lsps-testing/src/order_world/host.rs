@@ -271,7 +271,8 @@ impl OrderWorld {
                 None
             }
             Effect::FundChannel { key, .. } => {
-                let tx = self.coins.fund(key, &self.chain).filter(|_| !std::mem::take(&mut self.no_coins));
+                let is_refused = std::mem::take(&mut self.no_coins);
+                let tx = if is_refused { None } else { self.coins.fund(key, &self.chain) };
                 Some(match tx {
                     Some(tx) => {
                         let (tx, outpoint) = (tx.encode(), outpoint(key));

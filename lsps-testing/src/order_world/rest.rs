@@ -59,8 +59,9 @@ impl OrderWorld {
             assert!(incoming.outcome.is_some(), "the payer of payment {number} hears nothing");
         }
         for (number, coin) in self.deposits.coins.iter().enumerate() {
-            let is_back = self.deposits.refund_of(number).is_some() || coin.amount.0 <= MINING_SAT;
             let is_ours = coin.was_kept || coin.is_gone;
+            let is_dust = coin.amount.0 <= MINING_SAT && !is_ours;
+            let is_back = self.deposits.refund_of(number).is_some() || is_dust;
             assert!(is_back != is_ours, "deposit {number} of order {} is whose? {coin:?}", coin.order);
         }
         for key in &self.broadcast {
