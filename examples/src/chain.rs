@@ -11,7 +11,7 @@ mod rules;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::opcodes::OP_TRUE;
-use bitcoin::{Amount, Block, BlockHash, OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Txid};
+use bitcoin::{Amount, Block, BlockHash, FeeRate, OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Txid};
 use lightning::chain::BestBlock;
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
 use tokio::sync::watch;
@@ -140,6 +140,19 @@ impl Chain {
     #[must_use]
     pub fn unspent_of(&self, script: &Script) -> Vec<Coin> {
         self.ledger().unspent_of(script)
+    }
+
+    /// All outputs to `script`, spent or not, unconfirmed ones included.
+    #[must_use]
+    pub fn outputs_to(&self, script: &Script) -> Vec<Coin> {
+        self.ledger().outputs_to(script)
+    }
+
+    /// What a transaction pays the miners for its weight; `None` while it is neither waiting nor mined.
+    #[must_use]
+    pub fn fee_rate_of(&self, txid: &Txid) -> Option<FeeRate> {
+        let (fee, tx) = (Amount::from_sat(self.fee_sat(txid)?), self.transaction(txid)?);
+        fee.div_by_weight_floor(tx.weight())
     }
 
     /// The transaction, waiting or mined.

@@ -10,6 +10,7 @@ pub mod scene;
 pub mod store;
 pub mod tape;
 pub mod wallet;
+pub mod words;
 
 pub use chain::Chain;
 pub use node::Node;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use lightning::events::{Event, ReplayEvent};
 use lightning::ln::peer_handler::{CustomMessageHandler, IgnoringMessageHandler};
 use lightning::util::config::UserConfig;
+use lsps_client::order::Polling;
 use lsps_service::{StandardPolicy, Trust};
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
 use lsps_transport_ldk::{LspsMessageHandler, Observed};
@@ -74,6 +75,8 @@ pub struct Script {
     pub confirmations_to_wait: u16,
     /// The wallet connects to its LSP by itself, and again when it is gone.
     pub wallet_connects: bool,
+    /// How often the wallet asks what became of its orders.
+    pub polling: Polling,
     /// The LSP's time.
     pub clock: Arc<dyn Clock>,
     /// Where all that the LSP's service is given and gives is kept, for a replay.
@@ -105,6 +108,7 @@ impl Default for Script {
             anchors: false,
             confirmations_to_wait: 0,
             wallet_connects: false,
+            polling: Polling::default(),
             clock: Arc::new(SystemClock),
             lsp_tape: None,
             on_event: Arc::new(|_, _| ()),
@@ -295,7 +299,12 @@ pub async fn start_payer(chain: &Chain, script: &Script) -> Result<Arc<Node>, Er
 /// # Errors
 ///
 /// When the peer cannot be reached, or a channel does not open within ten seconds.
-pub async fn open_channels<H: Handler>(chain: &Chain, from: &Node, to: &Node<H>, sizes: &[u64]) -> Result<(), Error> {
+pub async fn open_channels<F: Handler, T: Handler>(
+    chain: &Chain,
+    from: &Node<F>,
+    to: &Node<T>,
+    sizes: &[u64],
+) -> Result<(), Error> {
     let channels: Vec<(u64, u128)> = sizes.iter().copied().zip(1..).collect();
     let mut open = 0;
     for some in channels.chunks(UNFUNDED_AT_ONCE) {

@@ -4,17 +4,20 @@
 //! leaves. So a cooperative close ends up here without a further transaction.
 
 mod build;
+mod deposits;
 mod keys;
 mod ldk;
+mod payer;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bitcoin::{FeeRate, OutPoint, Script, ScriptBuf, Transaction};
+use bitcoin::{Address, FeeRate, Network, OutPoint, Script, ScriptBuf, Transaction};
 use lsps_transport_ldk::onchain::{CannotFund, OnchainWallet};
 
 use crate::chain::{Chain, Coin};
 
+use deposits::Deposits;
 use keys::WalletKeys;
 
 /// Coins, keys, and which coins are spoken for.
@@ -25,13 +28,15 @@ pub struct CoinWallet {
     chain: Chain,
     keys: WalletKeys,
     reserved: Mutex<Reserved>,
+    deposits: Mutex<Deposits>,
 }
 
 impl CoinWallet {
     /// The wallet of the node with this seed.
     #[must_use]
     pub fn new(seed: &[u8; 32], chain: Chain) -> Arc<Self> {
-        Arc::new(Self { chain, keys: WalletKeys::derive(seed), reserved: Mutex::default() })
+        let (reserved, deposits) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { chain, keys: WalletKeys::derive(seed), reserved, deposits })
     }
 
     /// The script of the wallet's own key; it can be paid to any number of times.
@@ -59,7 +64,8 @@ impl CoinWallet {
     }
 
     fn free(&self, reserved: &Reserved) -> Vec<Coin> {
-        self.usable().filter(|coin| !reserved.inputs.contains(&coin.outpoint)).collect()
+        let free = self.usable().filter(|coin| !reserved.inputs.contains(&coin.outpoint));
+        free.filter(|coin| !self.is_unreported_deposit(coin)).collect()
     }
 
     /// A coin someone else may still take back by not confirming it is none of ours.
@@ -119,6 +125,21 @@ impl OnchainWallet for CoinWallet {
 
     fn spendable_sat(&self) -> u64 {
         self.free(&self.reserved()).iter().map(|coin| coin.output.value.to_sat()).sum()
+    }
+
+    fn address(&self) -> Option<Address> {
+        self.next_deposit_script().and_then(|script| Address::from_script(&script, Network::Regtest).ok())
+    }
+
+    fn give_back(
+        &self,
+        outputs: &[OutPoint],
+        script: &ScriptBuf,
+        fee_rate: FeeRate,
+    ) -> Result<Transaction, CannotFund> {
+        let coins: Option<Vec<Coin>> = outputs.iter().map(|outpoint| self.chain.utxo(outpoint)).collect();
+        let coins = coins.ok_or_else(|| CannotFund::Wallet("an output is spent or gone".into()))?;
+        build::give_back(&coins, &self.keys, script, fee_rate)
     }
 }
 

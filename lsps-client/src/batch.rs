@@ -7,6 +7,7 @@ use lsps_types::{PaymentHash, PeerId};
 
 use crate::effect::Effect;
 use crate::jit_receive::Event;
+use crate::order::{self, OrderKey};
 
 /// Everything since the last drain. Write the records, then ask for the rest.
 #[derive(Debug, Default)]
@@ -62,6 +63,8 @@ impl Released {
 pub enum Notice {
     /// A purchase moved on. After [`Event::Registered`] its invoice may be handed out.
     Purchase(PaymentHash, Event),
+    /// An order moved on.
+    Order(OrderKey, order::Event),
     /// An LSP sent what is no JSON-RPC 2.0 response. It is asked nothing more until it reconnects.
     BadPayload(PeerId),
     /// An LSP sent a notification that means nothing here.
@@ -73,6 +76,8 @@ pub enum Notice {
 pub enum FlowId {
     /// One purchase of a JIT channel, by the payment hash of its invoice.
     Purchase(PaymentHash),
+    /// One order of a channel, by its local name.
+    Order(OrderKey),
 }
 
 /// Also the name of the flow's record: letters, digits and `-` only, as any store takes them.
@@ -80,6 +85,7 @@ impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Purchase(hash) => write!(f, "{PURCHASE}{hash}"),
+            Self::Order(key) => write!(f, "{ORDER}{key}"),
         }
     }
 }
@@ -88,8 +94,9 @@ impl FromStr for FlowId {
     type Err = UnknownFlow;
 
     fn from_str(text: &str) -> Result<Self, UnknownFlow> {
-        let hash = text.strip_prefix(PURCHASE).and_then(|hash| hash.parse().ok());
-        hash.map(Self::Purchase).ok_or_else(|| UnknownFlow(text.into()))
+        let purchase = text.strip_prefix(PURCHASE).and_then(|hash| hash.parse().ok()).map(Self::Purchase);
+        let order = || text.strip_prefix(ORDER).and_then(|key| key.parse().ok()).map(Self::Order);
+        purchase.or_else(order).ok_or_else(|| UnknownFlow(text.into()))
     }
 }
 
@@ -99,3 +106,4 @@ impl FromStr for FlowId {
 pub struct UnknownFlow(pub String);
 
 const PURCHASE: &str = "purchase-";
+const ORDER: &str = "order-";

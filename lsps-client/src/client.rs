@@ -3,17 +3,20 @@
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-use lsps_types::jsonrpc::{BadFormat, ErrorReply, FromLsp, InvalidReply, TooLarge, encode_request};
-use lsps_types::{Msat, PaymentHash, PeerId, Request, Timestamp};
+use lsps_types::jsonrpc::{BadFormat, ErrorReply, FromLsp, InvalidReply, TooLarge};
+use lsps_types::{Msat, PaymentHash, PeerId, Preimage, Request, Timestamp};
 
 use crate::batch::{Batch, FlowId, Notice, UnknownFlow};
-use crate::effect::{ChannelKey, Preimage};
+use crate::effect::ChannelKey;
 use crate::jit_receive::book::Book;
-use crate::jit_receive::record;
 use crate::jit_receive::{
     Handled, Input, OpenRequest, Prepared, Purchase, Received, RefuseChannel, RefusePurchase, Verdict,
 };
+use crate::order::{self, Polling};
 use crate::pending::{Pending, Ticket};
+use crate::record;
+
+mod orders;
 
 /// How long a wallet waits, and how much it remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +29,17 @@ pub struct Config {
     pub calls_per_lsp: usize,
     /// Purchases on record, open or over.
     pub purchases: usize,
+    /// Orders on record, open or over.
+    pub orders: usize,
+    /// How often LSPs are asked about orders that are being paid.
+    pub polling: Polling,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let (answer_within, keep_outcomes) = (Duration::from_secs(60), Duration::from_secs(10 * 60));
-        Self { answer_within, keep_outcomes, calls_per_lsp: 32, purchases: 1_000 }
+        let (purchases, orders, polling) = (1_000, 100, Polling::default());
+        Self { answer_within, keep_outcomes, calls_per_lsp: 32, purchases, orders, polling }
     }
 }
 
@@ -43,6 +51,7 @@ pub struct Client {
     config: Config,
     pending: Pending,
     book: Book,
+    orders: order::book::Book,
     out: Batch,
 }
 
@@ -112,20 +121,24 @@ pub enum Unreadable {
 }
 
 impl Client {
-    /// A client without purchases; `entropy` is 32 random bytes, fresh at every start, that request ids come from.
+    /// A client without purchases and orders; `entropy` is 32 random bytes, fresh at every start, that request ids come from.
     #[must_use]
     pub fn new(config: Config, entropy: [u8; 32]) -> Self {
-        Self { config, pending: Pending::new(entropy), book: Book::default(), out: Batch::default() }
+        let (book, orders, out) = Default::default();
+        Self { config, pending: Pending::new(entropy), book, orders, out }
     }
 
-    /// Takes a purchase from an earlier life, and asks again for what it is owed.
+    /// Takes a purchase or an order from an earlier life, and asks again for what it is owed.
     ///
     /// # Errors
     ///
     /// When the record cannot be read; the others are not affected.
     pub fn load(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
-        let FlowId::Purchase(hash) = name.parse()?;
-        self.book.load(hash, bytes, &mut self.out).map_err(Unreadable::Content)
+        let loaded = match name.parse()? {
+            FlowId::Purchase(hash) => self.book.load(hash, bytes, &mut self.out),
+            FlowId::Order(key) => self.orders.load(key, bytes, &self.config.polling, &mut self.out),
+        };
+        loaded.map_err(Unreadable::Content)
     }
 
     /// Sends a request. The answer waits under the ticket; forget it where nobody will ask for it.
@@ -149,11 +162,7 @@ impl Client {
         within: Duration,
         now: Timestamp,
     ) -> Result<Ticket<R>, NotSent> {
-        self.pending.may_call(lsp, self.config.calls_per_lsp)?;
-        let id = self.pending.fresh_id();
-        let payload = encode_request(&id, request)?;
-        self.out.released.messages.push((lsp, payload));
-        Ok(self.pending.wait(lsp, id, now + within))
+        self.pending.call(lsp, request, self.config.calls_per_lsp, now + within, &mut self.out)
     }
 
     /// Takes in a payload of type 37913. Nothing is ever answered to an LSP.
@@ -204,6 +213,7 @@ impl Client {
     /// An LSP is connected.
     pub fn peer_connected(&mut self, lsp: PeerId) {
         self.pending.connected(lsp);
+        self.orders.connected(lsp, &self.config.polling, &mut self.pending);
     }
 
     /// An LSP is gone: what it owed us is lost, and what was not sent yet is not sent any more.
@@ -212,16 +222,18 @@ impl Client {
         self.pending.disconnected(lsp);
     }
 
-    /// Time passes: calls time out, purchases expire.
+    /// Time passes: calls time out, purchases and orders expire, LSPs are asked about orders and their answers looked at.
     pub fn tick(&mut self, now: Timestamp) {
         self.pending.tick(now, self.config.keep_outcomes);
         self.book.tick(now, &mut self.out);
+        self.orders.tick(now, &self.config, &mut self.pending, &mut self.out);
     }
 
     /// When [`tick`](Self::tick) has something to do next.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
-        [self.pending.next_deadline(), self.book.next_wake()].into_iter().flatten().min()
+        let wakes = [self.pending.next_deadline(), self.book.next_wake(), self.orders.next_wake(&self.pending)];
+        wakes.into_iter().flatten().min()
     }
 
     /// Calls that are open or whose outcome was not taken yet.
@@ -247,21 +259,38 @@ impl Client {
 
     /// An LSP wants to open a channel. Accepted: the effect says how, once it is written.
     ///
+    /// One that is as ordered is taken for the order.
+    ///
     /// # Errors
     ///
-    /// When it is not one that was bought. The application may know it; else refuse it.
+    /// When it is not one that was bought or ordered. The application may know it; else refuse it.
     pub fn open_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
-        self.book.open_requested(request, now, &mut self.out)
+        let Err(not_ordered) = self.orders.open_requested(request, &self.config.polling, now, &mut self.out) else {
+            return Ok(());
+        };
+        self.book.open_requested(request, now, &mut self.out).map_err(|not_bought| match not_bought {
+            RefuseChannel::NothingBought => not_ordered,
+            RefuseChannel::AllHaveChannels
+            | RefuseChannel::NotAsOrdered
+            | RefuseChannel::Announced
+            | RefuseChannel::NoScidAlias => not_bought,
+        })
     }
 
     /// A channel that was accepted is funded.
     pub fn channel_pending(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
-        self.book.channel_moved(key, &Input::ChannelPending(key), now, &mut self.out)
+        match self.book.channel_moved(key, &Input::ChannelPending(key), now, &mut self.out) {
+            Handled::Taken => Handled::Taken,
+            Handled::NotMine => self.ordered_moved(key, &order::Input::ChannelPending, now),
+        }
     }
 
     /// A channel that was accepted is no more; the LSP may open another for the same purchase.
     pub fn channel_ended(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
-        self.book.channel_moved(key, &Input::ChannelEnded(key), now, &mut self.out)
+        match self.book.channel_moved(key, &Input::ChannelEnded(key), now, &mut self.out) {
+            Handled::Taken => Handled::Taken,
+            Handled::NotMine => self.ordered_moved(key, &order::Input::ChannelEnded, now),
+        }
     }
 
     /// Whether a payment that arrived is to be claimed. Any skim of a payment that is no purchase is a reason not to.

@@ -1,12 +1,16 @@
-//! What the client asks of the wallet's node. Read off the state of the purchases, so asked again after a restart.
+//! What the client asks of the wallet's node. Read off the state of purchases and orders, so asked again after a restart.
 
-use lsps_types::{Blocks, PaymentHash, PeerId};
+use alloc::vec::Vec;
+
+use lsps_types::{Blocks, PaymentHash, PeerId, Preimage};
 use serde::{Deserialize, Serialize};
 
+use crate::batch::FlowId;
 use crate::jit_receive::Channel;
+use crate::order::{OrderKey, Way};
 
-/// Owed to a purchase until it moves on. Each says why doing it twice does no harm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Owed to a purchase or an order until it moves on. Each says why doing it twice does no harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Accept the channel that its LSP asked to open, on these terms.
     ///
@@ -52,6 +56,29 @@ pub enum Effect {
         /// With whom.
         lsp: PeerId,
     },
+    /// Pay an order, exactly its total, unless it is past `pay_by`.
+    ///
+    /// Lightning: [`order_settled`](crate::Client::order_settled), or [`order_returned`](crate::Client::order_returned)
+    /// once the node will not try any more. Safe twice: a node pays under one id once; take the payment hash of the
+    /// invoice, or a value made of `order` for the offer. What is under way is not begun again.
+    ///
+    /// On-chain: [`order_signed`](crate::Client::order_signed) with a transaction that is *not* broadcast yet, or
+    /// `order_returned`. Safe twice: only one transaction is ever recorded, and none other is broadcast.
+    PayOrder {
+        /// Which.
+        order: OrderKey,
+        /// Whose.
+        lsp: PeerId,
+        /// What is to be paid, and how.
+        way: Way,
+    },
+    /// Broadcast the transaction that pays an order. Safe twice: it is the same one.
+    BroadcastPayment {
+        /// Which.
+        order: OrderKey,
+        /// The transaction that was recorded.
+        transaction: Vec<u8>,
+    },
 }
 
 impl Effect {
@@ -65,23 +92,27 @@ impl Effect {
                 Self::AcceptChannel { .. }
                 | Self::ClaimAfter { .. }
                 | Self::AllowUnderpaying { .. }
-                | Self::ForbidUnderpaying { .. },
+                | Self::ForbidUnderpaying { .. }
+                | Self::PayOrder { .. }
+                | Self::BroadcastPayment { .. },
                 Self::AcceptChannel { .. }
                 | Self::ClaimAfter { .. }
                 | Self::AllowUnderpaying { .. }
-                | Self::ForbidUnderpaying { .. },
+                | Self::ForbidUnderpaying { .. }
+                | Self::PayOrder { .. }
+                | Self::BroadcastPayment { .. },
             ) => self == other,
         }
     }
 }
 
-/// How to accept a channel that was bought. Spec: LSPS2 §3 "Opening".
+/// How to accept a channel that was bought or ordered. Spec: LSPS2 §3 "Opening", LSPS1 §5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptTerms {
-    /// One of the purchases it may be for. Which one is known when the payment comes.
-    pub purchase: PaymentHash,
-    /// Use it before its funding is confirmed.
-    pub zero_conf: bool,
+    /// What it is for: an order, or one of the purchases it may be for, which is known when the payment comes.
+    pub flow: FlowId,
+    /// Of its funding, before it is used. With 0 it is used at once.
+    pub confirmations: u16,
     /// Ask for no longer `to_self_delay` than this.
     pub max_to_self_delay: Blocks,
     /// Share of the channel that may be in flight towards us.
@@ -93,22 +124,22 @@ pub struct AcceptTerms {
 impl AcceptTerms {
     pub(crate) fn of(purchase: PaymentHash, channel: &Channel) -> Self {
         Self {
-            purchase,
-            zero_conf: true,
+            flow: FlowId::Purchase(purchase),
+            confirmations: 0,
             max_to_self_delay: channel.max_to_self_delay,
             in_flight_percent: 100,
             accept_underpaying: true,
         }
     }
-}
 
-/// What claims a payment. Not shown in logs.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Preimage(pub [u8; 32]);
-
-impl core::fmt::Debug for Preimage {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Preimage")
+    pub(crate) fn of_order(order: OrderKey, confirmations: u16) -> Self {
+        Self {
+            flow: FlowId::Order(order),
+            confirmations,
+            max_to_self_delay: Blocks(u32::MAX),
+            in_flight_percent: 100,
+            accept_underpaying: false,
+        }
     }
 }
 

@@ -4,21 +4,21 @@
 //! pure functions of messages, and worth nothing yet: nobody has the invoice. From there on the purchase has a record.
 
 use alloc::vec::Vec;
-use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp};
+use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Preimage, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{AcceptTerms, ChannelKey, Effect, Preimage};
+use crate::effect::{AcceptTerms, ChannelKey, Effect};
 
 pub(crate) mod book;
 mod choose;
 mod invoice;
 mod judge;
-pub(crate) mod record;
 mod rules;
 
 pub use book::{Handled, OpenRequest, RefuseChannel, RefusePurchase};
 pub use choose::{Choice, FeeLimits, NoOffer, Payment, Unfit, Want, choose};
 pub use invoice::{CannotInvoice, InvoiceTerms, Prepared, RouteHint, Wish, prepare};
+pub(crate) use judge::within_share;
 pub use judge::{Expected, Fault, Part, Promised, Received, Verdict, enough_blocks_left, judge};
 pub use rules::{AcceptTrust, Rules};
 

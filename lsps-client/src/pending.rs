@@ -8,9 +8,10 @@ use core::{fmt, marker::PhantomData, task::Waker, time::Duration};
 
 use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use hex_conservative::DisplayHex;
-use lsps_types::jsonrpc::{ErrorObject, Raw, RequestId};
+use lsps_types::jsonrpc::{ErrorObject, Raw, RequestId, encode_request};
 use lsps_types::{PeerId, Request, Timestamp};
 
+use crate::batch::Batch;
 use crate::client::{CallError, Heard, NotSent};
 
 /// Stands for the answer to a request of type `R`.
@@ -62,7 +63,7 @@ impl Pending {
     }
 
     /// 128 bits that nobody can tell from random ones. Spec: LSPS0: 80 bits at the least, and no plain counter.
-    pub fn fresh_id(&mut self) -> String {
+    fn fresh_id(&mut self) -> String {
         self.drawn = self.drawn.wrapping_add(1);
         let mut engine = HmacEngine::<sha256::Hash>::new(&self.entropy);
         engine.input(&self.drawn.to_be_bytes());
@@ -70,7 +71,7 @@ impl Pending {
         mac.as_hex().to_string().chars().take(ID_LENGTH).collect()
     }
 
-    pub fn may_call(&self, lsp: PeerId, limit: usize) -> Result<(), NotSent> {
+    fn may_call(&self, lsp: PeerId, limit: usize) -> Result<(), NotSent> {
         if !self.connected.contains(&lsp) {
             return Err(NotSent::NotConnected);
         }
@@ -80,10 +81,22 @@ impl Pending {
         if self.of(lsp).count() >= limit { Err(NotSent::TooManyPending) } else { Ok(()) }
     }
 
-    pub fn wait<R: Request>(&mut self, lsp: PeerId, id: String, deadline: Timestamp) -> Ticket<R> {
+    /// Sends a request, unless `limit` calls to this LSP wait.
+    pub fn call<R: Request>(
+        &mut self,
+        lsp: PeerId,
+        request: &R,
+        limit: usize,
+        deadline: Timestamp,
+        out: &mut Batch,
+    ) -> Result<Ticket<R>, NotSent> {
+        self.may_call(lsp, limit)?;
+        let id = self.fresh_id();
+        let payload = encode_request(&id, request)?;
+        out.released.messages.push((lsp, payload));
         let call = Call { state: State::Open, deadline, overdue: false, waker: None };
         self.calls.insert((lsp, id.clone()), call);
-        Ticket { lsp, id, of: PhantomData }
+        Ok(Ticket { lsp, id, of: PhantomData })
     }
 
     pub fn answer(&mut self, from: PeerId, id: RequestId, outcome: Result<Raw<'_>, ErrorObject>) -> Heard {
@@ -116,6 +129,11 @@ impl Pending {
             State::Disconnected => Err(CallError::Disconnected),
             State::TimedOut => Err(CallError::TimedOut),
         })
+    }
+
+    /// Whether [`take`](Self::take) gives something.
+    pub fn is_answered<R>(&self, ticket: &Ticket<R>) -> bool {
+        self.calls.get(&(ticket.lsp, ticket.id.clone())).is_none_or(|call| !call.is_open())
     }
 
     pub fn wake_later<R>(&mut self, ticket: &Ticket<R>, waker: &Waker) {

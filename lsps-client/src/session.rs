@@ -17,8 +17,10 @@ use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu};
 use lsps_types::{PeerId, Request, Timestamp};
 
+mod order;
 mod shop;
 
+pub use order::{NotOrdered, OrderHandle, Outcome};
 pub use shop::{Ask, NobodySells, Shopped, WhyNot};
 
 use crate::client::{CallError, Client, NotSent};

@@ -2,21 +2,15 @@
 
 mod common;
 
-use common::{BOUGHT, FEE, HOUR, LSP, NOON, SIZE, WISH, buy, client, effects, hash};
-use lsps_client::jit_receive::{
-    Handled, Holding, OpenRequest, Received, RefuseChannel, Rules, State, Verdict, Wish, prepare,
-};
-use lsps_client::{ChannelKey, Client, Config, Effect, Preimage};
-use lsps_types::Msat;
+use common::{BOUGHT, FEE, HOUR, LSP, NOON, SIZE, WISH, buy, client, effects, hash, open_request};
+use lsps_client::jit_receive::{Handled, Holding, Received, RefuseChannel, Rules, State, Verdict, Wish, prepare};
+use lsps_client::{ChannelKey, Client, Config, Effect};
+use lsps_types::{Msat, Preimage};
 
 const RECEIVED: Msat = Msat(990_000);
 const PREIMAGE: Preimage = Preimage([9; 32]);
 const ALLOW: Effect = Effect::AllowUnderpaying { lsp: LSP };
 const CLAIM: Effect = Effect::ClaimAfter { purchase: common::hash(1), lsp: LSP, preimage: PREIMAGE, confirmations: 3 };
-
-fn request(key: u128) -> OpenRequest {
-    OpenRequest { lsp: LSP, key: ChannelKey(key), announced: false, scid_alias: true }
-}
 
 /// A patient wallet whose payment is here, over a channel that is funded.
 fn holding() -> Client {
@@ -24,7 +18,7 @@ fn holding() -> Client {
     let wish = Wish { confirmations_to_wait: 3, ..WISH };
     let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &wish, &Rules::default(), NOON).unwrap();
     client.register(&prepared, hash(1), NOON).unwrap();
-    client.open_requested(&request(1), NOON).unwrap();
+    client.open_requested(&open_request(1), NOON).unwrap();
     assert_eq!(client.channel_pending(ChannelKey(1), NOON), Handled::Taken);
     effects(&mut client);
     let received = Received::Totals { received: RECEIVED, skimmed: FEE };
@@ -40,7 +34,7 @@ fn a_patient_wallet_claims_after_the_confirmations_it_asked_for() {
     assert_eq!(effects(&mut client), [CLAIM], "the setting for the channel stays as it is");
     assert_eq!(client.held(hash(1), RECEIVED, FEE, PREIMAGE, NOON), Handled::Taken);
     assert_eq!(effects(&mut client), [], "the node repeats itself");
-    assert_eq!(client.open_requested(&request(2), NOON), Err(RefuseChannel::NothingBought));
+    assert_eq!(client.open_requested(&open_request(2), NOON), Err(RefuseChannel::NothingBought));
     client.tick(NOON + HOUR * 3);
     assert!(matches!(client.purchase(hash(1)).unwrap().state(), State::Holding(_)), "what is here does not expire");
 
@@ -83,5 +77,5 @@ fn a_payment_whose_channel_closes_is_gone_with_it() {
     effects(&mut client);
     assert_eq!(client.channel_ended(ChannelKey(1), NOON), Handled::Taken);
     assert_eq!(client.purchase(hash(1)).unwrap().state(), &State::Waiting);
-    assert_eq!(client.open_requested(&request(2), NOON), Ok(()), "another channel may come");
+    assert_eq!(client.open_requested(&open_request(2), NOON), Ok(()), "another channel may come");
 }

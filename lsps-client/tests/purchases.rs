@@ -4,13 +4,14 @@
 mod common;
 
 use common::{
-    BOUGHT, FEE, HOUR, LSP, NOON, OTHER_LSP, SIZE, WISH, blocks, buy, client, effects, hash, prepared, released, terms,
+    BOUGHT, FEE, HOUR, LSP, NOON, OTHER_LSP, SIZE, WISH, blocks, buy, client, effects, hash, open_request, prepared,
+    released, terms,
 };
 use lsps_client::jit_receive::{
     Event, Fault, Handled, OpenRequest, Part, Received, RefuseChannel, RefusePurchase, Rules, State, Verdict, Wish,
     prepare,
 };
-use lsps_client::{AcceptTerms, ChannelKey, Client, Config, Effect, Notice, Unreadable, UnreadableContent};
+use lsps_client::{AcceptTerms, ChannelKey, Client, Config, Effect, FlowId, Notice, Unreadable, UnreadableContent};
 use lsps_types::lsps2::{Buy, OpeningFeeParams};
 use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
 
@@ -21,14 +22,10 @@ fn registers(client: &mut Client, lsp: PeerId, number: u8, size: Option<Msat>) {
     client.register(&prepared(lsp, &buy(size)), hash(number), NOON).expect("there is room");
 }
 
-fn request(key: u128) -> OpenRequest {
-    OpenRequest { lsp: LSP, key: ChannelKey(key), announced: false, scid_alias: true }
-}
-
 fn accept(key: u128, attempt: u32, number: u8) -> Effect {
     let terms = AcceptTerms {
-        purchase: hash(number),
-        zero_conf: true,
+        flow: FlowId::Purchase(hash(number)),
+        confirmations: 0,
         max_to_self_delay: blocks(2_016),
         in_flight_percent: 100,
         accept_underpaying: true,
@@ -162,29 +159,29 @@ fn case_W14_nothing_may_be_kept_of_a_payment_that_is_no_purchase() {
 #[test]
 fn case_W05_only_a_channel_that_was_bought_is_accepted() {
     let mut client = client();
-    assert_eq!(client.open_requested(&request(1), NOON), Err(RefuseChannel::NothingBought));
+    assert_eq!(client.open_requested(&open_request(1), NOON), Err(RefuseChannel::NothingBought));
 
     registers(&mut client, LSP, 1, Some(SIZE));
     assert_eq!(effects(&mut client), [ALLOW]);
     let refused = |client: &mut Client, request| client.open_requested(&request, NOON).unwrap_err();
-    assert_eq!(refused(&mut client, OpenRequest { lsp: OTHER_LSP, ..request(1) }), RefuseChannel::NothingBought);
-    assert_eq!(refused(&mut client, OpenRequest { announced: true, ..request(1) }), RefuseChannel::Announced);
-    assert_eq!(refused(&mut client, OpenRequest { scid_alias: false, ..request(1) }), RefuseChannel::NoScidAlias);
+    assert_eq!(refused(&mut client, OpenRequest { lsp: OTHER_LSP, ..open_request(1) }), RefuseChannel::NothingBought);
+    assert_eq!(refused(&mut client, OpenRequest { announced: true, ..open_request(1) }), RefuseChannel::Announced);
+    assert_eq!(refused(&mut client, OpenRequest { scid_alias: false, ..open_request(1) }), RefuseChannel::NoScidAlias);
     assert!(client.drain().is_empty());
 
-    client.open_requested(&request(1), NOON).unwrap();
+    client.open_requested(&open_request(1), NOON).unwrap();
     assert_eq!(effects(&mut client), [accept(1, 1, 1)]);
     assert_eq!(client.channel_pending(ChannelKey(1), NOON), Handled::Taken);
-    assert_eq!(refused(&mut client, request(2)), RefuseChannel::AllHaveChannels, "one channel per purchase");
+    assert_eq!(refused(&mut client, open_request(2)), RefuseChannel::AllHaveChannels, "one channel per purchase");
 
     assert_eq!(client.channel_ended(ChannelKey(1), NOON), Handled::Taken);
     assert_eq!(client.channel_ended(ChannelKey(1), NOON), Handled::NotMine, "told twice");
-    client.open_requested(&request(2), NOON).unwrap();
+    client.open_requested(&open_request(2), NOON).unwrap();
     assert_eq!(effects(&mut client), [accept(2, 1, 1)], "it closed before paying: another may come");
 
     assert_eq!(pays(&mut client, 1, &[2]), Handled::Taken);
     assert_eq!(effects(&mut client), [FORBID], "the setting goes with the purchase");
-    assert_eq!(refused(&mut client, request(3)), RefuseChannel::NothingBought);
+    assert_eq!(refused(&mut client, open_request(3)), RefuseChannel::NothingBought);
 }
 
 #[test]
@@ -196,10 +193,10 @@ fn case_W05_our_delay_is_capped_by_the_strictest_promise_outstanding() {
         client.register(&prepared(LSP, &buy), hash(number), NOON).unwrap();
     }
     let cap = |client: &mut Client, key| {
-        client.open_requested(&request(key), NOON).unwrap();
+        client.open_requested(&open_request(key), NOON).unwrap();
         let asked = effects(client).into_iter().find_map(|effect| match effect {
             Effect::AcceptChannel { terms, .. } => Some(terms.max_to_self_delay),
-            Effect::ClaimAfter { .. } | Effect::AllowUnderpaying { .. } | Effect::ForbidUnderpaying { .. } => None,
+            _ => None,
         });
         asked.expect("it was accepted")
     };
@@ -214,12 +211,12 @@ fn case_W05_our_delay_is_capped_by_the_strictest_promise_outstanding() {
 fn a_request_that_the_LSP_repeats_after_a_reconnect_is_accepted_again() {
     let mut client = client();
     registers(&mut client, LSP, 1, Some(SIZE));
-    client.open_requested(&request(1), NOON).unwrap();
+    client.open_requested(&open_request(1), NOON).unwrap();
     assert_eq!(effects(&mut client), [ALLOW, accept(1, 1, 1)]);
-    client.open_requested(&request(1), NOON).unwrap();
+    client.open_requested(&open_request(1), NOON).unwrap();
     assert_eq!(effects(&mut client), [accept(1, 2, 1)]);
     let _ = client.channel_pending(ChannelKey(1), NOON);
-    assert_eq!(client.open_requested(&request(1), NOON), Err(RefuseChannel::AllHaveChannels));
+    assert_eq!(client.open_requested(&open_request(1), NOON), Err(RefuseChannel::AllHaveChannels));
 }
 
 #[test]
@@ -228,7 +225,7 @@ fn case_W06_two_purchases_from_one_LSP_have_a_channel_each_whichever_is_paid_fir
         let mut client = client();
         registers(&mut client, LSP, 1, Some(SIZE));
         registers(&mut client, LSP, 2, Some(SIZE));
-        client.open_requested(&request(1), NOON).unwrap();
+        client.open_requested(&open_request(1), NOON).unwrap();
         let _ = client.drain();
 
         // The wallet cannot know for which of them the first channel is.
@@ -236,12 +233,12 @@ fn case_W06_two_purchases_from_one_LSP_have_a_channel_each_whichever_is_paid_fir
         assert_eq!(pays(&mut client, first, &[1]), Handled::Taken);
         assert_eq!(effects(&mut client), [], "the other still waits");
 
-        client.open_requested(&request(2), NOON).unwrap();
+        client.open_requested(&open_request(2), NOON).unwrap();
         assert_eq!(effects(&mut client), [accept(2, 1, second)]);
         assert_eq!(client.judge(hash(second), &AS_PROMISED), Verdict::Claim);
         assert_eq!(pays(&mut client, second, &[2]), Handled::Taken);
         assert_eq!(effects(&mut client), [FORBID]);
-        assert_eq!(client.open_requested(&request(3), NOON), Err(RefuseChannel::NothingBought));
+        assert_eq!(client.open_requested(&open_request(3), NOON), Err(RefuseChannel::NothingBought));
     }
 }
 
@@ -251,7 +248,7 @@ fn case_W06_payments_that_come_over_each_others_channels() {
     registers(&mut client, LSP, 1, Some(SIZE));
     registers(&mut client, LSP, 2, Some(SIZE));
     for key in [1, 2] {
-        client.open_requested(&request(key), NOON).unwrap();
+        client.open_requested(&open_request(key), NOON).unwrap();
         let _ = client.channel_pending(ChannelKey(key), NOON);
     }
     let other =
@@ -259,10 +256,10 @@ fn case_W06_payments_that_come_over_each_others_channels() {
 
     assert_eq!(pays(&mut client, 1, &[2]), Handled::Taken);
     assert!(other(&client, ChannelKey(1)), "the channel that paid nothing stands for the purchase that still waits");
-    assert_eq!(client.open_requested(&request(3), NOON), Err(RefuseChannel::AllHaveChannels));
+    assert_eq!(client.open_requested(&open_request(3), NOON), Err(RefuseChannel::AllHaveChannels));
     assert_eq!(client.channel_ended(ChannelKey(2), NOON), Handled::NotMine, "that one has done its work");
     assert_eq!(client.channel_ended(ChannelKey(1), NOON), Handled::Taken);
-    assert_eq!(client.open_requested(&request(3), NOON), Ok(()));
+    assert_eq!(client.open_requested(&open_request(3), NOON), Ok(()));
 }
 
 #[test]
@@ -270,12 +267,12 @@ fn a_payment_over_an_older_channel_uses_up_the_one_opened_for_it() {
     let mut client = client();
     registers(&mut client, LSP, 1, Some(SIZE));
     registers(&mut client, LSP, 2, Some(SIZE));
-    client.open_requested(&request(1), NOON).unwrap();
+    client.open_requested(&open_request(1), NOON).unwrap();
     let holder = if matches!(client.purchase(hash(1)).unwrap().state(), State::Channel(_)) { 1 } else { 2 };
     let paid = 3 - holder;
 
     assert_eq!(pays(&mut client, paid, &[77]), Handled::Taken, "a channel the wallet had before");
-    assert_eq!(client.open_requested(&request(2), NOON), Ok(()), "the other purchase can still have its own");
+    assert_eq!(client.open_requested(&open_request(2), NOON), Ok(()), "the other purchase can still have its own");
 }
 
 // Restarts and time
@@ -285,11 +282,11 @@ fn case_W10_a_purchase_survives_a_restart_in_every_state() {
     type Step = fn(&mut Client);
     let lives: [(&str, Step, &[Effect]); 6] = [
         ("waiting", |_| {}, &[ALLOW]),
-        ("opening", |client| client.open_requested(&request(1), NOON).unwrap(), &[ALLOW, accept(1, 1, 1)]),
+        ("opening", |client| client.open_requested(&open_request(1), NOON).unwrap(), &[ALLOW, accept(1, 1, 1)]),
         (
             "open",
             |client| {
-                client.open_requested(&request(1), NOON).unwrap();
+                client.open_requested(&open_request(1), NOON).unwrap();
                 assert_eq!(client.channel_pending(ChannelKey(1), NOON), Handled::Taken);
             },
             &[ALLOW],
@@ -359,7 +356,7 @@ fn a_purchase_that_nobody_pays_expires_and_later_goes() {
 
     let open_until = client.next_wake().unwrap();
     assert!(NOON + HOUR < open_until, "a payment that was complete in time may still open a channel");
-    assert_eq!(client.open_requested(&request(1), open_until), Err(RefuseChannel::NothingBought));
+    assert_eq!(client.open_requested(&open_request(1), open_until), Err(RefuseChannel::NothingBought));
     client.tick(open_until);
     assert_eq!(released(&mut client), (vec![FORBID], vec![Notice::Purchase(hash(1), Event::Expired)]));
     assert_eq!(client.judge(hash(1), &AS_PROMISED), Verdict::Claim, "a payment on its way is held to the promise");

@@ -227,6 +227,8 @@ pub struct PaymentTerms {
     pub amount: Msat,
     /// It cannot be paid from then on.
     pub expires_at: Timestamp,
+    /// Blocks that the last HTLC has to have left when it arrives, so that it can be held until then.
+    pub final_cltv: Blocks,
 }
 
 /// Equal for two askings of the same thing; a new attempt has a new key.

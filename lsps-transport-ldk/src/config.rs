@@ -41,6 +41,17 @@ pub fn preset_for_wallet(config: &mut UserConfig) {
     config.manually_accept_inbound_channels = true;
 }
 
+/// What a wallet's node lacks to take a channel that is announced, or that is not.
+pub(crate) fn require_for_order(announced: bool, takes_only: Option<bool>) -> Result<(), SettingMissing> {
+    let why = "the channel would be refused when it is opened";
+    let setting = "channel_handshake_limits.force_announced_channel_preference";
+    if takes_only.is_none_or(|only| only == announced) {
+        Ok(())
+    } else {
+        Err(SettingMissing { setting, value: "false", why })
+    }
+}
+
 pub(crate) fn require_for_lsp(config: &UserConfig) -> Result<(), SettingMissing> {
     let why = "payments for channels that do not exist yet would be failed before the LSP hears of them";
     require(config.accept_intercept_htlcs, "accept_intercept_htlcs", why)

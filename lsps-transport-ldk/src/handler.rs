@@ -62,8 +62,8 @@ struct Queues {
     inbound: VecDeque<PeerEvent>,
     /// Messages in `inbound` by sender, so that none can fill it.
     waiting: HashMap<PublicKey, usize>,
-    /// And whether they support `option_scid_alias`.
-    connected: Vec<(PublicKey, bool)>,
+    /// And what they support.
+    connected: Vec<(PublicKey, InitFeatures)>,
     outbound: Vec<(PublicKey, LspsMessage)>,
     dropped: u64,
 }
@@ -107,7 +107,16 @@ impl LspsMessageHandler {
 
     /// LDK supports `option_scid_alias` itself: it is negotiated with every peer that does, whatever a channel's type says.
     pub(crate) fn has_scid_alias(&self, peer: &PublicKey) -> bool {
-        lock(&self.queues).connected.contains(&(*peer, true))
+        self.supports(peer, InitFeatures::supports_scid_privacy)
+    }
+
+    /// Whether it takes and opens channels above 16 777 215 sat.
+    pub(crate) fn has_large_channels(&self, peer: &PublicKey) -> bool {
+        self.supports(peer, InitFeatures::supports_wumbo)
+    }
+
+    fn supports(&self, peer: &PublicKey, feature: impl Fn(&InitFeatures) -> bool) -> bool {
+        lock(&self.queues).connected.iter().any(|(connected, features)| connected == peer && feature(features))
     }
 
     fn show(&self, sent: bool, peer: &PublicKey, payload: &[u8]) {
@@ -173,8 +182,7 @@ impl CustomMessageHandler for LspsMessageHandler {
     }
 
     fn peer_connected(&self, peer: PublicKey, init: &Init, _: bool) -> Result<(), ()> {
-        let has_scid_alias = init.features.supports_scid_privacy();
-        self.push(PeerEvent::Connected(peer), |queues| queues.connected.push((peer, has_scid_alias)));
+        self.push(PeerEvent::Connected(peer), |queues| queues.connected.push((peer, init.features.clone())));
         Ok(())
     }
 
@@ -209,16 +217,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whether_a_peer_has_aliases_is_known_while_it_is_connected() {
+    fn what_a_peer_supports_is_known_while_it_is_connected() {
         let (handler, [with, without]) = (LspsMessageHandler::new(Role::Client), [2, 3].map(peer));
         let mut features = InitFeatures::empty();
         handler.peer_connected(without, &init(features.clone()), true).unwrap();
         features.set_scid_privacy_optional();
+        features.set_wumbo_optional();
         handler.peer_connected(with, &init(features), true).unwrap();
-        let known = |peer| (handler.is_connected(&peer), handler.has_scid_alias(&peer));
-        assert_eq!((known(with), known(without)), ((true, true), (true, false)));
+        let known =
+            |peer| (handler.is_connected(&peer), handler.has_scid_alias(&peer), handler.has_large_channels(&peer));
+        assert_eq!((known(with), known(without)), ((true, true, true), (true, false, false)));
         handler.peer_disconnected(with);
-        assert_eq!(known(with), (false, false));
+        assert_eq!(known(with), (false, false, false));
     }
 
     fn init(features: InitFeatures) -> Init {

@@ -3,6 +3,7 @@
 mod book;
 mod news;
 mod node;
+mod orders;
 mod perform;
 mod pump;
 mod report;
@@ -15,13 +16,14 @@ use lightning::io;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use lsps_service::{
-    BookEntry, ChannelKey, Config, Decision, Input, Outcome, Policy, Promised, QuestionId, Tape, Unreadable,
+    BookEntry, ChannelKey, Config, Decision, Input, KnownOrder, OrderNumber, Outcome, Policy, Promised, QuestionId,
+    Tape, Unreadable,
 };
 use lsps_types::lsps2::PromiseKey;
 
 use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
-use crate::onchain::{ChainAccess, Clock, OnchainWallet, SystemClock};
+use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers};
 use crate::store::{RecordStore, Store, nobody_there};
 
@@ -43,6 +45,8 @@ pub struct LspParts<M, P, K> {
     pub store: K,
     /// Pays for channels.
     pub wallet: Arc<dyn OnchainWallet>,
+    /// Sees payments on the chain for orders of channels (LSPS1); without it they cannot be paid there.
+    pub deposits: Option<Arc<dyn ChainWatch>>,
     /// Broadcasts transactions and knows feerates.
     pub chain: Arc<dyn ChainAccess>,
     /// The time; [`SystemClock`] unless a test brings its own.
@@ -75,6 +79,7 @@ impl<M, P, K> LspParts<M, P, K> {
             messages,
             store,
             wallet,
+            deposits: None,
             chain,
             clock,
             promise_key,
@@ -124,6 +129,7 @@ impl Lsp {
         let (events, book) = (broadcast::Sender::new(EVENTS_KEPT), Book::beside(&store));
         let outside = pump::Outside {
             wallet: parts.wallet,
+            deposits: parts.deposits,
             chain: parts.chain,
             clock: parts.clock,
             store,
@@ -169,6 +175,23 @@ impl Lsp {
     pub async fn decide(&self, question: QuestionId, decision: Decision) -> bool {
         let news = NodeNews::Input(Input::Decided { question, decision });
         self.tell(news, false).await == Some(Outcome::Taken)
+    }
+
+    /// All orders of channels on record: what became of them, and why.
+    pub async fn orders(&self) -> Vec<KnownOrder> {
+        let (done, answer) = oneshot::channel();
+        let asked = self.inputs.send(Told::Orders { done });
+        if asked.is_err() { vec![] } else { answer.await.unwrap_or_default() }
+    }
+
+    /// Cancels an order whose channel is not published; what was paid goes back. `false`: it is too late.
+    pub async fn cancel_order(&self, order: OrderNumber) -> bool {
+        self.tell(NodeNews::Input(Input::CancelOrder { order }), false).await == Some(Outcome::Taken)
+    }
+
+    /// Has the channel of an order that could not be opened tried again at once. `false`: nothing waits for that.
+    pub async fn retry_order(&self, order: OrderNumber) -> bool {
+        self.tell(NodeNews::Input(Input::RetryOrder { order }), false).await == Some(Outcome::Taken)
     }
 
     /// Whether a channel may be closed without breaking a promise to its client: ask before closing one that has a key,

@@ -1,6 +1,7 @@
-//! What the LSP host asks of the operator's on-chain wallet, and where it gets the time.
+//! What hosts ask of on-chain wallets, and where they get the time.
 
-use bitcoin::{FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
+use bitcoin::hashes::Hash as _;
+use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
 
 use lsps_types::Timestamp;
 
@@ -41,6 +42,28 @@ pub trait OnchainWallet: Send + Sync {
 
     /// Satoshis that [`fund`](Self::fund) could spend now.
     fn spendable_sat(&self) -> u64;
+
+    /// An address of its own that nobody was given before, to be paid for an order (LSPS1). `None`: it gives none out, and
+    /// orders cannot be paid on the chain.
+    fn address(&self) -> Option<Address> {
+        None
+    }
+
+    /// Builds and signs a transaction that spends exactly these outputs, paid to such addresses, whether they are reserved or
+    /// not, to `script`, less the miners' fee. It must not be broadcast.
+    ///
+    /// # Errors
+    ///
+    /// [`CannotFund::NotEnough`] where nothing but dust would be left; anything else is tried again later.
+    fn give_back(
+        &self,
+        outputs: &[OutPoint],
+        script: &ScriptBuf,
+        fee_rate: FeeRate,
+    ) -> Result<Transaction, CannotFund> {
+        let (_, _, _) = (outputs, script, fee_rate);
+        Err(CannotFund::Wallet("it gives no addresses out".into()))
+    }
 }
 
 /// Why no funding transaction could be built.
@@ -57,6 +80,33 @@ pub enum CannotFund {
     /// The wallet failed otherwise; its own words.
     #[error("the wallet failed: {0}")]
     Wallet(String),
+}
+
+/// The on-chain wallet that pays for ordered channels.
+pub trait OnchainPayer: Send + Sync {
+    /// Builds and signs a transaction with exactly one output to `script`, of `amount_sat` satoshis, and reserves its
+    /// inputs. It must not be broadcast yet.
+    ///
+    /// `key` names the order; asked twice for it, either transaction will do. With a fee rate above `at_once_above` the LSP
+    /// opens before it is confirmed; `None`: it waits in any case.
+    ///
+    /// # Errors
+    ///
+    /// When the spendable coins do not suffice or cannot be signed for.
+    fn sign(
+        &self,
+        key: u128,
+        script: &ScriptBuf,
+        amount_sat: u64,
+        at_once_above: Option<FeeRate>,
+    ) -> Result<Transaction, CannotFund>;
+
+    /// Broadcasts a transaction of [`sign`](Self::sign), which is on record now, and may so again after a restart: its inputs
+    /// stay reserved.
+    fn broadcast(&self, tx: &Transaction);
+
+    /// A transaction of [`sign`](Self::sign) will never be broadcast: its inputs are free.
+    fn forget(&self, tx: &Transaction);
 }
 
 /// Wall-clock time; tests bring their own.
@@ -90,4 +140,59 @@ pub trait ChainAccess: Send + Sync {
 
     /// The feerate at which a funding transaction confirms soon.
     fn fee_rate(&self) -> FeeRate;
+
+    /// The feerate at which one confirms within so many blocks.
+    fn fee_rate_within(&self, blocks: u32) -> FeeRate {
+        let _ = blocks;
+        self.fee_rate()
+    }
+}
+
+/// What the chain says of outputs to addresses that orders are paid to. The wallet that made them knows, or an index of
+/// scripts.
+pub trait ChainWatch: Send + Sync {
+    /// Outputs to this script matter from now on. Told again for all scripts at every start.
+    fn watch(&self, script: &ScriptBuf);
+
+    /// They do no longer.
+    fn forget(&self, script: &ScriptBuf) {
+        let _ = script;
+    }
+
+    /// Scripts with news since this was asked last: outputs that came, were mined, or went. Asked every second and more
+    /// often; `None`: it does not know, so all are looked at.
+    fn touched(&self) -> Option<Vec<ScriptBuf>> {
+        None
+    }
+
+    /// All outputs to a script that are in the chain or on their way there, spent or not. One that is left out will not
+    /// be mined as it was.
+    fn outputs_to(&self, script: &ScriptBuf) -> Vec<SeenOutput>;
+}
+
+/// An output to an address of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenOutput {
+    /// Which.
+    pub outpoint: OutPoint,
+    /// What it is worth.
+    pub amount: Amount,
+    /// The height of the block it is in, if it is in one.
+    pub height: Option<u32>,
+    /// Of its transaction, while it is in no block, where that is known. Only with it can a payment count without
+    /// confirmation.
+    pub fee_rate: Option<FeeRate>,
+}
+
+pub(crate) fn our_outpoint(outpoint: &lsps_types::OutPoint) -> OutPoint {
+    let mut txid = outpoint.txid.0;
+    txid.reverse();
+    OutPoint { txid: Txid::from_byte_array(txid), vout: outpoint.index.into() }
+}
+
+/// `None`: its index is larger than LSPS1 can say.
+pub(crate) fn their_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint> {
+    let mut txid = outpoint.txid.to_byte_array();
+    txid.reverse();
+    Some(lsps_types::OutPoint { txid: lsps_types::Txid(txid), index: u16::try_from(outpoint.vout).ok()? })
 }

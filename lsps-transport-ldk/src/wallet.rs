@@ -1,9 +1,12 @@
-//! The wallet on LDK: one call that receives, and the events of the node that follow from it.
+//! The wallet on LDK: one call that receives, one that orders a channel, and the events of the node that follow from them.
 
 mod invoice;
 mod lsps;
 mod news;
 mod node;
+mod opens;
+mod orders;
+mod pay;
 mod pump;
 mod receive;
 
@@ -23,16 +26,19 @@ use lsps_client::{Client, Config, Unreadable};
 
 use crate::config::{CannotStart, require_for_wallet};
 use crate::handler::LspsMessageHandler;
-use crate::onchain::{Clock, SystemClock};
+use crate::onchain::{Clock, OnchainPayer, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers};
 use crate::store::{RecordStore, Store, nobody_there};
 
 pub use lsps::{Connect, KnownLsp};
+pub use lsps_client::session::{OrderHandle, Outcome};
 pub use news::WalletEvent;
+pub use orders::CannotOrderChannel;
 pub use receive::{CannotReceive, JitInvoice};
 
 use lsps::Lsps;
 use node::Node;
+use pay::Payments;
 use pump::{Pump, Told};
 
 /// What a wallet that receives through JIT channels is made of.
@@ -63,6 +69,8 @@ pub struct WalletParts<M, P, K> {
     pub config: Config,
     /// The time; [`SystemClock`] unless a test brings its own.
     pub clock: Arc<dyn Clock>,
+    /// Pays for ordered channels on-chain; without it they are paid over Lightning only.
+    pub onchain: Option<Arc<dyn OnchainPayer>>,
 }
 
 /// What the wallet needs of the node's keys. LDK's `KeysManager` is one.
@@ -94,6 +102,7 @@ impl<M, P, K> WalletParts<M, P, K> {
             rules: Rules::default(),
             config: Config::default(),
             clock: Arc::new(SystemClock),
+            onchain: None,
         }
     }
 }
@@ -107,6 +116,10 @@ pub struct Wallet {
     select: Arc<dyn Select>,
     patience: Duration,
     rules: Rules,
+    network: Network,
+    /// Whether channels have to be announced, where the node takes only one kind.
+    announced: Option<bool>,
+    pays_onchain: bool,
     /// Ends with the wallet.
     _connecting: JoinSet<()>,
     stopped: oneshot::Receiver<()>,
@@ -139,7 +152,9 @@ impl Wallet {
         let peers = Peers::new(parts.messages, parts.peer_manager);
         let (told, queue) = mpsc::unbounded_channel();
         let events = broadcast::Sender::new(EVENTS_KEPT);
-        let mut pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone());
+        let (network, announced, pays_onchain) = (parts.network, node.takes_only_announced(), parts.onchain.is_some());
+        let payments = Payments::new(parts.onchain);
+        let mut pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone(), payments);
         let unreadable = pump.load(records);
         let (done, stopped) = oneshot::channel();
         tokio::spawn(async move {
@@ -148,10 +163,21 @@ impl Wallet {
         });
         let connecting = lsps.keep_connected();
         let (select, patience) = (parts.select, parts.patience);
-        Ok((
-            Self { session, told, events, lsps, select, patience, rules, _connecting: connecting, stopped },
-            unreadable,
-        ))
+        let wallet = Self {
+            session,
+            told,
+            events,
+            lsps,
+            select,
+            patience,
+            rules,
+            network,
+            announced,
+            pays_onchain,
+            _connecting: connecting,
+            stopped,
+        };
+        Ok((wallet, unreadable))
     }
 
     /// Offers an event of the node. `true`: it was ours and is dealt with, durably. `false`: it is the application's, a
@@ -194,6 +220,14 @@ impl Wallet {
         let Self { told, stopped, .. } = self;
         drop(told);
         let _ = stopped.await;
+    }
+
+    /// Connects whom it can; then waits for a turn of the pump. `None`: it was stopped.
+    async fn know_who_is_connected(&self) -> Option<()> {
+        self.lsps.connect_all(self.patience).await;
+        let (done, turned) = oneshot::channel();
+        self.told.send(Told::Turn(done)).ok()?;
+        turned.await.ok()
     }
 
     fn tell(&self, event: WalletEvent) {

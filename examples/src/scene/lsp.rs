@@ -56,6 +56,8 @@ impl LspNode {
             node.broadcaster().clone(),
             Self::promise_key(),
         );
+        parts.deposits = Some(Arc::clone(node.wallet()) as Arc<_>);
+        parts.config.orders.network = lsps_types::Network::Regtest;
         parts.clock = Arc::clone(&script.clock);
         let policy = StandardPolicy { trust: script.trust, ..script.policy.clone() };
         if let Some(path) = &script.lsp_tape {

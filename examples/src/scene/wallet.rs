@@ -54,6 +54,8 @@ impl WalletNode {
             Network::Regtest,
             [lsp],
         );
+        parts.onchain = Some(Arc::clone(node.wallet()) as Arc<_>);
+        parts.config.polling = script.polling;
         parts.rules.confirmations_to_wait = script.confirmations_to_wait;
         if script.wallet_connects {
             parts.connect = Some(node.connector());

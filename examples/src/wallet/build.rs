@@ -26,9 +26,41 @@ pub(super) fn payment(
     };
     let chosen = choose(coins, &mut tx, amount, fee_rate)?;
     add_change(&mut tx, &chosen, keys.receiving(), fee_rate);
-    let spent: Vec<_> = chosen.iter().map(|coin| Some(coin.output.clone())).collect();
-    keys.sign(&mut tx, &spent).map_err(|_| CannotFund::Wallet("a coin could not be signed for".into()))?;
+    sign(&mut tx, chosen, keys)?;
     Ok(tx)
+}
+
+/// Spends all of `coins` to one output, less the fee.
+pub(super) fn give_back(
+    coins: &[Coin],
+    keys: &WalletKeys,
+    script: &Script,
+    fee_rate: FeeRate,
+) -> Result<Transaction, CannotFund> {
+    let output = vec![TxOut { value: Amount::ZERO, script_pubkey: script.into() }];
+    let mut tx = Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![], output };
+    tx.input.extend(coins.iter().map(input));
+    let worth = coins.iter().map(|coin| coin.output.value).sum::<Amount>();
+    let cost = needed(&tx, Amount::ZERO, fee_rate);
+    let rest = cost.and_then(|cost| worth.checked_sub(cost)).filter(|rest| *rest >= script.minimal_non_dust());
+    let needed_sat = cost.map_or(u64::MAX, Amount::to_sat);
+    let rest = rest.ok_or(CannotFund::NotEnough { needed_sat, available_sat: worth.to_sat() })?;
+    tx.output.iter_mut().for_each(|output| output.value = rest);
+    sign(&mut tx, coins, keys)?;
+    Ok(tx)
+}
+
+fn input(coin: &Coin) -> TxIn {
+    TxIn { previous_output: coin.outpoint, sequence: Sequence::ENABLE_RBF_NO_LOCKTIME, ..Default::default() }
+}
+
+fn sign<'c>(
+    tx: &mut Transaction,
+    coins: impl IntoIterator<Item = &'c Coin>,
+    keys: &WalletKeys,
+) -> Result<(), CannotFund> {
+    let spent: Vec<_> = coins.into_iter().map(|coin| Some(coin.output.clone())).collect();
+    keys.sign(tx, &spent).map_err(|_| CannotFund::Wallet("a coin could not be signed for".into()))
 }
 
 /// Adds inputs to `tx`, the most valuable first, until they cover its output and its own fee.
@@ -45,11 +77,7 @@ fn choose<'c>(
         if Some(total(&chosen)) >= needed(tx, amount, fee_rate) && !chosen.is_empty() {
             break;
         }
-        tx.input.push(TxIn {
-            previous_output: coin.outpoint,
-            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
-            ..Default::default()
-        });
+        tx.input.push(input(coin));
         chosen.push(coin);
     }
     let available_sat = coins.iter().map(|coin| coin.output.value.to_sat()).sum();

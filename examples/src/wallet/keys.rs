@@ -7,7 +7,8 @@ use bitcoin::{CompressedPublicKey, Network, Script, ScriptBuf, Transaction, TxIn
 
 pub(super) struct WalletKeys {
     secp: Secp256k1<All>,
-    keys: [Key; 3],
+    /// Of the wallet's own and LDK's; then those for deposits, in the order in which they are given out.
+    keys: Vec<Key>,
 }
 
 struct Key {
@@ -20,18 +21,24 @@ impl WalletKeys {
     pub(super) fn derive(seed: &[u8; 32]) -> Self {
         let secp = Secp256k1::new();
         let master = Xpriv::new_master(Network::Regtest, seed).expect("half of an HMAC is a valid key");
-        let keys = [OWN_KEY, LDK_DESTINATION_KEY, LDK_SHUTDOWN_KEY].map(|index| {
+        let indexes = [OWN_KEY, LDK_DESTINATION_KEY, LDK_SHUTDOWN_KEY].into_iter();
+        let keys = indexes.chain(FIRST_DEPOSIT_KEY..FIRST_DEPOSIT_KEY + DEPOSIT_KEYS).map(|index| {
             let path = [ChildNumber::Hardened { index }];
             let secret = master.derive_priv(&secp, &path).expect("a derived key is valid").private_key;
             let public = CompressedPublicKey(secret.public_key(&secp));
             Key { secret, public, script: ScriptBuf::new_p2wpkh(&public.wpubkey_hash()) }
         });
-        Self { secp, keys }
+        Self { keys: keys.collect(), secp }
     }
 
     /// The script that is given out and takes change.
     pub(super) fn receiving(&self) -> &Script {
         &self.keys[0].script
+    }
+
+    /// Scripts to be given out, each once.
+    pub(super) fn for_deposits(&self) -> impl Iterator<Item = &Script> {
+        self.keys.iter().skip(3).map(|key| key.script.as_script())
     }
 
     pub(super) fn scripts(&self) -> impl Iterator<Item = &Script> {
@@ -82,6 +89,9 @@ pub(super) struct CannotSign;
 const LDK_DESTINATION_KEY: u32 = 1;
 const LDK_SHUTDOWN_KEY: u32 = 2;
 const OWN_KEY: u32 = 1_000;
+const FIRST_DEPOSIT_KEY: u32 = 2_000;
+/// Orders that can be paid on the chain, which for an example are many.
+const DEPOSIT_KEYS: u32 = 64;
 
 #[cfg(test)]
 mod tests {

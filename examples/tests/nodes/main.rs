@@ -8,6 +8,7 @@ mod flows;
 mod hold;
 mod observed;
 mod opens;
+mod orders;
 mod parts;
 mod probes;
 mod restarts;

@@ -2,15 +2,13 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
+use lsps_types::{Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
 
-use super::{
-    Channel, Event, Input, Prepared, Purchase, Received, Reject, Verdict, judge,
-    record::{self, Unreadable},
-};
+use super::{Channel, Event, Input, Prepared, Purchase, Received, Reject, Verdict, judge};
 use crate::{
     batch::{Batch, FlowId, Notice},
-    effect::{ChannelKey, Effect, Preimage},
+    effect::{ChannelKey, Effect},
+    record::{self, Unreadable},
 };
 
 /// An LSP asks to open a channel.
@@ -24,6 +22,12 @@ pub struct OpenRequest {
     pub announced: bool,
     /// Whether `option_scid_alias` is negotiated: as part of the channel's type, or between the nodes when they connected.
     pub scid_alias: bool,
+    /// Whether the channel's type lets it be used before its funding is confirmed.
+    pub zero_conf: bool,
+    /// The capacity.
+    pub funding: Sat,
+    /// What would be ours at once.
+    pub pushed: Msat,
 }
 
 /// The purchases, by payment hash; their number is bounded.
@@ -37,7 +41,10 @@ impl Book {
         if self.purchases.contains_key(&hash) {
             return Err(Unreadable::Twice);
         }
-        let purchase = record::read(hash, bytes)?;
+        let purchase: Purchase = record::read(VERSION, bytes)?;
+        if purchase.payment_hash != hash {
+            return Err(Unreadable::Damaged);
+        }
         let before = self.outstanding(purchase.lsp);
         let lsp = purchase.lsp;
         self.purchases.insert(hash, purchase);
@@ -64,7 +71,7 @@ impl Book {
         }
         let before = self.outstanding(prepared.lsp);
         let purchase = Purchase::new(prepared, hash);
-        out.records.insert(FlowId::Purchase(hash), Some(record::write(&purchase)));
+        out.records.insert(FlowId::Purchase(hash), Some(record::write(VERSION, &purchase)));
         out.released.notices.push(Notice::Purchase(hash, Event::Registered));
         self.purchases.insert(hash, purchase);
         self.release(prepared.lsp, &before, out);
@@ -209,7 +216,7 @@ impl Book {
             out.released.notices.push(Notice::Purchase(hash, event));
         }
         let gone = purchase.state == super::State::Gone;
-        out.records.insert(FlowId::Purchase(hash), (!gone).then(|| record::write(purchase)));
+        out.records.insert(FlowId::Purchase(hash), (!gone).then(|| record::write(VERSION, purchase)));
         if gone {
             self.purchases.remove(&hash);
         }
@@ -282,15 +289,18 @@ pub enum Handled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefuseChannel {
-    /// No purchase from this peer waits for a payment.
+    /// No purchase from this peer waits for a payment, and no order for its channel.
     #[error("no channel was bought from this peer")]
     NothingBought,
-    /// Each purchase from this peer has its channel.
+    /// Each purchase or order from this peer has its channel.
     #[error("each channel bought from this peer is open or opening")]
     AllHaveChannels,
     /// A bought channel is never announced.
     #[error("the channel would be announced")]
     Announced,
+    /// A channel was ordered, but another one, or it is not paid for yet.
+    #[error("the channel is not as ordered")]
+    NotAsOrdered,
     /// A bought channel has `option_scid_alias`.
     #[error("the channel lacks option_scid_alias")]
     NoScidAlias,
@@ -310,3 +320,6 @@ pub enum RefusePurchase {
     #[error("too many purchases wait for their payments")]
     TooMany,
 }
+
+/// Of a purchase's record.
+const VERSION: u8 = 1;

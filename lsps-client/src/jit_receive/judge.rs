@@ -167,7 +167,7 @@ pub fn enough_blocks_left(left: Blocks, normal_min_final_cltv_expiry_delta: u16)
 }
 
 /// Whether `fee` is at most this share of `size`. Cannot overflow.
-pub(super) fn within_share(fee: Msat, size: Msat, share: Ppm) -> bool {
+pub(crate) fn within_share(fee: Msat, size: Msat, share: Ppm) -> bool {
     u128::from(fee.0) * MILLION <= u128::from(size.0) * u128::from(share.0)
 }
 

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use lsps_client::jit_receive::{Prepared, Rules, Wish, prepare};
-use lsps_client::{CallError, Client, Config, Effect, Heard, Notice, Released, Ticket};
+use lsps_client::jit_receive::{OpenRequest, Prepared, Rules, Wish, prepare};
+use lsps_client::{CallError, ChannelKey, Client, Config, Effect, Heard, Notice, Released, Ticket};
 use lsps_types::jsonrpc::{Incoming, RequestId, encode_reply};
 use lsps_types::lsps2::{Bought, Buy, OpeningFeeParams, Promise};
-use lsps_types::{Blocks, DateTime, Msat, PaymentHash, PeerId, Ppm, Request, Scid, Timestamp};
+use lsps_types::{Blocks, DateTime, Msat, PaymentHash, PeerId, Ppm, Request, Sat, Scid, Timestamp};
 
 pub const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_000);
 pub const LSP: PeerId = PeerId([2; 33]);
@@ -95,6 +95,19 @@ pub fn terms() -> OpeningFeeParams {
 
 pub const fn hash(number: u8) -> PaymentHash {
     PaymentHash([number; 32])
+}
+
+/// A channel as a purchase gets it.
+pub fn open_request(key: u128) -> OpenRequest {
+    OpenRequest {
+        lsp: LSP,
+        key: ChannelKey(key),
+        announced: false,
+        scid_alias: true,
+        zero_conf: true,
+        funding: Sat(100_000),
+        pushed: Msat::ZERO,
+    }
 }
 
 pub fn blocks(number: u32) -> Blocks {

@@ -1,6 +1,6 @@
 //! What the service believes of orders, for hosts to compare with the node and for operators to look at.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use lsps_types::lsps1::OrderId;
 use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Preimage, Timestamp};
@@ -14,14 +14,20 @@ use crate::service::Service;
 
 impl Service {
     /// All orders on record, in no particular order.
-    pub fn known_orders(&self) -> impl Iterator<Item = KnownOrder<'_>> {
+    pub fn known_orders(&self) -> impl Iterator<Item = KnownOrder> {
         self.orders.all().map(Order::known)
     }
 
     /// One of them, by its id on the wire.
     #[must_use]
-    pub fn known_order(&self, order: OrderNumber) -> Option<KnownOrder<'_>> {
+    pub fn known_order(&self, order: OrderNumber) -> Option<KnownOrder> {
         self.orders.get(order).map(Order::known)
+    }
+
+    /// Whether an order on record can be paid to this address, so that it has to be watched.
+    #[must_use]
+    pub fn wants_address(&self, address: &str) -> bool {
+        self.orders.of_address(address).is_some()
     }
 
     /// Payments that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
@@ -38,7 +44,7 @@ impl Service {
 
 /// An order on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownOrder<'a> {
+pub struct KnownOrder {
     /// Our own name of it.
     pub number: OrderNumber,
     /// Its id on the wire.
@@ -48,20 +54,20 @@ pub struct KnownOrder<'a> {
     /// When it was made.
     pub created_at: Timestamp,
     /// How far it has come.
-    pub stage: OrderStage<'a>,
+    pub stage: OrderStage,
     /// Opens of its channel begun so far, and when the next is due after one that failed.
     pub attempts: u32,
     /// When the next is due, after one that failed.
     pub retry_at: Option<Timestamp>,
     /// The address it can be paid to, to be watched for as long as the order is on record.
-    pub address: Option<&'a str>,
+    pub address: Option<String>,
     /// Outputs to that address which the wallet must not spend: it is not decided yet whose they are.
     pub reserved: Vec<OutPoint>,
 }
 
 /// How far an order has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OrderStage<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderStage {
     /// The node makes what it can be paid with.
     Draft,
     /// It can be paid, or is paid and waits for its channel.
@@ -78,7 +84,7 @@ pub enum OrderStage<'a> {
     /// There will be no channel.
     Failed {
         /// Why.
-        why: &'a OrderFailure,
+        why: OrderFailure,
     },
 }
 
@@ -122,14 +128,14 @@ pub struct KnownRefund<'a> {
 }
 
 impl Order {
-    fn known(&self) -> KnownOrder<'_> {
+    fn known(&self) -> KnownOrder {
         let stage = match &self.stage {
             Stage::Draft { .. } | Stage::Dropped => OrderStage::Draft,
             Stage::Open => OrderStage::Open,
             Stage::Completed(lease) => {
                 OrderStage::Completed { paid_by: lease.paid_by, outpoint: lease.outpoint, lease_ends: lease.expires_at }
             }
-            Stage::Failed { why, .. } => OrderStage::Failed { why },
+            Stage::Failed { why, .. } => OrderStage::Failed { why: why.clone() },
         };
         let reserved = self.outputs.iter().filter(|(_, output)| output.fate != Fate::Spendable);
         KnownOrder {
@@ -140,7 +146,7 @@ impl Order {
             stage,
             attempts: self.attempt,
             retry_at: self.retry_at,
-            address: self.ways.onchain.as_ref().map(|way| way.address.as_str()),
+            address: self.ways.onchain.as_ref().map(|way| way.address.clone()),
             reserved: reserved.map(|(outpoint, _)| *outpoint).collect(),
         }
     }

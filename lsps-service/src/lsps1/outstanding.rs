@@ -1,8 +1,9 @@
 //! What the world still owes an order.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use lsps_types::{Msat, OutPoint, PaymentHash, Sat};
+use lsps_types::{Blocks, Msat, OutPoint, PaymentHash, Sat, Timestamp};
 
 use crate::book::BookEntry;
 use crate::channel::{Channel, Step};
@@ -23,12 +24,14 @@ impl Order {
     fn owed_for_offer(&self) -> Option<Effect> {
         let Stage::Draft { .. } = self.stage else { return None };
         let total = |fee: Sat| self.total(fee).and_then(Sat::to_msat).unwrap_or(Msat::ZERO);
-        let invoice = self.ways.bolt11.as_ref().map(|way| {
-            let terms = PaymentTerms { amount: total(way.fee), expires_at: way.expires_at };
-            (PaymentHash::of(&way.by), terms)
-        });
-        let offer = self.ways.bolt12.as_ref();
-        let offer = offer.map(|way| PaymentTerms { amount: total(way.fee), expires_at: way.expires_at });
+        let terms = |fee: Sat, expires_at: Timestamp| {
+            let blocks = expires_at.since(self.created_at).as_secs().div_ceil(FASTEST_BLOCK.as_secs());
+            let held = u32::try_from(blocks).unwrap_or(u32::MAX);
+            PaymentTerms { amount: total(fee), expires_at, final_cltv: Blocks(held.saturating_add(MARGIN.0)) }
+        };
+        let bolt11 = self.ways.bolt11.as_ref();
+        let invoice = bolt11.map(|way| (PaymentHash::of(&way.by), terms(way.fee, way.expires_at)));
+        let offer = self.ways.bolt12.as_ref().map(|way| terms(way.fee, way.expires_at));
         Some(Effect::PrepareOrder { order: self.number, invoice, offer, address: self.ways.onchain.is_some() })
     }
 
@@ -93,3 +96,8 @@ impl Order {
         outputs.map(|(outpoint, output)| (*outpoint, output.amount)).collect()
     }
 }
+
+/// Blocks come every ten minutes, and over hours not twice as fast.
+const FASTEST_BLOCK: Duration = Duration::from_secs(300);
+/// For an open that ends late, for the node to claim in, and for the safety that a service demands.
+const MARGIN: Blocks = Blocks(100);

@@ -22,10 +22,10 @@ pub fn document(topics: &[Topic]) -> String {
     for line in table("clauses.tsv") {
         let [id, role, level, clause] = line.splitn(4, '\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let by = shown.remove(id).unwrap_or_default();
-        // Who reads, who writes, and what wallet and LSP do in LSPS2 is all here; what an LSP does besides comes with its
+        // Who reads, who writes, what wallets do in LSPS1 and 2, and LSPs in LSPS2, is all here; the rest comes with the other
         // services.
         let is_ours = ["reader", "writer", "both"].contains(&role)
-            || (role == "client" && !id.starts_with("L1") && !id.starts_with("L5"))
+            || (role == "client" && !id.starts_with("L5"))
             || (role == "LSP" && id.starts_with("L2"));
         assert!(!by.is_empty() || !is_ours, "nothing shows {id}: {clause}");
         writeln!(text, "| {id} | {role} | {level} | {clause} | {} |", by.join(", ")).expect("a string");

@@ -1,9 +1,12 @@
 //! `lsps1_messages` about a client: what it asks and reads. What an LSP does is in [`orders`].
 
 use lsps_client::CallError;
+use lsps_client::jit_receive::FeeLimits;
+use lsps_client::order::{CannotOrder, Draft, Offered, RefuseOrder, Rules, WayKind, Wish};
+use lsps_testing::peer;
 use lsps_types::jsonrpc::Incoming;
-use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, LdkInvoices, Order, Status};
-use lsps_types::{Method, Request};
+use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, LdkInvoices, Options, Order, OrderState, Status};
+use lsps_types::{Method, Network, Request, Sat};
 use serde_json::{Value, json};
 
 use super::client::{result, result_text};
@@ -40,7 +43,7 @@ pub fn params_of<R: Request>(input: &Value) -> Result<R, Value> {
 fn get_info_result(input: &Value) -> Value {
     match result("result", &result_text(input), &GetInfo {}) {
         Ok(options) => {
-            assert_eq!(serde_json::from_value::<lsps_types::lsps1::Options>(json!(options)).expect("options"), options);
+            assert_eq!(serde_json::from_value::<Options>(json!(options)).expect("options"), options);
             json!({ "ok": "options" })
         }
         Err(CallError::InvalidReply(_)) => json!({ "error": { "code": "invalid_result" } }),
@@ -59,11 +62,30 @@ fn prepare_order(input: &Value) -> Value {
         refund_onchain_address: None,
         announce_channel: false,
     };
-    if order.needs_large_channels() && input["peer_supports_large_channels"] != true {
-        json!({ "error": { "code": "large_channels_unsupported" } })
-    } else {
-        json!({ "ok": "may_send" })
+    match draft(order, Network::Bitcoin, input["peer_supports_large_channels"] == true) {
+        Ok(_) => json!({ "ok": "may_send" }),
+        Err(CannotOrder::LargeChannels) => json!({ "error": { "code": "large_channels_unsupported" } }),
+        Err(other) => json!({ "error": { "code": other.to_string() } }),
     }
+}
+
+/// As a wallet would send it to an LSP that offers anything.
+fn draft(order: CreateOrder, network: Network, large_channels: bool) -> Result<Draft, CannotOrder> {
+    let options = Options {
+        min_required_channel_confirmations: 0,
+        min_funding_confirms_within_blocks: 1,
+        supports_zero_channel_reserve: false,
+        max_channel_expiry_blocks: u32::MAX,
+        min_initial_client_balance_sat: Sat(0),
+        max_initial_client_balance_sat: Sat(u64::MAX),
+        min_initial_lsp_balance_sat: Sat(0),
+        max_initial_lsp_balance_sat: Sat(u64::MAX),
+        min_channel_balance_sat: Sat(0),
+        max_channel_balance_sat: Sat(u64::MAX),
+    };
+    let rules = Rules { pay_only_the_lsp: false, ..Rules::default() };
+    let wish = Wish { order, limits: FeeLimits::default(), network, large_channels, rules };
+    Offered { lsp: peer(9), options }.draft(wish)
 }
 
 fn create_order_result(input: &Value) -> Value {
@@ -76,9 +98,28 @@ fn create_order_result(input: &Value) -> Value {
     let again: Order = serde_json::from_value(json!(order)).expect("what is written can be read");
     assert_eq!(json!(again), json!(order));
     let expect = Expect { network: network(&input["network"]), payee: None, now: None };
+    let quote = draft(ordered.clone(), expect.network, true).expect("it was sent").weigh(
+        &order,
+        &LdkInvoices,
+        order.created_at.instant(),
+    );
     match order.judge(&ordered, &expect, &LdkInvoices) {
-        Err(mismatch) => json!({ "error": { "code": "mirror_mismatch", "field": mismatch.field } }),
+        Err(mismatch) => {
+            assert_eq!(quote, Err(RefuseOrder::Differs(mismatch)));
+            json!({ "error": { "code": "mirror_mismatch", "field": mismatch.field } })
+        }
         Ok(found) => {
+            let usable =
+                [(WayKind::Bolt11, found.bolt11), (WayKind::Bolt12, found.bolt12), (WayKind::Onchain, found.onchain)];
+            let usable: Vec<_> =
+                usable.into_iter().filter(|(_, status)| *status == Status::Usable).map(|(kind, _)| kind).collect();
+            let ways: Vec<_> = quote.iter().flat_map(|quote| &quote.ways).map(|way| way.kind()).collect();
+            let is_new = order.order_state == OrderState::Created && order.channel.is_none();
+            assert_eq!(
+                ways,
+                if is_new { usable } else { vec![] },
+                "what can be used is what a wallet would choose among"
+            );
             json!({ "ok": { "bolt11": word(found.bolt11), "bolt12": word(found.bolt12), "onchain": word(found.onchain) } })
         }
     }

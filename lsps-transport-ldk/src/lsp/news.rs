@@ -2,10 +2,13 @@
 
 use bitcoin::Txid;
 use bitcoin::secp256k1::PublicKey;
-use lightning::events::{ClosureReason, Event, HTLCHandlingFailureType};
+use lightning::events::{ClosureReason, Event, HTLCHandlingFailureType, PaymentPurpose};
 
-use lsps_service::{ChannelEnd, ChannelId, ChannelKey, FundingOutput, HeldHtlc, Input, PartId, Question, WhichPart};
-use lsps_types::{Msat, PaymentHash, Scid, Timestamp};
+use lsps_service::{
+    ChannelEnd, ChannelId, ChannelKey, FundingOutput, HeldHtlc, HeldPayment, Input, OfferId, OrderNumber, PaidBy,
+    PartId, Question, RefundKey, WhichPart,
+};
+use lsps_types::{BlockHeight, Msat, PaymentHash, Preimage, Scid, Timestamp};
 
 use crate::peers::peer_id;
 
@@ -33,6 +36,27 @@ pub enum LspEvent {
     FundingStuck {
         /// Of which channel.
         key: ChannelKey,
+        /// The transaction.
+        txid: Txid,
+        /// The wallet raised its fee.
+        bumped: bool,
+    },
+    /// An order of a channel was made ([`Lsp::orders`](crate::Lsp::orders) lists them).
+    OrderMade {
+        /// Which.
+        order: OrderNumber,
+    },
+    /// A refund cannot be built at present; it is tried again with every block.
+    RefundFails {
+        /// Which.
+        key: RefundKey,
+        /// The wallet's own words.
+        why: String,
+    },
+    /// A refund is not confirmed after six hours.
+    RefundStuck {
+        /// Which.
+        key: RefundKey,
         /// The transaction.
         txid: Txid,
         /// The wallet raised its fee.
@@ -93,7 +117,29 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
             let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount) };
             NodeNews::Input(Input::PartForwarded { part, over })
         }
+        Event::PaymentClaimable { payment_hash, amount_msat, purpose, claim_deadline, .. } => {
+            let (by, preimage) = match purpose {
+                PaymentPurpose::Bolt11InvoicePayment { payment_preimage, .. } => (PaidBy::Invoice, payment_preimage),
+                PaymentPurpose::Bolt12OfferPayment { payment_preimage, payment_context, .. } => {
+                    (PaidBy::Offer(OfferId(payment_context.offer_id.0)), payment_preimage)
+                }
+                PaymentPurpose::Bolt12RefundPayment { .. } | PaymentPurpose::SpontaneousPayment(_) => return None,
+            };
+            NodeNews::Input(Input::PaymentHeld(HeldPayment {
+                by,
+                payment_hash: PaymentHash(payment_hash.0),
+                preimage: preimage.map(|preimage| Preimage(preimage.0)),
+                amount: Msat(*amount_msat),
+                claim_before: claim_deadline.map(BlockHeight),
+            }))
+        }
+        Event::PaymentClaimed { payment_hash, .. } => {
+            NodeNews::Input(Input::PaymentClaimed { payment_hash: PaymentHash(payment_hash.0) })
+        }
         Event::HTLCHandlingFailed { failure_type, .. } => match failure_type {
+            HTLCHandlingFailureType::Receive { payment_hash } => {
+                NodeNews::Input(Input::PaymentGone { payment_hash: PaymentHash(payment_hash.0) })
+            }
             HTLCHandlingFailureType::Forward { node_id: Some(client), .. } => NodeNews::FailedTowards(*client),
             HTLCHandlingFailureType::InvalidForward { requested_forward_scid } => {
                 NodeNews::FailedHeld(Scid(*requested_forward_scid))

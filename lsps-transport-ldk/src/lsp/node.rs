@@ -1,17 +1,20 @@
 //! Every call into LDK that the LSP makes, and nothing that decides. What differs between LDK versions is here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::Transaction;
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails};
-use lightning::ln::channelmanager::{AChannelManager as _, InterceptId};
+use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId};
 use lightning::ln::types::ChannelId;
+use lightning::types::payment::PaymentPreimage;
 use lightning::util::config::UserConfig;
 use lightning::util::errors::APIError;
 
-use lsps_service::{ChannelKey, PartId};
-use lsps_types::{Msat, PaymentHash, Ppm, Scid, bolt4::FailureCode};
+use lightning_invoice::{Bolt11InvoiceDescription, Description};
+use lsps_service::{ChannelKey, OfferId, OpenTerms, PartId, PaymentTerms};
+use lsps_types::{Msat, PaymentHash, Preimage, Scid, Timestamp, bolt4::FailureCode};
 
 use super::report;
 use crate::peers::Manager;
@@ -75,24 +78,20 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().list_channels_with_counterparty(peer).iter().any(|channel| channel.is_usable)
     }
 
-    pub fn open(
-        &self,
-        peer: PublicKey,
-        capacity_sat: u64,
-        key: ChannelKey,
-        client_reserve: Ppm,
-        delay_limit: u32,
-    ) -> Result<(), APIError> {
+    pub fn open(&self, peer: PublicKey, key: ChannelKey, terms: &OpenTerms) -> Result<(), APIError> {
         let mut config = self.config();
         // LDK takes 1000 sat where this would be less.
-        config.channel_handshake_config.their_channel_reserve_proportional_millionths = client_reserve.0;
-        config.channel_handshake_config.announce_for_forwarding = false;
-        config.channel_handshake_config.negotiate_scid_privacy = true;
+        config.channel_handshake_config.their_channel_reserve_proportional_millionths = terms.client_reserve.0;
+        config.channel_handshake_config.announce_for_forwarding = terms.announce;
+        config.channel_handshake_config.negotiate_scid_privacy = !terms.announce;
         config.channel_handshake_limits.force_announced_channel_preference = false;
-        config.channel_handshake_limits.trust_own_funding_0conf = true;
-        config.channel_handshake_limits.their_to_self_delay = u16::try_from(delay_limit).unwrap_or(u16::MAX);
+        // With more confirmations LDK waits for as many as the client asks for when it accepts.
+        config.channel_handshake_limits.trust_own_funding_0conf = terms.confirmations == 0;
+        if let Some(delay) = terms.max_client_to_self_delay {
+            config.channel_handshake_limits.their_to_self_delay = u16::try_from(delay).unwrap_or(u16::MAX);
+        }
         let manager = self.manager.get_cm();
-        manager.create_channel(peer, capacity_sat, 0, key.to_u128(), None, Some(config)).map(drop)
+        manager.create_channel(peer, terms.capacity_sat, terms.push.0, key.to_u128(), None, Some(config)).map(drop)
     }
 
     /// Hands over a transaction that the node keeps to itself: broadcasting is the service's decision.
@@ -172,6 +171,37 @@ impl<M: Manager> Node<M> {
         let htlcs = channels.iter().flat_map(|channel| &channel.pending_inbound_htlcs);
         let claimed = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
         htlcs.into_iter().filter(|htlc| htlc.payment_hash.0 == hash.0 && is_it(htlc.state == claimed)).count()
+    }
+
+    /// An invoice for a payment that is held until it is claimed or failed.
+    pub fn hold_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Option<String> {
+        let seconds = u32::try_from(terms.expires_at.since(now).as_secs()).ok()?;
+        let description = Description::new("a channel".into()).ok()?;
+        let invoice = self.manager.get_cm().create_bolt11_invoice(Bolt11InvoiceParameters {
+            amount_msats: Some(terms.amount.0),
+            description: Bolt11InvoiceDescription::Direct(description),
+            invoice_expiry_delta_secs: Some(seconds),
+            min_final_cltv_expiry_delta: Some(u16::try_from(terms.final_cltv.0).ok()?),
+            payment_hash: Some(lightning::types::payment::PaymentHash(hash.0)),
+        });
+        invoice.ok().map(|invoice| invoice.to_string())
+    }
+
+    /// An offer; none where the node has no peer through which it could be asked for an invoice.
+    pub fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)> {
+        let expires_at = Duration::from_millis(terms.expires_at.unix_millis());
+        let builder = self.manager.get_cm().create_offer_builder().ok()?;
+        let builder = builder.amount_msats(terms.amount.0).absolute_expiry(expires_at);
+        let offer = builder.description("a channel".into()).build().ok()?;
+        Some((offer.to_string(), OfferId(offer.id().0)))
+    }
+
+    pub fn claim_payment(&self, preimage: Preimage) {
+        self.manager.get_cm().claim_funds(PaymentPreimage(preimage.0));
+    }
+
+    pub fn fail_payment(&self, hash: PaymentHash) {
+        self.manager.get_cm().fail_htlc_backwards(&lightning::types::payment::PaymentHash(hash.0));
     }
 
     /// Sends what was just forwarded or failed, instead of a random while later.

@@ -1,23 +1,24 @@
 //! Effects to calls. What LDK says at once is the answer; the rest comes as events.
 
 use bitcoin::consensus::{deserialize, serialize};
-use bitcoin::{ScriptBuf, Transaction};
+use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
 use tokio::time::Instant;
 
-use lsps_service::{ChannelEnd, ChannelKey, Effect, Input};
-use lsps_types::PeerId;
+use lsps_service::{ChannelEnd, ChannelKey, Effect, FundingOutput, Input};
+use lsps_types::{Blocks, PeerId};
 
 use super::news::LspEvent;
 use super::node::Asked;
 use super::pump::{Pump, SETTLE, inputs_of};
 use super::report;
+use crate::onchain::{CannotFund, their_outpoint};
 use crate::peers::{Manager, public_key};
 
 impl<M: Manager> Pump<M> {
     pub(super) fn perform(&mut self, effect: Effect) -> Vec<Input> {
         report::doing(&effect);
         match effect {
-            Effect::OpenChannel { key, peer, capacity_sat, client_reserve, max_client_to_self_delay, .. } => {
+            Effect::OpenChannel { key, peer, terms } => {
                 let ended = |why| vec![Input::ChannelEnded { key, why }];
                 let Some(peer) = public_key(peer) else { return ended(ChannelEnd::Rejected) };
                 if self.node.channel(&peer, key).is_some() {
@@ -26,22 +27,15 @@ impl<M: Manager> Pump<M> {
                 if !self.peers.is_connected(&peer) {
                     return ended(ChannelEnd::PeerGone);
                 }
-                let opened = self.node.open(peer, capacity_sat, key, client_reserve, max_client_to_self_delay);
+                let opened = self.node.open(peer, key, &terms);
                 opened.map_or_else(|e| ended(ChannelEnd::CannotOpen(format!("{e:?}"))), |()| vec![])
             }
-            Effect::FundChannel { key, peer, output } => {
-                let script = ScriptBuf::from_bytes(output.script);
-                match self.outside.wallet.fund(key.to_u128(), &script, output.value_sat, self.outside.chain.fee_rate())
-                {
-                    Ok(tx) => {
-                        let mining_sat = self.outside.wallet.mining_fee_sat(&tx);
-                        vec![Input::FundingBuilt { key, tx: serialize(&tx), mining_sat }]
-                    }
-                    Err(why) => {
-                        self.close(peer, key);
-                        vec![Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(why.to_string()) }]
-                    }
-                }
+            Effect::FundChannel { key, peer, output, confirm_within } => {
+                let built = self.build_funding(key, &output, confirm_within);
+                vec![built.unwrap_or_else(|why| {
+                    self.close(peer, key);
+                    Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(why.to_string()) }
+                })]
             }
             Effect::HandFunding { key, peer, tx } => self.hand_funding(key, peer, &tx),
             Effect::BroadcastFunding { key, tx, ask } => {
@@ -88,11 +82,38 @@ impl<M: Manager> Pump<M> {
                 }
                 vec![]
             }
+            Effect::PrepareOrder { order, invoice, offer, address } => {
+                self.prepare_order(order, invoice, offer, address)
+            }
+            Effect::ClaimPayment { preimage, .. } => self.claim_payment(preimage),
+            Effect::FailPayment { payment_hash, .. } => self.fail_payment(payment_hash),
+            Effect::KeepDeposits { order, deposits } => self.keep_deposits(order, &deposits),
+            Effect::BuildRefund { key, to, deposits } => {
+                self.build_refund(key, to, deposits.into_iter().map(|(outpoint, _)| outpoint).collect())
+            }
+            Effect::BroadcastRefund { key, tx, ask } => self.broadcast_refund(key, &tx, ask),
             Effect::Book { key, entry } => {
                 self.unbooked.insert(key, entry); // answered when it is written
                 vec![]
             }
         }
+    }
+
+    fn build_funding(
+        &self,
+        key: ChannelKey,
+        output: &FundingOutput,
+        confirm_within: Option<Blocks>,
+    ) -> Result<Input, CannotFund> {
+        let (wallet, chain) = (&self.outside.wallet, &self.outside.chain);
+        let script = ScriptBuf::from_bytes(output.script.clone());
+        let fee_rate = confirm_within.map_or_else(|| chain.fee_rate(), |blocks| chain.fee_rate_within(blocks.0));
+        let tx = wallet.fund(key.to_u128(), &script, output.value_sat, fee_rate)?;
+        let is_it = |paid: &TxOut| paid.script_pubkey == script && paid.value.to_sat() == output.value_sat;
+        let vout = tx.output.iter().position(is_it).and_then(|index| u32::try_from(index).ok());
+        let outpoint = vout.and_then(|vout| their_outpoint(OutPoint { txid: tx.compute_txid(), vout }));
+        let outpoint = outpoint.ok_or_else(|| CannotFund::Wallet("the output to fund is missing".into()))?;
+        Ok(Input::FundingBuilt { key, mining_sat: wallet.mining_fee_sat(&tx), tx: serialize(&tx), outpoint })
     }
 
     fn hand_funding(&self, key: ChannelKey, peer: PeerId, tx: &[u8]) -> Vec<Input> {

@@ -9,17 +9,18 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use lsps_service::{
-    Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownPart, NodeFacts, Outcome, PartId, Promised, Record,
-    Refusal, Service, Unreadable,
+    Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownOrder, KnownPart, NodeFacts, Outcome, PartId, Promised,
+    Record, Refusal, Service, Unreadable,
 };
-use lsps_types::{BlockHeight, PeerId};
+use lsps_types::{BlockHeight, PaymentHash, PeerId};
 
 use super::book::Book;
 use super::news::{LspEvent, NodeNews};
 use super::node::Node;
+use super::orders::Onchain;
 use super::report;
 use crate::handler::PeerEvent;
-use crate::onchain::{ChainAccess, Clock, OnchainWallet};
+use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet};
 use crate::peers::{Manager, Peers, peer_id};
 use crate::store::{RETRY, RecordStore};
 
@@ -34,11 +35,14 @@ pub(crate) enum Told {
     },
     /// See [`Service::may_close`].
     MayClose { key: ChannelKey, done: oneshot::Sender<Result<(), Promised>> },
+    /// See [`Service::known_orders`].
+    Orders { done: oneshot::Sender<Vec<KnownOrder>> },
 }
 
 /// The world besides node and peers.
 pub(crate) struct Outside {
     pub wallet: Arc<dyn OnchainWallet>,
+    pub deposits: Option<Arc<dyn ChainWatch>>,
     pub chain: Arc<dyn ChainAccess>,
     pub clock: Arc<dyn Clock>,
     pub store: RecordStore,
@@ -58,6 +62,7 @@ pub(crate) struct Pump<M> {
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
     /// Clients of whose sent parts some failed, LDK does not say which; looked at when the dust has settled.
     pub(super) suspects: BTreeMap<PeerId, Instant>,
+    pub(super) onchain: Onchain,
     pub(super) height: u32,
     facts_at: Option<Instant>,
 }
@@ -71,8 +76,8 @@ impl<M: Manager> Pump<M> {
         queue: mpsc::UnboundedReceiver<Told>,
     ) -> Self {
         let (unwritten, unbooked) = (None, BTreeMap::new());
-        let (suspects, height, facts_at) = (BTreeMap::new(), 0, None);
-        Self { service, node, peers, outside, queue, unwritten, unbooked, suspects, height, facts_at }
+        let (suspects, onchain, height, facts_at) = (BTreeMap::new(), Onchain::default(), 0, None);
+        Self { service, node, peers, outside, queue, unwritten, unbooked, suspects, onchain, height, facts_at }
     }
 
     /// Takes the records, then compares them with what the node knows by now.
@@ -84,6 +89,7 @@ impl<M: Manager> Pump<M> {
         self.tell_facts();
         // Parts first: what nobody waits for any more is not opened anew.
         self.reconcile_parts();
+        self.reconcile_orders();
         self.reconcile_channels();
         unreadable
     }
@@ -118,6 +124,9 @@ impl<M: Manager> Pump<M> {
                 }
                 Told::MayClose { key, done } => {
                     let _ = done.send(self.service.may_close(key));
+                }
+                Told::Orders { done } => {
+                    let _ = done.send(self.service.known_orders().collect());
                 }
             }
         }
@@ -191,6 +200,7 @@ impl<M: Manager> Pump<M> {
             Input::PartStillHeld { part } => Undo::Part(*part),
             Input::ChannelNegotiated { key, .. } => Undo::Channel(*key),
             Input::FundingBuilt { tx, .. } => Undo::Inputs(tx.clone()),
+            Input::PaymentHeld(held) => Undo::Payment(held.payment_hash),
             _ => Undo::Nothing,
         };
         let told = input.clone();
@@ -202,6 +212,10 @@ impl<M: Manager> Pump<M> {
         match (outcome, undo) {
             (Outcome::Refused(Refusal::FailPart(code)), Undo::Part(part)) => {
                 self.node.fail(part, code);
+                self.node.flush();
+            }
+            (Outcome::Refused(Refusal::FailPayment), Undo::Payment(hash)) => {
+                self.node.fail_payment(hash);
                 self.node.flush();
             }
             (Outcome::Refused(Refusal::Stale) | Outcome::NotMine, Undo::Channel(key)) => self.node.close_by_key(key),
@@ -233,7 +247,8 @@ impl<M: Manager> Pump<M> {
             }
             let mut flush = false;
             for effect in released.effects {
-                flush |= matches!(effect, Effect::ForwardPart { .. } | Effect::FailPart { .. });
+                flush |=
+                    matches!(effect, Effect::ForwardPart { .. } | Effect::FailPart { .. } | Effect::FailPayment { .. });
                 let answers = self.perform(effect);
                 self.feed_all(answers);
             }
@@ -298,6 +313,7 @@ enum Undo {
     Part(PartId),
     Channel(ChannelKey),
     Inputs(Vec<u8>),
+    Payment(PaymentHash),
 }
 
 pub(super) fn inputs_of(tx: &Transaction) -> Vec<OutPoint> {

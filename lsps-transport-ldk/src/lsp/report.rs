@@ -26,8 +26,53 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
                     counter!("lsps_parts_refused", "code" => name(code)).increment(1);
                     info!(%part, %payment_hash, %scid, amount_msat, code = name(code), "part refused");
                 }
-                Outcome::Refused(Refusal::Stale) => {}
+                Outcome::Refused(Refusal::Stale | Refusal::FailPayment) => {}
             }
+        }
+        (Input::PaymentHeld(held), outcome) => {
+            let (payment_hash, amount_msat) = (held.payment_hash, held.amount.0);
+            match outcome {
+                Outcome::Taken => {
+                    counter!("lsps_payments_held").increment(1);
+                    info!(%payment_hash, amount_msat, "payment for an order held");
+                }
+                Outcome::Refused(_) => {
+                    counter!("lsps_payments_refused").increment(1);
+                    info!(%payment_hash, amount_msat, "payment for an order refused");
+                }
+                Outcome::NotMine => {}
+            }
+        }
+        (Input::PaymentClaimed { payment_hash }, Outcome::Taken) => {
+            counter!("lsps_payments_claimed").increment(1);
+            info!(%payment_hash, "payment for an order claimed");
+        }
+        (Input::PaymentGone { payment_hash }, Outcome::Taken) => {
+            counter!("lsps_payments_lost").increment(1);
+            info!(%payment_hash, "payment for an order went back");
+        }
+        (Input::Deposit(deposit), outcome) => {
+            let (outpoint, amount_sat) = (deposit.outpoint, deposit.amount.0);
+            match outcome {
+                Outcome::Taken => info!(%outpoint, amount_sat, confirmed_at = ?deposit.confirmed_at, "deposit"),
+                // More outputs than are kept for an order: they stay reserved in the wallet.
+                Outcome::Refused(_) | Outcome::NotMine => {
+                    counter!("lsps_deposits_refused").increment(1);
+                    warn!(%outpoint, amount_sat, address = deposit.address, "a deposit that has to be looked at");
+                }
+            }
+        }
+        (Input::DepositGone { outpoint, .. }, Outcome::Taken) => {
+            counter!("lsps_deposits_gone").increment(1);
+            warn!(%outpoint, "a deposit is gone");
+        }
+        (Input::RefundConfirmed { key }, Outcome::Taken) => info!(order = %key.order, key.number, "refund confirmed"),
+        (Input::RefundImpossible { key }, Outcome::Taken) => {
+            counter!("lsps_refunds_impossible").increment(1);
+            warn!(order = %key.order, key.number, "a refund would cost more than it gives back");
+        }
+        (Input::CancelOrder { order } | Input::RetryOrder { order }, outcome) => {
+            info!(%order, ?input, ?outcome, "by the operator");
         }
         (Input::PartForwarded { part, .. }, Outcome::Taken) => {
             counter!("lsps_parts_claimed").increment(1);
@@ -70,6 +115,14 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             | Input::ChannelEnded { .. }
             | Input::ChannelAbandoned { .. }
             | Input::FundingConfirmed { .. }
+            | Input::OrderPrepared { .. }
+            | Input::PaymentClaimed { .. }
+            | Input::PaymentGone { .. }
+            | Input::DepositGone { .. }
+            | Input::DepositsKept { .. }
+            | Input::RefundBuilt { .. }
+            | Input::RefundImpossible { .. }
+            | Input::RefundConfirmed { .. }
             | Input::Booked { .. }
             | Input::NodeFacts(_)
             | Input::Tick,
@@ -81,8 +134,9 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
 /// The service asked for something, which is about to be done.
 pub(super) fn doing(effect: &Effect) {
     match effect {
-        Effect::OpenChannel { key, peer, capacity_sat, .. } => {
+        Effect::OpenChannel { key, peer, terms } => {
             counter!("lsps_channels_asked").increment(1);
+            let capacity_sat = terms.capacity_sat;
             info!(flow = %key.flow, attempt = key.attempt, %peer, capacity_sat, "opening a channel");
         }
         Effect::BroadcastFunding { key, ask, .. } => {
@@ -110,7 +164,21 @@ pub(super) fn doing(effect: &Effect) {
             counter!("lsps_clients_called").increment(1);
             info!(%flow, %peer, call, "calling a client");
         }
-        Effect::FundChannel { .. } | Effect::HandFunding { .. } | Effect::Book { .. } => {}
+        Effect::PrepareOrder { order, .. } => {
+            counter!("lsps_orders_made").increment(1);
+            info!(%order, "an order is made");
+        }
+        Effect::ClaimPayment { order, payment_hash, ask, .. } => {
+            info!(%order, %payment_hash, ask, "claiming a payment");
+        }
+        Effect::FailPayment { order, payment_hash, ask } => info!(%order, %payment_hash, ask, "failing a payment"),
+        Effect::BuildRefund { key, to, .. } => {
+            counter!("lsps_refunds").increment(1);
+            warn!(order = %key.order, key.number, to, "giving deposits back");
+        }
+        Effect::BroadcastRefund { key, ask, .. } => info!(order = %key.order, key.number, ask, "broadcasting a refund"),
+        Effect::FundChannel { .. } | Effect::HandFunding { .. } | Effect::KeepDeposits { .. } | Effect::Book { .. } => {
+        }
     }
 }
 
@@ -122,7 +190,15 @@ pub(super) fn booked(entry: &BookEntry) {
             counter!("lsps_fees_earned_msat").increment(fee.0);
             counter!("lsps_surplus_msat").increment(surplus.0);
         }
-        Booking::FeeLost { fee, .. } => counter!("lsps_fees_lost_msat").increment(fee.0),
+        Booking::FeeLost { fee, .. } | Booking::OrderUnpaid { fee, .. } => {
+            counter!("lsps_fees_lost_msat").increment(fee.0);
+        }
+        Booking::OrderPaid { fee, surplus } => {
+            counter!("lsps_fees_earned_msat").increment(fee.0);
+            counter!("lsps_surplus_msat").increment(surplus.0);
+        }
+        Booking::DepositLost { amount } => counter!("lsps_deposits_lost_msat").increment(amount.0),
+        Booking::Refunded { received_sat, .. } => counter!("lsps_refunded_sat").increment(*received_sat),
         Booking::ChannelPaid { mining_sat, .. } => counter!("lsps_mining_fees_sat").increment(*mining_sat),
     }
     info!(peer = %entry.client, token = entry.token, entry = ?entry.what, "booked");

@@ -19,6 +19,10 @@ impl<M: Manager> Pump<M> {
         if self.node.height() != self.height {
             self.tell_facts();
             self.look_at_fundings();
+            self.look_at_deposits(true);
+            self.look_at_refunds();
+        } else {
+            self.look_at_deposits(false);
         }
         self.look_for_usable_clients();
         let due: Vec<PeerId> =
@@ -159,6 +163,6 @@ impl<M: Manager> Pump<M> {
 }
 
 /// Blocks on a funding transaction after which no reorganisation takes it away.
-const DEEP: u32 = 6;
+pub(super) const DEEP: u32 = 6;
 /// After a start LDK first has to decode what came in before.
 const SETTLE_AFTER_START: Duration = Duration::from_secs(5);

@@ -95,6 +95,14 @@ impl Lsps {
         Rules { accept_trust: known.map_or(AcceptTrust::Never, |known| known.accept_trust), ..*rules }
     }
 
+    pub fn token_of(&self, lsp: PeerId) -> Option<String> {
+        self.known.iter().find(|known| peer_id(&known.node_id) == lsp)?.token.clone()
+    }
+
+    pub fn have_large_channels(&self, lsp: &PublicKey) -> bool {
+        self.messages.has_large_channels(lsp)
+    }
+
     /// Whoever told its terms serves LSPS2.
     pub fn learn(&self, shopped: &Shopped) {
         let offered = shopped.offers.iter().map(|offer| offer.lsp);

@@ -4,13 +4,17 @@ use std::fmt;
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::secp256k1::PublicKey;
-use lightning::events::Event;
+use lightning::events::{Event, InboundChannelFunds};
+use lightning::ln::channelmanager::PaymentId;
 use lightning::ln::types::ChannelId;
 use lightning::types::payment::PaymentPreimage;
 
 use lsps_client::ChannelKey;
-use lsps_client::jit_receive::{Fault, RefuseChannel};
-use lsps_types::{Msat, PaymentHash};
+use lsps_client::jit_receive::{Fault, OpenRequest, RefuseChannel};
+use lsps_client::order::{End, OrderKey, Trouble, WayKind};
+use lsps_types::{Msat, PaymentHash, Sat};
+
+use crate::peers::peer_id;
 
 /// What happens to a wallet, for a user interface. Nothing has to be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +88,42 @@ pub enum WalletEvent {
         /// The purchase.
         payment_hash: PaymentHash,
     },
+    /// An order is on record, and paid now.
+    Ordered {
+        /// The order.
+        order: OrderKey,
+        /// How it is paid.
+        way: WayKind,
+    },
+    /// The LSP has the payment of an order.
+    OrderPaid {
+        /// The order.
+        order: OrderKey,
+    },
+    /// The channel of an order is accepted.
+    OrderOpening {
+        /// The order.
+        order: OrderKey,
+    },
+    /// There will be no channel; the payment is to come back.
+    OrderFailed {
+        /// The order.
+        order: OrderKey,
+    },
+    /// An order does not go on, though it may yet.
+    OrderStuck {
+        /// The order.
+        order: OrderKey,
+        /// What keeps it.
+        why: Trouble,
+    },
+    /// An order is over.
+    OrderOver {
+        /// The order.
+        order: OrderKey,
+        /// How it ended.
+        end: End,
+    },
 }
 
 /// A sentence for people.
@@ -101,6 +141,12 @@ impl fmt::Display for WalletEvent {
             Self::Refused { why, .. } => write!(f, "a payment was refused: {why}"),
             Self::GaveUp { .. } => f.write_str("the channel was not confirmed in time, the payment went back"),
             Self::Expired { .. } => f.write_str("no payment came in time"),
+            Self::Ordered { way, .. } => write!(f, "a channel is ordered, to be paid {way}"),
+            Self::OrderPaid { .. } => f.write_str("the provider has the payment for the channel"),
+            Self::OrderOpening { .. } => f.write_str("the channel that was ordered is opening"),
+            Self::OrderFailed { .. } => f.write_str("there will be no channel, the payment is to come back"),
+            Self::OrderStuck { why, .. } => write!(f, "the order does not go on: {why}"),
+            Self::OrderOver { end, .. } => write!(f, "the order is over: {end}"),
         }
     }
 }
@@ -108,7 +154,9 @@ impl fmt::Display for WalletEvent {
 /// An event that may be ours.
 #[derive(Clone, Debug)]
 pub(super) enum News {
-    OpenRequested { lsp: PublicKey, temporary: ChannelId, announced: bool, scid_alias: bool },
+    OpenRequested { lsp: PublicKey, temporary: ChannelId, request: OpenRequest },
+    PaymentSent(PaymentId),
+    PaymentFailed(PaymentId),
     ChannelPending(ChannelKey),
     ChannelEnded(ChannelKey),
     Claimable(Claimable),
@@ -128,13 +176,31 @@ pub(super) struct Claimable {
 pub(super) fn of(event: &Event) -> Option<News> {
     Some(match event {
         Event::OpenChannelRequest {
-            temporary_channel_id, counterparty_node_id, channel_type, is_announced, ..
+            temporary_channel_id,
+            counterparty_node_id,
+            channel_type,
+            is_announced,
+            funding_satoshis,
+            channel_negotiation_type,
+            ..
         } => News::OpenRequested {
             lsp: *counterparty_node_id,
             temporary: *temporary_channel_id,
-            announced: *is_announced,
-            scid_alias: channel_type.requires_scid_privacy(),
+            request: OpenRequest {
+                lsp: peer_id(counterparty_node_id),
+                key: channel_key(counterparty_node_id, temporary_channel_id),
+                announced: *is_announced,
+                scid_alias: channel_type.requires_scid_privacy(),
+                zero_conf: channel_type.requires_zero_conf(),
+                funding: Sat(*funding_satoshis),
+                pushed: match channel_negotiation_type {
+                    InboundChannelFunds::PushMsat(pushed) => Msat(*pushed),
+                    InboundChannelFunds::DualFunded => Msat::ZERO,
+                },
+            },
         },
+        Event::PaymentSent { payment_id: Some(id), .. } => News::PaymentSent(*id),
+        Event::PaymentFailed { payment_id, .. } => News::PaymentFailed(*payment_id),
         Event::ChannelPending { user_channel_id, .. } => News::ChannelPending(ChannelKey(*user_channel_id)),
         Event::ChannelClosed { user_channel_id, .. } => News::ChannelEnded(ChannelKey(*user_channel_id)),
         Event::PaymentClaimable { payment_hash, amount_msat, counterparty_skimmed_fee_msat, purpose, .. } => {

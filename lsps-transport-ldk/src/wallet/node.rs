@@ -1,12 +1,19 @@
 //! Every call into LDK that the wallet makes, and nothing that decides. What differs between LDK versions is here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::ChannelDetails;
-use lightning::ln::channelmanager::AChannelManager as _;
+use lightning::ln::channelmanager::{
+    AChannelManager as _, Bolt11PaymentError, OptionalOfferPaymentParams, PaymentId, RecentPaymentDetails, Retry,
+    RetryableSendFailure,
+};
 use lightning::ln::types::ChannelId;
+use lightning::offers::offer::Offer;
+use lightning::offers::parse::Bolt12SemanticError;
+use lightning::routing::router::RouteParametersConfig;
 use lightning::types::payment::{PaymentHash as LdkHash, PaymentPreimage};
 use lightning::util::config::{ChannelConfigOverrides, ChannelConfigUpdate, ChannelHandshakeConfigUpdate, UserConfig};
 use lightning::util::errors::APIError;
@@ -32,6 +39,13 @@ impl<M: Manager> Node<M> {
 
     pub fn config(&self) -> UserConfig {
         self.manager.get_cm().get_current_config()
+    }
+
+    /// Whether channels that peers open have to be announced, or must not be; `None`: either will do.
+    pub fn takes_only_announced(&self) -> Option<bool> {
+        let config = self.config();
+        let insists = config.channel_handshake_limits.force_announced_channel_preference;
+        insists.then_some(config.channel_handshake_config.announce_for_forwarding)
     }
 
     /// What the node asks of its peers.
@@ -79,12 +93,13 @@ impl<M: Manager> Node<M> {
             handshake_overrides: Some(ChannelHandshakeConfigUpdate {
                 max_inbound_htlc_value_in_flight_percent_of_channel: Some(terms.in_flight_percent),
                 to_self_delay: u16::try_from(delay.0).ok(),
+                minimum_depth: Some(terms.confirmations.into()),
                 ..ChannelHandshakeConfigUpdate::default()
             }),
             update_overrides: Some(underpaying(terms.accept_underpaying)),
         };
         let manager = self.manager.get_cm();
-        if terms.zero_conf {
+        if terms.confirmations == 0 {
             manager.accept_inbound_channel_from_trusted_peer_0conf(temporary, peer, key.0, Some(overrides))
         } else {
             manager.accept_inbound_channel(temporary, peer, key.0, Some(overrides))
@@ -122,6 +137,52 @@ impl<M: Manager> Node<M> {
         }
     }
 
+    /// Pays an invoice under this id, which it does once.
+    pub fn pay_invoice(&self, id: PaymentId, invoice: &str, patience: Duration) -> Tried {
+        let Ok(invoice) = invoice.parse::<Bolt11Invoice>() else { return Tried::Never };
+        let (limits, retry) = (RouteParametersConfig::default(), Retry::Timeout(patience.min(PATIENCE)));
+        match self.manager.get_cm().pay_for_bolt11_invoice(&invoice, id, None, limits, retry) {
+            Ok(()) | Err(Bolt11PaymentError::SendingFailed(RetryableSendFailure::DuplicatePayment)) => Tried::Begun,
+            Err(Bolt11PaymentError::SendingFailed(RetryableSendFailure::RouteNotFound)) => Tried::NotNow,
+            Err(Bolt11PaymentError::InvalidAmount | Bolt11PaymentError::SendingFailed(_)) => Tried::Never,
+        }
+    }
+
+    /// Pays what an offer asks for under this id, which it does once.
+    pub fn pay_offer(&self, id: PaymentId, offer: &str, patience: Duration) -> Tried {
+        let Ok(offer) = offer.parse::<Offer>() else { return Tried::Never };
+        let retry_strategy = Retry::Timeout(patience.min(PATIENCE));
+        let params = OptionalOfferPaymentParams { retry_strategy, ..OptionalOfferPaymentParams::default() };
+        match self.manager.get_cm().pay_for_offer(&offer, None, id, params) {
+            Ok(()) | Err(Bolt12SemanticError::DuplicatePaymentId) => Tried::Begun,
+            // No way back to us for the answer: no peer is connected yet.
+            Err(Bolt12SemanticError::MissingPaths) => Tried::NotNow,
+            Err(_) => Tried::Never,
+        }
+    }
+
+    /// Whether the node has a payment of this id, and will tell its outcome or has told its success.
+    pub fn knows_payment(&self, id: PaymentId) -> bool {
+        self.payments_of(id).next().is_some()
+    }
+
+    /// Whether it may still succeed.
+    pub fn is_paying(&self, id: PaymentId) -> bool {
+        self.payments_of(id).any(|payment| match payment {
+            RecentPaymentDetails::AwaitingInvoice { .. } | RecentPaymentDetails::Pending { .. } => true,
+            RecentPaymentDetails::Fulfilled { .. } | RecentPaymentDetails::Abandoned { .. } => false,
+        })
+    }
+
+    fn payments_of(&self, id: PaymentId) -> impl Iterator<Item = RecentPaymentDetails> {
+        self.manager.get_cm().list_recent_payments().into_iter().filter(move |payment| match payment {
+            RecentPaymentDetails::AwaitingInvoice { payment_id }
+            | RecentPaymentDetails::Pending { payment_id, .. }
+            | RecentPaymentDetails::Fulfilled { payment_id, .. }
+            | RecentPaymentDetails::Abandoned { payment_id, .. } => *payment_id == id,
+        })
+    }
+
     pub fn claim(&self, preimage: PaymentPreimage) {
         self.manager.get_cm().claim_funds(preimage);
     }
@@ -131,6 +192,17 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().fail_htlc_backwards(&LdkHash(hash.0));
         self.manager.get_cm().process_pending_htlc_forwards();
     }
+}
+
+/// What came of beginning with a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// It is under way, or was before.
+    Begun,
+    /// Nothing is under way; later it may be possible.
+    NotNow,
+    /// Nothing is, nor will be.
+    Never,
 }
 
 /// A payment that waits to be claimed.
@@ -144,3 +216,6 @@ pub(super) struct Held {
 fn underpaying(allowed: bool) -> ChannelConfigUpdate {
     ChannelConfigUpdate { accept_underpaying_htlcs: Some(allowed), ..ChannelConfigUpdate::default() }
 }
+
+/// For how long LDK tries other routes.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -11,15 +11,15 @@ use lightning::types::payment::PaymentPreimage;
 use lightning_invoice::{Bolt11Invoice, Description};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
-use lsps_client::jit_receive::{
-    Event, Handled, OpenRequest, Prepared, Purchase, Received, RefuseChannel, State, Verdict,
-};
+use lsps_client::jit_receive::{Event, Handled, OpenRequest, Prepared, Received, Verdict};
+use lsps_client::order::{self, OrderKey};
 use lsps_client::session::Session;
-use lsps_client::{Batch, ChannelKey, Effect, Notice, Preimage, Unreadable};
-use lsps_types::{PaymentHash, PeerId};
+use lsps_client::{Batch, ChannelKey, Effect, Notice, Unreadable};
+use lsps_types::{PaymentHash, PeerId, Preimage};
 
-use super::news::{Claimable, News, WalletEvent, channel_key};
+use super::news::{Claimable, News, WalletEvent};
 use super::node::Node;
+use super::pay::Payments;
 use super::receive::CannotReceive;
 use crate::handler::PeerEvent;
 use crate::peers::{Manager, Peers, peer_id, public_key};
@@ -43,9 +43,9 @@ pub(super) struct Draft {
 }
 
 pub(super) struct Pump<M> {
-    session: Session,
-    node: Node<M>,
-    peers: Peers,
+    pub(super) session: Session,
+    pub(super) node: Node<M>,
+    pub(super) peers: Peers,
     store: RecordStore,
     queue: mpsc::UnboundedReceiver<Told>,
     /// Rung when the client has something to drain.
@@ -54,11 +54,12 @@ pub(super) struct Pump<M> {
     /// A batch that the store refused; written before anything else happens.
     unwritten: Option<Batch>,
     /// Requests of LSPs that the client took and the node still waits on.
-    requests: BTreeMap<ChannelKey, (PublicKey, ChannelId)>,
+    pub(super) requests: BTreeMap<ChannelKey, (PublicKey, ChannelId)>,
     /// Requests for a channel in the place of one that the LSP may have forgotten; it shows when that is re-established.
-    postponed: BTreeMap<ChannelKey, (OpenRequest, PublicKey, ChannelId)>,
+    pub(super) postponed: BTreeMap<ChannelKey, (OpenRequest, PublicKey, ChannelId)>,
     /// Payments that are claimed when their channels are confirmed.
     held: BTreeMap<PaymentHash, Claim>,
+    pub(super) payments: Payments,
 }
 
 struct Claim {
@@ -76,26 +77,24 @@ impl<M: Manager> Pump<M> {
         queue: mpsc::UnboundedReceiver<Told>,
         wake: Arc<Notify>,
         events: broadcast::Sender<WalletEvent>,
+        payments: Payments,
     ) -> Self {
         let (unwritten, requests, postponed, held) = (None, BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { session, node, peers, store, queue, wake, events, unwritten, requests, postponed, held }
+        Self { session, node, peers, store, queue, wake, events, unwritten, requests, postponed, held, payments }
     }
 
     /// Takes the records, then compares them with what the node knows by now.
     pub fn load(&mut self, records: Vec<(String, Vec<u8>)>) -> Vec<Unreadable> {
         self.session.with(|client, now| {
             let unreadable = records.iter().filter_map(|(name, bytes)| client.load(name, bytes).err()).collect();
-            let channels = client.purchases().filter_map(|purchase| match purchase.state() {
-                State::Channel(channel) => Some((public_key(purchase.lsp())?, *channel)),
-                State::Holding(held) => Some((public_key(purchase.lsp())?, held.channel?)),
-                State::Waiting | State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => None,
-            });
-            for (lsp, channel) in channels.collect::<Vec<_>>() {
+            let bought = client.purchases().filter_map(|it| Some((public_key(it.lsp())?, it.channel()?.key)));
+            let ordered = client.orders().filter_map(|it| Some((public_key(it.lsp())?, it.channel()?.key)));
+            for (lsp, key) in bought.chain(ordered).collect::<Vec<_>>() {
                 // One that is not funded yet is asked for again, which shows whether it is still there.
-                let _ = match self.node.channel(&lsp, channel.key) {
-                    Some(details) if details.funding_txo.is_some() => client.channel_pending(channel.key, now),
+                let _ = match self.node.channel(&lsp, key) {
+                    Some(details) if details.funding_txo.is_some() => client.channel_pending(key, now),
                     Some(_) => Handled::Taken,
-                    None => client.channel_ended(channel.key, now),
+                    None => client.channel_ended(key, now),
                 };
             }
             unreadable
@@ -134,6 +133,7 @@ impl<M: Manager> Pump<M> {
         }
         self.look_at_postponed();
         self.look_at_held();
+        self.look_at_payments();
         self.session.with(|client, now| client.tick(now));
         let written = self.commit().await;
         if !written {
@@ -167,9 +167,9 @@ impl<M: Manager> Pump<M> {
     /// Whether it was ours.
     fn hear_node(&mut self, news: News) -> bool {
         let handled = match news {
-            News::OpenRequested { lsp, temporary, announced, scid_alias } => {
-                return self.open_requested(lsp, temporary, announced, scid_alias);
-            }
+            News::OpenRequested { lsp, temporary, request } => return self.open_requested(lsp, temporary, request),
+            News::PaymentSent(id) => return self.payment_ended(id, true),
+            News::PaymentFailed(id) => return self.payment_ended(id, false),
             News::Claimable(payment) => return self.claimable(payment),
             News::ChannelPending(key) => self.session.with(|client, now| client.channel_pending(key, now)),
             News::ChannelEnded(key) => {
@@ -182,56 +182,6 @@ impl<M: Manager> Pump<M> {
             }
         };
         handled == Handled::Taken
-    }
-
-    fn open_requested(&mut self, lsp: PublicKey, temporary: ChannelId, announced: bool, scid_alias: bool) -> bool {
-        let key = channel_key(&lsp, &temporary);
-        // LSPs in the field leave it out of the channel's type. Later invoices have their alias all the same.
-        let scid_alias = scid_alias || self.peers.have_scid_alias(&lsp);
-        let request = OpenRequest { lsp: peer_id(&lsp), key, announced, scid_alias };
-        match self.session.with(|client, now| client.open_requested(&request, now)) {
-            Ok(()) => {
-                self.requests.insert(key, (lsp, temporary));
-                true
-            }
-            // After a crash of the LSP its next attempt may be here before the end of the one it forgot.
-            Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(&lsp) => {
-                self.postponed.insert(key, (request, lsp, temporary));
-                true
-            }
-            Err(RefuseChannel::NothingBought | RefuseChannel::AllHaveChannels) => false,
-            Err(why) => {
-                self.node.refuse(&temporary, &lsp, why.to_string());
-                self.tell(WalletEvent::ChannelRefused { lsp, why });
-                true
-            }
-        }
-    }
-
-    /// Whether a channel that stands for a purchase is not usable yet or again, or closed without our having heard.
-    fn may_have_lost_one(&self, lsp: &PublicKey) -> bool {
-        let id = peer_id(lsp);
-        let keys: Vec<ChannelKey> = self.session.with(|client, _| {
-            let channels = client.purchases().filter(|purchase| purchase.lsp() == id).filter_map(Purchase::channel);
-            channels.map(|channel| channel.key).collect()
-        });
-        keys.into_iter().any(|key| self.node.channel(lsp, key).is_none_or(|channel| !channel.is_usable))
-    }
-
-    /// Takes what was postponed when there is room for it, and refuses it when the channels turn out to be alive.
-    fn look_at_postponed(&mut self) {
-        for (key, (request, lsp, temporary)) in std::mem::take(&mut self.postponed) {
-            match self.session.with(|client, now| client.open_requested(&request, now)) {
-                Ok(()) => drop(self.requests.insert(key, (lsp, temporary))),
-                Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(&lsp) => {
-                    self.postponed.insert(key, (request, lsp, temporary));
-                }
-                Err(why) => {
-                    self.node.refuse(&temporary, &lsp, why.to_string());
-                    self.tell(WalletEvent::ChannelRefused { lsp, why });
-                }
-            }
-        }
     }
 
     /// Claims what is as promised, fails what is not, and leaves to the application what nobody bought.
@@ -348,6 +298,8 @@ impl<M: Manager> Pump<M> {
             }
             Effect::AllowUnderpaying { lsp } => self.set_underpaying(lsp, true),
             Effect::ForbidUnderpaying { lsp } => self.set_underpaying(lsp, false),
+            Effect::PayOrder { order, way, .. } => self.has_to_pay(order, way),
+            Effect::BroadcastPayment { transaction, .. } => self.broadcast(&transaction),
         }
     }
 
@@ -358,7 +310,11 @@ impl<M: Manager> Pump<M> {
     }
 
     fn pass_on(&self, notice: Notice) {
-        let Notice::Purchase(payment_hash, event) = notice else { return };
+        let (payment_hash, event) = match notice {
+            Notice::Purchase(payment_hash, event) => (payment_hash, event),
+            Notice::Order(order, event) => return self.pass_on_of_order(order, event),
+            _ => return,
+        };
         match event {
             Event::Registered => self.tell(WalletEvent::Bought { payment_hash }),
             Event::ChannelAsked(_) => self.tell(WalletEvent::ChannelOpening { payment_hash }),
@@ -376,7 +332,27 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    fn tell(&self, event: WalletEvent) {
+    fn pass_on_of_order(&self, order: OrderKey, event: order::Event) {
+        use order::Event as E;
+        match event {
+            E::Chosen(way) => self.tell(WalletEvent::Ordered { order, way }),
+            E::Held => self.tell(WalletEvent::OrderPaid { order }),
+            E::ChannelAsked(_) => self.tell(WalletEvent::OrderOpening { order }),
+            E::Refunding => self.tell(WalletEvent::OrderFailed { order }),
+            E::Troubled(why) => self.tell(WalletEvent::OrderStuck { order, why }),
+            E::Ended { end, .. } => self.tell(WalletEvent::OrderOver { order, end }),
+            E::Placed
+            | E::Signed(_)
+            | E::Settled
+            | E::ChannelPending
+            | E::ChannelEnded
+            | E::Unanswered(_)
+            | E::Heard
+            | E::Dropped => {}
+        }
+    }
+
+    pub(super) fn tell(&self, event: WalletEvent) {
         let _ = self.events.send(event); // fails when nobody listens
     }
 
@@ -385,14 +361,15 @@ impl<M: Manager> Pump<M> {
             return RETRY;
         }
         let due = self.session.with(|client, now| client.next_wake().map(|at| at.since(now)));
-        let idle = if self.held.is_empty() && self.postponed.is_empty() { IDLE } else { WATCH };
+        let watches = !self.held.is_empty() || !self.postponed.is_empty() || !self.payments.is_idle();
+        let idle = if watches { WATCH } else { IDLE };
         due.unwrap_or(idle).clamp(Duration::from_millis(1), idle)
     }
 }
 
 /// How long the pump sleeps when it knows of nothing: the clock may jump.
 const IDLE: Duration = Duration::from_secs(60);
-/// While confirmations are waited for, which LDK does not tell.
+/// While confirmations are waited for, which LDK does not tell, or a payment is to be tried again.
 const WATCH: Duration = Duration::from_millis(250);
 /// A payment that has no more than this is failed: LDK does so itself three blocks later.
 const LEAST_BLOCKS: u16 = MIN_FINAL_CLTV_EXPIRY_DELTA;

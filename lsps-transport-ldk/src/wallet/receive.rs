@@ -133,10 +133,7 @@ impl Wallet {
     ) -> Result<JitInvoice, CannotReceive> {
         let description = Description::new(description.into()).map_err(|_| CannotReceive::DescriptionTooLong)?;
         self.tell(WalletEvent::Asked);
-        self.lsps.connect_all(self.patience).await;
-        let (done, turned) = oneshot::channel();
-        self.told.send(Told::Turn(done)).map_err(|_| CannotReceive::Stopped)?;
-        turned.await.map_err(|_| CannotReceive::Stopped)?;
+        self.know_who_is_connected().await.ok_or(CannotReceive::Stopped)?;
         let shopped = self.session.shop(&self.lsps.asks(&self.rules), &want, self.patience).await;
         self.lsps.learn(&shopped);
         let (Offer { lsp: id, choice }, others) = shopped.take(&*self.select)?;

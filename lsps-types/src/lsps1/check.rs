@@ -148,7 +148,12 @@ impl Order {
         Ok(Statuses { bolt11, bolt12, onchain })
     }
 
-    fn mirrors(&self, ordered: &CreateOrder) -> Result<(), MirrorMismatch> {
+    /// Compares with what was ordered. Spec: LSPS1 §2.
+    ///
+    /// # Errors
+    ///
+    /// When it is not the order that was made.
+    pub fn mirrors(&self, ordered: &CreateOrder) -> Result<(), MirrorMismatch> {
         let same = [
             (self.lsp_balance_sat == ordered.lsp_balance_sat, "lsp_balance_sat"),
             (self.client_balance_sat == ordered.client_balance_sat, "client_balance_sat"),

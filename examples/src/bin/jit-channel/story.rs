@@ -7,6 +7,7 @@ use std::time::Duration;
 use lightning::events::Event;
 use lsps_examples::Scene;
 use lsps_examples::scene::{Account, Balance, Who};
+use lsps_examples::words::sat;
 use lsps_transport_ldk::Observed;
 use lsps_transport_ldk::wallet::JitInvoice;
 use serde_json::{Value, json};
@@ -146,18 +147,4 @@ impl Story {
             println!("{line}");
         }
     }
-}
-
-/// `1 303.600 sat`.
-fn sat(msat: u64) -> String {
-    let whole = (msat / 1_000).to_string();
-    let digits = whole.as_bytes();
-    let mut grouped = String::new();
-    for (n, digit) in digits.iter().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            grouped.push(' ');
-        }
-        grouped.push(char::from(*digit));
-    }
-    format!("{grouped}.{:03} sat", msat % 1_000)
 }

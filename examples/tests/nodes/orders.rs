@@ -1,0 +1,353 @@
+//! Channels that a wallet orders of an LSP by hand, and pays for, on real nodes.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bitcoin::{Address, Network};
+use lightning::events::Event;
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::channelmanager::Bolt11InvoiceParameters;
+use lightning::util::config::UserConfig;
+use lsps_client::ChannelKey;
+use lsps_client::jit_receive::FeeLimits;
+use lsps_client::order::{End, OrderKey, Unpaid, WayKind};
+use lsps_client::session::{OrderHandle, Outcome};
+use lsps_examples::Scene;
+use lsps_examples::node::{Node, Setup, passes, within};
+use lsps_examples::scene::Script;
+use lsps_examples::store::MemoryStore;
+use lsps_transport_ldk::wallet::CannotOrderChannel;
+use lsps_transport_ldk::{LspsMessageHandler, Msat, PeerEvent, Role};
+use lsps_types::jsonrpc::{Incoming, encode_reply};
+use lsps_types::lsps1::{
+    Bolt11Payment, Channel, Confirmation, CreateOrder, GetInfo, GetOrder, LightningState, OnchainPayment, OnchainState,
+    Options, Order, OrderId, OrderState, Payment,
+};
+use lsps_types::{DateTime, Method, OutPoint, Sat, Timestamp, Txid};
+
+const LIMITS: FeeLimits = FeeLimits { max_total_fee: Some(Msat(1_000_000)), max_proportional_fee: None };
+const FEE: u64 = 1_000;
+const BALANCE: u64 = 50_000;
+const CAPACITY: u64 = 250_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O12_a_channel_is_paid_on_chain_then_another_over_it() {
+    let world = World::new().await;
+    let handle = world.orders(&world.order()).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    assert!(world.scene.chain.mempool()[0].output.iter().any(|out| out.value.to_sat() == FEE + BALANCE));
+    world.scene.chain.mine(1);
+    world.seller.opens(&world, 1, |_| ()).await;
+    let channel = world.is_done(&handle).await;
+    assert_eq!((channel.channel_value_satoshis, channel.outbound_capacity_msat > 0), (CAPACITY, true));
+    assert!(!channel.is_announced);
+    world.is_usable(1).await;
+
+    // What it has there now pays for the next.
+    let order = CreateOrder { client_balance_sat: Sat(10_000), ..world.order() };
+    world.seller.takes_invoices();
+    let handle = world.orders(&order).await.expect("it sells again");
+    assert_eq!(handle.snapshot().unwrap().paying().unwrap().way, WayKind::Bolt11);
+    assert!(within(|| world.seller.has_payment()).await, "the payment is here, on hold");
+    world.seller.opens(&world, 1, |_| ()).await;
+    world.seller.claims();
+    world.is_done(&handle).await;
+    world.is_usable(2).await;
+    assert!(handle.snapshot().unwrap().end().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O12_a_channel_that_was_ordered_unconfirmed_is_used_at_once_and_a_restart_forgets_nothing() {
+    let mut world = World::new().await;
+    let order = CreateOrder { required_channel_confirmations: 0, ..world.order() };
+    let key = world.orders(&order).await.expect("it sells").key();
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await);
+    world.restarts().await;
+    assert!(passes(300).await);
+    assert_eq!(world.scene.chain.mempool().len(), 1, "paid once");
+    let handle = world.scene.wallet.host.order(key);
+    world.seller.opens(&world, 0, |_| ()).await;
+    world.is_done(&handle).await;
+    let usable = || !world.scene.wallet.node.channel_manager().list_usable_channels().is_empty();
+    assert!(within(usable).await, "before a block");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O12_a_channel_that_is_not_as_ordered_is_not_accepted() {
+    let world = World::new().await;
+    let handle = world.orders(&world.order()).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await);
+    let too_small: [fn(&mut Open); 2] = [|open| open.capacity -= 1, |open| open.push_msat -= 1];
+    for change in too_small {
+        let key = world.seller.asks_to_open(&world, change);
+        let gone = || !world.seller.node.channel_manager().list_channels().iter().any(|c| c.user_channel_id == key);
+        assert!(within(gone).await, "it is refused");
+    }
+    assert!(handle.snapshot().unwrap().channel().is_none());
+    assert!(world.scene.wallet.node.channel_manager().list_channels().is_empty());
+    world.seller.opens(&world, 1, |open| open.push_msat += 1).await;
+    world.is_done(&handle).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_O12_a_payment_without_a_route_is_given_up_and_an_announced_channel_needs_its_setting() {
+    let world = World::new().await;
+    let announced = CreateOrder { announce_channel: true, ..world.order() };
+    assert!(matches!(world.orders(&announced).await, Err(CannotOrderChannel::Setting(_))));
+
+    world.seller.takes_invoices();
+    let wallet = &world.scene.wallet.host;
+    let lsp = world.seller.node.node_id();
+    let handle = wallet.order_channel(lsp, world.order(), LIMITS).await.expect("it sells");
+    assert!(passes(1_000).await);
+    assert!(handle.snapshot().unwrap().end().is_none(), "it may find a route yet");
+    world.seller.set(|order| order.order_state = OrderState::Failed);
+    let key: OrderKey = handle.key();
+    let failed = tokio::time::timeout(Duration::from_secs(90), wallet.order(key).over()).await.expect("it ends");
+    assert_eq!(failed, Outcome::Ended(End::Unpaid(Unpaid::NotSent)));
+}
+
+struct World {
+    scene: Scene,
+    seller: Seller,
+}
+
+impl World {
+    async fn new() -> Self {
+        let scene = Scene::set(Script::default()).await.expect("the nodes start");
+        let seller = Seller::start(&scene).await;
+        scene.chain.give(&scene.wallet.node.wallet().script(), 400_000);
+        let world = Self { scene, seller };
+        world.connects().await;
+        world
+    }
+
+    async fn connects(&self) {
+        let seller = &self.seller.node;
+        assert!(self.scene.wallet.node.connect(seller.node_id(), seller.address()).await);
+        assert!(within(|| seller.channel_manager().current_best_block().height == self.scene.chain.height()).await);
+    }
+
+    async fn restarts(&mut self) {
+        self.scene.restart_wallet().await.expect("it starts again");
+        self.connects().await;
+    }
+
+    fn order(&self) -> CreateOrder {
+        let script = self.scene.wallet.node.wallet().script();
+        let refund = Address::from_script(&script, Network::Regtest).expect("SegWit").to_string();
+        CreateOrder {
+            lsp_balance_sat: Sat(CAPACITY - BALANCE),
+            client_balance_sat: Sat(BALANCE),
+            required_channel_confirmations: 1,
+            funding_confirms_within_blocks: 6,
+            channel_expiry_blocks: 144,
+            token: None,
+            refund_onchain_address: Some(refund.parse().expect("an address")),
+            announce_channel: false,
+        }
+    }
+
+    async fn orders(&self, order: &CreateOrder) -> Result<OrderHandle, CannotOrderChannel> {
+        self.scene.wallet.host.order_channel(self.seller.node.node_id(), order.clone(), LIMITS).await
+    }
+
+    /// The wallet's end of the channel.
+    async fn is_done(&self, handle: &OrderHandle) -> ChannelDetails {
+        let done = tokio::time::timeout(Duration::from_secs(20), handle.wait()).await.expect("it is told");
+        let Outcome::Ended(End::Done { lease, channel: Some(channel) }) = done else { panic!("{done:?}") };
+        let channels = self.scene.wallet.node.channel_manager().list_channels();
+        let ours = channels.into_iter().find(|its| ChannelKey(its.user_channel_id) == channel.key).expect("it is open");
+        let funding = ours.funding_txo.expect("it is funded");
+        assert_eq!(lease.funding.txid.to_string(), funding.txid.to_string());
+        ours
+    }
+
+    async fn is_usable(&self, channels: usize) {
+        self.scene.chain.mine(6);
+        let usable = || self.scene.wallet.node.channel_manager().list_usable_channels().len() == channels;
+        assert!(within(usable).await, "it can be used");
+        let lsp = self.seller.node.channel_manager();
+        assert!(within(|| lsp.list_usable_channels().len() == channels).await);
+    }
+}
+
+/// An LSP that does as it is told.
+struct Seller {
+    node: Arc<Node<LspsMessageHandler>>,
+    shop: Arc<Shop>,
+}
+
+#[derive(Default)]
+struct Shop {
+    order: Mutex<Option<Order>>,
+    invoices: Mutex<bool>,
+    /// What arrived and is on hold.
+    payment: Mutex<Option<lightning::types::payment::PaymentPreimage>>,
+    opened: Mutex<u128>,
+}
+
+struct Open {
+    capacity: u64,
+    push_msat: u64,
+}
+
+impl Seller {
+    async fn start(scene: &Scene) -> Self {
+        let messages = LspsMessageHandler::new(Role::Service);
+        let (store, mut config) = (Arc::new(MemoryStore::new()), UserConfig::default());
+        config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
+        let setup = Setup { name: "seller", seed: [77; 32], store, config, chain: scene.chain.clone() };
+        let node = Node::build(setup, Arc::clone(&messages)).await.expect("it starts");
+        let shop = Arc::new(Shop::default());
+        let (weak, s) = (Arc::downgrade(&node), Arc::clone(&shop));
+        node.run(move |event| {
+            if let Event::PaymentClaimable { purpose, .. } = &event {
+                *s.payment.lock().unwrap() = purpose.preimage();
+            } else if let Some(node) = weak.upgrade() {
+                node.chores(&event).expect("enough coins");
+            }
+            std::future::ready(Ok(()))
+        });
+        scene.chain.give(&node.wallet().script(), 400_000);
+        scene.chain.give(&node.wallet().script(), 400_000);
+        let (weak, s) = (Arc::downgrade(&node), Arc::clone(&shop));
+        tokio::spawn(async move {
+            while let Some(node) = weak.upgrade() {
+                for event in messages.take() {
+                    if let PeerEvent::Message(peer, payload) = event {
+                        messages.send([(peer, s.answer(&node, &payload))]);
+                        node.peer_manager().process_events();
+                    }
+                }
+                drop(node);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        Self { node, shop }
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Order)) {
+        change(self.shop.order.lock().unwrap().as_mut().expect("there is an order"));
+    }
+
+    fn takes_invoices(&self) {
+        *self.shop.invoices.lock().unwrap() = true;
+    }
+
+    fn has_payment(&self) -> bool {
+        self.shop.payment.lock().unwrap().is_some()
+    }
+
+    fn claims(&self) {
+        let preimage = self.shop.payment.lock().unwrap().take().expect("it is on hold");
+        self.node.channel_manager().claim_funds(preimage);
+    }
+
+    fn asks_to_open(&self, world: &World, change: impl FnOnce(&mut Open)) -> u128 {
+        let order = self.shop.order.lock().unwrap().clone().expect("there is an order");
+        let (lsp, client) = (order.lsp_balance_sat.0, order.client_balance_sat.0);
+        let mut open = Open { capacity: lsp + client, push_msat: client * 1_000 };
+        change(&mut open);
+        let mut opened = self.shop.opened.lock().unwrap();
+        *opened += 1;
+        let to = world.scene.wallet.node.node_id();
+        let asked = self.node.channel_manager().create_channel(to, open.capacity, open.push_msat, *opened, None, None);
+        asked.expect("it asks");
+        *opened
+    }
+
+    /// Opens the channel that was ordered, and tells of it after so many blocks.
+    async fn opens(&self, world: &World, blocks: u32, change: impl FnOnce(&mut Open)) {
+        let (before, key) = (world.scene.chain.mempool().len(), self.asks_to_open(world, change));
+        assert!(within(|| world.scene.chain.mempool().len() > before).await, "the channel is funded");
+        let channels = self.node.channel_manager().list_channels();
+        let funding = channels.iter().find(|its| its.user_channel_id == key).and_then(|its| its.funding_txo).unwrap();
+        world.scene.chain.mine(blocks);
+        let txid: Txid = funding.txid.to_string().parse().expect("a txid");
+        let (now, day) = (now(), Duration::from_secs(24 * 60 * 60));
+        let channel = Channel {
+            funded_at: DateTime::from(now),
+            funding_outpoint: OutPoint { txid, index: funding.index },
+            expires_at: DateTime::from(now + day),
+        };
+        self.set(|order| (order.order_state, order.channel) = (OrderState::Completed, Some(channel)));
+    }
+}
+
+impl Shop {
+    fn answer(&self, node: &Node<LspsMessageHandler>, payload: &[u8]) -> Vec<u8> {
+        let incoming = Incoming::decode(payload).expect("a request");
+        let id = incoming.id();
+        match incoming.method() {
+            Some(Method::Lsps1GetInfo) => encode_reply::<GetInfo>(id, &options()),
+            Some(Method::Lsps1CreateOrder) => {
+                let order = self.sells(node, &incoming.params().expect("an order"));
+                encode_reply::<CreateOrder>(id, self.order.lock().unwrap().insert(order))
+            }
+            Some(Method::Lsps1GetOrder) => {
+                encode_reply::<GetOrder>(id, self.order.lock().unwrap().as_ref().expect("there is one"))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn sells(&self, node: &Node<LspsMessageHandler>, ordered: &CreateOrder) -> Order {
+        let total = Sat(FEE + ordered.client_balance_sat.0);
+        let expires_at = DateTime::from(now() + Duration::from_secs(3_600));
+        let by_invoice = *self.invoices.lock().unwrap();
+        let bolt11 = by_invoice.then(|| {
+            let params =
+                Bolt11InvoiceParameters { amount_msats: total.to_msat().map(|msat| msat.0), ..Default::default() };
+            let invoice = node.channel_manager().create_bolt11_invoice(params).expect("an invoice").to_string();
+            let (state, expires_at) = (LightningState::ExpectPayment, expires_at.clone());
+            Bolt11Payment { state, expires_at, fee_total_sat: Sat(FEE), order_total_sat: total, invoice }
+        });
+        let address = Address::from_script(&node.wallet().script(), Network::Regtest).expect("SegWit").to_string();
+        let onchain = (!by_invoice).then(|| OnchainPayment {
+            state: OnchainState::ExpectPayment,
+            expires_at,
+            fee_total_sat: Sat(FEE),
+            order_total_sat: total,
+            address,
+            confirmation: Confirmation::AtOnce { above: None },
+            refund_onchain_address: ordered.refund_onchain_address.as_ref().map(ToString::to_string),
+        });
+        let mut number = self.opened.lock().unwrap();
+        *number += 100;
+        Order {
+            order_id: OrderId::try_from(format!("order {number}")).expect("short"),
+            lsp_balance_sat: ordered.lsp_balance_sat,
+            client_balance_sat: ordered.client_balance_sat,
+            required_channel_confirmations: ordered.required_channel_confirmations,
+            funding_confirms_within_blocks: ordered.funding_confirms_within_blocks,
+            channel_expiry_blocks: ordered.channel_expiry_blocks,
+            token: String::new(),
+            created_at: DateTime::from(now()),
+            announce_channel: ordered.announce_channel,
+            order_state: OrderState::Created,
+            payment: Payment { bolt11, bolt12: None, onchain },
+            channel: None,
+        }
+    }
+}
+
+fn options() -> Options {
+    Options {
+        min_required_channel_confirmations: 0,
+        min_funding_confirms_within_blocks: 1,
+        supports_zero_channel_reserve: false,
+        max_channel_expiry_blocks: 20_000,
+        min_initial_client_balance_sat: Sat(0),
+        max_initial_client_balance_sat: Sat(1_000_000),
+        min_initial_lsp_balance_sat: Sat(1),
+        max_initial_lsp_balance_sat: Sat(1_000_000),
+        min_channel_balance_sat: Sat(20_000),
+        max_channel_balance_sat: Sat(1_000_000),
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    Timestamp::from_unix_millis(since.as_millis().try_into().expect("before the year 9999"))
+}

@@ -1,0 +1,345 @@
+//! A channel that is ordered and paid for (LSPS1): one order, one flow.
+//!
+//! `Offered -> draft -> create_order -> weigh -> place -> pay -> polls -> channel | money back`. What comes before `place`
+//! is pure functions of messages. From there on the order has a record, and nothing is paid that is not on it.
+
+use alloc::{string::String, vec::Vec};
+
+use lsps_types::lsps1::{CreateOrder, OrderId};
+use lsps_types::{OutPoint, PeerId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{AcceptTerms, ChannelKey, Effect};
+use crate::jit_receive::OpenRequest;
+
+pub(crate) mod book;
+mod changes;
+mod key;
+mod polls;
+mod quote;
+mod said;
+mod wire;
+mod words;
+
+pub use book::{OrderError, RefusePlace};
+pub use key::{NoKey, OrderKey};
+pub use polls::Polling;
+pub use quote::{Bill, CannotOrder, Draft, Offered, Quote, RefuseOrder, RefuseWay, Rules, Way, WayKind, Wish};
+
+pub(crate) use changes::{Input, Reject};
+
+/// One order that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    pub(crate) key: OrderKey,
+    pub(crate) lsp: PeerId,
+    pub(crate) id: OrderId,
+    #[serde(with = "wire::Ordered")]
+    pub(crate) ordered: CreateOrder,
+    pub(crate) ways: Vec<Way>,
+    /// How long it is remembered after its end, in milliseconds.
+    pub(crate) keep_millis: u64,
+    pub(crate) state: State,
+    pub(crate) trouble: Option<Trouble>,
+    /// Since when questions about it have had no answer.
+    pub(crate) unanswered_since: Option<Timestamp>,
+}
+
+/// Where an order stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// Its prices are known. Nothing is paid, and nothing will be before a way is chosen.
+    Quoted,
+    /// A way is chosen, for good; the channel is to come.
+    Paying(Paying),
+    /// There will be no channel, and what was paid was not seen to come back yet.
+    Refunding(Paying),
+    /// It is over.
+    Ended {
+        /// How.
+        end: End,
+        /// When its record goes.
+        keep_until: Timestamp,
+    },
+    /// To be deleted.
+    Gone,
+}
+
+/// The payment of an order, and what it brought so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paying {
+    /// The only way that is ever paid.
+    pub way: WayKind,
+    /// How far our side is.
+    pub payment: Payment,
+    /// The LSP said that it has the payment.
+    pub held: bool,
+    /// The channel that was accepted for it.
+    pub channel: Option<Channel>,
+}
+
+/// How far the payment is, by our own node or wallet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payment {
+    /// The node was asked to pay; over Lightning it may have done so.
+    Asked,
+    /// This transaction pays it. It may be broadcast.
+    Signed(Vec<u8>),
+    /// Over Lightning: the LSP took it.
+    Settled,
+}
+
+/// A channel that was accepted for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// The host's name for it.
+    pub key: ChannelKey,
+    /// How often its opening was asked for, from 1.
+    pub attempt: u32,
+    /// Whether its funding is negotiated, so that the node will remember it.
+    pub pending: bool,
+}
+
+/// How an order ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// The channel is funded.
+    Done {
+        /// What the LSP says of it.
+        lease: Lease,
+        /// The channel that was accepted for the order; `None`: the host was asked for none, or does not report them.
+        channel: Option<Channel>,
+    },
+    /// It failed. Over Lightning the payment came back; on-chain the LSP says that it sent it back.
+    Refunded,
+    /// It was not paid.
+    Unpaid(Unpaid),
+    /// The wallet gave it up, whatever may still come.
+    GivenUp,
+}
+
+/// The channel of an order, by the LSP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The output that funds it.
+    pub funding: OutPoint,
+    /// When it was published.
+    pub funded_at: Timestamp,
+    /// Before this the LSP does not close it.
+    pub until: Timestamp,
+}
+
+/// Why an order was not paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unpaid {
+    /// No way was chosen in time, or the chosen one was not begun with.
+    Expired,
+    /// The payment could not be made.
+    NotSent,
+    /// The LSP closed the order before.
+    Closed,
+    /// The wallet called it off.
+    Abandoned,
+}
+
+/// What keeps a paid order from going on. It is asked about all the same, slowly; a good answer clears it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trouble {
+    /// The LSP has not answered for [`Polling::silent_after`].
+    Silent {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The LSP says that there is no such order.
+    Forgotten,
+    /// The LSP tells of an order that is not the one that was made.
+    Differs {
+        /// In what.
+        field: String,
+    },
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// On record, unpaid.
+    Placed,
+    /// A way is chosen and will be paid.
+    Chosen(WayKind),
+    /// The transaction that pays it, to be broadcast.
+    Signed(Vec<u8>),
+    /// Over Lightning the LSP took the payment.
+    Settled,
+    /// The LSP says that it has the payment.
+    Held,
+    /// A channel is to be accepted for it.
+    ChannelAsked(Channel),
+    /// Its channel is being funded.
+    ChannelPending,
+    /// Its channel is no more; another may come.
+    ChannelEnded,
+    /// There will be no channel; the money is waited for.
+    Refunding,
+    /// A question had no answer, the first in a row.
+    Unanswered(Timestamp),
+    /// The LSP answers again, and as it should.
+    Heard,
+    /// It does not go on.
+    Troubled(Trouble),
+    /// It is over.
+    Ended {
+        /// How.
+        end: End,
+        /// When its record goes.
+        keep_until: Timestamp,
+    },
+    /// Forgotten.
+    Dropped,
+}
+
+impl Order {
+    pub(crate) fn new(quote: Quote) -> Self {
+        let Quote { ways, lsp, id, order: ordered, keep, .. } = quote;
+        let keep_millis = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        let (key, state) = (OrderKey::of(lsp, &id), State::Quoted);
+        Self { key, lsp, id, ordered, ways, keep_millis, state, trouble: None, unanswered_since: None }
+    }
+
+    /// What the world still owes this order. Asked after every step and again after a restart.
+    pub(crate) fn outstanding(&self) -> Vec<Effect> {
+        let (order, lsp) = (self.key, self.lsp);
+        let paying = match &self.state {
+            State::Paying(paying) => paying,
+            // What is out is out, and what is not shall not pay for an order that failed.
+            State::Quoted | State::Refunding(_) | State::Ended { .. } | State::Gone => return Vec::new(),
+        };
+        let mut effects = Vec::new();
+        match &paying.payment {
+            Payment::Asked => {
+                let way = self.way(paying.way).cloned();
+                effects.extend(way.map(|way| Effect::PayOrder { order, lsp, way }));
+            }
+            Payment::Signed(tx) => effects.push(Effect::BroadcastPayment { order, transaction: tx.clone() }),
+            Payment::Settled => {}
+        }
+        if let Some(channel) = paying.channel.filter(|channel| !channel.pending) {
+            let terms = AcceptTerms::of_order(order, self.ordered.required_channel_confirmations);
+            effects.push(Effect::AcceptChannel { key: channel.key, attempt: channel.attempt, lsp, terms });
+        }
+        effects
+    }
+
+    /// Its name on this side: no LSP can give it to another order.
+    #[must_use]
+    pub fn key(&self) -> OrderKey {
+        self.key
+    }
+
+    /// Who opens the channel.
+    #[must_use]
+    pub fn lsp(&self) -> PeerId {
+        self.lsp
+    }
+
+    /// Its name at the LSP.
+    #[must_use]
+    pub fn id(&self) -> &OrderId {
+        &self.id
+    }
+
+    /// What was ordered.
+    #[must_use]
+    pub fn ordered(&self) -> &CreateOrder {
+        &self.ordered
+    }
+
+    /// The ways in which it could be paid when it was made.
+    #[must_use]
+    pub fn ways(&self) -> &[Way] {
+        &self.ways
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn way(&self, kind: WayKind) -> Option<&Way> {
+        self.ways.iter().find(|way| way.kind() == kind)
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What keeps it from going on, if something does.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// Its payment, once a way is chosen and while it is not over.
+    #[must_use]
+    pub fn paying(&self) -> Option<&Paying> {
+        match &self.state {
+            State::Paying(paying) | State::Refunding(paying) => Some(paying),
+            State::Quoted | State::Ended { .. } | State::Gone => None,
+        }
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn end(&self) -> Option<&End> {
+        match &self.state {
+            State::Ended { end, .. } => Some(end),
+            State::Quoted | State::Paying(_) | State::Refunding(_) | State::Gone => None,
+        }
+    }
+
+    /// The channel that was accepted for it, while it is not over.
+    #[must_use]
+    pub fn channel(&self) -> Option<Channel> {
+        self.paying().and_then(|paying| paying.channel)
+    }
+
+    /// Whether a channel may still come of it: a way is chosen, and it did not fail.
+    pub(crate) fn awaits_channel(&self) -> bool {
+        match &self.state {
+            State::Paying(_) => true,
+            State::Quoted | State::Refunding(_) | State::Ended { .. } | State::Gone => false,
+        }
+    }
+
+    /// Whether it is paid for, as far as we know, and this is such a channel as was ordered, or a better one.
+    ///
+    /// Spec: LSPS1 §5 "Channel Open".
+    pub(crate) fn asked_for(&self, request: &OpenRequest) -> bool {
+        let ordered = &self.ordered;
+        self.paying().is_some_and(|paying| !paying.is_unbegun())
+            && request.announced == ordered.announce_channel
+            && ordered.capacity().is_some_and(|capacity| request.funding >= capacity)
+            && ordered.client_balance_sat.to_msat().is_some_and(|balance| request.pushed >= balance)
+            && (ordered.required_channel_confirmations == 0 || !request.zero_conf)
+    }
+
+    /// When time alone changes it next.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Quoted => self.ways.iter().map(|way| way.pay_by).max(),
+            State::Paying(paying) => self.unbegun_ends(paying),
+            State::Ended { keep_until, .. } => Some(*keep_until),
+            State::Refunding(_) | State::Gone => None,
+        }
+    }
+
+    /// When a payment on-chain that was not signed can no longer begin. Over Lightning only the node knows.
+    fn unbegun_ends(&self, paying: &Paying) -> Option<Timestamp> {
+        self.way(paying.way).filter(|_| paying.is_unbegun()).map(|way| way.pay_by)
+    }
+}
+
+impl Paying {
+    /// On-chain, nothing is signed yet, and nothing is broadcast that is not on record: no money is out.
+    pub(crate) fn is_unbegun(&self) -> bool {
+        self.way == WayKind::Onchain && self.payment == Payment::Asked
+    }
+}

@@ -1,0 +1,346 @@
+//! All orders of a wallet, the one loop that moves them, and the questions to their LSPs.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::task::Waker;
+
+use lsps_types::codes::GetOrderError;
+use lsps_types::jsonrpc::Refusal;
+use lsps_types::lsps1::{GetOrder, Order as Reply};
+use lsps_types::{PeerId, Timestamp};
+
+use super::polls::{Poll, Polling};
+use super::{Event, Input, Order, OrderKey, Quote, Reject, State, WayKind};
+use crate::batch::{Batch, FlowId, Notice};
+use crate::client::{CallError, Config, NotSent};
+use crate::effect::ChannelKey;
+use crate::jit_receive::{Handled, OpenRequest, RefuseChannel};
+use crate::pending::Pending;
+use crate::record::{self, Unreadable};
+
+/// The orders by their local names; their number is bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    orders: BTreeMap<OrderKey, Order>,
+    /// One for each order that is being paid.
+    polls: BTreeMap<OrderKey, Poll>,
+    watchers: BTreeMap<OrderKey, Vec<Waker>>,
+}
+
+impl Book {
+    pub(crate) fn load(
+        &mut self,
+        key: OrderKey,
+        bytes: &[u8],
+        polling: &Polling,
+        out: &mut Batch,
+    ) -> Result<(), Unreadable> {
+        if self.orders.contains_key(&key) {
+            return Err(Unreadable::Twice);
+        }
+        let order: Order = record::read(VERSION, bytes)?;
+        if order.key != key || key != OrderKey::of(order.lsp, &order.id) {
+            return Err(Unreadable::Damaged);
+        }
+        out.released.effects.extend(order.outstanding());
+        self.keep_asking(&order, polling);
+        self.orders.insert(key, order);
+        Ok(())
+    }
+
+    /// Puts an order on record, unpaid.
+    pub(crate) fn place(
+        &mut self,
+        quote: Quote,
+        limit: usize,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Result<OrderKey, RefusePlace> {
+        let order = Order::new(quote);
+        let key = order.key;
+        if order.deadline().is_none_or(|end| now >= end) {
+            return Err(RefusePlace::Expired);
+        }
+        if self.orders.contains_key(&key) {
+            return Err(RefusePlace::KnownOrder);
+        }
+        if self.orders.len() >= limit && !self.make_room(out) {
+            return Err(RefusePlace::TooMany);
+        }
+        out.records.insert(FlowId::Order(key), Some(record::write(VERSION, &order)));
+        out.released.notices.push(Notice::Order(key, Event::Placed));
+        self.orders.insert(key, order);
+        Ok(key)
+    }
+
+    /// One input for one order; what it does not know changes nothing.
+    pub(crate) fn hear(
+        &mut self,
+        key: OrderKey,
+        input: &Input,
+        polling: &Polling,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Result<(), OrderError> {
+        self.step(key, input, polling, now, out).map(|_| ())
+    }
+
+    /// Takes the channel for the order that waits longest, of those that ordered such a one and pay for it.
+    pub(crate) fn open_requested(
+        &mut self,
+        request: &OpenRequest,
+        polling: &Polling,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Result<(), RefuseChannel> {
+        let waiting = || self.orders.values().filter(|order| order.lsp == request.lsp && order.awaits_channel());
+        if waiting().next().is_none() {
+            return Err(RefuseChannel::NothingBought);
+        }
+        let fitting = || waiting().filter(|order| order.asked_for(request));
+        if fitting().next().is_none() {
+            return Err(RefuseChannel::NotAsOrdered);
+        }
+        let same = fitting().find(|order| order.channel().is_some_and(|channel| channel.key == request.key));
+        let free = || {
+            let free = fitting().filter(|order| order.channel().is_none());
+            free.min_by_key(|order| (order.ways.iter().map(|way| way.pay_by).max(), order.key))
+        };
+        let key = same.or_else(free).map(|order| order.key).ok_or(RefuseChannel::AllHaveChannels)?;
+        let asked = self.hear(key, &Input::OpenRequested(request.key), polling, now, out);
+        asked.map_err(|_| RefuseChannel::AllHaveChannels)
+    }
+
+    pub(crate) fn channel_moved(
+        &mut self,
+        channel: ChannelKey,
+        input: &Input,
+        polling: &Polling,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Handled {
+        let holds = |order: &&Order| order.channel().is_some_and(|its| its.key == channel);
+        let Some(key) = self.orders.values().find(holds).map(|order| order.key) else { return Handled::NotMine };
+        handled(&self.hear(key, input, polling, now, out))
+    }
+
+    /// An LSP is back: it is asked at once about all its orders.
+    pub(crate) fn connected(&mut self, lsp: PeerId, polling: &Polling, pending: &mut Pending) {
+        for (key, poll) in &mut self.polls {
+            if self.orders.get(key).is_some_and(|order| order.lsp == lsp) {
+                if let Some(ticket) = poll.asked.take() {
+                    pending.forget(&ticket);
+                }
+                *poll = Poll::at_once(polling);
+            }
+        }
+    }
+
+    /// Answers are taken in, questions go out, and what ends by time ends.
+    pub(crate) fn tick(&mut self, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Batch) {
+        for key in self.polls.keys().copied().collect::<Vec<_>>() {
+            self.take_answer(key, now, config, pending, out);
+            self.ask(key, now, config, pending, out);
+        }
+        let due = self.orders.values().filter(|order| order.deadline().is_some_and(|at| at <= now));
+        for key in due.map(|order| order.key).collect::<Vec<_>>() {
+            let ticked = self.hear(key, &Input::Tick, &config.polling, now, out);
+            debug_assert!(ticked.is_ok(), "time passes for every order");
+        }
+    }
+
+    /// The next deadline or question. Open questions end by deadlines of their own; an answer is due at once.
+    pub(crate) fn next_wake(&self, pending: &Pending) -> Option<Timestamp> {
+        let polls = self.polls.values().filter_map(|poll| match &poll.asked {
+            Some(ticket) => pending.is_answered(ticket).then(Timestamp::default),
+            None => Some(poll.next),
+        });
+        polls.chain(self.orders.values().filter_map(Order::deadline)).min()
+    }
+
+    pub(crate) fn get(&self, key: OrderKey) -> Option<&Order> {
+        self.orders.get(&key)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Order> {
+        self.orders.values()
+    }
+
+    /// Wakes it at the next change of this order.
+    pub(crate) fn watch(&mut self, key: OrderKey, waker: &Waker) {
+        let watchers = self.watchers.entry(key).or_default();
+        if !watchers.iter().any(|watcher| watcher.will_wake(waker)) {
+            watchers.push(waker.clone());
+        }
+    }
+
+    fn take_answer(&mut self, key: OrderKey, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Batch) {
+        let Some(poll) = self.polls.get_mut(&key) else { return };
+        let Some(outcome) = poll.asked.as_ref().and_then(|ticket| pending.take(ticket)) else { return };
+        poll.asked = None;
+        let input = match outcome {
+            Ok(reply) => self.heard(key, &reply),
+            Err(CallError::Refused(error)) if error.refusal == Refusal::Method(GetOrderError::NotFound) => {
+                Some(Input::NotFound)
+            }
+            Err(
+                CallError::Refused(_)
+                | CallError::InvalidReply(_)
+                | CallError::Disconnected
+                | CallError::TimedOut
+                | CallError::Forgotten,
+            ) => Some(Input::NoAnswer { silent_after: config.polling.silent_after }),
+        };
+        if let Some(input) = input {
+            self.answered(key, &input, now, config, out);
+        }
+    }
+
+    fn heard(&self, key: OrderKey, reply: &Reply) -> Option<Input> {
+        let order = self.orders.get(&key)?;
+        let read = order.read(reply, order.paying()?.way);
+        Some(read.map_or_else(Input::Differs, Input::Said))
+    }
+
+    fn ask(&mut self, key: OrderKey, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Batch) {
+        let (Some(order), Some(poll)) = (self.orders.get(&key), self.polls.get_mut(&key)) else { return };
+        if poll.asked.is_some() || now < poll.next {
+            return;
+        }
+        let question = GetOrder { order_id: order.id.as_str().into() };
+        // Half of the places are the application's.
+        match pending.call(order.lsp, &question, config.calls_per_lsp.div_ceil(2), now + config.answer_within, out) {
+            Ok(ticket) => poll.asked = Some(ticket),
+            // That is our own doing.
+            Err(NotSent::TooManyPending) => poll.slower(&config.polling, false, now),
+            Err(NotSent::NotConnected | NotSent::Suspended | NotSent::TooLarge(_)) => {
+                let silent_after = config.polling.silent_after;
+                self.answered(key, &Input::NoAnswer { silent_after }, now, config, out);
+            }
+        }
+    }
+
+    /// An answer, or none: without news the next question comes later.
+    fn answered(&mut self, key: OrderKey, input: &Input, now: Timestamp, config: &Config, out: &mut Batch) {
+        let stepped = self.step(key, input, &config.polling, now, out);
+        debug_assert!(stepped.is_ok(), "only orders that are being paid are asked about");
+        if let (Ok(Moved::No), Some(order), Some(poll)) = (stepped, self.orders.get(&key), self.polls.get_mut(&key)) {
+            let stuck = order.trouble.is_some() || !order.awaits_channel();
+            poll.slower(&config.polling, stuck, now);
+        }
+    }
+
+    /// The only loop: what an order decides is applied, recorded and told, and what it newly asks for is released.
+    fn step(
+        &mut self,
+        key: OrderKey,
+        input: &Input,
+        polling: &Polling,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Result<Moved, OrderError> {
+        let order = self.orders.get_mut(&key).ok_or(OrderError::NoSuchOrder)?;
+        let events = order.decide(input, now)?;
+        if events.is_empty() {
+            return Ok(Moved::No);
+        }
+        let (before, mut moved) = (order.outstanding(), Moved::No);
+        for event in events {
+            order.apply(&event);
+            if !matches!(event, Event::Unanswered(_) | Event::Heard | Event::Troubled(_)) {
+                moved = Moved::Yes;
+            }
+            out.released.notices.push(Notice::Order(key, event));
+        }
+        let now_due = order.outstanding();
+        out.released.effects.extend(now_due.into_iter().filter(|effect| !before.contains(effect)));
+        let gone = order.state == State::Gone;
+        out.records.insert(FlowId::Order(key), (!gone).then(|| record::write(VERSION, order)));
+        if order.paying().is_none() {
+            self.polls.remove(&key);
+        } else if moved == Moved::Yes {
+            self.polls.entry(key).or_insert_with(|| Poll::at_once(polling)).news(polling, now);
+        }
+        if gone {
+            self.orders.remove(&key);
+        }
+        for waker in self.watchers.remove(&key).into_iter().flatten() {
+            waker.wake();
+        }
+        Ok(moved)
+    }
+
+    fn keep_asking(&mut self, order: &Order, polling: &Polling) {
+        if order.paying().is_some() {
+            self.polls.insert(order.key, Poll::at_once(polling));
+        }
+    }
+
+    /// Forgets the order that is over and would go first, if there is one.
+    fn make_room(&mut self, out: &mut Batch) -> bool {
+        let over = self.orders.values().filter(|order| order.end().is_some());
+        let Some(key) = over.min_by_key(|order| order.deadline()).map(|order| order.key) else { return false };
+        let end = Timestamp::from_unix_millis(u64::MAX);
+        self.hear(key, &Input::Tick, &Polling::default(), end, out).is_ok()
+    }
+}
+
+/// Whether there was news of an order itself, and not only of whether its LSP talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    Yes,
+    No,
+}
+
+pub(crate) fn handled(done: &Result<(), OrderError>) -> Handled {
+    if done.is_ok() { Handled::Taken } else { Handled::NotMine }
+}
+
+/// Why an order is not put on record. It must not be paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefusePlace {
+    /// It ran out meanwhile.
+    #[error("the order has expired")]
+    Expired,
+    /// The LSP has given its name to another order.
+    #[error("the LSP has another order of this name")]
+    KnownOrder,
+    /// Too many orders are open.
+    #[error("too many orders are open")]
+    TooMany,
+}
+
+/// Why an order does not do what it was told. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OrderError {
+    /// None of that name is on record.
+    #[error("there is no such order")]
+    NoSuchOrder,
+    /// Only one way is ever paid.
+    #[error("the order is paid {0}")]
+    OtherWay(WayKind),
+    /// It cannot be paid that way.
+    #[error("the order cannot be paid that way")]
+    NoSuchWay,
+    /// It ends too soon.
+    #[error("it is too late to begin with the payment")]
+    TooLate,
+    /// It is in no state for that.
+    #[error("the order is not in a state for that")]
+    NotExpected,
+}
+
+impl From<Reject> for OrderError {
+    fn from(reject: Reject) -> Self {
+        match reject {
+            Reject::OtherWay(way) => Self::OtherWay(way),
+            Reject::NoSuchWay => Self::NoSuchWay,
+            Reject::TooLate => Self::TooLate,
+            Reject::HasChannel | Reject::NotExpected => Self::NotExpected,
+        }
+    }
+}
+
+/// Of an order's record.
+const VERSION: u8 = 1;

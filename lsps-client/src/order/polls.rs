@@ -1,0 +1,59 @@
+//! When to ask an LSP about an order. Nothing of it is on record: after a start each is asked about at once.
+
+use core::time::Duration;
+
+use lsps_types::Timestamp;
+use lsps_types::lsps1::GetOrder;
+
+use crate::pending::Ticket;
+
+/// How often the LSP is asked about an order that is being paid.
+///
+/// It depends on what happened, never on what the LSP announced. Spec: LSPS1 §4.3 (the client does not rely on it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polling {
+    /// After news.
+    pub first: Duration,
+    /// The pause doubles without news, up to this.
+    pub longest: Duration,
+    /// While it does not go on: after a failure or in trouble.
+    pub slow: Duration,
+    /// An LSP that has not answered for so long is silent, which is told.
+    pub silent_after: Duration,
+}
+
+impl Default for Polling {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self { first: minute / 30, longest: minute * 5, slow: minute * 60, silent_after: minute * 60 * 6 }
+    }
+}
+
+/// The questions about one order.
+#[derive(Debug)]
+pub(super) struct Poll {
+    pub next: Timestamp,
+    pause: Duration,
+    pub asked: Option<Ticket<GetOrder>>,
+}
+
+impl Poll {
+    /// To be asked at once.
+    pub fn at_once(polling: &Polling) -> Self {
+        Self { next: Timestamp::default(), pause: polling.first, asked: None }
+    }
+
+    /// There is news of the order itself.
+    pub fn news(&mut self, polling: &Polling, now: Timestamp) {
+        (self.pause, self.next) = (polling.first, now + polling.first);
+    }
+
+    /// There is none: a step slower.
+    pub fn slower(&mut self, polling: &Polling, stuck: bool, now: Timestamp) {
+        self.next = now + self.pause;
+        self.pause = (self.pause * 2).min(polling.longest);
+        if stuck {
+            self.next = now + polling.slow;
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What an answer of the LSP says of an order, as far as it matters once a way is chosen.
+
+use alloc::string::String;
+
+use lsps_types::Sat;
+use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply, OrderState};
+
+use super::{Bill, Lease, Order, Way, WayKind};
+
+/// An answer about the order that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub state: OrderState,
+    /// The way that was chosen; `None`: not a word about it.
+    pub way: Option<WayState>,
+    pub lease: Option<Lease>,
+}
+
+/// How far one way to pay is, in the LSP's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WayState {
+    /// Nothing came.
+    Expected,
+    /// It came, and waits for the channel or for its confirmation.
+    Held,
+    /// It was paid.
+    Paid,
+    /// It went back, or cannot come any more.
+    Refunded,
+}
+
+impl Order {
+    /// Reads an answer, if it is about this order and the bill is still the one that was weighed.
+    ///
+    /// # Errors
+    ///
+    /// In which field it is about another.
+    pub(super) fn read(&self, reply: &Reply, chosen: WayKind) -> Result<Said, String> {
+        if reply.order_id != self.id {
+            return Err("order_id".into());
+        }
+        reply.mirrors(&self.ordered).map_err(|mismatch| String::from(mismatch.field))?;
+        let way = match self.way(chosen) {
+            Some(way) => said_of(way, reply)?,
+            None => None,
+        };
+        let lease = reply.channel.as_ref().map(|channel| Lease {
+            funding: channel.funding_outpoint,
+            funded_at: channel.funded_at.instant(),
+            until: channel.expires_at.instant(),
+        });
+        Ok(Said { state: reply.order_state, way, lease })
+    }
+}
+
+fn said_of(way: &Way, reply: &Reply) -> Result<Option<WayState>, String> {
+    let payment = &reply.payment;
+    let told = match &way.bill {
+        Bill::Invoice { invoice, .. } => payment.bolt11.as_ref().map(|told| {
+            (told.invoice == *invoice, "payment.bolt11.invoice", told.order_total_sat, lightning(told.state))
+        }),
+        Bill::Offer { offer } => payment
+            .bolt12
+            .as_ref()
+            .map(|told| (told.offer == *offer, "payment.bolt12.offer", told.order_total_sat, lightning(told.state))),
+        Bill::Address { address, .. } => payment.onchain.as_ref().map(|told| {
+            let same = told.address.eq_ignore_ascii_case(address.as_str());
+            (same, "payment.onchain.address", told.order_total_sat, onchain(told.state))
+        }),
+    };
+    same_bill(way.total, told)
+}
+
+type Told = (bool, &'static str, Sat, WayState);
+
+fn same_bill(total: Sat, told: Option<Told>) -> Result<Option<WayState>, String> {
+    match told {
+        None => Ok(None),
+        Some((false, field, ..)) => Err(field.into()),
+        Some((true, _, now, _)) if now != total => Err("order_total_sat".into()),
+        Some((true, _, _, state)) => Ok(Some(state)),
+    }
+}
+
+fn lightning(state: LightningState) -> WayState {
+    match state {
+        LightningState::ExpectPayment => WayState::Expected,
+        LightningState::Hold => WayState::Held,
+        LightningState::Paid => WayState::Paid,
+        LightningState::Refunded => WayState::Refunded,
+    }
+}
+
+fn onchain(state: OnchainState) -> WayState {
+    match state {
+        OnchainState::ExpectPayment => WayState::Expected,
+        OnchainState::Seen => WayState::Held,
+        OnchainState::Paid => WayState::Paid,
+        OnchainState::Refunded => WayState::Refunded,
+    }
+}

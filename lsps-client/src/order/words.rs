@@ -1,0 +1,49 @@
+//! Sentences for people.
+
+use core::fmt;
+
+use lsps_types::text::PeerText;
+
+use super::{End, Trouble, Unpaid, WayKind};
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done { lease, .. } => write!(f, "the channel is funded by {}", lease.funding),
+            Self::Refunded => f.write_str("the order failed, and the payment came back"),
+            Self::Unpaid(why) => write!(f, "{why}"),
+            Self::GivenUp => f.write_str("given up"),
+        }
+    }
+}
+
+impl fmt::Display for Unpaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "not paid in time",
+            Self::NotSent => "the payment could not be made",
+            Self::Closed => "the provider closed the order before it was paid",
+            Self::Abandoned => "called off",
+        })
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent { .. } => f.write_str("the provider does not answer"),
+            Self::Forgotten => f.write_str("the provider does not know the order"),
+            Self::Differs { field } => write!(f, "the provider tells of another order: `{}`", PeerText::from(&**field)),
+        }
+    }
+}
+
+impl fmt::Display for WayKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bolt11 => "by invoice",
+            Self::Bolt12 => "by offer",
+            Self::Onchain => "on-chain",
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! Ordering a channel in one call, and waiting for what becomes of it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::Poll;
+
+use lsps_types::PeerId;
+use lsps_types::codes::{CreateOrderError, NoError};
+use lsps_types::lsps1::{GetInfo, ReadInvoices};
+
+use super::{Failed, Lsp, Session};
+use crate::order::{
+    CannotOrder, End, Offered, Order, OrderError, OrderKey, Quote, RefuseOrder, RefusePlace, State, Trouble, WayKind,
+    Wish,
+};
+
+/// An order on record. Dropping it changes nothing; [`Session::order`] gives it again, after a restart too.
+#[derive(Clone)]
+pub struct OrderHandle {
+    session: Session,
+    key: OrderKey,
+}
+
+impl fmt::Debug for OrderHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OrderHandle({})", self.key)
+    }
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is over.
+    Ended(End),
+    /// There will be no channel, and what was paid is not back yet. [`OrderHandle::over`] waits for it.
+    Failed,
+    /// It does not go on, though it may yet.
+    Stuck(Trouble),
+    /// It is on record no more.
+    NoRecord,
+}
+
+/// Why no channel is ordered. Nothing is paid.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotOrdered {
+    /// The LSP does not say what it offers.
+    #[error("asking what can be ordered: {0}")]
+    GetInfo(#[source] Failed<NoError>),
+    /// It does not offer that.
+    #[error(transparent)]
+    Draft(#[from] CannotOrder),
+    /// It did not take the order.
+    #[error("ordering the channel: {0}")]
+    Create(#[source] Failed<CreateOrderError>),
+    /// What it asks for is not acceptable.
+    #[error(transparent)]
+    Refused(#[from] RefuseOrder),
+    /// None of the ways to pay was chosen.
+    #[error("no way to pay was chosen")]
+    NothingChosen,
+    /// The order cannot be put on record.
+    #[error(transparent)]
+    Place(#[from] RefusePlace),
+    /// It cannot be paid as chosen.
+    #[error(transparent)]
+    Pay(#[from] OrderError),
+}
+
+impl Lsp {
+    /// Orders a channel and has it paid in the way that `choose` says, [`Quote::cheapest`] for one.
+    ///
+    /// The host pays once that is on record, see [`Effect::PayOrder`](crate::Effect::PayOrder). Dropping the future is safe:
+    /// nothing is paid then.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    pub async fn order_channel(
+        &self,
+        wish: Wish,
+        read: &impl ReadInvoices,
+        choose: impl FnOnce(&Quote) -> Option<WayKind>,
+    ) -> Result<OrderHandle, NotOrdered> {
+        let quote = self.quote_channel(wish, read).await?;
+        let way = choose(&quote).ok_or(NotOrdered::NothingChosen)?;
+        self.session.pay_quote(quote, way)
+    }
+
+    /// Orders a channel up to its price, for a wallet that asks its user. Left alone, the order ends by itself.
+    ///
+    /// Spec: LSPS1 §1, §2.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    pub async fn quote_channel(&self, wish: Wish, read: &impl ReadInvoices) -> Result<Quote, NotOrdered> {
+        let options = self.call(&GetInfo {}).await.map_err(NotOrdered::GetInfo)?;
+        let draft = Offered { lsp: self.id, options }.draft(wish)?;
+        let made = self.call(draft.request()).await.map_err(NotOrdered::Create)?;
+        let now = self.session.with(|_, now| now);
+        Ok(draft.weigh(&made, read, now)?)
+    }
+}
+
+impl Session {
+    /// Puts an order on record, to be paid in this way.
+    ///
+    /// # Errors
+    ///
+    /// When it is too late for that, or there are too many.
+    pub fn pay_quote(&self, quote: Quote, way: WayKind) -> Result<OrderHandle, NotOrdered> {
+        let key = self.with(|client, now| {
+            let key = client.place_order(quote, now)?;
+            client.pay_order(key, way, now)?;
+            Ok::<_, NotOrdered>(key)
+        })?;
+        Ok(self.order(key))
+    }
+
+    /// An order on record.
+    #[must_use]
+    pub fn order(&self, key: OrderKey) -> OrderHandle {
+        OrderHandle { session: self.clone(), key }
+    }
+}
+
+impl OrderHandle {
+    /// The order's name on this side.
+    #[must_use]
+    pub fn key(&self) -> OrderKey {
+        self.key
+    }
+
+    /// Who opens the channel; `None` once there is no record.
+    #[must_use]
+    pub fn lsp(&self) -> Option<PeerId> {
+        self.snapshot().map(|order| order.lsp())
+    }
+
+    /// How the order stands now; `None` once there is no record.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Order> {
+        self.session.with(|client, _| client.order(self.key).cloned())
+    }
+
+    /// Waits until it is known whether there will be a channel, or until nothing goes on any more.
+    pub async fn wait(&self) -> Outcome {
+        self.until(|order| match (order.state(), order.trouble()) {
+            (State::Ended { end, .. }, _) => Some(Outcome::Ended(end.clone())),
+            (State::Refunding(_), _) => Some(Outcome::Failed),
+            (State::Quoted | State::Paying(_), Some(trouble)) => Some(Outcome::Stuck(trouble.clone())),
+            (State::Quoted | State::Paying(_), None) => None,
+            (State::Gone, _) => Some(Outcome::NoRecord),
+        })
+        .await
+    }
+
+    /// Waits until the order is over, however long that takes. An LSP may never let it.
+    pub async fn over(&self) -> Outcome {
+        self.until(|order| order.end().map(|end| Outcome::Ended(end.clone()))).await
+    }
+
+    /// Waits until it is not as in `seen` any more; the order then.
+    pub async fn changed(&self, seen: &Order) -> Option<Order> {
+        let differs = |order: &Order| (order != seen).then(|| Some(order.clone()));
+        self.until_or(differs, None).await
+    }
+
+    async fn until(&self, is_over: impl Fn(&Order) -> Option<Outcome>) -> Outcome {
+        self.until_or(is_over, Outcome::NoRecord).await
+    }
+
+    async fn until_or<T: Clone>(&self, look: impl Fn(&Order) -> Option<T>, gone: T) -> T {
+        poll_fn(|cx| {
+            self.session.with(|client, _| match client.order(self.key) {
+                None => Poll::Ready(gone.clone()),
+                Some(order) => look(order).map_or_else(
+                    || {
+                        client.watch_order(self.key, cx.waker());
+                        Poll::Pending
+                    },
+                    Poll::Ready,
+                ),
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,118 @@
+//! Which channels are accepted for orders, and how.
+
+use lsps_client::jit_receive::{Handled, OpenRequest, RefuseChannel};
+use lsps_client::order::{End, OrderKey, WayKind};
+use lsps_client::{AcceptTerms, ChannelKey, Effect, FlowId};
+use lsps_types::lsps1::CreateOrder;
+use lsps_types::{Blocks, Msat, Sat};
+
+use crate::common::{BOUGHT, HOUR, LSP, NOON, OTHER_LSP, WISH, buy, hash, open_request};
+use crate::desk::{Desk, completed, made, order};
+
+/// Exactly as ordered.
+fn request(key: u128) -> OpenRequest {
+    OpenRequest { zero_conf: false, funding: Sat(2_500), pushed: Msat(500_000), ..open_request(key) }
+}
+
+fn accepts(order: OrderKey, key: u128, attempt: u32, confirmations: u16) -> Effect {
+    let terms = AcceptTerms {
+        flow: FlowId::Order(order),
+        confirmations,
+        max_to_self_delay: Blocks(u32::MAX),
+        in_flight_percent: 100,
+        accept_underpaying: false,
+    };
+    Effect::AcceptChannel { key: ChannelKey(key), attempt, lsp: LSP, terms }
+}
+
+fn paying(ordered: &CreateOrder) -> (Desk, OrderKey) {
+    let mut desk = Desk::new();
+    let key = desk.places(ordered);
+    desk.client.pay_order(key, WayKind::Bolt11, NOON).unwrap();
+    desk.effects();
+    (desk, key)
+}
+
+/// L1-002, L1-123
+#[test]
+fn the_channel_that_was_ordered_is_accepted_and_a_better_one_too() {
+    let (mut desk, key) = paying(&order());
+    assert_eq!(desk.client.open_requested(&request(1), NOON), Ok(()));
+    assert_eq!(desk.effects(), [accepts(key, 1, 1, 1)]);
+    assert_eq!(desk.client.open_requested(&request(1), NOON), Ok(()));
+    assert_eq!(desk.effects(), [accepts(key, 1, 2, 1)], "the LSP repeats itself");
+    assert_eq!(desk.client.open_requested(&request(2), NOON), Err(RefuseChannel::AllHaveChannels));
+
+    desk.restarts();
+    assert_eq!(desk.effects()[1..], [accepts(key, 1, 2, 1)], "beside the payment");
+    assert_eq!(desk.client.channel_ended(ChannelKey(1), NOON), Handled::Taken);
+    let better = OpenRequest { funding: Sat(5_000), pushed: Msat(600_000), ..request(2) };
+    assert_eq!(desk.client.open_requested(&better, NOON), Ok(()));
+    assert_eq!(desk.client.channel_pending(ChannelKey(2), NOON), Handled::Taken);
+    desk.effects();
+    desk.tells(completed(&made("a1", &order())));
+    desk.passes(HOUR);
+    let Some(End::Done { channel: Some(channel), .. }) = desk.order(key).end() else { panic!("it is done") };
+    assert_eq!((channel.key, channel.pending), (ChannelKey(2), true));
+    assert_eq!(desk.client.open_requested(&request(3), NOON), Err(RefuseChannel::NothingBought));
+}
+
+#[test]
+fn a_channel_that_is_not_as_ordered_is_refused() {
+    let refused = |change: &dyn Fn(&mut OpenRequest)| {
+        let (mut desk, _) = paying(&order());
+        let mut request = request(1);
+        change(&mut request);
+        desk.client.open_requested(&request, NOON).unwrap_err()
+    };
+    let not_as_ordered = RefuseChannel::NotAsOrdered;
+    assert_eq!(refused(&|r| r.announced = true), not_as_ordered);
+    assert_eq!(refused(&|r| r.funding = Sat(2_499)), not_as_ordered);
+    assert_eq!(refused(&|r| r.pushed = Msat(499_999)), not_as_ordered);
+    assert_eq!(refused(&|r| r.zero_conf = true), not_as_ordered, "it was to be confirmed");
+    assert_eq!(refused(&|r| r.lsp = OTHER_LSP), RefuseChannel::NothingBought);
+
+    let public = CreateOrder { announce_channel: true, ..order() };
+    let (mut desk, _) = paying(&public);
+    assert_eq!(desk.client.open_requested(&request(1), NOON), Err(not_as_ordered));
+    let announced = OpenRequest { announced: true, scid_alias: false, ..request(1) };
+    assert_eq!(desk.client.open_requested(&announced, NOON), Ok(()));
+}
+
+#[test]
+fn it_is_used_unconfirmed_only_if_it_was_ordered_so_and_is_being_paid() {
+    let at_once = CreateOrder { required_channel_confirmations: 0, ..order() };
+    let mut desk = Desk::new();
+    let key = desk.places(&at_once);
+    let zero_conf = OpenRequest { zero_conf: true, ..request(1) };
+    assert_eq!(desk.client.open_requested(&zero_conf, NOON), Err(RefuseChannel::NothingBought), "not paid");
+    desk.client.pay_order(key, WayKind::Onchain, NOON).unwrap();
+    assert_eq!(desk.client.open_requested(&zero_conf, NOON), Err(RefuseChannel::NotAsOrdered), "nothing is signed");
+    desk.client.order_signed(key, vec![1], NOON).unwrap();
+    desk.effects();
+    assert_eq!(desk.client.open_requested(&zero_conf, NOON), Ok(()));
+    assert_eq!(desk.effects(), [accepts(key, 1, 1, 0)]);
+}
+
+#[test]
+fn what_was_bought_for_a_payment_is_not_taken_for_an_order() {
+    let (mut desk, _) = paying(&order());
+    let prepared = lsps_client::jit_receive::prepare(
+        LSP,
+        &buy(None),
+        &BOUGHT,
+        &WISH,
+        &lsps_client::jit_receive::Rules::default(),
+        NOON,
+    );
+    desk.client.register(&prepared.unwrap(), hash(1), NOON).unwrap();
+    desk.effects();
+    assert_eq!(desk.client.open_requested(&open_request(7), NOON), Ok(()));
+    let [Effect::AcceptChannel { terms, .. }] = desk.effects()[..] else { panic!("one channel") };
+    assert_eq!(terms.flow, FlowId::Purchase(hash(1)), "nothing is pushed to us in it");
+    assert_eq!(desk.client.open_requested(&request(8), NOON), Ok(()));
+    let [Effect::AcceptChannel { terms, .. }] = desk.effects()[..] else { panic!("one channel") };
+    assert!(matches!(terms.flow, FlowId::Order(_)));
+    assert_eq!(desk.client.channel_ended(ChannelKey(7), NOON), Handled::Taken);
+    assert_eq!(desk.client.channel_ended(ChannelKey(9), NOON), Handled::NotMine);
+}

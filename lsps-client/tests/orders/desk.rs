@@ -1,0 +1,302 @@
+//! A wallet that orders channels, its LSP and its store, in virtual time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lsps_client::jit_receive::FeeLimits;
+use lsps_client::order::{Draft, Event, Offered, Order, OrderKey, Quote, Rules, State, WayKind, Wish};
+use lsps_client::{Client, Config, Effect, Notice, Released};
+use lsps_types::jsonrpc::{Incoming, encode_reply};
+use lsps_types::lsps1::{
+    Bolt11Payment, Bolt12Payment, Channel, Confirmation, CreateOrder, GetOrder, LightningState, OnchainPayment,
+    OnchainState, Options, Order as Reply, OrderId, OrderState, Payment, PaymentFacts, ReadInvoices,
+};
+use lsps_types::{Address, DateTime, Msat, Network, OutPoint, PaymentHash, PeerId, Sat, Timestamp, Txid};
+
+use crate::common::{DAY, HOUR, LSP, NOON, OTHER_LSP, answer_in_text};
+
+pub const ADDRESS: &str = "bcrt1q9e7jcqaf2pawye0v7k6n26y955ee8gszrwzkyg";
+/// Costs less on-chain, as the tests have it.
+pub const LIGHTNING_FEE: Sat = Sat(90);
+pub const CHAIN_FEE: Sat = Sat(80);
+pub const BALANCE: Sat = Sat(500);
+pub const HASH: PaymentHash = PaymentHash([5; 32]);
+
+pub fn options() -> Options {
+    Options {
+        min_required_channel_confirmations: 0,
+        min_funding_confirms_within_blocks: 6,
+        supports_zero_channel_reserve: false,
+        max_channel_expiry_blocks: 20_160,
+        min_initial_client_balance_sat: Sat(10),
+        max_initial_client_balance_sat: Sat(1_000_000),
+        min_initial_lsp_balance_sat: Sat(20),
+        max_initial_lsp_balance_sat: Sat(100_000_000),
+        min_channel_balance_sat: Sat(100),
+        max_channel_balance_sat: Sat(100_000_000),
+    }
+}
+
+pub fn order() -> CreateOrder {
+    CreateOrder {
+        lsp_balance_sat: Sat(2_000),
+        client_balance_sat: BALANCE,
+        required_channel_confirmations: 1,
+        funding_confirms_within_blocks: 6,
+        channel_expiry_blocks: 144,
+        token: None,
+        refund_onchain_address: Some(address()),
+        announce_channel: false,
+    }
+}
+
+pub fn address() -> Address {
+    ADDRESS.parse().expect("an address")
+}
+
+pub fn wish(order: CreateOrder) -> Wish {
+    let (limits, rules) = (FeeLimits::default(), Rules::default());
+    Wish { order, limits, network: Network::Regtest, large_channels: false, rules }
+}
+
+pub fn draft(wish: Wish) -> Draft {
+    Offered { lsp: LSP, options: options() }.draft(wish).expect("it is within the options")
+}
+
+/// What the LSP answers to `create_order`.
+pub fn made(id: &str, ordered: &CreateOrder) -> Reply {
+    let (expires_at, total) = (DateTime::from(NOON + HOUR), Sat(LIGHTNING_FEE.0 + ordered.client_balance_sat.0));
+    let (fee_total_sat, order_total_sat) = (LIGHTNING_FEE, total);
+    let payment = Payment {
+        bolt11: Some(Bolt11Payment {
+            state: LightningState::ExpectPayment,
+            expires_at: expires_at.clone(),
+            fee_total_sat,
+            order_total_sat,
+            invoice: invoice(total, HASH, LSP),
+        }),
+        bolt12: Some(Bolt12Payment {
+            state: LightningState::ExpectPayment,
+            expires_at,
+            fee_total_sat,
+            order_total_sat,
+            offer: invoice(total, HASH, LSP),
+        }),
+        onchain: ordered.refund_onchain_address.as_ref().map(|refund| OnchainPayment {
+            state: OnchainState::ExpectPayment,
+            expires_at: DateTime::from(NOON + DAY),
+            fee_total_sat: CHAIN_FEE,
+            order_total_sat: Sat(CHAIN_FEE.0 + ordered.client_balance_sat.0),
+            address: ADDRESS.into(),
+            confirmation: Confirmation::AtOnce { above: None },
+            refund_onchain_address: Some(refund.as_str().into()),
+        }),
+    };
+    Reply {
+        order_id: OrderId::try_from(id.to_string()).expect("short"),
+        lsp_balance_sat: ordered.lsp_balance_sat,
+        client_balance_sat: ordered.client_balance_sat,
+        required_channel_confirmations: ordered.required_channel_confirmations,
+        funding_confirms_within_blocks: ordered.funding_confirms_within_blocks,
+        channel_expiry_blocks: ordered.channel_expiry_blocks,
+        token: ordered.token.clone().unwrap_or_default(),
+        created_at: DateTime::from(NOON),
+        announce_channel: ordered.announce_channel,
+        order_state: OrderState::Created,
+        payment,
+        channel: None,
+    }
+}
+
+pub fn completed(reply: &Reply) -> Reply {
+    let channel = Channel {
+        funded_at: DateTime::from(NOON + HOUR / 2),
+        funding_outpoint: OUTPOINT,
+        expires_at: DateTime::from(NOON + DAY * 30),
+    };
+    Reply { order_state: OrderState::Completed, channel: Some(channel), ..reply.clone() }
+}
+
+pub fn failed(reply: &Reply) -> Reply {
+    Reply { order_state: OrderState::Failed, ..reply.clone() }
+}
+
+pub fn with_states(reply: &Reply, lightning: LightningState, onchain: OnchainState) -> Reply {
+    let mut reply = reply.clone();
+    reply.payment.bolt11.iter_mut().for_each(|way| way.state = lightning);
+    reply.payment.bolt12.iter_mut().for_each(|way| way.state = lightning);
+    reply.payment.onchain.iter_mut().for_each(|way| way.state = onchain);
+    reply
+}
+
+/// Invoices and offers in these tests are their own facts.
+pub fn invoice(total: Sat, hash: PaymentHash, payee: PeerId) -> String {
+    format!("{}:{hash}:{payee}", total.0 * 1_000)
+}
+
+pub struct Facts;
+
+impl ReadInvoices for Facts {
+    fn bolt11(&self, invoice: &str, _: Network) -> Option<PaymentFacts> {
+        let mut parts = invoice.split(':');
+        let amount = parts.next()?.parse().ok().map(Msat);
+        let payment_hash = parts.next()?.parse().ok();
+        let payee = parts.next()?.parse().ok();
+        Some(PaymentFacts { amount, is_on_network: true, payee, expires_at: None, payment_hash })
+    }
+
+    fn bolt12(&self, offer: &str, network: Network) -> Option<PaymentFacts> {
+        Some(PaymentFacts { payment_hash: None, ..self.bolt11(offer, network)? })
+    }
+}
+
+/// How the LSP takes questions.
+#[derive(Clone, Debug)]
+pub enum Manner {
+    Tells(Box<Reply>),
+    /// A result or an error in words of our own.
+    Says(&'static str, &'static str),
+    Silent,
+}
+
+pub struct Desk {
+    pub client: Client,
+    pub now: Timestamp,
+    pub store: BTreeMap<String, Vec<u8>>,
+    pub lsp: Manner,
+    pub effects: Vec<Effect>,
+    pub events: Vec<Event>,
+    /// When the LSP was asked about an order.
+    pub asked: Vec<Timestamp>,
+    config: Config,
+}
+
+impl Desk {
+    pub fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub fn with(config: Config) -> Self {
+        let (effects, events, asked, store) = Default::default();
+        let mut desk = Self {
+            client: Client::new(config, [7; 32]),
+            now: NOON,
+            store,
+            lsp: Manner::Silent,
+            effects,
+            events,
+            asked,
+            config,
+        };
+        desk.connects();
+        desk
+    }
+
+    pub fn connects(&mut self) {
+        self.client.peer_connected(LSP);
+        self.client.peer_connected(OTHER_LSP);
+    }
+
+    /// An order on record, unpaid.
+    pub fn places(&mut self, ordered: &CreateOrder) -> OrderKey {
+        self.places_quote(quote(ordered))
+    }
+
+    pub fn places_quote(&mut self, quote: Quote) -> OrderKey {
+        let key = self.client.place_order(quote, self.now).expect("there is room");
+        self.turn();
+        key
+    }
+
+    /// An order that is being paid, with an LSP that tells of it as made.
+    pub fn pays(&mut self, way: WayKind) -> OrderKey {
+        let key = self.places(&order());
+        self.lsp = Manner::Tells(Box::new(made("a1", &order())));
+        self.client.pay_order(key, way, self.now).expect("it can be paid so");
+        self.turn();
+        self.effects.clear();
+        key
+    }
+
+    pub fn tells(&mut self, reply: Reply) {
+        self.lsp = Manner::Tells(Box::new(reply));
+    }
+
+    /// Goes on until nothing is left to do now.
+    pub fn turn(&mut self) {
+        loop {
+            self.client.tick(self.now);
+            let batch = self.client.drain();
+            if batch.is_empty() {
+                return;
+            }
+            for (name, bytes) in batch.records() {
+                match bytes {
+                    Some(bytes) => drop(self.store.insert(name.to_string(), bytes.to_vec())),
+                    None => drop(self.store.remove(&name.to_string())),
+                }
+            }
+            let Released { messages, effects, notices } = batch.written();
+            self.effects.extend(effects);
+            self.events.extend(notices.into_iter().filter_map(|notice| match notice {
+                Notice::Order(_, event) => Some(event),
+                _ => None,
+            }));
+            for (lsp, question) in messages {
+                self.answers(lsp, &question);
+            }
+        }
+    }
+
+    fn answers(&mut self, lsp: PeerId, question: &[u8]) {
+        self.asked.push(self.now);
+        let id = Incoming::decode(question).expect("a request").id().clone();
+        match &self.lsp {
+            Manner::Tells(reply) => drop(self.client.receive(lsp, &encode_reply::<GetOrder>(&id, reply))),
+            Manner::Says(member, text) => drop(self.client.receive(lsp, &answer_in_text(question, member, text))),
+            Manner::Silent => {}
+        }
+    }
+
+    pub fn passes(&mut self, span: Duration) {
+        let end = self.now + span;
+        self.turn();
+        while let Some(at) = self.client.next_wake().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.turn();
+        }
+        self.now = end;
+        self.turn();
+    }
+
+    /// The process dies, and starts again with what was written.
+    pub fn restarts(&mut self) {
+        self.client = Client::new(self.config, [8; 32]);
+        for (name, bytes) in &self.store {
+            self.client.load(name, bytes).expect("we wrote it");
+        }
+        self.effects.clear();
+        self.connects();
+        self.turn();
+    }
+
+    pub fn order(&self, key: OrderKey) -> &Order {
+        self.client.order(key).expect("it is on record")
+    }
+
+    pub fn state(&self, key: OrderKey) -> &State {
+        self.order(key).state()
+    }
+
+    /// What the host was asked since the last look.
+    pub fn effects(&mut self) -> Vec<Effect> {
+        self.turn();
+        std::mem::take(&mut self.effects)
+    }
+}
+
+pub fn quote(ordered: &CreateOrder) -> Quote {
+    draft(wish(ordered.clone())).weigh(&made("a1", ordered), &Facts, NOON).expect("nothing is wrong with it")
+}
+
+pub const OUTPOINT: OutPoint = OutPoint { txid: Txid([4; 32]), index: 1 };

@@ -1,0 +1,13 @@
+//! Stories of channels that are ordered and paid for.
+#![allow(non_snake_case)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod channels;
+mod desk;
+mod ordering;
+mod paying;
+mod polling;
+mod random;
+mod records;

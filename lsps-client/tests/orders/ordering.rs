@@ -1,0 +1,254 @@
+//! What is ordered, and what is made of the LSP's price. Nothing is paid here.
+
+use lsps_client::jit_receive::FeeLimits;
+use lsps_client::order::{
+    CannotOrder, Offered, Quote, RefuseOrder, RefusePlace, RefuseWay, Rules, State, WayKind, Wish,
+};
+use lsps_client::{Config, FlowId};
+use lsps_types::lsps1::{
+    Confirmation, CreateOrder, LightningState, MirrorMismatch, OnchainState, Order as Reply, OrderId, Unusable,
+};
+use lsps_types::{Msat, Network, Ppm, Sat};
+
+use crate::common::{DAY, HOUR, LSP, NOON, OTHER_LSP};
+use crate::desk::{
+    BALANCE, CHAIN_FEE, Desk, Facts, HASH, LIGHTNING_FEE, completed, draft, failed, invoice, made, options, order,
+    quote, wish, with_states,
+};
+
+fn drafts(wish: Wish) -> Result<(), CannotOrder> {
+    Offered { lsp: LSP, options: options() }.draft(wish).map(|_| ())
+}
+
+fn weighs(reply: &Reply) -> Result<Quote, RefuseOrder> {
+    draft(wish(order())).weigh(reply, &Facts, NOON)
+}
+
+/// The order with a change, as it is quoted.
+fn quoted(change: impl FnOnce(&mut Reply)) -> Result<Quote, RefuseOrder> {
+    let mut reply = made("a1", &order());
+    change(&mut reply);
+    weighs(&reply)
+}
+
+/// L1-004, L1-019, L1-020, L1-021, L1-022, L1-023, L1-024, L1-027, L1-029, L1-031, L1-032, L1-033, L1-034
+#[test]
+fn case_O12_what_the_options_do_not_allow_is_not_sent() {
+    let refused = |change: &dyn Fn(&mut CreateOrder)| {
+        let mut order = order();
+        change(&mut order);
+        match drafts(wish(order)).unwrap_err() {
+            CannotOrder::Options(mismatch) => mismatch.property,
+            other => other.to_string(),
+        }
+    };
+    assert_eq!(drafts(wish(order())), Ok(()));
+    assert_eq!(drafts(wish(CreateOrder { refund_onchain_address: None, token: None, ..order() })), Ok(()));
+    assert!(refused(&|o| o.lsp_balance_sat = Sat(0)).contains("at least 1"));
+    assert!(refused(&|o| o.channel_expiry_blocks = 0).contains("at least 1"));
+    assert_eq!(refused(&|o| o.lsp_balance_sat = Sat(19)), "min_initial_lsp_balance_sat");
+    assert_eq!(refused(&|o| o.lsp_balance_sat = Sat(100_000_001)), "max_initial_lsp_balance_sat");
+    assert_eq!(refused(&|o| o.client_balance_sat = Sat(9)), "min_initial_client_balance_sat");
+    assert_eq!(refused(&|o| o.client_balance_sat = Sat(1_000_001)), "max_initial_client_balance_sat");
+    assert_eq!(refused(&|o| o.funding_confirms_within_blocks = 5), "min_funding_confirms_within_blocks");
+    assert_eq!(refused(&|o| o.channel_expiry_blocks = 20_161), "max_channel_expiry_blocks");
+
+    let mut strict = options();
+    strict.min_required_channel_confirmations = 2;
+    let Err(CannotOrder::Options(mismatch)) = (Offered { lsp: LSP, options: strict }).draft(wish(order())) else {
+        panic!("one confirmation is too few")
+    };
+    assert_eq!(mismatch.property, "min_required_channel_confirmations");
+    let elsewhere = Wish { network: Network::Bitcoin, ..wish(order()) };
+    assert_eq!(drafts(elsewhere), Err(CannotOrder::RefundAddress));
+}
+
+/// L1-038
+#[test]
+fn case_O12_a_large_channel_is_ordered_of_those_that_support_it() {
+    let sized = |lsp, large_channels| {
+        let order = CreateOrder { lsp_balance_sat: Sat(lsp), ..order() };
+        drafts(Wish { large_channels, ..wish(order) })
+    };
+    assert_eq!(sized(16_777_216 - BALANCE.0, false), Ok(()));
+    assert_eq!(sized(16_777_217 - BALANCE.0, false), Err(CannotOrder::LargeChannels));
+    assert_eq!(sized(16_777_217 - BALANCE.0, true), Ok(()));
+}
+
+/// L1-068
+#[test]
+fn case_O12_each_way_to_pay_is_weighed_by_itself() {
+    let quote = weighs(&made("a1", &order())).unwrap();
+    let ways: Vec<_> = quote.ways.iter().map(|way| (way.kind(), way.fee, way.total)).collect();
+    let lightning = Sat(LIGHTNING_FEE.0 + BALANCE.0);
+    assert_eq!(
+        ways,
+        [
+            (WayKind::Bolt11, LIGHTNING_FEE, lightning),
+            (WayKind::Bolt12, LIGHTNING_FEE, lightning),
+            (WayKind::Onchain, CHAIN_FEE, Sat(CHAIN_FEE.0 + BALANCE.0)),
+        ]
+    );
+    assert_eq!((quote.refused.len(), quote.lsp()), (0, LSP));
+
+    let quote = quoted(|reply| reply.payment.bolt11.as_mut().unwrap().invoice = "nonsense".into()).unwrap();
+    assert_eq!(quote.refused, [(WayKind::Bolt11, RefuseWay::Unusable(Unusable::Unreadable))]);
+    assert_eq!(quote.ways.len(), 2, "the others are as good as before");
+    let quote = quoted(|reply| (reply.payment.bolt11, reply.payment.onchain) = (None, None)).unwrap();
+    assert_eq!((quote.ways.len(), quote.refused.len()), (1, 0));
+}
+
+/// L1-043, L1-054, L1-070, L1-075, L1-084, L1-090
+#[test]
+fn case_O12_an_order_that_is_wrong_is_refused_before_anything_is_paid() {
+    let way = |change: &dyn Fn(&mut Reply)| match quoted(change).unwrap() {
+        Quote { refused, .. } if refused.len() == 1 => refused[0].1,
+        quote => panic!("{quote:?}"),
+    };
+    let unusable = RefuseWay::Unusable;
+    assert_eq!(way(&|r| r.payment.bolt11.as_mut().unwrap().fee_total_sat = Sat(1)), unusable(Unusable::WrongSum));
+    let dear = invoice(Sat(1_000_000), HASH, LSP);
+    assert_eq!(way(&|r| r.payment.bolt11.as_mut().unwrap().invoice = dear.clone()), unusable(Unusable::WrongAmount));
+    let payee = invoice(Sat(LIGHTNING_FEE.0 + BALANCE.0), HASH, OTHER_LSP);
+    assert_eq!(way(&|r| r.payment.bolt11.as_mut().unwrap().invoice = payee.clone()), unusable(Unusable::WrongPayee));
+    assert_eq!(way(&|r| r.payment.bolt12.as_mut().unwrap().offer = dear.clone()), unusable(Unusable::WrongAmount));
+    let foreign = "bc1qvmsy0f3yyes6z9jvddk8xqwznndmdwapvrc0xrmhd3vqj5rhdrrq6hz49h";
+    assert_eq!(
+        way(&|r| r.payment.onchain.as_mut().unwrap().address = foreign.into()),
+        unusable(Unusable::WrongNetwork)
+    );
+    assert_eq!(
+        way(&|r| r.payment.onchain.as_mut().unwrap().refund_onchain_address = Some(foreign.into())),
+        unusable(Unusable::WrongRefundAddress)
+    );
+
+    let differs = |field| Err(RefuseOrder::Differs(MirrorMismatch { field }));
+    assert_eq!(quoted(|r| r.lsp_balance_sat = Sat(1_999)), differs("lsp_balance_sat"));
+    assert_eq!(quoted(|r| r.client_balance_sat = Sat(499)), differs("client_balance_sat"));
+    assert_eq!(quoted(|r| r.required_channel_confirmations = 2), differs("required_channel_confirmations"));
+    assert_eq!(quoted(|r| r.channel_expiry_blocks = 143), differs("channel_expiry_blocks"));
+    assert_eq!(quoted(|r| r.announce_channel = true), differs("announce_channel"));
+    assert_eq!(quoted(|r| r.token = "t".into()), differs("token"));
+
+    let reply = made("a1", &order());
+    assert_eq!(weighs(&completed(&reply)), Err(RefuseOrder::NotNew));
+    assert_eq!(weighs(&failed(&reply)), Err(RefuseOrder::NotNew));
+    let paid = with_states(&reply, LightningState::Paid, OnchainState::Paid);
+    let Err(none @ RefuseOrder::NoWayToPay(_)) = weighs(&paid) else { panic!("somebody paid it") };
+    assert!(none.to_string().starts_with("the order cannot be paid: by invoice: it is paid or closed"), "{none}");
+}
+
+#[test]
+fn another_payee_is_fine_for_those_who_say_so() {
+    let total = Sat(LIGHTNING_FEE.0 + BALANCE.0);
+    let mut reply = made("a1", &order());
+    reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, HASH, OTHER_LSP);
+    let rules = Rules { pay_only_the_lsp: false, ..Rules::default() };
+    let quote = draft(Wish { rules, ..wish(order()) }).weigh(&reply, &Facts, NOON).unwrap();
+    assert_eq!(quote.ways.len(), 3);
+}
+
+/// L1-053
+#[test]
+fn case_O12_a_fee_above_the_limits_is_not_paid() {
+    let within = |max_total_fee, max_proportional_fee| {
+        let limits = FeeLimits { max_total_fee, max_proportional_fee };
+        let draft = draft(Wish { limits, ..wish(order()) });
+        let quote = draft.weigh(&made("a1", &order()), &Facts, NOON);
+        quote.map(|quote| quote.ways.iter().map(|way| way.kind()).collect::<Vec<_>>())
+    };
+    use WayKind::{Bolt11, Bolt12, Onchain};
+    assert_eq!(within(Some(Msat(90_000)), None), Ok(vec![Bolt11, Bolt12, Onchain]));
+    assert_eq!(within(Some(Msat(89_999)), None), Ok(vec![Onchain]));
+    assert_eq!(within(None, Some(Ppm(45_000))), Ok(vec![Bolt11, Bolt12, Onchain]), "4.5 per cent of 2 000 sat");
+    assert_eq!(within(None, Some(Ppm(44_999))), Ok(vec![Onchain]));
+    let Err(RefuseOrder::NoWayToPay(refused)) = within(Some(Msat(79_999)), None) else { panic!("too dear") };
+    assert_eq!(refused[2], (Onchain, RefuseWay::FeeAboveLimit { fee: CHAIN_FEE }));
+}
+
+#[test]
+fn a_way_that_ends_too_soon_is_left_alone_and_one_on_chain_has_to_outlast_its_blocks() {
+    let confirmed_after = |blocks: u16| {
+        quoted(|reply| {
+            let onchain = reply.payment.onchain.as_mut().unwrap();
+            onchain.confirmation = Confirmation::After(blocks.try_into().unwrap());
+        })
+        .unwrap()
+    };
+    assert_eq!(NOON + DAY, confirmed_after(6).ways[2].pay_by + HOUR_AND_TWO_MINUTES);
+    assert_eq!(confirmed_after(u16::MAX).refused, [(WayKind::Onchain, RefuseWay::EndsTooSoon)]);
+    let late = draft(wish(order())).weigh(&made("a1", &order()), &Facts, NOON + HOUR).unwrap();
+    assert_eq!(late.ways.len(), 1, "the invoice and the offer are over");
+}
+
+#[test]
+fn nothing_is_paid_on_chain_that_could_not_come_back() {
+    let order = CreateOrder { refund_onchain_address: None, ..order() };
+    let mut reply = made("a1", &order);
+    let mut onchain = made("a1", &crate::desk::order()).payment.onchain.unwrap();
+    onchain.refund_onchain_address = None;
+    reply.payment.onchain = Some(onchain);
+    let quote = draft(wish(order)).weigh(&reply, &Facts, NOON).unwrap();
+    assert_eq!(quote.refused, [(WayKind::Onchain, RefuseWay::NoRefundAddress)]);
+}
+
+#[test]
+fn the_cheapest_way_that_the_wallet_can_pay_is_taken() {
+    let quote = quote(&order());
+    assert_eq!(quote.cheapest(|_| true), Some(WayKind::Onchain));
+    assert_eq!(quote.cheapest(|way| way != WayKind::Onchain), Some(WayKind::Bolt11), "before the offer");
+    assert_eq!(quote.cheapest(|way| way == WayKind::Bolt12), Some(WayKind::Bolt12));
+    assert_eq!(quote.cheapest(|_| false), None);
+}
+
+/// L1-055
+#[test]
+fn an_order_that_is_left_unpaid_ends_and_then_goes() {
+    let mut desk = Desk::new();
+    let key = desk.places(&order());
+    assert_eq!(desk.effects(), []);
+    assert_eq!(desk.state(key), &State::Quoted);
+    desk.passes(DAY);
+    let State::Ended { end, keep_until } = desk.state(key).clone() else { panic!("it ended") };
+    assert_eq!(end.to_string(), "not paid in time");
+    assert_eq!(desk.asked, [], "nothing is asked about it");
+    desk.passes(keep_until.since(desk.now));
+    assert_eq!((desk.client.order(key), desk.store.len()), (None, 0));
+}
+
+#[test]
+fn two_lsps_may_use_the_same_name_and_one_may_not() {
+    let mut desk = Desk::new();
+    let ours = desk.places(&order());
+    assert_eq!(desk.client.place_order(quote(&order()), NOON), Err(RefusePlace::KnownOrder));
+    let total = Sat(LIGHTNING_FEE.0 + BALANCE.0);
+    let mut reply = made("a1", &order());
+    reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, HASH, OTHER_LSP);
+    let draft = Offered { lsp: OTHER_LSP, options: options() }.draft(wish(order())).unwrap();
+    let theirs = desk.places_quote(draft.weigh(&reply, &Facts, NOON).unwrap());
+    assert_ne!(ours, theirs);
+    assert_eq!(desk.order(ours).id(), desk.order(theirs).id());
+    for name in desk.store.keys() {
+        assert!(name.starts_with("order-") && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
+        assert_eq!(name.parse::<FlowId>().unwrap().to_string(), *name);
+    }
+}
+
+#[test]
+fn the_number_of_orders_is_bounded_and_those_that_are_over_make_room() {
+    let mut desk = Desk::with(Config { orders: 2, ..Config::default() });
+    let numbered = |n: u8, now| {
+        let mut reply = made("a1", &order());
+        reply.order_id = OrderId::try_from(format!("order/{n} ü")).unwrap();
+        draft(wish(order())).weigh(&reply, &Facts, now).unwrap()
+    };
+    let first = desk.places_quote(numbered(1, NOON));
+    desk.places_quote(numbered(2, NOON));
+    assert_eq!(desk.client.place_order(numbered(3, NOON), NOON), Err(RefusePlace::TooMany));
+    desk.client.abandon_order(first, NOON).unwrap();
+    desk.places_quote(numbered(3, NOON));
+    assert_eq!((desk.client.order(first), desk.store.len()), (None, 2));
+    assert_eq!(desk.client.place_order(numbered(4, NOON), NOON + DAY), Err(RefusePlace::Expired));
+}
+
+const HOUR_AND_TWO_MINUTES: std::time::Duration = std::time::Duration::from_secs(62 * 60);

@@ -1,0 +1,207 @@
+//! Random LSPs, nodes, times and crashes. What must hold: nothing is paid twice, nothing that was not weighed, and every
+//! order ends or says what keeps it.
+
+use std::time::Duration;
+
+use lsps_client::Effect;
+use lsps_client::order::{Bill, End, OrderKey, Payment, State, WayKind};
+use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply, OrderState};
+use lsps_types::{OutPoint, Sat};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::common::{DAY, HOUR, LSP};
+use crate::desk::{Desk, Facts, Manner, completed, draft, invoice, made, order, wish};
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Step {
+    Chooses(WayKind),
+    LspTells(Box<Reply>),
+    LspForgets,
+    LspIsSilent,
+    LspTalksNonsense,
+    Passes(u64),
+    Restarts,
+    Reconnects,
+    NodePays,
+    NodeFails,
+    GivesUp,
+}
+
+/// The host's node and wallet: what it was asked, and did.
+#[derive(Default)]
+struct Node {
+    asked: Vec<WayKind>,
+    paid: Vec<String>,
+    signed: Vec<Vec<u8>>,
+    broadcast: Vec<Vec<u8>>,
+    lightning: Option<bool>,
+}
+
+impl Node {
+    fn does(&mut self, desk: &mut Desk, key: OrderKey) {
+        for effect in desk.effects() {
+            match effect {
+                Effect::PayOrder { way, .. } => {
+                    assert!(desk.order(key).ways().contains(&way), "only what was weighed");
+                    self.asked.push(way.kind());
+                    match way.bill {
+                        // One id pays once, and a settled one is not begun again.
+                        Bill::Invoice { invoice: what, .. } | Bill::Offer { offer: what } => {
+                            if self.lightning.is_none() && desk.now < way.pay_by && !self.paid.contains(&what) {
+                                self.paid.push(what);
+                            }
+                        }
+                        Bill::Address { .. } => {
+                            let tx = vec![u8::try_from(self.signed.len()).unwrap_or(u8::MAX)];
+                            self.signed.push(tx.clone());
+                            let _ = desk.client.order_signed(key, tx, desk.now);
+                        }
+                    }
+                }
+                Effect::BroadcastPayment { transaction, .. } => {
+                    assert!(desk.store.contains_key(&format!("order-{key}")));
+                    self.broadcast.push(transaction);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn any_reply() -> impl Strategy<Value = Reply> {
+    let lightning = prop_oneof![
+        Just(LightningState::ExpectPayment),
+        Just(LightningState::Hold),
+        Just(LightningState::Paid),
+        Just(LightningState::Refunded)
+    ];
+    let onchain = prop_oneof![
+        Just(OnchainState::ExpectPayment),
+        Just(OnchainState::Seen),
+        Just(OnchainState::Paid),
+        Just(OnchainState::Refunded)
+    ];
+    let order_state =
+        prop_oneof![4 => Just(OrderState::Created), 1 => Just(OrderState::Completed), 2 => Just(OrderState::Failed)];
+    (order_state, lightning, onchain, any::<bool>(), 0u8..12).prop_map(|(state, lightning, onchain, channel, lie)| {
+        let mut reply = crate::desk::with_states(&made("a1", &order()), lightning, onchain);
+        reply.order_state = state;
+        if channel || state == OrderState::Completed {
+            reply.channel = completed(&reply).channel;
+        }
+        match lie {
+            0 => reply.lsp_balance_sat = Sat(1),
+            1 => reply
+                .payment
+                .bolt11
+                .iter_mut()
+                .for_each(|way| way.invoice = invoice(way.order_total_sat, crate::common::hash(9), LSP)),
+            2 => reply.channel = None,
+            3 => reply
+                .channel
+                .iter_mut()
+                .for_each(|its| its.funding_outpoint = OutPoint { index: 7, ..its.funding_outpoint }),
+            _ => {}
+        }
+        reply
+    })
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let way = prop_oneof![Just(WayKind::Bolt11), Just(WayKind::Bolt12), Just(WayKind::Onchain)];
+    prop_oneof![
+        3 => way.prop_map(Step::Chooses),
+        6 => any_reply().prop_map(|reply| Step::LspTells(Box::new(reply))),
+        1 => Just(Step::LspForgets),
+        1 => Just(Step::LspIsSilent),
+        1 => Just(Step::LspTalksNonsense),
+        6 => (0u64..200_000).prop_map(Step::Passes),
+        3 => Just(Step::Restarts),
+        1 => Just(Step::Reconnects),
+        1 => Just(Step::NodePays),
+        1 => Just(Step::NodeFails),
+        1 => Just(Step::GivesUp),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn case_O11_nothing_is_paid_twice_and_every_order_ends_or_says_why_not(steps in vec(any_step(), 0..40)) {
+        let (mut desk, mut node) = (Desk::new(), Node::default());
+        let key = desk.places(&order());
+        let mut gave_up = false;
+        for step in steps {
+            match step {
+                Step::Chooses(way) => drop(desk.client.pay_order(key, way, desk.now)),
+                Step::LspTells(reply) => desk.lsp = Manner::Tells(reply),
+                Step::LspForgets => desk.lsp = Manner::Says("error", r#"{"code":101,"message":"?","data":{}}"#),
+                Step::LspIsSilent => desk.lsp = Manner::Silent,
+                Step::LspTalksNonsense => desk.lsp = Manner::Says("result", "[]"),
+                Step::Passes(seconds) => desk.passes(Duration::from_secs(seconds)),
+                Step::Restarts => desk.restarts(),
+                Step::Reconnects => {
+                    desk.client.peer_disconnected(LSP);
+                    desk.client.peer_connected(LSP);
+                }
+                Step::NodePays if !node.paid.is_empty() && node.lightning.is_none() => {
+                    node.lightning = Some(true);
+                    let _ = desk.client.order_settled(key, desk.now);
+                }
+                Step::NodeFails if !node.paid.is_empty() && node.lightning.is_none() => {
+                    node.lightning = Some(false);
+                    let _ = desk.client.order_returned(key, desk.now);
+                }
+                Step::NodePays | Step::NodeFails => {}
+                Step::GivesUp => gave_up |= desk.client.abandon_order(key, desk.now).is_ok(),
+            }
+            if desk.client.order(key).is_none() {
+                break;
+            }
+            node.does(&mut desk, key);
+        }
+        node.asked.dedup();
+        prop_assert!(node.asked.len() <= 1, "one way: {:?}", node.asked);
+        prop_assert!(node.paid.len() <= 1);
+        node.broadcast.dedup();
+        prop_assert!(node.broadcast.len() <= 1, "one transaction");
+        prop_assert!(node.paid.is_empty() || node.broadcast.is_empty());
+
+        // From here on the LSP says no more, and the node tells what it did.
+        let Some(order) = desk.client.order(key) else { return Ok(()) };
+        let begun = order.paying().is_some();
+        desk.lsp = Manner::Silent;
+        desk.passes(DAY * 2);
+        node.does(&mut desk, key);
+        let Some(order) = desk.client.order(key) else { return Ok(()) };
+        match order.state() {
+            State::Quoted | State::Gone => prop_assert!(false, "it ended by itself"),
+            State::Paying(_) | State::Refunding(_) => {
+                prop_assert!(begun && order.trouble().is_some(), "{order:?}");
+            }
+            State::Ended { end: End::GivenUp, .. } => prop_assert!(gave_up),
+            State::Ended { .. } => {}
+        }
+        let out = order.paying().is_some_and(|paying| paying.payment != Payment::Asked);
+        if !out && order.paying().is_some_and(|paying| paying.way != WayKind::Onchain) {
+            let _ = desk.client.order_returned(key, desk.now);
+            prop_assert!(desk.order(key).end().is_some(), "what came back ends it");
+        }
+        desk.passes(HOUR);
+    }
+
+    /// Nothing that is weighed and found bad is among the ways.
+    #[test]
+    fn case_O12_what_cannot_be_used_is_never_a_way(
+        total in prop_oneof![Just(590u64), 0u64..2_000], payee in 1u8..4, fee in prop_oneof![Just(90u64), 0u64..200],
+    ) {
+        let mut reply = made("a1", &order());
+        reply.payment.bolt11.iter_mut().for_each(|way| {
+            (way.fee_total_sat, way.invoice) = (Sat(fee), invoice(Sat(total), crate::desk::HASH, lsps_types::PeerId([payee; 33])));
+        });
+        let quote = draft(wish(order())).weigh(&reply, &Facts, crate::common::NOON).unwrap();
+        let good = (total, payee, fee) == (590, 2, 90);
+        prop_assert_eq!(quote.ways.iter().any(|way| way.kind() == WayKind::Bolt11), good);
+    }
+}

@@ -1,0 +1,208 @@
+//! What an LSP does for orders of channels: invoices, held payments, deposits and refunds.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use bitcoin::consensus::{deserialize, serialize};
+use bitcoin::{Address, OutPoint, ScriptBuf, Transaction};
+
+use lsps_service::{
+    Deposit, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms, Prepared, RefundKey,
+};
+use lsps_types::{BlockHeight, FeeRate, PaymentHash, Preimage, Sat};
+
+use super::news::LspEvent;
+use super::pump::Pump;
+use crate::onchain::{CannotFund, SeenOutput, our_outpoint, their_outpoint};
+use crate::peers::Manager;
+
+/// Deposits and refunds, as far as they are seen by now.
+#[derive(Default)]
+pub(super) struct Onchain {
+    /// Of orders on record, by the script of their address.
+    watched: BTreeMap<ScriptBuf, Watched>,
+    /// Refunds that the wallet could not build; tried again with every block.
+    unbuilt: BTreeMap<RefundKey, (String, Vec<lsps_types::OutPoint>)>,
+}
+
+struct Watched {
+    address: String,
+    /// What the service was told of; `None`: in an earlier life.
+    seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>,
+}
+
+impl<M: Manager> Pump<M> {
+    /// Makes what an order can be paid with.
+    pub(super) fn prepare_order(
+        &mut self,
+        order: OrderNumber,
+        invoice: Option<(PaymentHash, PaymentTerms)>,
+        offer: Option<PaymentTerms>,
+        address: bool,
+    ) -> Vec<Input> {
+        let now = self.outside.clock.now();
+        let invoice = invoice.and_then(|(hash, terms)| self.node.hold_invoice(hash, terms, now));
+        let offer = offer.and_then(|terms| self.node.offer(terms));
+        let deposits = self.outside.deposits.clone().filter(|_| address);
+        let address = deposits.and_then(|watch| {
+            let address = self.outside.wallet.address()?;
+            let (script, address) = (address.script_pubkey(), address.to_string());
+            watch.watch(&script);
+            self.onchain.watched.insert(script, Watched { address: address.clone(), seen: BTreeMap::new() });
+            Some(address)
+        });
+        let _nobody_listens = self.outside.events.send(LspEvent::OrderMade { order });
+        vec![Input::OrderPrepared { order, prepared: Prepared { invoice, offer, address } }]
+    }
+
+    pub(super) fn claim_payment(&mut self, preimage: Preimage) -> Vec<Input> {
+        self.node.claim_payment(preimage);
+        vec![] // the node tells of it
+    }
+
+    /// The node tells that it failed one, unless it does not hold it any more.
+    pub(super) fn fail_payment(&mut self, payment_hash: PaymentHash) -> Vec<Input> {
+        if !self.node.has_incoming(payment_hash) {
+            return vec![Input::PaymentGone { payment_hash }];
+        }
+        self.node.fail_payment(payment_hash);
+        vec![]
+    }
+
+    pub(super) fn keep_deposits(&mut self, order: OrderNumber, deposits: &[(lsps_types::OutPoint, Sat)]) -> Vec<Input> {
+        let outpoints: Vec<OutPoint> = deposits.iter().map(|(outpoint, _)| our_outpoint(outpoint)).collect();
+        self.outside.wallet.release(&outpoints);
+        vec![Input::DepositsKept { order }]
+    }
+
+    pub(super) fn build_refund(
+        &mut self,
+        key: RefundKey,
+        to: String,
+        deposits: Vec<lsps_types::OutPoint>,
+    ) -> Vec<Input> {
+        let inputs: Vec<OutPoint> = deposits.iter().map(our_outpoint).collect();
+        let script = Address::from_str(&to).map(|address| address.assume_checked().script_pubkey());
+        let Ok(script) = script else { return vec![Input::RefundImpossible { key }] };
+        match self.outside.wallet.give_back(&inputs, &script, self.outside.chain.fee_rate()) {
+            Ok(tx) => {
+                let mining_sat = self.outside.wallet.mining_fee_sat(&tx);
+                vec![Input::RefundBuilt { key, tx: serialize(&tx), mining_sat }]
+            }
+            Err(CannotFund::NotEnough { .. }) => vec![Input::RefundImpossible { key }],
+            Err(CannotFund::Wallet(why)) => {
+                self.onchain.unbuilt.insert(key, (to, deposits));
+                let _nobody_listens = self.outside.events.send(LspEvent::RefundFails { key, why });
+                vec![]
+            }
+        }
+    }
+
+    pub(super) fn broadcast_refund(&mut self, key: RefundKey, tx: &[u8], ask: u32) -> Vec<Input> {
+        let Ok(tx) = deserialize::<Transaction>(tx) else { return vec![] };
+        self.outside.chain.broadcast(&tx);
+        let txid = tx.compute_txid();
+        if ask > 1 && self.outside.chain.confirmations(&txid) == 0 {
+            let bumped = self.outside.wallet.bump(&tx, self.outside.chain.fee_rate());
+            let _nobody_listens = self.outside.events.send(LspEvent::RefundStuck { key, txid, bumped });
+        }
+        vec![]
+    }
+
+    /// After a start: what the node and the chain say of orders on record.
+    pub(super) fn reconcile_orders(&mut self) {
+        let orders: Vec<KnownOrder> = self.service.known_orders().collect();
+        for order in orders {
+            let reserved: Vec<OutPoint> = order.reserved.iter().map(our_outpoint).collect();
+            self.outside.wallet.lock(&reserved);
+            let Some(address) = order.address.filter(|address| self.service.wants_address(address)) else { continue };
+            let Ok(script) = Address::from_str(&address).map(|address| address.assume_checked().script_pubkey()) else {
+                continue;
+            };
+            if let Some(watch) = &self.outside.deposits {
+                watch.watch(&script);
+            }
+            // One that is not there any more is told to be gone at the first look.
+            let seen = order.reserved.iter().map(|outpoint| (*outpoint, None)).collect();
+            self.onchain.watched.insert(script, Watched { address, seen });
+        }
+        let payments: Vec<KnownPayment> = self.service.known_payments().collect();
+        for payment in payments {
+            let KnownPayment { by, payment_hash, amount, claim_before, .. } = payment;
+            let preimage = Some(payment.preimage);
+            match (payment.stage, self.node.has_incoming(payment_hash)) {
+                // What was asked is asked again by what is outstanding.
+                (PaymentStage::Claimed, _) | (PaymentStage::Held, true) => {}
+                (PaymentStage::Failed, true) => {
+                    let _ =
+                        self.feed(Input::PaymentHeld(HeldPayment { by, payment_hash, preimage, amount, claim_before }));
+                }
+                (PaymentStage::Held | PaymentStage::Failed, false) => {
+                    let _ = self.feed(Input::PaymentGone { payment_hash });
+                }
+            }
+        }
+        self.look_at_deposits(true);
+    }
+
+    /// Outputs to addresses of orders that came, moved or went. `all`: not only where there is news.
+    pub(super) fn look_at_deposits(&mut self, all: bool) {
+        let Some(watch) = self.outside.deposits.clone() else { return };
+        if all {
+            let is_over = |_: &ScriptBuf, watched: &mut Watched| !self.service.wants_address(&watched.address);
+            let over: Vec<ScriptBuf> = self.onchain.watched.extract_if(.., is_over).map(|(script, _)| script).collect();
+            over.iter().for_each(|script| watch.forget(script));
+        }
+        let news = watch.touched().filter(|_| !all);
+        for script in news.unwrap_or_else(|| self.onchain.watched.keys().cloned().collect()) {
+            self.look_at_address(&script, watch.outputs_to(&script));
+        }
+    }
+
+    fn look_at_address(&mut self, script: &ScriptBuf, outputs: Vec<SeenOutput>) {
+        let Some(Watched { address, seen }) = self.onchain.watched.get_mut(script) else { return };
+        let outputs: BTreeMap<_, _> =
+            outputs.into_iter().filter_map(|output| Some((their_outpoint(output.outpoint)?, output))).collect();
+        let mut news = vec![];
+        for (outpoint, _) in seen.extract_if(.., |outpoint, _| !outputs.contains_key(outpoint)) {
+            news.push(Input::DepositGone { address: address.clone(), outpoint });
+        }
+        for (outpoint, output) in outputs {
+            let before = seen.insert(outpoint, Some(output));
+            if before.is_none() {
+                self.outside.wallet.lock(&[output.outpoint]);
+            }
+            if before != Some(Some(output)) {
+                let rate = output.fee_rate.and_then(|rate| u32::try_from(rate.to_sat_per_kwu()).ok());
+                news.push(Input::Deposit(Deposit {
+                    address: address.clone(),
+                    outpoint,
+                    amount: Sat(output.amount.to_sat()),
+                    confirmed_at: output.height.map(BlockHeight),
+                    fee_rate: rate.map(FeeRate),
+                }));
+            }
+        }
+        self.feed_all(news);
+    }
+
+    /// With every block: refunds that are not built, not broadcast or not deep enough.
+    pub(super) fn look_at_refunds(&mut self) {
+        for (key, (to, deposits)) in std::mem::take(&mut self.onchain.unbuilt) {
+            let answers = self.build_refund(key, to, deposits);
+            self.feed_all(answers);
+        }
+        let mut confirmed = vec![];
+        for refund in self.service.unconfirmed_refunds() {
+            let Ok(tx) = deserialize::<Transaction>(refund.tx) else { continue };
+            match self.outside.chain.confirmations(&tx.compute_txid()) {
+                0 => self.outside.chain.broadcast(&tx),
+                super::watch::DEEP.. => confirmed.push(refund.key),
+                _ => {}
+            }
+        }
+        for key in confirmed {
+            let _ = self.feed(Input::RefundConfirmed { key });
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Paying for orders: over Lightning by the node, on-chain by the wallet that the application gives.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::consensus::encode::{deserialize, serialize};
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+use bitcoin::{FeeRate, ScriptBuf, Transaction, WitnessProgram, WitnessVersion};
+use lightning::ln::channelmanager::PaymentId;
+
+use lsps_client::jit_receive::Handled;
+use lsps_client::order::{Bill, Order, OrderKey, Payment, Way};
+use lsps_types::{Address, Timestamp};
+
+use super::node::Tried;
+use super::pump::Pump;
+use crate::onchain::OnchainPayer;
+use crate::peers::Manager;
+
+/// Payments that the client asked for, and that were not begun yet.
+pub(super) struct Payments {
+    onchain: Option<Arc<dyn OnchainPayer>>,
+    due: BTreeMap<OrderKey, Due>,
+}
+
+struct Due {
+    way: Way,
+    next: Timestamp,
+    /// By then it is given up: the wallet has other things to try.
+    until: Timestamp,
+}
+
+impl Payments {
+    pub fn new(onchain: Option<Arc<dyn OnchainPayer>>) -> Self {
+        Self { onchain, due: BTreeMap::new() }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.due.is_empty()
+    }
+}
+
+impl<M: Manager> Pump<M> {
+    pub(super) fn has_to_pay(&mut self, order: OrderKey, way: Way) {
+        let now = self.session.with(|_, now| now);
+        self.payments.due.insert(order, Due { until: (now + TRY_FOR).min(way.pay_by), way, next: now });
+    }
+
+    /// Begins with what is due. After a start the node has no routes yet, nor the wallet its coins.
+    pub(super) fn look_at_payments(&mut self) {
+        let now = self.session.with(|_, now| now);
+        for (key, mut due) in std::mem::take(&mut self.payments.due) {
+            let wanted = self.session.with(|client, _| client.order(key).is_some_and(is_to_be_paid));
+            if !wanted || now < due.next {
+                if wanted {
+                    self.payments.due.insert(key, due);
+                }
+                continue;
+            }
+            match self.begin(key, &due.way, now) {
+                Tried::Begun => {}
+                Tried::NotNow if now < due.until => {
+                    due.next = now + TRY_AGAIN;
+                    self.payments.due.insert(key, due);
+                }
+                Tried::NotNow | Tried::Never => {
+                    let _ = self.session.with(|client, now| client.order_returned(key, now));
+                }
+            }
+        }
+    }
+
+    pub(super) fn broadcast(&self, transaction: &[u8]) {
+        let Some(wallet) = &self.payments.onchain else { return };
+        // We wrote it.
+        if let Ok(transaction) = deserialize(transaction) {
+            wallet.broadcast(&transaction);
+        }
+    }
+
+    /// Over Lightning its payment has an end. Whether it was one of an order.
+    pub(super) fn payment_ended(&mut self, id: PaymentId, paid: bool) -> bool {
+        let order = |order: &&Order| {
+            let way = order.ways().iter().find(|way| payment_id(order.key(), &way.bill) == Some(id));
+            way.is_some()
+        };
+        let Some(key) = self.session.with(|client, _| client.orders().find(order).map(Order::key)) else {
+            return false;
+        };
+        // Begun anew after a restart, before this news of the time before it was told: the new one brings its own.
+        if !paid && self.node.is_paying(id) {
+            return true;
+        }
+        self.session.with(|client, now| match paid {
+            true => client.order_settled(key, now),
+            false => client.order_returned(key, now),
+        }) == Handled::Taken
+    }
+
+    fn begin(&mut self, key: OrderKey, way: &Way, now: Timestamp) -> Tried {
+        match (&way.bill, payment_id(key, &way.bill)) {
+            (_, Some(id)) if self.node.knows_payment(id) => Tried::Begun,
+            (_, _) if now >= way.pay_by => Tried::Never,
+            (Bill::Invoice { invoice, .. }, Some(id)) => self.node.pay_invoice(id, invoice, way.pay_by.since(now)),
+            (Bill::Offer { offer }, Some(id)) => self.node.pay_offer(id, offer, way.pay_by.since(now)),
+            (Bill::Address { address, at_once_above, .. }, _) => {
+                let at_once_above = at_once_above.map(|rate| FeeRate::from_sat_per_kwu(rate.0.into()));
+                self.sign(key, address, way.total.0, at_once_above)
+            }
+            (Bill::Invoice { .. } | Bill::Offer { .. }, None) => Tried::Never,
+        }
+    }
+
+    fn sign(&mut self, key: OrderKey, to: &Address, amount_sat: u64, at_once_above: Option<FeeRate>) -> Tried {
+        let (Some(wallet), Some(script)) = (self.payments.onchain.clone(), script_of(to)) else { return Tried::Never };
+        let Ok(transaction) = wallet.sign(key.0, &script, amount_sat, at_once_above) else { return Tried::NotNow };
+        let is_right = pays(&transaction, &script, amount_sat);
+        let signed = serialize(&transaction);
+        let recorded = is_right && self.session.with(|client, now| client.order_signed(key, signed, now).is_ok());
+        if recorded {
+            return Tried::Begun;
+        }
+        wallet.forget(&transaction);
+        Tried::Never
+    }
+}
+
+/// The node's name for a payment of this order: the same each time it is asked.
+pub(super) fn payment_id(order: OrderKey, bill: &Bill) -> Option<PaymentId> {
+    match bill {
+        Bill::Invoice { payment_hash, .. } => Some(PaymentId(payment_hash.0)),
+        Bill::Offer { .. } => {
+            let mut engine = sha256::Hash::engine();
+            engine.input(b"offer of order ");
+            engine.input(&order.0.to_be_bytes());
+            Some(PaymentId(sha256::Hash::from_engine(engine).to_byte_array()))
+        }
+        Bill::Address { .. } => None,
+    }
+}
+
+fn is_to_be_paid(order: &Order) -> bool {
+    order.paying().is_some_and(|paying| paying.payment == Payment::Asked)
+}
+
+fn script_of(address: &Address) -> Option<ScriptBuf> {
+    let version = WitnessVersion::try_from(address.version()).ok()?;
+    let program = WitnessProgram::new(version, address.program()).ok()?;
+    Some(ScriptBuf::new_witness_program(&program))
+}
+
+/// Spec: LSPS1 §4.3: the total, in one output.
+fn pays(transaction: &Transaction, script: &ScriptBuf, amount_sat: u64) -> bool {
+    let to_it: Vec<_> = transaction.output.iter().filter(|output| output.script_pubkey == *script).collect();
+    matches!(to_it[..], [output] if output.value.to_sat() == amount_sat)
+}
+
+/// A payment that the node or the wallet cannot begin with is tried for so long, and so often.
+const TRY_FOR: Duration = Duration::from_secs(60);
+const TRY_AGAIN: Duration = Duration::from_secs(2);
