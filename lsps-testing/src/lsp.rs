@@ -187,6 +187,8 @@ pub struct Lsp {
     pub makes_nothing: bool,
     /// See above.
     pub is_slow: bool,
+    /// Its node does not say soon that it claimed a payment.
+    pub is_slow_to_claim: bool,
     book: BTreeMap<BookKey, BookEntry>,
     questions: Vec<Question>,
 }
@@ -197,8 +199,23 @@ impl Lsp {
     pub fn at(now: Timestamp, setup: LspSetup) -> Self {
         let service = service(&setup);
         let (store, connected, asked, book) = Default::default();
-        let (sent, acts, questions, makes_nothing, is_slow) = Default::default();
-        Self { setup, service, store, now, connected, sent, acts, asked, makes_nothing, is_slow, book, questions }
+        let (sent, acts, questions) = Default::default();
+        let (makes_nothing, is_slow, is_slow_to_claim) = Default::default();
+        Self {
+            setup,
+            service,
+            store,
+            now,
+            connected,
+            sent,
+            acts,
+            asked,
+            makes_nothing,
+            is_slow,
+            is_slow_to_claim,
+            book,
+            questions,
+        }
     }
 
     /// Time passes.
@@ -431,7 +448,7 @@ impl Lsp {
             }
             Effect::ClaimPayment { payment_hash, .. } => {
                 self.acts.push(Act::Claim(payment_hash));
-                Some(Input::PaymentClaimed { payment_hash })
+                (!self.is_slow_to_claim).then_some(Input::PaymentClaimed { payment_hash })
             }
             Effect::FailPayment { payment_hash, .. } => {
                 self.acts.push(Act::FailPayment(payment_hash));

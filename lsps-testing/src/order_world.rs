@@ -153,7 +153,10 @@ impl OrderWorld {
             Step::Pay { order, by_offer, amount, expires_soon } => self.pays(order, by_offer, amount, expires_soon),
             Step::PayAgain { payment } => {
                 let again = choose(&self.payments.incoming, payment).map(|old| (old.order, old.held));
-                if let Some((order, held)) = again {
+                // A host that has not heard yet of a claim takes another payment of its hash for the one that it claims: who
+                // pays what is paid gives it away.
+                let has_heard = self.fuse.is_none() && self.store_works && self.node.now.events.is_empty();
+                if let Some((order, held)) = again.filter(|_| has_heard) {
                     let claim_before = held.claim_before.map(|_| BlockHeight(self.chain.height + 400));
                     self.arrives(order, HeldPayment { claim_before, ..held });
                 }
@@ -177,9 +180,15 @@ impl OrderWorld {
                     self.feed(Input::PeerDisconnected { peer: peer(client + 1) });
                 }
             }
-            Step::Accept { channel } => self.with_channel(channel, |stage| stage == Stage::Asked, |node, key| node.accepted(key, None)),
+            Step::Accept { channel } => {
+                self.with_channel(channel, |stage| stage == Stage::Asked, |node, key| node.accepted(key, None))
+            }
             Step::Reject { channel } => {
-                self.with_channel(channel, |stage| stage < Stage::Signed, |node, key| node.rejected(key, ChannelEnd::Rejected));
+                self.with_channel(
+                    channel,
+                    |stage| stage < Stage::Signed,
+                    |node, key| node.rejected(key, ChannelEnd::Rejected),
+                );
             }
             Step::Sign { channel } => self.with_channel(channel, |stage| stage == Stage::Funded, Node::signed),
             Step::Ready { channel } => self.with_channel(channel, |stage| stage == Stage::Pending, Node::ready),

@@ -57,6 +57,8 @@ pub(crate) enum Event {
     },
     /// It spends what is no more; the rest is given back anew, and of the two only one can be confirmed.
     RefundVoid(u32),
+    /// An attempt that counts.
+    OpenFailed,
     RetryAt(Timestamp),
     Opening {
         at: Timestamp,
@@ -137,10 +139,8 @@ impl Order {
                 let refund = usize::try_from(number).ok().and_then(|number| self.refunds.get_mut(number));
                 refund.into_iter().for_each(|refund| *refund = Refund::Impossible);
             }
-            Event::RetryAt(at) => {
-                self.failures = self.failures.saturating_add(u32::from(self.retry_at.is_none()));
-                self.retry_at = Some(at);
-            }
+            Event::OpenFailed => self.failures = self.failures.saturating_add(1),
+            Event::RetryAt(at) => self.retry_at = Some(at),
             Event::Opening { at } => {
                 (self.attempt, self.retry_at) = (self.attempt.saturating_add(1), None);
                 let capacity_sat = self.ordered.lsp_balance.0.saturating_add(self.ordered.client_balance.0);

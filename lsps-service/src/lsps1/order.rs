@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::book::Ledger;
 use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::effect::Effect;
-use crate::flow::{Call, Context, Flow, Reject};
+use crate::flow::{Call, Context, Flow, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, OrderNumber};
 use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
@@ -313,7 +313,12 @@ impl Order {
 
     /// An open that ends early: tried again where that may help, as often as the operator says.
     pub(super) fn open_fails(&self, why: OrderFailure, end: ChannelEvent, ctx: &Context<'_>) -> Vec<Event> {
+        let later = Event::RetryAt(ctx.now + ctx.config.orders.retry_after);
         let again = match &why {
+            // We have not heard of it yet, or it is back already.
+            OrderFailure::Open(ChannelEnd::PeerGone) if ctx.link != Link::Away => {
+                return vec![Event::Channel(end), later];
+            }
             // It waits for its client to come back, or was ended by ourselves.
             OrderFailure::Open(ChannelEnd::PeerGone | ChannelEnd::TryAgain) => None,
             OrderFailure::Open(ChannelEnd::Rejected | ChannelEnd::Closed | ChannelEnd::CannotOpen(_))
@@ -324,7 +329,7 @@ impl Order {
         let mut events = vec![Event::Channel(end)];
         match again {
             None => {}
-            Some(true) => events.push(Event::RetryAt(ctx.now + ctx.config.orders.retry_after)),
+            Some(true) => events.extend([Event::OpenFailed, later]),
             Some(false) => events.push(Event::Failed { at: ctx.now, why }),
         }
         events

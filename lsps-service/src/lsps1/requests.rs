@@ -49,7 +49,7 @@ impl Service {
             OrderRefusal::Later => ErrorObject::internal(),
         })?;
         let limits = &self.config.limits;
-        if self.orders.open_of(client) >= limits.orders_per_client || self.orders.open() >= limits.orders {
+        if self.orders.open_of(client) >= limits.orders_per_client || self.orders.without_channel() >= limits.orders {
             return Err(ErrorObject::client_rejected("too many orders are not paid for yet"));
         }
         let order = self.draft(client, request, order, terms).ok_or_else(ErrorObject::internal)?;

@@ -15,7 +15,7 @@ impl OrderWorld {
             let claimed: Vec<_> = claimed.collect();
             let kept = self.deposits.coins.iter().any(|coin| coin.order == number && coin.was_kept);
             let is_funded = self.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
-            assert!(claimed.len() + usize::from(kept) <= 1, "order {number} was paid twice");
+            assert!(claimed.len() + usize::from(kept) <= 1, "order {number} was paid twice: {claimed:?}");
             assert!(is_funded || (claimed.is_empty() && !kept), "order {number} was paid for and has no channel");
             let total = sold.order.payment.bolt11.as_ref().map(|way| way.order_total_sat);
             let total = total.and_then(lsps_types::Sat::to_msat).expect("an invoice");
@@ -33,9 +33,10 @@ impl OrderWorld {
             }
         }
         if self.watch_works && self.store_works && self.unwritten.is_none() {
-            let theirs = self.deposits.coins.iter().enumerate().filter(|(number, coin)| {
-                !coin.was_kept && !coin.is_gone && self.deposits.refund_of(*number).is_none()
-            });
+            let theirs =
+                self.deposits.coins.iter().enumerate().filter(|(number, coin)| {
+                    !coin.was_kept && !coin.is_gone && self.deposits.refund_of(*number).is_none()
+                });
             for (number, coin) in theirs.filter(|(_, coin)| self.is_known(coin.order)) {
                 assert!(self.deposits.reserved.contains(&coin.outpoint), "the wallet may spend deposit {number}");
             }
@@ -65,9 +66,10 @@ impl OrderWorld {
 
     /// Before a payment is failed.
     pub(super) fn may_fail(&self, hash: PaymentHash) {
-        let paid = self.service.known_payments().any(|known| {
-            known.payment_hash == hash && known.stage == PaymentStage::Claimed
-        });
+        let paid = self
+            .service
+            .known_payments()
+            .any(|known| known.payment_hash == hash && known.stage == PaymentStage::Claimed);
         assert!(!paid, "what paid for a channel is given back");
     }
 
@@ -83,7 +85,8 @@ impl OrderWorld {
     }
 
     fn states(&self) -> Vec<(OrderNumber, &'static str, &'static str)> {
-        let channels: Vec<_> = self.service.known_channels().map(|known| (order_of(known.key.flow), known.stage)).collect();
+        let channels: Vec<_> =
+            self.service.known_channels().map(|known| (order_of(known.key.flow), known.stage)).collect();
         let channel = |number| match channels.iter().find(|(of, _)| *of == number).map(|(_, stage)| stage) {
             None => "none",
             Some(ChannelStage::Opening) => "opening",
@@ -92,7 +95,7 @@ impl OrderWorld {
             Some(ChannelStage::Closed) => "closed",
             Some(ChannelStage::Abandoning) => "abandoning",
         };
-        let stage = |stage: &OrderStage<'_>| match stage {
+        let stage = |stage: &OrderStage| match stage {
             OrderStage::Draft => "draft",
             OrderStage::Open => "open",
             OrderStage::Completed { .. } => "completed",

@@ -106,7 +106,8 @@ impl Payments {
     /// Decodes what a crash left undecoded; what is to be told.
     pub fn decode(&mut self) -> Vec<Input> {
         let all = self.incoming.iter().enumerate();
-        let unknown: Vec<usize> = all.map(|(number, _)| number).filter(|number| !self.now.contains_key(number)).collect();
+        let unknown: Vec<usize> =
+            all.map(|(number, _)| number).filter(|number| !self.now.contains_key(number)).collect();
         let mut told = vec![];
         for number in unknown {
             // Lost before the node had it: the payer has it back.

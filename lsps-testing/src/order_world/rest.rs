@@ -26,7 +26,12 @@ impl OrderWorld {
             self.passes(Duration::from_secs(1_500));
         }
         let held = self.payments.numbers(Place::Held);
-        assert_eq!(held, [0; 0], "nothing is held for clients who stay away: {:?}", self.service.known_payments().collect::<Vec<_>>());
+        assert_eq!(
+            held,
+            [0; 0],
+            "nothing is held for clients who stay away: {:?}",
+            self.service.known_payments().collect::<Vec<_>>()
+        );
         for client in 0..CLIENTS {
             self.connects(peer(client + 1));
         }
@@ -73,15 +78,24 @@ impl OrderWorld {
 
     fn book_adds_up(&self) {
         let totals = BookTotals::of(self.book.values());
-        let claimed: u64 = self.payments.incoming.iter().filter(|of| of.outcome == Some(true)).map(|of| of.held.amount.0).sum();
+        let claimed: u64 =
+            self.payments.incoming.iter().filter(|of| of.outcome == Some(true)).map(|of| of.held.amount.0).sum();
         let kept = self.deposits.coins.iter().filter(|coin| coin.was_kept);
         let lost = total(kept.clone().filter(|coin| coin.is_gone).map(|coin| coin.amount));
         let received = Msat(claimed + total(kept.map(|coin| coin.amount)).0);
         let funded = |number: &usize| self.broadcast.iter().any(|key| order_of(key.flow) == self.sold[*number].number);
         let funded: Vec<usize> = (0..self.sold.len()).filter(funded).collect();
-        let unpaid: u64 = self.book.values().filter_map(|entry| if let Booking::OrderUnpaid { given, .. } = entry.what { Some(given.0) } else { None }).sum();
+        let unpaid: u64 = self
+            .book
+            .values()
+            .filter_map(|entry| if let Booking::OrderUnpaid { given, .. } = entry.what { Some(given.0) } else { None })
+            .sum();
         let balances = total(funded.iter().map(|number| self.sold[*number].order.client_balance_sat));
-        assert_eq!(received.0 + unpaid, balances.0 + totals.earned.0 + totals.surplus.0, "received is given or earned: {totals:?}");
+        assert_eq!(
+            received.0 + unpaid,
+            balances.0 + totals.earned.0 + totals.surplus.0,
+            "received is given or earned: {totals:?}"
+        );
         assert_eq!(totals.given.0, unpaid + lost.0, "what was lost is in the book");
         assert_eq!(totals.asked.0, totals.earned.0 + totals.lost.0, "no fee is under way: {totals:?}");
         assert_eq!(totals.mining_sat, MINING_SAT * self.chain.mined() as u64, "and what its channels cost");
