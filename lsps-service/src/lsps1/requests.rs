@@ -153,6 +153,7 @@ impl Service {
             self.changed.insert(FlowId::Order(number));
         }
         let (client, view) = (order.client, (was_draft && !is_over).then(|| order.view(&ctx)));
+        let is_gone = view.is_none() && ctx.link == flow::Link::Away;
         self.released.effects.extend(owed.into_iter().flatten());
         if is_over {
             self.orders.remove(number);
@@ -164,7 +165,9 @@ impl Service {
                 Some(view) => encode_reply::<CreateOrder>(&request, &view),
                 None => encode_error(Some(&request), &ErrorObject::internal()),
             };
-            self.send(client, answer);
+            if !is_gone {
+                self.send(client, answer);
+            }
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ fn case_O06_an_htlc_near_its_deadline_goes_back_although_the_channel_is_being_op
 #[test]
 fn case_O06_an_open_that_has_begun_may_end_after_the_order_expired() {
     let mut shop = Shop::new();
-    shop.lsp.wait_until(minutes(60) - std::time::Duration::from_secs(5));
+    shop.lsp.wait_until(minutes(59) + std::time::Duration::from_secs(55));
     shop.pays();
     shop.lsp.acts();
     shop.lsp.wait_until(minutes(60));

@@ -49,9 +49,11 @@ fn case_O04_ten_thousand_orders_have_ids_of_their_own() {
     let limits = Limits { orders_per_client: 10_000, ..Limits::default() };
     let mut lsp = Lsp::at(NOON, LspSetup { config: Config { limits, ..Config::default() }, ..selling() });
     lsp.connects(peer(1));
-    let ids: BTreeSet<String> = (0..10_000)
-        .map(|_| call(&mut lsp, peer(1), &order()).expect("an order").order_id.as_str().to_owned())
-        .collect();
+    let each = |moment: u64| {
+        lsp.wait_until(NOON + Duration::from_millis(moment / 2));
+        call(&mut lsp, peer(1), &order()).expect("an order").order_id.as_str().to_owned()
+    };
+    let ids: BTreeSet<String> = (0..10_000).map(each).collect();
     assert_eq!(ids.len(), 10_000);
     let v4 = |id: &String| id.len() == 36 && id.as_bytes()[14] == b'4' && b"89ab".contains(&id.as_bytes()[19]);
     assert!(ids.iter().all(v4));
@@ -154,8 +156,8 @@ fn case_O14_what_is_decided_elsewhere_waits_for_it_and_not_for_ever() {
 fn case_O10_orders_are_limited_by_client_and_in_total_until_they_are_forgotten() {
     let limits = Limits { orders_per_client: 2, orders: 3, ..Limits::default() };
     let mut lsp = Lsp::at(NOON, LspSetup { config: Config { limits, ..Config::default() }, ..selling() });
-    [1, 2, 3].map(|client| lsp.connects(peer(client)));
-    let mut orders = |lsp: &mut Lsp, client| call(lsp, peer(client), &order()).map_err(|error| error.refusal);
+    (1..=3).for_each(|client| lsp.connects(peer(client)));
+    let orders = |lsp: &mut Lsp, client| call(lsp, peer(client), &order()).map_err(|error| error.refusal);
     assert!(orders(&mut lsp, 1).is_ok() && orders(&mut lsp, 1).is_ok());
     assert!(matches!(orders(&mut lsp, 1), Err(Refusal::ClientRejected(_))), "its own limit");
     assert!(orders(&mut lsp, 2).is_ok());
@@ -187,7 +189,8 @@ fn case_J35_one_payment_beside_ten_thousand_orders_touches_its_own_only() {
     let limits = Limits { orders_per_client: 10_000, ..Limits::default() };
     let mut shop = Shop::of(LspSetup { config: Config { limits, ..Config::default() }, ..selling() });
     shop.lsp.connects(peer(2));
-    for _ in 1..10_000 {
+    for moment in 1..10_000 {
+        shop.lsp.wait_until(NOON + Duration::from_millis(moment));
         call(&mut shop.lsp, peer(2), &order()).expect("an order");
     }
     let before = shop.lsp.records().clone();
