@@ -6,6 +6,9 @@
 
 #![allow(non_snake_case)]
 
+mod crashes;
+mod stories;
+
 use std::collections::BTreeMap;
 
 use lsps_testing::order_world::{Amount, OrderWorld, Step};
@@ -89,12 +92,5 @@ fn soak() {
     }
 }
 
-/// The first step of a story.
+/// The first order is paid.
 const PAID: Step = Step::Pay { order: 0, by_offer: false, amount: Amount::Exact, expires_soon: false };
-
-#[test]
-fn a_paid_order_has_its_channel() {
-    let opens = [Step::Accept { channel: 0 }, Step::Sign { channel: 0 }, Step::Save, Step::Save];
-    let world = OrderWorld::new().play(&OPENING).play(&[PAID]).play(&opens).comes_to_rest();
-    assert_eq!((world.fundings(), world.outcomes()), (1, vec![Some(true)]));
-}

@@ -1,6 +1,5 @@
 //! Payments on the chain.
 
-
 use lsps_service::{BookTotals, Booking, ChannelEnd, Input, RefundKey};
 use lsps_testing::{Act, MINING_SAT, address_of};
 use lsps_types::lsps1::{Confirmation, OnchainState, OrderState};

@@ -7,7 +7,7 @@ use lsps_service::{Asked, Config, Decision, Input, Limits, OrderConfig, OrderRef
 use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, call, peer};
 use lsps_types::codes::{CreateOrderError, GetOrderError};
 use lsps_types::jsonrpc::{FromLsp, Refusal, encode_request};
-use lsps_types::lsps1::{CreateOrder, GetInfo, GetOrder};
+use lsps_types::lsps1::{CreateOrder, GetInfo, GetOrder, Order};
 use lsps_types::{PeerId, Sat};
 
 use super::{Shop, order, selling};
@@ -24,6 +24,18 @@ fn shop() -> Lsp {
     let mut lsp = Lsp::at(NOON, selling());
     lsp.connects(peer(1));
     lsp
+}
+
+/// One of many.
+fn client(number: u32) -> PeerId {
+    let mut id = [3; 33];
+    id[1..5].copy_from_slice(&number.to_be_bytes());
+    PeerId(id)
+}
+
+fn orders_as(lsp: &mut Lsp, client: PeerId) -> Order {
+    lsp.connects(client);
+    call(lsp, client, &order()).expect("an order")
 }
 
 /// L1-005, L1-006, L1-039, L1-064
@@ -45,18 +57,20 @@ fn case_O04_each_request_makes_an_order_that_is_told_as_it_was() {
 
 /// L1-040, L1-042
 #[test]
-fn case_O04_ten_thousand_orders_have_ids_of_their_own() {
-    let limits = Limits { orders_per_client: 10_000, ..Limits::default() };
-    let mut lsp = Lsp::at(NOON, LspSetup { config: Config { limits, ..Config::default() }, ..selling() });
-    lsp.connects(peer(1));
-    let each = |moment: u64| {
-        lsp.wait_until(NOON + Duration::from_millis(moment / 2));
-        call(&mut lsp, peer(1), &order()).expect("an order").order_id.as_str().to_owned()
-    };
-    let ids: BTreeSet<String> = (0..10_000).map(each).collect();
+fn case_O04_case_J35_ten_thousand_orders_have_ids_of_their_own_and_a_payment_touches_one() {
+    let mut shop = Shop::new();
+    let others = (20..10_019).map(|number| orders_as(&mut shop.lsp, client(number / 20)));
+    let mut ids: BTreeSet<String> = others.map(|order| order.order_id.as_str().to_owned()).collect();
+    ids.insert(shop.order.order_id.as_str().to_owned());
     assert_eq!(ids.len(), 10_000);
     let v4 = |id: &String| id.len() == 36 && id.as_bytes()[14] == b'4' && b"89ab".contains(&id.as_bytes()[19]);
     assert!(ids.iter().all(v4));
+
+    let before = shop.lsp.records().clone();
+    shop.pays();
+    assert!(matches!(shop.lsp.acts()[..], [Act::Open { key, .. }] if key == shop.key(1)));
+    let changed = shop.lsp.records().iter().filter(|(name, bytes)| before.get(*name) != Some(*bytes));
+    assert_eq!(changed.count(), 1, "one record is written");
 }
 
 /// L1-065, L1-066
@@ -182,22 +196,4 @@ fn case_O02_what_does_not_fit_an_option_names_it_and_leaves_nothing() {
     let [reply] = &lsp.sent_to(peer(1))[..] else { panic!("a reply") };
     assert!(String::from_utf8_lossy(reply).contains(r#""property":"max_initial_client_balance_sat""#));
     assert!(lsp.records().is_empty() && lsp.acts().is_empty());
-}
-
-#[test]
-fn case_J35_one_payment_beside_ten_thousand_orders_touches_its_own_only() {
-    let limits = Limits { orders_per_client: 10_000, ..Limits::default() };
-    let mut shop = Shop::of(LspSetup { config: Config { limits, ..Config::default() }, ..selling() });
-    shop.lsp.connects(peer(2));
-    for moment in 1..10_000 {
-        shop.lsp.wait_until(NOON + Duration::from_millis(moment));
-        call(&mut shop.lsp, peer(2), &order()).expect("an order");
-    }
-    let before = shop.lsp.records().clone();
-    shop.pays();
-    let acts = shop.lsp.acts();
-    let own = acts.iter().filter(|act| matches!(act, Act::Open { key, .. } if *key == shop.key(1)));
-    assert_eq!(own.count(), 1);
-    let changed = shop.lsp.records().iter().filter(|(name, bytes)| before.get(*name) != Some(*bytes));
-    assert_eq!(changed.count(), 1, "one record is written");
 }
