@@ -37,6 +37,8 @@ impl OrderWorld {
             let payment_hash = payment.payment_hash;
             if let Some(held) = self.payments.held(payment_hash) {
                 self.feed(Input::PaymentHeld(held));
+            } else if self.payments.is_undecoded(payment_hash) {
+                // It is told again.
             } else if payment.stage != PaymentStage::Claimed {
                 self.feed(Input::PaymentGone { payment_hash });
             } else {

@@ -103,13 +103,16 @@ impl Payments {
         self.now = self.disk.clone();
     }
 
-    /// Decodes what a crash left undecoded; what is to be told.
+    /// Whether one of this hash has come in that a crash left undecoded.
+    pub fn is_undecoded(&self, hash: PaymentHash) -> bool {
+        let incoming = |number: &usize| &self.incoming[*number];
+        self.undecoded().iter().map(incoming).any(|of| of.held.payment_hash == hash && !of.lost)
+    }
+
+    /// Decodes those; what is to be told.
     pub fn decode(&mut self) -> Vec<Input> {
-        let all = self.incoming.iter().enumerate();
-        let unknown: Vec<usize> =
-            all.map(|(number, _)| number).filter(|number| !self.now.contains_key(number)).collect();
         let mut told = vec![];
-        for number in unknown {
+        for number in self.undecoded() {
             // Lost before the node had it: the payer has it back.
             let place = if self.incoming[number].lost { Place::Failing } else { Place::Held };
             self.now.insert(number, place);
@@ -134,6 +137,10 @@ impl Payments {
     /// Those in some place.
     pub fn numbers(&self, place: Place) -> Vec<usize> {
         self.now.iter().filter(|(_, other)| **other == place).map(|(number, _)| *number).collect()
+    }
+
+    fn undecoded(&self) -> Vec<usize> {
+        (0..self.incoming.len()).filter(|number| !self.now.contains_key(number)).collect()
     }
 
     fn set(&mut self, hash: PaymentHash, place: Place) {

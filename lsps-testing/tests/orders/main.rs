@@ -27,7 +27,7 @@ fn plays(steps: &[Step]) -> OrderWorld {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn any_script_of_orders_keeps_the_invariants(steps in vec(any_step(), 0..120)) {
