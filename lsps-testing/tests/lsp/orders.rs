@@ -5,6 +5,7 @@ mod onchain;
 mod opening;
 mod paying;
 mod policy;
+mod records;
 mod requests;
 
 use std::num::NonZeroU16;
