@@ -1,15 +1,19 @@
 //! Faults to order: a store that loses power, a wire that is cut at the same instant, a store that is ill for a while.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bitcoin::io;
 use lightning::util::persist::KVStoreSync;
+use lsps_transport_ldk::onchain::{Clock, SystemClock};
+use lsps_types::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::scene::Script;
 use crate::store::Store;
 
 /// The power of one machine: when it is gone, nothing is written and nothing gets out.
@@ -225,5 +229,29 @@ async fn carry(near: TcpStream, far: TcpStream, power: &Power, clogged: &AtomicB
     tokio::select! {
         () = pass(&mut from_near, &mut to_far, false) => {}
         () = pass(&mut from_far, &mut to_near, true) => {}
+    }
+}
+
+/// The system's clock, and what is added to it.
+#[derive(Default)]
+pub struct Shifted(AtomicU64);
+
+impl Shifted {
+    /// One that an LSP goes by.
+    #[must_use]
+    pub fn script() -> (Arc<Self>, Script) {
+        let clock = Arc::new(Self::default());
+        (clock.clone(), Script { clock, ..Script::default() })
+    }
+
+    /// From now on it is so much later.
+    pub fn jump(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Shifted {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
     }
 }

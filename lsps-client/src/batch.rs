@@ -8,6 +8,7 @@ use lsps_types::{PaymentHash, PeerId};
 use crate::effect::Effect;
 use crate::jit_receive::Event;
 use crate::order::{self, OrderKey};
+use crate::webhooks;
 
 /// Everything since the last drain. Write the records, then ask for the rest.
 #[derive(Debug, Default)]
@@ -65,6 +66,8 @@ pub enum Notice {
     Purchase(PaymentHash, Event),
     /// An order moved on.
     Order(OrderKey, order::Event),
+    /// Something became of a webhook at that LSP.
+    Webhooks(PeerId, webhooks::Event),
     /// An LSP sent what is no JSON-RPC 2.0 response. It is asked nothing more until it reconnects.
     BadPayload(PeerId),
     /// An LSP sent a notification that means nothing here.
@@ -78,6 +81,8 @@ pub enum FlowId {
     Purchase(PaymentHash),
     /// One order of a channel, by its local name.
     Order(OrderKey),
+    /// The webhooks at one LSP.
+    Webhooks(PeerId),
 }
 
 /// Also the name of the flow's record: letters, digits and `-` only, as any store takes them.
@@ -86,6 +91,7 @@ impl fmt::Display for FlowId {
         match self {
             Self::Purchase(hash) => write!(f, "{PURCHASE}{hash}"),
             Self::Order(key) => write!(f, "{ORDER}{key}"),
+            Self::Webhooks(lsp) => write!(f, "{WEBHOOKS}{lsp}"),
         }
     }
 }
@@ -96,7 +102,8 @@ impl FromStr for FlowId {
     fn from_str(text: &str) -> Result<Self, UnknownFlow> {
         let purchase = text.strip_prefix(PURCHASE).and_then(|hash| hash.parse().ok()).map(Self::Purchase);
         let order = || text.strip_prefix(ORDER).and_then(|key| key.parse().ok()).map(Self::Order);
-        purchase.or_else(order).ok_or_else(|| UnknownFlow(text.into()))
+        let webhooks = || text.strip_prefix(WEBHOOKS).and_then(|lsp| lsp.parse().ok()).map(Self::Webhooks);
+        purchase.or_else(order).or_else(webhooks).ok_or_else(|| UnknownFlow(text.into()))
     }
 }
 
@@ -107,3 +114,4 @@ pub struct UnknownFlow(pub String);
 
 const PURCHASE: &str = "purchase-";
 const ORDER: &str = "order-";
+const WEBHOOKS: &str = "webhooks-";

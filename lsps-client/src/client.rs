@@ -15,8 +15,10 @@ use crate::jit_receive::{
 use crate::order::{self, Polling};
 use crate::pending::{Pending, Ticket};
 use crate::record;
+use crate::webhooks as hooks;
 
 mod orders;
+mod webhooks;
 
 /// How long a wallet waits, and how much it remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +35,27 @@ pub struct Config {
     pub orders: usize,
     /// How often LSPs are asked about orders that are being paid.
     pub polling: Polling,
+    /// Apps with webhooks on record, at all LSPs.
+    pub webhook_apps: usize,
+    /// How often an LSP is asked which webhooks it has.
+    pub check_webhooks: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let (answer_within, keep_outcomes) = (Duration::from_secs(60), Duration::from_secs(10 * 60));
         let (purchases, orders, polling) = (1_000, 100, Polling::default());
-        Self { answer_within, keep_outcomes, calls_per_lsp: 32, purchases, orders, polling }
+        let (webhook_apps, check_webhooks) = (100, Duration::from_secs(6 * 60 * 60));
+        Self {
+            answer_within,
+            keep_outcomes,
+            calls_per_lsp: 32,
+            purchases,
+            orders,
+            polling,
+            webhook_apps,
+            check_webhooks,
+        }
     }
 }
 
@@ -52,6 +68,7 @@ pub struct Client {
     pending: Pending,
     book: Book,
     orders: order::book::Book,
+    webhooks: hooks::book::Book,
     out: Batch,
 }
 
@@ -124,11 +141,11 @@ impl Client {
     /// A client without purchases and orders; `entropy` is 32 random bytes, fresh at every start, that request ids come from.
     #[must_use]
     pub fn new(config: Config, entropy: [u8; 32]) -> Self {
-        let (book, orders, out) = Default::default();
-        Self { config, pending: Pending::new(entropy), book, orders, out }
+        let (book, orders, webhooks, out) = Default::default();
+        Self { config, pending: Pending::new(entropy), book, orders, webhooks, out }
     }
 
-    /// Takes a purchase or an order from an earlier life, and asks again for what it is owed.
+    /// Takes a record from an earlier life, and asks again for what it is owed.
     ///
     /// # Errors
     ///
@@ -137,6 +154,7 @@ impl Client {
         let loaded = match name.parse()? {
             FlowId::Purchase(hash) => self.book.load(hash, bytes, &mut self.out),
             FlowId::Order(key) => self.orders.load(key, bytes, &self.config.polling, &mut self.out),
+            FlowId::Webhooks(lsp) => self.webhooks.load(lsp, bytes),
         };
         loaded.map_err(Unreadable::Content)
     }
@@ -222,18 +240,21 @@ impl Client {
         self.pending.disconnected(lsp);
     }
 
-    /// Time passes: calls time out, purchases and orders expire, LSPs are asked about orders and their answers looked at.
+    /// Time passes: calls time out, purchases and orders expire, LSPs are asked about orders and webhooks, and
+    /// their answers looked at.
     pub fn tick(&mut self, now: Timestamp) {
         self.pending.tick(now, self.config.keep_outcomes);
         self.book.tick(now, &mut self.out);
         self.orders.tick(now, &self.config, &mut self.pending, &mut self.out);
+        self.look_after_webhooks(now);
     }
 
     /// When [`tick`](Self::tick) has something to do next.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
         let wakes = [self.pending.next_deadline(), self.book.next_wake(), self.orders.next_wake(&self.pending)];
-        wakes.into_iter().flatten().min()
+        let webhooks = self.webhooks.next_wake(self.config.check_webhooks, &self.pending);
+        wakes.into_iter().chain([webhooks]).flatten().min()
     }
 
     /// Calls that are open or whose outcome was not taken yet.

@@ -72,6 +72,16 @@ pub enum Effect {
         /// What is to be paid, and how.
         way: Way,
     },
+    /// Do not begin to pay an order any more, nor try other routes: the LSP says that it failed.
+    ///
+    /// [`order_returned`](crate::Client::order_returned) if nothing is under way; else its outcome comes as ever. Safe twice:
+    /// what is stopped stays so.
+    StopPaying {
+        /// Which.
+        order: OrderKey,
+        /// How it was to be paid: over Lightning.
+        way: Way,
+    },
     /// Broadcast the transaction that pays an order. Safe twice: it is the same one.
     BroadcastPayment {
         /// Which.
@@ -94,12 +104,14 @@ impl Effect {
                 | Self::AllowUnderpaying { .. }
                 | Self::ForbidUnderpaying { .. }
                 | Self::PayOrder { .. }
+                | Self::StopPaying { .. }
                 | Self::BroadcastPayment { .. },
                 Self::AcceptChannel { .. }
                 | Self::ClaimAfter { .. }
                 | Self::AllowUnderpaying { .. }
                 | Self::ForbidUnderpaying { .. }
                 | Self::PayOrder { .. }
+                | Self::StopPaying { .. }
                 | Self::BroadcastPayment { .. },
             ) => self == other,
         }

@@ -8,6 +8,8 @@
 //! A wallet that orders a channel: `call` with [`GetInfo`](lsps_types::lsps1::GetInfo), [`order::Offered::draft`], `call`
 //! with [`order::Draft::request`], [`order::Draft::weigh`], [`Client::place_order`], [`Client::pay_order`], and the effects
 //! that follow. Feature `session` has all of that in one call.
+//!
+//! A wallet that sleeps: [`Client::keep_webhook`], once for each app.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -26,6 +28,7 @@ mod record;
 pub mod select;
 #[cfg(feature = "session")]
 pub mod session;
+pub mod webhooks;
 
 pub use batch::{Batch, FlowId, Notice, Released, UnknownFlow};
 pub use client::{CallError, Client, Config, Heard, NotSent, Unreadable};

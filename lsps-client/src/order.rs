@@ -211,7 +211,11 @@ impl Order {
         let paying = match &self.state {
             State::Paying(paying) => paying,
             // What is out is out, and what is not shall not pay for an order that failed.
-            State::Quoted | State::Refunding(_) | State::Ended { .. } | State::Gone => return Vec::new(),
+            State::Refunding(paying) => {
+                let way = self.way(paying.way).filter(|_| paying.payment == Payment::Asked).cloned();
+                return way.map(|way| Effect::StopPaying { order, way }).into_iter().collect();
+            }
+            State::Quoted | State::Ended { .. } | State::Gone => return Vec::new(),
         };
         let mut effects = Vec::new();
         match &paying.payment {

@@ -71,7 +71,7 @@ impl Pending {
         mac.as_hex().to_string().chars().take(ID_LENGTH).collect()
     }
 
-    fn may_call(&self, lsp: PeerId, limit: usize) -> Result<(), NotSent> {
+    pub fn may_call(&self, lsp: PeerId, limit: usize) -> Result<(), NotSent> {
         if !self.connected.contains(&lsp) {
             return Err(NotSent::NotConnected);
         }

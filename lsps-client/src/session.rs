@@ -19,9 +19,11 @@ use lsps_types::{PeerId, Request, Timestamp};
 
 mod order;
 mod shop;
+mod webhooks;
 
 pub use order::{NotOrdered, OrderHandle, Outcome};
 pub use shop::{Ask, NobodySells, Shopped, WhyNot};
+pub use webhooks::NotRegistered;
 
 use crate::client::{CallError, Client, NotSent};
 use crate::pending::Ticket;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{HOUR, LSP, NOON, answer, answer_in_text, client};
-use lsps_client::session::{Failed, Lsp, Session};
-use lsps_client::{CallError, NotSent};
+use lsps_client::session::{Failed, Lsp, NotRegistered, Session};
+use lsps_client::{CallError, Client, NotSent};
 use lsps_types::PeerId;
 use lsps_types::codes::GetInfoError;
 use lsps_types::jsonrpc::Refusal;
 use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps2::{GetInfo, Menu};
+use lsps_types::lsps5::{AppName, SetWebhook, WebhookSet, WebhookUrl};
 use tokio::task::yield_now;
 
 struct World {
@@ -98,4 +99,38 @@ async fn a_call_that_is_dropped_leaves_nothing_behind() {
     assert_eq!(world.session.with(|client, _| client.pending_calls()), 0);
     world.heard(&answer::<GetInfo>(&sent[0], &Menu::default()));
     assert_eq!(world.session.with(|client, _| client.ignored_answers()), 1, "what comes later is ignored");
+}
+
+#[tokio::test]
+async fn an_app_is_kept_registered_and_whoever_waits_hears_of_it() {
+    let app = || AppName::new("app".into()).unwrap();
+    let url = || WebhookUrl::new("https://push.example.org/phone".into()).unwrap();
+    let world = World::new();
+    let asked = async |world: &World| {
+        let lsp = world.lsp();
+        let kept = tokio::spawn(async move { lsp.keep_registered(app(), url()).await });
+        yield_now().await;
+        world.session.with(Client::tick);
+        (kept, world.sent().remove(0))
+    };
+    let (kept, set) = asked(&world).await;
+    world.heard(&answer::<SetWebhook>(&set, &WebhookSet { num_webhooks: 1, max_webhooks: 3, no_change: false }));
+    assert!(!kept.is_finished());
+    world.session.with(Client::tick);
+    assert_eq!(kept.await.unwrap(), Ok(()));
+    assert_eq!(world.lsp().keep_registered(app(), url()).await, Ok(()), "it is known already");
+
+    let world = World::new();
+    let (kept, set) = asked(&world).await;
+    world.heard(&answer_in_text(&set, "error", r#"{"code":503,"message":"full"}"#));
+    world.session.with(Client::tick);
+    let refused = kept.await.unwrap().unwrap_err();
+    assert_eq!(refused, NotRegistered::Refused { code: 503 });
+    assert_eq!(refused.to_string(), "the provider refused the webhook: there are too many webhooks");
+
+    let world = World::new();
+    let (kept, _) = asked(&world).await;
+    kept.abort();
+    assert!(kept.await.unwrap_err().is_cancelled());
+    assert!(world.session.with(|client, _| client.webhooks(LSP).is_some()), "the wish outlives whoever waited");
 }

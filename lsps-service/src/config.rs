@@ -33,6 +33,8 @@ pub struct Config {
     pub decision_timeout: Duration,
     /// How orders of channels are dealt with.
     pub orders: OrderConfig,
+    /// How clients are woken.
+    pub webhooks: WebhookConfig,
     /// Bounds on what peers can make us keep.
     pub limits: Limits,
 }
@@ -55,6 +57,20 @@ pub struct OrderConfig {
     pub keep_unpaid: Duration,
 }
 
+/// The part of [`Config`] about LSPS5.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookConfig {
+    /// Whether clients may register webhooks; only where the host posts to them.
+    pub serve: bool,
+    /// How long a client that stays away is not called for the same again.
+    pub cooldown: Duration,
+    /// How long webhooks of a client without channels are kept; LSPS5 wants 7 days at the least.
+    pub keep: Duration,
+    /// How long a notification may take to be delivered; no longer than a payment that waits for the client is held.
+    pub post_within: Duration,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -69,6 +85,7 @@ impl Default for Config {
             stuck_after: Blocks(12),
             decision_timeout: Duration::from_secs(20),
             orders: OrderConfig::default(),
+            webhooks: WebhookConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -84,6 +101,13 @@ impl Default for OrderConfig {
             keep_ended: Duration::from_secs(30 * 86_400),
             keep_unpaid: Duration::from_secs(86_400),
         }
+    }
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        let (cooldown, keep) = (Duration::from_secs(5 * 60), Duration::from_secs(28 * 86_400));
+        Self { serve: false, cooldown, keep, post_within: LEAST_HOLD }
     }
 }
 
@@ -124,6 +148,12 @@ impl Config {
                 "has to be at least parts_per_offer",
             ),
             (self.limits.scid_draws > 0, "limits.scid_draws", "has to be at least 1"),
+            (self.webhooks.keep >= LEAST_KEPT, "webhooks.keep", "has to be at least 7 days (LSPS5)"),
+            (!self.webhooks.post_within.is_zero(), "webhooks.post_within", "has to be more than nothing"),
+            (self.limits.webhooks_per_client > 0, "limits.webhooks_per_client", "has to be at least 1 (LSPS5)"),
+            (self.limits.posts_per_webhook > 1, "limits.posts_per_webhook", "has to be at least 2"),
+            (self.limits.webhook_changes > 0, "limits.webhook_changes", "has to be at least 1"),
+            (self.limits.calls_per_cooldown > 0, "limits.calls_per_cooldown", "has to be at least 1"),
         ])
     }
 }
@@ -147,3 +177,4 @@ pub struct ConfigError {
 /// Nodes refuse to forward with less.
 const LEAST_CLTV_DELTA: u16 = 48;
 const LEAST_HOLD: Duration = Duration::from_secs(90);
+const LEAST_KEPT: Duration = Duration::from_secs(7 * 86_400);

@@ -2,7 +2,9 @@
 
 use alloc::{string::String, vec::Vec};
 
-use lsps_types::{Blocks, Msat, OutPoint, PaymentHash, PeerId, Ppm, Preimage, Sat, Timestamp, bolt4::FailureCode};
+use lsps_types::bolt4::FailureCode;
+use lsps_types::lsps5::WebhookUrl;
+use lsps_types::{Blocks, DateTime, Msat, OutPoint, PaymentHash, PeerId, Ppm, Preimage, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::book::BookEntry;
@@ -197,6 +199,30 @@ pub enum Effect {
         /// Its content.
         entry: BookEntry,
     },
+    /// Sign this notification with the node's key and post it: exactly these bytes, and the timestamp, which is signed too.
+    ///
+    /// Answers: `WebhookDelivered` or `WebhookFailed`; without any it ends at `until`. Safe twice: the receiver sees a replay.
+    PostWebhook {
+        /// Its name.
+        key: PostKey,
+        /// Where to. What it leads to is not looked at yet.
+        url: WebhookUrl,
+        /// The body.
+        body: String,
+        /// When it was raised.
+        timestamp: DateTime,
+        /// When it is worth nothing any more.
+        until: Timestamp,
+    },
+}
+
+/// One post to one webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PostKey {
+    /// Whose webhook it is.
+    pub client: PeerId,
+    /// Counted from 0 for each client.
+    pub number: u32,
 }
 
 /// What a channel has to be when it is opened.
@@ -264,6 +290,8 @@ pub enum EffectKey {
     Refund(RefundKey, u32),
     /// See [`Effect::Book`].
     Book(BookKey),
+    /// See [`Effect::PostWebhook`].
+    Post(PostKey),
 }
 
 impl EffectKey {
@@ -281,6 +309,7 @@ impl EffectKey {
             | Self::BuildRefund(RefundKey { order, .. })
             | Self::Refund(RefundKey { order, .. }, _) => Ok(FlowId::Order(*order)),
             Self::Book(key) => Ok(key.flow),
+            Self::Post(key) => Ok(FlowId::Webhooks(key.client)),
             Self::Forward(part, _) | Self::Fail(part, _) => Err(*part),
         }
     }
@@ -306,6 +335,7 @@ impl Effect {
             Self::BuildRefund { key, .. } => EffectKey::BuildRefund(*key),
             Self::BroadcastRefund { key, ask, .. } => EffectKey::Refund(*key, *ask),
             Self::Book { key, .. } => EffectKey::Book(*key),
+            Self::PostWebhook { key, .. } => EffectKey::Post(*key),
         }
     }
 }

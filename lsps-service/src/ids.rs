@@ -25,6 +25,8 @@ pub enum FlowId {
     JitChannel(Scid),
     /// One `lsps1.create_order`.
     Order(OrderNumber),
+    /// The webhooks of one client.
+    Webhooks(PeerId),
 }
 
 /// Our own short name of an order: the first half of its id on the wire.
@@ -43,6 +45,7 @@ impl fmt::Display for FlowId {
         match self {
             Self::JitChannel(scid) => write!(f, "{JIT_CHANNEL}{scid}"),
             Self::Order(number) => write!(f, "{ORDER}{number}"),
+            Self::Webhooks(client) => write!(f, "{WEBHOOKS}{client}"),
         }
     }
 }
@@ -57,7 +60,8 @@ impl FromStr for FlowId {
             let number = OrderNumber(u64::from_str_radix(digits, 16).ok()?);
             (alloc::format!("{number}") == digits).then_some(Self::Order(number))
         };
-        scid.or_else(order).ok_or_else(|| UnknownFlow(text.into()))
+        let webhooks = || text.strip_prefix(WEBHOOKS).and_then(|client| client.parse().ok()).map(Self::Webhooks);
+        scid.or_else(order).or_else(webhooks).ok_or_else(|| UnknownFlow(text.into()))
     }
 }
 
@@ -76,12 +80,13 @@ pub struct ChannelKey {
 }
 
 impl ChannelKey {
-    /// As a number that the node keeps with the channel. LDK: the user channel id.
+    /// As a number that the node keeps with the channel. LDK: the user channel id. 0 for a flow that has no channels.
     #[must_use]
     pub fn to_u128(self) -> u128 {
         let (tag, flow) = match self.flow {
             FlowId::JitChannel(Scid(scid)) => (JIT_CHANNEL_TAG, scid),
             FlowId::Order(OrderNumber(number)) => (ORDER_TAG, number),
+            FlowId::Webhooks(_) => return 0,
         };
         tag << TAG_SHIFT | u128::from(self.attempt) << ATTEMPT_SHIFT | u128::from(flow)
     }
@@ -138,6 +143,7 @@ pub struct QuestionId {
 
 const JIT_CHANNEL: &str = "jit-";
 const ORDER: &str = "order-";
+const WEBHOOKS: &str = "webhooks-";
 /// Tells our channels from those of an application that numbers its own.
 const JIT_CHANNEL_TAG: u128 = 0x4c53_5032;
 const ORDER_TAG: u128 = 0x4c53_5031;

@@ -5,7 +5,9 @@ use alloc::{string::String, vec::Vec};
 use lsps_types::{BlockHeight, FeeRate, Msat, OutPoint, PaymentHash, PeerId, Preimage, Sat, Scid};
 use serde::{Deserialize, Serialize};
 
+use crate::effect::PostKey;
 use crate::ids::{BookKey, ChannelId, ChannelKey, OfferId, OrderNumber, PartId, QuestionId, RefundKey};
+use crate::lsps5::occasion::Occasion;
 use crate::policy::NodeFacts;
 use crate::questions::Decision;
 
@@ -193,6 +195,32 @@ pub enum Input {
     NodeFacts(NodeFacts),
     /// Time passed; needed when [`Service::next_wake`](crate::Service::next_wake) is due and nothing else happens.
     Tick,
+    /// Whether the node has any channel with a peer: its webhooks are kept for as long, and a while after. Told when that
+    /// changes, and at the start of all peers with channels and of all in
+    /// [`clients_with_channels`](crate::Service::clients_with_channels).
+    ChannelsWith {
+        /// Who.
+        peer: PeerId,
+        /// Whether there is any.
+        any: bool,
+    },
+    /// A client should come. It is called by its webhooks, if it has any, is away, and was not called for the same lately.
+    Occasion {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        occasion: Occasion,
+    },
+    /// A notification was delivered: the webhook answered with status 200.
+    WebhookDelivered {
+        /// Which.
+        key: PostKey,
+    },
+    /// A notification was not delivered, and will not be. The webhook is kept.
+    WebhookFailed {
+        /// Which.
+        key: PostKey,
+    },
 }
 
 /// An HTLC that waits for a decision at the node.

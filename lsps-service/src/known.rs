@@ -93,6 +93,7 @@ impl Service {
             FlowId::Order(number) => {
                 self.orders.get(number).is_some_and(|order| given_up(order.attempt, &order.channel))
             }
+            FlowId::Webhooks(_) => false,
         }
     }
 
@@ -107,6 +108,11 @@ impl Service {
     pub fn waiting_clients(&self) -> impl Iterator<Item = PeerId> {
         let clients = self.index.live_clients().map(|(client, _)| client);
         clients.filter(|client| self.link(*client) == Link::Connected)
+    }
+
+    /// Clients with webhooks of whom it is believed that the node has channels with them.
+    pub fn clients_with_channels(&self) -> impl Iterator<Item = PeerId> {
+        self.webhooks.iter().filter(|webhooks| webhooks.has_channel).map(|webhooks| webhooks.client)
     }
 
     /// The state of each offer's channel and fee, by name; to be counted and shown, not to be decided on.
@@ -132,6 +138,7 @@ impl Service {
                 let order = self.orders.get(number).filter(|order| order.attempt == key.attempt);
                 order.map_or(Ok(()), |order| order.may_close(height, Some(self.now)))
             }
+            FlowId::Webhooks(_) => Ok(()),
         }
     }
 }

@@ -18,6 +18,7 @@ mod known;
 mod limits;
 mod lsps1;
 mod lsps2;
+mod lsps5;
 mod policy;
 mod questions;
 mod record;
@@ -28,8 +29,8 @@ mod tape;
 
 pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};
-pub use config::{Config, ConfigError, OrderConfig};
-pub use effect::{Effect, EffectKey, OpenTerms, PaymentTerms};
+pub use config::{Config, ConfigError, OrderConfig, WebhookConfig};
+pub use effect::{Effect, EffectKey, OpenTerms, PaymentTerms, PostKey};
 pub use ids::{
     BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, PartId, QuestionId, RefundKey, UnknownFlow,
 };
@@ -40,6 +41,7 @@ pub use lsps1::known::{KnownOrder, KnownPayment, KnownRefund, OrderStage, Paymen
 pub use lsps1::order::OrderFailure;
 pub use lsps1::payments::Way;
 pub use lsps2::may_close;
+pub use lsps5::occasion::Occasion;
 pub use policy::{
     AmountRule, BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, ClientTerms, MenuRefusal, MenuRequest, NodeFacts,
     OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, StandardPolicy, TokenTerms, Trust,

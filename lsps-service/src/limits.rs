@@ -28,6 +28,16 @@ pub struct Limits {
     pub questions_per_client: usize,
     /// The same of all clients.
     pub questions: usize,
+    /// Webhooks of one client.
+    pub webhooks_per_client: usize,
+    /// Clients with webhooks.
+    pub webhook_clients: usize,
+    /// Webhooks that one client sets anew or changes within an hour: each makes us post to a URL of its choice.
+    pub webhook_changes: usize,
+    /// Notifications that wait to be posted to one webhook.
+    pub posts_per_webhook: usize,
+    /// How often a client is called for the same without a whole cooldown between, each time after it came and went.
+    pub calls_per_cooldown: usize,
 }
 
 impl Default for Limits {
@@ -44,6 +54,11 @@ impl Default for Limits {
             scid_draws: 64,
             questions_per_client: 4,
             questions: 10_000,
+            webhooks_per_client: 10,
+            webhook_clients: 200_000,
+            webhook_changes: 20,
+            posts_per_webhook: 20,
+            calls_per_cooldown: 10,
         }
     }
 }

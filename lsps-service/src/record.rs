@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{FlowId, UnknownFlow};
 use crate::lsps1::order::Order;
 use crate::lsps2::jit_channel::JitChannel;
+use crate::lsps5::webhooks::Webhooks;
 
 /// A record as it stands in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,7 @@ pub enum Unreadable {
 pub(crate) enum AnyFlow {
     JitChannel(Box<JitChannel>),
     Order(Box<Order>),
+    Webhooks(Box<Webhooks>),
 }
 
 pub(crate) fn encode_offer(offer: &JitChannel) -> Vec<u8> {
@@ -55,6 +57,10 @@ pub(crate) fn encode_offer(offer: &JitChannel) -> Vec<u8> {
 
 pub(crate) fn encode_order(order: &Order) -> Vec<u8> {
     encode(ORDER_VERSION, order)
+}
+
+pub(crate) fn encode_webhooks(webhooks: &Webhooks) -> Vec<u8> {
+    encode(WEBHOOKS_VERSION, webhooks)
 }
 
 fn encode(version: u8, flow: &impl Serialize) -> Vec<u8> {
@@ -68,6 +74,7 @@ pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
     let newest = match id {
         FlowId::JitChannel(_) => OFFER_VERSION,
         FlowId::Order(_) => ORDER_VERSION,
+        FlowId::Webhooks(_) => WEBHOOKS_VERSION,
     };
     if *version > newest {
         return Err(Unreadable::Newer { name: record.name.clone(), version: *version, newest });
@@ -78,6 +85,8 @@ pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
         (FlowId::Order(_), _) => {
             postcard::from_bytes(bytes).map(|order: Box<Order>| (order.flow(), AnyFlow::Order(order)))
         }
+        (FlowId::Webhooks(_), _) => postcard::from_bytes(bytes)
+            .map(|webhooks: Box<Webhooks>| (FlowId::Webhooks(webhooks.client), AnyFlow::Webhooks(webhooks))),
     };
     let (found, flow) = read.map_err(|_| damaged())?;
     if found == id { Ok(flow) } else { Err(damaged()) }
@@ -89,3 +98,4 @@ fn offer(offer: JitChannel) -> (FlowId, AnyFlow) {
 
 const OFFER_VERSION: u8 = 2;
 const ORDER_VERSION: u8 = 1;
+const WEBHOOKS_VERSION: u8 = 1;

@@ -6,6 +6,7 @@ use lsps_types::jsonrpc::{ErrorObject, Incoming, InvalidParams, NotARequest, Req
 use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps1::{self, GetOrder};
 use lsps_types::lsps2::{Buy, GetInfo};
+use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
 use lsps_types::{AnyRequest, Method, PeerId};
 
 use crate::ids::QuestionId;
@@ -70,9 +71,14 @@ impl Service {
             AnyRequest::Lsps1GetOrder(request) => {
                 Ok(Answer::Now(encode_reply::<GetOrder>(id, &self.get_order(peer, &request)?)))
             }
-            // Not served yet, so not in `protocols` either.
-            AnyRequest::Lsps5SetWebhook(_) | AnyRequest::Lsps5ListWebhooks(_) | AnyRequest::Lsps5RemoveWebhook(_) => {
-                Err(ErrorObject::method_not_found())
+            AnyRequest::Lsps5SetWebhook(request) => {
+                Ok(Answer::Now(encode_reply::<SetWebhook>(id, &self.set_webhook(peer, &request)?)))
+            }
+            AnyRequest::Lsps5ListWebhooks(ListWebhooks {}) => {
+                Ok(Answer::Now(encode_reply::<ListWebhooks>(id, &self.list_webhooks(peer))))
+            }
+            AnyRequest::Lsps5RemoveWebhook(request) => {
+                Ok(Answer::Now(encode_reply::<RemoveWebhook>(id, &self.remove_webhook(peer, &request)?)))
             }
         }
     }

@@ -13,15 +13,16 @@ use lsps_types::{PeerId, Scid, Timestamp};
 use crate::batch::{Batch, Released};
 use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
-use crate::effect::{Effect, EffectKey};
-use crate::flow::{self, Context, Link, Reject};
+use crate::effect::EffectKey;
+use crate::flow::{Context, Flow, Link, Reject};
 use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
 use crate::index::{Index, Indexed};
-use crate::input::{HeldHtlc, Input, PaidBy, WhichPart};
+use crate::input::{Input, PaidBy};
 use crate::lsps1::order::{self, Order};
 use crate::lsps1::orders::Orders;
-use crate::lsps2::jit_channel::{JitChannel, Told};
-use crate::lsps2::parts::PartState;
+use crate::lsps2::jit_channel::Told;
+use crate::lsps5::registry::Registry;
+use crate::lsps5::webhooks;
 use crate::policy::{NodeFacts, Policy};
 use crate::questions::Questions;
 use crate::record::{self, AnyFlow, Record, Unreadable};
@@ -40,6 +41,9 @@ pub struct Service {
     pub(crate) offers: BTreeMap<Scid, Box<Indexed>>,
     pub(crate) index: Index,
     pub(crate) orders: Orders,
+    pub(crate) webhooks: Registry,
+    /// Peers with whom the node has channels.
+    pub(crate) with_channels: BTreeSet<PeerId>,
     pub(crate) questions: Questions,
     pub(crate) facts: NodeFacts,
     /// The latest time seen; clocks may jump back, deadlines may not.
@@ -48,7 +52,7 @@ pub struct Service {
     pub(crate) changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
-    unasked: BTreeSet<PartId>,
+    pub(crate) unasked: BTreeSet<PartId>,
     tape: Option<Box<dyn Tape>>,
 }
 
@@ -114,6 +118,12 @@ pub enum Wake {
     RefundStuck,
     /// An order is over for good.
     OrderOver,
+    /// A notification was not delivered in time.
+    PostOverdue,
+    /// A client without channels did not register again for long.
+    WebhooksLapse,
+    /// A client without webhooks need not be remembered any longer.
+    WebhooksOver,
 }
 
 impl Service {
@@ -140,6 +150,8 @@ impl Service {
             offers: BTreeMap::new(),
             index: Index::default(),
             orders: Orders::default(),
+            webhooks: Registry::default(),
+            with_channels: BTreeSet::new(),
             questions: Questions::default(),
             facts: NodeFacts::default(),
             now: Timestamp::default(),
@@ -171,6 +183,12 @@ impl Service {
             AnyFlow::Order(order) => {
                 self.released.effects.extend(order.outstanding());
                 self.orders.insert(*order, &self.config, self.now, self.facts.height);
+            }
+            AnyFlow::Webhooks(webhooks) => {
+                let client = webhooks.client;
+                self.released.effects.extend(webhooks.outstanding());
+                self.webhooks.insert(*webhooks);
+                self.webhooks.settle(client, &self.config, self.now);
             }
         }
         Ok(())
@@ -245,6 +263,7 @@ impl Service {
                 }
                 FlowId::JitChannel(_) => Outcome::NotMine,
                 FlowId::Order(order) => self.order(Some(order), &order::Told::Booked(number)),
+                FlowId::Webhooks(_) => Outcome::NotMine,
             },
             Input::Decided { question, decision } => self.decided(question, decision),
             Input::NodeFacts(facts) => {
@@ -258,6 +277,11 @@ impl Service {
                 Outcome::Taken
             }
             Input::Tick => Outcome::Taken,
+            Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
+            Input::Occasion { peer, occasion } => self.tell_webhooks(peer, &webhooks::Told::Occasion(&occasion)),
+            Input::WebhookDelivered { key } | Input::WebhookFailed { key } => {
+                self.tell_webhooks(key.client, &webhooks::Told::PostOver(key.number))
+            }
         }
     }
 
@@ -265,17 +289,21 @@ impl Service {
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
-        let wakes = [self.index.agenda().next_wake(), self.orders.agenda().next_wake(), undecided];
+        let agendas = [self.index.agenda().next_wake(), self.orders.agenda().next_wake()];
+        let wakes = agendas.into_iter().chain([self.webhooks.agenda().next_wake(), undecided]);
         wakes.into_iter().flatten().min()
     }
 
     /// All changes since the last drain. Effects that are no longer owed by now are not among them.
     pub fn drain(&mut self) -> Batch {
         self.take_back_forwards();
+        let mut effects = core::mem::take(&mut self.released.effects);
+        effects.retain(|effect| self.is_owed(&effect.key()));
+        self.call_by_webhooks(&effects);
         let changed = core::mem::take(&mut self.changed);
         let records = changed.into_iter().map(|id| (id, self.record_of(id))).collect();
         let mut released = core::mem::take(&mut self.released);
-        released.effects.retain(|effect| self.is_owed(&effect.key()));
+        released.effects.splice(..0, effects);
         let batch = Batch { records, released };
         if !batch.is_empty() {
             self.on_tape(|| Turn::gave(&batch));
@@ -287,7 +315,8 @@ impl Service {
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
         let lsps1 = self.policy.options().map(|_| 1);
-        lsps1.into_iter().chain([2]).collect()
+        let lsps5 = self.config.webhooks.serve.then_some(5);
+        lsps1.into_iter().chain([2]).chain(lsps5).collect()
     }
 
     /// What is to be written of a flow; `None`: it is over.
@@ -295,6 +324,7 @@ impl Service {
         match id {
             FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode_offer(offer)),
             FlowId::Order(number) => self.orders.get(number).map(record::encode_order),
+            FlowId::Webhooks(client) => self.webhooks.get(client).map(record::encode_webhooks),
         }
     }
 
@@ -316,42 +346,20 @@ impl Service {
         for order in self.orders.busy_of(peer) {
             self.look_around_order(order);
         }
+        if link != Link::Away {
+            let _it_may_have_none = self.tell_webhooks(peer, &webhooks::Told::Connected);
+        }
         Outcome::Taken
     }
 
-    fn htlc_held(&mut self, htlc: &HeldHtlc) -> Outcome {
-        if !self.offers.contains_key(&htlc.scid) {
-            return Outcome::NotMine;
-        }
-        if self.index.of_part(htlc.part).is_some_and(|other| other != htlc.scid) {
-            return Outcome::Refused(Refusal::FailPart(FailureCode::UnknownNextPeer));
-        }
-        outcome(self.step(htlc.scid, &Told::PartHeld(htlc)))
-    }
-
-    fn part(&mut self, part: PartId, told: Told<'_>) -> Outcome {
-        match self.index.of_part(part) {
-            Some(offer) => outcome(self.step(offer, &told)),
-            None => Outcome::NotMine,
-        }
-    }
-
-    /// A part that was to be sent is not, so the client's channels are not usable, whatever was told before.
-    fn part_still_held(&mut self, part: PartId) -> Outcome {
-        let client = self.index.of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
-        if let Some(link) = client.and_then(|client| self.links.get_mut(&client)) {
-            *link = Link::Connected;
-        }
-        self.part(part, Told::PartStillHeld(part))
-    }
-
-    fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
+    pub(crate) fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
         let attempt = match key.flow {
             FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| offer.attempt),
             FlowId::Order(number) => self.orders.get(number).map(|order| order.attempt),
+            FlowId::Webhooks(_) => None,
         };
         match (attempt, key.flow) {
-            (None, _) => Outcome::NotMine,
+            (None, _) | (_, FlowId::Webhooks(_)) => Outcome::NotMine,
             (Some(attempt), _) if attempt != key.attempt => Outcome::Refused(Refusal::Stale),
             (Some(_), FlowId::JitChannel(scid)) => outcome(self.step(scid, &Told::Channel(news))),
             (Some(_), FlowId::Order(number)) => outcome(self.step_order(number, &order::Told::Channel(news))),
@@ -363,62 +371,15 @@ impl Service {
         outcome(self.step_order(number, told))
     }
 
-    /// Whatever was claimed over a channel is the client's, and needs that channel, also where it was meant for another.
-    fn part_forwarded(&mut self, which: WhichPart, over: Option<ChannelKey>) -> Outcome {
-        let part = self.resolve(which, over);
-        let meant = part.and_then(|part| self.index.of_part(part)).map(FlowId::JitChannel);
-        if let Some(key) = over.filter(|key| meant != Some(key.flow)) {
-            let _it_may_be_gone = self.channel(key, ChannelNews::Used);
-        }
-        part.map_or(Outcome::NotMine, |part| self.part(part, Told::PartForwarded(part)))
-    }
-
-    /// The part that a report means; a claim may also mean one that was believed to have failed.
-    fn resolve(&self, which: WhichPart, over: Option<ChannelKey>) -> Option<PartId> {
-        let (to, amount) = match which {
-            WhichPart::Id(part) => return Some(self.equal_that_is_sent(part).unwrap_or(part)),
-            WhichPart::Sent { to, amount } => (to, amount),
-        };
-        let named = over.and_then(|key| if let FlowId::JitChannel(scid) = key.flow { Some(scid) } else { None });
-        let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
-        let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
-        let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
-        // A claim on the chain is told in whole satoshis.
-        let rounded = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if sent.0 / 1_000 * 1_000 == amount.0);
-        let find = |is: &dyn Fn(&PartState) -> bool| parts().find(|part| is(&part.state));
-        let unlikely = || parts().find(|part| part.unlikely() == Some(amount));
-        find(&sent).or_else(|| find(&rounded)).or_else(unlikely).map(|part| part.id)
-    }
-
-    /// Of equal parts a host may have said of the wrong one that it failed.
-    fn equal_that_is_sent(&self, part: PartId) -> Option<PartId> {
-        let offer = self.offers.get(&self.index.of_part(part)?)?;
-        let (hash, failed) = offer.find(part)?;
-        let PartState::Failed { sent: Some(lost), .. } = failed.state else { return None };
-        let payment = offer.payments.get(&hash)?;
-        let is_equal = |state: &PartState| matches!(state, PartState::Sent { amount, .. } if *amount == lost);
-        payment.parts.iter().find(|part| is_equal(&part.state)).map(|part| part.id)
-    }
-
     fn is_owed(&self, key: &EffectKey) -> bool {
         let of_offer = |scid| self.offers.get(&scid).map(|offer| offer.outstanding());
         let owed = match key.about() {
             Ok(FlowId::JitChannel(scid)) => of_offer(scid),
             Ok(FlowId::Order(number)) => self.orders.get(number).map(Order::outstanding),
+            Ok(FlowId::Webhooks(client)) => self.webhooks.get(client).map(Flow::outstanding),
             Err(part) => self.index.of_part(part).and_then(of_offer),
         };
         owed.is_some_and(|owed| owed.iter().any(|owed| owed.key() == *key))
-    }
-
-    /// A forward that was not let out before its channel closed never will be: the node still holds that part.
-    fn take_back_forwards(&mut self) {
-        for id in core::mem::take(&mut self.unasked) {
-            let Some(scid) = self.index.of_part(id) else { continue };
-            let is_it = |effect: &Effect| matches!(effect, Effect::ForwardPart { part, .. } if *part == id);
-            if !self.offers.get(&scid).is_some_and(|offer| offer.outstanding().iter().any(is_it)) {
-                let _it_may_be_decided_already = self.step(scid, &Told::PartStillHeld(id));
-            }
-        }
     }
 
     fn wake_due(&mut self) {
@@ -427,6 +388,9 @@ impl Service {
         }
         for order in self.orders.agenda().due(self.now) {
             self.look_around_order(order);
+        }
+        for client in self.webhooks.agenda().due(self.now) {
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
         }
         for id in self.questions.due(self.now) {
             self.undecided(id);
@@ -451,55 +415,6 @@ impl Service {
         let _no_rejects_here = self.step_order(order, &order::Told::Surroundings);
     }
 
-    fn look_around(&mut self, id: Scid) {
-        let _no_rejects_here = self.step(id, &Told::Surroundings);
-    }
-
-    /// Adds a new offer; its effects, records and deadlines follow as for any change.
-    pub(crate) fn insert(&mut self, offer: JitChannel) {
-        self.changed.insert(offer.flow());
-        self.keep(offer);
-    }
-
-    fn keep(&mut self, offer: JitChannel) {
-        let mut offer = Box::new(Indexed::new(offer));
-        if let Some(before) = self.offers.remove(&offer.id) {
-            self.index.remove(&before);
-        }
-        self.index.put(&mut offer, &self.config, self.now, self.facts.height);
-        self.offers.insert(offer.id, offer);
-    }
-
-    /// Tells an offer; releases what is newly owed, or forgets what is over.
-    fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
-        let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
-        let ctx = Context {
-            now: self.now,
-            link: self.links.get(&offer.client).copied().unwrap_or(Link::Away),
-            config: &self.config,
-            policy: &*self.policy,
-            facts: &self.facts,
-        };
-        if let Some(owed) = flow::step(&mut offer.flow, told, &ctx)? {
-            for effect in owed {
-                // What was asked for before, or in an earlier life, may have been done.
-                if let Effect::ForwardPart { part, ask: 1, .. } = effect {
-                    self.unasked.insert(part);
-                }
-                self.released.effects.push(effect);
-            }
-            self.changed.insert(offer.flow());
-        }
-        if offer.is_over(&self.config, self.now, self.facts.height) {
-            self.index.remove(offer);
-            self.changed.insert(offer.flow());
-            self.offers.remove(&id);
-        } else {
-            self.index.put(offer, &self.config, self.now, self.facts.height);
-        }
-        Ok(())
-    }
-
     pub(crate) fn on_tape(&mut self, turn: impl FnOnce() -> Turn) {
         if let Some(tape) = &mut self.tape {
             tape.keep(turn());
@@ -511,7 +426,7 @@ impl Service {
     }
 }
 
-fn outcome(step: Result<(), Reject>) -> Outcome {
+pub(crate) fn outcome(step: Result<(), Reject>) -> Outcome {
     match step {
         Ok(()) => Outcome::Taken,
         Err(Reject::FailPart(code)) => Outcome::Refused(Refusal::FailPart(code)),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use lsps_service::{
     BookEntry, BookKey, BuyRefusal, BuyRequest, ChannelEnd, ChannelId, ChannelKey, ChannelPlan, Config, ConfigError,
     Effect, FlowId, FundingOutput, HeldHtlc, Input, MenuRefusal, MenuRequest, NodeFacts, OfferId, OfferTerms,
-    OpenTerms, OrderNumber, OrderRefusal, OrderRequest, OrderTerms, Outcome, PartId, Policy, Prepared, Question,
-    Record, RefundKey, Refusal, Sale, Service, StandardPolicy, Trust, WhichPart,
+    OpenTerms, OrderNumber, OrderRefusal, OrderRequest, OrderTerms, Outcome, PartId, Policy, PostKey, Prepared,
+    Question, Record, RefundKey, Refusal, Sale, Service, StandardPolicy, Trust, WhichPart,
 };
 use lsps_types::bolt4::FailureCode;
 use lsps_types::jsonrpc::{ErrorReply, FromLsp, encode_request};
@@ -54,6 +54,17 @@ pub enum Act {
         /// What the payer learns.
         code: FailureCode,
     },
+    /// Posted to a webhook.
+    Post {
+        /// Its name.
+        key: PostKey,
+        /// Where to.
+        url: String,
+        /// What.
+        body: String,
+        /// When it was raised.
+        timestamp: String,
+    },
     /// Left a part to others.
     NotMine(PartId),
     /// Claimed a payment for an order.
@@ -94,6 +105,8 @@ pub struct LspSetup {
     pub inbound: Msat,
     /// What a transaction costs.
     pub feerate_sat_per_kw: u32,
+    /// Webhooks never answer, and the host tries for ever.
+    pub hooks_are_silent: bool,
     /// SCIDs to draw, in this order; the last one for ever.
     pub scids: Vec<Scid>,
     /// What can be ordered, and what everybody pays for it.
@@ -480,6 +493,11 @@ impl Lsp {
                 self.book.insert(key, entry);
                 Some(Input::Booked { key })
             }
+            Effect::PostWebhook { key, url, body, timestamp, .. } => {
+                let (url, timestamp) = (url.into(), timestamp.as_str().into());
+                self.acts.push(Act::Post { key, url, body, timestamp });
+                (!self.setup.hooks_are_silent).then_some(Input::WebhookDelivered { key })
+            }
         }
     }
 }
@@ -538,6 +556,7 @@ impl Default for LspSetup {
             reject_clients: false,
             inbound: Msat(u64::MAX),
             feerate_sat_per_kw: 0,
+            hooks_are_silent: false,
             scids: vec![Scid(1 << 40)],
             orders: None,
             distrusts_deposits: false,

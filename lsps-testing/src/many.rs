@@ -53,6 +53,14 @@ pub fn copy(template: &Record, scid: Scid, client: PeerId) -> Record {
     Record { name: FlowId::JitChannel(scid).to_string(), bytes }
 }
 
+/// The same webhooks, of another client.
+#[must_use]
+pub fn copy_webhooks(template: &Record, client: PeerId) -> Record {
+    // A version, then the client, 33 bytes after their length.
+    let (head, rest) = (&template.bytes[..2], &template.bytes[2 + 33..]);
+    Record { name: FlowId::Webhooks(client).to_string(), bytes: [head, &client.0, rest].concat() }
+}
+
 fn seller(size: Msat) -> Lsp {
     let mut lsp = Lsp::at(NOON, LspSetup { scids: vec![TEMPLATE], ..LspSetup::default() });
     buys(&mut lsp, peer(1), Some(size));

@@ -7,6 +7,7 @@ mod host;
 pub(crate) mod node;
 mod rest;
 mod script;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,7 @@ pub use script::{CLIENTS, Step};
 use crate::lsp::{LspSetup, NOON, peer};
 use chain::{Chain, Coins};
 use node::{Node, Place, Stage};
+use webhooks::Hooks;
 
 /// All of it.
 pub struct World {
@@ -57,6 +59,7 @@ pub struct World {
     /// Which channel each claimed part came over.
     claimed_over: BTreeMap<usize, ChannelKey>,
     broadcast: BTreeSet<ChannelKey>,
+    hooks: Hooks,
     /// One of each of the LSP's lives.
     tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
     /// How often an input met an offer in some state.
@@ -71,7 +74,8 @@ impl World {
     /// A world at noon, whose LSP trusts its clients or wants to be trusted.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
-        let setup = LspSetup { trust, ..LspSetup::default() };
+        let mut setup = LspSetup { trust, ..LspSetup::default() };
+        setup.config.webhooks.serve = true;
         let service = host::service(&setup, || Scid(0));
         let mut world = Self {
             setup,
@@ -98,6 +102,7 @@ impl World {
             skims: BTreeMap::new(),
             claimed_over: BTreeMap::new(),
             broadcast: BTreeSet::new(),
+            hooks: Hooks::default(),
             tapes: None,
             seen: BTreeMap::new(),
         };
@@ -236,6 +241,9 @@ impl World {
                 }
             }
             Step::RefuseForward => self.node.refuses = true,
+            Step::SetWebhook { client, app, url } => self.sets_webhook(peer(client + 1), app, url),
+            Step::RemoveWebhook { client, app } => self.removes_webhook(peer(client + 1), app),
+            Step::Call { client, occasion } => self.calls(peer(client + 1), occasion),
         }
         self.run();
     }

@@ -31,6 +31,8 @@ mod scenario;
 mod schemas;
 #[path = "vectors/signatures.rs"]
 mod signatures;
+#[path = "vectors/webhooks.rs"]
+mod webhooks;
 
 /// What one case came to.
 enum Verdict {

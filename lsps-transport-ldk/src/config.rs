@@ -12,6 +12,9 @@ pub enum CannotStart {
     /// An LSP's own configuration does not fit.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Webhooks are to be served ([`WebhookConfig::serve`](lsps_service::WebhookConfig)), and nobody posts to them.
+    #[error("webhooks are to be served, but there is no `LspParts::notifier`")]
+    NoNotifier,
     /// The records could not be read from the store.
     #[error("the store cannot be read: {0}")]
     Store(lightning::io::Error),

@@ -11,10 +11,12 @@ pub mod onchain;
 mod peers;
 mod store;
 pub mod wallet;
+#[cfg(feature = "webhook-http")]
+pub mod webhook;
 
 pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet};
 pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
-pub use lsp::{Lsp, LspEvent, LspParts};
+pub use lsp::{Lsp, LspEvent, LspParts, Notifier, Post};
 pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;

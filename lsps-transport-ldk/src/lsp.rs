@@ -8,23 +8,25 @@ mod perform;
 mod pump;
 mod report;
 mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 
+use bitcoin::secp256k1::PublicKey;
 use lightning::events::{Event, ReplayEvent};
 use lightning::io;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use lsps_service::{
-    BookEntry, ChannelKey, Config, Decision, Input, KnownOrder, OrderNumber, Outcome, Policy, Promised, QuestionId,
-    Tape, Unreadable,
+    BookEntry, ChannelKey, Config, Decision, Input, KnownOrder, Occasion, OrderNumber, Outcome, Policy, PostKey,
+    Promised, QuestionId, Tape, Unreadable,
 };
 use lsps_types::lsps2::PromiseKey;
 
 use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet, SystemClock};
-use crate::peers::{Manager, PeerManager, Peers};
+use crate::peers::{Manager, PeerManager, Peers, peer_id};
 use crate::store::{RecordStore, Store, nobody_there};
 
 use book::Book;
@@ -32,6 +34,7 @@ pub use news::LspEvent;
 use news::{NodeNews, news};
 use node::Node;
 use pump::{Pump, Told};
+pub use webhooks::{Notifier, Post};
 
 /// What an LSP is made of.
 pub struct LspParts<M, P, K> {
@@ -57,6 +60,8 @@ pub struct LspParts<M, P, K> {
     pub config: Config,
     /// Hand back HTLCs for SCIDs that are not ours, instead of failing them, because something else intercepts too.
     pub others_intercept: bool,
+    /// Posts notifications to webhooks (LSPS5); needed where [`WebhookConfig::serve`](lsps_service::WebhookConfig) is set.
+    pub notifier: Option<Arc<dyn Notifier>>,
     /// Keeps all that the service is told and does, for [`replay`](lsps_service::replay). It grows without end.
     pub tape: Option<Box<dyn Tape>>,
 }
@@ -85,6 +90,7 @@ impl<M, P, K> LspParts<M, P, K> {
             promise_key,
             config,
             others_intercept,
+            notifier: None,
             tape: None,
         }
     }
@@ -114,6 +120,9 @@ impl Lsp {
     ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
         let node = Node::new(parts.channel_manager);
         require_for_lsp(&node.config())?;
+        if parts.config.webhooks.serve && parts.notifier.is_none() {
+            return Err(CannotStart::NoNotifier);
+        }
         let store = RecordStore::new(parts.store, "service");
         let records = store.load().await.map_err(CannotStart::Store)?;
         let scids = {
@@ -130,6 +139,7 @@ impl Lsp {
         let outside = pump::Outside {
             wallet: parts.wallet,
             deposits: parts.deposits,
+            notifier: parts.notifier,
             chain: parts.chain,
             clock: parts.clock,
             store,
@@ -175,6 +185,19 @@ impl Lsp {
     pub async fn decide(&self, question: QuestionId, decision: Decision) -> bool {
         let news = NodeNews::Input(Input::Decided { question, decision });
         self.tell(news, false).await == Some(Outcome::Taken)
+    }
+
+    /// Calls a client by its webhooks, unless it is there or was called for the same lately. `false`: it has none.
+    pub async fn call(&self, client: &PublicKey, occasion: Occasion) -> bool {
+        let news = NodeNews::Input(Input::Occasion { peer: peer_id(client), occasion });
+        self.tell(news, false).await == Some(Outcome::Taken)
+    }
+
+    /// What became of a [`Post`]: whether its webhook answered with status 200. For the [`Notifier`].
+    pub async fn posted(&self, key: PostKey, delivered: bool) {
+        let input = if delivered { Input::WebhookDelivered { key } } else { Input::WebhookFailed { key } };
+        // If it is not durable, it is posted again after a restart.
+        let _it_may_be_over = self.tell(NodeNews::Input(input), false).await;
     }
 
     /// All orders of channels on record: what became of them, and why.

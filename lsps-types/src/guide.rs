@@ -25,7 +25,7 @@
 //! | LSPS2 | Computing the opening fee | [`opening_fee`](crate::lsps2::fee::opening_fee) |
 //! | LSPS2 | `lsps2.buy` | [`Buy`](crate::lsps2::Buy), [`Bought`](crate::lsps2::Bought) |
 //! | LSPS2 | Forwarding, `extra_fee` | [`split`](crate::lsps2::fee::split), [`bolt4`](crate::bolt4) |
-//! | LSPS5 | `lsps5.set_webhook` | [`SetWebhook`](crate::lsps5::SetWebhook), [`WebhookSet`](crate::lsps5::WebhookSet), [`AppName`](crate::lsps5::AppName), [`WebhookUrl`](crate::lsps5::WebhookUrl) |
+//! | LSPS5 | `lsps5.set_webhook` | [`SetWebhook`](crate::lsps5::SetWebhook), [`WebhookSet`](crate::lsps5::WebhookSet), [`AppName`](crate::lsps5::AppName), [`WebhookUrl`](crate::lsps5::WebhookUrl), [`HookAddress`](crate::lsps5::HookAddress) |
 //! | LSPS5 | `lsps5.list_webhooks`, `lsps5.remove_webhook` | [`ListWebhooks`](crate::lsps5::ListWebhooks), [`RemoveWebhook`](crate::lsps5::RemoveWebhook) |
 //! | LSPS5 | Notifications | [`Notification`](crate::lsps5::Notification), [`Custom`](crate::lsps5::Custom) |
 //! | LSPS5 | Signing | [`Signed`](crate::lsps5::Signed), [`signed_text`](crate::lsps5::signed_text) |

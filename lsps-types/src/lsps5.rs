@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::codes::SetWebhookError;
 
+mod address;
 mod limited;
 mod notification;
 #[cfg(feature = "secp256k1")]
 mod verifier;
 
+pub use address::HookAddress;
 pub use limited::{AppName, InvalidUrl, NameTooLong, WebhookUrl};
 pub use notification::{Custom, InvalidMethodName, MalformedBody, Notification, Signed, signed_text};
 #[cfg(feature = "secp256k1")]

@@ -10,7 +10,7 @@ use common::{answers, comes_back, id};
 use lsps_types::codes::{MethodError, SetWebhookError};
 use lsps_types::jsonrpc::ErrorObject;
 use lsps_types::lsps5::{
-    AppName, InvalidUrl, ListWebhooks, Notification, Profile, Refused, RemoveWebhook, SetWebhook, Signed,
+    AppName, HookAddress, InvalidUrl, ListWebhooks, Notification, Profile, Refused, RemoveWebhook, SetWebhook, Signed,
     TooManyWebhooks, Verifier, WebhookRemoved, WebhookSet, WebhookUrl, Webhooks,
 };
 use lsps_types::signature::{LnSignature, SignMessage};
@@ -138,6 +138,24 @@ fn the_guard_against_replays_is_bounded_and_forgets() {
     assert!(accept(22).is_ok(), "after twenty minutes a post is too old to come again");
 }
 
+/// L5-014, L5-015, L5-016, L5-097
+#[test]
+fn a_url_says_whose_post_wakes_which_device_and_cannot_be_guessed() {
+    let address = |service, device| {
+        HookAddress { service, lsp: Key::of(7).id(), device, secret: &[0xa5; 32] }.url().map(String::from)
+    };
+    let (lsp, secret) = (Key::of(7).id(), "a5".repeat(32));
+    let device = format!("https://push.example.org/n?lsp={lsp}&device=my%20phone%26%C3%A9&secret={secret}");
+    assert_eq!(address("https://push.example.org/n", "my phone&é"), Ok(device));
+    let token_alone = format!("https://push.example.org/%C3%A9?v=1&lsp={lsp}&secret={secret}");
+    assert_eq!(address("https://push.example.org/é?v=1", ""), Ok(token_alone), "the secret may say it all");
+    assert_eq!(address("http://push.example.org/n", "a"), Err(InvalidUrl::NotHttps));
+    assert_eq!(address("push.example.org/n", "a"), Err(InvalidUrl::Malformed));
+    assert_eq!(address("https://push.example.org/n#a", ""), Err(InvalidUrl::Malformed));
+    assert_eq!(address("https://push.example.org/n", &"é".repeat(200)), Err(InvalidUrl::TooLong));
+}
+
+/// L5-011, L5-013
 #[test]
 fn an_iri_becomes_a_uri() {
     assert_eq!(

@@ -16,19 +16,16 @@ mod router;
 mod store;
 mod wallet;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lsps_examples::Scene;
+use lsps_examples::fault::Shifted;
 use lsps_examples::node::logger::FailureCode;
 use lsps_examples::node::{passes, within};
 use lsps_examples::scene::{Account, Balances, Script};
 use lsps_service::Trust;
-use lsps_transport_ldk::onchain::{Clock, SystemClock};
 use lsps_transport_ldk::wallet::JitInvoice;
 use lsps_transport_ldk::{Msat, Ppm};
-use lsps_types::Timestamp;
 
 const AMOUNT: Msat = Msat(40_000_000);
 const FEE_LIMIT: Msat = Msat(2_000_000);
@@ -137,26 +134,5 @@ impl World {
     fn spendable_sat(&self) -> u64 {
         use lsps_transport_ldk::onchain::OnchainWallet as _;
         self.scene.lsp.node.wallet().spendable_sat()
-    }
-}
-
-/// The system's clock, and what the test adds to it.
-#[derive(Default)]
-struct Shifted(AtomicU64);
-
-impl Shifted {
-    fn script() -> (Arc<Self>, Script) {
-        let clock = Arc::new(Self::default());
-        (clock.clone(), Script { clock, ..Script::default() })
-    }
-
-    fn jump(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
-    }
-}
-
-impl Clock for Shifted {
-    fn now(&self) -> Timestamp {
-        SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
     }
 }

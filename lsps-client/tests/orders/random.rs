@@ -60,6 +60,11 @@ impl Node {
                         }
                     }
                 }
+                Effect::StopPaying { .. } => {
+                    if self.paid.is_empty() {
+                        let _ = desk.client.order_returned(key, desk.now);
+                    }
+                }
                 Effect::BroadcastPayment { transaction, .. } => {
                     assert!(desk.store.contains_key(&format!("order-{key}")));
                     self.broadcast.push(transaction);

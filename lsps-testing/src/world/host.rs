@@ -77,6 +77,8 @@ impl World {
         for input in news {
             self.feed(input);
         }
+        let believed: Vec<PeerId> = self.service.clients_with_channels().collect();
+        self.hooks.start(believed);
         // What came in and was not decoded when the node died comes up after all this.
         self.node.decode();
     }
@@ -159,6 +161,7 @@ impl World {
         for client in std::mem::take(&mut self.suspects) {
             self.look_for_failed_parts(client);
         }
+        self.tell_channels();
         self.feed(Input::Tick);
     }
 
@@ -267,6 +270,7 @@ impl World {
                 self.point()?;
                 self.feed(Input::Booked { key });
             }
+            self.hooks.are_late = self.unwritten.is_some();
             let batch = self.unwritten.take().unwrap_or_else(|| self.service.drain());
             if batch.is_empty() {
                 return Ok(true);
@@ -366,6 +370,9 @@ impl World {
                 self.unbooked.insert(key, entry);
                 vec![]
             }
+            Effect::PostWebhook { key, url, body, timestamp, .. } => {
+                self.posts(key, url.as_str(), &body, timestamp.instant())
+            }
         }
     }
 
@@ -380,7 +387,7 @@ impl World {
         }
     }
 
-    fn answers<R: Request>(&mut self, peer: PeerId, request: &R) -> Option<R::Reply> {
+    pub(super) fn answers<R: Request>(&mut self, peer: PeerId, request: &R) -> Option<R::Reply> {
         self.sent.clear();
         let payload = encode_request("the only one", request).expect("a short request");
         self.feed(Input::Message { peer, payload });

@@ -84,6 +84,7 @@ impl World {
         self.now = self.now + Duration::from_secs(7 * 86_400);
         self.chain.height += self.setup.terms.min_lifetime.0 + 1;
         self.run();
+        self.hooks_lapse();
         assert_eq!(
             self.store.keys().collect::<Vec<_>>(),
             Vec::<&String>::new(),

@@ -48,6 +48,12 @@ pub enum Step {
     Replay,
     /// The node refuses what it is asked to forward next.
     RefuseForward,
+    /// A client sets the webhook of an app; each app's answers in its own way.
+    SetWebhook { client: u8, app: u8, url: u8 },
+    /// It removes it.
+    RemoveWebhook { client: u8, app: u8 },
+    /// The LSP wants a client to come.
+    Call { client: u8, occasion: u8 },
 }
 
 impl Step {
@@ -55,7 +61,7 @@ impl Step {
     #[must_use]
     pub fn from_bytes([kind, a, b, c]: [u8; 4]) -> Self {
         let yes = c & 1 == 1;
-        match kind % 32 {
+        match kind % 36 {
             0 | 1 => Self::Buy { client: a % CLIENTS, fixed: !c.is_multiple_of(4) },
             2..=6 => Self::Pay {
                 offer: a,
@@ -81,8 +87,11 @@ impl Step {
             26 | 27 => Self::Save,
             28 | 29 => Self::Crash { after: b % 12, saved: yes },
             30 => Self::Store { works: c > 80 },
-            _ if c > 160 => Self::RefuseForward,
-            _ => Self::Replay,
+            31 if c > 160 => Self::RefuseForward,
+            31 => Self::Replay,
+            32 | 33 => Self::SetWebhook { client: a % CLIENTS, app: b % APPS, url: c % 2 },
+            34 => Self::RemoveWebhook { client: a % CLIENTS, app: b % APPS },
+            _ => Self::Call { client: a % CLIENTS, occasion: b % 4 },
         }
     }
 
@@ -94,3 +103,5 @@ impl Step {
 
 /// Clients in a world.
 pub const CLIENTS: u8 = 3;
+/// Apps that a client may register.
+pub const APPS: u8 = 3;

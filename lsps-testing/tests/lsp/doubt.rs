@@ -77,6 +77,20 @@ fn a_client_that_claims_a_part_without_fee_has_its_channel_all_the_same() {
 }
 
 #[test]
+fn case_J15_a_channel_in_doubt_is_given_up_once_no_news_of_it_can_come() {
+    let mut lsp = offered(Some(SIZE), on_trust());
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.feed(Input::PartStillHeld { part: id(1) });
+    lsp.failed_by_client(id(1));
+    lsp.acts();
+    lsp.wait_until(NOON + Duration::from_secs(599));
+    assert_eq!(lsp.acts(), [], "what was asked first may have been done");
+    lsp.wait_until(NOON + Duration::from_secs(600));
+    assert_eq!(lsp.acts(), [Act::Abandon(key(1))]);
+}
+
+#[test]
 fn a_record_stays_until_its_funding_is_confirmed() {
     let mut lsp = lsp_with_offer(Some(SIZE));
     lsp.part(1, SCID, 1, SIZE);

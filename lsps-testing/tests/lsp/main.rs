@@ -12,6 +12,8 @@ mod requests;
 mod sales;
 mod scale;
 mod waiting;
+mod webhooks;
+mod webhooks_any;
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! What one thing costs does not depend on how much else there is.
 
-use lsps_service::{Config, HeldHtlc, Input, PartId, Service};
+use lsps_service::{Config, HeldHtlc, Input, Occasion, PartId, Service};
 use lsps_testing::{LspSetup, NOON, many, peer};
 use lsps_types::lsps2::PromiseKey;
-use lsps_types::{Msat, PaymentHash, Scid};
+use lsps_types::{Msat, PaymentHash, PeerId, Scid};
 
 use crate::SIZE;
 
@@ -32,6 +32,40 @@ fn cost_beside(offers: u32) -> (u64, usize) {
         written = batch.records().filter_map(|(_, bytes)| bytes).map(<[u8]>::len).sum();
     });
     (allocated.count_total, written)
+}
+
+/// Allocations for one notification to one of so many clients with webhooks, and for a tick without news.
+fn cost_of_a_call_beside(clients: u32) -> (u64, u64) {
+    let key = PromiseKey::new([42; 32]);
+    let config = crate::webhooks::serving();
+    let mut service = Service::new(config, LspSetup::default(), || Scid(7), key).expect("valid settings");
+    let template = crate::webhooks::record();
+    for number in 0..clients {
+        let mut client = [2; 33];
+        client[1..5].copy_from_slice(&number.to_be_bytes());
+        service.load(&many::copy_webhooks(&template, PeerId(client))).expect("it is ours");
+    }
+    let _ = service.handle(Input::Tick, NOON);
+    assert!(service.drain().is_empty());
+    let idle = allocation_counter::measure(|| {
+        let _ = service.handle(Input::Tick, NOON);
+        assert!(service.drain().is_empty() && service.next_wake().is_some());
+    });
+    let mut called = [2; 33];
+    called[1..5].copy_from_slice(&(clients / 2).to_be_bytes());
+    let call = allocation_counter::measure(|| {
+        let _ = service.handle(Input::Occasion { peer: PeerId(called), occasion: Occasion::PaymentIncoming }, NOON);
+        let batch = service.drain();
+        assert_eq!((batch.records().count(), batch.written().effects.len()), (1, 1), "one record, one post");
+    });
+    (call.count_total, idle.count_total)
+}
+
+#[test]
+fn case_N10_one_notification_costs_beside_100_000_clients_what_it_costs_beside_100() {
+    let ((few, idle), (many, also_idle)) = (cost_of_a_call_beside(100), cost_of_a_call_beside(100_000));
+    assert!(many <= few + few / 5, "{few} allocations beside 100 clients, {many} beside 100 000");
+    assert_eq!((idle, also_idle), (0, 0), "nothing is looked at before it is due");
 }
 
 #[test]

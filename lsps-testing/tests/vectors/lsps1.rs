@@ -4,9 +4,8 @@ use lsps_client::CallError;
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{CannotOrder, Draft, Offered, RefuseOrder, Rules, WayKind, Wish};
 use lsps_testing::peer;
-use lsps_types::jsonrpc::Incoming;
 use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, LdkInvoices, Options, Order, OrderState, Status};
-use lsps_types::{Method, Network, Request, Sat};
+use lsps_types::{Network, Sat};
 use serde_json::{Value, json};
 
 use super::client::{result, result_text};
@@ -25,19 +24,6 @@ pub fn run(case: &Value) -> Verdict {
         "order_scenario" => orders::scenario(case),
         other => Verdict::Failed(format!("unknown kind {other}")),
     }
-}
-
-/// The parameters of a request, through the envelope; or what is to be answered.
-pub fn params_of<R: Request>(input: &Value) -> Result<R, Value> {
-    let params = input["params_text"].as_str().map_or_else(|| input["params"].to_string(), String::from);
-    let method = R::METHOD.name();
-    let payload = format!(r#"{{"jsonrpc":"2.0","id":"a","method":"{method}","params":{params}}}"#);
-    let incoming = Incoming::decode(payload.as_bytes()).expect("a request");
-    assert_eq!(incoming.method(), Method::from_name(method));
-    let read = incoming.params::<R>().map_err(|invalid| json!({ "code": -32602, "data": invalid }))?;
-    let again: R = serde_json::from_value(json!(read)).expect("what is written can be read");
-    assert_eq!(json!(again), json!(read));
-    Ok(read)
 }
 
 fn get_info_result(input: &Value) -> Value {

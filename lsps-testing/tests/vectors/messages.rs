@@ -2,7 +2,7 @@
 
 use lsps_testing::{Lsp, LspSetup, NOON, call, peer};
 use lsps_types::lsps2::{Buy, GetInfo, InvalidPromise, Menu, OpeningFeeParams, Promise, PromiseKey, Unpromised};
-use lsps_types::{DateTime, Msat, Ppm, Scid};
+use lsps_types::{DateTime, Msat, PeerId, Ppm, Scid};
 use serde_json::{Value, json};
 
 use super::{Verdict, client, msat, number, verdict};
@@ -34,7 +34,7 @@ fn get_info_request(input: &Value) -> Value {
     };
     let mut lsp = Lsp::at(NOON, setup);
     let params = params_text(input);
-    match ask(&mut lsp, "lsps2.get_info", &params) {
+    match ask(&mut lsp, peer(1), "lsps2.get_info", &params) {
         Err(error) => error,
         // What the token was is seen in the promise, which carries it.
         Ok(result) => {
@@ -93,7 +93,7 @@ fn buy_request(input: &Value) -> Value {
     {
         terms.insert("promise".into(), promise.into());
     }
-    match ask(&mut lsp, "lsps2.buy", &params.to_string()) {
+    match ask(&mut lsp, peer(1), "lsps2.buy", &params.to_string()) {
         Err(error) => error,
         Ok(_) => {
             let buy: Buy = serde_json::from_value(params).expect("it was accepted");
@@ -174,10 +174,10 @@ fn issue_grants(input: &Value) -> Value {
 }
 
 /// Sends raw parameters; the result, or the error as the vectors write it.
-fn ask(lsp: &mut Lsp, method: &str, params: &str) -> Result<Value, Value> {
+pub fn ask(lsp: &mut Lsp, client: PeerId, method: &str, params: &str) -> Result<Value, Value> {
     let payload = format!(r#"{{"jsonrpc":"2.0","id":"a","method":"{method}","params":{params}}}"#);
     let before = lsp.records().clone();
-    let replies = lsp.receives(peer(1), payload.as_bytes());
+    let replies = lsp.receives(client, payload.as_bytes());
     let [reply] = replies.as_slice() else { panic!("one request, {} replies", replies.len()) };
     let reply: Value = serde_json::from_slice(reply).expect("JSON");
     if reply["error"].is_null() {
@@ -187,7 +187,7 @@ fn ask(lsp: &mut Lsp, method: &str, params: &str) -> Result<Value, Value> {
     Err(json!({ "error": { "code": reply["error"]["code"], "data": reply["error"]["data"] } }))
 }
 
-fn params_text(input: &Value) -> String {
+pub fn params_text(input: &Value) -> String {
     input["params_text"].as_str().map_or_else(|| input["params"].to_string(), String::from)
 }
 

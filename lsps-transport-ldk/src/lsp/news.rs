@@ -16,7 +16,7 @@ use crate::peers::peer_id;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LspEvent {
-    /// A client who is away is needed: a payment waits for it until then. LSPS5's notifications go from here.
+    /// A client who is away is needed: a payment waits for it until then. LSPS5's notifications are raised besides.
     ClientNeeded {
         /// Who.
         client: PublicKey,

@@ -1,10 +1,12 @@
 //! Every call into LDK that the LSP makes, and nothing that decides. What differs between LDK versions is here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Transaction;
 use bitcoin::secp256k1::PublicKey;
+use lightning::chain::channelmonitor::HTLC_FAIL_BACK_BUFFER;
 use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails};
 use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId};
 use lightning::ln::types::ChannelId;
@@ -66,6 +68,20 @@ impl<M: Manager> Node<M> {
     pub fn channel_keys(&self) -> Vec<ChannelKey> {
         let channels = self.manager.get_cm().list_channels();
         channels.iter().filter_map(|channel| ChannelKey::from_u128(channel.user_channel_id)).collect()
+    }
+
+    /// With whom there are channels, and the height at which the first of them will be closed by force unless the peer comes:
+    /// three blocks after what was sent to it expires, or some before what it was paid for and did not let go.
+    pub fn forced_closes(&self) -> BTreeMap<PublicKey, Option<u32>> {
+        let mut closes: BTreeMap<PublicKey, Option<u32>> = BTreeMap::new();
+        for channel in self.manager.get_cm().list_channels() {
+            let sent = channel.pending_outbound_htlcs.iter().map(|htlc| htlc.cltv_expiry.saturating_add(GRACE));
+            let claimed = channel.pending_inbound_htlcs.iter().filter(|htlc| htlc.state == CLAIMED);
+            let claimed = claimed.map(|htlc| htlc.cltv_expiry.saturating_sub(CLAIM_BUFFER));
+            let first = closes.entry(channel.counterparty.node_id).or_default();
+            *first = sent.chain(claimed).chain(*first).min();
+        }
+        closes
     }
 
     /// The same for a channel whose peer is not at hand.
@@ -169,8 +185,7 @@ impl<M: Manager> Node<M> {
     fn incoming(&self, hash: PaymentHash, is_it: impl Fn(bool) -> bool) -> usize {
         let channels = self.manager.get_cm().list_channels();
         let htlcs = channels.iter().flat_map(|channel| &channel.pending_inbound_htlcs);
-        let claimed = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
-        htlcs.into_iter().filter(|htlc| htlc.payment_hash.0 == hash.0 && is_it(htlc.state == claimed)).count()
+        htlcs.into_iter().filter(|htlc| htlc.payment_hash.0 == hash.0 && is_it(htlc.state == CLAIMED)).count()
     }
 
     /// An invoice for a payment that is held until it is claimed or failed.
@@ -209,3 +224,9 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().process_pending_htlc_forwards();
     }
 }
+
+const CLAIMED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
+/// Blocks that LDK waits after the expiry of what it sent.
+const GRACE: u32 = 3;
+/// Blocks before the expiry at which it goes on chain with a preimage.
+const CLAIM_BUFFER: u32 = HTLC_FAIL_BACK_BUFFER - GRACE;

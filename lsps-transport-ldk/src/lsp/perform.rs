@@ -11,6 +11,7 @@ use super::news::LspEvent;
 use super::node::Asked;
 use super::pump::{Pump, SETTLE, inputs_of};
 use super::report;
+use super::webhooks::Post;
 use crate::onchain::{CannotFund, their_outpoint};
 use crate::peers::{Manager, public_key};
 
@@ -81,6 +82,9 @@ impl<M: Manager> Pump<M> {
                     let _nobody_listens = self.outside.events.send(LspEvent::ClientNeeded { client, until });
                 }
                 vec![]
+            }
+            Effect::PostWebhook { key, url, body, timestamp, until } => {
+                self.post(Post { key, url, body, timestamp, until })
             }
             Effect::PrepareOrder { order, invoice, offer, address } => {
                 self.prepare_order(order, invoice, offer, address)

@@ -1,6 +1,6 @@
 //! The one task that owns the service: inputs in, records written, then messages and acts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::news::{LspEvent, NodeNews};
 use super::node::Node;
 use super::orders::Onchain;
 use super::report;
+use super::webhooks::Notifier;
 use crate::handler::PeerEvent;
 use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet};
 use crate::peers::{Manager, Peers, peer_id};
@@ -43,6 +44,7 @@ pub(crate) enum Told {
 pub(crate) struct Outside {
     pub wallet: Arc<dyn OnchainWallet>,
     pub deposits: Option<Arc<dyn ChainWatch>>,
+    pub notifier: Option<Arc<dyn Notifier>>,
     pub chain: Arc<dyn ChainAccess>,
     pub clock: Arc<dyn Clock>,
     pub store: RecordStore,
@@ -62,6 +64,8 @@ pub(crate) struct Pump<M> {
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
     /// Clients of whose sent parts some failed, LDK does not say which; looked at when the dust has settled.
     pub(super) suspects: BTreeMap<PeerId, Instant>,
+    /// Of whom the service was told that there are channels with them.
+    pub(super) with_channels: BTreeSet<PeerId>,
     pub(super) onchain: Onchain,
     pub(super) height: u32,
     facts_at: Option<Instant>,
@@ -76,8 +80,22 @@ impl<M: Manager> Pump<M> {
         queue: mpsc::UnboundedReceiver<Told>,
     ) -> Self {
         let (unwritten, unbooked) = (None, BTreeMap::new());
-        let (suspects, onchain, height, facts_at) = (BTreeMap::new(), Onchain::default(), 0, None);
-        Self { service, node, peers, outside, queue, unwritten, unbooked, suspects, onchain, height, facts_at }
+        let (suspects, with_channels) = (BTreeMap::new(), BTreeSet::new());
+        let (onchain, height, facts_at) = (Onchain::default(), 0, None);
+        Self {
+            service,
+            node,
+            peers,
+            outside,
+            queue,
+            unwritten,
+            unbooked,
+            suspects,
+            with_channels,
+            onchain,
+            height,
+            facts_at,
+        }
     }
 
     /// Takes the records, then compares them with what the node knows by now.
@@ -91,6 +109,7 @@ impl<M: Manager> Pump<M> {
         self.reconcile_parts();
         self.reconcile_orders();
         self.reconcile_channels();
+        self.look_at_channels();
         unreadable
     }
 

@@ -101,6 +101,15 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
         (Input::PeerConnected { peer } | Input::PeerDisconnected { peer } | Input::ChannelsUsable { peer }, _) => {
             debug!(%peer, ?input, "peer");
         }
+        (Input::Occasion { peer, occasion }, outcome) => debug!(%peer, ?occasion, ?outcome, "a client should come"),
+        (Input::WebhookDelivered { key }, Outcome::Taken) => {
+            counter!("lsps_notifications_delivered").increment(1);
+            debug!(peer = %key.client, key.number, "notification delivered");
+        }
+        (Input::WebhookFailed { key }, Outcome::Taken) => {
+            counter!("lsps_notifications_failed").increment(1);
+            info!(peer = %key.client, key.number, "notification not delivered");
+        }
         (Input::Decided { question, .. }, outcome) => info!(peer = %question.client, ?outcome, "decided"),
         (
             Input::PartForwarded { .. }
@@ -125,7 +134,10 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             | Input::RefundConfirmed { .. }
             | Input::Booked { .. }
             | Input::NodeFacts(_)
-            | Input::Tick,
+            | Input::Tick
+            | Input::ChannelsWith { .. }
+            | Input::WebhookDelivered { .. }
+            | Input::WebhookFailed { .. },
             _,
         ) => {}
     }
@@ -163,6 +175,10 @@ pub(super) fn doing(effect: &Effect) {
         Effect::WakeClient { flow, peer, call, .. } => {
             counter!("lsps_clients_called").increment(1);
             info!(%flow, %peer, call, "calling a client");
+        }
+        Effect::PostWebhook { key, url, .. } => {
+            counter!("lsps_notifications").increment(1);
+            debug!(peer = %key.client, key.number, url = url.as_str(), "posting a notification");
         }
         Effect::PrepareOrder { order, .. } => {
             counter!("lsps_orders_made").increment(1);

@@ -21,6 +21,7 @@ impl<M: Manager> Pump<M> {
             self.look_at_fundings();
             self.look_at_deposits(true);
             self.look_at_refunds();
+            self.look_at_channels();
         } else {
             self.look_at_deposits(false);
         }

@@ -161,6 +161,11 @@ impl<M: Manager> Node<M> {
         }
     }
 
+    /// Tries no other routes; what is out is waited for.
+    pub fn give_up(&self, id: PaymentId) {
+        self.manager.get_cm().abandon_payment(id);
+    }
+
     /// Whether the node has a payment of this id, and will tell its outcome or has told its success.
     pub fn knows_payment(&self, id: PaymentId) -> bool {
         self.payments_of(id).next().is_some()

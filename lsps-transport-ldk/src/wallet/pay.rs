@@ -10,7 +10,7 @@ use bitcoin::{FeeRate, ScriptBuf, Transaction, WitnessProgram, WitnessVersion};
 use lightning::ln::channelmanager::PaymentId;
 
 use lsps_client::jit_receive::Handled;
-use lsps_client::order::{Bill, Order, OrderKey, Payment, Way};
+use lsps_client::order::{Bill, Order, OrderKey, Payment, State, Way};
 use lsps_types::{Address, Timestamp};
 
 use super::node::Tried;
@@ -68,6 +68,16 @@ impl<M: Manager> Pump<M> {
                     let _ = self.session.with(|client, now| client.order_returned(key, now));
                 }
             }
+        }
+    }
+
+    pub(super) fn pays_no_more(&mut self, order: OrderKey, way: &Way) {
+        self.payments.due.remove(&order);
+        let Some(id) = payment_id(order, &way.bill) else { return };
+        if self.node.knows_payment(id) {
+            self.node.give_up(id);
+        } else {
+            let _ = self.session.with(|client, now| client.order_returned(order, now));
         }
     }
 
@@ -141,7 +151,7 @@ pub(super) fn payment_id(order: OrderKey, bill: &Bill) -> Option<PaymentId> {
 }
 
 fn is_to_be_paid(order: &Order) -> bool {
-    order.paying().is_some_and(|paying| paying.payment == Payment::Asked)
+    matches!(order.state(), State::Paying(paying) if paying.payment == Payment::Asked)
 }
 
 fn script_of(address: &Address) -> Option<ScriptBuf> {

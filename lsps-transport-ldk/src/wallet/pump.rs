@@ -299,6 +299,7 @@ impl<M: Manager> Pump<M> {
             Effect::AllowUnderpaying { lsp } => self.set_underpaying(lsp, true),
             Effect::ForbidUnderpaying { lsp } => self.set_underpaying(lsp, false),
             Effect::PayOrder { order, way, .. } => self.has_to_pay(order, way),
+            Effect::StopPaying { order, way } => self.pays_no_more(order, &way),
             Effect::BroadcastPayment { transaction, .. } => self.broadcast(&transaction),
         }
     }

@@ -1,10 +1,9 @@
 //! What a service posts to webhooks: the body, and the signature over it.
 
-use alloc::{boxed::Box, format, string::String};
+use alloc::{format, string::String};
 use core::str;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::jsonrpc::Members;
 use crate::signature::{LnSignature, SignMessage};
@@ -86,10 +85,11 @@ impl Notification {
 }
 
 /// A notification that another specification or an application defines.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Custom {
     method: String,
-    params: Box<RawValue>,
+    /// The text of an object.
+    params: String,
 }
 
 impl Custom {
@@ -109,14 +109,20 @@ impl Custom {
         if !is_snake(prefix) || !name.split('.').all(is_snake) {
             return Err(InvalidMethodName::NotSnakeCase);
         }
-        let params = serde_json::value::to_raw_value(params).ok().filter(|raw| raw.get().starts_with('{'));
+        let params = serde_json::to_string(params).ok().filter(|text| text.starts_with('{'));
         Ok(Self { method: method.into(), params: params.ok_or(InvalidMethodName::Params)? })
+    }
+
+    /// Its method.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
     }
 
     /// The bytes to post.
     #[must_use]
     pub fn body(&self) -> String {
-        body(&self.method, self.params.get())
+        body(&self.method, &self.params)
     }
 }
 

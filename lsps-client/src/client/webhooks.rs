@@ -1,0 +1,125 @@
+//! Webhooks: what an application says of them, and what LSPs are asked.
+
+use core::task::{Poll, Waker};
+use core::time::Duration;
+
+use lsps_types::codes::MethodError;
+use lsps_types::codes::RemoveWebhookError::AppNameNotFound;
+use lsps_types::jsonrpc::{ErrorReply, Refusal};
+use lsps_types::lsps5::{AppName, ListWebhooks, RemoveWebhook, SetWebhook, WebhookUrl};
+use lsps_types::{PeerId, Timestamp};
+
+use super::{CallError, Client, NotSent};
+use crate::webhooks::book::Asked;
+use crate::webhooks::{AppState, Ask, Input, TooManyApps, Webhooks};
+
+impl Client {
+    /// From now on this app is registered with the LSP, at this URL: as soon as it is connected, and again whenever it lost
+    /// the webhook. Survives restarts. The same name again replaces its URL.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many; nothing is recorded then.
+    pub fn keep_webhook(
+        &mut self,
+        lsp: PeerId,
+        app: AppName,
+        url: WebhookUrl,
+        now: Timestamp,
+    ) -> Result<(), TooManyApps> {
+        self.webhooks.keep(lsp, (app, url), self.config.webhook_apps, now, &mut self.out)
+    }
+
+    /// The app is to be called no more; its webhook is removed as soon as the LSP is connected.
+    pub fn remove_webhook(&mut self, lsp: PeerId, app: &AppName, now: Timestamp) {
+        self.webhooks.step(lsp, &Input::Remove(app.clone()), now, &mut self.out);
+    }
+
+    /// What is registered with an LSP, or is to be.
+    #[must_use]
+    pub fn webhooks(&self, lsp: PeerId) -> Option<&Webhooks> {
+        self.webhooks.get(lsp)
+    }
+
+    /// The state of an app once the LSP has answered, for futures: wakes `waker` when that may be so. `None`: it is not kept.
+    pub fn poll_webhook(&mut self, lsp: PeerId, app: &AppName, waker: &Waker) -> Poll<Option<AppState>> {
+        let state = self.webhooks.get(lsp).and_then(|webhooks| webhooks.app(app)).map(|app| app.state);
+        match state {
+            Some(AppState::Wanted | AppState::Unwanted) => {
+                self.webhooks.wake_later(lsp, app, waker);
+                Poll::Pending
+            }
+            Some(AppState::Registered | AppState::Refused { .. }) | None => Poll::Ready(state),
+        }
+    }
+
+    /// Hears the answers about webhooks, and asks what is to be asked next.
+    pub(super) fn look_after_webhooks(&mut self, now: Timestamp) {
+        for lsp in self.webhooks.lsps() {
+            if let Some(asked) = self.webhooks.answered(lsp, &self.pending) {
+                self.hear_of_webhook(lsp, asked, now);
+            }
+            if let Some(ask) = self.webhooks.to_ask(lsp, self.config.check_webhooks, now) {
+                match self.ask_about_webhook(lsp, ask, now) {
+                    Ok(asked) => self.webhooks.asks(lsp, asked),
+                    Err(NotSent::NotConnected) => {}
+                    Err(NotSent::Suspended | NotSent::TooManyPending | NotSent::TooLarge(_)) => {
+                        self.webhooks.rests(lsp, now + RETRY);
+                    }
+                }
+            }
+        }
+    }
+
+    fn ask_about_webhook(&mut self, lsp: PeerId, ask: Ask, now: Timestamp) -> Result<Asked, NotSent> {
+        Ok(match ask {
+            Ask::Set(name, url) => {
+                let ticket = self.call(lsp, &SetWebhook::new(name.clone(), url.clone()), now)?;
+                Asked::Set(name, url, ticket)
+            }
+            Ask::Remove(name) => {
+                let ticket = self.call(lsp, &RemoveWebhook { app_name: name.as_str().into() }, now)?;
+                Asked::Remove(name, ticket)
+            }
+            Ask::List => Asked::List(self.call(lsp, &ListWebhooks {}, now)?),
+        })
+    }
+
+    fn hear_of_webhook(&mut self, lsp: PeerId, asked: Asked, now: Timestamp) {
+        let heard = match asked {
+            Asked::Set(name, url, ticket) => match self.pending.take(&ticket) {
+                Some(Ok(_)) => Ok(Input::Answered(name, url, Ok(()))),
+                Some(Err(CallError::Refused(refused))) => Ok(Input::Answered(name, url, Err(refused.object.code))),
+                Some(Err(error)) => Err(self.pause_after(&error)),
+                None => return,
+            },
+            Asked::Remove(name, ticket) => match self.pending.take(&ticket) {
+                Some(Ok(_) | Err(CallError::Refused(ErrorReply { refusal: Refusal::Method(AppNameNotFound), .. }))) => {
+                    Ok(Input::Removed(name))
+                }
+                Some(Err(error)) => Err(self.pause_after(&error)),
+                None => return,
+            },
+            Asked::List(ticket) => match self.pending.take(&ticket) {
+                Some(Ok(listed)) => Ok(Input::Listed(listed.app_names)),
+                Some(Err(error)) => Err(self.pause_after(&error)),
+                None => return,
+            },
+        };
+        match heard {
+            Ok(input) => self.webhooks.step(lsp, &input, now, &mut self.out),
+            Err(pause) => self.webhooks.rests(lsp, now + pause),
+        }
+    }
+
+    /// How long an LSP is left alone that gave no useful answer.
+    fn pause_after<E: MethodError>(&self, error: &CallError<E>) -> Duration {
+        match error {
+            CallError::Disconnected => Duration::ZERO,
+            CallError::TimedOut | CallError::InvalidReply(_) | CallError::Forgotten => RETRY,
+            CallError::Refused(_) => self.config.check_webhooks,
+        }
+    }
+}
+
+const RETRY: Duration = Duration::from_secs(60);

@@ -1,0 +1,55 @@
+//! Being called while away.
+
+use std::future::poll_fn;
+
+use lsps_types::codes::{MethodError, SetWebhookError};
+use lsps_types::lsps5::{AppName, WebhookUrl};
+
+use super::Lsp;
+use crate::webhooks::{AppState, TooManyApps};
+
+/// Why an app is not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotRegistered {
+    /// Nothing was recorded.
+    #[error(transparent)]
+    TooMany(#[from] TooManyApps),
+    /// The LSP refused. It is asked again some hours later.
+    #[error("the provider refused the webhook: {}", reason(*code))]
+    Refused {
+        /// Why; [`SetWebhookError`] knows some.
+        code: i64,
+    },
+    /// It was removed meanwhile.
+    #[error("the webhook was removed")]
+    Removed,
+}
+
+impl Lsp {
+    /// Keeps an app registered with this LSP from now on, also after a restart, and waits until it is for the first time.
+    /// Dropping the future ends only the waiting. See [`Client::keep_webhook`](crate::Client::keep_webhook).
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept, or the LSP refuses it.
+    pub async fn keep_registered(&self, app: AppName, url: WebhookUrl) -> Result<(), NotRegistered> {
+        self.session.with(|client, now| client.keep_webhook(self.id, app.clone(), url, now))?;
+        let state = poll_fn(|cx| self.session.with(|client, _| client.poll_webhook(self.id, &app, cx.waker())));
+        match state.await {
+            Some(AppState::Registered) => Ok(()),
+            Some(AppState::Refused { code }) => Err(NotRegistered::Refused { code }),
+            Some(AppState::Wanted | AppState::Unwanted) | None => Err(NotRegistered::Removed),
+        }
+    }
+
+    /// The app is to be called no more: its webhook is removed as soon as the LSP is connected.
+    pub fn remove_webhook(&self, app: &AppName) {
+        self.session.with(|client, now| client.remove_webhook(self.id, app, now));
+    }
+}
+
+fn reason(code: i64) -> std::string::String {
+    let known = SetWebhookError::from_code(code);
+    known.map_or_else(|| std::format!("error {code}"), |known| std::format!("{known}"))
+}

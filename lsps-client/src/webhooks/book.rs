@@ -1,0 +1,167 @@
+//! The webhooks at all LSPs, what is being asked about them, and the one loop that moves them.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::task::Waker;
+use core::time::Duration;
+
+use lsps_types::lsps5::{AppName, ListWebhooks, RemoveWebhook, SetWebhook, WebhookUrl};
+use lsps_types::{PeerId, Timestamp};
+
+use super::{Ask, Event, Input, Webhooks};
+use crate::batch::{Batch, FlowId, Notice};
+use crate::pending::{Pending, Ticket};
+use crate::record::{self, Unreadable};
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    lsps: BTreeMap<PeerId, Kept>,
+}
+
+/// A flow, and what is not on record of it: after a restart the LSP is simply asked again.
+#[derive(Debug)]
+struct Kept {
+    flow: Webhooks,
+    /// One question at a time.
+    asked: Option<Asked>,
+    not_before: Timestamp,
+    waiting: Vec<(AppName, Waker)>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Set(AppName, WebhookUrl, Ticket<SetWebhook>),
+    Remove(AppName, Ticket<RemoveWebhook>),
+    List(Ticket<ListWebhooks>),
+}
+
+impl Book {
+    pub fn load(&mut self, lsp: PeerId, bytes: &[u8]) -> Result<(), Unreadable> {
+        let flow: Webhooks = record::read(VERSION, bytes)?;
+        if flow.lsp != lsp {
+            return Err(Unreadable::Damaged);
+        }
+        if self.lsps.contains_key(&lsp) {
+            return Err(Unreadable::Twice);
+        }
+        self.lsps.insert(lsp, Kept::new(flow));
+        Ok(())
+    }
+
+    pub fn keep(
+        &mut self,
+        lsp: PeerId,
+        (name, url): (AppName, WebhookUrl),
+        limit: usize,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Result<(), TooManyApps> {
+        let is_known = self.get(lsp).is_some_and(|flow| flow.app(&name).is_some());
+        if !is_known && self.iter().map(Webhooks::len).sum::<usize>() >= limit {
+            return Err(TooManyApps);
+        }
+        self.lsps.entry(lsp).or_insert_with(|| Kept::new(Webhooks::new(lsp, now)));
+        self.step(lsp, &Input::Keep(name, url), now, out);
+        Ok(())
+    }
+
+    /// Tells the flow, puts it on record, and wakes whoever waits for it.
+    pub fn step(&mut self, lsp: PeerId, input: &Input, now: Timestamp, out: &mut Batch) {
+        let Some(kept) = self.lsps.get_mut(&lsp) else { return };
+        let events = kept.flow.decide(input, now);
+        if events.is_empty() {
+            return;
+        }
+        for event in events {
+            kept.flow.apply(&event);
+            if matches!(event, Event::Wanted(..) | Event::Unwanted(_)) {
+                kept.not_before = Timestamp::default();
+            }
+            out.released.notices.push(Notice::Webhooks(lsp, event));
+        }
+        kept.waiting.drain(..).for_each(|(_, waker)| waker.wake());
+        let is_over = kept.flow.len() == 0;
+        out.records.insert(FlowId::Webhooks(lsp), (!is_over).then(|| record::write(VERSION, &kept.flow)));
+        if is_over {
+            self.lsps.remove(&lsp);
+        }
+    }
+
+    /// LSPs with a question that has been answered, or that may be asked one.
+    pub fn lsps(&self) -> Vec<PeerId> {
+        self.lsps.keys().copied().collect()
+    }
+
+    /// Takes what was asked, if there is an answer.
+    pub fn answered(&mut self, lsp: PeerId, pending: &Pending) -> Option<Asked> {
+        let kept = self.lsps.get_mut(&lsp)?;
+        kept.asked.take_if(|asked| asked.is_answered(pending))
+    }
+
+    pub fn to_ask(&self, lsp: PeerId, check_every: Duration, now: Timestamp) -> Option<Ask> {
+        let kept = self.lsps.get(&lsp).filter(|kept| kept.asked.is_none() && now >= kept.not_before)?;
+        kept.flow.outstanding(now, check_every)
+    }
+
+    pub fn asks(&mut self, lsp: PeerId, asked: Asked) {
+        if let Some(kept) = self.lsps.get_mut(&lsp) {
+            kept.asked = Some(asked);
+        }
+    }
+
+    /// It was of no use; some other time.
+    pub fn rests(&mut self, lsp: PeerId, until: Timestamp) {
+        if let Some(kept) = self.lsps.get_mut(&lsp) {
+            kept.not_before = until;
+        }
+    }
+
+    /// An app that waits for its answer; wakes the task when something happened to its LSP's.
+    pub fn wake_later(&mut self, lsp: PeerId, name: &AppName, waker: &Waker) {
+        if let Some(kept) = self.lsps.get_mut(&lsp) {
+            kept.waiting.retain(|(waiting, other)| waiting != name || !other.will_wake(waker));
+            kept.waiting.push((name.clone(), waker.clone()));
+        }
+    }
+
+    pub fn next_wake(&self, check_every: Duration, pending: &Pending) -> Option<Timestamp> {
+        let wake = |kept: &Kept| match &kept.asked {
+            Some(asked) => asked.is_answered(pending).then(Timestamp::default),
+            None => {
+                let due = kept.flow.due_at(check_every).max(kept.not_before);
+                pending.may_call(kept.flow.lsp, usize::MAX).is_ok().then_some(due)
+            }
+        };
+        self.lsps.values().filter_map(wake).min()
+    }
+
+    pub fn get(&self, lsp: PeerId) -> Option<&Webhooks> {
+        self.lsps.get(&lsp).map(|kept| &kept.flow)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Webhooks> {
+        self.lsps.values().map(|kept| &kept.flow)
+    }
+}
+
+impl Kept {
+    fn new(flow: Webhooks) -> Self {
+        Self { flow, asked: None, not_before: Timestamp::default(), waiting: Vec::new() }
+    }
+}
+
+impl Asked {
+    fn is_answered(&self, pending: &Pending) -> bool {
+        match self {
+            Self::Set(_, _, ticket) => pending.is_answered(ticket),
+            Self::Remove(_, ticket) => pending.is_answered(ticket),
+            Self::List(ticket) => pending.is_answered(ticket),
+        }
+    }
+}
+
+/// There are too many apps on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many apps have webhooks")]
+pub struct TooManyApps;
+
+const VERSION: u8 = 1;

@@ -1,0 +1,53 @@
+//! LSPS5: webhooks that wake clients.
+
+use lsps_types::PeerId;
+
+use crate::effect::Effect;
+use crate::flow::{self, Context};
+use crate::ids::FlowId;
+use crate::service::{Outcome, Service};
+
+pub(crate) mod cooldown;
+pub(crate) mod occasion;
+pub(crate) mod registry;
+pub(crate) mod requests;
+pub(crate) mod webhooks;
+
+use occasion::Occasion;
+use webhooks::Told;
+
+impl Service {
+    /// Whatever waits for a client that is away calls it, also by its webhooks.
+    pub(crate) fn call_by_webhooks(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::WakeClient { peer, .. } = effect {
+                let _it_may_have_none = self.tell_webhooks(*peer, &Told::Occasion(&Occasion::PaymentIncoming));
+            }
+        }
+    }
+
+    /// Remembered for clients without webhooks too: they may register.
+    pub(crate) fn channels_with(&mut self, peer: PeerId, any: bool) -> Outcome {
+        if any {
+            self.with_channels.insert(peer);
+        } else {
+            self.with_channels.remove(&peer);
+        }
+        self.tell_webhooks(peer, &Told::Channels(any))
+    }
+
+    /// Tells the webhooks of a client; releases what is newly owed, or forgets what is over.
+    pub(crate) fn tell_webhooks(&mut self, client: PeerId, told: &Told<'_>) -> Outcome {
+        let link = self.link(client);
+        let Some(webhooks) = self.webhooks.get_mut(client) else { return Outcome::NotMine };
+        let ctx = Context { now: self.now, link, config: &self.config, policy: &*self.policy, facts: &self.facts };
+        let Ok(owed) = flow::step(webhooks, told, &ctx) else { return Outcome::NotMine };
+        let is_changed = owed.is_some();
+        self.released.effects.extend(owed.into_iter().flatten());
+        let is_gone = self.webhooks.settle(client, &self.config, self.now);
+        if is_changed || is_gone {
+            self.changed.insert(FlowId::Webhooks(client));
+        }
+        Outcome::Taken
+    }
+}

@@ -1,0 +1,213 @@
+//! The webhook service of `lsps5_messages`: requests to it, and what it posts and keeps while time passes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lsps_service::{Input, Occasion, Record, Service};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, call, peer};
+use lsps_types::BlockHeight;
+use lsps_types::lsps2::PromiseKey;
+use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
+use serde_json::{Value, json};
+
+use super::messages::{ask, params_text};
+use super::number;
+
+pub fn set_webhook(input: &Value) -> Value {
+    let mut lsp = with_webhooks(&input["state"]);
+    let params = params_text(input);
+    if input["state"]["store_fails"] == true {
+        return unwritten(&lsp, &params);
+    }
+    let answer = ask(&mut lsp, peer(1), "lsps5.set_webhook", &params);
+    let posts: Vec<_> = lsp.acts().iter().map(post).collect();
+    match answer {
+        Err(error) => {
+            assert!(posts.is_empty(), "an error is no change");
+            error
+        }
+        Ok(mut result) => {
+            assert!(posts.iter().all(|(_, body)| body["method"] == "lsps5.webhook_registered") && posts.len() <= 1);
+            result["notify_only"] = json!(posts.first().map(|(url, _)| url));
+            json!({ "ok": result })
+        }
+    }
+}
+
+/// The service on its own, whose host cannot write what it drains.
+fn unwritten(lsp: &Lsp, params: &str) -> Value {
+    let start = || {
+        let config = LspSetup::default().config;
+        let config = lsps_service::Config { webhooks: serving(&config), ..config };
+        let key = PromiseKey::new([42; 32]);
+        let mut service =
+            Service::new(config, LspSetup::default(), || lsps_types::Scid(1), key).expect("valid settings");
+        for (name, bytes) in lsp.records() {
+            service.load(&Record { name: name.clone(), bytes: bytes.clone() }).expect("we wrote it");
+        }
+        service
+    };
+    let payload = format!(r#"{{"jsonrpc":"2.0","id":"a","method":"lsps5.set_webhook","params":{params}}}"#);
+    let mut service = start();
+    let _ = service.handle(Input::Message { peer: peer(1), payload: payload.into_bytes() }, NOON);
+    let batch = service.drain();
+    assert_eq!(batch.records().count(), 1, "nothing but the record can be had before it is written");
+    drop(batch);
+    assert!(service.drain().is_empty(), "nor by asking again");
+    assert!(start().drain().is_empty(), "and what is in the store is as it was");
+    json!({ "ok": "no_answer" })
+}
+
+pub fn list_webhooks(input: &Value) -> Value {
+    let mut lsp = with_webhooks(&input["state"]);
+    let client = if input["asking_peer"] == "other" { peer(2) } else { peer(1) };
+    match ask(&mut lsp, client, "lsps5.list_webhooks", &params_text(input)) {
+        Ok(result) => json!({ "ok": result }),
+        Err(error) => error,
+    }
+}
+
+pub fn remove_webhook(input: &Value) -> Value {
+    let mut lsp = with_webhooks(&input["state"]);
+    let client = if input["asking_peer"] == "other" { peer(2) } else { peer(1) };
+    let mut asks = || ask(&mut lsp, client, "lsps5.remove_webhook", &params_text(input));
+    for _ in 1..input["repeat"].as_u64().unwrap_or(1) {
+        asks().expect("the first time it is there");
+    }
+    match asks() {
+        Ok(result) => {
+            let left = call(&mut lsp, peer(1), &ListWebhooks {}).expect("a list").app_names;
+            json!({ "ok": { "result": result, "left": left } })
+        }
+        Err(error) => error,
+    }
+}
+
+pub fn notify(input: &Value) -> Value {
+    let mut config = LspSetup::default().config;
+    config.webhooks = serving(&config);
+    config.webhooks.cooldown = Duration::from_secs(number(&input["cooldown_s"]).into());
+    let mut lsp = Lsp::at(NOON, LspSetup { config, hooks_are_silent: true, ..LspSetup::default() });
+    let mut names = BTreeMap::new();
+    let mut set = |lsp: &mut Lsp, name: &Value, url: &Value| {
+        let (app_name, webhook) = (text(name), text(url));
+        names.insert(webhook.clone(), app_name.clone());
+        call(lsp, peer(1), &SetWebhook { app_name, webhook }).expect("it may");
+        names.clone()
+    };
+    let mut apps = BTreeMap::new();
+    for (name, url) in input["webhooks"].as_object().expect("webhooks") {
+        apps = set(&mut lsp, &json!(name), url);
+    }
+    answers(&mut lsp, 200);
+    lsp.connects(peer(1));
+    let mut steps = vec![];
+    for event in input["events"].as_array().expect("events") {
+        lsp.wait_until(NOON + Duration::from_secs(number(&event["at_s"]).into()));
+        match event["event"].as_str().expect("an event") {
+            "client_connected" => lsp.connects(peer(1)),
+            "client_disconnected" => lsp.disconnects(peer(1)),
+            "payment_incoming" => occurs(&mut lsp, Occasion::PaymentIncoming),
+            "onion_message_incoming" => occurs(&mut lsp, Occasion::OnionMessageIncoming),
+            "liquidity_management_request" => occurs(&mut lsp, Occasion::LiquidityManagementRequest),
+            "block" => {
+                lsp.block(number(&event["height"]));
+                if event["would_close_at"].is_number() {
+                    let timeout = BlockHeight(number(&event["would_close_at"]));
+                    occurs(&mut lsp, Occasion::ExpirySoon { timeout });
+                }
+            }
+            "set_webhook" => apps = set(&mut lsp, &event["app_name"], &event["webhook"]),
+            "remove_webhook" => drop(call(&mut lsp, peer(1), &RemoveWebhook { app_name: text(&event["app_name"]) })),
+            other => panic!("unknown event {other}"),
+        }
+        let posts = answers(&mut lsp, event["http_status"].as_u64().unwrap_or(200));
+        let posts = posts.into_iter().map(|(url, body)| {
+            let mut post = json!({ "to": apps[&url], "method": body["method"] });
+            if body["params"] != json!({}) {
+                post["params"] = body["params"].clone();
+            }
+            post
+        });
+        steps.push(json!({ "posts": posts.collect::<Vec<_>>() }));
+    }
+    json!({ "steps": steps })
+}
+
+pub fn retention(input: &Value) -> Value {
+    let mut config = LspSetup::default().config;
+    config.webhooks = serving(&config);
+    config.webhooks.keep = Duration::from_secs(7 * 86_400);
+    let mut lsp = Lsp::at(NOON, LspSetup { config, ..LspSetup::default() });
+    let (mut channels, mut was_set) = (0, false);
+    let mut steps = vec![];
+    for event in input["events"].as_array().expect("events") {
+        lsp.wait_until(NOON + Duration::from_secs(number(&event["at_s"]).into()));
+        let n = event["n"].as_i64().unwrap_or(1);
+        match event["event"].as_str().expect("an event") {
+            "channel_opened" => channels += n,
+            "channel_closed" => channels -= n,
+            "set_webhook" => {
+                let webhook =
+                    SetWebhook { app_name: text(&event["app_name"]), webhook: "https://a.example.org/".into() };
+                call(&mut lsp, peer(1), &webhook).expect("it may");
+                was_set = true;
+            }
+            "remove_webhook" => {
+                call(&mut lsp, peer(1), &RemoveWebhook { app_name: text(&event["app_name"]) }).expect("it is there");
+            }
+            "time" => {}
+            other => panic!("unknown event {other}"),
+        }
+        lsp.feed(Input::ChannelsWith { peer: peer(1), any: channels > 0 });
+        let kept = !call(&mut lsp, peer(1), &ListWebhooks {}).expect("a list").app_names.is_empty();
+        steps.push(if was_set { json!({ "kept": kept }) } else { json!({}) });
+    }
+    json!({ "steps": steps })
+}
+
+fn occurs(lsp: &mut Lsp, occasion: Occasion) {
+    lsp.feed(Input::Occasion { peer: peer(1), occasion });
+}
+
+/// Answers all that is posted with this status; what was posted, by URL.
+fn answers(lsp: &mut Lsp, status: u64) -> Vec<(String, Value)> {
+    let mut posts = vec![];
+    loop {
+        let acts = lsp.acts();
+        if acts.is_empty() {
+            return posts;
+        }
+        for act in acts {
+            posts.push(post(&act));
+            let Act::Post { key, .. } = act else { panic!("{act:?}") };
+            lsp.feed(if status == 200 { Input::WebhookDelivered { key } } else { Input::WebhookFailed { key } });
+        }
+    }
+}
+
+fn post(act: &Act) -> (String, Value) {
+    let Act::Post { url, body, .. } = act else { panic!("{act:?}") };
+    (url.clone(), serde_json::from_str(body).expect("JSON"))
+}
+
+fn with_webhooks(state: &Value) -> Lsp {
+    let mut config = LspSetup::default().config;
+    config.webhooks = serving(&config);
+    config.limits.webhooks_per_client = usize::try_from(number(&state["max_webhooks"])).expect("a few");
+    let mut lsp = Lsp::at(NOON, LspSetup { config, ..LspSetup::default() });
+    for (app_name, url) in state["webhooks"].as_object().expect("webhooks") {
+        let webhook = SetWebhook { app_name: app_name.clone(), webhook: text(url) };
+        call(&mut lsp, peer(1), &webhook).expect("it may");
+    }
+    lsp.acts();
+    lsp
+}
+
+fn serving(config: &lsps_service::Config) -> lsps_service::WebhookConfig {
+    lsps_service::WebhookConfig { serve: true, ..config.webhooks.clone() }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("text").into()
+}

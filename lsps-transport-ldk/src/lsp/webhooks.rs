@@ -1,0 +1,71 @@
+//! What the service has to know of the node to call clients (LSPS5), and who posts its notifications.
+
+use std::collections::BTreeSet;
+
+use lsps_service::{Input, Occasion, PostKey};
+use lsps_types::lsps5::WebhookUrl;
+use lsps_types::{BlockHeight, DateTime, PeerId, Timestamp};
+
+use super::pump::Pump;
+use crate::peers::{Manager, peer_id};
+
+/// Signs notifications with the node's key, and posts them.
+pub trait Notifier: Send + Sync {
+    /// Takes one on; does not wait. What becomes of it is told by [`Lsp::posted`](crate::Lsp::posted).
+    fn post(&self, post: Post);
+}
+
+/// A notification to be posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Post {
+    /// Its name. The same may come twice, after a restart.
+    pub key: PostKey,
+    /// Where to. What it leads to was not looked at.
+    pub url: WebhookUrl,
+    /// The body, exactly.
+    pub body: String,
+    /// When it was raised; signed with the body, see [`signed_text`](lsps_types::lsps5::signed_text).
+    pub timestamp: DateTime,
+    /// When it is worth nothing any more.
+    pub until: Timestamp,
+}
+
+impl<M: Manager> Pump<M> {
+    /// Posts it, if there is somebody who does.
+    pub(super) fn post(&self, post: Post) -> Vec<Input> {
+        match &self.outside.notifier {
+            Some(notifier) => {
+                notifier.post(post);
+                vec![]
+            }
+            None => vec![Input::WebhookFailed { key: post.key }],
+        }
+    }
+
+    /// With every block: with whom there are channels, and which of them a client that is away will lose if it does not come.
+    pub(super) fn look_at_channels(&mut self) {
+        if !self.service.protocols().contains(&LSPS5) {
+            return;
+        }
+        let closes = self.node.forced_closes();
+        let now: BTreeSet<PeerId> = closes.keys().map(peer_id).collect();
+        let before = std::mem::replace(&mut self.with_channels, now.clone());
+        // After a start it is the records that say what was believed before.
+        let believed: BTreeSet<PeerId> = self.service.clients_with_channels().chain(before.iter().copied()).collect();
+        let mut inputs: Vec<Input> = now.difference(&before).map(|peer| channels(*peer, true)).collect();
+        inputs.extend(believed.difference(&now).map(|peer| channels(*peer, false)));
+        for (key, close) in closes {
+            if let Some(height) = close.filter(|_| !self.peers.is_connected(&key)) {
+                let occasion = Occasion::ExpirySoon { timeout: BlockHeight(height) };
+                inputs.push(Input::Occasion { peer: peer_id(&key), occasion });
+            }
+        }
+        self.feed_all(inputs);
+    }
+}
+
+fn channels(peer: PeerId, any: bool) -> Input {
+    Input::ChannelsWith { peer, any }
+}
+
+const LSPS5: u16 = 5;

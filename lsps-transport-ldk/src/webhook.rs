@@ -1,0 +1,276 @@
+//! Posts LSPS5 notifications over HTTPS. Feature `webhook-http`.
+//!
+//! ```no_run
+//! # use lsps_transport_ldk::webhook::{CannotPost, Delivery, WebhookConfig, Webhooks};
+//! # async fn example(delivery: Delivery<u64>) -> Result<(), CannotPost> {
+//! let (webhooks, mut answers) = Webhooks::new(WebhookConfig::default())?; // within a tokio runtime
+//! webhooks.post(delivery); // does not wait
+//! while let Some(answer) = answers.recv().await {
+//!     println!("{}: {:?}", answer.id, answer.outcome); // one for each delivery
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! URLs come from strangers. So only addresses of the public Internet are contacted, looked up anew for each attempt and
+//! connected to as they were checked ([`Targets`]); nothing is sent before the host has shown its certificate; redirects
+//! are not followed, no proxy is asked, and of the answer only the status is read.
+//!
+//! Hosts take turns, and none has more than its share of queue and connections. When all connections are taken and somebody
+//! waits, the oldest attempt gives way once it has had its [`patience`](WebhookConfig::patience): hooks that are slow or dead
+//! cost the others at most that.
+//!
+//! An attempt is repeated only where no HTTP status came back, with the same signature, after a pause that grows.
+
+mod address;
+mod dispatch;
+mod https;
+mod queue;
+mod report;
+mod resolve;
+mod target;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use lsps_types::lsps5::{Signed, WebhookUrl};
+
+pub use ipnet::IpNet;
+pub use resolve::{Addresses, Resolve};
+pub use target::Targets;
+pub use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use dispatch::Shared;
+use https::Courier;
+use target::Parcel;
+
+/// Posts notifications. Clones share one queue; when the last is dropped, what is still to be posted is not.
+pub struct Webhooks<Id> {
+    running: Arc<Running<Id>>,
+}
+
+/// One notification for one webhook.
+#[derive(Clone, Debug)]
+pub struct Delivery<Id> {
+    /// Comes back with the answer.
+    pub id: Id,
+    /// Where to.
+    pub url: WebhookUrl,
+    /// The body and the two headers, sent exactly as they were signed.
+    pub signed: Signed,
+}
+
+/// What became of a delivery; there is one for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer<Id> {
+    /// Of the delivery.
+    pub id: Id,
+    /// Success is `200 OK` and nothing else. Spec: LSPS5 "Webhook Call".
+    pub outcome: Result<(), Undelivered>,
+}
+
+/// Why a notification was not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undelivered {
+    /// Too many wait, at all or for this host.
+    #[error("too many notifications wait")]
+    QueueFull,
+    /// It waited for longer than [`WebhookConfig::lifetime`].
+    #[error("it waited for too long")]
+    TooLate,
+    /// The URL is none that could be posted to.
+    #[error("the URL cannot be used")]
+    Url,
+    /// The port is not among [`Targets::ports`].
+    #[error("port {0} is not contacted")]
+    Port(u16),
+    /// The host has an address that is not contacted.
+    #[error("{0} is not contacted")]
+    Address(IpAddr),
+    /// The host answered, but not with 200.
+    #[error("the answer was HTTP status {0}")]
+    Status(u16),
+    /// The host has no address, or nobody knows it.
+    #[error("the host has no address")]
+    Unresolved,
+    /// No connection to any of the host's addresses.
+    #[error("no connection")]
+    Unreachable,
+    /// The host's certificate is not trusted, or it speaks no TLS.
+    #[error("TLS failed")]
+    Tls,
+    /// The connection ended before there was a status, or what came was no HTTP.
+    #[error("closed without an HTTP status")]
+    Closed,
+    /// No connection within [`WebhookConfig::connect_timeout`], or no status within [`WebhookConfig::total_timeout`].
+    #[error("no answer in time")]
+    TimedOut,
+    /// It took longer than [`WebhookConfig::patience`] while others waited.
+    #[error("gave way to others")]
+    GaveWay,
+}
+
+impl Undelivered {
+    /// Whether another attempt could end otherwise: no HTTP status came back, and no rule of ours forbids it.
+    #[must_use]
+    pub fn is_worth_another_attempt(self) -> bool {
+        match self {
+            Self::Unresolved | Self::Unreachable | Self::Tls | Self::Closed | Self::TimedOut | Self::GaveWay => true,
+            Self::QueueFull | Self::TooLate | Self::Url | Self::Port(_) | Self::Address(_) | Self::Status(_) => false,
+        }
+    }
+}
+
+/// How notifications are posted. The defaults suit an LSP on the Internet.
+#[derive(Clone)]
+pub struct WebhookConfig {
+    /// Who may be contacted.
+    pub targets: Targets,
+    /// Certificate authorities that are trusted besides those of Mozilla, which are compiled in.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Looks hosts up; `None`: the name servers of the system, asked without blocking a thread.
+    pub resolver: Option<Arc<dyn Resolve>>,
+    /// Deliveries that are not answered yet, at most.
+    pub most_pending: usize,
+    /// The same for one host as it is written in the URL.
+    pub most_pending_per_host: usize,
+    /// Attempts at one time, at most. Each takes a socket.
+    pub most_at_once: usize,
+    /// The same for one host. Not for one address: many hosts share those of a content network.
+    pub most_at_once_per_host: usize,
+    /// For finding the host and connecting to it.
+    pub connect_timeout: Duration,
+    /// For an attempt, until the status is there.
+    pub total_timeout: Duration,
+    /// What an attempt has in any case, when all connections are taken and others wait.
+    pub patience: Duration,
+    /// Attempts for one delivery, at most.
+    pub most_attempts: u32,
+    /// Before the second attempt; four times that before the third, and so on. Up to half of it is left to chance.
+    pub first_pause: Duration,
+    /// From [`Webhooks::post`] to the start of the last attempt. Receivers may refuse signatures that are older than ten
+    /// minutes.
+    pub lifetime: Duration,
+    /// Fixes the chance in the pauses, for tests.
+    pub seed: Option<u64>,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        Self {
+            targets: Targets::default(),
+            extra_roots: vec![],
+            resolver: None,
+            most_pending: 10_000,
+            most_pending_per_host: 2_500,
+            most_at_once: 256,
+            most_at_once_per_host: 32,
+            connect_timeout: Duration::from_secs(5),
+            total_timeout: Duration::from_secs(10),
+            patience: Duration::from_secs(2),
+            most_attempts: 4,
+            first_pause: Duration::from_secs(1),
+            lifetime: Duration::from_secs(120),
+            seed: None,
+        }
+    }
+}
+
+impl WebhookConfig {
+    fn check(&self) -> Result<(), CannotPost> {
+        let attempts = usize::try_from(self.most_attempts).unwrap_or(usize::MAX);
+        let limits = [
+            ("most_pending", self.most_pending),
+            ("most_pending_per_host", self.most_pending_per_host),
+            ("most_at_once", self.most_at_once),
+            ("most_at_once_per_host", self.most_at_once_per_host),
+            ("most_attempts", attempts),
+        ];
+        let zero = limits.into_iter().find(|(_, limit)| *limit == 0);
+        zero.map_or(Ok(()), |(name, _)| Err(CannotPost::Zero(name)))
+    }
+}
+
+/// Why nothing can be posted.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotPost {
+    /// An extra root is no certificate, or no provider of cryptography fits.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] tokio_rustls::rustls::Error),
+    /// The system's name servers are not known.
+    #[error("no resolver: {0}")]
+    Resolver(String),
+    /// A limit that lets nothing through.
+    #[error("`WebhookConfig::{0}` is 0")]
+    Zero(&'static str),
+}
+
+/// What was posted so far, and what is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WebhookCounts {
+    /// Deliveries that have no answer yet, those under way included.
+    pub pending: usize,
+    /// Attempts under way.
+    pub under_way: usize,
+    /// Deliveries that were answered with 200.
+    pub delivered: u64,
+    /// Deliveries that failed for good.
+    pub failed: u64,
+    /// Attempts that failed and are or were followed by another.
+    pub retried: u64,
+    /// Attempts that gave way to others.
+    pub gave_way: u64,
+}
+
+impl<Id: fmt::Debug + Send + 'static> Webhooks<Id> {
+    /// Starts posting, on the present tokio runtime. The answers wait until they are received.
+    ///
+    /// # Errors
+    ///
+    /// When TLS or the resolver cannot be set up, or a limit is 0.
+    pub fn new(config: WebhookConfig) -> Result<(Self, mpsc::UnboundedReceiver<Answer<Id>>), CannotPost> {
+        config.check()?;
+        let courier = Arc::new(Courier::new(&config)?);
+        let carry = move |parcel: Arc<Parcel>| {
+            let courier = Arc::clone(&courier);
+            async move { courier.carry(&parcel).await }
+        };
+        let (shared, answers) = Shared::new(config);
+        let task = tokio::spawn(dispatch::run(Arc::clone(&shared), carry)).abort_handle();
+        Ok((Self { running: Arc::new(Running { shared, task }) }, answers))
+    }
+
+    /// Takes a delivery, without waiting for anything. If it cannot be taken the answer says so.
+    pub fn post(&self, delivery: Delivery<Id>) {
+        self.running.shared.post(delivery);
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counts(&self) -> WebhookCounts {
+        self.running.shared.counts()
+    }
+}
+
+impl<Id> Clone for Webhooks<Id> {
+    fn clone(&self) -> Self {
+        Self { running: Arc::clone(&self.running) }
+    }
+}
+
+struct Running<Id> {
+    shared: Arc<Shared<Id>>,
+    task: AbortHandle,
+}
+
+impl<Id> Drop for Running<Id> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,141 @@
+//! Makes the attempts that the queue asks for.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use super::queue::{AttemptId, Next, Queue};
+use super::target::{Parcel, Targets};
+use super::{Answer, Delivery, Undelivered, WebhookConfig, WebhookCounts, report};
+
+/// What those who post and the one task that delivers have in common.
+pub(super) struct Shared<Id> {
+    queue: Mutex<Queue<Id>>,
+    changed: Notify,
+    answers: mpsc::UnboundedSender<Answer<Id>>,
+    targets: Targets,
+}
+
+impl<Id: Debug> Shared<Id> {
+    pub fn new(config: WebhookConfig) -> (Arc<Self>, mpsc::UnboundedReceiver<Answer<Id>>) {
+        let (answers, receiver) = mpsc::unbounded_channel();
+        let (targets, queue) = (config.targets.clone(), Mutex::new(Queue::new(config)));
+        (Arc::new(Self { queue, changed: Notify::new(), answers, targets }), receiver)
+    }
+
+    pub fn post(&self, delivery: Delivery<Id>) {
+        let Delivery { id, url, signed } = delivery;
+        let target = self.targets.target(url.as_str());
+        let refused = {
+            let mut queue = self.queue();
+            match target {
+                Ok(target) => queue.push(id, Parcel { target, signed }, Instant::now()),
+                Err(why) => Some(queue.refuse(id, why)),
+            }
+        };
+        match refused {
+            Some(answer) => self.tell(answer),
+            None => self.changed.notify_one(),
+        }
+    }
+
+    pub fn counts(&self) -> WebhookCounts {
+        self.queue().counts()
+    }
+
+    fn ended(&self, attempt: AttemptId, outcome: Result<(), Undelivered>) {
+        let ended = self.queue().ended(attempt, outcome, Instant::now());
+        let Some(ended) = ended else { return };
+        report::attempted(&ended, outcome);
+        if let Some(answer) = ended.answer {
+            self.tell(answer);
+        }
+    }
+
+    fn tell(&self, answer: Answer<Id>) {
+        report::answered(&answer);
+        let _nobody_listens = self.answers.send(answer);
+    }
+
+    /// A panic elsewhere leaves the queue as good as it was: its methods do not panic half-way.
+    fn queue(&self) -> MutexGuard<'_, Queue<Id>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Delivers until it is aborted, which ends the attempts too.
+pub(super) async fn run<Id, C, A>(shared: Arc<Shared<Id>>, carry: C)
+where
+    Id: Debug,
+    C: Fn(Arc<Parcel>) -> A,
+    A: Future<Output = Result<(), Undelivered>> + Send + 'static,
+{
+    let mut attempts = Attempts::default();
+    loop {
+        let next = shared.queue().next(Instant::now());
+        match next {
+            Next::Start(attempt, parcel) => attempts.start(attempt, carry(parcel)),
+            Next::GiveWay(attempt) => {
+                attempts.stop(attempt);
+                shared.ended(attempt, Err(Undelivered::GaveWay));
+            }
+            Next::Tell(answer) => shared.tell(answer),
+            Next::Wait(until) => {
+                let due = sleep_until(until.unwrap_or_else(Instant::now));
+                tokio::select! {
+                    Some((attempt, outcome)) = attempts.ended() => shared.ended(attempt, outcome),
+                    () = shared.changed.notified() => {}
+                    () = due, if until.is_some() => {}
+                }
+            }
+        }
+    }
+}
+
+/// The attempts under way, each in a task of its own.
+#[derive(Default)]
+struct Attempts {
+    tasks: JoinSet<(AttemptId, Result<(), Undelivered>)>,
+    handles: BTreeMap<AttemptId, AbortHandle>,
+}
+
+impl Attempts {
+    fn start<A>(&mut self, attempt: AttemptId, carrying: A)
+    where
+        A: Future<Output = Result<(), Undelivered>> + Send + 'static,
+    {
+        let handle = self.tasks.spawn(async move { (attempt, carrying.await) });
+        self.handles.insert(attempt, handle);
+    }
+
+    fn stop(&mut self, attempt: AttemptId) {
+        if let Some(handle) = self.handles.remove(&attempt) {
+            handle.abort();
+        }
+    }
+
+    /// `None`: none is under way.
+    async fn ended(&mut self) -> Option<(AttemptId, Result<(), Undelivered>)> {
+        loop {
+            match self.tasks.join_next().await? {
+                Ok((attempt, outcome)) => {
+                    self.handles.remove(&attempt);
+                    return Some((attempt, outcome));
+                }
+                Err(error) => {
+                    // One that was stopped is not known any more; one that panicked gives its place back.
+                    let of_it = self.handles.iter().find(|(_, handle)| handle.id() == error.id());
+                    if let Some(attempt) = of_it.map(|(attempt, _)| *attempt) {
+                        self.handles.remove(&attempt);
+                        return Some((attempt, Err(Undelivered::Closed)));
+                    }
+                }
+            }
+        }
+    }
+}
