@@ -361,6 +361,7 @@ fn order_of(flow: FlowId) -> OrderNumber {
     match flow {
         FlowId::Order(number) => number,
         FlowId::JitChannel(scid) => unreachable!("nothing is bought in this world: {scid}"),
+        FlowId::Webhooks(client) => unreachable!("nobody has webhooks in this world: {client}"),
     }
 }
 

@@ -144,6 +144,10 @@ impl OrderWorld {
             | Input::ChannelsUsable { .. }
             | Input::Message { .. }
             | Input::Decided { .. }
+            | Input::ChannelsWith { .. }
+            | Input::Occasion { .. }
+            | Input::WebhookDelivered { .. }
+            | Input::WebhookFailed { .. }
             | Input::NodeFacts(_)
             | Input::Tick => None,
         }

@@ -341,6 +341,7 @@ impl OrderWorld {
                 None
             }
             Effect::WakeClient { .. } => None,
+            Effect::PostWebhook { .. } => unreachable!("nobody has webhooks in this world"),
             Effect::ForwardPart { .. } | Effect::FailPart { .. } => unreachable!("nothing is forwarded in this world"),
         }
     }

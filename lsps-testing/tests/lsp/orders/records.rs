@@ -33,8 +33,7 @@ fn case_H04_every_state_of_an_order_that_an_older_version_wrote_is_read_and_goes
             other => panic!("{other}"),
         };
         assert_eq!((opens, claims, broadcasts, refunds), wanted, "{state}: {acts:?}");
-        let (is_open, is_failed) =
-            (known.stage == OrderStage::Open, matches!(known.stage, OrderStage::Failed { .. }));
+        let (is_open, is_failed) = (known.stage == OrderStage::Open, matches!(known.stage, OrderStage::Failed { .. }));
         assert_eq!(is_open, ["open", "opening", "funded"].contains(&state), "{state}");
         assert_eq!(is_failed, state == "refunded", "{state}");
         assert_eq!(lsp.service().unconfirmed_refunds().count(), usize::from(is_failed), "{state}");

@@ -1,7 +1,7 @@
 //! Random scripts of clients who order channels, payers, a chain that reconsiders, node failures and crashes, with
 //! everything checked.
 //!
-//! `cargo test --release -p lsps-testing --test orders -- --ignored --nocapture soak` plays for long; `LSPS_STEPS` says how
+//! `cargo test --release -p lsps-testing --test order_world -- --ignored --nocapture soak` plays for long; `LSPS_STEPS` says how
 //! long, `LSPS_SEED` from where.
 
 #![allow(non_snake_case)]
