@@ -29,7 +29,7 @@ pub fn document(topics: &[Topic]) -> String {
     text + &cases_by_id() + "\n" + &std::fs::read_to_string(folder().join("readings.md")).expect("it is there")
 }
 
-/// Cases that pass; those that are skipped show nothing.
+/// Cases that pass.
 fn by_vectors(topics: &[Topic]) -> Shown {
     let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
     for (topic, check) in topics {
