@@ -16,6 +16,7 @@ use lightning::util::config::UserConfig;
 use lsps_client::order::Polling;
 use lsps_service::{StandardPolicy, Trust};
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
+use lsps_transport_ldk::webhook::WebhookConfig;
 use lsps_transport_ldk::{LspsMessageHandler, Observed};
 
 use crate::chain::Chain;
@@ -81,6 +82,8 @@ pub struct Script {
     pub wallet_connects: bool,
     /// How often the wallet asks what became of its orders.
     pub polling: Polling,
+    /// How the LSP posts to webhooks, if it serves them.
+    pub webhooks: Option<WebhookConfig>,
     /// The LSP's time.
     pub clock: Arc<dyn Clock>,
     /// Where all that the LSP's service is given and gives is kept, for a replay.
@@ -113,6 +116,7 @@ impl Default for Script {
             confirmations_to_wait: 0,
             wallet_connects: false,
             polling: Polling::default(),
+            webhooks: None,
             clock: Arc::new(SystemClock),
             lsp_tape: None,
             on_event: Arc::new(|_, _| ()),

@@ -18,8 +18,8 @@ use lightning::io;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use lsps_service::{
-    BookEntry, ChannelKey, Config, Decision, Input, KnownOrder, Occasion, OrderNumber, Outcome, Policy, PostKey,
-    Promised, QuestionId, Tape, Unreadable,
+    BookEntry, ChannelKey, Config, Decision, Input, KnownOrder, Occasion, OrderNumber, Outcome, Policy, Promised,
+    QuestionId, Tape, Unreadable,
 };
 use lsps_types::lsps2::PromiseKey;
 
@@ -34,7 +34,7 @@ pub use news::LspEvent;
 use news::{NodeNews, news};
 use node::Node;
 use pump::{Pump, Told};
-pub use webhooks::{Notifier, Post};
+pub use webhooks::{Notifier, Post, Posted};
 
 /// What an LSP is made of.
 pub struct LspParts<M, P, K> {
@@ -60,7 +60,7 @@ pub struct LspParts<M, P, K> {
     pub config: Config,
     /// Hand back HTLCs for SCIDs that are not ours, instead of failing them, because something else intercepts too.
     pub others_intercept: bool,
-    /// Posts notifications to webhooks (LSPS5); needed where [`WebhookConfig::serve`](lsps_service::WebhookConfig) is set.
+    /// Posts notifications to webhooks (LSPS5), as `webhook::WebhookNotifier` does; needed where [`WebhookConfig::serve`](lsps_service::WebhookConfig) is set.
     pub notifier: Option<Arc<dyn Notifier>>,
     /// Keeps all that the service is told and does, for [`replay`](lsps_service::replay). It grows without end.
     pub tape: Option<Box<dyn Tape>>,
@@ -146,7 +146,7 @@ impl Lsp {
             book: book.clone(),
             events: events.clone(),
         };
-        let mut pump = Pump::new(service, node, peers, outside, queue);
+        let mut pump = Pump::new(service, node, peers, outside, queue, inputs.downgrade());
         let unreadable = pump.load(records);
         let (done, stopped) = oneshot::channel();
         tokio::spawn(async move {
@@ -191,13 +191,6 @@ impl Lsp {
     pub async fn call(&self, client: &PublicKey, occasion: Occasion) -> bool {
         let news = NodeNews::Input(Input::Occasion { peer: peer_id(client), occasion });
         self.tell(news, false).await == Some(Outcome::Taken)
-    }
-
-    /// What became of a [`Post`]: whether its webhook answered with status 200. For the [`Notifier`].
-    pub async fn posted(&self, key: PostKey, delivered: bool) {
-        let input = if delivered { Input::WebhookDelivered { key } } else { Input::WebhookFailed { key } };
-        // If it is not durable, it is posted again after a restart.
-        let _it_may_be_over = self.tell(NodeNews::Input(input), false).await;
     }
 
     /// All orders of channels on record: what became of them, and why.

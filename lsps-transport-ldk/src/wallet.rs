@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Network;
+use bitcoin::secp256k1::PublicKey;
 use lightning::events::{Event, ReplayEvent};
 use lightning::sign::{EntropySource, NodeSigner};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
@@ -21,13 +22,14 @@ use tokio::task::JoinSet;
 
 use lsps_client::jit_receive::{Purchase, Rules};
 use lsps_client::select::{Cheapest, Select};
-use lsps_client::session::Session;
+use lsps_client::session::{NotRegistered, Session};
 use lsps_client::{Client, Config, Unreadable};
+use lsps_types::lsps5::{AppName, WebhookUrl};
 
 use crate::config::{CannotStart, require_for_wallet};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{Clock, OnchainPayer, SystemClock};
-use crate::peers::{Manager, PeerManager, Peers};
+use crate::peers::{Manager, PeerManager, Peers, peer_id};
 use crate::store::{RecordStore, Store, nobody_there};
 
 pub use lsps::{Connect, KnownLsp};
@@ -206,6 +208,16 @@ impl Wallet {
     #[must_use]
     pub fn purchases(&self) -> Vec<Purchase> {
         self.session.with(|client, _| client.purchases().cloned().collect())
+    }
+
+    /// Has this LSP call an app while the wallet is away: keeps its webhook registered from now on, also after a restart, and
+    /// waits until it is for the first time. Dropping the future ends only the waiting.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept, or the LSP refuses it.
+    pub async fn keep_registered(&self, lsp: &PublicKey, app: AppName, url: WebhookUrl) -> Result<(), NotRegistered> {
+        self.session.lsp(peer_id(lsp)).keep_registered(app, url).await
     }
 
     /// The client below, for calls that this wallet does not make by itself.

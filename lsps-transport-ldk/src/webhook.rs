@@ -1,5 +1,7 @@
 //! Posts LSPS5 notifications over HTTPS. Feature `webhook-http`.
 //!
+//! An LSP is given a [`WebhookNotifier`]. What is below it takes any signed notification:
+//!
 //! ```no_run
 //! # use lsps_transport_ldk::webhook::{CannotPost, Delivery, WebhookConfig, Webhooks};
 //! # async fn example(delivery: Delivery<u64>) -> Result<(), CannotPost> {
@@ -25,6 +27,7 @@
 mod address;
 mod dispatch;
 mod https;
+mod notifier;
 mod queue;
 mod report;
 mod resolve;
@@ -41,6 +44,7 @@ use tokio::task::AbortHandle;
 use lsps_types::lsps5::{Signed, WebhookUrl};
 
 pub use ipnet::IpNet;
+pub use notifier::WebhookNotifier;
 pub use resolve::{Addresses, Resolve};
 pub use target::Targets;
 pub use tokio_rustls::rustls::pki_types::CertificateDer;

@@ -6,6 +6,7 @@ use lightning::util::config::UserConfig;
 use lightning::util::persist::KVStoreSyncWrapper;
 use lsps_service::StandardPolicy;
 use lsps_transport_ldk::onchain::OnchainWallet;
+use lsps_transport_ldk::webhook::WebhookNotifier;
 use lsps_transport_ldk::{Lsp, LspParts, LspsMessageHandler, PromiseKey, Role, preset_for_lsp};
 
 use super::{Error, Script, Who, finish};
@@ -59,6 +60,10 @@ impl LspNode {
         parts.deposits = Some(Arc::clone(node.wallet()) as Arc<_>);
         parts.config.orders.network = lsps_types::Network::Regtest;
         parts.clock = Arc::clone(&script.clock);
+        if let Some(config) = &script.webhooks {
+            parts.config.webhooks.serve = true;
+            parts.notifier = Some(Arc::new(WebhookNotifier::new(config.clone(), node.keys().clone())?));
+        }
         let policy = StandardPolicy { trust: script.trust, ..script.policy.clone() };
         if let Some(path) = &script.lsp_tape {
             parts.tape = Some(Box::new(tape(path, &parts.config, &policy)?));

@@ -58,6 +58,8 @@ pub(crate) struct Pump<M> {
     pub(super) peers: Peers,
     pub(super) outside: Outside,
     queue: mpsc::UnboundedReceiver<Told>,
+    /// Where answers come in that take their time.
+    pub(super) inputs: mpsc::WeakUnboundedSender<Told>,
     /// A batch that the store refused; written before anything else happens.
     unwritten: Option<Batch>,
     /// Entries that are not in the book yet.
@@ -78,6 +80,7 @@ impl<M: Manager> Pump<M> {
         peers: Peers,
         outside: Outside,
         queue: mpsc::UnboundedReceiver<Told>,
+        inputs: mpsc::WeakUnboundedSender<Told>,
     ) -> Self {
         let (unwritten, unbooked) = (None, BTreeMap::new());
         let (suspects, with_channels) = (BTreeMap::new(), BTreeSet::new());
@@ -88,6 +91,7 @@ impl<M: Manager> Pump<M> {
             peers,
             outside,
             queue,
+            inputs,
             unwritten,
             unbooked,
             suspects,

@@ -1,18 +1,21 @@
 //! What the service has to know of the node to call clients (LSPS5), and who posts its notifications.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use lsps_service::{Input, Occasion, PostKey};
 use lsps_types::lsps5::WebhookUrl;
 use lsps_types::{BlockHeight, DateTime, PeerId, Timestamp};
+use tokio::sync::{mpsc, oneshot};
 
-use super::pump::Pump;
+use super::news::NodeNews;
+use super::pump::{Pump, Told};
 use crate::peers::{Manager, peer_id};
 
 /// Signs notifications with the node's key, and posts them.
 pub trait Notifier: Send + Sync {
-    /// Takes one on; does not wait. What becomes of it is told by [`Lsp::posted`](crate::Lsp::posted).
-    fn post(&self, post: Post);
+    /// Takes one on; does not wait. What becomes of it is told by `posted`.
+    fn post(&self, post: Post, posted: Posted);
 }
 
 /// A notification to be posted.
@@ -30,12 +33,39 @@ pub struct Post {
     pub until: Timestamp,
 }
 
+/// Waits for what becomes of a [`Post`]. Dropped without a word, the post ends when it is worth nothing any more.
+pub struct Posted {
+    key: PostKey,
+    /// Keeps no LSP alive.
+    lsp: mpsc::WeakUnboundedSender<Told>,
+}
+
+impl Posted {
+    /// Whether the webhook answered with status 200.
+    pub fn tell(self, delivered: bool) {
+        let key = self.key;
+        let input = if delivered { Input::WebhookDelivered { key } } else { Input::WebhookFailed { key } };
+        let (done, _) = oneshot::channel();
+        if let Some(lsp) = self.lsp.upgrade() {
+            // If it does not become durable, it is posted again after a restart.
+            let _ = lsp.send(Told::News { news: NodeNews::Input(input), fail_if_not_mine: false, done });
+        }
+    }
+}
+
+impl fmt::Debug for Posted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)
+    }
+}
+
 impl<M: Manager> Pump<M> {
     /// Posts it, if there is somebody who does.
     pub(super) fn post(&self, post: Post) -> Vec<Input> {
         match &self.outside.notifier {
             Some(notifier) => {
-                notifier.post(post);
+                let posted = Posted { key: post.key, lsp: self.inputs.clone() };
+                notifier.post(post, posted);
                 vec![]
             }
             None => vec![Input::WebhookFailed { key: post.key }],
