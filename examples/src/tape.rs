@@ -15,7 +15,7 @@ use crate::scene::Error;
 #[derive(Serialize, Deserialize)]
 enum Line {
     /// The service starts.
-    Life { config: Config, policy: Box<StandardPolicy> },
+    Life { config: Box<Config>, policy: Box<StandardPolicy> },
     /// It goes on.
     Turn(Turn),
 }
@@ -27,7 +27,7 @@ enum Line {
 /// When the file cannot be written.
 pub fn tape(path: &Path, config: &Config, policy: &StandardPolicy) -> Result<impl Tape + use<>, Error> {
     let mut file = LineWriter::new(File::options().create(true).append(true).open(path)?);
-    write(&mut file, &Line::Life { config: config.clone(), policy: Box::new(policy.clone()) })?;
+    write(&mut file, &Line::Life { config: Box::new(config.clone()), policy: Box::new(policy.clone()) })?;
     Ok(move |turn| {
         if let Err(why) = write(&mut file, &Line::Turn(turn)) {
             eprintln!("the tape cannot be written: {why}");
@@ -55,7 +55,7 @@ pub fn replay_file(path: &Path, promises: &PromiseKey) -> Result<Replayed, Error
     let mut lives: Vec<(Config, Box<StandardPolicy>, Vec<Turn>)> = vec![];
     for line in BufReader::new(File::open(path)?).lines() {
         match serde_json::from_str(&line?)? {
-            Line::Life { config, policy } => lives.push((config, policy, vec![])),
+            Line::Life { config, policy } => lives.push((*config, policy, vec![])),
             Line::Turn(turn) => lives.last_mut().ok_or("the tape does not begin with a life")?.2.push(turn),
         }
     }

@@ -69,6 +69,11 @@ pub enum Booking {
         /// What it was worth.
         amount: Msat,
     },
+    /// An output that was booked as lost is there after all.
+    DepositFound {
+        /// What it is worth.
+        amount: Msat,
+    },
     /// On-chain payments for an order went back, less what that cost.
     Refunded {
         /// Which refund.
@@ -135,6 +140,7 @@ impl BookTotals {
                     add(&mut sum.given, given);
                 }
                 Booking::DepositLost { amount } => add(&mut sum.given, amount),
+                Booking::DepositFound { amount } => sum.given = Msat(sum.given.0.saturating_sub(amount.0)),
                 // What the miners got was the client's.
                 Booking::Refunded { .. } => {}
                 Booking::ChannelPaid { mining_sat, .. } => sum.mining_sat = sum.mining_sat.saturating_add(mining_sat),

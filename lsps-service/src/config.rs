@@ -53,6 +53,8 @@ pub struct OrderConfig {
     pub retry_after: Duration,
     /// How long an order can be asked about after it failed, or its lease ended.
     pub keep_ended: Duration,
+    /// The same where nothing was paid for it.
+    pub keep_unpaid: Duration,
 }
 
 /// The part of [`Config`] about LSPS5.
@@ -97,6 +99,7 @@ impl Default for OrderConfig {
             attempts: 1,
             retry_after: Duration::from_secs(60),
             keep_ended: Duration::from_secs(30 * 86_400),
+            keep_unpaid: Duration::from_secs(86_400),
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct Limits {
     pub known_parts_per_offer: usize,
     /// Orders of one client that are neither completed nor failed.
     pub orders_per_client: usize,
-    /// The same of all clients.
+    /// Orders of all clients that are not completed; those that failed count until they are forgotten.
     pub orders: usize,
     /// Lightning payments of one order that are remembered.
     pub payments_per_order: usize,

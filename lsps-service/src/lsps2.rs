@@ -4,6 +4,7 @@ use lsps_types::Blocks;
 
 pub(crate) mod change;
 pub(crate) mod jit_channel;
+pub(crate) mod offers;
 pub(crate) mod outstanding;
 pub(crate) mod parts;
 pub(crate) mod progress;

@@ -13,15 +13,14 @@ use lsps_types::{PeerId, Scid, Timestamp};
 use crate::batch::{Batch, Released};
 use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
-use crate::effect::{Effect, EffectKey};
-use crate::flow::{self, Context, Flow, Link, Reject};
+use crate::effect::EffectKey;
+use crate::flow::{Context, Flow, Link, Reject};
 use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
 use crate::index::{Index, Indexed};
-use crate::input::{HeldHtlc, Input, PaidBy, WhichPart};
+use crate::input::{Input, PaidBy};
 use crate::lsps1::order::{self, Order};
 use crate::lsps1::orders::Orders;
-use crate::lsps2::jit_channel::{JitChannel, Told};
-use crate::lsps2::parts::PartState;
+use crate::lsps2::jit_channel::Told;
 use crate::lsps5::registry::Registry;
 use crate::lsps5::webhooks;
 use crate::policy::{NodeFacts, Policy};
@@ -53,7 +52,7 @@ pub struct Service {
     pub(crate) changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
-    unasked: BTreeSet<PartId>,
+    pub(crate) unasked: BTreeSet<PartId>,
     tape: Option<Box<dyn Tape>>,
 }
 
@@ -353,33 +352,7 @@ impl Service {
         Outcome::Taken
     }
 
-    fn htlc_held(&mut self, htlc: &HeldHtlc) -> Outcome {
-        if !self.offers.contains_key(&htlc.scid) {
-            return Outcome::NotMine;
-        }
-        if self.index.of_part(htlc.part).is_some_and(|other| other != htlc.scid) {
-            return Outcome::Refused(Refusal::FailPart(FailureCode::UnknownNextPeer));
-        }
-        outcome(self.step(htlc.scid, &Told::PartHeld(htlc)))
-    }
-
-    fn part(&mut self, part: PartId, told: Told<'_>) -> Outcome {
-        match self.index.of_part(part) {
-            Some(offer) => outcome(self.step(offer, &told)),
-            None => Outcome::NotMine,
-        }
-    }
-
-    /// A part that was to be sent is not, so the client's channels are not usable, whatever was told before.
-    fn part_still_held(&mut self, part: PartId) -> Outcome {
-        let client = self.index.of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
-        if let Some(link) = client.and_then(|client| self.links.get_mut(&client)) {
-            *link = Link::Connected;
-        }
-        self.part(part, Told::PartStillHeld(part))
-    }
-
-    fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
+    pub(crate) fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
         let attempt = match key.flow {
             FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| offer.attempt),
             FlowId::Order(number) => self.orders.get(number).map(|order| order.attempt),
@@ -398,43 +371,6 @@ impl Service {
         outcome(self.step_order(number, told))
     }
 
-    /// Whatever was claimed over a channel is the client's, and needs that channel, also where it was meant for another.
-    fn part_forwarded(&mut self, which: WhichPart, over: Option<ChannelKey>) -> Outcome {
-        let part = self.resolve(which, over);
-        let meant = part.and_then(|part| self.index.of_part(part)).map(FlowId::JitChannel);
-        if let Some(key) = over.filter(|key| meant != Some(key.flow)) {
-            let _it_may_be_gone = self.channel(key, ChannelNews::Used);
-        }
-        part.map_or(Outcome::NotMine, |part| self.part(part, Told::PartForwarded(part)))
-    }
-
-    /// The part that a report means; a claim may also mean one that was believed to have failed.
-    fn resolve(&self, which: WhichPart, over: Option<ChannelKey>) -> Option<PartId> {
-        let (to, amount) = match which {
-            WhichPart::Id(part) => return Some(self.equal_that_is_sent(part).unwrap_or(part)),
-            WhichPart::Sent { to, amount } => (to, amount),
-        };
-        let named = over.and_then(|key| if let FlowId::JitChannel(scid) = key.flow { Some(scid) } else { None });
-        let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
-        let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
-        let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
-        // A claim on the chain is told in whole satoshis.
-        let rounded = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if sent.0 / 1_000 * 1_000 == amount.0);
-        let find = |is: &dyn Fn(&PartState) -> bool| parts().find(|part| is(&part.state));
-        let unlikely = || parts().find(|part| part.unlikely() == Some(amount));
-        find(&sent).or_else(|| find(&rounded)).or_else(unlikely).map(|part| part.id)
-    }
-
-    /// Of equal parts a host may have said of the wrong one that it failed.
-    fn equal_that_is_sent(&self, part: PartId) -> Option<PartId> {
-        let offer = self.offers.get(&self.index.of_part(part)?)?;
-        let (hash, failed) = offer.find(part)?;
-        let PartState::Failed { sent: Some(lost), .. } = failed.state else { return None };
-        let payment = offer.payments.get(&hash)?;
-        let is_equal = |state: &PartState| matches!(state, PartState::Sent { amount, .. } if *amount == lost);
-        payment.parts.iter().find(|part| is_equal(&part.state)).map(|part| part.id)
-    }
-
     fn is_owed(&self, key: &EffectKey) -> bool {
         let of_offer = |scid| self.offers.get(&scid).map(|offer| offer.outstanding());
         let owed = match key.about() {
@@ -444,17 +380,6 @@ impl Service {
             Err(part) => self.index.of_part(part).and_then(of_offer),
         };
         owed.is_some_and(|owed| owed.iter().any(|owed| owed.key() == *key))
-    }
-
-    /// A forward that was not let out before its channel closed never will be: the node still holds that part.
-    fn take_back_forwards(&mut self) {
-        for id in core::mem::take(&mut self.unasked) {
-            let Some(scid) = self.index.of_part(id) else { continue };
-            let is_it = |effect: &Effect| matches!(effect, Effect::ForwardPart { part, .. } if *part == id);
-            if !self.offers.get(&scid).is_some_and(|offer| offer.outstanding().iter().any(is_it)) {
-                let _it_may_be_decided_already = self.step(scid, &Told::PartStillHeld(id));
-            }
-        }
     }
 
     fn wake_due(&mut self) {
@@ -490,55 +415,6 @@ impl Service {
         let _no_rejects_here = self.step_order(order, &order::Told::Surroundings);
     }
 
-    fn look_around(&mut self, id: Scid) {
-        let _no_rejects_here = self.step(id, &Told::Surroundings);
-    }
-
-    /// Adds a new offer; its effects, records and deadlines follow as for any change.
-    pub(crate) fn insert(&mut self, offer: JitChannel) {
-        self.changed.insert(offer.flow());
-        self.keep(offer);
-    }
-
-    fn keep(&mut self, offer: JitChannel) {
-        let mut offer = Box::new(Indexed::new(offer));
-        if let Some(before) = self.offers.remove(&offer.id) {
-            self.index.remove(&before);
-        }
-        self.index.put(&mut offer, &self.config, self.now, self.facts.height);
-        self.offers.insert(offer.id, offer);
-    }
-
-    /// Tells an offer; releases what is newly owed, or forgets what is over.
-    fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
-        let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
-        let ctx = Context {
-            now: self.now,
-            link: self.links.get(&offer.client).copied().unwrap_or(Link::Away),
-            config: &self.config,
-            policy: &*self.policy,
-            facts: &self.facts,
-        };
-        if let Some(owed) = flow::step(&mut offer.flow, told, &ctx)? {
-            for effect in owed {
-                // What was asked for before, or in an earlier life, may have been done.
-                if let Effect::ForwardPart { part, ask: 1, .. } = effect {
-                    self.unasked.insert(part);
-                }
-                self.released.effects.push(effect);
-            }
-            self.changed.insert(offer.flow());
-        }
-        if offer.is_over(&self.config, self.now, self.facts.height) {
-            self.index.remove(offer);
-            self.changed.insert(offer.flow());
-            self.offers.remove(&id);
-        } else {
-            self.index.put(offer, &self.config, self.now, self.facts.height);
-        }
-        Ok(())
-    }
-
     pub(crate) fn on_tape(&mut self, turn: impl FnOnce() -> Turn) {
         if let Some(tape) = &mut self.tape {
             tape.keep(turn());
@@ -550,7 +426,7 @@ impl Service {
     }
 }
 
-fn outcome(step: Result<(), Reject>) -> Outcome {
+pub(crate) fn outcome(step: Result<(), Reject>) -> Outcome {
     match step {
         Ok(()) => Outcome::Taken,
         Err(Reject::FailPart(code)) => Outcome::Refused(Refusal::FailPart(code)),

@@ -10,6 +10,7 @@ use lsps_types::signature::LnSignature;
 use lsps_types::units::{Blob, ConnectionString};
 use lsps_types::{Address, DateTime, Msat, OutPoint, Ppm, Request, lsps0, lsps1};
 
+use crate::order_world::{self, OrderWorld};
 use crate::world::{Step, World};
 
 /// Any bytes at every reader: no panic, and what is read is written so that it is read again as the same.
@@ -38,6 +39,11 @@ pub fn service_script(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else { return };
     let trust = if first & 1 == 0 { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp };
     let _ = World::new(trust).play(&Step::script(rest)).comes_to_rest();
+}
+
+/// The same of clients who order channels, and of a chain that reconsiders.
+pub fn order_script(bytes: &[u8]) {
+    let _ = OrderWorld::new().play(&order_world::Step::script(bytes)).comes_to_rest();
 }
 
 /// Three amounts, a share, and parts: the fee is the formula's, and a split takes it exactly or not at all.

@@ -4,6 +4,7 @@
 pub mod fuzzing;
 mod lsp;
 pub mod many;
+pub mod order_world;
 pub mod world;
 
 pub use lsp::{Act, Lsp, LspSetup, MINING_SAT, NOON, address_of, buys, call, offer_id, outpoint, peer};

@@ -200,18 +200,38 @@ pub struct Lsp {
     pub makes_nothing: bool,
     /// See above.
     pub is_slow: bool,
+    /// Its node does not say soon that it claimed a payment.
+    pub is_slow_to_claim: bool,
     book: BTreeMap<BookKey, BookEntry>,
     questions: Vec<Question>,
+    facts: NodeFacts,
 }
 
 impl Lsp {
     /// An LSP at an instant.
     #[must_use]
     pub fn at(now: Timestamp, setup: LspSetup) -> Self {
-        let service = service(&setup);
+        let facts = setup.facts();
+        let service = service(&setup, facts);
         let (store, connected, asked, book) = Default::default();
-        let (sent, acts, questions, makes_nothing, is_slow) = Default::default();
-        Self { setup, service, store, now, connected, sent, acts, asked, makes_nothing, is_slow, book, questions }
+        let (sent, acts, questions) = Default::default();
+        let (makes_nothing, is_slow, is_slow_to_claim) = Default::default();
+        Self {
+            setup,
+            service,
+            store,
+            now,
+            connected,
+            sent,
+            acts,
+            asked,
+            makes_nothing,
+            is_slow,
+            is_slow_to_claim,
+            book,
+            questions,
+            facts,
+        }
     }
 
     /// Time passes.
@@ -307,13 +327,13 @@ impl Lsp {
 
     /// A block arrives.
     pub fn block(&mut self, height: u32) {
-        let facts = NodeFacts { height: BlockHeight(height), ..self.setup.facts() };
-        self.feed(Input::NodeFacts(facts));
+        self.facts.height = BlockHeight(height);
+        self.feed(Input::NodeFacts(self.facts));
     }
 
     /// The process dies after its last write and starts again; the node and the peers are as before.
     pub fn restarts(&mut self) {
-        self.service = service(&self.setup);
+        self.service = service(&self.setup, self.facts);
         for (name, bytes) in &self.store {
             let record = Record { name: name.clone(), bytes: bytes.clone() };
             self.service.load(&record).expect("we wrote it");
@@ -444,7 +464,7 @@ impl Lsp {
             }
             Effect::ClaimPayment { payment_hash, .. } => {
                 self.acts.push(Act::Claim(payment_hash));
-                Some(Input::PaymentClaimed { payment_hash })
+                (!self.is_slow_to_claim).then_some(Input::PaymentClaimed { payment_hash })
             }
             Effect::FailPayment { payment_hash, .. } => {
                 self.acts.push(Act::FailPayment(payment_hash));
@@ -581,7 +601,7 @@ pub fn peer(number: u8) -> PeerId {
     PeerId(id)
 }
 
-fn service(setup: &LspSetup) -> Service {
+fn service(setup: &LspSetup, facts: NodeFacts) -> Service {
     let mut scids = setup.scids.clone().into_iter();
     let mut last = Scid(0);
     let source = move || {
@@ -590,6 +610,6 @@ fn service(setup: &LspSetup) -> Service {
     };
     let key = PromiseKey::new([42; 32]);
     let mut service = Service::new(setup.config.clone(), setup.clone(), source, key).expect("a valid configuration");
-    let _ = service.handle(Input::NodeFacts(setup.facts()), Timestamp::default());
+    let _ = service.handle(Input::NodeFacts(facts), Timestamp::default());
     service
 }

@@ -1,10 +1,10 @@
 //! Payers, an LSP whose node forgets like a real one, clients and a chain, in virtual time; what must always hold is
 //! checked after every step, and what must hold in the end when the world has come to rest.
 
-mod chain;
+pub(crate) mod chain;
 mod check;
 mod host;
-mod node;
+pub(crate) mod node;
 mod rest;
 mod script;
 mod webhooks;
@@ -19,6 +19,7 @@ use lsps_service::{
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid, Timestamp};
 
 pub use check::INPUTS;
+pub(crate) use check::kind;
 pub use script::{CLIENTS, Step};
 
 use crate::lsp::{LspSetup, NOON, peer};
@@ -345,7 +346,7 @@ impl World {
     }
 }
 
-fn choose<T: Clone>(among: &[T], number: u8) -> Option<T> {
+pub(crate) fn choose<T: Clone>(among: &[T], number: u8) -> Option<T> {
     let length = among.len().max(1);
     among.get(usize::from(number) % length).cloned()
 }

@@ -172,7 +172,7 @@ impl World {
     fn opens(&mut self, order: OrderKey) -> lsps_service::ChannelKey {
         let acts = self.lsp.acts();
         let asked = acts.iter().rev().find_map(|act| match act {
-            Act::Open { key, terms, .. } => Some((*key, terms.clone())),
+            Act::Open { key, terms, .. } => Some((*key, *terms)),
             _ => None,
         });
         let (key, terms) = asked.expect("the LSP opens");

@@ -165,8 +165,8 @@ pub trait ChainWatch: Send + Sync {
         None
     }
 
-    /// All outputs to a script that are in the chain or on their way there, spent or not. One that is left out will not
-    /// be mined as it was.
+    /// All outputs to a script that are in the chain or on their way there, spent or not. One that is left out counts as gone
+    /// until it is there again.
     fn outputs_to(&self, script: &ScriptBuf) -> Vec<SeenOutput>;
 }
 

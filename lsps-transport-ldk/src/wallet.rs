@@ -40,7 +40,6 @@ pub use receive::{CannotReceive, JitInvoice};
 
 use lsps::Lsps;
 use node::Node;
-use pay::Payments;
 use pump::{Pump, Told};
 
 /// What a wallet that receives through JIT channels is made of.
@@ -155,8 +154,8 @@ impl Wallet {
         let (told, queue) = mpsc::unbounded_channel();
         let events = broadcast::Sender::new(EVENTS_KEPT);
         let (network, announced, pays_onchain) = (parts.network, node.takes_only_announced(), parts.onchain.is_some());
-        let payments = Payments::new(parts.onchain);
-        let mut pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone(), payments);
+        let pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone());
+        let mut pump = pump.paying_onchain(parts.onchain);
         let unreadable = pump.load(records);
         let (done, stopped) = oneshot::channel();
         tokio::spawn(async move {

@@ -17,6 +17,8 @@ async fn book_counters_and_log_say_what_the_balances_say() {
     let (counters, log) = (recorder.snapshotter(), Log::default());
     let _counting = metrics::set_default_local_recorder(&recorder);
     let for_log = log.clone();
+    // With one subscriber only, whatever another thread logs first is taken as of no interest for good.
+    let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || for_log.clone()).finish();
     let _logging = tracing::subscriber::set_default(subscriber);
 

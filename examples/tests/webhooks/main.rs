@@ -6,4 +6,3 @@ mod many;
 mod observed;
 mod stage;
 mod targets;
-mod vectors;

@@ -40,7 +40,12 @@ pub(crate) enum Event {
     OutputGone(OutPoint),
     /// What paid for the channel was spent otherwise.
     DepositLost {
-        amount: Sat,
+        outpoint: OutPoint,
+        at: Timestamp,
+    },
+    /// It is there after all.
+    DepositFound {
+        outpoint: OutPoint,
         at: Timestamp,
     },
     OutputsSpendable,
@@ -52,6 +57,8 @@ pub(crate) enum Event {
     },
     /// It spends what is no more; the rest is given back anew, and of the two only one can be confirmed.
     RefundVoid(u32),
+    /// An attempt that counts.
+    OpenFailed,
     RetryAt(Timestamp),
     Opening {
         at: Timestamp,
@@ -106,9 +113,15 @@ impl Order {
             Event::OutputGone(outpoint) => {
                 self.outputs.remove(&outpoint);
             }
-            Event::DepositLost { amount, at } => {
-                let amount = amount.to_msat().unwrap_or(Msat::ZERO);
+            Event::DepositLost { outpoint, at } => {
+                let amount = self.worth(outpoint);
+                self.decide_outputs(&[outpoint], Fate::Lost);
                 self.ledger.enter(at, Booking::DepositLost { amount });
+            }
+            Event::DepositFound { outpoint, at } => {
+                let amount = self.worth(outpoint);
+                self.decide_outputs(&[outpoint], Fate::Kept);
+                self.ledger.enter(at, Booking::DepositFound { amount });
             }
             Event::OutputsSpendable => {
                 let kept = self.outputs.values_mut().filter(|output| output.fate == Fate::Kept);
@@ -126,10 +139,8 @@ impl Order {
                 let refund = usize::try_from(number).ok().and_then(|number| self.refunds.get_mut(number));
                 refund.into_iter().for_each(|refund| *refund = Refund::Impossible);
             }
-            Event::RetryAt(at) => {
-                self.failures = self.failures.saturating_add(u32::from(self.retry_at.is_none()));
-                self.retry_at = Some(at);
-            }
+            Event::OpenFailed => self.failures = self.failures.saturating_add(1),
+            Event::RetryAt(at) => self.retry_at = Some(at),
             Event::Opening { at } => {
                 (self.attempt, self.retry_at) = (self.attempt.saturating_add(1), None);
                 let capacity_sat = self.ordered.lsp_balance.0.saturating_add(self.ordered.client_balance.0);
@@ -224,6 +235,10 @@ impl Order {
     fn close_ways(&mut self) {
         self.ways.bolt11.iter_mut().for_each(|way| way.closed = true);
         self.ways.bolt12.iter_mut().for_each(|way| way.closed = true);
+    }
+
+    fn worth(&self, outpoint: OutPoint) -> Msat {
+        self.outputs.get(&outpoint).and_then(|output| output.amount.to_msat()).unwrap_or(Msat::ZERO)
     }
 
     fn decide_outputs(&mut self, outpoints: &[OutPoint], fate: Fate) {

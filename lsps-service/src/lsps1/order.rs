@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::book::Ledger;
 use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::effect::Effect;
-use crate::flow::{Call, Context, Flow, Reject};
+use crate::flow::{Call, Context, Flow, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, OrderNumber};
 use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
@@ -163,9 +163,8 @@ impl Flow for Order {
                 let gone = Event::OutputGone(*outpoint);
                 Ok(match output.fate {
                     Fate::Open => vec![gone],
-                    Fate::Kept | Fate::Spendable => {
-                        vec![gone, Event::DepositLost { amount: output.amount, at: ctx.now }]
-                    }
+                    Fate::Kept | Fate::Spendable => vec![Event::DepositLost { outpoint: *outpoint, at: ctx.now }],
+                    Fate::Lost => vec![],
                     Fate::Refunded(number) => match self.refund(number)? {
                         Refund::Asked | Refund::Built { .. } => vec![gone, Event::RefundVoid(number)],
                         Refund::Confirmed | Refund::Impossible => vec![],
@@ -283,8 +282,14 @@ impl Order {
             return Err(Reject::Stale);
         }
         let fee_rate = fee_rate.or_else(|| known.and_then(|known| known.fee_rate));
-        let output = Output { amount, confirmed_at, fee_rate, fate: known.map_or(Fate::Open, |known| known.fate) };
-        Ok(if known == Some(&output) { vec![] } else { vec![Event::OutputSeen { outpoint, output }] })
+        let fate = known.map_or(Fate::Open, |known| known.fate);
+        let output = Output { amount, confirmed_at, fee_rate, fate };
+        let seen = Event::OutputSeen { outpoint, output };
+        Ok(match fate {
+            Fate::Lost => vec![seen, Event::DepositFound { outpoint, at: ctx.now }],
+            Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_) if known == Some(&output) => vec![],
+            Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_) => vec![seen],
+        })
     }
 
     /// What news of the channel means to the order; the rest is the channel's own.
@@ -308,7 +313,12 @@ impl Order {
 
     /// An open that ends early: tried again where that may help, as often as the operator says.
     pub(super) fn open_fails(&self, why: OrderFailure, end: ChannelEvent, ctx: &Context<'_>) -> Vec<Event> {
+        let later = Event::RetryAt(ctx.now + ctx.config.orders.retry_after);
         let again = match &why {
+            // We have not heard of it yet, or it is back already.
+            OrderFailure::Open(ChannelEnd::PeerGone) if ctx.link != Link::Away => {
+                return vec![Event::Channel(end), later];
+            }
             // It waits for its client to come back, or was ended by ourselves.
             OrderFailure::Open(ChannelEnd::PeerGone | ChannelEnd::TryAgain) => None,
             OrderFailure::Open(ChannelEnd::Rejected | ChannelEnd::Closed | ChannelEnd::CannotOpen(_))
@@ -319,7 +329,7 @@ impl Order {
         let mut events = vec![Event::Channel(end)];
         match again {
             None => {}
-            Some(true) => events.push(Event::RetryAt(ctx.now + ctx.config.orders.retry_after)),
+            Some(true) => events.extend([Event::OpenFailed, later]),
             Some(false) => events.push(Event::Failed { at: ctx.now, why }),
         }
         events

@@ -30,8 +30,9 @@ struct Index {
     by_hash: BTreeMap<PaymentHash, OrderNumber>,
     by_offer: BTreeMap<OfferId, OrderNumber>,
     by_address: BTreeMap<String, OrderNumber>,
-    /// Orders that may still be paid or opened, of all clients and by client.
-    open: BTreeSet<OrderNumber>,
+    /// Orders that have no channel yet, or never will.
+    without_channel: BTreeSet<OrderNumber>,
+    /// Orders that may still be paid or opened.
     open_of: Groups<PeerId, OrderNumber>,
     /// Orders that the coming and going of their client may concern.
     busy_of: Groups<PeerId, OrderNumber>,
@@ -53,6 +54,7 @@ struct Entry {
     hashes: Vec<PaymentHash>,
     offer: Option<OfferId>,
     address: Option<String>,
+    lacks_channel: bool,
     is_open: bool,
     is_busy: bool,
     is_use: bool,
@@ -70,6 +72,7 @@ impl Entry {
             hashes: hashes.into_iter().collect(),
             offer: order.ways.bolt12.as_ref().map(|way| way.by).filter(|_| !matches!(order.stage, Stage::Draft { .. })),
             address: order.ways.onchain.as_ref().map(|way| way.address.clone()).filter(|address| !address.is_empty()),
+            lacks_channel: order.lease().is_none(),
             is_open,
             is_busy: matches!(order.stage, Stage::Draft { .. })
                 || (is_open && has_something)
@@ -133,8 +136,8 @@ impl Orders {
         self.index.busy_of.of(&client).collect()
     }
 
-    pub fn open(&self) -> usize {
-        self.index.open.len()
+    pub fn without_channel(&self) -> usize {
+        self.index.without_channel.len()
     }
 
     pub fn open_of(&self, client: PeerId) -> usize {
@@ -173,7 +176,7 @@ impl Index {
             lead(&mut self.by_address, id, &old.address, &new.address);
         }
         self.agenda.shift(id, old.due, new.due);
-        shift(&mut self.open, id, old.is_open, new.is_open);
+        shift(&mut self.without_channel, id, old.lacks_channel, new.lacks_channel);
         shift(&mut self.unconfirmed, id, old.is_unconfirmed, new.is_unconfirmed);
         self.open_of.shift(client, id, old.is_open, new.is_open);
         self.busy_of.shift(client, id, old.is_busy, new.is_busy);

@@ -98,6 +98,8 @@ pub(crate) enum Fate {
     Kept,
     /// The wallet knows.
     Spendable,
+    /// It paid for the channel, and something else was spent since; it may yet come back.
+    Lost,
     /// It goes back, with this refund.
     Refunded(u32),
 }

@@ -251,7 +251,11 @@ impl Order {
         let remembered = resolved.map_or(Timestamp::default(), |at| at + config.keep_resolved);
         match &self.stage {
             Stage::Draft { .. } | Stage::Open | Stage::Dropped => None,
-            Stage::Failed { at, .. } => Some(remembered.max(*at + config.orders.keep_ended)),
+            Stage::Failed { at, .. } => {
+                let was_paid = self.attempt > 0 || !self.payments.is_empty() || !self.outputs.is_empty();
+                let keep = if was_paid { config.orders.keep_ended } else { config.orders.keep_unpaid };
+                Some(remembered.max(*at + keep))
+            }
             Stage::Completed(lease) => {
                 let counted = self.remember_until.unwrap_or_default();
                 Some(remembered.max(lease.expires_at + config.orders.keep_ended).max(counted))

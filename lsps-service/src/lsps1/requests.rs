@@ -49,7 +49,7 @@ impl Service {
             OrderRefusal::Later => ErrorObject::internal(),
         })?;
         let limits = &self.config.limits;
-        if self.orders.open_of(client) >= limits.orders_per_client || self.orders.open() >= limits.orders {
+        if self.orders.open_of(client) >= limits.orders_per_client || self.orders.without_channel() >= limits.orders {
             return Err(ErrorObject::client_rejected("too many orders are not paid for yet"));
         }
         let order = self.draft(client, request, order, terms).ok_or_else(ErrorObject::internal)?;
@@ -153,6 +153,7 @@ impl Service {
             self.changed.insert(FlowId::Order(number));
         }
         let (client, view) = (order.client, (was_draft && !is_over).then(|| order.view(&ctx)));
+        let is_gone = view.is_none() && ctx.link == flow::Link::Away;
         self.released.effects.extend(owed.into_iter().flatten());
         if is_over {
             self.orders.remove(number);
@@ -164,7 +165,9 @@ impl Service {
                 Some(view) => encode_reply::<CreateOrder>(&request, &view),
                 None => encode_error(Some(&request), &ErrorObject::internal()),
             };
-            self.send(client, answer);
+            if !is_gone {
+                self.send(client, answer);
+            }
         }
         Ok(())
     }

@@ -196,8 +196,10 @@ fn a_payment_under_way_gives_no_other_one_more_time() {
     lsp.part(1, SCID, 1, SIZE);
     opens(&mut lsp);
     lsp.part(2, SCID, 2, Msat(SIZE.0 / 2));
+    lsp.part(3, SCID, 3, SIZE);
     lsp.wait_until(NOON + Duration::from_secs(90));
-    assert_eq!(lsp.acts(), [fails(2, TemporaryChannelFailure)]);
+    let [half, whole] = [fails(2, TemporaryChannelFailure), fails(3, TemporaryChannelFailure)];
+    assert_eq!(lsp.acts(), [half, whole]);
     lsp.wait_until(NOON + Duration::from_secs(150));
     assert_eq!(lsp.acts(), [fails(1, TemporaryChannelFailure)]);
 }

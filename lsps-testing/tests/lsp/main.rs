@@ -6,6 +6,7 @@ mod channels;
 mod doubt;
 mod hostile;
 mod jit_channel;
+mod orders;
 mod records;
 mod requests;
 mod sales;

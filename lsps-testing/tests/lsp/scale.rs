@@ -1,6 +1,6 @@
 //! What one thing costs does not depend on how much else there is.
 
-use lsps_service::{Config, HeldHtlc, Input, Occasion, PartId, Service};
+use lsps_service::{Config, HeldHtlc, Input, NodeFacts, Occasion, PartId, Service};
 use lsps_testing::{LspSetup, NOON, many, peer};
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{Msat, PaymentHash, PeerId, Scid};
@@ -16,6 +16,10 @@ fn cost_beside(offers: u32) -> (u64, usize) {
     }
     let _ = service.handle(Input::PeerConnected { peer: peer(1) }, NOON);
     assert!(service.drain().is_empty());
+    let idle = allocation_counter::measure(|| {
+        let _ = service.handle(Input::NodeFacts(NodeFacts::default()), NOON);
+    });
+    assert_eq!(idle.count_total, 0, "a block concerns those that wait for it");
     let htlc = HeldHtlc {
         part: PartId([1; 32]),
         scid: Scid(u64::from(offers / 2) << 40),

@@ -1,5 +1,5 @@
-//! `lsps5_messages`: what is registered and posted. What happens in a service is in `webhooks`; what takes a network is
-//! shown beside what posts.
+//! `lsps5_messages`: what is registered and posted. What happens in a service is in `webhooks`, what takes a network in
+//! `posting`.
 
 use lsps_client::CallError;
 use lsps_types::lsps5::{
@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::client::{error_to, result, result_text};
-use super::{Verdict, verdict, webhooks};
+use super::{Verdict, posting, verdict, webhooks};
 
 pub fn run(case: &Value) -> Verdict {
     let input = &case["input"];
@@ -24,7 +24,8 @@ pub fn run(case: &Value) -> Verdict {
         "set_webhook_error" => verdict(case, &set_webhook_error(input)),
         "build_notification" => verdict(case, &build(input)),
         "parse_notification" => verdict(case, &parse(input)),
-        "webhook_response" | "delivery_target" => Verdict::Skipped("nothing posts here"),
+        "delivery_target" => verdict(case, &posting::target(input)),
+        "webhook_response" => verdict(case, &posting::response(case)),
         "notify_scenario" => verdict(case, &webhooks::notify(input)),
         "retention_scenario" => verdict(case, &webhooks::retention(input)),
         other => Verdict::Failed(format!("unknown kind {other}")),

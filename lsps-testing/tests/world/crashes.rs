@@ -6,7 +6,7 @@ use lsps_service::Trust;
 use lsps_testing::world::{Step, World};
 
 /// Whole lives, in steps. After a crash everybody connects again and says again what the crash swallowed.
-const LIVES: [(&str, &[Step]); 6] = [
+const LIVES: [(&str, &[Step]); 7] = [
     (
         "a payment in two parts",
         &[BUY, HALF, HALF, ACCEPT, SIGN, Step::Save, READY, Step::Save, CLAIM, Step::Save, BLOCK],
@@ -44,6 +44,23 @@ const LIVES: [(&str, &[Step]); 6] = [
     (
         "half a payment",
         &[BUY, HALF, Step::Wait { seconds: 91 }, HALF_2, HALF_2, ACCEPT, SIGN, Step::Save, READY, Step::Save, CLAIM],
+    ),
+    (
+        "a client that is called by its webhooks",
+        &[
+            Step::SetWebhook { client: 0, app: 0, url: 0 },
+            Step::SetWebhook { client: 0, app: 2, url: 0 },
+            BUY,
+            Step::Disconnect { client: 0 },
+            WHOLE,
+            CONNECT,
+            ACCEPT,
+            SIGN,
+            Step::Save,
+            READY,
+            Step::Save,
+            CLAIM,
+        ],
     ),
     (
         "a client that goes and comes",

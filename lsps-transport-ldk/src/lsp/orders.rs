@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{Address, OutPoint, ScriptBuf, Transaction};
+use tokio::time::Instant;
 
 use lsps_service::{
     Deposit, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms, Prepared, RefundKey,
@@ -21,6 +22,8 @@ use crate::peers::Manager;
 pub(super) struct Onchain {
     /// Of orders on record, by the script of their address.
     watched: BTreeMap<ScriptBuf, Watched>,
+    /// Payments that were to be claimed when the process ended, and when the node has surely told what it did.
+    claims_in_doubt: Option<(Instant, Vec<PaymentHash>)>,
     /// Refunds that the wallet could not build; tried again with every block.
     unbuilt: BTreeMap<RefundKey, (String, Vec<lsps_types::OutPoint>)>,
 }
@@ -127,6 +130,9 @@ impl<M: Manager> Pump<M> {
             self.onchain.watched.insert(script, Watched { address, seen });
         }
         let payments: Vec<KnownPayment> = self.service.known_payments().collect();
+        let claimed = payments.iter().filter(|payment| payment.stage == PaymentStage::Claimed);
+        let claimed = claimed.map(|payment| payment.payment_hash).collect();
+        self.onchain.claims_in_doubt = Some((Instant::now() + super::watch::SETTLE_AFTER_START, claimed));
         for payment in payments {
             let KnownPayment { by, payment_hash, amount, claim_before, .. } = payment;
             let preimage = Some(payment.preimage);
@@ -149,9 +155,13 @@ impl<M: Manager> Pump<M> {
     pub(super) fn look_at_deposits(&mut self, all: bool) {
         let Some(watch) = self.outside.deposits.clone() else { return };
         if all {
-            let is_over = |_: &ScriptBuf, watched: &mut Watched| !self.service.wants_address(&watched.address);
-            let over: Vec<ScriptBuf> = self.onchain.watched.extract_if(.., is_over).map(|(script, _)| script).collect();
-            over.iter().for_each(|script| watch.forget(script));
+            self.onchain.watched.retain(|script, watched| {
+                let is_wanted = self.service.wants_address(&watched.address);
+                if !is_wanted {
+                    watch.forget(script);
+                }
+                is_wanted
+            });
         }
         let news = watch.touched().filter(|_| !all);
         for script in news.unwrap_or_else(|| self.onchain.watched.keys().cloned().collect()) {
@@ -164,9 +174,13 @@ impl<M: Manager> Pump<M> {
         let outputs: BTreeMap<_, _> =
             outputs.into_iter().filter_map(|output| Some((their_outpoint(output.outpoint)?, output))).collect();
         let mut news = vec![];
-        for (outpoint, _) in seen.extract_if(.., |outpoint, _| !outputs.contains_key(outpoint)) {
-            news.push(Input::DepositGone { address: address.clone(), outpoint });
-        }
+        seen.retain(|outpoint, _| {
+            let is_there = outputs.contains_key(outpoint);
+            if !is_there {
+                news.push(Input::DepositGone { address: address.clone(), outpoint: *outpoint });
+            }
+            is_there
+        });
         for (outpoint, output) in outputs {
             let before = seen.insert(outpoint, Some(output));
             if before.is_none() {
@@ -184,6 +198,16 @@ impl<M: Manager> Pump<M> {
             }
         }
         self.feed_all(news);
+    }
+
+    /// A claim of an earlier life that the node neither told of nor can make any more is lost.
+    pub(super) fn look_for_lost_claims(&mut self) {
+        let due = self.onchain.claims_in_doubt.take_if(|(at, _)| *at <= Instant::now());
+        for payment_hash in due.into_iter().flat_map(|(_, claimed)| claimed) {
+            if self.node.count_incoming(payment_hash) == 0 {
+                let _ = self.feed(Input::PaymentGone { payment_hash });
+            }
+        }
     }
 
     /// With every block: refunds that are not built, not broadcast or not deep enough.

@@ -26,6 +26,7 @@ impl<M: Manager> Pump<M> {
             self.look_at_deposits(false);
         }
         self.look_for_usable_clients();
+        self.look_for_lost_claims();
         let due: Vec<PeerId> =
             self.suspects.iter().filter(|(_, at)| **at <= Instant::now()).map(|(peer, _)| *peer).collect();
         for client in due {
@@ -166,4 +167,4 @@ impl<M: Manager> Pump<M> {
 /// Blocks on a funding transaction after which no reorganisation takes it away.
 pub(super) const DEEP: u32 = 6;
 /// After a start LDK first has to decode what came in before.
-const SETTLE_AFTER_START: Duration = Duration::from_secs(5);
+pub(super) const SETTLE_AFTER_START: Duration = Duration::from_secs(5);

@@ -19,6 +19,7 @@ use crate::onchain::OnchainPayer;
 use crate::peers::Manager;
 
 /// Payments that the client asked for, and that were not begun yet.
+#[derive(Default)]
 pub(super) struct Payments {
     onchain: Option<Arc<dyn OnchainPayer>>,
     due: BTreeMap<OrderKey, Due>,

@@ -22,6 +22,7 @@ use super::node::Node;
 use super::pay::Payments;
 use super::receive::CannotReceive;
 use crate::handler::PeerEvent;
+use crate::onchain::OnchainPayer;
 use crate::peers::{Manager, Peers, peer_id, public_key};
 use crate::store::{RETRY, RecordStore};
 
@@ -77,10 +78,15 @@ impl<M: Manager> Pump<M> {
         queue: mpsc::UnboundedReceiver<Told>,
         wake: Arc<Notify>,
         events: broadcast::Sender<WalletEvent>,
-        payments: Payments,
     ) -> Self {
         let (unwritten, requests, postponed, held) = (None, BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let payments = Payments::default();
         Self { session, node, peers, store, queue, wake, events, unwritten, requests, postponed, held, payments }
+    }
+
+    /// With a wallet that pays for orders on-chain.
+    pub fn paying_onchain(self, wallet: Option<Arc<dyn OnchainPayer>>) -> Self {
+        Self { payments: Payments::new(wallet), ..self }
     }
 
     /// Takes the records, then compares them with what the node knows by now.

@@ -1,0 +1,375 @@
+//! Clients who order channels and pay for them, an LSP whose node forgets like a real one, and a chain that reconsiders,
+//! in virtual time; what must always hold is checked after every step, and what must hold in the end when the world has
+//! come to rest.
+
+mod check;
+mod deposits;
+mod host;
+mod payments;
+mod rest;
+mod script;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lsps_service::{
+    AmountRule, BookEntry, BookKey, ChannelEnd, ChannelKey, Config, FlowId, HeldPayment, Input, OrderConfig,
+    OrderNumber, OrderPolicy, PaidBy, Service, StandardPolicy,
+};
+use lsps_types::lsps1::{CreateOrder, Order};
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
+
+pub use script::{Amount, CLIENTS, Step};
+
+use crate::lsp::{LspSetup, NOON, address_of, offer_id, peer};
+use crate::world::chain::{Chain, Coins};
+use crate::world::choose;
+use crate::world::node::{Node, Stage, Told};
+use deposits::Deposits;
+use payments::Payments;
+
+/// All of it.
+pub struct OrderWorld {
+    setup: LspSetup,
+    now: Timestamp,
+    saved_at: Timestamp,
+    service: Service,
+    store: BTreeMap<String, Vec<u8>>,
+    store_works: bool,
+    watch_works: bool,
+    unwritten: Option<lsps_service::Batch>,
+    unbooked: BTreeMap<BookKey, BookEntry>,
+    sent: Vec<(PeerId, Vec<u8>)>,
+    facts_at: u32,
+    book: BTreeMap<BookKey, BookEntry>,
+    node: Node,
+    payments: Payments,
+    /// Claims whose outcome the host does not know since its start.
+    doubts: bool,
+    coins: Coins,
+    no_coins: bool,
+    chain: Chain,
+    deposits: Deposits,
+    links: BTreeSet<PeerId>,
+    sold: Vec<Sold>,
+    /// Writes and effects until the process dies, and whether the node saves itself then.
+    fuse: Option<(u8, bool)>,
+    deaths: usize,
+    told_last: Option<Told>,
+    broadcast: BTreeSet<ChannelKey>,
+    /// How often an input met an order in some state.
+    pub seen: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+}
+
+/// An order as it was answered.
+#[derive(Clone, Debug)]
+struct Sold {
+    number: OrderNumber,
+    order: Order,
+}
+
+impl Default for OrderWorld {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl OrderWorld {
+    /// A world at noon.
+    #[must_use]
+    pub fn new() -> Self {
+        let setup = setup();
+        let mut world = Self {
+            now: NOON,
+            saved_at: NOON,
+            service: host::service(&setup),
+            setup,
+            store: BTreeMap::new(),
+            store_works: true,
+            watch_works: true,
+            unwritten: None,
+            unbooked: BTreeMap::new(),
+            sent: vec![],
+            facts_at: 0,
+            book: BTreeMap::new(),
+            node: Node::default(),
+            payments: Payments::default(),
+            doubts: false,
+            coins: Coins::new(200),
+            no_coins: false,
+            chain: Chain::default(),
+            deposits: Deposits::default(),
+            links: BTreeSet::new(),
+            sold: vec![],
+            fuse: None,
+            deaths: 0,
+            told_last: None,
+            broadcast: BTreeSet::new(),
+            seen: BTreeMap::new(),
+        };
+        world.chain.height = 1_000;
+        world.save();
+        world.start();
+        world
+    }
+
+    /// Plays a script, and checks after every step what must always hold.
+    #[must_use]
+    pub fn play(mut self, script: &[Step]) -> Self {
+        for step in script {
+            self.step(*step);
+            self.check();
+        }
+        self
+    }
+
+    /// How often the process died so far.
+    #[must_use]
+    pub fn deaths(&self) -> usize {
+        self.deaths
+    }
+
+    /// Funding transactions on the chain or on their way there.
+    #[must_use]
+    pub fn fundings(&self) -> usize {
+        self.broadcast.len()
+    }
+
+    /// What each payer over Lightning heard: whether its payment was claimed.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<Option<bool>> {
+        self.payments.incoming.iter().map(|incoming| incoming.outcome).collect()
+    }
+
+    /// Refunds in the chain.
+    #[must_use]
+    pub fn refunds(&self) -> usize {
+        self.deposits.refunds.iter().filter(|refund| refund.confirmed_at.is_some()).count()
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Order { client, size, refundable } => self.orders(peer(client + 1), size, refundable),
+            Step::Pay { order, by_offer, amount, expires_soon } => self.pays(order, by_offer, amount, expires_soon),
+            Step::PayAgain { payment } => {
+                let again = choose(&self.payments.incoming, payment).map(|old| (old.order, old.held));
+                // A host that has not heard yet of a claim takes another payment of its hash for the one that it claims: who
+                // pays what is paid gives it away.
+                let has_heard = self.fuse.is_none() && self.store_works && self.node.now.events.is_empty();
+                if let Some((order, held)) = again.filter(|_| has_heard) {
+                    let claim_before = held.claim_before.map(|_| BlockHeight(self.chain.height + 400));
+                    self.arrives(order, HeldPayment { claim_before, ..held });
+                }
+            }
+            Step::PayerGone { payment } => {
+                if let Some(number) = choose(&self.payments.numbers(payments::Place::Held), payment) {
+                    let told = self.payments.lose(number);
+                    self.tell(told);
+                }
+            }
+            Step::Deposit { order, amount, is_dear } => self.deposit(order, amount, is_dear),
+            Step::Replace { deposit } => self.with_deposit(deposit, |deposits, number, _| deposits.replace(number)),
+            Step::ComeBack { deposit } => self.with_deposit(deposit, |deposits, number, _| deposits.come_back(number)),
+            Step::Reorg { deposit } => self.with_deposit(deposit, Deposits::reorg),
+            Step::Blocks { count, are_full } => (0..count).for_each(|_| self.block(are_full)),
+            Step::Watch { works } => self.watch_works = works,
+            Step::Connect { client } => self.connects(peer(client + 1)),
+            Step::Disconnect { client } => {
+                if self.links.remove(&peer(client + 1)) {
+                    self.node.disconnected(peer(client + 1));
+                    self.feed(Input::PeerDisconnected { peer: peer(client + 1) });
+                }
+            }
+            Step::Accept { channel } => {
+                self.with_channel(channel, |stage| stage == Stage::Asked, |node, key| node.accepted(key, None))
+            }
+            Step::Reject { channel } => {
+                self.with_channel(
+                    channel,
+                    |stage| stage < Stage::Signed,
+                    |node, key| node.rejected(key, ChannelEnd::Rejected),
+                );
+            }
+            Step::Sign { channel } => self.with_channel(channel, |stage| stage == Stage::Funded, Node::signed),
+            Step::Ready { channel } => self.with_channel(channel, |stage| stage == Stage::Pending, Node::ready),
+            Step::Close { channel } => self.with_channel(channel, |stage| stage >= Stage::Pending, Node::closed),
+            Step::NoCoins => self.no_coins = true,
+            Step::Cancel { order } => {
+                if let Some(sold) = choose(&self.sold, order) {
+                    self.feed(Input::CancelOrder { order: sold.number });
+                }
+            }
+            Step::Retry { order } => {
+                if let Some(sold) = choose(&self.sold, order) {
+                    self.feed(Input::RetryOrder { order: sold.number });
+                }
+            }
+            Step::Wait { seconds } => {
+                let time = Duration::from_secs(seconds.into());
+                // Outcomes are remembered for longer than a node goes without saving itself.
+                if self.now.since(self.saved_at) + time >= self.setup.config.keep_resolved {
+                    self.save();
+                }
+                self.now = self.now + time;
+            }
+            Step::Save => self.save(),
+            Step::Crash { after, saved } => self.fuse = Some((after, saved)),
+            Step::Store { works } => self.store_works = works,
+            Step::Replay => {
+                if let Some(told) = self.told_last.clone().filter(is_told_again) {
+                    self.node.now.events.push_back(told);
+                }
+            }
+        }
+        self.run();
+    }
+
+    fn orders(&mut self, client: PeerId, size: u8, refundable: bool) {
+        if !self.links.contains(&client) || !self.store_works || self.fuse.is_some() {
+            return;
+        }
+        let order = CreateOrder {
+            lsp_balance_sat: Sat(500_000),
+            client_balance_sat: Sat([100_000, 1_500_000, 2_500_000][usize::from(size)]),
+            required_channel_confirmations: 0,
+            funding_confirms_within_blocks: 6,
+            channel_expiry_blocks: LEASE_BLOCKS,
+            token: None,
+            refund_onchain_address: refundable.then(|| host::REFUND_TO.parse().expect("an address")),
+            announce_channel: false,
+        };
+        self.sells(client, &order);
+    }
+
+    fn pays(&mut self, order: u8, by_offer: bool, amount: Amount, expires_soon: bool) {
+        let numbers: Vec<usize> = (0..self.sold.len()).collect();
+        let Some(order) = choose(&numbers, order) else { return };
+        let payment = &self.sold[order].order.payment;
+        let (Some(bolt11), Some(bolt12)) = (&payment.bolt11, &payment.bolt12) else { return };
+        let amount = amount.of(bolt11.order_total_sat);
+        let (by, payment_hash, preimage) = if by_offer {
+            let number = u32::try_from(self.payments.incoming.len()).expect("few").to_be_bytes();
+            let mut preimage = Preimage([9; 32]);
+            preimage.0[..4].copy_from_slice(&number);
+            assert!(bolt12.offer.starts_with("offer"));
+            (PaidBy::Offer(offer_id(self.sold[order].number)), PaymentHash::of(&preimage), Some(preimage))
+        } else {
+            (PaidBy::Invoice, bolt11.invoice.parse().expect("a hash"), None)
+        };
+        let left = if expires_soon { 45 } else { 400 };
+        let claim_before = Some(BlockHeight(self.chain.height + left));
+        let amount = amount.to_msat().expect("a small amount");
+        self.arrives(order, HeldPayment { by, payment_hash, preimage, amount, claim_before });
+    }
+
+    fn arrives(&mut self, order: usize, held: HeldPayment) {
+        let told = self.payments.arrives(order, held);
+        self.tell(told);
+    }
+
+    fn deposit(&mut self, order: u8, amount: Amount, is_dear: bool) {
+        let payable: Vec<usize> =
+            (0..self.sold.len()).filter(|number| self.sold[*number].order.payment.onchain.is_some()).collect();
+        let Some(order) = choose(&payable, order) else { return };
+        // What comes when the order is forgotten is nobody's.
+        let in_time = self.service.known_order(self.sold[order].number).is_some();
+        let few = self.deposits.coins.iter().filter(|coin| coin.order == order).count() < MOST_DEPOSITS;
+        if let Some(way) = self.sold[order].order.payment.onchain.as_ref().filter(|_| in_time && few) {
+            let amount = amount.of(way.order_total_sat);
+            let address = address_of(self.sold[order].number);
+            assert_eq!(way.address, address);
+            self.deposits.pay(order, address, amount, is_dear);
+        }
+    }
+
+    fn with_deposit(&mut self, deposit: u8, act: impl FnOnce(&mut Deposits, usize, u32)) {
+        let numbers: Vec<usize> = (0..self.deposits.coins.len()).collect();
+        if let Some(number) = choose(&numbers, deposit) {
+            act(&mut self.deposits, number, self.chain.height);
+        }
+    }
+
+    /// A channel whose client is there.
+    fn with_channel(&mut self, channel: u8, is: impl Fn(Stage) -> bool, act: impl FnOnce(&mut Node, ChannelKey)) {
+        let keys = self.node.channels(is);
+        let there = |key: &ChannelKey| self.links.contains(&self.node.now.channels[key].client);
+        if let Some(key) = choose(&keys.into_iter().filter(there).collect::<Vec<_>>(), channel) {
+            act(&mut self.node, key);
+        }
+    }
+
+    fn block(&mut self, is_full: bool) {
+        self.chain.mine(is_full);
+        if !is_full {
+            self.deposits.mine(self.chain.height);
+        }
+        let late = self.payments.blocks(self.chain.height);
+        self.tell(late);
+        self.run();
+    }
+
+    fn connects(&mut self, client: PeerId) {
+        if self.links.insert(client) {
+            self.feed(Input::PeerConnected { peer: client });
+        }
+    }
+
+    fn tell(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        self.node.now.events.extend(inputs.into_iter().map(Told::Input));
+    }
+
+    fn save(&mut self) {
+        self.saved_at = self.now;
+        let told = self.payments.save();
+        self.tell(told);
+        self.node.save(|_| false);
+    }
+}
+
+impl Amount {
+    fn of(self, total: Sat) -> Sat {
+        match self {
+            Self::Exact => total,
+            Self::Half => Sat(total.0.div_ceil(2)),
+            Self::Short => Sat(total.0 - 1),
+            Self::Over => Sat(total.0 + 777),
+            Self::Dust => Sat(100),
+        }
+    }
+}
+
+/// A held payment that was resolved meanwhile would be another; its payer is not in this world.
+fn is_told_again(told: &Told) -> bool {
+    !matches!(told, Told::Input(Input::PaymentHeld(_) | Input::PaymentGone { .. }))
+}
+
+/// Small orders count at once, larger ones after one block, the largest after three.
+fn setup() -> LspSetup {
+    let rule = |up_to_sat, confirmations| AmountRule { up_to_sat, confirmations };
+    let orders = OrderPolicy {
+        confirmations: vec![rule(1_000_000, 0), rule(2_000_000, 1), rule(u64::MAX, 3)],
+        onchain_validity: Duration::from_secs(2 * 3_600),
+        open_per_client: usize::MAX,
+        ..OrderPolicy::default()
+    };
+    let policy = Some(StandardPolicy { orders: Some(orders), ..StandardPolicy::default() });
+    let config = Config { orders: OrderConfig { attempts: 2, ..OrderConfig::default() }, ..Config::default() };
+    LspSetup { config, policy, feerate_sat_per_kw: 253, ..LspSetup::default() }
+}
+
+fn order_of(flow: FlowId) -> OrderNumber {
+    match flow {
+        FlowId::Order(number) => number,
+        FlowId::JitChannel(scid) => unreachable!("nothing is bought in this world: {scid}"),
+        FlowId::Webhooks(client) => unreachable!("nobody has webhooks in this world: {client}"),
+    }
+}
+
+fn total(amounts: impl IntoIterator<Item = Sat>) -> Msat {
+    let sats = amounts.into_iter().map(|amount| amount.0).sum();
+    Sat(sats).to_msat().expect("small amounts")
+}
+
+const LEASE_BLOCKS: u32 = 144;
+/// What comes above the limit of the service is the operator's to look at.
+const MOST_DEPOSITS: usize = 15;

@@ -1,0 +1,155 @@
+//! Payments for orders at the node. What was claimed or failed since its last save a crash takes back.
+
+use std::collections::BTreeMap;
+
+use lsps_service::{HeldPayment, Input};
+use lsps_types::PaymentHash;
+
+/// One payment; its payer's truth.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// As the node tells it.
+    pub held: HeldPayment,
+    /// For which order.
+    pub order: usize,
+    /// Set once: whether it was claimed or failed.
+    pub outcome: Option<bool>,
+    /// What carried it was closed, or it timed out: nobody could have claimed it.
+    pub lost: bool,
+}
+
+/// Where a payment is, as the node believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// All of it is here.
+    Held,
+    /// Claimed; the payer pays with the next save.
+    Claiming,
+    /// To be failed with the next save.
+    Failing,
+    /// The payer knows.
+    Over,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Payments {
+    now: BTreeMap<usize, Place>,
+    disk: BTreeMap<usize, Place>,
+    /// What came in, ever.
+    pub incoming: Vec<Incoming>,
+}
+
+impl Payments {
+    /// A payment comes in; what is to be told. While one of its hash is under way, the node fails it by itself.
+    pub fn arrives(&mut self, order: usize, held: HeldPayment) -> Option<Input> {
+        let busy = self.now.iter().any(|(number, place)| {
+            *place != Place::Over && self.incoming[*number].held.payment_hash == held.payment_hash
+        });
+        if busy {
+            return None;
+        }
+        self.now.insert(self.incoming.len(), Place::Held);
+        self.incoming.push(Incoming { held, order, outcome: None, lost: false });
+        Some(Input::PaymentHeld(held))
+    }
+
+    /// Claims it, if it is there.
+    pub fn claim(&mut self, hash: PaymentHash) {
+        self.set(hash, Place::Claiming);
+    }
+
+    /// Fails it, if it is there.
+    pub fn fail(&mut self, hash: PaymentHash) {
+        self.set(hash, Place::Failing);
+    }
+
+    /// It is gone by itself; what is to be told.
+    pub fn lose(&mut self, number: usize) -> Option<Input> {
+        if self.now.get(&number) != Some(&Place::Held) {
+            return None;
+        }
+        self.now.insert(number, Place::Failing);
+        self.incoming[number].lost = true;
+        Some(Input::PaymentGone { payment_hash: self.incoming[number].held.payment_hash })
+    }
+
+    /// Held ones that time out at this height; what is to be told.
+    pub fn blocks(&mut self, height: u32) -> Vec<Input> {
+        let late = |number: &usize| self.incoming[*number].held.claim_before.is_some_and(|at| at.0 <= height);
+        let late: Vec<usize> = self.numbers(Place::Held).into_iter().filter(late).collect();
+        late.into_iter().filter_map(|number| self.lose(number)).collect()
+    }
+
+    /// Writes itself, then payers hear; what is to be told of that.
+    pub fn save(&mut self) -> Vec<Input> {
+        let mut told = vec![];
+        for (place, outcome) in [(Place::Claiming, true), (Place::Failing, false)] {
+            for number in self.numbers(place) {
+                let incoming = &mut self.incoming[number];
+                assert_eq!(incoming.outcome.replace(outcome), None, "a payer hears one outcome");
+                if outcome {
+                    told.push(Input::PaymentClaimed { payment_hash: incoming.held.payment_hash });
+                }
+                self.now.insert(number, Place::Over);
+            }
+        }
+        self.disk = self.now.clone();
+        told
+    }
+
+    /// Dies, and comes back as it was saved.
+    pub fn crash(&mut self) {
+        self.now = self.disk.clone();
+    }
+
+    /// Whether one of this hash has come in that a crash left undecoded.
+    pub fn is_undecoded(&self, hash: PaymentHash) -> bool {
+        let incoming = |number: &usize| &self.incoming[*number];
+        self.undecoded().iter().map(incoming).any(|of| of.held.payment_hash == hash && !of.lost)
+    }
+
+    /// Decodes those; what is to be told.
+    pub fn decode(&mut self) -> Vec<Input> {
+        let mut told = vec![];
+        for number in self.undecoded() {
+            // Lost before the node had it: the payer has it back.
+            let place = if self.incoming[number].lost { Place::Failing } else { Place::Held };
+            self.now.insert(number, place);
+            if place == Place::Held {
+                told.push(Input::PaymentHeld(self.incoming[number].held));
+            }
+        }
+        told
+    }
+
+    /// The one of this hash that waits.
+    pub fn held(&self, hash: PaymentHash) -> Option<HeldPayment> {
+        let number = self.find(hash)?;
+        Some(self.incoming[number].held)
+    }
+
+    /// Whether one of this hash is being claimed.
+    pub fn claims(&self, hash: PaymentHash) -> bool {
+        self.numbers(Place::Claiming).into_iter().any(|number| self.incoming[number].held.payment_hash == hash)
+    }
+
+    /// Those in some place.
+    pub fn numbers(&self, place: Place) -> Vec<usize> {
+        self.now.iter().filter(|(_, other)| **other == place).map(|(number, _)| *number).collect()
+    }
+
+    fn undecoded(&self) -> Vec<usize> {
+        (0..self.incoming.len()).filter(|number| !self.now.contains_key(number)).collect()
+    }
+
+    fn set(&mut self, hash: PaymentHash, place: Place) {
+        if let Some(number) = self.find(hash) {
+            self.now.insert(number, place);
+        }
+    }
+
+    fn find(&self, hash: PaymentHash) -> Option<usize> {
+        self.numbers(Place::Held).into_iter().find(|number| self.incoming[*number].held.payment_hash == hash)
+    }
+}

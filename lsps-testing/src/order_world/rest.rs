@@ -1,0 +1,121 @@
+//! The end of a script: the world comes to rest, and everything has to add up.
+
+use std::time::Duration;
+
+use lsps_service::{BookTotals, Booking, ChannelEnd};
+use lsps_types::Msat;
+
+use super::payments::Place;
+use super::{CLIENTS, LEASE_BLOCKS, OrderWorld, order_of, total};
+use crate::lsp::{MINING_SAT, peer};
+use crate::world::node::Stage;
+
+impl OrderWorld {
+    /// Everybody comes back and answers, time and blocks go by.
+    ///
+    /// # Panics
+    ///
+    /// When money is missing, or something is stuck.
+    #[must_use]
+    pub fn comes_to_rest(mut self) -> Self {
+        self.fuse = None;
+        (self.store_works, self.watch_works) = (true, true);
+        self.run();
+        // First nobody comes: payers have their money back in time all the same.
+        for _ in 0..3 {
+            self.passes(Duration::from_secs(1_500));
+        }
+        let held = self.payments.numbers(Place::Held);
+        assert_eq!(
+            held,
+            [0; 0],
+            "nothing is held for clients who stay away: {:?}",
+            self.service.known_payments().collect::<Vec<_>>()
+        );
+        for client in 0..CLIENTS {
+            self.connects(peer(client + 1));
+        }
+        for _ in 0..16 {
+            for key in self.node.channels(|stage| stage < Stage::Signed) {
+                self.node.rejected(key, ChannelEnd::Rejected);
+            }
+            for key in self.node.channels(|stage| stage == Stage::Pending) {
+                self.node.ready(key);
+            }
+            self.passes(Duration::from_secs(1_000));
+            self.block(false);
+        }
+        self.adds_up();
+        self.is_forgotten();
+        self
+    }
+
+    fn passes(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.run();
+        self.save();
+        self.run();
+        self.save();
+        self.check();
+    }
+
+    fn adds_up(&self) {
+        for (number, incoming) in self.payments.incoming.iter().enumerate() {
+            assert!(incoming.outcome.is_some(), "the payer of payment {number} hears nothing");
+        }
+        for (number, coin) in self.deposits.coins.iter().enumerate() {
+            let is_ours = coin.was_kept || coin.is_gone;
+            let is_dust = coin.amount.0 <= MINING_SAT && !is_ours;
+            let is_back = self.deposits.refund_of(number).is_some() || is_dust;
+            assert!(is_back != is_ours, "deposit {number} of order {} is whose? {coin:?}", coin.order);
+        }
+        for key in &self.broadcast {
+            assert!(self.chain.knows(*key), "{key:?} is not on the chain");
+        }
+        assert_eq!(self.coins.locked(&self.chain), [0; 0], "coins are locked for nothing");
+        self.book_adds_up();
+    }
+
+    fn book_adds_up(&self) {
+        let totals = BookTotals::of(self.book.values());
+        let claimed: u64 =
+            self.payments.incoming.iter().filter(|of| of.outcome == Some(true)).map(|of| of.held.amount.0).sum();
+        let kept = self.deposits.coins.iter().filter(|coin| coin.was_kept);
+        let lost = total(kept.clone().filter(|coin| coin.is_gone).map(|coin| coin.amount));
+        let received = Msat(claimed + total(kept.map(|coin| coin.amount)).0);
+        let funded = |number: &usize| self.broadcast.iter().any(|key| order_of(key.flow) == self.sold[*number].number);
+        let funded: Vec<usize> = (0..self.sold.len()).filter(funded).collect();
+        let unpaid: u64 = self
+            .book
+            .values()
+            .filter_map(|entry| if let Booking::OrderUnpaid { given, .. } = entry.what { Some(given.0) } else { None })
+            .sum();
+        let balances = total(funded.iter().map(|number| self.sold[*number].order.client_balance_sat));
+        assert_eq!(
+            received.0 + unpaid,
+            balances.0 + totals.earned.0 + totals.surplus.0,
+            "received is given or earned: {totals:?}"
+        );
+        assert_eq!(totals.given.0, unpaid + lost.0, "what was lost is in the book");
+        assert_eq!(totals.asked.0, totals.earned.0 + totals.lost.0, "no fee is under way: {totals:?}");
+        assert_eq!(totals.mining_sat, MINING_SAT * self.chain.mined() as u64, "and what its channels cost");
+        let refunded = self.book.values().filter_map(|entry| match entry.what {
+            Booking::Refunded { received_sat, mining_sat, .. } => Some((received_sat, mining_sat)),
+            _ => None,
+        });
+        let refunded = refunded.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let refunds = self.deposits.refunds.iter().filter(|refund| refund.confirmed_at.is_some());
+        let coins = refunds.clone().flat_map(|refund| &refund.coins).map(|coin| self.deposits.coins[*coin].amount.0);
+        assert_eq!(refunded, (coins.sum(), MINING_SAT * refunds.count() as u64), "refunds are in the book");
+    }
+
+    /// Records go when nothing depends on them any more.
+    fn is_forgotten(&mut self) {
+        self.now = self.now + Duration::from_secs(40 * 86_400);
+        self.chain.height += LEASE_BLOCKS + 1;
+        self.run();
+        let left: Vec<_> = self.service.known_orders().map(|order| format!("{order:?}")).collect();
+        assert!(self.store.is_empty(), "all is over: {left:?}");
+        assert_eq!(self.service.next_wake(), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! Orders of channels.
+
+mod ended;
+mod onchain;
+mod opening;
+mod paying;
+mod policy;
+mod records;
+mod requests;
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use lsps_service::{
+    ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, KnownOrder, OrderConfig, OrderNumber, OrderTerms, PaidBy,
+    WayTerms,
+};
+use lsps_testing::{Lsp, LspSetup, NOON, address_of, call, peer};
+use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Options, Order};
+use lsps_types::{BlockHeight, FeeRate, OutPoint, PaymentHash, Sat, Txid};
+
+/// An LSP with an order of client 1, who is there.
+struct Shop {
+    lsp: Lsp,
+    order: Order,
+    number: OrderNumber,
+}
+
+impl Shop {
+    fn new() -> Self {
+        Self::of(selling())
+    }
+
+    fn of(setup: LspSetup) -> Self {
+        let mut lsp = Lsp::at(NOON, setup);
+        lsp.block(HEIGHT);
+        lsp.connects(peer(1));
+        let order = call(&mut lsp, peer(1), &order()).expect("an order");
+        let number = lsp.service().known_orders().next().expect("one").number;
+        lsp.acts();
+        Self { lsp, order, number }
+    }
+
+    fn hash(&self) -> PaymentHash {
+        let invoice = &self.order.payment.bolt11.as_ref().expect("an invoice").invoice;
+        invoice.strip_prefix("invoice ").and_then(|hash| hash.parse().ok()).expect("a hash")
+    }
+
+    /// The invoice is paid.
+    fn pays(&mut self) {
+        self.pays_until(None);
+    }
+
+    fn pays_until(&mut self, claim_before: Option<u32>) {
+        let (by, preimage, amount) = (PaidBy::Invoice, None, OVER_LIGHTNING.to_msat().expect("few"));
+        let claim_before = claim_before.map(BlockHeight);
+        let held = HeldPayment { by, payment_hash: self.hash(), preimage, amount, claim_before };
+        self.lsp.feed(Input::PaymentHeld(held));
+    }
+
+    /// A transaction to the address, by number, in a block or in none.
+    fn deposit(&mut self, tx: u8, amount: Sat, confirmed_at: Option<u32>) {
+        let address = address_of(self.number);
+        let (outpoint, confirmed_at, fee_rate) = (coin(tx), confirmed_at.map(BlockHeight), Some(FeeRate(1_000)));
+        self.lsp.feed(Input::Deposit(Deposit { address, outpoint, amount, confirmed_at, fee_rate }));
+    }
+
+    fn deposit_gone(&mut self, tx: u8) {
+        self.lsp.feed(Input::DepositGone { address: address_of(self.number), outpoint: coin(tx) });
+    }
+
+    fn key(&self, attempt: u32) -> ChannelKey {
+        ChannelKey { flow: FlowId::Order(self.number), attempt }
+    }
+
+    /// What its client is told of it.
+    fn asked(&mut self) -> Order {
+        let order_id = self.order.order_id.as_str().into();
+        call(&mut self.lsp, peer(1), &GetOrder { order_id }).expect("its order")
+    }
+
+    fn known(&self) -> KnownOrder {
+        self.lsp.service().known_order(self.number).expect("it is on record")
+    }
+}
+
+/// Everything can be ordered, for a fee of 8 888 sat within an hour or on the chain within two, with one confirmation.
+fn selling() -> LspSetup {
+    selling_with(Confirmation::After(NonZeroU16::MIN))
+}
+
+fn selling_with(confirmation: Confirmation) -> LspSetup {
+    let way = |hours: u64| WayTerms { fee: FEE, expires_at: NOON + Duration::from_secs(3_600 * hours) };
+    let onchain = Some((way(2), confirmation));
+    let terms = OrderTerms { bolt11: Some(way(1)), bolt12: Some(way(1)), onchain, remember_until: None };
+    LspSetup { orders: Some((generous(), terms)), ..LspSetup::default() }
+}
+
+fn with_orders(orders: OrderConfig) -> LspSetup {
+    LspSetup { config: Config { orders, ..Config::default() }, ..selling() }
+}
+
+fn order() -> CreateOrder {
+    CreateOrder {
+        lsp_balance_sat: Sat(500_000),
+        client_balance_sat: Sat(100_000),
+        required_channel_confirmations: 0,
+        funding_confirms_within_blocks: 6,
+        channel_expiry_blocks: LEASE,
+        token: None,
+        refund_onchain_address: Some(REFUND_TO.parse().expect("an address")),
+        announce_channel: false,
+    }
+}
+
+fn generous() -> Options {
+    Options {
+        min_required_channel_confirmations: 0,
+        min_funding_confirms_within_blocks: 1,
+        supports_zero_channel_reserve: false,
+        max_channel_expiry_blocks: u32::MAX,
+        min_initial_client_balance_sat: Sat(0),
+        max_initial_client_balance_sat: Sat(u64::MAX),
+        min_initial_lsp_balance_sat: Sat(0),
+        max_initial_lsp_balance_sat: Sat(u64::MAX),
+        min_channel_balance_sat: Sat(0),
+        max_channel_balance_sat: Sat(u64::MAX),
+    }
+}
+
+fn coin(tx: u8) -> OutPoint {
+    OutPoint { txid: Txid([tx; 32]), index: 0 }
+}
+
+const HEIGHT: u32 = 800_000;
+const LEASE: u32 = 144;
+const FEE: Sat = Sat(8_888);
+const OVER_LIGHTNING: Sat = Sat(108_888);
+const TOTAL: Sat = OVER_LIGHTNING;
+const REFUND_TO: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";

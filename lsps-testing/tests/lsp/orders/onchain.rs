@@ -1,0 +1,215 @@
+//! Payments on the chain.
+
+use lsps_service::{BookTotals, Booking, ChannelEnd, Input, RefundKey};
+use lsps_testing::{Act, MINING_SAT, address_of};
+use lsps_types::lsps1::{Confirmation, OnchainState, OrderState};
+use lsps_types::{FeeRate, Msat, Sat};
+
+use super::{HEIGHT, REFUND_TO, Shop, TOTAL, coin, selling_with};
+use crate::minutes;
+
+fn refunds(shop: &mut Shop, wanted: &[(u8, Sat)]) {
+    let wanted: Vec<_> = wanted.iter().map(|(tx, amount)| (coin(*tx), *amount)).collect();
+    let acts = shop.lsp.acts();
+    let is_it = |act: &Act| matches!(act, Act::Refund { to, deposits } if to == REFUND_TO && *deposits == wanted);
+    assert!(acts.iter().filter(|act| is_it(act)).count() == 1 && acts.len() == 1, "{acts:?}");
+}
+
+fn state(shop: &mut Shop) -> OnchainState {
+    shop.asked().payment.onchain.expect("an address").state
+}
+
+fn refund(shop: &Shop, number: u32) -> RefundKey {
+    RefundKey { order: shop.number, number }
+}
+
+#[test]
+fn case_O07_a_payment_counts_when_it_is_confirmed_and_is_never_held() {
+    let mut shop = Shop::new();
+    shop.deposit(1, TOTAL, None);
+    assert_eq!((state(&mut shop), shop.lsp.acts()), (OnchainState::ExpectPayment, vec![]));
+    shop.lsp.block(HEIGHT + 1);
+    shop.deposit(1, TOTAL, Some(HEIGHT + 1));
+    assert_eq!(state(&mut shop), OnchainState::Paid);
+    assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]));
+    let key = shop.key(1);
+    shop.lsp.funding_signed(key);
+    assert_eq!(shop.lsp.acts(), [Act::Broadcast(key), Act::Keep(vec![(coin(1), TOTAL)])]);
+    let paid = Booking::OrderPaid { fee: Msat(8_888_000), surplus: Msat(0) };
+    assert!(shop.lsp.book().any(|entry| entry.what == paid), "fees taken are fees quoted");
+}
+
+#[test]
+fn case_O07_several_outputs_pay_together_and_what_is_above_is_kept_with_them() {
+    let mut shop = Shop::new();
+    shop.deposit(1, Sat(100_000), Some(HEIGHT));
+    assert_eq!((state(&mut shop), shop.lsp.acts()), (OnchainState::ExpectPayment, vec![]));
+    shop.deposit(2, Sat(10_000), Some(HEIGHT));
+    assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]));
+    let key = shop.key(1);
+    shop.lsp.funding_signed(key);
+    let both = vec![(coin(1), Sat(100_000)), (coin(2), Sat(10_000))];
+    assert_eq!(shop.lsp.acts(), [Act::Broadcast(key), Act::Keep(both)]);
+    assert_eq!(BookTotals::of(shop.lsp.book()).surplus, Msat(1_112_000));
+    shop.deposit(3, TOTAL, Some(HEIGHT));
+    refunds(&mut shop, &[(3, TOTAL)]);
+    assert_eq!(state(&mut shop), OnchainState::Paid, "the second payment is returned, the first is not");
+}
+
+#[test]
+fn case_O07_what_is_too_little_or_too_late_goes_back_once() {
+    let mut shop = Shop::new();
+    shop.deposit(1, Sat(TOTAL.0 - 1), Some(HEIGHT));
+    shop.lsp.wait_until(minutes(120));
+    assert_eq!(shop.asked().order_state, OrderState::Failed);
+    refunds(&mut shop, &[(1, Sat(TOTAL.0 - 1))]);
+    shop.deposit(2, TOTAL, None);
+    assert_eq!(shop.lsp.acts(), [], "not in a block");
+    shop.deposit(2, TOTAL, Some(HEIGHT));
+    refunds(&mut shop, &[(2, TOTAL)]);
+    shop.deposit(2, TOTAL, Some(HEIGHT));
+    shop.lsp.restarts();
+    assert_eq!(shop.lsp.acts(), [], "once");
+    for number in [0, 1] {
+        let key = refund(&shop, number);
+        shop.lsp.feed(Input::RefundConfirmed { key });
+    }
+    let back: u64 = shop
+        .lsp
+        .book()
+        .map(|entry| {
+            if let Booking::Refunded { received_sat, mining_sat, .. } = entry.what {
+                received_sat - mining_sat
+            } else {
+                0
+            }
+        })
+        .sum();
+    assert_eq!(back, TOTAL.0 * 2 - 1 - 2 * MINING_SAT);
+}
+
+#[test]
+fn case_O07_a_block_that_is_gone_takes_the_payment_along() {
+    let mut shop = Shop::new();
+    shop.deposit(1, TOTAL, Some(HEIGHT));
+    let key = shop.key(1);
+    shop.lsp.accepts_channel(key, None);
+    shop.lsp.acts();
+    shop.deposit(1, TOTAL, None);
+    assert_eq!((state(&mut shop), shop.lsp.acts()), (OnchainState::ExpectPayment, vec![Act::Abandon(key)]));
+    shop.lsp.block(HEIGHT + 1);
+    shop.deposit(1, TOTAL, Some(HEIGHT + 1));
+    assert!(matches!(shop.lsp.acts()[..], [Act::Open { key, .. }] if key == shop.key(2)), "which was no failure");
+    let key = shop.key(2);
+    shop.lsp.funding_signed(key);
+    shop.lsp.acts();
+    shop.deposit(1, TOTAL, None);
+    assert_eq!((state(&mut shop), shop.lsp.acts()), (OnchainState::Paid, vec![]), "what is published stays");
+}
+
+fn at_once() -> Shop {
+    Shop::of(selling_with(Confirmation::AtOnce { above: Some(FeeRate(999)) }))
+}
+
+#[test]
+fn case_O07_a_payment_without_confirmations_that_is_replaced_before_the_broadcast_costs_nothing() {
+    let mut shop = at_once();
+    shop.deposit(1, TOTAL, None);
+    assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]));
+    let key = shop.key(1);
+    shop.lsp.accepts_channel(key, None);
+    shop.deposit_gone(1);
+    assert_eq!(shop.lsp.acts(), [Act::Abandon(key)]);
+    shop.lsp.funding_signed(key);
+    assert_eq!((shop.lsp.acts(), state(&mut shop)), (vec![], OnchainState::ExpectPayment));
+}
+
+/// Found by chance: what came back was given back, though it had paid for the channel.
+#[test]
+fn case_O07_a_payment_that_is_replaced_after_the_broadcast_is_booked_as_lost_until_it_is_back() {
+    let mut shop = at_once();
+    shop.deposit(1, TOTAL, None);
+    let key = shop.key(1);
+    shop.lsp.funding_signed(key);
+    shop.lsp.acts();
+    shop.deposit_gone(1);
+    shop.deposit_gone(1);
+    assert_eq!(BookTotals::of(shop.lsp.book()).given, Msat(TOTAL.0 * 1_000));
+    shop.deposit(1, TOTAL, Some(HEIGHT));
+    assert_eq!(shop.lsp.acts(), [Act::Keep(vec![(coin(1), TOTAL)])], "and nothing is refunded");
+    assert_eq!(BookTotals::of(shop.lsp.book()).given, Msat(0));
+}
+
+#[test]
+fn case_O07_a_refund_that_stays_unconfirmed_is_bumped_every_six_hours() {
+    let mut shop = Shop::new();
+    shop.deposit(1, TOTAL, Some(HEIGHT));
+    let key = shop.key(1);
+    shop.lsp.channel_ends(key, ChannelEnd::Rejected);
+    let key = refund(&shop, 0);
+    shop.lsp.acts();
+    let hours = |hours: u64| minutes(60 * hours);
+    shop.lsp.wait_until(minutes(359));
+    assert_eq!(shop.lsp.acts(), []);
+    shop.lsp.wait_until(hours(6));
+    assert_eq!(shop.lsp.acts(), [Act::BumpRefund(key)]);
+    shop.lsp.wait_until(hours(12));
+    assert_eq!(shop.lsp.acts(), [Act::BumpRefund(key)]);
+    shop.lsp.feed(Input::RefundConfirmed { key });
+    shop.lsp.wait_until(hours(18));
+    assert_eq!((shop.lsp.acts(), state(&mut shop)), (vec![], OnchainState::Refunded));
+}
+
+#[test]
+fn case_O07_what_costs_more_to_return_than_it_is_worth_is_not_returned() {
+    let mut shop = Shop::new();
+    shop.deposit(1, Sat(100), Some(HEIGHT));
+    shop.lsp.wait_until(minutes(120));
+    refunds(&mut shop, &[(1, Sat(100))]);
+    assert_eq!(shop.lsp.service().unconfirmed_refunds().count(), 0);
+    shop.lsp.wait_until(minutes(60 * 24 * 31));
+    assert!(shop.lsp.records().is_empty(), "and nothing waits for it");
+}
+
+#[test]
+fn case_O07_a_refund_whose_output_is_gone_is_void_and_the_rest_goes_back_anew() {
+    let mut shop = Shop::new();
+    shop.deposit(1, Sat(50_000), Some(HEIGHT));
+    shop.deposit(2, Sat(40_000), Some(HEIGHT));
+    shop.lsp.wait_until(minutes(120));
+    refunds(&mut shop, &[(1, Sat(50_000)), (2, Sat(40_000))]);
+    shop.deposit_gone(1);
+    refunds(&mut shop, &[(2, Sat(40_000))]);
+    let key = refund(&shop, 1);
+    shop.lsp.feed(Input::RefundConfirmed { key });
+    let received: u64 = shop
+        .lsp
+        .book()
+        .map(|entry| if let Booking::Refunded { received_sat, .. } = entry.what { received_sat } else { 0 })
+        .sum();
+    assert_eq!(received, 40_000);
+}
+
+#[test]
+fn case_O07_outputs_are_reserved_until_it_is_decided_whose_they_are() {
+    let mut shop = Shop::new();
+    shop.deposit(1, TOTAL, Some(HEIGHT));
+    shop.lsp.restarts();
+    assert_eq!(shop.known().reserved, [coin(1)]);
+    assert_eq!(shop.known().address, Some(address_of(shop.number)));
+    let key = shop.key(shop.known().attempts);
+    shop.lsp.funding_signed(key);
+    shop.lsp.restarts();
+    assert!(shop.known().reserved.is_empty(), "they paid");
+}
+
+#[test]
+fn case_O07_more_outputs_than_are_remembered_are_the_operators_to_look_at() {
+    let mut shop = Shop::new();
+    let most = lsps_service::Limits::default().deposits_per_order;
+    for tx in 0..u8::try_from(most).expect("few") + 5 {
+        shop.deposit(tx, Sat(10), Some(HEIGHT));
+    }
+    assert_eq!(shop.known().reserved.len(), most);
+    assert!(shop.lsp.records().values().all(|record| record.len() < 2_500));
+}

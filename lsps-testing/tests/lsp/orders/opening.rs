@@ -1,0 +1,151 @@
+//! Opens that are slow, fail, or are tried again.
+
+use std::time::Duration;
+
+use lsps_service::{ChannelEnd, OrderConfig, OrderFailure, OrderStage};
+use lsps_testing::{Act, NOON, peer};
+use lsps_types::lsps1::OrderState;
+use lsps_types::{Blocks, Msat};
+
+use super::{HEIGHT, LEASE, Shop, TOTAL, coin, with_orders};
+
+fn seconds(seconds: u64) -> lsps_types::Timestamp {
+    NOON + Duration::from_secs(seconds)
+}
+
+/// L1-118, L1-119, L1-121, L1-122, L1-124, L1-125, L1-126, L1-132
+#[test]
+fn case_O06_the_channel_is_what_was_ordered() {
+    let mut shop = Shop::new();
+    shop.pays();
+    let acts = shop.lsp.acts();
+    let [Act::Open { terms, .. }] = acts[..] else { panic!("{acts:?}") };
+    assert_eq!((terms.capacity_sat, terms.push), (600_000, Msat(100_000_000)));
+    assert_eq!((terms.confirmations, terms.confirm_within), (0, Some(Blocks(6))));
+    assert!(!terms.announce);
+    assert_eq!(terms.max_client_to_self_delay, None);
+}
+
+#[test]
+fn case_O09_an_open_without_an_answer_is_given_up_then_refunded_and_never_both() {
+    let mut shop = Shop::new();
+    shop.pays();
+    shop.deposit(1, TOTAL, Some(HEIGHT));
+    let (key, hash) = (shop.key(1), shop.hash());
+    shop.lsp.accepts_channel(key, None);
+    shop.lsp.acts();
+    shop.lsp.wait_until(seconds(60));
+    let acts = shop.lsp.acts();
+    assert!(
+        matches!(acts[..], [Act::Abandon(_), Act::FailPayment(failed), Act::Refund { .. }] if failed == hash),
+        "{acts:?}"
+    );
+    shop.lsp.funding_signed(key);
+    shop.lsp.channel_ready(key);
+    assert_eq!(shop.lsp.acts(), [], "it comes too late");
+    assert_eq!(shop.asked().order_state, OrderState::Failed);
+    assert_eq!(shop.known().stage, OrderStage::Failed { why: OrderFailure::OpenUnanswered });
+}
+
+#[test]
+fn case_O09_an_open_is_tried_as_often_as_the_operator_says() {
+    let mut shop = Shop::of(with_orders(OrderConfig { attempts: 3, ..OrderConfig::default() }));
+    shop.pays();
+    let cannot = || ChannelEnd::CannotOpen("no coins".into());
+    for (attempt, why) in [(1, ChannelEnd::Rejected), (2, cannot())] {
+        let begun = u64::from(attempt - 1) * 60;
+        shop.lsp.acts();
+        let key = shop.key(attempt);
+        shop.lsp.channel_ends(key, why);
+        assert_eq!(shop.lsp.acts(), [], "it waits");
+        assert_eq!(shop.known().retry_at, Some(seconds(begun + 60)));
+        shop.lsp.restarts();
+        shop.lsp.wait_until(seconds(begun + 59));
+        assert_eq!(shop.lsp.acts(), []);
+        shop.lsp.wait_until(seconds(begun + 60));
+    }
+    let acts = shop.lsp.acts();
+    assert!(matches!(acts[..], [Act::Open { key, .. }] if key == shop.key(3)), "{acts:?}");
+    let (key, hash) = (shop.key(3), shop.hash());
+    shop.lsp.channel_ends(key, cannot());
+    assert_eq!(shop.lsp.acts(), [Act::FailPayment(hash)]);
+    assert_eq!(shop.known().stage, OrderStage::Failed { why: OrderFailure::Open(cannot()) }, "and it says why");
+}
+
+#[test]
+fn case_O09_what_our_restart_or_the_clients_absence_ended_does_not_count() {
+    let mut shop = Shop::new();
+    shop.pays();
+    for attempt in 1..5 {
+        shop.lsp.acts();
+        let key = shop.key(attempt);
+        shop.lsp.channel_ends(key, ChannelEnd::TryAgain);
+        let acts = shop.lsp.acts();
+        assert!(matches!(acts[..], [Act::Open { key, .. }] if key == shop.key(attempt + 1)), "{acts:?}");
+    }
+    shop.lsp.disconnects(peer(1));
+    let key = shop.key(5);
+    shop.lsp.channel_ends(key, ChannelEnd::PeerGone);
+    shop.lsp.connects(peer(1));
+    assert_eq!((shop.known().attempts, shop.known().stage), (6, OrderStage::Open));
+}
+
+/// A host that asks a peer which it still takes for connected would ask for ever.
+#[test]
+fn case_O09_a_peer_that_is_gone_though_nobody_said_so_is_not_asked_again_at_once() {
+    let mut shop = Shop::new();
+    shop.pays();
+    shop.lsp.acts();
+    let key = shop.key(1);
+    shop.lsp.channel_ends(key, ChannelEnd::PeerGone);
+    assert_eq!(shop.lsp.acts(), []);
+    shop.lsp.wait_until(seconds(60));
+    assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]), "but later, and it counted as no failure");
+}
+
+/// L1-115, L1-116; reading R-16
+#[test]
+fn case_O13_the_lease_is_kept_by_date_and_by_height() {
+    let mut shop = Shop::new();
+    shop.pays();
+    let key = shop.key(1);
+    shop.lsp.funding_signed(key);
+    let lease_ends = seconds(600 * u64::from(LEASE));
+    let channel = shop.asked().channel.expect("a channel");
+    assert_eq!((channel.funded_at.instant(), channel.expires_at.instant()), (NOON, lease_ends));
+    let OrderStage::Completed { lease_ends: known, .. } = shop.known().stage else { panic!("it is open") };
+    assert_eq!(known, lease_ends);
+    let may_close = |shop: &Shop| shop.lsp.service().may_close(key).map_err(|promised| promised.until.map(|at| at.0));
+    assert_eq!(may_close(&shop), Err(None), "not in a block");
+    shop.lsp.feed(lsps_service::Input::FundingConfirmed { key });
+    assert_eq!(may_close(&shop), Err(Some(HEIGHT + LEASE)));
+    shop.lsp.block(HEIGHT + LEASE);
+    assert!(may_close(&shop).is_err(), "blocks came fast");
+    shop.lsp.wait_until(lease_ends);
+    assert_eq!(may_close(&shop), Ok(()));
+    shop.lsp.block(HEIGHT + LEASE - 1);
+    assert!(may_close(&shop).is_err(), "blocks came slowly");
+}
+
+#[test]
+fn case_O13_a_channel_that_its_client_closed_is_promised_no_longer() {
+    let mut shop = Shop::new();
+    shop.pays();
+    let key = shop.key(1);
+    shop.lsp.funding_signed(key);
+    shop.lsp.acts();
+    shop.lsp.channel_ends(key, ChannelEnd::Closed);
+    assert_eq!(shop.lsp.service().may_close(key), Ok(()));
+    assert_eq!((shop.asked().order_state, shop.lsp.acts()), (OrderState::Completed, vec![]), "it had what it paid for");
+}
+
+#[test]
+fn case_O09_a_funding_that_is_stuck_is_broadcast_again_and_never_refunded() {
+    let mut shop = Shop::new();
+    shop.deposit(1, TOTAL, Some(HEIGHT));
+    let key = shop.key(1);
+    shop.lsp.funding_signed(key);
+    assert_eq!(shop.lsp.acts().last(), Some(&Act::Keep(vec![(coin(1), TOTAL)])));
+    shop.lsp.block(HEIGHT + 12);
+    assert_eq!(shop.lsp.acts(), [Act::BroadcastAgain(key)]);
+}

@@ -1,0 +1,99 @@
+//! The LSP's process dies at every place where it can: before a write, after it, after each act, with the node saved at
+//! the last moment or not. Whatever is then played to its end has to end as it would have without.
+
+use lsps_testing::order_world::{Amount, OrderWorld, Step};
+
+use crate::{OPENING, PAID};
+
+/// What comes of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Channel,
+    Refund,
+}
+
+/// Whole lives, in steps, and how they end. Crashes change when things happen, and may end an open, but not how it ends.
+const LIVES: [(&str, &[Step], End); 7] = [
+    ("O06: an invoice is paid", &[PAID, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCKS], End::Channel),
+    ("O06: an offer is paid", &[PAID_BY_OFFER, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCKS], End::Channel),
+    ("O07: a transaction pays", &[DEPOSIT, BLOCK, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCKS], End::Channel),
+    ("O07: two half payments", &[HALF, HALF, BLOCK, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCKS], End::Channel),
+    ("O07: half a payment", &[HALF, BLOCK, Step::Wait { seconds: 7_201 }, BLOCKS, BLOCKS], End::Refund),
+    ("O08: its client stays away", &[AWAY, DEPOSIT, BLOCK, Step::Wait { seconds: 7_201 }, BLOCKS, BLOCKS], End::Refund),
+    (
+        "O09: an open without an answer",
+        &[
+            DEPOSIT,
+            BLOCK,
+            ACCEPT,
+            Step::Wait { seconds: 61 },
+            Step::Wait { seconds: 61 },
+            ACCEPT,
+            Step::Wait { seconds: 7_201 },
+            BLOCKS,
+        ],
+        End::Refund,
+    ),
+];
+
+const PAID_BY_OFFER: Step = Step::Pay { order: 0, by_offer: true, amount: Amount::Exact, expires_soon: false };
+const DEPOSIT: Step = Step::Deposit { order: 0, amount: Amount::Exact, is_dear: false };
+const HALF: Step = Step::Deposit { order: 0, amount: Amount::Half, is_dear: false };
+const AWAY: Step = Step::Disconnect { client: 0 };
+const ACCEPT: Step = Step::Accept { channel: 0 };
+const SIGN: Step = Step::Sign { channel: 0 };
+const READY: Step = Step::Ready { channel: 0 };
+const BLOCK: Step = Step::Blocks { count: 1, are_full: false };
+const BLOCKS: Step = Step::Blocks { count: 6, are_full: false };
+/// What brings a life forward that a crash set back: its client is there again, and opens what was paid for.
+const AGAIN: [Step; 8] = [OPENING[0], Step::Save, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCK];
+
+fn plays(steps: &[Step]) -> OrderWorld {
+    OrderWorld::new().play(&OPENING).play(steps)
+}
+
+fn end(world: &OrderWorld) -> End {
+    if world.fundings() > 0 { End::Channel } else { End::Refund }
+}
+
+#[test]
+fn case_O15_a_crash_anywhere_changes_no_outcome() {
+    let mut points = 0;
+    for (name, life, wanted) in LIVES {
+        let again = if wanted == End::Channel { AGAIN.as_slice() } else { &[] };
+        assert_eq!(end(&plays(life).play(again).comes_to_rest()), wanted, "{name} without a crash");
+        for at in 1..=life.len() {
+            for saved in [false, true] {
+                for after in 0.. {
+                    let (before, rest) = life.split_at(at);
+                    let (last, before) = before.split_last().expect("at least one");
+                    let crash = [Step::Crash { after, saved }, *last];
+                    let world = plays(before).play(&crash);
+                    if world.deaths() == 0 {
+                        break; // it does not do so much in this step
+                    }
+                    points += 1;
+                    let world = world.play(rest).play(again).comes_to_rest();
+                    assert_eq!(end(&world), wanted, "{name}: {crash:?} at step {at}");
+                    let is_paid = world.outcomes().iter().all(|outcome| *outcome == Some(true));
+                    assert!(is_paid || wanted == End::Refund, "{name}: {crash:?} at step {at}");
+                }
+            }
+        }
+    }
+    assert!(points > 300, "{points} crash points");
+}
+
+#[test]
+fn case_H01_a_store_that_fails_for_a_while_changes_no_outcome_of_an_order() {
+    for (name, life, wanted) in LIVES {
+        for from in 1..life.len() {
+            let (before, rest) = life.split_at(from);
+            let (during, after) = rest.split_at(1);
+            let world = plays(before).play(&[Step::Store { works: false }]).play(during);
+            let world = world.play(&[Step::Store { works: true }]).play(after);
+            let world = if wanted == End::Channel { world.play(&AGAIN) } else { world };
+            assert_eq!(end(&world.comes_to_rest()), wanted, "{name}: at step {from}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Situations that take a node with a memory of its own, or a chain that reconsiders; most were found by chance.
+
+use lsps_testing::order_world::{Amount, OrderWorld, Step};
+
+use crate::{OPENING, PAID};
+
+const DEPOSIT: Step = Step::Deposit { order: 0, amount: Amount::Exact, is_dear: true };
+const OPENS: [Step; 4] = [Step::Accept { channel: 0 }, Step::Sign { channel: 0 }, Step::Save, Step::Save];
+
+fn plays(steps: &[Step]) -> OrderWorld {
+    OrderWorld::new().play(&OPENING).play(steps)
+}
+
+#[test]
+fn case_O06_a_paid_order_has_its_channel() {
+    let world = plays(&[PAID]).play(&OPENS).comes_to_rest();
+    assert_eq!((world.fundings(), world.outcomes(), world.refunds()), (1, vec![Some(true)], 0));
+}
+
+#[test]
+fn case_O11_two_ways_paid_at_once_make_one_channel_and_one_refund() {
+    let world = plays(&[PAID, DEPOSIT]).play(&OPENS).comes_to_rest();
+    assert_eq!((world.fundings(), world.outcomes(), world.refunds()), (1, vec![Some(true)], 1));
+}
+
+#[test]
+fn case_O07_a_payment_without_confirmations_that_is_replaced_and_comes_back_is_not_given_back() {
+    let (replaced, back) = (Step::Replace { deposit: 0 }, Step::ComeBack { deposit: 0 });
+    let world = plays(&[DEPOSIT]).play(&OPENS).play(&[replaced, back]).comes_to_rest();
+    assert_eq!((world.fundings(), world.refunds()), (1, 0));
+}
+
+#[test]
+fn case_O15_a_claim_that_a_crash_takes_back_is_asked_for_again() {
+    for saved in [false, true] {
+        for after in 0..8 {
+            let crash = [Step::Crash { after, saved }, Step::Save, OPENING[0], Step::Save];
+            let world = plays(&[PAID]).play(&OPENS[..2]).play(&crash).play(&OPENS).comes_to_rest();
+            assert_eq!((world.fundings(), world.outcomes()), (1, vec![Some(true)]), "{after}, {saved}");
+        }
+    }
+}
