@@ -179,7 +179,7 @@ impl Default for WebhookConfig {
             patience: Duration::from_secs(2),
             most_attempts: 4,
             first_pause: Duration::from_secs(1),
-            lifetime: Duration::from_secs(120),
+            lifetime: Duration::from_secs(90), // no longer than a service owes it by default
             seed: None,
         }
     }

@@ -19,12 +19,12 @@ use crate::{chosen, connect_by_wire};
 /// Before the answer, while it is opened, after it was published.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_an_order_paid_by_hold_invoice_survives_a_power_cut() {
-    sweep(WayKind::Bolt11, vec![1, 8, 16]).await;
+    sweep(WayKind::Bolt11, vec![1, 12, 26]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_an_order_paid_on_the_chain_survives_a_power_cut() {
-    sweep(WayKind::Onchain, vec![1, 4, 10]).await;
+    sweep(WayKind::Onchain, vec![1, 9, 18]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
