@@ -162,6 +162,8 @@ async fn it_orders_a_channel_and_sees_it_paid_and_opened() {
     for node in [lsp.node.wallet(), wallet.node.wallet()] {
         stage.chain.give(&node.script(), 1_000_000);
     }
+    let height = || lsp.node.channel_manager().current_best_block().height;
+    assert!(within(|| height() == stage.chain.height()).await, "the LSP knows of its coins");
     let order = LSPS1OrderParams {
         lsp_balance_sat: 500_000,
         client_balance_sat: 50_000,

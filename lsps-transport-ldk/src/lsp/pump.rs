@@ -138,6 +138,7 @@ impl<M: Manager> Pump<M> {
     }
 
     async fn turn(&mut self, told: Vec<Told>) {
+        self.look_at_block();
         self.hear_peers();
         let mut answers = vec![];
         for told in told {

@@ -15,7 +15,8 @@ use crate::peers::{Manager, public_key};
 
 impl<M: Manager> Pump<M> {
     /// What nobody tells: usable channels, blocks, deadlines, which of several parts failed.
-    pub(super) fn look_around(&mut self) {
+    /// A block is looked at before what peers say, so that they are answered with what it brought.
+    pub(super) fn look_at_block(&mut self) {
         if self.node.height() != self.height {
             self.tell_facts();
             self.look_at_fundings();
@@ -25,6 +26,9 @@ impl<M: Manager> Pump<M> {
         } else {
             self.look_at_deposits(false);
         }
+    }
+
+    pub(super) fn look_around(&mut self) {
         self.look_for_usable_clients();
         self.look_for_lost_claims();
         let due: Vec<PeerId> =
