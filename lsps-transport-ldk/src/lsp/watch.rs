@@ -14,7 +14,6 @@ use super::pump::{Pump, SETTLE, inputs_of};
 use crate::peers::{Manager, public_key};
 
 impl<M: Manager> Pump<M> {
-    /// What nobody tells: usable channels, blocks, deadlines, which of several parts failed.
     /// A block is looked at before what peers say, so that they are answered with what it brought.
     pub(super) fn look_at_block(&mut self) {
         if self.node.height() != self.height {
@@ -28,6 +27,7 @@ impl<M: Manager> Pump<M> {
         }
     }
 
+    /// What nobody tells: usable channels, deadlines, which of several parts failed.
     pub(super) fn look_around(&mut self) {
         self.look_for_usable_clients();
         self.look_for_lost_claims();
