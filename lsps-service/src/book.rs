@@ -64,6 +64,15 @@ pub enum Booking {
         /// What the client has in the channel all the same.
         given: Msat,
     },
+    /// The payment that was booked as lost is there after all.
+    OrderFound {
+        /// What we took.
+        fee: Msat,
+        /// What the client has in the channel, paid for now.
+        given: Msat,
+        /// What was paid above the total.
+        surplus: Msat,
+    },
     /// An output that paid for a channel was spent otherwise before it was confirmed.
     DepositLost {
         /// What it was worth.
@@ -138,6 +147,12 @@ impl BookTotals {
                     add(&mut sum.asked, fee);
                     add(&mut sum.lost, fee);
                     add(&mut sum.given, given);
+                }
+                Booking::OrderFound { fee, given, surplus } => {
+                    add(&mut sum.earned, fee);
+                    add(&mut sum.surplus, surplus);
+                    add(&mut recovered, fee);
+                    sum.given = Msat(sum.given.0.saturating_sub(given.0));
                 }
                 Booking::DepositLost { amount } => add(&mut sum.given, amount),
                 Booking::DepositFound { amount } => sum.given = Msat(sum.given.0.saturating_sub(amount.0)),

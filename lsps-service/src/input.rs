@@ -130,6 +130,8 @@ pub enum Input {
     PaymentClaimed {
         /// Which.
         payment_hash: PaymentHash,
+        /// What was received.
+        amount: Msat,
     },
     /// The node no longer holds a payment: it was failed back, as we asked or because its time was up.
     PaymentGone {

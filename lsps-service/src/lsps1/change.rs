@@ -28,8 +28,21 @@ pub(crate) enum Event {
         to: PaymentState,
     },
     PaymentForgotten(PaymentHash),
+    /// A payment is claimed.
+    Paid {
+        hash: PaymentHash,
+        amount: Msat,
+        at: Timestamp,
+    },
     /// A payment that was to be claimed is lost although the channel is published.
     Unpaid {
+        hash: PaymentHash,
+        at: Timestamp,
+    },
+    /// It is claimed all the same.
+    PaidAfterAll {
+        hash: PaymentHash,
+        amount: Msat,
         at: Timestamp,
     },
     WayClosed(Way),
@@ -94,14 +107,23 @@ impl Order {
                 self.payments.insert(hash, payment);
             }
             Event::PaymentMoved { hash, to } => self.move_payment(hash, to),
+            Event::Paid { hash, amount, at } => {
+                self.move_payment(hash, PaymentState::Claimed { at });
+                let Shares { fee, surplus, .. } = self.shares(amount);
+                self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
+            }
             Event::PaymentForgotten(hash) => {
                 self.payments.remove(&hash);
             }
-            Event::Unpaid { at } => {
-                let Some(lease) = self.lease() else { return };
-                let fee = self.fee_of(lease.paid_by);
-                let given = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
+            Event::Unpaid { hash, at } => {
+                self.move_payment(hash, PaymentState::Lost { at });
+                let Shares { fee, given, .. } = self.shares(Msat::ZERO);
                 self.ledger.enter(at, Booking::OrderUnpaid { fee, given });
+            }
+            Event::PaidAfterAll { hash, amount, at } => {
+                self.move_payment(hash, PaymentState::Claimed { at });
+                let Shares { fee, given, surplus } = self.shares(amount);
+                self.ledger.enter(at, Booking::OrderFound { fee, given, surplus });
             }
             Event::WayClosed(Way::Bolt11) => self.ways.bolt11.iter_mut().for_each(|way| way.closed = true),
             Event::WayClosed(Way::Bolt12) => self.ways.bolt12.iter_mut().for_each(|way| way.closed = true),
@@ -181,19 +203,16 @@ impl Order {
     }
 
     fn move_payment(&mut self, hash: PaymentHash, to: PaymentState) {
-        let Some(payment) = self.payments.get_mut(&hash) else { return };
-        payment.state = to;
-        let (way, amount) = (payment.way, payment.amount);
-        if let PaymentState::Claimed { at } = to {
-            self.book_paid(way, amount, at);
+        if let Some(payment) = self.payments.get_mut(&hash) {
+            payment.state = to;
         }
     }
 
-    fn book_paid(&mut self, way: Way, received: Msat, at: Timestamp) {
-        let fee = self.fee_of(way);
-        let balance = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
-        let surplus = Msat(received.0.saturating_sub(fee.0).saturating_sub(balance.0));
-        self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
+    /// Whose is what was received for the channel.
+    fn shares(&self, received: Msat) -> Shares {
+        let fee = self.lease().map_or(Msat::ZERO, |lease| self.fee_of(lease.paid_by));
+        let given = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
+        Shares { fee, given, surplus: Msat(received.0.saturating_sub(fee.0).saturating_sub(given.0)) }
     }
 
     fn move_refund(&mut self, number: u32, to: Refund, at: Timestamp) {
@@ -227,7 +246,8 @@ impl Order {
         if paid_by == Way::Onchain {
             let received = deposits.iter().filter_map(|deposit| self.outputs.get(deposit)).map(|output| output.amount);
             let received = received.fold(Sat(0), |sum, amount| Sat(sum.0.saturating_add(amount.0)));
-            self.book_paid(Way::Onchain, received.to_msat().unwrap_or(Msat::ZERO), at);
+            let Shares { fee, surplus, .. } = self.shares(received.to_msat().unwrap_or(Msat::ZERO));
+            self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
             self.decide_outputs(deposits, Fate::Kept);
         }
     }
@@ -248,6 +268,14 @@ impl Order {
             }
         }
     }
+}
+
+/// Of what an order is paid with.
+struct Shares {
+    fee: Msat,
+    /// The client has it in the channel.
+    given: Msat,
+    surplus: Msat,
 }
 
 /// How long a block takes in a date (reading R-16).

@@ -168,7 +168,9 @@ impl Order {
             stage: match payment.state {
                 PaymentState::Held => PaymentStage::Held,
                 PaymentState::Claiming { .. } | PaymentState::Claimed { .. } => PaymentStage::Claimed,
-                PaymentState::Failing { .. } | PaymentState::Failed { .. } => PaymentStage::Failed,
+                PaymentState::Failing { .. } | PaymentState::Failed { .. } | PaymentState::Lost { .. } => {
+                    PaymentStage::Failed
+                }
             },
         })
     }

@@ -103,7 +103,7 @@ pub enum OrderFailure {
 pub(crate) enum Told<'a> {
     Prepared(&'a Prepared),
     PaymentHeld(&'a HeldPayment),
-    PaymentClaimed(PaymentHash),
+    PaymentClaimed(PaymentHash, Msat),
     PaymentGone(PaymentHash),
     Deposit(&'a Deposit),
     DepositGone(OutPoint),
@@ -135,11 +135,13 @@ impl Flow for Order {
                 Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => Err(Reject::Stale),
             },
             Told::PaymentHeld(held) => self.admit(held, ctx),
-            Told::PaymentClaimed(hash) => {
+            Told::PaymentClaimed(hash, amount) => {
                 let payment = self.payments.get(hash).ok_or(Reject::Stale)?;
-                let claimed = PaymentState::Claimed { at: ctx.now };
+                let (hash, amount, at) = (*hash, *amount, ctx.now);
                 match payment.state {
-                    PaymentState::Claiming { .. } => Ok(vec![Event::PaymentMoved { hash: *hash, to: claimed }]),
+                    PaymentState::Claiming { .. } => Ok(vec![Event::Paid { hash, amount, at }]),
+                    // The claim waited for longer than the payment, and took another with the same hash.
+                    PaymentState::Lost { .. } => Ok(vec![Event::PaidAfterAll { hash, amount, at }]),
                     PaymentState::Claimed { .. } => Ok(vec![]),
                     PaymentState::Held | PaymentState::Failing { .. } | PaymentState::Failed { .. } => {
                         Err(Reject::Stale)
@@ -149,12 +151,11 @@ impl Flow for Order {
             Told::PaymentGone(hash) => {
                 let payment = self.payments.get(hash).ok_or(Reject::Stale)?;
                 let failed = Event::PaymentMoved { hash: *hash, to: PaymentState::Failed { at: ctx.now } };
-                let unpaid = Event::Unpaid { at: ctx.now };
                 Ok(match payment.state {
                     PaymentState::Held => vec![failed, Event::WayClosed(payment.way)],
                     PaymentState::Failing { .. } => vec![failed],
-                    PaymentState::Claiming { .. } => vec![failed, unpaid],
-                    PaymentState::Claimed { .. } | PaymentState::Failed { .. } => vec![],
+                    PaymentState::Claiming { .. } => vec![Event::Unpaid { hash: *hash, at: ctx.now }],
+                    PaymentState::Claimed { .. } | PaymentState::Lost { .. } | PaymentState::Failed { .. } => vec![],
                 })
             }
             Told::Deposit(deposit) => self.receive(deposit, ctx),
@@ -250,7 +251,9 @@ impl Order {
                 PaymentState::Claiming { ask } => again(PaymentState::Claiming { ask: ask.saturating_add(1) }),
                 PaymentState::Failing { ask } => again(PaymentState::Failing { ask: ask.saturating_add(1) }),
                 // The outcome is known, so this is another payment with the same hash.
-                PaymentState::Claimed { .. } | PaymentState::Failed { .. } => Err(Reject::FailPayment),
+                PaymentState::Claimed { .. } | PaymentState::Lost { .. } | PaymentState::Failed { .. } => {
+                    Err(Reject::FailPayment)
+                }
             };
         }
         let (way, preimage, terms) = match (held.by, &self.ways.bolt11, &self.ways.bolt12) {

@@ -60,7 +60,10 @@ impl Order {
                 Some(Effect::ClaimPayment { order, payment_hash: *hash, preimage: payment.preimage, ask })
             }
             PaymentState::Failing { ask } => Some(Effect::FailPayment { order, payment_hash: *hash, ask }),
-            PaymentState::Held | PaymentState::Claimed { .. } | PaymentState::Failed { .. } => None,
+            PaymentState::Held
+            | PaymentState::Claimed { .. }
+            | PaymentState::Failed { .. }
+            | PaymentState::Lost { .. } => None,
         })
     }
 

@@ -60,7 +60,8 @@ pub(crate) struct Payment {
     pub state: PaymentState,
 }
 
-/// `Held -> Claiming -> Claimed`, or `Held -> Failing -> Failed`.
+/// `Held -> Claiming -> Claimed`, or `Held -> Failing -> Failed`. A claim can come too late: `Claiming -> Lost`; and take
+/// another payment with the same hash yet: `Lost -> Claimed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PaymentState {
     Held,
@@ -76,6 +77,9 @@ pub(crate) enum PaymentState {
         ask: u32,
     },
     Failed {
+        at: Timestamp,
+    },
+    Lost {
         at: Timestamp,
     },
 }
@@ -150,7 +154,7 @@ impl Payment {
     pub fn is_live(&self) -> bool {
         match self.state {
             PaymentState::Held | PaymentState::Claiming { .. } | PaymentState::Failing { .. } => true,
-            PaymentState::Claimed { .. } | PaymentState::Failed { .. } => false,
+            PaymentState::Claimed { .. } | PaymentState::Failed { .. } | PaymentState::Lost { .. } => false,
         }
     }
 
@@ -160,7 +164,7 @@ impl Payment {
 
     pub fn resolved_at(&self) -> Option<Timestamp> {
         match self.state {
-            PaymentState::Claimed { at } | PaymentState::Failed { at } => Some(at),
+            PaymentState::Claimed { at } | PaymentState::Failed { at } | PaymentState::Lost { at } => Some(at),
             PaymentState::Held | PaymentState::Claiming { .. } | PaymentState::Failing { .. } => None,
         }
     }

@@ -130,7 +130,7 @@ impl OrderWorld {
                 Some(key.order)
             }
             Input::PaymentHeld(held) => of_hash(&held.payment_hash),
-            Input::PaymentClaimed { payment_hash } | Input::PaymentGone { payment_hash } => of_hash(payment_hash),
+            Input::PaymentClaimed { payment_hash, .. } | Input::PaymentGone { payment_hash } => of_hash(payment_hash),
             Input::Deposit(deposit) => of_address(&deposit.address),
             Input::DepositGone { address, .. } => of_address(address),
             Input::HtlcHeld(_)

@@ -89,7 +89,8 @@ impl Payments {
                 let incoming = &mut self.incoming[number];
                 assert_eq!(incoming.outcome.replace(outcome), None, "a payer hears one outcome");
                 if outcome {
-                    told.push(Input::PaymentClaimed { payment_hash: incoming.held.payment_hash });
+                    let HeldPayment { payment_hash, amount, .. } = incoming.held;
+                    told.push(Input::PaymentClaimed { payment_hash, amount });
                 }
                 self.now.insert(number, Place::Over);
             }

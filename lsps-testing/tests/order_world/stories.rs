@@ -31,6 +31,16 @@ fn case_O07_a_payment_without_confirmations_that_is_replaced_and_comes_back_is_n
 }
 
 #[test]
+fn case_O06_a_claim_that_waited_for_the_store_takes_the_payment_that_came_after() {
+    let late = |amount| Step::Pay { order: 0, by_offer: false, amount, expires_soon: true };
+    let store = |works| Step::Store { works };
+    let day = Step::Blocks { count: 150, are_full: false };
+    let world = plays(&[late(Amount::Over)]).play(&OPENS[..2]).play(&[store(false), Step::Save, day, Step::Save]);
+    let world = world.play(&[late(Amount::Exact), store(true)]).comes_to_rest();
+    assert_eq!((world.fundings(), world.outcomes()), (1, vec![Some(false), Some(true)]));
+}
+
+#[test]
 fn case_O15_a_claim_that_a_crash_takes_back_is_asked_for_again() {
     for saved in [false, true] {
         for after in 0..8 {

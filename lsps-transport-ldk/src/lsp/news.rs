@@ -133,9 +133,10 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
                 claim_before: claim_deadline.map(BlockHeight),
             }))
         }
-        Event::PaymentClaimed { payment_hash, .. } => {
-            NodeNews::Input(Input::PaymentClaimed { payment_hash: PaymentHash(payment_hash.0) })
-        }
+        Event::PaymentClaimed { payment_hash, amount_msat, .. } => NodeNews::Input(Input::PaymentClaimed {
+            payment_hash: PaymentHash(payment_hash.0),
+            amount: Msat(*amount_msat),
+        }),
         Event::HTLCHandlingFailed { failure_type, .. } => match failure_type {
             HTLCHandlingFailureType::Receive { payment_hash } => {
                 NodeNews::Input(Input::PaymentGone { payment_hash: PaymentHash(payment_hash.0) })

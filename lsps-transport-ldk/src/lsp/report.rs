@@ -43,9 +43,9 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
                 Outcome::NotMine => {}
             }
         }
-        (Input::PaymentClaimed { payment_hash }, Outcome::Taken) => {
+        (Input::PaymentClaimed { payment_hash, amount }, Outcome::Taken) => {
             counter!("lsps_payments_claimed").increment(1);
-            info!(%payment_hash, "payment for an order claimed");
+            info!(%payment_hash, amount_msat = amount.0, "payment for an order claimed");
         }
         (Input::PaymentGone { payment_hash }, Outcome::Taken) => {
             counter!("lsps_payments_lost").increment(1);
@@ -209,7 +209,7 @@ pub(super) fn booked(entry: &BookEntry) {
         Booking::FeeLost { fee, .. } | Booking::OrderUnpaid { fee, .. } => {
             counter!("lsps_fees_lost_msat").increment(fee.0);
         }
-        Booking::OrderPaid { fee, surplus } => {
+        Booking::OrderPaid { fee, surplus } | Booking::OrderFound { fee, surplus, .. } => {
             counter!("lsps_fees_earned_msat").increment(fee.0);
             counter!("lsps_surplus_msat").increment(surplus.0);
         }
