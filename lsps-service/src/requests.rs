@@ -12,14 +12,17 @@ use lsps_types::{AnyRequest, Method, PeerId};
 use crate::ids::QuestionId;
 use crate::policy::{BuyRefusal, MenuRefusal, OrderRefusal};
 use crate::questions::{self as question, Asked, Decision, Question};
-use crate::service::{Outcome, Service};
+use crate::service::{Outcome, Refusal, Service};
 
 impl Service {
-    pub(crate) fn answer(&mut self, peer: PeerId, payload: &[u8]) {
+    pub(crate) fn answer(&mut self, peer: PeerId, payload: &[u8]) -> Outcome {
         let incoming = match Incoming::decode(payload) {
             Ok(incoming) => incoming,
-            Err(NotARequest::Bad(_)) => return self.send(peer, encode_error(None, &ErrorObject::parse_error())),
-            Err(NotARequest::UncorrelatedError) => return,
+            Err(NotARequest::Bad(_)) => {
+                self.send(peer, encode_error(None, &ErrorObject::parse_error()));
+                return Outcome::Refused(Refusal::BadMessage);
+            }
+            Err(NotARequest::UncorrelatedError) => return Outcome::Refused(Refusal::BadMessage),
         };
         let answer = self.answer_to(peer, &incoming);
         match answer {
@@ -27,6 +30,7 @@ impl Service {
             Ok(Answer::Later) => {}
             Err(error) => self.send(peer, encode_error(Some(incoming.id()), &error)),
         }
+        Outcome::Taken
     }
 
     fn answer_to(&mut self, peer: PeerId, incoming: &Incoming<'_>) -> Result<Answer, ErrorObject> {

@@ -91,6 +91,9 @@ pub enum Refusal {
     FailPart(FailureCode),
     /// It came too late: close the channel, or release the inputs, that the news was about.
     Stale,
+    /// The message is no request, of which its sender was told: nothing is to be undone, but operators should know.
+    /// Spec: LSPS0, payload format.
+    BadMessage,
 }
 
 /// Why a deadline is one.
@@ -203,10 +206,7 @@ impl Service {
             Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
             Input::ChannelsUsable { peer } => self.link_changes(peer, Link::Usable),
             Input::PeerDisconnected { peer } => self.link_changes(peer, Link::Away),
-            Input::Message { peer, payload } => {
-                self.answer(peer, &payload);
-                Outcome::Taken
-            }
+            Input::Message { peer, payload } => self.answer(peer, &payload),
             Input::HtlcHeld(htlc) => self.htlc_held(&htlc),
             Input::PartGone { part } => self.part(part, Told::PartGone(part)),
             Input::PartStillHeld { part } => self.part_still_held(part),

@@ -65,6 +65,8 @@ pub enum Act {
         /// When it was raised.
         timestamp: String,
     },
+    /// Tell the operator: what this peer sent is no request.
+    ReportBadMessage(PeerId),
     /// Left a part to others.
     NotMine(PartId),
     /// Claimed a payment for an order.
@@ -384,7 +386,11 @@ impl Lsp {
             _ => None,
         };
         let payment = if let Input::PaymentHeld(held) = &input { Some(held.payment_hash) } else { None };
+        let sender = if let Input::Message { peer, .. } = &input { Some(*peer) } else { None };
         let outcome = self.service.handle(input, self.now);
+        if let (Some(peer), Outcome::Refused(Refusal::BadMessage)) = (sender, outcome) {
+            self.acts.push(Act::ReportBadMessage(peer));
+        }
         if let (Some(hash), Outcome::Refused(Refusal::FailPayment)) = (payment, outcome) {
             self.acts.push(Act::FailPayment(hash));
         }

@@ -3,9 +3,12 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::peer_handler::CustomMessageHandler as _;
 use lsps_examples::scene::{LspNode, Script};
 use lsps_examples::tape::replay_file;
 use lsps_service::BookTotals;
+use lsps_transport_ldk::{LspsMessageHandler, Role};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use crate::{AMOUNT, World, passes};
@@ -70,6 +73,17 @@ async fn a_tape_of_two_lives_plays_again() {
     std::fs::write(&file, text.replace(&AMOUNT.0.to_string(), &(AMOUNT.0 + 1).to_string())).unwrap();
     let departs = replay_file(&file, &LspNode::promise_key()).unwrap_err().to_string();
     assert!(departs.contains("of the tape says"), "{departs}");
+}
+
+/// L0-062, L0-064
+#[test]
+fn a_service_says_so_with_bit_729_and_a_client_does_not() {
+    let anyone = PublicKey::from_slice(&[2; 33]).unwrap();
+    for (role, byte) in [(Role::Service, Some(&0b10)), (Role::Client, None)] {
+        let messages = LspsMessageHandler::new(role);
+        let (init, node) = (messages.provided_init_features(anyone), messages.provided_node_features());
+        assert_eq!((init.le_flags().get(91), node.le_flags().get(91)), (byte, byte), "{role:?}");
+    }
 }
 
 fn named(

@@ -105,6 +105,18 @@ fn ten_thousand_parts_to_ones_own_offer_wait_on_nobody_elses_account() {
     is_served(&mut lsp, scid);
 }
 
+/// L0-025
+#[test]
+fn a_peer_that_never_asked_hears_nothing_whatever_goes_on() {
+    let (mut lsp, scid) = lsp();
+    is_served(&mut lsp, scid);
+    lsp.block(900_000);
+    lsp.disconnects(peer(66));
+    lsp.connects(peer(66));
+    assert!(lsp.sent_to(peer(66)).is_empty());
+}
+
+/// L0-067
 #[test]
 fn case_T17_the_list_of_protocols_is_what_is_switched_on_sorted_and_never_0() {
     let (mut lsp, _) = lsp();

@@ -1,6 +1,6 @@
 //! What an LSP answers, and that strangers' bytes harm nobody.
 
-use lsps_testing::{Lsp, LspSetup, NOON, call, peer};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, call, peer};
 use lsps_types::codes::{BuyError, CommonError};
 use lsps_types::jsonrpc::Refusal;
 use lsps_types::lsps0::ListProtocols;
@@ -44,6 +44,7 @@ fn case_T03_every_unknown_parameter_is_named_and_a_wrong_one_has_its_path() {
     assert_eq!(answer(&mut lsp, &missing.to_string())["error"]["data"]["property"], "opening_fee_params");
 }
 
+/// L0-014
 #[test]
 fn case_T07_junk_is_answered_with_a_parse_error_and_changes_nothing() {
     let mut lsp = lsp();
@@ -54,6 +55,7 @@ fn case_T07_junk_is_answered_with_a_parse_error_and_changes_nothing() {
         let [reply] = replies.as_slice() else { panic!("{} replies", replies.len()) };
         let reply: Value = serde_json::from_slice(reply).expect("JSON");
         assert_eq!((&reply["error"]["code"], &reply["id"]), (&json!(-32_700), &Value::Null));
+        assert_eq!(lsp.acts(), [Act::ReportBadMessage(peer(1))]);
         assert!(answer(&mut lsp, good)["result"].is_object(), "the peer stays served");
     }
     assert!(lsp.records().is_empty());
@@ -67,7 +69,7 @@ fn case_T08_escapes_order_and_white_space_do_not_matter() {
     assert_eq!((&reply["id"], &reply["result"]), (&json!("a\"b"), &json!({"protocols": [2]})));
 }
 
-/// L2-030, L2-034, L2-039: a MAC over the terms, the client and the token, and nothing else.
+/// L2-030, L2-034, L2-039, L2-051: a MAC over the terms, the client and the token, and nothing else.
 #[test]
 fn a_promise_binds_terms_client_and_token() {
     let mut lsp = Lsp::at(NOON, LspSetup { tokens: vec!["SPRING".into()], ..LspSetup::default() });

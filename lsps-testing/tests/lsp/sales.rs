@@ -277,6 +277,27 @@ fn case_T09_a_request_with_an_id_that_waits_is_refused_and_leaks_nothing() {
     assert_eq!(lsp.questions().len(), 1);
 }
 
+/// L0-022, L0-026
+#[test]
+fn what_is_decided_first_is_answered_first_and_each_by_itself() {
+    let mut lsp = elsewhere();
+    lsp.connects(peer(1));
+    for id in ["a", "b"] {
+        assert!(asks(&mut lsp, peer(1), id, &GetInfo { token: None }).is_empty());
+    }
+    let questions = lsp.questions();
+    for question in questions.iter().rev() {
+        lsp.feed(Input::Decided { question: question.id, decision: Decision::Menu(Err(MenuRefusal::Token)) });
+    }
+    let id = |reply: &Vec<u8>| match FromLsp::decode(reply) {
+        Ok(FromLsp::Response { id, .. }) => id.map(|id| id.to_string()),
+        other => panic!("{other:?}"),
+    };
+    let sent: Vec<_> = lsp.sent_to(peer(1)).iter().map(id).collect();
+    assert_eq!(sent, [Some("b".into()), Some("a".into())]);
+}
+
+/// L0-061
 #[test]
 fn case_T10_a_peer_that_goes_takes_what_waits_for_it_along() {
     let mut lsp = elsewhere();

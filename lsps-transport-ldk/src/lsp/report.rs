@@ -26,7 +26,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
                     counter!("lsps_parts_refused", "code" => name(code)).increment(1);
                     info!(%part, %payment_hash, %scid, amount_msat, code = name(code), "part refused");
                 }
-                Outcome::Refused(Refusal::Stale | Refusal::FailPayment) => {}
+                Outcome::Refused(Refusal::Stale | Refusal::FailPayment | Refusal::BadMessage) => {}
             }
         }
         (Input::PaymentHeld(held), outcome) => {
@@ -93,6 +93,10 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
         }
         (Input::FundingConfirmed { key }, Outcome::Taken) => {
             info!(flow = %key.flow, attempt = key.attempt, "funding confirmed");
+        }
+        (Input::Message { peer, payload }, Outcome::Refused(_)) => {
+            counter!("lsps_messages_bad").increment(1);
+            warn!(%peer, bytes = payload.len(), "message is no request");
         }
         (Input::Message { peer, payload }, _) => {
             counter!("lsps_messages_received").increment(1);

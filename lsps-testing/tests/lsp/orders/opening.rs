@@ -13,7 +13,7 @@ fn seconds(seconds: u64) -> lsps_types::Timestamp {
     NOON + Duration::from_secs(seconds)
 }
 
-/// L1-118, L1-119, L1-121, L1-122, L1-124, L1-125, L1-126, L1-132
+/// L1-118, L1-119, L1-121, L1-122, L1-124, L1-125, L1-126, L1-131, L1-132
 #[test]
 fn case_O06_the_channel_is_what_was_ordered() {
     let mut shop = Shop::new();
@@ -88,6 +88,20 @@ fn case_O09_what_our_restart_or_the_clients_absence_ended_does_not_count() {
     shop.lsp.channel_ends(key, ChannelEnd::PeerGone);
     shop.lsp.connects(peer(1));
     assert_eq!((shop.known().attempts, shop.known().stage), (6, OrderStage::Open));
+}
+
+/// L1-028, L1-030
+#[test]
+fn a_channel_that_is_ready_or_in_a_block_sooner_than_was_asked_is_the_one_that_was_ordered() {
+    let mut shop = Shop::new();
+    shop.pays();
+    let key = shop.key(1);
+    shop.lsp.funding_signed(key);
+    shop.lsp.acts();
+    let before = shop.asked();
+    shop.lsp.channel_ready(key);
+    shop.lsp.feed(lsps_service::Input::FundingConfirmed { key });
+    assert_eq!((shop.asked(), shop.lsp.acts()), (before, vec![]));
 }
 
 /// A host that asks a peer which it still takes for connected would ask for ever.
