@@ -92,6 +92,11 @@ pub enum Booking {
         /// What the miners got of it, in satoshis.
         mining_sat: u64,
     },
+    /// On-chain payments for an order that would cost more to return than they are worth.
+    DustKept {
+        /// What they are worth.
+        amount: Msat,
+    },
     /// A channel is on the chain.
     ChannelPaid {
         /// Which.
@@ -113,7 +118,7 @@ pub struct BookTotals {
     pub earned: Msat,
     /// Fees asked for in vain.
     pub lost: Msat,
-    /// What payers gave above what they asked to forward.
+    /// What payers gave above what they asked to forward or had to pay, and what was too little to return.
     pub surplus: Msat,
     /// What clients got without having paid for it in the end.
     pub given: Msat,
@@ -156,6 +161,7 @@ impl BookTotals {
                 }
                 Booking::DepositLost { amount } => add(&mut sum.given, amount),
                 Booking::DepositFound { amount } => sum.given = Msat(sum.given.0.saturating_sub(amount.0)),
+                Booking::DustKept { amount } => add(&mut sum.surplus, amount),
                 // What the miners got was the client's.
                 Booking::Refunded { .. } => {}
                 Booking::ChannelPaid { mining_sat, .. } => sum.mining_sat = sum.mining_sat.saturating_add(mining_sat),

@@ -5,7 +5,8 @@ use alloc::{vec, vec::Vec};
 use lsps_types::{BlockHeight, Blocks, Msat, OutPoint, PeerId, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::effect::Effect;
+use crate::config::Config;
+use crate::effect::{Effect, OpenTerms};
 use crate::flow::{Context, Reject};
 use crate::ids::{ChannelId, ChannelKey};
 use crate::input::{ChannelEnd, FundingOutput};
@@ -81,6 +82,16 @@ pub(crate) enum ChannelNews<'a> {
     Confirmed,
     /// The client claimed something over it that was not meant for it.
     Used,
+}
+
+/// What was agreed of it with its client, beside its size.
+pub(crate) struct Agreed {
+    pub max_client_to_self_delay: Option<u32>,
+    /// What the client is given at once.
+    pub push: Msat,
+    pub announce: bool,
+    pub confirmations: u16,
+    pub confirm_within: Option<Blocks>,
 }
 
 /// One change of it.
@@ -184,16 +195,25 @@ impl Channel {
         }
     }
 
-    /// What the world owes it once its open was asked for; how that is asked is the flow's.
-    pub fn owed(
-        &self,
-        key: ChannelKey,
-        peer: PeerId,
-        may_broadcast: bool,
-        confirm_within: Option<Blocks>,
-    ) -> Option<Effect> {
+    /// What the world owes it.
+    pub fn owed(&self, key: ChannelKey, peer: PeerId, agreed: &Agreed, may_broadcast: bool) -> Option<Effect> {
+        let &Agreed { max_client_to_self_delay, push, announce, confirmations, confirm_within } = agreed;
         match self {
-            Self::None | Self::Opening { step: Step::Asked, .. } => None,
+            Self::None => None,
+            Self::Opening { step: Step::Asked, capacity_sat, deliver, client_reserve, .. } => {
+                let (capacity_sat, deliver, client_reserve) = (*capacity_sat, *deliver, *client_reserve);
+                let terms = OpenTerms {
+                    capacity_sat,
+                    deliver,
+                    client_reserve,
+                    max_client_to_self_delay,
+                    push,
+                    announce,
+                    confirmations,
+                    confirm_within,
+                };
+                Some(Effect::OpenChannel { key, peer, terms })
+            }
             Self::Opening { step: Step::Negotiated { output }, .. } => {
                 Some(Effect::FundChannel { key, peer, output: output.clone(), confirm_within })
             }
@@ -211,7 +231,23 @@ impl Channel {
         }
     }
 
-    /// The height at which a funding transaction that is owed counts as stuck, `after` so many blocks.
+    /// When an open is given up that its client has not answered.
+    pub fn given_up_at(&self, config: &Config) -> Option<Timestamp> {
+        match self {
+            Self::Opening { since, .. } => Some(*since + config.open_timeout),
+            Self::None | Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. } | Self::Abandoning { .. } => {
+                None
+            }
+        }
+    }
+
+    /// A funding transaction that is owed and stays unconfirmed for many blocks.
+    pub fn is_stuck(&self, ctx: &Context<'_>) -> Option<ChannelEvent> {
+        let height = ctx.facts.height;
+        self.stuck_at(ctx.config.stuck_after).filter(|at| *at <= height).map(|_| ChannelEvent::Stuck(height))
+    }
+
+    /// The height at which it counts as stuck, `after` so many blocks.
     pub fn stuck_at(&self, after: Blocks) -> Option<BlockHeight> {
         match self {
             Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => {

@@ -1,6 +1,10 @@
 //! What flows of all kinds have in common, and the one step loop.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, PeerId, Timestamp};
@@ -31,7 +35,17 @@ pub(crate) trait Flow {
     fn outstanding(&self) -> Vec<Effect>;
 }
 
-/// What a flow may know of the world besides its own state.
+/// All that is known besides the states of flows.
+pub(crate) struct Surroundings {
+    pub config: Config,
+    pub policy: Box<dyn Policy>,
+    pub facts: NodeFacts,
+    /// The latest time seen; clocks may jump back, deadlines may not.
+    pub now: Timestamp,
+    pub links: BTreeMap<PeerId, Link>,
+}
+
+/// What a flow may know of it.
 pub(crate) struct Context<'a> {
     pub now: Timestamp,
     pub link: Link,
@@ -58,6 +72,13 @@ pub(crate) struct Call {
     pub number: u32,
     /// When what waits for it will be let go.
     pub until: Option<Timestamp>,
+}
+
+/// One change of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallEvent {
+    Begun { until: Timestamp },
+    Over,
 }
 
 /// Nothing changed. Whoever brought the input undoes it at the source.
@@ -93,13 +114,43 @@ pub(crate) fn step<F: Flow>(
 }
 
 impl Call {
-    pub fn begin(&mut self, until: Timestamp) {
-        *self = Self { number: self.number.saturating_add(1), until: Some(until) };
+    /// Something that could go on if only its client were there waits `until` then, or nothing does.
+    pub fn follow(self, until: Option<Timestamp>) -> Option<CallEvent> {
+        match (until, self.until) {
+            (Some(until), None) => Some(CallEvent::Begun { until }),
+            (None, Some(_)) => Some(CallEvent::Over),
+            (Some(_), Some(_)) | (None, None) => None,
+        }
+    }
+
+    pub fn apply(&mut self, event: CallEvent) {
+        match event {
+            CallEvent::Begun { until } => {
+                *self = Self { number: self.number.saturating_add(1), until: Some(until) };
+            }
+            CallEvent::Over => self.until = None,
+        }
     }
 
     pub fn owed(self, flow: FlowId, peer: PeerId) -> Option<Effect> {
         let Self { number: call, until } = self;
         until.map(|until| Effect::WakeClient { flow, peer, until, call })
+    }
+}
+
+impl Surroundings {
+    pub fn new(config: Config, policy: Box<dyn Policy>) -> Self {
+        let (facts, now) = (NodeFacts::default(), Timestamp::default());
+        Self { config, policy, facts, now, links: BTreeMap::new() }
+    }
+
+    pub fn context(&self, client: PeerId) -> Context<'_> {
+        let Self { config, policy, facts, now, .. } = self;
+        Context { now: *now, link: self.link(client), config, policy: &**policy, facts }
+    }
+
+    pub fn link(&self, peer: PeerId) -> Link {
+        self.links.get(&peer).copied().unwrap_or(Link::Away)
     }
 }
 

@@ -107,7 +107,7 @@ impl Service {
     /// when that changes; ask yours, and feed [`Input::ChannelsUsable`](crate::Input::ChannelsUsable).
     pub fn waiting_clients(&self) -> impl Iterator<Item = PeerId> {
         let clients = self.index.live_clients().map(|(client, _)| client);
-        clients.filter(|client| self.link(*client) == Link::Connected)
+        clients.filter(|client| self.around.link(*client) == Link::Connected)
     }
 
     /// Clients with webhooks of whom it is believed that the node has channels with them.
@@ -128,7 +128,7 @@ impl Service {
     ///
     /// While it is promised.
     pub fn may_close(&self, key: ChannelKey) -> Result<(), Promised> {
-        let height = self.facts.height;
+        let height = self.around.facts.height;
         match key.flow {
             FlowId::JitChannel(scid) => {
                 let offer = self.offers.get(&scid).filter(|offer| offer.attempt == key.attempt);
@@ -136,7 +136,7 @@ impl Service {
             }
             FlowId::Order(number) => {
                 let order = self.orders.get(number).filter(|order| order.attempt == key.attempt);
-                order.map_or(Ok(()), |order| order.may_close(height, Some(self.now)))
+                order.map_or(Ok(()), |order| order.may_close(height, Some(self.around.now)))
             }
             FlowId::Webhooks(_) => Ok(()),
         }

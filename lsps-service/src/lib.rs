@@ -19,6 +19,7 @@ mod limits;
 mod lsps1;
 mod lsps2;
 mod lsps5;
+mod outcome;
 mod policy;
 mod questions;
 mod record;
@@ -26,6 +27,7 @@ mod requests;
 mod service;
 mod sets;
 mod tape;
+mod wake;
 
 pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};
@@ -42,6 +44,7 @@ pub use lsps1::order::OrderFailure;
 pub use lsps1::payments::Way;
 pub use lsps2::may_close;
 pub use lsps5::occasion::Occasion;
+pub use outcome::{Outcome, Refusal};
 pub use policy::{
     AmountRule, BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, ClientTerms, MenuRefusal, MenuRequest, NodeFacts,
     OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, StandardPolicy, TokenTerms, Trust,
@@ -49,5 +52,6 @@ pub use policy::{
 };
 pub use questions::{Asked, Decision, Question};
 pub use record::{Record, Unreadable};
-pub use service::{Outcome, Refusal, ScidSource, Service, Wake};
+pub use service::{ScidSource, Service};
 pub use tape::{Departure, Draws, Tape, Turn, replay};
+pub use wake::Wake;

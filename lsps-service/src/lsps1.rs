@@ -7,5 +7,6 @@ pub(crate) mod orders;
 pub(crate) mod outstanding;
 pub(crate) mod payments;
 pub(crate) mod progress;
+mod refunds;
 pub(crate) mod requests;
 pub(crate) mod view;

@@ -3,9 +3,10 @@
 use lsps_types::PeerId;
 
 use crate::effect::Effect;
-use crate::flow::{self, Context};
+use crate::flow;
 use crate::ids::FlowId;
-use crate::service::{Outcome, Service};
+use crate::outcome::Outcome;
+use crate::service::Service;
 
 pub(crate) mod cooldown;
 pub(crate) mod occasion;
@@ -38,13 +39,12 @@ impl Service {
 
     /// Tells the webhooks of a client; releases what is newly owed, or forgets what is over.
     pub(crate) fn tell_webhooks(&mut self, client: PeerId, told: &Told<'_>) -> Outcome {
-        let link = self.link(client);
         let Some(webhooks) = self.webhooks.get_mut(client) else { return Outcome::NotMine };
-        let ctx = Context { now: self.now, link, config: &self.config, policy: &*self.policy, facts: &self.facts };
+        let ctx = self.around.context(client);
         let Ok(owed) = flow::step(webhooks, told, &ctx) else { return Outcome::NotMine };
         let is_changed = owed.is_some();
         self.released.effects.extend(owed.into_iter().flatten());
-        let is_gone = self.webhooks.settle(client, &self.config, self.now);
+        let is_gone = self.webhooks.settle(client, &self.around.config, self.around.now);
         if is_changed || is_gone {
             self.changed.insert(FlowId::Webhooks(client));
         }

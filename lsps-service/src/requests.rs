@@ -10,9 +10,10 @@ use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
 use lsps_types::{AnyRequest, Method, PeerId};
 
 use crate::ids::QuestionId;
+use crate::outcome::{Outcome, Refusal};
 use crate::policy::{BuyRefusal, MenuRefusal, OrderRefusal};
 use crate::questions::{self as question, Asked, Decision, Question};
-use crate::service::{Outcome, Refusal, Service};
+use crate::service::Service;
 
 impl Service {
     pub(crate) fn answer(&mut self, peer: PeerId, payload: &[u8]) -> Outcome {
@@ -61,7 +62,7 @@ impl Service {
                 }
             }
             AnyRequest::Lsps1GetInfo(lsps1::GetInfo {}) => {
-                let options = self.policy.options().ok_or_else(ErrorObject::method_not_found)?;
+                let options = self.around.policy.options().ok_or_else(ErrorObject::method_not_found)?;
                 Ok(Answer::Now(encode_reply::<lsps1::GetInfo>(id, &options)))
             }
             AnyRequest::Lsps1CreateOrder(mut order) => {
@@ -93,7 +94,7 @@ impl Service {
         id: &RequestId,
         about: question::Request,
     ) -> Result<Answer, ErrorObject> {
-        let until = self.now + self.config.decision_timeout;
+        let until = self.around.now + self.around.config.decision_timeout;
         let asked = match &about {
             question::Request::Menu(GetInfo { token }) => Asked::Menu { token: token.clone() },
             question::Request::Buy(buy) => {
@@ -103,7 +104,7 @@ impl Service {
             question::Request::Order(order) => Asked::Order(order.clone()),
         };
         let waiting = question::Waiting { request: id.clone(), about, until };
-        let added = self.questions.add(client, waiting, self.now, &self.config.limits);
+        let added = self.questions.add(client, waiting, self.around.now, &self.around.config.limits);
         let id = added.ok_or_else(|| ErrorObject::client_rejected("too many requests are being decided"))?;
         self.released.questions.push(Question { id, about: asked, until });
         Ok(Answer::Later)

@@ -6,7 +6,6 @@ use alloc::{
     vec::Vec,
 };
 
-use lsps_types::bolt4::FailureCode;
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{PeerId, Scid, Timestamp};
 
@@ -14,7 +13,7 @@ use crate::batch::{Batch, Released};
 use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
 use crate::effect::EffectKey;
-use crate::flow::{Context, Flow, Link, Reject};
+use crate::flow::{Flow, Link, Surroundings};
 use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
 use crate::index::{Index, Indexed};
 use crate::input::{Input, PaidBy};
@@ -23,18 +22,19 @@ use crate::lsps1::orders::Orders;
 use crate::lsps2::jit_channel::Told;
 use crate::lsps5::registry::Registry;
 use crate::lsps5::webhooks;
-use crate::policy::{NodeFacts, Policy};
+use crate::outcome::{Outcome, Refusal};
+use crate::policy::Policy;
 use crate::questions::Questions;
 use crate::record::{self, AnyFlow, Record, Unreadable};
 use crate::tape::{Tape, Turn};
+use crate::wake::Wake;
 
 /// The LSP's side of the protocols: inputs in, records, messages and effects out.
 ///
 /// It knows no node, store, clock or socket. The host feeds what happens with [`handle`](Self::handle), writes what
 /// [`drain`](Self::drain) gives, and only then sends and acts.
 pub struct Service {
-    pub(crate) config: Config,
-    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) around: Surroundings,
     pub(crate) scids: Box<dyn ScidSource>,
     pub(crate) promises: PromiseKey,
     /// Boxed, as a map's nodes have room for more than they hold.
@@ -45,10 +45,6 @@ pub struct Service {
     /// Peers with whom the node has channels.
     pub(crate) with_channels: BTreeSet<PeerId>,
     pub(crate) questions: Questions,
-    pub(crate) facts: NodeFacts,
-    /// The latest time seen; clocks may jump back, deadlines may not.
-    pub(crate) now: Timestamp,
-    pub(crate) links: BTreeMap<PeerId, Link>,
     pub(crate) changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
@@ -70,65 +66,6 @@ impl<F: FnMut() -> Scid + Send> ScidSource for F {
     }
 }
 
-/// What became of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a refused input has to be undone at its source"]
-pub enum Outcome {
-    /// It is dealt with, once what follows is written.
-    Taken,
-    /// It concerns an SCID, channel or part that is not ours.
-    NotMine,
-    /// Nothing changed; the host undoes it at the source.
-    Refused(Refusal),
-}
-
-/// What the host has to undo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Fail this payment now. Nothing is recorded of it.
-    FailPayment,
-    /// Fail this part now. Nothing is recorded of it: until the node has saved that it told of the part, it tells again.
-    FailPart(FailureCode),
-    /// It came too late: close the channel, or release the inputs, that the news was about.
-    Stale,
-    /// The message is no request, of which its sender was told: nothing is to be undone, but operators should know.
-    /// Spec: LSPS0, payload format.
-    BadMessage,
-}
-
-/// Why a deadline is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wake {
-    /// A payment did not become complete, or its client did not come.
-    PartsHeldTooLong,
-    /// The client did not answer an open.
-    OpenUnanswered,
-    /// What became of a payment need not be remembered any longer.
-    OutcomeForgotten,
-    /// An offer can no longer be paid.
-    OfferExpired,
-    /// A decision taken elsewhere did not come.
-    NobodyDecided,
-    /// The offer is over for good.
-    OfferOver,
-    /// What an order can be paid with was not made in time.
-    OrderNotPrepared,
-    /// An order can no longer be paid in some way.
-    OrderExpired,
-    /// A channel that could not be opened is tried again.
-    OpenTriedAgain,
-    /// A refund is not confirmed.
-    RefundStuck,
-    /// An order is over for good.
-    OrderOver,
-    /// A notification was not delivered in time.
-    PostOverdue,
-    /// A client without channels did not register again for long.
-    WebhooksLapse,
-    /// A client without webhooks need not be remembered any longer.
-    WebhooksOver,
-}
-
 impl Service {
     /// A service without offers; [`load`](Self::load) brings the recorded ones back.
     ///
@@ -146,8 +83,7 @@ impl Service {
         config.validate()?;
         policy.validate()?;
         Ok(Self {
-            config,
-            policy: Box::new(policy),
+            around: Surroundings::new(config, Box::new(policy)),
             scids: Box::new(scids),
             promises,
             offers: BTreeMap::new(),
@@ -156,9 +92,6 @@ impl Service {
             webhooks: Registry::default(),
             with_channels: BTreeSet::new(),
             questions: Questions::default(),
-            facts: NodeFacts::default(),
-            now: Timestamp::default(),
-            links: BTreeMap::new(),
             changed: BTreeSet::new(),
             released: Released::default(),
             unasked: BTreeSet::new(),
@@ -185,13 +118,13 @@ impl Service {
             }
             AnyFlow::Order(order) => {
                 self.released.effects.extend(order.outstanding());
-                self.orders.insert(*order, &self.config, self.now, self.facts.height);
+                self.orders.insert(*order, &self.around.config, self.around.now, self.around.facts.height);
             }
             AnyFlow::Webhooks(webhooks) => {
                 let client = webhooks.client;
                 self.released.effects.extend(webhooks.outstanding());
                 self.webhooks.insert(*webhooks);
-                self.webhooks.settle(client, &self.config, self.now);
+                self.webhooks.settle(client, &self.around.config, self.around.now);
             }
         }
         Ok(())
@@ -200,7 +133,7 @@ impl Service {
     /// Takes in one thing that happened. What follows from it waits in [`drain`](Self::drain).
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Outcome {
         self.on_tape(|| Turn::Told(now, input.clone()));
-        self.now = self.now.max(now);
+        self.around.now = self.around.now.max(now);
         self.wake_due();
         match input {
             Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
@@ -259,7 +192,7 @@ impl Service {
             Input::RetryOrder { order } => self.order(Some(order), &order::Told::Retry),
             Input::Booked { key: BookKey { flow, number, .. } } => match flow {
                 FlowId::JitChannel(scid) if self.offers.contains_key(&scid) => {
-                    outcome(self.step(scid, &Told::Booked(number)))
+                    self.step(scid, &Told::Booked(number)).into()
                 }
                 FlowId::JitChannel(_) => Outcome::NotMine,
                 FlowId::Order(order) => self.order(Some(order), &order::Told::Booked(number)),
@@ -267,7 +200,7 @@ impl Service {
             },
             Input::Decided { question, decision } => self.decided(question, decision),
             Input::NodeFacts(facts) => {
-                self.facts = facts;
+                self.around.facts = facts;
                 for id in self.index.agenda().due_at_height(facts.height) {
                     self.look_around(id);
                 }
@@ -314,8 +247,8 @@ impl Service {
     /// The protocols served, as `lsps0.list_protocols` answers them.
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
-        let lsps1 = self.policy.options().map(|_| 1);
-        let lsps5 = self.config.webhooks.serve.then_some(5);
+        let lsps1 = self.around.policy.options().map(|_| 1);
+        let lsps5 = self.around.config.webhooks.serve.then_some(5);
         lsps1.into_iter().chain([2]).chain(lsps5).collect()
     }
 
@@ -332,9 +265,9 @@ impl Service {
         let before = match link {
             Link::Away => {
                 self.questions.forget(peer);
-                self.links.remove(&peer)
+                self.around.links.remove(&peer)
             }
-            Link::Connected | Link::Usable => self.links.insert(peer, link),
+            Link::Connected | Link::Usable => self.around.links.insert(peer, link),
         };
         if before.unwrap_or(Link::Away) == link {
             return Outcome::Taken;
@@ -361,14 +294,14 @@ impl Service {
         match (attempt, key.flow) {
             (None, _) | (_, FlowId::Webhooks(_)) => Outcome::NotMine,
             (Some(attempt), _) if attempt != key.attempt => Outcome::Refused(Refusal::Stale),
-            (Some(_), FlowId::JitChannel(scid)) => outcome(self.step(scid, &Told::Channel(news))),
-            (Some(_), FlowId::Order(number)) => outcome(self.step_order(number, &order::Told::Channel(news))),
+            (Some(_), FlowId::JitChannel(scid)) => self.step(scid, &Told::Channel(news)).into(),
+            (Some(_), FlowId::Order(number)) => self.step_order(number, &order::Told::Channel(news)).into(),
         }
     }
 
     fn order(&mut self, number: Option<OrderNumber>, told: &order::Told<'_>) -> Outcome {
         let Some(number) = number.filter(|number| self.orders.get(*number).is_some()) else { return Outcome::NotMine };
-        outcome(self.step_order(number, told))
+        self.step_order(number, told).into()
     }
 
     fn is_owed(&self, key: &EffectKey) -> bool {
@@ -383,32 +316,23 @@ impl Service {
     }
 
     fn wake_due(&mut self) {
-        for id in self.index.agenda().due(self.now) {
+        for id in self.index.agenda().due(self.around.now) {
             self.look_around(id);
         }
-        for order in self.orders.agenda().due(self.now) {
+        for order in self.orders.agenda().due(self.around.now) {
             self.look_around_order(order);
         }
-        for client in self.webhooks.agenda().due(self.now) {
+        for client in self.webhooks.agenda().due(self.around.now) {
             let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
         }
-        for id in self.questions.due(self.now) {
+        for id in self.questions.due(self.around.now) {
             self.undecided(id);
         }
-    }
-
-    pub(crate) fn link(&self, peer: PeerId) -> Link {
-        self.links.get(&peer).copied().unwrap_or(Link::Away)
     }
 
     /// Offers and orders for a token that are paid or may still be.
     pub(crate) fn token_uses(&self, token: Option<&str>) -> usize {
         self.index.token_uses(token).saturating_add(self.orders.token_uses(token))
-    }
-
-    pub(crate) fn context(&self, client: PeerId) -> Context<'_> {
-        let (config, policy, facts) = (&self.config, &*self.policy, &self.facts);
-        Context { now: self.now, link: self.link(client), config, policy, facts }
     }
 
     fn look_around_order(&mut self, order: OrderNumber) {
@@ -423,14 +347,5 @@ impl Service {
 
     pub(crate) fn send(&mut self, peer: PeerId, payload: Vec<u8>) {
         self.released.messages.push((peer, payload));
-    }
-}
-
-pub(crate) fn outcome(step: Result<(), Reject>) -> Outcome {
-    match step {
-        Ok(()) => Outcome::Taken,
-        Err(Reject::FailPart(code)) => Outcome::Refused(Refusal::FailPart(code)),
-        Err(Reject::FailPayment) => Outcome::Refused(Refusal::FailPayment),
-        Err(Reject::Stale) => Outcome::Refused(Refusal::Stale),
     }
 }

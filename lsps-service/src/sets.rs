@@ -9,7 +9,7 @@ use core::borrow::Borrow;
 
 use lsps_types::{BlockHeight, Timestamp};
 
-use crate::service::Wake;
+use crate::wake::Wake;
 
 /// When each has to be looked at.
 #[derive(Debug)]

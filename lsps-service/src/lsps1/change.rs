@@ -3,14 +3,14 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use lsps_types::{Msat, OutPoint, PaymentHash, Sat, Timestamp};
+use lsps_types::{Msat, OutPoint, PaymentHash, Timestamp};
 
 use crate::book::Booking;
 use crate::channel::ChannelEvent;
-use crate::ids::RefundKey;
+use crate::flow::CallEvent;
 use crate::input::Prepared;
 use crate::lsps1::order::{Lease, Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way};
+use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, sum};
 
 /// One change of state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +68,18 @@ pub(crate) enum Event {
         to: Refund,
         at: Timestamp,
     },
+    /// It costs more than it would give back: what was paid is ours.
+    DustKept {
+        number: u32,
+        at: Timestamp,
+    },
     /// It spends what is no more; the rest is given back anew, and of the two only one can be confirmed.
     RefundVoid(u32),
+    /// Such a one is confirmed.
+    RefundRevived {
+        number: u32,
+        at: Timestamp,
+    },
     /// An attempt that counts.
     OpenFailed,
     RetryAt(Timestamp),
@@ -90,10 +100,7 @@ pub(crate) enum Event {
         at: Timestamp,
         why: OrderFailure,
     },
-    ClientCalled {
-        until: Timestamp,
-    },
-    CallOver,
+    Call(CallEvent),
     Booked(u32),
 }
 
@@ -155,12 +162,9 @@ impl Order {
                 self.decide_outputs(&outpoints, Fate::Refunded(number));
             }
             Event::RefundMoved { number, to, at } => self.move_refund(number, to, at),
-            Event::RefundVoid(number) => {
-                let of_it = self.outputs.values_mut().filter(|output| output.fate == Fate::Refunded(number));
-                of_it.for_each(|output| output.fate = Fate::Open);
-                let refund = usize::try_from(number).ok().and_then(|number| self.refunds.get_mut(number));
-                refund.into_iter().for_each(|refund| *refund = Refund::Impossible);
-            }
+            Event::RefundVoid(number) => self.void_refund(number),
+            Event::RefundRevived { number, at } => self.revive_refund(number, at),
+            Event::DustKept { number, at } => self.keep_dust(number, at),
             Event::OpenFailed => self.failures = self.failures.saturating_add(1),
             Event::RetryAt(at) => self.retry_at = Some(at),
             Event::Opening { at } => {
@@ -176,8 +180,7 @@ impl Order {
                 self.close_ways();
                 self.stage = Stage::Failed { at, why };
             }
-            Event::ClientCalled { until } => self.call.begin(until),
-            Event::CallOver => self.call.until = None,
+            Event::Call(event) => self.call.apply(event),
             Event::Booked(number) => self.ledger.booked(number),
         }
     }
@@ -215,18 +218,6 @@ impl Order {
         Shares { fee, given, surplus: Msat(received.0.saturating_sub(fee.0).saturating_sub(given.0)) }
     }
 
-    fn move_refund(&mut self, number: u32, to: Refund, at: Timestamp) {
-        let received = self.outputs.values().filter(|output| output.fate == Fate::Refunded(number));
-        let received_sat = received.fold(0, |sum: u64, output| sum.saturating_add(output.amount.0));
-        let order = self.number;
-        let Some(refund) = usize::try_from(number).ok().and_then(|number| self.refunds.get_mut(number)) else { return };
-        if let (Refund::Built { mining_sat, .. }, Refund::Confirmed) = (&refund, &to) {
-            let (key, mining_sat) = (RefundKey { order, number }, *mining_sat);
-            self.ledger.enter(at, Booking::Refunded { key, received_sat, mining_sat });
-        }
-        *refund = to;
-    }
-
     fn change_channel(&mut self, event: ChannelEvent) {
         if let (ChannelEvent::Confirmed { at, height }, Some(funding)) = (&event, self.channel.funding()) {
             let paid = Booking::ChannelPaid { key: self.key(), mining_sat: funding.mining_sat };
@@ -245,7 +236,7 @@ impl Order {
         }
         if paid_by == Way::Onchain {
             let received = deposits.iter().filter_map(|deposit| self.outputs.get(deposit)).map(|output| output.amount);
-            let received = received.fold(Sat(0), |sum, amount| Sat(sum.0.saturating_add(amount.0)));
+            let received = sum(received);
             let Shares { fee, surplus, .. } = self.shares(received.to_msat().unwrap_or(Msat::ZERO));
             self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
             self.decide_outputs(deposits, Fate::Kept);
@@ -261,7 +252,7 @@ impl Order {
         self.outputs.get(&outpoint).and_then(|output| output.amount.to_msat()).unwrap_or(Msat::ZERO)
     }
 
-    fn decide_outputs(&mut self, outpoints: &[OutPoint], fate: Fate) {
+    pub(super) fn decide_outputs(&mut self, outpoints: &[OutPoint], fate: Fate) {
         for outpoint in outpoints {
             if let Some(output) = self.outputs.get_mut(outpoint) {
                 output.fate = fate;

@@ -9,7 +9,7 @@ use crate::ids::{OrderNumber, RefundKey};
 use crate::input::PaidBy;
 use crate::known::{KnownChannel, known_channel};
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, Output, PaymentState, Refund, Way};
+use crate::lsps1::payments::{Fate, Output, PaymentState, Way};
 use crate::service::Service;
 
 impl Service {
@@ -127,6 +127,8 @@ pub struct KnownRefund<'a> {
     pub key: RefundKey,
     /// The signed transaction.
     pub tx: &'a [u8],
+    /// Whether it is to be broadcast. Else what it spends went, and goes back otherwise; it may come and be confirmed yet.
+    pub owed: bool,
 }
 
 impl Order {
@@ -177,8 +179,8 @@ impl Order {
 
     fn unconfirmed_refunds(&self) -> impl Iterator<Item = KnownRefund<'_>> {
         (0..).zip(&self.refunds).filter_map(|(number, refund)| {
-            let Refund::Built { tx, .. } = refund else { return None };
-            Some(KnownRefund { key: RefundKey { order: self.number, number }, tx })
+            let (tx, owed) = (refund.unconfirmed()?, !refund.is_settled());
+            Some(KnownRefund { key: RefundKey { order: self.number, number }, tx, owed })
         })
     }
 

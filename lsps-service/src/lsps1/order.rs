@@ -6,7 +6,12 @@
 //! states and not accidents. Nothing is claimed, and no funding broadcast, before it is `Completed`; nothing is broadcast
 //! once it is `Failed`.
 
-use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec,
+    vec::Vec,
+};
 
 use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -18,7 +23,7 @@ use crate::flow::{Call, Context, Flow, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, OrderNumber};
 use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
-use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, Ways};
+use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, Ways, sum};
 
 /// An order and all that came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,8 +172,8 @@ impl Flow for Order {
                     Fate::Kept | Fate::Spendable => vec![Event::DepositLost { outpoint: *outpoint, at: ctx.now }],
                     Fate::Lost => vec![],
                     Fate::Refunded(number) => match self.refund(number)? {
-                        Refund::Asked | Refund::Built { .. } => vec![gone, Event::RefundVoid(number)],
-                        Refund::Confirmed | Refund::Impossible => vec![],
+                        Refund::Asked | Refund::Built { .. } => vec![Event::RefundVoid(number), gone],
+                        Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => vec![],
                     },
                 })
             }
@@ -179,15 +184,21 @@ impl Flow for Order {
                     let built = Refund::Built { tx, mining_sat, ask: 1, asked_at: ctx.now };
                     Ok(vec![Event::RefundMoved { number: *number, to: built, at: ctx.now }])
                 }
-                Refund::Built { .. } | Refund::Confirmed | Refund::Impossible => Ok(vec![]),
+                Refund::Built { .. } | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => Ok(vec![]),
             },
             Told::RefundImpossible(number) => match self.refund(*number)? {
-                Refund::Asked => Ok(vec![Event::RefundMoved { number: *number, to: Refund::Impossible, at: ctx.now }]),
-                Refund::Built { .. } | Refund::Confirmed | Refund::Impossible => Ok(vec![]),
+                Refund::Asked => Ok(vec![Event::DustKept { number: *number, at: ctx.now }]),
+                Refund::Built { .. } | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => Ok(vec![]),
             },
             Told::RefundConfirmed(number) => match self.refund(*number)? {
                 Refund::Built { .. } => {
                     Ok(vec![Event::RefundMoved { number: *number, to: Refund::Confirmed, at: ctx.now }])
+                }
+                // Whatever else was to spend the same cannot be confirmed any more.
+                Refund::Void { spends, .. } => {
+                    let mut events: Vec<_> = self.refunds_of(spends).into_iter().map(Event::RefundVoid).collect();
+                    events.push(Event::RefundRevived { number: *number, at: ctx.now });
+                    Ok(events)
                 }
                 Refund::Confirmed => Ok(vec![]),
                 Refund::Asked | Refund::Impossible => Err(Reject::Stale),
@@ -342,6 +353,14 @@ impl Order {
         usize::try_from(number).ok().and_then(|number| self.refunds.get(number)).ok_or(Reject::Stale)
     }
 
+    /// Refunds on their way that spend one of these.
+    fn refunds_of(&self, spent: &[(OutPoint, Sat)]) -> BTreeSet<u32> {
+        let outputs = spent.iter().filter_map(|(outpoint, _)| self.outputs.get(outpoint));
+        outputs
+            .filter_map(|output| if let Fate::Refunded(number) = output.fate { Some(number) } else { None })
+            .collect()
+    }
+
     /// What the outputs that count are worth together. Spec: LSPS1 §4.3; reading R-41.
     pub(super) fn is_paid_onchain(&self, ctx: &Context<'_>) -> bool {
         let Some(way) = &self.ways.onchain else { return false };
@@ -350,8 +369,7 @@ impl Order {
             output.fate == Fate::Open && output.counts(way.confirmation, trusted(output), ctx.facts.height)
         };
         let received = self.outputs.values().filter(counts).map(|output| output.amount);
-        let received = received.fold(Sat(0), |sum, amount| Sat(sum.0.saturating_add(amount.0)));
-        self.total(way.fee).is_some_and(|total| received >= total)
+        self.total(way.fee).is_some_and(|total| sum(received) >= total)
     }
 
     /// What waits at the node for the channel.

@@ -13,7 +13,6 @@ use lsps_types::{BlockHeight, PaymentHash, PeerId, Timestamp};
 use crate::config::Config;
 use crate::ids::{OfferId, OrderNumber};
 use crate::lsps1::order::{Order, Stage};
-use crate::lsps1::payments::Refund;
 use crate::sets::{Agenda, Due, Groups, lead, shift};
 
 /// The orders of a service.
@@ -78,7 +77,8 @@ impl Entry {
                 || (is_open && has_something)
                 || order.call.until.is_some(),
             is_use: is_open || order.lease().is_some(),
-            is_unconfirmed: order.channel.funding().is_some() || !order.refunds.iter().all(Refund::is_settled),
+            is_unconfirmed: order.channel.funding().is_some()
+                || order.refunds.iter().any(|refund| refund.unconfirmed().is_some()),
             due: Due { wake: order.next_wake(config, now), height: order.next_height(config, height) },
         }
     }

@@ -6,8 +6,8 @@ use core::time::Duration;
 use lsps_types::{Blocks, Msat, OutPoint, PaymentHash, Sat, Timestamp};
 
 use crate::book::BookEntry;
-use crate::channel::{Channel, Step};
-use crate::effect::{Effect, OpenTerms, PaymentTerms};
+use crate::channel::Agreed;
+use crate::effect::{Effect, PaymentTerms};
 use crate::ids::RefundKey;
 use crate::lsps1::order::{Order, Stage};
 use crate::lsps1::payments::{Fate, PaymentState, Refund};
@@ -36,21 +36,14 @@ impl Order {
     }
 
     fn owed_for_channel(&self) -> Option<Effect> {
-        let (key, peer) = (self.key(), self.client);
-        if let Channel::Opening { step: Step::Asked, capacity_sat, deliver, client_reserve, .. } = self.channel {
-            let terms = OpenTerms {
-                capacity_sat,
-                deliver,
-                client_reserve,
-                max_client_to_self_delay: None,
-                push: self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO),
-                announce: self.ordered.announce_channel,
-                confirmations: self.ordered.required_channel_confirmations,
-                confirm_within: self.confirm_within(),
-            };
-            return Some(Effect::OpenChannel { key, peer, terms });
-        }
-        self.channel.owed(key, peer, self.lease().is_some(), self.confirm_within())
+        let agreed = Agreed {
+            max_client_to_self_delay: None,
+            push: self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO),
+            announce: self.ordered.announce_channel,
+            confirmations: self.ordered.required_channel_confirmations,
+            confirm_within: Some(Blocks(self.ordered.funding_confirms_within_blocks.into())),
+        };
+        self.channel.owed(self.key(), self.client, &agreed, self.lease().is_some())
     }
 
     fn owed_for_payments(&self) -> impl Iterator<Item = Effect> {
@@ -77,7 +70,7 @@ impl Order {
                     Some(Effect::BuildRefund { key, to, deposits: self.deposits(Fate::Refunded(number)) })
                 }
                 Refund::Built { tx, ask, .. } => Some(Effect::BroadcastRefund { key, tx: tx.clone(), ask: *ask }),
-                Refund::Confirmed | Refund::Impossible => None,
+                Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => None,
             }
         })
     }
@@ -94,7 +87,7 @@ impl Order {
         })
     }
 
-    fn deposits(&self, fate: Fate) -> Vec<(OutPoint, Sat)> {
+    pub(super) fn deposits(&self, fate: Fate) -> Vec<(OutPoint, Sat)> {
         let outputs = self.outputs.iter().filter(|(_, output)| output.fate == fate);
         outputs.map(|(outpoint, output)| (*outpoint, output.amount)).collect()
     }

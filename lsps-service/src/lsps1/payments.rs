@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use lsps_types::lsps1::Confirmation;
-use lsps_types::{BlockHeight, FeeRate, Msat, Preimage, Sat, Timestamp};
+use lsps_types::{BlockHeight, FeeRate, Msat, OutPoint, Preimage, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::OfferId;
@@ -117,8 +117,11 @@ pub(crate) enum Refund {
     Built { tx: Vec<u8>, mining_sat: u64, ask: u32, asked_at: Timestamp },
     /// It is deep in the chain.
     Confirmed,
-    /// Its outputs are worth less than it would cost.
+    /// Its outputs are worth less than it would cost, or one went before it was built.
     Impossible,
+    /// An output that it spends went, and the others go back anew. Should that one come back, this may be confirmed all the
+    /// same.
+    Void { tx: Vec<u8>, mining_sat: u64, spends: Vec<(OutPoint, Sat)> },
 }
 
 /// What the ways over Lightning have in common.
@@ -202,10 +205,23 @@ impl Refund {
     /// Whether the world has something to do for it.
     pub fn is_settled(&self) -> bool {
         match self {
-            Self::Confirmed | Self::Impossible => true,
+            Self::Confirmed | Self::Impossible | Self::Void { .. } => true,
             Self::Asked | Self::Built { .. } => false,
         }
     }
+
+    /// Its transaction, while that may still be confirmed.
+    pub fn unconfirmed(&self) -> Option<&[u8]> {
+        match self {
+            Self::Built { tx, .. } | Self::Void { tx, .. } => Some(tx),
+            Self::Asked | Self::Confirmed | Self::Impossible => None,
+        }
+    }
+}
+
+/// There are fewer satoshis than it can hold.
+pub(super) fn sum(amounts: impl IntoIterator<Item = Sat>) -> Sat {
+    amounts.into_iter().fold(Sat::ZERO, |sum, amount| Sat(sum.0.saturating_add(amount.0)))
 }
 
 /// Confirmations with which every payment counts. Spec: LSPS1 §4.3.

@@ -4,7 +4,7 @@
 use alloc::{vec, vec::Vec};
 use core::time::Duration;
 
-use lsps_types::{BlockHeight, Blocks, OutPoint, Timestamp};
+use lsps_types::{BlockHeight, OutPoint, Timestamp};
 
 use crate::channel::{Channel, ChannelEvent};
 use crate::config::Config;
@@ -13,7 +13,7 @@ use crate::known::Promised;
 use crate::lsps1::change::Event;
 use crate::lsps1::order::{Order, OrderFailure, Stage};
 use crate::lsps1::payments::{Fate, Payment, PaymentState, Refund, Way};
-use crate::service::Wake;
+use crate::wake::Wake;
 
 impl Order {
     /// The next changes, or none: then the order waits for the world.
@@ -58,17 +58,10 @@ impl Order {
 
     /// A client that never answers an open does not get to hold its payment for ever.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
-        match &self.channel {
-            Channel::Opening { since, .. } if ctx.now >= *since + ctx.config.open_timeout => {
-                self.open_fails(OrderFailure::OpenUnanswered, ChannelEvent::Abandoned, ctx)
-            }
-            Channel::None
-            | Channel::Opening { .. }
-            | Channel::Pending { .. }
-            | Channel::Ready { .. }
-            | Channel::Closed { .. }
-            | Channel::Abandoning { .. } => vec![],
+        if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) {
+            return vec![];
         }
+        self.open_fails(OrderFailure::OpenUnanswered, ChannelEvent::Abandoned, ctx)
     }
 
     /// A held payment whose time is up, or whose order has ended. Spec: LSPS1 §4.1.
@@ -143,10 +136,8 @@ impl Order {
 
     /// A funding transaction that stays unconfirmed for many blocks, or a refund for six hours. Spec: LSPS1 §4.3.
     fn broadcast_again(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let mut events = vec![];
-        if self.stuck_at(ctx.config).is_some_and(|height| height <= ctx.facts.height) {
-            events.push(Event::Channel(ChannelEvent::Stuck(ctx.facts.height)));
-        }
+        let funding = self.channel.is_stuck(ctx).filter(|_| self.lease().is_some());
+        let mut events: Vec<Event> = funding.map(Event::Channel).into_iter().collect();
         for (number, refund) in (0..).zip(&self.refunds) {
             if let Refund::Built { tx, mining_sat, ask, asked_at } = refund
                 && ctx.now >= *asked_at + REFUND_IS_STUCK
@@ -163,11 +154,7 @@ impl Order {
     fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
         let waits = self.stage == Stage::Open && self.channel == Channel::None && ctx.link == Link::Away;
         let until = self.paid_by(ctx).filter(|_| waits).and_then(|way| self.ways.expires_at(way));
-        match (until, self.call.until) {
-            (Some(until), None) => vec![Event::ClientCalled { until }],
-            (None, Some(_)) => vec![Event::CallOver],
-            (Some(_), Some(_)) | (None, None) => vec![],
-        }
+        self.call.follow(until).map(Event::Call).into_iter().collect()
     }
 
     /// Outcomes are kept until the node has surely saved its own state since.
@@ -199,17 +186,10 @@ impl Order {
             Stage::Draft { until } => Some((until, Wake::OrderNotPrepared)),
             Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => None,
         };
-        let opening = match &self.channel {
-            Channel::Opening { since, .. } => Some((*since + config.open_timeout, Wake::OpenUnanswered)),
-            Channel::None
-            | Channel::Pending { .. }
-            | Channel::Ready { .. }
-            | Channel::Closed { .. }
-            | Channel::Abandoning { .. } => None,
-        };
+        let opening = self.channel.given_up_at(config).map(|at| (at, Wake::OpenUnanswered));
         let refunds = self.refunds.iter().filter_map(|refund| match refund {
             Refund::Built { asked_at, .. } => Some((*asked_at + REFUND_IS_STUCK, Wake::RefundStuck)),
-            Refund::Asked | Refund::Confirmed | Refund::Impossible => None,
+            Refund::Asked | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => None,
         });
         let resolved = self.payments.values().filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
@@ -275,11 +255,6 @@ impl Order {
 
     fn stuck_at(&self, config: &Config) -> Option<BlockHeight> {
         self.channel.stuck_at(config.stuck_after).filter(|_| self.lease().is_some())
-    }
-
-    /// What the funding has to be confirmed within, from the payment on.
-    pub fn confirm_within(&self) -> Option<Blocks> {
-        Some(Blocks(self.ordered.funding_confirms_within_blocks.into()))
     }
 }
 

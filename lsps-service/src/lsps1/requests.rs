@@ -21,8 +21,8 @@ use crate::service::Service;
 impl Service {
     /// What needs no policy: the address, the options. Spec: LSPS1 §2.
     pub(crate) fn may_be_ordered(&self, order: &CreateOrder) -> Result<(), ErrorObject> {
-        let options = self.policy.options().ok_or_else(ErrorObject::method_not_found)?;
-        order.fits(self.config.orders.network).map_err(|invalid| ErrorObject::invalid_params(&invalid))?;
+        let options = self.around.policy.options().ok_or_else(ErrorObject::method_not_found)?;
+        order.fits(self.around.config.orders.network).map_err(|invalid| ErrorObject::invalid_params(&invalid))?;
         let mismatch = |data| ErrorObject::of_method_with(CreateOrderError::OptionMismatch, &data);
         options.allow(order).map_err(mismatch)
     }
@@ -31,8 +31,8 @@ impl Service {
     pub(crate) fn verdict_on_order(&self, client: PeerId, order: &CreateOrder) -> Result<OrderTerms, OrderRefusal> {
         let token_uses = self.token_uses(order.token.as_deref());
         let (open_orders, history) = (self.orders.open_of(client), self.index.history(client));
-        let ask = OrderRequest { client, order, token_uses, open_orders, history, now: self.now };
-        self.policy.may_order(&ask, &self.facts)
+        let ask = OrderRequest { client, order, token_uses, open_orders, history, now: self.around.now };
+        self.around.policy.may_order(&ask, &self.around.facts)
     }
 
     /// Spec: LSPS1 §2. The answer follows when the node has made what the order can be paid with.
@@ -48,14 +48,14 @@ impl Service {
             OrderRefusal::Client(why) => ErrorObject::client_rejected(&why),
             OrderRefusal::Later => ErrorObject::internal(),
         })?;
-        let limits = &self.config.limits;
+        let limits = &self.around.config.limits;
         if self.orders.open_of(client) >= limits.orders_per_client || self.orders.without_channel() >= limits.orders {
             return Err(ErrorObject::client_rejected("too many orders are not paid for yet"));
         }
         let order = self.draft(client, request, order, terms).ok_or_else(ErrorObject::internal)?;
         self.released.effects.extend(order.outstanding());
         self.orders.waiting.insert(order.number, request.clone());
-        self.orders.insert(order, &self.config, self.now, self.facts.height);
+        self.orders.insert(order, &self.around.config, self.around.now, self.around.facts.height);
         Ok(())
     }
 
@@ -93,9 +93,9 @@ impl Service {
                 token: order.token,
                 announce_channel: order.announce_channel,
             },
-            created_at: self.now,
+            created_at: self.around.now,
             ways: Ways { bolt11, bolt12, onchain },
-            stage: Stage::Draft { until: self.now + self.config.orders.prepare_timeout },
+            stage: Stage::Draft { until: self.around.now + self.around.config.orders.prepare_timeout },
             attempt: 0,
             failures: 0,
             retry_at: None,
@@ -113,9 +113,9 @@ impl Service {
 
     /// A UUID, drawn from the key and from what is only once: a client's orders at one instant.
     fn unused_order_id(&self, client: PeerId, request: &RequestId) -> Option<(OrderNumber, [u8; 16])> {
-        let now = self.now.unix_millis().to_be_bytes();
+        let now = self.around.now.unix_millis().to_be_bytes();
         let request = encode_error(Some(request), &ErrorObject::internal());
-        (0..self.config.limits.scid_draws).find_map(|draw| {
+        (0..self.around.config.limits.scid_draws).find_map(|draw| {
             let draw = draw.to_be_bytes();
             let random = self.promises.derive("id of an order", &[&client.0, &now, &request, &draw]);
             let id = Builder::from_random_bytes(*random.first_chunk()?).into_uuid().into_bytes();
@@ -132,23 +132,17 @@ impl Service {
         let order = self.orders.get(number).filter(|order| order.client == client);
         let order = order.filter(|order| order.order_id().as_str() == request.order_id);
         let order = order.filter(|order| !matches!(order.stage, Stage::Draft { .. })).ok_or_else(not_found)?;
-        Ok(order.view(&self.context(client)))
+        Ok(order.view(&self.around.context(client)))
     }
 
     /// Tells an order; releases what is newly owed, answers its client, or forgets what is over.
     pub(crate) fn step_order(&mut self, number: OrderNumber, told: &Told<'_>) -> Result<(), Reject> {
         let Some(order) = self.orders.get_mut(number) else { return Err(Reject::Stale) };
         let was_draft = matches!(order.stage, Stage::Draft { .. });
-        let ctx = flow::Context {
-            now: self.now,
-            link: self.links.get(&order.client).copied().unwrap_or(flow::Link::Away),
-            config: &self.config,
-            policy: &*self.policy,
-            facts: &self.facts,
-        };
+        let ctx = self.around.context(order.client);
         let owed = flow::step(order, told, &ctx)?;
         let is_draft = matches!(order.stage, Stage::Draft { .. });
-        let is_over = order.is_over(&self.config, self.now, self.facts.height);
+        let is_over = order.is_over(&self.around.config, self.around.now, self.around.facts.height);
         if (owed.is_some() || is_over) && !is_draft && !(was_draft && is_over) {
             self.changed.insert(FlowId::Order(number));
         }
@@ -158,7 +152,7 @@ impl Service {
         if is_over {
             self.orders.remove(number);
         } else {
-            self.orders.enter(number, &self.config, self.now, self.facts.height);
+            self.orders.enter(number, &self.around.config, self.around.now, self.around.facts.height);
         }
         if !is_draft && let Some(request) = self.orders.waiting.remove(&number) {
             let answer = match view {

@@ -6,6 +6,7 @@ use lsps_types::{Msat, PaymentHash, Timestamp};
 
 use crate::book::Booking;
 use crate::channel::ChannelEvent;
+use crate::flow::CallEvent;
 use crate::ids::PartId;
 use crate::lsps2::jit_channel::{Charged, Fee, JitChannel};
 use crate::lsps2::parts::{Part, PartState, Payment};
@@ -43,10 +44,7 @@ pub(crate) enum Event {
     },
     FeeFreed(Timestamp),
     FeePaid(Timestamp),
-    ClientCalled {
-        until: Timestamp,
-    },
-    CallOver,
+    Call(CallEvent),
     Booked(u32),
     Opening {
         at: Timestamp,
@@ -97,8 +95,7 @@ impl JitChannel {
             }
             Event::FeeFreed(at) => self.fee_ends(Fee::Due, at),
             Event::FeePaid(at) => self.fee_ends(Fee::Paid, at),
-            Event::ClientCalled { until } => self.call.begin(until),
-            Event::CallOver => self.call.until = None,
+            Event::Call(event) => self.call.apply(event),
             Event::Booked(number) => self.ledger.booked(number),
             Event::Opening { at, plan, deliver } => {
                 self.attempt = self.attempt.saturating_add(1);

@@ -7,13 +7,14 @@ use lsps_types::bolt4::FailureCode;
 
 use crate::channel::ChannelNews;
 use crate::effect::Effect;
-use crate::flow::{self, Context, Link, Reject};
+use crate::flow::{self, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::index::Indexed;
 use crate::input::{HeldHtlc, WhichPart};
 use crate::lsps2::jit_channel::{JitChannel, Told};
 use crate::lsps2::parts::PartState;
-use crate::service::{Outcome, Refusal, Service, outcome};
+use crate::outcome::{Outcome, Refusal};
+use crate::service::Service;
 
 impl Service {
     pub(crate) fn htlc_held(&mut self, htlc: &HeldHtlc) -> Outcome {
@@ -23,12 +24,12 @@ impl Service {
         if self.index.of_part(htlc.part).is_some_and(|other| other != htlc.scid) {
             return Outcome::Refused(Refusal::FailPart(FailureCode::UnknownNextPeer));
         }
-        outcome(self.step(htlc.scid, &Told::PartHeld(htlc)))
+        self.step(htlc.scid, &Told::PartHeld(htlc)).into()
     }
 
     pub(crate) fn part(&mut self, part: PartId, told: Told<'_>) -> Outcome {
         match self.index.of_part(part) {
-            Some(offer) => outcome(self.step(offer, &told)),
+            Some(offer) => self.step(offer, &told).into(),
             None => Outcome::NotMine,
         }
     }
@@ -36,7 +37,7 @@ impl Service {
     /// A part that was to be sent is not, so the client's channels are not usable, whatever was told before.
     pub(crate) fn part_still_held(&mut self, part: PartId) -> Outcome {
         let client = self.index.of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
-        if let Some(link) = client.and_then(|client| self.links.get_mut(&client)) {
+        if let Some(link) = client.and_then(|client| self.around.links.get_mut(&client)) {
             *link = Link::Connected;
         }
         self.part(part, Told::PartStillHeld(part))
@@ -105,20 +106,14 @@ impl Service {
         if let Some(before) = self.offers.remove(&offer.id) {
             self.index.remove(&before);
         }
-        self.index.put(&mut offer, &self.config, self.now, self.facts.height);
+        self.index.put(&mut offer, &self.around.config, self.around.now, self.around.facts.height);
         self.offers.insert(offer.id, offer);
     }
 
     /// Tells an offer; releases what is newly owed, or forgets what is over.
     pub(crate) fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
         let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
-        let ctx = Context {
-            now: self.now,
-            link: self.links.get(&offer.client).copied().unwrap_or(Link::Away),
-            config: &self.config,
-            policy: &*self.policy,
-            facts: &self.facts,
-        };
+        let ctx = self.around.context(offer.client);
         if let Some(owed) = flow::step(&mut offer.flow, told, &ctx)? {
             for effect in owed {
                 // What was asked for before, or in an earlier life, may have been done.
@@ -129,12 +124,12 @@ impl Service {
             }
             self.changed.insert(offer.flow());
         }
-        if offer.is_over(&self.config, self.now, self.facts.height) {
+        if offer.is_over(&self.around.config, self.around.now, self.around.facts.height) {
             self.index.remove(offer);
             self.changed.insert(offer.flow());
             self.offers.remove(&id);
         } else {
-            self.index.put(offer, &self.config, self.now, self.facts.height);
+            self.index.put(offer, &self.around.config, self.around.now, self.around.facts.height);
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use lsps_types::Msat;
 
 use crate::book::BookEntry;
-use crate::channel::{Channel, Step};
-use crate::effect::{Effect, OpenTerms};
+use crate::channel::{Agreed, Channel};
+use crate::effect::Effect;
 use crate::lsps2::jit_channel::JitChannel;
 use crate::lsps2::parts::PartState;
 
@@ -25,21 +25,14 @@ impl JitChannel {
     }
 
     fn owed_for_channel(&self) -> Option<Effect> {
-        let (key, peer) = (self.key(), self.client);
-        if let Channel::Opening { step: Step::Asked, capacity_sat, deliver, client_reserve, .. } = self.channel {
-            let terms = OpenTerms {
-                capacity_sat,
-                deliver,
-                client_reserve,
-                max_client_to_self_delay: Some(self.terms.max_client_to_self_delay),
-                push: Msat::ZERO,
-                announce: false,
-                confirmations: 0,
-                confirm_within: None,
-            };
-            return Some(Effect::OpenChannel { key, peer, terms });
-        }
-        self.channel.owed(key, peer, self.may_broadcast(), None)
+        let agreed = Agreed {
+            max_client_to_self_delay: Some(self.terms.max_client_to_self_delay),
+            push: Msat::ZERO,
+            announce: false,
+            confirmations: 0,
+            confirm_within: None,
+        };
+        self.channel.owed(self.key(), self.client, &agreed, self.may_broadcast())
     }
 
     fn owed_for_parts(&self) -> impl Iterator<Item = Effect> {

@@ -15,7 +15,7 @@ use crate::flow::{Context, Link};
 use crate::lsps2::change::Event;
 use crate::lsps2::jit_channel::{Fee, JitChannel, moved};
 use crate::lsps2::parts::{PartState, Payment};
-use crate::service::Wake;
+use crate::wake::Wake;
 
 impl JitChannel {
     /// The next changes, or none: then the offer waits for the world.
@@ -67,17 +67,10 @@ impl JitChannel {
 
     /// A client that never answers an open does not get to hold the payment for ever.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
-        match &self.channel {
-            Channel::Opening { since, .. } if ctx.now >= *since + ctx.config.open_timeout => {
-                self.open_fails(FailureCode::TemporaryChannelFailure, ChannelEvent::Abandoned, ctx)
-            }
-            Channel::None
-            | Channel::Opening { .. }
-            | Channel::Pending { .. }
-            | Channel::Ready { .. }
-            | Channel::Closed { .. }
-            | Channel::Abandoning { .. } => vec![],
+        if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) {
+            return vec![];
         }
+        self.open_fails(FailureCode::TemporaryChannelFailure, ChannelEvent::Abandoned, ctx)
     }
 
     fn settle_fee(&self, ctx: &Context<'_>) -> Vec<Event> {
@@ -167,8 +160,8 @@ impl JitChannel {
 
     /// A funding transaction that stays unconfirmed for many blocks.
     fn broadcast_again(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let due = self.stuck_at(ctx.config).is_some_and(|height| height <= ctx.facts.height);
-        if due { vec![Event::Channel(ChannelEvent::Stuck(ctx.facts.height))] } else { vec![] }
+        let stuck = self.channel.is_stuck(ctx).filter(|_| self.may_broadcast());
+        stuck.map(Event::Channel).into_iter().collect()
     }
 
     /// A payment that could go on if only its client were there.
@@ -176,11 +169,8 @@ impl JitChannel {
         let ready = |payment: &Payment| self.is_complete(payment) || (self.fee == Fee::Paid && payment.has_held());
         let waiting = self.payments.iter().filter(|(_, payment)| ready(payment));
         let until = waiting.map(|(hash, payment)| self.deadline(*hash, payment, ctx.config).0).min();
-        match (until.filter(|_| ctx.link == Link::Away), self.call.until) {
-            (Some(until), None) => vec![Event::ClientCalled { until }],
-            (None, Some(_)) => vec![Event::CallOver],
-            (Some(_), Some(_)) | (None, None) => vec![],
-        }
+        let call = self.call.follow(until.filter(|_| ctx.link == Link::Away));
+        call.map(Event::Call).into_iter().collect()
     }
 
     /// Outcomes are kept until the node has surely saved its own state since.
@@ -232,14 +222,7 @@ impl JitChannel {
             .map(|(hash, payment)| self.deadline(*hash, payment, config).0)
             .min()
             .map(|at| (at, Wake::PartsHeldTooLong));
-        let opening = match &self.channel {
-            Channel::Opening { since, .. } => Some((*since + config.open_timeout, Wake::OpenUnanswered)),
-            Channel::None
-            | Channel::Pending { .. }
-            | Channel::Ready { .. }
-            | Channel::Closed { .. }
-            | Channel::Abandoning { .. } => None,
-        };
+        let opening = self.channel.given_up_at(config).map(|at| (at, Wake::OpenUnanswered));
         let forgettable = |payment: &&Payment| self.fee == Fee::Paid || payment.earned().is_none();
         let resolved = self.payments.values().filter(forgettable).filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));

@@ -20,7 +20,9 @@ impl Service {
     pub(crate) fn menu_for(&self, client: PeerId, request: &GetInfo) -> Result<Vec<OfferTerms>, MenuRefusal> {
         let token = request.token.as_deref();
         let (history, token_uses) = (self.index.history(client), self.token_uses(token));
-        self.policy.menu(&MenuRequest { client, token, token_uses, history, now: self.now }, &self.facts)
+        self.around
+            .policy
+            .menu(&MenuRequest { client, token, token_uses, history, now: self.around.now }, &self.around.facts)
     }
 
     /// Spec: LSPS2 §1.
@@ -52,8 +54,8 @@ impl Service {
         let token = promised.as_ref().ok().and_then(Option::as_deref);
         let (history, token_uses) = (self.index.history(client), self.token_uses(token));
         let payment_size = request.payment_size_msat;
-        let ask = BuyRequest { client, token, token_uses, payment_size, history, now: self.now };
-        self.policy.may_buy(&ask, &self.facts)
+        let ask = BuyRequest { client, token, token_uses, payment_size, history, now: self.around.now };
+        self.around.policy.may_buy(&ask, &self.around.facts)
     }
 
     /// What needs no policy: promise and time, amounts.
@@ -61,7 +63,7 @@ impl Service {
         let params = &request.opening_fee_params;
         let stale = || ErrorObject::of_method(BuyError::InvalidOpeningFeeParams);
         let token = promised.map_err(|_| stale())?;
-        if params.valid_until.instant() < self.now {
+        if params.valid_until.instant() < self.around.now {
             return Err(stale());
         }
         if let Some(size) = request.payment_size_msat {
@@ -86,7 +88,7 @@ impl Service {
         }
         let token = self.may_be_asked(request, promised)?;
         let sale = verdict.map_err(|_| ErrorObject::of_method(BuyError::PaymentSizeTooLarge))?;
-        let limits = &self.config.limits;
+        let limits = &self.around.config.limits;
         let unpaid = self.offers.len().saturating_sub(self.index.paid());
         if self.index.history(client).unpaid >= limits.offers_per_client || unpaid >= limits.offers {
             return Err(ErrorObject::client_rejected("too many offers are not paid for yet"));
@@ -94,7 +96,11 @@ impl Service {
         let scid = self.unused_scid().ok_or_else(ErrorObject::internal)?;
         let client_trusts_lsp = sale.trust == Trust::ClientTrustsLsp;
         self.insert(JitChannel::new(scid, client, token, self.terms(request, sale)));
-        Ok(Bought { jit_channel_scid: scid, lsp_cltv_expiry_delta: self.config.cltv_expiry_delta, client_trusts_lsp })
+        Ok(Bought {
+            jit_channel_scid: scid,
+            lsp_cltv_expiry_delta: self.around.config.cltv_expiry_delta,
+            client_trusts_lsp,
+        })
     }
 
     fn terms(&self, request: &Buy, sale: Sale) -> Terms {
@@ -106,14 +112,14 @@ impl Service {
             max_client_to_self_delay: params.max_client_to_self_delay,
             min_lifetime: params.min_lifetime,
             client_trusts_lsp: sale.trust == Trust::ClientTrustsLsp,
-            htlc_minimum: self.config.htlc_minimum,
+            htlc_minimum: self.around.config.htlc_minimum,
             remember_until: sale.remember_until,
         }
     }
 
     /// Sources of SCIDs do not remember what they gave, so it is drawn until one is new.
     fn unused_scid(&mut self) -> Option<Scid> {
-        for _ in 0..self.config.limits.scid_draws {
+        for _ in 0..self.around.config.limits.scid_draws {
             let scid = self.scids.draw();
             self.on_tape(|| Turn::Drew(scid));
             if !self.offers.contains_key(&scid) {

@@ -12,7 +12,7 @@ impl Service {
     /// Checked in this order: name and URL, the client's own limits, ours.
     pub(crate) fn set_webhook(&mut self, client: PeerId, request: &SetWebhook) -> Result<WebhookSet, ErrorObject> {
         let (name, url) = request.checked().map_err(ErrorObject::of_method)?;
-        let limits = &self.config.limits;
+        let limits = &self.around.config.limits;
         let max_webhooks = self.max_webhooks();
         let known = self.webhooks.get(client);
         let no_change = known.and_then(|known| known.url(&name)).is_some_and(|before| *before == url);
@@ -21,7 +21,7 @@ impl Service {
             let data = TooManyWebhooks { max_webhooks };
             return Err(ErrorObject::of_method_with(SetWebhookError::TooManyWebhooks, &data));
         }
-        if !no_change && known.is_some_and(|known| known.changes(self.now) >= limits.webhook_changes) {
+        if !no_change && known.is_some_and(|known| known.changes(self.around.now) >= limits.webhook_changes) {
             return Err(ErrorObject::client_rejected("too many changes of webhooks; come back later"));
         }
         if known.is_none() {
@@ -54,7 +54,7 @@ impl Service {
     }
 
     fn max_webhooks(&self) -> u32 {
-        count(self.config.limits.webhooks_per_client)
+        count(self.around.config.limits.webhooks_per_client)
     }
 }
 

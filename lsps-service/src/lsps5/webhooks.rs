@@ -16,7 +16,7 @@ use crate::effect::{Effect, PostKey};
 use crate::flow::{Context, Flow, Link, Reject};
 use crate::lsps5::cooldown::Cooldown;
 use crate::lsps5::occasion::Occasion;
-use crate::service::Wake;
+use crate::wake::Wake;
 
 /// All that one client registered, and what is being posted there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

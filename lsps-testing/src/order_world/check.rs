@@ -5,6 +5,7 @@ use lsps_types::PaymentHash;
 
 use super::payments::Place;
 use super::{OrderWorld, order_of};
+use crate::lsp::MINING_SAT;
 use crate::world::kind;
 
 impl OrderWorld {
@@ -13,7 +14,8 @@ impl OrderWorld {
         for (number, sold) in self.sold.iter().enumerate() {
             let claimed = self.payments.incoming.iter().filter(|of| of.order == number && of.outcome == Some(true));
             let claimed: Vec<_> = claimed.collect();
-            let kept = self.deposits.coins.iter().any(|coin| coin.order == number && coin.was_kept);
+            let paid = |coin: &super::deposits::Coin| coin.was_kept && coin.amount.0 > MINING_SAT;
+            let kept = self.deposits.coins.iter().any(|coin| coin.order == number && paid(coin));
             let is_funded = self.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
             assert!(claimed.len() + usize::from(kept) <= 1, "order {number} was paid twice: {claimed:?}");
             assert!(is_funded || (claimed.is_empty() && !kept), "order {number} was paid for and has no channel");

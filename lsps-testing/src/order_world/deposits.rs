@@ -21,6 +21,7 @@ pub struct Coin {
     pub confirmed_at: Option<u32>,
     /// Another transaction spends the same.
     pub is_gone: bool,
+    was_gone: bool,
     /// It became ours once.
     pub was_kept: bool,
 }
@@ -59,8 +60,17 @@ impl Deposits {
         txid[..8].copy_from_slice(&(number as u64).to_be_bytes());
         let outpoint = OutPoint { txid: Txid(txid), index: 0 };
         let fee_rate = FeeRate(if is_dear { 100_000 } else { 253 });
-        let (confirmed_at, is_gone, was_kept) = (None, false, false);
-        self.coins.push(Coin { order, address, outpoint, amount, fee_rate, confirmed_at, is_gone, was_kept });
+        self.coins.push(Coin {
+            order,
+            address,
+            outpoint,
+            amount,
+            fee_rate,
+            confirmed_at: None,
+            is_gone: false,
+            was_gone: false,
+            was_kept: false,
+        });
         self.news.insert(number);
     }
 
@@ -80,16 +90,16 @@ impl Deposits {
 
     /// Spent otherwise while in no block.
     pub fn replace(&mut self, number: usize) {
-        if self.coins[number].confirmed_at.is_none() && !self.coins[number].is_gone {
-            self.coins[number].is_gone = true;
+        let coin = &mut self.coins[number];
+        if coin.confirmed_at.is_none() && !coin.is_gone {
+            (coin.is_gone, coin.was_gone) = (true, true);
             self.news.insert(number);
         }
     }
 
-    /// Back, in no block; not where that would bring back a refund that was given up.
+    /// Back, in no block.
     pub fn come_back(&mut self, number: usize) {
-        let was_refunded = self.refunds.iter().any(|refund| refund.coins.contains(&number));
-        if !was_refunded && std::mem::take(&mut self.coins[number].is_gone) {
+        if std::mem::take(&mut self.coins[number].is_gone) {
             self.news.insert(number);
         }
     }
@@ -153,7 +163,7 @@ impl Deposits {
         for (_, other) in others {
             assert_ne!(other.key, key, "two transactions of one refund");
             let both = other.coins.iter().any(|coin| self.refunds[number].coins.contains(coin));
-            let is_void = other.coins.iter().any(|coin| self.coins[*coin].is_gone);
+            let is_void = other.coins.iter().any(|coin| self.coins[*coin].was_gone);
             assert!(!both || is_void, "{key:?} and {:?} give back the same", other.key);
         }
         let refund = &self.refunds[number];

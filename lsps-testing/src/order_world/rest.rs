@@ -67,10 +67,11 @@ impl OrderWorld {
             assert!(incoming.outcome.is_some(), "the payer of payment {number} hears nothing");
         }
         for (number, coin) in self.deposits.coins.iter().enumerate() {
-            let is_ours = coin.was_kept || coin.is_gone;
-            let is_dust = coin.amount.0 <= MINING_SAT && !is_ours;
-            let is_back = self.deposits.refund_of(number).is_some() || is_dust;
-            assert!(is_back != is_ours, "deposit {number} of order {} is whose? {coin:?}", coin.order);
+            let is_back = self.deposits.refund_of(number).is_some();
+            let is_ours = !is_back && coin.was_kept;
+            let whose = [is_back, is_ours, coin.is_gone && !is_ours];
+            let owners = whose.into_iter().filter(|is_it| *is_it).count();
+            assert_eq!(owners, 1, "deposit {number} of order {} is whose? {coin:?}", coin.order);
         }
         for key in &self.broadcast {
             assert!(self.chain.knows(*key), "{key:?} is not on the chain");
@@ -83,9 +84,10 @@ impl OrderWorld {
         let totals = BookTotals::of(self.book.values());
         let claimed: u64 =
             self.payments.incoming.iter().filter(|of| of.outcome == Some(true)).map(|of| of.held.amount.0).sum();
-        let kept = self.deposits.coins.iter().filter(|coin| coin.was_kept);
-        let lost = total(kept.clone().filter(|coin| coin.is_gone).map(|coin| coin.amount));
-        let received = Msat(claimed + total(kept.map(|coin| coin.amount)).0);
+        let kept = self.deposits.coins.iter().enumerate().filter(|(_, coin)| coin.was_kept);
+        let is_lost = |number: usize| self.deposits.coins[number].is_gone || self.deposits.refund_of(number).is_some();
+        let lost = total(kept.clone().filter(|(number, _)| is_lost(*number)).map(|(_, coin)| coin.amount));
+        let received = Msat(claimed + total(kept.map(|(_, coin)| coin.amount)).0);
         let funded = |number: &usize| self.broadcast.iter().any(|key| order_of(key.flow) == self.sold[*number].number);
         let funded: Vec<usize> = (0..self.sold.len()).filter(funded).collect();
         let given = |entry: &lsps_service::BookEntry| match entry.what {

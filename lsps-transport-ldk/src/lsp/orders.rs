@@ -222,7 +222,7 @@ impl<M: Manager> Pump<M> {
         for refund in self.service.unconfirmed_refunds() {
             let Ok(tx) = deserialize::<Transaction>(refund.tx) else { continue };
             match self.outside.chain.confirmations(&tx.compute_txid()) {
-                0 => self.outside.chain.broadcast(&tx),
+                0 if refund.owed => self.outside.chain.broadcast(&tx),
                 super::watch::DEEP.. => confirmed.push(refund.key),
                 _ => {}
             }

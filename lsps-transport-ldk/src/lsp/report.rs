@@ -219,6 +219,7 @@ pub(super) fn booked(entry: &BookEntry) {
         }
         Booking::DepositLost { amount } => counter!("lsps_deposits_lost_msat").increment(amount.0),
         Booking::DepositFound { amount } => counter!("lsps_deposits_found_msat").increment(amount.0),
+        Booking::DustKept { amount } => counter!("lsps_surplus_msat").increment(amount.0),
         Booking::Refunded { received_sat, .. } => counter!("lsps_refunded_sat").increment(*received_sat),
         Booking::ChannelPaid { mining_sat, .. } => counter!("lsps_mining_fees_sat").increment(*mining_sat),
     }

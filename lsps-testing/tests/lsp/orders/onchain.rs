@@ -165,8 +165,11 @@ fn case_O07_what_costs_more_to_return_than_it_is_worth_is_not_returned() {
     let mut shop = Shop::new();
     shop.deposit(1, Sat(100), Some(HEIGHT));
     shop.lsp.wait_until(minutes(120));
-    refunds(&mut shop, &[(1, Sat(100))]);
+    let acts = shop.lsp.acts();
+    let dust = vec![(coin(1), Sat(100))];
+    assert!(matches!(&acts[..], [Act::Refund { deposits, .. }, Act::Keep(kept)] if *deposits == dust && *kept == dust));
     assert_eq!(shop.lsp.service().unconfirmed_refunds().count(), 0);
+    assert_eq!(BookTotals::of(shop.lsp.book()).surplus, Msat(100_000), "the LSP has it");
     shop.lsp.wait_until(minutes(60 * 24 * 31));
     assert!(shop.lsp.records().is_empty(), "and nothing waits for it");
 }
@@ -188,6 +191,28 @@ fn case_O07_a_refund_whose_output_is_gone_is_void_and_the_rest_goes_back_anew() 
         .map(|entry| if let Booking::Refunded { received_sat, .. } = entry.what { received_sat } else { 0 })
         .sum();
     assert_eq!(received, 40_000);
+}
+
+#[test]
+fn case_O07_a_void_refund_that_is_confirmed_after_all_ends_those_that_spend_the_same() {
+    let mut shop = Shop::new();
+    shop.deposit(1, Sat(50_000), Some(HEIGHT));
+    shop.deposit(2, Sat(40_000), Some(HEIGHT));
+    shop.lsp.wait_until(minutes(120));
+    shop.deposit_gone(1);
+    shop.deposit(1, Sat(50_000), Some(HEIGHT));
+    let owed = |shop: &Shop| shop.lsp.service().unconfirmed_refunds().map(|refund| refund.owed).collect::<Vec<_>>();
+    assert_eq!(owed(&shop), [false, true, true], "the rest, and then what came back, go back by themselves");
+    shop.lsp.restarts();
+    shop.lsp.acts();
+    let key = refund(&shop, 0);
+    shop.lsp.feed(Input::RefundConfirmed { key });
+    assert_eq!((shop.lsp.acts(), owed(&shop)), (vec![], vec![false, false]));
+    let booked: Vec<_> = shop.lsp.book().filter(|entry| matches!(entry.what, Booking::Refunded { .. })).collect();
+    let [entry] = booked[..] else { panic!("{booked:?}") };
+    assert_eq!(entry.what, Booking::Refunded { key, received_sat: 90_000, mining_sat: MINING_SAT });
+    shop.lsp.wait_until(minutes(60 * 24 * 31));
+    assert!(shop.lsp.records().is_empty(), "and nothing waits for the others");
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! What becomes of refunds: of transactions that spend the same, only one is ever confirmed.
+
+use alloc::vec::Vec;
+use core::mem;
+
+use lsps_types::{Msat, OutPoint, Sat, Timestamp};
+
+use crate::book::Booking;
+use crate::ids::RefundKey;
+use crate::lsps1::order::Order;
+use crate::lsps1::payments::{Fate, Output, Refund, sum};
+
+impl Order {
+    pub(super) fn move_refund(&mut self, number: u32, to: Refund, at: Timestamp) {
+        let received = self.deposits(Fate::Refunded(number));
+        let Some(refund) = self.refund_mut(number) else { return };
+        if let (Refund::Built { mining_sat, .. }, Refund::Confirmed) = (&refund, &to) {
+            let mining_sat = *mining_sat;
+            self.book_refund(number, &received, mining_sat, at);
+        }
+        self.set_refund(number, to);
+    }
+
+    /// What is left of its outputs goes back anew.
+    pub(super) fn void_refund(&mut self, number: u32) {
+        let spends = self.deposits(Fate::Refunded(number));
+        self.decide_outputs(&outpoints(&spends), Fate::Open);
+        let Some(refund) = self.refund_mut(number) else { return };
+        *refund = match mem::replace(refund, Refund::Impossible) {
+            Refund::Built { tx, mining_sat, .. } => Refund::Void { tx, mining_sat, spends },
+            Refund::Asked | Refund::Impossible => Refund::Impossible,
+            other @ (Refund::Confirmed | Refund::Void { .. }) => other,
+        };
+    }
+
+    /// A void one is confirmed: all that it spends is there again, whether we were told so or not.
+    pub(super) fn revive_refund(&mut self, number: u32, at: Timestamp) {
+        let Some(Refund::Void { mining_sat, spends, .. }) = self.refund_mut(number).cloned() else { return };
+        let fate = Fate::Refunded(number);
+        for (outpoint, amount) in &spends {
+            let unseen = Output { amount: *amount, confirmed_at: None, fee_rate: None, fate: Fate::Open };
+            let before = mem::replace(&mut self.outputs.entry(*outpoint).or_insert(unseen).fate, fate);
+            // Dust that had become ours.
+            if let Fate::Kept | Fate::Spendable = before {
+                let amount = amount.to_msat().unwrap_or(Msat::ZERO);
+                self.ledger.enter(at, Booking::DepositLost { amount });
+            }
+        }
+        self.book_refund(number, &spends, mining_sat, at);
+        self.set_refund(number, Refund::Confirmed);
+    }
+
+    pub(super) fn keep_dust(&mut self, number: u32, at: Timestamp) {
+        let dust = self.deposits(Fate::Refunded(number));
+        let amount = sum(dust.iter().map(|(_, amount)| *amount)).to_msat().unwrap_or(Msat::ZERO);
+        self.decide_outputs(&outpoints(&dust), Fate::Kept);
+        self.ledger.enter(at, Booking::DustKept { amount });
+        self.set_refund(number, Refund::Impossible);
+    }
+
+    fn book_refund(&mut self, number: u32, received: &[(OutPoint, Sat)], mining_sat: u64, at: Timestamp) {
+        let key = RefundKey { order: self.number, number };
+        let received_sat = sum(received.iter().map(|(_, amount)| *amount)).0;
+        self.ledger.enter(at, Booking::Refunded { key, received_sat, mining_sat });
+    }
+
+    fn set_refund(&mut self, number: u32, to: Refund) {
+        if let Some(refund) = self.refund_mut(number) {
+            *refund = to;
+        }
+    }
+
+    fn refund_mut(&mut self, number: u32) -> Option<&mut Refund> {
+        usize::try_from(number).ok().and_then(|number| self.refunds.get_mut(number))
+    }
+}
+
+fn outpoints(outputs: &[(OutPoint, Sat)]) -> Vec<OutPoint> {
+    outputs.iter().map(|(outpoint, _)| *outpoint).collect()
+}
