@@ -5,6 +5,10 @@ pub mod fuzzing;
 mod lsp;
 pub mod many;
 pub mod order_world;
+mod setup;
+mod soak;
 pub mod world;
 
-pub use lsp::{Act, Lsp, LspSetup, MINING_SAT, NOON, address_of, buys, call, offer_id, outpoint, peer};
+pub use lsp::{Act, Lsp, buys, call};
+pub use setup::{LspSetup, MINING_SAT, NOON, address_of, anything, offer_id, outpoint, peer};
+pub use soak::{Seen, soak};

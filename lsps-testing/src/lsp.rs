@@ -1,19 +1,17 @@
 //! An LSP around a model node: every effect is carried out at once and reported, except where the script reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use lsps_service::{
-    BookEntry, BookKey, BuyRefusal, BuyRequest, ChannelEnd, ChannelId, ChannelKey, ChannelPlan, Config, ConfigError,
-    Effect, FlowId, FundingOutput, HeldHtlc, Input, MenuRefusal, MenuRequest, NodeFacts, OfferId, OfferTerms,
-    OpenTerms, OrderNumber, OrderRefusal, OrderRequest, OrderTerms, Outcome, PartId, Policy, PostKey, Prepared,
-    Question, Record, RefundKey, Refusal, Sale, Service, StandardPolicy, Trust, WhichPart,
+    BookEntry, BookKey, ChannelEnd, ChannelId, ChannelKey, Effect, FlowId, FundingOutput, HeldHtlc, Input, NodeFacts,
+    OpenTerms, Outcome, PartId, PostKey, Prepared, Question, Record, RefundKey, Refusal, Service, WhichPart,
 };
 use lsps_types::bolt4::FailureCode;
 use lsps_types::jsonrpc::{ErrorReply, FromLsp, encode_request};
-use lsps_types::lsps1::Options;
 use lsps_types::lsps2::{Bought, Buy, GetInfo, PromiseKey};
-use lsps_types::{BlockHeight, Blocks, Msat, OutPoint, PaymentHash, PeerId, Ppm, Request, Sat, Scid, Timestamp, Txid};
+use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Request, Sat, Scid, Timestamp};
+
+use crate::setup::{LspSetup, MINING_SAT, address_of, offer_id, outpoint};
 
 /// What the LSP did to the world. Writing, replying and what a node does by itself are not among it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,108 +82,6 @@ pub enum Act {
     BumpRefund(RefundKey),
     /// Took outputs for its own.
     Keep(Vec<(OutPoint, Sat)>),
-}
-
-/// How an LSP behaves in a test.
-#[derive(Clone, Debug)]
-pub struct LspSetup {
-    /// Its configuration.
-    pub config: Config,
-    /// The one entry of everybody's menu.
-    pub terms: OfferTerms,
-    /// Its trust model.
-    pub trust: Trust,
-    /// Tokens that are good.
-    pub tokens: Vec<String>,
-    /// Decides instead of all this, where it is there.
-    pub policy: Option<StandardPolicy>,
-    /// Leave everything to others.
-    pub elsewhere: bool,
-    /// Serve nobody.
-    pub reject_clients: bool,
-    /// What the node can receive.
-    pub inbound: Msat,
-    /// What a transaction costs.
-    pub feerate_sat_per_kw: u32,
-    /// Webhooks never answer, and the host tries for ever.
-    pub hooks_are_silent: bool,
-    /// SCIDs to draw, in this order; the last one for ever.
-    pub scids: Vec<Scid>,
-    /// What can be ordered, and what everybody pays for it.
-    pub orders: Option<(Options, OrderTerms)>,
-    /// On-chain payments take six confirmations.
-    pub distrusts_deposits: bool,
-}
-
-impl Policy for LspSetup {
-    fn validate(&self) -> Result<(), ConfigError> {
-        self.policy.as_ref().map_or(Ok(()), StandardPolicy::validate)
-    }
-
-    fn menu(&self, ask: &MenuRequest<'_>, facts: &NodeFacts) -> Result<Vec<OfferTerms>, MenuRefusal> {
-        if let Some(policy) = &self.policy {
-            return policy.menu(ask, facts);
-        }
-        if self.elsewhere {
-            return Err(MenuRefusal::Later);
-        }
-        if self.reject_clients {
-            return Err(MenuRefusal::Client("not today".into()));
-        }
-        match ask.token {
-            Some(token) if !self.tokens.iter().any(|good| good == token) => Err(MenuRefusal::Token),
-            Some(_) | None => Ok(vec![self.terms.clone()]),
-        }
-    }
-
-    fn may_buy(&self, buy: &BuyRequest<'_>, facts: &NodeFacts) -> Result<Sale, BuyRefusal> {
-        if let Some(policy) = &self.policy {
-            return policy.may_buy(buy, facts);
-        }
-        if self.elsewhere {
-            return Err(BuyRefusal::Later);
-        }
-        if self.reject_clients {
-            return Err(BuyRefusal::Client("not today".into()));
-        }
-        if buy.payment_size.is_some_and(|size| size > self.inbound) {
-            Err(BuyRefusal::TooLarge)
-        } else {
-            Ok(Sale { trust: self.trust, remember_until: None })
-        }
-    }
-
-    fn options(&self) -> Option<Options> {
-        let own = || self.orders.as_ref().map(|(options, _)| options.clone());
-        self.policy.as_ref().map_or_else(own, StandardPolicy::options)
-    }
-
-    fn may_order(&self, ask: &OrderRequest<'_>, facts: &NodeFacts) -> Result<OrderTerms, OrderRefusal> {
-        if let Some(policy) = &self.policy {
-            return policy.may_order(ask, facts);
-        }
-        if self.elsewhere {
-            return Err(OrderRefusal::Later);
-        }
-        if self.reject_clients {
-            return Err(OrderRefusal::Client("not today".into()));
-        }
-        match &ask.order.token {
-            Some(token) if !self.tokens.contains(token) => Err(OrderRefusal::Token),
-            Some(_) | None => Ok(self.orders.as_ref().expect("there are options").1.clone()),
-        }
-    }
-
-    fn trusts_deposit(&self, _: PeerId, _: Sat, _: &NodeFacts) -> bool {
-        !self.distrusts_deposits
-    }
-
-    fn channel(&self, client: PeerId, deliver: Msat, facts: &NodeFacts) -> ChannelPlan {
-        if let Some(policy) = &self.policy {
-            return policy.channel(client, deliver, facts);
-        }
-        ChannelPlan { capacity_sat: deliver.to_sat_ceil().saturating_mul(2), client_reserve: Ppm(10_000) }
-    }
 }
 
 /// The LSP, its store and its node.
@@ -510,74 +406,6 @@ impl Lsp {
     }
 }
 
-/// The channel that [`Lsp`] funds.
-#[must_use]
-pub fn outpoint(key: ChannelKey) -> OutPoint {
-    let mut txid = [0; 32];
-    txid[..16].copy_from_slice(&key.to_u128().to_be_bytes());
-    OutPoint { txid: Txid(txid), index: 0 }
-}
-
-/// The offer that [`Lsp`] makes for an order.
-#[must_use]
-pub fn offer_id(order: OrderNumber) -> OfferId {
-    let mut id = [0; 32];
-    id[..8].copy_from_slice(&order.0.to_be_bytes());
-    OfferId(id)
-}
-
-/// The address that [`Lsp`] makes for an order.
-#[must_use]
-pub fn address_of(order: OrderNumber) -> String {
-    format!("address {order}")
-}
-
-impl LspSetup {
-    fn facts(&self) -> NodeFacts {
-        NodeFacts {
-            inbound: self.inbound,
-            spendable_sat: u64::MAX,
-            feerate_sat_per_kw: self.feerate_sat_per_kw,
-            ..NodeFacts::default()
-        }
-    }
-}
-
-impl Default for LspSetup {
-    /// 1 000 sat or 0.12 % for payments of 1 sat to 0.1 BTC, for an hour from 2026-01-01T12:00:00Z.
-    fn default() -> Self {
-        Self {
-            config: Config::default(),
-            terms: OfferTerms {
-                min_fee: Msat(1_000_000),
-                proportional: Ppm(1_200),
-                valid_until: NOON + Duration::from_secs(3_600),
-                min_lifetime: Blocks(1_008),
-                max_client_to_self_delay: Blocks(2_016),
-                min_payment_size: Msat(1_000),
-                max_payment_size: Msat(10_000_000_000),
-            },
-            trust: Trust::LspTrustsClient,
-            tokens: vec![],
-            policy: None,
-            elsewhere: false,
-            reject_clients: false,
-            inbound: Msat(u64::MAX),
-            feerate_sat_per_kw: 0,
-            hooks_are_silent: false,
-            scids: vec![Scid(1 << 40)],
-            orders: None,
-            distrusts_deposits: false,
-        }
-    }
-}
-
-/// What every funding transaction pays to the miners, in satoshis.
-pub const MINING_SAT: u64 = 150;
-
-/// 2026-01-01T12:00:00Z, when most stories begin.
-pub const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_000);
-
 /// Sends a request to the LSP and reads the answer, as a client without a core would.
 ///
 /// # Errors
@@ -599,14 +427,6 @@ pub fn buys(lsp: &mut Lsp, client: PeerId, payment_size_msat: Option<Msat>) -> B
     let menu = call(lsp, client, &GetInfo { token: None }).expect("a menu");
     let opening_fee_params = menu.opening_fee_params_menu.into_iter().next().expect("an entry");
     call(lsp, client, &Buy { opening_fee_params, payment_size_msat }).expect("a SCID")
-}
-
-/// A peer by number.
-#[must_use]
-pub fn peer(number: u8) -> PeerId {
-    let mut id = [number; 33];
-    id[0] = 2;
-    PeerId(id)
 }
 
 fn service(setup: &LspSetup, facts: NodeFacts) -> Service {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use lsps_service::{FlowId, Input, PartId, Record};
 use lsps_types::{Msat, PeerId, Scid};
 
-use crate::lsp::{Act, Lsp, LspSetup, NOON, buys, peer};
+use crate::lsp::{Act, Lsp, buys};
+use crate::setup::{LspSetup, NOON, peer};
 
 /// Offers of a fixed size, each of another client, by SCID from 1 on.
 #[must_use]

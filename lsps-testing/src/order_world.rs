@@ -9,56 +9,35 @@ mod payments;
 mod rest;
 mod script;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsps_service::{
-    AmountRule, BookEntry, BookKey, ChannelEnd, ChannelKey, Config, FlowId, HeldPayment, Input, OrderConfig,
-    OrderNumber, OrderPolicy, PaidBy, Service, StandardPolicy,
+    AmountRule, ChannelEnd, ChannelKey, Config, FlowId, HeldPayment, Input, OrderConfig, OrderNumber, OrderPolicy,
+    PaidBy, StandardPolicy,
 };
 use lsps_types::lsps1::{CreateOrder, Order};
-use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage, Sat};
 
 pub use script::{Amount, CLIENTS, Step};
 
-use crate::lsp::{LspSetup, NOON, address_of, offer_id, peer};
-use crate::world::chain::{Chain, Coins};
+use crate::Seen;
+use crate::setup::{LspSetup, address_of, offer_id, peer};
 use crate::world::choose;
+use crate::world::host_loop::Host as _;
 use crate::world::node::{Node, Stage, Told};
+use crate::world::process::Process;
 use deposits::Deposits;
 use payments::Payments;
 
 /// All of it.
 pub struct OrderWorld {
-    setup: LspSetup,
-    now: Timestamp,
-    saved_at: Timestamp,
-    service: Service,
-    store: BTreeMap<String, Vec<u8>>,
-    store_works: bool,
+    lsp: Process,
     watch_works: bool,
-    unwritten: Option<lsps_service::Batch>,
-    unbooked: BTreeMap<BookKey, BookEntry>,
-    sent: Vec<(PeerId, Vec<u8>)>,
-    facts_at: u32,
-    book: BTreeMap<BookKey, BookEntry>,
-    node: Node,
     payments: Payments,
     /// Claims whose outcome the host does not know since its start.
     doubts: bool,
-    coins: Coins,
-    no_coins: bool,
-    chain: Chain,
     deposits: Deposits,
-    links: BTreeSet<PeerId>,
     sold: Vec<Sold>,
-    /// Writes and effects until the process dies, and whether the node saves itself then.
-    fuse: Option<(u8, bool)>,
-    deaths: usize,
-    told_last: Option<Told>,
-    broadcast: BTreeSet<ChannelKey>,
-    /// How often an input met an order in some state.
-    pub seen: BTreeMap<(&'static str, &'static str, &'static str), u64>,
 }
 
 /// An order as it was answered.
@@ -79,35 +58,15 @@ impl OrderWorld {
     #[must_use]
     pub fn new() -> Self {
         let setup = setup();
+        let service = host::service(&setup);
         let mut world = Self {
-            now: NOON,
-            saved_at: NOON,
-            service: host::service(&setup),
-            setup,
-            store: BTreeMap::new(),
-            store_works: true,
+            lsp: Process::new(setup, service, 200),
             watch_works: true,
-            unwritten: None,
-            unbooked: BTreeMap::new(),
-            sent: vec![],
-            facts_at: 0,
-            book: BTreeMap::new(),
-            node: Node::default(),
             payments: Payments::default(),
             doubts: false,
-            coins: Coins::new(200),
-            no_coins: false,
-            chain: Chain::default(),
             deposits: Deposits::default(),
-            links: BTreeSet::new(),
             sold: vec![],
-            fuse: None,
-            deaths: 0,
-            told_last: None,
-            broadcast: BTreeSet::new(),
-            seen: BTreeMap::new(),
         };
-        world.chain.height = 1_000;
         world.save();
         world.start();
         world
@@ -123,16 +82,22 @@ impl OrderWorld {
         self
     }
 
+    /// How often an input met an order in some state.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.lsp.seen
+    }
+
     /// How often the process died so far.
     #[must_use]
     pub fn deaths(&self) -> usize {
-        self.deaths
+        self.lsp.deaths
     }
 
     /// Funding transactions on the chain or on their way there.
     #[must_use]
     pub fn fundings(&self) -> usize {
-        self.broadcast.len()
+        self.lsp.broadcast.len()
     }
 
     /// What each payer over Lightning heard: whether its payment was claimed.
@@ -155,16 +120,16 @@ impl OrderWorld {
                 let again = choose(&self.payments.incoming, payment).map(|old| (old.order, old.held));
                 // A host that has not heard yet of a claim takes another payment of its hash for the one that it claims: who
                 // pays what is paid gives it away.
-                let has_heard = self.fuse.is_none() && self.store_works && self.node.now.events.is_empty();
+                let has_heard = self.lsp.fuse.is_none() && self.lsp.store_works && self.lsp.node.now.events.is_empty();
                 if let Some((order, held)) = again.filter(|_| has_heard) {
-                    let claim_before = held.claim_before.map(|_| BlockHeight(self.chain.height + 400));
+                    let claim_before = held.claim_before.map(|_| BlockHeight(self.lsp.chain.height + 400));
                     self.arrives(order, HeldPayment { claim_before, ..held });
                 }
             }
             Step::PayerGone { payment } => {
                 if let Some(number) = choose(&self.payments.numbers(payments::Place::Held), payment) {
                     let told = self.payments.lose(number);
-                    self.tell(told);
+                    self.tell_later(told);
                 }
             }
             Step::Deposit { order, amount, is_dear } => self.deposit(order, amount, is_dear),
@@ -175,8 +140,8 @@ impl OrderWorld {
             Step::Watch { works } => self.watch_works = works,
             Step::Connect { client } => self.connects(peer(client + 1)),
             Step::Disconnect { client } => {
-                if self.links.remove(&peer(client + 1)) {
-                    self.node.disconnected(peer(client + 1));
+                if self.lsp.links.remove(&peer(client + 1)).is_some() {
+                    self.lsp.node.disconnected(peer(client + 1));
                     self.feed(Input::PeerDisconnected { peer: peer(client + 1) });
                 }
             }
@@ -193,7 +158,7 @@ impl OrderWorld {
             Step::Sign { channel } => self.with_channel(channel, |stage| stage == Stage::Funded, Node::signed),
             Step::Ready { channel } => self.with_channel(channel, |stage| stage == Stage::Pending, Node::ready),
             Step::Close { channel } => self.with_channel(channel, |stage| stage >= Stage::Pending, Node::closed),
-            Step::NoCoins => self.no_coins = true,
+            Step::NoCoins => self.lsp.coins.refuse = true,
             Step::Cancel { order } => {
                 if let Some(sold) = choose(&self.sold, order) {
                     self.feed(Input::CancelOrder { order: sold.number });
@@ -207,17 +172,17 @@ impl OrderWorld {
             Step::Wait { seconds } => {
                 let time = Duration::from_secs(seconds.into());
                 // Outcomes are remembered for longer than a node goes without saving itself.
-                if self.now.since(self.saved_at) + time >= self.setup.config.keep_resolved {
+                if self.lsp.now.since(self.lsp.saved_at) + time >= self.lsp.setup.config.keep_resolved {
                     self.save();
                 }
-                self.now = self.now + time;
+                self.lsp.now = self.lsp.now + time;
             }
             Step::Save => self.save(),
-            Step::Crash { after, saved } => self.fuse = Some((after, saved)),
-            Step::Store { works } => self.store_works = works,
+            Step::Crash { after, saved } => self.lsp.fuse = Some((after, saved)),
+            Step::Store { works } => self.lsp.store_works = works,
             Step::Replay => {
-                if let Some(told) = self.told_last.clone().filter(is_told_again) {
-                    self.node.now.events.push_back(told);
+                if let Some(told) = self.lsp.told_last.clone().filter(is_told_again) {
+                    self.lsp.node.now.events.push_back(told);
                 }
             }
         }
@@ -225,7 +190,7 @@ impl OrderWorld {
     }
 
     fn orders(&mut self, client: PeerId, size: u8, refundable: bool) {
-        if !self.links.contains(&client) || !self.store_works || self.fuse.is_some() {
+        if !self.lsp.may_ask(client) {
             return;
         }
         let order = CreateOrder {
@@ -257,14 +222,14 @@ impl OrderWorld {
             (PaidBy::Invoice, bolt11.invoice.parse().expect("a hash"), None)
         };
         let left = if expires_soon { 45 } else { 400 };
-        let claim_before = Some(BlockHeight(self.chain.height + left));
+        let claim_before = Some(BlockHeight(self.lsp.chain.height + left));
         let amount = amount.to_msat().expect("a small amount");
         self.arrives(order, HeldPayment { by, payment_hash, preimage, amount, claim_before });
     }
 
     fn arrives(&mut self, order: usize, held: HeldPayment) {
         let told = self.payments.arrives(order, held);
-        self.tell(told);
+        self.tell_later(told);
     }
 
     fn deposit(&mut self, order: u8, amount: Amount, is_dear: bool) {
@@ -272,7 +237,7 @@ impl OrderWorld {
             (0..self.sold.len()).filter(|number| self.sold[*number].order.payment.onchain.is_some()).collect();
         let Some(order) = choose(&payable, order) else { return };
         // What comes when the order is forgotten is nobody's.
-        let in_time = self.service.known_order(self.sold[order].number).is_some();
+        let in_time = self.lsp.service.known_order(self.sold[order].number).is_some();
         let few = self.deposits.coins.iter().filter(|coin| coin.order == order).count() < MOST_DEPOSITS;
         if let Some(way) = self.sold[order].order.payment.onchain.as_ref().filter(|_| in_time && few) {
             let amount = amount.of(way.order_total_sat);
@@ -285,44 +250,34 @@ impl OrderWorld {
     fn with_deposit(&mut self, deposit: u8, act: impl FnOnce(&mut Deposits, usize, u32)) {
         let numbers: Vec<usize> = (0..self.deposits.coins.len()).collect();
         if let Some(number) = choose(&numbers, deposit) {
-            act(&mut self.deposits, number, self.chain.height);
+            act(&mut self.deposits, number, self.lsp.chain.height);
         }
     }
 
-    /// A channel whose client is there.
     fn with_channel(&mut self, channel: u8, is: impl Fn(Stage) -> bool, act: impl FnOnce(&mut Node, ChannelKey)) {
-        let keys = self.node.channels(is);
-        let there = |key: &ChannelKey| self.links.contains(&self.node.now.channels[key].client);
-        if let Some(key) = choose(&keys.into_iter().filter(there).collect::<Vec<_>>(), channel) {
-            act(&mut self.node, key);
+        if let Some(key) = self.lsp.reachable(channel, is) {
+            act(&mut self.lsp.node, key);
         }
     }
 
     fn block(&mut self, is_full: bool) {
-        self.chain.mine(is_full);
+        self.lsp.chain.mine(is_full);
         if !is_full {
-            self.deposits.mine(self.chain.height);
+            self.deposits.mine(self.lsp.chain.height);
         }
-        let late = self.payments.blocks(self.chain.height);
-        self.tell(late);
+        let late = self.payments.blocks(self.lsp.chain.height);
+        self.tell_later(late);
         self.run();
     }
 
     fn connects(&mut self, client: PeerId) {
-        if self.links.insert(client) {
+        if self.lsp.links.insert(client, true).is_none() {
             self.feed(Input::PeerConnected { peer: client });
         }
     }
 
-    fn tell(&mut self, inputs: impl IntoIterator<Item = Input>) {
-        self.node.now.events.extend(inputs.into_iter().map(Told::Input));
-    }
-
-    fn save(&mut self) {
-        self.saved_at = self.now;
-        let told = self.payments.save();
-        self.tell(told);
-        self.node.save(|_| false);
+    fn tell_later(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        self.lsp.node.now.events.extend(inputs.into_iter().map(Told::Input));
     }
 }
 

@@ -4,7 +4,9 @@
 pub(crate) mod chain;
 mod check;
 mod host;
+pub(crate) mod host_loop;
 pub(crate) mod node;
+pub(crate) mod process;
 mod rest;
 mod script;
 mod webhooks;
@@ -13,62 +15,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lsps_service::{
-    BookEntry, BookKey, Booking, ChannelEnd, ChannelKey, HeldHtlc, Input, PartId, ScidSource, Service, Trust, Turn,
-};
-use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid, Timestamp};
+use lsps_service::{Booking, ChannelEnd, ChannelKey, HeldHtlc, Input, PartId, ScidSource, Service, Trust, Turn};
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 
 pub use check::INPUTS;
 pub(crate) use check::kind;
 pub use script::{CLIENTS, Step};
 
-use crate::lsp::{LspSetup, NOON, peer};
-use chain::{Chain, Coins};
-use node::{Node, Place, Stage};
+use crate::Seen;
+use crate::setup::{LspSetup, peer};
+use host_loop::Host as _;
+use node::{Place, Stage};
+use process::Process;
 use webhooks::Hooks;
 
 /// All of it.
 pub struct World {
-    setup: LspSetup,
-    now: Timestamp,
-    saved_at: Timestamp,
-    service: Service,
-    store: BTreeMap<String, Vec<u8>>,
-    store_works: bool,
-    unwritten: Option<lsps_service::Batch>,
-    unbooked: BTreeMap<BookKey, BookEntry>,
+    lsp: Process,
     /// Clients of whose parts some failed.
     suspects: BTreeSet<PeerId>,
-    sent: Vec<(PeerId, Vec<u8>)>,
-    facts_at: u32,
-    book: BTreeMap<BookKey, BookEntry>,
-    node: Node,
-    coins: Coins,
-    chain: Chain,
-    links: BTreeMap<PeerId, bool>,
     /// What was sold: SCID, to whom, the size.
     sold: Vec<(Scid, PeerId, Option<Msat>)>,
     /// What clients decided of an HTLC; they do not change their minds.
     said: BTreeMap<usize, bool>,
-    /// Writes and effects until the process dies, and whether the node saves itself then.
-    fuse: Option<(u8, bool)>,
-    deaths: usize,
-    told_last: Option<node::Told>,
     /// What was kept of each part that was forwarded.
     skims: BTreeMap<usize, Msat>,
     /// Which channel each claimed part came over.
     claimed_over: BTreeMap<usize, ChannelKey>,
-    broadcast: BTreeSet<ChannelKey>,
     hooks: Hooks,
     /// One of each of the LSP's lives.
     tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
-    /// How often an input met an offer in some state.
-    pub seen: BTreeMap<(&'static str, &'static str, &'static str), u64>,
 }
-
-/// The process died here.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Died;
 
 impl World {
     /// A world at noon, whose LSP trusts its clients or wants to be trusted.
@@ -78,36 +55,16 @@ impl World {
         setup.config.webhooks.serve = true;
         let service = host::service(&setup, || Scid(0));
         let mut world = Self {
-            setup,
-            now: NOON,
-            saved_at: NOON,
-            service,
-            store: BTreeMap::new(),
-            store_works: true,
-            unwritten: None,
-            unbooked: BTreeMap::new(),
+            lsp: Process::new(setup, service, 4),
             suspects: BTreeSet::new(),
-            sent: vec![],
-            facts_at: 0,
-            book: BTreeMap::new(),
-            node: Node::default(),
-            coins: Coins::new(4),
-            chain: Chain::default(),
-            links: BTreeMap::new(),
             sold: vec![],
             said: BTreeMap::new(),
-            fuse: None,
-            deaths: 0,
-            told_last: None,
             skims: BTreeMap::new(),
             claimed_over: BTreeMap::new(),
-            broadcast: BTreeSet::new(),
             hooks: Hooks::default(),
             tapes: None,
-            seen: BTreeMap::new(),
         };
-        world.chain.height = 1_000;
-        world.node.save(|_| false);
+        world.lsp.node.save(|_| false);
         world.start();
         world
     }
@@ -127,7 +84,7 @@ impl World {
 
     /// A service like the LSP's.
     pub fn service_like(&self, scids: impl ScidSource + 'static) -> Service {
-        host::service(&self.setup, scids)
+        host::service(&self.lsp.setup, scids)
     }
 
     /// Plays a script, and checks after every step what must always hold.
@@ -140,35 +97,41 @@ impl World {
         self
     }
 
+    /// How often an input met an offer in some state.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.lsp.seen
+    }
+
     /// How often the process died so far.
     #[must_use]
     pub fn deaths(&self) -> usize {
-        self.deaths
+        self.lsp.deaths
     }
 
     /// What each payer heard, in the order of its parts.
     #[must_use]
     pub fn outcomes(&self) -> Vec<Option<bool>> {
         let heard = |incoming: &node::Incoming| incoming.outcome.map(|outcome| outcome == node::Upstream::Fulfilled);
-        self.node.incoming.iter().map(heard).collect()
+        self.lsp.node.incoming.iter().map(heard).collect()
     }
 
     /// Funding transactions on the chain or on their way there.
     #[must_use]
     pub fn fundings(&self) -> usize {
-        self.broadcast.len()
+        self.lsp.broadcast.len()
     }
 
     /// Parts that the service believes to be with a client.
     #[must_use]
     pub fn known_sent(&self) -> usize {
-        self.service.known_parts().filter(|part| part.sent.is_some()).count()
+        self.lsp.service.known_parts().filter(|part| part.sent.is_some()).count()
     }
 
     /// Parts of which the book says that a fee was earned.
     #[must_use]
     pub fn fees_earned(&self) -> usize {
-        self.book.values().filter(|entry| matches!(entry.what, Booking::FeeEarned { .. })).count()
+        self.lsp.book.values().filter(|entry| matches!(entry.what, Booking::FeeEarned { .. })).count()
     }
 
     fn step(&mut self, step: Step) {
@@ -181,12 +144,13 @@ impl World {
             Step::PayShort { offer, hash } => self.pays(offer, hash, Msat(SIZE.0 - 1), SIZE, false),
             Step::PayAgain { part } => {
                 let resolved: Vec<HeldHtlc> =
-                    self.node.incoming.iter().filter(|old| old.outcome.is_some()).map(|old| old.htlc).collect();
-                let open = |part: PartId| self.node.incoming.iter().any(|i| i.htlc.part == part && i.outcome.is_none());
+                    self.lsp.node.incoming.iter().filter(|old| old.outcome.is_some()).map(|old| old.htlc).collect();
+                let open =
+                    |part: PartId| self.lsp.node.incoming.iter().any(|i| i.htlc.part == part && i.outcome.is_none());
                 if let Some(htlc) = choose(&resolved, part)
                     && !open(htlc.part)
                 {
-                    self.node.arrives(htlc);
+                    self.lsp.node.arrives(htlc);
                 }
             }
             Step::PayNobody => self.arrives(Scid(1), 9, SIZE, SIZE, false),
@@ -194,28 +158,28 @@ impl World {
             Step::Usable { client } => self.becomes_usable(peer(client + 1)),
             Step::Disconnect { client } => self.disconnects(peer(client + 1)),
             Step::Accept { channel, greedy } => {
-                if let Some(key) = self.reachable(channel, |stage| stage == Stage::Asked) {
-                    self.node.accepted(key, greedy.then_some(2_017));
+                if let Some(key) = self.lsp.reachable(channel, |stage| stage == Stage::Asked) {
+                    self.lsp.node.accepted(key, greedy.then_some(2_017));
                 }
             }
             Step::Reject { channel } => {
-                if let Some(key) = self.reachable(channel, |stage| stage < Stage::Signed) {
-                    self.node.rejected(key, ChannelEnd::Rejected);
+                if let Some(key) = self.lsp.reachable(channel, |stage| stage < Stage::Signed) {
+                    self.lsp.node.rejected(key, ChannelEnd::Rejected);
                 }
             }
             Step::Sign { channel } => {
-                if let Some(key) = self.reachable(channel, |stage| stage == Stage::Funded) {
-                    self.node.signed(key);
+                if let Some(key) = self.lsp.reachable(channel, |stage| stage == Stage::Funded) {
+                    self.lsp.node.signed(key);
                 }
             }
             Step::Ready { channel } => {
-                if let Some(key) = self.reachable(channel, |stage| stage == Stage::Pending) {
-                    self.node.ready(key);
+                if let Some(key) = self.lsp.reachable(channel, |stage| stage == Stage::Pending) {
+                    self.lsp.node.ready(key);
                 }
             }
             Step::Close { channel } => {
-                if let Some(key) = self.reachable(channel, |stage| stage >= Stage::Pending) {
-                    self.node.closed(key);
+                if let Some(key) = self.lsp.reachable(channel, |stage| stage >= Stage::Pending) {
+                    self.lsp.node.closed(key);
                 }
             }
             Step::Claim { payment, rounded } => self.client_decides(payment, true, rounded),
@@ -223,24 +187,24 @@ impl World {
             Step::Wait { seconds } => {
                 let time = Duration::from_secs(seconds.into());
                 // Outcomes are remembered for longer than a node goes without saving itself.
-                if self.now.since(self.saved_at) + time >= self.setup.config.keep_resolved {
+                if self.lsp.now.since(self.lsp.saved_at) + time >= self.lsp.setup.config.keep_resolved {
                     self.save();
                 }
-                self.now = self.now + time;
+                self.lsp.now = self.lsp.now + time;
             }
             Step::Block { is_full } => {
-                self.chain.mine(is_full);
-                self.node.blocks(self.chain.height);
+                self.lsp.chain.mine(is_full);
+                self.lsp.node.blocks(self.lsp.chain.height);
             }
             Step::Save => self.save(),
-            Step::Crash { after, saved } => self.fuse = Some((after, saved)),
-            Step::Store { works } => self.store_works = works,
+            Step::Crash { after, saved } => self.lsp.fuse = Some((after, saved)),
+            Step::Store { works } => self.lsp.store_works = works,
             Step::Replay => {
-                if let Some(told) = self.told_last.clone() {
-                    self.node.now.events.push_back(told);
+                if let Some(told) = self.lsp.told_last.clone() {
+                    self.lsp.node.now.events.push_back(told);
                 }
             }
-            Step::RefuseForward => self.node.refuses = true,
+            Step::RefuseForward => self.lsp.node.refuses = true,
             Step::SetWebhook { client, app, url } => self.sets_webhook(peer(client + 1), app, url),
             Step::RemoveWebhook { client, app } => self.removes_webhook(peer(client + 1), app),
             Step::Call { client, occasion } => self.calls(peer(client + 1), occasion),
@@ -249,7 +213,7 @@ impl World {
     }
 
     fn buys(&mut self, client: PeerId, size: Option<Msat>) {
-        if self.links.contains_key(&client) && self.store_works && self.fuse.is_none() {
+        if self.lsp.may_ask(client) {
             self.sells(client, size);
         }
     }
@@ -263,43 +227,43 @@ impl World {
     }
 
     fn arrives(&mut self, scid: Scid, hash: u8, amount_in: Msat, onion_amount: Msat, expires_soon: bool) {
-        let number = u32::try_from(self.node.incoming.len()).expect("few");
+        let number = u32::try_from(self.lsp.node.incoming.len()).expect("few");
         let mut part = [0; 32];
         part[..4].copy_from_slice(&number.to_be_bytes());
         let mut payment_hash = [hash; 32];
         payment_hash[..8].copy_from_slice(&scid.0.to_be_bytes());
         let left = if expires_soon { 45 } else { 400 };
-        self.node.arrives(HeldHtlc {
+        self.lsp.node.arrives(HeldHtlc {
             part: PartId(part),
             scid,
             payment_hash: PaymentHash(payment_hash),
             amount_in,
             onion_amount,
-            cltv_expiry: (hash != 2).then_some(BlockHeight(self.chain.height + left)),
+            cltv_expiry: (hash != 2).then_some(BlockHeight(self.lsp.chain.height + left)),
         });
     }
 
     fn connects(&mut self, client: PeerId) {
-        if self.links.insert(client, false).is_none() {
+        if self.lsp.links.insert(client, false).is_none() {
             self.feed(Input::PeerConnected { peer: client });
         }
     }
 
     fn becomes_usable(&mut self, client: PeerId) {
-        if let Some(link) = self.links.get_mut(&client) {
+        if let Some(link) = self.lsp.links.get_mut(&client) {
             *link = true;
             for (number, claims) in self.said.clone() {
                 // What it said was lost with our crash; it says it again.
-                if matches!(self.node.now.places.get(&number), Some(Place::AtClient { to, .. }) if *to == client) {
-                    self.node.client_says(number, claims, false);
+                if matches!(self.lsp.node.now.places.get(&number), Some(Place::AtClient { to, .. }) if *to == client) {
+                    self.lsp.node.client_says(number, claims, false);
                 }
             }
         }
     }
 
     fn disconnects(&mut self, client: PeerId) {
-        if self.links.remove(&client).is_some() {
-            self.node.disconnected(client);
+        if self.lsp.links.remove(&client).is_some() {
+            self.lsp.node.disconnected(client);
             self.feed(Input::PeerDisconnected { peer: client });
         }
     }
@@ -307,42 +271,29 @@ impl World {
     /// All HTLCs of one payment that are with a client that is there.
     fn client_decides(&mut self, payment: u8, claims: bool, rounded: bool) {
         let mut sets: BTreeMap<(PaymentHash, Scid), Vec<usize>> = BTreeMap::new();
-        for (number, place) in &self.node.now.places {
+        for (number, place) in &self.lsp.node.now.places {
             if let Place::AtClient { to, .. } = place
-                && self.links.get(to) == Some(&true)
+                && self.lsp.links.get(to) == Some(&true)
                 && !self.said.contains_key(number)
             {
-                let htlc = self.node.incoming[*number].htlc;
+                let htlc = self.lsp.node.incoming[*number].htlc;
                 sets.entry((htlc.payment_hash, htlc.scid)).or_default().push(*number);
             }
         }
         let sets: Vec<_> = sets.into_iter().collect();
         let Some(((_, scid), numbers)) = choose(&sets, payment) else { return };
         let size = self.sold.iter().find(|(sold, ..)| *sold == scid).and_then(|(.., size)| *size);
-        let gross: u64 = numbers.iter().map(|number| self.node.incoming[*number].htlc.onion_amount.0).sum();
+        let gross: u64 = numbers.iter().map(|number| self.lsp.node.incoming[*number].htlc.onion_amount.0).sum();
         if claims && size.is_some_and(|size| gross < size.0) {
             return;
         }
         for number in numbers {
-            if let Some(Place::AtClient { over, .. }) = self.node.now.places.get(&number).filter(|_| claims) {
+            if let Some(Place::AtClient { over, .. }) = self.lsp.node.now.places.get(&number).filter(|_| claims) {
                 self.claimed_over.insert(number, *over);
             }
             self.said.insert(number, claims);
-            self.node.client_says(number, claims, rounded);
+            self.lsp.node.client_says(number, claims, rounded);
         }
-    }
-
-    /// A channel whose client is there.
-    fn reachable(&self, channel: u8, is: impl Fn(Stage) -> bool) -> Option<ChannelKey> {
-        let keys = self.node.channels(is);
-        let there = |key: &ChannelKey| self.links.contains_key(&self.node.now.channels[key].client);
-        choose(&keys.into_iter().filter(there).collect::<Vec<_>>(), channel)
-    }
-
-    fn save(&mut self) {
-        self.saved_at = self.now;
-        let links = self.links.clone();
-        self.node.save(|client| links.get(&client) == Some(&true));
     }
 }
 

@@ -5,8 +5,7 @@ use lsps_types::PaymentHash;
 
 use super::payments::Place;
 use super::{OrderWorld, order_of};
-use crate::lsp::MINING_SAT;
-use crate::world::kind;
+use crate::setup::MINING_SAT;
 
 impl OrderWorld {
     /// After every step.
@@ -16,7 +15,7 @@ impl OrderWorld {
             let claimed: Vec<_> = claimed.collect();
             let paid = |coin: &super::deposits::Coin| coin.was_kept && coin.amount.0 > MINING_SAT;
             let kept = self.deposits.coins.iter().any(|coin| coin.order == number && paid(coin));
-            let is_funded = self.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
+            let is_funded = self.lsp.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
             assert!(claimed.len() + usize::from(kept) <= 1, "order {number} was paid twice: {claimed:?}");
             assert!(is_funded || (claimed.is_empty() && !kept), "order {number} was paid for and has no channel");
             let total = sold.order.payment.bolt11.as_ref().map(|way| way.order_total_sat);
@@ -24,17 +23,17 @@ impl OrderWorld {
             assert!(claimed.iter().all(|payment| payment.held.amount >= total), "order {number} was sold for less");
         }
         let incoming = self.payments.incoming.len() + self.deposits.coins.len();
-        for (name, bytes) in &self.store {
+        for (name, bytes) in &self.lsp.store {
             assert!(bytes.len() <= 1_500 + 300 * incoming, "{name} has {} bytes", bytes.len());
         }
-        if self.store_works && self.unwritten.is_none() {
-            let guard = self.setup.config.htlc_safety_blocks.0;
+        if self.lsp.is_written() {
+            let guard = self.lsp.setup.config.htlc_safety_blocks.0;
             for number in self.payments.numbers(Place::Held) {
                 let end = self.payments.incoming[number].held.claim_before;
-                assert!(end.is_none_or(|at| at.0 > self.chain.height + guard), "payment {number} is held too long");
+                assert!(end.is_none_or(|at| at.0 > self.lsp.chain.height + guard), "payment {number} is held too long");
             }
         }
-        if self.watch_works && self.store_works && self.unwritten.is_none() {
+        if self.watch_works && self.lsp.is_written() {
             let theirs =
                 self.deposits.coins.iter().enumerate().filter(|(number, coin)| {
                     !coin.was_kept && !coin.is_gone && self.deposits.refund_of(*number).is_none()
@@ -46,14 +45,14 @@ impl OrderWorld {
     }
 
     pub(super) fn is_known(&self, order: usize) -> bool {
-        self.service.known_order(self.sold[order].number).is_some()
+        self.lsp.service.known_order(self.sold[order].number).is_some()
     }
 
     /// Before a funding is broadcast.
-    pub(super) fn may_broadcast(&mut self, key: ChannelKey) {
-        let order = self.service.known_order(order_of(key.flow)).expect("it is on record");
+    pub(super) fn is_paid_for(&mut self, key: ChannelKey) {
+        let order = self.lsp.service.known_order(order_of(key.flow)).expect("it is on record");
         assert!(matches!(order.stage, OrderStage::Completed { .. }), "{key:?} is broadcast before it is paid for");
-        let another = self.broadcast.iter().any(|other| other.flow == key.flow && *other != key);
+        let another = self.lsp.broadcast.iter().any(|other| other.flow == key.flow && *other != key);
         assert!(!another, "{key:?} is the second channel of its order");
         let number = self.sold.iter().position(|sold| sold.number == order_of(key.flow));
         let spent = |refund: &super::deposits::RefundTx| refund.is_out && refund.key.order == order_of(key.flow);
@@ -63,32 +62,22 @@ impl OrderWorld {
             let refunded = self.deposits.refunds.iter().filter(|refund| spent(refund)).flat_map(|refund| &refund.coins);
             assert!(!refunded.clone().any(|coin| self.deposits.coins[*coin].was_kept), "{key:?} was given back");
         }
-        self.broadcast.insert(key);
+        self.lsp.broadcast.insert(key);
     }
 
     /// Before a payment is failed.
     pub(super) fn may_fail(&self, hash: PaymentHash) {
         let paid = self
+            .lsp
             .service
             .known_payments()
             .any(|known| known.payment_hash == hash && known.stage == PaymentStage::Claimed);
         assert!(!paid, "what paid for a channel is given back");
     }
 
-    /// Notes which input met which states.
-    pub(super) fn count(&mut self, input: &Input) {
-        let about = self.concerns(input);
-        let kind = kind(input);
-        for (number, stage, channel) in self.states() {
-            if about.is_none_or(|about| about == number) {
-                *self.seen.entry((stage, channel, kind)).or_default() += 1;
-            }
-        }
-    }
-
-    fn states(&self) -> Vec<(OrderNumber, &'static str, &'static str)> {
+    pub(super) fn states(&self) -> Vec<(OrderNumber, &'static str, &'static str)> {
         let channels: Vec<_> =
-            self.service.known_channels().map(|known| (order_of(known.key.flow), known.stage)).collect();
+            self.lsp.service.known_channels().map(|known| (order_of(known.key.flow), known.stage)).collect();
         let channel = |number| match channels.iter().find(|(of, _)| *of == number).map(|(_, stage)| stage) {
             None => "none",
             Some(ChannelStage::Opening) => "opening",
@@ -103,10 +92,14 @@ impl OrderWorld {
             OrderStage::Completed { .. } => "completed",
             OrderStage::Failed { .. } => "failed",
         };
-        self.service.known_orders().map(|order| (order.number, stage(&order.stage), channel(order.number))).collect()
+        self.lsp
+            .service
+            .known_orders()
+            .map(|order| (order.number, stage(&order.stage), channel(order.number)))
+            .collect()
     }
 
-    fn concerns(&self, input: &Input) -> Option<OrderNumber> {
+    pub(super) fn concerns(&self, input: &Input) -> Option<OrderNumber> {
         let of_address = |address: &str| {
             let of_it = |coin: &&super::deposits::Coin| coin.address == address;
             self.deposits.coins.iter().find(of_it).map(|coin| self.sold[coin.order].number)

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use lsps_service::{Deposit, Input, RefundKey};
 use lsps_types::{BlockHeight, FeeRate, OutPoint, Sat, Txid};
 
+use crate::world::process::DEEP;
+
 /// An output to the address of an order.
 #[derive(Clone, Debug)]
 pub struct Coin {
@@ -185,6 +187,3 @@ impl Deposits {
         usize::from_be_bytes(tx.try_into().expect("we encoded it"))
     }
 }
-
-/// Blocks that stay.
-pub const DEEP: u32 = 6;

@@ -7,7 +7,8 @@ use lsps_types::Msat;
 
 use super::payments::Place;
 use super::{CLIENTS, LEASE_BLOCKS, OrderWorld, order_of, total};
-use crate::lsp::{MINING_SAT, peer};
+use crate::setup::{MINING_SAT, peer};
+use crate::world::host_loop::Host as _;
 use crate::world::node::Stage;
 
 impl OrderWorld {
@@ -18,8 +19,8 @@ impl OrderWorld {
     /// When money is missing, or something is stuck.
     #[must_use]
     pub fn comes_to_rest(mut self) -> Self {
-        self.fuse = None;
-        (self.store_works, self.watch_works) = (true, true);
+        self.lsp.fuse = None;
+        (self.lsp.store_works, self.watch_works) = (true, true);
         self.run();
         // Outcomes are remembered for longer than a node goes without saving itself.
         self.save();
@@ -33,17 +34,17 @@ impl OrderWorld {
             held,
             [0; 0],
             "nothing is held for clients who stay away: {:?}",
-            self.service.known_payments().collect::<Vec<_>>()
+            self.lsp.service.known_payments().collect::<Vec<_>>()
         );
         for client in 0..CLIENTS {
             self.connects(peer(client + 1));
         }
         for _ in 0..16 {
-            for key in self.node.channels(|stage| stage < Stage::Signed) {
-                self.node.rejected(key, ChannelEnd::Rejected);
+            for key in self.lsp.node.channels(|stage| stage < Stage::Signed) {
+                self.lsp.node.rejected(key, ChannelEnd::Rejected);
             }
-            for key in self.node.channels(|stage| stage == Stage::Pending) {
-                self.node.ready(key);
+            for key in self.lsp.node.channels(|stage| stage == Stage::Pending) {
+                self.lsp.node.ready(key);
             }
             self.passes(Duration::from_secs(1_000));
             self.block(false);
@@ -54,7 +55,7 @@ impl OrderWorld {
     }
 
     fn passes(&mut self, time: Duration) {
-        self.now = self.now + time;
+        self.lsp.now = self.lsp.now + time;
         self.run();
         self.save();
         self.run();
@@ -73,29 +74,30 @@ impl OrderWorld {
             let owners = whose.into_iter().filter(|is_it| *is_it).count();
             assert_eq!(owners, 1, "deposit {number} of order {} is whose? {coin:?}", coin.order);
         }
-        for key in &self.broadcast {
-            assert!(self.chain.knows(*key), "{key:?} is not on the chain");
+        for key in &self.lsp.broadcast {
+            assert!(self.lsp.chain.knows(*key), "{key:?} is not on the chain");
         }
-        assert_eq!(self.coins.locked(&self.chain), [0; 0], "coins are locked for nothing");
+        assert_eq!(self.lsp.coins.locked(&self.lsp.chain), [0; 0], "coins are locked for nothing");
         self.book_adds_up();
     }
 
     fn book_adds_up(&self) {
-        let totals = BookTotals::of(self.book.values());
+        let totals = BookTotals::of(self.lsp.book.values());
         let claimed: u64 =
             self.payments.incoming.iter().filter(|of| of.outcome == Some(true)).map(|of| of.held.amount.0).sum();
         let kept = self.deposits.coins.iter().enumerate().filter(|(_, coin)| coin.was_kept);
         let is_lost = |number: usize| self.deposits.coins[number].is_gone || self.deposits.refund_of(number).is_some();
         let lost = total(kept.clone().filter(|(number, _)| is_lost(*number)).map(|(_, coin)| coin.amount));
         let received = Msat(claimed + total(kept.map(|(_, coin)| coin.amount)).0);
-        let funded = |number: &usize| self.broadcast.iter().any(|key| order_of(key.flow) == self.sold[*number].number);
+        let funded =
+            |number: &usize| self.lsp.broadcast.iter().any(|key| order_of(key.flow) == self.sold[*number].number);
         let funded: Vec<usize> = (0..self.sold.len()).filter(funded).collect();
         let given = |entry: &lsps_service::BookEntry| match entry.what {
             Booking::OrderUnpaid { given, .. } => i128::from(given.0),
             Booking::OrderFound { given, .. } => -i128::from(given.0),
             _ => 0,
         };
-        let unpaid: i128 = self.book.values().map(given).sum();
+        let unpaid: i128 = self.lsp.book.values().map(given).sum();
         let unpaid = u64::try_from(unpaid).expect("what is found was lost");
         let balances = total(funded.iter().map(|number| self.sold[*number].order.client_balance_sat));
         assert_eq!(
@@ -105,8 +107,8 @@ impl OrderWorld {
         );
         assert_eq!(totals.given.0, unpaid + lost.0, "what was lost is in the book");
         assert_eq!(totals.asked.0, totals.earned.0 + totals.lost.0, "no fee is under way: {totals:?}");
-        assert_eq!(totals.mining_sat, MINING_SAT * self.chain.mined() as u64, "and what its channels cost");
-        let refunded = self.book.values().filter_map(|entry| match entry.what {
+        assert_eq!(totals.mining_sat, MINING_SAT * self.lsp.chain.mined() as u64, "and what its channels cost");
+        let refunded = self.lsp.book.values().filter_map(|entry| match entry.what {
             Booking::Refunded { received_sat, mining_sat, .. } => Some((received_sat, mining_sat)),
             _ => None,
         });
@@ -118,11 +120,11 @@ impl OrderWorld {
 
     /// Records go when nothing depends on them any more.
     fn is_forgotten(&mut self) {
-        self.now = self.now + Duration::from_secs(40 * 86_400);
-        self.chain.height += LEASE_BLOCKS + 1;
+        self.lsp.now = self.lsp.now + Duration::from_secs(40 * 86_400);
+        self.lsp.chain.height += LEASE_BLOCKS + 1;
         self.run();
-        let left: Vec<_> = self.service.known_orders().map(|order| format!("{order:?}")).collect();
-        assert!(self.store.is_empty(), "all is over: {left:?}");
-        assert_eq!(self.service.next_wake(), None);
+        let left: Vec<_> = self.lsp.service.known_orders().map(|order| format!("{order:?}")).collect();
+        assert!(self.lsp.store.is_empty(), "all is over: {left:?}");
+        assert_eq!(self.lsp.service.next_wake(), None);
     }
 }

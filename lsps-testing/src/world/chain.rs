@@ -26,6 +26,8 @@ pub struct Chain {
 #[derive(Debug)]
 pub struct Coins {
     all: u8,
+    /// The next funding finds none.
+    pub refuse: bool,
     reserved: BTreeSet<u8>,
     funded: BTreeMap<ChannelKey, Tx>,
 }
@@ -90,11 +92,14 @@ impl Chain {
 impl Coins {
     /// So many coins.
     pub fn new(all: u8) -> Self {
-        Self { all, reserved: BTreeSet::new(), funded: BTreeMap::new() }
+        Self { all, refuse: false, reserved: BTreeSet::new(), funded: BTreeMap::new() }
     }
 
     /// The same transaction for the same channel.
     pub fn fund(&mut self, key: ChannelKey, chain: &Chain) -> Option<Tx> {
+        if std::mem::take(&mut self.refuse) {
+            return None;
+        }
         if let Some(tx) = self.funded.get(&key) {
             return Some(*tx);
         }
@@ -123,6 +128,7 @@ impl Coins {
 
     /// A crash forgets reservations.
     pub fn crash(&mut self) {
+        self.refuse = false;
         self.reserved.clear();
         self.funded.clear();
     }

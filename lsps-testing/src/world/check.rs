@@ -10,31 +10,31 @@ use super::node::{Place, Upstream};
 impl World {
     /// After every step.
     pub(super) fn check(&self) {
-        for (number, incoming) in self.node.incoming.iter().enumerate() {
+        for (number, incoming) in self.lsp.node.incoming.iter().enumerate() {
             let claimed = self.said.get(&number) == Some(&true);
             if let Some(outcome) = incoming.outcome {
                 assert_eq!(outcome == Upstream::Fulfilled, claimed, "payer and client agree about part {number}");
             }
         }
         for (scid, _, size) in &self.sold {
-            let claimed = self.claimed().filter(|number| self.node.incoming[*number].htlc.scid == *scid);
+            let claimed = self.claimed().filter(|number| self.lsp.node.incoming[*number].htlc.scid == *scid);
             let skims: Vec<Msat> = claimed.clone().filter_map(|number| self.skims.get(&number).copied()).collect();
             let kept = Msat::checked_sum(skims.iter().copied()).expect("small amounts");
-            let largest = claimed.map(|number| self.node.incoming[number].htlc.onion_amount).max();
+            let largest = claimed.map(|number| self.lsp.node.incoming[number].htlc.onion_amount).max();
             let base = size.or(largest).unwrap_or(Msat::ZERO);
-            let terms = &self.setup.terms;
+            let terms = &self.lsp.setup.terms;
             let promised = opening_fee(base, terms.min_fee, terms.proportional).expect("small amounts");
             assert!(kept <= promised, "{kept} kept of {scid}, {promised} promised");
         }
-        let parts = self.node.incoming.len();
-        for (name, bytes) in self.store.iter().filter(|(name, _)| name.starts_with("jit-")) {
+        let parts = self.lsp.node.incoming.len();
+        for (name, bytes) in self.lsp.store.iter().filter(|(name, _)| name.starts_with("jit-")) {
             assert!(bytes.len() <= 500 + 160 * parts, "{name} has {} bytes", bytes.len());
         }
-        if self.store_works && self.unwritten.is_none() {
-            let guard = self.setup.config.htlc_safety_blocks.0;
-            for number in self.node.numbers(|place| *place == Place::Held) {
-                let expiry = self.node.incoming[number].htlc.cltv_expiry;
-                assert!(expiry.is_none_or(|at| at.0 > self.chain.height + guard), "part {number} is held too long");
+        if self.lsp.is_written() {
+            let guard = self.lsp.setup.config.htlc_safety_blocks.0;
+            for number in self.lsp.node.numbers(|place| *place == Place::Held) {
+                let expiry = self.lsp.node.incoming[number].htlc.cltv_expiry;
+                assert!(expiry.is_none_or(|at| at.0 > self.lsp.chain.height + guard), "part {number} is held too long");
             }
         }
     }
@@ -45,8 +45,8 @@ impl World {
 
     /// Before a part is forwarded that is still held; what was asked of it before was not done then.
     pub(super) fn forwards(&mut self, part: PartId, amount: Msat) {
-        for number in self.node.numbers(|place| *place == Place::Held) {
-            let htlc = self.node.incoming[number].htlc;
+        for number in self.lsp.node.numbers(|place| *place == Place::Held) {
+            let htlc = self.lsp.node.incoming[number].htlc;
             if htlc.part == part {
                 let skim = htlc.onion_amount.checked_sub(amount).expect("no more goes out than the onion says");
                 self.skims.insert(number, skim);
@@ -56,32 +56,21 @@ impl World {
     }
 
     /// Before a funding is broadcast: the client claimed what was bought with it, or something else that came over it.
-    pub(super) fn may_broadcast(&mut self, key: ChannelKey) {
+    pub(super) fn is_paid_for(&mut self, key: ChannelKey) {
         let scid = scid_of(key.flow);
         let of_it = |number: usize| {
-            self.node.incoming[number].htlc.scid == scid || self.claimed_over.get(&number) == Some(&key)
+            self.lsp.node.incoming[number].htlc.scid == scid || self.claimed_over.get(&number) == Some(&key)
         };
         let claimed = self.claimed().any(of_it);
-        assert!(self.setup.trust == Trust::LspTrustsClient || claimed, "{key:?} is broadcast before a claim");
-        let another = self.broadcast.iter().any(|other| other.flow == key.flow && *other != key);
+        assert!(self.lsp.setup.trust == Trust::LspTrustsClient || claimed, "{key:?} is broadcast before a claim");
+        let another = self.lsp.broadcast.iter().any(|other| other.flow == key.flow && *other != key);
         assert!(!another, "{key:?} is the second channel of its offer");
-        self.broadcast.insert(key);
+        self.lsp.broadcast.insert(key);
     }
 
-    /// Notes which input met which states.
-    pub(super) fn count(&mut self, input: &Input) {
-        let about = self.concerns(input);
-        let kind = kind(input);
-        for (scid, channel, fee) in self.service.states().collect::<Vec<_>>() {
-            if about.is_none_or(|about| about == scid) {
-                *self.seen.entry((channel, fee, kind)).or_default() += 1;
-            }
-        }
-    }
-
-    fn concerns(&self, input: &Input) -> Option<Scid> {
+    pub(super) fn concerns(&self, input: &Input) -> Option<Scid> {
         let of_part = |part: &PartId| {
-            let mut incoming = self.node.incoming.iter();
+            let mut incoming = self.lsp.node.incoming.iter();
             incoming.find(|incoming| incoming.htlc.part == *part).map(|incoming| incoming.htlc.scid)
         };
         match input {

@@ -6,9 +6,10 @@ use lsps_service::{FlowId, Input, Occasion, PostKey};
 use lsps_types::lsps5::{AppName, ListWebhooks, Notification, RemoveWebhook, SetWebhook, WebhookUrl};
 use lsps_types::{BlockHeight, PeerId, Timestamp};
 
+use super::host_loop::Host as _;
 use super::script::{APPS, CLIENTS};
 use super::{Stage, World};
-use crate::lsp::peer;
+use crate::setup::peer;
 
 /// What is known of them.
 #[derive(Debug, Default)]
@@ -21,8 +22,6 @@ pub(super) struct Hooks {
     announced: BTreeSet<(PeerId, String)>,
     /// When which client was called for what.
     calls: BTreeMap<(PeerId, String), BTreeSet<Timestamp>>,
-    /// What is let out now had to wait for the store.
-    pub are_late: bool,
 }
 
 impl Hooks {
@@ -34,7 +33,7 @@ impl Hooks {
 
 impl World {
     pub(super) fn sets_webhook(&mut self, client: PeerId, app: u8, url: u8) {
-        if !self.may_ask(client) {
+        if !self.lsp.may_ask(client) {
             return;
         }
         let name = AppName::new(format!("app {app}")).expect("short");
@@ -42,13 +41,13 @@ impl World {
         let webhook = WebhookUrl::new(url.clone()).expect("a URL");
         if self.answers(client, &SetWebhook::new(name.clone(), webhook)).is_some() {
             let record = FlowId::Webhooks(client).to_string();
-            assert!(self.store.contains_key(&record), "written before told");
+            assert!(self.lsp.store.contains_key(&record), "written before told");
             self.hooks.set.entry(client).or_default().insert(name, url);
         }
     }
 
     pub(super) fn removes_webhook(&mut self, client: PeerId, app: u8) {
-        if !self.may_ask(client) {
+        if !self.lsp.may_ask(client) {
             return;
         }
         let name = AppName::new(format!("app {app}")).expect("short");
@@ -59,7 +58,7 @@ impl World {
 
     pub(super) fn calls(&mut self, peer: PeerId, occasion: u8) {
         let occasion = match occasion {
-            0 => Occasion::ExpirySoon { timeout: BlockHeight(self.chain.height + 24) },
+            0 => Occasion::ExpirySoon { timeout: BlockHeight(self.lsp.chain.height + 24) },
             1 => Occasion::LiquidityManagementRequest,
             2 => Occasion::OnionMessageIncoming,
             _ => Occasion::PaymentIncoming,
@@ -70,7 +69,7 @@ impl World {
     /// What of the node's channels the service was not told.
     pub(super) fn tell_channels(&mut self) {
         for client in (1..=CLIENTS).map(peer) {
-            let any = !self.node.channels_of(client, |stage| stage >= Stage::Pending).is_empty();
+            let any = !self.lsp.node.channels_of(client, |stage| stage >= Stage::Pending).is_empty();
             if self.hooks.channels.insert(client, any).unwrap_or_default() != any {
                 self.feed(Input::ChannelsWith { peer: client, any });
             }
@@ -78,14 +77,14 @@ impl World {
     }
 
     /// Before it is posted; the answer.
-    pub(super) fn posts(&mut self, key: PostKey, url: &str, body: &str, raised: Timestamp) -> Vec<Input> {
+    pub(super) fn posts(&mut self, key: PostKey, url: &str, body: &str, raised: Timestamp) -> Option<Input> {
         let client = key.client;
-        let terms = &self.setup.config;
+        let terms = &self.lsp.setup.config;
         let hook = (client, url.to_string());
         if Notification::parse(body.as_bytes()) == Ok(Notification::WebhookRegistered) {
             self.hooks.announced.insert(hook);
         } else {
-            assert!(self.hooks.are_late || !self.links.contains_key(&client), "{client} is there and is called");
+            assert!(self.lsp.is_late || !self.lsp.links.contains_key(&client), "{client} is there and is called");
             assert!(self.hooks.announced.contains(&hook), "{url} hears {body} before it was told of its registration");
             let calls = self.hooks.calls.entry((client, body.split('"').nth(7).expect("a method").into())).or_default();
             calls.insert(raised);
@@ -95,9 +94,9 @@ impl World {
             assert!(cooling <= terms.limits.calls_per_cooldown, "{client} is called too often: {calls:?}");
         }
         match ANSWERS.iter().position(|answer| url.contains(answer)) {
-            Some(0) => vec![Input::WebhookDelivered { key }],
-            Some(1) => vec![Input::WebhookFailed { key }],
-            _ => vec![],
+            Some(0) => Some(Input::WebhookDelivered { key }),
+            Some(1) => Some(Input::WebhookFailed { key }),
+            _ => None,
         }
     }
 
@@ -110,12 +109,8 @@ impl World {
             assert_eq!(listed, set, "what {client} was told is registered");
             self.feed(Input::ChannelsWith { peer: client, any: false });
         }
-        self.now = self.now + self.setup.config.webhooks.keep;
+        self.lsp.now = self.lsp.now + self.lsp.setup.config.webhooks.keep;
         self.run();
-    }
-
-    fn may_ask(&self, client: PeerId) -> bool {
-        self.links.contains_key(&client) && self.store_works && self.fuse.is_none()
     }
 }
 

@@ -15,8 +15,8 @@ use lsps_service::{
     ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, KnownOrder, OrderConfig, OrderNumber, OrderTerms, PaidBy,
     WayTerms,
 };
-use lsps_testing::{Lsp, LspSetup, NOON, address_of, call, peer};
-use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Options, Order};
+use lsps_testing::{Lsp, LspSetup, NOON, address_of, anything, call, peer};
+use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Order};
 use lsps_types::{BlockHeight, FeeRate, OutPoint, PaymentHash, Sat, Txid};
 
 /// An LSP with an order of client 1, who is there.
@@ -93,7 +93,7 @@ fn selling_with(confirmation: Confirmation) -> LspSetup {
     let way = |hours: u64| WayTerms { fee: FEE, expires_at: NOON + Duration::from_secs(3_600 * hours) };
     let onchain = Some((way(2), confirmation));
     let terms = OrderTerms { bolt11: Some(way(1)), bolt12: Some(way(1)), onchain, remember_until: None };
-    LspSetup { orders: Some((generous(), terms)), ..LspSetup::default() }
+    LspSetup { orders: Some((anything(), terms)), ..LspSetup::default() }
 }
 
 fn with_orders(orders: OrderConfig) -> LspSetup {
@@ -110,21 +110,6 @@ fn order() -> CreateOrder {
         token: None,
         refund_onchain_address: Some(REFUND_TO.parse().expect("an address")),
         announce_channel: false,
-    }
-}
-
-fn generous() -> Options {
-    Options {
-        min_required_channel_confirmations: 0,
-        min_funding_confirms_within_blocks: 1,
-        supports_zero_channel_reserve: false,
-        max_channel_expiry_blocks: u32::MAX,
-        min_initial_client_balance_sat: Sat(0),
-        max_initial_client_balance_sat: Sat(u64::MAX),
-        min_initial_lsp_balance_sat: Sat(0),
-        max_initial_lsp_balance_sat: Sat(u64::MAX),
-        min_channel_balance_sat: Sat(0),
-        max_channel_balance_sat: Sat(u64::MAX),
     }
 }
 

@@ -7,8 +7,8 @@ use lsps_service::{
     ChannelEnd, ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, OrderConfig, OrderNumber, OrderTerms, PaidBy,
     RefundKey, WayTerms,
 };
-use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, call, offer_id, peer};
-use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Options, Order};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, anything, call, offer_id, peer};
+use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Order};
 use lsps_types::{
     BlockHeight, Blocks, DateTime, FeeRate, Network, OutPoint, PaymentHash, Preimage, Sat, Timestamp, Txid,
 };
@@ -64,7 +64,7 @@ fn unnamed(input: &Value, id: &Value) -> Value {
 
 fn selling(options: &Value, on: &Value, onchain_disabled: bool) -> LspSetup {
     let options =
-        if options.is_null() { generous() } else { serde_json::from_value(options.clone()).expect("options") };
+        if options.is_null() { anything() } else { serde_json::from_value(options.clone()).expect("options") };
     let way = |hours: u64| WayTerms { fee: Sat(8_888), expires_at: NOON + Duration::from_secs(3_600 * hours) };
     let terms = OrderTerms {
         bolt11: Some(way(1)),
@@ -166,7 +166,7 @@ fn scenario_setup(input: &Value) -> LspSetup {
         ..Config::default()
     };
     let distrusts_deposits = input["policy"]["distrust_tx"] == true;
-    LspSetup { config, orders: Some((generous(), terms)), distrusts_deposits, ..LspSetup::default() }
+    LspSetup { config, orders: Some((anything(), terms)), distrusts_deposits, ..LspSetup::default() }
 }
 
 fn held(event: &Value, named: OrderNumber, order: &Order) -> HeldPayment {
@@ -277,21 +277,6 @@ fn order() -> CreateOrder {
         token: None,
         refund_onchain_address: None,
         announce_channel: false,
-    }
-}
-
-fn generous() -> Options {
-    Options {
-        min_required_channel_confirmations: 0,
-        min_funding_confirms_within_blocks: 1,
-        supports_zero_channel_reserve: false,
-        max_channel_expiry_blocks: u32::MAX,
-        min_initial_client_balance_sat: Sat(0),
-        max_initial_client_balance_sat: Sat(u64::MAX),
-        min_initial_lsp_balance_sat: Sat(0),
-        max_initial_lsp_balance_sat: Sat(u64::MAX),
-        min_channel_balance_sat: Sat(0),
-        max_channel_balance_sat: Sat(u64::MAX),
     }
 }
 

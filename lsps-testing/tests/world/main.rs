@@ -9,9 +9,10 @@ mod crashes;
 mod stories;
 mod tapes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lsps_service::Trust;
+use lsps_testing::Seen;
 use lsps_testing::world::{INPUTS, Step, World};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -47,57 +48,20 @@ proptest! {
     }
 }
 
-/// A small generator, so that a seed is all there is to remember.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn script(&mut self, length: usize) -> Vec<Step> {
-        (0..length).map(|_| Step::from_bytes(self.next().to_be_bytes()[..4].try_into().expect("four"))).collect()
-    }
-}
-
-/// The same failure in as few steps as leaving out one by one gives.
-fn shrunk(trust: Trust, mut script: Vec<Step>) -> Vec<Step> {
-    let mut at = script.len();
-    while at > 0 {
-        at -= 1;
-        let mut shorter = script.clone();
-        shorter.remove(at);
-        if std::panic::catch_unwind(|| plays(trust, &shorter)).is_err() {
-            script = shorter;
-        }
-    }
-    script
-}
-
 #[test]
 #[ignore = "long: see the head of this file"]
 fn soak() {
-    let read = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
-    let (steps, first_seed) = (read("LSPS_STEPS", 10_000_000), read("LSPS_SEED", 1));
-    let mut seen: BTreeMap<_, u64> = BTreeMap::new();
-    let (mut played, mut deaths, mut seed) = (0, 0, first_seed);
-    while played < steps {
-        let trust = if seed.is_multiple_of(2) { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp };
-        let script = Random(seed).script(200);
-        let world = std::panic::catch_unwind(|| plays(trust, &script));
-        let world = world.unwrap_or_else(|_| panic!("seed {seed}, {trust:?}: {:?}", shrunk(trust, script)));
-        deaths += world.deaths();
-        for (pair, count) in world.seen {
-            *seen.entry(pair).or_default() += count;
-        }
-        played += 200;
-        seed += 1;
-    }
-    println!("{played} steps, seeds {first_seed}..{seed}, {deaths} deaths; inputs by state of the offer:");
+    let (mut seen, mut deaths) = (Seen::new(), 0);
+    let trust = |seed: u64| if seed.is_multiple_of(2) { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp };
+    let played = lsps_testing::soak(
+        Step::from_bytes,
+        |seed, script| plays(trust(seed), script),
+        |world| {
+            deaths += world.deaths();
+            world.seen().iter().for_each(|(pair, count)| *seen.entry(*pair).or_default() += count);
+        },
+    );
+    println!("{deaths} deaths; inputs by state of the offer:");
     for ((channel, fee, input), count) in &seen {
         println!("{channel}\t{fee}\t{input}\t{count}");
     }
