@@ -221,6 +221,12 @@ impl OrderWorld {
         } else {
             (PaidBy::Invoice, bolt11.invoice.parse().expect("a hash"), None)
         };
+        // A node lets nothing in that is less than its invoice asks for. That the service looks as well is shown by those that
+        // come first; what comes later may be claimed before the service hears of it.
+        let is_paid_again = self.payments.incoming.iter().any(|before| before.held.payment_hash == payment_hash);
+        if is_paid_again && amount < bolt11.order_total_sat {
+            return;
+        }
         let left = if expires_soon { 45 } else { 400 };
         let claim_before = Some(BlockHeight(self.lsp.chain.height + left));
         let amount = amount.to_msat().expect("a small amount");

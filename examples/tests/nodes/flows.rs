@@ -1,5 +1,7 @@
 //! What is sold is delivered, to the millisatoshi.
 
+use lightning::ln::channelmanager::Bolt11InvoiceParameters;
+use lightning_invoice::Bolt11Invoice;
 use lsps_examples::Scene;
 use lsps_examples::scene::Script;
 use lsps_service::Trust;
@@ -40,6 +42,27 @@ async fn case_J21_where_the_client_trusts_the_lsp_the_funding_stays_off_the_chai
     let channels = world.scene.wallet.node.channel_manager().list_channels();
     let funding = channels[0].funding_txo.expect("funded").txid;
     assert!(world.scene.chain.confirmations(&funding).is_some(), "and confirmed after it");
+}
+
+/// L2-119, L2-146, L2-147
+#[tokio::test(flavor = "multi_thread")]
+async fn later_invoices_name_the_channel_by_its_alias_and_fees_and_not_by_the_scid_that_was_bought() {
+    let world = World::with(Trust::LspTrustsClient).await;
+    world.pays();
+    world.is_settled().await;
+    let manager = world.scene.wallet.node.channel_manager();
+    let invoice = manager.create_bolt11_invoice(Bolt11InvoiceParameters::default()).unwrap();
+    let hint = |invoice: &Bolt11Invoice| invoice.route_hints()[0].0[0].clone();
+    let (bought, later) = (hint(&world.jit.invoice), hint(&invoice));
+    let channels = manager.list_channels();
+    let forwarding = channels[0].counterparty.forwarding_info.as_ref().unwrap();
+    assert_eq!(Some(later.short_channel_id), channels[0].get_inbound_payment_scid());
+    assert_ne!(later.short_channel_id, bought.short_channel_id);
+    assert_eq!(
+        (later.fees.base_msat, later.cltv_expiry_delta),
+        (forwarding.fee_base_msat, forwarding.cltv_expiry_delta)
+    );
+    assert_eq!(later.fees.proportional_millionths, forwarding.fee_proportional_millionths);
 }
 
 #[tokio::test(flavor = "multi_thread")]
