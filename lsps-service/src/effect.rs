@@ -157,14 +157,16 @@ pub enum Effect {
         /// How often this was asked, from 1.
         ask: u32,
     },
-    /// The wallet may spend these outputs from now on: they paid for a channel.
+    /// The wallet may spend this output from now on: it paid for a channel, or is too little to return.
     ///
-    /// Answer: `DepositsKept`. Safe twice: a setting.
-    KeepDeposits {
+    /// Answer: `DepositKept`. Safe twice: a setting.
+    KeepDeposit {
         /// Of which order.
         order: OrderNumber,
-        /// Which, and what they are worth.
-        deposits: Vec<(OutPoint, Sat)>,
+        /// Which.
+        outpoint: OutPoint,
+        /// What it is worth.
+        amount: Sat,
     },
     /// Build and sign a transaction that spends these outputs and nothing else to this address, less a reasonable fee,
     /// without broadcasting it.
@@ -282,8 +284,8 @@ pub enum EffectKey {
     Claim(OrderNumber, PaymentHash, u32),
     /// See [`Effect::FailPayment`].
     FailPayment(OrderNumber, PaymentHash, u32),
-    /// See [`Effect::KeepDeposits`].
-    Keep(OrderNumber),
+    /// See [`Effect::KeepDeposit`].
+    Keep(OrderNumber, OutPoint),
     /// See [`Effect::BuildRefund`].
     BuildRefund(RefundKey),
     /// See [`Effect::BroadcastRefund`].
@@ -305,7 +307,7 @@ impl EffectKey {
             Self::Prepare(order)
             | Self::Claim(order, ..)
             | Self::FailPayment(order, ..)
-            | Self::Keep(order)
+            | Self::Keep(order, _)
             | Self::BuildRefund(RefundKey { order, .. })
             | Self::Refund(RefundKey { order, .. }, _) => Ok(FlowId::Order(*order)),
             Self::Book(key) => Ok(key.flow),
@@ -331,7 +333,7 @@ impl Effect {
             Self::PrepareOrder { order, .. } => EffectKey::Prepare(*order),
             Self::ClaimPayment { order, payment_hash, ask, .. } => EffectKey::Claim(*order, *payment_hash, *ask),
             Self::FailPayment { order, payment_hash, ask } => EffectKey::FailPayment(*order, *payment_hash, *ask),
-            Self::KeepDeposits { order, .. } => EffectKey::Keep(*order),
+            Self::KeepDeposit { order, outpoint, .. } => EffectKey::Keep(*order, *outpoint),
             Self::BuildRefund { key, .. } => EffectKey::BuildRefund(*key),
             Self::BroadcastRefund { key, ask, .. } => EffectKey::Refund(*key, *ask),
             Self::Book { key, .. } => EffectKey::Book(*key),

@@ -147,10 +147,12 @@ pub enum Input {
         /// Which.
         outpoint: OutPoint,
     },
-    /// [`Effect::KeepDeposits`](crate::Effect::KeepDeposits) was carried out.
-    DepositsKept {
+    /// [`Effect::KeepDeposit`](crate::Effect::KeepDeposit) was carried out.
+    DepositKept {
         /// Of which order.
         order: OrderNumber,
+        /// Which output.
+        outpoint: OutPoint,
     },
     /// The refund that was asked for is signed.
     RefundBuilt {

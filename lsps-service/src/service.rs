@@ -181,7 +181,7 @@ impl Service {
             Input::DepositGone { address, outpoint } => {
                 self.order(self.orders.of_address(&address), &order::Told::DepositGone(outpoint))
             }
-            Input::DepositsKept { order } => self.order(Some(order), &order::Told::DepositKept),
+            Input::DepositKept { outpoint, order } => self.order(Some(order), &order::Told::DepositKept(outpoint)),
             Input::RefundBuilt { key, tx, mining_sat } => {
                 let told = order::Told::RefundBuilt { number: key.number, tx: &tx, mining_sat };
                 self.order(Some(key.order), &told)

@@ -81,7 +81,7 @@ pub enum Act {
     /// Raised the fee of a refund.
     BumpRefund(RefundKey),
     /// Took outputs for its own.
-    Keep(Vec<(OutPoint, Sat)>),
+    Keep(OutPoint, Sat),
 }
 
 /// The LSP, its store and its node.
@@ -374,9 +374,9 @@ impl Lsp {
                 self.acts.push(Act::FailPayment(payment_hash));
                 Some(Input::PaymentGone { payment_hash })
             }
-            Effect::KeepDeposits { order, deposits } => {
-                self.acts.push(Act::Keep(deposits));
-                Some(Input::DepositsKept { order })
+            Effect::KeepDeposit { order, outpoint, amount } => {
+                self.acts.push(Act::Keep(outpoint, amount));
+                Some(Input::DepositKept { order, outpoint })
             }
             Effect::BuildRefund { key, to, deposits } => {
                 let worth: u64 = deposits.iter().map(|(_, amount)| amount.0).sum();

@@ -61,7 +61,8 @@ pub(crate) enum Event {
         outpoint: OutPoint,
         at: Timestamp,
     },
-    OutputsSpendable,
+    /// The wallet knows that it is ours.
+    OutputSpendable(OutPoint),
     RefundDue(Vec<OutPoint>),
     RefundMoved {
         number: u32,
@@ -152,10 +153,7 @@ impl Order {
                 self.decide_outputs(&[outpoint], Fate::Kept);
                 self.ledger.enter(at, Booking::DepositFound { amount });
             }
-            Event::OutputsSpendable => {
-                let kept = self.outputs.values_mut().filter(|output| output.fate == Fate::Kept);
-                kept.for_each(|output| output.fate = Fate::Spendable);
-            }
+            Event::OutputSpendable(outpoint) => self.decide_outputs(&[outpoint], Fate::Spendable),
             Event::RefundDue(outpoints) => {
                 let number = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
                 self.refunds.push(Refund::Asked);

@@ -112,7 +112,7 @@ pub(crate) enum Told<'a> {
     PaymentGone(PaymentHash),
     Deposit(&'a Deposit),
     DepositGone(OutPoint),
-    DepositKept,
+    DepositKept(OutPoint),
     RefundBuilt {
         number: u32,
         tx: &'a [u8],
@@ -177,7 +177,11 @@ impl Flow for Order {
                     },
                 })
             }
-            Told::DepositKept => Ok(vec![Event::OutputsSpendable]),
+            Told::DepositKept(outpoint) => match self.outputs.get(outpoint).map(|output| output.fate) {
+                Some(Fate::Kept) => Ok(vec![Event::OutputSpendable(*outpoint)]),
+                // Told again, or decided anew meanwhile.
+                Some(Fate::Open | Fate::Spendable | Fate::Lost | Fate::Refunded(_)) | None => Ok(vec![]),
+            },
             Told::RefundBuilt { number, tx, mining_sat } => match self.refund(*number)? {
                 Refund::Asked => {
                     let (tx, mining_sat) = (tx.to_vec(), *mining_sat);

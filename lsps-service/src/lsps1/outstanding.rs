@@ -75,9 +75,9 @@ impl Order {
         })
     }
 
-    fn owed_for_deposits(&self) -> Option<Effect> {
-        let deposits = self.deposits(Fate::Kept);
-        (!deposits.is_empty()).then_some(Effect::KeepDeposits { order: self.number, deposits })
+    fn owed_for_deposits(&self) -> impl Iterator<Item = Effect> {
+        let (order, kept) = (self.number, self.deposits(Fate::Kept).into_iter());
+        kept.map(move |(outpoint, amount)| Effect::KeepDeposit { order, outpoint, amount })
     }
 
     fn owed_for_book(&self) -> impl Iterator<Item = Effect> {

@@ -118,7 +118,7 @@ impl OrderWorld {
             | Input::FundingConfirmed { key } => Some(order_of(key.flow)),
             Input::Booked { key } => Some(order_of(key.flow)),
             Input::OrderPrepared { order, .. }
-            | Input::DepositsKept { order }
+            | Input::DepositKept { order, .. }
             | Input::CancelOrder { order }
             | Input::RetryOrder { order } => Some(*order),
             Input::RefundBuilt { key, .. } | Input::RefundImpossible { key } | Input::RefundConfirmed { key } => {

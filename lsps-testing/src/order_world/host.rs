@@ -120,12 +120,10 @@ impl Host for OrderWorld {
                 self.payments.fail(payment_hash);
                 Some(Input::PaymentGone { payment_hash })
             }
-            Effect::KeepDeposits { order, deposits } => {
-                for (outpoint, _) in deposits {
-                    self.deposits.reserved.remove(&outpoint);
-                    self.deposits.keep(outpoint);
-                }
-                Some(Input::DepositsKept { order })
+            Effect::KeepDeposit { order, outpoint, .. } => {
+                self.deposits.reserved.remove(&outpoint);
+                self.deposits.keep(outpoint);
+                Some(Input::DepositKept { order, outpoint })
             }
             Effect::BuildRefund { key, to, deposits } => {
                 assert_eq!(to, REFUND_TO);

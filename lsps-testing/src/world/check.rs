@@ -94,7 +94,7 @@ impl World {
             | Input::PaymentGone { .. }
             | Input::Deposit(_)
             | Input::DepositGone { .. }
-            | Input::DepositsKept { .. }
+            | Input::DepositKept { .. }
             | Input::RefundBuilt { .. }
             | Input::RefundImpossible { .. }
             | Input::RefundConfirmed { .. }
@@ -157,7 +157,7 @@ pub fn kind(input: &Input) -> &'static str {
         Input::PaymentGone { .. } => "PaymentGone",
         Input::Deposit(_) => "Deposit",
         Input::DepositGone { .. } => "DepositGone",
-        Input::DepositsKept { .. } => "DepositsKept",
+        Input::DepositKept { .. } => "DepositKept",
         Input::RefundBuilt { .. } => "RefundBuilt",
         Input::RefundImpossible { .. } => "RefundImpossible",
         Input::RefundConfirmed { .. } => "RefundConfirmed",

@@ -30,6 +30,21 @@ fn case_O07_a_payment_without_confirmations_that_is_replaced_and_comes_back_is_n
     assert_eq!((world.fundings(), world.refunds()), (1, 0));
 }
 
+/// Found by chance: what was to be kept while something else of its order was kept already, was not.
+#[test]
+fn case_O07_dust_of_an_order_that_is_no_more_is_kept_each_by_itself() {
+    let pay = Step::Pay { order: 0, by_offer: true, amount: Amount::Over, expires_soon: false };
+    let deposit = |amount, is_dear| Step::Deposit { order: 0, amount, is_dear };
+    let (exact, dust) = (deposit(Amount::Exact, false), |is_dear| deposit(Amount::Dust, is_dear));
+    let day = Step::Blocks { count: 150, are_full: false };
+    let crash = |after, saved| Step::Crash { after, saved };
+    let start = [pay, Step::NoCoins, OPENS[0], exact, exact, exact, Step::Retry { order: 0 }, day, OPENING[0]];
+    let world = plays(&start).play(&[Step::Wait { seconds: 601 }, crash(11, false), dust(false)]);
+    let world = world.play(&[Step::Store { works: true }, crash(8, true), dust(true), deposit(Amount::Half, true)]);
+    let world = world.play(&[Step::Blocks { count: 2, are_full: false }]).comes_to_rest();
+    assert_eq!(world.fundings(), 0);
+}
+
 #[test]
 fn case_O06_a_claim_that_waited_for_the_store_takes_the_payment_that_came_after() {
     let late = |amount| Step::Pay { order: 0, by_offer: false, amount, expires_soon: true };

@@ -233,7 +233,7 @@ fn differs(wanted: &Value, step: &Step) -> Option<String> {
             return Some(format!("wanted {action}, done {:?}", step.acts));
         }
     }
-    left.retain(|act| !matches!(act, Act::Abandon(_) | Act::Wake { .. } | Act::Broadcast(_) | Act::Keep(_)));
+    left.retain(|act| !matches!(act, Act::Abandon(_) | Act::Wake { .. } | Act::Broadcast(_) | Act::Keep(..)));
     if !left.is_empty() {
         return Some(format!("not wanted: {left:?}"));
     }

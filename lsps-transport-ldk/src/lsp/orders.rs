@@ -72,10 +72,9 @@ impl<M: Manager> Pump<M> {
         vec![]
     }
 
-    pub(super) fn keep_deposits(&mut self, order: OrderNumber, deposits: &[(lsps_types::OutPoint, Sat)]) -> Vec<Input> {
-        let outpoints: Vec<OutPoint> = deposits.iter().map(|(outpoint, _)| our_outpoint(outpoint)).collect();
-        self.outside.wallet.release(&outpoints);
-        vec![Input::DepositsKept { order }]
+    pub(super) fn keep_deposit(&mut self, order: OrderNumber, outpoint: lsps_types::OutPoint) -> Vec<Input> {
+        self.outside.wallet.release(&[our_outpoint(&outpoint)]);
+        vec![Input::DepositKept { order, outpoint }]
     }
 
     pub(super) fn build_refund(

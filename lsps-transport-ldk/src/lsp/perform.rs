@@ -91,7 +91,7 @@ impl<M: Manager> Pump<M> {
             }
             Effect::ClaimPayment { preimage, .. } => self.claim_payment(preimage),
             Effect::FailPayment { payment_hash, .. } => self.fail_payment(payment_hash),
-            Effect::KeepDeposits { order, deposits } => self.keep_deposits(order, &deposits),
+            Effect::KeepDeposit { order, outpoint, .. } => self.keep_deposit(order, outpoint),
             Effect::BuildRefund { key, to, deposits } => {
                 self.build_refund(key, to, deposits.into_iter().map(|(outpoint, _)| outpoint).collect())
             }

@@ -132,7 +132,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             | Input::PaymentClaimed { .. }
             | Input::PaymentGone { .. }
             | Input::DepositGone { .. }
-            | Input::DepositsKept { .. }
+            | Input::DepositKept { .. }
             | Input::RefundBuilt { .. }
             | Input::RefundImpossible { .. }
             | Input::RefundConfirmed { .. }
@@ -197,8 +197,7 @@ pub(super) fn doing(effect: &Effect) {
             warn!(order = %key.order, key.number, to, "giving deposits back");
         }
         Effect::BroadcastRefund { key, ask, .. } => info!(order = %key.order, key.number, ask, "broadcasting a refund"),
-        Effect::FundChannel { .. } | Effect::HandFunding { .. } | Effect::KeepDeposits { .. } | Effect::Book { .. } => {
-        }
+        Effect::FundChannel { .. } | Effect::HandFunding { .. } | Effect::KeepDeposit { .. } | Effect::Book { .. } => {}
     }
 }
 

@@ -34,7 +34,7 @@ fn case_O07_a_payment_counts_when_it_is_confirmed_and_is_never_held() {
     assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]));
     let key = shop.key(1);
     shop.lsp.funding_signed(key);
-    assert_eq!(shop.lsp.acts(), [Act::Broadcast(key), Act::Keep(vec![(coin(1), TOTAL)])]);
+    assert_eq!(shop.lsp.acts(), [Act::Broadcast(key), Act::Keep(coin(1), TOTAL)]);
     let paid = Booking::OrderPaid { fee: Msat(8_888_000), surplus: Msat(0) };
     assert!(shop.lsp.book().any(|entry| entry.what == paid), "fees taken are fees quoted");
 }
@@ -48,8 +48,8 @@ fn case_O07_several_outputs_pay_together_and_what_is_above_is_kept_with_them() {
     assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]));
     let key = shop.key(1);
     shop.lsp.funding_signed(key);
-    let both = vec![(coin(1), Sat(100_000)), (coin(2), Sat(10_000))];
-    assert_eq!(shop.lsp.acts(), [Act::Broadcast(key), Act::Keep(both)]);
+    let both = [Act::Keep(coin(1), Sat(100_000)), Act::Keep(coin(2), Sat(10_000))];
+    assert_eq!(shop.lsp.acts(), [&[Act::Broadcast(key)], &both[..]].concat());
     assert_eq!(BookTotals::of(shop.lsp.book()).surplus, Msat(1_112_000));
     shop.deposit(3, TOTAL, Some(HEIGHT));
     refunds(&mut shop, &[(3, TOTAL)]);
@@ -136,7 +136,7 @@ fn case_O07_a_payment_that_is_replaced_after_the_broadcast_is_booked_as_lost_unt
     shop.deposit_gone(1);
     assert_eq!(BookTotals::of(shop.lsp.book()).given, Msat(TOTAL.0 * 1_000));
     shop.deposit(1, TOTAL, Some(HEIGHT));
-    assert_eq!(shop.lsp.acts(), [Act::Keep(vec![(coin(1), TOTAL)])], "and nothing is refunded");
+    assert_eq!(shop.lsp.acts(), [Act::Keep(coin(1), TOTAL)], "and nothing is refunded");
     assert_eq!(BookTotals::of(shop.lsp.book()).given, Msat(0));
 }
 
@@ -166,8 +166,9 @@ fn case_O07_what_costs_more_to_return_than_it_is_worth_is_not_returned() {
     shop.deposit(1, Sat(100), Some(HEIGHT));
     shop.lsp.wait_until(minutes(120));
     let acts = shop.lsp.acts();
-    let dust = vec![(coin(1), Sat(100))];
-    assert!(matches!(&acts[..], [Act::Refund { deposits, .. }, Act::Keep(kept)] if *deposits == dust && *kept == dust));
+    let dust = (coin(1), Sat(100));
+    assert!(matches!(&acts[..], [Act::Refund { deposits, .. }, Act::Keep(..)] if deposits[..] == [dust]), "{acts:?}");
+    assert_eq!(acts[1], Act::Keep(dust.0, dust.1));
     assert_eq!(shop.lsp.service().unconfirmed_refunds().count(), 0);
     assert_eq!(BookTotals::of(shop.lsp.book()).surplus, Msat(100_000), "the LSP has it");
     shop.lsp.wait_until(minutes(60 * 24 * 31));

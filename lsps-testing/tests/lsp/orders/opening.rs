@@ -159,7 +159,7 @@ fn case_O09_a_funding_that_is_stuck_is_broadcast_again_and_never_refunded() {
     shop.deposit(1, TOTAL, Some(HEIGHT));
     let key = shop.key(1);
     shop.lsp.funding_signed(key);
-    assert_eq!(shop.lsp.acts().last(), Some(&Act::Keep(vec![(coin(1), TOTAL)])));
+    assert_eq!(shop.lsp.acts().last(), Some(&Act::Keep(coin(1), TOTAL)));
     shop.lsp.block(HEIGHT + 12);
     assert_eq!(shop.lsp.acts(), [Act::BroadcastAgain(key)]);
 }

@@ -140,7 +140,7 @@ fn case_O11_what_was_paid_on_the_chain_opens_where_the_other_payment_runs_out_of
     shop.lsp.block(HEIGHT + 8);
     assert_eq!(shop.lsp.acts(), [Act::FailPayment(hash)], "the open goes on");
     shop.lsp.funding_signed(key);
-    assert_eq!(shop.lsp.acts(), [Act::Broadcast(key), Act::Keep(vec![(coin(1), TOTAL)])]);
+    assert_eq!(shop.lsp.acts(), [Act::Broadcast(key), Act::Keep(coin(1), TOTAL)]);
 }
 
 #[test]
