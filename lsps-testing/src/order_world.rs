@@ -118,10 +118,7 @@ impl OrderWorld {
             Step::Pay { order, by_offer, amount, expires_soon } => self.pays(order, by_offer, amount, expires_soon),
             Step::PayAgain { payment } => {
                 let again = choose(&self.payments.incoming, payment).map(|old| (old.order, old.held));
-                // A host that has not heard yet of a claim takes another payment of its hash for the one that it claims: who
-                // pays what is paid gives it away.
-                let has_heard = self.lsp.fuse.is_none() && self.lsp.store_works && self.lsp.node.now.events.is_empty();
-                if let Some((order, held)) = again.filter(|_| has_heard) {
+                if let Some((order, held)) = again.filter(|_| self.has_heard()) {
                     let claim_before = held.claim_before.map(|_| BlockHeight(self.lsp.chain.height + 400));
                     self.arrives(order, HeldPayment { claim_before, ..held });
                 }
@@ -223,14 +220,21 @@ impl OrderWorld {
         };
         // A node lets nothing in that is less than its invoice asks for. That the service looks as well is shown by those that
         // come first; what comes later may be claimed before the service hears of it.
-        let is_paid_again = self.payments.incoming.iter().any(|before| before.held.payment_hash == payment_hash);
-        if is_paid_again && amount < bolt11.order_total_sat {
+        let mut before = self.payments.incoming.iter().filter(|before| before.held.payment_hash == payment_hash);
+        let is_less = amount < bolt11.order_total_sat;
+        if before.any(|before| is_less || (before.outcome == Some(true) && !self.has_heard())) {
             return;
         }
         let left = if expires_soon { 45 } else { 400 };
         let claim_before = Some(BlockHeight(self.lsp.chain.height + left));
         let amount = amount.to_msat().expect("a small amount");
         self.arrives(order, HeldPayment { by, payment_hash, preimage, amount, claim_before });
+    }
+
+    /// Of all that was claimed. A host that has not takes another payment of its hash for the one that it claims: who pays what
+    /// is paid gives it away.
+    fn has_heard(&self) -> bool {
+        self.lsp.fuse.is_none() && self.lsp.store_works && self.lsp.node.now.events.is_empty()
     }
 
     fn arrives(&mut self, order: usize, held: HeldPayment) {
