@@ -44,7 +44,7 @@ impl Coins {
         if !gone.is_empty() {
             self.bdk.apply_evicted_txs(gone);
         }
-        let _kept_elsewhere = self.bdk.take_staged();
+        let _read_again_at_the_next_start = self.bdk.take_staged();
         self.seen = changes;
     }
 

@@ -28,6 +28,7 @@ impl Deposits {
 impl BdkWallet {
     pub(super) fn deposit_address(&self) -> Option<Address> {
         let mut state = self.state();
+        // One that is not kept could be given to another order after a start.
         let address = self.new_address(&mut state).ok()?;
         state.coins.deposits.given.insert(address.script_pubkey());
         Some(address)
