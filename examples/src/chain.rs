@@ -16,7 +16,6 @@ use lightning::chain::BestBlock;
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
 use tokio::sync::watch;
 
-pub use ledger::Coin;
 pub use rules::Rejected;
 
 use ledger::Ledger;
@@ -145,24 +144,6 @@ impl Chain {
     #[must_use]
     pub fn hash_at(&self, height: u32) -> Option<BlockHash> {
         self.ledger().block_at(height).map(Block::block_hash)
-    }
-
-    /// The coin, if it exists and neither a block nor the mempool spends it.
-    #[must_use]
-    pub fn utxo(&self, outpoint: &OutPoint) -> Option<Coin> {
-        self.ledger().unspent(outpoint)
-    }
-
-    /// All coins paying to `script` that neither a block nor the mempool spends, unconfirmed ones included.
-    #[must_use]
-    pub fn unspent_of(&self, script: &Script) -> Vec<Coin> {
-        self.ledger().unspent_of(script)
-    }
-
-    /// All outputs to `script`, spent or not, unconfirmed ones included.
-    #[must_use]
-    pub fn outputs_to(&self, script: &Script) -> Vec<Coin> {
-        self.ledger().outputs_to(script)
     }
 
     /// What a transaction pays the miners for its weight; `None` while it is neither waiting nor mined.

@@ -187,15 +187,6 @@ impl Ledger {
         found
     }
 
-    /// Spent or not, in the order of creation.
-    pub(super) fn outputs_to(&self, script: &Script) -> Vec<Coin> {
-        let mined = (0..).zip(&self.blocks).flat_map(|(height, block)| {
-            block.txdata.iter().flat_map(move |tx| outputs(tx.compute_txid(), tx, Some(height)))
-        });
-        let waiting = self.mempool.iter().flat_map(|waiting| outputs(waiting.txid, &waiting.tx, None));
-        mined.chain(waiting).filter(|coin| coin.output.script_pubkey.as_script() == script).collect()
-    }
-
     fn unconfirmed(&self, outpoint: &OutPoint) -> Option<Coin> {
         outputs(outpoint.txid, self.waiting(&outpoint.txid)?, None).find(|coin| coin.outpoint == *outpoint)
     }
