@@ -1,6 +1,6 @@
 //! A regtest chain inside the process: real blocks, real scripts, no daemon.
 //!
-//! There is one chain of blocks and no second branch, so nothing is ever disconnected. The mempool admits only what
+//! There is one chain of blocks; nothing is ever disconnected unless a test asks for it. The mempool admits only what
 //! the very next block could contain; the first spender of a coin wins. There is no minimum fee and no size limit.
 
 mod block;
@@ -16,7 +16,6 @@ use lightning::chain::BestBlock;
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
 use tokio::sync::watch;
 
-pub use ledger::Coin;
 pub use rules::Rejected;
 
 use ledger::Ledger;
@@ -60,6 +59,23 @@ impl Chain {
         let height = ledger.height();
         drop(ledger);
         self.inner.tip.send_replace(height);
+    }
+
+    /// Another branch wins: the newest `depth` blocks give way to one more, all of them empty, and what they held waits again.
+    ///
+    /// Wallets follow that; nodes here do not.
+    pub fn reorganize(&self, depth: u32) {
+        let mut ledger = self.ledger();
+        (0..depth).for_each(|_| ledger.disconnect());
+        (0..=depth).for_each(|_| ledger.mine_empty(&faucet_script()));
+        let height = ledger.height();
+        drop(ledger);
+        self.inner.tip.send_replace(height);
+    }
+
+    /// The mempool forgets a transaction, and those that spend its outputs: another may take its coins.
+    pub fn evict(&self, txid: &Txid) {
+        self.ledger().evict(*txid);
     }
 
     /// Pays `amount_sat` satoshis to `script` from the faucet, confirmed in a block of its own.
@@ -130,24 +146,6 @@ impl Chain {
         self.ledger().block_at(height).map(Block::block_hash)
     }
 
-    /// The coin, if it exists and neither a block nor the mempool spends it.
-    #[must_use]
-    pub fn utxo(&self, outpoint: &OutPoint) -> Option<Coin> {
-        self.ledger().unspent(outpoint)
-    }
-
-    /// All coins paying to `script` that neither a block nor the mempool spends, unconfirmed ones included.
-    #[must_use]
-    pub fn unspent_of(&self, script: &Script) -> Vec<Coin> {
-        self.ledger().unspent_of(script)
-    }
-
-    /// All outputs to `script`, spent or not, unconfirmed ones included.
-    #[must_use]
-    pub fn outputs_to(&self, script: &Script) -> Vec<Coin> {
-        self.ledger().outputs_to(script)
-    }
-
     /// What a transaction pays the miners for its weight; `None` while it is neither waiting nor mined.
     #[must_use]
     pub fn fee_rate_of(&self, txid: &Txid) -> Option<FeeRate> {
@@ -180,6 +178,20 @@ impl Chain {
     #[must_use]
     pub fn waiting(&self, txid: &Txid) -> Option<Transaction> {
         self.ledger().waiting(txid).cloned()
+    }
+
+    /// All that somebody lacks who saw the chain after so many changes and holds these blocks for the best. `None`: nothing.
+    #[must_use]
+    pub fn news(&self, changes: u64, is_known: impl Fn(u32, BlockHash) -> bool) -> Option<News> {
+        let ledger = self.ledger();
+        if ledger.changes() == changes {
+            return None;
+        }
+        let tip_down = (0..=ledger.height()).rev().filter_map(|height| Some((height, ledger.block_at(height)?)));
+        let unknown = tip_down.take_while(|(height, block)| !is_known(*height, block.block_hash()));
+        let mut blocks: Vec<_> = unknown.map(|(height, block)| (height, block.clone())).collect();
+        blocks.reverse();
+        Some(News { changes: ledger.changes(), blocks, mempool: ledger.mempool().cloned().collect() })
     }
 
     /// Tells whenever the chain has grown; the value is the height of the newest block.
@@ -219,6 +231,16 @@ impl FeeEstimator for Chain {
     fn get_est_sat_per_1000_weight(&self, _: ConfirmationTarget) -> u32 {
         FEE_SAT_PER_KW
     }
+}
+
+/// What is new on the chain, all of it at one moment.
+pub struct News {
+    /// Changes up to that moment; says what to ask for next.
+    pub changes: u64,
+    /// The blocks on top of the newest known one, with their heights.
+    pub blocks: Vec<(u32, Block)>,
+    /// All that waits, parents before children.
+    pub mempool: Vec<Transaction>,
 }
 
 struct Inner {

@@ -1,6 +1,6 @@
 //! An embedded regtest chain, and what a Lightning node needs of it.
 //!
-//! [`Chain`] checks and mines real transactions in real blocks; [`CoinWallet`] pays for channels on it; [`store`] keeps what
+//! [`Chain`] checks and mines real transactions in real blocks; [`BdkWallet`] pays for channels on it; [`store`] keeps what
 //! must outlive a node.
 
 pub mod chain;
@@ -16,7 +16,7 @@ pub mod words;
 pub use chain::Chain;
 pub use node::Node;
 pub use scene::Scene;
-pub use wallet::CoinWallet;
+pub use wallet::BdkWallet;
 
 /// The examples in the README compile and run.
 #[cfg(doctest)]

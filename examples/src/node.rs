@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 
 use crate::chain::Chain;
 use crate::store::Store;
-use crate::wallet::CoinWallet;
+use crate::wallet::{BdkWallet, HomeKeys};
 
 pub use wait::{passes, within};
 
@@ -73,7 +73,7 @@ pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessag
     name: &'static str,
     chain: Chain,
     keys: Arc<KeysManager>,
-    wallet: Arc<CoinWallet>,
+    wallet: Arc<BdkWallet>,
     logger: Arc<NodeLogger>,
     broadcaster: Arc<Broadcaster>,
     manager: Arc<ChannelManager>,
@@ -113,6 +113,8 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u32::try_from(since_epoch.as_secs()).unwrap_or(u32::MAX);
         let keys = Arc::new(KeysManager::new(&seed, since_epoch.as_secs(), since_epoch.subsec_nanos(), true));
+        let wallet = BdkWallet::new(&seed, chain.clone(), Arc::clone(&store))?;
+        let channel_keys = Arc::new(HomeKeys::new(Arc::clone(&keys), Arc::clone(&wallet)));
         let (logger, saves) = (Arc::new(NodeLogger::new(name)), Arc::new(SaveQueue::default()));
         let broadcaster = Arc::new(Broadcaster::new(chain.clone()));
         let fees = Arc::new(chain.clone());
@@ -132,7 +134,14 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let router = Arc::new(Router::new(Arc::clone(&graph), Arc::clone(&logger), Arc::clone(&keys), scorer, scoring));
         let message_router = Arc::new(MessageRouter::new(graph, Arc::clone(&keys)));
 
-        let parts = Parts { keys: &keys, logger: &logger, broadcaster: &broadcaster, fees: &fees, monitor: &monitor };
+        let parts = Parts {
+            keys: &keys,
+            channel_keys: &channel_keys,
+            logger: &logger,
+            broadcaster: &broadcaster,
+            fees: &fees,
+            monitor: &monitor,
+        };
         let stored = parts.load(&store, &chain, &router, &message_router, config.clone())?;
         let was_loaded = stored.is_some();
         let manager = Arc::new(stored.unwrap_or_else(|| {
@@ -146,7 +155,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                 Arc::clone(&logger),
                 Arc::clone(&keys),
                 Arc::clone(&keys),
-                Arc::clone(&keys),
+                channel_keys,
                 config,
                 params,
                 now,
@@ -168,7 +177,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let address = listener.local_addr().map_err(|e| broken(e.to_string()))?;
         let node = Arc::new(Self {
             name,
-            wallet: CoinWallet::new(&seed, chain.clone()),
+            wallet,
             seen: AtomicU32::new(chain.height()),
             chain,
             keys,
@@ -221,7 +230,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
 
     /// The coins.
     #[must_use]
-    pub fn wallet(&self) -> &Arc<CoinWallet> {
+    pub fn wallet(&self) -> &Arc<BdkWallet> {
         &self.wallet
     }
 
@@ -302,6 +311,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Connect for Connector<H> {
 /// What a stored channel manager is put together with.
 struct Parts<'a> {
     keys: &'a Arc<KeysManager>,
+    channel_keys: &'a Arc<HomeKeys>,
     logger: &'a Arc<NodeLogger>,
     broadcaster: &'a Arc<Broadcaster>,
     fees: &'a Arc<Chain>,
@@ -328,11 +338,11 @@ impl Parts<'_> {
             read => read?,
         };
         save::finish(store)?;
-        let monitors = read_channel_monitors(Arc::clone(store), Arc::clone(self.keys), Arc::clone(self.keys))?;
+        let monitors = read_channel_monitors(Arc::clone(store), Arc::clone(self.keys), Arc::clone(self.channel_keys))?;
         let args = ChannelManagerReadArgs::new(
             Arc::clone(self.keys),
             Arc::clone(self.keys),
-            Arc::clone(self.keys),
+            Arc::clone(self.channel_keys),
             Arc::clone(self.fees),
             Arc::clone(self.monitor),
             Arc::clone(self.broadcaster),

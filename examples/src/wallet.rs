@@ -1,54 +1,78 @@
-//! The on-chain wallet of one node: a few P2WPKH keys from its seed, the chain as its index.
+//! The on-chain wallet of one node: BDK's, with blocks and mempool of the embedded chain.
 //!
-//! Three keys are known: one of the wallet's own, and the two to which LDK's `KeysManager` pays what a closed channel
-//! leaves. So a cooperative close ends up here without a further transaction.
+//! Its keys are those of BIP 84, from the node's seed. LDK pays what a closed channel leaves to addresses of this wallet
+//! ([`HomeKeys`]), so a cooperative close ends up here without a further transaction.
 
-mod build;
+mod addresses;
+mod bump;
+mod coins;
 mod deposits;
-mod keys;
 mod ldk;
 mod payer;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use bitcoin::{Address, FeeRate, Network, OutPoint, Script, ScriptBuf, Transaction};
+use bdk_wallet::template::Bip84;
+use bdk_wallet::{KeychainKind, Wallet};
+use bitcoin::bip32::Xpriv;
+use bitcoin::{Address, FeeRate, Network, OutPoint, Script, ScriptBuf, Transaction, Txid, io};
 use lsps_transport_ldk::onchain::{CannotFund, OnchainWallet};
 
-use crate::chain::{Chain, Coin};
+use crate::chain::Chain;
+use crate::store::Store;
 
-use deposits::Deposits;
-use keys::WalletKeys;
+pub use ldk::HomeKeys;
+
+use coins::Coins;
 
 /// Coins, keys, and which coins are spoken for.
 ///
-/// Reservations live in memory. A process that dies forgets those nobody recorded, which is right: their
-/// transactions were never broadcast. Whoever recorded one locks its inputs again after the start.
-pub struct CoinWallet {
+/// Kept is only how many addresses were handed out; the coins are read from the chain again at every start. Reservations
+/// live in memory. A process that dies forgets those nobody recorded, which is right: their transactions were never
+/// broadcast. Whoever recorded one locks its inputs again after the start.
+pub struct BdkWallet {
     chain: Chain,
-    keys: WalletKeys,
-    reserved: Mutex<Reserved>,
-    deposits: Mutex<Deposits>,
+    store: Store,
+    state: Mutex<State>,
 }
 
-impl CoinWallet {
-    /// The wallet of the node with this seed.
-    #[must_use]
-    pub fn new(seed: &[u8; 32], chain: Chain) -> Arc<Self> {
-        let (reserved, deposits) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { chain, keys: WalletKeys::derive(seed), reserved, deposits })
+impl BdkWallet {
+    /// The wallet of the node with this seed and this store.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    ///
+    /// # Panics
+    ///
+    /// Never: every seed has such keys.
+    pub fn new(seed: &[u8; 32], chain: Chain, store: Store) -> io::Result<Arc<Self>> {
+        let master = Xpriv::new_master(Network::Regtest, seed).expect("half of an HMAC is a valid key");
+        let [receiving, change] = KEYCHAINS.map(|keychain| Bip84(master, keychain));
+        let bdk = Wallet::create(receiving, change).network(Network::Regtest).lookahead(LOOKAHEAD);
+        let mut bdk = bdk.create_wallet_no_persist().expect("the template is a valid descriptor");
+        let kept = addresses::reveal_kept(&mut bdk, &store)?;
+        let state = State { coins: Coins::new(bdk), funded: HashMap::new(), bumped: HashMap::new(), kept };
+        Ok(Arc::new(Self { chain, store, state: Mutex::new(state) }))
     }
 
-    /// The script of the wallet's own key; it can be paid to any number of times.
+    /// The script of its first address, which no order gets; it can be paid to any number of times.
     #[must_use]
     pub fn script(&self) -> ScriptBuf {
-        self.keys.receiving().to_owned()
+        self.state().coins.bdk.peek_address(KeychainKind::External, 0).script_pubkey()
     }
 
     /// Satoshis in all coins of the wallet, reserved ones included, that are confirmed and mature or its own change.
     #[must_use]
     pub fn balance_sat(&self) -> u64 {
-        self.usable().map(|coin| coin.output.value.to_sat()).sum()
+        self.state().coins.usable().map(|coin| coin.txout.value.to_sat()).sum()
+    }
+
+    /// Where those coins are.
+    #[must_use]
+    pub fn outpoints(&self) -> Vec<OutPoint> {
+        self.state().coins.usable().map(|coin| coin.outpoint).collect()
     }
 
     /// Pays `amount_sat` satoshis to `script` and hands the transaction to nobody: it is the caller's to broadcast.
@@ -57,36 +81,31 @@ impl CoinWallet {
     ///
     /// When the free coins do not suffice.
     pub fn pay(&self, script: &Script, amount_sat: u64, fee_rate: FeeRate) -> Result<Transaction, CannotFund> {
-        let mut reserved = self.reserved();
-        let tx = build::payment(&self.free(&reserved), &self.keys, script, amount_sat, fee_rate)?;
-        reserved.inputs.extend(spent_by(&tx));
+        self.spend(&mut self.state(), script, amount_sat, fee_rate)
+    }
+
+    fn spend(
+        &self,
+        state: &mut State,
+        script: &Script,
+        amount_sat: u64,
+        fee_rate: FeeRate,
+    ) -> Result<Transaction, CannotFund> {
+        let tx = state.coins.pay(script, amount_sat, fee_rate)?;
+        self.keep_addresses(state).map_err(|error| CannotFund::Wallet(error.to_string()))?;
+        state.coins.reserved.extend(spent_by(&tx));
         Ok(tx)
     }
 
-    fn free(&self, reserved: &Reserved) -> Vec<Coin> {
-        let free = self.usable().filter(|coin| !reserved.inputs.contains(&coin.outpoint));
-        free.filter(|coin| !self.is_unreported_deposit(coin)).collect()
-    }
-
-    /// A coin someone else may still take back by not confirming it is none of ours.
-    fn usable(&self) -> impl Iterator<Item = Coin> {
-        let next = self.chain.height() + 1;
-        (self.keys.scripts())
-            .flat_map(|script| self.chain.unspent_of(script))
-            .filter(move |coin| if coin.height.is_some() { coin.is_mature(next) } else { self.is_own_change(coin) })
-    }
-
-    fn is_own_change(&self, coin: &Coin) -> bool {
-        self.chain.waiting(&coin.outpoint.txid).is_some_and(|tx| tx.input.iter().all(|input| self.keys.signed(input)))
-    }
-
-    fn reserved(&self) -> MutexGuard<'_, Reserved> {
-        // Plain sets: they are whole at every point where a panic could happen.
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    /// As the chain is now.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().expect("BDK does not panic");
+        state.coins.follow(&self.chain);
+        state
     }
 }
 
-impl OnchainWallet for CoinWallet {
+impl OnchainWallet for BdkWallet {
     fn fund(
         &self,
         key: u128,
@@ -94,41 +113,41 @@ impl OnchainWallet for CoinWallet {
         amount_sat: u64,
         fee_rate: FeeRate,
     ) -> Result<Transaction, CannotFund> {
-        let mut reserved = self.reserved();
-        if let Some(tx) = reserved.funded.get(&key) {
+        let state = &mut *self.state();
+        if let Some(tx) = state.funded.get(&key) {
             return same_purpose(tx, script, amount_sat);
         }
-        let tx = build::payment(&self.free(&reserved), &self.keys, script, amount_sat, fee_rate)?;
-        reserved.inputs.extend(spent_by(&tx));
-        reserved.funded.insert(key, tx.clone());
+        let tx = self.spend(state, script, amount_sat, fee_rate)?;
+        state.funded.insert(key, tx.clone());
         Ok(tx)
     }
 
     fn lock(&self, inputs: &[OutPoint]) {
-        self.reserved().inputs.extend(inputs);
+        self.state().coins.reserved.extend(inputs);
     }
 
     fn release(&self, inputs: &[OutPoint]) {
-        let mut reserved = self.reserved();
-        reserved.inputs.retain(|outpoint| !inputs.contains(outpoint));
-        reserved.funded.retain(|_, tx| !spent_by(tx).any(|outpoint| inputs.contains(&outpoint)));
+        let State { coins, funded, .. } = &mut *self.state();
+        coins.reserved.retain(|outpoint| !inputs.contains(outpoint));
+        for (_, tx) in funded.extract_if(|_, tx| spent_by(tx).any(|outpoint| inputs.contains(&outpoint))) {
+            coins.bdk.cancel_tx(&tx); // the next one may have its change address
+        }
     }
 
     fn mining_fee_sat(&self, tx: &Transaction) -> u64 {
-        let spent = tx.input.iter().filter_map(|input| {
-            let OutPoint { txid, vout } = input.previous_output;
-            self.chain.transaction(&txid)?.output.get(usize::try_from(vout).ok()?).map(|output| output.value.to_sat())
-        });
-        let paid: u64 = tx.output.iter().map(|output| output.value.to_sat()).sum();
-        spent.sum::<u64>().saturating_sub(paid)
+        self.state().coins.bdk.calculate_fee(tx).map_or(0, bitcoin::Amount::to_sat)
+    }
+
+    fn bump(&self, tx: &Transaction, fee_rate: FeeRate) -> bool {
+        self.spend_change_of(tx, fee_rate)
     }
 
     fn spendable_sat(&self) -> u64 {
-        self.free(&self.reserved()).iter().map(|coin| coin.output.value.to_sat()).sum()
+        self.state().coins.free().map(|coin| coin.txout.value.to_sat()).sum()
     }
 
     fn address(&self) -> Option<Address> {
-        self.next_deposit_script().and_then(|script| Address::from_script(&script, Network::Regtest).ok())
+        self.deposit_address()
     }
 
     fn give_back(
@@ -137,17 +156,16 @@ impl OnchainWallet for CoinWallet {
         script: &ScriptBuf,
         fee_rate: FeeRate,
     ) -> Result<Transaction, CannotFund> {
-        let coins: Option<Vec<Coin>> = outputs.iter().map(|outpoint| self.chain.utxo(outpoint)).collect();
-        let coins = coins.ok_or_else(|| CannotFund::Wallet("an output is spent or gone".into()))?;
-        build::give_back(&coins, &self.keys, script, fee_rate)
+        self.state().coins.give_back(outputs, script, fee_rate)
     }
 }
 
-#[derive(Default)]
-struct Reserved {
-    /// Never offered for spending; those a transaction has spent since do no harm here.
-    inputs: HashSet<OutPoint>,
+struct State {
+    coins: Coins,
     funded: HashMap<u128, Transaction>,
+    /// Which transaction pays for that one too, and at what rate for both.
+    bumped: HashMap<Txid, (FeeRate, Transaction)>,
+    kept: addresses::HandedOut,
 }
 
 fn same_purpose(tx: &Transaction, script: &ScriptBuf, amount_sat: u64) -> Result<Transaction, CannotFund> {
@@ -161,3 +179,7 @@ fn same_purpose(tx: &Transaction, script: &ScriptBuf, amount_sat: u64) -> Result
 fn spent_by(tx: &Transaction) -> impl Iterator<Item = OutPoint> {
     tx.input.iter().map(|input| input.previous_output)
 }
+
+const KEYCHAINS: [KeychainKind; 2] = [KeychainKind::External, KeychainKind::Internal];
+/// All addresses are kept before they are used; this is for what a store lost.
+const LOOKAHEAD: u32 = 10;

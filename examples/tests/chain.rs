@@ -1,9 +1,11 @@
-//! The embedded chain refuses what a real one refuses, and the wallet on it keeps its word.
+//! The embedded chain refuses what a real one refuses.
+
+use std::sync::Arc;
 
 use bitcoin::{Amount, FeeRate, ScriptBuf, Witness};
 
-use lsps_examples::{Chain, CoinWallet};
-use lsps_transport_ldk::onchain::{CannotFund, OnchainWallet};
+use lsps_examples::store::MemoryStore;
+use lsps_examples::{BdkWallet, Chain};
 
 const RATE: FeeRate = FeeRate::from_sat_per_kwu(253);
 
@@ -14,7 +16,7 @@ fn somewhere() -> ScriptBuf {
 #[test]
 fn a_payment_is_checked_mined_and_cannot_be_spent_twice() {
     let chain = Chain::new();
-    let wallet = CoinWallet::new(&[1; 32], chain.clone());
+    let wallet = BdkWallet::new(&[1; 32], chain.clone(), Arc::new(MemoryStore::new())).expect("it is new");
     chain.give(&wallet.script(), 1_000_000);
     let tx = wallet.pay(&somewhere(), 400_000, RATE).expect("enough coins");
 
@@ -38,19 +40,26 @@ fn a_payment_is_checked_mined_and_cannot_be_spent_twice() {
 }
 
 #[test]
-fn funding_is_the_same_for_the_same_key_and_its_coins_come_back() {
+fn another_branch_and_a_forgetful_mempool_undo_what_they_undo_and_no_more() {
     let chain = Chain::new();
-    let wallet = CoinWallet::new(&[2; 32], chain.clone());
-    chain.give(&wallet.script(), 1_000_000);
-    let tx = wallet.fund(7, &somewhere(), 600_000, RATE).expect("enough coins");
-    assert_eq!(wallet.fund(7, &somewhere(), 600_000, RATE), Ok(tx.clone()));
-    assert!(matches!(wallet.fund(8, &somewhere(), 600_000, RATE), Err(CannotFund::NotEnough { .. })));
-    assert!(chain.mempool().is_empty(), "funding is not broadcast");
+    let wallet = BdkWallet::new(&[1; 32], chain.clone(), Arc::new(MemoryStore::new())).expect("it is new");
+    let gift = chain.give(&wallet.script(), 1_000_000);
+    let tx = wallet.pay(&somewhere(), 400_000, RATE).expect("enough coins");
+    let txid = chain.submit(tx.clone()).expect("it is valid");
+    let fees = [chain.fee_sat(&gift), chain.fee_sat(&txid)];
+    chain.mine(1);
+    let height = chain.height();
 
-    let inputs: Vec<_> = tx.input.iter().map(|input| input.previous_output).collect();
-    wallet.release(&inputs);
-    assert!(wallet.fund(8, &somewhere(), 600_000, RATE).is_ok());
-    wallet.release(&inputs);
-    wallet.lock(&inputs);
-    assert_eq!(wallet.spendable_sat(), 0, "locked for a transaction on record");
+    chain.reorganize(2);
+    assert_eq!(chain.height(), height + 1, "the longer branch wins");
+    assert_eq!(chain.mempool().iter().map(|tx| tx.compute_txid()).collect::<Vec<_>>(), [gift, txid], "in order");
+    assert_eq!([chain.fee_sat(&gift), chain.fee_sat(&txid)], fees);
+    chain.mine(1);
+    assert_eq!([chain.confirmations(&gift), chain.confirmations(&txid)], [Some(1); 2]);
+
+    chain.reorganize(1);
+    chain.evict(&gift);
+    assert!(chain.mempool().is_empty(), "nor what was paid with it");
+    assert!(chain.submit(tx).is_err(), "its coin does not exist any more");
+    chain.give(&somewhere(), 1_000_000);
 }

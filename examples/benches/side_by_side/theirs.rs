@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bitcoin::Network;
-use lightning::ln::channelmanager::{ChainParameters, InterceptId};
+use lightning::ln::channelmanager::{self, ChainParameters, InterceptId};
 use lightning::ln::peer_handler::CustomMessageHandler;
 use lightning::ln::wire::CustomMessageReader;
 use lightning::routing::scoring::{ProbabilisticScoringDecayParameters, ProbabilisticScoringFeeParameters};
@@ -26,7 +26,7 @@ use lsps_examples::Chain;
 use lsps_examples::node::broadcast::Broadcaster;
 use lsps_examples::node::logger::NodeLogger;
 use lsps_examples::node::save::SaveQueue;
-use lsps_examples::node::types::{ChainMonitor, ChannelManager, MessageRouter, NetworkGraph, NoFilter, Router, Scorer};
+use lsps_examples::node::types::{ChainMonitor, MessageRouter, NetworkGraph, NoFilter, Router, Scorer};
 use lsps_examples::store::MemoryStore;
 use lsps_transport_ldk::preset_for_lsp;
 use lsps_types::Scid;
@@ -44,6 +44,19 @@ pub type Manager = LiquidityManagerSync<
     Arc<Tally>,
     DefaultTimeProvider,
     Arc<Broadcaster>,
+>;
+
+/// That of the examples' nodes, without a wallet.
+type ChannelManager = channelmanager::ChannelManager<
+    Arc<ChainMonitor>,
+    Arc<Broadcaster>,
+    Arc<KeysManager>,
+    Arc<KeysManager>,
+    Arc<KeysManager>,
+    Arc<Chain>,
+    Arc<Router>,
+    Arc<MessageRouter>,
+    Arc<NodeLogger>,
 >;
 
 pub struct Theirs {

@@ -38,6 +38,7 @@ pub(super) struct Ledger {
     /// Who spent what, mined or waiting: tells a double spend from an unknown coin.
     spenders: HashMap<OutPoint, Txid>,
     mined: HashMap<Txid, u32>,
+    changes: u64,
 }
 
 struct Waiting {
@@ -54,6 +55,7 @@ impl Ledger {
             mempool: vec![],
             spenders: HashMap::new(),
             mined: HashMap::new(),
+            changes: 1,
         }
     }
 
@@ -67,7 +69,48 @@ impl Ledger {
             self.spenders.insert(input.previous_output, txid);
         }
         self.mempool.push(Waiting { txid, tx, fee });
+        self.changes += 1;
         Ok(txid)
+    }
+
+    /// Takes a transaction out of the mempool, and those that spend its outputs.
+    pub(super) fn evict(&mut self, txid: Txid) {
+        let mut gone = vec![txid];
+        while let Some(txid) = gone.pop() {
+            let Some(at) = self.mempool.iter().position(|waiting| waiting.txid == txid) else { continue };
+            let waiting = self.mempool.remove(at);
+            self.spenders.retain(|_, by| *by != txid);
+            let children = outputs(txid, &waiting.tx, None).filter_map(|coin| self.spender(&coin.outpoint));
+            gone.extend(children);
+            self.changes += 1;
+        }
+    }
+
+    /// Takes the newest block off the chain; what it held waits again.
+    pub(super) fn disconnect(&mut self) {
+        let Some(block) = self.blocks.last().filter(|_| self.height() > 0).cloned() else { return };
+        let mut back = vec![];
+        for tx in block.txdata.iter().rev().filter(|tx| !tx.is_coinbase()) {
+            let spent = tx.input.iter().filter_map(|input| self.mined_coin(&input.previous_output));
+            let spent: Vec<Coin> = spent.collect();
+            let worth: Amount = spent.iter().map(|coin| coin.output.value).sum();
+            let fee = worth - tx.output.iter().map(|output| output.value).sum();
+            self.coins.extend(spent.into_iter().map(|coin| (coin.outpoint, coin)));
+            back.insert(0, Waiting { txid: tx.compute_txid(), tx: tx.clone(), fee });
+        }
+        for tx in &block.txdata {
+            let txid = tx.compute_txid();
+            outputs(txid, tx, None).for_each(|coin| drop(self.coins.remove(&coin.outpoint)));
+            self.mined.remove(&txid);
+        }
+        self.blocks.pop();
+        self.mempool.splice(0..0, back);
+        self.changes += 1;
+    }
+
+    /// Grows with every change of blocks and mempool.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// A block with all that waits.
@@ -144,17 +187,14 @@ impl Ledger {
         found
     }
 
-    /// Spent or not, in the order of creation.
-    pub(super) fn outputs_to(&self, script: &Script) -> Vec<Coin> {
-        let mined = (0..).zip(&self.blocks).flat_map(|(height, block)| {
-            block.txdata.iter().flat_map(move |tx| outputs(tx.compute_txid(), tx, Some(height)))
-        });
-        let waiting = self.mempool.iter().flat_map(|waiting| outputs(waiting.txid, &waiting.tx, None));
-        mined.chain(waiting).filter(|coin| coin.output.script_pubkey.as_script() == script).collect()
-    }
-
     fn unconfirmed(&self, outpoint: &OutPoint) -> Option<Coin> {
         outputs(outpoint.txid, self.waiting(&outpoint.txid)?, None).find(|coin| coin.outpoint == *outpoint)
+    }
+
+    fn mined_coin(&self, outpoint: &OutPoint) -> Option<Coin> {
+        let height = self.mined_at(&outpoint.txid)?;
+        let tx = self.block_at(height)?.txdata.iter().find(|tx| tx.compute_txid() == outpoint.txid)?;
+        outputs(outpoint.txid, tx, Some(height)).find(|coin| coin.outpoint == *outpoint)
     }
 
     fn connect(&mut self, block: Block, height: u32) {
@@ -167,6 +207,7 @@ impl Ledger {
             self.mined.insert(txid, height);
         }
         self.blocks.push(block);
+        self.changes += 1;
     }
 
     /// The wall clock, unless blocks come faster than their times may: LDK takes block times for the present.

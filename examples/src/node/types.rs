@@ -15,6 +15,7 @@ use super::broadcast::Broadcaster;
 use super::logger::NodeLogger;
 use super::save::SaveQueue;
 use crate::chain::Chain;
+use crate::wallet::HomeKeys;
 
 /// The channels of a node.
 pub type ChannelManager = channelmanager::ChannelManager<
@@ -22,7 +23,7 @@ pub type ChannelManager = channelmanager::ChannelManager<
     Arc<Broadcaster>,
     Arc<KeysManager>,
     Arc<KeysManager>,
-    Arc<KeysManager>,
+    Arc<HomeKeys>,
     Arc<Chain>,
     Arc<Router>,
     Arc<MessageRouter>,

@@ -84,8 +84,7 @@ impl Scene {
     /// An order that it has accepted finds none of them.
     pub fn lsp_spends_its_coins(&self) {
         let wallet = self.lsp.node.wallet();
-        let coins = self.chain.unspent_of(&wallet.script());
-        wallet.lock(&coins.iter().map(|coin| coin.outpoint).collect::<Vec<_>>());
+        wallet.lock(&wallet.outpoints());
     }
 
     /// Waits for it, and mines what waits for a block.

@@ -4,10 +4,10 @@ use bitcoin::{FeeRate, ScriptBuf, Transaction};
 use lightning::chain::chaininterface::BroadcasterInterface;
 use lsps_transport_ldk::onchain::{CannotFund, OnchainPayer, OnchainWallet};
 
-use super::{CoinWallet, spent_by};
+use super::{BdkWallet, spent_by};
 use crate::chain::FEE_SAT_PER_KW;
 
-impl OnchainPayer for CoinWallet {
+impl OnchainPayer for BdkWallet {
     fn sign(
         &self,
         _: u128,

@@ -1,0 +1,54 @@
+//! Which addresses were handed out, so that the wallet knows its own after a start and hands none out twice.
+
+use bdk_wallet::{KeychainKind, Wallet};
+use bitcoin::{Address, io};
+
+use super::{BdkWallet, KEYCHAINS, State};
+use crate::store::Store;
+
+/// The last of each keychain.
+pub(super) type HandedOut = [Option<u32>; 2];
+
+/// Tells BDK of those the store knows; the first is always one.
+pub(super) fn reveal_kept(bdk: &mut Wallet, store: &Store) -> io::Result<HandedOut> {
+    let kept: HandedOut = match store.read(NAMESPACE, "", KEY) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => [Some(0), None],
+        read => serde_json::from_slice(&read?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?,
+    };
+    for (keychain, last) in KEYCHAINS.into_iter().zip(kept) {
+        if let Some(last) = last {
+            bdk.reveal_addresses_to(keychain, last).for_each(drop);
+        }
+    }
+    Ok(kept)
+}
+
+impl BdkWallet {
+    /// One that nobody was given, nor will be.
+    pub(super) fn new_address(&self, state: &mut State) -> io::Result<Address> {
+        let address = state.coins.bdk.reveal_next_address(KeychainKind::External).address;
+        self.keep_addresses(state)?;
+        Ok(address)
+    }
+
+    /// One for change, the same until it was paid to.
+    pub(super) fn change_address(&self, state: &mut State) -> io::Result<Address> {
+        let address = state.coins.bdk.next_unused_address(KeychainKind::Internal).address;
+        self.keep_addresses(state)?;
+        Ok(address)
+    }
+
+    /// Has to happen before one of them is used.
+    pub(super) fn keep_addresses(&self, state: &mut State) -> io::Result<()> {
+        let now = KEYCHAINS.map(|keychain| state.coins.bdk.derivation_index(keychain));
+        if now != state.kept {
+            let bytes = serde_json::to_vec(&now).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            self.store.write(NAMESPACE, "", KEY, bytes)?;
+            state.kept = now;
+        }
+        Ok(())
+    }
+}
+
+const NAMESPACE: &str = "coins";
+const KEY: &str = "addresses";

@@ -1,0 +1,41 @@
+//! A child that pays for its parent.
+
+use bitcoin::{Amount, FeeRate, OutPoint, Transaction, Weight};
+use lightning::chain::chaininterface::BroadcasterInterface;
+
+use super::coins::can_be_counted;
+use super::{BdkWallet, State};
+
+impl BdkWallet {
+    /// Spends the change of a transaction of ours so that both together pay the rate. `false`: it has none that is free, or
+    /// pays that much by itself, or was bumped before to less.
+    pub(super) fn spend_change_of(&self, parent: &Transaction, fee_rate: FeeRate) -> bool {
+        let state = &mut *self.state();
+        let child = match state.bumped.get(&parent.compute_txid()) {
+            Some((rate, child)) => (*rate >= fee_rate).then(|| child.clone()),
+            None => self.child_of(state, parent, fee_rate),
+        };
+        let Some(child) = child else { return false };
+        self.chain.broadcast_transactions(&[&child]);
+        let is_out = self.chain.transaction(&child.compute_txid()).is_some();
+        state.bumped.insert(parent.compute_txid(), (fee_rate, child));
+        is_out
+    }
+
+    fn child_of(&self, state: &mut State, parent: &Transaction, fee_rate: FeeRate) -> Option<Transaction> {
+        can_be_counted(Amount::ZERO, fee_rate).ok()?;
+        let (txid, coins) = (parent.compute_txid(), &state.coins);
+        let change = coins.free().filter(|coin| coin.outpoint.txid == txid && coin.chain_position.is_unconfirmed());
+        let change: Vec<OutPoint> = change.map(|coin| coin.outpoint).collect();
+        let paid = coins.bdk.calculate_fee(parent).ok()?;
+        if change.is_empty() || paid >= fee_rate.checked_mul_by_weight(parent.weight())? {
+            return None;
+        }
+        let home = self.change_address(state).ok()?.script_pubkey();
+        let alone = state.coins.give_back(&change, &home, fee_rate).ok()?;
+        // Another signature may be a byte longer.
+        let weight = parent.weight() + alone.weight() + Weight::from_wu(u64::try_from(change.len()).ok()?);
+        let missing = fee_rate.checked_mul_by_weight(weight)?.checked_sub(paid)?;
+        state.coins.drain(&change, &home, |builder| _ = builder.fee_absolute(missing)).ok()
+    }
+}
