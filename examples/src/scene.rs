@@ -86,6 +86,8 @@ pub struct Script {
     pub webhooks: Option<WebhookConfig>,
     /// The LSP's time.
     pub clock: Arc<dyn Clock>,
+    /// The wallet's.
+    pub wallet_clock: Arc<dyn Clock>,
     /// Where all that the LSP's service is given and gives is kept, for a replay.
     pub lsp_tape: Option<PathBuf>,
     /// Sees every event of the nodes before they are dealt with, and again if LDK tells them again.
@@ -118,6 +120,7 @@ impl Default for Script {
             polling: Polling::default(),
             webhooks: None,
             clock: Arc::new(SystemClock),
+            wallet_clock: Arc::new(SystemClock),
             lsp_tape: None,
             on_event: Arc::new(|_, _| ()),
             on_message: Arc::new(|_| ()),
