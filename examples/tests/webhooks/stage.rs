@@ -26,6 +26,8 @@ pub enum Does {
     Says(String),
     /// Writes these bytes, then the others for as long as somebody takes them.
     SaysOnAndOn(&'static str, &'static str),
+    /// Writes these bytes, then a body of this length piece by piece, each after the one before had time to be read.
+    DolesOut(String, usize),
     /// Nothing, and keeps the connection.
     Waits,
     /// Closes without a word.
@@ -64,6 +66,7 @@ pub struct Service {
 struct Seen {
     connections: AtomicUsize,
     requests: Mutex<Vec<Request>>,
+    doled_out: AtomicUsize,
     hung_up: tokio::sync::Notify,
 }
 
@@ -90,7 +93,12 @@ impl Service {
         self.seen.requests.lock().unwrap().clone()
     }
 
-    /// Until somebody has had enough of [`Does::SaysOnAndOn`].
+    /// Bytes of bodies that were written by [`Does::DolesOut`] until the other side hung up: at least what that has read.
+    pub fn doled_out(&self) -> usize {
+        self.seen.doled_out.load(Ordering::SeqCst)
+    }
+
+    /// Until somebody has had enough of [`Does::SaysOnAndOn`] or [`Does::DolesOut`].
     pub async fn hung_up(&self) {
         self.seen.hung_up.notified().await;
     }
@@ -136,10 +144,29 @@ async fn act(does: Does, mut stream: TlsStream<TcpStream>, seen: &Seen) {
             while stream.write_all(again.as_bytes()).await.is_ok() {}
             seen.hung_up.notify_one();
         }
+        Does::DolesOut(first, length) => {
+            let _ = stream.write_all(first.as_bytes()).await;
+            dole_out(length, &mut stream, &seen.doled_out).await;
+            seen.hung_up.notify_one();
+        }
         Does::Waits => {
             let _ = stream.read(&mut [0]).await;
         }
         Does::Closes => {}
+    }
+}
+
+/// So slowly that what is not read is not written either, whatever the network would take in.
+async fn dole_out(length: usize, stream: &mut TlsStream<TcpStream>, written: &AtomicUsize) {
+    for start in (0..length).step_by(PIECE) {
+        let piece = PIECE.min(length - start);
+        if stream.write_all(&vec![b'x'; piece]).await.is_err() {
+            return;
+        }
+        written.fetch_add(piece, Ordering::SeqCst);
+        if tokio::time::timeout(SHORT, stream.read(&mut [0])).await.is_ok() {
+            return; // it has nothing more to say, so it hung up
+        }
     }
 }
 
@@ -241,5 +268,7 @@ pub const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 pub const FORBIDDEN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Longer than a test takes.
 pub const AGES: Duration = Duration::from_secs(120);
+/// Of a body that is doled out.
+const PIECE: usize = 1_024;
 /// Too short for what never comes.
 pub const SHORT: Duration = Duration::from_millis(200);
