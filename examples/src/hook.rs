@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use lsps_transport_ldk::webhook::{Addresses, Resolve, WebhookConfig};
+use lsps_transport_ldk::webhook::{Addresses, DeliveryConfig, Resolve};
 use lsps_types::lsps5::{InvalidUrl, Notification, Profile, Refused, Signed, Verifier, WebhookUrl};
 use lsps_types::{PeerId, Timestamp};
 use tokio::net::TcpListener;
@@ -129,8 +129,8 @@ impl Drop for Hook {
 
 /// How an LSP reaches it: names lead to this machine, which may be contacted, and the authority is trusted.
 #[must_use]
-pub fn reached_with(authority: &Authority) -> WebhookConfig {
-    let mut config = WebhookConfig::default();
+pub fn reached_with(authority: &Authority) -> DeliveryConfig {
+    let mut config = DeliveryConfig::default();
     config.targets.exempt_networks = vec![IpAddr::from(Ipv4Addr::LOCALHOST).into()];
     config.extra_roots = vec![authority.root()];
     config.resolver = Some(Arc::new(ThisMachine));

@@ -16,7 +16,7 @@ use lightning::util::config::UserConfig;
 use lsps_client::order::Polling;
 use lsps_service::{StandardPolicy, Trust};
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
-use lsps_transport_ldk::webhook::WebhookConfig;
+use lsps_transport_ldk::webhook::DeliveryConfig;
 use lsps_transport_ldk::{LspsMessageHandler, Observed};
 
 use crate::chain::Chain;
@@ -83,7 +83,7 @@ pub struct Script {
     /// How often the wallet asks what became of its orders.
     pub polling: Polling,
     /// How the LSP posts to webhooks, if it serves them.
-    pub webhooks: Option<WebhookConfig>,
+    pub webhooks: Option<DeliveryConfig>,
     /// The LSP's time.
     pub clock: Arc<dyn Clock>,
     /// The wallet's.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lsps_examples::https::Authority;
-use lsps_transport_ldk::webhook::{Addresses, Answer, Delivery, Resolve, Undelivered, WebhookConfig, Webhooks};
+use lsps_transport_ldk::webhook::{Addresses, Answer, Delivery, DeliveryConfig, Resolve, Undelivered, Webhooks};
 use lsps_types::lsps5::{Notification, Signed, WebhookUrl};
 use lsps_types::signature::{LnSignature, SignMessage};
 use lsps_types::{PeerId, Timestamp};
@@ -214,8 +214,8 @@ impl<F: Fn(&str, usize) -> Option<Vec<IpAddr>> + Send + Sync> Resolve for Names<
 
 /// Every name leads to [`HERE`], which may be contacted; the authority is trusted; pauses are short, and an attempt has all
 /// the time it needs.
-pub fn config(authority: &Authority) -> WebhookConfig {
-    let mut config = WebhookConfig::default();
+pub fn config(authority: &Authority) -> DeliveryConfig {
+    let mut config = DeliveryConfig::default();
     config.targets.exempt_networks = vec!["127.0.0.1/32".parse().unwrap()];
     config.extra_roots = vec![authority.root()];
     config.resolver = Some(Names::new(|_: &str, _| Some(vec![HERE.into()])));
@@ -225,14 +225,14 @@ pub fn config(authority: &Authority) -> WebhookConfig {
 }
 
 /// Posts one notification, and waits for its answer.
-pub async fn post(config: WebhookConfig, url: &str) -> Result<(), Undelivered> {
+pub async fn post(config: DeliveryConfig, url: &str) -> Result<(), Undelivered> {
     let (webhooks, mut answers) = Webhooks::new(config).unwrap();
     webhooks.post(delivery(1, url));
     answer(&mut answers).await.outcome
 }
 
 pub fn delivery(id: u32, url: &str) -> Delivery<u32> {
-    Delivery { id, url: WebhookUrl::new(url.into()).unwrap(), signed: signed() }
+    Delivery { id, url: WebhookUrl::new(url.into()).unwrap(), signed: signed(), within: AGES }
 }
 
 pub async fn answer(answers: &mut UnboundedReceiver<Answer<u32>>) -> Answer<u32> {

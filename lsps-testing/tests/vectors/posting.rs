@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use lsps_examples::https::Authority;
-use lsps_transport_ldk::webhook::{Targets, Undelivered, WebhookConfig};
+use lsps_transport_ldk::webhook::{DeliveryConfig, Targets, Undelivered};
 use serde_json::{Value, json};
 
 use super::stage::{Does, HERE, SHORT, Service, config, post};
@@ -37,11 +37,11 @@ async fn answered(input: &Value) -> (&'static str, usize, usize) {
     let authority = Authority::new().expect("a key");
     let does = does(input);
     let service = Service::at(HERE, &authority, &["push.test"], move |_| does.clone()).await;
-    let config = WebhookConfig { most_attempts: 1, ..config(&authority) };
+    let config = DeliveryConfig { most_attempts: 1, ..config(&authority) };
     // Only what never comes is given up soon.
     let total_timeout = if input["status"].is_number() { config.total_timeout } else { SHORT };
     let url = format!("https://push.test:{}/", service.port);
-    let outcome = post(WebhookConfig { total_timeout, ..config }, &url).await;
+    let outcome = post(DeliveryConfig { total_timeout, ..config }, &url).await;
     if input["body_bytes"].is_number() {
         service.hung_up().await;
     }
