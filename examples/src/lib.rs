@@ -5,6 +5,7 @@
 
 pub mod chain;
 pub mod fault;
+pub mod hook;
 pub mod https;
 pub mod node;
 pub mod scene;

@@ -16,7 +16,7 @@ use lightning::util::config::UserConfig;
 use lsps_client::order::Polling;
 use lsps_service::{StandardPolicy, Trust};
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
-use lsps_transport_ldk::webhook::WebhookConfig;
+use lsps_transport_ldk::webhook::DeliveryConfig;
 use lsps_transport_ldk::{LspsMessageHandler, Observed};
 
 use crate::chain::Chain;
@@ -83,9 +83,11 @@ pub struct Script {
     /// How often the wallet asks what became of its orders.
     pub polling: Polling,
     /// How the LSP posts to webhooks, if it serves them.
-    pub webhooks: Option<WebhookConfig>,
+    pub webhooks: Option<DeliveryConfig>,
     /// The LSP's time.
     pub clock: Arc<dyn Clock>,
+    /// The wallet's.
+    pub wallet_clock: Arc<dyn Clock>,
     /// Where all that the LSP's service is given and gives is kept, for a replay.
     pub lsp_tape: Option<PathBuf>,
     /// Sees every event of the nodes before they are dealt with, and again if LDK tells them again.
@@ -118,6 +120,7 @@ impl Default for Script {
             polling: Polling::default(),
             webhooks: None,
             clock: Arc::new(SystemClock),
+            wallet_clock: Arc::new(SystemClock),
             lsp_tape: None,
             on_event: Arc::new(|_, _| ()),
             on_message: Arc::new(|_| ()),

@@ -3,9 +3,9 @@
 //! An LSP is given a [`WebhookNotifier`]. What is below it takes any signed notification:
 //!
 //! ```no_run
-//! # use lsps_transport_ldk::webhook::{CannotPost, Delivery, WebhookConfig, Webhooks};
+//! # use lsps_transport_ldk::webhook::{CannotPost, Delivery, DeliveryConfig, Webhooks};
 //! # async fn example(delivery: Delivery<u64>) -> Result<(), CannotPost> {
-//! let (webhooks, mut answers) = Webhooks::new(WebhookConfig::default())?; // within a tokio runtime
+//! let (webhooks, mut answers) = Webhooks::new(DeliveryConfig::default())?; // within a tokio runtime
 //! webhooks.post(delivery); // does not wait
 //! while let Some(answer) = answers.recv().await {
 //!     println!("{}: {:?}", answer.id, answer.outcome); // one for each delivery
@@ -19,7 +19,7 @@
 //! are not followed, no proxy is asked, and of the answer only the status is read.
 //!
 //! Hosts take turns, and none has more than its share of queue and connections. When all connections are taken and somebody
-//! waits, the oldest attempt gives way once it has had its [`patience`](WebhookConfig::patience): hooks that are slow or dead
+//! waits, the oldest attempt gives way once it has had its [`patience`](DeliveryConfig::patience): hooks that are slow or dead
 //! cost the others at most that.
 //!
 //! An attempt is repeated only where no HTTP status came back, with the same signature, after a pause that grows.
@@ -67,6 +67,8 @@ pub struct Delivery<Id> {
     pub url: WebhookUrl,
     /// The body and the two headers, sent exactly as they were signed.
     pub signed: Signed,
+    /// How long it is worth something: from [`Webhooks::post`] to the start of the last attempt.
+    pub within: Duration,
 }
 
 /// What became of a delivery; there is one for each.
@@ -84,7 +86,7 @@ pub enum Undelivered {
     /// Too many wait, at all or for this host.
     #[error("too many notifications wait")]
     QueueFull,
-    /// It waited for longer than [`WebhookConfig::lifetime`].
+    /// It waited for longer than [`Delivery::within`] or [`DeliveryConfig::lifetime`].
     #[error("it waited for too long")]
     TooLate,
     /// The URL is none that could be posted to.
@@ -111,10 +113,10 @@ pub enum Undelivered {
     /// The connection ended before there was a status, or what came was no HTTP.
     #[error("closed without an HTTP status")]
     Closed,
-    /// No connection within [`WebhookConfig::connect_timeout`], or no status within [`WebhookConfig::total_timeout`].
+    /// No connection within [`DeliveryConfig::connect_timeout`], or no status within [`DeliveryConfig::total_timeout`].
     #[error("no answer in time")]
     TimedOut,
-    /// It took longer than [`WebhookConfig::patience`] while others waited.
+    /// It took longer than [`DeliveryConfig::patience`] while others waited.
     #[error("gave way to others")]
     GaveWay,
 }
@@ -132,7 +134,7 @@ impl Undelivered {
 
 /// How notifications are posted. The defaults suit an LSP on the Internet.
 #[derive(Clone)]
-pub struct WebhookConfig {
+pub struct DeliveryConfig {
     /// Who may be contacted.
     pub targets: Targets,
     /// Certificate authorities that are trusted besides those of Mozilla, which are compiled in.
@@ -157,14 +159,14 @@ pub struct WebhookConfig {
     pub most_attempts: u32,
     /// Before the second attempt; four times that before the third, and so on. Up to half of it is left to chance.
     pub first_pause: Duration,
-    /// From [`Webhooks::post`] to the start of the last attempt. Receivers may refuse signatures that are older than ten
-    /// minutes.
+    /// From [`Webhooks::post`] to the start of the last attempt, whatever a delivery says. Receivers may refuse signatures that
+    /// are older than ten minutes.
     pub lifetime: Duration,
     /// Fixes the chance in the pauses, for tests.
     pub seed: Option<u64>,
 }
 
-impl Default for WebhookConfig {
+impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
             targets: Targets::default(),
@@ -179,13 +181,13 @@ impl Default for WebhookConfig {
             patience: Duration::from_secs(2),
             most_attempts: 4,
             first_pause: Duration::from_secs(1),
-            lifetime: Duration::from_secs(90), // no longer than a service owes it by default
+            lifetime: Duration::from_secs(10 * 60),
             seed: None,
         }
     }
 }
 
-impl WebhookConfig {
+impl DeliveryConfig {
     fn check(&self) -> Result<(), CannotPost> {
         let attempts = usize::try_from(self.most_attempts).unwrap_or(usize::MAX);
         let limits = [
@@ -210,7 +212,7 @@ pub enum CannotPost {
     #[error("no resolver: {0}")]
     Resolver(String),
     /// A limit that lets nothing through.
-    #[error("`WebhookConfig::{0}` is 0")]
+    #[error("`DeliveryConfig::{0}` is 0")]
     Zero(&'static str),
 }
 
@@ -238,7 +240,7 @@ impl<Id: fmt::Debug + Send + 'static> Webhooks<Id> {
     /// # Errors
     ///
     /// When TLS or the resolver cannot be set up, or a limit is 0.
-    pub fn new(config: WebhookConfig) -> Result<(Self, mpsc::UnboundedReceiver<Answer<Id>>), CannotPost> {
+    pub fn new(config: DeliveryConfig) -> Result<(Self, mpsc::UnboundedReceiver<Answer<Id>>), CannotPost> {
         config.check()?;
         let courier = Arc::new(Courier::new(&config)?);
         let carry = move |parcel: Arc<Parcel>| {

@@ -3,6 +3,7 @@
 //! All allocations are counted throughout, which costs both sides a few nanoseconds each.
 
 mod clock;
+mod crowd;
 mod decode;
 mod memory;
 mod ours;
@@ -24,6 +25,7 @@ fn main() {
     serve::parts(&mut report);
     upkeep::lookup(&mut report);
     upkeep::start(&mut report);
+    crowd::run(&mut report);
     memory::run(&mut report);
     report.finish();
 }

@@ -55,6 +55,7 @@ impl WalletNode {
             [lsp],
         );
         parts.onchain = Some(Arc::clone(node.wallet()) as Arc<_>);
+        parts.clock = Arc::clone(&script.wallet_clock);
         parts.config.polling = script.polling;
         parts.rules.confirmations_to_wait = script.confirmations_to_wait;
         if script.wallet_connects {

@@ -1,11 +1,13 @@
 //! `lightning-liquidity` as the message handler of a node, and what keeps it going.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bitcoin::io;
 use lightning::sign::KeysManager;
 use lightning_liquidity::events::LiquidityEvent;
-use lightning_liquidity::utils::time::DefaultTimeProvider;
+use lightning_liquidity::utils::time::{DefaultTimeProvider, TimeProvider};
 use lightning_liquidity::{LiquidityClientConfig, LiquidityManager, LiquidityServiceConfig};
 use lsps_examples::node::broadcast::Broadcaster;
 use lsps_examples::node::types::{ChannelManager, NoFilter};
@@ -20,15 +22,33 @@ pub type Liquidity = LiquidityManager<
     Arc<ChannelManager>,
     NoFilter,
     AsyncStore,
-    DefaultTimeProvider,
+    Arc<Later>,
     Arc<Broadcaster>,
 >;
+
+/// Its own clock, which may jump.
+#[derive(Default)]
+pub struct Later(AtomicU64);
+
+impl Later {
+    /// From now on it is so much later.
+    pub fn jump(&self, by: Duration) {
+        self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+}
+
+impl TimeProvider for Later {
+    fn duration_since_epoch(&self) -> Duration {
+        TimeProvider::duration_since_epoch(&DefaultTimeProvider) + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
 
 /// A node that speaks through it.
 pub async fn build(
     setup: Setup,
     service: Option<LiquidityServiceConfig>,
     client: Option<LiquidityClientConfig>,
+    clock: Arc<Later>,
 ) -> (Arc<Node<Liquidity>>, Arc<Liquidity>) {
     let store: Store = Arc::clone(&setup.store);
     let made = Arc::new(std::sync::OnceLock::new());
@@ -36,9 +56,20 @@ pub async fn build(
     let messages = move |core: Core| async move {
         let Core { manager, keys, broadcaster } = core;
         let store = lightning::util::persist::KVStoreSyncWrapper(store);
-        let theirs =
-            Liquidity::new(Arc::clone(&keys), keys, manager, None, None, store, broadcaster, service, client).await?;
-        let theirs = Arc::new(theirs);
+        let signer = Arc::clone(&keys);
+        let theirs = Liquidity::new_with_custom_time_provider(
+            keys,
+            signer,
+            manager,
+            broadcaster,
+            None,
+            None,
+            store,
+            service,
+            client,
+            clock,
+        );
+        let theirs = Arc::new(theirs.await?);
         assert!(m.set(Arc::clone(&theirs)).is_ok());
         io::Result::Ok(theirs)
     };
@@ -67,7 +98,9 @@ impl Running {
         let messages = tokio::spawn(async move {
             while let Some(node) = weak.upgrade() {
                 node.peer_manager().process_events();
-                from.persist().await.expect("the store is in memory");
+                if let Err(why) = from.persist().await {
+                    eprintln!("{}: {why}", node.name());
+                }
                 drop(node);
                 from.get_pending_msgs_or_needs_persist_future().await;
             }

@@ -1,6 +1,9 @@
 //! Our sides against those of `lightning-liquidity`, and against a client that says what none should; `docs/interop.md` is
 //! written from what they come to.
+#![allow(non_snake_case)]
 
+mod hooks_at_ours;
+mod hooks_at_theirs;
 mod liquidity;
 mod lsps1;
 mod lsps5;
@@ -48,6 +51,13 @@ static TABLE: Table = Table::new(
         (OUR_WALLET, "client trusts LSP, in four parts"),
         (OUR_WALLET, "the wallet restarts between buy and payment"),
         (OUR_WALLET, "the LSP restarts between buy and payment"),
+        (OUR_WALLET, "LSPS5: webhooks are set, replaced, listed and removed"),
+        (OUR_WALLET, "LSPS5: what it posts, judged by our `Verifier`"),
+        (OUR_WALLET, "LSPS5: a webhook before the first purchase"),
+        (OUR_WALLET, "LSPS5: one webhook too many"),
+        (OUR_WALLET, "LSPS5: a payment calls a wallet that is away"),
+        (OUR_WALLET, "LSPS5: a wallet with a channel that is not called for 31 days"),
+        (OUR_WALLET, "LSPS5: a webhook is set while the LSP's store fails"),
         (OUR_LSP, "`lsps0.list_protocols`"),
         (OUR_LSP, "`get_info`, `buy`"),
         (OUR_LSP, "a token that is refused"),
@@ -61,6 +71,11 @@ static TABLE: Table = Table::new(
         (OUR_LSP, "the wallet restarts between buy and payment"),
         (OUR_LSP, "the LSP restarts between buy and payment"),
         (OUR_LSP, "LSPS1: a channel is ordered, paid on the chain and opened"),
+        (OUR_LSP, "LSPS5: webhooks are set, replaced, listed and removed"),
+        (OUR_LSP, "LSPS5: a name too long as JSON, a URL that is none, a name that is not known"),
+        (OUR_LSP, "LSPS5: one webhook too many"),
+        (OUR_LSP, "LSPS5: what our LSP posts, judged by its `LSPS5Validator`"),
+        (OUR_LSP, "LSPS5: a payment calls a wallet that is away"),
         (MESSAGES, "LSPS1: its requests, read by ours"),
         (MESSAGES, "LSPS1: our requests, read by its"),
         (MESSAGES, "LSPS1: its replies, read by ours"),

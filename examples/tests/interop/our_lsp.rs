@@ -201,14 +201,14 @@ async fn is_paid_in_four_parts(trust: Trust) -> World {
     world
 }
 
-struct World {
-    stage: Stage,
-    lsp: LspNode,
-    wallet: TheirWallet,
+pub struct World {
+    pub stage: Stage,
+    pub lsp: LspNode,
+    pub wallet: TheirWallet,
 }
 
 impl World {
-    async fn playing(script: Script) -> Self {
+    pub async fn playing(script: Script) -> Self {
         let stage = Stage::set(script).await;
         let lsp = start_lsp(&stage).await;
         let wallet = TheirWallet::start(&stage, lsp.node.node_id()).await;
@@ -224,12 +224,12 @@ impl World {
     }
 
     /// The wallet read what the LSP meant: what is kept is what its terms say.
-    async fn settles(&self, before: Balances, terms: &LSPS2OpeningFeeParams) -> Account {
+    pub async fn settles(&self, before: Balances, terms: &LSPS2OpeningFeeParams) -> Account {
         let fee = opening_fee(AMOUNT, Msat(terms.min_fee_msat), Ppm(terms.proportional)).expect("no overflow");
         settles(self.stage.trio(&self.lsp.node, &self.wallet.node), before, fee.0).await
     }
 
-    fn balances(&self) -> Balances {
+    pub fn balances(&self) -> Balances {
         self.stage.trio(&self.lsp.node, &self.wallet.node).balances().expect("nothing is under way")
     }
 }

@@ -216,40 +216,43 @@ async fn its_lsp_may_restart_before_our_wallet_is_paid() {
     TABLE.shows(OUR_WALLET, "the LSP restarts between buy and payment", Works);
 }
 
-const TRUSTED: Terms = Terms { token: None, client_trusts_lsp: true };
+const TRUSTED: Terms = Terms { token: None, client_trusts_lsp: true, webhooks: None };
 
 fn four_channels() -> Script {
     Script { payer_channels: vec![100_000; 4], ..Script::default() }
 }
 
-struct World {
-    stage: Stage,
-    lsp: TheirLsp,
-    wallet: WalletNode,
+pub struct World {
+    pub stage: Stage,
+    pub lsp: TheirLsp,
+    pub wallet: WalletNode,
 }
 
 impl World {
-    async fn with(terms: Terms) -> Self {
+    pub async fn with(terms: Terms) -> Self {
         Self::playing(terms, Script::default()).await
     }
 
-    async fn playing(terms: Terms, script: Script) -> Self {
-        let stage = Stage::set(script).await;
+    pub async fn playing(terms: Terms, script: Script) -> Self {
+        Self::on(Stage::set(script).await, terms).await
+    }
+
+    pub async fn on(stage: Stage, terms: Terms) -> Self {
         let lsp = TheirLsp::start(&stage, terms).await;
         let wallet = start_wallet(&stage, &lsp).await;
         stage.opens(&lsp.node, &wallet.node).await;
         Self { stage, lsp, wallet }
     }
 
-    async fn buys(&self) -> Result<JitInvoice, CannotReceive> {
+    pub async fn buys(&self) -> Result<JitInvoice, CannotReceive> {
         self.wallet.host.receive_via_jit_channel(AMOUNT, "a first payment", HOUR, FEE_LIMIT).await
     }
 
-    async fn settles(&self, before: Balances, fee: u64) -> Account {
+    pub async fn settles(&self, before: Balances, fee: u64) -> Account {
         settles(self.stage.trio(&self.lsp.node, &self.wallet.node), before, fee).await
     }
 
-    fn balances(&self) -> Balances {
+    pub fn balances(&self) -> Balances {
         self.try_balances().expect("nothing is under way")
     }
 
@@ -265,15 +268,15 @@ impl World {
         self.stage.payer.pay_in_parts(&invoice, &[half]).expect("a channel");
     }
 
-    fn lsp(&self) -> lsps_client::session::Lsp {
+    pub fn lsp(&self) -> lsps_client::session::Lsp {
         self.wallet.host.session().lsp(self.lsp_id())
     }
 
-    fn lsp_id(&self) -> PeerId {
+    pub fn lsp_id(&self) -> PeerId {
         PeerId(self.lsp.node.node_id().serialize())
     }
 
-    fn is_gone(&self, peer: &bitcoin::secp256k1::PublicKey) -> bool {
+    pub fn is_gone(&self, peer: &bitcoin::secp256k1::PublicKey) -> bool {
         self.lsp.node.peer_manager().peer_by_node_id(peer).is_none()
     }
 }

@@ -1,6 +1,6 @@
 //! An LSP with `lightning-liquidity`, put together as its documentation says and its largest user does.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::FeeRate;
@@ -15,12 +15,17 @@ use lightning_liquidity::lsps0::ser::LSPSDateTime;
 use lightning_liquidity::lsps2::event::LSPS2ServiceEvent;
 use lightning_liquidity::lsps2::msgs::LSPS2RawOpeningFeeParams;
 use lightning_liquidity::lsps2::service::LSPS2ServiceConfig;
+use lightning_liquidity::lsps5::event::LSPS5ServiceEvent;
+use lightning_liquidity::lsps5::service::LSPS5ServiceConfig;
 use lsps_examples::Node;
 use lsps_examples::chain::FEE_SAT_PER_KW;
+use lsps_examples::hook::Post;
+use lsps_examples::node::within;
 use lsps_examples::scene::{Who, finish};
 use lsps_transport_ldk::onchain::{Clock as _, SystemClock};
+use lsps_types::lsps5::Signed;
 
-use crate::liquidity::{Liquidity, Running, build};
+use crate::liquidity::{Later, Liquidity, Running, build};
 use crate::stage::{Stage, setup};
 
 /// What it asks for, in millisatoshis and parts per million.
@@ -38,11 +43,24 @@ pub struct Terms {
     /// The only token that is served, if one has to be shown.
     pub token: Option<&'static str>,
     pub client_trusts_lsp: bool,
+    /// How many webhooks a client may have, if it serves them.
+    pub webhooks: Option<u32>,
 }
 
 pub struct TheirLsp {
     pub node: Arc<Node<Liquidity>>,
+    /// What it asked its operator to post.
+    pub posts: Arc<Mutex<Vec<Post>>>,
+    pub clock: Arc<Later>,
     _running: Running,
+}
+
+/// What the operator knows.
+struct Desk {
+    terms: Terms,
+    /// Who bought last, and is to be called when a payment comes.
+    buyer: Mutex<Option<PublicKey>>,
+    posts: Arc<Mutex<Vec<Post>>>,
 }
 
 impl TheirLsp {
@@ -54,31 +72,41 @@ impl TheirLsp {
         config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
         let service = LiquidityServiceConfig {
             lsps2_service_config: Some(LSPS2ServiceConfig { promise_secret: [2; 32] }),
-            lsps5_service_config: None,
+            lsps5_service_config: terms.webhooks.map(|most| LSPS5ServiceConfig { max_webhooks_per_client: most }),
             advertise_service: true,
         };
-        let (node, theirs) = build(setup(stage, Who::Lsp, config), Some(service), None).await;
+        let clock = Arc::<Later>::default();
+        let (node, theirs) = build(setup(stage, Who::Lsp, config), Some(service), None, Arc::clone(&clock)).await;
+        let posts = Arc::<Mutex<Vec<Post>>>::default();
+        let desk = Arc::new(Desk { terms, buyer: Mutex::default(), posts: Arc::clone(&posts) });
         let (weak, from, on_event) = (Arc::downgrade(&node), Arc::clone(&theirs), Arc::clone(&stage.script.on_event));
+        let d = Arc::clone(&desk);
         node.run(move |event| {
             let (node, theirs, on_event) = (weak.upgrade(), Arc::clone(&from), Arc::clone(&on_event));
+            let desk = Arc::clone(&d);
             async move {
                 on_event(Who::Lsp, &event);
                 let Some(node) = node else { return Ok(()) };
                 // It reports an error for each event of a channel that is none of its own.
+                desk.calls_buyer(&node, &theirs, &event);
                 let _ = hears_node(&node, &theirs, &event).await;
                 Ok(())
             }
         });
         let from = Arc::clone(&theirs);
         let running = Running::start(&node, &theirs, move |node, event| {
-            let theirs = Arc::clone(&from);
+            let (theirs, desk) = (Arc::clone(&from), Arc::clone(&desk));
             async move {
-                if let LiquidityEvent::LSPS2Service(event) = event {
-                    hears_client(&node, &theirs, terms, event).await.expect("it takes its own answers");
+                match event {
+                    LiquidityEvent::LSPS2Service(event) => {
+                        desk.hears_client(&node, &theirs, event).await.expect("it takes its own answers");
+                    }
+                    LiquidityEvent::LSPS5Service(event) => desk.posts(event),
+                    _ => {}
                 }
             }
         });
-        Self { node, _running: running }
+        Self { node, posts, clock, _running: running }
     }
 }
 
@@ -123,30 +151,59 @@ async fn hears_node(node: &Node<Liquidity>, theirs: &Liquidity, event: &Event) -
     }
 }
 
-/// What the operator has to decide.
-async fn hears_client(
-    node: &Node<Liquidity>,
-    theirs: &Liquidity,
-    terms: Terms,
-    event: LSPS2ServiceEvent,
-) -> Result<(), APIError> {
-    let lsps2 = theirs.lsps2_service_handler().expect("it serves LSPS2");
-    match event {
-        LSPS2ServiceEvent::GetInfo { request_id, counterparty_node_id: client, token } => {
-            if terms.token.is_some_and(|known| token.as_deref() != Some(known)) {
-                return lsps2.invalid_token_provided(&client, request_id);
+impl Desk {
+    /// What the operator has to decide.
+    async fn hears_client(
+        &self,
+        node: &Node<Liquidity>,
+        theirs: &Liquidity,
+        event: LSPS2ServiceEvent,
+    ) -> Result<(), APIError> {
+        let (lsps2, terms) = (theirs.lsps2_service_handler().expect("it serves LSPS2"), self.terms);
+        match event {
+            LSPS2ServiceEvent::GetInfo { request_id, counterparty_node_id: client, token } => {
+                if terms.token.is_some_and(|known| token.as_deref() != Some(known)) {
+                    return lsps2.invalid_token_provided(&client, request_id);
+                }
+                lsps2.opening_fee_params_generated(&client, request_id, vec![menu_entry()])
             }
-            lsps2.opening_fee_params_generated(&client, request_id, vec![menu_entry()])
+            LSPS2ServiceEvent::BuyRequest { request_id, counterparty_node_id: client, .. } => {
+                *self.buyer.lock().unwrap() = Some(client);
+                let scid = node.channel_manager().get_intercept_scid();
+                let key = random(node);
+                let trust = terms.client_trusts_lsp;
+                lsps2.invoice_parameters_generated(&client, request_id, scid, CLTV_DELTA, trust, key).await
+            }
+            LSPS2ServiceEvent::OpenChannel {
+                their_network_key: client, amt_to_forward_msat, user_channel_id, ..
+            } => {
+                // It asks once. An operator who called the client waits for it.
+                within(|| node.peer_manager().peer_by_node_id(&client).is_some()).await;
+                open(node, client, amt_to_forward_msat, user_channel_id)
+            }
         }
-        LSPS2ServiceEvent::BuyRequest { request_id, counterparty_node_id: client, .. } => {
-            let scid = node.channel_manager().get_intercept_scid();
-            let key = random(node);
-            let trust = terms.client_trusts_lsp;
-            lsps2.invoice_parameters_generated(&client, request_id, scid, CLTV_DELTA, trust, key).await
+    }
+
+    /// What its documentation leaves to the operator: nobody else calls a client that is away.
+    fn calls_buyer(&self, node: &Node<Liquidity>, theirs: &Liquidity, event: &Event) {
+        let Some(lsps5) = theirs.lsps5_service_handler() else { return };
+        let is_away = |client: &PublicKey| node.peer_manager().peer_by_node_id(client).is_none();
+        let buyer = *self.buyer.lock().unwrap();
+        if let (Event::HTLCIntercepted { .. }, Some(client)) = (event, buyer.filter(is_away)) {
+            let _it_was_called_just_now = lsps5.notify_payment_incoming(client);
         }
-        LSPS2ServiceEvent::OpenChannel { their_network_key, amt_to_forward_msat, user_channel_id, .. } => {
-            open(node, their_network_key, amt_to_forward_msat, user_channel_id)
-        }
+    }
+
+    /// What is to be posted: by its documentation the notification as JSON, and these headers.
+    fn posts(&self, event: LSPS5ServiceEvent) {
+        let LSPS5ServiceEvent::SendWebhookNotification { url, notification, headers, .. } = event;
+        let header = |name| headers.iter().find(|(header, _)| header == name).expect("a header").1.clone();
+        self.posts.lock().unwrap().push(Post {
+            path: url.as_str().into(),
+            timestamp: header(Signed::TIMESTAMP_HEADER),
+            signature: header(Signed::SIGNATURE_HEADER),
+            body: serde_json::to_vec(&notification).expect("it writes"),
+        });
     }
 }
 

@@ -19,6 +19,9 @@ use lightning_liquidity::lsps1::msgs::{LSPS1ChannelInfo, LSPS1OrderId, LSPS1Orde
 use lightning_liquidity::lsps2::client::LSPS2ClientConfig;
 use lightning_liquidity::lsps2::event::LSPS2ClientEvent;
 use lightning_liquidity::lsps2::msgs::LSPS2OpeningFeeParams;
+use lightning_liquidity::lsps5::client::LSPS5ClientConfig;
+use lightning_liquidity::lsps5::event::LSPS5ClientEvent;
+use lightning_liquidity::lsps5::msgs::LSPS5Error;
 use lsps_examples::Node;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Who, finish};
@@ -44,9 +47,9 @@ impl TheirWallet {
         let client = LiquidityClientConfig {
             lsps1_client_config: Some(LSPS1ClientConfig { max_channel_fees_msat: None }),
             lsps2_client_config: Some(LSPS2ClientConfig {}),
-            lsps5_client_config: None,
+            lsps5_client_config: Some(LSPS5ClientConfig {}),
         };
-        let (node, theirs) = build(setup(stage, Who::Wallet, config), None, Some(client)).await;
+        let (node, theirs) = build(setup(stage, Who::Wallet, config), None, Some(client), Arc::default()).await;
         let (weak, on_event) = (Arc::downgrade(&node), Arc::clone(&stage.script.on_event));
         node.run(move |event| {
             on_event(Who::Wallet, &event);
@@ -142,6 +145,64 @@ impl TheirWallet {
                 if *request_id == asked =>
             {
                 Some((payment.clone(), channel.clone()))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// How many it has now, how many it may have, and whether nothing changed.
+    pub async fn sets_webhook(&self, app: &str, url: &str) -> Result<(u32, u32, bool), LSPS5Error> {
+        let asked = self.asks_for_webhook(app, url)?;
+        self.hears(|event| match event {
+            LiquidityEvent::LSPS5Client(LSPS5ClientEvent::WebhookRegistered {
+                request_id,
+                num_webhooks,
+                max_webhooks,
+                no_change,
+                ..
+            }) if *request_id == asked => Some(Ok((*num_webhooks, *max_webhooks, *no_change))),
+            LiquidityEvent::LSPS5Client(LSPS5ClientEvent::WebhookRegistrationFailed { request_id, error, .. })
+                if *request_id == asked =>
+            {
+                Some(Err(error.clone()))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    pub fn asks_for_webhook(&self, app: &str, url: &str) -> Result<LSPSRequestId, LSPS5Error> {
+        let lsps5 = self.theirs.lsps5_client_handler().expect("it can be called");
+        lsps5.set_webhook(self.lsp, app.into(), url.into())
+    }
+
+    pub async fn lists_webhooks(&self) -> Vec<String> {
+        let asked = self.theirs.lsps5_client_handler().expect("it can be called").list_webhooks(self.lsp);
+        self.hears(|event| match event {
+            LiquidityEvent::LSPS5Client(LSPS5ClientEvent::WebhooksListed { request_id, app_names, .. })
+                if *request_id == asked =>
+            {
+                Some(app_names.iter().map(|name| name.as_str().to_owned()).collect())
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn removes_webhook(&self, app: &str) -> Result<(), LSPS5Error> {
+        let lsps5 = self.theirs.lsps5_client_handler().expect("it can be called");
+        let asked = lsps5.remove_webhook(self.lsp, app.into())?;
+        self.hears(|event| match event {
+            LiquidityEvent::LSPS5Client(LSPS5ClientEvent::WebhookRemoved { request_id, .. })
+                if *request_id == asked =>
+            {
+                Some(Ok(()))
+            }
+            LiquidityEvent::LSPS5Client(LSPS5ClientEvent::WebhookRemovalFailed { request_id, error, .. })
+                if *request_id == asked =>
+            {
+                Some(Err(error.clone()))
             }
             _ => None,
         })

@@ -2,6 +2,7 @@
 #![allow(non_snake_case)]
 
 mod away;
+mod called;
 mod closes;
 mod dishonest;
 mod doom;

@@ -1,7 +1,7 @@
 //! One notification, one service.
 
 use lsps_examples::https::Authority;
-use lsps_transport_ldk::webhook::{Undelivered, WebhookConfig};
+use lsps_transport_ldk::webhook::{DeliveryConfig, Undelivered};
 use lsps_types::lsps5::{Notification, Profile, Signed, Verifier};
 use tokio::net::TcpSocket;
 
@@ -58,7 +58,7 @@ async fn case_N08_a_hook_that_closes_midway_is_called_again_with_the_same_bytes(
 #[tokio::test]
 async fn case_N08_attempts_have_an_end() {
     let (service, config) = service(|_| Does::Closes).await;
-    assert_eq!(post(WebhookConfig { most_attempts: 3, ..config }, &url(&service)).await, Err(Undelivered::Closed));
+    assert_eq!(post(DeliveryConfig { most_attempts: 3, ..config }, &url(&service)).await, Err(Undelivered::Closed));
     assert_eq!(service.requests().len(), 3);
 }
 
@@ -66,7 +66,7 @@ async fn case_N08_attempts_have_an_end() {
 #[tokio::test]
 async fn case_N08_a_hook_that_never_answers_is_given_up() {
     let (service, config) = service(|_| Does::Waits).await;
-    let config = WebhookConfig { total_timeout: SHORT, most_attempts: 2, ..config };
+    let config = DeliveryConfig { total_timeout: SHORT, most_attempts: 2, ..config };
     assert_eq!(post(config, &url(&service)).await, Err(Undelivered::TimedOut));
     assert_eq!(service.connections(), 2);
 }
@@ -82,7 +82,7 @@ async fn case_N08_a_host_that_does_not_take_the_connection_is_given_up() {
     while let Ok(Ok(stream)) = tokio::time::timeout(SHORT, tokio::net::TcpStream::connect(address)).await {
         waiting.push(stream);
     }
-    let config = WebhookConfig { connect_timeout: SHORT, most_attempts: 1, ..config(&authority) };
+    let config = DeliveryConfig { connect_timeout: SHORT, most_attempts: 1, ..config(&authority) };
     let outcome = post(config, &format!("https://push.test:{}/", address.port())).await;
     assert!(matches!(outcome, Err(Undelivered::TimedOut | Undelivered::Unreachable)), "{outcome:?}");
 }
@@ -91,7 +91,7 @@ async fn case_N08_a_host_that_does_not_take_the_connection_is_given_up() {
 async fn case_N08_a_name_that_nobody_answers_for_is_given_up() {
     let (service, config) = service(|_| Does::answers(200)).await;
     let names = Names::new(|_: &str, _| None);
-    let config = WebhookConfig { resolver: Some(names.clone()), connect_timeout: SHORT, most_attempts: 2, ..config };
+    let config = DeliveryConfig { resolver: Some(names.clone()), connect_timeout: SHORT, most_attempts: 2, ..config };
     assert_eq!(post(config, &url(&service)).await, Err(Undelivered::TimedOut));
     assert_eq!((names.asked(), service.connections()), (2, 0));
 }
@@ -105,12 +105,22 @@ async fn case_N08_an_answer_without_end_is_not_read() {
     tokio::time::timeout(AGES, service.hung_up()).await.expect("we hang up");
 }
 
+/// L5-062, L5-066.
+#[tokio::test]
+async fn case_N08_a_long_body_is_not_read() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 10000000\r\n\r\n";
+    let (service, config) = service(|_| Does::DolesOut(head.into(), 10_000_000)).await;
+    assert_eq!(post(config, &url(&service)).await, Ok(()));
+    tokio::time::timeout(AGES, service.hung_up()).await.expect("we hang up");
+    assert!(service.doled_out() <= 64 * 1_024, "{}", service.doled_out());
+}
+
 /// L5-066.
 #[tokio::test]
 async fn case_N08_headers_without_end_are_not_read() {
     let does = Does::SaysOnAndOn("HTTP/1.1 200 OK\r\n", "x-more: and more\r\n");
     let (service, config) = service(move |_| does.clone()).await;
-    let config = WebhookConfig { most_attempts: 1, ..config };
+    let config = DeliveryConfig { most_attempts: 1, ..config };
     assert_eq!(post(config, &url(&service)).await, Err(Undelivered::Closed));
     tokio::time::timeout(AGES, service.hung_up()).await.expect("we hang up");
 }
@@ -120,14 +130,14 @@ async fn case_N08_nothing_is_posted_to_a_host_without_a_certificate_that_is_trus
     let (ours, another) = (Authority::new().unwrap(), Authority::new().unwrap());
     for (authority, host) in [(&another, "push.test"), (&ours, "other.test")] {
         let service = Service::at(HERE, authority, &[host], |_| Does::answers(200)).await;
-        let config = WebhookConfig { most_attempts: 1, ..config(&ours) };
+        let config = DeliveryConfig { most_attempts: 1, ..config(&ours) };
         assert_eq!(post(config, &url(&service)).await, Err(Undelivered::Tls));
         assert_eq!((service.connections(), service.requests().len()), (1, 0));
     }
 }
 
 /// A service for `push.test`, and a configuration that reaches it.
-async fn service(does: impl Fn(usize) -> Does + Send + Sync + 'static) -> (Service, WebhookConfig) {
+async fn service(does: impl Fn(usize) -> Does + Send + Sync + 'static) -> (Service, DeliveryConfig) {
     let authority = Authority::new().unwrap();
     (Service::at(HERE, &authority, &["push.test"], does).await, config(&authority))
 }

@@ -3,6 +3,7 @@
 
 mod delivery;
 mod many;
+mod notifier;
 mod observed;
 mod stage;
 mod targets;

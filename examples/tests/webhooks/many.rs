@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lsps_examples::https::Authority;
-use lsps_transport_ldk::webhook::{Answer, Undelivered, WebhookConfig, Webhooks};
+use lsps_transport_ldk::webhook::{Answer, DeliveryConfig, Undelivered, Webhooks};
 use tokio::net::TcpListener;
 
 use crate::stage::{AGES, Does, HERE, Names, Service, answer, config, delivery};
@@ -18,7 +18,7 @@ async fn case_N08_of_1_000_hooks_the_100_that_are_dead_delay_nobody() {
     let mute = Service::at(HERE, &authority, &["*.hooks.test"], |_| Does::Waits).await;
     let closed = TcpListener::bind((HERE, 0)).await.unwrap().local_addr().unwrap().port();
     let names = Names::new(|host: &str, _| (!host.starts_with("nowhere")).then(|| vec![HERE.into()]));
-    let config = WebhookConfig {
+    let config = DeliveryConfig {
         resolver: Some(names),
         most_at_once: 24,
         patience: Duration::from_secs(1),
@@ -54,7 +54,7 @@ async fn case_N08_a_host_that_never_answers_takes_its_own_places_only() {
     let authority = Authority::new().unwrap();
     let greedy = Service::at(HERE, &authority, &["greedy.test"], |_| Does::Waits).await;
     let other = Service::at(HERE, &authority, &["other.test"], |_| Does::answers(200)).await;
-    let config = WebhookConfig {
+    let config = DeliveryConfig {
         most_pending: 8,
         most_pending_per_host: 6,
         most_at_once: 4,
@@ -91,9 +91,9 @@ async fn what_cannot_be_posted_to_is_answered_at_once() {
 
 #[tokio::test]
 async fn a_limit_that_lets_nothing_through_is_refused() {
-    let config = WebhookConfig { most_at_once: 0, ..config(&Authority::new().unwrap()) };
+    let config = DeliveryConfig { most_at_once: 0, ..config(&Authority::new().unwrap()) };
     let refused = Webhooks::<u32>::new(config).err().expect("it is 0");
-    assert_eq!(refused.to_string(), "`WebhookConfig::most_at_once` is 0");
+    assert_eq!(refused.to_string(), "`DeliveryConfig::most_at_once` is 0");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use lsps_examples::https::Authority;
-use lsps_transport_ldk::webhook::{WebhookConfig, Webhooks};
+use lsps_transport_ldk::webhook::{DeliveryConfig, Webhooks};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use crate::stage::{Does, HERE, Service, answer, config, delivery};
@@ -28,7 +28,7 @@ async fn counters_and_log_say_what_became_of_deliveries_but_not_where_they_went(
     let good = Service::at(HERE, &authority, &["good.test"], |_| Does::answers(200)).await;
     let bad = Service::at(HERE, &authority, &["bad.test"], |_| Does::answers(404)).await;
     let dead = Service::at(HERE, &authority, &["dead.test"], |_| Does::Closes).await;
-    let (webhooks, mut answers) = Webhooks::new(WebhookConfig { most_attempts: 3, ..config(&authority) }).unwrap();
+    let (webhooks, mut answers) = Webhooks::new(DeliveryConfig { most_attempts: 3, ..config(&authority) }).unwrap();
     for (id, host, service) in [(1, "good", &good), (2, "bad", &bad), (3, "dead", &dead)] {
         webhooks.post(delivery(id, &format!("https://{host}.test:{}/s3cret?t0ken", service.port)));
         answer(&mut answers).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lsps_examples::https::Authority;
-use lsps_transport_ldk::webhook::{Addresses, Answer, Delivery, Resolve, Undelivered, WebhookConfig, Webhooks};
+use lsps_transport_ldk::webhook::{Addresses, Answer, Delivery, DeliveryConfig, Resolve, Undelivered, Webhooks};
 use lsps_types::lsps5::{Notification, Signed, WebhookUrl};
 use lsps_types::signature::{LnSignature, SignMessage};
 use lsps_types::{PeerId, Timestamp};
@@ -26,6 +26,8 @@ pub enum Does {
     Says(String),
     /// Writes these bytes, then the others for as long as somebody takes them.
     SaysOnAndOn(&'static str, &'static str),
+    /// Writes these bytes, then a body of this length piece by piece, each after the one before had time to be read.
+    DolesOut(String, usize),
     /// Nothing, and keeps the connection.
     Waits,
     /// Closes without a word.
@@ -64,6 +66,7 @@ pub struct Service {
 struct Seen {
     connections: AtomicUsize,
     requests: Mutex<Vec<Request>>,
+    doled_out: AtomicUsize,
     hung_up: tokio::sync::Notify,
 }
 
@@ -90,7 +93,12 @@ impl Service {
         self.seen.requests.lock().unwrap().clone()
     }
 
-    /// Until somebody has had enough of [`Does::SaysOnAndOn`].
+    /// Bytes of bodies that were written by [`Does::DolesOut`] until the other side hung up: at least what that has read.
+    pub fn doled_out(&self) -> usize {
+        self.seen.doled_out.load(Ordering::SeqCst)
+    }
+
+    /// Until somebody has had enough of [`Does::SaysOnAndOn`] or [`Does::DolesOut`].
     pub async fn hung_up(&self) {
         self.seen.hung_up.notified().await;
     }
@@ -136,10 +144,29 @@ async fn act(does: Does, mut stream: TlsStream<TcpStream>, seen: &Seen) {
             while stream.write_all(again.as_bytes()).await.is_ok() {}
             seen.hung_up.notify_one();
         }
+        Does::DolesOut(first, length) => {
+            let _ = stream.write_all(first.as_bytes()).await;
+            dole_out(length, &mut stream, &seen.doled_out).await;
+            seen.hung_up.notify_one();
+        }
         Does::Waits => {
             let _ = stream.read(&mut [0]).await;
         }
         Does::Closes => {}
+    }
+}
+
+/// So slowly that what is not read is not written either, whatever the network would take in.
+async fn dole_out(length: usize, stream: &mut TlsStream<TcpStream>, written: &AtomicUsize) {
+    for start in (0..length).step_by(PIECE) {
+        let piece = PIECE.min(length - start);
+        if stream.write_all(&vec![b'x'; piece]).await.is_err() {
+            return;
+        }
+        written.fetch_add(piece, Ordering::SeqCst);
+        if tokio::time::timeout(SHORT, stream.read(&mut [0])).await.is_ok() {
+            return; // it has nothing more to say, so it hung up
+        }
     }
 }
 
@@ -187,8 +214,8 @@ impl<F: Fn(&str, usize) -> Option<Vec<IpAddr>> + Send + Sync> Resolve for Names<
 
 /// Every name leads to [`HERE`], which may be contacted; the authority is trusted; pauses are short, and an attempt has all
 /// the time it needs.
-pub fn config(authority: &Authority) -> WebhookConfig {
-    let mut config = WebhookConfig::default();
+pub fn config(authority: &Authority) -> DeliveryConfig {
+    let mut config = DeliveryConfig::default();
     config.targets.exempt_networks = vec!["127.0.0.1/32".parse().unwrap()];
     config.extra_roots = vec![authority.root()];
     config.resolver = Some(Names::new(|_: &str, _| Some(vec![HERE.into()])));
@@ -198,14 +225,14 @@ pub fn config(authority: &Authority) -> WebhookConfig {
 }
 
 /// Posts one notification, and waits for its answer.
-pub async fn post(config: WebhookConfig, url: &str) -> Result<(), Undelivered> {
+pub async fn post(config: DeliveryConfig, url: &str) -> Result<(), Undelivered> {
     let (webhooks, mut answers) = Webhooks::new(config).unwrap();
     webhooks.post(delivery(1, url));
     answer(&mut answers).await.outcome
 }
 
 pub fn delivery(id: u32, url: &str) -> Delivery<u32> {
-    Delivery { id, url: WebhookUrl::new(url.into()).unwrap(), signed: signed() }
+    Delivery { id, url: WebhookUrl::new(url.into()).unwrap(), signed: signed(), within: AGES }
 }
 
 pub async fn answer(answers: &mut UnboundedReceiver<Answer<u32>>) -> Answer<u32> {
@@ -241,5 +268,7 @@ pub const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 pub const FORBIDDEN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Longer than a test takes.
 pub const AGES: Duration = Duration::from_secs(120);
+/// Of a body that is doled out.
+const PIECE: usize = 1_024;
 /// Too short for what never comes.
 pub const SHORT: Duration = Duration::from_millis(200);

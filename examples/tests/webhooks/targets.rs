@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use lsps_examples::https::Authority;
-use lsps_transport_ldk::webhook::{IpNet, Targets, Undelivered, WebhookConfig};
+use lsps_transport_ldk::webhook::{DeliveryConfig, IpNet, Targets, Undelivered};
 
 use crate::stage::{Does, FORBIDDEN, HERE, Names, Service, config, post};
 
@@ -119,7 +119,7 @@ async fn case_N08_a_host_with_a_forbidden_address_is_not_contacted() {
     let service = Service::at(FORBIDDEN, &authority, &["push.test", "127.0.0.2"], |_| Does::answers(200)).await;
     for host in ["push.test", "127.0.0.2", "0x7f.2", "2130706434"] {
         let names = Names::new(|_: &str, _| Some(vec![FORBIDDEN.into()]));
-        let config = WebhookConfig { resolver: Some(names), ..config(&authority) };
+        let config = DeliveryConfig { resolver: Some(names), ..config(&authority) };
         let outcome = post(config, &format!("https://{host}:{}/", service.port)).await;
         assert_eq!(outcome, Err(Undelivered::Address(FORBIDDEN.into())), "{host}");
     }
@@ -131,7 +131,7 @@ async fn case_N08_a_name_that_leads_elsewhere_after_it_was_checked_gains_nothing
     let authority = Authority::new().unwrap();
     let service = Service::at(HERE, &authority, &["push.test"], |_| Does::answers(200)).await;
     let names = Names::new(|_: &str, asked| Some(vec![if asked == 0 { HERE } else { FORBIDDEN }.into()]));
-    let config = WebhookConfig { resolver: Some(names.clone()), ..config(&authority) };
+    let config = DeliveryConfig { resolver: Some(names.clone()), ..config(&authority) };
     assert_eq!(post(config, &format!("https://push.test:{}/", service.port)).await, Ok(()));
     assert_eq!((names.asked(), service.requests().len()), (1, 1));
 }
@@ -141,7 +141,7 @@ async fn case_N08_each_attempt_looks_the_host_up_and_checks_it() {
     let authority = Authority::new().unwrap();
     let service = Service::at(HERE, &authority, &["push.test"], |_| Does::Closes).await;
     let names = Names::new(|_: &str, asked| Some(vec![if asked < 2 { HERE } else { FORBIDDEN }.into()]));
-    let config = WebhookConfig { resolver: Some(names.clone()), ..config(&authority) };
+    let config = DeliveryConfig { resolver: Some(names.clone()), ..config(&authority) };
     let outcome = post(config, &format!("https://push.test:{}/", service.port)).await;
     assert_eq!(outcome, Err(Undelivered::Address(FORBIDDEN.into())));
     assert_eq!((names.asked(), service.requests().len()), (3, 2));
@@ -150,7 +150,7 @@ async fn case_N08_each_attempt_looks_the_host_up_and_checks_it() {
 /// Without a network: the system's resolver knows this one.
 #[tokio::test]
 async fn case_N08_localhost_by_name_is_refused() {
-    let outcome = post(WebhookConfig { most_attempts: 1, ..WebhookConfig::default() }, "https://localhost/").await;
+    let outcome = post(DeliveryConfig { most_attempts: 1, ..DeliveryConfig::default() }, "https://localhost/").await;
     assert!(matches!(outcome, Err(Undelivered::Address(ip)) if ip.is_loopback()), "{outcome:?}");
 }
 
@@ -159,7 +159,7 @@ async fn another_address_of_a_host_is_tried_where_one_does_not_answer() {
     let authority = Authority::new().unwrap();
     let service = Service::at(HERE, &authority, &["push.test"], |_| Does::answers(200)).await;
     let names = Names::new(|_: &str, _| Some(vec![FORBIDDEN.into(), HERE.into()]));
-    let mut config = WebhookConfig { resolver: Some(names), ..config(&authority) };
+    let mut config = DeliveryConfig { resolver: Some(names), ..config(&authority) };
     config.targets.exempt_hosts = vec!["push.test".into()];
     assert_eq!(post(config, &format!("https://push.test:{}/", service.port)).await, Ok(()));
 }

@@ -134,6 +134,20 @@ pub fn notify(input: &Value) -> Value {
     json!({ "steps": steps })
 }
 
+/// Whether a webhook is still there when a post to it failed, and is posted to again.
+pub fn is_kept_after_failure() -> bool {
+    let mut config = LspSetup::default().config;
+    config.webhooks = serving(&config);
+    let mut lsp = Lsp::at(NOON, LspSetup { config, hooks_are_silent: true, ..LspSetup::default() });
+    let webhook = SetWebhook { app_name: "app".into(), webhook: "https://a.example.org/".into() };
+    call(&mut lsp, peer(1), &webhook).expect("it may");
+    assert_eq!(answers(&mut lsp, 500).len(), 1);
+    let is_listed = call(&mut lsp, peer(1), &ListWebhooks {}).expect("a list").app_names == ["app"];
+    lsp.disconnects(peer(1));
+    occurs(&mut lsp, Occasion::PaymentIncoming);
+    is_listed && answers(&mut lsp, 500).len() == 1
+}
+
 pub fn retention(input: &Value) -> Value {
     let mut config = LspSetup::default().config;
     config.webhooks = serving(&config);

@@ -84,7 +84,8 @@ impl<M: Manager> Pump<M> {
                 vec![]
             }
             Effect::PostWebhook { key, url, body, timestamp, until } => {
-                self.post(Post { key, url, body, timestamp, until })
+                let within = until.since(self.outside.clock.now());
+                self.post(Post { key, url, body, timestamp, until, within })
             }
             Effect::PrepareOrder { order, invoice, offer, address } => {
                 self.prepare_order(order, invoice, offer, address)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use lsps_service::{Input, Occasion, PostKey};
 use lsps_types::lsps5::WebhookUrl;
@@ -31,6 +32,8 @@ pub struct Post {
     pub timestamp: DateTime,
     /// When it is worth nothing any more.
     pub until: Timestamp,
+    /// The same as a span, from now.
+    pub within: Duration,
 }
 
 /// Waits for what becomes of a [`Post`]. Dropped without a word, the post ends when it is worth nothing any more.
@@ -50,6 +53,23 @@ impl Posted {
             // If it does not become durable, it is posted again after a restart.
             let _ = lsp.send(Told::News { news: NodeNews::Input(input), fail_if_not_mine: false, done });
         }
+    }
+}
+
+#[cfg(all(test, feature = "webhook-http"))]
+impl Posted {
+    /// For nobody but who has the other end.
+    pub(crate) fn of(key: PostKey) -> (Self, impl FnMut() -> Option<Input>) {
+        let (lsp, mut told) = mpsc::unbounded_channel();
+        let posted = Self { key, lsp: lsp.downgrade() };
+        let hears = move || {
+            let _it_is_there = &lsp;
+            match told.try_recv().ok()? {
+                Told::News { news: NodeNews::Input(input), .. } => Some(input),
+                _ => None,
+            }
+        };
+        (posted, hears)
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::queue::{AttemptId, Next, Queue};
 use super::target::{Parcel, Targets};
-use super::{Answer, Delivery, Undelivered, WebhookConfig, WebhookCounts, report};
+use super::{Answer, Delivery, DeliveryConfig, Undelivered, WebhookCounts, report};
 
 /// What those who post and the one task that delivers have in common.
 pub(super) struct Shared<Id> {
@@ -22,19 +22,19 @@ pub(super) struct Shared<Id> {
 }
 
 impl<Id: Debug> Shared<Id> {
-    pub fn new(config: WebhookConfig) -> (Arc<Self>, mpsc::UnboundedReceiver<Answer<Id>>) {
+    pub fn new(config: DeliveryConfig) -> (Arc<Self>, mpsc::UnboundedReceiver<Answer<Id>>) {
         let (answers, receiver) = mpsc::unbounded_channel();
         let (targets, queue) = (config.targets.clone(), Mutex::new(Queue::new(config)));
         (Arc::new(Self { queue, changed: Notify::new(), answers, targets }), receiver)
     }
 
     pub fn post(&self, delivery: Delivery<Id>) {
-        let Delivery { id, url, signed } = delivery;
+        let Delivery { id, url, signed, within } = delivery;
         let target = self.targets.target(url.as_str());
         let refused = {
             let mut queue = self.queue();
             match target {
-                Ok(target) => queue.push(id, Parcel { target, signed }, Instant::now()),
+                Ok(target) => queue.push(id, Parcel { target, signed }, within, Instant::now()),
                 Err(why) => Some(queue.refuse(id, why)),
             }
         };

@@ -24,7 +24,7 @@ use lsps_types::lsps5::Signed;
 
 use super::resolve::SystemResolver;
 use super::target::{Parcel, Target};
-use super::{CannotPost, Resolve, Targets, Undelivered, WebhookConfig};
+use super::{CannotPost, DeliveryConfig, Resolve, Targets, Undelivered};
 
 pub(super) struct Courier {
     targets: Targets,
@@ -35,7 +35,7 @@ pub(super) struct Courier {
 }
 
 impl Courier {
-    pub fn new(config: &WebhookConfig) -> Result<Self, CannotPost> {
+    pub fn new(config: &DeliveryConfig) -> Result<Self, CannotPost> {
         let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
         for root in &config.extra_roots {
             roots.add(root.clone())?;

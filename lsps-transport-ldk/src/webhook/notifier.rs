@@ -7,7 +7,7 @@ use lightning::sign::NodeSigner;
 use lsps_types::lsps5::{Signed, signed_text};
 use lsps_types::signature::LnSignature;
 
-use super::{CannotPost, Delivery, WebhookConfig, WebhookCounts, Webhooks};
+use super::{CannotPost, Delivery, DeliveryConfig, WebhookCounts, Webhooks};
 use crate::lsp::{Notifier, Post, Posted};
 
 /// Signs and posts the notifications of an LSP.
@@ -16,10 +16,10 @@ use crate::lsp::{Notifier, Post, Posted};
 /// # use std::sync::Arc;
 /// # use lightning::sign::KeysManager;
 /// # use lsps_transport_ldk::LspParts;
-/// # use lsps_transport_ldk::webhook::{CannotPost, WebhookConfig, WebhookNotifier};
+/// # use lsps_transport_ldk::webhook::{CannotPost, DeliveryConfig, WebhookNotifier};
 /// # fn example<M, P, K>(parts: &mut LspParts<M, P, K>, keys: Arc<KeysManager>) -> Result<(), CannotPost> {
 /// parts.config.webhooks.serve = true;
-/// parts.notifier = Some(Arc::new(WebhookNotifier::new(WebhookConfig::default(), keys)?)); // within a tokio runtime
+/// parts.notifier = Some(Arc::new(WebhookNotifier::new(DeliveryConfig::default(), keys)?)); // within a tokio runtime
 /// # Ok(())
 /// # }
 /// ```
@@ -34,7 +34,7 @@ impl WebhookNotifier {
     /// # Errors
     ///
     /// When TLS or the resolver cannot be set up, or a limit is 0.
-    pub fn new(config: WebhookConfig, keys: Arc<dyn NodeSigner + Send + Sync>) -> Result<Self, CannotPost> {
+    pub fn new(config: DeliveryConfig, keys: Arc<dyn NodeSigner + Send + Sync>) -> Result<Self, CannotPost> {
         let (webhooks, mut answers) = Webhooks::<Posted>::new(config)?;
         tokio::spawn(async move {
             while let Some(answer) = answers.recv().await {
@@ -58,12 +58,106 @@ impl WebhookNotifier {
 
 impl Notifier for WebhookNotifier {
     fn post(&self, post: Post, posted: Posted) {
-        let Post { url, body, timestamp, key: _, until: _ } = post;
+        let Post { url, body, timestamp, within, key: _, until: _ } = post;
         match self.sign(&signed_text(timestamp.as_str(), &body)) {
             Some(signature) => {
-                self.webhooks.post(Delivery { id: posted, url, signed: Signed { body, timestamp, signature } });
+                let signed = Signed { body, timestamp, signature };
+                self.webhooks.post(Delivery { id: posted, url, signed, within });
             }
             None => posted.tell(false),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use lightning::sign::KeysManager;
+    use lsps_service::{Input, PostKey};
+    use lsps_types::lsps5::WebhookUrl;
+    use lsps_types::{PeerId, Timestamp};
+
+    use super::*;
+    use crate::webhook::{Addresses, Resolve};
+
+    #[tokio::test]
+    async fn what_is_owed_no_more_is_not_posted_and_the_service_is_told() {
+        let (notifier, asked) = notifier(DeliveryConfig::default());
+        let mut hears = posts(&notifier, "https://push.example/", Duration::ZERO);
+        assert_eq!(heard(&mut hears).await, Input::WebhookFailed { key: KEY });
+        assert_eq!((asked.load(Ordering::SeqCst), notifier.counts().failed), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_place_is_told_at_once_and_what_has_one_stays() {
+        let (notifier, _) = notifier(DeliveryConfig { most_pending: 1, ..DeliveryConfig::default() });
+        let mut waits = posts(&notifier, "https://push.example/", A_MINUTE);
+        let mut hears = posts(&notifier, "https://other.example/", A_MINUTE);
+        assert_eq!(heard(&mut hears).await, Input::WebhookFailed { key: KEY });
+        assert_eq!((waits(), notifier.counts().pending), (None, 1));
+    }
+
+    #[tokio::test]
+    async fn a_url_that_cannot_be_posted_to_is_told_at_once() {
+        let (notifier, asked) = notifier(DeliveryConfig::default());
+        for url in ["https://push.example:25/", "https://127.0.0.1/"] {
+            let mut hears = posts(&notifier, url, A_MINUTE);
+            assert_eq!(heard(&mut hears).await, Input::WebhookFailed { key: KEY }, "{url}");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
+    }
+
+    /// The service knows by itself when it is worth nothing any more.
+    #[tokio::test]
+    async fn what_is_under_way_when_it_shuts_down_ends_without_a_word() {
+        let (notifier, asked) = notifier(DeliveryConfig::default());
+        let mut hears = posts(&notifier, "https://push.example/", A_MINUTE);
+        while asked.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(notifier);
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(hears(), None);
+    }
+
+    /// Its hosts are looked up for ever; and how often that was asked for.
+    fn notifier(config: DeliveryConfig) -> (WebhookNotifier, Arc<AtomicUsize>) {
+        struct Nobody(Arc<AtomicUsize>);
+        impl Resolve for Nobody {
+            fn resolve(&self, _: &str) -> Addresses {
+                self.0.fetch_add(1, Ordering::SeqCst);
+                Box::pin(std::future::pending())
+            }
+        }
+        let asked = Arc::<AtomicUsize>::default();
+        let config = DeliveryConfig { resolver: Some(Arc::new(Nobody(Arc::clone(&asked)))), ..config };
+        let keys = Arc::new(KeysManager::new(&[7; 32], 0, 0, true));
+        (WebhookNotifier::new(config, keys).expect("it starts"), asked)
+    }
+
+    /// What the service hears of it.
+    fn posts(notifier: &WebhookNotifier, url: &str, within: Duration) -> impl FnMut() -> Option<Input> + use<> {
+        let at = Timestamp::from_unix_millis(1_767_268_800_007);
+        let url = WebhookUrl::new(url.into()).expect("a URL");
+        let (posted, hears) = Posted::of(KEY);
+        let post = Post { key: KEY, url, body: "{}".into(), timestamp: at.into(), until: at + within, within };
+        notifier.post(post, posted);
+        hears
+    }
+
+    async fn heard(hears: &mut impl FnMut() -> Option<Input>) -> Input {
+        loop {
+            if let Some(input) = hears() {
+                return input;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    const KEY: PostKey = PostKey { client: PeerId([2; 33]), number: 7 };
+    const A_MINUTE: Duration = Duration::from_secs(60);
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::target::Parcel;
-use super::{Answer, Undelivered, WebhookConfig, WebhookCounts};
+use super::{Answer, DeliveryConfig, Undelivered, WebhookCounts};
 
 /// Deliveries that have no answer yet.
 pub(super) struct Queue<Id> {
-    config: WebhookConfig,
+    config: DeliveryConfig,
     chance: fastrand::Rng,
     jobs: BTreeMap<JobId, Job<Id>>,
     hosts: BTreeMap<Arc<str>, Host>,
@@ -81,7 +81,7 @@ pub(super) struct Ended<Id> {
 }
 
 impl<Id> Queue<Id> {
-    pub fn new(config: WebhookConfig) -> Self {
+    pub fn new(config: DeliveryConfig) -> Self {
         let chance = config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Self {
             config,
@@ -107,8 +107,8 @@ impl<Id> Queue<Id> {
         Answer { id, outcome: Err(why) }
     }
 
-    /// Takes a delivery, or gives its answer.
-    pub fn push(&mut self, id: Id, parcel: Parcel, now: Instant) -> Option<Answer<Id>> {
+    /// Takes a delivery that is worth something for so long, or gives its answer.
+    pub fn push(&mut self, id: Id, parcel: Parcel, within: Duration, now: Instant) -> Option<Answer<Id>> {
         let host: Arc<str> = parcel.target.host.to_string().into();
         let of_host = self.hosts.get(&host).map_or(0, |host| host.jobs.len());
         if self.jobs.len() >= self.config.most_pending || of_host >= self.config.most_pending_per_host {
@@ -117,7 +117,7 @@ impl<Id> Queue<Id> {
         let job = JobId(self.next_job);
         self.next_job += 1;
         self.hosts.entry(Arc::clone(&host)).or_default().jobs.insert(job);
-        let until = after(now, self.config.lifetime);
+        let until = after(now, within.min(self.config.lifetime));
         self.jobs.insert(job, Job { id, parcel: Arc::new(parcel), host, attempts: 0, until });
         self.make_ready(job);
         None
@@ -168,7 +168,7 @@ impl<Id> Queue<Id> {
             host.has_turn = false;
             let Some(job) = host.ready.pop_front() else { continue };
             let Some(known) = self.jobs.get_mut(&job) else { continue };
-            if known.until < now {
+            if known.until <= now {
                 let answer = self.finish(job, Err(Undelivered::TooLate));
                 self.give_turn(&name);
                 return answer.map(Next::Tell);
@@ -309,6 +309,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_worth_nothing_any_more_is_not_posted_again() {
+        let (mut queue, start) = (queue(|_| ()), Instant::now());
+        push_within(&mut queue, 1, "a", Duration::from_secs(2));
+        let Next::Start(attempt, _) = queue.next(start) else { panic!("a place is free") };
+        assert!(queue.ended(attempt, Err(Undelivered::Closed), start).unwrap().answer.is_none(), "soon enough");
+        let Next::Wait(Some(due)) = queue.next(start) else { panic!("there is a pause") };
+        let Next::Start(attempt, _) = queue.next(due) else { panic!("it is due") };
+        let answer = queue.ended(attempt, Err(Undelivered::Closed), due).unwrap().answer;
+        assert_eq!(answer, Some(Answer { id: 1, outcome: Err(Undelivered::Closed) }), "too late for the next pause");
+    }
+
+    #[test]
     fn a_status_is_the_end() {
         let (mut queue, now) = (queue(|_| ()), Instant::now());
         push(&mut queue, 1, "a");
@@ -317,20 +329,24 @@ mod tests {
         assert_eq!(answer, Some(Answer { id: 1, outcome: Err(Undelivered::Status(500)) }));
     }
 
-    fn queue(change: impl FnOnce(&mut WebhookConfig)) -> Queue<usize> {
-        let mut config = WebhookConfig { seed: Some(7), ..WebhookConfig::default() };
+    fn queue(change: impl FnOnce(&mut DeliveryConfig)) -> Queue<usize> {
+        let mut config = DeliveryConfig { seed: Some(7), ..DeliveryConfig::default() };
         change(&mut config);
         Queue::new(config)
     }
 
     fn push(queue: &mut Queue<usize>, id: usize, host: &str) -> Option<Undelivered> {
+        push_within(queue, id, host, Duration::MAX)
+    }
+
+    fn push_within(queue: &mut Queue<usize>, id: usize, host: &str, within: Duration) -> Option<Undelivered> {
         let target = Targets::default().target(&format!("https://{host}.example/")).unwrap();
         let signed = Signed {
             body: String::new(),
             timestamp: Timestamp::from_unix_millis(0).into(),
             signature: LnSignature::from_bytes([31; 65]).unwrap(),
         };
-        queue.push(id, Parcel { target, signed }, Instant::now())?.outcome.err()
+        queue.push(id, Parcel { target, signed }, within, Instant::now())?.outcome.err()
     }
 
     fn starts(queue: &mut Queue<usize>, now: Instant) -> Vec<String> {

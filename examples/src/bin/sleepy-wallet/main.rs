@@ -12,6 +12,7 @@ use lightning::sign::EntropySource as _;
 use lightning_invoice::Bolt11Invoice;
 use lsps_examples::Scene;
 use lsps_examples::fault::Shifted;
+use lsps_examples::hook::reached_with;
 use lsps_examples::https::Authority;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Account, Balances, Error, Script};
@@ -57,7 +58,7 @@ async fn play(options: &Options) -> Result<(), Error> {
     let mut push = PushService::start(&authority).await?;
     let on_event = Arc::clone(&story);
     let mut scene = Scene::set(Script {
-        webhooks: Some(push::reached_with(&authority)),
+        webhooks: Some(reached_with(&authority)),
         on_event: Arc::new(move |who, event| on_event.event(who, event)),
         ..script
     })
