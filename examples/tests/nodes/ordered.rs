@@ -8,7 +8,7 @@ use bitcoin::{Address, FeeRate, Txid};
 use lightning::events::Event;
 use lightning_invoice::Bolt11Invoice;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{Bill, End, Quote, Unpaid, WayKind};
+use lsps_client::order::{Bill, End, Quote, WayKind};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_examples::Scene;
 use lsps_examples::chain::FEE_SAT_PER_KW;
@@ -417,9 +417,7 @@ impl World {
 
     /// There is none, and all is as before.
     async fn is_refunded(&self, handle: &OrderHandle) -> OrderFailure {
-        // What came back before the LSP told why looks to the wallet like a payment that did not get there.
-        let end = self.is_over(handle).await;
-        assert!(matches!(end, End::Refunded | End::Unpaid(Unpaid::NotSent)), "{end:?}");
+        assert_eq!(self.is_over(handle).await, End::Refunded);
         self.before.check_refunded(&self.scene).await.expect("all adds up");
         assert_eq!(self.leased(), 0);
         let OrderStage::Failed { why } = self.order().await.stage else { panic!("not at the LSP") };
