@@ -9,6 +9,7 @@ mod flows;
 mod hold;
 mod observed;
 mod opens;
+mod order_world;
 mod ordered;
 mod orders;
 mod parts;
