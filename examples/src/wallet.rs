@@ -17,6 +17,8 @@ use lsps_transport_ldk::onchain::{CannotFund, OnchainWallet};
 
 use crate::chain::{Chain, Coin};
 
+pub use payer::Payer;
+
 use deposits::Deposits;
 use keys::WalletKeys;
 

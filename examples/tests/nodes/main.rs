@@ -2,6 +2,7 @@
 #![allow(non_snake_case)]
 
 mod away;
+mod by_offer;
 mod dishonest;
 mod doom;
 mod failures;

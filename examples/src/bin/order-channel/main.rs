@@ -23,8 +23,11 @@ use story::Story;
 #[command(name = "order-channel", version)]
 struct Options {
     /// Pays by hold invoice, over a channel that the wallet has already. The default.
-    #[arg(long, conflicts_with = "onchain")]
+    #[arg(long, conflicts_with_all = ["onchain", "offer"])]
     lightning: bool,
+    /// Pays what the offer asks for (BOLT 12), over the same channel.
+    #[arg(long, conflicts_with = "onchain")]
+    offer: bool,
     /// Pays by a transaction.
     #[arg(long)]
     onchain: bool,
@@ -44,7 +47,11 @@ struct Options {
 
 impl Options {
     fn way(&self) -> WayKind {
-        if self.onchain { WayKind::Onchain } else { WayKind::Bolt11 }
+        match (self.onchain, self.offer) {
+            (true, _) => WayKind::Onchain,
+            (false, true) => WayKind::Bolt12,
+            (false, false) => WayKind::Bolt11,
+        }
     }
 }
 
