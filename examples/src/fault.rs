@@ -218,11 +218,11 @@ async fn carry(near: TcpStream, far: TcpStream, power: &Power, clogged: &AtomicB
     let pass = async |from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, may_clog: bool| {
         let mut buffer = vec![0; 16_384];
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
-            if power.is_off() || to.write_all(&buffer[..count]).await.is_err() {
-                return;
-            }
             if may_clog && clogged.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
+            }
+            if power.is_off() || to.write_all(&buffer[..count]).await.is_err() {
+                return;
             }
         }
     };

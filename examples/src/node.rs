@@ -4,6 +4,7 @@ pub mod broadcast;
 mod chores;
 mod invoice;
 pub mod logger;
+pub mod messages;
 pub mod pay;
 mod run;
 pub mod save;
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{BlockHash, Network, io};
@@ -42,7 +43,9 @@ pub use wait::{passes, within};
 use broadcast::Broadcaster;
 use logger::NodeLogger;
 use save::SaveQueue;
-use types::{ChainMonitor, ChannelManager, MessageRouter, NetworkGraph, PeerManager, Router, Scorer};
+use types::{
+    ChainMonitor, ChannelManager, MessageRouter, NetworkGraph, OnionMessenger, OwnRouter, PeerManager, Router, Scorer,
+};
 
 /// What makes one node different from another.
 pub struct Setup {
@@ -79,6 +82,7 @@ pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessag
     manager: Arc<ChannelManager>,
     monitor: Arc<ChainMonitor>,
     peers: Arc<PeerManager<H>>,
+    onions: Arc<OnionMessenger>,
     saves: Arc<SaveQueue>,
     store: Store,
     address: SocketAddr,
@@ -131,7 +135,8 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let decay = ProbabilisticScoringDecayParameters::default();
         let scorer = Arc::new(RwLock::new(Scorer::new(decay, Arc::clone(&graph), Arc::clone(&logger))));
         let scoring = ProbabilisticScoringFeeParameters::default();
-        let router = Arc::new(Router::new(Arc::clone(&graph), Arc::clone(&logger), Arc::clone(&keys), scorer, scoring));
+        let own = OwnRouter::new(Arc::clone(&graph), Arc::clone(&logger), Arc::clone(&keys), scorer, scoring);
+        let router = Arc::new(Router::new(Arc::new(own), Arc::clone(&keys), HOLD));
         let message_router = Arc::new(MessageRouter::new(graph, Arc::clone(&keys)));
 
         let parts = Parts {
@@ -151,7 +156,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                 Arc::clone(&monitor),
                 Arc::clone(&broadcaster),
                 router,
-                message_router,
+                Arc::clone(&message_router),
                 Arc::clone(&logger),
                 Arc::clone(&keys),
                 Arc::clone(&keys),
@@ -164,10 +169,11 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let core =
             Core { manager: Arc::clone(&manager), keys: Arc::clone(&keys), broadcaster: Arc::clone(&broadcaster) };
         let messages = messages(core).await?;
+        let onions = messages::messenger(&keys, &logger, &manager, message_router);
         let handlers = MessageHandler {
             chan_handler: Arc::clone(&manager),
             route_handler: Arc::new(IgnoringMessageHandler {}),
-            onion_message_handler: Arc::new(IgnoringMessageHandler {}),
+            onion_message_handler: Arc::clone(&onions),
             custom_message_handler: messages,
             send_only_message_handler: Arc::new(IgnoringMessageHandler {}),
         };
@@ -186,6 +192,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             manager,
             monitor,
             peers,
+            onions,
             saves,
             store,
             address,
@@ -393,3 +400,6 @@ async fn listen<H: CustomMessageHandler + Send + Sync + 'static>(listener: TcpLi
         }
     }
 }
+
+/// How long a payment by offer may be held.
+const HOLD: Duration = Duration::from_secs(60 * 60);

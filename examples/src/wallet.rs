@@ -23,6 +23,7 @@ use crate::chain::Chain;
 use crate::store::Store;
 
 pub use ldk::HomeKeys;
+pub use payer::Payer;
 
 use coins::Coins;
 

@@ -59,11 +59,12 @@ pub enum Effect {
     /// Pay an order, exactly its total, unless it is past `pay_by`.
     ///
     /// Lightning: [`order_settled`](crate::Client::order_settled), or [`order_returned`](crate::Client::order_returned)
-    /// once the node will not try any more. Safe twice: a node pays under one id once; take the payment hash of the
-    /// invoice, or a value made of `order` for the offer. What is under way is not begun again.
+    /// once the node will not try any more, or [`order_not_sent`](crate::Client::order_not_sent) if it sent nothing. Safe
+    /// twice: a node pays under one id once; take the payment hash of the invoice, or a value made of `order` for the
+    /// offer. What is under way is not begun again.
     ///
     /// On-chain: [`order_signed`](crate::Client::order_signed) with a transaction that is *not* broadcast yet, or
-    /// `order_returned`. Safe twice: only one transaction is ever recorded, and none other is broadcast.
+    /// `order_not_sent`. Safe twice: only one transaction is ever recorded, and none other is broadcast.
     PayOrder {
         /// Which.
         order: OrderKey,
@@ -74,7 +75,7 @@ pub enum Effect {
     },
     /// Do not begin to pay an order any more, nor try other routes: the LSP says that it failed.
     ///
-    /// [`order_returned`](crate::Client::order_returned) if nothing is under way; else its outcome comes as ever. Safe twice:
+    /// [`order_not_sent`](crate::Client::order_not_sent) if nothing is under way; else its outcome comes as ever. Safe twice:
     /// what is stopped stays so.
     StopPaying {
         /// Which.

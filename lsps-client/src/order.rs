@@ -87,6 +87,11 @@ pub enum Payment {
     Signed(Vec<u8>),
     /// Over Lightning: the LSP took it.
     Settled,
+    /// Over Lightning: it came back. Whether the LSP had it is asked until then.
+    Returned {
+        /// After that it counts as one that did not get there.
+        ask_until: Timestamp,
+    },
 }
 
 /// A channel that was accepted for an order.
@@ -134,7 +139,7 @@ pub struct Lease {
 pub enum Unpaid {
     /// No way was chosen in time, or the chosen one was not begun with.
     Expired,
-    /// The payment could not be made.
+    /// The payment did not get there: it could not be made, or came back and the LSP says of none.
     NotSent,
     /// The LSP closed the order before.
     Closed,
@@ -170,6 +175,11 @@ pub enum Event {
     Signed(Vec<u8>),
     /// Over Lightning the LSP took the payment.
     Settled,
+    /// Over Lightning the payment came back; the LSP is asked what it knows of it.
+    Returned {
+        /// For so long.
+        ask_until: Timestamp,
+    },
     /// The LSP says that it has the payment.
     Held,
     /// A channel is to be accepted for it.
@@ -224,7 +234,7 @@ impl Order {
                 effects.extend(way.map(|way| Effect::PayOrder { order, lsp, way }));
             }
             Payment::Signed(tx) => effects.push(Effect::BroadcastPayment { order, transaction: tx.clone() }),
-            Payment::Settled => {}
+            Payment::Settled | Payment::Returned { .. } => {}
         }
         if let Some(channel) = paying.channel.filter(|channel| !channel.pending) {
             let terms = AcceptTerms::of_order(order, self.ordered.required_channel_confirmations);
@@ -305,10 +315,10 @@ impl Order {
         self.paying().and_then(|paying| paying.channel)
     }
 
-    /// Whether a channel may still come of it: a way is chosen, and it did not fail.
+    /// Whether a channel may still come of it: a way is chosen, it did not fail, and the money is not back.
     pub(crate) fn awaits_channel(&self) -> bool {
         match &self.state {
-            State::Paying(_) => true,
+            State::Paying(paying) => !paying.is_returned(),
             State::Quoted | State::Refunding(_) | State::Ended { .. } | State::Gone => false,
         }
     }
@@ -329,9 +339,10 @@ impl Order {
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
             State::Quoted => self.ways.iter().map(|way| way.pay_by).max(),
-            State::Paying(paying) => self.unbegun_ends(paying),
+            State::Paying(paying) => paying.asks_until().or_else(|| self.unbegun_ends(paying)),
+            State::Refunding(paying) => paying.asks_until(),
             State::Ended { keep_until, .. } => Some(*keep_until),
-            State::Refunding(_) | State::Gone => None,
+            State::Gone => None,
         }
     }
 
@@ -345,5 +356,17 @@ impl Paying {
     /// On-chain, nothing is signed yet, and nothing is broadcast that is not on record: no money is out.
     pub(crate) fn is_unbegun(&self) -> bool {
         self.way == WayKind::Onchain && self.payment == Payment::Asked
+    }
+
+    /// It came back, and the LSP is still asked whether it had it.
+    pub(crate) fn is_returned(&self) -> bool {
+        self.asks_until().is_some()
+    }
+
+    pub(crate) fn asks_until(&self) -> Option<Timestamp> {
+        match &self.payment {
+            Payment::Returned { ask_until } => Some(*ask_until),
+            Payment::Asked | Payment::Signed(_) | Payment::Settled => None,
+        }
     }
 }

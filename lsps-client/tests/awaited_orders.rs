@@ -190,7 +190,7 @@ async fn done_failed_refunded_stuck_and_unpaid_are_told_apart() {
     let over = tokio::spawn(async move { over.over().await });
     yield_now().await;
     assert!(!over.is_finished());
-    let _ = world.session.with(|client, now| client.order_returned(handle.key(), now));
+    let _ = world.session.with(|client, now| client.order_not_sent(handle.key(), now));
     assert_eq!(over.await.unwrap(), Outcome::Ended(End::Unpaid(Unpaid::NotSent)), "the LSP never had it");
 
     let world = World::new();

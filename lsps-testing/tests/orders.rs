@@ -79,6 +79,7 @@ fn both_agree_on_an_order_whose_channel_does_not_open() {
     world.passes(HOUR / 2);
     assert!(matches!(world.client.order(key).unwrap().state(), State::Refunding(_)), "the LSP says that it failed");
     assert_eq!(world.client.order_returned(key, world.now), Handled::Taken);
+    world.passes(HOUR / 60);
     assert_eq!(world.client.order(key).unwrap().end(), Some(&End::Refunded));
 }
 

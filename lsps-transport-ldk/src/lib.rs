@@ -9,6 +9,7 @@ mod lsp;
 mod message;
 pub mod onchain;
 mod peers;
+mod router;
 mod store;
 pub mod wallet;
 #[cfg(feature = "webhook-http")]
@@ -21,5 +22,6 @@ pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;
 pub use peers::{Manager, PeerManager};
+pub use router::OrderRouter;
 pub use store::Store;
 pub use wallet::{KnownLsp, Wallet, WalletParts};

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::Network;
 use lightning::ln::channelmanager::{self, ChainParameters, InterceptId};
@@ -26,7 +27,7 @@ use lsps_examples::Chain;
 use lsps_examples::node::broadcast::Broadcaster;
 use lsps_examples::node::logger::NodeLogger;
 use lsps_examples::node::save::SaveQueue;
-use lsps_examples::node::types::{ChainMonitor, MessageRouter, NetworkGraph, NoFilter, Router, Scorer};
+use lsps_examples::node::types::{ChainMonitor, MessageRouter, NetworkGraph, NoFilter, OwnRouter, Router, Scorer};
 use lsps_examples::store::MemoryStore;
 use lsps_transport_ldk::preset_for_lsp;
 use lsps_types::Scid;
@@ -196,7 +197,8 @@ impl Around {
         let decay = ProbabilisticScoringDecayParameters::default();
         let scorer = Arc::new(std::sync::RwLock::new(Scorer::new(decay, Arc::clone(&graph), Arc::clone(&logger))));
         let scoring = ProbabilisticScoringFeeParameters::default();
-        let router = Router::new(Arc::clone(&graph), Arc::clone(&logger), Arc::clone(&keys), scorer, scoring);
+        let own = OwnRouter::new(Arc::clone(&graph), Arc::clone(&logger), Arc::clone(&keys), scorer, scoring);
+        let router = Router::new(Arc::new(own), Arc::clone(&keys), Duration::ZERO);
         let channels = ChannelManager::new(
             fees,
             monitor,

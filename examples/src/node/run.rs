@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lightning::chain::Listen;
 use lightning::events::{Event, ReplayEvent};
+use lightning::ln::msgs::OnionMessageHandler as _;
 use lightning::ln::peer_handler::CustomMessageHandler;
 use tokio::time::Instant;
 
@@ -43,6 +44,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                     ticked = Instant::now();
                     node.peers.timer_tick_occurred();
                     node.manager.timer_tick_occurred();
+                    node.onions.timer_tick_occurred();
                 }
                 tokio::select! {
                     () = node.manager.get_event_or_persistence_needed_future() => {}

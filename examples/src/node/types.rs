@@ -5,14 +5,17 @@ use std::sync::{Arc, RwLock};
 use lightning::chain::Filter;
 use lightning::chain::chainmonitor;
 use lightning::ln::{channelmanager, peer_handler};
-use lightning::onion_message::messenger::DefaultMessageRouter;
+use lightning::onion_message::messenger;
 use lightning::routing::gossip;
 use lightning::routing::router::DefaultRouter;
 use lightning::routing::scoring::{ProbabilisticScorer, ProbabilisticScoringFeeParameters};
 use lightning::sign::{InMemorySigner, KeysManager};
 
+use lsps_transport_ldk::OrderRouter;
+
 use super::broadcast::Broadcaster;
 use super::logger::NodeLogger;
+use super::messages::StraightRouter;
 use super::save::SaveQueue;
 use crate::chain::Chain;
 use crate::wallet::HomeKeys;
@@ -44,23 +47,39 @@ pub type ChainMonitor = chainmonitor::ChainMonitor<
 /// One channel as the chain monitor sees it.
 pub type ChannelMonitor = lightning::chain::channelmonitor::ChannelMonitor<InMemorySigner>;
 
-/// Peers over TCP; `H` handles custom messages. Gossip and onion messages are ignored.
+/// Peers over TCP; `H` handles custom messages. Gossip is ignored.
 pub type PeerManager<H> = peer_handler::PeerManager<
     lightning_net_tokio::SocketDescriptor,
     Arc<ChannelManager>,
     Arc<peer_handler::IgnoringMessageHandler>,
-    Arc<peer_handler::IgnoringMessageHandler>,
+    Arc<OnionMessenger>,
     Arc<NodeLogger>,
     Arc<H>,
     Arc<KeysManager>,
     Arc<peer_handler::IgnoringMessageHandler>,
 >;
 
+/// Asks for the invoices of offers, and gives those of its own.
+pub type OnionMessenger = messenger::OnionMessenger<
+    Arc<KeysManager>,
+    Arc<KeysManager>,
+    Arc<NodeLogger>,
+    Arc<ChannelManager>,
+    Arc<MessageRouter>,
+    Arc<ChannelManager>,
+    Arc<ChannelManager>,
+    Arc<peer_handler::IgnoringMessageHandler>,
+    Arc<peer_handler::IgnoringMessageHandler>,
+>;
+
 /// An empty graph: routes go over own channels and the hints of invoices.
 pub type NetworkGraph = gossip::NetworkGraph<Arc<NodeLogger>>;
 
+/// Finds routes, and has what is paid for an offer wait as long as what is paid for an order may have to.
+pub type Router = OrderRouter<Arc<OwnRouter>, Arc<KeysManager>>;
+
 /// Finds routes.
-pub type Router = DefaultRouter<
+pub type OwnRouter = DefaultRouter<
     Arc<NetworkGraph>,
     Arc<NodeLogger>,
     Arc<KeysManager>,
@@ -73,7 +92,7 @@ pub type Router = DefaultRouter<
 pub type Scorer = ProbabilisticScorer<Arc<NetworkGraph>, Arc<NodeLogger>>;
 
 /// Finds paths for onion messages.
-pub type MessageRouter = DefaultMessageRouter<Arc<NetworkGraph>, Arc<NodeLogger>, Arc<KeysManager>>;
+pub type MessageRouter = StraightRouter;
 
 /// Whole blocks are delivered, so nothing has to be filtered for.
 pub type NoFilter = Arc<dyn Filter + Send + Sync>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bitcoin::{Address, Network};
+use bitcoin::{Address, Network, OutPoint};
 use lsps_client::order::Polling;
 use lsps_service::{AmountRule, OrderPolicy, StandardPolicy};
 use lsps_transport_ldk::onchain::OnchainWallet as _;
@@ -29,7 +29,6 @@ impl Script {
     #[must_use]
     pub fn of_orders() -> Self {
         let orders = OrderPolicy {
-            bolt12: false, // the nodes here do not relay the messages that fetch an invoice
             confirmations: vec![AmountRule { up_to_sat: u64::MAX, confirmations: 1 }],
             ..OrderPolicy::default()
         };
@@ -81,10 +80,12 @@ impl Scene {
         }
     }
 
-    /// An order that it has accepted finds none of them.
-    pub fn lsp_spends_its_coins(&self) {
+    /// An order that it has accepted finds none of them. They come back when they are released.
+    pub fn lsp_spends_its_coins(&self) -> Vec<OutPoint> {
         let wallet = self.lsp.node.wallet();
-        wallet.lock(&wallet.outpoints());
+        let coins = wallet.outpoints();
+        wallet.lock(&coins);
+        coins
     }
 
     /// Waits for it, and mines what waits for a block.

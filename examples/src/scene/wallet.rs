@@ -14,6 +14,7 @@ use super::{Error, Script, Who, finish};
 use crate::chain::Chain;
 use crate::node::Node;
 use crate::store::Store;
+use crate::wallet::Payer;
 
 /// The wallet.
 pub struct WalletNode {
@@ -54,7 +55,8 @@ impl WalletNode {
             Network::Regtest,
             [lsp],
         );
-        parts.onchain = Some(Arc::clone(node.wallet()) as Arc<_>);
+        let (coins, broadcaster) = (Arc::clone(node.wallet()), Arc::clone(node.broadcaster()));
+        parts.onchain = Some(Arc::new(Payer { coins, broadcaster }));
         parts.clock = Arc::clone(&script.wallet_clock);
         parts.config.polling = script.polling;
         parts.rules.confirmations_to_wait = script.confirmations_to_wait;

@@ -2,6 +2,7 @@
 #![allow(non_snake_case)]
 
 mod away;
+mod by_offer;
 mod called;
 mod closes;
 mod dishonest;
@@ -11,6 +12,7 @@ mod flows;
 mod hold;
 mod observed;
 mod opens;
+mod order_world;
 mod ordered;
 mod orders;
 mod parts;

@@ -45,9 +45,17 @@ impl Client {
         handled(&self.hear_order(order, &Input::Settled, now))
     }
 
-    /// Its payment could not be made, or came back, and the node does not try any more. On-chain: none was signed.
+    /// Nothing of its payment was sent, and the node does not try any more. On-chain: none was signed.
+    pub fn order_not_sent(&mut self, order: OrderKey, now: Timestamp) -> Handled {
+        handled(&self.hear_order(order, &Input::NotSent, now))
+    }
+
+    /// Over Lightning its payment failed or came back, and the node does not try any more. The LSP may have held it
+    /// before it was ever asked, so it is asked once more, for [`Polling::after_return`](crate::order::Polling::after_return)
+    /// at the most.
     pub fn order_returned(&mut self, order: OrderKey, now: Timestamp) -> Handled {
-        handled(&self.hear_order(order, &Input::Returned, now))
+        let ask_for = self.config.polling.after_return;
+        handled(&self.hear_order(order, &Input::Returned { ask_for }, now))
     }
 
     /// Gives up an order that was not paid, or that failed, or that is in trouble. What is lost with it is lost.

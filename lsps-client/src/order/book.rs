@@ -9,7 +9,7 @@ use lsps_types::lsps1::{GetOrder, Order as Reply};
 use lsps_types::{PeerId, Timestamp};
 
 use super::polls::{Poll, Polling};
-use super::{Event, Input, Order, OrderKey, Quote, Reject, State, WayKind};
+use super::{Event, Input, Order, OrderKey, Paying, Quote, Reject, State, WayKind};
 use crate::batch::{Batch, FlowId, Notice};
 use crate::client::{CallError, Config, NotSent};
 use crate::effect::ChannelKey;
@@ -177,6 +177,9 @@ impl Book {
         let Some(poll) = self.polls.get_mut(&key) else { return };
         let Some(outcome) = poll.asked.as_ref().and_then(|ticket| pending.take(ticket)) else { return };
         poll.asked = None;
+        if core::mem::take(&mut poll.is_stale) {
+            return;
+        }
         let input = match outcome {
             Ok(reply) => self.heard(key, &reply),
             Err(CallError::Refused(error)) if error.refusal == Refusal::Method(GetOrderError::NotFound) => {
@@ -224,7 +227,8 @@ impl Book {
         let stepped = self.step(key, input, &config.polling, now, out);
         debug_assert!(stepped.is_ok(), "only orders that are being paid are asked about");
         if let (Ok(Moved::No), Some(order), Some(poll)) = (stepped, self.orders.get(&key), self.polls.get_mut(&key)) {
-            let stuck = order.trouble.is_some() || !order.awaits_channel();
+            let is_returned = order.paying().is_some_and(Paying::is_returned);
+            let stuck = !is_returned && (order.trouble.is_some() || !order.awaits_channel());
             poll.slower(&config.polling, stuck, now);
         }
     }
@@ -255,10 +259,13 @@ impl Book {
         out.released.effects.extend(now_due.into_iter().filter(|effect| !before.contains(effect)));
         let gone = order.state == State::Gone;
         out.records.insert(FlowId::Order(key), (!gone).then(|| record::write(VERSION, order)));
-        if order.paying().is_none() {
-            self.polls.remove(&key);
-        } else if moved == Moved::Yes {
-            self.polls.entry(key).or_insert_with(|| Poll::at_once(polling)).news(polling, now);
+        match order.paying() {
+            None => drop(self.polls.remove(&key)),
+            Some(paying) if moved == Moved::Yes => {
+                let poll = self.polls.entry(key).or_insert_with(|| Poll::at_once(polling));
+                if paying.is_returned() { poll.anew(polling) } else { poll.news(polling, now) }
+            }
+            Some(_) => {}
         }
         if gone {
             self.orders.remove(&key);

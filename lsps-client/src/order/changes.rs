@@ -19,8 +19,10 @@ pub(crate) enum Input {
     Signed(Vec<u8>),
     /// Over Lightning the payment was taken.
     Settled,
-    /// The payment could not be made, or came back.
-    Returned,
+    /// Nothing of the payment was sent, nor will be.
+    NotSent,
+    /// Over Lightning the payment failed or came back. The LSP is asked for so long whether it had it.
+    Returned { ask_for: Duration },
     /// The LSP tells of it.
     Said(Said),
     /// The LSP tells of another, different in this field.
@@ -75,21 +77,32 @@ impl Order {
 
             (S::Paying(paying), Input::Signed(tx)) => return self.signed(paying, tx, now),
             (S::Paying(paying) | S::Refunding(paying), Input::Settled) => match (paying.way, &paying.payment) {
-                (WayKind::Bolt11 | WayKind::Bolt12, Payment::Asked) => Event::Settled,
+                // Whatever it told before: this is proof.
+                (WayKind::Bolt11 | WayKind::Bolt12, Payment::Asked | Payment::Returned { .. }) => Event::Settled,
                 (WayKind::Bolt11 | WayKind::Bolt12, Payment::Settled) => return Ok(Vec::new()),
                 (WayKind::Onchain, _) | (_, Payment::Signed(_)) => return Err(Reject::NotExpected),
             },
-            (S::Paying(paying) | S::Refunding(paying), Input::Returned) => match &paying.payment {
-                Payment::Asked if paying.held => self.ends(End::Refunded, now),
-                Payment::Asked => self.ends(End::Unpaid(Unpaid::NotSent), now),
-                Payment::Signed(_) | Payment::Settled => return Err(Reject::NotExpected),
-            },
+            (S::Paying(paying) | S::Refunding(paying), Input::NotSent | Input::Returned { .. }) => {
+                match (&paying.payment, input) {
+                    (Payment::Asked, _) if paying.held => self.ends(End::Refunded, now),
+                    // An LSP may fail a payment that it held before it was ever asked.
+                    (Payment::Asked, Input::Returned { ask_for }) if paying.way != WayKind::Onchain => {
+                        Event::Returned { ask_until: now + *ask_for }
+                    }
+                    (Payment::Asked, _) => self.ends(End::Unpaid(Unpaid::NotSent), now),
+                    (Payment::Returned { .. }, _) => return Ok(Vec::new()),
+                    (Payment::Signed(_) | Payment::Settled, _) => return Err(Reject::NotExpected),
+                }
+            }
             // The node repeats itself.
-            (S::Ended { .. }, Input::Settled | Input::Returned) => return Ok(Vec::new()),
+            (S::Ended { .. }, Input::Settled | Input::NotSent | Input::Returned { .. }) => return Ok(Vec::new()),
 
             (S::Paying(_) | S::Refunding(_), Input::Said(said)) => return Ok(self.said(said, now)),
             (S::Paying(_) | S::Refunding(_), Input::Differs(field)) => {
                 return Ok(self.troubled(Trouble::Differs { field: field.clone() }));
+            }
+            (S::Paying(paying) | S::Refunding(paying), Input::NotFound) if paying.is_returned() => {
+                self.ends(End::Unpaid(Unpaid::NotSent), now)
             }
             (S::Paying(_) | S::Refunding(_), Input::NotFound) => return Ok(self.troubled(Trouble::Forgotten)),
             (S::Paying(_) | S::Refunding(_), Input::NoAnswer { silent_after }) => {
@@ -116,9 +129,17 @@ impl Order {
             (S::Paying(paying), Input::Abandon) if paying.is_unbegun() => {
                 self.ends(End::Unpaid(Unpaid::Abandoned), now)
             }
+            (S::Paying(paying) | S::Refunding(paying), Input::Abandon) if paying.is_returned() => {
+                self.ends(End::Unpaid(Unpaid::NotSent), now)
+            }
             (S::Paying(_), Input::Abandon) if self.trouble.is_some() => self.ends(End::GivenUp, now),
             (S::Refunding(_), Input::Abandon) => self.ends(End::GivenUp, now),
 
+            (S::Paying(paying) | S::Refunding(paying), Input::Tick)
+                if paying.asks_until().is_some_and(|end| now >= end) =>
+            {
+                self.ends(End::Unpaid(Unpaid::NotSent), now)
+            }
             (S::Quoted | S::Paying(_), Input::Tick) if self.deadline().is_some_and(|end| now >= end) => {
                 self.ends(End::Unpaid(Unpaid::Expired), now)
             }
@@ -132,7 +153,8 @@ impl Order {
                 Input::Pay(_)
                 | Input::Signed(_)
                 | Input::Settled
-                | Input::Returned
+                | Input::NotSent
+                | Input::Returned { .. }
                 | Input::Said(_)
                 | Input::Differs(_)
                 | Input::NotFound
@@ -160,6 +182,9 @@ impl Order {
             }
             (Event::Signed(tx), Some(paying)) => paying.payment = Payment::Signed(tx.clone()),
             (Event::Settled, Some(paying)) => paying.payment = Payment::Settled,
+            (Event::Returned { ask_until }, Some(paying)) => {
+                paying.payment = Payment::Returned { ask_until: *ask_until };
+            }
             (Event::Held, Some(paying)) => paying.held = true,
             (Event::ChannelAsked(channel), Some(paying)) => paying.channel = Some(*channel),
             (Event::ChannelPending, Some(paying)) => {
@@ -182,6 +207,7 @@ impl Order {
             (
                 Event::Signed(_)
                 | Event::Settled
+                | Event::Returned { .. }
                 | Event::Held
                 | Event::ChannelAsked(_)
                 | Event::ChannelPending
@@ -199,7 +225,7 @@ impl Order {
             Payment::Asked => Ok(Vec::from([Event::Signed(tx.into())])),
             // Asked twice, it may have made two. The first is the one that counts.
             Payment::Signed(_) => Ok(Vec::new()),
-            Payment::Settled => Err(Reject::NotExpected),
+            Payment::Settled | Payment::Returned { .. } => Err(Reject::NotExpected),
         }
     }
 
@@ -213,6 +239,12 @@ impl Order {
         match (said.state, said.way, said.lease) {
             (OrderState::Completed, _, Some(lease)) => {
                 events.push(self.ends(End::Done { lease, channel: paying.channel }, now));
+            }
+            // It is back, and only whether it had been there is open.
+            (_, way, _) if paying.is_returned() => {
+                let was_there = matches!(way, Some(WayState::Held | WayState::Paid | WayState::Refunded));
+                let end = if was_there { End::Refunded } else { End::Unpaid(Unpaid::NotSent) };
+                events.push(self.ends(end, now));
             }
             (OrderState::Failed, way, _) | (_, way @ Some(WayState::Refunded), _) => {
                 events.extend(self.failing(paying, way, now));
@@ -228,7 +260,7 @@ impl Order {
         match (&paying.payment, way) {
             (Payment::Asked, _) if paying.is_unbegun() => Some(self.ends(End::Unpaid(Unpaid::Closed), now)),
             (Payment::Signed(_), Some(WayState::Refunded)) => Some(self.ends(End::Refunded, now)),
-            (Payment::Asked | Payment::Signed(_) | Payment::Settled, _) => {
+            (Payment::Asked | Payment::Signed(_) | Payment::Settled | Payment::Returned { .. }, _) => {
                 self.awaits_channel().then_some(Event::Refunding)
             }
         }

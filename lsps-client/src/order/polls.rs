@@ -20,12 +20,20 @@ pub struct Polling {
     pub slow: Duration,
     /// An LSP that has not answered for so long is silent, which is told.
     pub silent_after: Duration,
+    /// For so long it is asked about a payment that came back: whether it had it, or it never got there.
+    pub after_return: Duration,
 }
 
 impl Default for Polling {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
-        Self { first: minute / 30, longest: minute * 5, slow: minute * 60, silent_after: minute * 60 * 6 }
+        Self {
+            first: minute / 30,
+            longest: minute * 5,
+            slow: minute * 60,
+            silent_after: minute * 60 * 6,
+            after_return: minute * 5,
+        }
     }
 }
 
@@ -35,12 +43,19 @@ pub(super) struct Poll {
     pub next: Timestamp,
     pause: Duration,
     pub asked: Option<Ticket<GetOrder>>,
+    /// The open question was asked before what its answer is to tell.
+    pub is_stale: bool,
 }
 
 impl Poll {
     /// To be asked at once.
     pub fn at_once(polling: &Polling) -> Self {
-        Self { next: Timestamp::default(), pause: polling.first, asked: None }
+        Self { next: Timestamp::default(), pause: polling.first, asked: None, is_stale: false }
+    }
+
+    /// To be asked at once, whatever the answer to an open question is.
+    pub fn anew(&mut self, polling: &Polling) {
+        (self.pause, self.next, self.is_stale) = (polling.first, Timestamp::default(), self.asked.is_some());
     }
 
     /// There is news of the order itself.

@@ -21,7 +21,7 @@ impl fmt::Display for Unpaid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expired => "not paid in time",
-            Self::NotSent => "the payment could not be made",
+            Self::NotSent => "the payment did not get there",
             Self::Closed => "the provider closed the order before it was paid",
             Self::Abandoned => "called off",
         })

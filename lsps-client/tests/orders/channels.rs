@@ -10,7 +10,7 @@ use crate::common::{BOUGHT, HOUR, LSP, NOON, OTHER_LSP, WISH, buy, hash, open_re
 use crate::desk::{Desk, completed, made, order};
 
 /// Exactly as ordered.
-fn request(key: u128) -> OpenRequest {
+pub fn request(key: u128) -> OpenRequest {
     OpenRequest { zero_conf: false, funding: Sat(2_500), pushed: Msat(500_000), ..open_request(key) }
 }
 

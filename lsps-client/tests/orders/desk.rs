@@ -168,6 +168,8 @@ pub struct Desk {
     pub events: Vec<Event>,
     /// When the LSP was asked about an order.
     pub asked: Vec<Timestamp>,
+    /// The question that had no answer.
+    open: Option<(PeerId, Vec<u8>)>,
     config: Config,
 }
 
@@ -186,6 +188,7 @@ impl Desk {
             effects,
             events,
             asked,
+            open: None,
             config,
         };
         desk.connects();
@@ -254,8 +257,15 @@ impl Desk {
         match &self.lsp {
             Manner::Tells(reply) => drop(self.client.receive(lsp, &encode_reply::<GetOrder>(&id, reply))),
             Manner::Says(member, text) => drop(self.client.receive(lsp, &answer_in_text(question, member, text))),
-            Manner::Silent => {}
+            Manner::Silent => self.open = Some((lsp, question.to_vec())),
         }
+    }
+
+    /// What the LSP should have said when it was silent.
+    pub fn answers_late(&mut self, reply: &Reply) {
+        let (lsp, question) = self.open.take().expect("a question is open");
+        let id = Incoming::decode(&question).expect("a request").id().clone();
+        let _ = self.client.receive(lsp, &encode_reply::<GetOrder>(&id, reply));
     }
 
     pub fn passes(&mut self, span: Duration) {

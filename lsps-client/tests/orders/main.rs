@@ -11,3 +11,4 @@ mod paying;
 mod polling;
 mod random;
 mod records;
+mod returned;

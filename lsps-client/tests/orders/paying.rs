@@ -66,6 +66,9 @@ fn case_O11_only_one_way_is_ever_paid() {
     let refused = desk.client.pay_order(key, WayKind::Onchain, NOON);
     assert_eq!(refused, Err(OrderError::OtherWay(WayKind::Bolt11)));
     assert_eq!(desk.client.order_returned(key, NOON), Handled::Taken);
+    let refused = desk.client.pay_order(key, WayKind::Onchain, NOON);
+    assert_eq!(refused, Err(OrderError::OtherWay(WayKind::Bolt11)), "although it came back");
+    desk.turn();
     assert_eq!(desk.client.pay_order(key, WayKind::Onchain, NOON), Err(OrderError::NotExpected), "it is over");
     assert_eq!(desk.effects(), []);
 
@@ -119,19 +122,21 @@ fn a_payment_that_could_not_be_made_ends_the_order() {
             desk.tells(with_states(&made("a1", &order()), LightningState::Hold, OnchainState::ExpectPayment));
             desk.passes(HOUR / 4);
         }
-        assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken);
+        assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
         assert_eq!(desk.order(key).end(), Some(&end));
-        assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken, "the node repeats itself");
+        assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken, "the node repeats itself");
+        assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken, "in other words too");
     }
 }
 
 /// L1-073
 #[test]
 fn over_lightning_the_node_says_whether_the_money_is_back() {
-    for reply in [
-        failed(&with_states(&made("a1", &order()), LightningState::Refunded, OnchainState::ExpectPayment)),
-        with_states(&made("a1", &order()), LightningState::Refunded, OnchainState::ExpectPayment),
-        failed(&made("a1", &order())),
+    let refunded = with_states(&made("a1", &order()), LightningState::Refunded, OnchainState::ExpectPayment);
+    for (reply, end) in [
+        (failed(&refunded), End::Refunded),
+        (refunded, End::Refunded),
+        (failed(&made("a1", &order())), End::Unpaid(Unpaid::NotSent)),
     ] {
         let mut desk = Desk::new();
         let key = desk.pays(WayKind::Bolt11);
@@ -143,7 +148,8 @@ fn over_lightning_the_node_says_whether_the_money_is_back() {
             panic!("an order that failed is not paid any more")
         };
         assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken);
-        assert!(matches!(desk.order(key).end(), Some(End::Unpaid(_) | End::Refunded)));
+        desk.turn();
+        assert_eq!(desk.order(key).end(), Some(&end));
     }
 }
 

@@ -62,7 +62,7 @@ impl Node {
                 }
                 Effect::StopPaying { .. } => {
                     if self.paid.is_empty() {
-                        let _ = desk.client.order_returned(key, desk.now);
+                        let _ = desk.client.order_not_sent(key, desk.now);
                     }
                 }
                 Effect::BroadcastPayment { transaction, .. } => {
@@ -191,6 +191,7 @@ proptest! {
         let out = order.paying().is_some_and(|paying| paying.payment != Payment::Asked);
         if !out && order.paying().is_some_and(|paying| paying.way != WayKind::Onchain) {
             let _ = desk.client.order_returned(key, desk.now);
+            desk.passes(HOUR / 10);
             prop_assert!(desk.order(key).end().is_some(), "what came back ends it");
         }
         desk.passes(HOUR);

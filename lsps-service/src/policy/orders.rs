@@ -31,7 +31,8 @@ pub struct OrderPolicy {
     pub open_per_client: usize,
     /// Take payment by hold invoice.
     pub bolt11: bool,
-    /// Take payment by offer.
+    /// Take payment by offer. The node has to leave such payments time to be held; with LDK its router does, if it is an
+    /// `OrderRouter` of `lsps-transport-ldk`.
     pub bolt12: bool,
     /// Take payment by transaction.
     pub onchain: bool,

@@ -10,6 +10,7 @@ use lightning::chain::channelmonitor::HTLC_FAIL_BACK_BUFFER;
 use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails};
 use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId};
 use lightning::ln::types::ChannelId;
+use lightning::onion_message::messenger::NullMessageRouter;
 use lightning::types::payment::PaymentPreimage;
 use lightning::util::config::UserConfig;
 use lightning::util::errors::APIError;
@@ -202,10 +203,10 @@ impl<M: Manager> Node<M> {
         invoice.ok().map(|invoice| invoice.to_string())
     }
 
-    /// An offer; none where the node has no peer through which it could be asked for an invoice.
+    /// An offer by the node's own name: its client knows it, is its peer, and would not pay anybody else.
     pub fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)> {
         let expires_at = Duration::from_millis(terms.expires_at.unix_millis());
-        let builder = self.manager.get_cm().create_offer_builder().ok()?;
+        let builder = self.manager.get_cm().create_offer_builder_using_router(&NullMessageRouter {}).ok()?;
         let builder = builder.amount_msats(terms.amount.0).absolute_expiry(expires_at);
         let offer = builder.description("a channel".into()).build().ok()?;
         Some((offer.to_string(), OfferId(offer.id().0)))

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::secp256k1::PublicKey;
-use lightning::events::{Event, InboundChannelFunds};
+use lightning::events::{Event, InboundChannelFunds, PaymentFailureReason};
 use lightning::ln::channelmanager::PaymentId;
 use lightning::ln::types::ChannelId;
 use lightning::types::payment::PaymentPreimage;
@@ -155,12 +155,23 @@ impl fmt::Display for WalletEvent {
 #[derive(Clone, Debug)]
 pub(super) enum News {
     OpenRequested { lsp: PublicKey, temporary: ChannelId, request: OpenRequest },
-    PaymentSent(PaymentId),
-    PaymentFailed(PaymentId),
+    PaymentEnded(PaymentId, PaymentEnd),
     ChannelPending(ChannelKey),
     ChannelEnded(ChannelKey),
     Claimable(Claimable),
     Claimed { hash: PaymentHash, received: Msat, kept: Msat, over: Vec<ChannelKey> },
+}
+
+/// How a payment of ours ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PaymentEnd {
+    Paid,
+    /// What was sent of it came back.
+    Returned,
+    /// Nothing was sent: no invoice came for the offer in time.
+    NoInvoice,
+    /// Nothing was sent, nor will be.
+    NotSent,
 }
 
 /// A complete payment that waits for its preimage.
@@ -199,8 +210,15 @@ pub(super) fn of(event: &Event) -> Option<News> {
                 },
             },
         },
-        Event::PaymentSent { payment_id: Some(id), .. } => News::PaymentSent(*id),
-        Event::PaymentFailed { payment_id, .. } => News::PaymentFailed(*payment_id),
+        Event::PaymentSent { payment_id: Some(id), .. } => News::PaymentEnded(*id, PaymentEnd::Paid),
+        Event::PaymentFailed { payment_id, payment_hash, reason } => {
+            let end = match (payment_hash, reason) {
+                (Some(_), _) => PaymentEnd::Returned,
+                (None, Some(PaymentFailureReason::InvoiceRequestExpired)) => PaymentEnd::NoInvoice,
+                (None, _) => PaymentEnd::NotSent,
+            };
+            News::PaymentEnded(*payment_id, end)
+        }
         Event::ChannelPending { user_channel_id, .. } => News::ChannelPending(ChannelKey(*user_channel_id)),
         Event::ChannelClosed { user_channel_id, .. } => News::ChannelEnded(ChannelKey(*user_channel_id)),
         Event::PaymentClaimable { payment_hash, amount_msat, counterparty_skimmed_fee_msat, purpose, .. } => {

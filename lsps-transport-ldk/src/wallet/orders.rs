@@ -31,7 +31,7 @@ pub enum CannotOrderChannel {
 impl Wallet {
     /// Orders a channel of this LSP and pays for it in the cheapest way that costs no more than `limits` say: by invoice or
     /// offer, and on-chain if [`WalletParts::onchain`](super::WalletParts::onchain) is there and the order names an address
-    /// for refunds.
+    /// for refunds. Offers take an onion messenger, and an [`OrderRouter`](crate::OrderRouter), for the LSP to have time.
     ///
     /// The handle tells what becomes of it. The channel is accepted if it is as ordered. Dropping the future is safe.
     ///

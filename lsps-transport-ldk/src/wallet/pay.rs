@@ -13,6 +13,7 @@ use lsps_client::jit_receive::Handled;
 use lsps_client::order::{Bill, Order, OrderKey, Payment, State, Way};
 use lsps_types::{Address, Timestamp};
 
+use super::news::PaymentEnd;
 use super::node::Tried;
 use super::pump::Pump;
 use crate::onchain::OnchainPayer;
@@ -48,15 +49,22 @@ impl<M: Manager> Pump<M> {
         self.payments.due.insert(order, Due { until: (now + TRY_FOR).min(way.pay_by), way, next: now });
     }
 
+    /// As long as it may be paid. At most one invoice is: they all come under the same id.
+    fn asks_for_invoice_again(&mut self, order: OrderKey, way: Way) {
+        let now = self.session.with(|_, now| now);
+        self.payments.due.insert(order, Due { until: way.pay_by, way, next: now });
+    }
+
     /// Begins with what is due. After a start the node has no routes yet, nor the wallet its coins.
     pub(super) fn look_at_payments(&mut self) {
         let now = self.session.with(|_, now| now);
         for (key, mut due) in std::mem::take(&mut self.payments.due) {
             let wanted = self.session.with(|client, _| client.order(key).is_some_and(is_to_be_paid));
-            if !wanted || now < due.next {
-                if wanted {
-                    self.payments.due.insert(key, due);
-                }
+            if !wanted {
+                continue;
+            }
+            if now < due.next {
+                self.payments.due.insert(key, due);
                 continue;
             }
             match self.begin(key, &due.way, now) {
@@ -66,20 +74,24 @@ impl<M: Manager> Pump<M> {
                     self.payments.due.insert(key, due);
                 }
                 Tried::NotNow | Tried::Never => {
-                    let _ = self.session.with(|client, now| client.order_returned(key, now));
+                    let _ = self.session.with(|client, now| client.order_not_sent(key, now));
                 }
             }
         }
     }
 
     pub(super) fn pays_no_more(&mut self, order: OrderKey, way: &Way) {
-        self.payments.due.remove(&order);
+        let was_begun = self.payments.due.remove(&order).is_none();
         let Some(id) = payment_id(order, &way.bill) else { return };
         if self.node.knows_payment(id) {
             self.node.give_up(id);
-        } else {
-            let _ = self.session.with(|client, now| client.order_returned(order, now));
+            return;
         }
+        // The node forgets a payment that failed before it tells that it did.
+        let _ = self.session.with(|client, now| match was_begun {
+            true => client.order_returned(order, now),
+            false => client.order_not_sent(order, now),
+        });
     }
 
     pub(super) fn broadcast(&self, transaction: &[u8]) {
@@ -91,21 +103,27 @@ impl<M: Manager> Pump<M> {
     }
 
     /// Over Lightning its payment has an end. Whether it was one of an order.
-    pub(super) fn payment_ended(&mut self, id: PaymentId, paid: bool) -> bool {
-        let order = |order: &&Order| {
+    pub(super) fn payment_ended(&mut self, id: PaymentId, end: PaymentEnd) -> bool {
+        let way = |order: &Order| {
             let way = order.ways().iter().find(|way| payment_id(order.key(), &way.bill) == Some(id));
-            way.is_some()
+            way.map(|way| (order.key(), way.clone(), is_to_be_paid(order)))
         };
-        let Some(key) = self.session.with(|client, _| client.orders().find(order).map(Order::key)) else {
+        let Some((key, way, is_wanted)) = self.session.with(|client, _| client.orders().find_map(way)) else {
             return false;
         };
         // Begun anew after a restart, before this news of the time before it was told: the new one brings its own.
-        if !paid && self.node.is_paying(id) {
+        if end != PaymentEnd::Paid && self.node.is_paying(id) {
             return true;
         }
-        self.session.with(|client, now| match paid {
-            true => client.order_settled(key, now),
-            false => client.order_returned(key, now),
+        // LDK waits for an invoice a minute or two. Its LSP may be away for longer.
+        if end == PaymentEnd::NoInvoice && is_wanted {
+            self.asks_for_invoice_again(key, way);
+            return true;
+        }
+        self.session.with(|client, now| match end {
+            PaymentEnd::Paid => client.order_settled(key, now),
+            PaymentEnd::Returned => client.order_returned(key, now),
+            PaymentEnd::NoInvoice | PaymentEnd::NotSent => client.order_not_sent(key, now),
         }) == Handled::Taken
     }
 

@@ -174,8 +174,7 @@ impl<M: Manager> Pump<M> {
     fn hear_node(&mut self, news: News) -> bool {
         let handled = match news {
             News::OpenRequested { lsp, temporary, request } => return self.open_requested(lsp, temporary, request),
-            News::PaymentSent(id) => return self.payment_ended(id, true),
-            News::PaymentFailed(id) => return self.payment_ended(id, false),
+            News::PaymentEnded(id, end) => return self.payment_ended(id, end),
             News::Claimable(payment) => return self.claimable(payment),
             News::ChannelPending(key) => self.session.with(|client, now| client.channel_pending(key, now)),
             News::ChannelEnded(key) => {
@@ -351,6 +350,7 @@ impl<M: Manager> Pump<M> {
             E::Placed
             | E::Signed(_)
             | E::Settled
+            | E::Returned { .. }
             | E::ChannelPending
             | E::ChannelEnded
             | E::Unanswered(_)

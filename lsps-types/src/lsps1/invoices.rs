@@ -44,10 +44,12 @@ impl ReadInvoices for LdkInvoices {
             Some(Amount::Bitcoin { amount_msats }) => Some(Msat(amount_msats)),
             Some(Amount::Currency { .. }) | None => None,
         };
+        // Who gives paths to itself signs with a key made for the offer: that names nobody.
+        let payee = offer.issuer_signing_pubkey().filter(|_| offer.paths().is_empty());
         Some(PaymentFacts {
             amount,
             is_on_network: offer.supports_chain(bitcoin::constants::ChainHash::using_genesis_block(network)),
-            payee: offer.issuer_signing_pubkey().map(|key| PeerId(key.serialize())),
+            payee: payee.map(|key| PeerId(key.serialize())),
             expires_at: offer.absolute_expiry().map(instant),
             payment_hash: None,
         })

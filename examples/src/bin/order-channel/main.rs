@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, Quote, Unpaid, WayKind};
+use lsps_client::order::{End, Quote, WayKind};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_examples::Scene;
 use lsps_examples::scene::{Error, Ledger, Script, Stock};
@@ -23,8 +23,11 @@ use story::Story;
 #[command(name = "order-channel", version)]
 struct Options {
     /// Pays by hold invoice, over a channel that the wallet has already. The default.
-    #[arg(long, conflicts_with = "onchain")]
+    #[arg(long, conflicts_with_all = ["onchain", "offer"])]
     lightning: bool,
+    /// Pays what the offer asks for (BOLT 12), over the same channel.
+    #[arg(long, conflicts_with = "onchain")]
+    offer: bool,
     /// Pays by a transaction.
     #[arg(long)]
     onchain: bool,
@@ -44,7 +47,11 @@ struct Options {
 
 impl Options {
     fn way(&self) -> WayKind {
-        if self.onchain { WayKind::Onchain } else { WayKind::Bolt11 }
+        match (self.onchain, self.offer) {
+            (true, _) => WayKind::Onchain,
+            (false, true) => WayKind::Bolt12,
+            (false, false) => WayKind::Bolt11,
+        }
     }
 }
 
@@ -88,8 +95,7 @@ async fn play(options: &Options) -> Result<(), Error> {
     let fee = handle.snapshot().and_then(|order| Some(order.way(options.way())?.fee)).ok_or("the order is gone")?;
     match &end {
         End::Done { lease, .. } if !options.fail_open => before.check_done(&scene, fee, lease).await?,
-        // A payment that came back before the LSP told why is one that did not get there.
-        End::Refunded | End::Unpaid(Unpaid::NotSent) if options.fail_open => before.check_refunded(&scene).await?,
+        End::Refunded if options.fail_open => before.check_refunded(&scene).await?,
         other => return Err(format!("the order ended otherwise: {other:?}").into()),
     }
     story.ends(&before, &Ledger::read(&scene)?, &end, start.elapsed());

@@ -1,0 +1,100 @@
+//! Routes as a node has them, but a payment for an order by its offer goes straight to the LSP, and may be kept waiting.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use bitcoin::secp256k1::{PublicKey, Secp256k1, Signing, Verification};
+use lightning::blinded_path::payment::{BlindedPaymentPath, ReceiveTlvs};
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::channelmanager::{MIN_FINAL_CLTV_EXPIRY_DELTA, PaymentId};
+use lightning::routing::router::{BlindedTail, InFlightHtlcs, Payee, Route, RouteParameters, Router};
+use lightning::sign::EntropySource;
+use lightning::types::payment::PaymentHash;
+
+/// The router of a node that pays for orders by offers, or is paid so ([`OrderPolicy::bolt12`](lsps_service::OrderPolicy)).
+///
+/// A channel is opened before the payment for it is claimed. That takes blocks, and LDK leaves next to none to payments for
+/// offers: an LSP cannot hold most of them, and they go back.
+///
+/// - The LSP's invoices ask for as many blocks as those of orders that are paid by invoice. They lead to the node by its
+///   name, which is no secret of an LSP: over its channels with the payer, or the public ones.
+/// - The wallet leaves as many. LDK 0.2 leaves out what an invoice asks for where it leads to a node by its name.
+pub struct OrderRouter<R, E> {
+    routes: R,
+    entropy: E,
+    final_cltv: u16,
+}
+
+impl<R, E> OrderRouter<R, E> {
+    /// Routes are those of `routes`. Of an LSP, orders may be held for so long:
+    /// [`OrderPolicy::lightning_validity`](lsps_service::OrderPolicy).
+    pub fn new(routes: R, entropy: E, held_for: Duration) -> Self {
+        let blocks = held_for.as_secs().div_ceil(FASTEST_BLOCK.as_secs());
+        let held = u16::try_from(blocks).unwrap_or(u16::MAX).saturating_add(MARGIN);
+        Self { routes, entropy, final_cltv: held.saturating_add(MIN_FINAL_CLTV_EXPIRY_DELTA) }
+    }
+}
+
+impl<R, E> Router for OrderRouter<R, E>
+where
+    R: Deref<Target: Router>,
+    E: Deref<Target: EntropySource>,
+{
+    fn find_route(
+        &self,
+        payer: &PublicKey,
+        route_params: &RouteParameters,
+        first_hops: Option<&[&ChannelDetails]>,
+        inflight_htlcs: InFlightHtlcs,
+    ) -> Result<Route, &'static str> {
+        let route = self.routes.find_route(payer, route_params, first_hops, inflight_htlcs)?;
+        Ok(leaving_what_is_asked_for(route, route_params))
+    }
+
+    fn find_route_with_id(
+        &self,
+        payer: &PublicKey,
+        route_params: &RouteParameters,
+        first_hops: Option<&[&ChannelDetails]>,
+        inflight_htlcs: InFlightHtlcs,
+        payment_hash: PaymentHash,
+        payment_id: PaymentId,
+    ) -> Result<Route, &'static str> {
+        let routes = &self.routes;
+        let route =
+            routes.find_route_with_id(payer, route_params, first_hops, inflight_htlcs, payment_hash, payment_id)?;
+        Ok(leaving_what_is_asked_for(route, route_params))
+    }
+
+    fn create_blinded_payment_paths<T: Signing + Verification>(
+        &self,
+        recipient: PublicKey,
+        _: Vec<ChannelDetails>,
+        tlvs: ReceiveTlvs,
+        _: Option<u64>,
+        secp_ctx: &Secp256k1<T>,
+    ) -> Result<Vec<BlindedPaymentPath>, ()> {
+        BlindedPaymentPath::one_hop(recipient, tlvs, self.final_cltv, &*self.entropy, secp_ctx).map(|path| vec![path])
+    }
+}
+
+fn leaving_what_is_asked_for(mut route: Route, route_params: &RouteParameters) -> Route {
+    let Payee::Blinded { route_hints, .. } = &route_params.payment_params.payee else { return route };
+    let asked_for = |tail: &BlindedTail| {
+        let hint = route_hints.iter().find(|hint| hint.blinding_point() == tail.blinding_point)?;
+        (hint.blinded_hops().len() == 1).then_some(hint.payinfo.cltv_expiry_delta)
+    };
+    for path in &mut route.paths {
+        let (Some(tail), Some(last)) = (path.blinded_tail.as_mut(), path.hops.last_mut()) else { continue };
+        let blocks = asked_for(tail).map_or(0, u32::from);
+        // What the last hop is told, and what the HTLC to it has.
+        for delta in [&mut tail.excess_final_cltv_expiry_delta, &mut last.cltv_expiry_delta] {
+            *delta = delta.saturating_add(blocks);
+        }
+    }
+    route
+}
+
+/// As the service reckons for hold invoices.
+const FASTEST_BLOCK: Duration = Duration::from_secs(300);
+const MARGIN: u16 = 100;
