@@ -131,6 +131,8 @@ async fn case_O11_what_comes_on_the_chain_beside_a_held_payment_is_refunded() {
             Some(WayKind::Bolt11)
         })
         .await;
+    let is_held = || world.told.lock().unwrap().contains(&"held");
+    assert!(within(is_held).await, "before the other is confirmed");
     world.is_done(&handle, Way::Bolt11).await;
 }
 
