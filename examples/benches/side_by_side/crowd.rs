@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lightning::sign::{KeysManager, NodeSigner as _};
 use lightning::util::persist::KVStoreSync as _;
 use lsps_examples::store::MemoryStore;
 use lsps_service::{
@@ -12,7 +13,7 @@ use lsps_testing::{LspSetup, NOON, many, peer};
 use lsps_transport_ldk::PromiseKey;
 use lsps_types::jsonrpc::encode_request;
 use lsps_types::lsps1::{CreateOrder, Options};
-use lsps_types::lsps5::SetWebhook;
+use lsps_types::lsps5::{SetWebhook, signed_text};
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Sat, Timestamp};
 
 use crate::clock::{median, per_piece};
@@ -24,15 +25,20 @@ use crate::tally::Tally;
 pub fn run(report: &mut Report) {
     let (mut rows, mut ratios) = (vec![], vec![]);
     for (cache, is_cold) in [("as it comes", false), ("nothing in the cache", true)] {
-        let calls = in_turns([&mut Called::beside(100), &mut Called::beside(100_000)], is_cold);
+        let mut called = [Called::beside(100), Called::beside(100_000)];
+        let [few, many] = &mut called;
+        let calls = in_turns([few, many], is_cold);
+        called.iter_mut().for_each(|called| called.signs = false);
+        let [few, many] = &mut called;
+        let unsigned = in_turns([few, many], is_cold);
         let orders = in_turns([&mut Ordered::beside(10), &mut Ordered::beside(10_000)], is_cold);
-        for (what, [few, many]) in [(CALL, calls), (ORDER, orders)] {
+        for (what, [few, many]) in [(CALL, calls), (UNSIGNED, unsigned), (ORDER, orders)] {
             rows.push(vec![format!("{what}; {cache}"), micros(few), micros(many), times(many / few)]);
             ratios.push(many / few);
         }
     }
     report.table("One among many", ABOUT, &["what", "beside few", "beside many", "many / few"], &rows);
-    let [call, order, cold_call, cold_order] = ratios[..] else { panic!("four") };
+    let [call, _, order, cold_call, _, cold_order] = ratios[..] else { panic!("six") };
     report.target("a notification with 100 000 clients", 1.2, call, "× with 100", HOLDS);
     report.target("the same, nothing in the cache", 1.2, cold_call, "× with 100", HOLDS_COLD);
     report.target("a payment for an order beside 10 000", 1.2, order, "× beside 10", HOLDS);
@@ -68,6 +74,8 @@ struct Called {
     clients: u32,
     next: u32,
     posts: Vec<Effect>,
+    keys: KeysManager,
+    signs: bool,
 }
 
 impl Called {
@@ -77,7 +85,7 @@ impl Called {
         for place in 0..clients {
             host.service.load(&many::copy_webhooks(&template, client(place))).expect("it is ours");
         }
-        Self { host, clients, next: 0, posts: vec![] }
+        Self { host, clients, next: 0, posts: vec![], keys: KeysManager::new(&[7; 32], 0, 0, true), signs: true }
     }
 
     fn host() -> Host {
@@ -117,7 +125,11 @@ impl Crowd for Called {
             let input = Input::Occasion { peer: client, occasion: Occasion::PaymentIncoming };
             let _ = self.host.service.handle(input, self.host.now);
             let released = self.host.settle();
-            assert_eq!(released.effects.len(), 1, "one post");
+            let [Effect::PostWebhook { body, timestamp, .. }] = &released.effects[..] else { panic!("one post") };
+            if self.signs {
+                let text = signed_text(timestamp.as_str(), body);
+                std::hint::black_box(self.keys.sign_message(text.as_bytes())).expect("it has the key");
+            }
             self.posts.extend(released.effects);
         }
     }
@@ -265,7 +277,8 @@ const AT_ONCE: usize = 10;
 /// Words of eight bytes that leave no room for anything else in the caches of most machines.
 const CACHE: usize = 8 << 20;
 
-const CALL: &str = "a notification to one of 100 or 100 000 clients, with its write";
+const CALL: &str = "a notification to one of 100 or 100 000 clients: raised, written, signed";
+const UNSIGNED: &str = "of that, what the service does";
 const ORDER: &str = "the payment for one of 10 or 10 000 open orders, with its write";
 const ABOUT: &str = "A client that is away is called by its one webhook; an order is paid, and its channel is to be opened. \
 Samples of both sizes in turns. Ours alone.";
