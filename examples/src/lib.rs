@@ -8,6 +8,7 @@ pub mod fault;
 pub mod hook;
 pub mod https;
 pub mod node;
+pub mod push;
 pub mod scene;
 pub mod store;
 pub mod tape;

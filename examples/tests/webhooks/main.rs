@@ -5,5 +5,6 @@ mod delivery;
 mod many;
 mod notifier;
 mod observed;
+mod push;
 mod stage;
 mod targets;

@@ -1,6 +1,5 @@
 //! A wallet sleeps while it is paid: its LSP calls it by a webhook, or gives the payment back, on real nodes in this process.
 
-mod push;
 mod story;
 
 use std::process::ExitCode;
@@ -15,12 +14,12 @@ use lsps_examples::fault::Shifted;
 use lsps_examples::hook::reached_with;
 use lsps_examples::https::Authority;
 use lsps_examples::node::within;
+use lsps_examples::push::PushService;
 use lsps_examples::scene::{Account, Balances, Error, Script};
 use lsps_transport_ldk::Msat;
 use lsps_types::PeerId;
 use lsps_types::lsps5::{AppName, Notification};
 
-use push::PushService;
 use story::Story;
 
 /// Payer, LSP and wallet as real LDK nodes on an embedded regtest chain, and a notification service: the wallet is not

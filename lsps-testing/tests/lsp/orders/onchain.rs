@@ -111,10 +111,12 @@ fn at_once() -> Shop {
     Shop::of(selling_with(Confirmation::AtOnce { above: Some(FeeRate(999)) }))
 }
 
+/// L1-101
 #[test]
 fn case_O07_a_payment_without_confirmations_that_is_replaced_before_the_broadcast_costs_nothing() {
     let mut shop = at_once();
     shop.deposit(1, TOTAL, None);
+    assert_eq!(state(&mut shop), OnchainState::Paid);
     assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]));
     let key = shop.key(1);
     shop.lsp.accepts_channel(key, None);

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::StatusCode;
-use lsps_examples::hook::{Hook, Post};
-use lsps_examples::https::Authority;
-use lsps_examples::scene::Error;
 use lsps_transport_ldk::onchain::{Clock as _, SystemClock};
 use lsps_types::PeerId;
 use lsps_types::lsps5::{HookAddress, Notification, Profile, Verifier, WebhookUrl};
 use tokio::sync::mpsc;
+
+use crate::hook::{Hook, Post};
+use crate::https::Authority;
+use crate::scene::Error;
 
 /// Passes on to its phone what the phone's LSP has signed. Dropping it ends it.
 pub struct PushService {
@@ -30,6 +31,10 @@ struct Phone {
 
 impl PushService {
     /// On a free port, with a certificate of this authority.
+    ///
+    /// # Errors
+    ///
+    /// When there is no port or no certificate for it.
     pub async fn start(authority: &Authority) -> io::Result<Self> {
         let phone = Arc::new(Mutex::new(None));
         let (pass_on, passed_on) = mpsc::unbounded_channel();
@@ -39,6 +44,10 @@ impl PushService {
     }
 
     /// A phone signs up, with a random secret. What its LSP is to post to.
+    ///
+    /// # Errors
+    ///
+    /// When that is no URL.
     pub fn enrol(&self, lsp: PeerId, secret: &[u8; 32]) -> Result<WebhookUrl, Error> {
         let origin = self.hook.origin();
         let url = HookAddress { service: &format!("{origin}/wake"), lsp, device: "phone", secret }.url()?;
@@ -49,12 +58,17 @@ impl PushService {
     }
 
     /// The next notification that was verified.
+    ///
+    /// # Errors
+    ///
+    /// When none comes.
     pub async fn next(&mut self) -> Result<Notification, Error> {
         let next = tokio::time::timeout(PATIENCE, self.passed_on.recv()).await;
         next.ok().flatten().ok_or_else(|| "the LSP does not call".into())
     }
 
     /// Whether nothing more came.
+    #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.passed_on.is_empty()
     }
