@@ -157,7 +157,7 @@ pub const MINING_SAT: u64 = 150;
 /// 2026-01-01T12:00:00Z, when most stories begin.
 pub const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_000);
 
-/// The channel that [`Lsp`] funds.
+/// The channel that [`Lsp`](crate::Lsp) funds.
 #[must_use]
 pub fn outpoint(key: ChannelKey) -> OutPoint {
     let mut txid = [0; 32];
@@ -165,7 +165,7 @@ pub fn outpoint(key: ChannelKey) -> OutPoint {
     OutPoint { txid: Txid(txid), index: 0 }
 }
 
-/// The offer that [`Lsp`] makes for an order.
+/// The offer that [`Lsp`](crate::Lsp) makes for an order.
 #[must_use]
 pub fn offer_id(order: OrderNumber) -> OfferId {
     let mut id = [0; 32];
@@ -173,7 +173,7 @@ pub fn offer_id(order: OrderNumber) -> OfferId {
     OfferId(id)
 }
 
-/// The address that [`Lsp`] makes for an order.
+/// The address that [`Lsp`](crate::Lsp) makes for an order.
 #[must_use]
 pub fn address_of(order: OrderNumber) -> String {
     format!("address {order}")
