@@ -52,6 +52,8 @@ pub(crate) struct Context<'a> {
     pub config: &'a Config,
     pub policy: &'a dyn Policy,
     pub facts: &'a NodeFacts,
+    /// Something that is not of this flow is with its client, over whichever of its channels.
+    pub carries_others: bool,
 }
 
 /// Whether a client can be reached.
@@ -146,7 +148,8 @@ impl Surroundings {
 
     pub fn context(&self, client: PeerId) -> Context<'_> {
         let Self { config, policy, facts, now, .. } = self;
-        Context { now: *now, link: self.link(client), config, policy: &**policy, facts }
+        let (now, link, policy) = (*now, self.link(client), &**policy);
+        Context { now, link, config, policy, facts, carries_others: false }
     }
 
     pub fn link(&self, peer: PeerId) -> Link {

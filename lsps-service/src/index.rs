@@ -28,6 +28,8 @@ pub(crate) struct Index {
     busy_of: Groups<PeerId, Scid>,
     /// Offers with parts that wait or are under way.
     live_of: Groups<PeerId, Scid>,
+    /// Offers with parts that are with their client.
+    sent_of: Groups<PeerId, Scid>,
     /// Offers that count as uses of their token.
     uses_of: Groups<String, Scid>,
     /// Offers whose funding transaction is not confirmed.
@@ -65,6 +67,7 @@ struct Entry {
     is_paid: bool,
     is_busy: bool,
     is_live: bool,
+    is_sent: bool,
     is_use: bool,
     is_unconfirmed: bool,
     due: Due,
@@ -78,8 +81,12 @@ impl Entry {
         Self {
             is_unpaid: !is_paid,
             is_paid,
-            is_busy: !parts.is_empty() || flow.call.until.is_some() || matches!(flow.channel, Channel::Opening { .. }),
+            is_busy: !parts.is_empty()
+                || flow.call.until.is_some()
+                || matches!(flow.channel, Channel::Opening { .. })
+                || flow.has_unpaid_channel(),
             is_live: flow.payments.values().any(Payment::is_live),
+            is_sent: flow.has_sent(),
             is_use: is_paid || now < flow.terms.valid_until,
             is_unconfirmed: flow.channel.funding().is_some(),
             due: Due { wake: flow.next_wake(config, now), height: flow.next_height(config, height) },
@@ -113,6 +120,7 @@ impl Index {
         self.paid_of.shift(client, id, old.is_paid, new.is_paid);
         self.busy_of.shift(client, id, old.is_busy, new.is_busy);
         self.live_of.shift(client, id, old.is_live, new.is_live);
+        self.sent_of.shift(client, id, old.is_sent, new.is_sent);
         if let Some(token) = &flow.token {
             self.uses_of.shift(token, id, old.is_use, new.is_use);
         }
@@ -129,6 +137,11 @@ impl Index {
     /// Clients with parts that wait or are under way.
     pub fn live_clients(&self) -> impl Iterator<Item = (PeerId, impl Iterator<Item = Scid>)> {
         self.live_of.iter().map(|(client, offers)| (*client, offers))
+    }
+
+    /// Whether something of another offer is with this client.
+    pub fn carries_others(&self, client: PeerId, id: Scid) -> bool {
+        self.sent_of.of(&client).any(|other| other != id)
     }
 
     pub fn unconfirmed(&self) -> impl Iterator<Item = Scid> {

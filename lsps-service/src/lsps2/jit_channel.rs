@@ -314,6 +314,11 @@ impl JitChannel {
         held.map(|part| moved(hash, part, failing(code))).collect()
     }
 
+    /// Whether something of it is with its client.
+    pub fn has_sent(&self) -> bool {
+        self.payments.values().any(Payment::has_sent)
+    }
+
     /// Whether the trust model allows the funding transaction on the chain.
     pub fn may_broadcast(&self) -> bool {
         let claimed = || self.payments.values().any(|payment| payment.earned().is_some());

@@ -7,7 +7,7 @@ use lsps_types::bolt4::FailureCode;
 
 use crate::channel::ChannelNews;
 use crate::effect::Effect;
-use crate::flow::{self, Link, Reject};
+use crate::flow::{self, Context, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::index::Indexed;
 use crate::input::{HeldHtlc, WhichPart};
@@ -113,7 +113,9 @@ impl Service {
     /// Tells an offer; releases what is newly owed, or forgets what is over.
     pub(crate) fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
         let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
-        let ctx = self.around.context(offer.client);
+        let client = offer.client;
+        let (had_sent, carries_others) = (offer.has_sent(), self.index.carries_others(client, id));
+        let ctx = Context { carries_others, ..self.around.context(client) };
         if let Some(owed) = flow::step(&mut offer.flow, told, &ctx)? {
             for effect in owed {
                 // What was asked for before, or in an earlier life, may have been done.
@@ -124,12 +126,19 @@ impl Service {
             }
             self.changed.insert(offer.flow());
         }
+        let came_back = had_sent && !offer.has_sent();
         if offer.is_over(&self.around.config, self.around.now, self.around.facts.height) {
             self.index.remove(offer);
             self.changed.insert(offer.flow());
             self.offers.remove(&id);
         } else {
             self.index.put(offer, &self.around.config, self.around.now, self.around.facts.height);
+        }
+        // Now channels may be given up that it might have gone over.
+        if came_back {
+            for other in self.index.busy_of(client).filter(|other| *other != id).collect::<alloc::vec::Vec<_>>() {
+                self.look_around(other);
+            }
         }
         Ok(())
     }

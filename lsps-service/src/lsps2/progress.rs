@@ -140,13 +140,14 @@ impl JitChannel {
     }
 
     /// A channel at the LSP's expense is not kept for a payment that did not come, as long as it cost nothing; nor is it given
-    /// up while news may come that something was claimed over it.
-    fn abandon(&self, _: &Context<'_>) -> Vec<Event> {
-        let in_doubt = self.payments.values().any(Payment::has_sent_ever);
-        let unpaid = self.fee == Fee::Due && !self.may_broadcast() && !in_doubt;
+    /// up while news may come that something was claimed over it: nodes forward over any channel of the client.
+    fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let unpaid = self.has_unpaid_channel() && !self.payments.values().any(Payment::has_sent_ever);
         match &self.channel {
-            Channel::Pending { .. } | Channel::Ready { .. } if unpaid => vec![Event::Channel(ChannelEvent::Abandoned)],
-            Channel::Closed { funding: Some(_) } if unpaid => vec![Event::Channel(ChannelEvent::Abandoned)],
+            Channel::Pending { .. } if unpaid => vec![Event::Channel(ChannelEvent::Abandoned)],
+            Channel::Ready { .. } | Channel::Closed { .. } if unpaid && !ctx.carries_others => {
+                vec![Event::Channel(ChannelEvent::Abandoned)]
+            }
             // The payment went away while the channel was being opened; nothing was spent yet.
             Channel::Opening { .. } if self.fee == Fee::Due => vec![Event::Channel(ChannelEvent::Abandoned)],
             Channel::None
@@ -156,6 +157,16 @@ impl JitChannel {
             | Channel::Closed { .. }
             | Channel::Abandoning { .. } => vec![],
         }
+    }
+
+    /// A channel that both signed, which costs nothing yet and nobody paid for.
+    pub fn has_unpaid_channel(&self) -> bool {
+        let is_signed = match &self.channel {
+            Channel::Pending { .. } | Channel::Ready { .. } => true,
+            Channel::Closed { funding } => funding.is_some(),
+            Channel::None | Channel::Opening { .. } | Channel::Abandoning { .. } => false,
+        };
+        is_signed && self.fee == Fee::Due && !self.may_broadcast()
     }
 
     /// A funding transaction that stays unconfirmed for many blocks.

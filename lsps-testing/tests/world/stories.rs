@@ -92,6 +92,28 @@ fn a_part_whose_channel_closes_before_it_is_forwarded_goes_back_in_time() {
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
 }
 
+/// Found by chance: the channel was to be given up as its own payment had failed, and the store refused until the other payment,
+/// which the node had sent over it, was claimed.
+#[test]
+fn a_channel_is_not_given_up_while_the_payment_of_another_offer_may_be_on_it() {
+    let story = [
+        Step::Buy { client: 0, fixed: false },
+        Step::Sign { channel: 0 },
+        Step::Save,
+        Step::Ready { channel: 0 },
+        Step::Pay { offer: 1, hash: 1, tenths: 10, expires_soon: false },
+        Step::Accept { channel: 0, greedy: false },
+        Step::Sign { channel: 0 },
+        Step::Save,
+        Step::Ready { channel: 1 },
+        Step::Store { works: false },
+        Step::Fail { payment: 0 },
+        Step::Save,
+        Step::Claim { payment: 1, rounded: true },
+    ];
+    let _ = World::new(Trust::ClientTrustsLsp).play(&super::OPENING).play(&story).comes_to_rest();
+}
+
 /// Found by chance: the claim of the first came after another HTLC with the same onion was refused.
 #[test]
 fn a_claim_counts_also_where_the_same_onion_came_again_and_was_refused() {
