@@ -9,10 +9,10 @@ use lsps_service::{
     Config, Effect, HeldPayment, Input, NodeFacts, Occasion, OrderTerms, PaidBy, Prepared, Record, Released, Service,
     WayTerms, WebhookConfig,
 };
-use lsps_testing::{LspSetup, NOON, many, peer};
+use lsps_testing::{LspSetup, NOON, anything, many, peer};
 use lsps_transport_ldk::PromiseKey;
 use lsps_types::jsonrpc::encode_request;
-use lsps_types::lsps1::{CreateOrder, Options};
+use lsps_types::lsps1::CreateOrder;
 use lsps_types::lsps5::{SetWebhook, signed_text};
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Sat, Timestamp};
 
@@ -191,7 +191,7 @@ struct Host {
 
 impl Host {
     fn of(config: Config) -> Self {
-        let setup = LspSetup { orders: Some((options(), terms())), ..LspSetup::default() };
+        let setup = LspSetup { orders: Some((anything(), terms())), ..LspSetup::default() };
         let key = PromiseKey::new([42; 32]);
         let mut service = Service::new(config, setup, || lsps_types::Scid(7), key).expect("valid settings");
         let facts = NodeFacts { spendable_sat: u64::MAX, inbound: Msat(u64::MAX), ..NodeFacts::default() };
@@ -254,21 +254,6 @@ fn order() -> CreateOrder {
 fn terms() -> OrderTerms {
     let way = WayTerms { fee: Sat(8_888), expires_at: NOON + Duration::from_secs(3_600) };
     OrderTerms { bolt11: Some(way), bolt12: None, onchain: None, remember_until: None }
-}
-
-fn options() -> Options {
-    Options {
-        min_required_channel_confirmations: 0,
-        min_funding_confirms_within_blocks: 1,
-        supports_zero_channel_reserve: false,
-        max_channel_expiry_blocks: u32::MAX,
-        min_initial_client_balance_sat: Sat(0),
-        max_initial_client_balance_sat: Sat(u64::MAX),
-        min_initial_lsp_balance_sat: Sat(0),
-        max_initial_lsp_balance_sat: Sat(u64::MAX),
-        min_channel_balance_sat: Sat(0),
-        max_channel_balance_sat: Sat(u64::MAX),
-    }
 }
 
 const SAMPLES: usize = 51;
