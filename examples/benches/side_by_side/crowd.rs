@@ -25,12 +25,9 @@ use crate::tally::Tally;
 pub fn run(report: &mut Report) {
     let (mut rows, mut ratios) = (vec![], vec![]);
     for (cache, is_cold) in [("as it comes", false), ("nothing in the cache", true)] {
-        let mut called = [Called::beside(100), Called::beside(100_000)];
-        let [few, many] = &mut called;
-        let calls = in_turns([few, many], is_cold);
-        called.iter_mut().for_each(|called| called.signs = false);
-        let [few, many] = &mut called;
-        let unsigned = in_turns([few, many], is_cold);
+        let calls = in_turns([&mut Called::beside(100), &mut Called::beside(100_000)], is_cold);
+        let unsigned = |clients| Called { signs: false, ..Called::beside(clients) };
+        let unsigned = in_turns([&mut unsigned(100), &mut unsigned(100_000)], is_cold);
         let orders = in_turns([&mut Ordered::beside(10), &mut Ordered::beside(10_000)], is_cold);
         for (what, [few, many]) in [(CALL, calls), (UNSIGNED, unsigned), (ORDER, orders)] {
             rows.push(vec![format!("{what}; {cache}"), micros(few), micros(many), times(many / few)]);
