@@ -1,6 +1,6 @@
 //! News of parts and channels on their way to the offers they concern.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 
 use lsps_types::Scid;
 use lsps_types::bolt4::FailureCode;
@@ -136,7 +136,8 @@ impl Service {
         }
         // Now channels may be given up that it might have gone over.
         if came_back {
-            for other in self.index.busy_of(client).filter(|other| *other != id).collect::<alloc::vec::Vec<_>>() {
+            let waits = |other: &Scid| *other != id && self.offers.get(other).is_some_and(|it| it.has_unpaid_channel());
+            for other in self.index.busy_of(client).filter(waits).collect::<Vec<_>>() {
                 self.look_around(other);
             }
         }
