@@ -39,7 +39,7 @@ impl Service {
         let method = incoming.method().filter(served).ok_or_else(ErrorObject::method_not_found)?;
         let id = incoming.id();
         if self.questions.has(peer, id) || self.orders.has_waiting(peer, id) {
-            return Err(ErrorObject::client_rejected("a request with this id is still being decided"));
+            return Err(ErrorObject::internal());
         }
         let request = AnyRequest::decode(method, incoming).map_err(|invalid| refused_params(method, &invalid))?;
         match request {

@@ -263,14 +263,15 @@ fn case_T15_a_decision_that_never_comes_ends_in_an_error() {
     assert_eq!(lsp.sent_to(peer(1)).len(), 1, "too late");
 }
 
+/// the first keeps its answer.
 #[test]
-fn case_T09_a_request_with_an_id_that_waits_is_refused_and_leaks_nothing() {
+fn case_T09_case_X21_a_request_with_an_id_that_waits_is_an_internal_error_and_leaks_nothing() {
     let mut lsp = elsewhere();
     lsp.connects(peer(1));
     assert!(asks(&mut lsp, peer(1), "a", &GetInfo { token: None }).is_empty());
     for _ in 0..10_000 {
         let replies = asks(&mut lsp, peer(1), "a", &GetInfo { token: None });
-        assert!(matches!(error_of::<GetInfo>(&replies[0]), Refusal::ClientRejected(_)));
+        assert_eq!(error_of::<GetInfo>(&replies[0]), Refusal::Common(CommonError::Internal));
     }
     assert_eq!(lsp.questions().len(), 1);
     assert!(asks(&mut lsp, peer(1), "b", &GetInfo { token: None }).is_empty(), "a normal one waits beside it");
