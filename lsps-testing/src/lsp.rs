@@ -100,6 +100,8 @@ pub struct Lsp {
     pub is_slow: bool,
     /// Its node does not say soon that it claimed a payment.
     pub is_slow_to_claim: bool,
+    /// Its wallet funds the next channel with this output, instead of one made of the channel's key.
+    pub funding_outpoint: Option<OutPoint>,
     book: BTreeMap<BookKey, BookEntry>,
     questions: Vec<Question>,
     facts: NodeFacts,
@@ -126,6 +128,7 @@ impl Lsp {
             makes_nothing,
             is_slow,
             is_slow_to_claim,
+            funding_outpoint: None,
             book,
             questions,
             facts,
@@ -330,7 +333,8 @@ impl Lsp {
                 None
             }
             Effect::FundChannel { key, .. } => {
-                let (tx, mining_sat, outpoint) = (key.to_u128().to_be_bytes().into(), MINING_SAT, outpoint(key));
+                let (tx, mining_sat) = (key.to_u128().to_be_bytes().into(), MINING_SAT);
+                let outpoint = self.funding_outpoint.take().unwrap_or_else(|| outpoint(key));
                 Some(Input::FundingBuilt { key, tx, mining_sat, outpoint })
             }
             Effect::HandFunding { .. } => None,

@@ -2,12 +2,16 @@
 //!
 //! A case passes if the outcome is what it expects or one of what it also allows. A case that cannot be run fails.
 
+use std::any::Any;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use serde_json::Value;
 
 use lsps_types::Msat;
+
+use given::Given;
 
 #[path = "vectors/client.rs"]
 mod client;
@@ -17,6 +21,8 @@ mod conformance;
 mod fee;
 #[path = "vectors/framing.rs"]
 mod framing;
+#[path = "vectors/given.rs"]
+mod given;
 #[path = "vectors/lsps1.rs"]
 mod lsps1;
 #[path = "vectors/lsps5.rs"]
@@ -39,14 +45,75 @@ mod stage;
 #[path = "vectors/webhooks.rs"]
 mod webhooks;
 
-/// What one case came to.
-enum Verdict {
-    Passed,
+/// One case of a file.
+pub struct Case {
+    name: String,
+    /// Clauses that it shows.
+    ids: Vec<String>,
+    input: Given,
+    /// The wanted outcome, and those that conform too.
+    accepts: Vec<Given>,
+}
+
+impl Case {
+    fn new(case: &Value) -> Self {
+        let ids = case["id"].as_array().into_iter().flatten().map(|id| id.as_str().expect("an id").into()).collect();
+        let also = case["also_ok"].as_array().into_iter().flatten();
+        let accepts = std::iter::once(&case["expect"]).chain(also).cloned().map(Given::new).collect();
+        let name = case["name"].as_str().expect("a name").into();
+        Self { name, ids, input: Given::new(case["input"].clone()), accepts }
+    }
+
+    /// The wanted outcome.
+    fn expect(&self) -> &Given {
+        &self.accepts[0]
+    }
+
+    /// Fails a case that is run by the other side than the one it is about.
+    fn check_side(&self) {
+        let kind = self.input["kind"].as_str().unwrap_or_default();
+        let is_clients = ["_result", "_error"].iter().any(|end| kind.ends_with(end))
+            || ["client_", "copy_into_", "derive_", "parse_", "prepare_", "verify"]
+                .iter()
+                .any(|head| kind.starts_with(head));
+        let side = if is_clients { "client" } else { "lsp" };
+        for said in ["receiver", "role"].map(|name| &self.input[name]).into_iter().filter(|said| !said.is_null()) {
+            // Frames name their reader where they are read.
+            assert!(kind.is_empty() || *said == side, "{kind} is about {said}");
+        }
+    }
+
+    /// Runs it. A panic is the failure of this case, not of its file, and an input that nobody read is one too: a case
+    /// whose precondition was ignored shows nothing.
+    fn run(&self, check: fn(&Self) -> Verdict) -> Verdict {
+        let verdict = catch_unwind(AssertUnwindSafe(|| {
+            self.check_side();
+            check(self)
+        }));
+        match verdict.unwrap_or_else(|panic| Verdict::Failed(format!("panicked: {}", text_of(&*panic)))) {
+            Verdict::Passed(accepted) => {
+                let ignored = [self.input.unread(), self.accepts[accepted].unread()].concat();
+                if ignored.is_empty() {
+                    Verdict::Passed(accepted)
+                } else {
+                    Verdict::Failed(format!("nothing read {}", ignored.join(", ")))
+                }
+            }
+            failed @ Verdict::Failed(_) => failed,
+        }
+    }
+}
+
+/// The result of one case.
+pub enum Verdict {
+    /// The outcome is the one of this index in `Case::accepts`.
+    Passed(usize),
+    /// Why it is none of them.
     Failed(String),
 }
 
 /// A file of cases, and what runs one of them.
-type Topic = (&'static str, fn(&Value) -> Verdict);
+type Topic = (&'static str, fn(&Case) -> Verdict);
 
 /// What is tested, and how.
 const TOPICS: [Topic; 8] = [
@@ -119,9 +186,9 @@ fn run(topic: &str) {
     let cases = cases(topic);
     let (mut passed, mut failed) = (0, vec![]);
     for case in &cases {
-        match check(case) {
-            Verdict::Passed => passed += 1,
-            Verdict::Failed(why) => failed.push(format!("{}: {why}", case["name"])),
+        match case.run(*check) {
+            Verdict::Passed(_) => passed += 1,
+            Verdict::Failed(why) => failed.push(format!("{}: {why}", case.name)),
         }
     }
     // The harness swallows what is printed in the usual way.
@@ -132,25 +199,40 @@ fn run(topic: &str) {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-fn cases(topic: &str) -> Vec<Value> {
+fn cases(topic: &str) -> Vec<Case> {
     let folder = std::env::var_os("LSPS_VECTORS")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors"), PathBuf::from);
     let path = folder.join(format!("{topic}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_str(&text).expect("vectors are a JSON array")
+    let cases: Vec<Value> = serde_json::from_str(&text).expect("vectors are a JSON array");
+    cases.iter().map(Case::new).collect()
 }
 
-/// The outcomes that a case accepts.
-fn accepted(case: &Value) -> impl Iterator<Item = &Value> {
-    std::iter::once(&case["expect"]).chain(case["also_ok"].as_array().into_iter().flatten())
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }
 
-fn verdict(case: &Value, outcome: &Value) -> Verdict {
-    if accepted(case).any(|accepted| is_like(accepted, outcome)) {
-        Verdict::Passed
-    } else {
-        Verdict::Failed(format!("wanted {}, got {outcome}", case["expect"]))
+fn verdict(case: &Case, outcome: &Value) -> Verdict {
+    match case.accepts.iter().position(|accepted| is_like(accepted.json(), outcome)) {
+        Some(accepted) => Verdict::Passed(accepted),
+        None => Verdict::Failed(format!("wanted {}, got {outcome}", case.expect())),
     }
+}
+
+/// Compares the steps of a scenario with each outcome that the case accepts. `differs` says why a step is not as wanted.
+fn verdict_on_steps<S>(case: &Case, steps: &[S], differs: impl Fn(&Given, &S) -> Option<String>) -> Verdict {
+    let mut complaints = vec![];
+    for (n, outcome) in case.accepts.iter().enumerate() {
+        let wanted = &outcome["steps"];
+        assert_eq!(wanted.items().count(), steps.len(), "a step for each event");
+        let mut steps = wanted.items().zip(steps).enumerate();
+        match steps.find_map(|(n, (wanted, step))| differs(wanted, step).map(|why| format!("step {n}: {why}"))) {
+            None => return Verdict::Passed(n),
+            Some(why) => complaints.push(why),
+        }
+    }
+    Verdict::Failed(complaints.join("; or "))
 }
 
 /// A result has to be the wanted one. Of an error, what is not listed is not looked at.
@@ -193,10 +275,10 @@ fn is_same_set(wanted: &Value, got: &Value) -> bool {
     sorted(wanted) == sorted(got)
 }
 
-fn msat(value: &Value) -> Msat {
+fn msat(value: &Given) -> Msat {
     value.as_str().expect("an amount").parse().expect("an amount")
 }
 
-fn number(value: &Value) -> u32 {
+fn number(value: &Given) -> u32 {
     value.as_u64().and_then(|n| u32::try_from(n).ok()).expect("a number")
 }

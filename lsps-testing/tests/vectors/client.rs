@@ -14,17 +14,17 @@ use lsps_types::{Blocks, DateTime, Msat, PeerId, Ppm, Request};
 use serde_json::{Value, json};
 
 use super::messages::some_terms;
-use super::{msat, number};
+use super::{Case, Given, msat, number};
 
 /// Receives a payload; the vectors' ids stand for calls of type `R` that wait.
-pub fn framing<R: Request>(case: &Value, payload: &[u8], request: &R) -> Value {
-    let input = &case["input"];
+pub fn framing<R: Request>(case: &Case, payload: &[u8], request: &R) -> Value {
+    let input = &case.input;
     let (mut client, lsp) = (Client::new(Config::default(), [7; 32]), peer(9));
     client.peer_connected(lsp);
     let mut payload = payload.to_vec();
     let mut tickets = vec![];
     for (list, answered) in [("answered_ids", true), ("pending_ids", false)] {
-        for id in input[list].as_array().into_iter().flatten() {
+        for id in input[list].items() {
             let ticket = client.call(lsp, request, NOON).expect("it is connected");
             let sent = client.drain().written().messages.remove(0).1;
             let ours = serde_json::from_slice::<Value>(&sent).expect("JSON")["id"].as_str().expect("an id").to_string();
@@ -34,7 +34,7 @@ pub fn framing<R: Request>(case: &Value, payload: &[u8], request: &R) -> Value {
                 assert_eq!(client.receive(lsp, answer.as_bytes()), Heard::Answer);
                 assert!(client.take(&ticket).is_some());
             } else {
-                tickets.push((ticket, id.clone()));
+                tickets.push((ticket, id.json().clone()));
             }
         }
     }
@@ -69,9 +69,10 @@ pub fn framing<R: Request>(case: &Value, payload: &[u8], request: &R) -> Value {
             }
             let safe = error.object.message.to_string();
             assert!(safe.chars().count() <= 300, "{safe:?}");
-            if let Some(excluded) = case["expect"]["ok"]["safe_message_excludes"].as_array() {
-                let absent = excluded.iter().filter(|text| !safe.contains(text.as_str().expect("text")));
-                outcome["safe_message_excludes"] = absent.cloned().collect();
+            let excluded = &case.expect()["ok"]["safe_message_excludes"];
+            if excluded.is_array() {
+                let absent = excluded.items().filter(|text| !safe.contains(text.as_str().expect("text")));
+                outcome["safe_message_excludes"] = absent.map(Given::json).cloned().collect();
             }
             json!({ "ok": outcome })
         }
@@ -118,7 +119,7 @@ pub fn result<R: Request>(member: &str, text: &str, request: &R) -> Result<R::Re
     client.take(&ticket).expect("it was answered")
 }
 
-pub fn get_info_result(input: &Value) -> Value {
+pub fn get_info_result(input: &Given) -> Value {
     match result("result", &result_text(input), &GetInfo { token: None }) {
         Ok(menu) => json!({ "ok": { "entries": menu.opening_fee_params_menu.len() } }),
         Err(CallError::InvalidReply(at)) if at.path.starts_with("opening_fee_params_menu[") => {
@@ -128,21 +129,21 @@ pub fn get_info_result(input: &Value) -> Value {
     }
 }
 
-pub fn buy_result(input: &Value) -> Value {
+pub fn buy_result(input: &Given) -> Value {
     match result("result", &result_text(input), &a_buy()) {
         Ok(bought) => json!({ "ok": bought }),
         Err(_) => json!({ "error": { "code": "invalid_result" } }),
     }
 }
 
-pub fn buy_error(input: &Value) -> Value {
+pub fn buy_error(input: &Given) -> Value {
     let (class, _) = error_to(input, &a_buy());
     json!({ "ok": { "class": class } })
 }
 
 /// The error that answers `request`: its name, and what came with it.
-pub fn error_to<R: Request>(input: &Value, request: &R) -> (String, ErrorReply<R::Error>) {
-    let Err(CallError::Refused(error)) = result("error", &input["error"].to_string(), request) else {
+pub fn error_to<R: Request>(input: &Given, request: &R) -> (String, ErrorReply<R::Error>) {
+    let Err(CallError::Refused(error)) = result("error", &input["error"].json().to_string(), request) else {
         panic!("an error is an error");
     };
     let class = class::<R>(&error);
@@ -150,7 +151,7 @@ pub fn error_to<R: Request>(input: &Value, request: &R) -> (String, ErrorReply<R
 }
 
 /// A menu entry, read and bought: what goes out.
-pub fn copy_into_buy(input: &Value) -> Value {
+pub fn copy_into_buy(input: &Given) -> Value {
     let menu = format!(r#"{{"opening_fee_params_menu":[{}]}}"#, input["entry_text"].as_str().expect("text"));
     let menu = result("result", &menu, &GetInfo { token: None }).expect("a menu");
     let opening_fee_params = menu.opening_fee_params_menu[0].clone();
@@ -160,7 +161,7 @@ pub fn copy_into_buy(input: &Value) -> Value {
     json!({ "ok": { "opening_fee_params_equals": sent["params"]["opening_fee_params"] } })
 }
 
-pub fn derive_invoice(input: &Value) -> Value {
+pub fn derive_invoice(input: &Given) -> Value {
     let text = |name: &str| input[name].as_str().expect("text");
     let small = |name: &str| u16::try_from(number(&input[name])).expect("a u16");
     let size = input["payment_size_msat"].as_str().map(|_| msat(&input["payment_size_msat"]));
@@ -208,7 +209,7 @@ pub fn derive_invoice(input: &Value) -> Value {
     }
 }
 
-pub fn receive(input: &Value) -> Value {
+pub fn receive(input: &Given) -> Value {
     let amount = input["payment_size_msat"].as_str().map(|_| msat(&input["payment_size_msat"]));
     let promised = if input["terms"].is_null() {
         Promised::Fee(msat(&input["opening_fee_msat"]))
@@ -217,11 +218,12 @@ pub fn receive(input: &Value) -> Value {
             (msat(&input["terms"]["min_fee_msat"]), Ppm(number(&input["terms"]["proportional"])));
         Promised::Rate { min_fee, proportional }
     };
+    assert_eq!(input["mode"].as_str(), Some(if amount.is_some() { "fixed" } else { "var" }));
     let expected = (input["jit_invoice"] == true).then_some(Expected { amount, promised, max_share: None });
-    let tlvs: Vec<Option<Vec<u8>>> = input["parts"].as_array().into_iter().flatten().map(tlv).collect();
+    let tlvs: Vec<Option<Vec<u8>>> = input["parts"].items().map(tlv).collect();
     let part =
-        |(part, tlv): (&Value, &'_ Option<Vec<u8>>)| (msat(&part["onion_msat"]), msat(&part["htlc_msat"]), tlv.clone());
-    let parts: Vec<_> = input["parts"].as_array().into_iter().flatten().zip(&tlvs).map(part).collect();
+        |(part, tlv): (&Given, &'_ Option<Vec<u8>>)| (msat(&part["onion_msat"]), msat(&part["htlc_msat"]), tlv.clone());
+    let parts: Vec<_> = input["parts"].items().zip(&tlvs).map(part).collect();
     let parts: Vec<Part<'_>> = parts
         .iter()
         .map(|(onion, amount, tlv)| Part { onion: *onion, amount: *amount, extra_fee: tlv.as_deref() })
@@ -239,8 +241,11 @@ pub fn receive(input: &Value) -> Value {
     }
 }
 
-pub fn cltv(input: &Value) -> Value {
-    let normal = u16::try_from(number(&input["normal_min_final_cltv_expiry_delta"])).expect("a u16");
+pub fn cltv(input: &Given) -> Value {
+    let small = |name: &str| u16::try_from(number(&input[name])).expect("a u16");
+    let normal = small("normal_min_final_cltv_expiry_delta");
+    // The invoice asked for two blocks more than the node needs, which the judgement has to leave to the payer.
+    assert_eq!(small("invoice_min_final_cltv_expiry_delta"), normal + 2);
     if enough_blocks_left(Blocks(number(&input["blocks_left"])), normal) {
         json!({ "ok": "accept" })
     } else {
@@ -248,14 +253,14 @@ pub fn cltv(input: &Value) -> Value {
     }
 }
 
-fn tlv(part: &Value) -> Option<Vec<u8>> {
+fn tlv(part: &Given) -> Option<Vec<u8>> {
     let hex = part["extra_fee_tlv_hex"].as_str()?.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex");
     Some(hex.chunks(2).map(byte).collect())
 }
 
-pub fn result_text(input: &Value) -> String {
-    input["result_text"].as_str().map_or_else(|| input["result"].to_string(), String::from)
+pub fn result_text(input: &Given) -> String {
+    input["result_text"].as_str().map_or_else(|| input["result"].json().to_string(), String::from)
 }
 
 pub fn a_buy() -> Buy {

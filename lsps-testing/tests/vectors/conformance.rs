@@ -33,9 +33,9 @@ pub fn document(topics: &[Topic]) -> String {
 fn by_vectors(topics: &[Topic]) -> Shown {
     let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
     for (topic, check) in topics {
-        let passed = cases(topic).into_iter().filter(|case| matches!(check(case), Verdict::Passed));
-        for clause in passed.flat_map(|case| case["id"].as_array().cloned().unwrap_or_default()) {
-            *counts.entry((clause.as_str().expect("an id").into(), topic)).or_default() += 1;
+        let passed = cases(topic).into_iter().filter(|case| matches!(case.run(*check), Verdict::Passed(_)));
+        for clause in passed.flat_map(|case| case.ids) {
+            *counts.entry((clause, topic)).or_default() += 1;
         }
     }
     let mut shown = Shown::new();

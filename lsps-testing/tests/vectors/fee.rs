@@ -5,11 +5,12 @@ use lsps_types::lsps2::fee::{FeeTerms, opening_fee};
 use lsps_types::{Msat, Ppm};
 use serde_json::{Value, json};
 
-use super::{Verdict, msat, verdict};
+use super::{Case, Given, Verdict, msat, verdict};
 
-pub fn run(case: &Value) -> Verdict {
-    let input = &case["input"];
+pub fn run(case: &Case) -> Verdict {
+    let input = &case.input;
     let Ok(proportional) = input["proportional"].as_str().expect("a share").parse().map(Ppm) else {
+        input.json(); // no amount makes a difference to a share that cannot be read
         return verdict(case, &json!({ "error": { "code": "invalid_ppm" } }));
     };
     let outcome = match input["kind"].as_str().expect("a kind") {
@@ -35,7 +36,7 @@ pub fn run(case: &Value) -> Verdict {
     verdict(case, &outcome)
 }
 
-fn buy_check(input: &Value, terms: &FeeTerms) -> Value {
+fn buy_check(input: &Given, terms: &FeeTerms) -> Value {
     let size = msat(&input["payment_size_msat"]);
     let inbound =
         input["incoming_liquidity_msat"].as_str().map_or(Msat(u64::MAX), |_| msat(&input["incoming_liquidity_msat"]));
@@ -50,7 +51,7 @@ fn buy_check(input: &Value, terms: &FeeTerms) -> Value {
     }
 }
 
-fn terms(input: &Value, proportional: Ppm) -> FeeTerms {
+fn terms(input: &Given, proportional: Ppm) -> FeeTerms {
     FeeTerms {
         min_fee: msat(&input["min_fee_msat"]),
         proportional,

@@ -1,20 +1,25 @@
 //! `lsps0_framing`: what counts as a message, at an LSP and at a client.
 
+use lightning::ln::peer_handler::CustomMessageHandler as _;
+use lightning::ln::wire::{CustomMessageReader as _, Type as _};
+use lightning::util::ser::Writeable as _;
 use lsps_testing::{Lsp, LspSetup, NOON, peer};
+use lsps_transport_ldk::{LspsMessageHandler, PeerEvent, Role};
 use lsps_types::AnyRequest;
 use lsps_types::jsonrpc::Incoming;
 use lsps_types::lsps1::GetOrder;
 use serde_json::{Value, json};
 
-use super::{Verdict, client, verdict};
+use super::{Case, Given, Verdict, client, orders, verdict};
 
-pub fn run(case: &Value) -> Verdict {
-    let input = &case["input"];
-    let payload = payload(input);
-    if input["message_type"].as_u64().is_some_and(|kind| kind != u64::from(lsps_types::jsonrpc::MESSAGE_TYPE)) {
-        // Handlers hand over what carries our type and nothing else; there is no way to a core for the rest.
+pub fn run(case: &Case) -> Verdict {
+    let input = &case.input;
+    let kind = input["message_type"].as_u64().unwrap_or(37_913);
+    let Some(payload) = received(u16::try_from(kind).expect("a message type"), &payload(input)) else {
+        // No pending or answered request makes a difference to what is not read at all.
+        input.json();
         return verdict(case, &json!({ "ok": { "kind": "ignored", "reason": "other_message_type" } }));
-    }
+    };
     match input["receiver"].as_str().expect("a receiver") {
         "lsp" => at_the_lsp(case, &payload),
         "client" => at_a_client(case, &payload),
@@ -22,8 +27,48 @@ pub fn run(case: &Value) -> Verdict {
     }
 }
 
-fn at_the_lsp(case: &Value, payload: &[u8]) -> Verdict {
-    let mut lsp = Lsp::at(NOON, LspSetup { tokens: vec!["t".into()], ..LspSetup::default() });
+/// What a node's message handler passes on of a message of this type; `None`: it leaves the message to others.
+fn received(kind: u16, payload: &[u8]) -> Option<Vec<u8>> {
+    let handler = LspsMessageHandler::new(Role::Service);
+    let message = handler.read(kind, &mut &payload[..]).expect("a payload of any bytes is read")?;
+    assert_eq!((message.type_id(), message.encode().as_slice()), (kind, payload), "it is sent as it was received");
+    let secret = bitcoin::secp256k1::SecretKey::from_slice(&[1; 32]).expect("a key");
+    let sender = bitcoin::secp256k1::PublicKey::from_secret_key(&bitcoin::secp256k1::Secp256k1::new(), &secret);
+    handler.handle_custom_message(message, sender).expect("no payload disconnects its sender");
+    match handler.take().pop() {
+        Some(PeerEvent::Message(_, payload)) => Some(payload),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An LSP that serves what the case says, with the requests that the case has waiting or answered.
+fn prepared_lsp(input: &Given) -> Lsp {
+    let protocols: Vec<u16> = if input["protocols"].is_null() { vec![1, 2, 5] } else { input["protocols"].to() };
+    assert!(protocols.contains(&2), "an LSP of ours always serves LSPS2");
+    let mut config = LspSetup::default().config;
+    config.webhooks.serve = protocols.contains(&5);
+    let pending: Vec<String> = if input["pending_ids"].is_null() { vec![] } else { input["pending_ids"].to() };
+    let setup = LspSetup {
+        config,
+        tokens: vec!["t".into()],
+        elsewhere: !pending.is_empty(),
+        orders: protocols.contains(&1).then(orders::sells_anything),
+        ..LspSetup::default()
+    };
+    let mut lsp = Lsp::at(NOON, setup);
+    for id in input["answered_ids"].items() {
+        let request = json!({ "jsonrpc": "2.0", "method": "lsps0.list_protocols", "params": {}, "id": id.json() });
+        assert_eq!(lsp.receives(peer(1), request.to_string().as_bytes()).len(), 1, "it is answered");
+    }
+    for id in pending {
+        let request = json!({ "jsonrpc": "2.0", "method": "lsps2.get_info", "params": {}, "id": id });
+        assert!(lsp.receives(peer(1), request.to_string().as_bytes()).is_empty(), "it waits for a decision");
+    }
+    lsp
+}
+
+fn at_the_lsp(case: &Case, payload: &[u8]) -> Verdict {
+    let mut lsp = prepared_lsp(&case.input);
     let before = lsp.records().clone();
     let replies = lsp.receives(peer(1), payload);
     let reply: Value = match replies.as_slice() {
@@ -42,6 +87,8 @@ fn at_the_lsp(case: &Value, payload: &[u8]) -> Verdict {
         AnyRequest::Lsps0ListProtocols(params) => json!(params),
         AnyRequest::Lsps2GetInfo(params) => json!(params),
         AnyRequest::Lsps2Buy(params) => json!(params),
+        AnyRequest::Lsps1GetInfo(params) => json!(params),
+        AnyRequest::Lsps5ListWebhooks(params) => json!(params),
         other => return Verdict::Failed(format!("{other:?} is not served")),
     };
     assert_eq!(json!(incoming.id()), reply["id"], "the id is echoed");
@@ -49,8 +96,8 @@ fn at_the_lsp(case: &Value, payload: &[u8]) -> Verdict {
 }
 
 /// The calls that wait are of a method that defines the error at hand.
-fn at_a_client(case: &Value, payload: &[u8]) -> Verdict {
-    let class = case["expect"]["ok"]["class"].as_str().unwrap_or_default();
+fn at_a_client(case: &Case, payload: &[u8]) -> Verdict {
+    let class = case.expect()["ok"]["class"].as_str().unwrap_or_default();
     let outcome = match class.split_once('.').map_or("", |(lsps, _)| lsps) {
         "lsps2" => client::framing(case, payload, &client::a_buy()),
         "" => client::framing(case, payload, &client::a_question()),
@@ -60,7 +107,7 @@ fn at_a_client(case: &Value, payload: &[u8]) -> Verdict {
     verdict(case, &outcome)
 }
 
-fn payload(input: &Value) -> Vec<u8> {
+fn payload(input: &Given) -> Vec<u8> {
     if let Some(text) = input["payload_text"].as_str() {
         return text.as_bytes().to_vec();
     }
@@ -68,10 +115,6 @@ fn payload(input: &Value) -> Vec<u8> {
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex");
         return hex.as_bytes().chunks(2).map(byte).collect();
     }
-    let parts = input["payload_parts"].as_array().expect("a payload");
-    let part = |part: &Value| {
-        let times = part[1].as_u64().and_then(|n| usize::try_from(n).ok()).expect("a number");
-        part[0].as_str().expect("text").repeat(times)
-    };
-    parts.iter().map(part).collect::<String>().into_bytes()
+    let parts: Vec<(String, usize)> = input["payload_parts"].to();
+    parts.iter().map(|(text, times)| text.repeat(*times)).collect::<String>().into_bytes()
 }

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::client::{result, result_text};
 use super::schemas::network;
-use super::{Verdict, orders, verdict};
+use super::{Case, Given, Verdict, orders, verdict};
 
-pub fn run(case: &Value) -> Verdict {
-    let input = &case["input"];
+pub fn run(case: &Case) -> Verdict {
+    let input = &case.input;
     match input["kind"].as_str().expect("a kind") {
         "get_info_request" => orders::request(case, "lsps1.get_info"),
         "get_info_result" => verdict(case, &get_info_result(input)),
@@ -26,7 +26,7 @@ pub fn run(case: &Value) -> Verdict {
     }
 }
 
-fn get_info_result(input: &Value) -> Value {
+fn get_info_result(input: &Given) -> Value {
     match result("result", &result_text(input), &GetInfo {}) {
         Ok(options) => {
             assert_eq!(serde_json::from_value::<Options>(json!(options)).expect("options"), options);
@@ -37,10 +37,10 @@ fn get_info_result(input: &Value) -> Value {
     }
 }
 
-fn prepare_order(input: &Value) -> Value {
+fn prepare_order(input: &Given) -> Value {
     let order = CreateOrder {
-        lsp_balance_sat: serde_json::from_value(input["lsp_balance_sat"].clone()).expect("an amount"),
-        client_balance_sat: serde_json::from_value(input["client_balance_sat"].clone()).expect("an amount"),
+        lsp_balance_sat: input["lsp_balance_sat"].to(),
+        client_balance_sat: input["client_balance_sat"].to(),
         required_channel_confirmations: 0,
         funding_confirms_within_blocks: 6,
         channel_expiry_blocks: 144,
@@ -62,8 +62,9 @@ fn draft(order: CreateOrder, network: Network, large_channels: bool) -> Result<D
     Offered { lsp: peer(9), options: anything() }.draft(wish)
 }
 
-fn create_order_result(input: &Value) -> Value {
-    let ordered: CreateOrder = serde_json::from_value(input["ordered"].clone()).expect("an order");
+fn create_order_result(input: &Given) -> Value {
+    let ordered: CreateOrder = input["ordered"].to();
+    let expect = Expect { network: network(&input["network"]), payee: None, now: None };
     let order: Order = match result("result", &result_text(input), &ordered) {
         Ok(order) => order,
         Err(CallError::InvalidReply(_)) => return json!({ "error": { "code": "invalid_result" } }),
@@ -71,7 +72,6 @@ fn create_order_result(input: &Value) -> Value {
     };
     let again: Order = serde_json::from_value(json!(order)).expect("what is written can be read");
     assert_eq!(json!(again), json!(order));
-    let expect = Expect { network: network(&input["network"]), payee: None, now: None };
     let quote = draft(ordered.clone(), expect.network, true).expect("it was sent").weigh(
         &order,
         &LdkInvoices,

@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::client::{error_to, result, result_text};
-use super::{Verdict, posting, verdict, webhooks};
+use super::{Case, Given, Verdict, posting, verdict, webhooks};
 
-pub fn run(case: &Value) -> Verdict {
-    let input = &case["input"];
+pub fn run(case: &Case) -> Verdict {
+    let input = &case.input;
     match input["kind"].as_str().expect("a kind") {
         "set_webhook_request" => verdict(case, &webhooks::set_webhook(input)),
         "list_webhooks_request" => verdict(case, &webhooks::list_webhooks(input)),
@@ -36,7 +36,7 @@ fn a_webhook() -> SetWebhook {
     SetWebhook { app_name: "A".into(), webhook: "https://a.example.org/".into() }
 }
 
-fn reply<R: Request>(input: &Value, request: &R) -> Value
+fn reply<R: Request>(input: &Given, request: &R) -> Value
 where
     R::Reply: Serialize,
 {
@@ -47,7 +47,7 @@ where
     }
 }
 
-fn set_webhook_error(input: &Value) -> Value {
+fn set_webhook_error(input: &Given) -> Value {
     let (class, error) = error_to(input, &a_webhook());
     let mut outcome = json!({ "class": class });
     if class == "too_many_webhooks" {
@@ -56,7 +56,7 @@ fn set_webhook_error(input: &Value) -> Value {
     json!({ "ok": outcome })
 }
 
-fn build(input: &Value) -> Value {
+fn build(input: &Given) -> Value {
     let (method, params) = (input["method"].as_str().expect("a method"), &input["params"]);
     let timeout = params["timeout"].as_u64().and_then(|height| u32::try_from(height).ok()).map(BlockHeight);
     let known = [
@@ -67,7 +67,7 @@ fn build(input: &Value) -> Value {
         Notification::OnionMessageIncoming,
     ];
     let body = known.into_iter().find(|known| known.method() == Some(method)).and_then(Notification::body);
-    let body = body.map_or_else(|| Custom::new(method, params).map(|custom| custom.body()), Ok);
+    let body = body.map_or_else(|| Custom::new(method, params.json()).map(|custom| custom.body()), Ok);
     match body {
         Ok(body) => json!({ "ok": serde_json::from_str::<Value>(&body).expect("JSON") }),
         Err(why) => json!({ "error": { "code": match why {
@@ -79,7 +79,7 @@ fn build(input: &Value) -> Value {
     }
 }
 
-fn parse(input: &Value) -> Value {
+fn parse(input: &Given) -> Value {
     let Ok(notification) = Notification::parse(input["body"].as_str().expect("text").as_bytes()) else {
         return json!({ "error": { "code": "malformed_body" } });
     };

@@ -1,14 +1,15 @@
 //! `lsps2_messages`: requests, replies and what follows from them.
 
+use lsps_service::{StandardPolicy, TokenTerms};
 use lsps_testing::{Lsp, LspSetup, NOON, call, peer};
 use lsps_types::lsps2::{Buy, GetInfo, InvalidPromise, Menu, OpeningFeeParams, Promise, PromiseKey, Unpromised};
-use lsps_types::{DateTime, Msat, PeerId, Ppm, Scid};
+use lsps_types::{DateTime, Msat, PeerId, Ppm, Scid, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Verdict, client, msat, number, verdict};
+use super::{Case, Given, Verdict, client, msat, number, verdict};
 
-pub fn run(case: &Value) -> Verdict {
-    let input = &case["input"];
+pub fn run(case: &Case) -> Verdict {
+    let input = &case.input;
     let outcome = match input["kind"].as_str().expect("a kind") {
         "get_info_request" => get_info_request(input),
         "build_menu" => build_menu(input),
@@ -25,14 +26,19 @@ pub fn run(case: &Value) -> Verdict {
     verdict(case, &outcome)
 }
 
-fn get_info_request(input: &Value) -> Value {
-    let tokens = input["context"]["valid_tokens"].as_array().into_iter().flatten();
-    let setup = LspSetup {
-        tokens: tokens.map(|token| token.as_str().expect("a token").into()).collect(),
-        reject_clients: input["context"]["reject_client"] == true,
-        ..LspSetup::default()
+fn get_info_request(input: &Given) -> Value {
+    let context = &input["context"];
+    let valid = context["valid_tokens"].items().map(|token| (token, None));
+    let stale = context["stale_tokens"]
+        .items()
+        .map(|token| (token, Some(Timestamp::from_unix_millis(NOON.unix_millis() - 1_000))));
+    let terms = |(token, valid_until): (&Given, _)| (token.to(), TokenTerms { valid_until, ..TokenTerms::default() });
+    let policy = StandardPolicy {
+        tokens: valid.chain(stale).map(terms).collect(),
+        refused_clients: (context["reject_client"] == true).then(|| peer(1)).into_iter().collect(),
+        ..StandardPolicy::default()
     };
-    let mut lsp = Lsp::at(NOON, setup);
+    let mut lsp = Lsp::at(NOON, LspSetup { policy: Some(policy), ..LspSetup::default() });
     let params = params_text(input);
     match ask(&mut lsp, peer(1), "lsps2.get_info", &params) {
         Err(error) => error,
@@ -50,14 +56,13 @@ fn get_info_request(input: &Value) -> Value {
 }
 
 /// Entries that do not rise are put into order or left out; the case asks whether these stay as they are.
-fn build_menu(input: &Value) -> Value {
-    let fees = input["fees"].as_array().expect("fees");
-    let entry = |fees: &Value| OpeningFeeParams {
+fn build_menu(input: &Given) -> Value {
+    let entry = |fees: &Given| OpeningFeeParams {
         min_fee_msat: msat(&fees["min_fee_msat"]),
         proportional: Ppm(number(&fees["proportional"])),
         ..some_terms()
     };
-    let entries: Vec<_> = fees.iter().map(entry).collect();
+    let entries: Vec<_> = input["fees"].items().map(entry).collect();
     if Menu::rising(entries.clone()).opening_fee_params_menu == entries {
         json!({ "ok": "accepted_in_this_order" })
     } else {
@@ -65,7 +70,7 @@ fn build_menu(input: &Value) -> Value {
     }
 }
 
-fn build_promise(input: &Value) -> Value {
+fn build_promise(input: &Given) -> Value {
     match Promise::issued(input["promise"].as_str().expect("text")) {
         Ok(_) => json!({ "ok": "accepted" }),
         Err(InvalidPromise::TooLong) => json!({ "error": { "code": "promise_too_long" } }),
@@ -73,8 +78,8 @@ fn build_promise(input: &Value) -> Value {
     }
 }
 
-fn buy_request(input: &Value) -> Value {
-    let now = |text: &Value| text.as_str().expect("a datetime").parse::<DateTime>().expect("a datetime").instant();
+fn buy_request(input: &Given) -> Value {
+    let now = |text: &Given| text.as_str().expect("a datetime").parse::<DateTime>().expect("a datetime").instant();
     let context = &input["context"];
     let setup = LspSetup {
         reject_clients: context["reject_client"] == true,
@@ -87,9 +92,10 @@ fn buy_request(input: &Value) -> Value {
     if context["lsp_restarted_between"] == true {
         lsp.restarts();
     }
-    let mut params = input["params"].clone();
+    let mut params = input["params"].json().clone();
+    let kind = input["promise"].as_str().expect("a promise");
     if let Some(terms) = params.get_mut("opening_fee_params").and_then(Value::as_object_mut)
-        && let Some(promise) = promise(input["promise"].as_str().expect("a promise"), &Value::Object(terms.clone()))
+        && let Some(promise) = promise(kind, &Value::Object(terms.clone()))
     {
         terms.insert("promise".into(), promise.into());
     }
@@ -139,12 +145,16 @@ fn promise(kind: &str, terms: &Value) -> Option<String> {
     }
 }
 
-fn issue_grants(input: &Value) -> Value {
-    let scids = |value: &Value| -> Option<Vec<Scid>> {
-        Some(value.as_array()?.iter().map(|text| text.as_str().expect("text").parse().expect("a SCID")).collect())
+fn issue_grants(input: &Given) -> Value {
+    let scids = |value: &Given| -> Option<Vec<Scid>> {
+        let scid = |text: &Given| text.as_str().expect("text").parse().expect("a SCID");
+        value.is_array().then(|| value.items().map(scid).collect())
     };
     let existing = scids(&input["existing_scids"]).unwrap_or_default();
     let drawn = scids(&input["rng_scids"]).unwrap_or_else(|| (1..=20_000).map(|n| Scid((n << 40) | (n % 7))).collect());
+    // Any seed will do, as what is drawn are the SCIDs below; the last one is repeated in any case.
+    assert!(input["seed"].is_null() || input["seed"] == "any");
+    assert!(input["rng_repeats_last"].is_null() || input["rng_repeats_last"] == true);
     let config = lsps_service::Config {
         limits: lsps_service::Limits { offers_per_client: 20_000, ..lsps_service::Limits::default() },
         ..lsps_service::Config::default()
@@ -187,8 +197,8 @@ pub fn ask(lsp: &mut Lsp, client: PeerId, method: &str, params: &str) -> Result<
     Err(json!({ "error": { "code": reply["error"]["code"], "data": reply["error"]["data"] } }))
 }
 
-pub fn params_text(input: &Value) -> String {
-    input["params_text"].as_str().map_or_else(|| input["params"].to_string(), String::from)
+pub fn params_text(input: &Given) -> String {
+    input["params_text"].as_str().map_or_else(|| input["params"].json().to_string(), String::from)
 }
 
 /// The base entry of the file.

@@ -8,19 +8,19 @@ use lsps_service::{
     RefundKey, WayTerms,
 };
 use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, anything, call, offer_id, peer};
-use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Order};
+use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Options, Order};
 use lsps_types::{
     BlockHeight, Blocks, DateTime, FeeRate, Network, OutPoint, PaymentHash, Preimage, Sat, Timestamp, Txid,
 };
 use serde_json::{Value, json};
 
-use super::{Verdict, accepted, msat, number, schemas::network, verdict};
+use super::{Case, Given, Verdict, msat, number, schemas::network, verdict, verdict_on_steps};
 
 /// A request, through the service of an LSP that sells channels.
-pub fn request(case: &Value, method: &str) -> Verdict {
-    let input = &case["input"];
+pub fn request(case: &Case, method: &str) -> Verdict {
+    let input = &case.input;
     let context = &input["context"];
-    let tokens = context["valid_tokens"].as_array().into_iter().flatten();
+    let tokens = context["valid_tokens"].items();
     let setup = LspSetup {
         tokens: tokens.map(|token| token.as_str().expect("a token").into()).collect(),
         reject_clients: context["reject_client"] == true,
@@ -28,12 +28,13 @@ pub fn request(case: &Value, method: &str) -> Verdict {
     };
     let mut lsp = Lsp::at(NOON, setup);
     lsp.connects(peer(1));
-    let mut params = input["params_text"].as_str().map_or_else(|| input["params"].to_string(), String::from);
-    if let Some(known) = input["known_orders"].as_array() {
-        for (named, order) in known.iter().map(|named| (named, call(&mut lsp, peer(1), &order()).expect("an order"))) {
-            let named = named.as_str().expect("a name");
-            params = params.replace(&format!("\"{named}\""), &format!("\"{}\"", order.order_id));
-        }
+    let mut params = input["params_text"].as_str().map_or_else(|| input["params"].json().to_string(), String::from);
+    let mut known = vec![];
+    for named in input["known_orders"].items() {
+        let order = call(&mut lsp, peer(1), &order()).expect("an order");
+        let (named, ours) = (named.as_str().expect("a name"), order.order_id.to_string());
+        params = params.replace(&format!("\"{named}\""), &format!("\"{ours}\""));
+        known.push((named, ours));
     }
     let client = if input["asking_peer"] == "other" { peer(2) } else { peer(1) };
     lsp.connects(client);
@@ -45,7 +46,8 @@ pub fn request(case: &Value, method: &str) -> Verdict {
         (Value::Null, error) => json!({ "error": error }),
         (_, Value::Null) if method == "lsps1.get_info" => json!({ "ok": {} }),
         (result, _) if method == "lsps1.get_order" => {
-            json!({ "ok": { "order_id": unnamed(input, &result["order_id"]) } })
+            let named = known.iter().find(|(_, ours)| result["order_id"] == *ours).map(|(named, _)| *named);
+            json!({ "ok": { "order_id": named.unwrap_or("another") } })
         }
         (result, _) => json!({ "ok": {
             "order_state": result["order_state"],
@@ -57,39 +59,32 @@ pub fn request(case: &Value, method: &str) -> Verdict {
     verdict(case, &outcome)
 }
 
-/// The vectors' name of the order that was asked for; any other is another.
-fn unnamed(input: &Value, id: &Value) -> Value {
-    if id.as_str().is_some_and(|id| id.len() == 36) { input["params"]["order_id"].clone() } else { id.clone() }
+fn selling(options: &Given, on: &Given, onchain_disabled: bool) -> LspSetup {
+    let options = if options.is_null() { anything() } else { options.to() };
+    let network = if on.is_null() { Network::Bitcoin } else { network(on) };
+    let orders = OrderConfig { network, ..OrderConfig::default() };
+    let config = Config { orders, ..Config::default() };
+    LspSetup { config, orders: Some((options, some_terms(onchain_disabled))), ..LspSetup::default() }
 }
 
-fn selling(options: &Value, on: &Value, onchain_disabled: bool) -> LspSetup {
-    let options =
-        if options.is_null() { anything() } else { serde_json::from_value(options.clone()).expect("options") };
+/// Any channel, by any way.
+pub fn sells_anything() -> (Options, OrderTerms) {
+    (anything(), some_terms(false))
+}
+
+fn some_terms(onchain_disabled: bool) -> OrderTerms {
     let way = |hours: u64| WayTerms { fee: Sat(8_888), expires_at: NOON + Duration::from_secs(3_600 * hours) };
-    let terms = OrderTerms {
+    OrderTerms {
         bolt11: Some(way(1)),
         bolt12: Some(way(1)),
         onchain: (!onchain_disabled).then(|| (way(2), confirmation(1, None))),
         remember_until: None,
-    };
-    let network = if on.is_null() { Network::Bitcoin } else { network(on) };
-    let orders = OrderConfig { network, ..OrderConfig::default() };
-    let config = Config { orders, ..Config::default() };
-    LspSetup { config, orders: Some((options, terms)), ..LspSetup::default() }
+    }
 }
 
 /// What an LSP does after each event, and what it then says of the order.
-pub fn scenario(case: &Value) -> Verdict {
-    let steps = play(&case["input"]);
-    let complaints: Vec<String> = accepted(case)
-        .filter_map(|outcome| {
-            let wanted = outcome["steps"].as_array().expect("steps");
-            assert_eq!(wanted.len(), steps.len(), "a step for each event");
-            let mut steps = wanted.iter().zip(&steps).enumerate();
-            steps.find_map(|(n, (wanted, step))| differs(wanted, step).map(|why| format!("step {n}: {why}")))
-        })
-        .collect();
-    if complaints.len() < accepted(case).count() { Verdict::Passed } else { Verdict::Failed(complaints.join("; or ")) }
+pub fn scenario(case: &Case) -> Verdict {
+    verdict_on_steps(case, &play(&case.input), differs)
 }
 
 struct Step {
@@ -97,23 +92,26 @@ struct Step {
     order: Order,
     /// Hashes of the payments of each way.
     hashes: Vec<(&'static str, PaymentHash)>,
+    /// The price of the refund that the event is about, as its wallet makes it.
+    refund_fee_sat: u32,
 }
 
-fn play(input: &Value) -> Vec<Step> {
+fn play(input: &Given) -> Vec<Step> {
     let created_at = at(&input["created_at"]);
     let mut lsp = Lsp::at(created_at, scenario_setup(input));
     let client = peer(1);
     lsp.block(HEIGHT);
     lsp.connects(client);
-    let ordered: CreateOrder = serde_json::from_value(input["order"].clone()).expect("an order");
+    let ordered: CreateOrder = input["order"].to();
     let order = call(&mut lsp, client, &ordered).expect("an order");
+    check_totals(&input["payment"], &order);
     let named = lsp.service().known_orders().next().expect("one order").number;
     lsp.disconnects(client);
     lsp.acts();
     let (mut height, mut key, mut hashes) = (HEIGHT, ChannelKey { flow: FlowId::Order(named), attempt: 0 }, vec![]);
     let mut steps = vec![];
     let mut refund = None;
-    for event in input["events"].as_array().expect("events") {
+    for event in input["events"].items() {
         lsp.wait_until(at(&event["at"]));
         match event["event"].as_str().expect("an event") {
             "peer_connected" => lsp.connects(client),
@@ -130,7 +128,10 @@ fn play(input: &Value) -> Vec<Step> {
                 lsp.feed(Input::Deposit(deposit(event, input, named, (depth > 0).then(|| height + 1 - depth))));
             }
             "tx_unconfirmed" => lsp.feed(Input::Deposit(deposit(event, input, named, None))),
-            "funding_published" => lsp.funding_signed(key),
+            "funding_published" => {
+                lsp.funding_outpoint = (!event["outpoint"].is_null()).then(|| event["outpoint"].to());
+                lsp.funding_signed(key);
+            }
             "open_failed" => lsp.channel_ends(key, ChannelEnd::CannotOpen("no coins".into())),
             "refund_confirmed" => lsp.feed(Input::RefundConfirmed { key: refund.expect("a refund") }),
             "block" => lsp.block(number(&event["height"])),
@@ -143,12 +144,22 @@ fn play(input: &Value) -> Vec<Step> {
             refund = Some(RefundKey { order: named, number: 0 });
         }
         let order = call(&mut lsp, client, &GetOrder { order_id: order.order_id.as_str().into() }).expect("our order");
-        steps.push(Step { acts, order, hashes: hashes.clone() });
+        let sat_per_vbyte = number_or(&event["refund_fee_rate_sat_per_vb"], 1);
+        let refund_fee_sat = number_or(&event["refund_tx_vbytes"], REFUND_VBYTES) * sat_per_vbyte;
+        steps.push(Step { acts, order, hashes: hashes.clone(), refund_fee_sat });
     }
     steps
 }
 
-fn scenario_setup(input: &Value) -> LspSetup {
+/// The LSP asks for what the case says, in total too.
+fn check_totals(payment: &Given, order: &Order) {
+    let order = json!(order);
+    for (way, terms) in payment.members().filter(|(_, terms)| !terms["order_total_sat"].is_null()) {
+        assert_eq!(order["payment"][way]["order_total_sat"], *terms["order_total_sat"].json(), "{way}");
+    }
+}
+
+fn scenario_setup(input: &Given) -> LspSetup {
     let payment = &input["payment"];
     let way = |name: &str| {
         let way = &payment[name];
@@ -169,7 +180,7 @@ fn scenario_setup(input: &Value) -> LspSetup {
     LspSetup { config, orders: Some((anything(), terms)), distrusts_deposits, ..LspSetup::default() }
 }
 
-fn held(event: &Value, named: OrderNumber, order: &Order) -> HeldPayment {
+fn held(event: &Given, named: OrderNumber, order: &Order) -> HeldPayment {
     let amount = msat(&event["amount_msat"]);
     let claim_before = event["cltv_expiry"].as_u64().map(|_| BlockHeight(number(&event["cltv_expiry"])));
     if event["option"] == "bolt11" {
@@ -182,11 +193,11 @@ fn held(event: &Value, named: OrderNumber, order: &Order) -> HeldPayment {
     HeldPayment { by, payment_hash, preimage: Some(preimage), amount, claim_before }
 }
 
-fn deposit(event: &Value, input: &Value, named: OrderNumber, confirmed_at: Option<u32>) -> Deposit {
+fn deposit(event: &Given, input: &Given, named: OrderNumber, confirmed_at: Option<u32>) -> Deposit {
     let tx = event["tx"].as_str().unwrap_or("a").as_bytes()[0];
     // What is not said again is as it was said first.
-    let of_tx = |other: &&Value| other["tx"] == event["tx"] && other["amount_sat"].is_string();
-    let first = input["events"].as_array().into_iter().flatten().find(of_tx).expect("an amount");
+    let of_tx = |other: &&Given| other["tx"] == event["tx"] && other["amount_sat"].is_string();
+    let first = input["events"].items().find(of_tx).expect("an amount");
     let amount = if event["amount_sat"].is_string() { &event["amount_sat"] } else { &first["amount_sat"] };
     Deposit {
         address: address_of(named),
@@ -198,9 +209,9 @@ fn deposit(event: &Value, input: &Value, named: OrderNumber, confirmed_at: Optio
 }
 
 /// Why what was done and said is not what was wanted, if it is not.
-fn differs(wanted: &Value, step: &Step) -> Option<String> {
+fn differs(wanted: &Given, step: &Step) -> Option<String> {
     let mut left: Vec<&Act> = step.acts.iter().collect();
-    for action in wanted["actions"].as_array().expect("actions") {
+    for action in wanted["actions"].items() {
         let mut done = |is: &dyn Fn(&Act) -> bool| {
             let found = left.iter().position(|act| is(act));
             found.map(|at| left.remove(at)).is_some()
@@ -212,19 +223,23 @@ fn differs(wanted: &Value, step: &Step) -> Option<String> {
         };
         let satisfied = match action["do"].as_str().expect("an action") {
             // We refuse what comes for those.
-            "cancel_invoice" | "cancel_offer" => true,
+            "cancel_invoice" | "cancel_offer" => {
+                action.json();
+                true
+            }
             "open_channel" => done(&|act| {
                 matches!(act, Act::Open { terms, .. }
                     if terms.capacity_sat >= sat(&action["min_capacity_sat"]).0
                         && terms.push >= msat(&action["min_push_msat"])
-                        && terms.announce == action["announce"]
+                        && action["announce"] == terms.announce
                         && terms.confirm_within == Some(Blocks(number(&action["confirm_within_blocks"]))))
             }),
             "release_preimage" => done(&|act| matches!(act, Act::Claim(hash) if of_way(hash))),
             "fail_htlc" => done(&|act| matches!(act, Act::FailPayment(hash) if of_way(hash))),
             "refund_onchain" => done(&|act| {
                 matches!(act, Act::Refund { to, deposits }
-                    if *to == action["address"] && action["min_amount_sat"].is_null() || refunded(deposits) >= sat(&action["min_amount_sat"]))
+                    if action["address"] == to.as_str()
+                        && (action["min_amount_sat"].is_null() || refunded(deposits, step.refund_fee_sat) >= sat(&action["min_amount_sat"])))
             }),
             "bump_refund_fee" => done(&|act| matches!(act, Act::BumpRefund(_))),
             other => panic!("unknown action {other}"),
@@ -245,25 +260,32 @@ fn differs(wanted: &Value, step: &Step) -> Option<String> {
         "bolt12": payment("bolt12"),
         "onchain": payment("onchain"),
     });
-    let states = said.as_object().expect("an object").iter();
-    let mut wrong = states.filter(|(name, state)| wanted.get(*name).is_some_and(|wanted| wanted != *state));
-    if let Some((name, state)) = wrong.next() {
-        return Some(format!("{name} is {state}, wanted {}", wanted[name]));
+    for (name, state) in said.as_object().expect("an object") {
+        if wanted.get(name).is_some_and(|wanted| wanted.json() != state) {
+            return Some(format!("{name} is {state}, wanted {}", wanted[name.as_str()]));
+        }
     }
     channel_differs(wanted.get("channel")?, &order["channel"])
 }
 
-fn channel_differs(wanted: &Value, channel: &Value) -> Option<String> {
+fn channel_differs(wanted: &Given, channel: &Value) -> Option<String> {
     let not_before = wanted["expires_at_not_before"].as_str().map(|_| at(&wanted["expires_at_not_before"]));
-    let is_kept = not_before.is_none_or(|least| at(&channel["expires_at"]) >= least);
-    let is_there = wanted.is_null() == channel.is_null() && wanted["funded_at"] == channel["funded_at"];
-    let is_ours = wanted.is_null() || channel["funding_outpoint"].is_string();
+    let expires_at = channel["expires_at"].as_str().map(parsed);
+    let is_kept = not_before.is_none_or(|least| expires_at.is_some_and(|at| at >= least));
+    let is_there = wanted.is_null() == channel.is_null() && *wanted["funded_at"].json() == channel["funded_at"];
+    let funding = &wanted["funding_outpoint"];
+    let is_ours = wanted.is_null()
+        || if funding.is_null() {
+            channel["funding_outpoint"].is_string()
+        } else {
+            *funding.json() == channel["funding_outpoint"]
+        };
     (!is_there || !is_ours || !is_kept).then(|| format!("the channel is {channel}, wanted {wanted}"))
 }
 
-/// What goes back of the outputs, by a transaction of 110 virtual bytes at the least fee rate.
-fn refunded(deposits: &[(OutPoint, Sat)]) -> Sat {
-    Sat(deposits.iter().map(|(_, amount)| amount.0).sum::<u64>() - 110)
+/// The amount that goes back of the outputs when the transaction costs this.
+fn refunded(deposits: &[(OutPoint, Sat)], fee_sat: u32) -> Sat {
+    Sat(deposits.iter().map(|(_, amount)| amount.0).sum::<u64>() - u64::from(fee_sat))
 }
 
 /// An order of everything.
@@ -280,22 +302,28 @@ fn order() -> CreateOrder {
     }
 }
 
-fn confirmation(blocks: u32, above: Option<&Value>) -> Confirmation {
+fn confirmation(blocks: u32, above: Option<&Given>) -> Confirmation {
     let blocks = NonZeroU16::new(u16::try_from(blocks).expect("few"));
     blocks.map_or_else(|| Confirmation::AtOnce { above: above.map(|rate| FeeRate(number(rate))) }, Confirmation::After)
 }
 
-fn at(value: &Value) -> Timestamp {
-    value.as_str().expect("a time").parse::<DateTime>().expect("a time").instant()
+fn at(value: &Given) -> Timestamp {
+    parsed(value.as_str().expect("a time"))
 }
 
-fn sat(value: &Value) -> Sat {
+fn parsed(text: &str) -> Timestamp {
+    text.parse::<DateTime>().expect("a time").instant()
+}
+
+fn sat(value: &Given) -> Sat {
     value.as_str().expect("an amount").parse().expect("an amount")
 }
 
-fn number_or(value: &Value, otherwise: u32) -> u32 {
+fn number_or(value: &Given, otherwise: u32) -> u32 {
     if value.is_null() { otherwise } else { number(value) }
 }
 
+/// Size of a refund with one input and one output, where an event does not say another.
+const REFUND_VBYTES: u32 = 110;
 /// Of the chain at the start.
 const HEIGHT: u32 = 900;

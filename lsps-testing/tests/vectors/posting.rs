@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::stage::{Does, HERE, SHORT, Service, config, post};
 use super::webhooks::is_kept_after_failure;
+use super::{Case, Given, number};
 
-pub fn target(input: &Value) -> Value {
-    let resolved: Vec<IpAddr> = serde_json::from_value(input["resolved"].clone()).expect("addresses");
+pub fn target(input: &Given) -> Value {
+    let resolved: Vec<IpAddr> = input["resolved"].to();
     match Targets::default().check(input["url"].as_str().expect("a URL"), &resolved) {
         Ok(()) => json!({ "ok": "allow" }),
         Err(Undelivered::Unresolved) => json!({ "error": { "code": "unresolved" } }),
@@ -18,14 +19,14 @@ pub fn target(input: &Value) -> Value {
     }
 }
 
-pub fn response(case: &Value) -> Value {
+pub fn response(case: &Case) -> Value {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (outcome, requests, read) = runtime.block_on(answered(&case["input"]));
+    let (outcome, requests, read) = runtime.block_on(answered(&case.input));
     let mut said = json!({ "outcome": outcome, "requests": requests });
     if outcome == "unusual_ignored" {
         said["webhook_kept"] = json!(is_kept_after_failure()); // the service is told no more than that
     }
-    if let Some(most) = case["expect"]["ok"]["max_bytes_read"].as_u64() {
+    if let Some(most) = case.expect()["ok"]["max_bytes_read"].as_u64() {
         // An upper bound: who reads less is as good.
         said["max_bytes_read"] = json!(most.max(u64::try_from(read).expect("it fits")));
     }
@@ -33,7 +34,7 @@ pub fn response(case: &Value) -> Value {
 }
 
 /// The outcome, how many requests there were, and how much of a long body may have been read.
-async fn answered(input: &Value) -> (&'static str, usize, usize) {
+async fn answered(input: &Given) -> (&'static str, usize, usize) {
     let authority = Authority::new().expect("a key");
     let does = does(input);
     let service = Service::at(HERE, &authority, &["push.test"], move |_| does.clone()).await;
@@ -49,12 +50,15 @@ async fn answered(input: &Value) -> (&'static str, usize, usize) {
     (outcome, service.requests().len(), service.doled_out())
 }
 
-fn does(input: &Value) -> Does {
-    let Some(status) = input["status"].as_u64() else { return Does::Waits };
-    let interim = input["interim"].as_array().into_iter().flatten();
-    let mut text: String = interim.map(|status| format!("HTTP/1.1 {status} Soon\r\n\r\n")).collect();
+fn does(input: &Given) -> Does {
+    let Some(status) = input["status"].as_u64() else {
+        assert_eq!(input["error"].as_str(), Some("timeout"));
+        return Does::Waits;
+    };
+    let interim = input["interim"].items();
+    let mut text: String = interim.map(|status| format!("HTTP/1.1 {} Soon\r\n\r\n", number(status))).collect();
     text += &format!("HTTP/1.1 {status} Whatever\r\n");
-    for (name, value) in input["headers"].as_object().into_iter().flatten() {
+    for (name, value) in input["headers"].members() {
         text += &format!("{name}: {}\r\n", value.as_str().expect("text"));
     }
     if let Some(length) = input["body_bytes"].as_u64() {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use lsps_service::{ChannelEnd, ChannelKey, Config, FlowId, HeldHtlc, Input, OfferTerms, PartId, Trust};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
 use lsps_types::bolt4::{EXTRA_FEE_TLV, FailureCode, encode_extra_fee};
+use lsps_types::lsps2::fee::opening_fee;
 use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, Ppm, Scid};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Verdict, accepted, client, msat, number, verdict};
+use super::{Case, Given, Verdict, client, msat, number, verdict, verdict_on_steps};
 
-pub fn run(case: &Value) -> Verdict {
-    let input = &case["input"];
+pub fn run(case: &Case) -> Verdict {
+    let input = &case.input;
     match input["kind"].as_str().expect("a kind") {
         "lsp_scenario" => lsp_scenario(case),
         "client_receive" => verdict(case, &client::receive(input)),
@@ -34,47 +35,43 @@ pub fn run(case: &Value) -> Verdict {
     }
 }
 
-fn lsp_scenario(case: &Value) -> Verdict {
-    let steps = play(&case["input"]);
-    let complaints: Vec<String> = accepted(case)
-        .filter_map(|outcome| {
-            let wanted = outcome["steps"].as_array().expect("steps");
-            assert_eq!(wanted.len(), steps.len(), "a step for each event");
-            let htlc_minimum = msat(&case["input"]["setup"]["htlc_minimum_msat"]);
-            let mut complaints = wanted.iter().zip(&steps).enumerate();
-            complaints.find_map(|(n, (wanted, done))| {
-                differs(wanted, done, htlc_minimum).map(|why| format!("step {n}: {why}"))
-            })
-        })
-        .collect();
-    if complaints.len() < accepted(case).count() { Verdict::Passed } else { Verdict::Failed(complaints.join("; or ")) }
+fn lsp_scenario(case: &Case) -> Verdict {
+    let htlc_minimum = msat(&case.input["setup"]["htlc_minimum_msat"]);
+    verdict_on_steps(case, &play(&case.input), |wanted, done| differs(wanted, done, htlc_minimum))
 }
 
 /// Plays the events; what was done after each.
-fn play(input: &Value) -> Vec<Vec<Act>> {
+fn play(input: &Given) -> Vec<Vec<Act>> {
     let setup = &input["setup"];
     let scid: Scid = JIT_SCID.parse().expect("a SCID");
-    let mut lsp = Lsp::at(NOON, lsp_setup(setup, scid));
+    let setup_of_lsp = lsp_setup(setup, scid);
     let client = peer(1);
     let size = setup["payment_size_msat"].as_str().map(|_| msat(&setup["payment_size_msat"]));
+    assert_eq!(setup["mode"].as_str(), Some(if size.is_some() { "fixed" } else { "var" }));
+    if !setup["opening_fee_msat"].is_null() {
+        let OfferTerms { min_fee, proportional, .. } = setup_of_lsp.terms;
+        let fee = size.and_then(|size| opening_fee(size, min_fee, proportional));
+        assert_eq!(fee, Some(msat(&setup["opening_fee_msat"])));
+    }
+    let mut lsp = Lsp::at(NOON, setup_of_lsp);
     buys(&mut lsp, client, size);
     if setup["client_connected"].as_bool().expect("client_connected") {
         lsp.connects(client);
     }
     let mut key = ChannelKey { flow: FlowId::JitChannel(scid), attempt: 0 };
     let mut steps: Vec<Vec<Act>> = vec![];
-    for event in input["events"].as_array().expect("events") {
+    for event in input["events"].items() {
         lsp.wait_until(NOON + Duration::from_millis(event["at_ms"].as_u64().expect("at_ms")));
-        let part = || PartId([*event["id"].as_str().expect("an id").as_bytes().first().expect("a letter"); 32]);
+        let part = || id(event["id"].as_str().expect("an id"));
         match event["ev"].as_str().expect("an event") {
             "htlc" => {
                 let amount_in = msat(&event["amount_msat"]);
                 let onion_amount = event["onion_msat"].as_str().map_or(amount_in, |_| msat(&event["onion_msat"]));
-                let hash = event["hash"].as_str().and_then(|hash| hash.bytes().last()).expect("a hash");
+                let PartId(hash) = id(event["hash"].as_str().expect("a hash"));
                 lsp.htlc(HeldHtlc {
                     part: part(),
                     scid: event["scid"].as_str().map_or(scid, |text| text.parse().expect("a SCID")),
-                    payment_hash: PaymentHash([hash; 32]),
+                    payment_hash: PaymentHash(hash),
                     amount_in,
                     onion_amount,
                     cltv_expiry: event["cltv_expiry"].as_u64().map(|_| BlockHeight(number(&event["cltv_expiry"]))),
@@ -110,7 +107,7 @@ fn play(input: &Value) -> Vec<Vec<Act>> {
     steps
 }
 
-fn lsp_setup(setup: &Value, scid: Scid) -> LspSetup {
+fn lsp_setup(setup: &Given, scid: Scid) -> LspSetup {
     let config = Config {
         hold: Duration::from_millis(setup["hold_timeout_ms"].as_u64().expect("hold_timeout_ms")),
         // The scenarios leave an open in progress for longer than we would.
@@ -135,27 +132,25 @@ fn lsp_setup(setup: &Value, scid: Scid) -> LspSetup {
 }
 
 /// Why what was done is not what was wanted, if it is not.
-fn differs(wanted: &Value, done: &[Act], htlc_minimum: Msat) -> Option<String> {
-    let wanted = wanted.as_array().expect("a step is an array");
+fn differs(wanted: &Given, done: &[Act], htlc_minimum: Msat) -> Option<String> {
     let mut left: Vec<&Act> = done.iter().collect();
-    for action in wanted {
+    for action in wanted.items() {
         let satisfied = match action["do"].as_str().expect("an action") {
             // Statements about state, and what nodes do by themselves.
-            "hold" | "flow_complete" | "send_channel_ready" | "claim_incoming" => true,
+            "hold" | "flow_complete" | "send_channel_ready" | "claim_incoming" => {
+                action.json();
+                true
+            }
             "keep_funding_unbroadcast" => !done.iter().any(|act| matches!(act, Act::Broadcast(_))),
             "broadcast_funding" => take(&mut left, |act| matches!(act, Act::Broadcast(_))) == 1,
             "abort_open" => take(&mut left, |act| matches!(act, Act::Abandon(_))) == 1,
-            "open_channel" => {
-                let least = msat(&action["min_forwardable_msat"]);
-                let delay = number(&action["max_client_to_self_delay"]);
-                take(&mut left, |act| {
-                    matches!(act, Act::Open { terms, .. }
-                        if terms.deliver >= least && terms.max_client_to_self_delay == Some(delay))
-                }) == 1
-            }
+            "open_channel" => opens(action, &mut left),
             "not_ours" => ids(action).all(|id| take(&mut left, |act| *act == Act::NotMine(id)) == 1),
             "fail" => match action["code"].as_str().expect("a code") {
-                "as_received" => true,
+                "as_received" => {
+                    action.json();
+                    true
+                }
                 name => code(name).is_some_and(|code| {
                     ids(action).all(|part| take(&mut left, |act| *act == Act::Fail { part, code }) == 1)
                 }),
@@ -171,23 +166,45 @@ fn differs(wanted: &Value, done: &[Act], htlc_minimum: Msat) -> Option<String> {
     (!left.is_empty()).then(|| format!("not wanted: {left:?}"))
 }
 
-/// Any split with the same total fee will do, as long as every part keeps the minimum.
-fn forwards(action: &Value, left: &mut Vec<&Act>, htlc_minimum: Msat) -> bool {
-    let wanted = action["parts"].as_array().expect("parts");
+/// The binding gives a channel an SCID alias exactly where the core does not have it announced.
+fn opens(action: &Given, left: &mut Vec<&Act>) -> bool {
+    let least = msat(&action["min_forwardable_msat"]);
+    let delay = number(&action["max_client_to_self_delay"]);
+    let is_announced = action["announce"] == true;
+    assert_eq!(action["scid_alias"] == true, !is_announced, "{action}");
+    take(left, |act| {
+        matches!(act, Act::Open { terms, .. }
+            if terms.deliver >= least
+                && terms.max_client_to_self_delay == Some(delay)
+                && terms.announce == is_announced)
+    }) == 1
+}
+
+/// Any split that obeys the rule will do, as long as every part keeps the minimum and no part carries more than came in.
+fn forwards(action: &Given, left: &mut Vec<&Act>, htlc_minimum: Msat) -> bool {
     let (mut fee_wanted, mut fee_taken) = (0, 0);
-    for part in wanted {
-        let onion =
-            msat(&part["out_msat"]).0 + part["extra_fee_msat"].as_str().map_or(0, |_| msat(&part["extra_fee_msat"]).0);
-        fee_wanted += onion - msat(&part["out_msat"]).0;
+    for part in action["parts"].items() {
+        let out_wanted = msat(&part["out_msat"]).0;
+        let extra_fee = if part["extra_fee_msat"].is_null() { 0 } else { msat(&part["extra_fee_msat"]).0 };
+        let came_in = msat(&part["in_msat"]).0;
+        fee_wanted += extra_fee;
         let id = id(part["id"].as_str().expect("an id"));
         let found = left.iter().position(|act| matches!(act, Act::Forward { part, .. } if *part == id));
-        let Some(Act::Forward { amount, extra_fee, .. }) = found.map(|at| left.remove(at)) else { return false };
-        if amount.0 + extra_fee.0 != onion || *amount < htlc_minimum.max(Msat(1)) {
+        let Some(Act::Forward { amount, extra_fee: taken, .. }) = found.map(|at| left.remove(at)) else { return false };
+        let is_whole = amount.0 + taken.0 == out_wanted + extra_fee && amount.0 + taken.0 <= came_in;
+        if !is_whole || *amount < htlc_minimum.max(Msat(1)) {
             return false;
         }
-        fee_taken += extra_fee.0;
+        fee_taken += taken.0;
     }
-    fee_taken == fee_wanted
+    match action["rule"].as_str() {
+        None | Some("any split with the same total fee, every out ≥ htlc_minimum, TLV iff fee > 0") => {
+            fee_taken == fee_wanted
+        }
+        Some("no opening fee any more" | "no opening fee; ordinary channel fees may apply") => fee_taken == 0,
+        Some("onion amount = out + extra_fee; the LSP keeps no more than the fee") => fee_taken <= fee_wanted,
+        Some(other) => panic!("unknown rule {other}"),
+    }
 }
 
 fn take(left: &mut Vec<&Act>, wanted: impl Fn(&Act) -> bool) -> usize {
@@ -196,12 +213,15 @@ fn take(left: &mut Vec<&Act>, wanted: impl Fn(&Act) -> bool) -> usize {
     before - left.len()
 }
 
-fn ids(action: &Value) -> impl Iterator<Item = PartId> {
-    action["ids"].as_array().expect("ids").iter().map(|text| id(text.as_str().expect("an id")))
+fn ids(action: &Given) -> impl Iterator<Item = PartId> {
+    action["ids"].items().map(|text| id(text.as_str().expect("an id")))
 }
 
+/// The whole text, as 32 bytes.
 fn id(text: &str) -> PartId {
-    PartId([text.as_bytes()[0]; 32])
+    let mut bytes = [0; 32];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    PartId(bytes)
 }
 
 fn code(name: &str) -> Option<FailureCode> {

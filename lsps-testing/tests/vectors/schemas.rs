@@ -5,11 +5,11 @@ use lsps_types::{Address, DateTime, FeeRate, Msat, Network, OutPoint, PeerId, Pp
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Verdict, verdict};
+use super::{Case, Given, Verdict, verdict};
 
-pub fn run(case: &Value) -> Verdict {
-    let input = &case["input"];
-    let text = input["json_text"].as_str().map_or_else(|| input["json"].to_string(), String::from);
+pub fn run(case: &Case) -> Verdict {
+    let input = &case.input;
+    let text = input["json_text"].as_str().map_or_else(|| input["json"].json().to_string(), String::from);
     let outcome = match input["type"].as_str().expect("a type") {
         "msat" if input["mode"] == "lenient" => match serde_json::from_str::<Lenient<Msat>>(&text) {
             Ok(Lenient(amount)) => json!({ "ok": { "value": amount.0.to_string(), "encode": amount } }),
@@ -41,7 +41,7 @@ pub fn run(case: &Value) -> Verdict {
 }
 
 /// What is read keeps its text; what the case wants written is the instant in our own form.
-fn datetime(case: &Value, text: &str) -> Verdict {
+fn datetime(case: &Case, text: &str) -> Verdict {
     let outcome = match serde_json::from_str::<DateTime>(text) {
         Err(_) => json!({ "error": { "code": "invalid_datetime" } }),
         Ok(datetime) => {
@@ -54,8 +54,8 @@ fn datetime(case: &Value, text: &str) -> Verdict {
     verdict(case, &outcome)
 }
 
-fn address(case: &Value, text: &str) -> Verdict {
-    let network = network(&case["input"]["network"]);
+fn address(case: &Case, text: &str) -> Verdict {
+    let network = network(&case.input["network"]);
     let outcome = match serde_json::from_str::<Address>(text) {
         Err(_) => json!({ "error": { "code": "invalid_address" } }),
         Ok(address) if !address.is_on(network) => json!({ "error": { "code": "wrong_network" } }),
@@ -67,7 +67,7 @@ fn address(case: &Value, text: &str) -> Verdict {
     verdict(case, &outcome)
 }
 
-pub fn network(name: &Value) -> Network {
+pub fn network(name: &Given) -> Network {
     match name.as_str().expect("a network") {
         "bitcoin" => Network::Bitcoin,
         "testnet" => Network::Testnet,

@@ -9,12 +9,12 @@ use secp256k1::{Secp256k1, SecretKey};
 use serde_json::{Value, json};
 
 use super::schemas::hex;
-use super::{Verdict, verdict};
+use super::{Case, Given, Verdict, verdict};
 
-pub fn run(case: &Value) -> Verdict {
-    let outcome = match case["input"]["kind"].as_str().expect("a kind") {
-        "sign" => sign(&case["input"]),
-        "verify" => verify(&case["input"]),
+pub fn run(case: &Case) -> Verdict {
+    let outcome = match case.input["kind"].as_str().expect("a kind") {
+        "sign" => sign(&case.input),
+        "verify" => verify(&case.input),
         other => return Verdict::Failed(format!("unknown kind {other}")),
     };
     verdict(case, &outcome)
@@ -30,7 +30,7 @@ impl SignMessage for Key {
     }
 }
 
-fn sign(input: &Value) -> Value {
+fn sign(input: &Given) -> Value {
     let key: SecretKey = text(input, "secret_key_hex").parse().expect("a key");
     let (timestamp, body) = (text(input, "timestamp"), text(input, "body"));
     let message = signed_text(timestamp, body);
@@ -51,7 +51,7 @@ fn sign(input: &Value) -> Value {
     } })
 }
 
-fn verify(input: &Value) -> Value {
+fn verify(input: &Given) -> Value {
     let profile = match text(input, "profile") {
         "blip" => Profile::Blip,
         "legacy" => Profile::Legacy,
@@ -63,16 +63,13 @@ fn verify(input: &Value) -> Value {
     let mut verifier = Verifier::new(profile, 100);
     let lsp: PeerId = text(input, "node_id").parse().expect("a node id");
     let (timestamp, body) = (text(input, "timestamp"), text(input, "body").as_bytes());
-    let earlier = |list: &str| {
-        input[list]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|text| text.as_str().expect("text").to_string())
-            .collect::<Vec<_>>()
-    };
+    let earlier = |list: &str| input[list].items().map(Given::to::<String>).collect::<Vec<_>>();
     for accepted in earlier("already_seen_signatures") {
-        verifier.verify(lsp, timestamp, &accepted, body, now).expect("it was accepted");
+        // One that was made over another body is accepted here from whichever node it recovers to.
+        let signature: LnSignature = accepted.parse().expect("an accepted signature");
+        let message = signed_text(timestamp, text(input, "body"));
+        let signer = signature.signer(message.as_bytes()).expect("an accepted signature");
+        verifier.verify(signer, timestamp, &accepted, body, now).expect("it was accepted");
     }
     for refused in earlier("refused_signatures") {
         verifier.verify(lsp, timestamp, &refused, body, now).expect_err("it was refused");
@@ -90,6 +87,6 @@ fn verify(input: &Value) -> Value {
     json!({ "error": { "code": code } })
 }
 
-fn text<'a>(input: &'a Value, name: &str) -> &'a str {
+fn text<'a>(input: &'a Given, name: &str) -> &'a str {
     input[name].as_str().expect("text")
 }

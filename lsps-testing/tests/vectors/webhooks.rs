@@ -11,9 +11,9 @@ use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
 use serde_json::{Value, json};
 
 use super::messages::{ask, params_text};
-use super::number;
+use super::{Given, number};
 
-pub fn set_webhook(input: &Value) -> Value {
+pub fn set_webhook(input: &Given) -> Value {
     let mut lsp = with_webhooks(&input["state"]);
     let params = params_text(input);
     if input["state"]["store_fails"] == true {
@@ -58,7 +58,7 @@ fn unwritten(lsp: &Lsp, params: &str) -> Value {
     json!({ "ok": "no_answer" })
 }
 
-pub fn list_webhooks(input: &Value) -> Value {
+pub fn list_webhooks(input: &Given) -> Value {
     let mut lsp = with_webhooks(&input["state"]);
     let client = if input["asking_peer"] == "other" { peer(2) } else { peer(1) };
     match ask(&mut lsp, client, "lsps5.list_webhooks", &params_text(input)) {
@@ -67,7 +67,7 @@ pub fn list_webhooks(input: &Value) -> Value {
     }
 }
 
-pub fn remove_webhook(input: &Value) -> Value {
+pub fn remove_webhook(input: &Given) -> Value {
     let mut lsp = with_webhooks(&input["state"]);
     let client = if input["asking_peer"] == "other" { peer(2) } else { peer(1) };
     let mut asks = || ask(&mut lsp, client, "lsps5.remove_webhook", &params_text(input));
@@ -83,26 +83,26 @@ pub fn remove_webhook(input: &Value) -> Value {
     }
 }
 
-pub fn notify(input: &Value) -> Value {
+pub fn notify(input: &Given) -> Value {
     let mut config = LspSetup::default().config;
     config.webhooks = serving(&config);
     config.webhooks.cooldown = Duration::from_secs(number(&input["cooldown_s"]).into());
     let mut lsp = Lsp::at(NOON, LspSetup { config, hooks_are_silent: true, ..LspSetup::default() });
     let mut names = BTreeMap::new();
-    let mut set = |lsp: &mut Lsp, name: &Value, url: &Value| {
-        let (app_name, webhook) = (text(name), text(url));
+    let mut set = |lsp: &mut Lsp, app_name: String, url: &Given| {
+        let webhook = text(url);
         names.insert(webhook.clone(), app_name.clone());
         call(lsp, peer(1), &SetWebhook { app_name, webhook }).expect("it may");
         names.clone()
     };
     let mut apps = BTreeMap::new();
-    for (name, url) in input["webhooks"].as_object().expect("webhooks") {
-        apps = set(&mut lsp, &json!(name), url);
+    for (name, url) in input["webhooks"].members() {
+        apps = set(&mut lsp, name.clone(), url);
     }
     answers(&mut lsp, 200);
     lsp.connects(peer(1));
     let mut steps = vec![];
-    for event in input["events"].as_array().expect("events") {
+    for event in input["events"].items() {
         lsp.wait_until(NOON + Duration::from_secs(number(&event["at_s"]).into()));
         match event["event"].as_str().expect("an event") {
             "client_connected" => lsp.connects(peer(1)),
@@ -112,12 +112,14 @@ pub fn notify(input: &Value) -> Value {
             "liquidity_management_request" => occurs(&mut lsp, Occasion::LiquidityManagementRequest),
             "block" => {
                 lsp.block(number(&event["height"]));
+                // When the node would close because of a contract is the node's to say; its time-out is on the way there.
+                let _the_node_counts_from_it = event["contract_timeout"].as_u64();
                 if event["would_close_at"].is_number() {
                     let timeout = BlockHeight(number(&event["would_close_at"]));
                     occurs(&mut lsp, Occasion::ExpirySoon { timeout });
                 }
             }
-            "set_webhook" => apps = set(&mut lsp, &event["app_name"], &event["webhook"]),
+            "set_webhook" => apps = set(&mut lsp, text(&event["app_name"]), &event["webhook"]),
             "remove_webhook" => drop(call(&mut lsp, peer(1), &RemoveWebhook { app_name: text(&event["app_name"]) })),
             other => panic!("unknown event {other}"),
         }
@@ -148,14 +150,14 @@ pub fn is_kept_after_failure() -> bool {
     is_listed && answers(&mut lsp, 500).len() == 1
 }
 
-pub fn retention(input: &Value) -> Value {
+pub fn retention(input: &Given) -> Value {
     let mut config = LspSetup::default().config;
     config.webhooks = serving(&config);
     config.webhooks.keep = Duration::from_secs(7 * 86_400);
     let mut lsp = Lsp::at(NOON, LspSetup { config, ..LspSetup::default() });
     let (mut channels, mut was_set) = (0, false);
     let mut steps = vec![];
-    for event in input["events"].as_array().expect("events") {
+    for event in input["events"].items() {
         lsp.wait_until(NOON + Duration::from_secs(number(&event["at_s"]).into()));
         let n = event["n"].as_i64().unwrap_or(1);
         match event["event"].as_str().expect("an event") {
@@ -205,14 +207,19 @@ fn post(act: &Act) -> (String, Value) {
     (url.clone(), serde_json::from_str(body).expect("JSON"))
 }
 
-fn with_webhooks(state: &Value) -> Lsp {
+/// An LSP whose operator lowered the limit, if it is lower now, after the webhooks were set.
+fn with_webhooks(state: &Given) -> Lsp {
     let mut config = LspSetup::default().config;
     config.webhooks = serving(&config);
+    let mut before = Lsp::at(NOON, LspSetup { config: config.clone(), ..LspSetup::default() });
+    for (app_name, url) in state["webhooks"].members() {
+        let webhook = SetWebhook { app_name: app_name.clone(), webhook: text(url) };
+        call(&mut before, peer(1), &webhook).expect("it may");
+    }
     config.limits.webhooks_per_client = usize::try_from(number(&state["max_webhooks"])).expect("a few");
     let mut lsp = Lsp::at(NOON, LspSetup { config, ..LspSetup::default() });
-    for (app_name, url) in state["webhooks"].as_object().expect("webhooks") {
-        let webhook = SetWebhook { app_name: app_name.clone(), webhook: text(url) };
-        call(&mut lsp, peer(1), &webhook).expect("it may");
+    for (name, bytes) in before.records() {
+        lsp.finds(Record { name: name.clone(), bytes: bytes.clone() });
     }
     lsp.acts();
     lsp
@@ -222,6 +229,6 @@ fn serving(config: &lsps_service::Config) -> lsps_service::WebhookConfig {
     lsps_service::WebhookConfig { serve: true, ..config.webhooks.clone() }
 }
 
-fn text(value: &Value) -> String {
+fn text(value: &Given) -> String {
     value.as_str().expect("text").into()
 }
