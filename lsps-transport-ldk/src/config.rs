@@ -1,7 +1,9 @@
 //! Presets that cannot be forgotten: what the protocols need of a node's `UserConfig`.
 
+use lightning::ln::channelmanager::MIN_CLTV_EXPIRY_DELTA;
 use lightning::util::config::UserConfig;
 use lsps_service::ConfigError;
+use lsps_types::Sat;
 
 /// Why a host could not start.
 #[derive(Debug, thiserror::Error)]
@@ -32,39 +34,78 @@ pub struct SettingMissing {
     pub why: &'static str,
 }
 
-/// Sets what an LSP needs.
+/// Sets what an LSP needs, except what is set for each channel that it opens; `docs/settings.md` says why each is needed.
+///
+/// Later changes of these settings are the caller's; [`Lsp::start`](crate::Lsp::start) refuses a node that lacks one
+/// without which payments would be lost.
 pub fn preset_for_lsp(config: &mut UserConfig) {
     config.accept_intercept_htlcs = true;
+    config.accept_forwards_to_priv_channels = true;
+    let handshake = &mut config.channel_handshake_config;
     // LDK takes it from here when a client refuses a channel with anchors and is asked for one without.
-    config.channel_handshake_config.negotiate_scid_privacy = true;
+    handshake.negotiate_scid_privacy = true;
+    // With LDK's default, a tenth, payments of the larger part of a channel would not reach the LSP.
+    handshake.max_inbound_htlc_value_in_flight_percent_of_channel = ALL_IN_FLIGHT;
 }
 
-/// Sets what a wallet needs.
+/// Sets what a wallet needs, except what is set for each channel that it accepts; `docs/settings.md` says why each is needed.
+///
+/// [`Wallet::start`](crate::Wallet::start) refuses a node that lacks it.
 pub fn preset_for_wallet(config: &mut UserConfig) {
     config.manually_accept_inbound_channels = true;
 }
 
-/// What a wallet's node lacks to take a channel that is announced, or that is not.
-pub(crate) fn require_for_order(announced: bool, takes_only: Option<bool>) -> Result<(), SettingMissing> {
-    let why = "the channel would be refused when it is opened";
-    let setting = "channel_handshake_limits.force_announced_channel_preference";
-    if takes_only.is_none_or(|only| only == announced) {
-        Ok(())
-    } else {
-        Err(SettingMissing { setting, value: "false", why })
+/// Settings of a wallet's node that decide which channels it takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Takes {
+    /// Whether channels that peers open have to be announced, or must not be; `None`: either will do.
+    announced: Option<bool>,
+    largest: Sat,
+}
+
+impl Takes {
+    pub fn of(config: &UserConfig) -> Self {
+        let limits = &config.channel_handshake_limits;
+        let insists = limits.force_announced_channel_preference;
+        let announced = insists.then_some(config.channel_handshake_config.announce_for_forwarding);
+        Self { announced, largest: Sat(limits.max_funding_satoshis) }
+    }
+
+    /// What the node lacks to take a channel that is announced, or that is not, of this capacity where that is known.
+    pub fn require(self, announced: bool, capacity: Option<Sat>) -> Result<(), SettingMissing> {
+        let refused = |setting, value| Err(SettingMissing { setting, value, why: REFUSES_CHANNEL });
+        if self.announced.is_some_and(|only| only != announced) {
+            refused("channel_handshake_limits.force_announced_channel_preference", "false")
+        } else if capacity.is_some_and(|capacity| capacity > self.largest) {
+            refused("channel_handshake_limits.max_funding_satoshis", "the capacity that is ordered, or more")
+        } else {
+            Ok(())
+        }
     }
 }
 
 pub(crate) fn require_for_lsp(config: &UserConfig) -> Result<(), SettingMissing> {
     let why = "payments for channels that do not exist yet would be failed before the LSP hears of them";
-    require(config.accept_intercept_htlcs, "accept_intercept_htlcs", why)
+    require(config.accept_intercept_htlcs, "accept_intercept_htlcs", "true", why)?;
+    let why = "every later payment over a channel that was sold would be failed, as it is not announced";
+    require(config.accept_forwards_to_priv_channels, "accept_forwards_to_priv_channels", "true", why)?;
+    let why = "a channel that is offered again with a lesser type would have no SCID alias";
+    let has_alias = config.channel_handshake_config.negotiate_scid_privacy;
+    require(has_alias, "channel_handshake_config.negotiate_scid_privacy", "true", why)?;
+    let why = "LDK forwards no HTLC with fewer blocks";
+    let is_enough = config.channel_config.cltv_expiry_delta >= MIN_CLTV_EXPIRY_DELTA;
+    require(is_enough, "channel_config.cltv_expiry_delta", "48 blocks or more", why)
 }
 
 pub(crate) fn require_for_wallet(config: &UserConfig) -> Result<(), SettingMissing> {
     let why = "a channel that was bought would be accepted without being usable before it is confirmed";
-    require(config.manually_accept_inbound_channels, "manually_accept_inbound_channels", why)
+    require(config.manually_accept_inbound_channels, "manually_accept_inbound_channels", "true", why)
 }
 
-fn require(is_set: bool, setting: &'static str, why: &'static str) -> Result<(), SettingMissing> {
-    if is_set { Ok(()) } else { Err(SettingMissing { setting, value: "true", why }) }
+fn require(is_set: bool, setting: &'static str, value: &'static str, why: &'static str) -> Result<(), SettingMissing> {
+    if is_set { Ok(()) } else { Err(SettingMissing { setting, value, why }) }
 }
+
+const REFUSES_CHANNEL: &str = "the node would refuse the channel when the LSP opens it";
+/// Percent of a channel that its peer may have in flight.
+pub(crate) const ALL_IN_FLIGHT: u8 = 100;

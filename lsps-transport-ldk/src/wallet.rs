@@ -26,7 +26,7 @@ use lsps_client::session::{NotRegistered, Session};
 use lsps_client::{Client, Config, Unreadable};
 use lsps_types::lsps5::{AppName, WebhookUrl};
 
-use crate::config::{CannotStart, require_for_wallet};
+use crate::config::{CannotStart, Takes, require_for_wallet};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{Clock, OnchainPayer, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers, peer_id};
@@ -118,8 +118,8 @@ pub struct Wallet {
     patience: Duration,
     rules: Rules,
     network: Network,
-    /// Whether channels have to be announced, where the node takes only one kind.
-    announced: Option<bool>,
+    /// Which channels the node takes.
+    takes: Takes,
     pays_onchain: bool,
     /// Ends with the wallet.
     _connecting: JoinSet<()>,
@@ -153,7 +153,7 @@ impl Wallet {
         let peers = Peers::new(parts.messages, parts.peer_manager);
         let (told, queue) = mpsc::unbounded_channel();
         let events = broadcast::Sender::new(EVENTS_KEPT);
-        let (network, announced, pays_onchain) = (parts.network, node.takes_only_announced(), parts.onchain.is_some());
+        let (network, takes, pays_onchain) = (parts.network, Takes::of(&node.config()), parts.onchain.is_some());
         let pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone());
         let mut pump = pump.paying_onchain(parts.onchain);
         let unreadable = pump.load(records);
@@ -173,7 +173,7 @@ impl Wallet {
             patience,
             rules,
             network,
-            announced,
+            takes,
             pays_onchain,
             _connecting: connecting,
             stopped,

@@ -38,8 +38,6 @@ impl LspNode {
     pub async fn start(chain: &Chain, store: &Store, script: &Script) -> Result<Self, Error> {
         let mut config = UserConfig::default();
         preset_for_lsp(&mut config);
-        // The payer may use all of its channels, not the tenth that is the default.
-        config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
         config.channel_handshake_config.negotiate_anchors_zero_fee_htlc_tx = script.anchors;
         let messages = LspsMessageHandler::new(Role::Service);
         let on_request = Arc::clone(&script.on_request);

@@ -1,12 +1,12 @@
 //! What is sold is delivered, to the millisatoshi.
 
-use lightning::ln::channelmanager::Bolt11InvoiceParameters;
 use lightning_invoice::Bolt11Invoice;
 use lsps_examples::Scene;
 use lsps_examples::scene::Script;
 use lsps_service::Trust;
+use lsps_transport_ldk::Msat;
 
-use crate::{AMOUNT, FEE_LIMIT, HOUR, SHARE_LIMIT, World};
+use crate::{AMOUNT, FEE_LIMIT, HOUR, SHARE_LIMIT, World, is_paid_by_an_ordinary_invoice};
 
 /// L2-078
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +51,7 @@ async fn later_invoices_name_the_channel_by_its_alias_and_fees_and_not_by_the_sc
     world.pays();
     world.is_settled().await;
     let manager = world.scene.wallet.node.channel_manager();
-    let invoice = manager.create_bolt11_invoice(Bolt11InvoiceParameters::default()).unwrap();
+    let invoice = is_paid_by_an_ordinary_invoice(&world.scene, Msat(AMOUNT.0 / 2)).await;
     let hint = |invoice: &Bolt11Invoice| invoice.route_hints()[0].0[0].clone();
     let (bought, later) = (hint(&world.jit.invoice), hint(&invoice));
     let channels = manager.list_channels();
@@ -63,6 +63,18 @@ async fn later_invoices_name_the_channel_by_its_alias_and_fees_and_not_by_the_sc
         (forwarding.fee_base_msat, forwarding.cltv_expiry_delta)
     );
     assert_eq!(later.fees.proportional_millionths, forwarding.fee_proportional_millionths);
+}
+
+/// The wallet writes an ordinary invoice, whose hint is the alias of the channel that it bought.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X24_an_ordinary_invoice_is_paid_over_a_channel_that_was_opened_just_in_time() {
+    for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
+        let world = World::with(trust).await;
+        world.pays();
+        world.is_settled().await;
+        is_paid_by_an_ordinary_invoice(&world.scene, Msat(AMOUNT.0 / 2)).await;
+        assert_eq!(world.channels(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

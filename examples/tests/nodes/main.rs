@@ -24,6 +24,10 @@ mod wallet;
 
 use std::time::Duration;
 
+use bitcoin::hashes::{Hash as _, sha256};
+use lightning::ln::channelmanager::Bolt11InvoiceParameters;
+use lightning::types::payment::{PaymentHash, PaymentPreimage};
+use lightning_invoice::Bolt11Invoice;
 use lsps_examples::Scene;
 use lsps_examples::fault::Shifted;
 use lsps_examples::node::logger::FailureCode;
@@ -40,6 +44,28 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 const TEMPORARY_CHANNEL_FAILURE: FailureCode = FailureCode(0x1007);
 const UNKNOWN_NEXT_PEER: FailureCode = FailureCode(0x400a);
+
+/// The wallet's application writes an ordinary invoice, as it does once it has a channel, and is paid.
+async fn is_paid_by_an_ordinary_invoice(scene: &Scene, amount: Msat) -> Bolt11Invoice {
+    const PREIMAGE: [u8; 32] = [24; 32];
+    scene.seen.forget();
+    let hash = PaymentHash(sha256::Hash::hash(&PREIMAGE).to_byte_array());
+    let manager = scene.wallet.node.channel_manager();
+    let terms =
+        Bolt11InvoiceParameters { amount_msats: Some(amount.0), payment_hash: Some(hash), ..Default::default() };
+    let invoice = manager.create_bolt11_invoice(terms).expect("an invoice");
+    scene.payer.pay(&invoice, amount.0).expect("a route");
+    let facts = || scene.seen.facts();
+    assert!(
+        within(|| facts().has_failed || facts().unconfirmed_at_claim.is_some()).await,
+        "the payment ends somewhere"
+    );
+    assert!(!facts().has_failed, "the payment arrives, instead of {:?}", scene.payer.logger().failure_codes());
+    manager.claim_funds(PaymentPreimage(PREIMAGE));
+    assert!(within(|| facts().sent.is_some() && facts().received.is_some()).await, "the payment is claimed");
+    assert_eq!((facts().received, facts().intercepted), (Some((amount.0, 0)), 0), "the LSP forwards it as any other");
+    invoice
+}
 
 /// A scene on which the wallet has bought a channel.
 struct World {

@@ -11,6 +11,7 @@ use lsps_examples::chain::FEE_SAT_PER_KW;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Script, Who};
 use lsps_service::{ChannelEnd, ChannelKey, OrderFailure, OrderStage, Way};
+use lsps_transport_ldk::Msat;
 use lsps_transport_ldk::onchain::OnchainWallet as _;
 use lsps_types::BlockHeight;
 use lsps_types::lsps1::CreateOrder;
@@ -244,6 +245,16 @@ async fn case_O13_blocks_that_come_fast_do_not_end_a_lease() {
     let leased = channels.iter().find(|channel| channel.funding_txo.is_some_and(|its| its.txid == funding));
     let key = ChannelKey::from_u128(leased.expect("it is there").user_channel_id).expect("a key of ours");
     assert!(world.scene.lsp.host.may_close(key).await.is_err(), "its day is not over");
+}
+
+/// The wallet's older channel has next to nothing to receive with, so the payment comes over the one that it ordered.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X24_an_ordinary_invoice_is_paid_over_a_channel_that_was_ordered() {
+    let script = Script { payer_channels: vec![400_000], ..Script::of_orders() };
+    let world = World::playing(script, Arc::default()).await;
+    let handle = world.orders(WayKind::Onchain).await;
+    world.is_done(&handle, Way::Onchain).await;
+    crate::is_paid_by_an_ordinary_invoice(&world.scene, Msat(100_000_000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,8 @@ use lsps_service::StandardPolicy;
 use lsps_transport_ldk::onchain::OnchainWallet;
 use lsps_transport_ldk::wallet::WalletEvent;
 use lsps_transport_ldk::{
-    CannotStart, Lsp, LspParts, LspsMessageHandler, PaymentHash, PromiseKey, Role, Wallet, WalletParts,
+    CannotStart, Lsp, LspParts, LspsMessageHandler, PaymentHash, PromiseKey, Role, SettingMissing, Wallet, WalletParts,
+    preset_for_lsp,
 };
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR, World};
@@ -117,22 +118,14 @@ async fn a_wallet_connects_by_itself_and_again() {
 /// L0-063
 #[tokio::test(flavor = "multi_thread")]
 async fn case_H06_a_forgotten_setting_is_an_error_at_the_start() {
-    let (node, messages) = plain(Role::Client).await;
+    let (node, messages) = plain(Role::Client, UserConfig::default()).await;
     let (manager, peers, keys) = (node.channel_manager().clone(), node.peer_manager().clone(), node.keys().clone());
     let store = || Arc::new(KVStoreSyncWrapper(node.store().clone()));
     let parts = WalletParts::new(manager, peers, messages, store(), keys, Network::Regtest, [node.node_id()]);
     let Err(CannotStart::Setting(missing)) = Wallet::start(parts).await else { panic!("it starts") };
     assert_eq!((missing.setting, missing.value), ("manually_accept_inbound_channels", "true"));
 
-    let (node, messages) = plain(Role::Service).await;
-    let (manager, peers) = (node.channel_manager().clone(), node.peer_manager().clone());
-    let coins: Arc<dyn OnchainWallet> = node.wallet().clone();
-    let chain = node.broadcaster().clone();
-    let store = Arc::new(KVStoreSyncWrapper(node.store().clone()));
-    let parts = LspParts::new(manager, peers, messages, store, coins, chain, PromiseKey::new([1; 32]));
-    let Err(CannotStart::Setting(missing)) = Lsp::start(parts, StandardPolicy::default()).await else {
-        panic!("it starts")
-    };
+    let missing = lsp_with(UserConfig::default()).await.expect_err("it starts");
     assert_eq!(missing.setting, "accept_intercept_htlcs");
 
     let bit = |role| {
@@ -142,10 +135,50 @@ async fn case_H06_a_forgotten_setting_is_an_error_at_the_start() {
     assert!(bit(Role::Service) && !bit(Role::Client), "only a service says that it is one");
 }
 
-/// A node whose settings nobody looked at.
-async fn plain(role: Role) -> (Arc<Node<LspsMessageHandler>>, Arc<LspsMessageHandler>) {
+/// What the preset sets is either demanded, or set for each channel too.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X24_a_setting_of_the_preset_that_is_undone_is_an_error_at_the_start_of_an_lsp() {
+    type Undo = fn(&mut UserConfig);
+    let undone: [(&str, Undo); 4] = [
+        ("accept_intercept_htlcs", |config| config.accept_intercept_htlcs = false),
+        ("accept_forwards_to_priv_channels", |config| config.accept_forwards_to_priv_channels = false),
+        ("channel_handshake_config.negotiate_scid_privacy", |config| {
+            config.channel_handshake_config.negotiate_scid_privacy = false;
+        }),
+        ("channel_config.cltv_expiry_delta", |config| config.channel_config.cltv_expiry_delta = 47),
+    ];
+    let mut config = UserConfig::default();
+    preset_for_lsp(&mut config);
+    assert_eq!(lsp_with(config.clone()).await, Ok(()), "the preset is enough");
+    for (setting, undo) in undone {
+        let mut config = config.clone();
+        undo(&mut config);
+        assert_eq!(lsp_with(config).await.map_err(|missing| missing.setting), Err(setting));
+    }
+}
+
+/// Starts an LSP on a node with these settings.
+async fn lsp_with(config: UserConfig) -> Result<(), SettingMissing> {
+    let (node, messages) = plain(Role::Service, config).await;
+    let (manager, peers) = (node.channel_manager().clone(), node.peer_manager().clone());
+    let coins: Arc<dyn OnchainWallet> = node.wallet().clone();
+    let chain = node.broadcaster().clone();
+    let store = Arc::new(KVStoreSyncWrapper(node.store().clone()));
+    let parts = LspParts::new(manager, peers, messages, store, coins, chain, PromiseKey::new([1; 32]));
+    match Lsp::start(parts, StandardPolicy::default()).await {
+        Ok((lsp, _)) => {
+            lsp.stop().await;
+            Ok(())
+        }
+        Err(CannotStart::Setting(missing)) => Err(missing),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// A node with these settings.
+async fn plain(role: Role, config: UserConfig) -> (Arc<Node<LspsMessageHandler>>, Arc<LspsMessageHandler>) {
     let messages = LspsMessageHandler::new(role);
-    let (store, config) = (Arc::new(MemoryStore::new()), UserConfig::default());
+    let store = Arc::new(MemoryStore::new());
     let setup = Setup { name: "node", seed: [9; 32], store, config, chain: Chain::new() };
     (Node::build(setup, Arc::clone(&messages)).await.unwrap(), messages)
 }

@@ -20,6 +20,7 @@ use lsps_service::{ChannelKey, OfferId, OpenTerms, PartId, PaymentTerms};
 use lsps_types::{Msat, PaymentHash, Preimage, Scid, Timestamp, bolt4::FailureCode};
 
 use super::report;
+use crate::config::ALL_IN_FLIGHT;
 use crate::peers::Manager;
 
 pub(crate) struct Node<M> {
@@ -57,7 +58,9 @@ impl<M: Manager> Node<M> {
     /// What the node could receive over its public or private channels now, those of JIT clients included.
     pub fn inbound(&self) -> Msat {
         let channels = self.manager.get_cm().list_usable_channels();
-        Msat(channels.iter().map(|channel| channel.inbound_capacity_msat).sum())
+        // The peer may have no more than that in flight, however much there is on its side.
+        let most = |channel: &ChannelDetails| channel.inbound_htlc_maximum_msat.unwrap_or(u64::MAX);
+        Msat(channels.iter().map(|channel| channel.inbound_capacity_msat.min(most(channel))).sum())
     }
 
     pub fn channel(&self, peer: &PublicKey, key: ChannelKey) -> Option<ChannelDetails> {
@@ -97,15 +100,21 @@ impl<M: Manager> Node<M> {
 
     pub fn open(&self, peer: PublicKey, key: ChannelKey, terms: &OpenTerms) -> Result<(), APIError> {
         let mut config = self.config();
+        let handshake = &mut config.channel_handshake_config;
         // LDK takes 1000 sat where this would be less.
-        config.channel_handshake_config.their_channel_reserve_proportional_millionths = terms.client_reserve.0;
-        config.channel_handshake_config.announce_for_forwarding = terms.announce;
-        config.channel_handshake_config.negotiate_scid_privacy = !terms.announce;
-        config.channel_handshake_limits.force_announced_channel_preference = false;
+        handshake.their_channel_reserve_proportional_millionths = terms.client_reserve.0;
+        handshake.announce_for_forwarding = terms.announce;
+        handshake.negotiate_scid_privacy = !terms.announce;
+        handshake.max_inbound_htlc_value_in_flight_percent_of_channel = ALL_IN_FLIGHT;
+        let limits = &mut config.channel_handshake_limits;
+        limits.force_announced_channel_preference = false;
         // With more confirmations LDK waits for as many as the client asks for when it accepts.
-        config.channel_handshake_limits.trust_own_funding_0conf = terms.confirmations == 0;
+        limits.trust_own_funding_0conf = terms.confirmations == 0;
+        // A client that asks for more, or allows less, would have a channel that cannot carry what it is opened for.
+        limits.max_channel_reserve_satoshis = (terms.capacity_sat / 100).max(LEAST_RESERVE_SAT);
+        limits.min_max_htlc_value_in_flight_msat = terms.deliver.0;
         if let Some(delay) = terms.max_client_to_self_delay {
-            config.channel_handshake_limits.their_to_self_delay = u16::try_from(delay).unwrap_or(u16::MAX);
+            limits.their_to_self_delay = u16::try_from(delay).unwrap_or(u16::MAX);
         }
         let manager = self.manager.get_cm();
         manager.create_channel(peer, terms.capacity_sat, terms.push.0, key.to_u128(), None, Some(config)).map(drop)
@@ -226,6 +235,8 @@ impl<M: Manager> Node<M> {
     }
 }
 
+/// What LDK asks for as reserve at the least, and other nodes do not exceed in small channels.
+const LEAST_RESERVE_SAT: u64 = 1_000;
 const CLAIMED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
 /// Blocks that LDK waits after the expiry of what it sent.
 const GRACE: u32 = 3;

@@ -41,13 +41,6 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().get_current_config()
     }
 
-    /// Whether channels that peers open have to be announced, or must not be; `None`: either will do.
-    pub fn takes_only_announced(&self) -> Option<bool> {
-        let config = self.config();
-        let insists = config.channel_handshake_limits.force_announced_channel_preference;
-        insists.then_some(config.channel_handshake_config.announce_for_forwarding)
-    }
-
     /// What the node asks of its peers.
     pub fn to_self_delay(&self) -> Blocks {
         Blocks(self.config().channel_handshake_config.our_to_self_delay.into())
@@ -89,12 +82,18 @@ impl<M: Manager> Node<M> {
         terms: &AcceptTerms,
     ) -> Result<(), APIError> {
         let delay = self.to_self_delay().min(terms.max_to_self_delay);
+        let own = self.config().channel_handshake_config;
         let overrides = ChannelConfigOverrides {
             handshake_overrides: Some(ChannelHandshakeConfigUpdate {
                 max_inbound_htlc_value_in_flight_percent_of_channel: Some(terms.in_flight_percent),
                 to_self_delay: u16::try_from(delay.0).ok(),
                 minimum_depth: Some(terms.confirmations.into()),
-                ..ChannelHandshakeConfigUpdate::default()
+                // The LSP planned the channel for no larger reserve, and for a payment in parts of any size.
+                channel_reserve_proportional_millionths: Some(
+                    own.their_channel_reserve_proportional_millionths.min(MOST_RESERVE_PPM),
+                ),
+                max_accepted_htlcs: Some(own.our_max_accepted_htlcs.max(PARTS)),
+                htlc_minimum_msat: Some(1),
             }),
             update_overrides: Some(underpaying(terms.accept_underpaying)),
         };
@@ -222,5 +221,9 @@ fn underpaying(allowed: bool) -> ChannelConfigUpdate {
     ChannelConfigUpdate { accept_underpaying_htlcs: Some(allowed), ..ChannelConfigUpdate::default() }
 }
 
+/// One percent, as BOLT 2 suggests.
+const MOST_RESERVE_PPM: u32 = 10_000;
+/// HTLCs that may be under way to the wallet at once: LDK's default.
+const PARTS: u16 = 50;
 /// For how long LDK tries other routes.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use lsps_types::lsps1::{CreateOrder, LdkInvoices};
 
 use super::Wallet;
 use super::news::WalletEvent;
-use crate::config::{SettingMissing, require_for_order};
+use crate::config::SettingMissing;
 use crate::peers::peer_id;
 
 /// Why no channel is ordered. Nothing is paid.
@@ -61,7 +61,7 @@ impl Wallet {
         limits: FeeLimits,
         choose: impl FnOnce(&Quote) -> Option<WayKind>,
     ) -> Result<OrderHandle, CannotOrderChannel> {
-        require_for_order(order.announce_channel, self.announced)?;
+        self.takes.require(order.announce_channel, order.capacity())?;
         self.tell(WalletEvent::Asked);
         self.know_who_is_connected().await.ok_or(CannotOrderChannel::Stopped)?;
         let id = peer_id(&lsp);

@@ -17,6 +17,7 @@ use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
 use super::Wallet;
 use super::news::WalletEvent;
 use super::pump::{Draft, Told};
+use crate::config::SettingMissing;
 use crate::peers::public_key;
 
 /// An invoice whose payment opens a channel, and what was agreed for it.
@@ -40,6 +41,9 @@ pub struct JitInvoice {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotReceive {
+    /// The node would not take the channel.
+    #[error(transparent)]
+    Setting(#[from] SettingMissing),
     /// BOLT 11 takes 639 bytes at the most.
     #[error("the description is too long")]
     DescriptionTooLong,
@@ -132,6 +136,7 @@ impl Wallet {
         expiry: Duration,
     ) -> Result<JitInvoice, CannotReceive> {
         let description = Description::new(description.into()).map_err(|_| CannotReceive::DescriptionTooLong)?;
+        self.takes.require(false, None)?;
         self.tell(WalletEvent::Asked);
         self.know_who_is_connected().await.ok_or(CannotReceive::Stopped)?;
         let shopped = self.session.shop(&self.lsps.asks(&self.rules), &want, self.patience).await;
