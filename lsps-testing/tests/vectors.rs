@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use lsps_types::Msat;
 
+use conformance::Side;
 use given::Given;
 
 #[path = "vectors/client.rs"]
@@ -69,18 +70,27 @@ impl Case {
         &self.accepts[0]
     }
 
-    /// Fails a case that is run by the other side than the one it is about.
-    fn check_side(&self) {
+    /// Whose code it runs.
+    fn side(&self) -> Side {
         let kind = self.input["kind"].as_str().unwrap_or_default();
-        let is_clients = ["_result", "_error"].iter().any(|end| kind.ends_with(end))
-            || ["client_", "copy_into_", "derive_", "parse_", "prepare_", "verify"]
-                .iter()
-                .any(|head| kind.starts_with(head));
-        let side = if is_clients { "client" } else { "lsp" };
-        for said in ["receiver", "role"].map(|name| &self.input[name]).into_iter().filter(|said| !said.is_null()) {
-            // Frames name their reader where they are read.
-            assert!(kind.is_empty() || *said == side, "{kind} is about {said}");
+        let heads = ["client_", "copy_into_", "derive_", "parse_", "prepare_", "verify"];
+        match self.input["receiver"].as_str() {
+            Some("client") => Side::Client,
+            Some(_) => Side::Lsp,
+            None if kind.is_empty() || ["compute_", "encode_", "bolt4_"].iter().any(|head| kind.starts_with(head)) => {
+                Side::Both
+            }
+            None if ["_result", "_error"].iter().any(|end| kind.ends_with(end)) => Side::Client,
+            None if heads.iter().any(|head| kind.starts_with(head)) => Side::Client,
+            None => Side::Lsp,
         }
+    }
+
+    /// Fails a case that says it is about the other side than the one whose code it runs.
+    fn check_side(&self) {
+        let side = if self.side() == Side::Client { "client" } else { "lsp" };
+        let said = self.input["role"].as_str();
+        assert!(said.is_none_or(|said| said == side), "runs the {side}'s code");
     }
 
     /// Runs it. A panic is the failure of this case, not of its file, and an input that nobody read is one too: a case

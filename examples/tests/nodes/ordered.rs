@@ -29,6 +29,7 @@ async fn case_O06_a_channel_is_paid_by_hold_invoice_and_claimed_once_it_is_publi
     assert!(at("held") < at("signed") && at("signed") < at("claimed"), "{told:?}");
 }
 
+/// L1-090
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O07_a_channel_is_paid_on_the_chain_when_the_payment_is_confirmed() {
     let world = World::new().await;

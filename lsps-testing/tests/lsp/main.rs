@@ -14,6 +14,7 @@ mod scale;
 mod waiting;
 mod webhooks;
 mod webhooks_any;
+mod wire;
 
 use std::time::Duration;
 

@@ -20,14 +20,14 @@ use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Order};
 use lsps_types::{BlockHeight, FeeRate, OutPoint, PaymentHash, Sat, Txid};
 
 /// An LSP with an order of client 1, who is there.
-struct Shop {
-    lsp: Lsp,
-    order: Order,
+pub struct Shop {
+    pub lsp: Lsp,
+    pub order: Order,
     number: OrderNumber,
 }
 
 impl Shop {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::of(selling())
     }
 
@@ -47,7 +47,7 @@ impl Shop {
     }
 
     /// The invoice is paid.
-    fn pays(&mut self) {
+    pub fn pays(&mut self) {
         self.pays_until(None);
     }
 
@@ -69,7 +69,7 @@ impl Shop {
         self.lsp.feed(Input::DepositGone { address: address_of(self.number), outpoint: coin(tx) });
     }
 
-    fn key(&self, attempt: u32) -> ChannelKey {
+    pub fn key(&self, attempt: u32) -> ChannelKey {
         ChannelKey { flow: FlowId::Order(self.number), attempt }
     }
 
@@ -85,7 +85,7 @@ impl Shop {
 }
 
 /// Everything can be ordered, for a fee of 8 888 sat within an hour or on the chain within two, with one confirmation.
-fn selling() -> LspSetup {
+pub fn selling() -> LspSetup {
     selling_with(Confirmation::After(NonZeroU16::MIN))
 }
 

@@ -6,41 +6,70 @@ use std::path::{Path, PathBuf};
 
 use super::{Topic, Verdict, cases};
 
-/// By clause: what shows it.
-type Shown = BTreeMap<String, Vec<String>>;
+/// By clause: what shows it, and from which side.
+type Shown = BTreeMap<String, Vec<(String, Side)>>;
+
+/// The side of the protocols whose code a case or test runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    Client,
+    Lsp,
+    /// Messages, which both sides read and write, or two nodes with each other.
+    Both,
+}
 
 /// The whole document.
 pub fn document(topics: &[Topic]) -> String {
     let mut shown = by_vectors(topics);
-    for (clause, test) in by_tests() {
-        shown.entry(clause).or_default().push(format!("`{test}`"));
+    for (clause, test, side) in by_tests() {
+        shown.entry(clause).or_default().push((format!("`{test}`"), side));
     }
     for (clause, duty) in table("duties.tsv").iter().filter_map(|line| line.split_once('\t')) {
-        shown.entry(clause.into()).or_default().push(duty.into());
+        shown.entry(clause.into()).or_default().push((duty.into(), Side::Both));
     }
     let mut text = String::from(HEAD);
+    let mut from_elsewhere: Vec<String> = vec![];
     for line in table("clauses.tsv") {
         let [id, role, level, clause] = line.splitn(4, '\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let by = shown.remove(id).unwrap_or_default();
         assert!(!by.is_empty(), "nothing shows {id}: {clause}");
+        if level.starts_with("MUST") && !by.iter().any(|(_, side)| is_own(role, *side)) {
+            from_elsewhere.push(id.to_string());
+        }
+        let by: Vec<String> = by.into_iter().map(|(by, _)| by).collect();
         writeln!(text, "| {id} | {role} | {level} | {clause} | {} |", by.join(", ")).expect("a string");
     }
     assert!(shown.is_empty(), "no such clauses: {:?}", shown.keys());
+    assert!(from_elsewhere.is_empty(), "shown by the other side's code only: {from_elsewhere:?}");
     text + &cases_by_id() + "\n" + &std::fs::read_to_string(folder().join("readings.md")).expect("it is there")
+}
+
+/// A MUST of an LSP is not shown by a client that refuses an LSP which breaks it, nor the other way round.
+fn is_own(role: &str, side: Side) -> bool {
+    match role {
+        "LSP" => side != Side::Client,
+        "client" => side != Side::Lsp,
+        _ => true,
+    }
 }
 
 /// Cases that pass.
 fn by_vectors(topics: &[Topic]) -> Shown {
-    let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(String, &str, Side), usize> = BTreeMap::new();
     for (topic, check) in topics {
         let passed = cases(topic).into_iter().filter(|case| matches!(case.run(*check), Verdict::Passed(_)));
-        for clause in passed.flat_map(|case| case.ids) {
-            *counts.entry((clause, topic)).or_default() += 1;
+        for (clause, side) in passed.flat_map(|case| case.ids.clone().into_iter().map(move |id| (id, case.side()))) {
+            *counts.entry((clause, topic, side)).or_default() += 1;
         }
     }
     let mut shown = Shown::new();
-    for ((clause, topic), count) in counts {
-        shown.entry(clause).or_default().push(format!("{topic} × {count}"));
+    for ((clause, topic, side), count) in counts {
+        let at = match side {
+            Side::Client => " at a client",
+            Side::Lsp => " at an LSP",
+            Side::Both => "",
+        };
+        shown.entry(clause).or_default().push((format!("{topic}{at} × {count}"), side));
     }
     shown
 }
@@ -68,24 +97,37 @@ fn cases_by_id() -> String {
     text
 }
 
-/// Tests that name clauses in the comment above them.
-fn by_tests() -> Vec<(String, String)> {
+/// Tests that name clauses in the comment above them, and are run by `cargo test`.
+fn by_tests() -> Vec<(String, String, Side)> {
     let mut found = vec![];
     for file in test_files() {
-        let mut above = vec![];
+        let (mut above, mut attributes) = (vec![], String::new());
         for line in std::fs::read_to_string(&file).expect("a source file").lines().map(str::trim) {
             if line.starts_with("//") {
-                above.extend(
-                    line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-                        .filter(|word| is_clause(word))
-                        .map(String::from),
-                );
+                let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+                above.extend(words.filter(|word| is_clause(word)).map(String::from));
+            } else if line.starts_with("#[") {
+                attributes += line;
             } else if let Some(name) = line.split("fn ").nth(1).and_then(|rest| rest.split('(').next()) {
-                found.extend(above.drain(..).map(|clause| (clause, name.to_string())));
+                if attributes.contains("test") && !attributes.contains("ignore") {
+                    found.extend(above.drain(..).map(|clause| (clause, name.to_string(), side_of(&file))));
+                }
+                (above, attributes) = (vec![], String::new());
             }
         }
     }
     found
+}
+
+fn side_of(file: &Path) -> Side {
+    let within = |folder: &str| file.starts_with(root().join(folder));
+    if within("lsps-client") {
+        Side::Client
+    } else if ["lsps-service", "lsps-testing/tests/lsp"].into_iter().any(within) {
+        Side::Lsp
+    } else {
+        Side::Both
+    }
 }
 
 fn test_files() -> Vec<PathBuf> {
@@ -129,7 +171,8 @@ pub fn root() -> PathBuf {
 const HEAD: &str = "# Conformance
 
 Every clause of LSPS0, 1, 2 and 5 (bLIP-50, 51, 52, 55), in our words, and what shows that it is kept: cases of
-`lsps-testing/vectors` that pass, tests that name it, or why it is the host's. Written by `LSPS_BLESS=1 cargo test -p lsps-testing --test vectors conformance`; a
+`lsps-testing/vectors` that pass, tests that name it and are run by `cargo test`, or why it is the host's. A MUST of an LSP is shown at
+an LSP, one of a client at a client. Written by `LSPS_BLESS=1 cargo test -p lsps-testing --test vectors conformance`; a
 test fails when it is stale.
 
 | Clause | Role | Level | What it says | Shown by |
