@@ -18,6 +18,7 @@ mod key;
 mod polls;
 mod quote;
 mod said;
+mod v1;
 mod wire;
 mod words;
 

@@ -87,7 +87,7 @@ impl World {
 }
 
 fn lightning(quote: &Quote) -> Option<WayKind> {
-    quote.cheapest(|way| way != WayKind::Onchain)
+    quote.cheapest(|way| (way.kind() != WayKind::Onchain).then_some(Sat::ZERO))
 }
 
 fn waits(handle: &OrderHandle) -> JoinHandle<Outcome> {

@@ -83,23 +83,41 @@ pub enum CannotFund {
 }
 
 /// The on-chain wallet that pays for ordered channels.
+///
+/// The LSP chooses amount, script and `at_once_above`; the wallet's own limits are in `max_fee_sat`, and no implementation may
+/// pay more to the miners.
 pub trait OnchainPayer: Send + Sync {
-    /// Builds and signs a transaction with exactly one output to `script`, of `amount_sat` satoshis, and reserves its
-    /// inputs. It must not be broadcast yet.
+    /// Satoshis of mining fee that [`sign`](Self::sign) would pay for such a transaction now, as an estimate: ways to pay an
+    /// order are compared with it. Nothing is reserved.
     ///
-    /// `key` names the order; asked twice for it, either transaction will do. With a fee rate above `at_once_above` the LSP
+    /// # Errors
+    ///
+    /// When the spendable coins do not suffice.
+    fn mining_fee_sat(
+        &self,
+        script: &ScriptBuf,
+        amount_sat: u64,
+        at_once_above: Option<FeeRate>,
+    ) -> Result<u64, CannotPay>;
+
+    /// Builds and signs a transaction with exactly one output to `script`, of `amount_sat` satoshis, and reserves its
+    /// inputs. It must not be broadcast yet, and must not cost more than `max_fee_sat` satoshis of mining fee.
+    ///
+    /// `key` names the order; asked twice for it, either transaction will do. With a feerate above `at_once_above` the LSP
     /// opens before it is confirmed; `None`: it waits in any case.
     ///
     /// # Errors
     ///
-    /// When the spendable coins do not suffice or cannot be signed for.
+    /// When the spendable coins do not suffice or cannot be signed for, or the mining fee would be above `max_fee_sat`; then
+    /// no input is reserved. The host asks again without `at_once_above`.
     fn sign(
         &self,
         key: u128,
         script: &ScriptBuf,
         amount_sat: u64,
         at_once_above: Option<FeeRate>,
-    ) -> Result<Transaction, CannotFund>;
+        max_fee_sat: u64,
+    ) -> Result<Transaction, CannotPay>;
 
     /// Broadcasts a transaction of [`sign`](Self::sign), which is on record now, and may so again after a restart: its inputs
     /// stay reserved.
@@ -107,6 +125,24 @@ pub trait OnchainPayer: Send + Sync {
 
     /// A transaction of [`sign`](Self::sign) will never be broadcast: its inputs are free.
     fn forget(&self, tx: &Transaction);
+}
+
+/// Why a payment for an ordered channel is not signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotPay {
+    /// The miners would get more than the wallet allows.
+    #[error(
+        "the mining fee would be {fee_sat} sat, above the limit of {max_fee_sat} sat: raise the limit of the order"
+    )]
+    TooDear {
+        /// The mining fee, in satoshis.
+        fee_sat: u64,
+        /// The most that it may be, in satoshis.
+        max_fee_sat: u64,
+    },
+    /// The wallet cannot pay.
+    #[error(transparent)]
+    Fund(#[from] CannotFund),
 }
 
 /// Wall-clock time; tests bring their own.

@@ -120,7 +120,7 @@ pub struct Wallet {
     network: Network,
     /// Which channels the node takes.
     takes: Takes,
-    pays_onchain: bool,
+    onchain: Option<Arc<dyn OnchainPayer>>,
     /// Ends with the wallet.
     _connecting: JoinSet<()>,
     stopped: oneshot::Receiver<()>,
@@ -153,7 +153,7 @@ impl Wallet {
         let peers = Peers::new(parts.messages, parts.peer_manager);
         let (told, queue) = mpsc::unbounded_channel();
         let events = broadcast::Sender::new(EVENTS_KEPT);
-        let (network, takes, pays_onchain) = (parts.network, Takes::of(&node.config()), parts.onchain.is_some());
+        let (network, takes, onchain) = (parts.network, Takes::of(&node.config()), parts.onchain.clone());
         let pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone());
         let mut pump = pump.paying_onchain(parts.onchain);
         let unreadable = pump.load(records);
@@ -174,7 +174,7 @@ impl Wallet {
             rules,
             network,
             takes,
-            pays_onchain,
+            onchain,
             _connecting: connecting,
             stopped,
         };

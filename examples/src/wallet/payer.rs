@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bitcoin::{FeeRate, ScriptBuf, Transaction};
 use lightning::chain::chaininterface::BroadcasterInterface;
-use lsps_transport_ldk::onchain::{CannotFund, OnchainPayer, OnchainWallet};
+use lsps_transport_ldk::onchain::{CannotPay, OnchainPayer, OnchainWallet as _};
 
 use super::{BdkWallet, spent_by};
 use crate::chain::FEE_SAT_PER_KW;
@@ -18,18 +18,48 @@ pub struct Payer {
     pub broadcaster: Arc<Broadcaster>,
 }
 
+impl Payer {
+    /// At the usual feerate, or at a higher one that the LSP takes at once.
+    fn pays(&self, script: &ScriptBuf, amount_sat: u64, at_once_above: Option<FeeRate>) -> Result<Paid, CannotPay> {
+        let usual = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
+        let enough =
+            at_once_above.map_or(usual, |rate| FeeRate::from_sat_per_kwu(rate.to_sat_per_kwu().saturating_add(1)));
+        let tx = self.coins.pay(script, amount_sat, usual.max(enough))?;
+        Ok(Paid { fee_sat: self.coins.mining_fee_sat(&tx), tx })
+    }
+}
+
+struct Paid {
+    tx: Transaction,
+    fee_sat: u64,
+}
+
 impl OnchainPayer for Payer {
+    fn mining_fee_sat(
+        &self,
+        script: &ScriptBuf,
+        amount_sat: u64,
+        at_once_above: Option<FeeRate>,
+    ) -> Result<u64, CannotPay> {
+        let Paid { tx, fee_sat } = self.pays(script, amount_sat, at_once_above)?;
+        self.forget(&tx);
+        Ok(fee_sat)
+    }
+
     fn sign(
         &self,
         _: u128,
         script: &ScriptBuf,
         amount_sat: u64,
         at_once_above: Option<FeeRate>,
-    ) -> Result<Transaction, CannotFund> {
-        let usual = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
-        let enough =
-            at_once_above.map_or(usual, |rate| FeeRate::from_sat_per_kwu(rate.to_sat_per_kwu().saturating_add(1)));
-        self.coins.pay(script, amount_sat, usual.max(enough))
+        max_fee_sat: u64,
+    ) -> Result<Transaction, CannotPay> {
+        let Paid { tx, fee_sat } = self.pays(script, amount_sat, at_once_above)?;
+        if fee_sat > max_fee_sat {
+            self.forget(&tx);
+            return Err(CannotPay::TooDear { fee_sat, max_fee_sat });
+        }
+        Ok(tx)
     }
 
     fn broadcast(&self, tx: &Transaction) {

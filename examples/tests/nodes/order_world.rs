@@ -104,7 +104,7 @@ impl World {
         choose: impl FnOnce(&Quote) -> Option<WayKind>,
     ) -> OrderHandle {
         let limits =
-            FeeLimits { max_total_fee: STOCK.fee.to_msat().map(|msat| Msat(msat.0)), max_proportional_fee: None };
+            FeeLimits { max_total_fee: Some(Msat((STOCK.fee.0 + MINING.0) * 1_000)), max_proportional_fee: None };
         let lsp = self.scene.lsp.node.node_id();
         self.scene.wallet.host.order_channel_paying(lsp, wish, limits, choose).await.expect("it sells")
     }
@@ -228,3 +228,5 @@ fn in_a_word(who: Who, event: &Event) -> Option<&'static str> {
 }
 
 const STOCK: Stock = Stock { lsp: Sat(500_000), client: Sat(50_000), fee: Sat(20_000), has_channel: true };
+/// What the payment may cost on top.
+const MINING: Sat = Sat(1_000);

@@ -10,7 +10,7 @@ use lightning::ln::channelmanager::Bolt11InvoiceParameters;
 use lightning::util::config::UserConfig;
 use lsps_client::ChannelKey;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, Unpaid, WayKind};
+use lsps_client::order::{End, Quote, Unpaid, WayKind};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_examples::Scene;
 use lsps_examples::node::{Node, Setup, passes, within};
@@ -23,9 +23,10 @@ use lsps_types::lsps1::{
     Bolt11Payment, Channel, Confirmation, CreateOrder, GetInfo, GetOrder, LightningState, OnchainPayment, OnchainState,
     Options, Order, OrderId, OrderState, Payment,
 };
-use lsps_types::{DateTime, Method, OutPoint, Sat, Timestamp, Txid};
+use lsps_types::{DateTime, FeeRate, Method, OutPoint, Sat, Timestamp, Txid};
 
-const LIMITS: FeeLimits = FeeLimits { max_total_fee: Some(Msat(1_000_000)), max_proportional_fee: None };
+/// The fee, and as much for miners or routing.
+const LIMITS: FeeLimits = FeeLimits { max_total_fee: Some(Msat(2_000_000)), max_proportional_fee: None };
 const FEE: u64 = 1_000;
 const BALANCE: u64 = 50_000;
 const CAPACITY: u64 = 250_000;
@@ -98,12 +99,36 @@ async fn case_O12_a_payment_without_a_route_is_given_up_with_its_order_and_an_an
     world.seller.takes_invoices();
     let wallet = &world.scene.wallet.host;
     let lsp = world.seller.node.node_id();
-    let handle = wallet.order_channel(lsp, world.order(), LIMITS).await.expect("it sells");
+    let by_invoice = |_: &Quote| Some(WayKind::Bolt11);
+    let handle = wallet.order_channel_paying(lsp, world.order(), LIMITS, by_invoice).await.expect("it sells");
     assert!(passes(1_000).await);
     assert!(handle.snapshot().unwrap().end().is_none(), "it may find a route yet");
     world.seller.set(|order| order.order_state = OrderState::Failed);
     let failed = tokio::time::timeout(Duration::from_secs(20), handle.over()).await.expect("nothing was sent");
     assert_eq!(failed, Outcome::Ended(End::Unpaid(Unpaid::NotSent)));
+}
+
+/// The LSP names a feerate of 20 000 sat/vB above which it opens at once: a mining fee of 2.8 million satoshis.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X30_a_wallet_does_not_pay_the_feerate_that_its_lsp_names_but_its_own() {
+    let world = World::new().await;
+    world.scene.chain.give(&world.scene.wallet.node.wallet().script(), 4_000_000);
+    *world.seller.shop.at_once_above.lock().unwrap() = Some(FeeRate(5_000_000));
+    world.orders(&world.order()).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    let paid = &world.scene.chain.mempool()[0];
+    assert!(paid.output.iter().any(|out| out.value.to_sat() == FEE + BALANCE));
+    let mined = world.scene.chain.fee_sat(&paid.compute_txid()).expect("it waits");
+    assert!(mined <= 1_000, "{mined} sat");
+
+    // A feerate that would be reasonable, and costs more than the limits leave.
+    let dear = CreateOrder { client_balance_sat: Sat(BALANCE + 1), ..world.order() };
+    *world.seller.shop.at_once_above.lock().unwrap() = Some(FeeRate(25_000));
+    world.orders(&dear).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 2).await, "the payment is broadcast");
+    let mempool = world.scene.chain.mempool();
+    let mined = mempool.iter().map(|tx| world.scene.chain.fee_sat(&tx.compute_txid()).expect("it waits"));
+    assert!(mined.clone().all(|fee| fee <= 1_000), "{:?} sat", mined.collect::<Vec<_>>());
 }
 
 struct World {
@@ -181,6 +206,7 @@ struct Seller {
 struct Shop {
     order: Mutex<Option<Order>>,
     invoices: Mutex<bool>,
+    at_once_above: Mutex<Option<FeeRate>>,
     /// What arrived and is on hold.
     payment: Mutex<Option<lightning::types::payment::PaymentPreimage>>,
     opened: Mutex<u128>,
@@ -309,7 +335,7 @@ impl Shop {
             fee_total_sat: Sat(FEE),
             order_total_sat: total,
             address,
-            confirmation: Confirmation::AtOnce { above: None },
+            confirmation: Confirmation::AtOnce { above: *self.at_once_above.lock().unwrap() },
             refund_onchain_address: ordered.refund_onchain_address.as_ref().map(ToString::to_string),
         });
         let mut number = self.opened.lock().unwrap();

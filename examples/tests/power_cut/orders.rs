@@ -210,7 +210,8 @@ async fn orders(
     play: Play,
     spent: &mut Vec<OutPoint>,
 ) -> Result<OrderHandle, lsps_transport_ldk::wallet::CannotOrderChannel> {
-    let limits = FeeLimits { max_total_fee: STOCK.fee.to_msat(), max_proportional_fee: None };
+    // The payment costs something too.
+    let limits = FeeLimits { max_total_fee: Sat(STOCK.fee.0 + 1_000).to_msat(), max_proportional_fee: None };
     let (lsp, order) = (scene.lsp.node.node_id(), scene.order(STOCK.lsp, STOCK.client));
     let choose = |_: &Quote| {
         if play.fails {

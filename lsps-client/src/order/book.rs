@@ -9,7 +9,7 @@ use lsps_types::lsps1::{GetOrder, Order as Reply};
 use lsps_types::{PeerId, Timestamp};
 
 use super::polls::{Poll, Polling};
-use super::{Event, Input, Order, OrderKey, Paying, Quote, Reject, State, WayKind};
+use super::{Event, Input, Order, OrderKey, Paying, Quote, Reject, State, WayKind, v1};
 use crate::batch::{Batch, FlowId, Notice};
 use crate::client::{CallError, Config, NotSent};
 use crate::effect::ChannelKey;
@@ -37,7 +37,10 @@ impl Book {
         if self.orders.contains_key(&key) {
             return Err(Unreadable::Twice);
         }
-        let order: Order = record::read(VERSION, bytes)?;
+        let order = match record::read::<Order>(VERSION, bytes) {
+            Err(Unreadable::Version(1)) => record::read::<v1::Order>(1, bytes)?.into(),
+            read => read?,
+        };
         if order.key != key || key != OrderKey::of(order.lsp, &order.id) {
             return Err(Unreadable::Damaged);
         }
@@ -350,4 +353,4 @@ impl From<Reject> for OrderError {
 }
 
 /// Of an order's record.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;

@@ -7,7 +7,7 @@ use lsps_types::lsps1::{
     Confirmation, CreateOrder, Expect, MirrorMismatch, OptionMismatch, Options, Order as Reply, OrderId, OrderState,
     PaymentFacts, ReadInvoices, Status, Unusable,
 };
-use lsps_types::{Address, DateTime, FeeRate, Network, PaymentHash, PeerId, Sat, Timestamp};
+use lsps_types::{Address, DateTime, FeeRate, Network, PaymentHash, PeerId, Ppm, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::jit_receive::{FeeLimits, within_share};
@@ -26,7 +26,8 @@ pub struct Offered {
 pub struct Wish {
     /// The channel.
     pub order: CreateOrder,
-    /// What it may cost. The share is one of what the LSP puts in.
+    /// The most that it may cost: the LSP's fee with the mining or routing fees of the payment. The share is one of what the
+    /// LSP puts in. The balance that is ordered for the client is not a cost.
     pub limits: FeeLimits,
     /// The network of the connection.
     pub network: Network,
@@ -45,12 +46,24 @@ pub struct Rules {
     pub min_validity: Duration,
     /// How long an order is remembered after its end; one that has a channel at least until the LSP may close that.
     pub keep: Duration,
+    /// The highest feerate that is paid on-chain so that the LSP opens the channel without a confirmation. When the LSP asks
+    /// for more, the payment has the wallet's usual feerate and one confirmation is waited for.
+    pub max_fee_rate_at_once: FeeRate,
+    /// The most mining or routing fees that one payment may cost on top of the LSP's fee. Where the limits leave less, less.
+    pub max_extra: Sat,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 60 * 60);
-        Self { pay_only_the_lsp: true, min_validity: Duration::from_secs(2 * 60), keep: day * 14 }
+        Self {
+            pay_only_the_lsp: true,
+            min_validity: Duration::from_secs(2 * 60),
+            keep: day * 14,
+            // 100 sat/vB.
+            max_fee_rate_at_once: FeeRate(25_000),
+            max_extra: Sat(50_000),
+        }
     }
 }
 
@@ -81,8 +94,10 @@ pub struct Way {
     pub bill: Bill,
     /// What the LSP takes of it.
     pub fee: Sat,
-    /// What is to be paid: the fee and the client's balance. Mining fees come on top.
+    /// What is to be paid: the fee and the client's balance. Mining or routing fees come on top.
     pub total: Sat,
+    /// The most mining or routing fees that the payment may cost on top of the total.
+    pub extra: Sat,
     /// The last moment to begin with it; the LSP's own end is later.
     pub pay_by: Timestamp,
 }
@@ -108,7 +123,8 @@ pub enum Bill {
         address: Address,
         /// Blocks after which it counts. The LSP may see it otherwise, and nothing here relies on it.
         confirmations: u16,
-        /// With no blocks to wait for: a higher fee rate than this makes it count at once, else it takes one.
+        /// With no blocks to wait for: a higher feerate than this makes it count at once, else it takes one. Never above
+        /// [`Rules::max_fee_rate_at_once`].
         at_once_above: Option<FeeRate>,
     },
 }
@@ -216,22 +232,29 @@ impl Draft {
                 if self.wish.order.refund_onchain_address.is_none() {
                     return Err(RefuseWay::NoRefundAddress);
                 }
-                let (confirmations, at_once_above) = match way.confirmation {
-                    Confirmation::AtOnce { above } => (0, above),
-                    Confirmation::After(blocks) => (blocks.get(), None),
-                };
+                let (confirmations, at_once_above) = self.waits_for(way.confirmation);
                 let address = way.address.parse().map_err(|_| unread)?;
                 let bill = Bill::Address { address, confirmations, at_once_above };
                 (bill, way.fee_total_sat, way.order_total_sat, ends(&way.expires_at, None))
             }
         };
-        self.afford(fee)?;
+        let extra = self.afford(fee)?;
         let pay_by = earlier(end, self.wish.rules.min_validity + bill.waits());
-        if now < pay_by { Ok(Way { bill, fee, total, pay_by }) } else { Err(RefuseWay::EndsTooSoon) }
+        if now < pay_by { Ok(Way { bill, fee, total, extra, pay_by }) } else { Err(RefuseWay::EndsTooSoon) }
     }
 
-    /// Spec: LSPS1 §2: the client judges the fee.
-    fn afford(&self, fee: Sat) -> Result<(), RefuseWay> {
+    /// Blocks to wait for, and the feerate that spares the first. Spec: LSPS1 §4.3: the LSP names that feerate, and can name
+    /// any.
+    fn waits_for(&self, confirmation: Confirmation) -> (u16, Option<FeeRate>) {
+        match confirmation {
+            Confirmation::AtOnce { above: Some(rate) } if rate > self.wish.rules.max_fee_rate_at_once => (1, None),
+            Confirmation::AtOnce { above } => (0, above),
+            Confirmation::After(blocks) => (blocks.get(), None),
+        }
+    }
+
+    /// What the limits leave for mining or routing fees. Spec: LSPS1 §2: the client judges the fee.
+    fn afford(&self, fee: Sat) -> Result<Sat, RefuseWay> {
         let (limits, funded) = (self.wish.limits, self.wish.order.lsp_balance_sat);
         // Limits are in millisatoshis; what does not fit there is above any.
         let in_msat = fee.to_msat();
@@ -242,16 +265,37 @@ impl Draft {
         if limits.max_proportional_fee.is_some_and(|share| !within(share)) {
             return Err(RefuseWay::FeeAboveShare { fee });
         }
-        Ok(())
+        let share = |share: Ppm| {
+            let most = u128::from(funded.0) * u128::from(share.0) / 1_000_000;
+            Sat(u64::try_from(most).unwrap_or(u64::MAX))
+        };
+        let total = limits.max_total_fee.map(|limit| Sat(limit.0 / 1_000));
+        let left = [total, limits.max_proportional_fee.map(share)].into_iter().flatten();
+        let left = left.map(|most| Sat(most.0.saturating_sub(fee.0)));
+        Ok(left.chain([self.wish.rules.max_extra]).min().unwrap_or(Sat::ZERO))
     }
 }
 
 impl Quote {
-    /// The way with the lowest fee among those that the wallet can pay; of equal ones Lightning before the chain.
+    /// The way that costs least, see [`ranked`](Self::ranked).
     #[must_use]
-    pub fn cheapest(&self, can_pay: impl Fn(WayKind) -> bool) -> Option<WayKind> {
-        let payable = self.ways.iter().filter(|way| can_pay(way.kind()));
-        payable.min_by_key(|way| (way.fee, way.kind())).map(Way::kind)
+    pub fn cheapest(&self, extra: impl Fn(&Way) -> Option<Sat>) -> Option<WayKind> {
+        self.ranked(extra).first().copied()
+    }
+
+    /// The ways that the wallet can pay, the cheapest first; of equal ones Lightning before the chain.
+    ///
+    /// `extra` says what a way costs on top of the LSP's fee: the mining fee, or what is known of routing fees. `None`: the
+    /// wallet cannot pay it. A way that costs more than its [`Way::extra`] is left out.
+    #[must_use]
+    pub fn ranked(&self, extra: impl Fn(&Way) -> Option<Sat>) -> Vec<WayKind> {
+        let cost = |way: &Way| {
+            let extra = extra(way).filter(|extra| *extra <= way.extra)?;
+            Some((way.fee.0.saturating_add(extra.0), way.kind()))
+        };
+        let mut ways: Vec<_> = self.ways.iter().filter_map(cost).collect();
+        ways.sort_unstable();
+        ways.into_iter().map(|(_, kind)| kind).collect()
     }
 
     /// Whose.

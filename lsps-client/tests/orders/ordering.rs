@@ -2,13 +2,13 @@
 
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{
-    CannotOrder, Offered, Quote, RefuseOrder, RefusePlace, RefuseWay, Rules, State, WayKind, Wish,
+    Bill, CannotOrder, Offered, Quote, RefuseOrder, RefusePlace, RefuseWay, Rules, State, Way, WayKind, Wish,
 };
 use lsps_client::{Config, FlowId};
 use lsps_types::lsps1::{
     Confirmation, CreateOrder, LightningState, MirrorMismatch, OnchainState, Order as Reply, OrderId, Unusable,
 };
-use lsps_types::{Msat, Network, Ppm, Sat};
+use lsps_types::{FeeRate, Msat, Network, Ppm, Sat};
 
 use crate::common::{DAY, HOUR, LSP, NOON, OTHER_LSP};
 use crate::desk::{
@@ -195,10 +195,11 @@ fn nothing_is_paid_on_chain_that_could_not_come_back() {
 #[test]
 fn the_cheapest_way_that_the_wallet_can_pay_is_taken() {
     let quote = quote(&order());
-    assert_eq!(quote.cheapest(|_| true), Some(WayKind::Onchain));
-    assert_eq!(quote.cheapest(|way| way != WayKind::Onchain), Some(WayKind::Bolt11), "before the offer");
-    assert_eq!(quote.cheapest(|way| way == WayKind::Bolt12), Some(WayKind::Bolt12));
-    assert_eq!(quote.cheapest(|_| false), None);
+    let only = |is_one: fn(WayKind) -> bool| move |way: &Way| is_one(way.kind()).then_some(Sat::ZERO);
+    assert_eq!(quote.cheapest(only(|_| true)), Some(WayKind::Onchain));
+    assert_eq!(quote.cheapest(only(|way| way != WayKind::Onchain)), Some(WayKind::Bolt11), "before the offer");
+    assert_eq!(quote.cheapest(only(|way| way == WayKind::Bolt12)), Some(WayKind::Bolt12));
+    assert_eq!(quote.cheapest(only(|_| false)), None);
 }
 
 /// L1-055
@@ -252,3 +253,46 @@ fn the_number_of_orders_is_bounded_and_those_that_are_over_make_room() {
 }
 
 const HOUR_AND_TWO_MINUTES: std::time::Duration = std::time::Duration::from_secs(62 * 60);
+
+/// An LSP names a feerate of 20 000 sat/vB above which it opens without confirmation.
+#[test]
+fn case_X30_a_feerate_out_of_all_proportion_is_not_paid_and_one_confirmation_is_waited_for() {
+    let above = |rate: u32| {
+        let quote = quoted(|reply| {
+            let onchain = reply.payment.onchain.as_mut().unwrap();
+            onchain.confirmation = Confirmation::AtOnce { above: Some(FeeRate(rate)) };
+        });
+        match quote.unwrap().ways[2].bill {
+            Bill::Address { confirmations, at_once_above, .. } => (confirmations, at_once_above),
+            _ => panic!("on-chain"),
+        }
+    };
+    let most = Rules::default().max_fee_rate_at_once;
+    assert_eq!(above(most.0), (0, Some(most)));
+    assert_eq!(above(most.0 + 1), (1, None));
+    assert_eq!(above(5_000_000), (1, None));
+    assert_eq!(above(u32::MAX), (1, None));
+}
+
+#[test]
+fn case_X30_ways_are_compared_with_what_leaves_beside_the_fee() {
+    let quote = quote(&order());
+    let costs = |mining: u64| move |way: &Way| Some(if way.kind() == WayKind::Onchain { Sat(mining) } else { Sat(1) });
+    assert_eq!(quote.cheapest(costs(10)), Some(WayKind::Onchain), "80 + 10 sat");
+    assert_eq!(quote.cheapest(costs(11)), Some(WayKind::Bolt11), "80 + 11 and 90 + 1 sat: of equal ones Lightning");
+    assert_eq!(quote.ranked(costs(12)), [WayKind::Bolt11, WayKind::Bolt12, WayKind::Onchain]);
+    let most = Rules::default().max_extra;
+    assert_eq!(quote.ranked(costs(most.0)).len(), 3);
+    assert_eq!(quote.ranked(costs(most.0 + 1)).len(), 2, "dearer than it may be is no way at all");
+
+    // What may leave beside the fee is within the limits too.
+    let extra = |max_total_fee, max_proportional_fee| {
+        let draft = draft(Wish { limits: FeeLimits { max_total_fee, max_proportional_fee }, ..wish(order()) });
+        draft.weigh(&made("a1", &order()), &Facts, NOON).unwrap().ways.iter().map(|way| way.extra).collect::<Vec<_>>()
+    };
+    assert_eq!(extra(None, None), [most; 3]);
+    assert_eq!(extra(Some(Msat(100_999)), None), [Sat(10), Sat(10), Sat(20)]);
+    assert_eq!(extra(None, Some(Ppm(50_000))), [Sat(10), Sat(10), Sat(20)], "5 per cent of 2 000 sat");
+    assert_eq!(extra(Some(Msat(95_000)), Some(Ppm(50_000))), [Sat(5), Sat(5), Sat(15)]);
+    assert_eq!(extra(Some(Msat(u64::MAX)), None), [most; 3]);
+}

@@ -1,11 +1,11 @@
 //! What is kept of orders, and what is made of what was kept.
 
 use lsps_client::jit_receive::Handled;
-use lsps_client::order::{State, WayKind};
+use lsps_client::order::{End, Payment, State, Trouble, WayKind};
 use lsps_client::{Client, Config, Effect, Unreadable, UnreadableContent};
 use lsps_types::lsps1::CreateOrder;
 
-use crate::common::HOUR;
+use crate::common::{HOUR, LSP, NOON};
 use crate::desk::{Desk, completed, made, order};
 
 #[test]
@@ -71,4 +71,39 @@ fn a_record_that_cannot_be_read_hurts_no_other() {
     assert_eq!(client.load(&name, &good), Ok(()));
     assert_eq!(content(client.load(&name, &good)), UnreadableContent::Twice);
     assert_eq!(client.orders().count(), 1);
+}
+
+/// `v1.tsv`: what it is, its name, its bytes; written by the version that had the layout.
+#[test]
+fn records_of_version_1_are_read() {
+    let mut orders = std::collections::BTreeMap::new();
+    for line in include_str!("v1.tsv").lines() {
+        let [what, name, hex] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(digits).collect();
+        let mut client = Client::new(Config::default(), [9; 32]);
+        assert_eq!(client.load(name, &bytes), Ok(()), "{what}");
+        let order = client.orders().next().expect("it is there").clone();
+        assert_eq!((order.lsp(), order.id().as_str(), order.ways().len()), (LSP, "a1", 3), "{what}");
+        orders.insert(what, order);
+        // It goes on as an order of the present version.
+        client.tick(NOON + HOUR * 24 * 400);
+        for (name, bytes) in client.drain().records().filter_map(|(id, bytes)| Some((id.to_string(), bytes?))) {
+            assert_eq!(Client::new(Config::default(), [9; 32]).load(&name, bytes), Ok(()), "{what}");
+        }
+    }
+    let state = |what| orders[what].state();
+    let paying = |what| orders[what].paying().expect("it is being paid");
+    assert_eq!((orders.len(), state("quoted")), (6, &State::Quoted));
+    assert_eq!(orders["quoted"].ordered().token.as_deref(), Some("coupon"));
+    let opening = paying("paying by invoice, its channel pending");
+    assert_eq!(
+        (opening.way, opening.held, opening.channel.map(|its| its.pending)),
+        (WayKind::Bolt11, true, Some(true))
+    );
+    assert_eq!(paying("signed").payment, Payment::Signed(vec![2, 0, 0, 0]));
+    assert!(matches!(paying("returned").payment, Payment::Returned { .. }));
+    assert!(matches!(state("refunding, in trouble"), State::Refunding(_)));
+    assert!(matches!(orders["refunding, in trouble"].trouble(), Some(Trouble::Differs { .. })));
+    assert!(matches!(orders["done"].end(), Some(End::Done { .. })));
 }

@@ -21,7 +21,7 @@ use lightning_invoice::{Bolt11Invoice, Description};
 
 use lsps_client::jit_receive::InvoiceTerms;
 use lsps_client::{AcceptTerms, ChannelKey};
-use lsps_types::{Blocks, PaymentHash};
+use lsps_types::{Blocks, Msat, PaymentHash, Sat};
 
 use super::{Keys, invoice};
 use crate::peers::Manager;
@@ -136,10 +136,10 @@ impl<M: Manager> Node<M> {
         }
     }
 
-    /// Pays an invoice under this id, which it does once.
-    pub fn pay_invoice(&self, id: PaymentId, invoice: &str, patience: Duration) -> Tried {
+    /// Pays an invoice under this id, which it does once, with no more than this of routing fees.
+    pub fn pay_invoice(&self, id: PaymentId, invoice: &str, most: Sat, patience: Duration) -> Tried {
         let Ok(invoice) = invoice.parse::<Bolt11Invoice>() else { return Tried::Never };
-        let (limits, retry) = (RouteParametersConfig::default(), Retry::Timeout(patience.min(PATIENCE)));
+        let (limits, retry) = (routing_fees(most), Retry::Timeout(patience.min(PATIENCE)));
         match self.manager.get_cm().pay_for_bolt11_invoice(&invoice, id, None, limits, retry) {
             Ok(()) | Err(Bolt11PaymentError::SendingFailed(RetryableSendFailure::DuplicatePayment)) => Tried::Begun,
             Err(Bolt11PaymentError::SendingFailed(RetryableSendFailure::RouteNotFound)) => Tried::NotNow,
@@ -147,17 +147,25 @@ impl<M: Manager> Node<M> {
         }
     }
 
-    /// Pays what an offer asks for under this id, which it does once.
-    pub fn pay_offer(&self, id: PaymentId, offer: &str, patience: Duration) -> Tried {
+    /// Pays what an offer asks for under this id, which it does once, with no more than this of routing fees.
+    pub fn pay_offer(&self, id: PaymentId, offer: &str, most: Sat, patience: Duration) -> Tried {
         let Ok(offer) = offer.parse::<Offer>() else { return Tried::Never };
-        let retry_strategy = Retry::Timeout(patience.min(PATIENCE));
-        let params = OptionalOfferPaymentParams { retry_strategy, ..OptionalOfferPaymentParams::default() };
+        let (route_params_config, retry_strategy) = (routing_fees(most), Retry::Timeout(patience.min(PATIENCE)));
+        let defaults = OptionalOfferPaymentParams::default();
+        let params = OptionalOfferPaymentParams { route_params_config, retry_strategy, ..defaults };
         match self.manager.get_cm().pay_for_offer(&offer, None, id, params) {
             Ok(()) | Err(Bolt12SemanticError::DuplicatePaymentId) => Tried::Begun,
             // No way back to us for the answer: no peer is connected yet.
             Err(Bolt12SemanticError::MissingPaths) => Tried::NotNow,
             Err(_) => Tried::Never,
         }
+    }
+
+    /// What the channels could pay now or once their peers are back.
+    pub fn outbound(&self) -> Msat {
+        let channels = self.manager.get_cm().list_channels();
+        let ready = channels.iter().filter(|channel| channel.is_channel_ready);
+        Msat(ready.fold(0, |sum, channel| channel.outbound_capacity_msat.saturating_add(sum)))
     }
 
     /// Tries no other routes; what is out is waited for.
@@ -219,6 +227,11 @@ pub(super) struct Held {
 
 fn underpaying(allowed: bool) -> ChannelConfigUpdate {
     ChannelConfigUpdate { accept_underpaying_htlcs: Some(allowed), ..ChannelConfigUpdate::default() }
+}
+
+fn routing_fees(most: Sat) -> RouteParametersConfig {
+    let most = most.to_msat().map_or(u64::MAX, |most| most.0);
+    RouteParametersConfig { max_total_routing_fee_msat: Some(most), ..RouteParametersConfig::default() }
 }
 
 /// One percent, as BOLT 2 suggests.

@@ -4,12 +4,15 @@ use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
 
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{Order, OrderKey, Quote, Rules, WayKind, Wish};
+use lsps_client::order::{Order, OrderKey, Quote, Rules, Way, WayKind, Wish};
 use lsps_client::session::{NotOrdered, OrderHandle};
 use lsps_types::lsps1::{CreateOrder, LdkInvoices};
+use lsps_types::{Msat, Sat};
+use tokio::sync::oneshot;
 
-use super::Wallet;
 use super::news::WalletEvent;
+use super::pump::Told;
+use super::{Wallet, pay};
 use crate::config::SettingMissing;
 use crate::peers::peer_id;
 
@@ -29,8 +32,8 @@ pub enum CannotOrderChannel {
 }
 
 impl Wallet {
-    /// Orders a channel of this LSP and pays for it in the cheapest way that costs no more than `limits` say: by invoice or
-    /// offer, and on-chain if [`WalletParts::onchain`](super::WalletParts::onchain) is there and the order names an address
+    /// Orders a channel of this LSP and pays for it in the cheapest way that costs no more than `limits` say, mining and
+    /// routing fees included: by invoice or offer where the node's channels hold that much, and on-chain if [`WalletParts::onchain`](super::WalletParts::onchain) is there and the order names an address
     /// for refunds. Offers take an onion messenger, and an [`OrderRouter`](crate::OrderRouter), for the LSP to have time.
     ///
     /// The handle tells what becomes of it. The channel is accepted if it is as ordered. Dropping the future is safe.
@@ -44,9 +47,16 @@ impl Wallet {
         order: CreateOrder,
         limits: FeeLimits,
     ) -> Result<OrderHandle, CannotOrderChannel> {
-        let pays_onchain = self.pays_onchain;
-        let payable = |way| way != WayKind::Onchain || pays_onchain;
-        self.order_channel_paying(lsp, order, limits, |quote| quote.cheapest(payable)).await
+        let outbound = self.outbound().await.ok_or(CannotOrderChannel::Stopped)?;
+        let extra = |way: &Way| match (way.kind(), &self.onchain) {
+            (WayKind::Onchain, Some(wallet)) => pay::extra(&**wallet, way),
+            (WayKind::Onchain, None) => None,
+            // Routing fees show when a route is looked for; they have the same limit.
+            (WayKind::Bolt11 | WayKind::Bolt12, _) => {
+                way.total.to_msat().is_some_and(|total| total <= outbound).then_some(Sat::ZERO)
+            }
+        };
+        self.order_channel_paying(lsp, order, limits, |quote| quote.cheapest(extra)).await
     }
 
     /// As [`Self::order_channel`], where `choose` says how it is paid.
@@ -74,6 +84,13 @@ impl Wallet {
             rules: Rules::default(),
         };
         Ok(self.session.lsp(id).order_channel(wish, &LdkInvoices, choose).await?)
+    }
+
+    /// What the node's channels hold of its own. `None`: the wallet was stopped.
+    async fn outbound(&self) -> Option<Msat> {
+        let (done, outbound) = oneshot::channel();
+        self.told.send(Told::Outbound(done)).ok()?;
+        outbound.await.ok()
     }
 
     /// All orders on record, open and over.

@@ -11,7 +11,7 @@ use lightning::ln::channelmanager::PaymentId;
 
 use lsps_client::jit_receive::Handled;
 use lsps_client::order::{Bill, Order, OrderKey, Payment, State, Way};
-use lsps_types::{Address, Timestamp};
+use lsps_types::{Address, Sat, Timestamp};
 
 use super::news::PaymentEnd;
 use super::node::Tried;
@@ -131,20 +131,25 @@ impl<M: Manager> Pump<M> {
         match (&way.bill, payment_id(key, &way.bill)) {
             (_, Some(id)) if self.node.knows_payment(id) => Tried::Begun,
             (_, _) if now >= way.pay_by => Tried::Never,
-            (Bill::Invoice { invoice, .. }, Some(id)) => self.node.pay_invoice(id, invoice, way.pay_by.since(now)),
-            (Bill::Offer { offer }, Some(id)) => self.node.pay_offer(id, offer, way.pay_by.since(now)),
-            (Bill::Address { address, at_once_above, .. }, _) => {
-                let at_once_above = at_once_above.map(|rate| FeeRate::from_sat_per_kwu(rate.0.into()));
-                self.sign(key, address, way.total.0, at_once_above)
+            (Bill::Invoice { invoice, .. }, Some(id)) => {
+                self.node.pay_invoice(id, invoice, way.extra, way.pay_by.since(now))
             }
+            (Bill::Offer { offer }, Some(id)) => self.node.pay_offer(id, offer, way.extra, way.pay_by.since(now)),
+            (Bill::Address { address, at_once_above, .. }, _) => self.sign(key, address, *at_once_above, way),
             (Bill::Invoice { .. } | Bill::Offer { .. }, None) => Tried::Never,
         }
     }
 
-    fn sign(&mut self, key: OrderKey, to: &Address, amount_sat: u64, at_once_above: Option<FeeRate>) -> Tried {
+    /// Within the limit on mining fees; where the LSP's feerate for opening at once is beyond it, at the usual feerate.
+    fn sign(&mut self, key: OrderKey, to: &Address, at_once_above: Option<lsps_types::FeeRate>, way: &Way) -> Tried {
         let (Some(wallet), Some(script)) = (self.payments.onchain.clone(), script_of(to)) else { return Tried::Never };
-        let Ok(transaction) = wallet.sign(key.0, &script, amount_sat, at_once_above) else { return Tried::NotNow };
-        let is_right = pays(&transaction, &script, amount_sat);
+        let sign = |rate| wallet.sign(key.0, &script, way.total.0, rate, way.extra.0);
+        let signed = match sign(at_once_above.map(feerate)) {
+            Err(_) if at_once_above.is_some() => sign(None),
+            signed => signed,
+        };
+        let Ok(transaction) = signed else { return Tried::NotNow };
+        let is_right = pays(&transaction, &script, way.total.0);
         let signed = serialize(&transaction);
         let recorded = is_right && self.session.with(|client, now| client.order_signed(key, signed, now).is_ok());
         if recorded {
@@ -153,6 +158,18 @@ impl<M: Manager> Pump<M> {
         wallet.forget(&transaction);
         Tried::Never
     }
+}
+
+/// What the wallet's side of a payment costs beside the total, as far as it is known; `None`: it cannot be paid so.
+pub(super) fn extra(wallet: &dyn OnchainPayer, way: &Way) -> Option<Sat> {
+    let Bill::Address { address, at_once_above, .. } = &way.bill else { return None };
+    let script = script_of(address)?;
+    let fee = |rate| wallet.mining_fee_sat(&script, way.total.0, rate).ok().map(Sat).filter(|fee| *fee <= way.extra);
+    fee(at_once_above.map(feerate)).or_else(|| fee(None))
+}
+
+fn feerate(rate: lsps_types::FeeRate) -> FeeRate {
+    FeeRate::from_sat_per_kwu(rate.0.into())
 }
 
 /// The node's name for a payment of this order: the same each time it is asked.

@@ -15,7 +15,7 @@ use lsps_client::jit_receive::{Event, Handled, OpenRequest, Prepared, Received, 
 use lsps_client::order::{self, OrderKey};
 use lsps_client::session::Session;
 use lsps_client::{Batch, ChannelKey, Effect, Notice, Unreadable};
-use lsps_types::{PaymentHash, PeerId, Preimage};
+use lsps_types::{Msat, PaymentHash, PeerId, Preimage};
 
 use super::news::{Claimable, News, WalletEvent};
 use super::node::Node;
@@ -32,6 +32,8 @@ pub(super) enum Told {
     News(News, oneshot::Sender<Option<bool>>),
     /// Nothing but a turn, after which it is known who is connected.
     Turn(oneshot::Sender<()>),
+    /// What the node's channels hold of its own.
+    Outbound(oneshot::Sender<Msat>),
     /// A purchase that needs its invoice.
     Draft(Box<Draft>, oneshot::Sender<Result<Bolt11Invoice, CannotReceive>>),
 }
@@ -133,6 +135,7 @@ impl<M: Manager> Pump<M> {
         for told in told {
             match told {
                 Told::Turn(done) => drop(done.send(())), // peers were heard before
+                Told::Outbound(done) => drop(done.send(self.node.outbound())),
                 Told::News(news, done) => heard.push((self.hear_node(news), done)),
                 Told::Draft(draft, done) => invoices.push((self.purchase(*draft), done)),
             }
