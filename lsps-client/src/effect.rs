@@ -60,8 +60,10 @@ pub enum Effect {
     ///
     /// Lightning: [`order_settled`](crate::Client::order_settled), or [`order_returned`](crate::Client::order_returned)
     /// once the node will not try any more, or [`order_not_sent`](crate::Client::order_not_sent) if it sent nothing. Safe
-    /// twice: a node pays under one id once; take the payment hash of the invoice, or a value made of `order` for the
-    /// offer. What is under way is not begun again.
+    /// twice: a node pays under one id once; take a value made of `order` and of the kind of the way, and of something that
+    /// no other payment of the node has in its id. The payment hash will not do: the LSP chooses it, and can take that of a
+    /// payment of the application's. A payment hash that the node pays under another id is not paid. What is under way is not
+    /// begun again.
     ///
     /// On-chain: [`order_signed`](crate::Client::order_signed) with a transaction that is *not* broadcast yet, or
     /// `order_not_sent`. Safe twice: only one transaction is ever recorded, and none other is broadcast.

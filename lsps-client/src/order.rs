@@ -6,7 +6,7 @@
 use alloc::{string::String, vec::Vec};
 
 use lsps_types::lsps1::{CreateOrder, OrderId};
-use lsps_types::{OutPoint, PeerId, Timestamp};
+use lsps_types::{OutPoint, PaymentHash, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{AcceptTerms, ChannelKey, Effect};
@@ -40,6 +40,7 @@ pub struct Order {
     pub(crate) ways: Vec<Way>,
     /// How long it is remembered after its end, in milliseconds.
     pub(crate) keep_millis: u64,
+    pub(crate) is_paid_under_its_hash: bool,
     pub(crate) state: State,
     pub(crate) trouble: Option<Trouble>,
     /// Since when questions about it have had no answer.
@@ -213,7 +214,18 @@ impl Order {
         let Quote { ways, lsp, id, order: ordered, keep, .. } = quote;
         let keep_millis = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
         let (key, state) = (OrderKey::of(lsp, &id), State::Quoted);
-        Self { key, lsp, id, ordered, ways, keep_millis, state, trouble: None, unanswered_since: None }
+        Self {
+            key,
+            lsp,
+            id,
+            ordered,
+            ways,
+            keep_millis,
+            is_paid_under_its_hash: false,
+            state,
+            trouble: None,
+            unanswered_since: None,
+        }
     }
 
     /// What the world still owes this order. Asked after every step and again after a restart.
@@ -278,6 +290,19 @@ impl Order {
     #[must_use]
     pub fn way(&self, kind: WayKind) -> Option<&Way> {
         self.ways.iter().find(|way| way.kind() == kind)
+    }
+
+    /// The payment hash of its invoice, if it has one.
+    #[must_use]
+    pub fn payment_hash(&self) -> Option<PaymentHash> {
+        quote::payment_hash(&self.ways)
+    }
+
+    /// Whether its invoice is paid under the payment hash as the node's payment id. Orders of before the first release were,
+    /// and their payments may be under way; the payment id of any other is made of [`key`](Self::key) and way.
+    #[must_use]
+    pub fn is_paid_under_its_hash(&self) -> bool {
+        self.is_paid_under_its_hash
     }
 
     /// Where it stands.

@@ -3,11 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Network};
 use lightning::events::Event;
 use lightning::ln::channel_state::ChannelDetails;
-use lightning::ln::channelmanager::Bolt11InvoiceParameters;
+use lightning::ln::channelmanager::{Bolt11InvoiceParameters, PaymentId, Retry};
+use lightning::routing::router::RouteParametersConfig;
+use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use lightning::util::config::UserConfig;
+use lightning_invoice::Bolt11Invoice;
 use lsps_client::ChannelKey;
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{End, Quote, Unpaid, WayKind};
@@ -131,6 +135,49 @@ async fn case_X30_a_wallet_does_not_pay_the_feerate_that_its_lsp_names_but_its_o
     assert!(mined.clone().all(|fee| fee <= 1_000), "{:?} sat", mined.collect::<Vec<_>>());
 }
 
+/// The application's payment waits when the LSP takes its payment hash for the invoice of an order.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X34_an_order_does_not_pay_the_hash_of_the_applications_payment_nor_take_its_news() {
+    let world = World::new().await;
+    let handle = world.orders(&world.order()).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    world.scene.chain.mine(1);
+    world.seller.opens(&world, 1, |_| ()).await;
+    world.is_done(&handle).await;
+    world.is_usable(1).await;
+
+    let params = Bolt11InvoiceParameters { amount_msats: Some(1_000_000), ..Default::default() };
+    let invoice = world.seller.node.channel_manager().create_bolt11_invoice(params).expect("an invoice");
+    let hash = invoice.payment_hash().to_byte_array();
+    // Applications name their payments so, as LDK advises.
+    let (wallet, id) = (&world.scene.wallet, PaymentId(hash));
+    let pay = |invoice: &Bolt11Invoice| {
+        let (limits, retry) = (RouteParametersConfig::default(), Retry::Attempts(0));
+        wallet.node.channel_manager().pay_for_bolt11_invoice(invoice, id, None, limits, retry)
+    };
+    pay(&invoice).expect("a route");
+    assert!(within(|| world.seller.has_payment()).await, "it is here, on hold");
+
+    *world.seller.shop.payment_hash.lock().unwrap() = Some(PaymentHash(hash));
+    world.seller.takes_invoices();
+    let order = CreateOrder { client_balance_sat: Sat(10_000), ..world.order() };
+    let handle = world.orders(&order).await.expect("it sells again");
+    let over = tokio::time::timeout(Duration::from_secs(20), handle.over()).await.expect("it is not paid");
+    assert_eq!(over, Outcome::Ended(End::Unpaid(Unpaid::NotSent)));
+    let hears = Event::PaymentSent {
+        payment_id: Some(id),
+        payment_preimage: PaymentPreimage([7; 32]),
+        payment_hash: PaymentHash(hash),
+        amount_msat: Some(1_000_000),
+        fee_paid_msat: Some(0),
+        bolt12_invoice: None,
+    };
+    assert!(!wallet.host.handle_event(&hears).await.unwrap(), "the application's payment is the application's");
+    world.seller.claims();
+    let is_paid = || wallet.node.channel_manager().list_channels()[0].pending_outbound_htlcs.is_empty();
+    assert!(within(is_paid).await);
+}
+
 struct World {
     scene: Scene,
     seller: Seller,
@@ -207,8 +254,10 @@ struct Shop {
     order: Mutex<Option<Order>>,
     invoices: Mutex<bool>,
     at_once_above: Mutex<Option<FeeRate>>,
+    /// Of the invoice, in place of one of its own.
+    payment_hash: Mutex<Option<PaymentHash>>,
     /// What arrived and is on hold.
-    payment: Mutex<Option<lightning::types::payment::PaymentPreimage>>,
+    payment: Mutex<Option<PaymentPreimage>>,
     opened: Mutex<u128>,
 }
 
@@ -322,8 +371,8 @@ impl Shop {
         let expires_at = DateTime::from(now() + Duration::from_secs(3_600));
         let by_invoice = *self.invoices.lock().unwrap();
         let bolt11 = by_invoice.then(|| {
-            let params =
-                Bolt11InvoiceParameters { amount_msats: total.to_msat().map(|msat| msat.0), ..Default::default() };
+            let (amount_msats, payment_hash) = (total.to_msat().map(|msat| msat.0), *self.payment_hash.lock().unwrap());
+            let params = Bolt11InvoiceParameters { amount_msats, payment_hash, ..Default::default() };
             let invoice = node.channel_manager().create_bolt11_invoice(params).expect("an invoice").to_string();
             let (state, expires_at) = (LightningState::ExpectPayment, expires_at.clone());
             Bolt11Payment { state, expires_at, fee_total_sat: Sat(FEE), order_total_sat: total, invoice }

@@ -16,8 +16,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When it is too late, or there are too many; nothing is recorded then.
+    /// When it is too late, there are too many, or its payment hash was used before; nothing is recorded then.
     pub fn place_order(&mut self, quote: Quote, now: Timestamp) -> Result<OrderKey, RefusePlace> {
+        if quote.payment_hash().is_some_and(|hash| self.book.get(hash).is_some()) {
+            return Err(RefusePlace::KnownPaymentHash);
+        }
         self.orders.place(quote, self.config.orders, now, &mut self.out)
     }
 

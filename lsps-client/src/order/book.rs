@@ -66,6 +66,9 @@ impl Book {
         if self.orders.contains_key(&key) {
             return Err(RefusePlace::KnownOrder);
         }
+        if order.payment_hash().is_some_and(|hash| self.orders.values().any(|it| it.payment_hash() == Some(hash))) {
+            return Err(RefusePlace::KnownPaymentHash);
+        }
         if self.orders.len() >= limit && !self.make_room(out) {
             return Err(RefusePlace::TooMany);
         }
@@ -315,6 +318,10 @@ pub enum RefusePlace {
     /// The LSP has given its name to another order.
     #[error("the LSP has another order of this name")]
     KnownOrder,
+    /// Its invoice has the payment hash of another order's invoice or of an invoice of this wallet. Paying it would prove
+    /// nothing, and what becomes of one payment would be taken for the other's.
+    #[error("the payment hash of the order's invoice was used before: order again")]
+    KnownPaymentHash,
     /// Too many orders are open.
     #[error("too many orders are open")]
     TooMany,

@@ -303,6 +303,20 @@ impl Quote {
     pub fn lsp(&self) -> PeerId {
         self.lsp
     }
+
+    /// The payment hash of its invoice, if it has one.
+    #[must_use]
+    pub fn payment_hash(&self) -> Option<PaymentHash> {
+        payment_hash(&self.ways)
+    }
+}
+
+/// The payment hash of the invoice among these ways. That of an offer's invoice is not known before it is asked for.
+pub(super) fn payment_hash(ways: &[Way]) -> Option<PaymentHash> {
+    ways.iter().find_map(|way| match way.bill {
+        Bill::Invoice { payment_hash, .. } => Some(payment_hash),
+        Bill::Offer { .. } | Bill::Address { .. } => None,
+    })
 }
 
 impl Way {

@@ -87,6 +87,7 @@ impl From<Order> for super::Order {
             ordered: old.ordered,
             ways: old.ways.into_iter().map(Into::into).collect(),
             keep_millis: old.keep_millis,
+            is_paid_under_its_hash: true,
             state: old.state.into(),
             trouble: old.trouble.map(Into::into),
             unanswered_since: old.unanswered_since,

@@ -10,7 +10,7 @@ use lsps_types::lsps1::{
 };
 use lsps_types::{FeeRate, Msat, Network, Ppm, Sat};
 
-use crate::common::{DAY, HOUR, LSP, NOON, OTHER_LSP};
+use crate::common::{DAY, HOUR, LSP, NOON, OTHER_LSP, buy, hash, prepared};
 use crate::desk::{
     BALANCE, CHAIN_FEE, Desk, Facts, HASH, LIGHTNING_FEE, completed, draft, failed, invoice, made, options, order,
     quote, wish, with_states,
@@ -224,7 +224,7 @@ fn two_lsps_may_use_the_same_name_and_one_may_not() {
     assert_eq!(desk.client.place_order(quote(&order()), NOON), Err(RefusePlace::KnownOrder));
     let total = Sat(LIGHTNING_FEE.0 + BALANCE.0);
     let mut reply = made("a1", &order());
-    reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, HASH, OTHER_LSP);
+    reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(9), OTHER_LSP);
     let draft = Offered { lsp: OTHER_LSP, options: options() }.draft(wish(order())).unwrap();
     let theirs = desk.places_quote(draft.weigh(&reply, &Facts, NOON).unwrap());
     assert_ne!(ours, theirs);
@@ -241,6 +241,8 @@ fn the_number_of_orders_is_bounded_and_those_that_are_over_make_room() {
     let numbered = |n: u8, now| {
         let mut reply = made("a1", &order());
         reply.order_id = OrderId::try_from(format!("order/{n} ü")).unwrap();
+        let total = Sat(LIGHTNING_FEE.0 + BALANCE.0);
+        reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(n), LSP);
         draft(wish(order())).weigh(&reply, &Facts, now).unwrap()
     };
     let first = desk.places_quote(numbered(1, NOON));
@@ -295,4 +297,28 @@ fn case_X30_ways_are_compared_with_what_leaves_beside_the_fee() {
     assert_eq!(extra(None, Some(Ppm(50_000))), [Sat(10), Sat(10), Sat(20)], "5 per cent of 2 000 sat");
     assert_eq!(extra(Some(Msat(95_000)), Some(Ppm(50_000))), [Sat(5), Sat(5), Sat(15)]);
     assert_eq!(extra(Some(Msat(u64::MAX)), None), [most; 3]);
+}
+
+/// With one invoice in two orders the second would wait for the payment of the first for ever.
+#[test]
+fn case_X34_the_payment_hash_of_another_order_or_purchase_is_not_paid_again() {
+    let with_hash = |id: &str, lsp, number| {
+        let mut reply = made(id, &order());
+        reply.payment.bolt11.as_mut().unwrap().invoice = invoice(Sat(LIGHTNING_FEE.0 + BALANCE.0), hash(number), lsp);
+        reply.payment.bolt12 = None;
+        Offered { lsp, options: options() }.draft(wish(order())).unwrap().weigh(&reply, &Facts, NOON).unwrap()
+    };
+    let mut desk = Desk::new();
+    let first = desk.places_quote(with_hash("a1", LSP, 1));
+    let known = Err(RefusePlace::KnownPaymentHash);
+    assert_eq!(desk.client.place_order(with_hash("a2", LSP, 1), NOON), known);
+    assert_eq!(desk.client.place_order(with_hash("a1", OTHER_LSP, 1), NOON), known, "whoever sells it");
+    desk.client.abandon_order(first, NOON).unwrap();
+    desk.turn();
+    assert_eq!(desk.client.place_order(with_hash("a2", LSP, 1), NOON), known, "nor when the first is over");
+    desk.places_quote(with_hash("a2", LSP, 2));
+
+    desk.client.register(&prepared(LSP, &buy(None)), hash(3), NOON).unwrap();
+    assert_eq!(desk.client.place_order(with_hash("a3", LSP, 3), NOON), known, "of an invoice of our own");
+    assert_eq!(desk.client.orders().count(), 2);
 }

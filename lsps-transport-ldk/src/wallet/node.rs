@@ -178,6 +178,16 @@ impl<M: Manager> Node<M> {
         self.payments_of(id).next().is_some()
     }
 
+    /// Whether the node pays or paid this hash, under whatever id, as far as it remembers.
+    pub fn pays_hash(&self, hash: PaymentHash) -> bool {
+        self.manager.get_cm().list_recent_payments().into_iter().any(|payment| match payment {
+            RecentPaymentDetails::AwaitingInvoice { .. } => false,
+            RecentPaymentDetails::Pending { payment_hash, .. }
+            | RecentPaymentDetails::Abandoned { payment_hash, .. } => payment_hash.0 == hash.0,
+            RecentPaymentDetails::Fulfilled { payment_hash, .. } => payment_hash.is_some_and(|its| its.0 == hash.0),
+        })
+    }
+
     /// Whether it may still succeed.
     pub fn is_paying(&self, id: PaymentId) -> bool {
         self.payments_of(id).any(|payment| match payment {

@@ -9,7 +9,6 @@ use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::{FeeRate, ScriptBuf, Transaction, WitnessProgram, WitnessVersion};
 use lightning::ln::channelmanager::PaymentId;
 
-use lsps_client::jit_receive::Handled;
 use lsps_client::order::{Bill, Order, OrderKey, Payment, State, Way};
 use lsps_types::{Address, Sat, Timestamp};
 
@@ -82,7 +81,7 @@ impl<M: Manager> Pump<M> {
 
     pub(super) fn pays_no_more(&mut self, order: OrderKey, way: &Way) {
         let was_begun = self.payments.due.remove(&order).is_none();
-        let Some(id) = payment_id(order, &way.bill) else { return };
+        let Some(id) = self.id_of(order, &way.bill) else { return };
         if self.node.knows_payment(id) {
             self.node.give_up(id);
             return;
@@ -102,15 +101,21 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// Over Lightning its payment has an end. Whether it was one of an order.
+    /// Over Lightning a payment has an end. Whether it was one of an order: only the way that is being paid moves its order,
+    /// and no other payment of the node has such an id.
     pub(super) fn payment_ended(&mut self, id: PaymentId, end: PaymentEnd) -> bool {
         let way = |order: &Order| {
-            let way = order.ways().iter().find(|way| payment_id(order.key(), &way.bill) == Some(id));
-            way.map(|way| (order.key(), way.clone(), is_to_be_paid(order)))
+            let way = order.ways().iter().find(|way| payment_id(order, &way.bill) == Some(id))?;
+            let is_chosen = order.paying().is_some_and(|paying| paying.way == way.kind());
+            Some((order.key(), way.clone(), is_chosen, is_to_be_paid(order)))
         };
-        let Some((key, way, is_wanted)) = self.session.with(|client, _| client.orders().find_map(way)) else {
+        let Some((key, way, is_chosen, is_wanted)) = self.session.with(|client, _| client.orders().find_map(way))
+        else {
             return false;
         };
+        if !is_chosen {
+            return true;
+        }
         // Begun anew after a restart, before this news of the time before it was told: the new one brings its own.
         if end != PaymentEnd::Paid && self.node.is_paying(id) {
             return true;
@@ -120,17 +125,24 @@ impl<M: Manager> Pump<M> {
             self.asks_for_invoice_again(key, way);
             return true;
         }
-        self.session.with(|client, now| match end {
+        // Taken or told before: it is ours in any case.
+        let _ = self.session.with(|client, now| match end {
             PaymentEnd::Paid => client.order_settled(key, now),
             PaymentEnd::Returned => client.order_returned(key, now),
             PaymentEnd::NoInvoice | PaymentEnd::NotSent => client.order_not_sent(key, now),
-        }) == Handled::Taken
+        });
+        true
+    }
+
+    fn id_of(&self, order: OrderKey, bill: &Bill) -> Option<PaymentId> {
+        self.session.with(|client, _| client.order(order).and_then(|order| payment_id(order, bill)))
     }
 
     fn begin(&mut self, key: OrderKey, way: &Way, now: Timestamp) -> Tried {
-        match (&way.bill, payment_id(key, &way.bill)) {
+        match (&way.bill, self.id_of(key, &way.bill)) {
             (_, Some(id)) if self.node.knows_payment(id) => Tried::Begun,
             (_, _) if now >= way.pay_by => Tried::Never,
+            (Bill::Invoice { payment_hash, .. }, _) if self.node.pays_hash(*payment_hash) => Tried::Never,
             (Bill::Invoice { invoice, .. }, Some(id)) => {
                 self.node.pay_invoice(id, invoice, way.extra, way.pay_by.since(now))
             }
@@ -172,18 +184,20 @@ fn feerate(rate: lsps_types::FeeRate) -> FeeRate {
     FeeRate::from_sat_per_kwu(rate.0.into())
 }
 
-/// The node's name for a payment of this order: the same each time it is asked.
-pub(super) fn payment_id(order: OrderKey, bill: &Bill) -> Option<PaymentId> {
-    match bill {
-        Bill::Invoice { payment_hash, .. } => Some(PaymentId(payment_hash.0)),
-        Bill::Offer { .. } => {
-            let mut engine = sha256::Hash::engine();
-            engine.input(b"offer of order ");
-            engine.input(&order.0.to_be_bytes());
-            Some(PaymentId(sha256::Hash::from_engine(engine).to_byte_array()))
+/// The node's name for a payment of this order: the same each time it is asked, and nothing that an LSP can choose.
+pub(super) fn payment_id(order: &Order, bill: &Bill) -> Option<PaymentId> {
+    let tag: &[u8] = match bill {
+        Bill::Invoice { payment_hash, .. } if order.is_paid_under_its_hash() => {
+            return order.paying().map(|_| PaymentId(payment_hash.0));
         }
-        Bill::Address { .. } => None,
-    }
+        Bill::Invoice { .. } => b"invoice of order ",
+        Bill::Offer { .. } => b"offer of order ",
+        Bill::Address { .. } => return None,
+    };
+    let mut engine = sha256::Hash::engine();
+    engine.input(tag);
+    engine.input(&order.key().0.to_be_bytes());
+    Some(PaymentId(sha256::Hash::from_engine(engine).to_byte_array()))
 }
 
 fn is_to_be_paid(order: &Order) -> bool {
