@@ -47,9 +47,25 @@ pub enum Input {
     },
     /// The node holds a part of which the record says otherwise: after a restart, asked part by part; or because it was not
     /// asked to forward it, as the client's channels are not usable at the moment.
+    ///
+    /// What is held need not be the HTLC on record: an upstream node can send the same onion again, with other values.
     PartStillHeld {
         /// Which.
         part: PartId,
+        /// What came in with the HTLC that is held, as the node tells it.
+        amount_in: Msat,
+    },
+    /// Whether the node shows an HTLC like a forwarded part on its way to the client, or undecided there. Where it shows none,
+    /// the part was never sent, or its outcome is about to be told. Until this is told, a forwarded part counts as there.
+    ///
+    /// Told before [`HtlcHeld`](Self::HtlcHeld) of the parts with the same payment hash or name, before
+    /// [`PartStillHeld`](Self::PartStillHeld), and after a start, where it differs from
+    /// [`KnownPart::in_doubt`](crate::KnownPart).
+    PartAtClient {
+        /// Which.
+        part: PartId,
+        /// Whether there is one.
+        is_there: bool,
     },
     /// The node refused to forward a part and still holds it.
     ForwardRefused {
@@ -299,12 +315,17 @@ pub struct Deposit {
 pub enum WhichPart {
     /// This one.
     Id(PartId),
-    /// One that carried this amount to this client; LDK reports no payment.
+    /// One that carried this amount to this client; LDK reports no payment. A part is meant only if all agrees that is told
+    /// here: what else the client claims may look alike.
     Sent {
         /// The next hop.
         to: PeerId,
-        /// What the next hop received.
+        /// What the next hop received; where it claimed on the chain, rounded down to whole satoshis.
         amount: Msat,
+        /// What came in for it, where that is told. LDK: the amount and the total fee.
+        amount_in: Option<Msat>,
+        /// What was kept of the amount that its onion asks to forward, where that is told and is more than nothing.
+        skim: Option<Msat>,
     },
 }
 

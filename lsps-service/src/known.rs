@@ -24,6 +24,8 @@ pub struct KnownPart {
     pub payment_hash: PaymentHash,
     /// What the client was to get, where the node was asked to forward it and the outcome is unknown.
     pub sent: Option<Msat>,
+    /// The node showed no HTLC like it at the client since then: [`Input::PartAtClient`](crate::Input::PartAtClient).
+    pub in_doubt: bool,
     /// Whether the node may still hold or carry it.
     pub is_live: bool,
 }
@@ -166,6 +168,7 @@ impl JitChannel {
                     None
                 }
             },
+            in_doubt: part.in_doubt,
             is_live: part.is_live(),
         })
     }

@@ -282,6 +282,7 @@ impl Lsp {
     pub fn feed(&mut self, input: Input) {
         let part = match &input {
             Input::HtlcHeld(htlc) => Some(htlc.part),
+            Input::PartStillHeld { part, .. } => Some(*part),
             _ => None,
         };
         let payment = if let Input::PaymentHeld(held) = &input { Some(held.payment_hash) } else { None };

@@ -31,6 +31,18 @@ pub(crate) enum Event {
         id: PartId,
         at: Timestamp,
     },
+    /// Whether the client has it is in doubt, or not any more.
+    PartDoubted {
+        payment_hash: PaymentHash,
+        id: PartId,
+        in_doubt: bool,
+    },
+    /// Another HTLC with the same onion took its place, with so much above what it asks to forward.
+    PartBrings {
+        payment_hash: PaymentHash,
+        id: PartId,
+        surplus: Msat,
+    },
     PartLost {
         payment_hash: PaymentHash,
         id: PartId,
@@ -62,7 +74,7 @@ impl JitChannel {
         match event {
             Event::PartAdded { payment_hash, part, at } => {
                 let payment = self.payments.entry(payment_hash).or_insert(Payment { since: at, parts: vec![] });
-                if !payment.has_held() && !payment.has_sent() {
+                if !payment.has_held() && !payment.is_at_client() {
                     payment.since = at;
                 }
                 payment.parts.push(part);
@@ -73,9 +85,15 @@ impl JitChannel {
                 payment.since = at;
                 for part in payment.parts.iter_mut().filter(|part| part.id == id) {
                     if let PartState::Sent { amount, .. } = part.state {
-                        (part.sent_before, part.state) = (Some(amount), PartState::Held);
+                        (part.sent_before, part.state, part.in_doubt) = (Some(amount), PartState::Held, false);
                     }
                 }
+            }
+            Event::PartDoubted { payment_hash, id, in_doubt } => {
+                self.part_mut(payment_hash, id).into_iter().for_each(|part| part.in_doubt = in_doubt);
+            }
+            Event::PartBrings { payment_hash, id, surplus } => {
+                self.part_mut(payment_hash, id).into_iter().for_each(|part| part.surplus = surplus);
             }
             Event::PartLost { payment_hash, id } => {
                 if let Some(payment) = self.payments.get_mut(&payment_hash) {
@@ -117,10 +135,13 @@ impl JitChannel {
         self.channel.apply(event);
     }
 
+    fn part_mut(&mut self, payment_hash: PaymentHash, id: PartId) -> Option<&mut Part> {
+        self.payments.get_mut(&payment_hash)?.parts.iter_mut().find(|part| part.id == id)
+    }
+
     fn move_part(&mut self, payment_hash: PaymentHash, id: PartId, to: PartState) {
-        let parts = self.payments.get_mut(&payment_hash).map(|payment| payment.parts.iter_mut());
-        let Some(part) = parts.into_iter().flatten().find(|part| part.id == id) else { return };
-        part.state = to;
+        let Some(part) = self.part_mut(payment_hash, id) else { return };
+        (part.state, part.in_doubt) = (to, part.in_doubt && matches!(to, PartState::Sent { .. }));
         let surplus = part.surplus;
         if let PartState::Claimed { skim: fee, at } = to
             && (fee > Msat::ZERO || surplus > Msat::ZERO)

@@ -94,7 +94,12 @@ impl Fee {
 pub(crate) enum Told<'a> {
     PartHeld(&'a HeldHtlc),
     PartGone(PartId),
-    PartStillHeld(PartId),
+    /// And what came in with what is held.
+    PartStillHeld(PartId, Msat),
+    /// And whether it is there.
+    PartAtClient(PartId, bool),
+    /// The host was not asked to forward it yet, and will not be.
+    NotAsked(PartId),
     ForwardRefused(PartId),
     PartForwarded(PartId),
     PartFailed(PartId),
@@ -147,17 +152,38 @@ impl JitChannel {
         match told {
             Told::PartHeld(htlc) => match self.find(htlc.part) {
                 None => self.admit(htlc, ctx),
-                Some((hash, part)) => self.told_again(hash, part),
+                Some((hash, part)) => {
+                    // The name says only that the onions share a secret, and whoever made one can make others.
+                    let is_same = htlc.payment_hash == hash && htlc.onion_amount == part.onion_amount;
+                    self.told_again(hash, part, Some(htlc.amount_in).filter(|_| is_same))
+                }
             },
-            Told::PartStillHeld(id) => {
+            Told::PartStillHeld(id, amount_in) => {
                 let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
                 match part.state {
                     // Whatever was asked was not done; when and how much to send is decided anew.
-                    P::Sent { .. } => Ok(vec![Event::PartNotSent { payment_hash: hash, id: *id, at: ctx.now }]),
+                    P::Sent { .. } if part.in_doubt && *amount_in >= part.onion_amount => {
+                        let not_sent = Event::PartNotSent { payment_hash: hash, id: *id, at: ctx.now };
+                        Ok(brings(hash, part, *amount_in).into_iter().chain([not_sent]).collect())
+                    }
                     // What is outstanding was asked again at load.
-                    P::Held | P::Failing { .. } => Ok(vec![]),
-                    P::Claimed { .. } | P::Failed { .. } => self.told_again(hash, part),
+                    P::Failing { .. } => Ok(vec![]),
+                    P::Held | P::Sent { .. } | P::Claimed { .. } | P::Failed { .. } => {
+                        self.told_again(hash, part, Some(*amount_in))
+                    }
                 }
+            }
+            Told::PartAtClient(id, is_there) => {
+                let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                let is_news = matches!(part.state, P::Sent { .. }) && part.in_doubt == *is_there;
+                let doubted = Event::PartDoubted { payment_hash, id: *id, in_doubt: !is_there };
+                Ok(if is_news { vec![doubted] } else { vec![] })
+            }
+            Told::NotAsked(id) => {
+                let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                let is_sent = matches!(part.state, P::Sent { .. });
+                let not_sent = Event::PartNotSent { payment_hash, id: *id, at: ctx.now };
+                Ok(if is_sent { vec![not_sent] } else { vec![] })
             }
             Told::PartGone(id) | Told::PartFailed(id) => {
                 let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
@@ -256,6 +282,7 @@ impl JitChannel {
             cltv_expiry: htlc.cltv_expiry,
             state: PartState::Held,
             sent_before: None,
+            in_doubt: false,
         };
         let payment = self.payments.get(&htlc.payment_hash);
         let parts = || self.payments.values().flat_map(|payment| &payment.parts);
@@ -274,21 +301,32 @@ impl JitChannel {
         }
         let one_part_only = self.terms.payment_size.is_none() && self.fee != Fee::Paid;
         if one_part_only
-            && (payment.is_some_and(Payment::is_live) || self.terms.fee_of_one(htlc.onion_amount).is_none())
+            && (payment.is_some_and(|payment| payment.parts.iter().any(|part| part.is_live() && !part.in_doubt))
+                || self.terms.fee_of_one(htlc.onion_amount).is_none())
         {
             return refuse(FailureCode::UnknownNextPeer);
         }
         Ok(vec![Event::PartAdded { payment_hash: htlc.payment_hash, part, at: ctx.now }])
     }
 
-    /// The node repeats itself about a known part.
-    fn told_again(&self, hash: PaymentHash, part: &Part) -> Result<Vec<Event>, Reject> {
+    /// The node holds an HTLC by the name of a known part, which brings `amount_in`; `None`: it asks for something else. The
+    /// name is free again once an HTLC was forwarded: whoever is upstream can send the same onion again, with less money.
+    fn told_again(&self, hash: PaymentHash, part: &Part, amount_in: Option<Msat>) -> Result<Vec<Event>, Reject> {
+        let enough = amount_in.filter(|amount_in| *amount_in >= part.onion_amount);
+        let brings = enough.and_then(|amount_in| brings(hash, part, amount_in));
         match (part.state, &self.channel) {
-            (PartState::Held, _) => Ok(vec![]),
-            (PartState::Sent { amount, ask }, Channel::Ready { .. }) => {
-                Ok(vec![moved(hash, part, PartState::Sent { amount, ask: ask.saturating_add(1) })])
+            (PartState::Held, _) if enough.is_some() => Ok(brings.into_iter().collect()),
+            // The node has let go of the HTLC on record, and holds another one that is to be failed.
+            (PartState::Held, _) => Ok(vec![moved(hash, part, failing(FailureCode::UnknownNextPeer))]),
+            (PartState::Sent { amount, ask }, Channel::Ready { .. }) if part.in_doubt && enough.is_some() => {
+                let asked = moved(hash, part, PartState::Sent { amount, ask: ask.saturating_add(1) });
+                Ok(brings.into_iter().chain([asked]).collect())
             }
-            (PartState::Sent { .. }, _) => Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))]),
+            (PartState::Sent { .. }, _) if part.in_doubt && enough.is_some() => {
+                Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))])
+            }
+            // The HTLC on record is with the client, or is gone and another one brings too little.
+            (PartState::Sent { .. }, _) => Err(Reject::FailPart(FailureCode::UnknownNextPeer)),
             (PartState::Failing { code, ask }, _) => {
                 Ok(vec![moved(hash, part, PartState::Failing { code, ask: ask.saturating_add(1) })])
             }
@@ -355,6 +393,12 @@ impl Terms {
 
 pub(super) fn moved(payment_hash: PaymentHash, part: &Part, to: PartState) -> Event {
     Event::PartMoved { payment_hash, id: part.id, to }
+}
+
+/// Another HTLC took the place of a part, and brings enough, though not as much.
+fn brings(payment_hash: PaymentHash, part: &Part, amount_in: Msat) -> Option<Event> {
+    let surplus = amount_in.checked_sub(part.onion_amount).filter(|surplus| *surplus != part.surplus)?;
+    Some(Event::PartBrings { payment_hash, id: part.id, surplus })
 }
 
 pub(super) fn failing(code: FailureCode) -> PartState {

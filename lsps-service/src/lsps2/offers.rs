@@ -2,8 +2,8 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use lsps_types::Scid;
 use lsps_types::bolt4::FailureCode;
+use lsps_types::{Msat, Scid};
 
 use crate::channel::ChannelNews;
 use crate::effect::Effect;
@@ -12,7 +12,7 @@ use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::index::Indexed;
 use crate::input::{HeldHtlc, WhichPart};
 use crate::lsps2::jit_channel::{JitChannel, Told};
-use crate::lsps2::parts::PartState;
+use crate::lsps2::parts::{Part, PartState};
 use crate::outcome::{Outcome, Refusal};
 use crate::service::Service;
 
@@ -35,12 +35,12 @@ impl Service {
     }
 
     /// A part that was to be sent is not, so the client's channels are not usable, whatever was told before.
-    pub(crate) fn part_still_held(&mut self, part: PartId) -> Outcome {
+    pub(crate) fn part_still_held(&mut self, part: PartId, amount_in: Msat) -> Outcome {
         let client = self.index.of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
         if let Some(link) = client.and_then(|client| self.around.links.get_mut(&client)) {
             *link = Link::Connected;
         }
-        self.part(part, Told::PartStillHeld(part))
+        self.part(part, Told::PartStillHeld(part, amount_in))
     }
 
     /// Whatever was claimed over a channel is the client's, and needs that channel, also where it was meant for another.
@@ -55,19 +55,28 @@ impl Service {
 
     /// The part that a report means; a claim may also mean one that was believed to have failed.
     fn resolve(&self, which: WhichPart, over: Option<ChannelKey>) -> Option<PartId> {
-        let (to, amount) = match which {
+        let (to, amount, amount_in, skim) = match which {
             WhichPart::Id(part) => return Some(self.equal_that_is_sent(part).unwrap_or(part)),
-            WhichPart::Sent { to, amount } => (to, amount),
+            WhichPart::Sent { to, amount, amount_in, skim } => (to, amount, amount_in, skim),
         };
         let named = over.and_then(|key| if let FlowId::JitChannel(scid) = key.flow { Some(scid) } else { None });
         let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
         let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
-        let sent = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if *sent == amount);
+        // Whoever pays this client can have it claim the same amount over the same channel. What it cannot do is to leave the
+        // LSP as much of it without paying as much.
+        let agrees = |part: &Part, sent: Msat| {
+            amount_in.is_none_or(|amount_in| amount_in == part.amount_in())
+                && skim.is_none_or(|skim| skim == part.skim(sent))
+        };
         // A claim on the chain is told in whole satoshis.
-        let rounded = |state: &PartState| matches!(state, PartState::Sent { amount: sent, .. } if sent.0 / 1_000 * 1_000 == amount.0);
-        let find = |is: &dyn Fn(&PartState) -> bool| parts().find(|part| is(&part.state));
-        let unlikely = || parts().find(|part| part.unlikely() == Some(amount));
-        find(&sent).or_else(|| find(&rounded)).or_else(unlikely).map(|part| part.id)
+        let rounded = |sent: Msat| Msat(sent.0 / 1_000 * 1_000);
+        let sent = |part: &Part| if let PartState::Sent { amount, .. } = part.state { Some(amount) } else { None };
+        let find = |what: &dyn Fn(&Part) -> Option<Msat>, told: &dyn Fn(Msat) -> Msat| {
+            parts().find(|part| what(part).is_some_and(|sent| told(sent) == amount && agrees(part, sent)))
+        };
+        let exactly = |sent| sent;
+        let found = find(&sent, &exactly).or_else(|| find(&sent, &rounded));
+        found.or_else(|| find(&Part::unlikely, &exactly)).map(|part| part.id)
     }
 
     /// Of equal parts a host may have said of the wrong one that it failed.
@@ -86,7 +95,7 @@ impl Service {
             let Some(scid) = self.index.of_part(id) else { continue };
             let is_it = |effect: &Effect| matches!(effect, Effect::ForwardPart { part, .. } if *part == id);
             if !self.offers.get(&scid).is_some_and(|offer| offer.outstanding().iter().any(is_it)) {
-                let _it_may_be_decided_already = self.step(scid, &Told::PartStillHeld(id));
+                let _it_may_be_decided_already = self.step(scid, &Told::NotAsked(id));
             }
         }
     }

@@ -28,6 +28,10 @@ pub(crate) struct Part {
     /// What the client was to get when the node was asked before and, as it said, did nothing. Should that not be so, as the
     /// HTLC it holds is another one with the same onion, a claim still counts.
     pub sent_before: Option<Msat>,
+    /// It was sent, and the node shows no HTLC like it that is undecided at the client. Not on record: hosts tell it anew after
+    /// each start.
+    #[serde(skip)]
+    pub in_doubt: bool,
 }
 
 /// `Held -> Sent -> Claimed | Failed`, or `Held | Sent -> Failing -> Failed`, or removed when the node lost it.
@@ -67,14 +71,24 @@ impl Payment {
         self.parts.iter().any(|part| matches!(part.state, PartState::Sent { .. }))
     }
 
+    /// Sum of the parts that are with the client beyond doubt.
+    pub fn sum_at_client(&self) -> Msat {
+        let sum = self.parts.iter().filter(|part| part.is_at_client()).map(|part| part.onion_amount.0);
+        Msat(sum.fold(0, u64::saturating_add))
+    }
+
+    pub fn is_at_client(&self) -> bool {
+        self.parts.iter().any(Part::is_at_client)
+    }
+
     /// Whether the client has some of it, or may have in spite of what the node said.
     pub fn has_sent_ever(&self) -> bool {
         self.has_sent() || self.parts.iter().any(|part| part.sent_before.is_some())
     }
 
-    /// What is kept of it once the client claims all that was sent.
+    /// What is kept of it once the client claims all that is with it beyond doubt.
     pub fn being_earned(&self) -> Msat {
-        let sent = self.parts.iter().filter_map(|part| match part.state {
+        let sent = self.parts.iter().filter(|part| part.is_at_client()).filter_map(|part| match part.state {
             PartState::Sent { amount, .. } => Some(part.skim(amount)),
             PartState::Held | PartState::Claimed { .. } | PartState::Failing { .. } | PartState::Failed { .. } => None,
         });
@@ -110,6 +124,16 @@ impl Part {
             PartState::Held | PartState::Sent { .. } | PartState::Failing { .. } => true,
             PartState::Claimed { .. } | PartState::Failed { .. } => false,
         }
+    }
+
+    /// Whether it was sent and nothing speaks against its being with the client.
+    pub fn is_at_client(&self) -> bool {
+        matches!(self.state, PartState::Sent { .. }) && !self.in_doubt
+    }
+
+    /// What came in with it.
+    pub fn amount_in(&self) -> Msat {
+        Msat(self.onion_amount.0.saturating_add(self.surplus.0))
     }
 
     /// What the client would have got, where a claim is possible but not expected.

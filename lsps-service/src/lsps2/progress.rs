@@ -79,7 +79,14 @@ impl JitChannel {
         if payment.and_then(Payment::earned).is_some() && self.earned() >= charged.fee {
             return vec![Event::FeePaid(ctx.now)];
         }
-        let hopeful = payment.is_some_and(|payment| self.is_complete(payment) || payment.has_sent());
+        let hopeful = payment.is_some_and(|payment| {
+            if self.is_complete(payment) && !payment.is_at_client() {
+                // A new try for another amount has a fee of its own.
+                self.price(payment).is_some_and(|price| price.fee == charged.fee)
+            } else {
+                self.is_complete(payment) || payment.has_sent()
+            }
+        });
         if hopeful { vec![] } else { vec![Event::FeeFreed(ctx.now)] }
     }
 
@@ -115,7 +122,8 @@ impl JitChannel {
         match &self.fee {
             Fee::Due => vec![],
             Fee::InFlight(charged) => {
-                let Some(payment) = self.payments.get(&charged.payment_hash) else { return vec![] };
+                let payment = self.payments.get(&charged.payment_hash);
+                let Some(payment) = payment.filter(|payment| self.completes(payment)) else { return vec![] };
                 // Parts that come after the first were sent pay what those do not.
                 let under_way = self.earned().0.saturating_add(payment.being_earned().0);
                 self.send_held(charged.payment_hash, payment, Msat(charged.fee.0.saturating_sub(under_way)))
@@ -195,9 +203,19 @@ impl JitChannel {
     /// Whether the collecting deadlines no longer apply: its conditions were met in time.
     fn is_under_way(&self, hash: PaymentHash, payment: &Payment) -> bool {
         match &self.fee {
-            Fee::InFlight(charged) => charged.payment_hash == hash && (self.is_complete(payment) || payment.has_sent()),
+            Fee::InFlight(charged) => {
+                charged.payment_hash == hash && (self.is_complete(payment) || payment.is_at_client())
+            }
             Fee::Due | Fee::Paid => false,
         }
+    }
+
+    /// Whether held parts make up the payment together with those at the client. One whose whereabouts are in doubt belongs to
+    /// an earlier try that failed, as a rule: with it a part of the next try would go on alone.
+    fn completes(&self, payment: &Payment) -> bool {
+        let sum = payment.held_sum().and_then(|held| held.checked_add(payment.sum_at_client()));
+        let needed = self.terms.payment_size.unwrap_or(Msat(1));
+        payment.has_held() && sum.is_some_and(|sum| sum >= needed)
     }
 
     fn is_complete(&self, payment: &Payment) -> bool {

@@ -135,6 +135,7 @@ impl From<Payment> for parts::Payment {
             cltv_expiry,
             state,
             sent_before: None,
+            in_doubt: false,
         };
         Self { since: old.since, parts: old.parts.into_iter().map(part).collect() }
     }

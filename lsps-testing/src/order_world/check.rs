@@ -131,6 +131,7 @@ impl OrderWorld {
             Input::HtlcHeld(_)
             | Input::PartGone { .. }
             | Input::PartStillHeld { .. }
+            | Input::PartAtClient { .. }
             | Input::ForwardRefused { .. }
             | Input::PartForwarded { .. }
             | Input::PartFailed { .. } => unreachable!("nothing is forwarded in this world"),

@@ -76,7 +76,8 @@ impl World {
         match input {
             Input::HtlcHeld(htlc) => Some(htlc.scid),
             Input::PartGone { part }
-            | Input::PartStillHeld { part }
+            | Input::PartStillHeld { part, .. }
+            | Input::PartAtClient { part, .. }
             | Input::ForwardRefused { part }
             | Input::PartFailed { part } => of_part(part),
             Input::ChannelNegotiated { key, .. }
@@ -133,6 +134,7 @@ pub fn kind(input: &Input) -> &'static str {
         Input::HtlcHeld(_) => "HtlcHeld",
         Input::PartGone { .. } => "PartGone",
         Input::PartStillHeld { .. } => "PartStillHeld",
+        Input::PartAtClient { .. } => "PartAtClient",
         Input::ForwardRefused { .. } => "ForwardRefused",
         Input::PartForwarded { .. } => "PartForwarded",
         Input::PartFailed { .. } => "PartFailed",
@@ -167,7 +169,7 @@ pub fn kind(input: &Input) -> &'static str {
 }
 
 /// Their names.
-pub const INPUTS: [&str; 25] = [
+pub const INPUTS: [&str; 26] = [
     "PeerConnected",
     "PeerDisconnected",
     "ChannelsUsable",
@@ -175,6 +177,7 @@ pub const INPUTS: [&str; 25] = [
     "HtlcHeld",
     "PartGone",
     "PartStillHeld",
+    "PartAtClient",
     "ForwardRefused",
     "PartForwarded",
     "PartFailed",

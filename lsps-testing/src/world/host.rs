@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use lsps_service::{ChannelKey, Effect, FlowId, HeldHtlc, Input, Outcome, PartId, Refusal, ScidSource, Service, Turn};
+use lsps_service::{
+    ChannelKey, Effect, FlowId, HeldHtlc, Input, KnownPart, Outcome, PartId, Refusal, ScidSource, Service, Turn,
+};
 use lsps_types::lsps2::{Bought, Buy, GetInfo, PromiseKey};
 use lsps_types::{Msat, PeerId, Scid};
 
@@ -38,9 +40,10 @@ impl Host for World {
         self.lsp.load();
         self.tell_facts();
         let known: Vec<_> = self.lsp.service.known_parts().collect();
+        self.tell_whereabouts(known.clone());
         for part in known {
-            if self.lsp.node.holds(part.id) {
-                self.feed(Input::PartStillHeld { part: part.id });
+            if let Some(amount_in) = self.lsp.node.held_amount(part.id) {
+                self.feed(Input::PartStillHeld { part: part.id, amount_in });
             } else if part.is_live && part.sent.is_none() && !self.lsp.node.has_incoming(part.payment_hash) {
                 self.feed(Input::PartGone { part: part.id });
             } else if part.sent.is_some() {
@@ -60,6 +63,11 @@ impl Host for World {
         match told {
             Told::Input(input) => {
                 let held = if let Input::HtlcHeld(htlc) = input { Some(htlc.part) } else { None };
+                if let Input::HtlcHeld(htlc) = input {
+                    let known = self.lsp.service.known_parts_to(htlc.scid);
+                    let alike = known.filter(|part| part.payment_hash == htlc.payment_hash || part.id == htlc.part);
+                    self.tell_whereabouts(alike.collect());
+                }
                 if self.tell(input.clone()) == Outcome::NotMine
                     && let Some(part) = held
                 {
@@ -111,7 +119,7 @@ impl Host for World {
     fn undo(&mut self, outcome: Outcome, input: &Input) {
         if let (
             Outcome::Refused(Refusal::FailPart(code)),
-            Input::HtlcHeld(HeldHtlc { part, .. }) | Input::PartStillHeld { part },
+            Input::HtlcHeld(HeldHtlc { part, .. }) | Input::PartStillHeld { part, .. },
         ) = (outcome, input)
         {
             self.lsp.node.fail(*part, code);
@@ -125,8 +133,12 @@ impl Host for World {
     fn perform(&mut self, effect: Effect) -> Option<Input> {
         match effect {
             Effect::ForwardPart { part, key, peer, amount, .. } => {
-                if self.lsp.node.holds(part) && !self.is_usable(peer) {
-                    return Some(Input::PartStillHeld { part });
+                let held = self.lsp.node.held_amount(part);
+                if let Some(amount_in) = held.filter(|amount_in| *amount_in < amount || !self.is_usable(peer)) {
+                    let known = self.lsp.service.known_parts_of(peer).collect();
+                    self.tell_whereabouts(known);
+                    self.suspects.insert(peer);
+                    return Some(Input::PartStillHeld { part, amount_in });
                 }
                 self.forwards(part, amount);
                 match self.lsp.node.forward(part, key, amount) {
@@ -164,6 +176,24 @@ impl World {
         }
         self.tell_channels();
         self.feed(Input::Tick);
+    }
+
+    /// Which of these parts, as far as they were sent, are with their client still.
+    fn tell_whereabouts(&mut self, parts: Vec<KnownPart>) {
+        let mut alike: BTreeMap<_, Vec<KnownPart>> = BTreeMap::new();
+        for (part, amount) in parts.into_iter().filter_map(|part| Some((part, part.sent?))) {
+            alike.entry((part.client, part.payment_hash, amount)).or_default().push(part);
+        }
+        for ((client, hash, amount), mut parts) in alike {
+            let there = self.lsp.node.carries(client, hash, amount);
+            parts.sort_by_key(|part| self.lsp.node.holds(part.id));
+            for (number, part) in parts.into_iter().enumerate() {
+                let is_there = number < there;
+                if part.in_doubt == is_there {
+                    self.feed(Input::PartAtClient { part: part.id, is_there });
+                }
+            }
+        }
     }
 
     /// Sent parts that are neither held nor carried. Of equal ones it does not matter which.

@@ -131,6 +131,11 @@ impl Node {
         self.held(part).is_some()
     }
 
+    /// What came in with it.
+    pub fn held_amount(&self, part: PartId) -> Option<Msat> {
+        self.held(part).map(|number| self.incoming[number].htlc.amount_in)
+    }
+
     /// How many HTLCs like this are with the client or on their way there.
     pub fn carries(&self, to: PeerId, hash: PaymentHash, amount: Msat) -> usize {
         let is_alike = |(number, place): &(&usize, &Place)| match place {
@@ -271,7 +276,8 @@ impl Node {
             let part = if self.incoming.iter().any(is_alike) {
                 WhichPart::Id(htlc.part)
             } else {
-                WhichPart::Sent { to, amount: told }
+                let skim = htlc.onion_amount.checked_sub(amount).filter(|skim| *skim > Msat::ZERO && !rounded);
+                WhichPart::Sent { to, amount: told, amount_in: Some(htlc.amount_in), skim }
             };
             self.now.events.push_back(Told::Input(Input::PartForwarded { part, over: Some(over) }));
         } else {

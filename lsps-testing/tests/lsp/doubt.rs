@@ -14,7 +14,13 @@ fn on_trust() -> LspSetup {
 }
 
 fn claim(amount: Msat, over: Option<ChannelKey>) -> Input {
-    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount }, over }
+    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, amount_in: None, skim: None }, over }
+}
+
+/// As the node says: it holds the part, and has nothing like it with the client.
+fn is_held_again(lsp: &mut Lsp, part: u8, amount_in: Msat) {
+    lsp.feed(Input::PartAtClient { part: id(part), is_there: false });
+    lsp.feed(Input::PartStillHeld { part: id(part), amount_in });
 }
 
 #[test]
@@ -22,7 +28,7 @@ fn a_part_that_seemed_not_to_be_sent_and_then_lost_still_pays_when_it_is_claimed
     let mut lsp = lsp_with_offer(Some(SIZE));
     lsp.part(1, SCID, 1, SIZE);
     opens(&mut lsp);
-    lsp.feed(Input::PartStillHeld { part: id(1) });
+    is_held_again(&mut lsp, 1, SIZE);
     lsp.feed(Input::PartGone { part: id(1) });
     lsp.feed(claim(Msat(SIZE.0 - FEE.0), None));
     assert_eq!(BookTotals::of(lsp.book()).earned, FEE);
@@ -81,7 +87,7 @@ fn case_J15_a_channel_in_doubt_is_given_up_once_no_news_of_it_can_come() {
     let mut lsp = offered(Some(SIZE), on_trust());
     lsp.part(1, SCID, 1, SIZE);
     opens(&mut lsp);
-    lsp.feed(Input::PartStillHeld { part: id(1) });
+    is_held_again(&mut lsp, 1, SIZE);
     lsp.failed_by_client(id(1));
     lsp.acts();
     lsp.wait_until(NOON + Duration::from_secs(599));

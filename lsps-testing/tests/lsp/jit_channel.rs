@@ -9,6 +9,11 @@ use lsps_types::{Msat, PaymentHash, Ppm, Scid};
 
 use crate::{FEE, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, opens};
 
+/// As a node tells it that knows no payment, and little else.
+fn claim(amount: Msat) -> Input {
+    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, amount_in: None, skim: None }, over: None }
+}
+
 #[test]
 fn case_J01_one_two_or_ten_parts_open_one_channel_and_lose_the_fee_once() {
     for parts in [1, 2, 10] {
@@ -39,7 +44,7 @@ fn case_J02_the_fee_counts_once_from_recorded_skims_however_the_claim_is_told() 
     opens(&mut lsp);
     // By amount, as a node tells it that knows no payment; then the same event again.
     for _ in 0..2 {
-        lsp.feed(Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount: Msat(598_800_000) }, over: None });
+        lsp.feed(claim(Msat(598_800_000)));
     }
     lsp.claimed(id(2));
     // The fee is paid: the next payment passes whole.
@@ -54,7 +59,7 @@ fn case_J02_a_claim_told_after_the_part_was_taken_for_failed_still_pays() {
     lsp.acts();
     opens(&mut lsp);
     lsp.failed_by_client(id(1));
-    lsp.feed(Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount: Msat(SIZE.0 - FEE.0) }, over: None });
+    lsp.feed(claim(Msat(SIZE.0 - FEE.0)));
     lsp.part(2, SCID, 2, Msat(5_000_000));
     // One late report more or less: a claimed part's fee is not asked for again beyond what was promised.
     lsp.part(3, SCID, 2, Msat(995_000_000));
@@ -82,8 +87,9 @@ fn case_J04_a_part_told_again_is_held_asked_again_or_failed_as_its_state_says() 
     lsp.part(1, SCID, 1, SIZE);
     assert!(matches!(lsp.acts().as_slice(), [Act::Open { .. }]), "gone before: a fresh part");
     assert_eq!(opens(&mut lsp)[1..], [forwards(1, SIZE.0 - FEE.0, FEE.0)]);
+    lsp.feed(Input::PartAtClient { part: id(1), is_there: false });
     lsp.part(1, SCID, 1, SIZE);
-    assert_eq!(lsp.acts(), [forwards(1, SIZE.0 - FEE.0, FEE.0)], "sent: asked again, same amount");
+    assert_eq!(lsp.acts(), [forwards(1, SIZE.0 - FEE.0, FEE.0)], "sent and nowhere: asked again, same amount");
     lsp.claimed(id(1));
     lsp.part(1, SCID, 1, SIZE);
     assert_eq!(lsp.acts(), [fails(1, FailureCode::UnknownNextPeer)], "claimed: another HTLC with the same onion");

@@ -1,6 +1,7 @@
 //! An LSP around the service, in virtual time, told as stories.
 #![allow(non_snake_case)]
 
+mod attacks;
 mod book;
 mod channels;
 mod doubt;

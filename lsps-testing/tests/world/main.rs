@@ -90,6 +90,7 @@ fn why_never(channel: &str, fee: &str, input: &str) -> Option<&'static str> {
             "nodes do not tell again before they are funded"
         }
         ("FundingConfirmed", "none" | "asked" | "funded") => "nothing of it was broadcast",
+        ("PartAtClient", "none" | "asked" | "funded" | "pending") => "nothing was sent yet",
         ("PartForwarded", "none" | "asked" | "funded" | "pending") => "nothing went over it",
         ("ChannelPending" | "ChannelReady", "closed") => "told before the end",
         ("ChannelReady", "funded") => "told after both sides have signed",

@@ -111,10 +111,15 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
             next_node_id: Some(to),
             outbound_amount_forwarded_msat: Some(amount),
             next_user_channel_id,
+            total_fee_earned_msat,
+            skimmed_fee_msat,
             ..
         } => {
             let over = next_user_channel_id.as_ref().and_then(key);
-            let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount) };
+            // Both are missing where the channel that it came over is closed, the skim where it was claimed on the chain.
+            let amount_in = total_fee_earned_msat.and_then(|fee| amount.checked_add(fee)).map(Msat);
+            let skim = skimmed_fee_msat.map(Msat);
+            let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount), amount_in, skim };
             NodeNews::Input(Input::PartForwarded { part, over })
         }
         Event::PaymentClaimable { payment_hash, amount_msat, purpose, claim_deadline, .. } => {

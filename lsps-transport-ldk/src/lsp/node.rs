@@ -7,7 +7,7 @@ use std::time::Duration;
 use bitcoin::Transaction;
 use bitcoin::secp256k1::PublicKey;
 use lightning::chain::channelmonitor::HTLC_FAIL_BACK_BUFFER;
-use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails};
+use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails, OutboundHTLCStateDetails};
 use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId};
 use lightning::ln::types::ChannelId;
 use lightning::onion_message::messenger::NullMessageRouter;
@@ -36,6 +36,8 @@ pub(crate) enum Asked {
     NotHeld,
     /// It would not, and still holds it.
     Refused,
+    /// It holds one by this name that brought less than is to go on: this much.
+    BringsLess(Msat),
 }
 
 impl<M: Manager> Node<M> {
@@ -139,7 +141,15 @@ impl<M: Manager> Node<M> {
     }
 
     /// `Done` does not mean delivered. Only ever ask this for a peer whose channels are usable.
+    ///
+    /// LDK forwards any amount, whatever came in, and gives the name of an HTLC that it forwarded to the next one with that
+    /// onion. So what is held is looked at here.
     pub fn forward(&self, part: PartId, channel: &ChannelId, peer: PublicKey, amount: Msat) -> Asked {
+        match self.held(part) {
+            None => return Asked::NotHeld,
+            Some(amount_in) if amount_in < amount => return Asked::BringsLess(amount_in),
+            Some(_) => {}
+        }
         let manager = self.manager.get_cm();
         match manager.forward_intercepted_htlc(InterceptId(part.0), channel, peer, amount.0) {
             Ok(()) => Asked::Done,
@@ -167,14 +177,37 @@ impl<M: Manager> Node<M> {
     }
 
     pub fn holds(&self, part: PartId) -> bool {
-        self.manager.get_cm().intercepted_htlc_inbound_amount_msat(InterceptId(part.0)).is_some()
+        self.held(part).is_some()
+    }
+
+    /// What came in with the HTLC that is held by this name.
+    pub fn held(&self, part: PartId) -> Option<Msat> {
+        self.manager.get_cm().intercepted_htlc_inbound_amount_msat(InterceptId(part.0)).map(Msat)
+    }
+
+    /// How many HTLCs of this payment and amount are on their way to the peer or with it, and not decided.
+    pub fn undecided(&self, peer: &PublicKey, hash: PaymentHash, amount: Msat) -> usize {
+        use OutboundHTLCStateDetails::{AwaitingRemoteRevokeToAdd, Committed};
+        let is_undecided = |state| matches!(state, Some(AwaitingRemoteRevokeToAdd | Committed) | None);
+        self.outgoing(peer, hash, amount, is_undecided)
     }
 
     /// How many HTLCs of this payment and amount are on their way to the peer, or wait to be.
     pub fn carries(&self, peer: &PublicKey, hash: PaymentHash, amount: Msat) -> usize {
+        self.outgoing(peer, hash, amount, |_| true)
+    }
+
+    fn outgoing(
+        &self,
+        peer: &PublicKey,
+        hash: PaymentHash,
+        amount: Msat,
+        is_it: impl Fn(Option<OutboundHTLCStateDetails>) -> bool,
+    ) -> usize {
         let channels = self.manager.get_cm().list_channels_with_counterparty(peer);
         let htlcs = channels.iter().flat_map(|channel| &channel.pending_outbound_htlcs);
-        htlcs.into_iter().filter(|htlc| htlc.payment_hash.0 == hash.0 && htlc.amount_msat == amount.0).count()
+        let alike = htlcs.into_iter().filter(|htlc| htlc.payment_hash.0 == hash.0 && htlc.amount_msat == amount.0);
+        alike.filter(|htlc| is_it(htlc.state.clone())).count()
     }
 
     /// Whether an HTLC of this payment that came in is there, and not being claimed.

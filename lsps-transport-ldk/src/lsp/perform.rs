@@ -4,8 +4,8 @@ use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
 use tokio::time::Instant;
 
-use lsps_service::{ChannelEnd, ChannelKey, Effect, FundingOutput, Input};
-use lsps_types::{Blocks, PeerId};
+use lsps_service::{ChannelEnd, ChannelKey, Effect, FlowId, FundingOutput, Input, PartId};
+use lsps_types::{Blocks, Msat, PeerId};
 
 use super::news::LspEvent;
 use super::node::Asked;
@@ -60,8 +60,8 @@ impl<M: Manager> Pump<M> {
             Effect::ForwardPart { part, key, channel_id, peer, amount, .. } => {
                 let Some(client) = public_key(peer) else { return vec![Input::ForwardRefused { part }] };
                 // One that is not held any more may be with the client: then nothing is known yet.
-                if self.node.holds(part) && !self.node.is_usable(&client) {
-                    return vec![Input::PartStillHeld { part }];
+                if let Some(amount_in) = self.node.held(part).filter(|_| !self.node.is_usable(&client)) {
+                    return self.not_forwarded(part, key, amount_in);
                 }
                 let named = self.node.channel(&client, key).map_or(channel_id.0, |details| details.channel_id.0);
                 match self.node.forward(part, &lightning::ln::types::ChannelId(named), client, amount) {
@@ -70,12 +70,16 @@ impl<M: Manager> Pump<M> {
                         self.suspects.entry(peer).or_insert_with(|| Instant::now() + SETTLE);
                         vec![]
                     }
+                    Asked::BringsLess(amount_in) => {
+                        self.suspects.entry(peer).or_insert_with(|| Instant::now() + SETTLE);
+                        self.not_forwarded(part, key, amount_in)
+                    }
                     Asked::Refused => vec![Input::ForwardRefused { part }],
                 }
             }
             Effect::FailPart { part, code, .. } => match self.node.fail(part, code) {
                 Asked::Done | Asked::NotHeld => vec![Input::PartFailed { part }],
-                Asked::Refused => vec![],
+                Asked::Refused | Asked::BringsLess(_) => vec![],
             },
             Effect::WakeClient { peer, until, .. } => {
                 if let Some(client) = public_key(peer) {
@@ -102,6 +106,15 @@ impl<M: Manager> Pump<M> {
                 vec![]
             }
         }
+    }
+
+    /// What is held was not forwarded; whether the part on record is with the client besides is told first.
+    fn not_forwarded(&mut self, part: PartId, key: ChannelKey, amount_in: Msat) -> Vec<Input> {
+        if let FlowId::JitChannel(scid) = key.flow {
+            let known = self.service.known_parts_to(scid).collect();
+            self.tell_whereabouts(known);
+        }
+        vec![Input::PartStillHeld { part, amount_in }]
     }
 
     fn build_funding(

@@ -182,7 +182,7 @@ impl<M: Manager> Pump<M> {
         match news {
             NodeNews::Input(input) => {
                 if let Input::HtlcHeld(htlc) = &input {
-                    self.look_for_returned_parts(htlc);
+                    self.look_for_parts_like(htlc);
                 }
                 let part = if let Input::HtlcHeld(htlc) = &input { Some(htlc.part) } else { None };
                 let is_ready = matches!(&input, Input::ChannelReady { .. });
@@ -221,7 +221,7 @@ impl<M: Manager> Pump<M> {
     pub(super) fn feed(&mut self, input: Input) -> Outcome {
         let undo = match &input {
             Input::HtlcHeld(htlc) => Undo::Part(htlc.part),
-            Input::PartStillHeld { part } => Undo::Part(*part),
+            Input::PartStillHeld { part, .. } => Undo::Part(*part),
             Input::ChannelNegotiated { key, .. } => Undo::Channel(*key),
             Input::FundingBuilt { tx, .. } => Undo::Inputs(tx.clone()),
             Input::PaymentHeld(held) => Undo::Payment(held.payment_hash),

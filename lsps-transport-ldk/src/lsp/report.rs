@@ -120,6 +120,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             | Input::PartFailed { .. }
             | Input::PartGone { .. }
             | Input::PartStillHeld { .. }
+            | Input::PartAtClient { .. }
             | Input::ForwardRefused { .. }
             | Input::ChannelNegotiated { .. }
             | Input::FundingBuilt { .. }

@@ -7,7 +7,7 @@ use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
 use tokio::time::Instant;
 
-use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, HeldHtlc, Input, PartId};
+use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, HeldHtlc, Input, KnownPart, PartId};
 use lsps_types::{Msat, PaymentHash, PeerId};
 
 use super::pump::{Pump, SETTLE, inputs_of};
@@ -72,21 +72,29 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// Where a payment is tried again, parts of the try before that are nowhere any more have failed, though it may not be
-    /// known of them yet. Claims are told before that.
-    pub(super) fn look_for_returned_parts(&mut self, again: &HeldHtlc) {
-        let HeldHtlc { part: new, scid, payment_hash, .. } = *again;
-        let others = self.service.known_parts_to(scid);
-        let others = others.filter(|part| part.id != new && part.payment_hash == payment_hash && part.is_live);
-        let (held, away): (Vec<_>, Vec<_>) = others.partition(|part| self.node.holds(part.id));
-        if self.node.count_incoming(payment_hash) > held.len() + 1 {
-            return;
+    /// Where a payment is tried again, parts of the try before may be gone, though nothing was told of them yet. And an HTLC
+    /// can have the name of one that is still with the client.
+    pub(super) fn look_for_parts_like(&mut self, again: &HeldHtlc) {
+        let known = self.service.known_parts_to(again.scid);
+        let alike = known.filter(|part| part.payment_hash == again.payment_hash || part.id == again.part);
+        self.tell_whereabouts(alike.collect());
+    }
+
+    /// Tells which of these parts, as far as they were sent, are with their client still.
+    pub(super) fn tell_whereabouts(&mut self, parts: Vec<KnownPart>) {
+        let mut alike: BTreeMap<(PeerId, PaymentHash, Msat), Vec<KnownPart>> = BTreeMap::new();
+        for (part, amount) in parts.into_iter().filter_map(|part| Some((part, part.sent?))) {
+            alike.entry((part.client, part.payment_hash, amount)).or_default().push(part);
         }
-        for part in away {
-            let key = public_key(part.client);
-            let is_carried = |amount| key.is_some_and(|key| self.node.carries(&key, payment_hash, amount) > 0);
-            if part.sent.is_some_and(|amount| !is_carried(amount)) {
-                let _ = self.feed(Input::PartFailed { part: part.id });
+        for ((client, hash, amount), mut parts) in alike {
+            let there = public_key(client).map_or(0, |key| self.node.undecided(&key, hash, amount));
+            // Of equal ones those are there that are not here.
+            parts.sort_by_key(|part| self.node.holds(part.id));
+            for (number, part) in parts.into_iter().enumerate() {
+                let is_there = number < there;
+                if part.in_doubt == is_there {
+                    let _ = self.feed(Input::PartAtClient { part: part.id, is_there });
+                }
             }
         }
     }
@@ -156,9 +164,10 @@ impl<M: Manager> Pump<M> {
 
     pub(super) fn reconcile_parts(&mut self) {
         let known: Vec<_> = self.service.known_parts().collect();
+        self.tell_whereabouts(known.clone());
         for part in known {
-            if self.node.holds(part.id) {
-                let _ = self.feed(Input::PartStillHeld { part: part.id });
+            if let Some(amount_in) = self.node.held(part.id) {
+                let _ = self.feed(Input::PartStillHeld { part: part.id, amount_in });
             } else if part.is_live && part.sent.is_none() && !self.node.has_incoming(part.payment_hash) {
                 let _ = self.feed(Input::PartGone { part: part.id });
             } else if part.sent.is_some() {
