@@ -104,6 +104,14 @@ pub enum Booking {
         /// What its funding transaction paid to the miners, in satoshis.
         mining_sat: u64,
     },
+    /// A second payment with the hash of one that paid for an ordered channel was claimed with it: its payer has paid twice, and
+    /// the operator has to give it back otherwise.
+    OrderPaidAgain {
+        /// The hash of both.
+        payment_hash: PaymentHash,
+        /// What was received the second time.
+        amount: Msat,
+    },
 }
 
 /// What a book adds up to.
@@ -161,7 +169,7 @@ impl BookTotals {
                 }
                 Booking::DepositLost { amount } => add(&mut sum.given, amount),
                 Booking::DepositFound { amount } => sum.given = Msat(sum.given.0.saturating_sub(amount.0)),
-                Booking::DustKept { amount } => add(&mut sum.surplus, amount),
+                Booking::DustKept { amount } | Booking::OrderPaidAgain { amount, .. } => add(&mut sum.surplus, amount),
                 // What the miners got was the client's.
                 Booking::Refunded { .. } => {}
                 Booking::ChannelPaid { mining_sat, .. } => sum.mining_sat = sum.mining_sat.saturating_add(mining_sat),

@@ -18,6 +18,10 @@ pub struct ChannelId(pub [u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OfferId(pub [u8; 32]);
 
+/// The node's name of a payment that it received: two with the same hash have two. LDK: the payment id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PaymentId(pub [u8; 32]);
+
 /// A thing with a life and a record of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FlowId {

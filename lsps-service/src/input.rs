@@ -6,7 +6,7 @@ use lsps_types::{BlockHeight, FeeRate, Msat, OutPoint, PaymentHash, PeerId, Prei
 use serde::{Deserialize, Serialize};
 
 use crate::effect::PostKey;
-use crate::ids::{BookKey, ChannelId, ChannelKey, OfferId, OrderNumber, PartId, QuestionId, RefundKey};
+use crate::ids::{BookKey, ChannelId, ChannelKey, OfferId, OrderNumber, PartId, PaymentId, QuestionId, RefundKey};
 use crate::lsps5::occasion::Occasion;
 use crate::policy::NodeFacts;
 use crate::questions::Decision;
@@ -146,10 +146,15 @@ pub enum Input {
     PaymentClaimed {
         /// Which.
         payment_hash: PaymentHash,
+        /// Which of those with this hash, where the node tells.
+        id: Option<PaymentId>,
         /// What was received.
         amount: Msat,
     },
     /// The node no longer holds a payment: it was failed back, as we asked or because its time was up.
+    ///
+    /// Only for what the node surely does not hold: that *some* HTLC of this hash failed says nothing, as everybody on the route
+    /// knows the hash and can send such HTLCs.
     PaymentGone {
         /// Which.
         payment_hash: PaymentHash,
@@ -278,6 +283,11 @@ pub struct HeldPayment {
     pub by: PaidBy,
     /// Its hash.
     pub payment_hash: PaymentHash,
+    /// Which of those with this hash, where the node tells.
+    pub id: Option<PaymentId>,
+    /// Whether the node would claim it as it is. A node refuses what its onion says and it does not understand; LDK: custom
+    /// TLVs of even types.
+    pub claimable: bool,
     /// What claims it, where the node made that.
     pub preimage: Option<Preimage>,
     /// The sum of its HTLCs.

@@ -34,7 +34,7 @@ pub use book::{BookEntry, BookTotals, Booking};
 pub use config::{Config, ConfigError, OrderConfig, WebhookConfig};
 pub use effect::{Effect, EffectKey, OpenTerms, PaymentTerms, PostKey};
 pub use ids::{
-    BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, PartId, QuestionId, RefundKey, UnknownFlow,
+    BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, PartId, PaymentId, QuestionId, RefundKey, UnknownFlow,
 };
 pub use input::{ChannelEnd, Deposit, FundingOutput, HeldHtlc, HeldPayment, Input, PaidBy, Prepared, WhichPart};
 pub use known::{ChannelStage, KnownChannel, KnownPart, Promised};

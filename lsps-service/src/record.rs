@@ -82,9 +82,8 @@ pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
     let read = match (id, version) {
         (FlowId::JitChannel(_), 1) => postcard::from_bytes::<v1::JitChannel>(bytes).map(JitChannel::from).map(offer),
         (FlowId::JitChannel(_), _) => postcard::from_bytes(bytes).map(offer),
-        (FlowId::Order(_), _) => {
-            postcard::from_bytes(bytes).map(|order: Box<Order>| (order.flow(), AnyFlow::Order(order)))
-        }
+        (FlowId::Order(_), 1) => postcard::from_bytes(&v1::order(bytes)).map(order),
+        (FlowId::Order(_), _) => postcard::from_bytes(bytes).map(order),
         (FlowId::Webhooks(_), _) => postcard::from_bytes(bytes)
             .map(|webhooks: Box<Webhooks>| (FlowId::Webhooks(webhooks.client), AnyFlow::Webhooks(webhooks))),
     };
@@ -96,6 +95,10 @@ fn offer(offer: JitChannel) -> (FlowId, AnyFlow) {
     (offer.flow(), AnyFlow::JitChannel(Box::new(offer)))
 }
 
+fn order(order: Box<Order>) -> (FlowId, AnyFlow) {
+    (order.flow(), AnyFlow::Order(order))
+}
+
 const OFFER_VERSION: u8 = 2;
-const ORDER_VERSION: u8 = 1;
+const ORDER_VERSION: u8 = 2;
 const WEBHOOKS_VERSION: u8 = 1;

@@ -170,8 +170,8 @@ impl Service {
                 let order = known.or_else(|| if let PaidBy::Offer(id) = held.by { by_offer(id) } else { None });
                 self.order(order, &order::Told::PaymentHeld(&held))
             }
-            Input::PaymentClaimed { payment_hash, amount } => {
-                self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentClaimed(payment_hash, amount))
+            Input::PaymentClaimed { payment_hash, id, amount } => {
+                self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentClaimed(payment_hash, id, amount))
             }
             Input::PaymentGone { payment_hash } => {
                 self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentGone(payment_hash))

@@ -373,7 +373,8 @@ impl Lsp {
                 self.acts.push(Act::Claim(payment_hash));
                 let held = self.service.known_payments().find(|known| known.payment_hash == payment_hash);
                 let amount = held.map_or(Msat::ZERO, |held| held.amount);
-                (!self.is_slow_to_claim).then_some(Input::PaymentClaimed { payment_hash, amount })
+                let id = held.and_then(|held| held.id);
+                (!self.is_slow_to_claim).then_some(Input::PaymentClaimed { payment_hash, id, amount })
             }
             Effect::FailPayment { payment_hash, .. } => {
                 self.acts.push(Act::FailPayment(payment_hash));

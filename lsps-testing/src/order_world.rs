@@ -228,7 +228,8 @@ impl OrderWorld {
         let left = if expires_soon { 45 } else { 400 };
         let claim_before = Some(BlockHeight(self.lsp.chain.height + left));
         let amount = amount.to_msat().expect("a small amount");
-        self.arrives(order, HeldPayment { by, payment_hash, preimage, amount, claim_before });
+        let (id, claimable) = (None, true);
+        self.arrives(order, HeldPayment { by, payment_hash, id, claimable, preimage, amount, claim_before });
     }
 
     /// Of all that was claimed. A host that has not takes another payment of its hash for the one that it claims: who pays what

@@ -165,7 +165,8 @@ impl World {
 
     fn arrives(&mut self, payment_hash: PaymentHash) {
         let claim_before = Some(BlockHeight(801_000));
-        let held = HeldPayment { by: PaidBy::Invoice, payment_hash, preimage: None, amount: TOTAL, claim_before };
+        let (by, id, claimable, preimage) = (PaidBy::Invoice, None, true, None);
+        let held = HeldPayment { by, payment_hash, id, claimable, preimage, amount: TOTAL, claim_before };
         self.lsp.feed(Input::PaymentHeld(held));
     }
 

@@ -169,6 +169,8 @@ impl Crowd for Ordered {
             let held = HeldPayment {
                 by: PaidBy::Invoice,
                 payment_hash: self.hashes[place],
+                id: None,
+                claimable: true,
                 preimage: None,
                 amount: Msat(108_888_000),
                 claim_before: Some(BlockHeight(1_000_000)),

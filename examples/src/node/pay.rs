@@ -57,11 +57,43 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     /// In LDK's words, when nothing was sent.
     pub fn pay_along(&self, invoice: &Bolt11Invoice, paths: Vec<Vec<RouteHop>>) -> Result<(), String> {
         let hash = PaymentHash(invoice.payment_hash().to_byte_array());
-        let onion = RecipientOnionFields::secret_only(*invoice.payment_secret());
+        self.pay_hash_along(hash, RecipientOnionFields::secret_only(*invoice.payment_secret()), paths)
+    }
+
+    /// Sends HTLCs of this hash to the one at the end of these hops, with whatever the onion is to say there.
+    ///
+    /// # Errors
+    ///
+    /// In LDK's words, when nothing was sent.
+    pub fn pay_hash_along(
+        &self,
+        hash: PaymentHash,
+        onion: RecipientOnionFields,
+        paths: Vec<Vec<RouteHop>>,
+    ) -> Result<(), String> {
         let paths = paths.into_iter().map(|hops| Path { hops, blinded_tail: None }).collect();
         let route = Route { paths, route_params: None };
         let sent = self.manager.send_payment_with_route(route, hash, onion, self.payment_id());
         sent.map_err(|e| format!("{e:?}"))
+    }
+
+    /// One HTLC to a peer over the channel with it, with whatever its onion is to say.
+    ///
+    /// # Errors
+    ///
+    /// In words, when there is no channel or nothing was sent.
+    pub fn pay_peer(
+        &self,
+        peer: bitcoin::secp256k1::PublicKey,
+        hash: PaymentHash,
+        onion: RecipientOnionFields,
+        amount_msat: u64,
+        final_cltv: u32,
+    ) -> Result<(), String> {
+        let channels = self.manager.list_usable_channels();
+        let scid = channels.iter().find(|channel| channel.counterparty.node_id == peer);
+        let scid = scid.and_then(ChannelDetails::get_outbound_payment_scid).ok_or("there is no channel to it")?;
+        self.pay_hash_along(hash, onion, vec![vec![hop(peer, scid, amount_msat, final_cltv)]])
     }
 
     fn channels_to_hint(&self, invoice: &Bolt11Invoice) -> Result<Vec<ChannelDetails>, String> {

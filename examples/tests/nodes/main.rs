@@ -17,6 +17,7 @@ mod ordered;
 mod orders;
 mod parts;
 mod probes;
+mod refused_payments;
 mod restarts;
 mod router;
 mod store;

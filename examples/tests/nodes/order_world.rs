@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bitcoin::Txid;
 use lightning::events::Event;
+use lightning_invoice::Bolt11Invoice;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, Quote, WayKind};
+use lsps_client::order::{Bill, End, Quote, WayKind};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_examples::Scene;
 use lsps_examples::fault::Shifted;
@@ -96,6 +97,22 @@ impl World {
 
     pub async fn orders(&self, way: WayKind) -> OrderHandle {
         self.orders_choosing(self.wish(), pays_by(way)).await
+    }
+
+    /// The LSP has an order that nobody pays yet; its invoice.
+    pub async fn ordered(&self) -> Bolt11Invoice {
+        let mut invoice = None;
+        let limits = FeeLimits { max_total_fee: STOCK.fee.to_msat(), max_proportional_fee: None };
+        let read = |quote: &Quote| {
+            let way = quote.ways.iter().find(|way| way.kind() == WayKind::Bolt11)?;
+            let Bill::Invoice { invoice: text, .. } = &way.bill else { return None };
+            invoice = text.parse::<Bolt11Invoice>().ok();
+            None
+        };
+        let lsp = self.scene.lsp.node.node_id();
+        let ordered = self.scene.wallet.host.order_channel_paying(lsp, self.wish(), limits, read).await;
+        assert!(ordered.is_err(), "it only looks");
+        invoice.expect("it was offered")
     }
 
     pub async fn orders_choosing(

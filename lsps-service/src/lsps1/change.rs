@@ -8,6 +8,7 @@ use lsps_types::{Msat, OutPoint, PaymentHash, Timestamp};
 use crate::book::Booking;
 use crate::channel::ChannelEvent;
 use crate::flow::CallEvent;
+use crate::ids::PaymentId;
 use crate::input::Prepared;
 use crate::lsps1::order::{Lease, Order, OrderFailure, Stage};
 use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, sum};
@@ -21,6 +22,7 @@ pub(crate) enum Event {
     Dropped,
     PaymentAdded {
         hash: PaymentHash,
+        id: Option<PaymentId>,
         payment: Payment,
     },
     PaymentMoved {
@@ -31,6 +33,7 @@ pub(crate) enum Event {
     /// A payment is claimed.
     Paid {
         hash: PaymentHash,
+        id: Option<PaymentId>,
         amount: Msat,
         at: Timestamp,
     },
@@ -42,6 +45,14 @@ pub(crate) enum Event {
     /// It is claimed all the same.
     PaidAfterAll {
         hash: PaymentHash,
+        id: Option<PaymentId>,
+        amount: Msat,
+        at: Timestamp,
+    },
+    /// Another with its hash is claimed as well.
+    PaidAgain {
+        hash: PaymentHash,
+        id: Option<PaymentId>,
         amount: Msat,
         at: Timestamp,
     },
@@ -111,27 +122,35 @@ impl Order {
         match event {
             Event::Offered(prepared) => self.offer(prepared),
             Event::Dropped => self.stage = Stage::Dropped,
-            Event::PaymentAdded { hash, payment } => {
+            Event::PaymentAdded { hash, id, payment } => {
                 self.payments.insert(hash, payment);
+                self.name_payment(hash, id);
             }
             Event::PaymentMoved { hash, to } => self.move_payment(hash, to),
-            Event::Paid { hash, amount, at } => {
+            Event::Paid { hash, id, amount, at } => {
+                self.name_payment(hash, id);
                 self.move_payment(hash, PaymentState::Claimed { at });
                 let Shares { fee, surplus, .. } = self.shares(amount);
                 self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
             }
             Event::PaymentForgotten(hash) => {
                 self.payments.remove(&hash);
+                self.ids.remove(&hash);
             }
             Event::Unpaid { hash, at } => {
                 self.move_payment(hash, PaymentState::Lost { at });
                 let Shares { fee, given, .. } = self.shares(Msat::ZERO);
                 self.ledger.enter(at, Booking::OrderUnpaid { fee, given });
             }
-            Event::PaidAfterAll { hash, amount, at } => {
+            Event::PaidAfterAll { hash, id, amount, at } => {
+                self.name_payment(hash, id);
                 self.move_payment(hash, PaymentState::Claimed { at });
                 let Shares { fee, given, surplus } = self.shares(amount);
                 self.ledger.enter(at, Booking::OrderFound { fee, given, surplus });
+            }
+            Event::PaidAgain { hash, id, amount, at } => {
+                self.name_payment(hash, id);
+                self.ledger.enter(at, Booking::OrderPaidAgain { payment_hash: hash, amount });
             }
             Event::WayClosed(Way::Bolt11) => self.ways.bolt11.iter_mut().for_each(|way| way.closed = true),
             Event::WayClosed(Way::Bolt12) => self.ways.bolt12.iter_mut().for_each(|way| way.closed = true),
@@ -201,6 +220,10 @@ impl Order {
         });
         let any = ways.bolt11.is_some() || ways.bolt12.is_some() || ways.onchain.is_some();
         self.stage = if any { Stage::Open } else { Stage::Dropped };
+    }
+
+    fn name_payment(&mut self, hash: PaymentHash, id: Option<PaymentId>) {
+        self.ids.extend(id.map(|id| (hash, id)));
     }
 
     fn move_payment(&mut self, hash: PaymentHash, to: PaymentState) {

@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use lsps_types::lsps1::OrderId;
 use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Preimage, Timestamp};
 
-use crate::ids::{OrderNumber, RefundKey};
+use crate::ids::{OrderNumber, PaymentId, RefundKey};
 use crate::input::PaidBy;
 use crate::known::{KnownChannel, known_channel};
 use crate::lsps1::order::{Order, OrderFailure, Stage};
@@ -34,6 +34,12 @@ impl Service {
     /// [`Input::PaymentHeld`](crate::Input::PaymentHeld) or [`Input::PaymentGone`](crate::Input::PaymentGone) for each.
     pub fn known_payments(&self) -> impl Iterator<Item = KnownPayment> {
         self.orders.all().flat_map(Order::known_payments)
+    }
+
+    /// Those of the order that a payment with this hash is for.
+    pub fn known_payments_with(&self, payment_hash: PaymentHash) -> impl Iterator<Item = KnownPayment> {
+        let order = self.orders.of_hash(payment_hash).and_then(|order| self.orders.get(order));
+        order.into_iter().flat_map(Order::known_payments).filter(move |payment| payment.payment_hash == payment_hash)
     }
 
     /// Refunds that are not confirmed, to be looked at with every block.
@@ -99,6 +105,8 @@ pub struct KnownPayment {
     pub by: PaidBy,
     /// Its hash.
     pub payment_hash: PaymentHash,
+    /// Which of those with this hash, where the node told.
+    pub id: Option<PaymentId>,
     /// What claims it.
     pub preimage: Preimage,
     /// What was received.
@@ -107,6 +115,8 @@ pub struct KnownPayment {
     pub claim_before: Option<BlockHeight>,
     /// What was decided of it.
     pub stage: PaymentStage,
+    /// Whether the node is believed to hold it: it has not told what became of it.
+    pub is_live: bool,
 }
 
 /// What was decided of a payment.
@@ -164,6 +174,7 @@ impl Order {
             order: self.number,
             by: offer.filter(|_| payment.way == Way::Bolt12).unwrap_or(PaidBy::Invoice),
             payment_hash: *hash,
+            id: self.ids.get(hash).copied(),
             preimage: payment.preimage,
             amount: payment.amount,
             claim_before: payment.claim_before,
@@ -174,6 +185,7 @@ impl Order {
                     PaymentStage::Failed
                 }
             },
+            is_live: payment.is_live(),
         })
     }
 

@@ -20,7 +20,7 @@ use crate::book::Ledger;
 use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::effect::Effect;
 use crate::flow::{Call, Context, Flow, Link, Reject};
-use crate::ids::{ChannelKey, FlowId, OrderNumber};
+use crate::ids::{ChannelKey, FlowId, OrderNumber, PaymentId};
 use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
 use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, Ways, sum};
@@ -52,6 +52,8 @@ pub(crate) struct Order {
     pub ledger: Ledger,
     /// Remembered until then if it is completed.
     pub remember_until: Option<Timestamp>,
+    /// The node's names of its payments, where it tells them. Version 1 of the record ends before them.
+    pub ids: BTreeMap<PaymentHash, PaymentId>,
 }
 
 /// What was ordered.
@@ -108,7 +110,7 @@ pub enum OrderFailure {
 pub(crate) enum Told<'a> {
     Prepared(&'a Prepared),
     PaymentHeld(&'a HeldPayment),
-    PaymentClaimed(PaymentHash, Msat),
+    PaymentClaimed(PaymentHash, Option<PaymentId>, Msat),
     PaymentGone(PaymentHash),
     Deposit(&'a Deposit),
     DepositGone(OutPoint),
@@ -140,13 +142,17 @@ impl Flow for Order {
                 Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => Err(Reject::Stale),
             },
             Told::PaymentHeld(held) => self.admit(held, ctx),
-            Told::PaymentClaimed(hash, amount) => {
+            Told::PaymentClaimed(hash, id, amount) => {
                 let payment = self.payments.get(hash).ok_or(Reject::Stale)?;
-                let (hash, amount, at) = (*hash, *amount, ctx.now);
+                let (hash, id, amount, at) = (*hash, *id, *amount, ctx.now);
                 match payment.state {
-                    PaymentState::Claiming { .. } => Ok(vec![Event::Paid { hash, amount, at }]),
+                    PaymentState::Claiming { .. } => Ok(vec![Event::Paid { hash, id, amount, at }]),
                     // The claim waited for longer than the payment, and took another with the same hash.
-                    PaymentState::Lost { .. } => Ok(vec![Event::PaidAfterAll { hash, amount, at }]),
+                    PaymentState::Lost { .. } => Ok(vec![Event::PaidAfterAll { hash, id, amount, at }]),
+                    // It took another besides: whoever sent that has paid twice.
+                    PaymentState::Claimed { .. } if self.is_another(hash, id) => {
+                        Ok(vec![Event::PaidAgain { hash, id, amount, at }])
+                    }
                     PaymentState::Claimed { .. } => Ok(vec![]),
                     PaymentState::Held | PaymentState::Failing { .. } | PaymentState::Failed { .. } => {
                         Err(Reject::Stale)
@@ -261,8 +267,16 @@ impl Order {
         let hash = held.payment_hash;
         if let Some(known) = self.payments.get(&hash) {
             let again = |to| Ok(vec![Event::PaymentMoved { hash, to }]);
+            let is_another = self.is_another(hash, held.id);
             return match known.state {
+                // A node holds one payment of a hash, and what it fails is that: the one on record is gone.
+                PaymentState::Held if is_another => {
+                    let failing = Event::PaymentMoved { hash, to: PaymentState::Failing { ask: 1 } };
+                    Ok(vec![failing, Event::WayClosed(known.way)])
+                }
                 PaymentState::Held => Ok(vec![]),
+                // To claim it is to claim by hash: the payer of the one that is claimed by now would pay twice.
+                PaymentState::Claiming { .. } if is_another => Err(Reject::FailPayment),
                 PaymentState::Claiming { ask } => again(PaymentState::Claiming { ask: ask.saturating_add(1) }),
                 PaymentState::Failing { ask } => again(PaymentState::Failing { ask: ask.saturating_add(1) }),
                 // The outcome is known, so this is another payment with the same hash.
@@ -283,13 +297,20 @@ impl Order {
             && !self.is_paid_onchain(ctx)
             && !terms.closed
             && ctx.now < terms.expires_at
+            && held.claimable
             && !ctx.too_close(held.claim_before)
             && self.payments.len() < ctx.config.limits.payments_per_order
             && total.is_some_and(|total| held.amount >= total);
         let preimage = preimage.filter(|preimage| PaymentHash::of(preimage) == hash && may_wait);
         let preimage = preimage.ok_or(Reject::FailPayment)?;
         let (amount, claim_before, state) = (held.amount, held.claim_before, PaymentState::Held);
-        Ok(vec![Event::PaymentAdded { hash, payment: Payment { way, preimage, amount, claim_before, state } }])
+        let payment = Payment { way, preimage, amount, claim_before, state };
+        Ok(vec![Event::PaymentAdded { hash, id: held.id, payment }])
+    }
+
+    /// Whether the node's name of a payment is that of another one than is on record with its hash.
+    fn is_another(&self, hash: PaymentHash, id: Option<PaymentId>) -> bool {
+        self.ids.get(&hash).zip(id).is_some_and(|(known, id)| *known != id)
     }
 
     /// News of an output to its address.

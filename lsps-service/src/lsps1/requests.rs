@@ -108,6 +108,7 @@ impl Service {
             call: Call::default(),
             ledger: Ledger::default(),
             remember_until: terms.remember_until,
+            ids: BTreeMap::new(),
         })
     }
 

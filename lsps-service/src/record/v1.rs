@@ -1,4 +1,5 @@
-//! Offers as version 1 wrote them: without token, book, surplus of parts and calls, and without what the funding cost.
+//! Offers as version 1 wrote them: without token, book, surplus of parts and calls, and without what the funding cost. Orders as
+//! version 1 wrote them: without what stands at their end by now.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
@@ -12,6 +13,14 @@ use crate::ids::{ChannelId, PartId};
 use crate::input::FundingOutput;
 use crate::lsps2::jit_channel::{self, Charged};
 use crate::lsps2::parts::{self, PartState};
+
+/// An order of version 1 in the layout of version 2, in which the names of its payments follow: there are none.
+pub(super) fn order(bytes: &[u8]) -> Vec<u8> {
+    [bytes, &[NO_ENTRIES]].concat()
+}
+
+/// An empty map.
+const NO_ENTRIES: u8 = 0;
 
 #[derive(Deserialize)]
 pub(super) struct JitChannel {

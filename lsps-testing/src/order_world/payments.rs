@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lsps_service::{HeldPayment, Input};
+use lsps_service::{HeldPayment, Input, PaymentId};
 use lsps_types::PaymentHash;
 
 /// One payment; its payer's truth.
@@ -49,7 +49,9 @@ impl Payments {
         if busy {
             return None;
         }
-        self.now.insert(self.incoming.len(), Place::Held);
+        let number = self.incoming.len();
+        let held = HeldPayment { id: Some(PaymentId([u8::try_from(number % 251).unwrap_or(0); 32])), ..held };
+        self.now.insert(number, Place::Held);
         self.incoming.push(Incoming { held, order, outcome: None, lost: false });
         Some(Input::PaymentHeld(held))
     }
@@ -89,8 +91,8 @@ impl Payments {
                 let incoming = &mut self.incoming[number];
                 assert_eq!(incoming.outcome.replace(outcome), None, "a payer hears one outcome");
                 if outcome {
-                    let HeldPayment { payment_hash, amount, .. } = incoming.held;
-                    told.push(Input::PaymentClaimed { payment_hash, amount });
+                    let HeldPayment { payment_hash, id, amount, .. } = incoming.held;
+                    told.push(Input::PaymentClaimed { payment_hash, id, amount });
                 }
                 self.now.insert(number, Place::Over);
             }

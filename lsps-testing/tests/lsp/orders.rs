@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lsps_service::{
     ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, KnownOrder, OrderConfig, OrderNumber, OrderTerms, PaidBy,
-    WayTerms,
+    PaymentId, WayTerms,
 };
 use lsps_testing::{Lsp, LspSetup, NOON, address_of, anything, call, peer};
 use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Order};
@@ -52,10 +52,21 @@ impl Shop {
     }
 
     fn pays_until(&mut self, claim_before: Option<u32>) {
-        let (by, preimage, amount) = (PaidBy::Invoice, None, OVER_LIGHTNING.to_msat().expect("few"));
         let claim_before = claim_before.map(BlockHeight);
-        let held = HeldPayment { by, payment_hash: self.hash(), preimage, amount, claim_before };
-        self.lsp.feed(Input::PaymentHeld(held));
+        self.lsp.feed(Input::PaymentHeld(HeldPayment { claim_before, ..self.payment() }));
+    }
+
+    /// What pays the invoice.
+    fn payment(&self) -> HeldPayment {
+        HeldPayment {
+            by: PaidBy::Invoice,
+            payment_hash: self.hash(),
+            id: Some(PaymentId([1; 32])),
+            claimable: true,
+            preimage: None,
+            amount: OVER_LIGHTNING.to_msat().expect("few"),
+            claim_before: None,
+        }
     }
 
     /// A transaction to the address, by number, in a block or in none.

@@ -183,14 +183,22 @@ fn scenario_setup(input: &Given) -> LspSetup {
 fn held(event: &Given, named: OrderNumber, order: &Order) -> HeldPayment {
     let amount = msat(&event["amount_msat"]);
     let claim_before = event["cltv_expiry"].as_u64().map(|_| BlockHeight(number(&event["cltv_expiry"])));
+    let held = |by, payment_hash, preimage| HeldPayment {
+        by,
+        payment_hash,
+        id: None,
+        claimable: true,
+        preimage,
+        amount,
+        claim_before,
+    };
     if event["option"] == "bolt11" {
         let invoice = &order.payment.bolt11.as_ref().expect("an invoice").invoice;
         let hash = invoice.strip_prefix("invoice ").and_then(|hash| hash.parse().ok()).expect("a hash");
-        return HeldPayment { by: PaidBy::Invoice, payment_hash: hash, preimage: None, amount, claim_before };
+        return held(PaidBy::Invoice, hash, None);
     }
     let preimage = Preimage([u8::try_from(number_or(&event["payment"], 1)).expect("a small number"); 32]);
-    let (by, payment_hash) = (PaidBy::Offer(offer_id(named)), PaymentHash::of(&preimage));
-    HeldPayment { by, payment_hash, preimage: Some(preimage), amount, claim_before }
+    held(PaidBy::Offer(offer_id(named)), PaymentHash::of(&preimage), Some(preimage))
 }
 
 fn deposit(event: &Given, input: &Given, named: OrderNumber, confirmed_at: Option<u32>) -> Deposit {

@@ -3,10 +3,11 @@
 use bitcoin::Txid;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::{ClosureReason, Event, HTLCHandlingFailureType, PaymentPurpose};
+use lightning::ln::channelmanager::RecipientOnionFields;
 
 use lsps_service::{
-    ChannelEnd, ChannelId, ChannelKey, FundingOutput, HeldHtlc, HeldPayment, Input, OfferId, OrderNumber, PaidBy,
-    PartId, Question, RefundKey, WhichPart,
+    BookEntry, BookKey, Booking, ChannelEnd, ChannelId, ChannelKey, FlowId, FundingOutput, HeldHtlc, HeldPayment,
+    Input, OfferId, OrderNumber, PaidBy, PartId, PaymentId, Question, RefundKey, WhichPart,
 };
 use lsps_types::{BlockHeight, Msat, PaymentHash, Preimage, Scid, Timestamp};
 
@@ -62,8 +63,41 @@ pub enum LspEvent {
         /// The wallet raised its fee.
         bumped: bool,
     },
+    /// A channel of an order is published, and what paid for it is lost: its claim failed, or its deposit was spent otherwise. The
+    /// book has it too.
+    PaymentLost {
+        /// Of which order.
+        order: OrderNumber,
+        /// The fee that was not earned and what the client has in its channel, or what the deposit was worth.
+        lost: Msat,
+    },
+    /// A payment of an order was claimed with another of the same hash: whoever sent the second has paid twice. The book has it
+    /// too.
+    PaidTwice {
+        /// Which.
+        order: OrderNumber,
+        /// The hash of both.
+        payment_hash: PaymentHash,
+        /// What the second brought.
+        amount: Msat,
+    },
     /// The store refuses to write. Nothing is acknowledged, sent or done until it does again.
     StoreFails(String),
+}
+
+impl LspEvent {
+    /// What an operator has to know at once of what is booked.
+    pub(super) fn alarm(key: &BookKey, entry: &BookEntry) -> Option<Self> {
+        let FlowId::Order(order) = key.flow else { return None };
+        match entry.what {
+            Booking::OrderUnpaid { fee, given } => {
+                Some(Self::PaymentLost { order, lost: Msat(fee.0.saturating_add(given.0)) })
+            }
+            Booking::DepositLost { amount } => Some(Self::PaymentLost { order, lost: amount }),
+            Booking::OrderPaidAgain { payment_hash, amount } => Some(Self::PaidTwice { order, payment_hash, amount }),
+            _ => None,
+        }
+    }
 }
 
 /// What an event says, as far as LDK can say it.
@@ -74,6 +108,8 @@ pub(crate) enum NodeNews {
     FailedTowards(PublicKey),
     /// Some held HTLC to this SCID was failed, by us or because its time was up.
     FailedHeld(Scid),
+    /// Some HTLC to this node with this hash was failed: a payment that we hold, or what somebody sends who knows the hash.
+    FailedReceive(PaymentHash),
 }
 
 pub(super) fn news(event: &Event) -> Option<NodeNews> {
@@ -122,7 +158,15 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
             let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount), amount_in, skim };
             NodeNews::Input(Input::PartForwarded { part, over })
         }
-        Event::PaymentClaimable { payment_hash, amount_msat, purpose, claim_deadline, .. } => {
+        Event::PaymentClaimable {
+            payment_hash,
+            amount_msat,
+            purpose,
+            claim_deadline,
+            onion_fields,
+            payment_id,
+            ..
+        } => {
             let (by, preimage) = match purpose {
                 PaymentPurpose::Bolt11InvoicePayment { payment_preimage, .. } => (PaidBy::Invoice, payment_preimage),
                 PaymentPurpose::Bolt12OfferPayment { payment_preimage, payment_context, .. } => {
@@ -133,19 +177,20 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
             NodeNews::Input(Input::PaymentHeld(HeldPayment {
                 by,
                 payment_hash: PaymentHash(payment_hash.0),
+                id: payment_id.map(|id| PaymentId(id.0)),
+                claimable: onion_fields.as_ref().is_none_or(is_understood),
                 preimage: preimage.map(|preimage| Preimage(preimage.0)),
                 amount: Msat(*amount_msat),
                 claim_before: claim_deadline.map(BlockHeight),
             }))
         }
-        Event::PaymentClaimed { payment_hash, amount_msat, .. } => NodeNews::Input(Input::PaymentClaimed {
+        Event::PaymentClaimed { payment_hash, amount_msat, payment_id, .. } => NodeNews::Input(Input::PaymentClaimed {
             payment_hash: PaymentHash(payment_hash.0),
+            id: payment_id.map(|id| PaymentId(id.0)),
             amount: Msat(*amount_msat),
         }),
         Event::HTLCHandlingFailed { failure_type, .. } => match failure_type {
-            HTLCHandlingFailureType::Receive { payment_hash } => {
-                NodeNews::Input(Input::PaymentGone { payment_hash: PaymentHash(payment_hash.0) })
-            }
+            HTLCHandlingFailureType::Receive { payment_hash } => NodeNews::FailedReceive(PaymentHash(payment_hash.0)),
             HTLCHandlingFailureType::Forward { node_id: Some(client), .. } => NodeNews::FailedTowards(*client),
             HTLCHandlingFailureType::InvalidForward { requested_forward_scid } => {
                 NodeNews::FailedHeld(Scid(*requested_forward_scid))
@@ -154,6 +199,11 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
         },
         _ => return None,
     })
+}
+
+/// What LDK would not claim: its payer wants something that nobody here understands.
+fn is_understood(onion: &RecipientOnionFields) -> bool {
+    onion.custom_tlvs().iter().all(|(kind, _)| kind % 2 == 1)
 }
 
 /// Why a channel ended. Before both sides signed, words of the peer mean that it refused.

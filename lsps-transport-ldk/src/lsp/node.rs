@@ -27,6 +27,15 @@ pub(crate) struct Node<M> {
     manager: M,
 }
 
+/// What is at the node of payments with one hash.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Received {
+    /// In HTLCs that are neither claimed nor failed.
+    pub held: Msat,
+    /// In HTLCs that are being claimed.
+    pub claimed: Msat,
+}
+
 /// What became of asking the node to let a part go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -220,6 +229,22 @@ impl<M: Manager> Node<M> {
         self.incoming(hash, |is_claimed| is_claimed) > 0
     }
 
+    /// What is here of payments with these hashes: in HTLCs that wait, and in such as are being claimed. What is closed is not
+    /// here. One walk over all channels.
+    pub fn received(&self, hashes: &[PaymentHash]) -> BTreeMap<PaymentHash, Received> {
+        let mut all: BTreeMap<_, Received> = hashes.iter().map(|hash| (*hash, Received::default())).collect();
+        let channels = self.manager.get_cm().list_channels();
+        for htlc in channels.iter().flat_map(|channel| &channel.pending_inbound_htlcs) {
+            let Some(sum) = all.get_mut(&PaymentHash(htlc.payment_hash.0)) else { continue };
+            match htlc.state {
+                CLAIMED => sum.claimed = Msat(sum.claimed.0.saturating_add(htlc.amount_msat)),
+                COMMITTED => sum.held = Msat(sum.held.0.saturating_add(htlc.amount_msat)),
+                _ => {}
+            }
+        }
+        all
+    }
+
     /// How many HTLCs of this payment came in and are there, whatever becomes of them.
     pub fn count_incoming(&self, hash: PaymentHash) -> usize {
         self.incoming(hash, |_| true)
@@ -271,6 +296,7 @@ impl<M: Manager> Node<M> {
 /// What LDK asks for as reserve at the least, and other nodes do not exceed in small channels.
 const LEAST_RESERVE_SAT: u64 = 1_000;
 const CLAIMED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
+const COMMITTED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::Committed);
 /// Blocks that LDK waits after the expiry of what it sent.
 const GRACE: u32 = 3;
 /// Blocks before the expiry at which it goes on chain with a preimage.

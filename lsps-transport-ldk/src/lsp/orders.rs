@@ -24,8 +24,21 @@ pub(super) struct Onchain {
     watched: BTreeMap<ScriptBuf, Watched>,
     /// Payments that were to be claimed when the process ended, and when the node has surely told what it did.
     claims_in_doubt: Option<(Instant, Vec<PaymentHash>)>,
+    /// Payments of which the node may hold less than is on record, and since when that is to be looked at.
+    doubted: BTreeMap<PaymentHash, Instant>,
     /// Refunds that the wallet could not build; tried again with every block.
     unbuilt: BTreeMap<RefundKey, (String, Vec<lsps_types::OutPoint>)>,
+}
+
+impl Onchain {
+    /// What the node has of this payment is to be compared with what is on record.
+    pub(super) fn doubts(&mut self, payment_hash: PaymentHash) {
+        self.doubted.insert(payment_hash, Instant::now());
+    }
+
+    pub(super) fn has_doubts(&self) -> bool {
+        !self.doubted.is_empty()
+    }
 }
 
 struct Watched {
@@ -58,18 +71,59 @@ impl<M: Manager> Pump<M> {
         vec![Input::OrderPrepared { order, prepared: Prepared { invoice, offer, address } }]
     }
 
-    pub(super) fn claim_payment(&mut self, preimage: Preimage) -> Vec<Input> {
+    /// The node tells that it claimed one, or says nothing where it refuses.
+    pub(super) fn claim_payment(&mut self, payment_hash: PaymentHash, preimage: Preimage) -> Vec<Input> {
         self.node.claim_payment(preimage);
-        vec![] // the node tells of it
+        self.onchain.doubts(payment_hash);
+        vec![]
     }
 
-    /// The node tells that it failed one, unless it does not hold it any more.
+    /// What the node tells of failed HTLCs can be about others with the same hash, so it is asked when this one is gone.
     pub(super) fn fail_payment(&mut self, payment_hash: PaymentHash) -> Vec<Input> {
-        if !self.node.has_incoming(payment_hash) {
-            return vec![Input::PaymentGone { payment_hash }];
-        }
         self.node.fail_payment(payment_hash);
+        self.onchain.doubts(payment_hash);
         vec![]
+    }
+
+    /// Of doubted payments: one is gone once less than it is worth waits at the node, whatever else of its hash came or went. A
+    /// stranger would have to bring as much again, and LDK fails that at once.
+    pub(super) fn look_for_lost_payments(&mut self) {
+        if !self.onchain.has_doubts() {
+            return;
+        }
+        let hashes: Vec<PaymentHash> = self.onchain.doubted.keys().copied().collect();
+        for (payment_hash, there) in self.node.received(&hashes) {
+            let known: Option<KnownPayment> = self.service.known_payments_with(payment_hash).next();
+            let Some(payment) = known.filter(|payment| payment.is_live) else {
+                self.onchain.doubted.remove(&payment_hash);
+                continue;
+            };
+            let since = self.onchain.doubted.get(&payment_hash).copied();
+            let is_old = since.is_none_or(|since| since.elapsed() >= super::watch::SETTLE_AFTER_START);
+            let is_held = there.held >= payment.amount;
+            match payment.stage {
+                PaymentStage::Held if !is_held => {
+                    // A channel that it came over may be closed: LDK could still claim it there, and nobody will.
+                    self.node.fail_payment(payment_hash);
+                    self.is_gone(payment_hash);
+                }
+                PaymentStage::Failed if !is_held => self.is_gone(payment_hash),
+                PaymentStage::Failed if is_old => drop(self.fail_payment(payment_hash)),
+                // The news of a claim may wait behind others.
+                PaymentStage::Claimed if is_old && there.held.0 == 0 && there.claimed.0 == 0 => {
+                    self.is_gone(payment_hash)
+                }
+                PaymentStage::Held | PaymentStage::Claimed if is_old => {
+                    self.onchain.doubted.remove(&payment_hash);
+                }
+                PaymentStage::Held | PaymentStage::Claimed | PaymentStage::Failed => {}
+            }
+        }
+    }
+
+    fn is_gone(&mut self, payment_hash: PaymentHash) {
+        self.onchain.doubted.remove(&payment_hash);
+        let _ = self.feed(Input::PaymentGone { payment_hash });
     }
 
     pub(super) fn keep_deposit(&mut self, order: OrderNumber, outpoint: lsps_types::OutPoint) -> Vec<Input> {
@@ -135,14 +189,15 @@ impl<M: Manager> Pump<M> {
         let claimed = claimed.map(|payment| payment.payment_hash).collect();
         self.onchain.claims_in_doubt = Some((Instant::now() + super::watch::SETTLE_AFTER_START, claimed));
         for payment in payments {
-            let KnownPayment { by, payment_hash, amount, claim_before, .. } = payment;
+            let KnownPayment { by, payment_hash, id, amount, claim_before, .. } = payment;
             let preimage = Some(payment.preimage);
             match (payment.stage, self.node.has_incoming(payment_hash)) {
                 // What was asked is asked again by what is outstanding.
                 (PaymentStage::Claimed, _) | (PaymentStage::Held, true) => {}
                 (PaymentStage::Failed, true) => {
-                    let _ =
-                        self.feed(Input::PaymentHeld(HeldPayment { by, payment_hash, preimage, amount, claim_before }));
+                    let claimable = true;
+                    let held = HeldPayment { by, payment_hash, id, claimable, preimage, amount, claim_before };
+                    let _ = self.feed(Input::PaymentHeld(held));
                 }
                 (PaymentStage::Held | PaymentStage::Failed, false) => {
                     let _ = self.feed(Input::PaymentGone { payment_hash });

@@ -94,7 +94,7 @@ impl<M: Manager> Pump<M> {
             Effect::PrepareOrder { order, invoice, offer, address } => {
                 self.prepare_order(order, invoice, offer, address)
             }
-            Effect::ClaimPayment { preimage, .. } => self.claim_payment(preimage),
+            Effect::ClaimPayment { payment_hash, preimage, .. } => self.claim_payment(payment_hash, preimage),
             Effect::FailPayment { payment_hash, .. } => self.fail_payment(payment_hash),
             Effect::KeepDeposit { order, outpoint, .. } => self.keep_deposit(order, outpoint),
             Effect::BuildRefund { key, to, deposits } => {

@@ -185,6 +185,9 @@ impl<M: Manager> Pump<M> {
                     self.look_for_parts_like(htlc);
                 }
                 let part = if let Input::HtlcHeld(htlc) = &input { Some(htlc.part) } else { None };
+                if let Input::PaymentHeld(held) = &input {
+                    self.onchain.doubts(held.payment_hash);
+                }
                 let is_ready = matches!(&input, Input::ChannelReady { .. });
                 let outcome = self.feed(input);
                 if let Some(part) = part.filter(|_| outcome == Outcome::NotMine && fail_if_not_mine) {
@@ -199,6 +202,13 @@ impl<M: Manager> Pump<M> {
             NodeNews::FailedTowards(peer) => {
                 self.suspects.entry(peer_id(&peer)).or_insert_with(|| Instant::now() + SETTLE);
                 Outcome::NotMine
+            }
+            NodeNews::FailedReceive(payment_hash) => {
+                let is_known = self.service.known_payments_with(payment_hash).next().is_some();
+                if is_known {
+                    self.onchain.doubts(payment_hash);
+                }
+                if is_known { Outcome::Taken } else { Outcome::NotMine }
             }
             NodeNews::FailedHeld(scid) => {
                 let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && !self.node.holds(part.id);
@@ -290,6 +300,9 @@ impl<M: Manager> Pump<M> {
                 return false;
             }
             report::booked(entry);
+            if let Some(alarm) = LspEvent::alarm(key, entry) {
+                let _nobody_listens = self.outside.events.send(alarm);
+            }
             let key = *key;
             self.unbooked.remove(&key);
             let _ = self.feed(Input::Booked { key });
@@ -322,6 +335,7 @@ impl<M: Manager> Pump<M> {
 
     fn pause(&self) -> Duration {
         let watching = !self.suspects.is_empty()
+            || self.onchain.has_doubts()
             || self.unwritten.is_some()
             || !self.unbooked.is_empty()
             || self.service.waiting_clients().next().is_some();

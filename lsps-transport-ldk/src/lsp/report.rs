@@ -43,7 +43,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
                 Outcome::NotMine => {}
             }
         }
-        (Input::PaymentClaimed { payment_hash, amount }, Outcome::Taken) => {
+        (Input::PaymentClaimed { payment_hash, amount, .. }, Outcome::Taken) => {
             counter!("lsps_payments_claimed").increment(1);
             info!(%payment_hash, amount_msat = amount.0, "payment for an order claimed");
         }
@@ -210,8 +210,17 @@ pub(super) fn booked(entry: &BookEntry) {
             counter!("lsps_fees_earned_msat").increment(fee.0);
             counter!("lsps_surplus_msat").increment(surplus.0);
         }
-        Booking::FeeLost { fee, .. } | Booking::OrderUnpaid { fee, .. } => {
+        Booking::FeeLost { fee, .. } => counter!("lsps_fees_lost_msat").increment(fee.0),
+        Booking::OrderUnpaid { fee, given } => {
+            counter!("lsps_orders_unpaid").increment(1);
             counter!("lsps_fees_lost_msat").increment(fee.0);
+            counter!("lsps_given_msat").increment(given.0);
+            warn!(peer = %entry.client, fee_msat = fee.0, given_msat = given.0, "a published channel is not paid for");
+        }
+        Booking::OrderPaidAgain { payment_hash, amount } => {
+            counter!("lsps_orders_paid_twice").increment(1);
+            counter!("lsps_surplus_msat").increment(amount.0);
+            warn!(peer = %entry.client, %payment_hash, amount_msat = amount.0, "an order is paid twice: give it back");
         }
         Booking::OrderPaid { fee, surplus } | Booking::OrderFound { fee, surplus, .. } => {
             counter!("lsps_fees_earned_msat").increment(fee.0);

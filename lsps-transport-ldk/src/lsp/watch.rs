@@ -31,6 +31,7 @@ impl<M: Manager> Pump<M> {
     pub(super) fn look_around(&mut self) {
         self.look_for_usable_clients();
         self.look_for_lost_claims();
+        self.look_for_lost_payments();
         let due: Vec<PeerId> =
             self.suspects.iter().filter(|(_, at)| **at <= Instant::now()).map(|(peer, _)| *peer).collect();
         for client in due {

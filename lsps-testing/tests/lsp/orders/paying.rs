@@ -1,6 +1,6 @@
 //! Payments over Lightning.
 
-use lsps_service::{ChannelEnd, HeldPayment, Input, OrderFailure, OrderStage, PaidBy, Way};
+use lsps_service::{Booking, ChannelEnd, HeldPayment, Input, OrderFailure, OrderStage, PaidBy, PaymentId, Way};
 use lsps_testing::{Act, offer_id, peer};
 use lsps_types::lsps1::{LightningState, OnchainState, OrderState};
 use lsps_types::{Msat, PaymentHash, Preimage};
@@ -82,13 +82,7 @@ fn case_O06_an_open_that_has_begun_may_end_after_the_order_expired() {
 #[test]
 fn case_O06_what_is_not_the_payment_that_was_asked_for_is_refused_and_not_recorded() {
     let mut shop = Shop::new();
-    let held = |shop: &Shop, amount: u64| HeldPayment {
-        by: PaidBy::Invoice,
-        payment_hash: shop.hash(),
-        preimage: None,
-        amount: Msat(amount),
-        claim_before: None,
-    };
+    let held = |shop: &Shop, amount: u64| HeldPayment { amount: Msat(amount), ..shop.payment() };
     let total = OVER_LIGHTNING.to_msat().expect("few").0;
     let before = shop.lsp.records().clone();
     let short = held(&shop, total - 1);
@@ -96,7 +90,7 @@ fn case_O06_what_is_not_the_payment_that_was_asked_for_is_refused_and_not_record
     // The preimage of another payment, and none at all.
     for preimage in [Some(Preimage([5; 32])), None] {
         let (by, payment_hash) = (PaidBy::Offer(offer_id(shop.number)), PaymentHash([4; 32]));
-        let wrong = HeldPayment { by, payment_hash, preimage, amount: Msat(total), claim_before: None };
+        let wrong = HeldPayment { by, payment_hash, preimage, ..shop.payment() };
         shop.lsp.feed(Input::PaymentHeld(wrong));
     }
     let hash = shop.hash();
@@ -114,9 +108,8 @@ fn case_O11_of_two_ways_paid_at_once_one_opens_and_the_other_is_returned() {
     shop.pays();
     shop.deposit(1, TOTAL, Some(HEIGHT));
     let preimage = Preimage([3; 32]);
-    let (by, amount) = (PaidBy::Offer(offer_id(shop.number)), OVER_LIGHTNING.to_msat().expect("few"));
-    let by_offer = PaymentHash::of(&preimage);
-    let held = HeldPayment { by, payment_hash: by_offer, preimage: Some(preimage), amount, claim_before: None };
+    let (by, by_offer) = (PaidBy::Offer(offer_id(shop.number)), PaymentHash::of(&preimage));
+    let held = HeldPayment { by, payment_hash: by_offer, preimage: Some(preimage), ..shop.payment() };
     shop.lsp.feed(Input::PaymentHeld(held));
     let acts = shop.lsp.acts();
     assert!(matches!(acts[..], [Act::Open { .. }, Act::FailPayment(hash)] if hash == by_offer), "{acts:?}");
@@ -188,4 +181,71 @@ fn case_O08_a_client_that_stays_away_has_its_money_back() {
     shop.lsp.wait_until(minutes(120));
     assert!(matches!(shop.lsp.acts()[..], [Act::Refund { .. }]));
     assert_eq!(shop.known().stage, OrderStage::Failed { why: OrderFailure::Expired });
+}
+
+/// What a node holds and would not claim: it is failed before anything is opened, and leaves no trace.
+#[test]
+fn case_X02_what_the_node_would_not_claim_goes_back_at_once() {
+    let mut shop = Shop::new();
+    let before = shop.lsp.records().clone();
+    let refused = HeldPayment { claimable: false, ..shop.payment() };
+    shop.lsp.feed(Input::PaymentHeld(refused));
+    let hash = shop.hash();
+    assert_eq!(shop.lsp.acts(), [Act::FailPayment(hash)]);
+    assert_eq!(*shop.lsp.records(), before);
+    shop.pays();
+    assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]), "its client may pay as it should");
+}
+
+/// Told again after a restart, the same payment is the same; another one with its hash is not.
+#[test]
+fn case_X05_another_payment_with_the_hash_of_one_that_is_claimed_goes_back() {
+    let mut shop = Shop::new();
+    shop.lsp.is_slow_to_claim = true;
+    shop.pays();
+    let (key, hash) = (shop.key(1), shop.hash());
+    shop.lsp.funding_signed(key);
+    let another = HeldPayment { id: Some(PaymentId([2; 32])), ..shop.payment() };
+    shop.lsp.acts();
+    shop.lsp.feed(Input::PaymentHeld(another));
+    assert_eq!(shop.lsp.acts(), [Act::FailPayment(hash)], "to claim it would be to take it too");
+    shop.lsp.restarts();
+    assert_eq!(shop.lsp.acts(), [Act::Broadcast(key), Act::Claim(hash)], "the first is still to be claimed");
+    shop.lsp.feed(Input::PaymentHeld(another));
+    assert_eq!(shop.lsp.acts(), [Act::FailPayment(hash)]);
+    let (id, amount) = (Some(PaymentId([1; 32])), another.amount);
+    shop.lsp.feed(Input::PaymentClaimed { payment_hash: hash, id, amount });
+    assert_eq!(shop.lsp.book().count(), 1, "paid once");
+}
+
+/// A claim is by hash. A node that was told to claim once more, as its own crash forgot the first, can take a second payment.
+#[test]
+fn case_X05_a_second_payment_that_is_claimed_all_the_same_is_in_the_book_by_itself() {
+    let mut shop = Shop::new();
+    shop.pays();
+    let (key, hash) = (shop.key(1), shop.hash());
+    shop.lsp.funding_signed(key);
+    let amount = Msat(TOTAL.0 * 1_000);
+    for (id, entries) in [(1, 1), (2, 2), (2, 2)] {
+        let id = Some(PaymentId([id; 32]));
+        shop.lsp.feed(Input::PaymentClaimed { payment_hash: hash, id, amount });
+        assert_eq!(shop.lsp.book().count(), entries, "each of them once");
+    }
+    let again = Booking::OrderPaidAgain { payment_hash: hash, amount };
+    assert!(shop.lsp.book().any(|entry| entry.what == again));
+}
+
+/// The node holds one payment of a hash: where it tells of another, the one on record is gone, and what waits is that other.
+#[test]
+fn case_X05_a_held_payment_that_another_took_the_place_of_ends_its_order_and_both_go_back() {
+    let mut shop = Shop::new();
+    shop.lsp.disconnects(peer(1));
+    shop.pays();
+    shop.lsp.acts();
+    let another = HeldPayment { id: Some(PaymentId([2; 32])), ..shop.payment() };
+    let hash = shop.hash();
+    shop.lsp.feed(Input::PaymentHeld(another));
+    assert_eq!(shop.lsp.acts(), [Act::FailPayment(hash)]);
+    shop.lsp.connects(peer(1));
+    assert_eq!((shop.lsp.acts(), bolt11(&mut shop)), (vec![], LightningState::Refunded));
 }

@@ -183,6 +183,8 @@ fn case_O08_a_paid_order_calls_its_client() {
     lsp.feed(Input::PaymentHeld(HeldPayment {
         by: PaidBy::Offer(offer_id(number)),
         payment_hash: PaymentHash::of(&preimage),
+        id: None,
+        claimable: true,
         preimage: Some(preimage),
         amount: Msat(1_000_000),
         claim_before: None,
