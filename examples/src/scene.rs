@@ -78,6 +78,8 @@ pub struct Script {
     pub anchors: bool,
     /// Confirmations that the wallet waits for before it claims.
     pub confirmations_to_wait: u16,
+    /// The wallet can tell whether a transaction was published before it is confirmed.
+    pub wallet_sees_mempool: bool,
     /// The wallet connects to its LSP by itself, and again when it is gone.
     pub wallet_connects: bool,
     /// How often the wallet asks what became of its orders.
@@ -92,6 +94,8 @@ pub struct Script {
     pub lsp_tape: Option<PathBuf>,
     /// Sees every event of the nodes before they are dealt with, and again if LDK tells them again.
     pub on_event: OnEvent,
+    /// Sees every event that the wallet's host leaves to its application.
+    pub on_left: OnEvent,
     /// Sees every protocol message of the wallet.
     pub on_message: OnMessage,
     /// Sees every protocol message of the LSP.
@@ -116,6 +120,7 @@ impl Default for Script {
             wallet_store: None,
             anchors: false,
             confirmations_to_wait: 0,
+            wallet_sees_mempool: false,
             wallet_connects: false,
             polling: Polling::default(),
             webhooks: None,
@@ -123,6 +128,7 @@ impl Default for Script {
             wallet_clock: Arc::new(SystemClock),
             lsp_tape: None,
             on_event: Arc::new(|_, _| ()),
+            on_left: Arc::new(|_, _| ()),
             on_message: Arc::new(|_| ()),
             on_request: Arc::new(|_| ()),
         }

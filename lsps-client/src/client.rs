@@ -1,5 +1,6 @@
 //! The wallet's side of the protocols: calls out, answers in, and the purchases that come of them.
 
+use alloc::vec::Vec;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
@@ -7,10 +8,10 @@ use lsps_types::jsonrpc::{BadFormat, ErrorReply, FromLsp, InvalidReply, TooLarge
 use lsps_types::{Msat, PaymentHash, PeerId, Preimage, Request, Timestamp};
 
 use crate::batch::{Batch, FlowId, Notice, UnknownFlow};
-use crate::effect::ChannelKey;
+use crate::effect::{ChannelKey, Effect};
 use crate::jit_receive::book::Book;
 use crate::jit_receive::{
-    Handled, Input, OpenRequest, Prepared, Purchase, Received, RefuseChannel, RefusePurchase, Verdict,
+    Arrival, Handled, Input, OpenRequest, Prepared, Purchase, Received, RefuseChannel, RefusePurchase, Verdict, Via,
 };
 use crate::order::{self, Polling};
 use crate::pending::{Pending, Ticket};
@@ -280,13 +281,15 @@ impl Client {
 
     /// An LSP wants to open a channel. Accepted: the effect says how, once it is written.
     ///
-    /// One that is as ordered is taken for the order.
+    /// One that is as ordered is taken for the order; while a purchase waits for a channel too, it is accepted on terms that are
+    /// good for both, and the payment shows which it is.
     ///
     /// # Errors
     ///
     /// When it is not one that was bought or ordered. The application may know it; else refuse it.
     pub fn open_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
         let Err(not_ordered) = self.orders.open_requested(request, &self.config.polling, now, &mut self.out) else {
+            self.accept_on_terms_of_both(request, now);
             return Ok(());
         };
         self.book.open_requested(request, now, &mut self.out).map_err(|not_bought| match not_bought {
@@ -296,6 +299,28 @@ impl Client {
             | RefuseChannel::Announced
             | RefuseChannel::NoScidAlias => not_bought,
         })
+    }
+
+    fn accept_on_terms_of_both(&mut self, request: &OpenRequest, now: Timestamp) {
+        if request.announced || !request.scid_alias {
+            return;
+        }
+        let Some(max_to_self_delay) = self.book.hopes_for_channel(request.lsp, now) else { return };
+        for effect in &mut self.out.released.effects {
+            if let Effect::AcceptChannel { key, terms, .. } = effect
+                && *key == request.key
+            {
+                *terms = terms.also_bought(max_to_self_delay);
+            }
+        }
+    }
+
+    /// There is a new channel with this peer, whoever opened it and for whatever: HTLCs of purchases may come over it too.
+    pub fn channel_with(&mut self, lsp: PeerId) {
+        let allow = Effect::AllowUnderpaying { lsp };
+        if self.book.allows_underpaying(lsp) && !self.out.released.effects.contains(&allow) {
+            self.out.released.effects.push(allow);
+        }
     }
 
     /// A channel that was accepted is funded.
@@ -314,23 +339,52 @@ impl Client {
         }
     }
 
-    /// Whether a payment that arrived is to be claimed. Any skim of a payment that is no purchase is a reason not to.
+    /// Whether the amounts of a payment are as promised. Any skim of a payment that is no purchase is a reason to fail it. A payment
+    /// that is here complete is a matter of [`arrived`](Self::arrived), which looks at its channels too.
     #[must_use]
     pub fn judge(&self, hash: PaymentHash, received: &Received<'_>) -> Verdict {
         self.book.judge(hash, received)
     }
 
-    /// A payment that is to be claimed, by [`judge`](Self::judge), waits until the funding of its channel is confirmed:
-    /// the effect says so once it is written. For purchases that asked for it.
+    /// What to do with a payment that the node holds complete, by its amounts and by the channels that it came `over`.
+    ///
+    /// `wait`: confirmations that a payment which was not bought needs of a channel that its peer funded,
+    /// [`Rules::confirmations_to_wait`](crate::jit_receive::Rules); purchases have their own on record.
+    #[must_use]
+    pub fn arrived(&self, hash: PaymentHash, received: &Received<'_>, over: &[Via], wait: u16) -> Arrival {
+        let lsp = self.book.get(hash).map(Purchase::lsp);
+        let ordered: Vec<_> = lsp.map(|lsp| self.orders.channels_of(lsp).map(Into::into).collect()).unwrap_or_default();
+        self.book.arrived(hash, received, over, &ordered, wait)
+    }
+
+    /// A payment that is to be held, by [`arrived`](Self::arrived), waits until its channels can bear it: the effect says so
+    /// once it is written. Without a preimage the application is told then, and claims it.
     pub fn held(
         &mut self,
         hash: PaymentHash,
-        received: Msat,
-        skimmed: Msat,
-        preimage: Preimage,
+        (received, skimmed): (Msat, Msat),
+        preimage: Option<Preimage>,
+        over: &[ChannelKey],
         now: Timestamp,
     ) -> Handled {
-        self.book.held(hash, (received, skimmed), preimage, now, &mut self.out)
+        self.take_from_order(hash, skimmed, over, now);
+        self.book.held(hash, (received, skimmed), preimage, over, now, &mut self.out)
+    }
+
+    /// A fee was kept for a purchase that has no channel, nor has another of its LSP one to spare: its channel was taken for
+    /// that of an order. It is the purchase's now, and the order waits for another. Should the LSP say that the channel is the
+    /// order's all the same, the order is done by that.
+    fn take_from_order(&mut self, hash: PaymentHash, skimmed: Msat, over: &[ChannelKey], now: Timestamp) {
+        let Some(purchase) = self.book.get(hash).filter(|it| it.can_hold() && skimmed > Msat::ZERO) else { return };
+        if self.book.has_channel_to_spare(purchase) {
+            return;
+        }
+        let ordered: Vec<_> = self.orders.channels_of(purchase.lsp()).collect();
+        let used = ordered.iter().find(|channel| over.contains(&channel.key));
+        let Some(channel) = used.or_else(|| ordered.first()).copied() else { return };
+        if self.ordered_moved(channel.key, &order::Input::ChannelEnded, now) == Handled::Taken {
+            self.book.passed(hash, channel.into(), now, &mut self.out);
+        }
     }
 
     /// A payment that was held went back to the payer, as its blocks ran out. It may come again.
@@ -347,6 +401,7 @@ impl Client {
         over: &[ChannelKey],
         now: Timestamp,
     ) -> Handled {
+        self.take_from_order(hash, skimmed, over, now);
         self.book.claimed(hash, (received, skimmed), over, now, &mut self.out)
     }
 

@@ -27,18 +27,19 @@ pub enum Effect {
         /// How to accept it.
         terms: AcceptTerms,
     },
-    /// Claim the payment once every channel with this LSP over which it came has so many confirmations; fail it back when
-    /// its blocks run out before.
+    /// Claim the payment once every channel over which it came, unless this node funded it, has so many confirmations, and its
+    /// funding transaction was published as far as the host can tell; fail it back when its blocks run out before. Without a
+    /// preimage: tell the application that it may claim.
     ///
     /// Answers: [`claimed`](crate::Client::claimed) or [`gave_up`](crate::Client::gave_up). Safe twice: a node claims a
-    /// payment once.
+    /// payment once, and an application may be told twice.
     ClaimAfter {
         /// The payment.
         purchase: PaymentHash,
         /// From whom it came.
         lsp: PeerId,
-        /// Claims it.
-        preimage: Preimage,
+        /// Claims it; `None`: the application has it.
+        preimage: Option<Preimage>,
         /// Of the funding transaction.
         confirmations: u16,
     },
@@ -145,6 +146,12 @@ impl AcceptTerms {
             in_flight_percent: 100,
             accept_underpaying: true,
         }
+    }
+
+    /// The same channel, should it turn out to be one that was bought: it has to bear what the promise wants.
+    pub(crate) fn also_bought(self, max_to_self_delay: Blocks) -> Self {
+        let max_to_self_delay = self.max_to_self_delay.min(max_to_self_delay);
+        Self { confirmations: 0, max_to_self_delay, accept_underpaying: true, ..self }
     }
 
     pub(crate) fn of_order(order: OrderKey, confirmations: u16) -> Self {

@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{AcceptTerms, ChannelKey, Effect};
 
+mod arrival;
 pub(crate) mod book;
 mod choose;
 mod invoice;
 mod judge;
 mod rules;
+mod v1;
 
+pub use arrival::{Arrival, Via};
 pub use book::{Handled, OpenRequest, RefuseChannel, RefusePurchase};
 pub use choose::{Choice, FeeLimits, NoOffer, Payment, Unfit, Want, choose};
 pub use invoice::{CannotInvoice, InvoiceTerms, Prepared, RouteHint, Wish, prepare};
@@ -42,9 +45,11 @@ pub struct Terms {
     pub promised: Promised,
     /// The largest share the wallet lets it keep of a payment whose size the payer chooses.
     pub max_proportional_fee: Option<Ppm>,
+    /// The least that has to be left of a payment when the fee was kept of it.
+    pub least_net: Msat,
     /// When the LSP stops to take payments for it; the invoice expires no later.
     pub valid_until: Timestamp,
-    /// When no channel is accepted for it any more.
+    /// When no channel is accepted for it any more: some time after its invoice ended.
     pub open_until: Timestamp,
     /// When its record goes.
     pub keep_until: Timestamp,
@@ -74,8 +79,9 @@ pub enum State {
         /// What the LSP kept.
         skimmed: Msat,
     },
-    /// No channel is accepted any more. A payment already on its way is still held to the promise.
-    Expired,
+    /// No channel is accepted any more. A payment already on its way is still held to the promise; the channel that stood for
+    /// it is remembered, as the promise is worth nothing without one.
+    Expired(Option<Channel>),
     /// Called off by the wallet. Nothing may be kept of a payment that comes all the same.
     Abandoned,
     /// To be deleted.
@@ -95,6 +101,13 @@ pub struct Channel {
     pub pending: bool,
 }
 
+impl From<crate::order::Channel> for Channel {
+    fn from(ordered: crate::order::Channel) -> Self {
+        let crate::order::Channel { key, attempt, pending } = ordered;
+        Self { key, attempt, max_to_self_delay: Blocks(u32::MAX), pending }
+    }
+}
+
 /// A payment that is here and not claimed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holding {
@@ -102,8 +115,8 @@ pub struct Holding {
     pub received: Msat,
     /// What the LSP kept.
     pub skimmed: Msat,
-    /// Claims it; the node does not tell it twice.
-    pub preimage: Preimage,
+    /// Claims it; the node does not tell it twice. `None`: the application has it.
+    pub preimage: Option<Preimage>,
     /// The channel of the purchase, if it has one.
     pub channel: Option<Channel>,
 }
@@ -117,10 +130,11 @@ pub(crate) enum Input {
     ChannelPending(ChannelKey),
     /// A channel could not be opened, or is closed.
     ChannelEnded(ChannelKey),
-    /// Its channel was used for another purchase, whose own channel it gets in exchange, if there is one.
+    /// Its channel was used for another purchase, whose own channel it gets in exchange, if there is one; or it gets the channel
+    /// that its payment came over.
     ChannelPassed(Option<Channel>),
     /// Its payment is here, as promised, and to be claimed later.
-    Held { received: Msat, skimmed: Msat, preimage: Preimage },
+    Held { received: Msat, skimmed: Msat, preimage: Option<Preimage> },
     /// The payment that was held went back: there was no time left.
     GaveUp,
     /// Its payment was claimed.
@@ -195,7 +209,7 @@ impl Purchase {
                 Event::ChannelAsked(Channel { attempt: channel.attempt.saturating_add(1), ..*channel })
             }
             (S::Channel(_) | S::Holding(_), Input::OpenRequested { .. }) => return Err(Reject::HasChannel),
-            (S::Paid { .. } | S::Expired | S::Abandoned | S::Gone, Input::OpenRequested { .. }) => {
+            (S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone, Input::OpenRequested { .. }) => {
                 return Err(Reject::NotOpen);
             }
 
@@ -204,15 +218,15 @@ impl Purchase {
             }
             (_, Input::ChannelPending(key)) if self.has(*key).is_some() => Event::ChannelPending,
             (_, Input::ChannelEnded(key)) if self.has(*key).is_some() => Event::ChannelEnded,
-            (S::Channel(_) | S::Holding(Holding { channel: Some(_), .. }), Input::ChannelPassed(other)) => {
+            (S::Waiting | S::Channel(_) | S::Holding(_) | S::Expired(_), Input::ChannelPassed(other)) => {
                 Event::ChannelPassed(*other)
             }
             (
-                S::Waiting | S::Channel(_) | S::Holding(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone,
+                S::Waiting | S::Channel(_) | S::Holding(_) | S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone,
                 Input::ChannelPending(_) | Input::ChannelEnded(_) | Input::ChannelPassed(_),
             ) => return Err(Reject::OtherChannel),
 
-            (S::Waiting | S::Channel(_) | S::Expired, Input::Held { received, skimmed, preimage }) => {
+            (S::Waiting | S::Channel(_) | S::Expired(_), Input::Held { received, skimmed, preimage }) => {
                 let (received, skimmed, preimage) = (*received, *skimmed, *preimage);
                 Event::Held(Holding { received, skimmed, preimage, channel: self.channel() })
             }
@@ -220,28 +234,28 @@ impl Purchase {
             (S::Holding(_), Input::Held { .. }) => return Ok(Vec::new()),
             (S::Paid { .. } | S::Abandoned | S::Gone, Input::Held { .. }) => return Err(Reject::NotOpen),
             (S::Holding(_), Input::GaveUp) => Event::GaveUp,
-            (S::Waiting | S::Channel(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone, Input::GaveUp) => {
+            (S::Waiting | S::Channel(_) | S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone, Input::GaveUp) => {
                 return Err(Reject::NotOpen);
             }
 
             (
-                S::Waiting | S::Channel(_) | S::Holding(_) | S::Expired | S::Abandoned,
+                S::Waiting | S::Channel(_) | S::Holding(_) | S::Expired(_) | S::Abandoned,
                 Input::Claimed { received, skimmed },
             ) => Event::Paid { received: *received, skimmed: *skimmed },
             (S::Paid { .. }, Input::Claimed { .. }) => return Ok(Vec::new()),
             (S::Gone, Input::Claimed { .. }) => return Err(Reject::NotOpen),
 
-            (S::Waiting | S::Channel(_) | S::Expired, Input::Abandon) => Event::Abandoned,
+            (S::Waiting | S::Channel(_) | S::Expired(_), Input::Abandon) => Event::Abandoned,
             (S::Holding(_) | S::Paid { .. } | S::Abandoned | S::Gone, Input::Abandon) => return Err(Reject::NotOpen),
 
             (S::Waiting | S::Channel(_), Input::Tick) if now >= self.terms.open_until => Event::Expired,
-            (S::Holding(_) | S::Paid { .. } | S::Expired | S::Abandoned, Input::Tick)
-                if now >= self.terms.keep_until =>
-            {
+            (S::Paid { .. } | S::Expired(_) | S::Abandoned, Input::Tick) if now >= self.terms.keep_until => {
                 Event::Dropped
             }
+            // What is held ends with its HTLCs, which the node knows, and not with a clock that may have jumped: the record
+            // has the preimage.
             (
-                S::Waiting | S::Channel(_) | S::Holding(_) | S::Paid { .. } | S::Expired | S::Abandoned | S::Gone,
+                S::Waiting | S::Channel(_) | S::Holding(_) | S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone,
                 Input::Tick,
             ) => return Ok(Vec::new()),
         };
@@ -250,21 +264,24 @@ impl Purchase {
 
     /// Writes only: total, no clock. Nothing else assigns `self.state`.
     pub(crate) fn apply(&mut self, event: &Event) {
+        let pending = |channel: &Channel| Channel { pending: true, ..*channel };
         self.state = match (&self.state, event) {
             (_, Event::Registered) => State::Waiting,
             (_, Event::ChannelAsked(channel)) => State::Channel(*channel),
-            (State::Channel(channel), Event::ChannelPending) => State::Channel(Channel { pending: true, ..*channel }),
+            (State::Channel(channel), Event::ChannelPending) => State::Channel(pending(channel)),
             (State::Holding(held), Event::ChannelPending) => {
-                let channel = held.channel.map(|channel| Channel { pending: true, ..channel });
-                State::Holding(Holding { channel, ..*held })
+                State::Holding(Holding { channel: held.channel.as_ref().map(pending), ..*held })
             }
+            (State::Expired(channel), Event::ChannelPending) => State::Expired(channel.as_ref().map(pending)),
             (State::Holding(held), Event::ChannelPassed(other)) => State::Holding(Holding { channel: *other, ..*held }),
+            (State::Expired(_), Event::ChannelPassed(other)) => State::Expired(*other),
             (State::Holding(Holding { channel: Some(channel), .. }), Event::GaveUp) => State::Channel(*channel),
+            (State::Expired(_), Event::ChannelEnded) => State::Expired(None),
             (_, Event::GaveUp | Event::ChannelEnded) => State::Waiting,
             (_, Event::ChannelPassed(other)) => other.map_or(State::Waiting, State::Channel),
             (_, Event::Held(held)) => State::Holding(*held),
             (_, Event::Paid { received, skimmed }) => State::Paid { received: *received, skimmed: *skimmed },
-            (_, Event::Expired) => State::Expired,
+            (_, Event::Expired) => State::Expired(self.channel()),
             (_, Event::Abandoned) => State::Abandoned,
             (_, Event::Dropped) => State::Gone,
             (state, Event::ChannelPending) => {
@@ -299,7 +316,7 @@ impl Purchase {
                     confirmations: self.terms.confirmations_to_wait,
                 },
             ]),
-            State::Paid { .. } | State::Expired | State::Abandoned => Vec::from([Effect::ForbidUnderpaying { lsp }]),
+            State::Paid { .. } | State::Expired(_) | State::Abandoned => Vec::from([Effect::ForbidUnderpaying { lsp }]),
             State::Gone => Vec::new(),
         }
     }
@@ -309,11 +326,14 @@ impl Purchase {
     pub fn expected(&self) -> Option<Expected> {
         let amount = self.terms.amount;
         match &self.state {
-            State::Waiting | State::Channel(_) | State::Holding(_) | State::Expired => {
-                let (promised, max_share) = (self.terms.promised, self.terms.max_proportional_fee);
-                Some(Expected { amount, promised, max_share })
+            State::Waiting | State::Channel(_) | State::Holding(_) | State::Expired(_) => {
+                let Terms { promised, max_proportional_fee: max_share, least_net, .. } = self.terms;
+                Some(Expected { amount, promised, max_share, least_net })
             }
-            State::Paid { .. } => Some(Expected { amount, promised: Promised::Fee(Msat::ZERO), max_share: None }),
+            State::Paid { .. } => {
+                let promised = Promised::Fee(Msat::ZERO);
+                Some(Expected { amount, promised, max_share: None, least_net: Msat::ZERO })
+            }
             State::Abandoned | State::Gone => None,
         }
     }
@@ -347,13 +367,24 @@ impl Purchase {
     pub fn is_unpaid(&self) -> bool {
         match &self.state {
             State::Waiting | State::Channel(_) => true,
-            State::Holding(_) | State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => false,
+            State::Holding(_) | State::Paid { .. } | State::Expired(_) | State::Abandoned | State::Gone => false,
         }
     }
 
-    /// Whether the claim of its payment uses up a channel.
-    pub(crate) fn is_unclaimed(&self) -> bool {
-        self.is_unpaid() || matches!(self.state, State::Holding(_))
+    /// Whether a payment that comes now, as promised, can be held until its channels are confirmed.
+    pub(crate) fn can_hold(&self) -> bool {
+        match &self.state {
+            State::Waiting | State::Channel(_) | State::Holding(_) | State::Expired(_) => true,
+            State::Paid { .. } | State::Abandoned | State::Gone => false,
+        }
+    }
+
+    /// Whether nothing is to come of it any more that its record would be needed for.
+    pub(crate) fn is_over(&self) -> bool {
+        match &self.state {
+            State::Paid { .. } | State::Expired(_) | State::Abandoned | State::Gone => true,
+            State::Waiting | State::Channel(_) | State::Holding(_) => false,
+        }
     }
 
     fn has(&self, key: ChannelKey) -> Option<Channel> {
@@ -366,12 +397,17 @@ impl Purchase {
         match &self.state {
             State::Channel(channel) => Some(*channel),
             State::Holding(held) => held.channel,
-            State::Waiting | State::Paid { .. } | State::Expired | State::Abandoned | State::Gone => None,
+            State::Expired(channel) => *channel,
+            State::Waiting | State::Paid { .. } | State::Abandoned | State::Gone => None,
         }
     }
 
-    /// When time alone changes it next.
-    pub(crate) fn deadline(&self) -> Timestamp {
-        if self.is_unpaid() { self.terms.open_until } else { self.terms.keep_until }
+    /// When time alone changes it next. Nothing does while a payment is held.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Waiting | State::Channel(_) => Some(self.terms.open_until),
+            State::Paid { .. } | State::Expired(_) | State::Abandoned => Some(self.terms.keep_until),
+            State::Holding(_) | State::Gone => None,
+        }
     }
 }

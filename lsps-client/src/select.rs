@@ -13,6 +13,8 @@ pub struct Offer {
     pub lsp: PeerId,
     /// The terms, and their whole fee on the payment.
     pub choice: Choice,
+    /// How often it offered terms of late and then did not sell on them.
+    pub broken: u32,
 }
 
 /// Decides from whom to buy. The offers come in the order in which the LSPs are configured, whenever they arrived.
@@ -21,13 +23,15 @@ pub trait Select: Send + Sync {
     fn select(&self, offers: &[Offer]) -> Option<usize>;
 }
 
-/// The cheapest whole fee; of equal ones the LSP configured first.
+/// The cheapest whole fee of those that last as long as wanted, unless they broke their word more often than others; of equal
+/// ones the LSP configured first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cheapest;
 
 impl Select for Cheapest {
     fn select(&self, offers: &[Offer]) -> Option<usize> {
-        offers.iter().enumerate().min_by_key(|(_, offer)| offer.choice.fee).map(|(index, _)| index)
+        let rank = |offer: &Offer| (offer.broken, !offer.choice.lasts, offer.choice.fee);
+        offers.iter().enumerate().min_by_key(|(_, offer)| rank(offer)).map(|(index, _)| index)
     }
 }
 

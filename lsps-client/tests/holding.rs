@@ -10,7 +10,8 @@ use lsps_types::{Msat, Preimage};
 const RECEIVED: Msat = Msat(990_000);
 const PREIMAGE: Preimage = Preimage([9; 32]);
 const ALLOW: Effect = Effect::AllowUnderpaying { lsp: LSP };
-const CLAIM: Effect = Effect::ClaimAfter { purchase: common::hash(1), lsp: LSP, preimage: PREIMAGE, confirmations: 3 };
+const CLAIM: Effect =
+    Effect::ClaimAfter { purchase: common::hash(1), lsp: LSP, preimage: Some(PREIMAGE), confirmations: 3 };
 
 /// A patient wallet whose payment is here, over a channel that is funded.
 fn holding() -> Client {
@@ -23,7 +24,7 @@ fn holding() -> Client {
     effects(&mut client);
     let received = Received::Totals { received: RECEIVED, skimmed: FEE };
     assert_eq!(client.judge(hash(1), &received), Verdict::Claim);
-    assert_eq!(client.held(hash(1), RECEIVED, FEE, PREIMAGE, NOON), Handled::Taken);
+    assert_eq!(client.held(hash(1), (RECEIVED, FEE), Some(PREIMAGE), &[ChannelKey(1)], NOON), Handled::Taken);
     client
 }
 
@@ -32,7 +33,7 @@ fn holding() -> Client {
 fn a_patient_wallet_claims_after_the_confirmations_it_asked_for() {
     let mut client = holding();
     assert_eq!(effects(&mut client), [CLAIM], "the setting for the channel stays as it is");
-    assert_eq!(client.held(hash(1), RECEIVED, FEE, PREIMAGE, NOON), Handled::Taken);
+    assert_eq!(client.held(hash(1), (RECEIVED, FEE), Some(PREIMAGE), &[ChannelKey(1)], NOON), Handled::Taken);
     assert_eq!(effects(&mut client), [], "the node repeats itself");
     assert_eq!(client.open_requested(&open_request(2), NOON), Err(RefuseChannel::NothingBought));
     client.tick(NOON + HOUR * 3);
@@ -67,7 +68,7 @@ fn a_payment_whose_blocks_run_out_goes_back_and_may_come_again() {
     assert_eq!(client.gave_up(hash(1), NOON), Handled::Taken);
     assert!(matches!(client.purchase(hash(1)).unwrap().state(), State::Channel(_)), "its channel is still there");
     assert_eq!(client.gave_up(hash(1), NOON), Handled::NotMine, "told twice");
-    assert_eq!(client.held(hash(1), RECEIVED, FEE, PREIMAGE, NOON), Handled::Taken);
+    assert_eq!(client.held(hash(1), (RECEIVED, FEE), Some(PREIMAGE), &[ChannelKey(1)], NOON), Handled::Taken);
     assert_eq!(effects(&mut client), [CLAIM]);
 }
 

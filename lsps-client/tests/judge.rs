@@ -18,14 +18,20 @@ fn promised() -> impl Strategy<Value = Promised> {
 
 fn expected() -> impl Strategy<Value = Option<Expected>> {
     let share = proptest::option::of((0..2_000_000u32).prop_map(Ppm));
-    let expected = (proptest::option::of(amount()), promised(), share)
-        .prop_map(|(amount, promised, max_share)| Expected { amount: amount.map(Msat), promised, max_share });
+    let expected = (proptest::option::of(amount()), promised(), share, 0..1_000_000u64).prop_map(
+        |(size, promised, max_share, least)| Expected {
+            amount: size.map(Msat),
+            promised,
+            max_share,
+            least_net: Msat(least),
+        },
+    );
     proptest::option::of(expected)
 }
 
 /// Written apart from the code under test, in numbers that cannot overflow.
 fn may_be_claimed(expected: Option<Expected>, gross: u128, skimmed: u128) -> bool {
-    let Some(Expected { amount, promised, max_share }) = expected else { return skimmed == 0 };
+    let Some(Expected { amount, promised, max_share, least_net }) = expected else { return skimmed == 0 };
     let promised = match promised {
         Promised::Fee(Msat(fee)) => u128::from(fee),
         Promised::Rate { min_fee, proportional } => {
@@ -36,7 +42,8 @@ fn may_be_claimed(expected: Option<Expected>, gross: u128, skimmed: u128) -> boo
         }
     };
     let share = max_share.is_none_or(|Ppm(ppm)| skimmed * 1_000_000 <= gross * u128::from(ppm));
-    skimmed <= promised && share && amount.is_none_or(|Msat(wanted)| gross >= u128::from(wanted))
+    let is_worth_it = skimmed == 0 || gross - skimmed >= u128::from(least_net.0);
+    skimmed <= promised && share && is_worth_it && amount.is_none_or(|Msat(wanted)| gross >= u128::from(wanted))
 }
 
 proptest! {
@@ -78,8 +85,8 @@ proptest! {
         let received = Msat(size).checked_sub(fee).expect("less than the size");
         let totals = Received::Totals { received, skimmed: fee };
         for expected in [
-            Expected { amount: Some(Msat(size)), promised: Promised::Fee(fee), max_share: None },
-            Expected { amount: None, promised: rate, max_share: None },
+            Expected { amount: Some(Msat(size)), promised: Promised::Fee(fee), max_share: None, least_net: Msat::ZERO },
+            Expected { amount: None, promised: rate, max_share: None, least_net: Msat::ZERO },
         ] {
             prop_assert_eq!(judge(Some(&expected), &totals), Verdict::Claim);
         }

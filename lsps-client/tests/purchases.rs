@@ -95,7 +95,9 @@ fn of_a_payment_too_small_for_the_share_that_the_wallet_gives_nothing_is_kept() 
 fn case_W04_the_fee_is_judged_on_the_gross_amount_over_all_parts() {
     let mut client = client();
     registers(&mut client, LSP, 1, Some(SIZE));
-    registers(&mut client, LSP, 2, None);
+    let rules = Rules { least_net: Msat(1), ..Rules::default() };
+    let variable = prepare(LSP, &buy(None), &BOUGHT, &WISH, &rules, NOON).unwrap();
+    client.register(&variable, hash(2), NOON).unwrap();
     let verdict = |number, received| client.judge(hash(number), &received);
 
     assert_eq!(verdict(1, AS_PROMISED), Verdict::Claim, "exactly promised");
@@ -332,8 +334,8 @@ fn a_record_that_cannot_be_read_is_named_and_harms_no_other() {
 
     let mut again = client();
     let content = |why| Err(Unreadable::Content(why));
-    let newer: Vec<u8> = [2].into_iter().chain(bytes[1..].iter().copied()).collect();
-    assert_eq!(again.load(&name, &newer), content(UnreadableContent::Version(2)));
+    let newer: Vec<u8> = [3].into_iter().chain(bytes[1..].iter().copied()).collect();
+    assert_eq!(again.load(&name, &newer), content(UnreadableContent::Version(3)));
     for cut in 0..bytes.len() {
         assert_eq!(again.load(&name, &bytes[..cut]), content(UnreadableContent::Damaged), "cut at {cut}");
     }

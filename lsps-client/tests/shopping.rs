@@ -37,7 +37,7 @@ impl World {
 
     fn shops(&self, asks: Vec<Ask>) -> JoinHandle<Shopped> {
         let limits = FeeLimits { max_total_fee: Some(Msat(20_000)), max_proportional_fee: None };
-        let (session, want) = (self.session.clone(), Want { payment: Payment::Fixed(SIZE), limits });
+        let (session, want) = (self.session.clone(), Want { payment: Payment::Fixed(SIZE), limits, expiry: None });
         tokio::spawn(async move { session.shop(&asks, &want, PATIENCE).await })
     }
 
@@ -58,7 +58,7 @@ impl World {
 }
 
 fn ask(lsp: PeerId) -> Ask {
-    Ask { lsp, token: None, rules: Rules::default(), serves_lsps2: true }
+    Ask { lsp, token: None, rules: Rules::default(), serves_lsps2: true, broken: 0 }
 }
 
 fn selling_at(ppm: u32) -> Menu {

@@ -14,7 +14,7 @@ use lsps_types::lsps2::{Bought, GetInfo, Menu, OpeningFeeParams};
 use lsps_types::{Msat, Ppm};
 
 fn want(payment: Payment) -> Want {
-    Want { payment, limits: FeeLimits::default() }
+    Want { payment, limits: FeeLimits::UNLIMITED, expiry: None }
 }
 
 fn menu(entries: &[OpeningFeeParams]) -> Menu {
@@ -28,8 +28,8 @@ fn the_cheapest_terms_for_the_amount_win_in_whatever_order_they_come() {
     let flat = OpeningFeeParams { min_fee_msat: Msat(9_000), proportional: Ppm(0), ..terms() };
     let steep = OpeningFeeParams { min_fee_msat: Msat(0), proportional: Ppm(10_000), ..terms() };
     for entries in [[flat.clone(), steep.clone()], [steep.clone(), flat.clone()]] {
-        let small = choose(&menu(&entries), &want(Payment::Fixed(Msat(100_000))), &Rules::default(), NOON).unwrap();
-        assert_eq!((small.params, small.fee), (steep.clone(), Msat(1_000)));
+        let small = choose(&menu(&entries), &want(Payment::Fixed(Msat(700_000))), &Rules::default(), NOON).unwrap();
+        assert_eq!((small.params, small.fee), (steep.clone(), Msat(7_000)));
         let large = choose(&menu(&entries), &want(Payment::Fixed(Msat(1_000_000))), &Rules::default(), NOON).unwrap();
         assert_eq!((large.params, large.fee), (flat.clone(), Msat(9_000)));
     }
@@ -104,7 +104,7 @@ fn case_W03_absurd_terms_are_refused_and_the_reason_is_named() {
         (OpeningFeeParams { min_fee_msat: Msat(20_001), ..terms() }, Unfit::FeeAboveLimit { fee: Msat(20_001) }),
     ];
     let limits = FeeLimits { max_total_fee: Some(Msat(20_000)), max_proportional_fee: Some(Ppm(10_000)) };
-    let limited = Want { payment: Payment::Fixed(SIZE), limits };
+    let limited = Want { payment: Payment::Fixed(SIZE), limits, expiry: None };
     for (entry, reason) in &absurd {
         let refused = choose(&menu(std::slice::from_ref(entry)), &limited, &Rules::default(), NOON).unwrap_err();
         assert_eq!(refused.reasons, [*reason]);

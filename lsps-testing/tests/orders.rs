@@ -144,7 +144,7 @@ impl World {
 
     fn orders(&mut self) -> OrderKey {
         let options = call(&mut self.lsp, wallet(), &GetInfo {}).expect("options");
-        let (limits, rules) = (FeeLimits::default(), Rules::default());
+        let (limits, rules) = (FeeLimits::UNLIMITED, Rules::default());
         let wish = Wish { order: order(), limits, network: Network::Bitcoin, large_channels: false, rules };
         let draft = Offered { lsp: lsp(), options }.draft(wish).expect("it is offered");
         let made = call(&mut self.lsp, wallet(), draft.request()).expect("it is sold");

@@ -232,3 +232,14 @@ pub(crate) fn their_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint>
     txid.reverse();
     Some(lsps_types::OutPoint { txid: lsps_types::Txid(txid), index: u16::try_from(outpoint.vout).ok()? })
 }
+
+/// Tells a wallet whether the funding of a channel was published, before it is confirmed.
+///
+/// A node that knows blocks only cannot tell; a full node's or an Esplora server's mempool can. What is seen there can still be
+/// replaced or spent otherwise: only confirmations rule that out
+/// ([`Rules::confirmations_to_wait`](lsps_client::jit_receive::Rules)).
+pub trait Mempool: Send + Sync {
+    /// Whether this transaction is in the mempool or in a block. Asked again and again while a payment waits for it, from the
+    /// wallet's one task: it must not block for long.
+    fn has_seen(&self, txid: &Txid) -> bool;
+}

@@ -28,7 +28,7 @@ use lsps_types::lsps5::{AppName, WebhookUrl};
 
 use crate::config::{CannotStart, Takes, require_for_wallet};
 use crate::handler::LspsMessageHandler;
-use crate::onchain::{Clock, OnchainPayer, SystemClock};
+use crate::onchain::{Clock, Mempool, OnchainPayer, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers, peer_id};
 use crate::store::{RecordStore, Store, nobody_there};
 
@@ -72,6 +72,9 @@ pub struct WalletParts<M, P, K> {
     pub clock: Arc<dyn Clock>,
     /// Pays for ordered channels on-chain; without it they are paid over Lightning only.
     pub onchain: Option<Arc<dyn OnchainPayer>>,
+    /// Tells whether a funding transaction was published. With it, a payment over a channel that is not confirmed waits until its
+    /// funding was seen, unless its LSP is trusted; without it the wallet takes the LSP's word for that.
+    pub mempool: Option<Arc<dyn Mempool>>,
 }
 
 /// What the wallet needs of the node's keys. LDK's `KeysManager` is one.
@@ -104,6 +107,7 @@ impl<M, P, K> WalletParts<M, P, K> {
             config: Config::default(),
             clock: Arc::new(SystemClock),
             onchain: None,
+            mempool: None,
         }
     }
 }
@@ -155,6 +159,7 @@ impl Wallet {
         let events = broadcast::Sender::new(EVENTS_KEPT);
         let (network, takes, onchain) = (parts.network, Takes::of(&node.config()), parts.onchain.clone());
         let pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone());
+        let pump = pump.waiting_for(rules.confirmations_to_wait, parts.mempool);
         let mut pump = pump.paying_onchain(parts.onchain);
         let unreadable = pump.load(records);
         let (done, stopped) = oneshot::channel();
@@ -182,7 +187,10 @@ impl Wallet {
     }
 
     /// Offers an event of the node. `true`: it was ours and is dealt with, durably. `false`: it is the application's, a
-    /// channel request or a payment too; such a payment is one of which nothing was kept.
+    /// channel request or a payment too; such a payment is one of which nothing was kept, or one to a hash of the application's.
+    ///
+    /// Every payment has to pass here before the application claims it: one over a channel with fewer confirmations than
+    /// [`Rules::confirmations_to_wait`] goes back.
     ///
     /// # Errors
     ///

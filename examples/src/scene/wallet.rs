@@ -60,6 +60,9 @@ impl WalletNode {
         parts.clock = Arc::clone(&script.wallet_clock);
         parts.config.polling = script.polling;
         parts.rules.confirmations_to_wait = script.confirmations_to_wait;
+        if script.wallet_sees_mempool {
+            parts.mempool = Some(Arc::new(chain.clone()));
+        }
         if script.wallet_connects {
             parts.connect = Some(node.connector());
         }
@@ -68,14 +71,17 @@ impl WalletNode {
             return Err(format!("the wallet cannot read a record: {record}").into());
         }
         let host = Arc::new(host);
-        let (weak, wallet, on_event) = (Arc::downgrade(&node), Arc::clone(&host), Arc::clone(&script.on_event));
+        let (weak, wallet) = (Arc::downgrade(&node), Arc::clone(&host));
+        let (on_event, on_left) = (Arc::clone(&script.on_event), Arc::clone(&script.on_left));
         node.run(move |event| {
-            let (node, wallet, on_event) = (weak.upgrade(), Arc::clone(&wallet), Arc::clone(&on_event));
+            let (node, wallet) = (weak.upgrade(), Arc::clone(&wallet));
+            let (on_event, on_left) = (Arc::clone(&on_event), Arc::clone(&on_left));
             async move {
                 on_event(Who::Wallet, &event);
                 if wallet.handle_event(&event).await? {
                     return Ok(());
                 }
+                on_left(Who::Wallet, &event);
                 node.map_or(Ok(()), |node| finish(&node, &event))
             }
         });

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bitcoin::{FeeRate, ScriptBuf, Transaction};
+use bitcoin::{FeeRate, ScriptBuf, Transaction, Txid};
 use lightning::chain::chaininterface::BroadcasterInterface;
-use lsps_transport_ldk::onchain::{CannotPay, OnchainPayer, OnchainWallet as _};
+use lsps_transport_ldk::onchain::{CannotPay, Mempool, OnchainPayer, OnchainWallet as _};
 
 use super::{BdkWallet, spent_by};
-use crate::chain::FEE_SAT_PER_KW;
+use crate::chain::{Chain, FEE_SAT_PER_KW};
 use crate::node::broadcast::Broadcaster;
 
 /// Pays with a node's coins, by the node's own way out.
@@ -69,5 +69,11 @@ impl OnchainPayer for Payer {
 
     fn forget(&self, tx: &Transaction) {
         self.coins.release(&spent_by(tx).collect::<Vec<_>>());
+    }
+}
+
+impl Mempool for Chain {
+    fn has_seen(&self, txid: &Txid) -> bool {
+        self.transaction(txid).is_some()
     }
 }

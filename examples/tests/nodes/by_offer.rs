@@ -74,7 +74,7 @@ async fn case_O12_an_offer_names_its_node_or_nobody() {
         assert_eq!(payee(offer), Some(PeerId(lsp.node_id().serialize())));
         None
     };
-    let limits = lsps_client::jit_receive::FeeLimits::default();
+    let limits = lsps_client::jit_receive::FeeLimits::UNLIMITED;
     let ordered = world.scene.wallet.host.order_channel_paying(lsp.node_id(), world.wish(), limits, named).await;
     assert!(matches!(ordered, Err(CannotOrderChannel::NotOrdered(NotOrdered::NothingChosen))), "{ordered:?}");
     let hiding = lsp.channel_manager().create_offer_builder().expect("a path").build().expect("an offer");

@@ -1,14 +1,18 @@
 //! An LSP by hand, which keeps what it likes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::PublicKey;
+use bitcoin::{FeeRate, Transaction};
+use lightning::chain::chaininterface::BroadcasterInterface as _;
 use lightning::events::Event;
-use lightning::ln::channelmanager::InterceptId;
+use lightning::ln::channelmanager::{Bolt11InvoiceParameters, InterceptId};
+use lightning::types::payment::PaymentHash;
 use lightning::util::config::UserConfig;
-use lsps_client::jit_receive::Fault;
+use lsps_client::jit_receive::{Fault, State};
 use lsps_examples::node::{Node, Setup, within};
 use lsps_examples::scene::{Script, WalletNode, Who, open_channels, shares, start_payer};
 use lsps_examples::store::MemoryStore;
@@ -43,6 +47,56 @@ async fn exactly_the_promise_is_claimed() {
     assert_eq!((outcome.wallet_msat, outcome.payer_lost_msat), (AMOUNT.0 - FEE.0, AMOUNT.0));
 }
 
+/// The wallet has a channel of this LSP already, over which it can skim as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X42_a_fee_for_a_channel_that_was_never_opened_is_not_paid() {
+    let stage = Stage::set(0, FEE).await;
+    stage.pays_for_a_channel().await;
+    assert!(stage.has_paid().await, "the first channel is opened and paid for");
+    stage.forgets();
+    stage.lies.opens.store(false, Ordering::SeqCst);
+    stage.pays_for_a_channel().await;
+    assert!(stage.has_failed().await, "the payer has its money back");
+    assert_eq!(stage.refused(), [Fault::NoChannelOpened { skimmed: FEE }]);
+    assert_eq!(stage.wallet.node.channel_manager().list_channels().len(), 1);
+}
+
+/// The payment that was bought for waits; another one over the same channel cannot, as its invoice leaves no blocks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X32_a_patient_wallet_takes_no_other_payment_over_a_channel_that_is_not_confirmed() {
+    let stage = Stage::set(3, FEE).await;
+    stage.pays_for_a_channel().await;
+    let holds = || matches!(stage.wallet.host.purchases()[0].state(), State::Holding(_));
+    assert!(within(holds).await, "the first payment waits");
+    let manager = stage.wallet.node.channel_manager();
+    let ordinary = Bolt11InvoiceParameters { amount_msats: Some(10_000_000), ..Bolt11InvoiceParameters::default() };
+    let ordinary = manager.create_bolt11_invoice(ordinary).expect("there is a channel");
+    stage.payer.pay(&ordinary, 10_000_000).expect("a route");
+    assert!(stage.has_failed().await, "the payer of the other payment has its money back");
+    assert_eq!(stage.refused(), [Fault::Unconfirmed { confirmations: 0, wanted: 3 }]);
+    stage.chain.mine(3);
+    assert!(stage.has_paid().await, "what waited is claimed");
+    stage.forgets();
+    let hash = PaymentHash(ordinary.payment_hash().to_byte_array());
+    stage.payer.pay(&ordinary, 10_000_000).expect("a route");
+    assert!(within(|| stage.handed_on.lock().unwrap().contains(&hash)).await, "the application may claim it now");
+}
+
+/// The LSP says that it trusts its client, and keeps the funding back all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X33_a_wallet_that_can_see_the_mempool_waits_until_the_funding_is_in_it() {
+    let stage = Stage::set(0, FEE).await;
+    stage.lies.publishes.store(false, Ordering::SeqCst);
+    stage.pays_for_a_channel().await;
+    let holds = || matches!(stage.wallet.host.purchases()[0].state(), State::Holding(_));
+    assert!(within(holds).await, "the payment waits: nothing of the channel was seen");
+    assert!(stage.chain.mempool().is_empty());
+    let withheld = stage.lies.withheld.lock().unwrap().take().expect("it was funded");
+    stage.lsp.broadcaster().broadcast_transactions(&[&withheld]);
+    assert!(stage.has_paid().await, "it is claimed at once, without a block");
+    assert_eq!(stage.chain.mempool().len(), 1);
+}
+
 struct Outcome {
     refused: Option<Fault>,
     paid: Option<u64>,
@@ -52,56 +106,116 @@ struct Outcome {
 }
 
 async fn pay_through_an_lsp_that_keeps(kept: Msat) -> Outcome {
-    let (paid, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let (p, f) = (Arc::clone(&paid), Arc::clone(&failed));
-    let on_event: scene::OnEvent = Arc::new(move |who, event| match (who, event) {
-        (Who::Payer, Event::PaymentSent { amount_msat, .. }) => {
-            p.store(amount_msat.unwrap_or_default(), Ordering::SeqCst);
-        }
-        (Who::Payer, Event::PaymentFailed { .. }) => f.store(1, Ordering::SeqCst),
-        _ => {}
-    });
-    let (chain, script) = (Chain::new(), Script { on_event, ..Script::default() });
-    let payer = start_payer(&chain, &script).await.unwrap();
-    let lsp = start_dishonest(&chain, kept).await;
-    let wallet =
-        WalletNode::start(&chain, &(Arc::new(MemoryStore::new()) as _), (lsp.node_id(), lsp.address()), &script)
-            .await
-            .unwrap();
-    for coins in [payer.wallet(), lsp.wallet()] {
-        chain.give(&coins.script(), 2_000_000);
-    }
-    assert!(payer.connect(lsp.node_id(), lsp.address()).await);
-    assert!(wallet.node.connect(lsp.node_id(), lsp.address()).await);
-    open_channels(&chain, &payer, &lsp, &[1_000_000]).await.unwrap();
-
-    let mut events = wallet.host.events();
-    let jit = wallet.host.receive_via_jit_channel(AMOUNT, "on trust", HOUR, FEE_LIMIT).await.unwrap();
-    let [before, _] = shares(&lsp).unwrap();
-    payer.pay(&jit.invoice, AMOUNT.0).unwrap();
-    let over = || paid.load(Ordering::SeqCst) > 0 || failed.load(Ordering::SeqCst) > 0;
+    let stage = Stage::set(0, kept).await;
+    let [before, _] = shares(&stage.lsp).unwrap();
+    stage.pays_for_a_channel().await;
+    let over = || stage.paid.load(Ordering::SeqCst) > 0 || stage.failed.load(Ordering::SeqCst) > 0;
     assert!(within(over).await, "the payer hears how it ended");
-    assert!(within(|| shares(&lsp).is_ok() && shares(&wallet.node).is_ok()).await, "nothing is under way any more");
-    let ([after, _], [_, wallet_msat]) = (shares(&lsp).unwrap(), shares(&wallet.node).unwrap());
-    let mut refused = None;
-    while let Ok(event) = events.try_recv() {
-        if let WalletEvent::Refused { why, .. } = event {
-            refused = Some(why);
-        }
-    }
-    let amount = paid.load(Ordering::SeqCst);
+    let at_rest = || shares(&stage.lsp).is_ok() && shares(&stage.wallet.node).is_ok();
+    assert!(within(at_rest).await, "nothing is under way any more");
+    let ([after, _], [_, wallet_msat]) = (shares(&stage.lsp).unwrap(), shares(&stage.wallet.node).unwrap());
+    let amount = stage.paid.load(Ordering::SeqCst);
     Outcome {
-        refused,
+        refused: stage.refused().first().copied(),
         paid: (amount > 0).then_some(amount),
-        has_failed: failed.load(Ordering::SeqCst) > 0,
+        has_failed: stage.failed.load(Ordering::SeqCst) > 0,
         wallet_msat,
         payer_lost_msat: before - after,
     }
 }
 
-/// Sells at `FEE`, opens when the payment comes, forwards all but `kept`.
-async fn start_dishonest(chain: &Chain, kept: Msat) -> Arc<Node<LspsMessageHandler>> {
-    let mut config = UserConfig::default();
+/// A payer, a wallet, and an LSP that lies as it is told.
+struct Stage {
+    chain: Chain,
+    payer: Arc<Node>,
+    lsp: Arc<Node<LspsMessageHandler>>,
+    wallet: WalletNode,
+    lies: Arc<Lies>,
+    paid: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
+    /// Payments that were left to the wallet's application.
+    handed_on: Arc<Mutex<Vec<PaymentHash>>>,
+    told: Mutex<tokio::sync::broadcast::Receiver<WalletEvent>>,
+}
+
+/// In what the LSP is dishonest.
+struct Lies {
+    keeps: AtomicU64,
+    opens: AtomicBool,
+    publishes: AtomicBool,
+    withheld: Mutex<Option<Transaction>>,
+}
+
+impl Stage {
+    async fn set(confirmations_to_wait: u16, kept: Msat) -> Self {
+        let (paid, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (p, f) = (Arc::clone(&paid), Arc::clone(&failed));
+        let handed_on = Arc::new(Mutex::new(vec![]));
+        let h = Arc::clone(&handed_on);
+        let on_event: scene::OnEvent = Arc::new(move |who, event| match (who, event) {
+            (Who::Payer, Event::PaymentSent { amount_msat, .. }) => {
+                p.store(amount_msat.unwrap_or_default(), Ordering::SeqCst);
+            }
+            (Who::Payer, Event::PaymentFailed { .. }) => f.store(1, Ordering::SeqCst),
+            _ => {}
+        });
+        let on_left: scene::OnEvent = Arc::new(move |_, event| {
+            if let Event::PaymentClaimable { payment_hash, .. } = event {
+                h.lock().unwrap().push(*payment_hash);
+            }
+        });
+        let script =
+            Script { on_event, on_left, confirmations_to_wait, wallet_sees_mempool: true, ..Script::default() };
+        let chain = Chain::new();
+        let payer = start_payer(&chain, &script).await.unwrap();
+        let lies = Lies {
+            keeps: AtomicU64::new(kept.0),
+            opens: AtomicBool::new(true),
+            publishes: AtomicBool::new(true),
+            withheld: Mutex::default(),
+        };
+        let lies = Arc::new(lies);
+        let lsp = start_dishonest(&chain, Arc::clone(&lies)).await;
+        let at = (lsp.node_id(), lsp.address());
+        let wallet = WalletNode::start(&chain, &(Arc::new(MemoryStore::new()) as _), at, &script).await.unwrap();
+        for coins in [payer.wallet(), lsp.wallet()] {
+            chain.give(&coins.script(), 2_000_000);
+        }
+        assert!(payer.connect(lsp.node_id(), lsp.address()).await);
+        assert!(wallet.node.connect(lsp.node_id(), lsp.address()).await);
+        open_channels(&chain, &payer, &lsp, &[1_000_000]).await.unwrap();
+        let told = Mutex::new(wallet.host.events());
+        Self { chain, payer, lsp, wallet, lies, paid, failed, handed_on, told }
+    }
+
+    async fn pays_for_a_channel(&self) {
+        let jit = self.wallet.host.receive_via_jit_channel(AMOUNT, "on trust", HOUR, FEE_LIMIT).await.unwrap();
+        self.payer.pay(&jit.invoice, AMOUNT.0).unwrap();
+    }
+
+    async fn has_paid(&self) -> bool {
+        within(|| self.paid.load(Ordering::SeqCst) > 0).await
+    }
+
+    async fn has_failed(&self) -> bool {
+        within(|| self.failed.load(Ordering::SeqCst) > 0).await
+    }
+
+    fn forgets(&self) {
+        self.paid.store(0, Ordering::SeqCst);
+        self.failed.store(0, Ordering::SeqCst);
+    }
+
+    fn refused(&self) -> Vec<Fault> {
+        let mut told = self.told.lock().unwrap();
+        let told = std::iter::from_fn(|| told.try_recv().ok());
+        told.filter_map(|event| if let WalletEvent::Refused { why, .. } = event { Some(why) } else { None }).collect()
+    }
+}
+
+/// Sells at `FEE`, opens when the payment comes, forwards all but what it keeps.
+async fn start_dishonest(chain: &Chain, lies: Arc<Lies>) -> Arc<Node<LspsMessageHandler>> {
+    let mut config = UserConfig { accept_forwards_to_priv_channels: true, ..UserConfig::default() };
     preset_for_lsp(&mut config);
     config.channel_handshake_config.negotiate_scid_privacy = true;
     let messages = LspsMessageHandler::new(Role::Service);
@@ -115,15 +229,35 @@ async fn start_dishonest(chain: &Chain, kept: Msat) -> Arc<Node<LspsMessageHandl
         let manager = lsp.channel_manager();
         match &event {
             Event::HTLCIntercepted { intercept_id, expected_outbound_amount_msat, .. } => {
-                *held.lock().unwrap() = Some((*intercept_id, *expected_outbound_amount_msat));
+                let (part, amount) = (*intercept_id, *expected_outbound_amount_msat);
                 let client = client.lock().unwrap().expect("somebody bought");
-                manager.create_channel(client, 200_000, 0, JIT, None, None).expect("connected");
+                if lies.opens.load(Ordering::SeqCst) {
+                    *held.lock().unwrap() = Some((part, amount));
+                    manager.create_channel(client, 200_000, 0, JIT, None, None).expect("connected");
+                } else {
+                    let old = manager.list_channels_with_counterparty(&client)[0].channel_id;
+                    let rest = amount - lies.keeps.load(Ordering::SeqCst);
+                    manager.forward_intercepted_htlc(part, &old, client, rest).expect("still held");
+                }
+            }
+            Event::FundingGenerationReady {
+                temporary_channel_id: id,
+                counterparty_node_id: peer,
+                channel_value_satoshis,
+                output_script,
+                user_channel_id: JIT,
+            } if !lies.publishes.load(Ordering::SeqCst) => {
+                let rate = FeeRate::from_sat_per_kwu(253);
+                let tx = lsp.wallet().pay(output_script, *channel_value_satoshis, rate).expect("enough coins");
+                *lies.withheld.lock().unwrap() = Some(tx.clone());
+                manager.funding_transaction_generated_manual_broadcast(*id, *peer, tx).expect("it waits for it");
             }
             Event::ChannelReady { channel_id, counterparty_node_id, user_channel_id: JIT, .. } => {
-                let (part, amount) = held.lock().unwrap().take().expect("the payment waits");
-                let forwarded =
-                    manager.forward_intercepted_htlc(part, channel_id, *counterparty_node_id, amount - kept.0);
-                forwarded.expect("still held");
+                if let Some((part, amount)) = held.lock().unwrap().take() {
+                    let rest = amount - lies.keeps.load(Ordering::SeqCst);
+                    let forwarded = manager.forward_intercepted_htlc(part, channel_id, *counterparty_node_id, rest);
+                    forwarded.expect("still held");
+                }
             }
             _ => lsp.chores(&event).expect("enough coins"),
         }

@@ -1,9 +1,11 @@
 //! What a wallet can ask for besides, and what it must not forget.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bitcoin::Network;
 use bitcoin::hashes::{Hash, sha256};
+use lightning::events::Event;
 use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
 use lightning::ln::peer_handler::CustomMessageHandler;
 use lightning::types::payment::PaymentPreimage;
@@ -11,7 +13,7 @@ use lightning::util::config::UserConfig;
 use lightning::util::persist::KVStoreSyncWrapper;
 use lsps_client::jit_receive::State;
 use lsps_examples::node::{Node, Setup, within};
-use lsps_examples::scene::Script;
+use lsps_examples::scene::{OnEvent, Script};
 use lsps_examples::store::MemoryStore;
 use lsps_examples::{Chain, Scene};
 use lsps_service::StandardPolicy;
@@ -101,6 +103,48 @@ async fn case_W11_an_application_with_the_preimage_claims_by_itself() {
     scene.wallet.node.channel_manager().claim_funds(PaymentPreimage(preimage));
     scene.settle(before, jit.fee.0).await.unwrap();
     assert!(!wallet.purchases()[0].is_unpaid());
+}
+
+/// The preimage is the application's, and so is the news that the payment is claimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X49_an_application_that_claims_by_itself_hears_that_it_has_the_money() {
+    let claimed = Arc::new(AtomicBool::new(false));
+    let to = Arc::clone(&claimed);
+    let on_left: OnEvent = Arc::new(move |_, event| {
+        to.fetch_or(matches!(event, Event::PaymentClaimed { .. }), Ordering::SeqCst);
+    });
+    let world = World::on_hold(Script { on_left, ..Script::default() }).await;
+    world.pays();
+    world.wallet_is_asked_to_claim().await;
+    world.wallet_claims();
+    world.is_settled().await;
+    assert!(within(|| claimed.load(Ordering::SeqCst)).await, "that event is the application's too");
+    assert!(!world.scene.wallet.host.purchases()[0].is_unpaid(), "and on record");
+}
+
+/// The application is not asked before the wallet would claim a payment of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X32_a_hold_invoice_waits_for_the_confirmations_that_its_wallet_wants_also_over_a_restart() {
+    let left = Arc::new(AtomicBool::new(false));
+    let to = Arc::clone(&left);
+    let on_left: OnEvent = Arc::new(move |_, event| {
+        to.fetch_or(matches!(event, Event::PaymentClaimable { .. }), Ordering::SeqCst);
+    });
+    let mut world = World::on_hold(Script { on_left, ..patient() }).await;
+    world.pays();
+    world.holds().await;
+    world.scene.restart_wallet().await.unwrap();
+    let events = Mutex::new(world.scene.wallet.host.events());
+    let is_asked = || matches!(events.lock().unwrap().try_recv(), Ok(WalletEvent::Claimable { .. }));
+    let lsp = &world.scene.lsp.node;
+    assert!(world.scene.wallet.node.connect(lsp.node_id(), lsp.address()).await);
+    world.scene.chain.mine(2);
+    assert!(!within_short(is_asked).await, "two are not three");
+    world.scene.chain.mine(1);
+    assert!(within(is_asked).await, "now it may be claimed");
+    assert!(!left.load(Ordering::SeqCst), "it was not asked before");
+    world.wallet_claims();
+    world.is_settled().await;
 }
 
 /// L0-011

@@ -2,9 +2,11 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use lsps_types::{Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
+use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
 
-use super::{Channel, Event, Input, Prepared, Purchase, Received, Reject, Verdict, judge};
+use super::{
+    Arrival, Channel, Event, Fault, Input, Prepared, Purchase, Received, Reject, State, Verdict, Via, judge, v1,
+};
 use crate::{
     batch::{Batch, FlowId, Notice},
     effect::{ChannelKey, Effect},
@@ -41,7 +43,10 @@ impl Book {
         if self.purchases.contains_key(&hash) {
             return Err(Unreadable::Twice);
         }
-        let purchase: Purchase = record::read(VERSION, bytes)?;
+        let purchase = match bytes.first() {
+            Some(&v1::VERSION) => record::read::<v1::OldPurchase>(v1::VERSION, bytes)?.into(),
+            _ => record::read::<Purchase>(VERSION, bytes)?,
+        };
         if purchase.payment_hash != hash {
             return Err(Unreadable::Damaged);
         }
@@ -111,6 +116,17 @@ impl Book {
         })
     }
 
+    /// The strictest `to_self_delay` promised by purchases that still wait for a channel of this LSP; `None`: none does.
+    pub(crate) fn hopes_for_channel(&self, lsp: PeerId, now: Timestamp) -> Option<Blocks> {
+        let hoping = self.of(lsp).filter(|purchase| purchase.is_unpaid() && now < purchase.terms.open_until);
+        hoping.map(|purchase| purchase.terms.max_to_self_delay).min()
+    }
+
+    /// Whether HTLCs on channels with this LSP may carry less than their onions say.
+    pub(crate) fn allows_underpaying(&self, lsp: PeerId) -> bool {
+        self.outstanding(lsp).contains(&Effect::AllowUnderpaying { lsp })
+    }
+
     pub(crate) fn channel_moved(&mut self, key: ChannelKey, input: &Input, now: Timestamp, out: &mut Batch) -> Handled {
         match self.holder_of(key) {
             Some(hash) => self.step(hash, input, now, out).into(),
@@ -129,14 +145,41 @@ impl Book {
         out: &mut Batch,
     ) -> Handled {
         let Some(purchase) = self.purchases.get(&hash) else { return Handled::NotMine };
-        if purchase.is_unclaimed() {
-            let (own, lsp) = (purchase.channel(), purchase.lsp);
-            if let Some(other) = self.used_of_another(hash, own, lsp, over) {
-                let passed = self.step(other, &Input::ChannelPassed(own), now, out);
-                debug_assert!(passed.is_ok(), "only a purchase with a channel is asked to pass it");
-            }
+        if purchase.can_hold() {
+            let _used = self.take_used_channel(hash, over, now, out);
         }
         self.step(hash, &Input::Claimed { received, skimmed }, now, out).into()
+    }
+
+    /// Where the payment used the channel of another purchase: that one gets the channel of the paid one in exchange, if there
+    /// is one. The channel that was used.
+    fn take_used_channel(
+        &mut self,
+        paid: PaymentHash,
+        over: &[ChannelKey],
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Option<Channel> {
+        let purchase = self.purchases.get(&paid)?;
+        let (own, lsp) = (purchase.channel(), purchase.lsp);
+        let other = self.used_of_another(paid, own, lsp, over)?;
+        let used = self.purchases.get(&other)?.channel();
+        let passed = self.step(other, &Input::ChannelPassed(own), now, out);
+        debug_assert!(passed.is_ok(), "only a purchase with a channel is asked to pass it");
+        used
+    }
+
+    /// The channel of an order, or of another purchase, is this purchase's.
+    pub(crate) fn passed(&mut self, hash: PaymentHash, channel: Channel, now: Timestamp, out: &mut Batch) {
+        let passed = self.step(hash, &Input::ChannelPassed(Some(channel)), now, out);
+        debug_assert!(passed.is_ok(), "its payment is here");
+    }
+
+    /// Whether the purchase has a channel, or another of its LSP has one that no held payment came over.
+    pub(crate) fn has_channel_to_spare(&self, purchase: &Purchase) -> bool {
+        let is_free =
+            |it: &Purchase| it.payment_hash == purchase.payment_hash || !matches!(it.state, State::Holding(_));
+        self.of(purchase.lsp).any(|it| it.channel().is_some() && is_free(it))
     }
 
     /// The other purchase whose channel was used: by the node's account; or, if that shows no channel of a purchase and
@@ -154,7 +197,9 @@ impl Book {
         if own.is_some() {
             return None;
         }
-        self.of(lsp).find(|purchase| purchase.channel().is_some()).map(|purchase| purchase.payment_hash)
+        // One that holds a payment has what that came over.
+        let spare = |purchase: &&Purchase| purchase.channel().is_some() && !matches!(purchase.state, State::Holding(_));
+        self.of(lsp).find(spare).map(|purchase| purchase.payment_hash)
     }
 
     /// The payment is here, as promised, and its channel is to be confirmed before it is claimed.
@@ -162,10 +207,16 @@ impl Book {
         &mut self,
         hash: PaymentHash,
         (received, skimmed): (Msat, Msat),
-        preimage: Preimage,
+        preimage: Option<Preimage>,
+        over: &[ChannelKey],
         now: Timestamp,
         out: &mut Batch,
     ) -> Handled {
+        // What it came over is its own from now on, so that no other fee is kept for the same channel.
+        let is_new = self.purchases.get(&hash).is_some_and(|purchase| !matches!(purchase.state, State::Holding(_)));
+        if let Some(used) = Some(()).filter(|()| is_new).and_then(|()| self.take_used_channel(hash, over, now, out)) {
+            self.passed(hash, used, now, out);
+        }
         self.step(hash, &Input::Held { received, skimmed, preimage }, now, out).into()
     }
 
@@ -178,7 +229,7 @@ impl Book {
     }
 
     pub(crate) fn tick(&mut self, now: Timestamp, out: &mut Batch) {
-        let due = self.purchases.values().filter(|purchase| purchase.deadline() <= now);
+        let due = self.purchases.values().filter(|purchase| purchase.deadline().is_some_and(|at| at <= now));
         for hash in due.map(|purchase| purchase.payment_hash).collect::<Vec<_>>() {
             let ticked = self.step(hash, &Input::Tick, now, out);
             debug_assert!(ticked.is_ok(), "time passes for every purchase");
@@ -186,11 +237,61 @@ impl Book {
     }
 
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
-        self.purchases.values().map(Purchase::deadline).min()
+        self.purchases.values().filter_map(Purchase::deadline).min()
     }
 
     pub(crate) fn judge(&self, hash: PaymentHash, received: &Received<'_>) -> Verdict {
         judge(self.purchases.get(&hash).and_then(Purchase::expected).as_ref(), received)
+    }
+
+    /// Whether a complete payment may be claimed, by its amounts and by the channels it came over. `ordered`: channels that
+    /// stand for orders, and may have been opened for a purchase.
+    pub(crate) fn arrived(
+        &self,
+        hash: PaymentHash,
+        received: &Received<'_>,
+        over: &[Via],
+        ordered: &[Channel],
+        wait: u16,
+    ) -> Arrival {
+        match self.judge(hash, received) {
+            Verdict::Claim => {}
+            Verdict::WaitForMore => return Arrival::WaitForMore,
+            Verdict::Reject(why) => return Arrival::Reject(why),
+        }
+        let (purchase, skimmed) = (self.purchases.get(&hash), received.skimmed());
+        if let Some(purchase) = purchase.filter(|_| skimmed > Msat::ZERO) {
+            if over.iter().any(|via| via.peer != Some(purchase.lsp)) {
+                return Arrival::Reject(Fault::KeptByAnother { skimmed });
+            }
+            if !self.has_opened(purchase, over, ordered) {
+                return Arrival::Reject(Fault::NoChannelOpened { skimmed });
+            }
+        }
+        let wanted = purchase.map_or(wait, |purchase| purchase.terms.confirmations_to_wait);
+        let unsafe_yet = over.iter().filter(|via| !via.bears(wanted, via.peer.is_some_and(|peer| self.trusts(peer))));
+        match unsafe_yet.map(|via| via.confirmations).min() {
+            None => Arrival::Claim,
+            Some(_) if purchase.is_some_and(Purchase::can_hold) => Arrival::Hold,
+            Some(confirmations) if confirmations >= u32::from(wanted) => Arrival::Reject(Fault::Unpublished),
+            Some(confirmations) => Arrival::Reject(Fault::Unconfirmed { confirmations, wanted }),
+        }
+    }
+
+    /// Whether a channel that may be the purchase's is funded, or carries the payment. Which of several purchases a channel is
+    /// for shows when a payment comes; one that a held payment came over is not free for another.
+    fn has_opened(&self, purchase: &Purchase, over: &[Via], ordered: &[Channel]) -> bool {
+        let is_there = |channel: Channel| channel.pending || over.iter().any(|via| via.key == channel.key);
+        let free = |other: &&Purchase| {
+            other.payment_hash == purchase.payment_hash || !matches!(other.state, State::Holding(_))
+        };
+        let bought = self.of(purchase.lsp).filter(free).filter_map(Purchase::channel);
+        bought.chain(ordered.iter().copied()).any(is_there)
+    }
+
+    /// Whether the wallet agreed to trust this LSP with the funding of a channel.
+    fn trusts(&self, lsp: PeerId) -> bool {
+        self.of(lsp).any(|purchase| purchase.terms.client_trusts_lsp)
     }
 
     pub(crate) fn get(&self, hash: PaymentHash) -> Option<&Purchase> {
@@ -215,7 +316,7 @@ impl Book {
             purchase.apply(&event);
             out.released.notices.push(Notice::Purchase(hash, event));
         }
-        let gone = purchase.state == super::State::Gone;
+        let gone = purchase.state == State::Gone;
         out.records.insert(FlowId::Purchase(hash), (!gone).then(|| record::write(VERSION, purchase)));
         if gone {
             self.purchases.remove(&hash);
@@ -248,7 +349,7 @@ impl Book {
 
     /// Forgets the purchase that is over and ends first, if there is one.
     fn make_room(&mut self, out: &mut Batch) -> bool {
-        let over = self.purchases.values().filter(|purchase| !purchase.is_unpaid());
+        let over = self.purchases.values().filter(|purchase| purchase.is_over());
         let Some(hash) = over.min_by_key(|purchase| purchase.terms.keep_until).map(|purchase| purchase.payment_hash)
         else {
             return false;
@@ -322,4 +423,4 @@ pub enum RefusePurchase {
 }
 
 /// Of a purchase's record.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;

@@ -1,7 +1,7 @@
 //! Which terms of a menu to buy on.
 
 use alloc::vec::Vec;
-use core::{cmp::Reverse, fmt};
+use core::{cmp::Reverse, fmt, time::Duration};
 
 use lsps_types::{
     Blocks, Msat, Ppm, Timestamp,
@@ -17,6 +17,8 @@ pub struct Want {
     pub payment: Payment,
     /// What it may cost.
     pub limits: FeeLimits,
+    /// How long the invoice is to stand. Terms that last as long are preferred to cheaper ones that do not; `None`: any do.
+    pub expiry: Option<Duration>,
 }
 
 /// The payment to come.
@@ -41,13 +43,30 @@ impl Payment {
     }
 }
 
-/// What an opening may cost; `None` sets no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What an opening may cost; `None` sets no limit. There is no default: whoever sets none says [`FeeLimits::UNLIMITED`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeeLimits {
     /// The most in all.
     pub max_total_fee: Option<Msat>,
     /// The most as a share of the payment.
     pub max_proportional_fee: Option<Ppm>,
+}
+
+impl FeeLimits {
+    /// Any fee that leaves something of the payment. For tests, and for applications that ask their user about the fee.
+    pub const UNLIMITED: Self = Self { max_total_fee: None, max_proportional_fee: None };
+
+    /// No more than this in all.
+    #[must_use]
+    pub fn total(most: Msat) -> Self {
+        Self { max_total_fee: Some(most), ..Self::UNLIMITED }
+    }
+
+    /// No more than this share of the payment.
+    #[must_use]
+    pub fn share(most: Ppm) -> Self {
+        Self { max_proportional_fee: Some(most), ..Self::UNLIMITED }
+    }
 }
 
 /// The terms that won, and what they cost.
@@ -59,6 +78,8 @@ pub struct Choice {
     pub payment: Payment,
     /// The opening fee at [`Payment::size`].
     pub fee: Msat,
+    /// Whether the terms last for [`Want::expiry`]; else the invoice ends sooner.
+    pub lasts: bool,
 }
 
 impl Choice {
@@ -75,7 +96,8 @@ impl Choice {
     }
 }
 
-/// The cheapest terms that fit `want`; of equally cheap ones those valid longest, then the first.
+/// The cheapest terms that fit `want`, of those that last as long as it wants, or else of all; of equally cheap ones those
+/// valid longest, then the first.
 ///
 /// Entries are taken in any order: LSPs should sort their menus, deployed ones do not always.
 ///
@@ -91,9 +113,11 @@ pub fn choose(menu: &Menu, want: &Want, rules: &Rules, now: Timestamp) -> Result
         match price(params, want, rules, now) {
             Err(unfit) => reasons.push(unfit),
             Ok(fee) => {
-                let rank = |fee: Msat, params: &OpeningFeeParams| (fee, Reverse(params.valid_until.instant()));
-                if best.as_ref().is_none_or(|best| rank(fee, params) < rank(best.fee, &best.params)) {
-                    best = Some(Choice { params: params.clone(), payment: want.payment, fee });
+                let rank = |choice: &Choice| (!choice.lasts, choice.fee, Reverse(choice.params.valid_until.instant()));
+                let lasts = want.expiry.is_none_or(|expiry| now + expiry <= params.valid_until.instant());
+                let choice = Choice { params: params.clone(), payment: want.payment, fee, lasts };
+                if best.as_ref().is_none_or(|best| rank(&choice) < rank(best)) {
+                    best = Some(choice);
                 }
             }
         }
@@ -123,6 +147,10 @@ fn price(params: &OpeningFeeParams, want: &Want, rules: &Rules, now: Timestamp) 
     let fee = opening_fee(size, params.min_fee_msat, params.proportional).ok_or(Unfit::FeeOverflow)?;
     if fee >= size {
         return Err(Unfit::FeeSwallowsPayment { fee });
+    }
+    let net = Msat(size.0.saturating_sub(fee.0));
+    if net < rules.least_net {
+        return Err(Unfit::LeavesTooLittle { net, least: rules.least_net });
     }
     if want.limits.max_total_fee.is_some_and(|limit| fee > limit) {
         return Err(Unfit::FeeAboveLimit { fee });
@@ -192,6 +220,14 @@ pub enum Unfit {
     FeeSwallowsPayment {
         /// The fee.
         fee: Msat,
+    },
+    /// Less would be left than [`Rules::least_net`].
+    #[error("its fee leaves {net} of the payment, and at least {least} are wanted")]
+    LeavesTooLittle {
+        /// What would be left.
+        net: Msat,
+        /// The least that has to be.
+        least: Msat,
     },
     /// More than [`FeeLimits::max_total_fee`].
     #[error("its fee of {fee} is above the limit")]

@@ -16,7 +16,7 @@ pub struct Wish {
     pub normal_min_final_cltv_expiry_delta: u16,
     /// Confirmations of the funding transaction to wait for before the payment is claimed.
     pub confirmations_to_wait: u16,
-    /// How long the invoice should stand; as long as the purchase allows if `None`.
+    /// How long the invoice should stand; if `None`, as long as the purchase and [`Rules::longest_invoice`] allow.
     pub expiry: Option<Duration>,
     /// The largest share that may be kept of a payment whose size the payer chooses. A smaller payment whose fee is a
     /// larger share goes back. Payments of a known size were held to the limits when the terms were chosen.
@@ -98,6 +98,13 @@ pub fn prepare(
     }
     let promised = Promised::by(params, buy.payment_size_msat).ok_or(CannotInvoice::FeeOverflow)?;
     let valid_until = params.valid_until.instant();
+    // Of a payment of any size it is judged when that comes.
+    if let (Some(size), Promised::Fee(fee)) = (buy.payment_size_msat, promised) {
+        let net = size.checked_sub(fee).filter(|net| *net >= rules.least_net);
+        net.ok_or(CannotInvoice::LeavesTooLittle { fee, least: rules.least_net })?;
+    }
+    let wish = Wish { expiry: wish.expiry.or(Some(rules.longest_invoice)), ..*wish };
+    let wish = &wish;
     let invoice = InvoiceTerms {
         hint: RouteHint { node_id: lsp, scid: bought.jit_channel_scid, cltv_expiry_delta: delta },
         amount: buy.payment_size_msat,
@@ -106,12 +113,15 @@ pub fn prepare(
         expiry_secs: expiry_secs(valid_until, wish, now).ok_or(CannotInvoice::Expired)?,
         basic_mpp: buy.payment_size_msat.is_some(),
     };
-    let open_until = valid_until + rules.late_channel;
+    // A purchase ends with its invoice, however long the LSP says that its terms are valid.
+    let ends = invoice.timestamp + Duration::from_secs(invoice.expiry_secs);
+    let open_until = ends.min(valid_until) + rules.late_channel;
     let terms = Terms {
         scid: bought.jit_channel_scid,
         amount: buy.payment_size_msat,
         promised,
         max_proportional_fee: wish.max_proportional_fee.filter(|_| buy.payment_size_msat.is_none()),
+        least_net: rules.least_net,
         valid_until,
         open_until,
         keep_until: open_until + rules.keep,
@@ -165,6 +175,14 @@ pub enum CannotInvoice {
     /// The fee cannot be computed in 64 bits.
     #[error("the opening fee is absurd")]
     FeeOverflow,
+    /// Less would be left of the payment than [`Rules::least_net`].
+    #[error("an opening fee of {fee} leaves less than {least} of the payment")]
+    LeavesTooLittle {
+        /// The opening fee.
+        fee: Msat,
+        /// The least that has to be left.
+        least: Msat,
+    },
 }
 
 /// The LSP opens the channel while the HTLC ticks.

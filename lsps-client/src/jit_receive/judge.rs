@@ -53,6 +53,8 @@ pub struct Expected {
     pub promised: Promised,
     /// The largest share of it that may be missing, whatever was promised.
     pub max_share: Option<Ppm>,
+    /// The least that has to arrive where something was kept.
+    pub least_net: Msat,
 }
 
 /// What a node reports of a payment that waits to be claimed or failed.
@@ -130,6 +132,39 @@ pub enum Fault {
         /// What arrived and what was kept.
         gross: Msat,
     },
+    /// What the fee leaves of the payment is too little to be worth a channel.
+    #[error("{received} of {gross} arrived, and at least {least} have to: the wallet's `least_net`")]
+    LeavesTooLittle {
+        /// What arrived.
+        received: Msat,
+        /// What arrived and what was kept.
+        gross: Msat,
+        /// The least that has to arrive.
+        least: Msat,
+    },
+    /// The promised fee was kept, and the LSP has not opened a channel for it.
+    #[error("{skimmed} kept for a channel that was not opened")]
+    NoChannelOpened {
+        /// Kept, over all parts.
+        skimmed: Msat,
+    },
+    /// A fee was kept by a peer that is not the LSP from which the channel was bought.
+    #[error("{skimmed} kept by a peer from which nothing was bought for this payment")]
+    KeptByAnother {
+        /// Kept, over all parts.
+        skimmed: Msat,
+    },
+    /// The payment came over a channel that its funder could still take back, and cannot wait until it is confirmed.
+    #[error("it came over a channel with {confirmations} confirmation(s), and {wanted} are waited for")]
+    Unconfirmed {
+        /// Of the channel's funding transaction.
+        confirmations: u32,
+        /// What the wallet waits for.
+        wanted: u16,
+    },
+    /// The payment came over a channel whose funding transaction was never published, and cannot wait until it is.
+    #[error("it came over a channel whose funding transaction is not published")]
+    Unpublished,
     /// An `extra_fee` that is not eight bytes long.
     #[error("malformed extra fee")]
     MalformedExtraFee,
@@ -209,13 +244,24 @@ impl Sums {
         match expected.amount {
             Some(wanted) if gross < wanted && self.complete => Err(Fault::TooLittle { gross, wanted }),
             Some(wanted) if gross < wanted => Ok(Verdict::WaitForMore),
-            Some(_) => Ok(Verdict::Claim),
+            Some(_) => self.worth_it(expected.least_net),
             None if gross == Msat::ZERO => Ok(Verdict::WaitForMore),
             None if skimmed > Msat::ZERO && promised >= gross => {
                 Err(Fault::FeeSwallowsPayment { fee: promised, gross })
             }
-            None => Ok(Verdict::Claim),
+            None => self.worth_it(expected.least_net),
         }
+    }
+}
+
+impl Sums {
+    fn worth_it(&self, least: Msat) -> Result<Verdict, Fault> {
+        let Self { gross, skimmed, .. } = *self;
+        let received = gross.checked_sub(skimmed).ok_or(Fault::Overflow)?;
+        if skimmed > Msat::ZERO && received < least {
+            return Err(Fault::LeavesTooLittle { received, gross, least });
+        }
+        Ok(Verdict::Claim)
     }
 }
 

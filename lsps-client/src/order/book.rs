@@ -163,6 +163,11 @@ impl Book {
         polls.chain(self.orders.values().filter_map(Order::deadline)).min()
     }
 
+    /// Channels that stand for orders of this LSP.
+    pub(crate) fn channels_of(&self, lsp: PeerId) -> impl Iterator<Item = super::Channel> {
+        self.orders.values().filter(move |order| order.lsp == lsp).filter_map(Order::channel)
+    }
+
     pub(crate) fn get(&self, key: OrderKey) -> Option<&Order> {
         self.orders.get(&key)
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use lsps_types::PeerId;
-use lsps_types::codes::{GetInfoError, NoError};
+use lsps_types::codes::{BuyError, GetInfoError, NoError};
 use lsps_types::lsps0::ListProtocols;
 use lsps_types::lsps2::GetInfo;
 
 use super::{Failed, Session};
-use crate::jit_receive::{NoOffer, Rules, Want, choose};
+use crate::jit_receive::{CannotInvoice, NoOffer, Rules, Want, choose};
 use crate::select::{Offer, Select};
 
 /// Whom to ask.
@@ -26,6 +26,8 @@ pub struct Ask {
     pub rules: Rules,
     /// Whether it said before that it serves LSPS2; it is asked where that is not known.
     pub serves_lsps2: bool,
+    /// How often it offered terms of late and then did not sell on them.
+    pub broken: u32,
 }
 
 /// What came of asking.
@@ -52,6 +54,12 @@ pub enum WhyNot {
     /// None of its terms is within the limits.
     #[error(transparent)]
     NoOffer(#[from] NoOffer),
+    /// It offered terms, and then did not answer or refused to sell on them.
+    #[error("buying the channel: {0}")]
+    Buy(#[source] Failed<BuyError>),
+    /// It offered terms, and what it sold on them is not acceptable.
+    #[error(transparent)]
+    Terms(#[from] CannotInvoice),
 }
 
 /// Nobody sells.
@@ -80,11 +88,16 @@ impl Shopped {
     ///
     /// When there is none, or `select` takes none.
     pub fn take(mut self, select: &dyn Select) -> Result<(Offer, BTreeMap<PeerId, WhyNot>), NobodySells> {
-        let index = if self.offers.is_empty() { None } else { select.select(&self.offers) };
-        match index.filter(|index| *index < self.offers.len()) {
-            Some(index) => Ok((self.offers.swap_remove(index), self.failures)),
+        match self.take_next(select) {
+            Some(offer) => Ok((offer, self.failures)),
             None => Err(NobodySells { failures: self.failures }),
         }
+    }
+
+    /// The offer to try next; it is not among the offers any more. `None`: there is none, or `select` takes none.
+    pub fn take_next(&mut self, select: &dyn Select) -> Option<Offer> {
+        let index = if self.offers.is_empty() { None } else { select.select(&self.offers) };
+        index.filter(|index| *index < self.offers.len()).map(|index| self.offers.remove(index))
     }
 }
 
@@ -112,7 +125,7 @@ impl Session {
         }
         let menu = lsp.call_within(&GetInfo { token: ask.token.clone() }, patience).await.map_err(WhyNot::GetInfo)?;
         let now = self.with(|_, now| now);
-        Ok(Offer { lsp: ask.lsp, choice: choose(&menu, want, &ask.rules, now)? })
+        Ok(Offer { lsp: ask.lsp, choice: choose(&menu, want, &ask.rules, now)?, broken: ask.broken })
     }
 }
 

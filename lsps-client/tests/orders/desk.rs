@@ -55,7 +55,7 @@ pub fn address() -> Address {
 }
 
 pub fn wish(order: CreateOrder) -> Wish {
-    let (limits, rules) = (FeeLimits::default(), Rules::default());
+    let (limits, rules) = (FeeLimits::UNLIMITED, Rules::default());
     Wish { order, limits, network: Network::Regtest, large_channels: false, rules }
 }
 

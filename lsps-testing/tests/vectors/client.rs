@@ -219,7 +219,8 @@ pub fn receive(input: &Given) -> Value {
         Promised::Rate { min_fee, proportional }
     };
     assert_eq!(input["mode"].as_str(), Some(if amount.is_some() { "fixed" } else { "var" }));
-    let expected = (input["jit_invoice"] == true).then_some(Expected { amount, promised, max_share: None });
+    let expected =
+        (input["jit_invoice"] == true).then_some(Expected { amount, promised, max_share: None, least_net: Msat::ZERO });
     let tlvs: Vec<Option<Vec<u8>>> = input["parts"].items().map(tlv).collect();
     let part =
         |(part, tlv): (&Given, &'_ Option<Vec<u8>>)| (msat(&part["onion_msat"]), msat(&part["htlc_msat"]), tlv.clone());

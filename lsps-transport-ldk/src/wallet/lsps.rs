@@ -1,6 +1,6 @@
 //! The LSPs a wallet knows, and staying connected to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,7 +60,8 @@ impl From<PublicKey> for KnownLsp {
     }
 }
 
-/// Connects to peers; usually a few lines around `lightning_net_tokio::connect_outbound`.
+/// Connects to peers; usually a few lines around `lightning_net_tokio::connect_outbound`. It may return before the peers have shaken
+/// hands: the wallet waits for that.
 pub trait Connect: Send + Sync {
     /// Connects, and keeps the connection going in a task of its own. `false`: the peer cannot be reached.
     fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>>;
@@ -73,11 +74,13 @@ pub(super) struct Lsps {
     connect: Option<Arc<dyn Connect>>,
     /// Those that answered a question of LSPS2 before.
     serving: Mutex<BTreeSet<PeerId>>,
+    /// How often those that offered terms of late did not sell on them.
+    broken: Mutex<BTreeMap<PeerId, u32>>,
 }
 
 impl Lsps {
     pub fn new(known: Vec<KnownLsp>, messages: Arc<LspsMessageHandler>, connect: Option<Arc<dyn Connect>>) -> Self {
-        Self { known, messages, connect, serving: Mutex::default() }
+        Self { known, messages, connect, serving: Mutex::default(), broken: Mutex::default() }
     }
 
     /// One question for each.
@@ -85,7 +88,8 @@ impl Lsps {
         let ask = |lsp: &KnownLsp| {
             let id = peer_id(&lsp.node_id);
             let rules = Rules { accept_trust: lsp.accept_trust, ..*rules };
-            Ask { lsp: id, token: lsp.token.clone(), rules, serves_lsps2: self.serving().contains(&id) }
+            let broken = self.broken().get(&id).copied().unwrap_or(0);
+            Ask { lsp: id, token: lsp.token.clone(), rules, serves_lsps2: self.serving().contains(&id), broken }
         };
         self.known.iter().map(ask).collect()
     }
@@ -111,12 +115,44 @@ impl Lsps {
         self.serving().extend(offered.chain(too_dear));
     }
 
-    /// Tries all that are not connected at once, for as long as that may take.
+    /// An LSP offered terms and did not sell on them: others are preferred to it.
+    pub fn has_broken_its_word(&self, lsp: PeerId) {
+        let mut broken = self.broken();
+        let times = broken.entry(lsp).or_default();
+        *times = times.saturating_add(1);
+    }
+
+    /// An LSP sold: it is as good as ever, and those that were passed over come nearer to another chance.
+    pub fn has_sold(&self, lsp: PeerId) {
+        let mut broken = self.broken();
+        broken.remove(&lsp);
+        broken.values_mut().for_each(|times| *times = times.saturating_sub(1));
+    }
+
+    /// Tries all that are not connected at once, and waits until they can be asked: for those that were reached until they have
+    /// shaken hands, for those that the application connects only while there is nobody else. No longer than `patience`.
     pub async fn connect_all(&self, patience: Duration) {
-        let attempts = self.known.iter().filter_map(|lsp| self.attempt(lsp));
-        let attempts: Vec<_> = attempts.map(|attempt| tokio::spawn(tokio::time::timeout(patience, attempt))).collect();
-        for attempt in attempts {
-            let _ = attempt.await; // who is not there says so when asked
+        let (mut attempts, mut reached) = (JoinSet::new(), vec![]);
+        for lsp in &self.known {
+            if let Some(attempt) = self.attempt(lsp) {
+                let id = lsp.node_id;
+                attempts.spawn(async move {
+                    tokio::time::timeout(patience, attempt).await.is_ok_and(|it| it).then_some(id)
+                });
+            }
+        }
+        let until = tokio::time::Instant::now() + patience;
+        while let Some(attempt) = attempts.join_next().await {
+            reached.extend(attempt.ok().flatten()); // who is not there says so when asked
+        }
+        let is_there = |id: &PublicKey| self.messages.is_connected(id);
+        let may_come = |lsp: &&KnownLsp| lsp.address.is_none() || self.connect.is_none();
+        let is_enough = || {
+            let someone = self.known.iter().any(|lsp| is_there(&lsp.node_id));
+            reached.iter().all(is_there) && (someone || !self.known.iter().any(|lsp| may_come(&lsp)))
+        };
+        while !is_enough() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -147,12 +183,19 @@ impl Lsps {
         }
     }
 
+    fn broken(&self) -> MutexGuard<'_, BTreeMap<PeerId, u32>> {
+        // A lost count is no harm.
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn serving(&self) -> MutexGuard<'_, BTreeSet<PeerId>> {
         // Each use is one call on the set.
         self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// How often it is looked whether an LSP has shaken hands: the message handler tells that to the wallet's own task.
+const LOOK: Duration = Duration::from_millis(10);
 /// Between attempts to reach an LSP.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);

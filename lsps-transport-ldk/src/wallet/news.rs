@@ -78,6 +78,16 @@ pub enum WalletEvent {
         /// What was wrong with it.
         why: Fault,
     },
+    /// A payment to a hash of the application's waited, and its channels are good now: the application may claim it, or fail it.
+    /// Told again after a restart, until one of the two is done.
+    Claimable {
+        /// The purchase.
+        payment_hash: PaymentHash,
+        /// What came in.
+        received: Msat,
+        /// What the LSP kept.
+        kept: Msat,
+    },
     /// A payment that was held went back: its channel was not confirmed while there was time.
     GaveUp {
         /// The purchase.
@@ -139,6 +149,7 @@ impl fmt::Display for WalletEvent {
             Self::Holding { confirmations, .. } => write!(f, "waiting for {confirmations} confirmation(s)"),
             Self::Received { received, fee, .. } => write!(f, "{received} received, {fee} paid for the channel"),
             Self::Refused { why, .. } => write!(f, "a payment was refused: {why}"),
+            Self::Claimable { received, .. } => write!(f, "{received} wait to be claimed by the application"),
             Self::GaveUp { .. } => f.write_str("the channel was not confirmed in time, the payment went back"),
             Self::Expired { .. } => f.write_str("no payment came in time"),
             Self::Ordered { way, .. } => write!(f, "a channel is ordered, to be paid {way}"),
@@ -154,12 +165,23 @@ impl fmt::Display for WalletEvent {
 /// An event that may be ours.
 #[derive(Clone, Debug)]
 pub(super) enum News {
-    OpenRequested { lsp: PublicKey, temporary: ChannelId, request: OpenRequest },
+    OpenRequested {
+        lsp: PublicKey,
+        temporary: ChannelId,
+        request: OpenRequest,
+    },
     PaymentEnded(PaymentId, PaymentEnd),
-    ChannelPending(ChannelKey),
+    ChannelPending(PublicKey, ChannelKey),
     ChannelEnded(ChannelKey),
     Claimable(Claimable),
-    Claimed { hash: PaymentHash, received: Msat, kept: Msat, over: Vec<ChannelKey> },
+    Claimed {
+        hash: PaymentHash,
+        received: Msat,
+        kept: Msat,
+        over: Vec<ChannelKey>,
+        /// The application has the preimage, and is to hear of this as well.
+        by_application: bool,
+    },
 }
 
 /// How a payment of ours ended.
@@ -175,13 +197,15 @@ pub(super) enum PaymentEnd {
 }
 
 /// A complete payment that waits for its preimage.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Claimable {
     pub hash: PaymentHash,
     pub received: Msat,
     pub kept: Msat,
     /// Known for invoices whose secret the node made.
     pub preimage: Option<PaymentPreimage>,
+    /// The channels that its HTLCs came over.
+    pub over: Vec<(ChannelId, Option<ChannelKey>)>,
 }
 
 pub(super) fn of(event: &Event) -> Option<News> {
@@ -219,21 +243,30 @@ pub(super) fn of(event: &Event) -> Option<News> {
             };
             News::PaymentEnded(*payment_id, end)
         }
-        Event::ChannelPending { user_channel_id, .. } => News::ChannelPending(ChannelKey(*user_channel_id)),
-        Event::ChannelClosed { user_channel_id, .. } => News::ChannelEnded(ChannelKey(*user_channel_id)),
-        Event::PaymentClaimable { payment_hash, amount_msat, counterparty_skimmed_fee_msat, purpose, .. } => {
-            News::Claimable(Claimable {
-                hash: PaymentHash(payment_hash.0),
-                received: Msat(*amount_msat),
-                kept: Msat(*counterparty_skimmed_fee_msat),
-                preimage: purpose.preimage(),
-            })
+        Event::ChannelPending { user_channel_id, counterparty_node_id, .. } => {
+            News::ChannelPending(*counterparty_node_id, ChannelKey(*user_channel_id))
         }
-        Event::PaymentClaimed { payment_hash, amount_msat, htlcs, .. } => {
+        Event::ChannelClosed { user_channel_id, .. } => News::ChannelEnded(ChannelKey(*user_channel_id)),
+        Event::PaymentClaimable {
+            payment_hash,
+            amount_msat,
+            counterparty_skimmed_fee_msat,
+            purpose,
+            receiving_channel_ids,
+            ..
+        } => News::Claimable(Claimable {
+            hash: PaymentHash(payment_hash.0),
+            received: Msat(*amount_msat),
+            kept: Msat(*counterparty_skimmed_fee_msat),
+            preimage: purpose.preimage(),
+            over: receiving_channel_ids.iter().map(|(id, key)| (*id, key.map(ChannelKey))).collect(),
+        }),
+        Event::PaymentClaimed { payment_hash, amount_msat, htlcs, purpose, .. } => {
             let kept = htlcs.iter().fold(0u64, |sum, htlc| sum.saturating_add(htlc.counterparty_skimmed_fee_msat));
             let over = htlcs.iter().map(|htlc| ChannelKey(htlc.user_channel_id)).collect();
             let (received, kept) = (Msat(*amount_msat), Msat(kept));
-            News::Claimed { hash: PaymentHash(payment_hash.0), received, kept, over }
+            let (hash, by_application) = (PaymentHash(payment_hash.0), purpose.preimage().is_none());
+            News::Claimed { hash, received, kept, over, by_application }
         }
         _ => return None,
     })

@@ -19,12 +19,13 @@ use lightning::util::config::{ChannelConfigOverrides, ChannelConfigUpdate, Chann
 use lightning::util::errors::APIError;
 use lightning_invoice::{Bolt11Invoice, Description};
 
-use lsps_client::jit_receive::InvoiceTerms;
+use lsps_client::jit_receive::{InvoiceTerms, Via};
 use lsps_client::{AcceptTerms, ChannelKey};
 use lsps_types::{Blocks, Msat, PaymentHash, Sat};
 
 use super::{Keys, invoice};
-use crate::peers::Manager;
+use crate::onchain::Mempool;
+use crate::peers::{Manager, peer_id};
 
 pub(super) struct Node<M> {
     manager: M,
@@ -105,19 +106,38 @@ impl<M: Manager> Node<M> {
         }
     }
 
-    /// How a payment that came over channels with this peer stands.
-    pub fn held(&self, peer: &PublicKey, hash: PaymentHash) -> Held {
+    /// What the wallet has to know of these channels, over which a payment came.
+    pub fn vias(&self, over: &[(ChannelId, Option<ChannelKey>)], mempool: Option<&dyn Mempool>) -> Vec<Via> {
+        let channels = self.manager.get_cm().list_channels();
+        let via = |(id, key): &(ChannelId, Option<ChannelKey>)| {
+            let channel = channels.iter().find(|channel| channel.channel_id == *id);
+            Via {
+                peer: channel.map(|channel| peer_id(&channel.counterparty.node_id)),
+                key: channel.map(|channel| ChannelKey(channel.user_channel_id)).or(*key).unwrap_or(ChannelKey(0)),
+                confirmations: channel.and_then(|channel| channel.confirmations).unwrap_or(0),
+                is_ours: channel.is_some_and(|channel| channel.is_outbound),
+                is_seen: channel.and_then(|channel| is_seen(channel, mempool)),
+            }
+        };
+        over.iter().map(via).collect()
+    }
+
+    /// How a payment stands that the node holds.
+    pub fn held(&self, hash: PaymentHash, mempool: Option<&dyn Mempool>) -> Option<Held> {
         let manager = self.manager.get_cm();
         let height = manager.current_best_block().height;
-        let channels = manager.list_channels_with_counterparty(peer);
-        let over = channels.iter().filter(|c| c.pending_inbound_htlcs.iter().any(|htlc| htlc.payment_hash.0 == hash.0));
-        let mut held = Held { confirmations: None, blocks_left: u32::MAX };
-        for channel in over {
-            let confirmations = channel.confirmations.unwrap_or(0);
-            held.confirmations = Some(held.confirmations.map_or(confirmations, |least: u32| least.min(confirmations)));
+        let channels = manager.list_channels();
+        let mut held: Option<Held> = None;
+        for channel in &channels {
             let ours = channel.pending_inbound_htlcs.iter().filter(|htlc| htlc.payment_hash.0 == hash.0);
-            let expiry = ours.map(|htlc| htlc.cltv_expiry).min().unwrap_or(u32::MAX);
+            let Some(expiry) = ours.map(|htlc| htlc.cltv_expiry).min() else { continue };
+            let held = held.get_or_insert(Held { confirmations: u32::MAX, is_seen: true, blocks_left: u32::MAX });
             held.blocks_left = held.blocks_left.min(expiry.saturating_sub(height));
+            if !channel.is_outbound {
+                let confirmations = channel.confirmations.unwrap_or(0);
+                held.confirmations = held.confirmations.min(confirmations);
+                held.is_seen &= confirmations > 0 || is_seen(channel, mempool) != Some(false);
+            }
         }
         held
     }
@@ -229,10 +249,17 @@ pub(super) enum Tried {
 
 /// A payment that waits to be claimed.
 pub(super) struct Held {
-    /// Of the youngest channel it came over; `None`: it is not there any more.
-    pub confirmations: Option<u32>,
+    /// Of the youngest channel that it came over and that a peer funded.
+    pub confirmations: u32,
+    /// Whether the funding of each was published, as far as that can be told.
+    pub is_seen: bool,
     /// Until its first HTLC expires.
     pub blocks_left: u32,
+}
+
+fn is_seen(channel: &ChannelDetails, mempool: Option<&dyn Mempool>) -> Option<bool> {
+    let (mempool, funding) = (mempool?, channel.funding_txo?);
+    Some(mempool.has_seen(&funding.txid))
 }
 
 fn underpaying(allowed: bool) -> ChannelConfigUpdate {

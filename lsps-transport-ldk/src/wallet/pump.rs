@@ -11,7 +11,7 @@ use lightning::types::payment::PaymentPreimage;
 use lightning_invoice::{Bolt11Invoice, Description};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
-use lsps_client::jit_receive::{Event, Handled, OpenRequest, Prepared, Received, Verdict};
+use lsps_client::jit_receive::{Arrival, Event, Handled, OpenRequest, Prepared, Purchase, Received, State};
 use lsps_client::order::{self, OrderKey};
 use lsps_client::session::Session;
 use lsps_client::{Batch, ChannelKey, Effect, Notice, Unreadable};
@@ -22,7 +22,7 @@ use super::node::Node;
 use super::pay::Payments;
 use super::receive::CannotReceive;
 use crate::handler::PeerEvent;
-use crate::onchain::OnchainPayer;
+use crate::onchain::{Mempool, OnchainPayer};
 use crate::peers::{Manager, Peers, peer_id, public_key};
 use crate::store::{RETRY, RecordStore};
 
@@ -62,13 +62,18 @@ pub(super) struct Pump<M> {
     pub(super) postponed: BTreeMap<ChannelKey, (OpenRequest, PublicKey, ChannelId)>,
     /// Payments that are claimed when their channels are confirmed.
     held: BTreeMap<PaymentHash, Claim>,
+    /// Confirmations that are waited for before a payment over a channel counts.
+    confirmations_to_wait: u16,
+    mempool: Option<Arc<dyn Mempool>>,
     pub(super) payments: Payments,
 }
 
 struct Claim {
-    lsp: PublicKey,
-    preimage: Preimage,
+    /// `None`: the application has it.
+    preimage: Option<Preimage>,
     confirmations: u16,
+    /// The application knows that it may claim.
+    is_told: bool,
 }
 
 impl<M: Manager> Pump<M> {
@@ -83,7 +88,28 @@ impl<M: Manager> Pump<M> {
     ) -> Self {
         let (unwritten, requests, postponed, held) = (None, BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let payments = Payments::default();
-        Self { session, node, peers, store, queue, wake, events, unwritten, requests, postponed, held, payments }
+        let (confirmations_to_wait, mempool) = (0, None);
+        Self {
+            session,
+            node,
+            peers,
+            store,
+            queue,
+            wake,
+            events,
+            unwritten,
+            requests,
+            postponed,
+            held,
+            confirmations_to_wait,
+            mempool,
+            payments,
+        }
+    }
+
+    /// Of a wallet that waits for so many confirmations, and may see what is not confirmed yet.
+    pub fn waiting_for(self, confirmations_to_wait: u16, mempool: Option<Arc<dyn Mempool>>) -> Self {
+        Self { confirmations_to_wait, mempool, ..self }
     }
 
     /// With a wallet that pays for orders on-chain.
@@ -179,72 +205,97 @@ impl<M: Manager> Pump<M> {
             News::OpenRequested { lsp, temporary, request } => return self.open_requested(lsp, temporary, request),
             News::PaymentEnded(id, end) => return self.payment_ended(id, end),
             News::Claimable(payment) => return self.claimable(payment),
-            News::ChannelPending(key) => self.session.with(|client, now| client.channel_pending(key, now)),
+            News::ChannelPending(peer, key) => self.session.with(|client, now| {
+                client.channel_with(peer_id(&peer));
+                client.channel_pending(key, now)
+            }),
             News::ChannelEnded(key) => {
                 self.requests.remove(&key);
                 self.postponed.remove(&key);
                 self.session.with(|client, now| client.channel_ended(key, now))
             }
-            News::Claimed { hash, received, kept, over } => {
-                self.session.with(|client, now| client.claimed(hash, received, kept, &over, now))
+            News::Claimed { hash, received, kept, over, by_application } => {
+                let handled = self.session.with(|client, now| client.claimed(hash, received, kept, &over, now));
+                if by_application {
+                    return false; // it is on record, and the application has to hear of it too
+                }
+                handled
             }
         };
         handled == Handled::Taken
     }
 
     /// Claims what is as promised, fails what is not, and leaves to the application what nobody bought.
-    fn claimable(&mut self, Claimable { hash, received, kept, preimage }: Claimable) -> bool {
+    fn claimable(&mut self, Claimable { hash, received, kept, preimage, over }: Claimable) -> bool {
         let totals = Received::Totals { received, skimmed: kept };
-        let (verdict, confirmations) = self.session.with(|client, _| {
+        let (vias, wait) = (self.node.vias(&over, self.mempool.as_deref()), self.confirmations_to_wait);
+        let (arrival, confirmations) = self.session.with(|client, _| {
             let purchase = client.purchase(hash);
-            (client.judge(hash, &totals), purchase.map(|purchase| purchase.terms().confirmations_to_wait))
+            let confirmations = purchase.map(|purchase| purchase.terms().confirmations_to_wait);
+            (client.arrived(hash, &totals, &vias, wait), confirmations)
         });
-        if let (Verdict::Claim, Some(_)) = (verdict, confirmations) {
+        if let (Arrival::Claim | Arrival::Hold, Some(_)) = (arrival, confirmations) {
             self.tell(WalletEvent::PaymentArriving { payment_hash: hash, received, kept });
         }
-        match (verdict, confirmations, preimage) {
-            (Verdict::Claim, Some(0), Some(preimage)) => {
+        match (arrival, confirmations, preimage) {
+            (Arrival::Claim, Some(_), Some(preimage)) => {
                 self.node.claim(preimage);
                 true
             }
-            (Verdict::Claim, Some(confirmations), Some(preimage)) => {
-                self.tell(WalletEvent::Holding { payment_hash: hash, confirmations });
-                let preimage = Preimage(preimage.0);
-                self.session.with(|client, now| client.held(hash, received, kept, preimage, now)) == Handled::Taken
-            }
             // Nobody bought it, or it is the application that has the preimage.
-            (Verdict::Claim, _, _) => false,
-            (Verdict::Reject(why), _, _) => {
+            (Arrival::Claim, _, _) => false,
+            (Arrival::Hold, confirmations, preimage) => {
+                let confirmations = confirmations.unwrap_or(wait);
+                self.tell(WalletEvent::Holding { payment_hash: hash, confirmations });
+                let preimage = preimage.map(|preimage| Preimage(preimage.0));
+                let keys: Vec<_> = vias.iter().map(|via| via.key).collect();
+                let held = self.session.with(|client, now| client.held(hash, (received, kept), preimage, &keys, now));
+                held == Handled::Taken
+            }
+            (Arrival::Reject(why), _, _) => {
                 self.node.fail(hash);
                 self.tell(WalletEvent::Refused { payment_hash: hash, why });
                 true
             }
             // LDK tells of complete payments only; one of nothing waits for more in vain.
-            (Verdict::WaitForMore, _, _) => {
+            (Arrival::WaitForMore, _, _) => {
                 self.node.fail(hash);
                 true
             }
         }
     }
 
-    /// Claims what is confirmed, and gives up what has no blocks left.
+    /// Claims what its channels bear now, or says that it may be claimed, and gives up what has no blocks left.
     fn look_at_held(&mut self) {
-        let mut over = vec![];
-        for (hash, claim) in &self.held {
-            let held = self.node.held(&claim.lsp, *hash);
-            let wanted = u32::from(claim.confirmations);
-            match held.confirmations {
-                Some(confirmations) if confirmations >= wanted => {
-                    self.node.claim(PaymentPreimage(claim.preimage.0));
+        let (mut over, mut told) = (vec![], vec![]);
+        for (hash, claim) in &mut self.held {
+            let Some(held) = self.node.held(*hash, self.mempool.as_deref()) else {
+                over.push((*hash, false));
+                continue;
+            };
+            let is_good = held.confirmations >= u32::from(claim.confirmations) && held.is_seen;
+            match claim.preimage {
+                _ if claim.is_told => {} // claimed or failed by the application, or in time by the node
+                Some(preimage) if is_good => {
+                    self.node.claim(PaymentPreimage(preimage.0));
                     over.push((*hash, true));
                 }
-                Some(_) if held.blocks_left > u32::from(LEAST_BLOCKS) => {}
-                there => {
-                    if there.is_some() {
-                        self.node.fail(*hash);
-                    }
+                None if is_good => {
+                    claim.is_told = true;
+                    told.push(*hash);
+                }
+                _ if held.blocks_left > u32::from(LEAST_BLOCKS) => {}
+                _ => {
+                    self.node.fail(*hash);
                     over.push((*hash, false));
                 }
+            }
+        }
+        for payment_hash in told {
+            let state = self.session.with(|client, _| client.purchase(payment_hash).map(Purchase::state).cloned());
+            if let Some(State::Holding(held)) = state {
+                let (received, kept) = (held.received, held.skimmed);
+                self.tell(WalletEvent::Claimable { payment_hash, received, kept });
             }
         }
         for (hash, claimed) in over {
@@ -299,10 +350,8 @@ impl<M: Manager> Pump<M> {
                     let _ = self.session.with(|client, now| client.channel_ended(key, now));
                 }
             }
-            Effect::ClaimAfter { purchase, lsp, preimage, confirmations } => {
-                if let Some(lsp) = public_key(lsp) {
-                    self.held.insert(purchase, Claim { lsp, preimage, confirmations });
-                }
+            Effect::ClaimAfter { purchase, preimage, confirmations, .. } => {
+                self.held.insert(purchase, Claim { preimage, confirmations, is_told: false });
             }
             Effect::AllowUnderpaying { lsp } => self.set_underpaying(lsp, true),
             Effect::ForbidUnderpaying { lsp } => self.set_underpaying(lsp, false),
