@@ -353,7 +353,8 @@ impl Client {
     #[must_use]
     pub fn arrived(&self, hash: PaymentHash, received: &Received<'_>, over: &[Via], wait: u16) -> Arrival {
         let lsp = self.book.get(hash).map(Purchase::lsp);
-        let ordered: Vec<_> = lsp.map(|lsp| self.orders.channels_of(lsp).map(Into::into).collect()).unwrap_or_default();
+        let ordered: Vec<_> =
+            lsp.map(|lsp| self.orders.perhaps_bought(lsp).map(Into::into).collect()).unwrap_or_default();
         self.book.arrived(hash, received, over, &ordered, wait)
     }
 
@@ -379,7 +380,7 @@ impl Client {
         if self.book.has_channel_to_spare(purchase) {
             return;
         }
-        let ordered: Vec<_> = self.orders.channels_of(purchase.lsp()).collect();
+        let ordered: Vec<_> = self.orders.perhaps_bought(purchase.lsp()).collect();
         let used = ordered.iter().find(|channel| over.contains(&channel.key));
         let Some(channel) = used.or_else(|| ordered.first()).copied() else { return };
         if self.ordered_moved(channel.key, &order::Input::ChannelEnded, now) == Handled::Taken {

@@ -6,7 +6,7 @@ use core::task::Waker;
 use lsps_types::codes::GetOrderError;
 use lsps_types::jsonrpc::Refusal;
 use lsps_types::lsps1::{GetOrder, Order as Reply};
-use lsps_types::{PeerId, Timestamp};
+use lsps_types::{PeerId, Sat, Timestamp};
 
 use super::polls::{Poll, Polling};
 use super::{Event, Input, Order, OrderKey, Paying, Quote, Reject, State, WayKind, v1};
@@ -163,9 +163,10 @@ impl Book {
         polls.chain(self.orders.values().filter_map(Order::deadline)).min()
     }
 
-    /// Channels that stand for orders of this LSP.
-    pub(crate) fn channels_of(&self, lsp: PeerId) -> impl Iterator<Item = super::Channel> {
-        self.orders.values().filter(move |order| order.lsp == lsp).filter_map(Order::channel)
+    /// Channels that stand for orders of this LSP, and may have been opened for a purchase: of those nothing is the client's.
+    pub(crate) fn perhaps_bought(&self, lsp: PeerId) -> impl Iterator<Item = super::Channel> {
+        let is_alike = move |order: &&Order| order.lsp == lsp && order.ordered.client_balance_sat == Sat::ZERO;
+        self.orders.values().filter(is_alike).filter_map(Order::channel)
     }
 
     pub(crate) fn get(&self, key: OrderKey) -> Option<&Order> {

@@ -60,7 +60,9 @@ pub fn wish(order: CreateOrder) -> Wish {
 }
 
 pub fn draft(wish: Wish) -> Draft {
-    Offered { lsp: LSP, options: options() }.draft(wish).expect("it is within the options")
+    let least = options().min_initial_client_balance_sat.min(wish.order.client_balance_sat);
+    let options = Options { min_initial_client_balance_sat: least, ..options() };
+    Offered { lsp: LSP, options }.draft(wish).expect("it is within the options")
 }
 
 /// What the LSP answers to `create_order`.

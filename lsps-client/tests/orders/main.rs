@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod both;
 mod channels;
 mod desk;
 mod ordering;
