@@ -5,7 +5,7 @@ use core::task::{Poll, Waker};
 use core::time::Duration;
 
 use lsps_types::jsonrpc::{BadFormat, ErrorReply, FromLsp, InvalidReply, TooLarge};
-use lsps_types::{Msat, PaymentHash, PeerId, Preimage, Request, Timestamp};
+use lsps_types::{Msat, OutPoint, PaymentHash, PeerId, Preimage, Request, Timestamp};
 
 use crate::batch::{Batch, FlowId, Notice, UnknownFlow};
 use crate::effect::{ChannelKey, Effect};
@@ -154,7 +154,7 @@ impl Client {
     pub fn load(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
         let loaded = match name.parse()? {
             FlowId::Purchase(hash) => self.book.load(hash, bytes, &mut self.out),
-            FlowId::Order(key) => self.orders.load(key, bytes, &self.config.polling, &mut self.out),
+            FlowId::Order(key) => self.orders.load(key, bytes, &self.config.polling),
             FlowId::Webhooks(lsp) => self.webhooks.load(lsp, bytes),
         };
         loaded.map_err(Unreadable::Content)
@@ -281,37 +281,23 @@ impl Client {
 
     /// An LSP wants to open a channel. Accepted: the effect says how, once it is written.
     ///
-    /// One that is as ordered is taken for the order; while a purchase waits for a channel too, it is accepted on terms that are
-    /// good for both, and the payment shows which it is.
+    /// One that is as ordered is taken for the order; while a purchase from that LSP waits for a channel too, on the terms of
+    /// the purchase. Which it is for shows when a payment comes over it, or when the LSP names it as the order's.
     ///
     /// # Errors
     ///
     /// When it is not one that was bought or ordered. The application may know it; else refuse it.
     pub fn open_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
-        let Err(not_ordered) = self.orders.open_requested(request, &self.config.polling, now, &mut self.out) else {
-            self.accept_on_terms_of_both(request, now);
-            return Ok(());
-        };
-        self.book.open_requested(request, now, &mut self.out).map_err(|not_bought| match not_bought {
-            RefuseChannel::NothingBought => not_ordered,
-            RefuseChannel::AllHaveChannels
-            | RefuseChannel::NotAsOrdered
-            | RefuseChannel::Announced
-            | RefuseChannel::NoScidAlias => not_bought,
-        })
-    }
-
-    fn accept_on_terms_of_both(&mut self, request: &OpenRequest, now: Timestamp) {
-        if request.announced || !request.scid_alias {
-            return;
-        }
-        let Some(max_to_self_delay) = self.book.hopes_for_channel(request.lsp, now) else { return };
-        for effect in &mut self.out.released.effects {
-            if let Effect::AcceptChannel { key, terms, .. } = effect
-                && *key == request.key
-            {
-                *terms = terms.also_bought(max_to_self_delay);
+        let bought = self.book.hopes_for_channel(request.lsp, now);
+        let ordered = self.orders.open_requested(request, bought, &self.config.polling, now, &mut self.out);
+        let Err(not_ordered) = ordered else { return Ok(()) };
+        match self.book.open_requested(request, now, &mut self.out) {
+            Ok(()) => {
+                self.orders.passed_over(request, &self.config.polling, now, &mut self.out);
+                Ok(())
             }
+            Err(RefuseChannel::NothingBought) => Err(not_ordered),
+            Err(not_bought) => Err(not_bought),
         }
     }
 
@@ -323,20 +309,21 @@ impl Client {
         }
     }
 
-    /// A channel that was accepted is funded.
+    /// A channel that was accepted is funded. For hosts that know no more of it; the channel of an order needs
+    /// [`channel_funded`](Self::channel_funded).
     pub fn channel_pending(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
-        match self.book.channel_moved(key, &Input::ChannelPending(key), now, &mut self.out) {
-            Handled::Taken => Handled::Taken,
-            Handled::NotMine => self.ordered_moved(key, &order::Input::ChannelPending, now),
-        }
+        self.channel_moved(key, &Input::ChannelPending(key), &order::Input::ChannelPending { key, funding: None }, now)
+    }
+
+    /// A channel that was accepted is funded by this output. An order is done only when its LSP names that.
+    pub fn channel_funded(&mut self, key: ChannelKey, funding: OutPoint, now: Timestamp) -> Handled {
+        let ordered = order::Input::ChannelPending { key, funding: Some(funding) };
+        self.channel_moved(key, &Input::ChannelPending(key), &ordered, now)
     }
 
     /// A channel that was accepted is no more; the LSP may open another for the same purchase.
     pub fn channel_ended(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
-        match self.book.channel_moved(key, &Input::ChannelEnded(key), now, &mut self.out) {
-            Handled::Taken => Handled::Taken,
-            Handled::NotMine => self.ordered_moved(key, &order::Input::ChannelEnded, now),
-        }
+        self.channel_moved(key, &Input::ChannelEnded(key), &order::Input::ChannelEnded(key), now)
     }
 
     /// Whether the amounts of a payment are as promised. Any skim of a payment that is no purchase is a reason to fail it. A payment
@@ -383,9 +370,8 @@ impl Client {
         let ordered: Vec<_> = self.orders.perhaps_bought(purchase.lsp()).collect();
         let used = ordered.iter().find(|channel| over.contains(&channel.key));
         let Some(channel) = used.or_else(|| ordered.first()).copied() else { return };
-        if self.ordered_moved(channel.key, &order::Input::ChannelEnded, now) == Handled::Taken {
-            self.book.passed(hash, channel.into(), now, &mut self.out);
-        }
+        self.orders.used(channel.key, &self.config.polling, now, &mut self.out);
+        self.book.passed(hash, channel.into(), now, &mut self.out);
     }
 
     /// A payment that was held went back to the payer, as its blocks ran out. It may come again.

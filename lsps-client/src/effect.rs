@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::FlowId;
 use crate::jit_receive::Channel;
-use crate::order::{OrderKey, Way};
+use crate::order::{Accept, OrderKey, Way};
 
 /// Owed to a purchase or an order until it moves on. Each says why doing it twice does no harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Accept the channel that its LSP asked to open, on these terms.
     ///
-    /// Answers: [`channel_pending`](crate::Client::channel_pending) or [`channel_ended`](crate::Client::channel_ended);
+    /// Answers: [`channel_funded`](crate::Client::channel_funded) or [`channel_ended`](crate::Client::channel_ended);
     /// the latter too if the node knows neither the channel nor a request for it any more, as after a restart. Safe
     /// twice: the host looks for a channel of that key first.
     AcceptChannel {
@@ -86,7 +86,8 @@ pub enum Effect {
         /// How it was to be paid: over Lightning.
         way: Way,
     },
-    /// Broadcast the transaction that pays an order. Safe twice: it is the same one.
+    /// Broadcast the transaction that pays an order, if [`Order::may_broadcast`](crate::order::Order::may_broadcast) still says
+    /// so. Safe twice: it is the same one.
     BroadcastPayment {
         /// Which.
         order: OrderKey,
@@ -148,19 +149,13 @@ impl AcceptTerms {
         }
     }
 
-    /// The same channel, should it turn out to be one that was bought: it has to bear what the promise wants.
-    pub(crate) fn also_bought(self, max_to_self_delay: Blocks) -> Self {
-        let max_to_self_delay = self.max_to_self_delay.min(max_to_self_delay);
-        Self { confirmations: 0, max_to_self_delay, accept_underpaying: true, ..self }
-    }
-
-    pub(crate) fn of_order(order: OrderKey, confirmations: u16) -> Self {
+    pub(crate) fn of_order(order: OrderKey, accept: &Accept) -> Self {
         Self {
             flow: FlowId::Order(order),
-            confirmations,
-            max_to_self_delay: Blocks(u32::MAX),
+            confirmations: accept.confirmations,
+            max_to_self_delay: accept.max_to_self_delay,
             in_flight_percent: 100,
-            accept_underpaying: false,
+            accept_underpaying: accept.underpaying,
         }
     }
 }

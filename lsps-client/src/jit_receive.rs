@@ -103,8 +103,8 @@ pub struct Channel {
 
 impl From<crate::order::Channel> for Channel {
     fn from(ordered: crate::order::Channel) -> Self {
-        let crate::order::Channel { key, attempt, pending } = ordered;
-        Self { key, attempt, max_to_self_delay: Blocks(u32::MAX), pending }
+        let crate::order::Channel { key, attempt, pending, accept, .. } = ordered;
+        Self { key, attempt, max_to_self_delay: accept.max_to_self_delay, pending }
     }
 }
 

@@ -4,9 +4,10 @@
 //! is pure functions of messages. From there on the order has a record, and nothing is paid that is not on it.
 
 use alloc::{string::String, vec::Vec};
+use core::{cmp::Reverse, time::Duration};
 
 use lsps_types::lsps1::{CreateOrder, OrderId};
-use lsps_types::{OutPoint, PaymentHash, PeerId, Timestamp};
+use lsps_types::{Blocks, Msat, OutPoint, PaymentHash, PeerId, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{AcceptTerms, ChannelKey, Effect};
@@ -40,6 +41,8 @@ pub struct Order {
     pub(crate) ways: Vec<Way>,
     /// How long it is remembered after its end, in milliseconds.
     pub(crate) keep_millis: u64,
+    /// When it is given up, whatever is missing.
+    pub(crate) give_up_at: Timestamp,
     pub(crate) is_paid_under_its_hash: bool,
     pub(crate) state: State,
     pub(crate) trouble: Option<Trouble>,
@@ -70,14 +73,27 @@ pub enum State {
 /// The payment of an order, and what it brought so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paying {
-    /// The only way that is ever paid.
+    /// The way that is being paid, alone.
     pub way: WayKind,
+    /// Ways that are tried in turn, each once nothing of the one before is out.
+    pub then: Vec<WayKind>,
     /// How far our side is.
     pub payment: Payment,
     /// The LSP said that it has the payment.
     pub held: bool,
-    /// The channel that was accepted for it.
+    /// The channel that was accepted for it, as far as is known.
     pub channel: Option<Channel>,
+    /// Another channel of this LSP that would do and was accepted for a purchase: the LSP says which of the two it is.
+    pub other: Option<Channel>,
+    /// Since when the LSP says what our own node does not see.
+    pub unseen_since: Option<Timestamp>,
+    /// On-chain: its time was over while the transaction was not known to be there, so that it is not broadcast before the
+    /// LSP says that the order stands.
+    pub late: bool,
+    /// On-chain: until then the order stands, in the word of an LSP that was asked when the time was over.
+    pub stands_until: Option<Timestamp>,
+    /// The user called it off; what is out is waited for.
+    pub called_off: bool,
 }
 
 /// How far the payment is, by our own node or wallet.
@@ -105,23 +121,57 @@ pub struct Channel {
     pub attempt: u32,
     /// Whether its funding is negotiated, so that the node will remember it.
     pub pending: bool,
+    /// The output that funds it, by our own node.
+    pub funding: Option<OutPoint>,
+    /// When our own node told of that output.
+    pub funded_at: Option<Timestamp>,
+    /// What the LSP asked for. `None`: in a record of before that was kept.
+    pub asked: Option<Asked>,
+    /// On which terms it is accepted.
+    pub accept: Accept,
+}
+
+/// A channel as its LSP wants to open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Whether it would be announced to the network.
+    pub announced: bool,
+    /// Whether its type lets it be used before its funding is confirmed.
+    pub zero_conf: bool,
+    /// The capacity.
+    pub funding: Sat,
+    /// What would be ours at once.
+    pub pushed: Msat,
+}
+
+/// Terms on which the channel of an order is accepted: the order's own; while a purchase from the same LSP waits for a channel
+/// that could be this one, the purchase's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accept {
+    /// Confirmations before it is used.
+    pub confirmations: u16,
+    /// The most blocks that we may ask for as `to_self_delay`.
+    pub max_to_self_delay: Blocks,
+    /// Whether HTLCs may carry less than their onions say.
+    pub underpaying: bool,
 }
 
 /// How an order ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
-    /// The channel is funded.
+    /// The channel is funded, by our own node, which knows it by the output that the LSP names.
     Done {
         /// What the LSP says of it.
         lease: Lease,
-        /// The channel that was accepted for the order; `None`: the host was asked for none, or does not report them.
+        /// The channel that was accepted for the order. `None`: in a record of before that was asked for.
         channel: Option<Channel>,
     },
-    /// It failed. Over Lightning the payment came back; on-chain the LSP says that it sent it back.
+    /// It failed. Over Lightning the payment came back; on-chain the LSP *says* that it sent it back, and nobody looked.
     Refunded,
     /// It was not paid.
     Unpaid(Unpaid),
-    /// The wallet gave it up, whatever may still come.
+    /// It was given up, by the wallet or because its time was long over, with money out that is not accounted for. What may
+    /// still come of it is refused.
     GivenUp,
 }
 
@@ -157,6 +207,11 @@ pub enum Trouble {
         /// Since when.
         since: Timestamp,
     },
+    /// The LSP answers, for [`Polling::silent_after`], and what it answers is no order.
+    Unreadable {
+        /// Since when.
+        since: Timestamp,
+    },
     /// The LSP says that there is no such order.
     Forgotten,
     /// The LSP tells of an order that is not the one that was made.
@@ -164,6 +219,18 @@ pub enum Trouble {
         /// In what.
         field: String,
     },
+    /// The LSP says that the channel is open, and our own node knows no channel of this order with that funding.
+    NoChannel {
+        /// The output that the LSP names, if it names one.
+        funding: Option<OutPoint>,
+    },
+    /// The channel is there, and the LSP promises to keep it for less than half of the time that was paid for.
+    ShortLease {
+        /// Until when it says that it keeps it.
+        until: Timestamp,
+    },
+    /// The LSP took the payment, and there is no channel: it failed the order and keeps the money, or does nothing.
+    Kept,
 }
 
 /// What became of an order.
@@ -171,10 +238,24 @@ pub enum Trouble {
 pub enum Event {
     /// On record, unpaid.
     Placed,
-    /// A way is chosen and will be paid.
-    Chosen(WayKind),
+    /// A way is chosen and will be paid; also the next, when nothing of the one before is out.
+    Chosen {
+        /// Which.
+        way: WayKind,
+        /// What is tried after it, in turn.
+        then: Vec<WayKind>,
+    },
     /// The transaction that pays it, to be broadcast.
     Signed(Vec<u8>),
+    /// On-chain: the time of the payment is over. It is not broadcast any more before the LSP says that the order stands.
+    Late,
+    /// The LSP says that the order stands: its payment may be broadcast after all.
+    Stands {
+        /// For so long, if it is not paid already.
+        until: Option<Timestamp>,
+    },
+    /// Called off: nothing more is to be paid, and what is out is waited for.
+    CalledOff,
     /// Over Lightning the LSP took the payment.
     Settled,
     /// Over Lightning the payment came back; the LSP is asked what it knows of it.
@@ -187,9 +268,22 @@ pub enum Event {
     /// A channel is to be accepted for it.
     ChannelAsked(Channel),
     /// Its channel is being funded.
-    ChannelPending,
+    ChannelPending {
+        /// Which.
+        key: ChannelKey,
+        /// By this output, as far as the node tells.
+        funding: Option<OutPoint>,
+        /// When the node told.
+        at: Timestamp,
+    },
     /// Its channel is no more; another may come.
-    ChannelEnded,
+    ChannelEnded(ChannelKey),
+    /// Its channel turned out to be another's; it has this one now.
+    ChannelPassed(Option<Channel>),
+    /// Another channel that would do was accepted for a purchase.
+    OtherChannel(Channel),
+    /// The LSP says what our own node does not see, the first time in a row.
+    Unseen(Timestamp),
     /// There will be no channel; the money is waited for.
     Refunding,
     /// A question had no answer, the first in a row.
@@ -211,7 +305,8 @@ pub enum Event {
 
 impl Order {
     pub(crate) fn new(quote: Quote) -> Self {
-        let Quote { ways, lsp, id, order: ordered, keep, .. } = quote;
+        let Quote { ways, lsp, id, order: ordered, keep, give_up_after, .. } = quote;
+        let give_up_at = ways.iter().map(|way| way.pay_by).max().unwrap_or_default() + give_up_after;
         let keep_millis = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
         let (key, state) = (OrderKey::of(lsp, &id), State::Quoted);
         Self {
@@ -221,6 +316,7 @@ impl Order {
             ordered,
             ways,
             keep_millis,
+            give_up_at,
             is_paid_under_its_hash: false,
             state,
             trouble: None,
@@ -246,11 +342,13 @@ impl Order {
                 let way = self.way(paying.way).cloned();
                 effects.extend(way.map(|way| Effect::PayOrder { order, lsp, way }));
             }
-            Payment::Signed(tx) => effects.push(Effect::BroadcastPayment { order, transaction: tx.clone() }),
-            Payment::Settled | Payment::Returned { .. } => {}
+            Payment::Signed(tx) if !paying.late => {
+                effects.push(Effect::BroadcastPayment { order, transaction: tx.clone() });
+            }
+            Payment::Signed(_) | Payment::Settled | Payment::Returned { .. } => {}
         }
         if let Some(channel) = paying.channel.filter(|channel| !channel.pending) {
-            let terms = AcceptTerms::of_order(order, self.ordered.required_channel_confirmations);
+            let terms = AcceptTerms::of_order(order, &channel.accept);
             effects.push(Effect::AcceptChannel { key: channel.key, attempt: channel.attempt, lsp, terms });
         }
         effects
@@ -352,24 +450,73 @@ impl Order {
     /// Whether it is paid for, as far as we know, and this is such a channel as was ordered, or a better one.
     ///
     /// Spec: LSPS1 §5 "Channel Open".
-    pub(crate) fn asked_for(&self, request: &OpenRequest) -> bool {
+    pub(crate) fn asked_for(&self, asked: &Asked) -> bool {
         let ordered = &self.ordered;
         self.paying().is_some_and(|paying| !paying.is_unbegun())
-            && request.announced == ordered.announce_channel
-            && ordered.capacity().is_some_and(|capacity| request.funding >= capacity)
-            && ordered.client_balance_sat.to_msat().is_some_and(|balance| request.pushed >= balance)
-            && (ordered.required_channel_confirmations == 0 || !request.zero_conf)
+            && asked.announced == ordered.announce_channel
+            && ordered.capacity().is_some_and(|capacity| asked.funding >= capacity)
+            && ordered.client_balance_sat.to_msat().is_some_and(|balance| asked.pushed >= balance)
+            && (ordered.required_channel_confirmations == 0 || !asked.zero_conf)
+    }
+
+    /// By how much such a channel is better than what was ordered: of several orders that it suits it is likely for the one
+    /// that it suits exactly, and of equal ones the strictest takes it.
+    pub(crate) fn misses(&self, asked: &Asked) -> (u64, u64, Reverse<u16>) {
+        let ordered = &self.ordered;
+        let capacity = ordered.capacity().map_or(0, |capacity| asked.funding.0.saturating_sub(capacity.0));
+        let balance = ordered.client_balance_sat.to_msat().map_or(0, |balance| balance.0);
+        let is_early = ordered.required_channel_confirmations == 0;
+        let confirmations = if is_early && asked.zero_conf { u16::MAX } else { ordered.required_channel_confirmations };
+        (capacity, asked.pushed.0.saturating_sub(balance), Reverse(confirmations))
+    }
+
+    /// The channel with this name, of those that may be its own.
+    pub(crate) fn has(&self, key: ChannelKey) -> Option<Channel> {
+        self.channels().find(|channel| channel.key == key)
     }
 
     /// When time alone changes it next.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
             State::Quoted => self.ways.iter().map(|way| way.pay_by).max(),
-            State::Paying(paying) => paying.asks_until().or_else(|| self.unbegun_ends(paying)),
-            State::Refunding(paying) => paying.asks_until(),
+            State::Paying(paying) => {
+                let early = [paying.asks_until(), self.unbegun_ends(paying), self.is_late_at(paying)];
+                early.into_iter().flatten().chain([self.ends_at(paying)]).min()
+            }
+            State::Refunding(paying) => paying.asks_until().into_iter().chain([self.ends_at(paying)]).min(),
             State::Ended { keep_until, .. } => Some(*keep_until),
             State::Gone => None,
         }
+    }
+
+    /// When it is given up; what may still be paid is called off before.
+    pub(crate) fn ends_at(&self, paying: &Paying) -> Timestamp {
+        if paying.called_off { self.give_up_at + CALLED_OFF } else { self.give_up_at }
+    }
+
+    /// When a transaction that nobody has seen yet is broadcast no more.
+    pub(crate) fn is_late_at(&self, paying: &Paying) -> Option<Timestamp> {
+        let waits = matches!(paying.payment, Payment::Signed(_)) && !paying.late && !paying.held;
+        self.way(paying.way)
+            .filter(|_| waits)
+            .map(|way| paying.stands_until.map_or(way.pay_by, |end| end.max(way.pay_by)))
+    }
+
+    /// Whether its transaction may be broadcast now: a host asks right before it does, as the effect may have waited.
+    #[must_use]
+    pub fn may_broadcast(&self, now: Timestamp) -> bool {
+        match &self.state {
+            State::Paying(Paying { payment: Payment::Signed(_), late: false, .. }) => {
+                self.paying().and_then(|paying| self.is_late_at(paying)).is_none_or(|late| now < late)
+            }
+            State::Quoted | State::Paying(_) | State::Refunding(_) | State::Ended { .. } | State::Gone => false,
+        }
+    }
+
+    /// The channels that stand for it, or may turn out to.
+    pub fn channels(&self) -> impl Iterator<Item = Channel> + use<> {
+        let both = self.paying().map(|paying| [paying.channel, paying.other]);
+        both.into_iter().flatten().flatten()
     }
 
     /// When a payment on-chain that was not signed can no longer begin. Over Lightning only the node knows.
@@ -378,7 +525,40 @@ impl Order {
     }
 }
 
+impl Channel {
+    pub(crate) fn new(key: ChannelKey, asked: Asked, accept: Accept) -> Self {
+        Self { key, attempt: 1, pending: false, funding: None, funded_at: None, asked: Some(asked), accept }
+    }
+}
+
+impl Asked {
+    pub(crate) fn of(request: &OpenRequest) -> Self {
+        let OpenRequest { announced, zero_conf, funding, pushed, .. } = *request;
+        Self { announced, zero_conf, funding, pushed }
+    }
+}
+
 impl Paying {
+    pub(crate) fn by(way: WayKind, then: Vec<WayKind>) -> Self {
+        Self {
+            way,
+            then,
+            payment: Payment::Asked,
+            held: false,
+            channel: None,
+            other: None,
+            unseen_since: None,
+            late: false,
+            stands_until: None,
+            called_off: false,
+        }
+    }
+
+    /// The node is to pay, or does.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.way != WayKind::Onchain && self.payment == Payment::Asked
+    }
+
     /// On-chain, nothing is signed yet, and nothing is broadcast that is not on record: no money is out.
     pub(crate) fn is_unbegun(&self) -> bool {
         self.way == WayKind::Onchain && self.payment == Payment::Asked
@@ -396,3 +576,6 @@ impl Paying {
         }
     }
 }
+
+/// For so long the end of a payment is waited for that was called off when its order's time was over.
+const CALLED_OFF: Duration = Duration::from_secs(24 * 60 * 60);

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{HOUR, LSP, NOON, answer, answer_in_text, client};
-use desk::{Facts, completed, failed, made, options, order, wish, with_states};
+use desk::{Facts, OUTPOINT, completed, failed, made, open_as_ordered, options, order, wish, with_states};
 use lsps_client::Effect;
+use lsps_client::jit_receive::Handled;
 use lsps_client::order::{CannotOrder, End, Quote, State, Trouble, Unpaid, WayKind};
 use lsps_client::session::{NotOrdered, OrderHandle, Outcome, Session};
 use lsps_types::lsps1::{CreateOrder, GetInfo, GetOrder, LightningState, OnchainState, Options, Order as Reply};
@@ -77,6 +78,16 @@ impl World {
         ordering.await.unwrap().unwrap()
     }
 
+    /// The LSP opens the channel that was ordered.
+    async fn has_channel(&self) {
+        let request = open_as_ordered(77);
+        self.session.with(|client, now| client.open_requested(&request, now)).expect("it is as ordered");
+        self.turn().await;
+        let funded = self.session.with(|client, now| client.channel_funded(request.key, OUTPOINT, now));
+        assert_eq!(funded, Handled::Taken);
+        self.turn().await;
+    }
+
     /// The LSP answers the next question about an order so.
     async fn is_told(&self, reply: &Reply) {
         self.passes(HOUR);
@@ -102,6 +113,7 @@ async fn a_channel_is_ordered_in_one_call_and_waited_for_in_another() {
     let waiting = waits(&handle);
     let held = with_states(&made("a1", &order()), LightningState::Hold, OnchainState::ExpectPayment);
     world.is_told(&held).await;
+    world.has_channel().await;
     assert!(!waiting.is_finished());
     let snapshot = handle.snapshot().unwrap();
     assert!(matches!(snapshot.state(), State::Paying(paying) if paying.held));
@@ -175,6 +187,7 @@ async fn dropping_the_call_or_the_wait_pays_and_breaks_nothing() {
     let _ = waiting.await;
     drop(handle);
     let key = world.session.with(|client, _| client.orders().next().unwrap().key());
+    world.has_channel().await;
     world.is_told(&completed(&made("a1", &order()))).await;
     assert!(matches!(world.session.order(key).wait().await, Outcome::Ended(End::Done { .. })));
 }

@@ -190,7 +190,8 @@ impl World {
         self.client.open_requested(&request, self.now).expect("it is as ordered");
         self.turn();
         assert!(self.effects.iter().any(|effect| matches!(effect, Effect::AcceptChannel { .. })));
-        assert_eq!(self.client.channel_pending(lsps_client::ChannelKey(7), self.now), Handled::Taken);
+        let funded = self.client.channel_funded(lsps_client::ChannelKey(7), outpoint(key), self.now);
+        assert_eq!(funded, Handled::Taken);
         assert!(self.client.order(order).unwrap().channel().is_some_and(|channel| channel.pending));
         self.turn();
         self.lsp.accepts_channel(key, None);

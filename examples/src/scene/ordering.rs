@@ -35,7 +35,13 @@ impl Script {
         Self {
             payer_channels: vec![],
             policy: StandardPolicy { orders: Some(orders), ..StandardPolicy::default() },
-            polling: Polling { first: BLOCK / 2, longest: BLOCK, slow: BLOCK, ..Polling::default() },
+            polling: Polling {
+                first: BLOCK / 2,
+                longest: BLOCK,
+                slow: BLOCK,
+                seen_within: BLOCK * 20,
+                ..Polling::default()
+            },
             ..Self::default()
         }
     }

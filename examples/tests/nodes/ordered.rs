@@ -5,16 +5,17 @@ use std::sync::{Arc, OnceLock};
 
 use bitcoin::{Address, FeeRate};
 use lightning::events::Event;
+use lightning::ln::channel_state::ChannelDetails;
 use lightning_invoice::Bolt11Invoice;
-use lsps_client::order::{Bill, Quote, WayKind};
+use lsps_client::order::{Bill, End, Quote, WayKind};
 use lsps_examples::chain::FEE_SAT_PER_KW;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Script, Who};
 use lsps_service::{ChannelEnd, ChannelKey, OrderFailure, OrderStage, Way};
 use lsps_transport_ldk::Msat;
 use lsps_transport_ldk::onchain::OnchainWallet as _;
-use lsps_types::BlockHeight;
 use lsps_types::lsps1::CreateOrder;
+use lsps_types::{BlockHeight, Sat};
 
 use crate::doom::Doom;
 use crate::order_world::{World, pays_by, wallet_leaves_when_it_has_paid};
@@ -204,6 +205,30 @@ async fn dies_at(kind: WayKind, way: Way, is_it: fn(&Event) -> bool) {
     }
     doom.passes(&mut world.scene).await;
     world.is_done(&handle, way).await;
+}
+
+/// The order waits for its payment to confirm when a JIT channel is opened that would do for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X45_a_payment_through_a_jit_channel_arrives_beside_an_open_order() {
+    let script = Script { payer_channels: vec![1_000_000], ..Script::of_orders() };
+    let world = World::playing(script, Arc::default()).await;
+    let wish = CreateOrder { required_channel_confirmations: 1, ..world.scene.order(Sat(100_000), Sat(0)) };
+    let handle = world.orders_choosing(wish, pays_by(WayKind::Onchain)).await;
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+
+    let (amount, wallet) = (Msat(150_000_000), &world.scene.wallet.host);
+    let jit =
+        wallet.receive_via_jit_channel(amount, "meanwhile", crate::HOUR, Msat(50_000_000)).await.expect("it sells");
+    world.scene.payer.pay(&jit.invoice, amount.0).expect("a route");
+    assert!(within(|| world.scene.seen.facts().received.is_some()).await, "it arrives");
+
+    let over = world.is_over(&handle).await;
+    let End::Done { lease, channel: Some(channel) } = over else { panic!("{over:?}") };
+    let channels = world.scene.wallet.node.channel_manager().list_channels();
+    let funds = |its: &&ChannelDetails| its.user_channel_id == channel.key.0;
+    let funding = channels.iter().find(funds).and_then(|its| its.funding_txo).expect("it is there");
+    assert_eq!(funding.txid.to_string(), lease.funding.txid.to_string());
+    assert_eq!(world.leased(), 2, "one was bought, the other ordered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

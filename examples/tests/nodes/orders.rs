@@ -14,7 +14,7 @@ use lightning::util::config::UserConfig;
 use lightning_invoice::Bolt11Invoice;
 use lsps_client::ChannelKey;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, Quote, Unpaid, WayKind};
+use lsps_client::order::{End, Polling, Quote, Rules, Trouble, Unpaid, WayKind, Wish};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_examples::Scene;
 use lsps_examples::node::{Node, Setup, passes, within};
@@ -24,10 +24,10 @@ use lsps_transport_ldk::wallet::CannotOrderChannel;
 use lsps_transport_ldk::{LspsMessageHandler, Msat, PeerEvent, Role};
 use lsps_types::jsonrpc::{Incoming, encode_reply};
 use lsps_types::lsps1::{
-    Bolt11Payment, Channel, Confirmation, CreateOrder, GetInfo, GetOrder, LightningState, OnchainPayment, OnchainState,
-    Options, Order, OrderId, OrderState, Payment,
+    Bolt11Payment, Channel, Confirmation, CreateOrder, GetInfo, GetOrder, LdkInvoices, LightningState, OnchainPayment,
+    OnchainState, Options, Order, OrderId, OrderState, Payment,
 };
-use lsps_types::{DateTime, FeeRate, Method, OutPoint, Sat, Timestamp, Txid};
+use lsps_types::{DateTime, FeeRate, Method, OutPoint, PeerId, Sat, Timestamp, Txid};
 
 /// The fee, and as much for miners or routing.
 const LIMITS: FeeLimits = FeeLimits { max_total_fee: Some(Msat(2_000_000)), max_proportional_fee: None };
@@ -135,6 +135,73 @@ async fn case_X30_a_wallet_does_not_pay_the_feerate_that_its_lsp_names_but_its_o
     assert!(mined.clone().all(|fee| fee <= 1_000), "{:?} sat", mined.collect::<Vec<_>>());
 }
 
+/// "Done: the channel is funded", and there is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X36_a_channel_that_only_the_lsp_knows_is_no_channel() {
+    let world = World::new().await;
+    let handle = world.orders(&world.order()).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    let paid = world.scene.chain.mempool()[0].compute_txid().to_string().parse().expect("a txid");
+    let funding = OutPoint { txid: paid, index: 0 };
+    world.seller.set(|order| *order = completed(order, funding));
+    let stuck = tokio::time::timeout(Duration::from_secs(20), handle.wait()).await.expect("it is told");
+    assert_eq!(stuck, Outcome::Stuck(Trouble::NoChannel { funding: Some(funding) }));
+    world.seller.opens(&world, 1, |_| ()).await;
+    world.is_done(&handle).await;
+}
+
+/// The first order is the small one, and the large channel would do for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X44_of_two_orders_at_one_lsp_the_second_may_be_opened_first() {
+    let world = World::new().await;
+    let small = world.orders(&world.order()).await.expect("it sells");
+    let order = CreateOrder { lsp_balance_sat: Sat(CAPACITY + 50_000), ..world.order() };
+    let large = world.orders(&order).await.expect("it sells again");
+    assert!(within(|| world.scene.chain.mempool().len() == 2).await, "the payments are broadcast");
+    world.scene.chain.mine(1);
+    for (n, handle, capacity) in [(1, &large, CAPACITY + 100_000), (0, &small, CAPACITY)] {
+        world.seller.turns_to(n);
+        world.seller.opens(&world, 1, |_| ()).await;
+        assert_eq!(world.is_done(handle).await.channel_value_satoshis, capacity);
+    }
+}
+
+/// By invoice it is cheaper, and the wallet has no channel yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X53b_a_first_channel_is_paid_on_the_chain_where_lightning_is_cheaper_and_there_is_no_route() {
+    let world = World::new().await;
+    world.seller.takes_both();
+    let handle = world.orders(&world.order()).await.expect("it sells");
+    assert_eq!(handle.snapshot().unwrap().paying().unwrap().way, WayKind::Onchain);
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    world.scene.chain.mine(1);
+    world.seller.opens(&world, 1, |_| ()).await;
+    world.is_done(&handle).await;
+}
+
+/// The wallet had a channel when it chose.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X53b_when_there_is_no_route_the_next_way_is_paid() {
+    let world = World::new().await;
+    world.seller.takes_both();
+    let (lsp, session) = (world.seller.node.node_id(), world.scene.wallet.host.session());
+    let wish = Wish {
+        order: world.order(),
+        limits: LIMITS,
+        network: lsps_types::Network::Regtest,
+        large_channels: false,
+        rules: Rules::default(),
+    };
+    let quote = session.lsp(PeerId(lsp.serialize())).quote_channel(wish, &LdkInvoices).await.expect("it sells");
+    let handle = session.pay_quote_in_turn(quote, &[WayKind::Bolt11, WayKind::Onchain]).expect("there is room");
+    assert_eq!(handle.snapshot().unwrap().paying().unwrap().way, WayKind::Bolt11);
+    let paid = within_half_a_minute(|| world.scene.chain.mempool().len() == 1);
+    assert!(paid.await, "the payment is broadcast");
+    world.scene.chain.mine(1);
+    world.seller.opens(&world, 1, |_| ()).await;
+    world.is_done(&handle).await;
+}
+
 /// The application's payment waits when the LSP takes its payment hash for the invoice of an order.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X34_an_order_does_not_pay_the_hash_of_the_applications_payment_nor_take_its_news() {
@@ -185,7 +252,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let scene = Scene::set(Script::default()).await.expect("the nodes start");
+        // What the LSP says is looked at often, and its lies are told soon.
+        let second = Duration::from_secs(1);
+        let often = Polling { first: second / 5, longest: second, slow: second, ..Polling::default() };
+        let polling = Polling { seen_within: second * 5, ..often };
+        let scene = Scene::set(Script { polling, ..Script::default() }).await.expect("the nodes start");
         let seller = Seller::start(&scene).await;
         scene.chain.give(&scene.wallet.node.wallet().script(), 400_000);
         let world = Self { scene, seller };
@@ -225,7 +296,7 @@ impl World {
 
     /// The wallet's end of the channel.
     async fn is_done(&self, handle: &OrderHandle) -> ChannelDetails {
-        let done = tokio::time::timeout(Duration::from_secs(20), handle.wait()).await.expect("it is told");
+        let done = tokio::time::timeout(Duration::from_secs(20), handle.over()).await.expect("it is told");
         let Outcome::Ended(End::Done { lease, channel: Some(channel) }) = done else { panic!("{done:?}") };
         let channels = self.scene.wallet.node.channel_manager().list_channels();
         let ours = channels.into_iter().find(|its| ChannelKey(its.user_channel_id) == channel.key).expect("it is open");
@@ -243,6 +314,17 @@ impl World {
     }
 }
 
+/// For what is tried for a while first.
+async fn within_half_a_minute(is_true: impl Fn() -> bool) -> bool {
+    for _ in 0..600 {
+        if is_true() {
+            return true;
+        }
+        assert!(passes(50).await);
+    }
+    false
+}
+
 /// An LSP that does as it is told.
 struct Seller {
     node: Arc<Node<LspsMessageHandler>>,
@@ -251,14 +333,24 @@ struct Seller {
 
 #[derive(Default)]
 struct Shop {
-    order: Mutex<Option<Order>>,
+    orders: Mutex<Vec<Order>>,
+    /// The order that is dealt with.
+    turn: Mutex<usize>,
     invoices: Mutex<bool>,
+    onchain_too: Mutex<bool>,
     at_once_above: Mutex<Option<FeeRate>>,
     /// Of the invoice, in place of one of its own.
     payment_hash: Mutex<Option<PaymentHash>>,
     /// What arrived and is on hold.
     payment: Mutex<Option<PaymentPreimage>>,
     opened: Mutex<u128>,
+}
+
+/// The order as it is once this output funds its channel, for a day.
+fn completed(order: &Order, funding_outpoint: OutPoint) -> Order {
+    let (now, day) = (now(), Duration::from_secs(24 * 60 * 60));
+    let channel = Channel { funded_at: DateTime::from(now), funding_outpoint, expires_at: DateTime::from(now + day) };
+    Order { order_state: OrderState::Completed, channel: Some(channel), ..order.clone() }
 }
 
 struct Open {
@@ -302,7 +394,17 @@ impl Seller {
     }
 
     fn set(&self, change: impl FnOnce(&mut Order)) {
-        change(self.shop.order.lock().unwrap().as_mut().expect("there is an order"));
+        change(&mut self.shop.orders.lock().unwrap()[*self.shop.turn.lock().unwrap()]);
+    }
+
+    /// From now on it deals with this order, not with the last.
+    fn turns_to(&self, order: usize) {
+        *self.shop.turn.lock().unwrap() = order;
+    }
+
+    fn takes_both(&self) {
+        self.takes_invoices();
+        *self.shop.onchain_too.lock().unwrap() = true;
     }
 
     fn takes_invoices(&self) {
@@ -319,7 +421,7 @@ impl Seller {
     }
 
     fn asks_to_open(&self, world: &World, change: impl FnOnce(&mut Open)) -> u128 {
-        let order = self.shop.order.lock().unwrap().clone().expect("there is an order");
+        let order = self.shop.orders.lock().unwrap()[*self.shop.turn.lock().unwrap()].clone();
         let (lsp, client) = (order.lsp_balance_sat.0, order.client_balance_sat.0);
         let mut open = Open { capacity: lsp + client, push_msat: client * 1_000 };
         change(&mut open);
@@ -339,13 +441,7 @@ impl Seller {
         let funding = channels.iter().find(|its| its.user_channel_id == key).and_then(|its| its.funding_txo).unwrap();
         world.scene.chain.mine(blocks);
         let txid: Txid = funding.txid.to_string().parse().expect("a txid");
-        let (now, day) = (now(), Duration::from_secs(24 * 60 * 60));
-        let channel = Channel {
-            funded_at: DateTime::from(now),
-            funding_outpoint: OutPoint { txid, index: funding.index },
-            expires_at: DateTime::from(now + day),
-        };
-        self.set(|order| (order.order_state, order.channel) = (OrderState::Completed, Some(channel)));
+        self.set(|order| *order = completed(order, OutPoint { txid, index: funding.index }));
     }
 }
 
@@ -357,10 +453,17 @@ impl Shop {
             Some(Method::Lsps1GetInfo) => encode_reply::<GetInfo>(id, &options()),
             Some(Method::Lsps1CreateOrder) => {
                 let order = self.sells(node, &incoming.params().expect("an order"));
-                encode_reply::<CreateOrder>(id, self.order.lock().unwrap().insert(order))
+                let reply = encode_reply::<CreateOrder>(id, &order);
+                let mut orders = self.orders.lock().unwrap();
+                *self.turn.lock().unwrap() = orders.len();
+                orders.push(order);
+                reply
             }
             Some(Method::Lsps1GetOrder) => {
-                encode_reply::<GetOrder>(id, self.order.lock().unwrap().as_ref().expect("there is one"))
+                let GetOrder { order_id } = incoming.params().expect("a question");
+                let orders = self.orders.lock().unwrap();
+                let order = orders.iter().find(|order| order.order_id.as_str() == order_id);
+                encode_reply::<GetOrder>(id, order.expect("it is known"))
             }
             other => panic!("{other:?}"),
         }
@@ -369,7 +472,7 @@ impl Shop {
     fn sells(&self, node: &Node<LspsMessageHandler>, ordered: &CreateOrder) -> Order {
         let total = Sat(FEE + ordered.client_balance_sat.0);
         let expires_at = DateTime::from(now() + Duration::from_secs(3_600));
-        let by_invoice = *self.invoices.lock().unwrap();
+        let (by_invoice, onchain_too) = (*self.invoices.lock().unwrap(), *self.onchain_too.lock().unwrap());
         let bolt11 = by_invoice.then(|| {
             let (amount_msats, payment_hash) = (total.to_msat().map(|msat| msat.0), *self.payment_hash.lock().unwrap());
             let params = Bolt11InvoiceParameters { amount_msats, payment_hash, ..Default::default() };
@@ -378,7 +481,7 @@ impl Shop {
             Bolt11Payment { state, expires_at, fee_total_sat: Sat(FEE), order_total_sat: total, invoice }
         });
         let address = Address::from_script(&node.wallet().script(), Network::Regtest).expect("SegWit").to_string();
-        let onchain = (!by_invoice).then(|| OnchainPayment {
+        let onchain = (!by_invoice || onchain_too).then(|| OnchainPayment {
             state: OnchainState::ExpectPayment,
             expires_at,
             fee_total_sat: Sat(FEE),

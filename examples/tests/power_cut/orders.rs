@@ -6,7 +6,7 @@ use std::time::Duration;
 use bitcoin::secp256k1::Secp256k1;
 use bitcoin::{OutPoint, TxOut};
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, Quote, WayKind};
+use lsps_client::order::{End, Quote, Trouble, WayKind};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_examples::Scene;
 use lsps_examples::fault::{Power, PowerCutStore};
@@ -230,12 +230,8 @@ async fn is_over(
     play: Play,
     spent: &[OutPoint],
 ) -> Result<Fate, lsps_examples::scene::Error> {
-    let outcome = scene.while_blocks_come(handle.over(), || ()).await?;
-    let funding = match &outcome {
-        Outcome::Ended(End::Done { lease, .. }) => Some(lease.funding.txid.to_string()),
-        _ => None,
-    };
-    if play.who == Who::Wallet && funding.is_some_and(|txid| !wallet_knows(scene, &txid)) {
+    let outcome = scene.while_blocks_come(over_or_unknown(handle), || ()).await?;
+    if let (Who::Wallet, Outcome::Stuck(Trouble::NoChannel { .. })) = (play.who, &outcome) {
         return is_paid_out(scene).await;
     }
     for _ in 0..3 {
@@ -270,9 +266,15 @@ async fn is_over(
     if within(is_free).await { Ok(fate) } else { Err(format!("{fate:?} and coins are set aside").into()) }
 }
 
-fn wallet_knows(scene: &Scene, txid: &str) -> bool {
-    let channels = scene.wallet.node.channel_manager().list_channels();
-    channels.iter().filter_map(|channel| channel.funding_txo).any(|funding| funding.txid.to_string() == txid)
+/// Until the order is over, or its LSP says that it is opened and the wallet does not know the channel.
+async fn over_or_unknown(handle: &OrderHandle) -> Outcome {
+    loop {
+        match handle.wait().await {
+            Outcome::Failed => return handle.over().await,
+            Outcome::Stuck(trouble) if !matches!(trouble, Trouble::NoChannel { .. }) => drop(passes(50).await),
+            outcome => return outcome,
+        }
+    }
 }
 
 /// The LSP closed the channel with its last commitment, in which the wallet has what it was to have.

@@ -7,7 +7,7 @@ use lsps_types::Timestamp;
 
 use super::Client;
 use crate::effect::ChannelKey;
-use crate::jit_receive::Handled;
+use crate::jit_receive::{self, Handled};
 use crate::order::book::handled;
 use crate::order::{Input, Order, OrderError, OrderKey, Quote, RefusePlace, WayKind};
 
@@ -30,7 +30,17 @@ impl Client {
     ///
     /// When another was chosen before, or it is too late.
     pub fn pay_order(&mut self, order: OrderKey, way: WayKind, now: Timestamp) -> Result<(), OrderError> {
-        self.hear_order(order, &Input::Pay(way), now)
+        self.pay_order_in_turn(order, &[way], now)
+    }
+
+    /// Has it paid in the first of these ways, and in the next only when nothing of the one before was sent or all of it came
+    /// back, while the LSP says that the order stands. No two are ever under way at once.
+    ///
+    /// # Errors
+    ///
+    /// When another was chosen before, or it is too late for all of them.
+    pub fn pay_order_in_turn(&mut self, order: OrderKey, ways: &[WayKind], now: Timestamp) -> Result<(), OrderError> {
+        self.hear_order(order, &Input::Pay(ways.into()), now)
     }
 
     /// This transaction pays it: it has exactly one output of the total to the address. It must not be broadcast before the
@@ -61,11 +71,13 @@ impl Client {
         handled(&self.hear_order(order, &Input::Returned { ask_for }, now))
     }
 
-    /// Gives up an order that was not paid, or that failed, or that is in trouble. What is lost with it is lost.
+    /// Ends an order, whatever its state. One that was not paid is over at once. What the node may still pay over Lightning is
+    /// stopped, and the order is over when the node says so; asked a second time, or with its payment taken or signed, it is
+    /// given up at once: what is lost with it is lost, and a channel that comes all the same is refused.
     ///
     /// # Errors
     ///
-    /// When its channel is to be expected.
+    /// When it is over, or there is no such order.
     pub fn abandon_order(&mut self, order: OrderKey, now: Timestamp) -> Result<(), OrderError> {
         self.hear_order(order, &Input::Abandon, now)
     }
@@ -86,8 +98,17 @@ impl Client {
         self.orders.watch(order, waker);
     }
 
-    pub(super) fn ordered_moved(&mut self, channel: ChannelKey, input: &Input, now: Timestamp) -> Handled {
-        self.orders.channel_moved(channel, input, &self.config.polling, now, &mut self.out)
+    /// A purchase may hold it while an order may turn out to be what it is for, so both hear of it.
+    pub(super) fn channel_moved(
+        &mut self,
+        key: ChannelKey,
+        bought: &jit_receive::Input,
+        ordered: &Input,
+        now: Timestamp,
+    ) -> Handled {
+        let bought = self.book.channel_moved(key, bought, now, &mut self.out);
+        let ordered = self.orders.channel_moved(key, ordered, &self.config.polling, now, &mut self.out);
+        if ordered == Handled::Taken { ordered } else { bought }
     }
 
     fn hear_order(&mut self, order: OrderKey, input: &Input, now: Timestamp) -> Result<(), OrderError> {

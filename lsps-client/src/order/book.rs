@@ -5,11 +5,11 @@ use core::task::Waker;
 
 use lsps_types::codes::GetOrderError;
 use lsps_types::jsonrpc::Refusal;
-use lsps_types::lsps1::{GetOrder, Order as Reply};
-use lsps_types::{PeerId, Sat, Timestamp};
+use lsps_types::lsps1::{GetOrder, Order as Reply, OrderState};
+use lsps_types::{Blocks, Msat, OutPoint, PeerId, Sat, Timestamp};
 
 use super::polls::{Poll, Polling};
-use super::{Event, Input, Order, OrderKey, Paying, Quote, Reject, State, WayKind, v1};
+use super::{Accept, Asked, Channel, Event, Input, Order, OrderKey, Paying, Quote, Reject, State, WayKind, v1};
 use crate::batch::{Batch, FlowId, Notice};
 use crate::client::{CallError, Config, NotSent};
 use crate::effect::ChannelKey;
@@ -24,16 +24,12 @@ pub(crate) struct Book {
     /// One for each order that is being paid.
     polls: BTreeMap<OrderKey, Poll>,
     watchers: BTreeMap<OrderKey, Vec<Waker>>,
+    /// Orders that were loaded: what they are owed depends on the time, which the next tick tells.
+    loaded: Vec<OrderKey>,
 }
 
 impl Book {
-    pub(crate) fn load(
-        &mut self,
-        key: OrderKey,
-        bytes: &[u8],
-        polling: &Polling,
-        out: &mut Batch,
-    ) -> Result<(), Unreadable> {
+    pub(crate) fn load(&mut self, key: OrderKey, bytes: &[u8], polling: &Polling) -> Result<(), Unreadable> {
         if self.orders.contains_key(&key) {
             return Err(Unreadable::Twice);
         }
@@ -44,7 +40,7 @@ impl Book {
         if order.key != key || key != OrderKey::of(order.lsp, &order.id) {
             return Err(Unreadable::Damaged);
         }
-        out.released.effects.extend(order.outstanding());
+        self.loaded.push(key);
         self.keep_asking(&order, polling);
         self.orders.insert(key, order);
         Ok(())
@@ -90,32 +86,125 @@ impl Book {
         self.step(key, input, polling, now, out).map(|_| ())
     }
 
-    /// Takes the channel for the order that waits longest, of those that ordered such a one and pay for it.
+    /// Takes the channel for the order that it suits best, of those that pay for such a one. Which it is really for shows when
+    /// the LSP says so.
+    ///
+    /// `purchases`: the strictest delay that purchases from this LSP bear, where some wait for a channel. One that could be
+    /// theirs is accepted on their terms.
     pub(crate) fn open_requested(
         &mut self,
         request: &OpenRequest,
+        purchases: Option<Blocks>,
         polling: &Polling,
         now: Timestamp,
         out: &mut Batch,
     ) -> Result<(), RefuseChannel> {
+        let asked = Asked::of(request);
         let waiting = || self.orders.values().filter(|order| order.lsp == request.lsp && order.awaits_channel());
         if waiting().next().is_none() {
             return Err(RefuseChannel::NothingBought);
         }
-        let fitting = || waiting().filter(|order| order.asked_for(request));
+        let fitting = || waiting().filter(|order| order.asked_for(&asked));
         if fitting().next().is_none() {
             return Err(RefuseChannel::NotAsOrdered);
         }
         let same = fitting().find(|order| order.channel().is_some_and(|channel| channel.key == request.key));
-        let free = || {
-            let free = fitting().filter(|order| order.channel().is_none());
-            free.min_by_key(|order| (order.ways.iter().map(|way| way.pay_by).max(), order.key))
+        let rank = |order: &&Order| (order.misses(&asked), order.ways.iter().map(|way| way.pay_by).max(), order.key);
+        let free = || fitting().filter(|order| order.channel().is_none()).min_by_key(rank);
+        let key = match same.or_else(free).map(|order| order.key) {
+            Some(key) => key,
+            None => self.makes_free(&asked, request.lsp, polling, now, out).ok_or(RefuseChannel::AllHaveChannels)?,
         };
-        let key = same.or_else(free).map(|order| order.key).ok_or(RefuseChannel::AllHaveChannels)?;
-        let asked = self.hear(key, &Input::OpenRequested(request.key), polling, now, out);
+        let accept = self.accept(key, request, purchases);
+        let asked = self.hear(key, &Input::OpenRequested { key: request.key, asked, accept }, polling, now, out);
         asked.map_err(|_| RefuseChannel::AllHaveChannels)
     }
 
+    /// HTLCs of a purchase may come over any channel with the LSP; one in which nothing is ours at once may be the purchase's.
+    fn accept(&self, order: OrderKey, request: &OpenRequest, purchases: Option<Blocks>) -> Accept {
+        let confirmations = self.orders.get(&order).map(|order| order.ordered.required_channel_confirmations);
+        let own = Accept {
+            confirmations: confirmations.unwrap_or(u16::MAX),
+            max_to_self_delay: Blocks(u32::MAX),
+            underpaying: false,
+        };
+        match purchases.filter(|_| !request.announced && request.scid_alias) {
+            None => own,
+            Some(max_to_self_delay) if request.pushed == Msat::ZERO => {
+                Accept { confirmations: 0, max_to_self_delay, underpaying: true }
+            }
+            Some(max_to_self_delay) => Accept { max_to_self_delay, underpaying: true, ..own },
+        }
+    }
+
+    /// An order that such a channel suits and whose own would do for another order, which gets it: the LSP opens channels in
+    /// the order it likes, and a large one suits a small order.
+    fn makes_free(
+        &mut self,
+        asked: &Asked,
+        lsp: PeerId,
+        polling: &Polling,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Option<OrderKey> {
+        let waiting = || self.orders.values().filter(|order| order.lsp == lsp && order.awaits_channel());
+        let (holder, channel, other) = waiting().filter(|order| order.asked_for(asked)).find_map(|holder| {
+            let channel = holder.channel()?;
+            let asked = channel.asked?;
+            let suits = |order: &&Order| order.channel().is_none() && order.asked_for(&asked);
+            waiting().find(suits).map(|other| (holder.key, channel, other.key))
+        })?;
+        self.hear(holder, &Input::ChannelPassed(None), polling, now, out).ok()?;
+        self.hear(other, &Input::ChannelPassed(Some(channel)), polling, now, out).ok()?;
+        Some(holder)
+    }
+
+    /// A channel that would do for an order was taken for a purchase, as the order has one: the LSP says which is which.
+    pub(crate) fn passed_over(&mut self, request: &OpenRequest, polling: &Polling, now: Timestamp, out: &mut Batch) {
+        let asked = Asked::of(request);
+        let waiting = self.orders.values().filter(|order| order.lsp == request.lsp && order.awaits_channel());
+        let fitting = waiting.filter(|order| order.asked_for(&asked) && order.channel().is_some());
+        let Some(key) = fitting.min_by_key(|order| order.misses(&asked)).map(|order| order.key) else { return };
+        let accept = self.accept(key, request, None);
+        let other = Channel::new(request.key, asked, accept);
+        let _it_has_another = self.hear(key, &Input::OtherChannel(other), polling, now, out);
+    }
+
+    /// This channel turned out to be a purchase's. The order that it stood for waits for another, unless the LSP says that it is
+    /// the order's all the same.
+    pub(crate) fn used(&mut self, channel: ChannelKey, polling: &Polling, now: Timestamp, out: &mut Batch) {
+        let held = |order: &Order| order.channel().filter(|its| its.key == channel).map(|its| (order.key, its));
+        let Some((key, used)) = self.orders.values().find_map(held) else { return };
+        let other = self.orders.get(&key).and_then(Order::paying).and_then(|paying| paying.other);
+        for input in [Input::ChannelPassed(other), Input::OtherChannel(used)] {
+            let moved = self.hear(key, &input, polling, now, out);
+            debug_assert!(moved.is_ok(), "only an order that is being paid has a channel");
+        }
+    }
+
+    /// The LSP says that this output funds the channel of an order. If it stands for another of its orders, they change.
+    fn corrects(&mut self, key: OrderKey, funding: OutPoint, polling: &Polling, now: Timestamp, out: &mut Batch) {
+        let Some(order) = self.orders.get(&key) else { return };
+        let funds = |channel: &Channel| channel.funding == Some(funding);
+        let own = order.channel();
+        if own.is_some_and(|own| funds(&own)) {
+            return;
+        }
+        let others = self.orders.values().filter(|other| other.lsp == order.lsp && other.key != key);
+        let holds = |other: &Order| Some((other.key, other.channel().filter(funds)?));
+        let Some((holder, channel)) = others.filter_map(holds).next() else { return };
+        let suits = |order: &Order, channel: &Channel| channel.asked.is_some_and(|asked| order.asked_for(&asked));
+        if !suits(order, &channel) {
+            return;
+        }
+        let back = own.filter(|own| self.orders.get(&holder).is_some_and(|holder| suits(holder, own)));
+        for (key, input) in [(holder, Input::ChannelPassed(back)), (key, Input::ChannelPassed(Some(channel)))] {
+            let passed = self.hear(key, &input, polling, now, out);
+            debug_assert!(passed.is_ok(), "both are being paid");
+        }
+    }
+
+    /// Whether an order knows the channel.
     pub(crate) fn channel_moved(
         &mut self,
         channel: ChannelKey,
@@ -124,7 +213,7 @@ impl Book {
         now: Timestamp,
         out: &mut Batch,
     ) -> Handled {
-        let holds = |order: &&Order| order.channel().is_some_and(|its| its.key == channel);
+        let holds = |order: &&Order| order.has(channel).is_some();
         let Some(key) = self.orders.values().find(holds).map(|order| order.key) else { return Handled::NotMine };
         handled(&self.hear(key, input, polling, now, out))
     }
@@ -152,6 +241,9 @@ impl Book {
             let ticked = self.hear(key, &Input::Tick, &config.polling, now, out);
             debug_assert!(ticked.is_ok(), "time passes for every order");
         }
+        for key in core::mem::take(&mut self.loaded) {
+            out.released.effects.extend(self.orders.get(&key).map(Order::outstanding).into_iter().flatten());
+        }
     }
 
     /// The next deadline or question. Open questions end by deadlines of their own; an answer is due at once.
@@ -160,7 +252,8 @@ impl Book {
             Some(ticket) => pending.is_answered(ticket).then(Timestamp::default),
             None => Some(poll.next),
         });
-        polls.chain(self.orders.values().filter_map(Order::deadline)).min()
+        let loaded = self.loaded.first().map(|_| Timestamp::default());
+        polls.chain(self.orders.values().filter_map(Order::deadline)).chain(loaded).min()
     }
 
     /// Channels that stand for orders of this LSP, and may have been opened for a purchase: of those nothing is the client's.
@@ -193,27 +286,31 @@ impl Book {
             return;
         }
         let input = match outcome {
-            Ok(reply) => self.heard(key, &reply),
+            Ok(reply) => {
+                if let (OrderState::Completed, Some(channel)) = (reply.order_state, &reply.channel) {
+                    self.corrects(key, channel.funding_outpoint, &config.polling, now, out);
+                }
+                self.heard(key, &reply, &config.polling)
+            }
             Err(CallError::Refused(error)) if error.refusal == Refusal::Method(GetOrderError::NotFound) => {
                 Some(Input::NotFound)
             }
-            Err(
-                CallError::Refused(_)
-                | CallError::InvalidReply(_)
-                | CallError::Disconnected
-                | CallError::TimedOut
-                | CallError::Forgotten,
-            ) => Some(Input::NoAnswer { silent_after: config.polling.silent_after }),
+            Err(CallError::InvalidReply(_)) => {
+                Some(Input::NoAnswer { unreadable: true, silent_after: config.polling.silent_after })
+            }
+            Err(CallError::Refused(_) | CallError::Disconnected | CallError::TimedOut | CallError::Forgotten) => {
+                Some(Input::NoAnswer { unreadable: false, silent_after: config.polling.silent_after })
+            }
         };
         if let Some(input) = input {
             self.answered(key, &input, now, config, out);
         }
     }
 
-    fn heard(&self, key: OrderKey, reply: &Reply) -> Option<Input> {
-        let order = self.orders.get(&key)?;
+    fn heard(&self, key: OrderKey, reply: &Reply, polling: &Polling) -> Option<Input> {
+        let (order, Polling { seen_within, refund_within, .. }) = (self.orders.get(&key)?, *polling);
         let read = order.read(reply, order.paying()?.way);
-        Some(read.map_or_else(Input::Differs, Input::Said))
+        Some(read.map_or_else(Input::Differs, |said| Input::Said { said, seen_within, refund_within }))
     }
 
     fn ask(&mut self, key: OrderKey, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Batch) {
@@ -229,7 +326,7 @@ impl Book {
             Err(NotSent::TooManyPending) => poll.slower(&config.polling, false, now),
             Err(NotSent::NotConnected | NotSent::Suspended | NotSent::TooLarge(_)) => {
                 let silent_after = config.polling.silent_after;
-                self.answered(key, &Input::NoAnswer { silent_after }, now, config, out);
+                self.answered(key, &Input::NoAnswer { unreadable: false, silent_after }, now, config, out);
             }
         }
     }
@@ -259,7 +356,10 @@ impl Book {
         if events.is_empty() {
             return Ok(Moved::No);
         }
-        let (before, mut moved) = (order.outstanding(), Moved::No);
+        // What a loaded order is owed is released at the first tick.
+        let before = if self.loaded.contains(&key) { Vec::new() } else { order.outstanding() };
+        self.loaded.retain(|loaded| *loaded != key);
+        let mut moved = Moved::No;
         for event in events {
             order.apply(&event);
             if !matches!(event, Event::Unanswered(_) | Event::Heard | Event::Troubled(_)) {

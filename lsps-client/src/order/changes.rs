@@ -3,18 +3,18 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-use lsps_types::Timestamp;
 use lsps_types::lsps1::OrderState;
+use lsps_types::{OutPoint, Timestamp};
 
 use super::said::{Said, WayState};
-use super::{Channel, End, Event, Order, Paying, Payment, State, Trouble, Unpaid, WayKind};
+use super::{Accept, Asked, Channel, End, Event, Lease, Order, Paying, Payment, State, Trouble, Unpaid, WayKind};
 use crate::effect::ChannelKey;
 
 /// What happens to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// The wallet chooses how to pay.
-    Pay(WayKind),
+    /// The wallet chooses how to pay: in the first of these ways that can be paid, the others in turn where it cannot.
+    Pay(Vec<WayKind>),
     /// The wallet's transaction that pays it.
     Signed(Vec<u8>),
     /// Over Lightning the payment was taken.
@@ -23,20 +23,24 @@ pub(crate) enum Input {
     NotSent,
     /// Over Lightning the payment failed or came back. The LSP is asked for so long whether it had it.
     Returned { ask_for: Duration },
-    /// The LSP tells of it.
-    Said(Said),
+    /// The LSP tells of it. What it says is to be seen within these.
+    Said { said: Said, seen_within: Duration, refund_within: Duration },
     /// The LSP tells of another, different in this field.
     Differs(String),
     /// The LSP does not know it.
     NotFound,
-    /// A question had no answer, or none that means anything. Silence is noticed after so long.
-    NoAnswer { silent_after: Duration },
+    /// A question had no answer, or one that cannot be read. That is noticed after so long.
+    NoAnswer { unreadable: bool, silent_after: Duration },
     /// Its LSP asks to open this channel.
-    OpenRequested(ChannelKey),
-    /// The funding of its channel is negotiated.
-    ChannelPending,
-    /// Its channel could not be opened, or is closed.
-    ChannelEnded,
+    OpenRequested { key: ChannelKey, asked: Asked, accept: Accept },
+    /// A channel that would do as well is with a purchase.
+    OtherChannel(Channel),
+    /// The funding of a channel is negotiated.
+    ChannelPending { key: ChannelKey, funding: Option<OutPoint> },
+    /// A channel could not be opened, or is closed.
+    ChannelEnded(ChannelKey),
+    /// Its channel turned out to be another's; it has this one now.
+    ChannelPassed(Option<Channel>),
     /// The wallet gives it up.
     Abandon,
     /// Time passed.
@@ -63,41 +67,23 @@ impl Order {
     pub(crate) fn decide(&self, input: &Input, now: Timestamp) -> Result<Vec<Event>, Reject> {
         use State as S;
         let event = match (&self.state, input) {
-            (S::Quoted, Input::Pay(kind)) => {
-                let way = self.way(*kind).ok_or(Reject::NoSuchWay)?;
-                if now >= way.pay_by {
-                    return Err(Reject::TooLate);
-                }
-                Event::Chosen(*kind)
-            }
-            (S::Paying(paying) | S::Refunding(paying), Input::Pay(kind)) if paying.way != *kind => {
+            (S::Quoted, Input::Pay(ways)) => return self.chooses(ways, now),
+            (S::Paying(paying) | S::Refunding(paying), Input::Pay(ways)) if ways.first() != Some(&paying.way) => {
                 return Err(Reject::OtherWay(paying.way));
             }
             (S::Paying(_), Input::Pay(_)) => return Ok(Vec::new()),
 
             (S::Paying(paying), Input::Signed(tx)) => return self.signed(paying, tx, now),
-            (S::Paying(paying) | S::Refunding(paying), Input::Settled) => match (paying.way, &paying.payment) {
-                // Whatever it told before: this is proof.
-                (WayKind::Bolt11 | WayKind::Bolt12, Payment::Asked | Payment::Returned { .. }) => Event::Settled,
-                (WayKind::Bolt11 | WayKind::Bolt12, Payment::Settled) => return Ok(Vec::new()),
-                (WayKind::Onchain, _) | (_, Payment::Signed(_)) => return Err(Reject::NotExpected),
-            },
+            (S::Paying(paying) | S::Refunding(paying), Input::Settled) => return self.settled(paying),
             (S::Paying(paying) | S::Refunding(paying), Input::NotSent | Input::Returned { .. }) => {
-                match (&paying.payment, input) {
-                    (Payment::Asked, _) if paying.held => self.ends(End::Refunded, now),
-                    // An LSP may fail a payment that it held before it was ever asked.
-                    (Payment::Asked, Input::Returned { ask_for }) if paying.way != WayKind::Onchain => {
-                        Event::Returned { ask_until: now + *ask_for }
-                    }
-                    (Payment::Asked, _) => self.ends(End::Unpaid(Unpaid::NotSent), now),
-                    (Payment::Returned { .. }, _) => return Ok(Vec::new()),
-                    (Payment::Signed(_) | Payment::Settled, _) => return Err(Reject::NotExpected),
-                }
+                return self.came_back(paying, input, now);
             }
             // The node repeats itself.
             (S::Ended { .. }, Input::Settled | Input::NotSent | Input::Returned { .. }) => return Ok(Vec::new()),
 
-            (S::Paying(_) | S::Refunding(_), Input::Said(said)) => return Ok(self.said(said, now)),
+            (S::Paying(paying) | S::Refunding(paying), Input::Said { said, seen_within, refund_within }) => {
+                return Ok(self.said(paying, said, (*seen_within, *refund_within), now));
+            }
             (S::Paying(_) | S::Refunding(_), Input::Differs(field)) => {
                 return Ok(self.troubled(Trouble::Differs { field: field.clone() }));
             }
@@ -105,67 +91,162 @@ impl Order {
                 self.ends(End::Unpaid(Unpaid::NotSent), now)
             }
             (S::Paying(_) | S::Refunding(_), Input::NotFound) => return Ok(self.troubled(Trouble::Forgotten)),
-            (S::Paying(_) | S::Refunding(_), Input::NoAnswer { silent_after }) => {
-                return Ok(self.unanswered(*silent_after, now));
-            }
-
-            (S::Paying(paying), Input::OpenRequested(key)) => Event::ChannelAsked(match paying.channel {
-                None => Channel { key: *key, attempt: 1, pending: false },
-                // The LSP repeats itself after a reconnect: the node has to be asked again.
-                Some(channel) if channel.key == *key && !channel.pending => {
-                    Channel { attempt: channel.attempt.saturating_add(1), ..channel }
-                }
-                Some(_) => return Err(Reject::HasChannel),
-            }),
-            (S::Paying(paying) | S::Refunding(paying), Input::ChannelPending) => match paying.channel {
-                Some(channel) if channel.pending => return Ok(Vec::new()),
-                Some(_) => Event::ChannelPending,
-                None => return Err(Reject::NotExpected),
-            },
-            (S::Paying(Paying { channel: Some(_), .. }), Input::ChannelEnded)
-            | (S::Refunding(Paying { channel: Some(_), .. }), Input::ChannelEnded) => Event::ChannelEnded,
-
-            (S::Quoted, Input::Abandon) => self.ends(End::Unpaid(Unpaid::Abandoned), now),
-            (S::Paying(paying), Input::Abandon) if paying.is_unbegun() => {
-                self.ends(End::Unpaid(Unpaid::Abandoned), now)
-            }
-            (S::Paying(paying) | S::Refunding(paying), Input::Abandon) if paying.is_returned() => {
-                self.ends(End::Unpaid(Unpaid::NotSent), now)
-            }
-            (S::Paying(_), Input::Abandon) if self.trouble.is_some() => self.ends(End::GivenUp, now),
-            (S::Refunding(_), Input::Abandon) => self.ends(End::GivenUp, now),
-
-            (S::Paying(paying) | S::Refunding(paying), Input::Tick)
-                if paying.asks_until().is_some_and(|end| now >= end) =>
-            {
-                self.ends(End::Unpaid(Unpaid::NotSent), now)
-            }
-            (S::Quoted | S::Paying(_), Input::Tick) if self.deadline().is_some_and(|end| now >= end) => {
-                self.ends(End::Unpaid(Unpaid::Expired), now)
-            }
-            (S::Ended { keep_until, .. }, Input::Tick) if now >= *keep_until => Event::Dropped,
-            (S::Quoted | S::Paying(_) | S::Refunding(_) | S::Ended { .. } | S::Gone, Input::Tick) => {
-                return Ok(Vec::new());
+            (S::Paying(_) | S::Refunding(_), Input::NoAnswer { unreadable, silent_after }) => {
+                return Ok(self.unanswered(*unreadable, *silent_after, now));
             }
 
             (
-                S::Quoted | S::Paying(_) | S::Refunding(_) | S::Ended { .. } | S::Gone,
+                S::Paying(_) | S::Refunding(_),
+                Input::OpenRequested { .. }
+                | Input::OtherChannel(_)
+                | Input::ChannelPending { .. }
+                | Input::ChannelEnded(_)
+                | Input::ChannelPassed(_),
+            ) => return self.channel_moves(input, now),
+
+            (S::Quoted, Input::Abandon) => self.ends(End::Unpaid(Unpaid::Abandoned), now),
+            (S::Paying(paying) | S::Refunding(paying), Input::Abandon) => self.abandoned(paying, now),
+
+            (S::Quoted, Input::Tick) if self.deadline().is_some_and(|end| now >= end) => {
+                self.ends(End::Unpaid(Unpaid::Expired), now)
+            }
+            (S::Paying(paying) | S::Refunding(paying), Input::Tick) => return Ok(self.time_passed(paying, now)),
+            (S::Ended { keep_until, .. }, Input::Tick) if now >= *keep_until => Event::Dropped,
+            (S::Quoted | S::Ended { .. } | S::Gone, Input::Tick) => return Ok(Vec::new()),
+
+            (
+                S::Quoted | S::Refunding(_) | S::Ended { .. } | S::Gone,
                 Input::Pay(_)
                 | Input::Signed(_)
                 | Input::Settled
                 | Input::NotSent
                 | Input::Returned { .. }
-                | Input::Said(_)
+                | Input::Said { .. }
                 | Input::Differs(_)
                 | Input::NotFound
                 | Input::NoAnswer { .. }
-                | Input::OpenRequested(_)
-                | Input::ChannelPending
-                | Input::ChannelEnded
+                | Input::OpenRequested { .. }
+                | Input::OtherChannel(_)
+                | Input::ChannelPending { .. }
+                | Input::ChannelEnded(_)
+                | Input::ChannelPassed(_)
                 | Input::Abandon,
             ) => return Err(Reject::NotExpected),
         };
         Ok(Vec::from([event]))
+    }
+
+    /// Takes the first of these ways that can still be paid.
+    fn chooses(&self, ways: &[WayKind], now: Timestamp) -> Result<Vec<Event>, Reject> {
+        let mut ways = ways.iter();
+        let mut why = Reject::NoSuchWay;
+        while let Some(kind) = ways.next() {
+            match self.way(*kind) {
+                Some(way) if now < way.pay_by => {
+                    return Ok(Vec::from([Event::Chosen { way: *kind, then: ways.copied().collect() }]));
+                }
+                Some(_) => why = Reject::TooLate,
+                None => {}
+            }
+        }
+        Err(why)
+    }
+
+    /// Nothing of this way is out, nor will be: the next is tried while the order lives, or it is over.
+    fn unpaid(&self, paying: &Paying, why: Unpaid, now: Timestamp) -> Event {
+        let is_open = matches!(self.state, State::Paying(_)) && !paying.called_off;
+        let next = if is_open { self.chooses(&paying.then, now).ok() } else { None };
+        next.and_then(|mut events| events.pop()).unwrap_or_else(|| self.ends(End::Unpaid(why), now))
+    }
+
+    fn settled(&self, paying: &Paying) -> Result<Vec<Event>, Reject> {
+        match (paying.way, &paying.payment) {
+            // Whatever it told before: this is proof.
+            (WayKind::Bolt11 | WayKind::Bolt12, Payment::Asked | Payment::Returned { .. }) => {
+                let mut events = Vec::from([Event::Settled]);
+                if matches!(self.state, State::Refunding(_)) && !paying.called_off {
+                    events.extend(self.troubled(Trouble::Kept));
+                }
+                Ok(events)
+            }
+            (WayKind::Bolt11 | WayKind::Bolt12, Payment::Settled) => Ok(Vec::new()),
+            (WayKind::Onchain, _) | (_, Payment::Signed(_)) => Err(Reject::NotExpected),
+        }
+    }
+
+    fn came_back(&self, paying: &Paying, input: &Input, now: Timestamp) -> Result<Vec<Event>, Reject> {
+        let event = match (&paying.payment, input) {
+            (Payment::Asked, _) if paying.held => self.ends(End::Refunded, now),
+            (Payment::Asked, _) if paying.called_off => self.ends(End::Unpaid(Unpaid::Abandoned), now),
+            // An LSP may fail a payment that it held before it was ever asked.
+            (Payment::Asked, Input::Returned { ask_for }) if paying.way != WayKind::Onchain => {
+                Event::Returned { ask_until: now + *ask_for }
+            }
+            (Payment::Asked, _) => self.unpaid(paying, Unpaid::NotSent, now),
+            (Payment::Returned { .. }, _) => return Ok(Vec::new()),
+            (Payment::Signed(_) | Payment::Settled, _) => return Err(Reject::NotExpected),
+        };
+        Ok(Vec::from([event]))
+    }
+
+    fn channel_moves(&self, input: &Input, now: Timestamp) -> Result<Vec<Event>, Reject> {
+        let paying = self.paying().ok_or(Reject::NotExpected)?;
+        let event = match *input {
+            Input::OpenRequested { key, asked, accept } if matches!(self.state, State::Paying(_)) => {
+                Event::ChannelAsked(match paying.channel {
+                    None => Channel::new(key, asked, accept),
+                    // The LSP repeats itself after a reconnect: the node has to be asked again.
+                    Some(channel) if channel.key == key && !channel.pending => {
+                        Channel { attempt: channel.attempt.saturating_add(1), ..channel }
+                    }
+                    Some(_) => return Err(Reject::HasChannel),
+                })
+            }
+            Input::OtherChannel(channel) if self.has(channel.key).is_none() => Event::OtherChannel(channel),
+            Input::OtherChannel(_) => return Ok(Vec::new()),
+            Input::ChannelPending { key, funding } => match self.has(key) {
+                Some(its) if its.pending && (funding.is_none() || its.funding == funding) => return Ok(Vec::new()),
+                Some(_) => Event::ChannelPending { key, funding, at: now },
+                None => return Err(Reject::NotExpected),
+            },
+            Input::ChannelEnded(key) if self.has(key).is_some() => Event::ChannelEnded(key),
+            Input::ChannelPassed(channel) => Event::ChannelPassed(channel),
+            _ => return Err(Reject::NotExpected),
+        };
+        Ok(Vec::from([event]))
+    }
+
+    /// Every order can be ended. What the node may still pay is stopped first.
+    fn abandoned(&self, paying: &Paying, now: Timestamp) -> Event {
+        let is_failed = matches!(self.state, State::Refunding(_));
+        if paying.is_unbegun() {
+            self.ends(End::Unpaid(Unpaid::Abandoned), now)
+        } else if paying.is_returned() {
+            self.ends(End::Unpaid(Unpaid::NotSent), now)
+        } else if paying.is_under_way() && !is_failed {
+            Event::CalledOff
+        } else {
+            self.ends(End::GivenUp, now)
+        }
+    }
+
+    fn time_passed(&self, paying: &Paying, now: Timestamp) -> Vec<Event> {
+        let is_past = |at: Option<Timestamp>| at.is_some_and(|at| now >= at);
+        let event = if is_past(paying.asks_until()) {
+            self.ends(End::Unpaid(Unpaid::NotSent), now)
+        } else if is_past(self.unbegun_ends(paying)) {
+            self.unpaid(paying, Unpaid::Expired, now)
+        } else if now >= self.ends_at(paying) {
+            match paying.is_under_way() && !paying.called_off {
+                true => Event::CalledOff,
+                false => self.ends(End::GivenUp, now),
+            }
+        } else if is_past(self.is_late_at(paying)) {
+            Event::Late
+        } else {
+            return Vec::new();
+        };
+        Vec::from([event])
     }
 
     /// Writes only: total, no clock. Nothing else assigns `self.state`.
@@ -176,26 +257,52 @@ impl Order {
         };
         match (event, paying) {
             (Event::Placed, _) => self.state = State::Quoted,
-            (Event::Chosen(way), _) => {
-                let (way, payment) = (*way, Payment::Asked);
-                self.state = State::Paying(Paying { way, payment, held: false, channel: None });
+            (Event::Chosen { way, then }, paying) => {
+                let (channel, other) = paying.map_or((None, None), |paying| (paying.channel, paying.other));
+                self.state = State::Paying(Paying { channel, other, ..Paying::by(*way, then.clone()) });
             }
             (Event::Signed(tx), Some(paying)) => paying.payment = Payment::Signed(tx.clone()),
+            (Event::Late, Some(paying)) => paying.late = true,
+            (Event::Stands { until }, Some(paying)) => (paying.late, paying.stands_until) = (false, *until),
+            (Event::CalledOff, Some(paying)) => {
+                let called_off = Paying { called_off: true, ..paying.clone() };
+                self.state = State::Refunding(called_off);
+            }
+            (Event::Unseen(since), Some(paying)) => paying.unseen_since = Some(*since),
             (Event::Settled, Some(paying)) => paying.payment = Payment::Settled,
             (Event::Returned { ask_until }, Some(paying)) => {
                 paying.payment = Payment::Returned { ask_until: *ask_until };
             }
             (Event::Held, Some(paying)) => paying.held = true,
             (Event::ChannelAsked(channel), Some(paying)) => paying.channel = Some(*channel),
-            (Event::ChannelPending, Some(paying)) => {
-                paying.channel = paying.channel.map(|channel| Channel { pending: true, ..channel });
+            (Event::ChannelPending { key, funding, at }, Some(paying)) => {
+                for channel in [&mut paying.channel, &mut paying.other].into_iter().flatten() {
+                    if channel.key == *key {
+                        let funded_at = channel.funded_at.or(funding.map(|_| *at));
+                        *channel =
+                            Channel { pending: true, funding: funding.or(channel.funding), funded_at, ..*channel };
+                    }
+                }
+                paying.unseen_since = None;
             }
-            (Event::ChannelEnded, Some(paying)) => paying.channel = None,
-            (Event::Refunding, Some(paying)) => self.state = State::Refunding(paying.clone()),
+            (Event::ChannelEnded(key), Some(paying)) => {
+                let lives = |channel: &Channel| channel.key != *key;
+                paying.channel = paying.channel.filter(lives);
+                paying.other = paying.other.filter(lives);
+            }
+            (Event::ChannelPassed(channel), Some(paying)) => {
+                paying.channel = *channel;
+                paying.other = paying.other.filter(|other| channel.is_none_or(|channel| channel.key != other.key));
+            }
+            (Event::OtherChannel(channel), Some(paying)) => paying.other = Some(*channel),
+            (Event::Refunding, Some(paying)) => {
+                let failed = Paying { unseen_since: None, ..paying.clone() };
+                self.state = State::Refunding(failed);
+            }
             (Event::Unanswered(since), _) => self.unanswered_since = Some(*since),
             (Event::Heard, _) => (self.trouble, self.unanswered_since) = (None, None),
             (Event::Troubled(trouble), _) => {
-                let silent = matches!(trouble, Trouble::Silent { .. });
+                let silent = matches!(trouble, Trouble::Silent { .. } | Trouble::Unreadable { .. });
                 self.unanswered_since = self.unanswered_since.filter(|_| silent);
                 self.trouble = Some(trouble.clone());
             }
@@ -206,12 +313,18 @@ impl Order {
             (Event::Dropped, _) => self.state = State::Gone,
             (
                 Event::Signed(_)
+                | Event::Late
+                | Event::Stands { .. }
+                | Event::CalledOff
+                | Event::Unseen(_)
                 | Event::Settled
                 | Event::Returned { .. }
                 | Event::Held
                 | Event::ChannelAsked(_)
-                | Event::ChannelPending
-                | Event::ChannelEnded
+                | Event::ChannelPending { .. }
+                | Event::ChannelEnded(_)
+                | Event::ChannelPassed(_)
+                | Event::OtherChannel(_)
                 | Event::Refunding,
                 None,
             ) => debug_assert!(false, "{event:?} cannot follow {:?}", self.state),
@@ -230,29 +343,87 @@ impl Order {
     }
 
     /// What an answer about a chosen way means. Spec: LSPS1 §4, §5.
-    fn said(&self, said: &Said, now: Timestamp) -> Vec<Event> {
-        let mut events = Vec::new();
-        if self.trouble.is_some() || self.unanswered_since.is_some() {
-            events.push(Event::Heard);
-        }
-        let Some(paying) = self.paying() else { return events };
-        match (said.state, said.way, said.lease) {
-            (OrderState::Completed, _, Some(lease)) => {
-                events.push(self.ends(End::Done { lease, channel: paying.channel }, now));
-            }
+    ///
+    /// The LSP's word moves an order only where our own node, or nobody, can know better.
+    fn said(
+        &self,
+        paying: &Paying,
+        said: &Said,
+        (seen_within, refund_within): (Duration, Duration),
+        now: Timestamp,
+    ) -> Vec<Event> {
+        let (mut events, mut trouble, mut is_unseen) = (Vec::new(), None, false);
+        let is_past = |within| paying.unseen_since.is_some_and(|since| now >= since + within);
+        let opened = (said.state == OrderState::Completed).then(|| self.opened(said.lease, now));
+        match (opened, said.way) {
+            (Some(Ok(end)), _) => events.push(self.ends(end, now)),
             // It is back, and only whether it had been there is open.
-            (_, way, _) if paying.is_returned() => {
+            (opened, way) if paying.is_returned() => {
                 let was_there = matches!(way, Some(WayState::Held | WayState::Paid | WayState::Refunded));
-                let end = if was_there { End::Refunded } else { End::Unpaid(Unpaid::NotSent) };
-                events.push(self.ends(end, now));
+                events.push(match was_there || opened.is_some() {
+                    true => self.ends(End::Refunded, now),
+                    false if said.state == OrderState::Created => self.unpaid(paying, Unpaid::NotSent, now),
+                    false => self.ends(End::Unpaid(Unpaid::NotSent), now),
+                });
             }
-            (OrderState::Failed, way, _) | (_, way @ Some(WayState::Refunded), _) => {
+            (Some(Err(lie @ Trouble::ShortLease { .. })), _) => trouble = Some(lie),
+            (Some(Err(lie)), _) => {
+                is_unseen = true;
+                trouble = is_past(seen_within).then_some(lie);
+            }
+            (None, way) if said.state == OrderState::Failed || way == Some(WayState::Refunded) => {
                 events.extend(self.failing(paying, way, now));
             }
-            (_, Some(WayState::Held | WayState::Paid), _) if !paying.held => events.push(Event::Held),
-            (OrderState::Created | OrderState::Completed, _, _) => {}
+            (None, Some(WayState::Held | WayState::Paid)) if !paying.held => events.push(Event::Held),
+            (None, _) => {}
         }
-        events
+        if paying.late && said.stands(now) {
+            events.push(Event::Stands { until: said.open_until });
+        }
+        if events.iter().any(|event| matches!(event, Event::Ended { .. } | Event::Chosen { .. })) {
+            let heard = (self.trouble.is_some() || self.unanswered_since.is_some()).then_some(Event::Heard);
+            return heard.into_iter().chain(events).collect();
+        }
+        let is_failed = matches!(self.state, State::Refunding(_)) || events.contains(&Event::Refunding);
+        let has_channel = paying.channel.is_some_and(|channel| channel.pending);
+        match &paying.payment {
+            Payment::Settled if is_failed => trouble = Some(Trouble::Kept),
+            Payment::Settled if trouble.is_none() && !has_channel => {
+                is_unseen = true;
+                trouble = is_past(seen_within).then_some(Trouble::Kept);
+            }
+            Payment::Signed(_) if is_failed && !paying.late => {
+                is_unseen = true;
+                trouble = trouble.or(is_past(refund_within).then_some(Trouble::Kept));
+            }
+            Payment::Asked | Payment::Signed(_) | Payment::Settled | Payment::Returned { .. } => {}
+        }
+        if is_unseen && (paying.unseen_since.is_none() || events.contains(&Event::Refunding)) {
+            events.push(Event::Unseen(now));
+        }
+        self.heard(trouble, events)
+    }
+
+    /// An answer clears whatever trouble there was, unless it is still the same.
+    fn heard(&self, trouble: Option<Trouble>, events: Vec<Event>) -> Vec<Event> {
+        let is_known = self.trouble == trouble && self.unanswered_since.is_none();
+        let was = (self.trouble.is_some() || self.unanswered_since.is_some()) && !is_known;
+        let heard = was.then_some(Event::Heard);
+        let troubled = trouble.filter(|_| !is_known).map(Event::Troubled);
+        heard.into_iter().chain(events).chain(troubled).collect()
+    }
+
+    /// The channel that the LSP calls open, held against what our own node knows of it. Spec: LSPS1 §5.
+    fn opened(&self, lease: Option<Lease>, now: Timestamp) -> Result<End, Trouble> {
+        let lease = lease.ok_or(Trouble::NoChannel { funding: None })?;
+        let ours = self.channels().find(|channel| channel.funding == Some(lease.funding));
+        let ours = ours.ok_or(Trouble::NoChannel { funding: Some(lease.funding) })?;
+        // By our own clock: the LSP chooses its times.
+        let paid_for = LEAST_OF_BLOCK.saturating_mul(self.ordered.channel_expiry_blocks);
+        if lease.until < ours.funded_at.unwrap_or(now) + paid_for {
+            return Err(Trouble::ShortLease { until: lease.until });
+        }
+        Ok(End::Done { lease, channel: Some(ours) })
     }
 
     /// There will be no channel. Whether the money is back is the node's to say; on-chain, the LSP's.
@@ -270,10 +441,11 @@ impl Order {
         if self.trouble.as_ref() == Some(&trouble) { Vec::new() } else { Vec::from([Event::Troubled(trouble)]) }
     }
 
-    fn unanswered(&self, silent_after: Duration, now: Timestamp) -> Vec<Event> {
+    fn unanswered(&self, unreadable: bool, silent_after: Duration, now: Timestamp) -> Vec<Event> {
+        let trouble = |since| if unreadable { Trouble::Unreadable { since } } else { Trouble::Silent { since } };
         match self.unanswered_since {
             None => Vec::from([Event::Unanswered(now)]),
-            Some(since) if now >= since + silent_after => self.troubled(Trouble::Silent { since }),
+            Some(since) if now >= since + silent_after => self.troubled(trouble(since)),
             Some(_) => Vec::new(),
         }
     }
@@ -287,3 +459,6 @@ impl Order {
         Event::Ended { end, keep_until }
     }
 }
+
+/// Half of the usual time: blocks come when they like.
+const LEAST_OF_BLOCK: Duration = Duration::from_secs(300);

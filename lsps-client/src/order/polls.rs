@@ -22,6 +22,11 @@ pub struct Polling {
     pub silent_after: Duration,
     /// For so long it is asked about a payment that came back: whether it had it, or it never got there.
     pub after_return: Duration,
+    /// What the LSP says has to be seen by our own node within this, else it is a lie: a channel that is open, the claim of a
+    /// payment that belongs to a channel.
+    pub seen_within: Duration,
+    /// On-chain, a refund has to be made within this once the order failed.
+    pub refund_within: Duration,
 }
 
 impl Default for Polling {
@@ -33,6 +38,8 @@ impl Default for Polling {
             slow: minute * 60,
             silent_after: minute * 60 * 6,
             after_return: minute * 5,
+            seen_within: minute * 2,
+            refund_within: minute * 60 * 24,
         }
     }
 }

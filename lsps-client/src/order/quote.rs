@@ -46,6 +46,8 @@ pub struct Rules {
     pub min_validity: Duration,
     /// How long an order is remembered after its end; one that has a channel at least until the LSP may close that.
     pub keep: Duration,
+    /// How long after the last moment to pay an order whose money is out is given up: no channel of it is taken after that.
+    pub give_up_after: Duration,
     /// The highest feerate that is paid on-chain so that the LSP opens the channel without a confirmation. When the LSP asks
     /// for more, the payment has the wallet's usual feerate and one confirmation is waited for.
     pub max_fee_rate_at_once: FeeRate,
@@ -60,6 +62,7 @@ impl Default for Rules {
             pay_only_the_lsp: true,
             min_validity: Duration::from_secs(2 * 60),
             keep: day * 14,
+            give_up_after: day * 30,
             // 100 sat/vB.
             max_fee_rate_at_once: FeeRate(25_000),
             max_extra: Sat(50_000),
@@ -85,6 +88,7 @@ pub struct Quote {
     pub(super) id: OrderId,
     pub(super) order: CreateOrder,
     pub(super) keep: Duration,
+    pub(super) give_up_after: Duration,
 }
 
 /// One way to pay an order.
@@ -202,7 +206,7 @@ impl Draft {
             return Err(RefuseOrder::NoWayToPay(refused));
         }
         let (id, order, keep) = (reply.order_id.clone(), order.clone(), rules.keep);
-        Ok(Quote { ways, refused, lsp: self.lsp, id, order, keep })
+        Ok(Quote { ways, refused, lsp: self.lsp, id, order, keep, give_up_after: rules.give_up_after })
     }
 
     /// A way that was judged usable, unless it is too dear or ends too soon.

@@ -2,8 +2,8 @@
 
 use alloc::string::String;
 
-use lsps_types::Sat;
 use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply, OrderState};
+use lsps_types::{Sat, Timestamp};
 
 use super::{Bill, Lease, Order, Way, WayKind};
 
@@ -13,6 +13,8 @@ pub(crate) struct Said {
     pub state: OrderState,
     /// The way that was chosen; `None`: not a word about it.
     pub way: Option<WayState>,
+    /// Until when that way can be paid, in its word.
+    pub open_until: Option<Timestamp>,
     pub lease: Option<Lease>,
 }
 
@@ -27,6 +29,18 @@ pub(crate) enum WayState {
     Paid,
     /// It went back, or cannot come any more.
     Refunded,
+}
+
+impl Said {
+    /// Whether the order can still be paid in the chosen way, or was.
+    pub fn stands(&self, now: Timestamp) -> bool {
+        self.state == OrderState::Created
+            && match self.way {
+                Some(WayState::Expected) => self.open_until.is_some_and(|end| now < end),
+                Some(WayState::Held | WayState::Paid) => true,
+                Some(WayState::Refunded) | None => false,
+            }
+    }
 }
 
 impl Order {
@@ -44,12 +58,18 @@ impl Order {
             Some(way) => said_of(way, reply)?,
             None => None,
         };
+        let payment = &reply.payment;
+        let open_until = match chosen {
+            WayKind::Bolt11 => payment.bolt11.as_ref().map(|told| told.expires_at.instant()),
+            WayKind::Bolt12 => payment.bolt12.as_ref().map(|told| told.expires_at.instant()),
+            WayKind::Onchain => payment.onchain.as_ref().map(|told| told.expires_at.instant()),
+        };
         let lease = reply.channel.as_ref().map(|channel| Lease {
             funding: channel.funding_outpoint,
             funded_at: channel.funded_at.instant(),
             until: channel.expires_at.instant(),
         });
-        Ok(Said { state: reply.order_state, way, lease })
+        Ok(Said { state: reply.order_state, way, open_until, lease })
     }
 }
 

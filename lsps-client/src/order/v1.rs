@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use lsps_types::lsps1::{CreateOrder, OrderId};
-use lsps_types::{PeerId, Sat, Timestamp};
+use lsps_types::{Blocks, PeerId, Sat, Timestamp};
 use serde::Deserialize;
 
 use super::{Bill, Lease, OrderKey, Rules, Unpaid, WayKind, wire};
@@ -80,6 +80,12 @@ enum Trouble {
 
 impl From<Order> for super::Order {
     fn from(old: Order) -> Self {
+        let give_up_at = old.ways.iter().map(|way| way.pay_by).max().unwrap_or_default();
+        let accept = super::Accept {
+            confirmations: old.ordered.required_channel_confirmations,
+            max_to_self_delay: Blocks(u32::MAX),
+            underpaying: false,
+        };
         Self {
             key: old.key,
             lsp: old.lsp,
@@ -87,8 +93,9 @@ impl From<Order> for super::Order {
             ordered: old.ordered,
             ways: old.ways.into_iter().map(Into::into).collect(),
             keep_millis: old.keep_millis,
+            give_up_at: give_up_at + Rules::default().give_up_after,
             is_paid_under_its_hash: true,
-            state: old.state.into(),
+            state: old.state.now(accept),
             trouble: old.trouble.map(Into::into),
             unanswered_since: old.unanswered_since,
         }
@@ -102,43 +109,47 @@ impl From<Way> for super::Way {
     }
 }
 
-impl From<State> for super::State {
-    fn from(old: State) -> Self {
-        match old {
-            State::Quoted => Self::Quoted,
-            State::Paying(paying) => Self::Paying(paying.into()),
-            State::Refunding(paying) => Self::Refunding(paying.into()),
-            State::Ended { end, keep_until } => Self::Ended { end: end.into(), keep_until },
-            State::Gone => Self::Gone,
+impl State {
+    fn now(self, accept: super::Accept) -> super::State {
+        match self {
+            Self::Quoted => super::State::Quoted,
+            Self::Paying(paying) => super::State::Paying(paying.now(accept)),
+            Self::Refunding(paying) => super::State::Refunding(paying.now(accept)),
+            Self::Ended { end, keep_until } => super::State::Ended { end: end.now(accept), keep_until },
+            Self::Gone => super::State::Gone,
         }
     }
 }
 
-impl From<Paying> for super::Paying {
-    fn from(old: Paying) -> Self {
-        let payment = match old.payment {
+impl Paying {
+    fn now(self, accept: super::Accept) -> super::Paying {
+        let payment = match self.payment {
             Payment::Asked => super::Payment::Asked,
             Payment::Signed(tx) => super::Payment::Signed(tx),
             Payment::Settled => super::Payment::Settled,
             Payment::Returned { ask_until } => super::Payment::Returned { ask_until },
         };
-        Self { way: old.way, payment, held: old.held, channel: old.channel.map(Into::into) }
+        let channel = self.channel.map(|channel| channel.now(accept));
+        super::Paying { payment, held: self.held, channel, ..super::Paying::by(self.way, Vec::new()) }
     }
 }
 
-impl From<Channel> for super::Channel {
-    fn from(old: Channel) -> Self {
-        Self { key: old.key, attempt: old.attempt, pending: old.pending }
+impl Channel {
+    fn now(self, accept: super::Accept) -> super::Channel {
+        let Self { key, attempt, pending } = self;
+        super::Channel { key, attempt, pending, funding: None, funded_at: None, asked: None, accept }
     }
 }
 
-impl From<End> for super::End {
-    fn from(old: End) -> Self {
-        match old {
-            End::Done { lease, channel } => Self::Done { lease, channel: channel.map(Into::into) },
-            End::Refunded => Self::Refunded,
-            End::Unpaid(why) => Self::Unpaid(why),
-            End::GivenUp => Self::GivenUp,
+impl End {
+    fn now(self, accept: super::Accept) -> super::End {
+        match self {
+            Self::Done { lease, channel } => {
+                super::End::Done { lease, channel: channel.map(|channel| channel.now(accept)) }
+            }
+            Self::Refunded => super::End::Refunded,
+            Self::Unpaid(why) => super::End::Unpaid(why),
+            Self::GivenUp => super::End::GivenUp,
         }
     }
 }

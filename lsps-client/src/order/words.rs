@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use lsps_types::text::PeerText;
+use lsps_types::{DateTime, text::PeerText};
 
 use super::{End, Trouble, Unpaid, WayKind};
 
@@ -32,6 +32,24 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent { .. } => f.write_str("the provider does not answer"),
+            Self::Unreadable { .. } => f.write_str("the provider's answers cannot be read"),
+            Self::NoChannel { funding: Some(funding) } => {
+                write!(
+                    f,
+                    "the provider says that the channel is funded by {funding}, and the node knows no such channel"
+                )
+            }
+            Self::NoChannel { funding: None } => {
+                f.write_str("the provider says that the channel is open, and names none")
+            }
+            Self::ShortLease { until } => {
+                write!(
+                    f,
+                    "the provider promises the channel until {} only, for less than was paid for",
+                    DateTime::from(*until)
+                )
+            }
+            Self::Kept => f.write_str("the provider took the payment, and there is no channel"),
             Self::Forgotten => f.write_str("the provider does not know the order"),
             Self::Differs { field } => write!(f, "the provider tells of another order: `{}`", PeerText::from(&**field)),
         }

@@ -56,8 +56,8 @@ pub enum NotOrdered {
     /// What it asks for is not acceptable.
     #[error(transparent)]
     Refused(#[from] RefuseOrder),
-    /// None of the ways to pay was chosen.
-    #[error("no way to pay was chosen")]
+    /// None of the ways to pay was chosen, or the wallet can pay in none of them.
+    #[error("no way to pay was chosen, or none can be paid within the limits")]
     NothingChosen,
     /// The order cannot be put on record.
     #[error(transparent)]
@@ -110,9 +110,22 @@ impl Session {
     ///
     /// When it is too late for that, or there are too many.
     pub fn pay_quote(&self, quote: Quote, way: WayKind) -> Result<OrderHandle, NotOrdered> {
+        self.pay_quote_in_turn(quote, &[way])
+    }
+
+    /// Puts an order on record, to be paid in the first of these ways that works, see
+    /// [`Client::pay_order_in_turn`](crate::Client::pay_order_in_turn) and [`Quote::ranked`].
+    ///
+    /// # Errors
+    ///
+    /// When there is no way, it is too late for all of them, or there are too many orders.
+    pub fn pay_quote_in_turn(&self, quote: Quote, ways: &[WayKind]) -> Result<OrderHandle, NotOrdered> {
+        if ways.is_empty() {
+            return Err(NotOrdered::NothingChosen);
+        }
         let key = self.with(|client, now| {
             let key = client.place_order(quote, now)?;
-            client.pay_order(key, way, now)?;
+            client.pay_order_in_turn(key, ways, now)?;
             Ok::<_, NotOrdered>(key)
         })?;
         Ok(self.order(key))

@@ -7,11 +7,11 @@ use lsps_types::lsps1::CreateOrder;
 use lsps_types::{Blocks, Msat, Sat};
 
 use crate::common::{BOUGHT, HOUR, LSP, NOON, OTHER_LSP, WISH, buy, hash, open_request};
-use crate::desk::{Desk, completed, made, order};
+use crate::desk::{Desk, OUTPOINT, completed, made, open_as_ordered, order};
 
 /// Exactly as ordered.
 pub fn request(key: u128) -> OpenRequest {
-    OpenRequest { zero_conf: false, funding: Sat(2_500), pushed: Msat(500_000), ..open_request(key) }
+    open_as_ordered(key)
 }
 
 fn accepts(order: OrderKey, key: u128, attempt: u32, confirmations: u16) -> Effect {
@@ -48,7 +48,7 @@ fn the_channel_that_was_ordered_is_accepted_and_a_better_one_too() {
     assert_eq!(desk.client.channel_ended(ChannelKey(1), NOON), Handled::Taken);
     let better = OpenRequest { funding: Sat(5_000), pushed: Msat(600_000), ..request(2) };
     assert_eq!(desk.client.open_requested(&better, NOON), Ok(()));
-    assert_eq!(desk.client.channel_pending(ChannelKey(2), NOON), Handled::Taken);
+    assert_eq!(desk.client.channel_funded(ChannelKey(2), OUTPOINT, NOON), Handled::Taken);
     desk.effects();
     desk.tells(completed(&made("a1", &order())));
     desk.passes(HOUR);

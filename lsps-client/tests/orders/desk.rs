@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lsps_client::jit_receive::FeeLimits;
+use lsps_client::jit_receive::{FeeLimits, Handled, OpenRequest};
 use lsps_client::order::{Draft, Event, Offered, Order, OrderKey, Quote, Rules, State, WayKind, Wish};
 use lsps_client::{Client, Config, Effect, Notice, Released};
 use lsps_types::jsonrpc::{Incoming, encode_reply};
@@ -13,7 +13,7 @@ use lsps_types::lsps1::{
 };
 use lsps_types::{Address, DateTime, Msat, Network, OutPoint, PaymentHash, PeerId, Sat, Timestamp, Txid};
 
-use crate::common::{DAY, HOUR, LSP, NOON, OTHER_LSP, answer_in_text};
+use crate::common::{DAY, HOUR, LSP, NOON, OTHER_LSP, answer_in_text, open_request};
 
 pub const ADDRESS: &str = "bcrt1q9e7jcqaf2pawye0v7k6n26y955ee8gszrwzkyg";
 /// Costs less on-chain, as the tests have it.
@@ -156,6 +156,8 @@ impl ReadInvoices for Facts {
 #[derive(Clone, Debug)]
 pub enum Manner {
     Tells(Box<Reply>),
+    /// Of each order, by its name.
+    TellsEach(Vec<Reply>),
     /// A result or an error in words of our own.
     Says(&'static str, &'static str),
     Silent,
@@ -258,9 +260,28 @@ impl Desk {
         let id = Incoming::decode(question).expect("a request").id().clone();
         match &self.lsp {
             Manner::Tells(reply) => drop(self.client.receive(lsp, &encode_reply::<GetOrder>(&id, reply))),
+            Manner::TellsEach(replies) => {
+                let asked: GetOrder = Incoming::decode(question).expect("a request").params().expect("an order");
+                let of = |reply: &&Reply| reply.order_id.as_str() == asked.order_id;
+                let reply = replies.iter().find(of).expect("it is told of");
+                let _ = self.client.receive(lsp, &encode_reply::<GetOrder>(&id, reply));
+            }
             Manner::Says(member, text) => drop(self.client.receive(lsp, &answer_in_text(question, member, text))),
             Manner::Silent => self.open = Some((lsp, question.to_vec())),
         }
+    }
+
+    /// The LSP opens a channel just as ordered, which [`OUTPOINT`] funds.
+    pub fn has_channel(&mut self) {
+        self.opens(open_as_ordered(77), OUTPOINT);
+    }
+
+    pub fn opens(&mut self, request: OpenRequest, funding: OutPoint) {
+        self.client.open_requested(&request, self.now).expect("it is as ordered");
+        self.turn();
+        self.effects.retain(|effect| !matches!(effect, Effect::AcceptChannel { .. }));
+        assert_eq!(self.client.channel_funded(request.key, funding, self.now), Handled::Taken);
+        self.turn();
     }
 
     /// What the LSP should have said when it was silent.
@@ -309,6 +330,10 @@ impl Desk {
 
 pub fn quote(ordered: &CreateOrder) -> Quote {
     draft(wish(ordered.clone())).weigh(&made("a1", ordered), &Facts, NOON).expect("nothing is wrong with it")
+}
+
+pub fn open_as_ordered(key: u128) -> OpenRequest {
+    OpenRequest { zero_conf: false, funding: Sat(2_500), pushed: Msat(500_000), ..open_request(key) }
 }
 
 pub const OUTPOINT: OutPoint = OutPoint { txid: Txid([4; 32]), index: 1 };

@@ -7,6 +7,8 @@ mod common;
 mod both;
 mod channels;
 mod desk;
+mod lies;
+mod life;
 mod ordering;
 mod paying;
 mod polling;

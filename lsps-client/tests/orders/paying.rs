@@ -26,7 +26,7 @@ fn case_O12_what_is_to_be_paid_is_on_record_before_it_is_paid() {
         let names: Vec<_> = batch.records().map(|(name, bytes)| (name.to_string(), bytes.is_some())).collect();
         assert_eq!(names, [(format!("order-{key}"), true)]);
         let released = batch.written();
-        assert_eq!(released.notices, [Notice::Order(key, Event::Chosen(way))]);
+        assert_eq!(released.notices, [Notice::Order(key, Event::Chosen { way, then: vec![] })]);
         let [Effect::PayOrder { order, lsp: LSP, way: pays }] = &released.effects[..] else { panic!("pay") };
         assert_eq!((*order, pays), (key, desk.order(key).way(way).unwrap()));
         match &pays.bill {
@@ -92,9 +92,11 @@ fn case_O13_an_order_that_is_done_has_its_channel_and_the_end_of_its_lease() {
         desk.tells(with_states(&reply, LightningState::Hold, OnchainState::Paid));
         desk.passes(HOUR / 4);
         assert!(desk.order(key).paying().unwrap().held);
+        desk.has_channel();
+        let channel = desk.order(key).channel();
         desk.tells(completed(&with_states(&reply, LightningState::Paid, OnchainState::Paid)));
         desk.passes(HOUR / 4);
-        let done = End::Done { lease: lease(), channel: None };
+        let done = End::Done { lease: lease(), channel };
         assert_eq!(desk.order(key).end(), Some(&done));
         assert_eq!(done.to_string(), format!("the channel is funded by {OUTPOINT}"));
         let settled = desk.client.order_settled(key, desk.now);
@@ -206,10 +208,11 @@ fn an_order_is_given_up_while_no_money_is_out_or_nothing_goes_on() {
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)));
 
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
-    assert_eq!(desk.client.abandon_order(key, NOON), Err(OrderError::NotExpected), "its payment may be under way");
+    let key = desk.pays(WayKind::Onchain);
+    desk.client.order_signed(key, TX.into(), NOON).unwrap();
     desk.lsp = crate::desk::Manner::Says("error", r#"{"code":101,"message":"?","data":{}}"#);
     desk.passes(HOUR);
     desk.client.abandon_order(key, desk.now).unwrap();
     assert_eq!(desk.order(key).end(), Some(&End::GivenUp));
+    assert_eq!(desk.client.abandon_order(key, desk.now), Err(OrderError::NotExpected), "it is over");
 }

@@ -3,20 +3,26 @@
 
 use std::time::Duration;
 
-use lsps_client::Effect;
-use lsps_client::order::{Bill, End, OrderKey, Payment, State, WayKind};
+use lsps_client::jit_receive::{Handled, OpenRequest};
+use lsps_client::order::{Bill, End, OrderKey, WayKind};
+use lsps_client::{ChannelKey, Effect};
 use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply, OrderState};
 use lsps_types::{OutPoint, Sat};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::common::{DAY, HOUR, LSP};
-use crate::desk::{Desk, Facts, Manner, completed, draft, invoice, made, order, wish};
+use crate::common::{DAY, LSP};
+use crate::desk::{Desk, Facts, Manner, OUTPOINT, completed, draft, invoice, made, open_as_ordered, order, wish};
 
 /// What happens next.
 #[derive(Clone, Debug)]
 enum Step {
-    Chooses(WayKind),
+    Chooses(Vec<WayKind>),
+    /// The LSP asks to open a channel, as ordered or not.
+    Opens(u8),
+    /// Our node tells of its funding, or of its end.
+    Funds(u8),
+    Ends(u8),
     LspTells(Box<Reply>),
     LspForgets,
     LspIsSilent,
@@ -37,6 +43,9 @@ struct Node {
     signed: Vec<Vec<u8>>,
     broadcast: Vec<Vec<u8>>,
     lightning: Option<bool>,
+    /// What may still become money out by the way that is being paid.
+    under_way: bool,
+    funded: Vec<ChannelKey>,
 }
 
 impl Node {
@@ -49,11 +58,16 @@ impl Node {
                     match way.bill {
                         // One id pays once, and a settled one is not begun again.
                         Bill::Invoice { invoice: what, .. } | Bill::Offer { offer: what } => {
-                            if self.lightning.is_none() && desk.now < way.pay_by && !self.paid.contains(&what) {
+                            let (what, settled) =
+                                (format!("{:?} {what}", self.asked.last()), self.lightning == Some(true));
+                            if !settled && desk.now < way.pay_by && !self.paid.contains(&what) {
+                                assert!(!self.under_way && self.broadcast.is_empty(), "one at a time");
                                 self.paid.push(what);
+                                (self.under_way, self.lightning) = (true, None);
                             }
                         }
                         Bill::Address { .. } => {
+                            assert!(!self.under_way && self.lightning != Some(true), "nothing else is out");
                             let tx = vec![u8::try_from(self.signed.len()).unwrap_or(u8::MAX)];
                             self.signed.push(tx.clone());
                             let _ = desk.client.order_signed(key, tx, desk.now);
@@ -61,10 +75,11 @@ impl Node {
                     }
                 }
                 Effect::StopPaying { .. } => {
-                    if self.paid.is_empty() {
+                    if !self.under_way && self.lightning.is_none() {
                         let _ = desk.client.order_not_sent(key, desk.now);
                     }
                 }
+                Effect::AcceptChannel { .. } => {}
                 Effect::BroadcastPayment { transaction, .. } => {
                     assert!(desk.store.contains_key(&format!("order-{key}")));
                     self.broadcast.push(transaction);
@@ -117,7 +132,10 @@ fn any_reply() -> impl Strategy<Value = Reply> {
 fn any_step() -> impl Strategy<Value = Step> {
     let way = prop_oneof![Just(WayKind::Bolt11), Just(WayKind::Bolt12), Just(WayKind::Onchain)];
     prop_oneof![
-        3 => way.prop_map(Step::Chooses),
+        3 => vec(way, 0..4).prop_map(Step::Chooses),
+        1 => (0u8..4).prop_map(Step::Opens),
+        2 => (0u8..4).prop_map(Step::Funds),
+        1 => (0u8..4).prop_map(Step::Ends),
         6 => any_reply().prop_map(|reply| Step::LspTells(Box::new(reply))),
         1 => Just(Step::LspForgets),
         1 => Just(Step::LspIsSilent),
@@ -133,13 +151,29 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn case_O11_nothing_is_paid_twice_and_every_order_ends_or_says_why_not(steps in vec(any_step(), 0..40)) {
+    fn case_O11_nothing_is_paid_twice_and_every_order_ends(
+        steps in vec(any_step(), 0..40), tells_in_the_end in any::<bool>(),
+    ) {
         let (mut desk, mut node) = (Desk::new(), Node::default());
-        let key = desk.places(&order());
-        let mut gave_up = false;
+        let (key, mut called_off) = (desk.places(&order()), false);
         for step in steps {
             match step {
-                Step::Chooses(way) => drop(desk.client.pay_order(key, way, desk.now)),
+                Step::Chooses(ways) => drop(desk.client.pay_order_in_turn(key, &ways, desk.now)),
+                Step::Opens(n) => {
+                    let request = open_as_ordered(n.into());
+                    let request = OpenRequest { funding: Sat(2_499 + u64::from(n)), ..request };
+                    let _ = desk.client.open_requested(&request, desk.now);
+                }
+                Step::Funds(n) => {
+                    let funding = OutPoint { index: if n < 3 { 1 } else { 7 }, ..OUTPOINT };
+                    let channel = ChannelKey(n.into());
+                    if desk.client.channel_funded(channel, funding, desk.now) == Handled::Taken && n < 3 {
+                        node.funded.push(channel);
+                    }
+                }
+                Step::Ends(n) => {
+                    let _ = desk.client.channel_ended(ChannelKey(n.into()), desk.now);
+                }
                 Step::LspTells(reply) => desk.lsp = Manner::Tells(reply),
                 Step::LspForgets => desk.lsp = Manner::Says("error", r#"{"code":101,"message":"?","data":{}}"#),
                 Step::LspIsSilent => desk.lsp = Manner::Silent,
@@ -150,51 +184,46 @@ proptest! {
                     desk.client.peer_disconnected(LSP);
                     desk.client.peer_connected(LSP);
                 }
-                Step::NodePays if !node.paid.is_empty() && node.lightning.is_none() => {
-                    node.lightning = Some(true);
+                Step::NodePays if node.under_way => {
+                    (node.under_way, node.lightning) = (false, Some(true));
                     let _ = desk.client.order_settled(key, desk.now);
                 }
-                Step::NodeFails if !node.paid.is_empty() && node.lightning.is_none() => {
-                    node.lightning = Some(false);
+                Step::NodeFails if node.under_way => {
+                    (node.under_way, node.lightning) = (false, Some(false));
                     let _ = desk.client.order_returned(key, desk.now);
                 }
                 Step::NodePays | Step::NodeFails => {}
-                Step::GivesUp => gave_up |= desk.client.abandon_order(key, desk.now).is_ok(),
+                Step::GivesUp => called_off |= desk.client.abandon_order(key, desk.now).is_ok(),
             }
             if desk.client.order(key).is_none() {
                 break;
             }
             node.does(&mut desk, key);
+            if let Some(End::Done { channel, .. }) = desk.client.order(key).and_then(|order| order.end().cloned()) {
+                let its = channel.expect("it is known").key;
+                prop_assert!(node.funded.contains(&its), "our own node told of it");
+            }
         }
-        node.asked.dedup();
-        prop_assert!(node.asked.len() <= 1, "one way: {:?}", node.asked);
-        prop_assert!(node.paid.len() <= 1);
         node.broadcast.dedup();
         prop_assert!(node.broadcast.len() <= 1, "one transaction");
-        prop_assert!(node.paid.is_empty() || node.broadcast.is_empty());
+        prop_assert!(node.lightning != Some(true) || node.broadcast.is_empty(), "one payment");
 
-        // From here on the LSP says no more, and the node tells what it did.
-        let Some(order) = desk.client.order(key) else { return Ok(()) };
-        let begun = order.paying().is_some();
+        // From here on the LSP says no more, and the node tells what it did, or nothing.
         desk.lsp = Manner::Silent;
         desk.passes(DAY * 2);
         node.does(&mut desk, key);
-        let Some(order) = desk.client.order(key) else { return Ok(()) };
-        match order.state() {
-            State::Quoted | State::Gone => prop_assert!(false, "it ended by itself"),
-            State::Paying(_) | State::Refunding(_) => {
-                prop_assert!(begun && order.trouble().is_some(), "{order:?}");
+        if desk.client.order(key).is_some_and(|order| order.end().is_none()) {
+            if node.under_way && tells_in_the_end {
+                let _ = desk.client.order_returned(key, desk.now);
             }
-            State::Ended { end: End::GivenUp, .. } => prop_assert!(gave_up),
-            State::Ended { .. } => {}
+            desk.passes(DAY * 31);
         }
-        let out = order.paying().is_some_and(|paying| paying.payment != Payment::Asked);
-        if !out && order.paying().is_some_and(|paying| paying.way != WayKind::Onchain) {
-            let _ = desk.client.order_returned(key, desk.now);
-            desk.passes(HOUR / 10);
-            prop_assert!(desk.order(key).end().is_some(), "what came back ends it");
+        if let Some(order) = desk.client.order(key) {
+            prop_assert!(order.end().is_some(), "every order ends by itself: {:?}", order.state());
+            let is_out = node.under_way || node.lightning == Some(true) || !node.broadcast.is_empty();
+            let gave_up = order.end() == Some(&End::GivenUp);
+            prop_assert!(!gave_up || called_off || is_out || !node.signed.is_empty(), "nothing is out that could be given up");
         }
-        desk.passes(HOUR);
     }
 
     /// Nothing that is weighed and found bad is among the ways.

@@ -18,6 +18,7 @@ fn a_restart_at_any_point_changes_nothing() {
             0 => desk.client.pay_order(key, WayKind::Onchain, desk.now).unwrap(),
             1 => desk.client.order_signed(key, vec![1, 2, 3], desk.now).unwrap(),
             _ => {
+                desk.has_channel();
                 desk.tells(completed(&made("a1", &ordered)));
                 desk.passes(HOUR);
             }

@@ -134,7 +134,16 @@ fn an_order_whose_payment_came_back_takes_no_channel_unless_it_was_opened_all_th
     assert!(!desk.effects().iter().any(|effect| matches!(effect, Effect::AcceptChannel { .. })));
     desk.tells(completed(&lightning(LightningState::Refunded)));
     desk.passes(HOUR / 30);
-    assert!(matches!(desk.order(key).end(), Some(End::Done { .. })), "the LSP has the last word");
+    assert_eq!(desk.order(key).end(), Some(&End::Refunded), "it says that a channel is open, which nobody has seen");
+
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    desk.has_channel();
+    desk.lsp = Manner::Silent;
+    returns(&mut desk, key);
+    desk.tells(completed(&lightning(LightningState::Refunded)));
+    desk.passes(HOUR / 30);
+    assert!(matches!(desk.order(key).end(), Some(End::Done { .. })), "the channel is there");
 }
 
 #[test]

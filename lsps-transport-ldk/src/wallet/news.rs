@@ -12,8 +12,9 @@ use lightning::types::payment::PaymentPreimage;
 use lsps_client::ChannelKey;
 use lsps_client::jit_receive::{Fault, OpenRequest, RefuseChannel};
 use lsps_client::order::{End, OrderKey, Trouble, WayKind};
-use lsps_types::{Msat, PaymentHash, Sat};
+use lsps_types::{Msat, OutPoint, PaymentHash, Sat};
 
+use crate::onchain::their_outpoint;
 use crate::peers::peer_id;
 
 /// What happens to a wallet, for a user interface. Nothing has to be done about it.
@@ -171,7 +172,7 @@ pub(super) enum News {
         request: OpenRequest,
     },
     PaymentEnded(PaymentId, PaymentEnd),
-    ChannelPending(PublicKey, ChannelKey),
+    ChannelPending(PublicKey, ChannelKey, Option<OutPoint>),
     ChannelEnded(ChannelKey),
     Claimable(Claimable),
     Claimed {
@@ -243,8 +244,9 @@ pub(super) fn of(event: &Event) -> Option<News> {
             };
             News::PaymentEnded(*payment_id, end)
         }
-        Event::ChannelPending { user_channel_id, counterparty_node_id, .. } => {
-            News::ChannelPending(*counterparty_node_id, ChannelKey(*user_channel_id))
+        Event::ChannelPending { user_channel_id, counterparty_node_id, funding_txo, .. } => {
+            let (key, funding) = (ChannelKey(*user_channel_id), their_outpoint(*funding_txo));
+            News::ChannelPending(*counterparty_node_id, key, funding)
         }
         Event::ChannelClosed { user_channel_id, .. } => News::ChannelEnded(ChannelKey(*user_channel_id)),
         Event::PaymentClaimable {

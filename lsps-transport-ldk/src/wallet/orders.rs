@@ -4,7 +4,7 @@ use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
 
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{Order, OrderKey, Quote, Rules, Way, WayKind, Wish};
+use lsps_client::order::{Order, OrderKey, Quote, Rules, WayKind, Wish};
 use lsps_client::session::{NotOrdered, OrderHandle};
 use lsps_types::lsps1::{CreateOrder, LdkInvoices};
 use lsps_types::{Msat, Sat};
@@ -33,8 +33,10 @@ pub enum CannotOrderChannel {
 
 impl Wallet {
     /// Orders a channel of this LSP and pays for it in the cheapest way that costs no more than `limits` say, mining and
-    /// routing fees included: by invoice or offer where the node's channels hold that much, and on-chain if [`WalletParts::onchain`](super::WalletParts::onchain) is there and the order names an address
-    /// for refunds. Offers take an onion messenger, and an [`OrderRouter`](crate::OrderRouter), for the LSP to have time.
+    /// routing fees included: by invoice or offer where the node's channels hold that much, and on-chain if
+    /// [`WalletParts::onchain`](super::WalletParts::onchain) is there and the order names an address for refunds. Where that
+    /// way turns out not to work, the next is tried, as long as the order lives and nothing of the one before is out. Offers
+    /// take an onion messenger, and an [`OrderRouter`](crate::OrderRouter), for the LSP to have time.
     ///
     /// The handle tells what becomes of it. The channel is accepted if it is as ordered. Dropping the future is safe.
     ///
@@ -47,16 +49,17 @@ impl Wallet {
         order: CreateOrder,
         limits: FeeLimits,
     ) -> Result<OrderHandle, CannotOrderChannel> {
+        let quote = self.quote_channel(lsp, order, limits).await?;
         let outbound = self.outbound().await.ok_or(CannotOrderChannel::Stopped)?;
-        let extra = |way: &Way| match (way.kind(), &self.onchain) {
+        let ways = quote.ranked(|way| match (way.kind(), &self.onchain) {
             (WayKind::Onchain, Some(wallet)) => pay::extra(&**wallet, way),
             (WayKind::Onchain, None) => None,
             // Routing fees show when a route is looked for; they have the same limit.
             (WayKind::Bolt11 | WayKind::Bolt12, _) => {
                 way.total.to_msat().is_some_and(|total| total <= outbound).then_some(Sat::ZERO)
             }
-        };
-        self.order_channel_paying(lsp, order, limits, |quote| quote.cheapest(extra)).await
+        });
+        Ok(self.session.pay_quote_in_turn(quote, &ways)?)
     }
 
     /// As [`Self::order_channel`], where `choose` says how it is paid.
@@ -71,6 +74,17 @@ impl Wallet {
         limits: FeeLimits,
         choose: impl FnOnce(&Quote) -> Option<WayKind>,
     ) -> Result<OrderHandle, CannotOrderChannel> {
+        let quote = self.quote_channel(lsp, order, limits).await?;
+        let way = choose(&quote).ok_or(NotOrdered::NothingChosen)?;
+        Ok(self.session.pay_quote(quote, way)?)
+    }
+
+    async fn quote_channel(
+        &self,
+        lsp: PublicKey,
+        order: CreateOrder,
+        limits: FeeLimits,
+    ) -> Result<Quote, CannotOrderChannel> {
         self.takes.require(order.announce_channel, order.capacity())?;
         self.tell(WalletEvent::Asked);
         self.know_who_is_connected().await.ok_or(CannotOrderChannel::Stopped)?;
@@ -83,7 +97,7 @@ impl Wallet {
             large_channels: self.lsps.have_large_channels(&lsp),
             rules: Rules::default(),
         };
-        Ok(self.session.lsp(id).order_channel(wish, &LdkInvoices, choose).await?)
+        Ok(self.session.lsp(id).quote_channel(wish, &LdkInvoices).await?)
     }
 
     /// What the node's channels hold of its own. `None`: the wallet was stopped.

@@ -9,7 +9,7 @@ use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::{FeeRate, ScriptBuf, Transaction, WitnessProgram, WitnessVersion};
 use lightning::ln::channelmanager::PaymentId;
 
-use lsps_client::order::{Bill, Order, OrderKey, Payment, State, Way};
+use lsps_client::order::{Bill, Order, OrderKey, Payment, State, Way, WayKind};
 use lsps_types::{Address, Sat, Timestamp};
 
 use super::news::PaymentEnd;
@@ -44,8 +44,11 @@ impl Payments {
 
 impl<M: Manager> Pump<M> {
     pub(super) fn has_to_pay(&mut self, order: OrderKey, way: Way) {
-        let now = self.session.with(|_, now| now);
-        self.payments.due.insert(order, Due { until: (now + TRY_FOR).min(way.pay_by), way, next: now });
+        let (now, has_others) = self.session.with(|client, now| {
+            (now, client.order(order).and_then(Order::paying).is_some_and(|paying| !paying.then.is_empty()))
+        });
+        let patience = if has_others { TRY_BEFORE_THE_NEXT } else { TRY_FOR };
+        self.payments.due.insert(order, Due { until: (now + patience).min(way.pay_by), way, next: now });
     }
 
     /// As long as it may be paid. At most one invoice is: they all come under the same id.
@@ -58,7 +61,8 @@ impl<M: Manager> Pump<M> {
     pub(super) fn look_at_payments(&mut self) {
         let now = self.session.with(|_, now| now);
         for (key, mut due) in std::mem::take(&mut self.payments.due) {
-            let wanted = self.session.with(|client, _| client.order(key).is_some_and(is_to_be_paid));
+            let is_wanted = |order: &Order| is_to_be_paid(order, due.way.kind());
+            let wanted = self.session.with(|client, _| client.order(key).is_some_and(is_wanted));
             if !wanted {
                 continue;
             }
@@ -93,8 +97,12 @@ impl<M: Manager> Pump<M> {
         });
     }
 
-    pub(super) fn broadcast(&self, transaction: &[u8]) {
+    pub(super) fn broadcast(&self, order: OrderKey, transaction: &[u8]) {
         let Some(wallet) = &self.payments.onchain else { return };
+        // A store that is away may have held it up.
+        if !self.session.with(|client, now| client.order(order).is_some_and(|order| order.may_broadcast(now))) {
+            return;
+        }
         // We wrote it.
         if let Ok(transaction) = deserialize(transaction) {
             wallet.broadcast(&transaction);
@@ -107,7 +115,7 @@ impl<M: Manager> Pump<M> {
         let way = |order: &Order| {
             let way = order.ways().iter().find(|way| payment_id(order, &way.bill) == Some(id))?;
             let is_chosen = order.paying().is_some_and(|paying| paying.way == way.kind());
-            Some((order.key(), way.clone(), is_chosen, is_to_be_paid(order)))
+            Some((order.key(), way.clone(), is_chosen, is_to_be_paid(order, way.kind())))
         };
         let Some((key, way, is_chosen, is_wanted)) = self.session.with(|client, _| client.orders().find_map(way))
         else {
@@ -200,8 +208,8 @@ pub(super) fn payment_id(order: &Order, bill: &Bill) -> Option<PaymentId> {
     Some(PaymentId(sha256::Hash::from_engine(engine).to_byte_array()))
 }
 
-fn is_to_be_paid(order: &Order) -> bool {
-    matches!(order.state(), State::Paying(paying) if paying.payment == Payment::Asked)
+fn is_to_be_paid(order: &Order, by: WayKind) -> bool {
+    matches!(order.state(), State::Paying(paying) if paying.payment == Payment::Asked && paying.way == by)
 }
 
 fn script_of(address: &Address) -> Option<ScriptBuf> {
@@ -218,4 +226,6 @@ fn pays(transaction: &Transaction, script: &ScriptBuf, amount_sat: u64) -> bool 
 
 /// A payment that the node or the wallet cannot begin with is tried for so long, and so often.
 const TRY_FOR: Duration = Duration::from_secs(60);
+/// The same where another way can be tried after it.
+const TRY_BEFORE_THE_NEXT: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_secs(2);

@@ -22,7 +22,7 @@ use super::node::Node;
 use super::pay::Payments;
 use super::receive::CannotReceive;
 use crate::handler::PeerEvent;
-use crate::onchain::{Mempool, OnchainPayer};
+use crate::onchain::{Mempool, OnchainPayer, their_outpoint};
 use crate::peers::{Manager, Peers, peer_id, public_key};
 use crate::store::{RETRY, RecordStore};
 
@@ -122,12 +122,17 @@ impl<M: Manager> Pump<M> {
         self.session.with(|client, now| {
             let unreadable = records.iter().filter_map(|(name, bytes)| client.load(name, bytes).err()).collect();
             let bought = client.purchases().filter_map(|it| Some((public_key(it.lsp())?, it.channel()?.key)));
-            let ordered = client.orders().filter_map(|it| Some((public_key(it.lsp())?, it.channel()?.key)));
+            let ordered = client.orders().filter_map(|it| Some((public_key(it.lsp())?, it.channels())));
+            let ordered = ordered.flat_map(|(lsp, channels)| channels.map(move |channel| (lsp, channel.key)));
             for (lsp, key) in bought.chain(ordered).collect::<Vec<_>>() {
                 // One that is not funded yet is asked for again, which shows whether it is still there.
                 let _ = match self.node.channel(&lsp, key) {
-                    Some(details) if details.funding_txo.is_some() => client.channel_pending(key, now),
-                    Some(_) => Handled::Taken,
+                    Some(details) => {
+                        match details.funding_txo.and_then(|funding| their_outpoint(funding.into_bitcoin_outpoint())) {
+                            Some(funding) => client.channel_funded(key, funding, now),
+                            None => Handled::Taken,
+                        }
+                    }
                     None => client.channel_ended(key, now),
                 };
             }
@@ -205,9 +210,12 @@ impl<M: Manager> Pump<M> {
             News::OpenRequested { lsp, temporary, request } => return self.open_requested(lsp, temporary, request),
             News::PaymentEnded(id, end) => return self.payment_ended(id, end),
             News::Claimable(payment) => return self.claimable(payment),
-            News::ChannelPending(peer, key) => self.session.with(|client, now| {
+            News::ChannelPending(peer, key, funding) => self.session.with(|client, now| {
                 client.channel_with(peer_id(&peer));
-                client.channel_pending(key, now)
+                match funding {
+                    Some(funding) => client.channel_funded(key, funding, now),
+                    None => client.channel_pending(key, now),
+                }
             }),
             News::ChannelEnded(key) => {
                 self.requests.remove(&key);
@@ -357,7 +365,7 @@ impl<M: Manager> Pump<M> {
             Effect::ForbidUnderpaying { lsp } => self.set_underpaying(lsp, false),
             Effect::PayOrder { order, way, .. } => self.has_to_pay(order, way),
             Effect::StopPaying { order, way } => self.pays_no_more(order, &way),
-            Effect::BroadcastPayment { transaction, .. } => self.broadcast(&transaction),
+            Effect::BroadcastPayment { order, transaction } => self.broadcast(order, &transaction),
         }
     }
 
@@ -393,7 +401,7 @@ impl<M: Manager> Pump<M> {
     fn pass_on_of_order(&self, order: OrderKey, event: order::Event) {
         use order::Event as E;
         match event {
-            E::Chosen(way) => self.tell(WalletEvent::Ordered { order, way }),
+            E::Chosen { way, .. } => self.tell(WalletEvent::Ordered { order, way }),
             E::Held => self.tell(WalletEvent::OrderPaid { order }),
             E::ChannelAsked(_) => self.tell(WalletEvent::OrderOpening { order }),
             E::Refunding => self.tell(WalletEvent::OrderFailed { order }),
@@ -401,10 +409,16 @@ impl<M: Manager> Pump<M> {
             E::Ended { end, .. } => self.tell(WalletEvent::OrderOver { order, end }),
             E::Placed
             | E::Signed(_)
+            | E::Late
+            | E::Stands { .. }
+            | E::CalledOff
             | E::Settled
             | E::Returned { .. }
-            | E::ChannelPending
-            | E::ChannelEnded
+            | E::ChannelPending { .. }
+            | E::ChannelEnded(_)
+            | E::ChannelPassed(_)
+            | E::OtherChannel(_)
+            | E::Unseen(_)
             | E::Unanswered(_)
             | E::Heard
             | E::Dropped => {}

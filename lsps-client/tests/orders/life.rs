@@ -1,0 +1,270 @@
+//! How orders go on and end: ways in turn, payments whose time is over, orders that are called off.
+
+use lsps_client::jit_receive::{Handled, RefuseChannel};
+use lsps_client::order::{Bill, End, Event, OrderError, OrderKey, Payment, Polling, State, Trouble, Unpaid, WayKind};
+use lsps_client::{Config, Effect};
+use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply};
+
+use crate::common::{DAY, HOUR, NOON};
+use crate::desk::{Desk, HASH, Manner, completed, failed, made, open_as_ordered, order, with_states};
+
+const TX: &[u8] = &[2, 0, 0, 0];
+const NOT_FOUND: Manner = Manner::Says("error", r#"{"code":101,"message":"?","data":{}}"#);
+const ALL: [WayKind; 3] = [WayKind::Bolt11, WayKind::Bolt12, WayKind::Onchain];
+
+fn signed() -> (Desk, OrderKey) {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Onchain);
+    desk.client.order_signed(key, TX.into(), NOON).unwrap();
+    desk.effects();
+    (desk, key)
+}
+
+fn broadcast(order: OrderKey) -> Effect {
+    Effect::BroadcastPayment { order, transaction: TX.into() }
+}
+
+fn onchain(state: OnchainState) -> Reply {
+    with_states(&made("a1", &order()), LightningState::ExpectPayment, state)
+}
+
+/// The phone was off for a month, between the record and the broadcast.
+#[test]
+fn case_X35_a_payment_whose_time_is_over_is_not_broadcast_before_the_lsp_says_that_its_order_stands() {
+    let (mut desk, key) = signed();
+    desk.now = NOON + DAY * 20;
+    desk.lsp = Manner::Silent;
+    desk.restarts();
+    assert_eq!(desk.effects(), [], "nobody knows whether it is still wanted");
+    desk.tells(failed(&onchain(OnchainState::ExpectPayment)));
+    desk.passes(HOUR);
+    assert_eq!(desk.effects(), [], "it is not");
+    assert!(matches!(desk.state(key), State::Refunding(_)));
+
+    let (mut desk, key) = signed();
+    desk.now = NOON + DAY * 20;
+    desk.tells(onchain(OnchainState::Paid));
+    desk.restarts();
+    assert_eq!(desk.effects(), [broadcast(key)], "the LSP has seen it");
+
+    // Longer than it said at first, or no longer.
+    for (days, stands) in [(30, true), (19, false)] {
+        let (mut desk, key) = signed();
+        desk.now = NOON + DAY * 20;
+        let mut reply = onchain(OnchainState::ExpectPayment);
+        reply.payment.onchain.as_mut().unwrap().expires_at = (NOON + DAY * days).into();
+        desk.tells(reply);
+        desk.restarts();
+        let expected = if stands { vec![broadcast(key)] } else { vec![] };
+        assert_eq!(desk.effects(), expected, "{days}");
+    }
+}
+
+#[test]
+fn case_X35_in_time_it_is_broadcast_again_after_a_restart() {
+    let (mut desk, key) = signed();
+    desk.lsp = Manner::Silent;
+    desk.restarts();
+    assert_eq!(desk.effects(), [broadcast(key)]);
+    desk.restarts();
+    desk.now = NOON + HOUR;
+    assert_eq!(desk.effects(), [broadcast(key)]);
+    desk.passes(DAY);
+    assert!(desk.events.contains(&Event::Late));
+    assert_eq!(desk.effects(), []);
+    desk.restarts();
+    assert_eq!(desk.effects(), [], "that is on record");
+}
+
+/// An LSP that never sends the invoice of its offer.
+#[test]
+fn case_X41_an_order_whose_payment_is_not_sent_can_be_called_off_and_is_not_paid_afterwards() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt12);
+    desk.client.abandon_order(key, NOON).unwrap();
+    let [Effect::StopPaying { order, .. }] = desk.effects()[..] else { panic!("the node is to stop") };
+    assert_eq!(order, key);
+    desk.restarts();
+    assert!(matches!(desk.effects()[..], [Effect::StopPaying { .. }]), "and to stay so");
+    assert_eq!(desk.client.open_requested(&open_as_ordered(1), desk.now), Err(RefuseChannel::NothingBought));
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    desk.turn();
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)));
+    assert_eq!(desk.client.abandon_order(key, desk.now), Err(OrderError::NotExpected));
+}
+
+#[test]
+fn case_X41_an_order_in_trouble_that_is_given_up_is_not_paid_afterwards() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    desk.lsp = NOT_FOUND;
+    desk.passes(HOUR);
+    assert_eq!(desk.order(key).trouble(), Some(&Trouble::Forgotten));
+    desk.client.abandon_order(key, desk.now).unwrap();
+    assert!(matches!(desk.effects()[..], [Effect::StopPaying { .. }]));
+    assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken);
+    desk.turn();
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)), "it came back: nothing is lost");
+
+    // It was taken all the same.
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    desk.client.abandon_order(key, desk.now).unwrap();
+    desk.turn();
+    assert_eq!(desk.client.order_settled(key, desk.now), Handled::Taken);
+    desk.turn();
+    assert_eq!(desk.order(key).end(), None, "the money is out");
+    desk.client.abandon_order(key, desk.now).unwrap();
+    assert_eq!(desk.order(key).end(), Some(&End::GivenUp));
+}
+
+#[test]
+fn case_X41_a_channel_that_was_there_when_the_order_was_called_off_is_the_orders() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    desk.has_channel();
+    desk.client.abandon_order(key, desk.now).unwrap();
+    desk.tells(completed(&made("a1", &order())));
+    desk.passes(HOUR);
+    assert!(matches!(desk.order(key).end(), Some(End::Done { .. })));
+}
+
+/// Whatever the LSP says or leaves unsaid, with the money out.
+#[test]
+fn case_X41_every_order_ends_by_itself() {
+    let hold = with_states(&made("a1", &order()), LightningState::Hold, OnchainState::Seen);
+    for lsp in [
+        Manner::Silent,
+        Manner::Tells(Box::new(made("a1", &order()))),
+        Manner::Tells(Box::new(hold)),
+        Manner::Tells(Box::new(completed(&made("a1", &order())))),
+        Manner::Tells(Box::new(failed(&made("a1", &order())))),
+        NOT_FOUND,
+    ] {
+        for way in ALL {
+            for settled in [true, false] {
+                let seldom = Polling { longest: DAY / 2, slow: DAY / 2, ..Polling::default() };
+                let mut desk = Desk::with(Config { polling: seldom, ..Config::default() });
+                let key = desk.pays(way);
+                match way {
+                    WayKind::Onchain => desk.client.order_signed(key, TX.into(), NOON).unwrap(),
+                    _ if settled => assert_eq!(desk.client.order_settled(key, NOON), Handled::Taken),
+                    _ => {}
+                }
+                desk.lsp = lsp.clone();
+                desk.passes(DAY * 30);
+                assert_eq!(desk.order(key).end(), None, "it is waited for");
+                desk.passes(DAY * 2);
+                if way != WayKind::Onchain && !settled {
+                    let stops = |effect: &Effect| matches!(effect, Effect::StopPaying { .. });
+                    assert!(desk.effects().iter().any(stops), "nothing is paid afterwards: {lsp:?}");
+                }
+                assert_eq!(desk.order(key).end(), Some(&End::GivenUp), "{lsp:?} {way}");
+                desk.passes(DAY * 15);
+                assert_eq!((desk.client.order(key), desk.client.next_wake()), (None, None));
+            }
+        }
+    }
+}
+
+fn in_turn(ways: &[WayKind]) -> (Desk, OrderKey) {
+    let mut desk = Desk::new();
+    let key = desk.places(&order());
+    desk.tells(made("a1", &order()));
+    desk.client.pay_order_in_turn(key, ways, NOON).unwrap();
+    desk.turn();
+    (desk, key)
+}
+
+fn pays(desk: &mut Desk) -> Vec<WayKind> {
+    let kind = |effect| match effect {
+        Effect::PayOrder { way, .. } => Some(way.kind()),
+        _ => None,
+    };
+    desk.effects().into_iter().filter_map(kind).collect()
+}
+
+/// No route, no invoice: the address is left.
+#[test]
+fn case_X53b_the_next_way_is_paid_when_nothing_of_the_one_before_was_sent() {
+    let (mut desk, key) = in_turn(&ALL);
+    assert_eq!(pays(&mut desk), [WayKind::Bolt11]);
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(pays(&mut desk), [WayKind::Bolt12]);
+    desk.restarts();
+    assert_eq!(pays(&mut desk), [WayKind::Bolt12], "which is on record");
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    let effects = desk.effects();
+    let [Effect::PayOrder { way, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert!(matches!(way.bill, Bill::Address { .. }));
+    desk.client.order_signed(key, TX.into(), desk.now).unwrap();
+    desk.has_channel();
+    desk.tells(completed(&made("a1", &order())));
+    desk.passes(HOUR);
+    assert!(matches!(desk.order(key).end(), Some(End::Done { .. })));
+    let chosen = |event: &Event| matches!(event, Event::Chosen { .. });
+    assert_eq!(desk.events.iter().filter(|event| chosen(event)).count(), 3);
+}
+
+#[test]
+fn case_X53b_what_came_back_is_paid_another_way_only_while_the_lsp_says_that_the_order_stands() {
+    let (mut desk, key) = in_turn(&ALL);
+    pays(&mut desk);
+    desk.lsp = Manner::Silent;
+    assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken);
+    assert_eq!(pays(&mut desk), [], "nobody knows");
+    desk.passes(HOUR);
+    assert_eq!(pays(&mut desk), []);
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
+
+    for (reply, next) in [
+        (made("a1", &order()), vec![WayKind::Bolt12]),
+        (failed(&made("a1", &order())), vec![]),
+        (with_states(&made("a1", &order()), LightningState::Refunded, OnchainState::ExpectPayment), vec![]),
+    ] {
+        let (mut desk, key) = in_turn(&ALL);
+        pays(&mut desk);
+        desk.tells(reply);
+        assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken);
+        assert_eq!(pays(&mut desk), next);
+        assert_eq!(desk.order(key).end().is_some(), next.is_empty());
+    }
+}
+
+#[test]
+fn case_X53b_a_way_whose_time_is_over_is_passed_over_and_without_one_the_order_ends() {
+    let (mut desk, key) = in_turn(&ALL);
+    pays(&mut desk);
+    desk.passes(HOUR);
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(pays(&mut desk), [WayKind::Onchain], "the offer is over, the address is not");
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
+
+    let (mut desk, key) = in_turn(&[WayKind::Onchain, WayKind::Bolt11]);
+    pays(&mut desk);
+    desk.passes(HOUR / 2);
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(pays(&mut desk), [WayKind::Bolt11]);
+    desk.client.abandon_order(key, desk.now).unwrap();
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)));
+
+    let (mut desk, key) = in_turn(&[WayKind::Bolt11, WayKind::Onchain]);
+    pays(&mut desk);
+    desk.client.abandon_order(key, desk.now).unwrap();
+    desk.turn();
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(pays(&mut desk), []);
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)), "called off");
+
+    let mut late = Desk::new();
+    let key = late.places(&order());
+    let after = NOON + HOUR;
+    assert_eq!(late.client.pay_order_in_turn(key, &[], after), Err(OrderError::NoSuchWay));
+    assert_eq!(late.client.pay_order_in_turn(key, &ALL[..2], after), Err(OrderError::TooLate));
+    late.client.pay_order_in_turn(key, &ALL, after).unwrap();
+    assert_eq!(late.order(key).paying().unwrap().way, WayKind::Onchain);
+    assert_eq!(late.order(key).payment_hash(), Some(HASH));
+    assert_eq!(late.order(key).paying().unwrap().payment, Payment::Asked);
+}
