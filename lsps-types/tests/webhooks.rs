@@ -138,6 +138,21 @@ fn the_guard_against_replays_is_bounded_and_forgets() {
     assert!(accept(22).is_ok(), "after twenty minutes a post is too old to come again");
 }
 
+/// One LSP sends as many notifications as are remembered.
+#[test]
+fn case_X47_an_lsp_that_sends_many_notifications_keeps_those_of_no_other_out() {
+    let (noisy, quiet, mut verifier) = (Key::of(7), Key::of(8), Verifier::new(Profile::Legacy, 100));
+    let numbered = |n: u64, key: &Key| {
+        let Ok(post) = Signed::new(Notification::PaymentIncoming.body().unwrap(), NOON + Duration::from_millis(n), key);
+        post
+    };
+    let last = (0..200).map(|n| verify(&mut verifier, noisy.id(), &numbered(n, &noisy), NOON)).last();
+    assert_eq!(last, Some(Err(Refused::Full)));
+    assert_eq!(verify(&mut verifier, quiet.id(), &numbered(0, &quiet), NOON), Ok(Notification::PaymentIncoming));
+    assert_eq!(verify(&mut verifier, quiet.id(), &numbered(0, &quiet), NOON), Err(Refused::Replay));
+    assert_eq!(verify(&mut verifier, noisy.id(), &numbered(0, &noisy), NOON), Err(Refused::Replay), "remembered");
+}
+
 /// L5-014, L5-015, L5-016, L5-097
 #[test]
 fn a_url_says_whose_post_wakes_which_device_and_cannot_be_guessed() {

@@ -1,6 +1,6 @@
 //! For notification services: is this post what the LSP signed, and is it new?
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::ops::Add;
 use core::str;
 use core::time::Duration;
@@ -18,15 +18,21 @@ pub enum Profile {
     Legacy,
 }
 
-/// Verifies posts. Bounded: remembers no more than it was told to.
+/// Verifies posts. Bounded: remembers no more of each LSP than it was told to, so that no LSP uses up what the others need.
 #[derive(Debug)]
 pub struct Verifier {
     profile: Profile,
     capacity: usize,
-    /// What was accepted.
-    seen: BTreeSet<(PeerId, [u8; 32])>,
+    /// What was accepted, by LSP.
+    seen: BTreeMap<PeerId, Seen>,
+}
+
+/// What was accepted from one LSP.
+#[derive(Debug, Default)]
+struct Seen {
+    posts: BTreeSet<[u8; 32]>,
     /// The same in the order in which it is forgotten, and when.
-    order: VecDeque<(Timestamp, (PeerId, [u8; 32]))>,
+    order: VecDeque<(Timestamp, [u8; 32])>,
 }
 
 /// Why a post is refused. It has no effect on later ones.
@@ -51,16 +57,18 @@ pub enum Refused {
     /// It was accepted before.
     #[error("the notification was accepted before")]
     Replay,
-    /// No more can be remembered at the moment, so that a replay would not be noticed.
-    #[error("too many notifications in a short time")]
+    /// No more of this LSP can be remembered at the moment, so that a replay would not be noticed. Other LSPs are not affected.
+    #[error("the provider sent too many notifications within twenty minutes")]
     Full,
 }
 
 impl Verifier {
-    /// `capacity` bounds how many posts are remembered; only [`Profile::Legacy`] remembers any.
+    /// `capacity` bounds how many posts of each LSP are remembered, for twenty minutes each; only [`Profile::Legacy`]
+    /// remembers any. The number of LSPs is the caller's: verify only posts in the name of LSPs that a user of the service
+    /// named.
     #[must_use]
     pub fn new(profile: Profile, capacity: usize) -> Self {
-        Self { profile, capacity, seen: BTreeSet::new(), order: VecDeque::new() }
+        Self { profile, capacity, seen: BTreeMap::new() }
     }
 
     /// Verifies one post, by the bytes that came: both headers and the body. Spec: LSPS5 "Delivery".
@@ -86,29 +94,39 @@ impl Verifier {
         }
         let notification = Notification::parse(body).map_err(Refused::MalformedBody)?;
         if self.profile == Profile::Legacy {
-            self.is_fresh((lsp, digest(text.as_bytes())), instant, now)?;
+            self.is_fresh(lsp, digest(text.as_bytes()), instant, now)?;
         }
         Ok(notification)
     }
 
     /// Remembers by what was signed: a signature has a second form.
-    fn is_fresh(&mut self, post: (PeerId, [u8; 32]), instant: Timestamp, now: Timestamp) -> Result<(), Refused> {
+    fn is_fresh(&mut self, lsp: PeerId, post: [u8; 32], instant: Timestamp, now: Timestamp) -> Result<(), Refused> {
         if instant.since(now) > WINDOW || now.since(instant) > WINDOW {
             return Err(Refused::StaleTimestamp);
         }
-        while let Some((_, old)) = self.order.front().copied().filter(|(until, _)| *until < now) {
-            self.order.pop_front();
-            self.seen.remove(&old);
-        }
-        if self.seen.contains(&post) {
+        self.seen.retain(|_, seen| {
+            seen.forget(now);
+            !seen.posts.is_empty()
+        });
+        let seen = self.seen.entry(lsp).or_default();
+        if seen.posts.contains(&post) {
             return Err(Refused::Replay);
         }
-        if self.seen.len() >= self.capacity {
+        if seen.posts.len() >= self.capacity {
             return Err(Refused::Full);
         }
-        self.seen.insert(post);
-        self.order.push_back((now.add(MEMORY), post));
+        seen.posts.insert(post);
+        seen.order.push_back((now.add(MEMORY), post));
         Ok(())
+    }
+}
+
+impl Seen {
+    fn forget(&mut self, now: Timestamp) {
+        while let Some((_, old)) = self.order.front().copied().filter(|(until, _)| *until < now) {
+            self.order.pop_front();
+            self.posts.remove(&old);
+        }
     }
 }
 
