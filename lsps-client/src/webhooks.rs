@@ -95,6 +95,16 @@ pub(crate) enum Ask {
     List,
 }
 
+impl Ask {
+    /// What it is about.
+    pub fn app(&self) -> Option<&AppName> {
+        match self {
+            Self::Set(name, _) | Self::Remove(name) => Some(name),
+            Self::List => None,
+        }
+    }
+}
+
 impl Webhooks {
     pub(crate) fn new(lsp: PeerId, now: Timestamp) -> Self {
         Self { lsp, apps: BTreeMap::new(), checked_at: now }
@@ -152,22 +162,15 @@ impl Webhooks {
         }
     }
 
-    /// What the LSP is to be asked at this time. Asking twice does no harm.
-    pub(crate) fn outstanding(&self, now: Timestamp, check_every: Duration) -> Option<Ask> {
-        let first = |state| self.apps.iter().find(|(_, app)| app.state == state);
-        if let Some((name, _)) = first(AppState::Unwanted) {
-            return Some(Ask::Remove(name.clone()));
-        }
-        if let Some((name, app)) = first(AppState::Wanted) {
-            return Some(Ask::Set(name.clone(), app.url.clone()));
-        }
-        (now >= self.due_at(check_every)).then_some(Ask::List)
-    }
-
-    /// When there is something to ask.
-    pub(crate) fn due_at(&self, check_every: Duration) -> Timestamp {
-        let is_waiting = |app: &App| matches!(app.state, AppState::Wanted | AppState::Unwanted);
-        if self.apps.values().any(is_waiting) { Timestamp::default() } else { self.checked_at + check_every }
+    /// What the LSP is to be asked, and when it was due: what an app waits for was due long ago, first what makes room, then the
+    /// rest; and from time to time what it has. Asking twice does no harm.
+    pub(crate) fn outstanding(&self, check_every: Duration) -> impl Iterator<Item = (Timestamp, Ask)> {
+        let unwanted = self.apps.iter().filter(|(_, app)| app.state == AppState::Unwanted);
+        let wanted = self.apps.iter().filter(|(_, app)| app.state == AppState::Wanted);
+        let removes = unwanted.map(|(name, _)| Ask::Remove(name.clone()));
+        let sets = wanted.map(|(name, app)| Ask::Set(name.clone(), app.url.clone()));
+        let apps = removes.chain(sets).map(|ask| (Timestamp::default(), ask));
+        apps.chain([(self.checked_at + check_every, Ask::List)])
     }
 
     /// With whom.

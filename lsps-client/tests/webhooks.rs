@@ -166,7 +166,8 @@ fn what_is_wanted_outlives_a_restart_and_an_answer_that_was_lost() {
     assert_eq!(set_of(&only(asks(&mut again, NOON))).app_name, "app", "asked again as soon as it is back");
 
     let asked_at = NOON + HOUR;
-    assert!(asks(&mut again, asked_at).is_empty(), "no answer in time: not at once again");
+    let in_turn = only(asks(&mut again, asked_at));
+    assert_eq!(set_of(&in_turn).app_name, "other", "no answer in time: not at once again");
     assert_eq!(set_of(&only(asks(&mut again, asked_at + HOUR))).app_name, "app");
     let name = FlowId::Webhooks(OTHER_LSP).to_string();
     let misnamed = again.load(&name, bytes.unwrap());
@@ -218,6 +219,44 @@ fn a_wallet_that_changes_its_mind_while_a_webhook_is_removed_has_it_set_again() 
     client.keep_webhook(LSP, app("app"), url("phone"), NOON).unwrap();
     client.receive(LSP, &answer::<RemoveWebhook>(&asked, &WebhookRemoved {}));
     assert_eq!(method(&only(asks(&mut client, NOON))), Method::Lsps5SetWebhook);
+}
+
+/// The LSP answers each removal with an error, or not at all.
+#[test]
+fn case_X46_a_webhook_that_cannot_be_removed_does_not_keep_others_from_being_set() {
+    for refusal in [Some(r#"{"code":-32603,"message":"later"}"#), None] {
+        let mut client = has("old", "phone");
+        client.remove_webhook(LSP, &app("old"), NOON);
+        client.keep_webhook(LSP, app("new"), url("tablet"), NOON).unwrap();
+        let (mut now, mut removals, mut is_set) = (NOON, vec![], false);
+        while now < NOON + DAY {
+            for asked in asks(&mut client, now) {
+                match (method(&asked), refusal) {
+                    (Method::Lsps5RemoveWebhook, Some(error)) => {
+                        removals.push(now);
+                        client.receive(LSP, &answer_in_text(&asked, "error", error));
+                    }
+                    (Method::Lsps5RemoveWebhook, None) => removals.push(now),
+                    (Method::Lsps5SetWebhook, _) => {
+                        assert!(now < NOON + HOUR, "soon");
+                        assert_eq!(set_of(&asked).app_name, "new");
+                        is_set = true;
+                        client.receive(LSP, &answer::<SetWebhook>(&asked, &SET));
+                    }
+                    (Method::Lsps5ListWebhooks, _) => {
+                        client.receive(LSP, &answer::<ListWebhooks>(&asked, &listed(&["new", "old"])));
+                    }
+                    (other, _) => panic!("{other:?}"),
+                }
+            }
+            now = now + HOUR / 60;
+        }
+        assert!(is_set && state(&client, "new") == Some(AppState::Registered));
+        assert_eq!(state(&client, "old"), Some(AppState::Unwanted), "it is tried again");
+        let pauses: Vec<_> = removals.windows(2).map(|pair| pair[1].since(pair[0])).collect();
+        assert!(removals.len() > 2 && pauses.is_sorted(), "ever slower: {pauses:?}");
+        assert!(removals.len() < 20, "{pauses:?}");
+    }
 }
 
 #[test]

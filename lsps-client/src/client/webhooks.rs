@@ -86,33 +86,43 @@ impl Client {
     }
 
     fn hear_of_webhook(&mut self, lsp: PeerId, asked: Asked, now: Timestamp) {
-        let heard = match asked {
-            Asked::Set(name, url, ticket) => match self.pending.take(&ticket) {
-                Some(Ok(_)) => Ok(Input::Answered(name, url, Ok(()))),
-                Some(Err(CallError::Refused(refused))) => Ok(Input::Answered(name, url, Err(refused.object.code))),
-                Some(Err(error)) => Err(self.pause_after(&error)),
-                None => return,
-            },
-            Asked::Remove(name, ticket) => match self.pending.take(&ticket) {
-                Some(Ok(_) | Err(CallError::Refused(ErrorReply { refusal: Refusal::Method(AppNameNotFound), .. }))) => {
-                    Ok(Input::Removed(name))
-                }
-                Some(Err(error)) => Err(self.pause_after(&error)),
-                None => return,
-            },
+        let (app, heard) = match asked {
+            Asked::Set(name, url, ticket) => {
+                let heard = match self.pending.take(&ticket) {
+                    Some(Ok(_)) => Ok(Input::Answered(name.clone(), url, Ok(()))),
+                    Some(Err(CallError::Refused(refused))) => {
+                        Ok(Input::Answered(name.clone(), url, Err(refused.object.code)))
+                    }
+                    Some(Err(error)) => Err(self.pause_after(&error)),
+                    None => return,
+                };
+                (Some(name), heard)
+            }
+            Asked::Remove(name, ticket) => {
+                let heard = match self.pending.take(&ticket) {
+                    Some(
+                        Ok(_) | Err(CallError::Refused(ErrorReply { refusal: Refusal::Method(AppNameNotFound), .. })),
+                    ) => Ok(Input::Removed(name.clone())),
+                    Some(Err(error)) => Err(self.pause_after(&error)),
+                    None => return,
+                };
+                (Some(name), heard)
+            }
             Asked::List(ticket) => match self.pending.take(&ticket) {
-                Some(Ok(listed)) => Ok(Input::Listed(listed.app_names)),
-                Some(Err(error)) => Err(self.pause_after(&error)),
+                Some(Ok(listed)) => (None, Ok(Input::Listed(listed.app_names))),
+                Some(Err(error)) => (None, Err(self.pause_after(&error))),
                 None => return,
             },
         };
         match heard {
             Ok(input) => self.webhooks.step(lsp, &input, now, &mut self.out),
-            Err(pause) => self.webhooks.rests(lsp, now + pause),
+            // It is asked again as soon as the LSP is back.
+            Err(Duration::ZERO) => {}
+            Err(pause) => self.webhooks.rests_about(lsp, app, pause, self.config.check_webhooks, now),
         }
     }
 
-    /// How long an LSP is left alone that gave no useful answer.
+    /// How long an LSP is left alone about what it gave no useful answer to.
     fn pause_after<E: MethodError>(&self, error: &CallError<E>) -> Duration {
         match error {
             CallError::Disconnected => Duration::ZERO,

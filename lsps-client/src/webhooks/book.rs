@@ -24,7 +24,16 @@ struct Kept {
     /// One question at a time.
     asked: Option<Asked>,
     not_before: Timestamp,
+    /// Questions that had no useful answer, each by its app; `None`: the list.
+    rests: BTreeMap<Option<AppName>, Rest>,
     waiting: Vec<(AppName, Waker)>,
+}
+
+/// A question that is not asked again before this time, so that it does not keep the others waiting.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    until: Timestamp,
+    pause: Duration,
 }
 
 #[derive(Debug)]
@@ -73,8 +82,16 @@ impl Book {
         }
         for event in events {
             kept.flow.apply(&event);
-            if matches!(event, Event::Wanted(..) | Event::Unwanted(_)) {
-                kept.not_before = Timestamp::default();
+            match &event {
+                Event::Wanted(name, _) | Event::Unwanted(name) => {
+                    kept.not_before = Timestamp::default();
+                    kept.rests.remove(&Some(name.clone()));
+                }
+                Event::Registered(name) | Event::Refused { app: name, .. } | Event::Removed(name) => {
+                    kept.rests.remove(&Some(name.clone()));
+                }
+                Event::Checked(_) => drop(kept.rests.remove(&None)),
+                Event::Again(_) => {}
             }
             out.released.notices.push(Notice::Webhooks(lsp, event));
         }
@@ -97,9 +114,11 @@ impl Book {
         kept.asked.take_if(|asked| asked.is_answered(pending))
     }
 
+    /// What was due first, of what does not rest.
     pub fn to_ask(&self, lsp: PeerId, check_every: Duration, now: Timestamp) -> Option<Ask> {
         let kept = self.lsps.get(&lsp).filter(|kept| kept.asked.is_none() && now >= kept.not_before)?;
-        kept.flow.outstanding(now, check_every)
+        let due = kept.due(check_every).filter(|(at, _)| *at <= now);
+        due.min_by_key(|(at, _)| *at).map(|(_, ask)| ask)
     }
 
     pub fn asks(&mut self, lsp: PeerId, asked: Asked) {
@@ -108,11 +127,26 @@ impl Book {
         }
     }
 
-    /// It was of no use; some other time.
+    /// The LSP cannot be asked; some other time.
     pub fn rests(&mut self, lsp: PeerId, until: Timestamp) {
         if let Some(kept) = self.lsps.get_mut(&lsp) {
             kept.not_before = until;
         }
+    }
+
+    /// This question was of no use. It is asked again after a pause, which doubles up to `longest`; the others go on.
+    pub fn rests_about(
+        &mut self,
+        lsp: PeerId,
+        app: Option<AppName>,
+        pause: Duration,
+        longest: Duration,
+        now: Timestamp,
+    ) {
+        let Some(kept) = self.lsps.get_mut(&lsp) else { return };
+        let before = kept.rests.get(&app).map_or(Duration::ZERO, |rest| rest.pause.saturating_mul(2));
+        let pause = pause.max(before).min(longest.max(pause));
+        kept.rests.insert(app, Rest { until: now + pause, pause });
     }
 
     /// An app that waits for its answer; wakes the task when something happened to its LSP's.
@@ -127,8 +161,8 @@ impl Book {
         let wake = |kept: &Kept| match &kept.asked {
             Some(asked) => asked.is_answered(pending).then(Timestamp::default),
             None => {
-                let due = kept.flow.due_at(check_every).max(kept.not_before);
-                pending.may_call(kept.flow.lsp, usize::MAX).is_ok().then_some(due)
+                let due = kept.due(check_every).map(|(at, _)| at.max(kept.not_before)).min();
+                due.filter(|_| pending.may_call(kept.flow.lsp, usize::MAX).is_ok())
             }
         };
         self.lsps.values().filter_map(wake).min()
@@ -145,7 +179,13 @@ impl Book {
 
 impl Kept {
     fn new(flow: Webhooks) -> Self {
-        Self { flow, asked: None, not_before: Timestamp::default(), waiting: Vec::new() }
+        let (rests, waiting) = (BTreeMap::new(), Vec::new());
+        Self { flow, asked: None, not_before: Timestamp::default(), rests, waiting }
+    }
+
+    fn due(&self, check_every: Duration) -> impl Iterator<Item = (Timestamp, Ask)> {
+        let rest = |ask: &Ask| self.rests.get(&ask.app().cloned()).map_or(Timestamp::default(), |rest| rest.until);
+        self.flow.outstanding(check_every).map(move |(at, ask)| (at.max(rest(&ask)), ask))
     }
 }
 
