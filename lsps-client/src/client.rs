@@ -1,6 +1,6 @@
 //! The wallet's side of the protocols: calls out, answers in, and the purchases that come of them.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
@@ -136,6 +136,14 @@ pub enum Unreadable {
     /// Its content.
     #[error("{0}")]
     Content(record::Unreadable),
+    /// The store has it and does not give it back.
+    #[error("record {name:?} cannot be read from the store: {why}; it is left alone, and read again at the next start")]
+    Store {
+        /// The record.
+        name: String,
+        /// The store's own words.
+        why: String,
+    },
 }
 
 impl Client {

@@ -41,12 +41,16 @@ pub struct Released {
     pub messages: Vec<(PeerId, Vec<u8>)>,
     /// Acts of the node and the wallet, in order.
     pub effects: Vec<Effect>,
+    /// Flows of which more followed than can be: the node told facts that cannot be, or this program is wrong. They were stopped and
+    /// go on with the next that concerns them; somebody has to look at them.
+    #[serde(default)]
+    pub alarms: Vec<FlowId>,
     /// What the policy left to others. Answer: [`Input::Decided`](crate::Input::Decided). Not asked again after a restart.
     pub questions: Vec<Question>,
 }
 
 impl Released {
     fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.effects.is_empty() && self.questions.is_empty()
+        self.messages.is_empty() && self.effects.is_empty() && self.questions.is_empty() && self.alarms.is_empty()
     }
 }

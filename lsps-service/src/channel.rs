@@ -252,7 +252,8 @@ impl Channel {
         match self {
             Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => {
                 let asked_at = funding.as_ref()?.asked_at;
-                Some(BlockHeight(asked_at.0.saturating_add(after.0)))
+                // There is no height at which it would be stuck, if that is beyond all of them.
+                asked_at.0.checked_add(after.0).map(BlockHeight)
             }
             Self::None | Self::Opening { .. } | Self::Abandoning { .. } => None,
         }

@@ -148,6 +148,7 @@ impl Config {
                 "has to be at least parts_per_offer",
             ),
             (self.limits.scid_draws > 0, "limits.scid_draws", "has to be at least 1"),
+            (self.limits.sales_to_strangers > 0, "limits.sales_to_strangers", "has to be at least 1 a second"),
             (self.webhooks.keep >= LEAST_KEPT, "webhooks.keep", "has to be at least 7 days (LSPS5)"),
             (!self.webhooks.post_within.is_zero(), "webhooks.post_within", "has to be more than nothing"),
             (self.limits.webhooks_per_client > 0, "limits.webhooks_per_client", "has to be at least 1 (LSPS5)"),

@@ -94,26 +94,36 @@ pub(crate) enum Reject {
     Stale,
 }
 
-/// Decide, apply, and whatever follows; then what is newly owed. `None`: nothing changed.
-pub(crate) fn step<F: Flow>(
-    flow: &mut F,
-    told: &F::Told<'_>,
-    ctx: &Context<'_>,
-) -> Result<Option<Vec<Effect>>, Reject> {
+/// What a step led to.
+#[derive(Debug)]
+pub(crate) struct Stepped {
+    /// What is newly owed. `None`: nothing changed.
+    pub owed: Option<Vec<Effect>>,
+    /// Something followed as often as was looked: facts of the node that cannot be, or a defect. The rest of it follows at the next
+    /// step, if it still does.
+    pub has_no_end: bool,
+}
+
+/// Decide, apply, and whatever follows; then what is newly owed.
+pub(crate) fn step<F: Flow>(flow: &mut F, told: &F::Told<'_>, ctx: &Context<'_>) -> Result<Stepped, Reject> {
     let owed: BTreeSet<EffectKey> = flow.outstanding().iter().map(Effect::key).collect();
     let mut events = flow.decide(told, ctx)?;
-    let mut changed = false;
-    loop {
+    let (mut changed, mut has_no_end) = (false, true);
+    for _ in 0..MOST_STEPS {
         changed |= !events.is_empty();
         events.into_iter().for_each(|event| flow.apply(event));
         events = flow.follow(ctx);
         if events.is_empty() {
+            has_no_end = false;
             break;
         }
     }
     let new = |effect: &Effect| !owed.contains(&effect.key());
-    Ok(changed.then(|| flow.outstanding().into_iter().filter(new).collect()))
+    Ok(Stepped { owed: changed.then(|| flow.outstanding().into_iter().filter(new).collect()), has_no_end })
 }
+
+/// Far more than follow from anything: each part of a payment, and each refund of an order, is good for a few.
+const MOST_STEPS: usize = 10_000;
 
 impl Call {
     /// Something that could go on if only its client were there waits `until` then, or nothing does.
@@ -162,5 +172,47 @@ impl Context<'_> {
     pub fn too_close(&self, cltv_expiry: Option<BlockHeight>) -> bool {
         let Some(BlockHeight(expiry)) = cltv_expiry else { return false };
         expiry <= self.facts.height.0.saturating_add(self.config.htlc_safety_blocks.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(non_snake_case)]
+
+    use alloc::vec;
+
+    use super::*;
+
+    /// Counts, and has something to count for ever.
+    struct Endless(u64);
+
+    impl Flow for Endless {
+        type Told<'a> = ();
+        type Event = ();
+
+        fn decide(&self, (): &(), _: &Context<'_>) -> Result<Vec<()>, Reject> {
+            Ok(vec![()])
+        }
+
+        fn apply(&mut self, (): ()) {
+            self.0 += 1;
+        }
+
+        fn follow(&self, _: &Context<'_>) -> Vec<()> {
+            vec![()]
+        }
+
+        fn outstanding(&self) -> Vec<Effect> {
+            vec![]
+        }
+    }
+
+    #[test]
+    fn case_X62_what_has_no_end_is_stopped_and_told() {
+        let around = Surroundings::new(Config::default(), Box::new(crate::StandardPolicy::default()));
+        let mut endless = Endless(0);
+        let stepped = step(&mut endless, &(), &around.context(PeerId([2; 33]))).expect("it is taken");
+        assert!(stepped.has_no_end && stepped.owed.is_some());
+        assert!(endless.0 > 1_000);
     }
 }

@@ -49,6 +49,10 @@ impl Indexed {
     pub fn new(flow: JitChannel) -> Self {
         Self { flow, entry: Entry::default() }
     }
+
+    pub fn due(&self) -> Due {
+        self.entry.due
+    }
 }
 
 impl Deref for Indexed {
@@ -78,18 +82,23 @@ impl Entry {
         let parts: Vec<PartId> =
             flow.payments.values().flat_map(|payment| &payment.parts).map(|part| part.id).collect();
         let is_paid = flow.fee == Fee::Paid;
+        let is_busy = !parts.is_empty()
+            || flow.call.until.is_some()
+            || matches!(flow.channel, Channel::Opening { .. })
+            || flow.has_unpaid_channel();
         Self {
             is_unpaid: !is_paid,
             is_paid,
-            is_busy: !parts.is_empty()
-                || flow.call.until.is_some()
-                || matches!(flow.channel, Channel::Opening { .. })
-                || flow.has_unpaid_channel(),
+            is_busy,
             is_live: flow.payments.values().any(Payment::is_live),
             is_sent: flow.has_sent(),
             is_use: is_paid || now < flow.terms.valid_until,
             is_unconfirmed: flow.channel.funding().is_some(),
-            due: Due { wake: flow.next_wake(config, now), height: flow.next_height(config, height) },
+            due: Due {
+                wake: flow.next_wake(config, now),
+                is_chore: !is_busy,
+                height: flow.next_height(config, height),
+            },
             parts,
         }
     }

@@ -26,8 +26,11 @@ pub struct Limits {
     pub scid_draws: usize,
     /// Requests of one client that wait for a decision taken elsewhere.
     pub questions_per_client: usize,
-    /// The same of all clients.
+    /// The same of all clients. Strangers leave half of it to clients with a channel or a paid offer.
     pub questions: usize,
+    /// Offers, orders and changes of webhooks within a second of strangers: clients that have no channel with the node and paid
+    /// for nothing. A name costs them nothing, and each of these is a record to write. What is beyond is refused.
+    pub sales_to_strangers: usize,
     /// Webhooks of one client.
     pub webhooks_per_client: usize,
     /// Clients with webhooks.
@@ -54,6 +57,7 @@ impl Default for Limits {
             scid_draws: 64,
             questions_per_client: 4,
             questions: 10_000,
+            sales_to_strangers: 100,
             webhooks_per_client: 10,
             webhook_clients: 200_000,
             webhook_changes: 20,

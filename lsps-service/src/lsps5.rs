@@ -39,9 +39,13 @@ impl Service {
 
     /// Tells the webhooks of a client; releases what is newly owed, or forgets what is over.
     pub(crate) fn tell_webhooks(&mut self, client: PeerId, told: &Told<'_>) -> Outcome {
+        if !matches!(told, Told::Surroundings) && self.webhooks.is_due(client, self.around.now) {
+            let _it_is_there = self.tell_webhooks(client, &Told::Surroundings);
+        }
         let Some(webhooks) = self.webhooks.get_mut(client) else { return Outcome::NotMine };
         let ctx = self.around.context(client);
-        let Ok(owed) = flow::step(webhooks, told, &ctx) else { return Outcome::NotMine };
+        let Ok(flow::Stepped { owed, has_no_end }) = flow::step(webhooks, told, &ctx) else { return Outcome::NotMine };
+        self.released.alarms.extend(has_no_end.then_some(FlowId::Webhooks(client)));
         let is_changed = owed.is_some();
         self.released.effects.extend(owed.into_iter().flatten());
         let is_gone = self.webhooks.settle(client, &self.around.config, self.around.now);

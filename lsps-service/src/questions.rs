@@ -87,8 +87,16 @@ impl Questions {
     }
 
     /// `None` where a limit is hit.
-    pub fn add(&mut self, client: PeerId, waiting: Waiting, now: Timestamp, limits: &Limits) -> Option<QuestionId> {
-        if self.waiting.len() >= limits.questions || self.of(client).count() >= limits.questions_per_client {
+    pub fn add(
+        &mut self,
+        client: PeerId,
+        is_known: bool,
+        waiting: Waiting,
+        now: Timestamp,
+        limits: &Limits,
+    ) -> Option<QuestionId> {
+        let most = if is_known { limits.questions } else { limits.questions.div_ceil(2) };
+        if self.waiting.len() >= most || self.of(client).count() >= limits.questions_per_client {
             return None;
         }
         self.last = self.last.saturating_add(1).max(now.unix_millis());

@@ -36,6 +36,14 @@ pub enum Unreadable {
         /// The newest that this program knows of its kind.
         newest: u8,
     },
+    /// The store has it and does not give it back.
+    #[error("record {name:?} cannot be read from the store: {why}; it is left alone, and read again at the next start")]
+    Store {
+        /// The record.
+        name: String,
+        /// The store's own words.
+        why: String,
+    },
     /// The bytes are damaged.
     #[error("record {name:?} is damaged")]
     Damaged {

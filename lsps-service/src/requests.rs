@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use lsps_types::codes::GetInfoError;
 use lsps_types::jsonrpc::{ErrorObject, Incoming, InvalidParams, NotARequest, RequestId, encode_error, encode_reply};
 use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps1::{self, GetOrder};
@@ -10,6 +11,7 @@ use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
 use lsps_types::{AnyRequest, Method, PeerId};
 
 use crate::ids::QuestionId;
+use crate::lsps1::requests::refused_token;
 use crate::outcome::{Outcome, Refusal};
 use crate::policy::{BuyRefusal, MenuRefusal, OrderRefusal};
 use crate::questions::{self as question, Asked, Decision, Question};
@@ -47,6 +49,9 @@ impl Service {
                 let protocols = Protocols { protocols: self.protocols() };
                 Ok(Answer::Now(encode_reply::<ListProtocols>(id, &protocols)))
             }
+            AnyRequest::Lsps2GetInfo(GetInfo { token: Some(token) }) if token.len() > LONGEST_TOKEN => {
+                Err(ErrorObject::of_method(GetInfoError::UnrecognizedOrStaleToken))
+            }
             AnyRequest::Lsps2GetInfo(request) => match self.menu_for(peer, &request) {
                 Err(MenuRefusal::Later) => self.ask_elsewhere(peer, id, question::Request::Menu(request)),
                 verdict => Ok(Answer::Now(encode_reply::<GetInfo>(id, &self.get_info(peer, &request, verdict)?))),
@@ -68,6 +73,9 @@ impl Service {
             AnyRequest::Lsps1CreateOrder(mut order) => {
                 order.token = order.token.filter(|token| !token.is_empty());
                 self.may_be_ordered(&order)?;
+                if order.token.as_ref().is_some_and(|token| token.len() > LONGEST_TOKEN) {
+                    return Err(refused_token());
+                }
                 match self.verdict_on_order(peer, &order) {
                     Err(OrderRefusal::Later) => self.ask_elsewhere(peer, id, question::Request::Order(order)),
                     verdict => self.create_order(peer, id, order, verdict).map(|()| Answer::Later),
@@ -104,7 +112,8 @@ impl Service {
             question::Request::Order(order) => Asked::Order(order.clone()),
         };
         let waiting = question::Waiting { request: id.clone(), about, until };
-        let added = self.questions.add(client, waiting, self.around.now, &self.around.config.limits);
+        let is_known = self.is_known(client);
+        let added = self.questions.add(client, is_known, waiting, self.around.now, &self.around.config.limits);
         let id = added.ok_or_else(|| ErrorObject::client_rejected("too many requests are being decided"))?;
         self.released.questions.push(Question { id, about: asked, until });
         Ok(Answer::Later)
@@ -147,6 +156,9 @@ enum Answer {
     Now(Vec<u8>),
     Later,
 }
+
+/// In bytes. Those that operators give out are shorter, and what a client sends is kept while somebody decides on it.
+const LONGEST_TOKEN: usize = 200;
 
 /// Terms with other fields than the eight are not the promised ones (reading R-23). Unknown parameters come first.
 fn refused_params(method: Method, invalid: &InvalidParams) -> ErrorObject {

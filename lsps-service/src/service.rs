@@ -5,7 +5,9 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use core::time::Duration;
 
+use lsps_types::jsonrpc::ErrorObject;
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{PeerId, Scid, Timestamp};
 
@@ -45,6 +47,8 @@ pub struct Service {
     /// Peers with whom the node has channels.
     pub(crate) with_channels: BTreeSet<PeerId>,
     pub(crate) questions: Questions,
+    /// What strangers were sold within the present second.
+    sold: Sold,
     pub(crate) changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
@@ -65,6 +69,26 @@ impl<F: FnMut() -> Scid + Send> ScidSource for F {
         self()
     }
 }
+
+/// What was sold to strangers since a second began.
+#[derive(Debug, Default)]
+struct Sold {
+    since: Timestamp,
+    count: usize,
+}
+
+impl Sold {
+    fn one_more(&mut self, now: Timestamp, most: usize) -> bool {
+        if now >= self.since + SECOND {
+            *self = Self { since: now, count: 0 };
+        }
+        let has_room = self.count < most;
+        self.count = self.count.saturating_add(usize::from(has_room));
+        has_room
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
 
 impl Service {
     /// A service without offers; [`load`](Self::load) brings the recorded ones back.
@@ -92,6 +116,7 @@ impl Service {
             webhooks: Registry::default(),
             with_channels: BTreeSet::new(),
             questions: Questions::default(),
+            sold: Sold::default(),
             changed: BTreeSet::new(),
             released: Released::default(),
             unasked: BTreeSet::new(),
@@ -210,7 +235,10 @@ impl Service {
                 }
                 Outcome::Taken
             }
-            Input::Tick => Outcome::Taken,
+            Input::Tick => {
+                self.do_chores();
+                Outcome::Taken
+            }
             Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
             Input::Occasion { peer, occasion } => self.tell_webhooks(peer, &webhooks::Told::Occasion(&occasion)),
             Input::WebhookDelivered { key } | Input::WebhookFailed { key } => {
@@ -219,7 +247,15 @@ impl Service {
         }
     }
 
-    /// The next deadline, and what it is for. Feed [`Input::Tick`] then, if nothing else.
+    /// Records to write and acts to do that [`drain`](Self::drain) would give now. A host that hears many messages writes when there are
+    /// enough.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.changed.len().saturating_add(self.released.effects.len())
+    }
+
+    /// The next deadline, and what it is for. Feed [`Input::Tick`] then, if nothing else; it may be due still, as many things that
+    /// end at one instant are not all looked at in one tick.
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
@@ -323,12 +359,35 @@ impl Service {
         for order in self.orders.agenda().due(self.around.now) {
             self.look_around_order(order);
         }
-        for client in self.webhooks.agenda().due(self.around.now) {
-            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
-        }
         for id in self.questions.due(self.around.now) {
             self.undecided(id);
         }
+    }
+
+    /// Some of what is due that nothing waits for; any of it that is asked about is looked at before.
+    fn do_chores(&mut self) {
+        for id in self.index.agenda().chores(self.around.now) {
+            self.look_around(id);
+        }
+        for order in self.orders.agenda().chores(self.around.now) {
+            self.look_around_order(order);
+        }
+        for client in self.webhooks.agenda().chores(self.around.now) {
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
+        }
+    }
+
+    /// Whether a client has a channel with the node or paid for an offer: names are free, those are not.
+    pub(crate) fn is_known(&self, client: PeerId) -> bool {
+        self.with_channels.contains(&client) || self.index.history(client).paid > 0
+    }
+
+    /// Whether one more record may be made for this client within the present second; then it counts.
+    pub(crate) fn may_be_sold_to(&mut self, client: PeerId) -> Result<(), ErrorObject> {
+        if self.is_known(client) || self.sold.one_more(self.around.now, self.around.config.limits.sales_to_strangers) {
+            return Ok(());
+        }
+        Err(ErrorObject::client_rejected("too many new clients ask at once; come back in a second"))
     }
 
     /// Offers and orders for a token that are paid or may still be.
@@ -336,7 +395,7 @@ impl Service {
         self.index.token_uses(token).saturating_add(self.orders.token_uses(token))
     }
 
-    fn look_around_order(&mut self, order: OrderNumber) {
+    pub(crate) fn look_around_order(&mut self, order: OrderNumber) {
         let _no_rejects_here = self.step_order(order, &order::Told::Surroundings);
     }
 

@@ -14,13 +14,16 @@ use crate::wake::Wake;
 /// When each has to be looked at.
 #[derive(Debug)]
 pub(crate) struct Agenda<I> {
+    /// Those that something waits for.
     wakes: BTreeMap<(Timestamp, I), Wake>,
+    /// Those that nothing waits for: any number of them may be due at one instant.
+    chores: BTreeMap<(Timestamp, I), Wake>,
     heights: BTreeSet<(BlockHeight, I)>,
 }
 
 impl<I> Default for Agenda<I> {
     fn default() -> Self {
-        Self { wakes: BTreeMap::new(), heights: BTreeSet::new() }
+        Self { wakes: BTreeMap::new(), chores: BTreeMap::new(), heights: BTreeSet::new() }
     }
 }
 
@@ -28,16 +31,25 @@ impl<I> Default for Agenda<I> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Due {
     pub wake: Option<(Timestamp, Wake)>,
+    /// Nothing waits for it: no payment, no channel, no client.
+    pub is_chore: bool,
     pub height: Option<BlockHeight>,
+}
+
+impl Due {
+    /// Whether it should have been looked at by now.
+    pub fn is_past(self, now: Timestamp) -> bool {
+        self.wake.is_some_and(|(at, _)| at <= now)
+    }
 }
 
 impl<I: Copy + Ord> Agenda<I> {
     pub fn shift(&mut self, id: I, old: Due, new: Due) {
-        if old.wake != new.wake {
+        if (old.wake, old.is_chore) != (new.wake, new.is_chore) {
             if let Some((at, _)) = old.wake {
-                self.wakes.remove(&(at, id));
+                self.wakes_of(old).remove(&(at, id));
             }
-            self.wakes.extend(new.wake.map(|(at, why)| ((at, id), why)));
+            self.wakes_of(new).extend(new.wake.map(|(at, why)| ((at, id), why)));
         }
         if old.height != new.height {
             if let Some(at) = old.height {
@@ -48,17 +60,35 @@ impl<I: Copy + Ord> Agenda<I> {
     }
 
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
-        self.wakes.first_key_value().map(|((at, _), why)| (*at, *why))
+        let firsts = [&self.wakes, &self.chores].map(|wakes| wakes.first_key_value());
+        firsts.into_iter().flatten().map(|((at, _), why)| (*at, *why)).min()
     }
 
+    /// All that something waits for.
     pub fn due(&self, now: Timestamp) -> Vec<I> {
-        self.wakes.keys().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
+        due(&self.wakes, now).collect()
+    }
+
+    /// The first of those that nothing waits for.
+    pub fn chores(&self, now: Timestamp) -> Vec<I> {
+        due(&self.chores, now).take(CHORES).collect()
     }
 
     pub fn due_at_height(&self, height: BlockHeight) -> Vec<I> {
         self.heights.iter().take_while(|(at, _)| *at <= height).map(|(_, id)| *id).collect()
     }
+
+    fn wakes_of(&mut self, due: Due) -> &mut BTreeMap<(Timestamp, I), Wake> {
+        if due.is_chore { &mut self.chores } else { &mut self.wakes }
+    }
 }
+
+fn due<I: Copy>(wakes: &BTreeMap<(Timestamp, I), Wake>, now: Timestamp) -> impl Iterator<Item = I> {
+    wakes.keys().take_while(move |(at, _)| *at <= now).map(|(_, id)| *id)
+}
+
+/// How many of them are looked at in one tick: each may be a record to write.
+const CHORES: usize = 32;
 
 /// Flows by what they have in common.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! What `PeerManager` calls. It only queues: nothing here waits, and nothing here knows the protocol.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
@@ -13,6 +12,7 @@ use tokio::sync::Notify;
 
 use lsps_types::jsonrpc::{MAX_PAYLOAD, MESSAGE_TYPE};
 
+use crate::inbox::{Budget, Inbox};
 use crate::message::LspsMessage;
 
 /// The custom message handler of a node that speaks LSPS: hand it to `PeerManager` as `custom_message_handler`, and to
@@ -59,13 +59,8 @@ type Observer = Box<dyn Fn(Observed<'_>) + Send + Sync>;
 
 #[derive(Default)]
 struct Queues {
-    inbound: VecDeque<PeerEvent>,
-    /// Messages in `inbound` by sender, so that none can fill it.
-    waiting: HashMap<PublicKey, usize>,
-    /// And what they support.
-    connected: Vec<(PublicKey, InitFeatures)>,
+    inbox: Inbox,
     outbound: Vec<(PublicKey, LspsMessage)>,
-    dropped: u64,
 }
 
 impl LspsMessageHandler {
@@ -80,29 +75,42 @@ impl LspsMessageHandler {
         let _ = self.observer.set(Box::new(observer));
     }
 
-    /// Messages that were dropped because their sender had too many waiting.
+    /// Messages that were dropped because their sender, or all senders together, had too many waiting: then those of the sender
+    /// whose messages take up most go first.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        lock(&self.queues).dropped
+        lock(&self.queues).inbox.dropped()
     }
 
-    /// What happened since the last call. For hosts that drive a core by hand; [`Lsp`](crate::Lsp) takes it otherwise.
+    /// What happened since the last call: of each peer first whether it came or went, which is told once however often it did
+    /// both, then its messages. What a peer sent that is gone is forgotten. For hosts that drive a core by hand;
+    /// [`Lsp`](crate::Lsp) takes it otherwise.
     pub fn take(&self) -> Vec<PeerEvent> {
-        let mut queues = lock(&self.queues);
-        queues.waiting.clear();
-        queues.inbound.drain(..).collect()
+        self.take_some(Budget::ALL)
+    }
+
+    /// The same, up to a budget: who came or went first, then one message of each sender in turn. The rest stays.
+    pub(crate) fn take_some(&self, budget: Budget) -> Vec<PeerEvent> {
+        lock(&self.queues).inbox.take(budget)
+    }
+
+    /// Whether there is something to take.
+    pub(crate) fn has_news(&self) -> bool {
+        lock(&self.queues).inbox.has_news()
     }
 
     /// Queues payloads for peers. `true`: call `PeerManager::process_events`, which fetches them.
     pub fn send(&self, messages: impl IntoIterator<Item = (PublicKey, Vec<u8>)>) -> bool {
         let messages = messages.into_iter().map(|(peer, payload)| (peer, LspsMessage { payload }));
         let mut queues = lock(&self.queues);
-        queues.outbound.extend(messages);
+        let Queues { inbox, outbound } = &mut *queues;
+        // What is sent to nobody would stay until somebody of that name comes.
+        outbound.extend(messages.filter(|(peer, _)| inbox.features(peer).is_some()));
         !queues.outbound.is_empty()
     }
 
     pub(crate) fn is_connected(&self, peer: &PublicKey) -> bool {
-        lock(&self.queues).connected.iter().any(|(connected, _)| connected == peer)
+        lock(&self.queues).inbox.features(peer).is_some()
     }
 
     /// LDK supports `option_scid_alias` itself: it is negotiated with every peer that does, whatever a channel's type says.
@@ -115,8 +123,8 @@ impl LspsMessageHandler {
         self.supports(peer, InitFeatures::supports_wumbo)
     }
 
-    fn supports(&self, peer: &PublicKey, feature: impl Fn(&InitFeatures) -> bool) -> bool {
-        lock(&self.queues).connected.iter().any(|(connected, features)| connected == peer && feature(features))
+    fn supports(&self, peer: &PublicKey, feature: impl FnOnce(&InitFeatures) -> bool) -> bool {
+        lock(&self.queues).inbox.features(peer).is_some_and(feature)
     }
 
     fn show(&self, sent: bool, peer: &PublicKey, payload: &[u8]) {
@@ -125,12 +133,8 @@ impl LspsMessageHandler {
         }
     }
 
-    fn push(&self, event: PeerEvent, change: impl FnOnce(&mut Queues)) {
-        {
-            let mut queues = lock(&self.queues);
-            change(&mut queues);
-            queues.inbound.push_back(event);
-        }
+    fn change(&self, change: impl FnOnce(&mut Inbox)) {
+        change(&mut lock(&self.queues).inbox);
         self.arrived.notify_one();
     }
 
@@ -159,17 +163,7 @@ impl CustomMessageReader for LspsMessageHandler {
 impl CustomMessageHandler for LspsMessageHandler {
     fn handle_custom_message(&self, message: LspsMessage, sender: PublicKey) -> Result<(), LightningError> {
         self.show(false, &sender, &message.payload);
-        {
-            let mut queues = lock(&self.queues);
-            let waiting = queues.waiting.entry(sender).or_default();
-            if *waiting >= MOST_WAITING {
-                queues.dropped += 1;
-                return Ok(());
-            }
-            *waiting += 1;
-            queues.inbound.push_back(PeerEvent::Message(sender, message.payload));
-        }
-        self.arrived.notify_one();
+        self.change(|inbox| inbox.receive(sender, message.payload));
         Ok(())
     }
 
@@ -182,15 +176,12 @@ impl CustomMessageHandler for LspsMessageHandler {
     }
 
     fn peer_connected(&self, peer: PublicKey, init: &Init, _: bool) -> Result<(), ()> {
-        self.push(PeerEvent::Connected(peer), |queues| queues.connected.push((peer, init.features.clone())));
+        self.change(|inbox| inbox.connects(peer, init.features.clone()));
         Ok(())
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {
-        self.push(PeerEvent::Disconnected(peer), |queues| {
-            queues.connected.retain(|(connected, _)| *connected != peer);
-            queues.outbound.retain(|(receiver, _)| *receiver != peer);
-        });
+        self.change(|inbox| inbox.disconnects(&peer));
     }
 
     fn provided_node_features(&self) -> NodeFeatures {
@@ -209,8 +200,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Spec: LSPS0 "Feature Bit": `option_supports_lsps`, odd.
 const FEATURE_BIT: usize = 729;
-/// Messages of one peer that wait to be read; no well-behaved client has so many requests under way.
-const MOST_WAITING: usize = 64;
 
 #[cfg(test)]
 mod tests {

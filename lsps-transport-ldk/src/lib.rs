@@ -5,6 +5,7 @@
 
 mod config;
 mod handler;
+mod inbox;
 mod lsp;
 mod message;
 pub mod onchain;
@@ -17,11 +18,11 @@ pub mod webhook;
 
 pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet};
 pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
-pub use lsp::{Lsp, LspEvent, LspParts, Notifier, Post, Posted};
+pub use lsp::{BookPage, BookPages, Lsp, LspEvent, LspEvents, LspParts, Notifier, Post, Posted};
 pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;
 pub use peers::{Manager, PeerManager};
 pub use router::OrderRouter;
-pub use store::Store;
+pub use store::{BatchStore, Change, Store};
 pub use wallet::{KnownLsp, Wallet, WalletParts};

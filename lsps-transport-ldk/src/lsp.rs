@@ -1,6 +1,7 @@
 //! The LSP on LDK: events to inputs. The core behind it is owned by the [`pump`].
 
 mod book;
+mod events;
 mod news;
 mod node;
 mod orders;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::{Event, ReplayEvent};
 use lightning::io;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use lsps_service::{
     BookEntry, ChannelKey, Config, Decision, Input, KnownOrder, Occasion, OrderNumber, Outcome, Policy, Promised,
@@ -27,9 +28,12 @@ use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers, peer_id};
-use crate::store::{RecordStore, Store, nobody_there};
+use crate::store::{BatchStore, RecordStore, Store, nobody_there};
 
 use book::Book;
+pub use book::{BookPage, BookPages};
+use events::Events;
+pub use events::LspEvents;
 pub use news::LspEvent;
 use news::{NodeNews, news};
 use node::Node;
@@ -46,6 +50,8 @@ pub struct LspParts<M, P, K> {
     pub messages: Arc<LspsMessageHandler>,
     /// Where the records go; any LDK store.
     pub store: K,
+    /// The same store, where it can make several records durable in one transaction. Without it they are written side by side.
+    pub batches: Option<Arc<dyn BatchStore>>,
     /// Pays for channels.
     pub wallet: Arc<dyn OnchainWallet>,
     /// Sees payments on the chain for orders of channels (LSPS1); without it they cannot be paid there.
@@ -83,6 +89,7 @@ impl<M, P, K> LspParts<M, P, K> {
             peer_manager,
             messages,
             store,
+            batches: None,
             wallet,
             deposits: None,
             chain,
@@ -99,7 +106,7 @@ impl<M, P, K> LspParts<M, P, K> {
 /// A running LSP. Dropping it stops it; everything that was promised is on record.
 pub struct Lsp {
     inputs: mpsc::UnboundedSender<Told>,
-    events: broadcast::Sender<LspEvent>,
+    events: Arc<Events>,
     book: Book,
     others_intercept: bool,
     stopped: Option<oneshot::Receiver<()>>,
@@ -123,8 +130,8 @@ impl Lsp {
         if parts.config.webhooks.serve && parts.notifier.is_none() {
             return Err(CannotStart::NoNotifier);
         }
-        let store = RecordStore::new(parts.store, "service");
-        let records = store.load().await.map_err(CannotStart::Store)?;
+        let store = RecordStore::with_batches(parts.store, parts.batches, "service");
+        let loaded = store.load().await.map_err(CannotStart::Store)?;
         let scids = {
             let node = Arc::clone(&node);
             move || node.draw_scid()
@@ -135,7 +142,7 @@ impl Lsp {
         }
         let peers = Peers::new(parts.messages, parts.peer_manager);
         let (inputs, queue) = mpsc::unbounded_channel();
-        let (events, book) = (broadcast::Sender::new(EVENTS_KEPT), Book::beside(&store));
+        let (events, book) = (Arc::<Events>::default(), Book::beside(&store));
         let outside = pump::Outside {
             wallet: parts.wallet,
             deposits: parts.deposits,
@@ -144,10 +151,11 @@ impl Lsp {
             clock: parts.clock,
             store,
             book: book.clone(),
-            events: events.clone(),
+            events: Arc::clone(&events),
         };
         let mut pump = Pump::new(service, node, peers, outside, queue, inputs.downgrade());
-        let unreadable = pump.load(records);
+        let mut unreadable = pump.load(loaded.records);
+        unreadable.extend(loaded.failed.into_iter().map(report::unread));
         let (done, stopped) = oneshot::channel();
         tokio::spawn(async move {
             pump.run().await;
@@ -175,9 +183,10 @@ impl Lsp {
         }
     }
 
-    /// What happens from now on. Whoever reads too slowly misses some.
+    /// What happens from now on. However slowly it is read, nothing is missed that somebody has to act on; of the rest the numbers
+    /// are kept.
     #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<LspEvent> {
+    pub fn events(&self) -> LspEvents {
         self.events.subscribe()
     }
 
@@ -224,11 +233,20 @@ impl Lsp {
         if asked.is_err() { unknown } else { answer.await.unwrap_or(unknown) }
     }
 
-    /// The book: every fee asked, earned or lost, and what channels cost, by time.
+    /// The book in pages, as it grows for ever: every fee asked, earned or lost, and what channels cost, by time.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read, or an entry is damaged.
+    /// When the store cannot be listed.
+    pub async fn book_pages(&self) -> Result<BookPages, io::Error> {
+        self.book.pages().await
+    }
+
+    /// All of the book at once.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read, or an entry is damaged; [`book_pages`](Self::book_pages) reads the others.
     pub async fn book(&self) -> Result<Vec<BookEntry>, io::Error> {
         self.book.read().await
     }
@@ -249,6 +267,3 @@ impl Lsp {
         }
     }
 }
-
-/// Events that a slow reader may be behind.
-const EVENTS_KEPT: usize = 256;

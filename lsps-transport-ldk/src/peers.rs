@@ -9,6 +9,7 @@ use lightning::ln::peer_handler::APeerManager;
 use lsps_types::PeerId;
 
 use crate::handler::{LspsMessageHandler, PeerEvent};
+use crate::inbox::Budget;
 
 /// A `ChannelManager`.
 pub trait Manager: Deref<Target: AChannelManager> + Send + Sync + 'static {}
@@ -39,6 +40,14 @@ impl Peers {
 
     pub fn take(&self) -> Vec<PeerEvent> {
         self.messages.take()
+    }
+
+    pub fn take_some(&self, budget: Budget) -> Vec<PeerEvent> {
+        self.messages.take_some(budget)
+    }
+
+    pub fn have_news(&self) -> bool {
+        self.messages.has_news()
     }
 
     pub async fn arrived(&self) {

@@ -145,7 +145,7 @@ impl Wallet {
         let node = Node::new(parts.channel_manager, Arc::clone(&parts.keys), parts.network);
         require_for_wallet(&node.config())?;
         let store = RecordStore::new(parts.store, "client");
-        let records = store.load().await.map_err(CannotStart::Store)?;
+        let loaded = store.load().await.map_err(CannotStart::Store)?;
         let wake = Arc::new(Notify::new());
         let client = Client::new(parts.config, parts.keys.get_secure_random_bytes());
         let session = {
@@ -161,7 +161,8 @@ impl Wallet {
         let pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone());
         let pump = pump.waiting_for(rules.confirmations_to_wait, parts.mempool);
         let mut pump = pump.paying_onchain(parts.onchain);
-        let unreadable = pump.load(records);
+        let mut unreadable = pump.load(loaded.records);
+        unreadable.extend(loaded.failed.into_iter().map(unread));
         let (done, stopped) = oneshot::channel();
         tokio::spawn(async move {
             pump.run().await;
@@ -252,6 +253,11 @@ impl Wallet {
     fn tell(&self, event: WalletEvent) {
         let _ = self.events.send(event); // fails when nobody listens
     }
+}
+
+/// A record that the store could not give back.
+fn unread((name, error): (String, lightning::io::Error)) -> Unreadable {
+    Unreadable::Store { name, why: error.to_string() }
 }
 
 /// Events that a slow listener may lag behind.

@@ -139,7 +139,7 @@ impl World {
         }
         let client = self.scene.wallet.node.node_id();
         let called = async {
-            while !matches!(events.recv().await, Ok(LspEvent::ClientNeeded { client: called, .. }) if called == client)
+            while !matches!(events.recv().await, Some(LspEvent::ClientNeeded { client: called, .. }) if called == client)
             {
             }
         };

@@ -67,19 +67,24 @@ impl Entry {
         let invoice = order.ways.bolt11.as_ref().map(|way| PaymentHash::of(&way.by));
         let hashes: BTreeSet<PaymentHash> = order.payments.keys().copied().chain(invoice).collect();
         let has_something = !order.payments.is_empty() || !order.outputs.is_empty();
+        let is_unconfirmed =
+            order.channel.funding().is_some() || order.refunds.iter().any(|refund| refund.unconfirmed().is_some());
+        let is_busy =
+            matches!(order.stage, Stage::Draft { .. }) || (is_open && has_something) || order.call.until.is_some();
         Self {
             hashes: hashes.into_iter().collect(),
             offer: order.ways.bolt12.as_ref().map(|way| way.by).filter(|_| !matches!(order.stage, Stage::Draft { .. })),
             address: order.ways.onchain.as_ref().map(|way| way.address.clone()).filter(|address| !address.is_empty()),
             lacks_channel: order.lease().is_none(),
             is_open,
-            is_busy: matches!(order.stage, Stage::Draft { .. })
-                || (is_open && has_something)
-                || order.call.until.is_some(),
+            is_busy,
             is_use: is_open || order.lease().is_some(),
-            is_unconfirmed: order.channel.funding().is_some()
-                || order.refunds.iter().any(|refund| refund.unconfirmed().is_some()),
-            due: Due { wake: order.next_wake(config, now), height: order.next_height(config, height) },
+            is_unconfirmed,
+            due: Due {
+                wake: order.next_wake(config, now),
+                is_chore: !is_busy && !is_unconfirmed,
+                height: order.next_height(config, height),
+            },
         }
     }
 }
@@ -91,6 +96,11 @@ impl Orders {
 
     pub fn get_mut(&mut self, number: OrderNumber) -> Option<&mut Order> {
         self.all.get_mut(&number).map(|shelved| &mut shelved.order)
+    }
+
+    /// Whether it should have been looked at by now.
+    pub fn is_due(&self, number: OrderNumber, now: Timestamp) -> bool {
+        self.all.get(&number).is_some_and(|shelved| shelved.entry.due.is_past(now))
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Order> {

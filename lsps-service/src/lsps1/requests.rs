@@ -44,7 +44,7 @@ impl Service {
         verdict: Result<OrderTerms, OrderRefusal>,
     ) -> Result<(), ErrorObject> {
         let terms = verdict.map_err(|refusal| match refusal {
-            OrderRefusal::Token => ErrorObject::of_method_with(CreateOrderError::UnrecognizedOrStaleToken, &Nothing {}),
+            OrderRefusal::Token => refused_token(),
             OrderRefusal::Client(why) => ErrorObject::client_rejected(&why),
             OrderRefusal::Later => ErrorObject::internal(),
         })?;
@@ -52,6 +52,7 @@ impl Service {
         if self.orders.open_of(client) >= limits.orders_per_client || self.orders.without_channel() >= limits.orders {
             return Err(ErrorObject::client_rejected("too many orders are not paid for yet"));
         }
+        self.may_be_sold_to(client)?;
         let order = self.draft(client, request, order, terms).ok_or_else(ErrorObject::internal)?;
         self.released.effects.extend(order.outstanding());
         self.orders.waiting.insert(order.number, request.clone());
@@ -126,10 +127,13 @@ impl Service {
     }
 
     /// Spec: LSPS1 §3. Nobody learns whether others have an order of that id.
-    pub(crate) fn get_order(&self, client: PeerId, request: &GetOrder) -> Result<lsps1::Order, ErrorObject> {
+    pub(crate) fn get_order(&mut self, client: PeerId, request: &GetOrder) -> Result<lsps1::Order, ErrorObject> {
         let not_found = || ErrorObject::of_method_with(GetOrderError::NotFound, &Nothing {});
         let id = Uuid::try_parse(&request.order_id).map_err(|_| not_found())?.into_bytes();
         let number = id.first_chunk().map(|first| OrderNumber(u64::from_be_bytes(*first))).ok_or_else(not_found)?;
+        if self.orders.is_due(number, self.around.now) {
+            self.look_around_order(number);
+        }
         let order = self.orders.get(number).filter(|order| order.client == client);
         let order = order.filter(|order| order.order_id().as_str() == request.order_id);
         let order = order.filter(|order| !matches!(order.stage, Stage::Draft { .. })).ok_or_else(not_found)?;
@@ -138,10 +142,14 @@ impl Service {
 
     /// Tells an order; releases what is newly owed, answers its client, or forgets what is over.
     pub(crate) fn step_order(&mut self, number: OrderNumber, told: &Told<'_>) -> Result<(), Reject> {
+        if !matches!(told, Told::Surroundings) && self.orders.is_due(number, self.around.now) {
+            self.look_around_order(number);
+        }
         let Some(order) = self.orders.get_mut(number) else { return Err(Reject::Stale) };
         let was_draft = matches!(order.stage, Stage::Draft { .. });
         let ctx = self.around.context(order.client);
-        let owed = flow::step(order, told, &ctx)?;
+        let flow::Stepped { owed, has_no_end } = flow::step(order, told, &ctx)?;
+        self.released.alarms.extend(has_no_end.then_some(FlowId::Order(number)));
         let is_draft = matches!(order.stage, Stage::Draft { .. });
         let is_over = order.is_over(&self.around.config, self.around.now, self.around.facts.height);
         if (owed.is_some() || is_over) && !is_draft && !(was_draft && is_over) {
@@ -166,6 +174,10 @@ impl Service {
         }
         Ok(())
     }
+}
+
+pub(crate) fn refused_token() -> ErrorObject {
+    ErrorObject::of_method_with(CreateOrderError::UnrecognizedOrStaleToken, &Nothing {})
 }
 
 /// `data` of errors that say all by their code.

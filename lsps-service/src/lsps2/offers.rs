@@ -121,11 +121,18 @@ impl Service {
 
     /// Tells an offer; releases what is newly owed, or forgets what is over.
     pub(crate) fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
+        if !matches!(told, Told::Surroundings)
+            && self.offers.get(&id).is_some_and(|it| it.due().is_past(self.around.now))
+        {
+            self.look_around(id);
+        }
         let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
         let client = offer.client;
         let (had_sent, carries_others) = (offer.has_sent(), self.index.carries_others(client, id));
         let ctx = Context { carries_others, ..self.around.context(client) };
-        if let Some(owed) = flow::step(&mut offer.flow, told, &ctx)? {
+        let stepped = flow::step(&mut offer.flow, told, &ctx)?;
+        self.released.alarms.extend(stepped.has_no_end.then(|| offer.flow()));
+        if let Some(owed) = stepped.owed {
             for effect in owed {
                 // What was asked for before, or in an earlier life, may have been done.
                 if let Effect::ForwardPart { part, ask: 1, .. } = effect {

@@ -93,6 +93,7 @@ impl Service {
         if self.index.history(client).unpaid >= limits.offers_per_client || unpaid >= limits.offers {
             return Err(ErrorObject::client_rejected("too many offers are not paid for yet"));
         }
+        self.may_be_sold_to(client)?;
         let scid = self.unused_scid().ok_or_else(ErrorObject::internal)?;
         let client_trusts_lsp = sale.trust == Trust::ClientTrustsLsp;
         self.insert(JitChannel::new(scid, client, token, self.terms(request, sale)));

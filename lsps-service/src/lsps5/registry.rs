@@ -42,13 +42,18 @@ impl Registry {
     pub fn settle(&mut self, client: PeerId, config: &Config, now: Timestamp) -> bool {
         let Some(kept) = self.clients.get_mut(&client) else { return false };
         let is_over = kept.flow.is_over(now);
-        let due = Due { wake: kept.flow.next_wake(config).filter(|_| !is_over), height: None };
+        let due = Due { wake: kept.flow.next_wake(config).filter(|_| !is_over), is_chore: true, height: None };
         self.agenda.shift(client, kept.due, due);
         kept.due = due;
         if is_over {
             self.clients.remove(&client);
         }
         is_over
+    }
+
+    /// Whether it should have been looked at by now.
+    pub fn is_due(&self, client: PeerId, now: Timestamp) -> bool {
+        self.clients.get(&client).is_some_and(|kept| kept.due.is_past(now))
     }
 
     pub fn len(&self) -> usize {

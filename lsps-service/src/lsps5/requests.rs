@@ -24,7 +24,10 @@ impl Service {
         if !no_change && known.is_some_and(|known| known.changes(self.around.now) >= limits.webhook_changes) {
             return Err(ErrorObject::client_rejected("too many changes of webhooks; come back later"));
         }
-        if known.is_none() {
+        let is_first = known.is_none();
+        self.may_be_sold_to(client)?;
+        let limits = &self.around.config.limits;
+        if is_first {
             if self.webhooks.len() >= limits.webhook_clients {
                 return Err(ErrorObject::client_rejected("too many clients have webhooks"));
             }

@@ -38,8 +38,6 @@ pub(crate) struct Process {
     pub fuse: Option<(u8, bool)>,
     pub deaths: usize,
     pub told_last: Option<Told>,
-    /// The node tells nothing.
-    pub is_mute: bool,
     pub broadcast: BTreeSet<ChannelKey>,
     /// How often an input met a flow in some state.
     pub seen: Seen,
@@ -77,7 +75,6 @@ impl Process {
             fuse: None,
             deaths: 0,
             told_last: None,
-            is_mute: false,
             broadcast: BTreeSet::new(),
             seen: Seen::new(),
         }

@@ -4,6 +4,7 @@
 mod attacks;
 mod book;
 mod channels;
+mod crowd;
 mod doubt;
 mod hostile;
 mod jit_channel;

@@ -12,8 +12,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use lsps_service::{
-    ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, KnownOrder, OrderConfig, OrderNumber, OrderTerms, PaidBy,
-    PaymentId, WayTerms,
+    ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, KnownOrder, Limits, OrderConfig, OrderNumber, OrderTerms,
+    PaidBy, PaymentId, WayTerms,
 };
 use lsps_testing::{Lsp, LspSetup, NOON, address_of, anything, call, peer};
 use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Order};
@@ -104,14 +104,19 @@ fn selling_with(confirmation: Confirmation) -> LspSetup {
     let way = |hours: u64| WayTerms { fee: FEE, expires_at: NOON + Duration::from_secs(3_600 * hours) };
     let onchain = Some((way(2), confirmation));
     let terms = OrderTerms { bolt11: Some(way(1)), bolt12: Some(way(1)), onchain, remember_until: None };
-    LspSetup { orders: Some((anything(), terms)), ..LspSetup::default() }
+    let limits = Limits { sales_to_strangers: usize::MAX, ..Limits::default() };
+    LspSetup {
+        orders: Some((anything(), terms)),
+        config: Config { limits, ..Config::default() },
+        ..LspSetup::default()
+    }
 }
 
 fn with_orders(orders: OrderConfig) -> LspSetup {
     LspSetup { config: Config { orders, ..Config::default() }, ..selling() }
 }
 
-fn order() -> CreateOrder {
+pub fn order() -> CreateOrder {
     CreateOrder {
         lsp_balance_sat: Sat(500_000),
         client_balance_sat: Sat(100_000),

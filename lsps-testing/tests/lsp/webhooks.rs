@@ -3,7 +3,7 @@
 mod calls;
 mod registrations;
 
-use lsps_service::{Config, Input, Occasion, Record, WebhookConfig};
+use lsps_service::{Config, Input, Limits, Occasion, Record, WebhookConfig};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, call, peer};
 use lsps_types::PeerId;
 use lsps_types::codes::SetWebhookError;
@@ -13,7 +13,9 @@ use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook, WebhookSet};
 use crate::SCID;
 
 pub fn serving() -> Config {
-    Config { webhooks: WebhookConfig { serve: true, ..WebhookConfig::default() }, ..Config::default() }
+    // How many strangers may do something at one instant is what `crowd` is about.
+    let limits = Limits { sales_to_strangers: usize::MAX, ..Limits::default() };
+    Config { webhooks: WebhookConfig { serve: true, ..WebhookConfig::default() }, limits, ..Config::default() }
 }
 
 /// The record of a client with one webhook.

@@ -1,7 +1,9 @@
 //! `lsps0_framing`: what counts as a message, at an LSP and at a client.
 
+use lightning::ln::msgs::Init;
 use lightning::ln::peer_handler::CustomMessageHandler as _;
 use lightning::ln::wire::{CustomMessageReader as _, Type as _};
+use lightning::types::features::InitFeatures;
 use lightning::util::ser::Writeable as _;
 use lsps_testing::{Lsp, LspSetup, NOON, peer};
 use lsps_transport_ldk::{LspsMessageHandler, PeerEvent, Role};
@@ -34,6 +36,8 @@ fn received(kind: u16, payload: &[u8]) -> Option<Vec<u8>> {
     assert_eq!((message.type_id(), message.encode().as_slice()), (kind, payload), "it is sent as it was received");
     let secret = bitcoin::secp256k1::SecretKey::from_slice(&[1; 32]).expect("a key");
     let sender = bitcoin::secp256k1::PublicKey::from_secret_key(&bitcoin::secp256k1::Secp256k1::new(), &secret);
+    let init = Init { features: InitFeatures::empty(), networks: None, remote_network_address: None };
+    handler.peer_connected(sender, &init, true).expect("it may come");
     handler.handle_custom_message(message, sender).expect("no payload disconnects its sender");
     match handler.take().pop() {
         Some(PeerEvent::Message(_, payload)) => Some(payload),

@@ -156,7 +156,11 @@ fn issue_grants(input: &Given) -> Value {
     assert!(input["seed"].is_null() || input["seed"] == "any");
     assert!(input["rng_repeats_last"].is_null() || input["rng_repeats_last"] == true);
     let config = lsps_service::Config {
-        limits: lsps_service::Limits { offers_per_client: 20_000, ..lsps_service::Limits::default() },
+        limits: lsps_service::Limits {
+            offers_per_client: 20_000,
+            sales_to_strangers: 40_000,
+            ..lsps_service::Limits::default()
+        },
         ..lsps_service::Config::default()
     };
     let count = usize::try_from(number(&input["count"])).expect("a number");

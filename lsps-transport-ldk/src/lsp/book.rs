@@ -1,5 +1,7 @@
 //! The operator's book in the node's store: one JSON text per entry, under its own name, never changed.
 
+use std::collections::BTreeMap;
+
 use lightning::io;
 use lsps_service::{BookEntry, BookKey};
 
@@ -8,26 +10,88 @@ use crate::store::RecordStore;
 #[derive(Clone)]
 pub(super) struct Book(RecordStore);
 
+/// The book in pages, by time ([`Lsp::book_pages`](crate::Lsp::book_pages)): its entries as they were when that was asked for.
+pub struct BookPages {
+    store: RecordStore,
+    /// Names of those that were not read yet, the earliest last.
+    names: Vec<String>,
+}
+
+/// Some of the book.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookPage {
+    /// By time.
+    pub entries: Vec<BookEntry>,
+    /// Names of entries that the store does not give back, or that are damaged; and why.
+    pub unread: Vec<(String, String)>,
+}
+
 impl Book {
     pub fn beside(records: &RecordStore) -> Self {
         Self(records.beside("book"))
     }
 
     /// Writing one twice leaves one.
-    pub async fn enter(&self, key: BookKey, entry: &BookEntry) -> Result<(), io::Error> {
-        let text = serde_json::to_vec(entry).map_err(|error| broken(&error))?;
-        self.0.write([(key, Some(text.as_slice()))].into_iter()).await
+    pub async fn enter(&self, entries: &BTreeMap<BookKey, BookEntry>) -> Result<(), io::Error> {
+        let mut texts = vec![];
+        for (key, entry) in entries {
+            texts.push((*key, serde_json::to_vec(entry).map_err(|error| broken(error.to_string()))?));
+        }
+        self.0.write(texts.iter().map(|(key, text)| (key, Some(text.as_slice())))).await
+    }
+
+    pub async fn pages(&self) -> Result<BookPages, io::Error> {
+        let mut names = self.0.names().await?;
+        names.sort_by_cached_key(|name| std::cmp::Reverse((time_of(name), name.clone())));
+        Ok(BookPages { store: self.0.clone(), names })
     }
 
     /// All of it, by time.
     pub async fn read(&self) -> Result<Vec<BookEntry>, io::Error> {
-        let read = |(_, text): (String, Vec<u8>)| serde_json::from_slice(&text).map_err(|error| broken(&error));
-        let mut entries: Vec<BookEntry> = self.0.load().await?.into_iter().map(read).collect::<Result<_, _>>()?;
-        entries.sort_by_key(|entry| entry.at);
+        let (mut pages, mut entries) = (self.pages().await?, vec![]);
+        while let Some(page) = pages.next(PAGE).await {
+            if let Some((name, why)) = page.unread.first() {
+                return Err(broken(format!("entry {name:?} of the book cannot be read: {why}")));
+            }
+            entries.extend(page.entries);
+        }
         Ok(entries)
     }
 }
 
-fn broken(error: &serde_json::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+impl BookPages {
+    /// How many entries are left to read.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The next so many entries, of which some may be unreadable. `None`: that was all.
+    pub async fn next(&mut self, entries: usize) -> Option<BookPage> {
+        let some = self.names.split_off(self.names.len().saturating_sub(entries.max(1)));
+        if some.is_empty() {
+            return None;
+        }
+        let (read, mut page) = (self.store.read(some).await, BookPage::default());
+        page.unread.extend(read.failed.into_iter().map(|(name, error)| (name, error.to_string())));
+        for (name, text) in read.records {
+            match serde_json::from_slice(&text) {
+                Ok(entry) => page.entries.push(entry),
+                Err(error) => page.unread.push((name, error.to_string())),
+            }
+        }
+        page.entries.sort_by_key(|entry: &BookEntry| entry.at);
+        Some(page)
+    }
 }
+
+/// The second last number of a [`BookKey`]'s name.
+fn time_of(name: &str) -> u64 {
+    name.rsplit('-').nth(1).and_then(|millis| millis.parse().ok()).unwrap_or_default()
+}
+
+fn broken(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+const PAGE: usize = 1_000;

@@ -42,10 +42,12 @@ pub enum LspEvent {
         /// The wallet raised its fee.
         bumped: bool,
     },
-    /// An order of a channel was made ([`Lsp::orders`](crate::Lsp::orders) lists them).
-    OrderMade {
-        /// Which.
-        order: OrderNumber,
+    /// Orders of channels were made ([`Lsp::orders`](crate::Lsp::orders) lists them).
+    OrdersMade {
+        /// The last of them.
+        last: OrderNumber,
+        /// How many, since this was read.
+        count: u64,
     },
     /// A refund cannot be built at present; it is tried again with every block.
     RefundFails {
@@ -80,6 +82,12 @@ pub enum LspEvent {
         payment_hash: PaymentHash,
         /// What the second brought.
         amount: Msat,
+    },
+    /// Of a flow followed more than can be: the node told facts that cannot be, or this program is wrong. It was stopped, and goes on
+    /// with the next that concerns it. Somebody has to look at it.
+    Runaway {
+        /// Which.
+        flow: FlowId,
     },
     /// The store refuses to write. Nothing is acknowledged, sent or done until it does again.
     StoreFails(String),

@@ -1,7 +1,7 @@
 //! Every call into LDK that the LSP makes, and nothing that decides. What differs between LDK versions is here.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bitcoin::Transaction;
@@ -25,6 +25,8 @@ use crate::peers::Manager;
 
 pub(crate) struct Node<M> {
     manager: M,
+    /// A channel that was ready when one was looked for last.
+    ready: Mutex<Option<(ChannelId, PublicKey)>>,
 }
 
 /// What is at the node of payments with one hash.
@@ -51,7 +53,7 @@ pub(crate) enum Asked {
 
 impl<M: Manager> Node<M> {
     pub fn new(manager: M) -> Arc<Self> {
-        Arc::new(Self { manager })
+        Arc::new(Self { manager, ready: Mutex::default() })
     }
 
     pub fn draw_scid(&self) -> Scid {
@@ -172,9 +174,8 @@ impl<M: Manager> Node<M> {
     pub fn fail(&self, part: PartId, code: FailureCode) -> Asked {
         let manager = self.manager.get_cm();
         if code == FailureCode::TemporaryChannelFailure {
-            let ready = manager.list_channels().into_iter().find(|channel| channel.is_channel_ready);
-            let asked = ready.map(|any| self.forward(part, &any.channel_id, any.counterparty.node_id, Msat::ZERO));
-            if let Some(asked @ (Asked::Done | Asked::NotHeld)) = asked {
+            if let Some(asked) = self.fail_over(part, self.ready()).or_else(|| self.fail_over(part, self.find_ready()))
+            {
                 return asked;
             }
             report::other_code(&part.0, code);
@@ -183,6 +184,28 @@ impl<M: Manager> Node<M> {
             Ok(()) => Asked::Done,
             Err(_) => Asked::NotHeld,
         }
+    }
+
+    /// `None`: not over this channel, which may be closed by now.
+    fn fail_over(&self, part: PartId, ready: Option<(ChannelId, PublicKey)>) -> Option<Asked> {
+        let (channel, peer) = ready?;
+        match self.forward(part, &channel, peer, Msat::ZERO) {
+            asked @ (Asked::Done | Asked::NotHeld) => Some(asked),
+            Asked::Refused | Asked::BringsLess(_) => None,
+        }
+    }
+
+    fn ready(&self) -> Option<(ChannelId, PublicKey)> {
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Walks all channels of the node, so what it finds is kept.
+    fn find_ready(&self) -> Option<(ChannelId, PublicKey)> {
+        let channels = self.manager.get_cm().list_channels();
+        let ready = channels.into_iter().find(|channel| channel.is_channel_ready);
+        let ready = ready.map(|channel| (channel.channel_id, channel.counterparty.node_id));
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
+        ready
     }
 
     pub fn holds(&self, part: PartId) -> bool {

@@ -67,7 +67,7 @@ impl<M: Manager> Pump<M> {
             self.onchain.watched.insert(script, Watched { address: address.clone(), seen: BTreeMap::new() });
             Some(address)
         });
-        let _nobody_listens = self.outside.events.send(LspEvent::OrderMade { order });
+        self.outside.events.send(LspEvent::OrdersMade { last: order, count: 1 });
         vec![Input::OrderPrepared { order, prepared: Prepared { invoice, offer, address } }]
     }
 
@@ -148,7 +148,7 @@ impl<M: Manager> Pump<M> {
             Err(CannotFund::NotEnough { .. }) => vec![Input::RefundImpossible { key }],
             Err(CannotFund::Wallet(why)) => {
                 self.onchain.unbuilt.insert(key, (to, deposits));
-                let _nobody_listens = self.outside.events.send(LspEvent::RefundFails { key, why });
+                self.outside.events.send(LspEvent::RefundFails { key, why });
                 vec![]
             }
         }
@@ -160,7 +160,7 @@ impl<M: Manager> Pump<M> {
         let txid = tx.compute_txid();
         if ask > 1 && self.outside.chain.confirmations(&txid) == 0 {
             let bumped = self.outside.wallet.bump(&tx, self.outside.chain.fee_rate());
-            let _nobody_listens = self.outside.events.send(LspEvent::RefundStuck { key, txid, bumped });
+            self.outside.events.send(LspEvent::RefundStuck { key, txid, bumped });
         }
         vec![]
     }
@@ -207,18 +207,22 @@ impl<M: Manager> Pump<M> {
         self.look_at_deposits(true);
     }
 
-    /// Outputs to addresses of orders that came, moved or went. `all`: not only where there is news.
+    /// Addresses of orders that are over. With every block; each costs a look into the service, none into the chain.
+    pub(super) fn forget_addresses(&mut self) {
+        let Some(watch) = self.outside.deposits.clone() else { return };
+        self.onchain.watched.retain(|script, watched| {
+            let is_wanted = self.service.wants_address(&watched.address);
+            if !is_wanted {
+                watch.forget(script);
+            }
+            is_wanted
+        });
+    }
+
+    /// Outputs to addresses of orders that came, moved or went. `all`: not only where there is news, if that is known; a block is
+    /// news to those that are paid in it.
     pub(super) fn look_at_deposits(&mut self, all: bool) {
         let Some(watch) = self.outside.deposits.clone() else { return };
-        if all {
-            self.onchain.watched.retain(|script, watched| {
-                let is_wanted = self.service.wants_address(&watched.address);
-                if !is_wanted {
-                    watch.forget(script);
-                }
-                is_wanted
-            });
-        }
         let news = watch.touched().filter(|_| !all);
         for script in news.unwrap_or_else(|| self.onchain.watched.keys().cloned().collect()) {
             self.look_at_address(&script, watch.outputs_to(&script));

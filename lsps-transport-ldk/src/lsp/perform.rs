@@ -42,10 +42,10 @@ impl<M: Manager> Pump<M> {
             Effect::BroadcastFunding { key, tx, ask } => {
                 if let Ok(tx) = deserialize::<Transaction>(&tx) {
                     self.outside.chain.broadcast(&tx);
-                    if ask > 1 && self.depth(key, &tx) == 0 {
+                    if ask > 1 && self.depth(key, None, &tx) == 0 {
                         let bumped = self.outside.wallet.bump(&tx, self.outside.chain.fee_rate());
                         let stuck = LspEvent::FundingStuck { key, txid: tx.compute_txid(), bumped };
-                        let _nobody_listens = self.outside.events.send(stuck);
+                        self.outside.events.send(stuck);
                     }
                 }
                 vec![]
@@ -83,7 +83,7 @@ impl<M: Manager> Pump<M> {
             },
             Effect::WakeClient { peer, until, .. } => {
                 if let Some(client) = public_key(peer) {
-                    let _nobody_listens = self.outside.events.send(LspEvent::ClientNeeded { client, until });
+                    self.outside.events.send(LspEvent::ClientNeeded { client, until });
                 }
                 vec![]
             }

@@ -1,11 +1,11 @@
 //! The one task that owns the service: inputs in, records written, then messages and acts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::{OutPoint, Transaction};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use lsps_service::{
@@ -15,12 +15,14 @@ use lsps_service::{
 use lsps_types::{BlockHeight, PaymentHash, PeerId};
 
 use super::book::Book;
+use super::events::Events;
 use super::news::{LspEvent, NodeNews};
 use super::node::Node;
 use super::orders::Onchain;
 use super::report;
 use super::webhooks::Notifier;
 use crate::handler::PeerEvent;
+use crate::inbox::Budget;
 use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet};
 use crate::peers::{Manager, Peers, peer_id};
 use crate::store::{RETRY, RecordStore};
@@ -49,7 +51,7 @@ pub(crate) struct Outside {
     pub clock: Arc<dyn Clock>,
     pub store: RecordStore,
     pub book: Book,
-    pub events: broadcast::Sender<LspEvent>,
+    pub events: Arc<Events>,
 }
 
 pub(crate) struct Pump<M> {
@@ -58,6 +60,8 @@ pub(crate) struct Pump<M> {
     pub(super) peers: Peers,
     pub(super) outside: Outside,
     queue: mpsc::UnboundedReceiver<Told>,
+    /// What became of notifications: it waits like messages of peers.
+    posted: VecDeque<Input>,
     /// Where answers come in that take their time.
     pub(super) inputs: mpsc::WeakUnboundedSender<Told>,
     /// A batch that the store refused; written before anything else happens.
@@ -82,7 +86,7 @@ impl<M: Manager> Pump<M> {
         queue: mpsc::UnboundedReceiver<Told>,
         inputs: mpsc::WeakUnboundedSender<Told>,
     ) -> Self {
-        let (unwritten, unbooked) = (None, BTreeMap::new());
+        let (unwritten, unbooked, posted) = (None, BTreeMap::new(), VecDeque::new());
         let (suspects, with_channels) = (BTreeMap::new(), BTreeSet::new());
         let (onchain, height, facts_at) = (Onchain::default(), 0, None);
         Self {
@@ -91,6 +95,7 @@ impl<M: Manager> Pump<M> {
             peers,
             outside,
             queue,
+            posted,
             inputs,
             unwritten,
             unbooked,
@@ -120,12 +125,14 @@ impl<M: Manager> Pump<M> {
     pub async fn run(mut self) {
         self.turn(vec![]).await;
         loop {
-            let pause = self.pause();
+            let (pause, has_more) = (self.pause(), self.has_more());
             let first = tokio::select! {
+                biased;
                 told = self.queue.recv() => match told {
                     Some(told) => Some(told),
                     None => return,
                 },
+                () = tokio::task::yield_now(), if has_more => None,
                 () = self.peers.arrived() => None,
                 () = tokio::time::sleep(pause) => None,
             };
@@ -137,23 +144,13 @@ impl<M: Manager> Pump<M> {
         }
     }
 
+    /// First what the node tells, who is there and what is due: HTLCs depend on it, and nobody can make it happen for nothing. What
+    /// follows is written and answered before anything else is heard. Then as much of the rest as a turn has room for: so what the
+    /// node tells waits for no more than that, whatever a crowd of strangers sends.
     async fn turn(&mut self, told: Vec<Told>) {
         self.look_at_block();
-        self.hear_peers();
-        let mut answers = vec![];
-        for told in told {
-            match told {
-                Told::News { news, fail_if_not_mine, done } => {
-                    answers.push((done, self.hear_node(news, fail_if_not_mine)));
-                }
-                Told::MayClose { key, done } => {
-                    let _ = done.send(self.service.may_close(key));
-                }
-                Told::Orders { done } => {
-                    let _ = done.send(self.service.known_orders().collect());
-                }
-            }
-        }
+        self.hear_peers(Budget { moves: MOVES, messages: 0, bytes: 0 });
+        let answers = self.hear(told);
         self.look_around();
         let written = self.commit().await;
         if !written {
@@ -162,23 +159,79 @@ impl<M: Manager> Pump<M> {
         for (done, outcome) in answers {
             let _ = done.send(written.then_some(outcome));
         }
+        // Nothing more is taken in while nothing can be written.
+        if written {
+            self.hear_others();
+            let _ = self.feed(Input::Tick);
+            let _it_is_tried_again = self.commit().await;
+        }
     }
 
-    fn hear_peers(&mut self) {
-        let events = self.peers.take();
-        if events.iter().any(|event| matches!(event, PeerEvent::Message(..))) {
+    /// What is answered once it is durable. The rest is answered at once, or waits.
+    fn hear(&mut self, told: Vec<Told>) -> Vec<(oneshot::Sender<Option<Outcome>>, Outcome)> {
+        let mut answers = vec![];
+        for told in told {
+            match told {
+                Told::News {
+                    news: NodeNews::Input(input @ (Input::WebhookDelivered { .. } | Input::WebhookFailed { .. })),
+                    ..
+                } => self.posted.push_back(input),
+                Told::News { news, fail_if_not_mine, done } => match self.hear_node(news, fail_if_not_mine) {
+                    // Nothing of it is on record, so there is nothing to wait for.
+                    Heard { outcome, changes: false } => drop(done.send(Some(outcome))),
+                    Heard { outcome, changes: true } => answers.push((done, outcome)),
+                },
+                Told::MayClose { key, done } => {
+                    let _ = done.send(self.service.may_close(key));
+                }
+                Told::Orders { done } => {
+                    let _ = done.send(self.service.known_orders().collect());
+                }
+            }
+        }
+        answers
+    }
+
+    /// What peers ask for, and what became of notifications, in turn, until there is enough to be written or done.
+    fn hear_others(&mut self) {
+        if self.peers.have_news() {
             self.refresh_facts();
         }
-        for event in events {
+        let mut bytes_left = BYTES;
+        for _ in 0..MESSAGES {
+            let posted = self.posted.pop_front();
+            let heard = self.hear_peers(Budget { moves: 0, messages: usize::from(bytes_left > 0), bytes: 1 });
+            bytes_left = bytes_left.saturating_sub(heard);
+            let nothing_left = posted.is_none() && heard == 0;
+            self.feed_all(posted.into_iter().collect());
+            if nothing_left || self.service.pending() >= CHANGES {
+                return;
+            }
+        }
+    }
+
+    /// How many bytes of messages were heard.
+    fn hear_peers(&mut self, budget: Budget) -> usize {
+        let mut heard = 0;
+        for event in self.peers.take_some(budget) {
             let _ = match event {
                 PeerEvent::Connected(peer) => self.feed(Input::PeerConnected { peer: peer_id(&peer) }),
                 PeerEvent::Disconnected(peer) => self.feed(Input::PeerDisconnected { peer: peer_id(&peer) }),
-                PeerEvent::Message(peer, payload) => self.feed(Input::Message { peer: peer_id(&peer), payload }),
+                PeerEvent::Message(peer, payload) => {
+                    heard += payload.len().max(1);
+                    self.feed(Input::Message { peer: peer_id(&peer), payload })
+                }
             };
         }
+        heard
     }
 
-    fn hear_node(&mut self, news: NodeNews, fail_if_not_mine: bool) -> Outcome {
+    fn has_more(&self) -> bool {
+        self.unwritten.is_none() && self.unbooked.is_empty() && (self.peers.have_news() || !self.posted.is_empty())
+    }
+
+    fn hear_node(&mut self, news: NodeNews, fail_if_not_mine: bool) -> Heard {
+        self.facts_at = None; // what could be received or spent may have changed
         match news {
             NodeNews::Input(input) => {
                 if let Input::HtlcHeld(htlc) = &input {
@@ -197,26 +250,29 @@ impl<M: Manager> Pump<M> {
                 if is_ready {
                     self.look_for_usable_clients();
                 }
-                outcome
+                // A claim that is nobody's part may have used a channel of ours all the same.
+                Heard { outcome, changes: outcome != Outcome::NotMine || self.service.pending() > 0 }
             }
             NodeNews::FailedTowards(peer) => {
                 self.suspects.entry(peer_id(&peer)).or_insert_with(|| Instant::now() + SETTLE);
-                Outcome::NotMine
+                Heard { outcome: Outcome::NotMine, changes: false }
             }
             NodeNews::FailedReceive(payment_hash) => {
                 let is_known = self.service.known_payments_with(payment_hash).next().is_some();
                 if is_known {
                     self.onchain.doubts(payment_hash);
                 }
-                if is_known { Outcome::Taken } else { Outcome::NotMine }
+                let outcome = if is_known { Outcome::Taken } else { Outcome::NotMine };
+                Heard { outcome, changes: is_known }
             }
             NodeNews::FailedHeld(scid) => {
                 let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && !self.node.holds(part.id);
                 let lost: Vec<PartId> = self.service.known_parts_to(scid).filter(lost).map(|part| part.id).collect();
+                let changes = !lost.is_empty();
                 for part in lost {
                     let _ = self.feed(Input::PartGone { part });
                 }
-                Outcome::NotMine
+                Heard { outcome: Outcome::NotMine, changes }
             }
         }
     }
@@ -241,7 +297,7 @@ impl<M: Manager> Pump<M> {
         let outcome = self.service.handle(input, self.outside.clock.now());
         report::heard(&told, outcome);
         if let (Input::ChannelEnded { key, why }, Outcome::Taken) = (told, outcome) {
-            let _nobody_listens = self.outside.events.send(LspEvent::ChannelEnded { key, why });
+            self.outside.events.send(LspEvent::ChannelEnded { key, why });
         }
         match (outcome, undo) {
             (Outcome::Refused(Refusal::FailPart(code)), Undo::Part(part)) => {
@@ -276,8 +332,12 @@ impl<M: Manager> Pump<M> {
             }
             let released = batch.written();
             self.peers.send(released.messages);
+            for flow in released.alarms {
+                report::runaway(flow);
+                self.outside.events.send(LspEvent::Runaway { flow });
+            }
             for question in released.questions {
-                let _nobody_listens = self.outside.events.send(LspEvent::Undecided(question));
+                self.outside.events.send(LspEvent::Undecided(question));
             }
             let mut flush = false;
             for effect in released.effects {
@@ -294,17 +354,18 @@ impl<M: Manager> Pump<M> {
 
     /// Entries go into the book before the service is told that they are there.
     async fn keep_book(&mut self) -> bool {
-        while let Some((key, entry)) = self.unbooked.first_key_value() {
-            if let Err(error) = self.outside.book.enter(*key, entry).await {
-                self.store_failed(&error);
-                return false;
+        if self.unbooked.is_empty() {
+            return true;
+        }
+        if let Err(error) = self.outside.book.enter(&self.unbooked).await {
+            self.store_failed(&error);
+            return false;
+        }
+        for (key, entry) in std::mem::take(&mut self.unbooked) {
+            report::booked(&entry);
+            if let Some(alarm) = LspEvent::alarm(&key, &entry) {
+                self.outside.events.send(alarm);
             }
-            report::booked(entry);
-            if let Some(alarm) = LspEvent::alarm(key, entry) {
-                let _nobody_listens = self.outside.events.send(alarm);
-            }
-            let key = *key;
-            self.unbooked.remove(&key);
             let _ = self.feed(Input::Booked { key });
         }
         true
@@ -312,7 +373,7 @@ impl<M: Manager> Pump<M> {
 
     fn store_failed(&self, error: &lightning::io::Error) {
         report::store_failed(error);
-        let _nobody_listens = self.outside.events.send(LspEvent::StoreFails(error.to_string()));
+        self.outside.events.send(LspEvent::StoreFails(error.to_string()));
     }
 
     fn refresh_facts(&mut self) {
@@ -345,6 +406,13 @@ impl<M: Manager> Pump<M> {
     }
 }
 
+/// What became of what the node told.
+struct Heard {
+    outcome: Outcome,
+    /// Something follows that has to be durable before the node may forget that it told.
+    changes: bool,
+}
+
 /// What has to be taken back when the core refuses the news of it.
 enum Undo {
     Nothing,
@@ -362,7 +430,15 @@ pub(super) fn inputs_of(tx: &Transaction) -> Vec<OutPoint> {
 const WATCH: Duration = Duration::from_millis(50);
 /// While nothing is; blocks are noticed this fast.
 const IDLE: Duration = Duration::from_secs(1);
-/// How old facts may be when a client asks for prices.
-const FACTS_AGE: Duration = Duration::from_millis(500);
+/// How old facts may be when a client asks, where the node told nothing since: looking them up walks all its channels.
+const FACTS_AGE: Duration = Duration::from_millis(50);
+/// Records to write and acts to do after which no more messages are heard in a turn; some more may follow from the last of them.
+const CHANGES: usize = 32;
+/// Messages that are heard in a turn where they change nothing.
+const MESSAGES: usize = 256;
+/// What they may take up together: long ones take long to read.
+const BYTES: usize = 256 << 10;
+/// Peers whose coming or going is heard in a turn.
+const MOVES: usize = 256;
 /// The claims that LDK tells after a failure arrive within this.
 pub(super) const SETTLE: Duration = Duration::from_millis(200);

@@ -2,10 +2,10 @@
 //!
 //! Field names and counters are part of the interface; README lists them.
 
-use lsps_service::{BookEntry, Booking, ChannelEnd, Effect, Input, Outcome, Refusal};
+use lsps_service::{BookEntry, Booking, ChannelEnd, Effect, FlowId, Input, Outcome, Refusal, Unreadable};
 use lsps_types::bolt4::FailureCode;
 use metrics::counter;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// The service was told something; what became of it.
 pub(super) fn heard(input: &Input, outcome: Outcome) {
@@ -239,6 +239,19 @@ pub(super) fn booked(entry: &BookEntry) {
 pub(super) fn other_code(part: &[u8; 32], wanted: FailureCode) {
     counter!("lsps_codes_replaced").increment(1);
     warn!(part = hex(part), wanted = name(wanted), "failed with another code: no channel is ready");
+}
+
+/// A record that the store could not give back. It is left alone, and may be back after another start.
+pub(super) fn unread((name, error): (String, lightning::io::Error)) -> Unreadable {
+    counter!("lsps_records_unread").increment(1);
+    warn!(name, %error, "a record cannot be read");
+    Unreadable::Store { name, why: error.to_string() }
+}
+
+/// More followed than can be.
+pub(super) fn runaway(flow: FlowId) {
+    counter!("lsps_runaways").increment(1);
+    error!(%flow, "more followed than can be: the node's facts are wrong, or this program is");
 }
 
 /// The store refused.

@@ -19,7 +19,8 @@ impl<M: Manager> Pump<M> {
         if self.node.height() != self.height {
             self.tell_facts();
             self.look_at_fundings();
-            self.look_at_deposits(true);
+            self.look_at_deposits(false);
+            self.forget_addresses();
             self.look_at_refunds();
             self.look_at_channels();
         } else {
@@ -38,7 +39,6 @@ impl<M: Manager> Pump<M> {
             self.suspects.remove(&client);
             self.look_for_failed_parts(client);
         }
-        let _ = self.feed(Input::Tick);
     }
 
     pub(super) fn look_for_usable_clients(&mut self) {
@@ -107,7 +107,7 @@ impl<M: Manager> Pump<M> {
             let Some(tx) = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok()) else { continue };
             match channel.stage {
                 ChannelStage::Pending | ChannelStage::Ready | ChannelStage::Closed => {
-                    match self.depth(channel.key, &tx) {
+                    match self.depth(channel.key, Some(channel.client), &tx) {
                         0 => self.outside.chain.broadcast(&tx),
                         DEEP.. => confirmed.push(channel.key),
                         _ => {}
@@ -121,10 +121,16 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// How many blocks deep the funding of a channel is.
-    pub(super) fn depth(&self, key: ChannelKey, funding: &Transaction) -> u32 {
+    /// How many blocks deep the funding of a channel is. Without its client all channels of the node are looked at.
+    pub(super) fn depth(&self, key: ChannelKey, client: Option<PeerId>, funding: &Transaction) -> u32 {
         match self.outside.chain.confirmations(&funding.compute_txid()) {
-            0 => self.node.channel_by_key(key).and_then(|details| details.confirmations).unwrap_or(0),
+            0 => {
+                let channel = match client.and_then(public_key) {
+                    Some(peer) => self.node.channel(&peer, key),
+                    None => self.node.channel_by_key(key),
+                };
+                channel.and_then(|details| details.confirmations).unwrap_or(0)
+            }
             depth => depth,
         }
     }

@@ -92,11 +92,9 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// With every block: with whom there are channels, and which of them a client that is away will lose if it does not come.
+    /// With every block: with whom there are channels (whoever has one is no stranger), and which of them a client that is away will lose if it does not come.
     pub(super) fn look_at_channels(&mut self) {
-        if !self.service.protocols().contains(&LSPS5) {
-            return;
-        }
+        let calls = self.service.protocols().contains(&LSPS5);
         let closes = self.node.forced_closes();
         let now: BTreeSet<PeerId> = closes.keys().map(peer_id).collect();
         let before = std::mem::replace(&mut self.with_channels, now.clone());
@@ -105,7 +103,7 @@ impl<M: Manager> Pump<M> {
         let mut inputs: Vec<Input> = now.difference(&before).map(|peer| channels(*peer, true)).collect();
         inputs.extend(believed.difference(&now).map(|peer| channels(*peer, false)));
         for (key, close) in closes {
-            if let Some(height) = close.filter(|_| !self.peers.is_connected(&key)) {
+            if let Some(height) = close.filter(|_| calls && !self.peers.is_connected(&key)) {
                 let occasion = Occasion::ExpirySoon { timeout: BlockHeight(height) };
                 inputs.push(Input::Occasion { peer: peer_id(&key), occasion });
             }

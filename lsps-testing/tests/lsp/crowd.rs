@@ -1,0 +1,163 @@
+//! A crowd of strangers: names are free, so what many of them do at once must cost little.
+
+use std::time::Duration;
+
+use lsps_service::{Config, HeldHtlc, Input, Limits, PartId, Service};
+use lsps_testing::{Lsp, LspSetup, NOON, call, many, peer};
+use lsps_types::codes::{CreateOrderError, GetInfoError};
+use lsps_types::jsonrpc::Refusal;
+use lsps_types::lsps2::{Buy, GetInfo, PromiseKey};
+use lsps_types::lsps5::SetWebhook;
+use lsps_types::{Msat, PaymentHash, PeerId, Request, Scid, Timestamp};
+
+use crate::orders::{order, selling};
+use crate::{SIZE, key, lsp_with_offer, minutes, opens};
+
+/// A service that has sold so many offers, each to another client, all at the same instant.
+fn that_sold(offers: u32) -> Service {
+    let key = PromiseKey::new([42; 32]);
+    let mut service = Service::new(Config::default(), LspSetup::default(), || Scid(7), key).expect("valid settings");
+    many::offers(offers, SIZE).iter().for_each(|record| service.load(record).expect("it is ours"));
+    let _ = service.handle(Input::Tick, NOON);
+    assert!(service.drain().is_empty());
+    service
+}
+
+fn part(scid: Scid, amount: Msat) -> Input {
+    let (part, payment_hash) = (PartId([1; 32]), PaymentHash([1; 32]));
+    Input::HtlcHeld(HeldHtlc { part, scid, payment_hash, amount_in: amount, onion_amount: amount, cltv_expiry: None })
+}
+
+/// Ticks until nothing is due any more; the most records that were to be written at once, and all of them.
+fn ticks(service: &mut Service, now: Timestamp) -> (usize, usize) {
+    let (mut most, mut all) = (0, 0);
+    while service.next_wake().is_some_and(|(at, _)| at <= now) {
+        let _ = service.handle(Input::Tick, now);
+        let written = service.drain().records().count();
+        (most, all) = (written.max(most), all + written);
+    }
+    (most, all)
+}
+
+#[test]
+fn case_X56_what_ends_at_one_instant_is_written_in_pieces() {
+    let mut service = that_sold(1_000);
+    let over = NOON + Duration::from_secs(2 * 3_600);
+    let (most, all) = ticks(&mut service, over);
+    assert_eq!(all, 1_000, "all of them are forgotten");
+    assert!(most <= 100, "{most} records at once");
+}
+
+#[test]
+fn case_X56_a_payment_is_let_go_in_time_whatever_else_is_due() {
+    let mut service = that_sold(1_000);
+    let scid = Scid(1_000 << 40);
+    let _ = service.handle(part(scid, Msat(SIZE.0 / 2)), minutes(59));
+    assert_eq!(service.drain().records().count(), 1);
+    // All offers ended an hour ago, and the half payment with them.
+    let _ = service.handle(Input::Tick, NOON + Duration::from_secs(2 * 3_600));
+    let failed = service.drain().written().effects;
+    assert!(format!("{failed:?}").contains("FailPart"), "not behind what nobody waits for: {failed:?}");
+}
+
+#[test]
+fn case_X56_what_is_due_and_not_looked_at_yet_is_over_all_the_same() {
+    let mut service = that_sold(1_000);
+    let expired = minutes(61);
+    let _ = service.handle(part(Scid(1_000 << 40), SIZE), expired);
+    let batch = service.drain();
+    assert!(!format!("{batch:?}").contains("OpenChannel"), "it is too late to pay for it: {batch:?}");
+}
+
+fn limited(setup: LspSetup) -> Lsp {
+    let limits = Limits { sales_to_strangers: 5, ..Limits::default() };
+    let mut config = Config { limits, ..crate::webhooks::serving() };
+    config.webhooks.serve = true;
+    Lsp::at(NOON, LspSetup { config, scids: (1..1_000).map(|scid| Scid(scid << 40)).collect(), ..setup })
+}
+
+fn is_turned_away<R: Request>(lsp: &mut Lsp, client: PeerId, request: &R) -> bool {
+    let answer = call(lsp, client, request).map_err(|error| error.refusal);
+    matches!(answer, Err(Refusal::ClientRejected(Some(_))))
+}
+
+fn buys_one(lsp: &mut Lsp, client: PeerId) -> Buy {
+    let menu = call(lsp, client, &GetInfo { token: None }).expect("menus are for all");
+    let opening_fee_params = menu.opening_fee_params_menu.into_iter().next().expect("an entry");
+    Buy { opening_fee_params, payment_size_msat: None }
+}
+
+#[test]
+fn case_X56_strangers_are_sold_to_so_often_in_a_second_and_who_has_a_channel_always() {
+    let mut lsp = limited(LspSetup::default());
+    let wants = |lsp: &mut Lsp, client| {
+        let request = buys_one(lsp, client);
+        !is_turned_away(lsp, client, &request)
+    };
+    let sold = (1..=20).filter(|client| wants(&mut lsp, peer(*client))).count();
+    assert_eq!((sold, lsp.records().len()), (5, 5), "no record of those that are turned away");
+    lsp.feed(Input::ChannelsWith { peer: peer(30), any: true });
+    assert!((0..10).all(|_| wants(&mut lsp, peer(30))), "a channel is not free");
+    lsp.wait_until(NOON + Duration::from_secs(1));
+    assert!(wants(&mut lsp, peer(20)), "a second later");
+}
+
+#[test]
+fn case_X56_the_same_goes_for_orders_and_webhooks() {
+    let mut lsp = limited(selling());
+    (1..=20).for_each(|client| lsp.connects(peer(client)));
+    let ordered = (1..=10).filter(|client| !is_turned_away(&mut lsp, peer(*client), &order())).count();
+    assert_eq!((ordered, lsp.records().len()), (5, 5));
+    let hook = || SetWebhook { app_name: "app".into(), webhook: "https://example.org/hook".into() };
+    assert!(is_turned_away(&mut lsp, peer(11), &hook()), "one number for all");
+    lsp.wait_until(NOON + Duration::from_secs(1));
+    // Renewals without a change are written too.
+    let set = (0..10).filter(|_| !is_turned_away(&mut lsp, peer(11), &hook())).count();
+    assert_eq!((set, lsp.records().len()), (5, 6));
+    lsp.feed(Input::ChannelsWith { peer: peer(11), any: true });
+    assert!(!is_turned_away(&mut lsp, peer(11), &hook()));
+}
+
+#[test]
+fn case_X60_a_long_token_is_refused_before_anything_is_kept() {
+    let mut lsp = Lsp::at(NOON, LspSetup { elsewhere: true, ..selling() });
+    lsp.connects(peer(1));
+    let token = "a".repeat(60_000);
+    let menu = call(&mut lsp, peer(1), &GetInfo { token: Some(token.clone()) }).map_err(|error| error.refusal);
+    assert_eq!(menu.err(), Some(Refusal::Method(GetInfoError::UnrecognizedOrStaleToken)));
+    let ordered = call(&mut lsp, peer(1), &lsps_types::lsps1::CreateOrder { token: Some(token), ..order() });
+    let refusal = ordered.map_err(|error| error.refusal).err();
+    assert_eq!(refusal, Some(Refusal::Method(CreateOrderError::UnrecognizedOrStaleToken)));
+    assert!(lsp.questions().is_empty(), "nobody is asked");
+}
+
+#[test]
+fn case_X60_strangers_leave_room_for_questions_of_those_who_have_a_channel() {
+    let limits = Limits { questions: 10, ..Limits::default() };
+    let config = Config { limits, ..Config::default() };
+    let mut lsp = Lsp::at(NOON, LspSetup { config, elsewhere: true, ..LspSetup::default() });
+    lsp.feed(Input::ChannelsWith { peer: peer(30), any: true });
+    let mut asks = |client| {
+        let payload = lsps_types::jsonrpc::encode_request("a", &GetInfo { token: None }).expect("short");
+        lsp.receives(peer(client), &payload);
+        lsp.questions().len()
+    };
+    let asked: usize = (1..=20).map(&mut asks).sum();
+    assert_eq!(asked, 5, "half of the room");
+    assert_eq!(asks(30), 1);
+}
+
+#[test]
+fn case_X62_a_height_beyond_all_heights_does_not_keep_it_busy_for_ever() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.block(100);
+    lsp.part(1, crate::SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.claimed(crate::id(1));
+    lsp.acts();
+    lsp.block(u32::MAX);
+    assert!(lsp.acts().len() <= 1, "its funding is broadcast again, once");
+    lsp.restarts();
+    lsp.block(101);
+    assert!(!lsp.service().is_given_up(key(1)));
+}

@@ -1,0 +1,323 @@
+//! What peers did and said that no host has taken yet, bounded whatever they do.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::types::features::InitFeatures;
+
+use crate::handler::PeerEvent;
+
+/// Who is connected, and what waits to be heard of them.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    peers: HashMap<PublicKey, Peer>,
+    /// Peers whose coming or going is not told yet, in that order. Each is there once.
+    moved: VecDeque<PublicKey>,
+    /// Peers with messages, in the order in which it is their turn. Each is there once.
+    turns: VecDeque<PublicKey>,
+    /// The same by what their messages take up, the heaviest last.
+    weights: BTreeSet<(usize, PublicKey)>,
+    bytes: usize,
+    dropped: u64,
+}
+
+/// One that is connected, or whose going is not told yet.
+#[derive(Default)]
+struct Peer {
+    /// `None`: it is gone.
+    features: Option<InitFeatures>,
+    /// Whether the host was told last that it is there.
+    is_told: bool,
+    /// It went away since that was told.
+    went: bool,
+    is_moved: bool,
+    messages: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+/// How much is taken at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// Peers that came or went.
+    pub moves: usize,
+    /// Messages.
+    pub messages: usize,
+    /// What these messages take up together; the first is taken whatever its length.
+    pub bytes: usize,
+}
+
+impl Budget {
+    pub const ALL: Self = Self { moves: usize::MAX, messages: usize::MAX, bytes: usize::MAX };
+}
+
+impl Inbox {
+    pub fn connects(&mut self, peer: PublicKey, features: InitFeatures) {
+        self.peers.entry(peer).or_default().features = Some(features);
+        self.moves(peer);
+    }
+
+    /// What it sent can be answered no more.
+    pub fn disconnects(&mut self, peer: &PublicKey) {
+        let Some(state) = self.peers.get_mut(peer) else { return };
+        (state.features, state.went) = (None, state.is_told);
+        let bytes = std::mem::take(&mut state.bytes);
+        if !std::mem::take(&mut state.messages).is_empty() {
+            self.weights.remove(&(bytes, *peer));
+            self.turns.retain(|waiting| waiting != peer);
+        }
+        self.bytes -= bytes;
+        if self.peers.get(peer).is_some_and(|state| state.is_told) {
+            self.moves(*peer);
+        } else {
+            // Nobody heard that it came.
+            self.forget(peer);
+        }
+    }
+
+    pub fn receive(&mut self, sender: PublicKey, payload: Vec<u8>) {
+        let Some(state) = self.peers.get_mut(&sender).filter(|state| state.features.is_some()) else { return };
+        if state.messages.len() >= MOST_WAITING {
+            self.dropped += 1;
+            return;
+        }
+        if state.messages.is_empty() {
+            self.turns.push_back(sender);
+        }
+        self.weights.remove(&(state.bytes, sender));
+        state.bytes += weight(&payload);
+        self.bytes += weight(&payload);
+        state.messages.push_back(payload);
+        self.weights.insert((state.bytes, sender));
+        while self.bytes > MOST_BYTES {
+            self.drop_heaviest();
+        }
+    }
+
+    pub fn features(&self, peer: &PublicKey) -> Option<&InitFeatures> {
+        self.peers.get(peer)?.features.as_ref()
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    pub fn has_news(&self) -> bool {
+        !self.moved.is_empty() || !self.turns.is_empty()
+    }
+
+    /// No message of a peer comes before it is told that the peer is there.
+    pub fn take(&mut self, budget: Budget) -> Vec<PeerEvent> {
+        let mut events = vec![];
+        let moved: Vec<PublicKey> = self.moved.drain(..budget.moves.min(self.moved.len())).collect();
+        for peer in moved {
+            events.extend(self.tell(peer));
+        }
+        let (mut messages, mut bytes, mut held_back) = (0, 0, vec![]);
+        while messages < budget.messages && bytes < budget.bytes {
+            let Some(sender) = self.turns.pop_front() else { break };
+            match self.next_of(sender) {
+                Next::NotTold => held_back.push(sender),
+                Next::Message(payload, has_more) => {
+                    (messages, bytes) = (messages + 1, bytes + weight(&payload));
+                    events.push(PeerEvent::Message(sender, payload));
+                    if has_more {
+                        self.turns.push_back(sender);
+                    }
+                }
+            }
+        }
+        held_back.into_iter().rev().for_each(|sender| self.turns.push_front(sender));
+        events
+    }
+
+    fn moves(&mut self, peer: PublicKey) {
+        if let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_moved) {
+            state.is_moved = true;
+            self.moved.push_back(peer);
+        }
+    }
+
+    fn forget(&mut self, peer: &PublicKey) {
+        if self.peers.remove(peer).is_some_and(|state| state.is_moved) {
+            self.moved.retain(|moved| moved != peer);
+        }
+    }
+
+    /// Whether it is there now, and before that whether it was away.
+    fn tell(&mut self, peer: PublicKey) -> Vec<PeerEvent> {
+        let Some(state) = self.peers.get_mut(&peer) else { return vec![] };
+        let (is_there, was_told, went) = (state.features.is_some(), state.is_told, state.went);
+        (state.is_told, state.went, state.is_moved) = (is_there, false, false);
+        if !is_there {
+            self.peers.remove(&peer);
+        }
+        let gone = (was_told && went).then_some(PeerEvent::Disconnected(peer));
+        let came = (is_there && (went || !was_told)).then_some(PeerEvent::Connected(peer));
+        gone.into_iter().chain(came).collect()
+    }
+
+    fn next_of(&mut self, sender: PublicKey) -> Next {
+        let Some(state) = self.peers.get_mut(&sender).filter(|state| !state.is_moved) else { return Next::NotTold };
+        let Some(payload) = state.messages.pop_front() else { return Next::NotTold };
+        self.weights.remove(&(state.bytes, sender));
+        state.bytes -= weight(&payload);
+        self.bytes -= weight(&payload);
+        let has_more = !state.messages.is_empty();
+        if has_more {
+            self.weights.insert((state.bytes, sender));
+        }
+        Next::Message(payload, has_more)
+    }
+
+    /// The latest message of whoever's take up most.
+    fn drop_heaviest(&mut self) {
+        let Some((bytes, peer)) = self.weights.pop_last() else { return };
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let lost = state.messages.pop_back().map_or(0, |payload| weight(&payload));
+        state.bytes = bytes - lost;
+        self.bytes -= lost;
+        self.dropped += 1;
+        if state.messages.is_empty() {
+            self.turns.retain(|waiting| *waiting != peer);
+        } else {
+            self.weights.insert((state.bytes, peer));
+        }
+    }
+}
+
+enum Next {
+    /// Its coming is told first.
+    NotTold,
+    Message(Vec<u8>, bool),
+}
+
+/// A message takes up more than its text.
+fn weight(payload: &[u8]) -> usize {
+    payload.len() + OVERHEAD
+}
+
+/// Messages of one peer that wait to be read; no well-behaved client has so many requests under way.
+const MOST_WAITING: usize = 64;
+/// What the messages of all peers take up that wait to be read: some thousand of the usual length for each of a thousand peers.
+const MOST_BYTES: usize = 16 << 20;
+const OVERHEAD: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    #![allow(non_snake_case)]
+
+    use bitcoin::secp256k1::{Secp256k1, SecretKey};
+
+    use super::*;
+    use PeerEvent::{Connected, Disconnected, Message};
+
+    const HUGE: usize = 65_000;
+
+    fn peer(number: usize) -> PublicKey {
+        let mut secret = [1; 32];
+        secret[..8].copy_from_slice(&number.to_be_bytes());
+        PublicKey::from_secret_key(&Secp256k1::new(), &SecretKey::from_slice(&secret).unwrap())
+    }
+
+    fn with(peers: &[PublicKey]) -> Inbox {
+        let mut inbox = Inbox::default();
+        peers.iter().for_each(|peer| inbox.connects(*peer, InitFeatures::empty()));
+        inbox.take(Budget::ALL);
+        inbox
+    }
+
+    fn some(messages: usize) -> Budget {
+        Budget { messages, ..Budget::ALL }
+    }
+
+    #[test]
+    fn case_X61_what_all_peers_send_is_bounded_and_the_heaviest_lose_theirs() {
+        let peers: Vec<PublicKey> = (0..101).map(peer).collect();
+        let (honest, crowd) = peers.split_first().unwrap();
+        let mut inbox = with(&peers);
+        inbox.receive(*honest, b"the first".to_vec());
+        for _ in 0..64 {
+            crowd.iter().for_each(|peer| inbox.receive(*peer, vec![0; HUGE]));
+        }
+        inbox.receive(*honest, b"the second".to_vec());
+        assert!(inbox.bytes <= MOST_BYTES);
+        let waiting: usize = inbox.peers.values().flat_map(|peer| &peer.messages).map(|message| weight(message)).sum();
+        assert_eq!(waiting, inbox.bytes);
+        assert_eq!(inbox.dropped(), 6_400 - (inbox.bytes / weight(&[0; HUGE])) as u64);
+        let heard = inbox.take(Budget::ALL);
+        let of =
+            |peer: &PublicKey| heard.iter().filter(|event| matches!(event, Message(from, _) if from == peer)).count();
+        assert_eq!(of(honest), 2, "what weighs little stays");
+        assert!(crowd.iter().all(|peer| of(peer) >= 1), "nobody is left out");
+        assert_eq!((inbox.bytes, inbox.weights.len(), inbox.turns.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn case_X61_those_who_left_leave_nothing_behind() {
+        let mut inbox = Inbox::default();
+        for stranger in (0..500).map(peer) {
+            inbox.connects(stranger, InitFeatures::empty());
+            (0..64).for_each(|_| inbox.receive(stranger, vec![0; 1_000]));
+            inbox.disconnects(&stranger);
+            // Nor is anything taken in for one that is gone.
+            inbox.receive(stranger, vec![0; 1_000]);
+        }
+        assert_eq!((inbox.peers.len(), inbox.bytes, inbox.take(Budget::ALL)), (0, 0, vec![]));
+        let mut inbox = with(&[peer(1), peer(2)]);
+        inbox.receive(peer(1), vec![1]);
+        inbox.receive(peer(2), vec![2]);
+        inbox.disconnects(&peer(1));
+        assert_eq!(inbox.take(Budget::ALL), [Disconnected(peer(1)), Message(peer(2), vec![2])]);
+        assert_eq!(inbox.peers.len(), 1);
+    }
+
+    #[test]
+    fn case_X61_coming_and_going_is_told_once_however_often_it_happens() {
+        let flaps = peer(1);
+        let mut inbox = with(&[flaps]);
+        for _ in 0..1_000 {
+            inbox.disconnects(&flaps);
+            inbox.connects(flaps, InitFeatures::empty());
+            inbox.receive(flaps, vec![1]);
+        }
+        assert_eq!(inbox.moved.len(), 1);
+        assert_eq!(inbox.take(Budget::ALL), [Disconnected(peer(1)), Connected(peer(1)), Message(peer(1), vec![1])]);
+        inbox.disconnects(&peer(1));
+        inbox.connects(peer(1), InitFeatures::empty());
+        inbox.disconnects(&peer(1));
+        assert_eq!(inbox.take(Budget::ALL), [Disconnected(peer(1))]);
+    }
+
+    #[test]
+    fn case_X56_each_sender_has_its_turn_and_those_who_came_are_told_first() {
+        let peers: Vec<PublicKey> = (0..3).map(peer).collect();
+        let mut inbox = with(&peers[..2]);
+        for number in 0..10 {
+            inbox.receive(peers[0], vec![number]);
+        }
+        inbox.receive(peers[1], vec![100]);
+        inbox.connects(peers[2], InitFeatures::empty());
+        inbox.receive(peers[2], vec![200]);
+        let message = |peer: usize, byte| Message(peers[peer], vec![byte]);
+        assert_eq!(inbox.take(some(2)), [Connected(peers[2]), message(0, 0), message(1, 100)]);
+        assert!(inbox.has_news());
+        assert_eq!(inbox.take(some(3)), [message(2, 200), message(0, 1), message(0, 2)]);
+        // Not told to be there yet: its message waits, those of others do not.
+        inbox.disconnects(&peers[2]);
+        inbox.connects(peers[2], InitFeatures::empty());
+        inbox.receive(peers[2], vec![201]);
+        let no_moves = Budget { moves: 0, ..some(8) };
+        assert_eq!(inbox.take(no_moves), (3..10).map(|byte| message(0, byte)).collect::<Vec<_>>());
+        assert_eq!(inbox.take(Budget::ALL), [Disconnected(peers[2]), Connected(peers[2]), message(2, 201)]);
+        assert!(!inbox.has_news());
+    }
+
+    #[test]
+    fn case_X57_long_messages_use_up_the_budget_sooner() {
+        let mut inbox = with(&[peer(1)]);
+        (0..8).for_each(|_| inbox.receive(peer(1), vec![0; HUGE]));
+        let budget = Budget { bytes: 2 * HUGE, ..Budget::ALL };
+        assert_eq!(inbox.take(budget).len(), 2);
+        assert_eq!(inbox.take(Budget { bytes: 1, ..budget }).len(), 1, "one is always taken");
+    }
+}

@@ -1,0 +1,225 @@
+//! Events for those who watch an LSP. None is lost that somebody has to act on, and none piles up: what happens again to the same
+//! channel, client or refund replaces what was told of it and not read yet, and what a crowd can cause is counted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use lsps_service::{ChannelKey, FlowId, OrderNumber, QuestionId, RefundKey};
+use lsps_types::{Msat, PaymentHash, PeerId};
+use tokio::sync::Notify;
+
+use super::news::LspEvent;
+use crate::peers::peer_id;
+
+/// Reads what happens to an LSP, from the moment on when it was asked for ([`Lsp::events`](crate::Lsp::events)).
+pub struct LspEvents(Arc<Reader>);
+
+impl LspEvents {
+    /// The next event; waits for it. `None`: the LSP has stopped.
+    pub async fn recv(&mut self) -> Option<LspEvent> {
+        loop {
+            if let Some(event) = self.try_recv() {
+                return Some(event);
+            }
+            if self.0.is_over.load(Ordering::SeqCst) {
+                // The last one may have come in between.
+                return self.try_recv();
+            }
+            self.0.arrived.notified().await;
+        }
+    }
+
+    /// The next event, if it is there.
+    pub fn try_recv(&mut self) -> Option<LspEvent> {
+        lock(&self.0.waiting).next()
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+    is_over: AtomicBool,
+}
+
+/// Tells all readers.
+#[derive(Default)]
+pub(crate) struct Events(Mutex<Vec<Weak<Reader>>>);
+
+impl Events {
+    pub fn subscribe(&self) -> LspEvents {
+        let reader = Arc::<Reader>::default();
+        lock(&self.0).push(Arc::downgrade(&reader));
+        LspEvents(reader)
+    }
+
+    pub fn send(&self, event: LspEvent) {
+        lock(&self.0).retain(|reader| {
+            let Some(reader) = reader.upgrade() else { return false };
+            lock(&reader.waiting).add(event.clone());
+            reader.arrived.notify_one();
+            true
+        });
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        for reader in lock(&self.0).iter().filter_map(Weak::upgrade) {
+            reader.is_over.store(true, Ordering::SeqCst);
+            reader.arrived.notify_one();
+        }
+    }
+}
+
+/// What one reader has not read yet.
+#[derive(Default)]
+struct Waiting {
+    order: VecDeque<About>,
+    events: BTreeMap<About, LspEvent>,
+}
+
+/// Of events about the same only the last one waits, in the place of the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    Client(PeerId),
+    Question(QuestionId),
+    /// The channel of a flow, whichever attempt it is.
+    ChannelEnd(FlowId),
+    Funding(ChannelKey),
+    Orders,
+    RefundFails(RefundKey),
+    RefundStuck(RefundKey),
+    Store,
+    Runaway(FlowId),
+    /// Each of them once, whatever else is told of the order.
+    Lost(OrderNumber, Msat),
+    Twice(OrderNumber, PaymentHash, Msat),
+}
+
+impl Waiting {
+    fn add(&mut self, event: LspEvent) {
+        let about = About::of(&event);
+        let event = match (event, self.events.remove(&about)) {
+            (LspEvent::OrdersMade { last, count }, Some(LspEvent::OrdersMade { count: before, .. })) => {
+                LspEvent::OrdersMade { last, count: count.saturating_add(before) }
+            }
+            (event, Some(_)) => event,
+            (event, None) => {
+                self.order.push_back(about);
+                event
+            }
+        };
+        self.events.insert(about, event);
+        self.drop_old_questions();
+    }
+
+    fn next(&mut self) -> Option<LspEvent> {
+        let about = self.order.pop_front()?;
+        self.events.remove(&about)
+    }
+
+    /// All else is bounded by what is on record. Questions are answered by nobody after some seconds: the oldest are void.
+    fn drop_old_questions(&mut self) {
+        if self.order.len() > MOST_QUESTIONS {
+            let oldest = self.order.iter().position(|about| matches!(about, About::Question(_)));
+            if let Some(about) = oldest.and_then(|place| self.order.remove(place)) {
+                self.events.remove(&about);
+            }
+        }
+    }
+}
+
+impl About {
+    fn of(event: &LspEvent) -> Self {
+        match event {
+            LspEvent::ClientNeeded { client, .. } => Self::Client(peer_id(client)),
+            LspEvent::Undecided(question) => Self::Question(question.id),
+            LspEvent::ChannelEnded { key, .. } => Self::ChannelEnd(key.flow),
+            LspEvent::FundingStuck { key, .. } => Self::Funding(*key),
+            LspEvent::OrdersMade { .. } => Self::Orders,
+            LspEvent::RefundFails { key, .. } => Self::RefundFails(*key),
+            LspEvent::RefundStuck { key, .. } => Self::RefundStuck(*key),
+            LspEvent::StoreFails(_) => Self::Store,
+            LspEvent::Runaway { flow } => Self::Runaway(*flow),
+            LspEvent::PaymentLost { order, lost } => Self::Lost(*order, *lost),
+            LspEvent::PaidTwice { order, payment_hash, amount } => Self::Twice(*order, *payment_hash, *amount),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is inside changes by whole events.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// More than wait for a decision at once by default, twice.
+const MOST_QUESTIONS: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(non_snake_case)]
+
+    use lsps_service::{Asked, ChannelEnd, Question};
+    use lsps_types::Timestamp;
+
+    use super::*;
+
+    fn order(number: u64) -> LspEvent {
+        LspEvent::OrdersMade { last: OrderNumber(number), count: 1 }
+    }
+
+    fn refund(number: u32) -> LspEvent {
+        let key = RefundKey { order: OrderNumber(1), number };
+        LspEvent::RefundFails { key, why: "locked".into() }
+    }
+
+    fn question(number: u64) -> LspEvent {
+        let id = QuestionId { client: PeerId([2; 33]), number };
+        LspEvent::Undecided(Question { id, about: Asked::Menu { token: None }, until: Timestamp::default() })
+    }
+
+    fn ended(attempt: u32) -> LspEvent {
+        let key = ChannelKey { flow: FlowId::Order(OrderNumber(7)), attempt };
+        LspEvent::ChannelEnded { key, why: ChannelEnd::Rejected }
+    }
+
+    #[tokio::test]
+    async fn case_X63_a_flood_of_orders_hides_no_alarm_from_a_slow_reader() {
+        let events = Events::default();
+        let mut reader = events.subscribe();
+        events.send(order(1));
+        events.send(refund(1));
+        for number in 2..=5_000 {
+            events.send(order(number));
+            events.send(LspEvent::StoreFails("ill".into()));
+        }
+        events.send(question(1));
+        events.send(refund(2));
+        events.send(ended(1));
+        events.send(ended(2));
+        drop(events);
+        let mut read = vec![];
+        while let Some(event) = reader.recv().await {
+            read.push(event);
+        }
+        let orders = LspEvent::OrdersMade { last: OrderNumber(5_000), count: 5_000 };
+        let store = LspEvent::StoreFails("ill".into());
+        assert_eq!(read, [orders, refund(1), store, question(1), refund(2), ended(2)]);
+    }
+
+    #[tokio::test]
+    async fn case_X63_questions_that_nobody_reads_do_not_pile_up() {
+        let events = Events::default();
+        let mut reader = events.subscribe();
+        events.send(refund(1));
+        (0..100_000).for_each(|number| events.send(question(number)));
+        assert!(lock(&reader.0.waiting).order.len() <= MOST_QUESTIONS);
+        assert_eq!(reader.recv().await, Some(refund(1)));
+        assert_eq!(reader.recv().await, Some(question(100_000 - MOST_QUESTIONS as u64 + 1)), "the latest are there");
+        drop(reader);
+        events.send(refund(1));
+        assert!(lock(&events.0).is_empty(), "those who read no more are forgotten");
+    }
+}
