@@ -96,6 +96,8 @@ pub struct Script {
     pub on_event: OnEvent,
     /// Sees every event that the wallet's host leaves to its application.
     pub on_left: OnEvent,
+    /// Events that the LSP's node keeps back, and all behind them: it tells them again until this lets them through.
+    pub lsp_keeps_back: KeepsBack,
     /// Sees every protocol message of the wallet.
     pub on_message: OnMessage,
     /// Sees every protocol message of the LSP.
@@ -107,6 +109,9 @@ pub type OnMessage = Arc<dyn Fn(Observed<'_>) + Send + Sync>;
 
 /// See [`Script::on_event`].
 pub type OnEvent = Arc<dyn Fn(Who, &Event) + Send + Sync>;
+
+/// See [`Script::lsp_keeps_back`].
+pub type KeepsBack = Arc<dyn Fn(&Event) -> bool + Send + Sync>;
 
 impl Default for Script {
     fn default() -> Self {
@@ -129,6 +134,7 @@ impl Default for Script {
             lsp_tape: None,
             on_event: Arc::new(|_, _| ()),
             on_left: Arc::new(|_, _| ()),
+            lsp_keeps_back: Arc::new(|_| false),
             on_message: Arc::new(|_| ()),
             on_request: Arc::new(|_| ()),
         }

@@ -43,6 +43,8 @@ pub(crate) struct Surroundings {
     /// The latest time seen; clocks may jump back, deadlines may not.
     pub now: Timestamp,
     pub links: BTreeMap<PeerId, Link>,
+    /// No event that the node has from an earlier life waits to be told.
+    pub is_caught_up: bool,
 }
 
 /// What a flow may know of it.
@@ -54,6 +56,8 @@ pub(crate) struct Context<'a> {
     pub facts: &'a NodeFacts,
     /// Something that is not of this flow is with its client, over whichever of its channels.
     pub carries_others: bool,
+    /// No event that the node has from an earlier life waits to be told. Until then a claim may be among them.
+    pub is_caught_up: bool,
 }
 
 /// Whether a client can be reached.
@@ -153,13 +157,13 @@ impl Call {
 impl Surroundings {
     pub fn new(config: Config, policy: Box<dyn Policy>) -> Self {
         let (facts, now) = (NodeFacts::default(), Timestamp::default());
-        Self { config, policy, facts, now, links: BTreeMap::new() }
+        Self { config, policy, facts, now, links: BTreeMap::new(), is_caught_up: true }
     }
 
     pub fn context(&self, client: PeerId) -> Context<'_> {
-        let Self { config, policy, facts, now, .. } = self;
+        let Self { config, policy, facts, now, is_caught_up, .. } = self;
         let (now, link, policy) = (*now, self.link(client), &**policy);
-        Context { now, link, config, policy, facts, carries_others: false }
+        Context { now, link, config, policy, facts, carries_others: false, is_caught_up: *is_caught_up }
     }
 
     pub fn link(&self, peer: PeerId) -> Link {

@@ -7,10 +7,10 @@ use alloc::{
 };
 use core::ops::Deref;
 
-use lsps_types::{BlockHeight, PeerId, Scid, Timestamp};
+use lsps_types::{PeerId, Scid};
 
 use crate::channel::Channel;
-use crate::config::Config;
+use crate::flow::Surroundings;
 use crate::ids::PartId;
 use crate::lsps2::jit_channel::{Fee, JitChannel};
 use crate::lsps2::parts::Payment;
@@ -28,7 +28,7 @@ pub(crate) struct Index {
     busy_of: Groups<PeerId, Scid>,
     /// Offers with parts that wait or are under way.
     live_of: Groups<PeerId, Scid>,
-    /// Offers with parts that are with their client.
+    /// Offers with parts that are with their client, or may be in spite of what the node showed.
     sent_of: Groups<PeerId, Scid>,
     /// Offers that count as uses of their token.
     uses_of: Groups<String, Scid>,
@@ -78,26 +78,27 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(flow: &JitChannel, config: &Config, now: Timestamp, height: BlockHeight) -> Self {
+    fn of(flow: &JitChannel, around: &Surroundings) -> Self {
+        let Surroundings { config, now, facts, is_caught_up, .. } = around;
         let parts: Vec<PartId> =
             flow.payments.values().flat_map(|payment| &payment.parts).map(|part| part.id).collect();
         let is_paid = flow.fee == Fee::Paid;
         let is_busy = !parts.is_empty()
             || flow.call.until.is_some()
             || matches!(flow.channel, Channel::Opening { .. })
-            || flow.has_unpaid_channel();
+            || flow.may_carry_unpaid();
         Self {
             is_unpaid: !is_paid,
             is_paid,
             is_busy,
             is_live: flow.payments.values().any(Payment::is_live),
-            is_sent: flow.has_sent(),
-            is_use: is_paid || now < flow.terms.valid_until,
+            is_sent: flow.has_sent_ever(),
+            is_use: is_paid || *now < flow.terms.valid_until,
             is_unconfirmed: flow.channel.funding().is_some(),
             due: Due {
-                wake: flow.next_wake(config, now),
+                wake: flow.next_wake(config, *now, *is_caught_up),
                 is_chore: !is_busy,
-                height: flow.next_height(config, height),
+                height: flow.next_height(config, facts.height),
             },
             parts,
         }
@@ -105,8 +106,8 @@ impl Entry {
 }
 
 impl Index {
-    pub fn put(&mut self, offer: &mut Indexed, config: &Config, now: Timestamp, height: BlockHeight) {
-        let new = Entry::of(&offer.flow, config, now, height);
+    pub fn put(&mut self, offer: &mut Indexed, around: &Surroundings) {
+        let new = Entry::of(&offer.flow, around);
         if new != offer.entry {
             self.change(&offer.flow, &offer.entry, &new);
             offer.entry = new;
@@ -148,7 +149,7 @@ impl Index {
         self.live_of.iter().map(|(client, offers)| (*client, offers))
     }
 
-    /// Whether something of another offer is with this client.
+    /// Whether something of another offer is with this client, or may be.
     pub fn carries_others(&self, client: PeerId, id: Scid) -> bool {
         self.sent_of.of(&client).any(|other| other != id)
     }

@@ -84,6 +84,16 @@ pub enum Input {
         /// Which.
         part: PartId,
     },
+    /// The node neither holds nor carries a part that was sent, and whoever says so had to guess what became of it: it seems
+    /// to have failed. Its payer may try again, and a claim that is told later still counts. The channel it may have gone over
+    /// is not given up until no such claim can come any more ([`Config::keep_resolved`](crate::Config::keep_resolved)).
+    PartPresumedFailed {
+        /// Which.
+        part: PartId,
+    },
+    /// The node has told all events that it had when the host compared the records with it. Needed once after each start at
+    /// which records were loaded: before that no outcome is forgotten, and no signed channel is given up.
+    NodeCaughtUp,
     /// The client accepted the channel; the node waits for its funding transaction.
     ChannelNegotiated {
         /// Which.

@@ -99,6 +99,22 @@ impl Service {
         }
     }
 
+    /// Whether a channel is still to be given up: what is claimed over it meanwhile keeps it.
+    #[must_use]
+    pub fn is_abandoning(&self, key: ChannelKey) -> bool {
+        let abandons =
+            |attempt: u32, channel: &Channel| attempt == key.attempt && matches!(channel, Channel::Abandoning { .. });
+        match key.flow {
+            FlowId::JitChannel(scid) => {
+                self.offers.get(&scid).is_some_and(|offer| abandons(offer.attempt, &offer.channel))
+            }
+            FlowId::Order(number) => {
+                self.orders.get(number).is_some_and(|order| abandons(order.attempt, &order.channel))
+            }
+            FlowId::Webhooks(_) => false,
+        }
+    }
+
     /// Those whose funding transaction is not confirmed, to be looked at with every block.
     pub fn unconfirmed_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
         let of_orders = self.orders.unconfirmed().filter_map(Order::known_channel);

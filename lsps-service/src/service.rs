@@ -136,6 +136,7 @@ impl Service {
     /// When the record cannot be read. It is left out and the service goes on without it.
     pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
         self.on_tape(|| Turn::Loaded(record.clone()));
+        self.around.is_caught_up = false;
         match record::decode(record)? {
             AnyFlow::JitChannel(offer) => {
                 self.released.effects.extend(offer.outstanding());
@@ -172,6 +173,8 @@ impl Service {
             Input::ForwardRefused { part } => self.part(part, Told::ForwardRefused(part)),
             Input::PartForwarded { part, over } => self.part_forwarded(part, over),
             Input::PartFailed { part } => self.part(part, Told::PartFailed(part)),
+            Input::PartPresumedFailed { part } => self.part(part, Told::PartPresumedFailed(part)),
+            Input::NodeCaughtUp => self.node_caught_up(),
             Input::ChannelNegotiated { key, to_self_delay, output } => {
                 self.channel(key, ChannelNews::Negotiated { to_self_delay, output: &output })
             }

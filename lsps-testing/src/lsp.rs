@@ -102,6 +102,8 @@ pub struct Lsp {
     pub is_slow_to_claim: bool,
     /// Its wallet funds the next channel with this output, instead of one made of the channel's key.
     pub funding_outpoint: Option<OutPoint>,
+    /// Its node does not say that it closed a channel that is given up: something may be on it.
+    pub keeps_abandoned: bool,
     book: BTreeMap<BookKey, BookEntry>,
     questions: Vec<Question>,
     facts: NodeFacts,
@@ -115,7 +117,7 @@ impl Lsp {
         let service = service(&setup, facts);
         let (store, connected, asked, book) = Default::default();
         let (sent, acts, questions) = Default::default();
-        let (makes_nothing, is_slow, is_slow_to_claim) = Default::default();
+        let (makes_nothing, is_slow, is_slow_to_claim, keeps_abandoned) = Default::default();
         Self {
             setup,
             service,
@@ -129,6 +131,7 @@ impl Lsp {
             is_slow,
             is_slow_to_claim,
             funding_outpoint: None,
+            keeps_abandoned,
             book,
             questions,
             facts,
@@ -232,8 +235,15 @@ impl Lsp {
         self.feed(Input::NodeFacts(self.facts));
     }
 
-    /// The process dies after its last write and starts again; the node and the peers are as before.
+    /// The process dies after its last write and starts again; the node and the peers are as before, and the node tells
+    /// nothing that it had not told.
     pub fn restarts(&mut self) {
+        self.restarts_before_its_node();
+        self.feed(Input::NodeCaughtUp);
+    }
+
+    /// The same, and what the node has to tell is still to come.
+    pub fn restarts_before_its_node(&mut self) {
         self.service = service(&self.setup, self.facts);
         for (name, bytes) in &self.store {
             let record = Record { name: name.clone(), bytes: bytes.clone() };
@@ -346,7 +356,7 @@ impl Lsp {
             Effect::AbandonChannel { key, .. } => {
                 self.asked.remove(&key);
                 self.acts.push(Act::Abandon(key));
-                Some(Input::ChannelAbandoned { key })
+                (!self.keeps_abandoned).then_some(Input::ChannelAbandoned { key })
             }
             Effect::ForwardPart { part, amount, extra_fee, .. } => {
                 self.acts.push(Act::Forward { part, amount, extra_fee });

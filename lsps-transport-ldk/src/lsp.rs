@@ -2,6 +2,7 @@
 
 mod book;
 mod events;
+mod markers;
 mod news;
 mod node;
 mod orders;
@@ -113,8 +114,8 @@ pub struct Lsp {
 }
 
 impl Lsp {
-    /// Loads the records, compares them with the node, and serves. Call it once the node's own state is loaded and before
-    /// its peers connect.
+    /// Loads the records, compares them with the node, and serves. Call it once the node's own state is loaded, its monitors
+    /// in its `ChainMonitor`, and before its peers connect.
     ///
     /// Records that cannot be read are reported and left alone; the others are served.
     ///
@@ -166,6 +167,10 @@ impl Lsp {
     }
 
     /// Offers an event of the node. `true`: it was ours and is dealt with, durably.
+    ///
+    /// Offer every event, in the order in which LDK tells them. The LSP has the node tell `PaymentFailed` events with payment
+    /// ids of its own behind others, to know that those were told; until one comes back no failure is assumed and no channel
+    /// that was signed is given up.
     ///
     /// # Errors
     ///

@@ -1,7 +1,9 @@
 //! A node that sells JIT channels: LDK, and our LSP on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use lightning::events::ReplayEvent;
 use lightning::util::config::UserConfig;
 use lightning::util::persist::KVStoreSyncWrapper;
 use lsps_service::StandardPolicy;
@@ -72,9 +74,16 @@ impl LspNode {
         }
         let host = Arc::new(host);
         let (weak, lsp, on_event) = (Arc::downgrade(&node), Arc::clone(&host), Arc::clone(&script.on_event));
+        let keeps_back = Arc::clone(&script.lsp_keeps_back);
         node.run(move |event| {
             let (node, lsp, on_event) = (weak.upgrade(), Arc::clone(&lsp), Arc::clone(&on_event));
+            let is_kept_back = keeps_back(&event);
             async move {
+                if is_kept_back {
+                    // LDK tells it again at once.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    return Err(ReplayEvent());
+                }
                 on_event(Who::Lsp, &event);
                 if lsp.handle_event(&event).await? {
                     return Ok(());

@@ -1,6 +1,10 @@
 //! Processes die at the wrong moment.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use lightning::events::Event;
+use lsps_examples::node::{passes, within};
 use lsps_examples::scene::Script;
 use lsps_service::Trust;
 
@@ -89,4 +93,34 @@ async fn a_wallet_that_dies_with_its_invoice_out_is_still_paid() {
     world.wallet_is_back().await;
     world.pays();
     world.is_settled().await;
+}
+
+/// A node that follows a chain for minutes after a start tells its events after that: the claim of the payment among them.
+/// By then all that the node shows of the payment looks as if it had failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X03_a_claim_that_the_node_tells_long_after_a_restart_keeps_the_channel() {
+    let are_kept = Arc::new(AtomicBool::new(true));
+    let kept = Arc::clone(&are_kept);
+    let is_claim = |event: &Event| matches!(event, Event::PaymentForwarded { .. });
+    let script = Script {
+        trust: Trust::ClientTrustsLsp,
+        lsp_keeps_back: Arc::new(move |event| is_claim(event) && kept.load(Ordering::SeqCst)),
+        ..Script::default()
+    };
+    let mut world = World::playing(script).await;
+    world.pays();
+    let is_paid = || world.scene.seen.facts().sent.is_some() && world.scene.seen.facts().received.is_some();
+    assert!(within(is_paid).await, "wallet and payer are done");
+    let channels = || world.scene.lsp.node.channel_manager().list_channels();
+    let is_idle =
+        || channels().iter().all(|c| c.pending_inbound_htlcs.is_empty() && c.pending_outbound_htlcs.is_empty());
+    assert!(within(is_idle).await, "nothing is under way at the LSP's node");
+    assert!(passes(300).await, "and it is saved like that");
+    world.scene.restart_lsp().await.unwrap();
+    world.scene.connect().await.unwrap();
+    assert!(passes(7_000).await);
+    assert_eq!(world.channels(), 1, "nothing is given up before the node has told its events");
+    are_kept.store(false, Ordering::SeqCst);
+    world.is_settled().await;
+    assert_eq!(world.channels(), 1);
 }

@@ -43,6 +43,12 @@ pub(crate) enum Event {
         id: PartId,
         surplus: Msat,
     },
+    /// It seems to have failed; should that not be so, a claim still counts.
+    PartPresumedFailed {
+        payment_hash: PaymentHash,
+        id: PartId,
+        at: Timestamp,
+    },
     PartLost {
         payment_hash: PaymentHash,
         id: PartId,
@@ -94,6 +100,13 @@ impl JitChannel {
             }
             Event::PartBrings { payment_hash, id, surplus } => {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.surplus = surplus);
+            }
+            Event::PartPresumedFailed { payment_hash, id, at } => {
+                let Some(part) = self.part_mut(payment_hash, id) else { return };
+                if let PartState::Sent { amount, .. } = part.state {
+                    let failed = PartState::Failed { sent: Some(amount), at };
+                    (part.sent_before, part.state, part.in_doubt) = (Some(amount), failed, false);
+                }
             }
             Event::PartLost { payment_hash, id } => {
                 if let Some(payment) = self.payments.get_mut(&payment_hash) {

@@ -103,6 +103,7 @@ pub(crate) enum Told<'a> {
     ForwardRefused(PartId),
     PartForwarded(PartId),
     PartFailed(PartId),
+    PartPresumedFailed(PartId),
     Booked(u32),
     PeerDisconnected,
     Channel(ChannelNews<'a>),
@@ -197,6 +198,14 @@ impl JitChannel {
                     P::Claimed { .. } | P::Failed { .. } => vec![],
                 })
             }
+            Told::PartPresumedFailed(id) => {
+                let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                match part.state {
+                    P::Sent { .. } => Ok(vec![Event::PartPresumedFailed { payment_hash, id: *id, at: ctx.now }]),
+                    P::Claimed { .. } | P::Failed { .. } => Ok(vec![]),
+                    P::Held | P::Failing { .. } => Err(Reject::Stale),
+                }
+            }
             Told::ForwardRefused(id) => {
                 let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
                 let fails = moved(hash, part, failing(FailureCode::TemporaryChannelFailure));
@@ -260,10 +269,14 @@ impl JitChannel {
                 }
             }
             (C::Pending { .. } | C::Ready { .. }, ChannelNews::Ended(_)) => {
-                // A part that is still with the client may yet be claimed, and then the funding is owed.
-                let undecided = self.payments.values().any(Payment::has_sent_ever);
+                // What is still with the client may yet be claimed, or is and was not told, and then the funding is owed.
+                let undecided = self.has_sent_ever() || ctx.carries_others || !ctx.is_caught_up;
                 let is_owed = self.may_broadcast() || undecided;
                 vec![Event::Channel(if is_owed { ChannelEvent::Closed } else { ChannelEvent::Abandoned })]
+            }
+            // The node is ahead of what it told, or the claim came between the decision to give it up and its being done.
+            (C::Opening { step: Step::Funded(_), .. } | C::Abandoning { funding: Some(_) }, ChannelNews::Used) => {
+                vec![Event::Channel(ChannelEvent::Pending), Event::Used]
             }
             (C::Pending { .. } | C::Ready { .. } | C::Closed { .. }, ChannelNews::Used) if !self.may_broadcast() => {
                 vec![Event::Used]
@@ -339,11 +352,18 @@ impl JitChannel {
 
     /// An open that ends early takes the payment it was for along; the offer is usable again.
     pub(super) fn open_fails(&self, code: FailureCode, end: ChannelEvent, ctx: &Context<'_>) -> Vec<Event> {
+        let mut events = self.payment_fails(code, ctx);
+        events.push(Event::Channel(end));
+        events
+    }
+
+    /// The payment that the channel was opened for goes back.
+    pub(super) fn payment_fails(&self, code: FailureCode, ctx: &Context<'_>) -> Vec<Event> {
         let mut events = match &self.fee {
             Fee::InFlight(charged) => self.fail_held(charged.payment_hash, code),
             Fee::Due | Fee::Paid => vec![],
         };
-        events.extend([Event::FeeFreed(ctx.now), Event::Channel(end)]);
+        events.push(Event::FeeFreed(ctx.now));
         events
     }
 
@@ -352,9 +372,9 @@ impl JitChannel {
         held.map(|part| moved(hash, part, failing(code))).collect()
     }
 
-    /// Whether something of it is with its client.
-    pub fn has_sent(&self) -> bool {
-        self.payments.values().any(Payment::has_sent)
+    /// Whether something of it is with its client, or may be in spite of what the node showed.
+    pub fn has_sent_ever(&self) -> bool {
+        self.payments.values().any(Payment::has_sent_ever)
     }
 
     /// Whether the trust model allows the funding transaction on the chain.

@@ -100,6 +100,16 @@ impl Service {
         }
     }
 
+    /// From now on outcomes may be forgotten, and channels given up that nothing is on.
+    pub(crate) fn node_caught_up(&mut self) -> Outcome {
+        if !core::mem::replace(&mut self.around.is_caught_up, true) {
+            let waits = |offer: &JitChannel| !offer.payments.is_empty() || offer.may_carry_unpaid();
+            let waiting: Vec<Scid> = self.offers.values().filter(|offer| waits(offer)).map(|offer| offer.id).collect();
+            waiting.into_iter().for_each(|id| self.look_around(id));
+        }
+        Outcome::Taken
+    }
+
     pub(crate) fn look_around(&mut self, id: Scid) {
         let _no_rejects_here = self.step(id, &Told::Surroundings);
     }
@@ -115,7 +125,7 @@ impl Service {
         if let Some(before) = self.offers.remove(&offer.id) {
             self.index.remove(&before);
         }
-        self.index.put(&mut offer, &self.around.config, self.around.now, self.around.facts.height);
+        self.index.put(&mut offer, &self.around);
         self.offers.insert(offer.id, offer);
     }
 
@@ -128,7 +138,7 @@ impl Service {
         }
         let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
         let client = offer.client;
-        let (had_sent, carries_others) = (offer.has_sent(), self.index.carries_others(client, id));
+        let (had_sent, carries_others) = (offer.has_sent_ever(), self.index.carries_others(client, id));
         let ctx = Context { carries_others, ..self.around.context(client) };
         let stepped = flow::step(&mut offer.flow, told, &ctx)?;
         self.released.alarms.extend(stepped.has_no_end.then(|| offer.flow()));
@@ -142,17 +152,17 @@ impl Service {
             }
             self.changed.insert(offer.flow());
         }
-        let came_back = had_sent && !offer.has_sent();
+        let came_back = had_sent && !offer.has_sent_ever();
         if offer.is_over(&self.around.config, self.around.now, self.around.facts.height) {
             self.index.remove(offer);
             self.changed.insert(offer.flow());
             self.offers.remove(&id);
         } else {
-            self.index.put(offer, &self.around.config, self.around.now, self.around.facts.height);
+            self.index.put(offer, &self.around);
         }
         // Now channels may be given up that it might have gone over.
         if came_back {
-            let waits = |other: &Scid| *other != id && self.offers.get(other).is_some_and(|it| it.has_unpaid_channel());
+            let waits = |other: &Scid| *other != id && self.offers.get(other).is_some_and(|it| it.may_carry_unpaid());
             for other in self.index.busy_of(client).filter(waits).collect::<Vec<_>>() {
                 self.look_around(other);
             }

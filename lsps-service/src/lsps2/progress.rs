@@ -9,7 +9,7 @@ use alloc::{vec, vec::Vec};
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp, lsps2::fee};
 
-use crate::channel::{Channel, ChannelEvent};
+use crate::channel::{Channel, ChannelEvent, Step};
 use crate::config::Config;
 use crate::flow::{Context, Link};
 use crate::lsps2::change::Event;
@@ -65,10 +65,18 @@ impl JitChannel {
         if end <= hold { (end, FailureCode::UnknownNextPeer) } else { (hold, FailureCode::TemporaryChannelFailure) }
     }
 
-    /// A client that never answers an open does not get to hold the payment for ever.
+    /// A client that never answers an open does not get to hold the payment for ever. A channel that both may have signed
+    /// stays while something may be on it.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
         if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) {
             return vec![];
+        }
+        if self.may_be_signed() && may_be_in_use(ctx) {
+            return if self.fee == Fee::Due {
+                vec![]
+            } else {
+                self.payment_fails(FailureCode::TemporaryChannelFailure, ctx)
+            };
         }
         self.open_fails(FailureCode::TemporaryChannelFailure, ChannelEvent::Abandoned, ctx)
     }
@@ -148,27 +156,38 @@ impl JitChannel {
     }
 
     /// A channel at the LSP's expense is not kept for a payment that did not come, as long as it cost nothing; nor is it given
-    /// up while news may come that something was claimed over it: nodes forward over any channel of the client.
+    /// up while something may be on it, or news may come that something was claimed over it: nodes forward over any channel
+    /// of the client, and are ahead of what they told.
     fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let unpaid = self.has_unpaid_channel() && !self.payments.values().any(Payment::has_sent_ever);
+        let is_unpaid = self.has_unpaid_channel() && !self.has_sent_ever();
+        // The payment went away while the channel was being opened; nothing was spent yet.
+        let is_idle = matches!(self.channel, Channel::Opening { .. }) && self.fee == Fee::Due;
+        if (is_unpaid || is_idle) && !(self.may_be_signed() && may_be_in_use(ctx)) {
+            return vec![Event::Channel(ChannelEvent::Abandoned)];
+        }
+        vec![]
+    }
+
+    /// Whether both sides may have signed its channel, by what is on record: the node may be ahead of that.
+    fn may_be_signed(&self) -> bool {
         match &self.channel {
-            Channel::Pending { .. } if unpaid => vec![Event::Channel(ChannelEvent::Abandoned)],
-            Channel::Ready { .. } | Channel::Closed { .. } if unpaid && !ctx.carries_others => {
-                vec![Event::Channel(ChannelEvent::Abandoned)]
-            }
-            // The payment went away while the channel was being opened; nothing was spent yet.
-            Channel::Opening { .. } if self.fee == Fee::Due => vec![Event::Channel(ChannelEvent::Abandoned)],
-            Channel::None
-            | Channel::Opening { .. }
+            Channel::Opening { step: Step::Funded(_), .. }
             | Channel::Pending { .. }
             | Channel::Ready { .. }
-            | Channel::Closed { .. }
-            | Channel::Abandoning { .. } => vec![],
+            | Channel::Closed { .. } => true,
+            Channel::None
+            | Channel::Opening { step: Step::Asked | Step::Negotiated { .. }, .. }
+            | Channel::Abandoning { .. } => false,
         }
     }
 
+    /// A channel that both may have signed, which costs nothing yet and nobody paid for: others' payments may be on it.
+    pub fn may_carry_unpaid(&self) -> bool {
+        self.has_unpaid_channel() || matches!(self.channel, Channel::Opening { step: Step::Funded(_), .. })
+    }
+
     /// A channel that both signed, which costs nothing yet and nobody paid for.
-    pub fn has_unpaid_channel(&self) -> bool {
+    fn has_unpaid_channel(&self) -> bool {
         let is_signed = match &self.channel {
             Channel::Pending { .. } | Channel::Ready { .. } => true,
             Channel::Closed { funding } => funding.is_some(),
@@ -192,8 +211,11 @@ impl JitChannel {
         call.map(Event::Call).into_iter().collect()
     }
 
-    /// Outcomes are kept until the node has surely saved its own state since.
+    /// Outcomes are kept until the node has surely saved its own state since, and told what it had to tell.
     fn forget(&self, ctx: &Context<'_>) -> Vec<Event> {
+        if !ctx.is_caught_up {
+            return vec![];
+        }
         let old = |at: Timestamp| ctx.now >= at + ctx.config.keep_resolved;
         let counts = |payment: &Payment| self.fee != Fee::Paid && payment.earned().is_some();
         let old_ones = self.payments.iter().filter(|(_, payment)| payment.resolved_at().is_some_and(old));
@@ -245,15 +267,18 @@ impl JitChannel {
     }
 
     /// The next instant at which [`follow`](Self::follow) may have something to say or the record may go, and why.
-    pub fn next_wake(&self, config: &Config, now: Timestamp) -> Option<(Timestamp, Wake)> {
+    pub fn next_wake(&self, config: &Config, now: Timestamp, is_caught_up: bool) -> Option<(Timestamp, Wake)> {
         let holding = self.payments.iter().filter(|(_, payment)| payment.has_held());
         let collecting = holding
             .map(|(hash, payment)| self.deadline(*hash, payment, config).0)
             .min()
             .map(|at| (at, Wake::PartsHeldTooLong));
         let opening = self.channel.given_up_at(config).map(|at| (at, Wake::OpenUnanswered));
+        // Once that time has come, what is on a channel that both may have signed has to be over first.
+        let opening = opening.filter(|(at, _)| *at > now || !self.may_be_signed());
         let forgettable = |payment: &&Payment| self.fee == Fee::Paid || payment.earned().is_none();
-        let resolved = self.payments.values().filter(forgettable).filter_map(Payment::resolved_at).min();
+        let resolved = self.payments.values().filter(|_| is_caught_up).filter(forgettable);
+        let resolved = resolved.filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
         let expiry = Some((self.terms.valid_until, Wake::OfferExpired)).filter(|(at, _)| *at > now);
         // Once that time has come, what it still waits for is a height or an input.
@@ -291,6 +316,11 @@ impl JitChannel {
     fn stuck_at(&self, config: &Config) -> Option<BlockHeight> {
         self.channel.stuck_at(config.stuck_after).filter(|_| self.may_broadcast())
     }
+}
+
+/// Whether something that this flow does not know of may be on its channel, or have been claimed over it.
+fn may_be_in_use(ctx: &Context<'_>) -> bool {
+    ctx.carries_others || !ctx.is_caught_up
 }
 
 struct Price {

@@ -134,7 +134,8 @@ impl OrderWorld {
             | Input::PartAtClient { .. }
             | Input::ForwardRefused { .. }
             | Input::PartForwarded { .. }
-            | Input::PartFailed { .. } => unreachable!("nothing is forwarded in this world"),
+            | Input::PartFailed { .. }
+            | Input::PartPresumedFailed { .. } => unreachable!("nothing is forwarded in this world"),
             Input::PeerConnected { .. }
             | Input::PeerDisconnected { .. }
             | Input::ChannelsUsable { .. }
@@ -145,7 +146,8 @@ impl OrderWorld {
             | Input::WebhookDelivered { .. }
             | Input::WebhookFailed { .. }
             | Input::NodeFacts(_)
-            | Input::Tick => None,
+            | Input::Tick
+            | Input::NodeCaughtUp => None,
         }
     }
 }

@@ -79,7 +79,8 @@ impl World {
             | Input::PartStillHeld { part, .. }
             | Input::PartAtClient { part, .. }
             | Input::ForwardRefused { part }
-            | Input::PartFailed { part } => of_part(part),
+            | Input::PartFailed { part }
+            | Input::PartPresumedFailed { part } => of_part(part),
             Input::ChannelNegotiated { key, .. }
             | Input::FundingBuilt { key, .. }
             | Input::ChannelPending { key }
@@ -108,6 +109,7 @@ impl World {
             | Input::Decided { .. }
             | Input::NodeFacts(_)
             | Input::Tick
+            | Input::NodeCaughtUp
             | Input::ChannelsWith { .. }
             | Input::Occasion { .. }
             | Input::WebhookDelivered { .. }
@@ -138,6 +140,8 @@ pub fn kind(input: &Input) -> &'static str {
         Input::ForwardRefused { .. } => "ForwardRefused",
         Input::PartForwarded { .. } => "PartForwarded",
         Input::PartFailed { .. } => "PartFailed",
+        Input::PartPresumedFailed { .. } => "PartPresumedFailed",
+        Input::NodeCaughtUp => "NodeCaughtUp",
         Input::ChannelNegotiated { .. } => "ChannelNegotiated",
         Input::FundingBuilt { .. } => "FundingBuilt",
         Input::ChannelPending { .. } => "ChannelPending",

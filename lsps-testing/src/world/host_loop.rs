@@ -73,7 +73,12 @@ pub(crate) trait Host: Sized {
         loop {
             let node = &mut self.lsp().node;
             let volatile = node.volatile.pop_front();
-            let Some(told) = volatile.clone().or_else(|| node.now.events.front().cloned()) else { return Ok(true) };
+            let Some(told) = volatile.clone().or_else(|| node.now.events.front().cloned()) else {
+                if std::mem::take(&mut self.lsp().is_behind) {
+                    self.feed(Input::NodeCaughtUp);
+                }
+                return Ok(true);
+            };
             self.hear(&told);
             if !self.commit()? {
                 self.lsp().node.volatile.extend(volatile);

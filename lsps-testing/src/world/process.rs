@@ -37,6 +37,8 @@ pub(crate) struct Process {
     /// Writes and effects until the process dies, and whether the node saves itself then.
     pub fuse: Option<(u8, bool)>,
     pub deaths: usize,
+    /// The service was not told yet that the node has told all that it had.
+    pub is_behind: bool,
     pub told_last: Option<Told>,
     pub broadcast: BTreeSet<ChannelKey>,
     /// How often an input met a flow in some state.
@@ -74,6 +76,7 @@ impl Process {
             links: BTreeMap::new(),
             fuse: None,
             deaths: 0,
+            is_behind: false,
             told_last: None,
             broadcast: BTreeSet::new(),
             seen: Seen::new(),
@@ -82,6 +85,7 @@ impl Process {
 
     /// The records of its earlier lives.
     pub fn load(&mut self) {
+        self.is_behind = true;
         for (name, bytes) in &self.store {
             let record = Record { name: name.clone(), bytes: bytes.clone() };
             self.service.load(&record).expect("we wrote it");

@@ -11,6 +11,7 @@ mod jit_channel;
 mod orders;
 mod records;
 mod requests;
+mod restarts;
 mod sales;
 mod scale;
 mod waiting;

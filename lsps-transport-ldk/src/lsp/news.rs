@@ -11,6 +11,7 @@ use lsps_service::{
 };
 use lsps_types::{BlockHeight, Msat, PaymentHash, Preimage, Scid, Timestamp};
 
+use super::markers::Marker;
 use crate::peers::peer_id;
 
 /// What happens to an LSP, for its operator and for what wakes phones.
@@ -118,6 +119,8 @@ pub(crate) enum NodeNews {
     FailedHeld(Scid),
     /// Some HTLC to this node with this hash was failed: a payment that we hold, or what somebody sends who knows the hash.
     FailedReceive(PaymentHash),
+    /// All that the node had to tell when this was sent is told.
+    Marker(Marker),
 }
 
 pub(super) fn news(event: &Event) -> Option<NodeNews> {
@@ -197,6 +200,7 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
             id: payment_id.map(|id| PaymentId(id.0)),
             amount: Msat(*amount_msat),
         }),
+        Event::PaymentFailed { payment_id, .. } => NodeNews::Marker(Marker::of(*payment_id)?),
         Event::HTLCHandlingFailed { failure_type, .. } => match failure_type {
             HTLCHandlingFailureType::Receive { payment_hash } => NodeNews::FailedReceive(PaymentHash(payment_hash.0)),
             HTLCHandlingFailureType::Forward { node_id: Some(client), .. } => NodeNews::FailedTowards(*client),

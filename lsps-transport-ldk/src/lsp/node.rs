@@ -8,17 +8,19 @@ use bitcoin::Transaction;
 use bitcoin::secp256k1::PublicKey;
 use lightning::chain::channelmonitor::HTLC_FAIL_BACK_BUFFER;
 use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails, OutboundHTLCStateDetails};
-use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId};
+use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId, Retry};
 use lightning::ln::types::ChannelId;
 use lightning::onion_message::messenger::NullMessageRouter;
+use lightning::routing::router::RouteParametersConfig;
 use lightning::types::payment::PaymentPreimage;
 use lightning::util::config::UserConfig;
 use lightning::util::errors::APIError;
 
 use lightning_invoice::{Bolt11InvoiceDescription, Description};
-use lsps_service::{ChannelKey, OfferId, OpenTerms, PartId, PaymentTerms};
+use lsps_service::{ChannelKey, FlowId, OfferId, OpenTerms, PartId, PaymentTerms};
 use lsps_types::{Msat, PaymentHash, Preimage, Scid, Timestamp, bolt4::FailureCode};
 
+use super::markers::Marker;
 use super::report;
 use crate::config::ALL_IN_FLIGHT;
 use crate::peers::Manager;
@@ -310,6 +312,43 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().fail_htlc_backwards(&lightning::types::payment::PaymentHash(hash.0));
     }
 
+    /// Has the node tell an event that means nothing, behind all that it has to tell now: a payment of ours that was never
+    /// sent is given up. `false`: the node does not.
+    pub fn send_marker(&self, marker: Marker, now: Timestamp) -> bool {
+        let manager = self.manager.get_cm();
+        // Should the process die between the two calls, the node gives it up by itself then, and the marker is an old one.
+        let expiry = Duration::from_millis(now.unix_millis()) + MARKER_EXPIRY;
+        let (router, retry) = (NullMessageRouter {}, Retry::Attempts(0));
+        let refund = manager.create_refund_builder_using_router(
+            &router,
+            1,
+            expiry,
+            marker.id(),
+            retry,
+            RouteParametersConfig::default(),
+        );
+        let is_made = refund.is_ok();
+        manager.abandon_payment(marker.id());
+        is_made
+    }
+
+    /// Whether HTLCs wait in queues that nothing shows: to be sent, to be failed, or to be looked at.
+    pub fn has_unprocessed(&self) -> bool {
+        self.manager.get_cm().needs_pending_htlc_processing()
+    }
+
+    /// How many HTLCs of this payment came in and are neither being claimed nor being failed, and how many of it are on their
+    /// way to the peer.
+    pub fn came_and_went_on(&self, peer: &PublicKey, hash: PaymentHash) -> (usize, usize) {
+        let manager = self.manager.get_cm();
+        let (all, theirs) = (manager.list_channels(), manager.list_channels_with_counterparty(peer));
+        let came_in = all.iter().flat_map(|channel| &channel.pending_inbound_htlcs);
+        let came_in =
+            came_in.filter(|htlc| htlc.payment_hash.0 == hash.0 && htlc.state != CLAIMED && htlc.state != FAILED);
+        let sent = theirs.iter().flat_map(|channel| &channel.pending_outbound_htlcs);
+        (came_in.count(), sent.filter(|htlc| htlc.payment_hash.0 == hash.0).count())
+    }
+
     /// Sends what was just forwarded or failed, instead of a random while later.
     pub fn flush(&self) {
         self.manager.get_cm().process_pending_htlc_forwards();
@@ -318,6 +357,21 @@ impl<M: Manager> Node<M> {
 
 /// What LDK asks for as reserve at the least, and other nodes do not exceed in small channels.
 const LEAST_RESERVE_SAT: u64 = 1_000;
+/// Whether HTLCs are on a channel, or something of it is the peer's that was not given at the start.
+pub(crate) fn is_used(details: &ChannelDetails, key: ChannelKey) -> bool {
+    let has_htlcs = !details.pending_inbound_htlcs.is_empty() || !details.pending_outbound_htlcs.is_empty();
+    let reserve_sat = details.unspendable_punishment_reserve.unwrap_or(0);
+    let ours = details.outbound_capacity_msat.saturating_add(reserve_sat.saturating_mul(1_000));
+    let is_theirs = ours < details.channel_value_satoshis.saturating_mul(1_000);
+    // An order may give its client something at once; and what the node cannot spend for its reserve is not told.
+    let tells =
+        details.is_channel_ready && matches!(key.flow, FlowId::JitChannel(_)) && details.outbound_capacity_msat > 0;
+    has_htlcs || (tells && is_theirs)
+}
+
+const FAILED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFail);
+/// Longer than two calls take.
+const MARKER_EXPIRY: Duration = Duration::from_secs(3_600);
 const CLAIMED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
 const COMMITTED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::Committed);
 /// Blocks that LDK waits after the expiry of what it sent.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{Address, OutPoint, ScriptBuf, Transaction};
@@ -22,8 +23,6 @@ use crate::peers::Manager;
 pub(super) struct Onchain {
     /// Of orders on record, by the script of their address.
     watched: BTreeMap<ScriptBuf, Watched>,
-    /// Payments that were to be claimed when the process ended, and when the node has surely told what it did.
-    claims_in_doubt: Option<(Instant, Vec<PaymentHash>)>,
     /// Payments of which the node may hold less than is on record, and since when that is to be looked at.
     doubted: BTreeMap<PaymentHash, Instant>,
     /// Refunds that the wallet could not build; tried again with every block.
@@ -99,7 +98,7 @@ impl<M: Manager> Pump<M> {
                 continue;
             };
             let since = self.onchain.doubted.get(&payment_hash).copied();
-            let is_old = since.is_none_or(|since| since.elapsed() >= super::watch::SETTLE_AFTER_START);
+            let is_old = since.is_none_or(|since| since.elapsed() >= AGAIN);
             let is_held = there.held >= payment.amount;
             match payment.stage {
                 PaymentStage::Held if !is_held => {
@@ -110,8 +109,9 @@ impl<M: Manager> Pump<M> {
                 PaymentStage::Failed if !is_held => self.is_gone(payment_hash),
                 PaymentStage::Failed if is_old => drop(self.fail_payment(payment_hash)),
                 // The news of a claim may wait behind others.
-                PaymentStage::Claimed if is_old && there.held.0 == 0 && there.claimed.0 == 0 => {
-                    self.is_gone(payment_hash)
+                PaymentStage::Claimed if there.held.0 == 0 && there.claimed.0 == 0 => {
+                    self.onchain.doubted.remove(&payment_hash);
+                    self.unsettled.claims.insert(payment_hash);
                 }
                 PaymentStage::Held | PaymentStage::Claimed if is_old => {
                     self.onchain.doubted.remove(&payment_hash);
@@ -186,8 +186,8 @@ impl<M: Manager> Pump<M> {
         }
         let payments: Vec<KnownPayment> = self.service.known_payments().collect();
         let claimed = payments.iter().filter(|payment| payment.stage == PaymentStage::Claimed);
-        let claimed = claimed.map(|payment| payment.payment_hash).collect();
-        self.onchain.claims_in_doubt = Some((Instant::now() + super::watch::SETTLE_AFTER_START, claimed));
+        // Lost is one that the node neither tells of nor can make any more.
+        self.unsettled.claims = claimed.map(|payment| payment.payment_hash).collect();
         for payment in payments {
             let KnownPayment { by, payment_hash, id, amount, claim_before, .. } = payment;
             let preimage = Some(payment.preimage);
@@ -260,16 +260,6 @@ impl<M: Manager> Pump<M> {
         self.feed_all(news);
     }
 
-    /// A claim of an earlier life that the node neither told of nor can make any more is lost.
-    pub(super) fn look_for_lost_claims(&mut self) {
-        let due = self.onchain.claims_in_doubt.take_if(|(at, _)| *at <= Instant::now());
-        for payment_hash in due.into_iter().flat_map(|(_, claimed)| claimed) {
-            if self.node.count_incoming(payment_hash) == 0 {
-                let _ = self.feed(Input::PaymentGone { payment_hash });
-            }
-        }
-    }
-
     /// With every block: refunds that are not built, not broadcast or not deep enough.
     pub(super) fn look_at_refunds(&mut self) {
         for (key, (to, deposits)) in std::mem::take(&mut self.onchain.unbuilt) {
@@ -290,3 +280,6 @@ impl<M: Manager> Pump<M> {
         }
     }
 }
+
+/// What is asked of the node that waits for its peers is asked again after this.
+const AGAIN: Duration = Duration::from_secs(5);

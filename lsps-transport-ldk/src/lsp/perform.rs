@@ -2,14 +2,13 @@
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
-use tokio::time::Instant;
 
 use lsps_service::{ChannelEnd, ChannelKey, Effect, FlowId, FundingOutput, Input, PartId};
 use lsps_types::{Blocks, Msat, PeerId};
 
 use super::news::LspEvent;
 use super::node::Asked;
-use super::pump::{Pump, SETTLE, inputs_of};
+use super::pump::{Pump, inputs_of};
 use super::report;
 use super::webhooks::Post;
 use crate::onchain::{CannotFund, their_outpoint};
@@ -51,10 +50,12 @@ impl<M: Manager> Pump<M> {
                 vec![]
             }
             Effect::AbandonChannel { key, peer, tx } => {
-                self.close(peer, key);
-                if let Some(tx) = tx {
-                    self.release(&tx);
+                if tx.is_some() {
+                    // Both may have signed it, and something may be on it that is not told yet.
+                    self.unsettled.abandoned.insert(key, (peer, tx));
+                    return vec![];
                 }
+                self.close(peer, key);
                 vec![Input::ChannelAbandoned { key }]
             }
             Effect::ForwardPart { part, key, channel_id, peer, amount, .. } => {
@@ -67,11 +68,11 @@ impl<M: Manager> Pump<M> {
                 match self.node.forward(part, &lightning::ln::types::ChannelId(named), client, amount) {
                     Asked::Done => vec![],
                     Asked::NotHeld => {
-                        self.suspects.entry(peer).or_insert_with(|| Instant::now() + SETTLE);
+                        self.unsettled.suspect(peer);
                         vec![]
                     }
                     Asked::BringsLess(amount_in) => {
-                        self.suspects.entry(peer).or_insert_with(|| Instant::now() + SETTLE);
+                        self.unsettled.suspect(peer);
                         self.not_forwarded(part, key, amount_in)
                     }
                     Asked::Refused => vec![Input::ForwardRefused { part }],
@@ -138,7 +139,8 @@ impl<M: Manager> Pump<M> {
         let gone = || vec![Input::ChannelEnded { key, why: ChannelEnd::PeerGone }];
         let Some(client) = public_key(peer) else { return gone() };
         let (Some(channel), Ok(tx)) = (self.node.channel(&client, key), deserialize::<Transaction>(tx)) else {
-            return gone();
+            // After a start what the node tells of it is still to come, and its end is told after that.
+            return if self.unsettled.is_caught_up() { gone() } else { vec![] };
         };
         if channel.funding_txo.is_some() {
             return vec![]; // it was handed over before
@@ -149,7 +151,7 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    fn close(&self, peer: PeerId, key: ChannelKey) {
+    pub(super) fn close(&self, peer: PeerId, key: ChannelKey) {
         let channel = public_key(peer).and_then(|peer| Some((peer, self.node.channel(&peer, key)?)));
         if let Some((peer, channel)) = channel {
             self.node.close(&peer, &channel.channel_id);

@@ -16,6 +16,7 @@ use lsps_types::{BlockHeight, PaymentHash, PeerId};
 
 use super::book::Book;
 use super::events::Events;
+use super::markers::Unsettled;
 use super::news::{LspEvent, NodeNews};
 use super::node::Node;
 use super::orders::Onchain;
@@ -68,8 +69,9 @@ pub(crate) struct Pump<M> {
     unwritten: Option<Batch>,
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
-    /// Clients of whose sent parts some failed, LDK does not say which; looked at when the dust has settled.
-    pub(super) suspects: BTreeMap<PeerId, Instant>,
+    /// What is decided once the node has told its events.
+    pub(super) unsettled: Unsettled,
+    pub(super) started_at: Instant,
     /// Of whom the service was told that there are channels with them.
     pub(super) with_channels: BTreeSet<PeerId>,
     pub(super) onchain: Onchain,
@@ -87,7 +89,7 @@ impl<M: Manager> Pump<M> {
         inputs: mpsc::WeakUnboundedSender<Told>,
     ) -> Self {
         let (unwritten, unbooked, posted) = (None, BTreeMap::new(), VecDeque::new());
-        let (suspects, with_channels) = (BTreeMap::new(), BTreeSet::new());
+        let (unsettled, started_at, with_channels) = (Unsettled::default(), Instant::now(), BTreeSet::new());
         let (onchain, height, facts_at) = (Onchain::default(), 0, None);
         Self {
             service,
@@ -99,7 +101,8 @@ impl<M: Manager> Pump<M> {
             inputs,
             unwritten,
             unbooked,
-            suspects,
+            unsettled,
+            started_at,
             with_channels,
             onchain,
             height,
@@ -254,7 +257,7 @@ impl<M: Manager> Pump<M> {
                 Heard { outcome, changes: outcome != Outcome::NotMine || self.service.pending() > 0 }
             }
             NodeNews::FailedTowards(peer) => {
-                self.suspects.entry(peer_id(&peer)).or_insert_with(|| Instant::now() + SETTLE);
+                self.unsettled.suspect(peer_id(&peer));
                 Heard { outcome: Outcome::NotMine, changes: false }
             }
             NodeNews::FailedReceive(payment_hash) => {
@@ -264,6 +267,10 @@ impl<M: Manager> Pump<M> {
                 }
                 let outcome = if is_known { Outcome::Taken } else { Outcome::NotMine };
                 Heard { outcome, changes: is_known }
+            }
+            NodeNews::Marker(marker) => {
+                self.marker_came_back(marker);
+                Heard { outcome: Outcome::Taken, changes: true }
             }
             NodeNews::FailedHeld(scid) => {
                 let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && !self.node.holds(part.id);
@@ -395,7 +402,7 @@ impl<M: Manager> Pump<M> {
     }
 
     fn pause(&self) -> Duration {
-        let watching = !self.suspects.is_empty()
+        let watching = self.unsettled.is_watched()
             || self.onchain.has_doubts()
             || self.unwritten.is_some()
             || !self.unbooked.is_empty()
@@ -440,5 +447,3 @@ const MESSAGES: usize = 256;
 const BYTES: usize = 256 << 10;
 /// Peers whose coming or going is heard in a turn.
 const MOVES: usize = 256;
-/// The claims that LDK tells after a failure arrive within this.
-pub(super) const SETTLE: Duration = Duration::from_millis(200);

@@ -82,6 +82,10 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             counter!("lsps_parts_lost").increment(1);
             info!(part = hex(&part.0), "part not delivered");
         }
+        (Input::PartPresumedFailed { part }, Outcome::Taken) => {
+            counter!("lsps_parts_lost").increment(1);
+            warn!(part = hex(&part.0), "part not delivered, as it seems");
+        }
         (Input::ChannelPending { key }, Outcome::Taken) => debug!(flow = %key.flow, attempt = key.attempt, "signed"),
         (Input::ChannelReady { key, .. }, Outcome::Taken) => {
             counter!("lsps_channels_ready").increment(1);
@@ -118,6 +122,8 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
         (
             Input::PartForwarded { .. }
             | Input::PartFailed { .. }
+            | Input::PartPresumedFailed { .. }
+            | Input::NodeCaughtUp
             | Input::PartGone { .. }
             | Input::PartStillHeld { .. }
             | Input::PartAtClient { .. }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, HeldHtlc, Input, KnownPart, PartId};
 use lsps_types::{Msat, PaymentHash, PeerId};
 
-use super::pump::{Pump, SETTLE, inputs_of};
+use super::pump::{Pump, inputs_of};
 use crate::peers::{Manager, public_key};
 
 impl<M: Manager> Pump<M> {
@@ -31,14 +31,8 @@ impl<M: Manager> Pump<M> {
     /// What nobody tells: usable channels, deadlines, which of several parts failed.
     pub(super) fn look_around(&mut self) {
         self.look_for_usable_clients();
-        self.look_for_lost_claims();
         self.look_for_lost_payments();
-        let due: Vec<PeerId> =
-            self.suspects.iter().filter(|(_, at)| **at <= Instant::now()).map(|(peer, _)| *peer).collect();
-        for client in due {
-            self.suspects.remove(&client);
-            self.look_for_failed_parts(client);
-        }
+        self.send_marker();
     }
 
     pub(super) fn look_for_usable_clients(&mut self) {
@@ -50,26 +44,43 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// Sent parts that are neither held, nor on their way to the client, nor being claimed upstream have failed; by now the
-    /// payer may have them back. Of equal ones it does not matter which.
-    fn look_for_failed_parts(&mut self, client: PeerId) {
-        let Some(key) = public_key(client) else { return };
+    /// Sent parts that are neither held, nor on their way to the client, nor being claimed upstream. Of equal ones it does not
+    /// matter which.
+    pub(super) fn missing_parts(&mut self, client: PeerId) -> Vec<PartId> {
+        let Some(key) = public_key(client) else { return vec![] };
         let mut alike: BTreeMap<(PaymentHash, Msat), Vec<PartId>> = BTreeMap::new();
         for (part, amount) in self.service.known_parts_of(client).filter_map(|part| Some((part, part.sent?))) {
             if !self.node.holds(part.id) {
                 alike.entry((part.payment_hash, amount)).or_default().push(part.id);
             }
         }
+        let mut all_missing = vec![];
         for ((hash, amount), parts) in alike {
             let missing = parts.len().saturating_sub(self.node.carries(&key, hash, amount));
             if missing > 0 && self.node.claims(hash) && !self.node.has_incoming(hash) {
                 // Once the claims are told it is known which of them failed, if any.
-                self.suspects.entry(client).or_insert_with(|| Instant::now() + SETTLE);
+                self.unsettled.suspects.entry(client).or_insert_with(|| Instant::now() + AGAIN);
                 continue;
             }
-            for part in parts.into_iter().rev().take(missing) {
-                let _ = self.feed(Input::PartFailed { part });
-            }
+            all_missing.extend(parts.into_iter().rev().take(missing));
+        }
+        all_missing
+    }
+
+    /// These were missing before the node told its events, and no claim of them was among those. Where something of their
+    /// payment is still coming in, on the way to the chain perhaps, that is no proof.
+    pub(super) fn parts_failed(&mut self, client: PeerId, before: &[PartId]) {
+        let Some(key) = public_key(client) else { return };
+        let missing = self.missing_parts(client).into_iter().filter(|part| before.contains(part)).collect::<Vec<_>>();
+        for part in missing {
+            let known = |known: &KnownPart| known.id == part;
+            let Some(known) = self.service.known_parts_of(client).find(known) else { continue };
+            let alike =
+                self.service.known_parts_to(known.scid).filter(|other| other.payment_hash == known.payment_hash);
+            let held = alike.filter(|other| self.node.holds(other.id)).count();
+            let (came_in, carried) = self.node.came_and_went_on(&key, known.payment_hash);
+            let is_certain = !self.node.claims(known.payment_hash) && came_in <= held + carried;
+            let _ = self.feed(if is_certain { Input::PartFailed { part } } else { Input::PartPresumedFailed { part } });
         }
     }
 
@@ -151,6 +162,10 @@ impl<M: Manager> Pump<M> {
             match (channel.stage, there) {
                 // It is our crash that ended it, so it is tried again. The transaction of this attempt was not broadcast yet:
                 // a monitor that LDK may have kept has nothing to guard.
+                // Where both may have signed it, what the node has to tell of it comes first.
+                (ChannelStage::Opening, None) if channel.funding.is_some() => {
+                    self.unsettled.ended.push(Input::ChannelEnded { key, why: ChannelEnd::TryAgain });
+                }
                 (ChannelStage::Opening, None) => news.push(Input::ChannelEnded { key, why: ChannelEnd::TryAgain }),
                 (ChannelStage::Pending | ChannelStage::Ready, None) => {
                     news.push(Input::ChannelEnded { key, why: ChannelEnd::Closed });
@@ -178,7 +193,7 @@ impl<M: Manager> Pump<M> {
             } else if part.is_live && part.sent.is_none() && !self.node.has_incoming(part.payment_hash) {
                 let _ = self.feed(Input::PartGone { part: part.id });
             } else if part.sent.is_some() {
-                self.suspects.insert(part.client, Instant::now() + SETTLE_AFTER_START);
+                self.unsettled.suspect(part.client);
             }
         }
     }
@@ -186,5 +201,5 @@ impl<M: Manager> Pump<M> {
 
 /// Blocks on a funding transaction after which no reorganisation takes it away.
 pub(super) const DEEP: u32 = 6;
-/// After a start LDK first has to decode what came in before.
-pub(super) const SETTLE_AFTER_START: Duration = Duration::from_secs(5);
+/// While what came of a payment is being claimed from its payer.
+const AGAIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,154 @@
+//! A node that has more to tell than it told: after a start, or since it is ahead of the service.
+
+use std::time::Duration;
+
+use lsps_service::{ChannelEnd, ChannelKey, FlowId, Input, Trust, WhichPart};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
+use lsps_types::Msat;
+use lsps_types::bolt4::FailureCode::TemporaryChannelFailure;
+
+use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, of_parts, offered, opens};
+
+fn on_trust() -> LspSetup {
+    LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() }
+}
+
+/// The client claims what it was sent of the first offer, over that channel.
+fn claim(over: ChannelKey) -> Input {
+    let part = WhichPart::Sent { to: peer(1), amount: Msat(SIZE.0 - FEE.0), amount_in: Some(SIZE), skim: Some(FEE) };
+    Input::PartForwarded { part, over: Some(over) }
+}
+
+/// A payment that the service knows nothing of.
+fn ordinary() -> WhichPart {
+    WhichPart::Sent { to: peer(1), amount: Msat(77_000), amount_in: Some(Msat(78_000)), skim: None }
+}
+
+/// A whole payment is with the client, over a channel that is not published before the claim.
+fn sent() -> Lsp {
+    let mut lsp = offered(Some(SIZE), on_trust());
+    lsp.part(1, SCID, 1, SIZE);
+    assert_eq!(of_parts(opens(&mut lsp)), [forwards(1, SIZE.0 - FEE.0, FEE.0)]);
+    lsp
+}
+
+#[test]
+fn case_X03_a_failure_that_was_guessed_gives_no_channel_up() {
+    let mut lsp = sent();
+    lsp.feed(Input::PartPresumedFailed { part: id(1) });
+    assert_eq!(lsp.acts(), [], "the client may have claimed");
+    lsp.part(2, SCID, 1, SIZE);
+    assert_eq!(lsp.acts(), [forwards(2, SIZE.0 - FEE.0, FEE.0)], "the payer may try again");
+    lsp.feed(Input::PartPresumedFailed { part: id(2) });
+    lsp.feed(claim(key(1)));
+    assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
+}
+
+#[test]
+fn case_X03_a_failure_that_was_guessed_ends_the_channel_once_no_claim_of_it_can_come() {
+    let mut lsp = sent();
+    lsp.feed(Input::PartPresumedFailed { part: id(1) });
+    lsp.wait_until(NOON + Duration::from_secs(599));
+    assert_eq!(lsp.acts(), []);
+    lsp.wait_until(NOON + Duration::from_secs(600));
+    assert_eq!(lsp.acts(), [Act::Abandon(key(1))]);
+}
+
+/// The process is away for longer than outcomes are remembered; what its node did meanwhile waits to be told.
+#[test]
+fn case_X03_nothing_is_forgotten_before_the_node_has_told_its_events() {
+    let away = || {
+        let mut lsp = sent();
+        lsp.feed(Input::PartPresumedFailed { part: id(1) });
+        lsp.wait_until(NOON + Duration::from_secs(500));
+        lsp.restarts_before_its_node();
+        lsp.wait_until(NOON + Duration::from_secs(10_000));
+        assert_eq!(lsp.acts(), [], "its events are still to come");
+        lsp
+    };
+    let mut lsp = away();
+    assert!(lsp.service().next_wake().is_none_or(|(at, _)| at > NOON + Duration::from_secs(10_000)), "nor asked for");
+    lsp.feed(claim(key(1)));
+    assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
+    lsp.feed(Input::NodeCaughtUp);
+    assert_eq!(lsp.acts(), []);
+
+    let mut lsp = away();
+    lsp.feed(Input::NodeCaughtUp);
+    assert_eq!(lsp.acts(), [Act::Abandon(key(1))], "now none will come");
+}
+
+/// Whose channel the node closed meanwhile, having carried what the service knows nothing of.
+#[test]
+fn case_X03_a_channel_that_is_gone_after_a_restart_is_kept_until_the_node_has_told_its_events() {
+    let found_closed = || {
+        let mut lsp = offered(Some(SIZE), on_trust());
+        lsp.part(1, SCID, 1, SIZE);
+        lsp.funding_signed(key(1));
+        lsp.acts();
+        lsp.restarts_before_its_node();
+        lsp.channel_ends(key(1), ChannelEnd::Closed);
+        assert!(!lsp.acts().contains(&Act::Abandon(key(1))));
+        lsp
+    };
+    let mut lsp = found_closed();
+    lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key(1)) });
+    assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
+    let mut lsp = found_closed();
+    lsp.feed(Input::NodeCaughtUp);
+    assert_eq!(lsp.acts(), [Act::Abandon(key(1))]);
+}
+
+/// The first offer's payment is with the client; the second's came and its channel is being opened.
+fn two_offers() -> (Lsp, ChannelKey) {
+    let mut lsp = offered(Some(SIZE), on_trust());
+    assert_eq!(buys(&mut lsp, peer(1), Some(SIZE)).jit_channel_scid, OTHER_SCID);
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.part(2, OTHER_SCID, 2, SIZE);
+    lsp.acts();
+    (lsp, ChannelKey { flow: FlowId::JitChannel(OTHER_SCID), attempt: 1 })
+}
+
+/// The node is ahead: it has used the channel before the service heard that it is ready.
+#[test]
+fn case_X07_a_signed_channel_is_not_given_up_while_another_payment_may_be_on_it() {
+    let mut lsp = two_offers().0;
+    let other = two_offers().1;
+    lsp.funding_signed(other);
+    lsp.feed(Input::PartGone { part: id(2) });
+    assert_eq!(lsp.acts(), [], "the payment of the first offer may be on it");
+    lsp.feed(claim(other));
+    assert_eq!(lsp.acts(), [Act::Broadcast(other), Act::Broadcast(key(1))]);
+
+    let mut lsp = two_offers().0;
+    lsp.funding_signed(other);
+    lsp.feed(Input::PartGone { part: id(2) });
+    lsp.feed(Input::PartPresumedFailed { part: id(1) });
+    assert_eq!(lsp.acts(), [], "nor while it is not known what became of that");
+    lsp.wait_until(NOON + Duration::from_secs(600));
+    assert_eq!(lsp.acts(), [Act::Abandon(key(1)), Act::Abandon(other)]);
+}
+
+#[test]
+fn case_X07_a_channel_that_may_be_signed_is_not_given_up_while_another_payment_may_be_on_it() {
+    let (mut lsp, other) = two_offers();
+    lsp.accepts_channel(other, None);
+    lsp.wait_until(NOON + Duration::from_secs(60));
+    assert_eq!(lsp.acts(), [fails(2, TemporaryChannelFailure)], "its own payment goes back");
+    let next = lsp.service().next_wake().map(|(at, _)| at);
+    assert!(next.is_none_or(|at| at > NOON + Duration::from_secs(60)), "and nothing waits for the time");
+    lsp.failed_by_client(id(1));
+    assert_eq!(lsp.acts(), [Act::Abandon(key(1)), Act::Abandon(other)]);
+}
+
+/// Between the decision to give a channel up and its being done, the node tells that it was used.
+#[test]
+fn case_X07_a_claim_over_a_channel_that_is_about_to_be_given_up_saves_it() {
+    let mut lsp = sent();
+    lsp.keeps_abandoned = true;
+    lsp.failed_by_client(id(1));
+    assert_eq!(lsp.acts(), [Act::Abandon(key(1))]);
+    lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key(1)) });
+    assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
+}

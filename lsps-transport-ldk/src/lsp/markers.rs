@@ -1,0 +1,209 @@
+//! Whether the node has told all that it had to tell. LDK does not say; but its events come in order, so one that is asked
+//! for now comes behind all that are there now.
+//!
+//! What looks as if it had failed may have been claimed, with the claim waiting to be told: for minutes, after a start. So
+//! what the node shows is noted, a marker is put behind the events that it has, and once that comes back the same is looked
+//! at again. No time of the clock is in this.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use lightning::ln::channelmanager::PaymentId;
+use lsps_service::{ChannelId, ChannelKey, Input, PartId};
+use lsps_types::{PaymentHash, PeerId};
+use tokio::time::Instant;
+
+use super::pump::Pump;
+use crate::peers::{Manager, public_key};
+
+/// The name of a marker: an event of the node that says nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marker(PaymentId);
+
+impl Marker {
+    fn new(life: u64, number: u64) -> Self {
+        let mut id = [0; 32];
+        id[..16].copy_from_slice(NAME);
+        id[16..24].copy_from_slice(&life.to_be_bytes());
+        id[24..].copy_from_slice(&number.to_be_bytes());
+        Self(PaymentId(id))
+    }
+
+    /// `None`: it is a payment of somebody else's.
+    pub fn of(id: PaymentId) -> Option<Self> {
+        id.0.starts_with(NAME).then_some(Self(id))
+    }
+
+    pub fn id(self) -> PaymentId {
+        self.0
+    }
+}
+
+/// What waits for the node to have told its events.
+pub(super) struct Unsettled {
+    /// Markers of an earlier life, which the node may still tell, mean nothing.
+    life: u64,
+    number: u64,
+    /// The one that is on its way, and what the node showed when it was sent.
+    sent: Option<(Marker, Shown)>,
+    is_caught_up: bool,
+    /// Clients of whose sent parts some failed, LDK does not say which; and when to look.
+    pub suspects: BTreeMap<PeerId, Instant>,
+    /// Payments that were to be claimed, of which the node seems to hold nothing any more; after a start all that were.
+    pub claims: BTreeSet<PaymentHash>,
+    /// Channels to be given up, and the transaction whose inputs are reserved.
+    pub abandoned: BTreeMap<ChannelKey, (PeerId, Option<Vec<u8>>)>,
+    /// What is believed to be gone, as long as the node does not tell otherwise.
+    pub ended: Vec<Input>,
+}
+
+/// What it looked like when a marker was sent.
+#[derive(Default)]
+struct Shown {
+    missing: BTreeMap<PeerId, Vec<PartId>>,
+    claims: Vec<PaymentHash>,
+    idle: Vec<ChannelKey>,
+}
+
+impl Default for Unsettled {
+    fn default() -> Self {
+        // The standard library's own source of numbers that nobody guesses.
+        let life = RandomState::new().build_hasher().finish();
+        let (suspects, abandoned) = (BTreeMap::new(), BTreeMap::new());
+        let (number, sent, is_caught_up) = (0, None, false);
+        Self { life, number, sent, is_caught_up, suspects, claims: BTreeSet::new(), abandoned, ended: vec![] }
+    }
+}
+
+impl Unsettled {
+    /// Some part that was sent to this client failed, or may have.
+    pub fn suspect(&mut self, client: PeerId) {
+        self.suspects.entry(client).or_insert_with(Instant::now);
+    }
+
+    /// Whether something of it has to be looked at by and by, which no event announces.
+    pub fn is_watched(&self) -> bool {
+        !self.suspects.is_empty() || !self.abandoned.is_empty()
+    }
+
+    pub fn is_caught_up(&self) -> bool {
+        self.is_caught_up
+    }
+}
+
+impl<M: Manager> Pump<M> {
+    /// Sends a marker behind what the node has to tell, if anything waits for that; one at a time.
+    pub(super) fn send_marker(&mut self) {
+        self.drop_kept_channels();
+        if self.unsettled.sent.is_some() {
+            return;
+        }
+        let is_open = |hash: &PaymentHash| self.service.known_payments_with(*hash).any(|payment| payment.is_live);
+        self.unsettled.claims.retain(is_open);
+        let missing = self.missing_by_client();
+        let claims = self.unsettled.claims.iter().filter(|hash| self.node.count_incoming(**hash) == 0);
+        let abandoned = self.unsettled.abandoned.iter();
+        let idle = abandoned.filter(|(key, (peer, _))| self.is_idle(*peer, **key)).map(|(key, _)| *key);
+        let shown = Shown { missing, claims: claims.copied().collect(), idle: idle.collect() };
+        let waits = !shown.missing.is_empty() || !shown.claims.is_empty() || !shown.idle.is_empty();
+        if !waits && self.unsettled.is_caught_up {
+            return;
+        }
+        self.unsettled.number += 1;
+        let marker = Marker::new(self.unsettled.life, self.unsettled.number);
+        if self.node.send_marker(marker, self.outside.clock.now()) {
+            self.unsettled.sent = Some((marker, shown));
+        }
+    }
+
+    /// All that the node had to tell when this marker was sent is told.
+    pub(super) fn marker_came_back(&mut self, marker: Marker) {
+        let Some((_, shown)) = self.unsettled.sent.take_if(|(sent, _)| *sent == marker) else { return };
+        for (client, parts) in shown.missing {
+            self.parts_failed(client, &parts);
+        }
+        self.unsettled.claims.retain(|hash| !shown.claims.contains(hash));
+        for payment_hash in shown.claims {
+            if self.node.count_incoming(payment_hash) == 0 {
+                let _ = self.feed(Input::PaymentGone { payment_hash });
+            }
+        }
+        if !std::mem::replace(&mut self.unsettled.is_caught_up, true) {
+            let ended = std::mem::take(&mut self.unsettled.ended);
+            self.feed_all(ended);
+            let _ = self.feed(Input::NodeCaughtUp);
+        }
+        for key in shown.idle {
+            self.give_up(key);
+        }
+    }
+
+    /// Sent parts that are nowhere any more, by suspected client. Who has none missing is not suspected any longer.
+    fn missing_by_client(&mut self) -> BTreeMap<PeerId, Vec<PartId>> {
+        let now = Instant::now();
+        let due: Vec<PeerId> =
+            self.unsettled.suspects.iter().filter(|(_, at)| **at <= now).map(|(who, _)| *who).collect();
+        let mut missing = BTreeMap::new();
+        for client in due {
+            if !self.is_processed(client) {
+                continue; // what waits in the node's queues is not failed
+            }
+            self.unsettled.suspects.remove(&client);
+            let parts = self.missing_parts(client);
+            if !parts.is_empty() {
+                missing.insert(client, parts);
+            }
+        }
+        missing
+    }
+
+    /// Whether the node has sent or failed what it was asked to forward. After a start it waits with that until its peers
+    /// are back, and so does this; where one stays away, not for ever.
+    fn is_processed(&mut self, client: PeerId) -> bool {
+        if !self.node.has_unprocessed() {
+            return true;
+        }
+        let is_there = public_key(client).is_some_and(|key| self.node.is_usable(&key));
+        let may_flush = is_there || self.started_at.elapsed() >= PEERS_COME_BACK;
+        if may_flush {
+            self.node.flush();
+        }
+        may_flush
+    }
+
+    /// Whether nothing is on a channel that is to be given up, as far as the node shows.
+    fn is_idle(&self, peer: PeerId, key: ChannelKey) -> bool {
+        let channel = public_key(peer).and_then(|peer| self.node.channel(&peer, key));
+        channel.is_none_or(|details| !super::node::is_used(&details, key))
+    }
+
+    /// Closes a channel that is still to be given up and that nothing is on.
+    fn give_up(&mut self, key: ChannelKey) {
+        let Some((peer, tx)) = self.unsettled.abandoned.get(&key).cloned() else { return };
+        if self.service.is_abandoning(key) && self.is_idle(peer, key) {
+            self.unsettled.abandoned.remove(&key);
+            self.close(peer, key);
+            if let Some(tx) = tx {
+                self.release(&tx);
+            }
+            let _ = self.feed(Input::ChannelAbandoned { key });
+        }
+    }
+
+    /// Channels that are not given up after all, as something was claimed over them.
+    fn drop_kept_channels(&mut self) {
+        let kept = self.unsettled.abandoned.iter().filter(|(key, _)| !self.service.is_abandoning(**key));
+        for (key, peer) in kept.map(|(key, (peer, _))| (*key, *peer)).collect::<Vec<_>>() {
+            self.unsettled.abandoned.remove(&key);
+            let channel = public_key(peer).and_then(|peer| self.node.channel(&peer, key));
+            if let Some(details) = channel.filter(|details| details.is_channel_ready) {
+                let _ = self.feed(Input::ChannelReady { key, channel_id: ChannelId(details.channel_id.0) });
+            }
+        }
+    }
+}
+
+const NAME: &[u8; 16] = b"lsps: told up to";
+/// After this the node sends what it was asked to forward before a restart, whoever is there.
+const PEERS_COME_BACK: Duration = Duration::from_secs(10);
