@@ -83,6 +83,7 @@ impl Entry {
         let parts: Vec<PartId> =
             flow.payments.values().flat_map(|payment| &payment.parts).map(|part| part.id).collect();
         let is_paid = flow.fee == Fee::Paid;
+        let is_live = flow.payments.values().any(Payment::is_live);
         let is_busy = !parts.is_empty()
             || flow.call.until.is_some()
             || matches!(flow.channel, Channel::Opening { .. })
@@ -91,9 +92,10 @@ impl Entry {
             is_unpaid: !is_paid,
             is_paid,
             is_busy,
-            is_live: flow.payments.values().any(Payment::is_live),
+            is_live,
             is_sent: flow.has_sent_ever(),
-            is_use: is_paid || *now < flow.terms.valid_until,
+            // What is being paid, or can be, is a use although its own time is over.
+            is_use: is_paid || is_live || *now < flow.honoured_until(config),
             is_unconfirmed: flow.channel.funding().is_some(),
             due: Due {
                 wake: flow.next_wake(config, *now, *is_caught_up),
@@ -152,6 +154,11 @@ impl Index {
     /// Whether something of another offer is with this client, or may be.
     pub fn carries_others(&self, client: PeerId, id: Scid) -> bool {
         self.sent_of.of(&client).any(|other| other != id)
+    }
+
+    /// Whether something is with this client.
+    pub fn carries(&self, client: PeerId) -> bool {
+        self.sent_of.count(&client) > 0
     }
 
     pub fn unconfirmed(&self) -> impl Iterator<Item = Scid> {

@@ -5,7 +5,7 @@ mod standard;
 
 use alloc::{string::String, vec::Vec};
 
-use lsps_types::lsps1::{Confirmation, CreateOrder, Options};
+use lsps_types::lsps1::{Confirmation, CreateOrder, OptionMismatch, Options};
 use lsps_types::{BlockHeight, Blocks, Msat, PeerId, Ppm, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +168,8 @@ pub enum OrderRefusal {
     Client(String),
     /// Somebody else decides; see [`Released::questions`](crate::Released::questions).
     Later,
+    /// It is within the options, and no channel can carry it at present. Spec: LSPS1 §2, error 100.
+    Option(OptionMismatch),
 }
 
 /// A client's offers that are on record.

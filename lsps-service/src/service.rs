@@ -382,7 +382,8 @@ impl Service {
 
     /// Whether a client has a channel with the node or paid for an offer: names are free, those are not.
     pub(crate) fn is_known(&self, client: PeerId) -> bool {
-        self.with_channels.contains(&client) || self.index.history(client).paid > 0
+        let has_bought = self.index.history(client).paid > 0 || self.orders.leases_of(client) > 0;
+        has_bought || self.with_channels.contains(&client)
     }
 
     /// Whether one more record may be made for this client within the present second; then it counts.
@@ -396,6 +397,14 @@ impl Service {
     /// Offers and orders for a token that are paid or may still be.
     pub(crate) fn token_uses(&self, token: Option<&str>) -> usize {
         self.index.token_uses(token).saturating_add(self.orders.token_uses(token))
+    }
+
+    /// Orders whose channel may be given up once nothing is with their client.
+    pub(crate) fn look_around_unpaid_orders(&mut self, client: PeerId) {
+        let waits = |order: &OrderNumber| self.orders.get(*order).is_some_and(Order::has_unpaid_channel);
+        for order in self.orders.busy_of(client).into_iter().filter(waits).collect::<Vec<_>>() {
+            self.look_around_order(order);
+        }
     }
 
     pub(crate) fn look_around_order(&mut self, order: OrderNumber) {

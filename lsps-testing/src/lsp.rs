@@ -235,6 +235,11 @@ impl Lsp {
         self.feed(Input::NodeFacts(self.facts));
     }
 
+    /// Transactions cost something else from now on; told with the next block.
+    pub fn feerate(&mut self, sat_per_kw: u32) {
+        self.facts.feerate_sat_per_kw = sat_per_kw;
+    }
+
     /// The process dies after its last write and starts again; the node and the peers are as before, and the node tells
     /// nothing that it had not told.
     pub fn restarts(&mut self) {

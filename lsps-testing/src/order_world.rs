@@ -316,6 +316,7 @@ fn setup() -> LspSetup {
         confirmations: vec![rule(1_000_000, 0), rule(2_000_000, 1), rule(u64::MAX, 3)],
         onchain_validity: Duration::from_secs(2 * 3_600),
         open_per_client: usize::MAX,
+        onchain: true,
         ..OrderPolicy::default()
     };
     let policy = Some(StandardPolicy { orders: Some(orders), ..StandardPolicy::default() });

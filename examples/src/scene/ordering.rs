@@ -29,6 +29,7 @@ impl Script {
     #[must_use]
     pub fn of_orders() -> Self {
         let orders = OrderPolicy {
+            onchain: true,
             confirmations: vec![AmountRule { up_to_sat: u64::MAX, confirmations: 1 }],
             ..OrderPolicy::default()
         };

@@ -8,6 +8,7 @@ use bitcoin::{Address, FeeRate, OutPoint, Txid};
 use lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder, PaymentSecret};
 use lightning_liquidity::lsps0::ser::{LSPSDateTime, LSPSMessage, LSPSRequestId};
 use lightning_liquidity::lsps1::msgs as theirs;
+use lsps_service::OrderPolicy;
 use lsps_types::jsonrpc::{FromLsp, Incoming, InvalidReply};
 use lsps_types::lsps1::{
     Bolt11Payment, Channel, Confirmation, CreateOrder, GetInfo, GetOrder, LightningState, OnchainPayment, OnchainState,
@@ -98,13 +99,27 @@ fn it_does_not_know_that_a_payment_can_be_held() {
 }
 
 #[test]
+fn case_X25_it_reads_an_order_of_the_default_policy() {
+    let policy = OrderPolicy::default();
+    let Payment { bolt11, bolt12, onchain } = our_order().payment;
+    let payment = Payment {
+        bolt11: bolt11.filter(|_| policy.bolt11),
+        bolt12: bolt12.filter(|_| policy.bolt12),
+        onchain: onchain.filter(|_| policy.onchain),
+    };
+    let order = Order { payment, ..our_order() };
+    assert!(is_read::<theirs::LSPS1CreateOrderResponse>(&order));
+    TABLE.shows(MESSAGES, "LSPS1: an order of the default `OrderPolicy`, written by ours", Works);
+}
+
+#[test]
 fn it_does_not_read_a_payment_that_has_to_confirm() {
     let mut order = our_order();
     let onchain = order.payment.onchain.as_mut().expect("there");
     onchain.confirmation = Confirmation::After(1.try_into().expect("not 0"));
     assert!(!is_read::<theirs::LSPS1CreateOrderResponse>(&order), "the table can say so");
     let outcome = Cannot("it wants `min_fee_for_0conf`, which has to be left out then (L1-092)");
-    TABLE.shows(MESSAGES, "LSPS1: a payment on the chain that has to confirm, written by ours", outcome);
+    TABLE.shows(MESSAGES, "LSPS1: a payment on the chain that has to confirm, written by ours (`OrderPolicy` with `onchain`, `confirmations` above 0)", outcome);
 }
 
 /// What they send, as our LSP reads it.

@@ -189,7 +189,7 @@ async fn it_orders_a_channel_and_sees_it_paid_and_opened() {
     assert_eq!(paid.onchain.map(|onchain| onchain.state), Some(LSPS1PaymentState::Paid));
     let funding = wallet.node.channel_manager().list_channels()[0].funding_txo.expect("it is funded");
     assert_eq!(channel.map(|channel| channel.funding_outpoint), Some(funding.into_bitcoin_outpoint()));
-    TABLE.shows(OUR_LSP, "LSPS1: a channel is ordered, paid on the chain and opened", Works);
+    TABLE.shows(OUR_LSP, "LSPS1: a channel is ordered, paid on the chain and opened (`OrderPolicy` with `onchain`, `confirmations` of 0)", Works);
 }
 
 async fn is_paid_in_four_parts(trust: Trust) -> World {

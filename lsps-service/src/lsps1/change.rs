@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use lsps_types::{Msat, OutPoint, PaymentHash, Timestamp};
+use lsps_types::{Msat, OutPoint, PaymentHash, Sat, Timestamp};
 
 use crate::book::Booking;
 use crate::channel::ChannelEvent;
@@ -85,6 +85,11 @@ pub(crate) enum Event {
         number: u32,
         at: Timestamp,
     },
+    /// What was paid for nothing costs more than it would give back, and its order is forgotten.
+    DustLeft {
+        outpoints: Vec<OutPoint>,
+        at: Timestamp,
+    },
     /// It spends what is no more; the rest is given back anew, and of the two only one can be confirmed.
     RefundVoid(u32),
     /// Such a one is confirmed.
@@ -107,6 +112,11 @@ pub(crate) enum Event {
         outpoint: OutPoint,
         /// The outputs that count, where they paid.
         deposits: Vec<OutPoint>,
+    },
+    /// The funding goes out although nothing paid for it: its client has claimed something over the channel.
+    Given {
+        at: Timestamp,
+        outpoint: OutPoint,
     },
     Failed {
         at: Timestamp,
@@ -181,7 +191,15 @@ impl Order {
             Event::RefundMoved { number, to, at } => self.move_refund(number, to, at),
             Event::RefundVoid(number) => self.void_refund(number),
             Event::RefundRevived { number, at } => self.revive_refund(number, at),
-            Event::DustKept { number, at } => self.keep_dust(number, at),
+            Event::DustKept { number, at } => {
+                self.take_dust(&self.deposits(Fate::Refunded(number)), at);
+                self.set_refund(number, Refund::Impossible);
+            }
+            Event::DustLeft { outpoints, at } => {
+                let amount = |outpoint: &OutPoint| self.outputs.get(outpoint).map_or(Sat::ZERO, |output| output.amount);
+                let dust: Vec<_> = outpoints.iter().map(|outpoint| (*outpoint, amount(outpoint))).collect();
+                self.take_dust(&dust, at);
+            }
             Event::OpenFailed => self.failures = self.failures.saturating_add(1),
             Event::RetryAt(at) => self.retry_at = Some(at),
             Event::Opening { at } => {
@@ -193,6 +211,7 @@ impl Order {
             Event::FundingKnown(outpoint) => self.funding_outpoint = Some(outpoint),
             Event::Channel(event) => self.change_channel(event),
             Event::Published { at, paid_by, outpoint, deposits } => self.publish(at, paid_by, outpoint, &deposits),
+            Event::Given { at, outpoint } => self.give(at, outpoint),
             Event::Failed { at, why } => {
                 self.close_ways();
                 self.stage = Stage::Failed { at, why };
@@ -249,9 +268,7 @@ impl Order {
     }
 
     fn publish(&mut self, at: Timestamp, paid_by: Way, outpoint: OutPoint, deposits: &[OutPoint]) {
-        let expires_at = at + BLOCK_TIME.saturating_mul(self.ordered.channel_expiry_blocks);
-        self.stage = Stage::Completed(Lease { paid_by, funded_at: at, outpoint, expires_at });
-        self.close_ways();
+        self.lease_from(at, paid_by, outpoint);
         for payment in self.payments.values_mut().filter(|payment| payment.is_held()) {
             payment.state = PaymentState::Claiming { ask: 1 };
         }
@@ -262,6 +279,19 @@ impl Order {
             self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
             self.decide_outputs(deposits, Fate::Kept);
         }
+    }
+
+    fn give(&mut self, at: Timestamp, outpoint: OutPoint) {
+        let meant = self.payments.values().map(|payment| payment.way).chain(self.ways.all()).next();
+        self.lease_from(at, meant.unwrap_or(Way::Bolt11), outpoint);
+        let Shares { fee, given, .. } = self.shares(Msat::ZERO);
+        self.ledger.enter(at, Booking::OrderUnpaid { fee, given });
+    }
+
+    fn lease_from(&mut self, at: Timestamp, paid_by: Way, outpoint: OutPoint) {
+        let expires_at = at + BLOCK_TIME.saturating_mul(self.ordered.channel_expiry_blocks);
+        self.stage = Stage::Completed(Lease { paid_by, funded_at: at, outpoint, expires_at });
+        self.close_ways();
     }
 
     fn close_ways(&mut self) {

@@ -317,30 +317,44 @@ impl Order {
     fn receive(&self, deposit: &Deposit, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         let Deposit { outpoint, amount, confirmed_at, fee_rate, .. } = *deposit;
         let known = self.outputs.get(&outpoint);
-        if known.is_none() && self.outputs.len() >= ctx.config.limits.deposits_per_order {
+        let is_full = known.is_none() && self.outputs.len() >= ctx.config.limits.deposits_per_order;
+        let displaced = self.least_output().filter(|_| is_full);
+        let worth = (confirmed_at.is_some(), amount);
+        if is_full && displaced.is_none_or(|(least, _)| least >= worth) {
             return Err(Reject::Stale);
         }
         let fee_rate = fee_rate.or_else(|| known.and_then(|known| known.fee_rate));
         let fate = known.map_or(Fate::Open, |known| known.fate);
         let output = Output { amount, confirmed_at, fee_rate, fate };
         let seen = Event::OutputSeen { outpoint, output };
-        Ok(match fate {
-            Fate::Lost => vec![seen, Event::DepositFound { outpoint, at: ctx.now }],
-            Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_) if known == Some(&output) => vec![],
-            Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_) => vec![seen],
+        Ok(match (fate, displaced) {
+            (Fate::Lost, _) => vec![seen, Event::DepositFound { outpoint, at: ctx.now }],
+            (_, Some((_, least))) => vec![Event::OutputGone(least), seen],
+            (Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_), None) if known == Some(&output) => vec![],
+            (Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_), None) => vec![seen],
         })
+    }
+
+    /// Of outputs that are nobody's yet the least, unconfirmed before confirmed: strangers who send dust do not keep a payment from
+    /// being seen, nor can what is in no block take the place of what is.
+    fn least_output(&self) -> Option<((bool, Sat), OutPoint)> {
+        let open = self.outputs.iter().filter(|(_, output)| output.fate == Fate::Open);
+        open.map(|(outpoint, output)| ((output.confirmed_at.is_some(), output.amount), *outpoint)).min()
     }
 
     /// What news of the channel means to the order; the rest is the channel's own.
     fn decide_channel(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         Ok(match (&self.channel, news) {
             (Channel::Opening { .. }, ChannelNews::Ended(why)) => {
-                self.open_fails(OrderFailure::Open((*why).clone()), self.channel.open_ended(), ctx)
+                let end = if self.may_carry(ctx) { ChannelEvent::Closed } else { self.channel.open_ended() };
+                self.open_fails(OrderFailure::Open((*why).clone()), end, ctx)
             }
             // Not published, so nothing was spent.
             (Channel::Pending { .. } | Channel::Ready { .. }, ChannelNews::Ended(why)) if self.lease().is_none() => {
-                self.open_fails(OrderFailure::Open((*why).clone()), ChannelEvent::Abandoned, ctx)
+                let end = if self.may_carry(ctx) { ChannelEvent::Closed } else { ChannelEvent::Abandoned };
+                self.open_fails(OrderFailure::Open((*why).clone()), end, ctx)
             }
+            (channel, ChannelNews::Used) if self.has_unpaid_channel() => self.used(channel, ctx),
             (Channel::Opening { step: Step::Negotiated { .. }, .. }, ChannelNews::FundingBuilt { outpoint, .. }) => {
                 let mut events = vec![Event::FundingKnown(*outpoint)];
                 events.extend(self.channel.decide(news, ctx)?.into_iter().map(Event::Channel));
@@ -348,6 +362,20 @@ impl Order {
             }
             (channel, news) => channel.decide(news, ctx)?.into_iter().map(Event::Channel).collect(),
         })
+    }
+
+    /// The client claimed something over a channel that is not published: whatever becomes of its order, the channel is the
+    /// client's.
+    fn used(&self, channel: &Channel, ctx: &Context<'_>) -> Vec<Event> {
+        let signed = match channel {
+            Channel::Opening { .. } => Some(Event::Channel(ChannelEvent::Pending)),
+            // Once more: the inputs of its funding may be given back by now, or not.
+            Channel::Abandoning { .. } => Some(Event::Channel(ChannelEvent::Closed)),
+            Channel::None | Channel::Pending { .. } | Channel::Ready { .. } | Channel::Closed { .. } => None,
+        };
+        let is_paid = self.stage == Stage::Open && self.paid_by(ctx).is_some();
+        let given = self.funding_outpoint.filter(|_| !is_paid).map(|outpoint| Event::Given { at: ctx.now, outpoint });
+        signed.into_iter().chain(given).collect()
     }
 
     /// An open that ends early: tried again where that may help, as often as the operator says.

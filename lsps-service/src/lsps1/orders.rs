@@ -36,6 +36,10 @@ struct Index {
     /// Orders that the coming and going of their client may concern.
     busy_of: Groups<PeerId, OrderNumber>,
     uses_of: Groups<String, OrderNumber>,
+    /// Orders that were completed.
+    leases_of: Groups<PeerId, OrderNumber>,
+    /// Orders that failed before anything came for them, by when.
+    unpaid: BTreeSet<(Timestamp, OrderNumber)>,
     /// Orders with a transaction that is not confirmed.
     unconfirmed: BTreeSet<OrderNumber>,
     agenda: Agenda<OrderNumber>,
@@ -57,6 +61,8 @@ struct Entry {
     is_open: bool,
     is_busy: bool,
     is_use: bool,
+    is_leased: bool,
+    unpaid_since: Option<Timestamp>,
     is_unconfirmed: bool,
     due: Due,
 }
@@ -69,8 +75,10 @@ impl Entry {
         let has_something = !order.payments.is_empty() || !order.outputs.is_empty();
         let is_unconfirmed =
             order.channel.funding().is_some() || order.refunds.iter().any(|refund| refund.unconfirmed().is_some());
-        let is_busy =
-            matches!(order.stage, Stage::Draft { .. }) || (is_open && has_something) || order.call.until.is_some();
+        let is_busy = matches!(order.stage, Stage::Draft { .. })
+            || (is_open && has_something)
+            || order.call.until.is_some()
+            || order.has_unpaid_channel();
         Self {
             hashes: hashes.into_iter().collect(),
             offer: order.ways.bolt12.as_ref().map(|way| way.by).filter(|_| !matches!(order.stage, Stage::Draft { .. })),
@@ -79,6 +87,8 @@ impl Entry {
             is_open,
             is_busy,
             is_use: is_open || order.lease().is_some(),
+            is_leased: order.lease().is_some(),
+            unpaid_since: order.unpaid_since(),
             is_unconfirmed,
             due: Due {
                 wake: order.next_wake(config, now),
@@ -150,6 +160,15 @@ impl Orders {
         self.index.without_channel.len()
     }
 
+    pub fn leases_of(&self, client: PeerId) -> usize {
+        self.index.leases_of.count(&client)
+    }
+
+    /// The one that failed first of those for which nothing ever came, and when.
+    pub fn first_unpaid(&self) -> Option<(Timestamp, OrderNumber)> {
+        self.index.unpaid.first().copied()
+    }
+
     pub fn open_of(&self, client: PeerId) -> usize {
         self.index.open_of.count(&client)
     }
@@ -190,6 +209,11 @@ impl Index {
         shift(&mut self.unconfirmed, id, old.is_unconfirmed, new.is_unconfirmed);
         self.open_of.shift(client, id, old.is_open, new.is_open);
         self.busy_of.shift(client, id, old.is_busy, new.is_busy);
+        self.leases_of.shift(client, id, old.is_leased, new.is_leased);
+        if old.unpaid_since != new.unpaid_since {
+            old.unpaid_since.map(|at| self.unpaid.remove(&(at, id)));
+            new.unpaid_since.map(|at| self.unpaid.insert((at, id)));
+        }
         if let Some(token) = &order.ordered.token {
             self.uses_of.shift(token, id, old.is_use, new.is_use);
         }

@@ -146,6 +146,11 @@ impl Ways {
         bolt11.into_iter().chain(bolt12)
     }
 
+    /// Those that there are.
+    pub fn all(&self) -> impl Iterator<Item = Way> {
+        [Way::Bolt11, Way::Bolt12, Way::Onchain].into_iter().filter(|way| self.expires_at(*way).is_some())
+    }
+
     pub fn expires_at(&self, way: Way) -> Option<Timestamp> {
         let lightning = || self.lightning().find(|(other, _)| *other == way).map(|(_, terms)| terms.expires_at);
         if way == Way::Onchain { self.onchain.as_ref().map(|way| way.expires_at) } else { lightning() }
@@ -224,5 +229,14 @@ pub(super) fn sum(amounts: impl IntoIterator<Item = Sat>) -> Sat {
     amounts.into_iter().fold(Sat::ZERO, |sum, amount| Sat(sum.0.saturating_add(amount.0)))
 }
 
+/// What it costs at this feerate to spend an output to an address of ours. One that is worth less costs more than it brings.
+pub(super) fn cost_of_input(feerate_sat_per_kw: u32) -> Sat {
+    Sat(INPUT_WEIGHT.saturating_mul(feerate_sat_per_kw.into()).div_ceil(1_000))
+}
+
+/// Outputs of less are not relayed, whatever kind of address they are to.
+pub(super) const DUST: Sat = Sat(546);
+/// Of an input that spends P2WPKH; one that spends P2TR weighs less.
+const INPUT_WEIGHT: u64 = 272;
 /// Confirmations with which every payment counts. Spec: LSPS1 §4.3.
 const SURE: u32 = 6;

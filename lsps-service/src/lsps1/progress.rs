@@ -4,7 +4,7 @@
 use alloc::{vec, vec::Vec};
 use core::time::Duration;
 
-use lsps_types::{BlockHeight, OutPoint, Timestamp};
+use lsps_types::{BlockHeight, Blocks, OutPoint, Sat, Timestamp};
 
 use crate::channel::{Channel, ChannelEvent};
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::flow::{Context, Link};
 use crate::known::Promised;
 use crate::lsps1::change::Event;
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, Payment, PaymentState, Refund, Way};
+use crate::lsps1::payments::{Fate, Payment, PaymentState, Refund, Way, cost_of_input, sum};
 use crate::wake::Wake;
 
 impl Order {
@@ -28,6 +28,7 @@ impl Order {
             Self::abandon,
             Self::expire,
             Self::give_back,
+            Self::keep_dust,
             Self::broadcast_again,
             Self::call_client,
             Self::forget,
@@ -49,7 +50,7 @@ impl Order {
         let in_time = self.held().is_none_or(|(_, payment)| !ctx.too_close(payment.claim_before));
         match (self.paid_by(ctx), self.funding_outpoint) {
             (Some(paid_by), Some(outpoint)) if is_signed && in_time && self.stage == Stage::Open => {
-                let deposits = self.deposits_that_count(ctx);
+                let deposits = self.deposits_that_pay(ctx);
                 vec![Event::Published { at: ctx.now, paid_by, outpoint, deposits }]
             }
             (Some(_) | None, _) => vec![],
@@ -58,7 +59,7 @@ impl Order {
 
     /// A client that never answers an open does not get to hold its payment for ever.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
-        if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) {
+        if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) || self.may_carry(ctx) {
             return vec![];
         }
         self.open_fails(OrderFailure::OpenUnanswered, ChannelEvent::Abandoned, ctx)
@@ -95,11 +96,16 @@ impl Order {
         if is_free && may_try && is_paid { vec![Event::Opening { at: ctx.now }] } else { vec![] }
     }
 
-    /// What paid for the channel is gone, or the order was cancelled; nothing was spent yet.
+    /// What paid for the channel is gone, or the order was cancelled; nothing was spent yet. From the signing on it stays while
+    /// something of its client may be on it.
     fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_wanted = self.lease().is_some() || (self.stage == Stage::Open && self.paid_by(ctx).is_some());
         match &self.channel {
-            Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. } if !is_wanted => {
+            Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. } if is_wanted => vec![],
+            Channel::Closed { .. } if self.lease().is_some() => vec![],
+            Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. } | Channel::Closed { .. }
+                if !self.may_carry(ctx) =>
+            {
                 vec![Event::Channel(ChannelEvent::Abandoned)]
             }
             Channel::None
@@ -124,14 +130,28 @@ impl Order {
         }
     }
 
-    /// Confirmed outputs that paid for nothing, together. Spec: LSPS1 §4.3.
+    /// Confirmed outputs that paid for nothing, together, but for those that cost more than they bring at this feerate: they wait
+    /// for a lower one. Spec: LSPS1 §4.3.
     fn give_back(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let has_ended = match self.stage {
+        let cost = cost_of_input(ctx.facts.feerate_sat_per_kw);
+        let is_worth_it = |outpoint: &OutPoint| self.outputs.get(outpoint).is_some_and(|output| output.amount > cost);
+        let mut due = self.deposits_that_count(ctx);
+        due.retain(is_worth_it);
+        if self.has_ended() && !due.is_empty() { vec![Event::RefundDue(due)] } else { vec![] }
+    }
+
+    /// What was too little to give back when nobody asks for the order any more.
+    fn keep_dust(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let is_over = self.has_ended() && self.over_at(ctx.config).is_some_and(|at| ctx.now >= at);
+        let left = if is_over { self.deposits_that_count(ctx) } else { vec![] };
+        if left.is_empty() { vec![] } else { vec![Event::DustLeft { outpoints: left, at: ctx.now }] }
+    }
+
+    fn has_ended(&self) -> bool {
+        match self.stage {
             Stage::Completed(_) | Stage::Failed { .. } => true,
             Stage::Draft { .. } | Stage::Open | Stage::Dropped => false,
-        };
-        let due = self.deposits_that_count(ctx);
-        if has_ended && !due.is_empty() { vec![Event::RefundDue(due)] } else { vec![] }
+        }
     }
 
     /// A funding transaction that stays unconfirmed for many blocks, or a refund for six hours. Spec: LSPS1 §4.3.
@@ -164,6 +184,17 @@ impl Order {
         old.map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
     }
 
+    /// Whether something of its client may be on its channel: a node forwards over any channel of the client, and may use one of
+    /// which the service has not heard yet that both have signed.
+    pub(super) fn may_carry(&self, ctx: &Context<'_>) -> bool {
+        (ctx.carries_others || !ctx.is_caught_up) && self.channel.funding().is_some()
+    }
+
+    /// Whether it has a channel that nobody paid for, and which costs nothing yet.
+    pub fn has_unpaid_channel(&self) -> bool {
+        self.lease().is_none() && self.channel.funding().is_some()
+    }
+
     fn is_being_opened(&self) -> bool {
         matches!(self.channel, Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. })
     }
@@ -180,13 +211,32 @@ impl Order {
         may_be_spent.map(|(outpoint, _)| *outpoint).collect()
     }
 
+    /// Of outputs that count as few as pay the total, unconfirmed and small ones left out first: what is not needed goes back.
+    fn deposits_that_pay(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
+        let amount = |outpoint: &OutPoint| self.outputs.get(outpoint).map_or(Sat::ZERO, |output| output.amount);
+        let is_confirmed =
+            |outpoint: &OutPoint| self.outputs.get(outpoint).is_some_and(|output| output.confirmed_at.is_some());
+        let mut deposits = self.deposits_that_count(ctx);
+        let Some(total) = self.ways.onchain.as_ref().and_then(|way| self.total(way.fee)) else { return deposits };
+        deposits.sort_by_key(|outpoint| (is_confirmed(outpoint), amount(outpoint)));
+        let mut received = sum(deposits.iter().map(amount));
+        deposits.retain(|outpoint| {
+            let without = Sat(received.0.saturating_sub(amount(outpoint).0));
+            let is_needed = without < total;
+            received = if is_needed { received } else { without };
+            is_needed
+        });
+        deposits
+    }
+
     /// The next instant at which [`follow`](Self::follow) may have something to say or the record may go, and why.
     pub fn next_wake(&self, config: &Config, now: Timestamp) -> Option<(Timestamp, Wake)> {
         let draft = match self.stage {
             Stage::Draft { until } => Some((until, Wake::OrderNotPrepared)),
             Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => None,
         };
-        let opening = self.channel.given_up_at(config).map(|at| (at, Wake::OpenUnanswered));
+        // Once that time has come, it waits for what its channel may carry.
+        let opening = self.channel.given_up_at(config).map(|at| (at, Wake::OpenUnanswered)).filter(|(at, _)| *at > now);
         let refunds = self.refunds.iter().filter_map(|refund| match refund {
             Refund::Built { asked_at, .. } => Some((*asked_at + REFUND_IS_STUCK, Wake::RefundStuck)),
             Refund::Asked | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => None,
@@ -210,7 +260,10 @@ impl Order {
         let rule = self.ways.onchain.as_ref().map(|way| way.confirmation);
         let open = self.outputs.values().filter(|output| output.fate == Fate::Open);
         let counts = open.flat_map(|output| rule.into_iter().flat_map(|rule| output.counts_from(rule)));
-        let heights = [too_close, self.stuck_at(config), promise].into_iter().flatten();
+        let waits =
+            self.has_ended() && self.outputs.values().any(|it| it.fate == Fate::Open && it.confirmed_at.is_some());
+        let cheaper = waits.then(|| BlockHeight(height.0.saturating_add(FEERATES_CHANGE.0)));
+        let heights = [too_close, self.stuck_at(config), promise, cheaper].into_iter().flatten();
         heights.chain(counts.filter(|at| *at > height)).min()
     }
 
@@ -225,6 +278,15 @@ impl Order {
         self.stage == Stage::Dropped || (settled && self.over_at(config).is_some_and(|at| now >= at))
     }
 
+    /// When it failed, if nothing ever came for it.
+    pub fn unpaid_since(&self) -> Option<Timestamp> {
+        let was_paid = self.attempt > 0 || !self.payments.is_empty() || !self.outputs.is_empty();
+        match self.stage {
+            Stage::Failed { at, .. } if !was_paid => Some(at),
+            Stage::Failed { .. } | Stage::Draft { .. } | Stage::Open | Stage::Completed(_) | Stage::Dropped => None,
+        }
+    }
+
     /// The least time for which it is kept.
     fn over_at(&self, config: &Config) -> Option<Timestamp> {
         let resolved = self.payments.values().filter_map(Payment::resolved_at).max();
@@ -232,8 +294,8 @@ impl Order {
         match &self.stage {
             Stage::Draft { .. } | Stage::Open | Stage::Dropped => None,
             Stage::Failed { at, .. } => {
-                let was_paid = self.attempt > 0 || !self.payments.is_empty() || !self.outputs.is_empty();
-                let keep = if was_paid { config.orders.keep_ended } else { config.orders.keep_unpaid };
+                let is_unpaid = self.unpaid_since().is_some();
+                let keep = if is_unpaid { config.orders.keep_unpaid } else { config.orders.keep_ended };
                 Some(remembered.max(*at + keep))
             }
             Stage::Completed(lease) => {
@@ -258,5 +320,7 @@ impl Order {
     }
 }
 
+/// After so many blocks another feerate may hold.
+const FEERATES_CHANGE: Blocks = Blocks(6);
 /// Spec: LSPS1 §4.3.
 const REFUND_IS_STUCK: Duration = Duration::from_secs(6 * 3_600);

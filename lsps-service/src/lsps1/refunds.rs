@@ -50,12 +50,11 @@ impl Order {
         self.set_refund(number, Refund::Confirmed);
     }
 
-    pub(super) fn keep_dust(&mut self, number: u32, at: Timestamp) {
-        let dust = self.deposits(Fate::Refunded(number));
+    /// What costs more than it would give back is ours.
+    pub(super) fn take_dust(&mut self, dust: &[(OutPoint, Sat)], at: Timestamp) {
         let amount = sum(dust.iter().map(|(_, amount)| *amount)).to_msat().unwrap_or(Msat::ZERO);
-        self.decide_outputs(&outpoints(&dust), Fate::Kept);
+        self.decide_outputs(&outpoints(dust), Fate::Kept);
         self.ledger.enter(at, Booking::DustKept { amount });
-        self.set_refund(number, Refund::Impossible);
     }
 
     fn book_refund(&mut self, number: u32, received: &[(OutPoint, Sat)], mining_sat: u64, at: Timestamp) {
@@ -64,7 +63,7 @@ impl Order {
         self.ledger.enter(at, Booking::Refunded { key, received_sat, mining_sat });
     }
 
-    fn set_refund(&mut self, number: u32, to: Refund) {
+    pub(super) fn set_refund(&mut self, number: u32, to: Refund) {
         if let Some(refund) = self.refund_mut(number) {
             *refund = to;
         }

@@ -1,6 +1,7 @@
 //! `lsps1.create_order` and `lsps1.get_order`.
 
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::time::Duration;
 
 use lsps_types::codes::{CreateOrderError, GetOrderError};
 use lsps_types::jsonrpc::{ErrorObject, RequestId, encode_error, encode_reply};
@@ -14,7 +15,7 @@ use crate::channel::Channel;
 use crate::flow::{self, Call, Reject};
 use crate::ids::{FlowId, OfferId, OrderNumber};
 use crate::lsps1::order::{Order, Ordered, Stage, Told};
-use crate::lsps1::payments::{Lightning, Onchain, Ways};
+use crate::lsps1::payments::{DUST, Lightning, Onchain, Ways, cost_of_input};
 use crate::policy::{OrderRefusal, OrderRequest, OrderTerms};
 use crate::service::Service;
 
@@ -45,11 +46,11 @@ impl Service {
     ) -> Result<(), ErrorObject> {
         let terms = verdict.map_err(|refusal| match refusal {
             OrderRefusal::Token => refused_token(),
+            OrderRefusal::Option(mismatch) => ErrorObject::of_method_with(CreateOrderError::OptionMismatch, &mismatch),
             OrderRefusal::Client(why) => ErrorObject::client_rejected(&why),
             OrderRefusal::Later => ErrorObject::internal(),
         })?;
-        let limits = &self.around.config.limits;
-        if self.orders.open_of(client) >= limits.orders_per_client || self.orders.without_channel() >= limits.orders {
+        if !self.makes_room_for_order(client) {
             return Err(ErrorObject::client_rejected("too many orders are not paid for yet"));
         }
         self.may_be_sold_to(client)?;
@@ -58,6 +59,26 @@ impl Service {
         self.orders.waiting.insert(order.number, request.clone());
         self.orders.insert(order, &self.around.config, self.around.now, self.around.facts.height);
         Ok(())
+    }
+
+    /// A crowd of node ids, which cost nothing, does not keep those out who have a channel or bought one: a quarter of the room is
+    /// theirs. Of the rest a stranger has one order as soon as half is taken. What nobody paid for and is over goes first.
+    fn makes_room_for_order(&mut self, client: PeerId) -> bool {
+        let limits = &self.around.config.limits;
+        let is_known = self.is_known(client);
+        let of_strangers = limits.orders.saturating_sub(limits.orders / SHARE_OF_KNOWN);
+        let (most, per_client) = (if is_known { limits.orders } else { of_strangers }, limits.orders_per_client);
+        let now = self.around.now;
+        while self.orders.without_channel() >= most
+            && let Some((at, over)) = self.orders.first_unpaid()
+            && now.since(at) >= LATE_PAYMENTS
+        {
+            self.orders.remove(over);
+            self.changed.insert(FlowId::Order(over));
+        }
+        let (count, open) = (self.orders.without_channel(), self.orders.open_of(client));
+        let is_crowded = !is_known && count >= of_strangers.div_ceil(2);
+        count < most && open < per_client && !(is_crowded && open > 0)
     }
 
     /// `None` where nothing is left to pay with.
@@ -77,7 +98,10 @@ impl Service {
             address: "".into(),
             refund_to: refund_to.into(),
         });
-        let onchain = onchain.filter(|way| is_payable(way.fee));
+        let feerate = self.around.facts.feerate_sat_per_kw;
+        let is_worth_it = |total: Sat| total >= DUST && total > cost_of_input(feerate);
+        let reaches = |fee: Sat| fee.checked_add(order.client_balance_sat).is_some_and(is_worth_it);
+        let onchain = onchain.filter(|way| is_payable(way.fee) && reaches(way.fee));
         if bolt11.is_none() && bolt12.is_none() && onchain.is_none() {
             return None;
         }
@@ -147,7 +171,8 @@ impl Service {
         }
         let Some(order) = self.orders.get_mut(number) else { return Err(Reject::Stale) };
         let was_draft = matches!(order.stage, Stage::Draft { .. });
-        let ctx = self.around.context(order.client);
+        let carries_others = self.index.carries(order.client);
+        let ctx = flow::Context { carries_others, ..self.around.context(order.client) };
         let flow::Stepped { owed, has_no_end } = flow::step(order, told, &ctx)?;
         self.released.alarms.extend(has_no_end.then_some(FlowId::Order(number)));
         let is_draft = matches!(order.stage, Stage::Draft { .. });
@@ -175,6 +200,11 @@ impl Service {
         Ok(())
     }
 }
+
+/// One part of so many of the room for orders.
+const SHARE_OF_KNOWN: usize = 4;
+/// Payments that come so late are given back in any case.
+const LATE_PAYMENTS: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn refused_token() -> ErrorObject {
     ErrorObject::of_method_with(CreateOrderError::UnrecognizedOrStaleToken, &Nothing {})

@@ -8,7 +8,7 @@ use lsps_types::{Msat, Scid};
 use crate::channel::ChannelNews;
 use crate::effect::Effect;
 use crate::flow::{self, Context, Link, Reject};
-use crate::ids::{ChannelKey, FlowId, PartId};
+use crate::ids::{ChannelKey, FlowId, OrderNumber, PartId};
 use crate::index::Indexed;
 use crate::input::{HeldHtlc, WhichPart};
 use crate::lsps2::jit_channel::{JitChannel, Told};
@@ -106,6 +106,8 @@ impl Service {
             let waits = |offer: &JitChannel| !offer.payments.is_empty() || offer.may_carry_unpaid();
             let waiting: Vec<Scid> = self.offers.values().filter(|offer| waits(offer)).map(|offer| offer.id).collect();
             waiting.into_iter().for_each(|id| self.look_around(id));
+            let orders: Vec<OrderNumber> = self.orders.unconfirmed().map(|order| order.number).collect();
+            orders.into_iter().for_each(|order| self.look_around_order(order));
         }
         Outcome::Taken
     }
@@ -166,6 +168,7 @@ impl Service {
             for other in self.index.busy_of(client).filter(waits).collect::<Vec<_>>() {
                 self.look_around(other);
             }
+            self.look_around_unpaid_orders(client);
         }
         Ok(())
     }

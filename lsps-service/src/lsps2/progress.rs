@@ -280,7 +280,8 @@ impl JitChannel {
         let resolved = self.payments.values().filter(|_| is_caught_up).filter(forgettable);
         let resolved = resolved.filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
-        let expiry = Some((self.terms.valid_until, Wake::OfferExpired)).filter(|(at, _)| *at > now);
+        let ends = [self.terms.valid_until, self.honoured_until(config)].into_iter().filter(|at| *at > now).min();
+        let expiry = ends.map(|at| (at, Wake::OfferExpired));
         // Once that time has come, what it still waits for is a height or an input.
         let over = Some((self.over_at(config), Wake::OfferOver)).filter(|(at, _)| *at > now);
         [collecting, opening, forgetting, expiry, over].into_iter().flatten().min()

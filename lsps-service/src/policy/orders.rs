@@ -1,10 +1,10 @@
 //! What ordered channels cost, as plain data.
 
-use alloc::{vec, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 use core::num::NonZeroU16;
 use core::time::Duration;
 
-use lsps_types::lsps1::{Confirmation, CreateOrder, Options};
+use lsps_types::lsps1::{Confirmation, CreateOrder, OptionMismatch, Options};
 use lsps_types::{FeeRate, Ppm, Sat};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,11 @@ pub struct OrderPolicy {
     /// Take payment by offer. The node has to leave such payments time to be held; with LDK its router does, if it is an
     /// `OrderRouter` of `lsps-transport-ldk`.
     pub bolt12: bool,
-    /// Take payment by transaction.
+    /// Take payment by transaction, of clients who name an address to return it to.
+    ///
+    /// Not by default: the clients of lightning-liquidity (0.2.7 and 0.3, in ldk-node among others) take an order for garbage whose
+    /// address needs confirmations, and hear nothing more of that LSP. They read it where [`confirmations`](Self::confirmations)
+    /// are 0, and whoever is paid so bears the risk that the payment is replaced after the channel is published.
     pub onchain: bool,
     /// How long an order can be paid over Lightning, and its client be waited for; keep it well below the CLTV delta of
     /// the invoices.
@@ -58,7 +62,7 @@ pub struct AmountRule {
 }
 
 impl Default for OrderPolicy {
-    /// Channels of 100 000 sat to 0.16 BTC, for up to half a year, at three percent a year.
+    /// Channels of 100 000 sat to 0.16 BTC, for up to half a year, at three percent a year, paid over Lightning.
     fn default() -> Self {
         Self {
             options: Options {
@@ -79,7 +83,7 @@ impl Default for OrderPolicy {
             open_per_client: 5,
             bolt11: true,
             bolt12: true,
-            onchain: true,
+            onchain: false,
             lightning_validity: Duration::from_secs(3_600),
             onchain_validity: Duration::from_secs(24 * 3_600),
             deposit_weight: 700,
@@ -137,5 +141,29 @@ impl OrderPolicy {
     }
 }
 
+/// Whether there can be such a channel: whoever funds it has to keep its reserve in it, and pay for a commitment transaction with a
+/// few HTLCs. A node refuses to open with less, or its peer to accept.
+pub(super) fn can_be_carried(order: &CreateOrder, facts: &NodeFacts) -> Result<(), OptionMismatch> {
+    let capacity = order.capacity().unwrap_or(Sat(u64::MAX));
+    let reserve = (capacity.0 / RESERVE_SHARE).max(LEAST_RESERVE_SAT);
+    let feerate = u64::from(facts.feerate_sat_per_kw).saturating_mul(FEERATE_MARGIN);
+    let fee = COMMITMENT_WEIGHT.saturating_mul(feerate).div_ceil(1_000);
+    let least = Sat(reserve.saturating_add(fee).saturating_add(ANCHORS_SAT));
+    if order.lsp_balance_sat >= least {
+        return Ok(());
+    }
+    let message =
+        format!("with this client balance the LSP needs {least} at least, for its reserve and the mining fee");
+    Err(OptionMismatch { property: "min_initial_lsp_balance_sat".into(), message: message.as_str().into() })
+}
+
+/// One percent is what most nodes want of their peer, and not less than this.
+const RESERVE_SHARE: u64 = 100;
+const LEAST_RESERVE_SAT: u64 = 1_000;
+/// With anchors and four HTLCs, as LDK demands; without anchors it is less.
+const COMMITMENT_WEIGHT: u64 = 1_124 + 4 * 172;
+const ANCHORS_SAT: u64 = 2 * 330;
+/// The channel is opened later, at another feerate.
+const FEERATE_MARGIN: u64 = 2;
 const BLOCKS_PER_YEAR: u128 = 52_560;
 const MOST_CONFIRMATIONS: u16 = 6;

@@ -7,6 +7,7 @@ use lsps_types::lsps1::Options;
 use lsps_types::{Blocks, Msat, PeerId, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::orders as ordering;
 use super::{
     BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, OrderPolicy,
     OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, Trust,
@@ -73,7 +74,7 @@ pub struct TokenTerms {
     pub discount: Ppm,
     /// The only client that may use it.
     pub client: Option<PeerId>,
-    /// Last instant at which it can be used.
+    /// It cannot be used from then on, like all that is valid until some time.
     pub valid_until: Option<Timestamp>,
     /// How often it can be used. A use that is not paid for by the end of its offer is given back. Needs `valid_until`,
     /// until which paid uses are remembered.
@@ -138,7 +139,7 @@ impl StandardPolicy {
         let Some(token) = token else { return Some(TokenTerms::default()) };
         let terms = self.tokens.get(token)?;
         let is_good = terms.client.is_none_or(|owner| owner == client)
-            && terms.valid_until.is_none_or(|end| now <= end)
+            && terms.valid_until.is_none_or(|end| now < end)
             && terms.uses.is_none_or(|most| uses < most);
         is_good.then(|| terms.clone())
     }
@@ -233,6 +234,7 @@ impl Policy for StandardPolicy {
         if ask.order.capacity().is_none_or(|capacity| capacity.0 > facts.spendable_sat) {
             return refused("there is no such amount to put into a channel at present");
         }
+        ordering::can_be_carried(ask.order, facts).map_err(OrderRefusal::Option)?;
         let remember_until = token.uses.and(token.valid_until);
         Ok(OrderTerms { remember_until, ..orders.terms(ask, token.discount, facts) })
     }

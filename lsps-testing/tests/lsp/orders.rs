@@ -1,5 +1,6 @@
 //! Orders of channels.
 
+mod corners;
 mod ended;
 mod onchain;
 mod opening;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsps_service::{
-    Asked, BuyRefusal, Config, Decision, Input, MenuRefusal, Sale, Service, StandardPolicy, TokenTerms, Trust,
+    Asked, BuyRefusal, ChannelKey, Config, Decision, FlowId, Input, MenuRefusal, Sale, Service, StandardPolicy,
+    TokenTerms, Trust,
 };
 use lsps_testing::{Act, Lsp, LspSetup, NOON, call, peer};
 use lsps_types::codes::{BuyError, CommonError, GetInfoError};
@@ -332,4 +333,58 @@ fn case_T12_who_hits_a_limit_hears_so_under_its_own_id_and_nobody_else_does() {
     assert!(asks(&mut lsp, peer(2), "a", &GetInfo { token: None }).is_empty(), "waits as if nothing had been");
     assert_eq!(lsp.questions().len(), 5);
     assert_eq!(lsp.acts(), Vec::<Act>::new());
+}
+
+/// A payment that is under way when its offer ends goes on, and its channel is opened.
+#[test]
+fn case_X12_what_is_being_paid_when_its_offer_ends_counts_as_a_use_of_its_token() {
+    let valid_until = Some(minutes(60 * 24));
+    let mut lsp = standard(with_token(TokenTerms { valid_until, uses: Some(1), ..TokenTerms::default() }));
+    let terms = menu(&mut lsp, peer(1), Some("SPRING")).expect("a menu")[0].clone();
+    let scid = buy(&mut lsp, peer(1), &terms, None).expect("sold");
+    lsp.connects(peer(1));
+    lsp.wait_until(minutes(59) + Duration::from_secs(59));
+    lsp.part(1, scid, 1, SIZE);
+    lsp.wait_until(minutes(60));
+    let used_up = Err(Refusal::Method(GetInfoError::UnrecognizedOrStaleToken));
+    assert_eq!(menu(&mut lsp, peer(2), Some("SPRING")), used_up, "its channel is being opened");
+    let key = ChannelKey { flow: FlowId::JitChannel(scid), attempt: 1 };
+    lsp.funding_signed(key);
+    lsp.channel_ready(key);
+    lsp.claimed(id(1));
+    assert_eq!(menu(&mut lsp, peer(2), Some("SPRING")), used_up, "paid");
+}
+
+/// A channel that stays open unpaid may be paid later where the operator says so.
+#[test]
+fn case_X12_what_can_still_be_paid_counts_as_a_use_of_its_token() {
+    let valid_until = Some(minutes(60 * 24));
+    let policy = with_token(TokenTerms { valid_until, uses: Some(1), ..TokenTerms::default() });
+    let config = Config { honour_expired: Duration::from_secs(600), ..Config::default() };
+    let mut lsp = selling(LspSetup { policy: Some(policy), config, ..LspSetup::default() });
+    let terms = menu(&mut lsp, peer(1), Some("SPRING")).expect("a menu")[0].clone();
+    let scid = buy(&mut lsp, peer(1), &terms, None).expect("sold");
+    lsp.connects(peer(1));
+    lsp.part(1, scid, 1, SIZE);
+    let key = ChannelKey { flow: FlowId::JitChannel(scid), attempt: 1 };
+    lsp.funding_signed(key);
+    lsp.channel_ready(key);
+    lsp.failed_by_client(id(1));
+    let used_up = Err(Refusal::Method(GetInfoError::UnrecognizedOrStaleToken));
+    lsp.wait_until(minutes(60));
+    assert_eq!(menu(&mut lsp, peer(2), Some("SPRING")), used_up);
+    lsp.wait_until(minutes(70));
+    assert!(menu(&mut lsp, peer(2), Some("SPRING")).is_ok(), "given back");
+}
+
+/// At the very instant that ends it, and at the same one for all that counts its uses.
+#[test]
+fn case_X12_a_token_ends_when_its_time_is_reached() {
+    let valid_until = Some(minutes(45));
+    let mut lsp = standard(with_token(TokenTerms { valid_until, ..TokenTerms::default() }));
+    let terms = menu(&mut lsp, peer(1), Some("SPRING")).expect("a menu")[0].clone();
+    lsp.wait_until(minutes(45));
+    assert_eq!(menu(&mut lsp, peer(1), Some("SPRING")), Err(Refusal::Method(GetInfoError::UnrecognizedOrStaleToken)));
+    let stale = Err(Refusal::Method(BuyError::InvalidOpeningFeeParams));
+    assert_eq!(buy(&mut lsp, peer(1), &terms, None), stale);
 }

@@ -9,13 +9,14 @@ use bitcoin::{Address, OutPoint, ScriptBuf, Transaction};
 use tokio::time::Instant;
 
 use lsps_service::{
-    Deposit, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms, Prepared, RefundKey,
+    Deposit, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, Outcome, PaymentStage, PaymentTerms, Prepared,
+    RefundKey,
 };
 use lsps_types::{BlockHeight, FeeRate, PaymentHash, Preimage, Sat};
 
 use super::news::LspEvent;
 use super::pump::Pump;
-use crate::onchain::{CannotFund, SeenOutput, our_outpoint, their_outpoint};
+use crate::onchain::{CannotFund, OnchainWallet, SeenOutput, our_outpoint, their_outpoint};
 use crate::peers::Manager;
 
 /// Deposits and refunds, as far as they are seen by now.
@@ -44,6 +45,14 @@ struct Watched {
     address: String,
     /// What the service was told of; `None`: in an earlier life.
     seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>,
+    /// Those that it had no room for: told again with the next block, when it may have.
+    refused: Vec<lsps_types::OutPoint>,
+}
+
+impl Watched {
+    fn new(address: String, seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>) -> Self {
+        Self { address, seen, refused: vec![] }
+    }
 }
 
 impl<M: Manager> Pump<M> {
@@ -63,7 +72,7 @@ impl<M: Manager> Pump<M> {
             let address = self.outside.wallet.address()?;
             let (script, address) = (address.script_pubkey(), address.to_string());
             watch.watch(&script);
-            self.onchain.watched.insert(script, Watched { address: address.clone(), seen: BTreeMap::new() });
+            self.onchain.watched.insert(script, Watched::new(address.clone(), BTreeMap::new()));
             Some(address)
         });
         self.outside.events.send(LspEvent::OrdersMade { last: order, count: 1 });
@@ -140,7 +149,7 @@ impl<M: Manager> Pump<M> {
         let inputs: Vec<OutPoint> = deposits.iter().map(our_outpoint).collect();
         let script = Address::from_str(&to).map(|address| address.assume_checked().script_pubkey());
         let Ok(script) = script else { return vec![Input::RefundImpossible { key }] };
-        match self.outside.wallet.give_back(&inputs, &script, self.outside.chain.fee_rate()) {
+        match give_back(&*self.outside.wallet, &inputs, &script, self.outside.chain.fee_rate()) {
             Ok(tx) => {
                 let mining_sat = self.outside.wallet.mining_fee_sat(&tx);
                 vec![Input::RefundBuilt { key, tx: serialize(&tx), mining_sat }]
@@ -182,7 +191,7 @@ impl<M: Manager> Pump<M> {
             // aside anew.
             let known = order.reserved.iter().chain(&order.spendable);
             let seen = known.map(|outpoint| (*outpoint, None)).collect();
-            self.onchain.watched.insert(script, Watched { address, seen });
+            self.onchain.watched.insert(script, Watched::new(address, seen));
         }
         let payments: Vec<KnownPayment> = self.service.known_payments().collect();
         let claimed = payments.iter().filter(|payment| payment.stage == PaymentStage::Claimed);
@@ -207,7 +216,7 @@ impl<M: Manager> Pump<M> {
         self.look_at_deposits(true);
     }
 
-    /// Addresses of orders that are over. With every block; each costs a look into the service, none into the chain.
+    /// Addresses of orders that are over, and those with deposits for which there was no room. With every block; each costs a look into the service, and of the latter into the chain.
     pub(super) fn forget_addresses(&mut self) {
         let Some(watch) = self.outside.deposits.clone() else { return };
         self.onchain.watched.retain(|script, watched| {
@@ -217,6 +226,20 @@ impl<M: Manager> Pump<M> {
             }
             is_wanted
         });
+        let again: Vec<ScriptBuf> = self
+            .onchain
+            .watched
+            .iter_mut()
+            .filter_map(|(script, watched)| {
+                let refused = std::mem::take(&mut watched.refused);
+                let any = !refused.is_empty();
+                watched.seen.extend(refused.into_iter().map(|outpoint| (outpoint, None)));
+                any.then(|| script.clone())
+            })
+            .collect();
+        for script in again {
+            self.look_at_address(&script, watch.outputs_to(&script));
+        }
     }
 
     /// Outputs to addresses of orders that came, moved or went. `all`: not only where there is news, if that is known; a block is
@@ -230,7 +253,7 @@ impl<M: Manager> Pump<M> {
     }
 
     fn look_at_address(&mut self, script: &ScriptBuf, outputs: Vec<SeenOutput>) {
-        let Some(Watched { address, seen }) = self.onchain.watched.get_mut(script) else { return };
+        let Some(Watched { address, seen, .. }) = self.onchain.watched.get_mut(script) else { return };
         let outputs: BTreeMap<_, _> =
             outputs.into_iter().filter_map(|output| Some((their_outpoint(output.outpoint)?, output))).collect();
         let mut news = vec![];
@@ -257,7 +280,14 @@ impl<M: Manager> Pump<M> {
                 }));
             }
         }
-        self.feed_all(news);
+        for input in news {
+            let refused = if let Input::Deposit(deposit) = &input { Some(deposit.outpoint) } else { None };
+            if matches!(self.feed(input), Outcome::Refused(_))
+                && let Some((outpoint, watched)) = refused.zip(self.onchain.watched.get_mut(script))
+            {
+                watched.refused.push(outpoint);
+            }
+        }
     }
 
     /// With every block: refunds that are not built, not broadcast or not deep enough.
@@ -283,3 +313,88 @@ impl<M: Manager> Pump<M> {
 
 /// What is asked of the node that waits for its peers is asked again after this.
 const AGAIN: Duration = Duration::from_secs(5);
+/// At the feerate of the day, unless the miners would get more than whoever paid: then at a lower one, with which it is broadcast
+/// until the day comes. Only what is dust at the least feerate that is relayed is dust.
+fn give_back(
+    wallet: &dyn OnchainWallet,
+    outputs: &[OutPoint],
+    script: &ScriptBuf,
+    today: bitcoin::FeeRate,
+) -> Result<Transaction, CannotFund> {
+    let least = bitcoin::FeeRate::BROADCAST_MIN;
+    let mut rate = today.max(least);
+    loop {
+        let built = wallet.give_back(outputs, script, rate);
+        let is_dear = match &built {
+            Ok(tx) => wallet.mining_fee_sat(tx) > tx.output.iter().map(|output| output.value.to_sat()).sum(),
+            Err(CannotFund::NotEnough { .. }) => true,
+            Err(CannotFund::Wallet(_)) => false,
+        };
+        if !is_dear || rate <= least {
+            return built;
+        }
+        rate = bitcoin::FeeRate::from_sat_per_kwu(rate.to_sat_per_kwu() / 2).max(least);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::absolute::LockTime;
+    use bitcoin::transaction::Version;
+    use bitcoin::{Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut};
+
+    use super::give_back;
+    use crate::onchain::{CannotFund, OnchainWallet};
+
+    /// Has one coin of this worth, which costs 110 vB to give back.
+    struct Coin(u64);
+
+    impl OnchainWallet for Coin {
+        fn fund(&self, _: u128, _: &ScriptBuf, _: u64, _: FeeRate) -> Result<Transaction, CannotFund> {
+            Err(CannotFund::Wallet("it is not asked".into()))
+        }
+
+        fn lock(&self, _: &[OutPoint]) {}
+
+        fn release(&self, _: &[OutPoint]) {}
+
+        fn mining_fee_sat(&self, tx: &Transaction) -> u64 {
+            self.0 - tx.output[0].value.to_sat()
+        }
+
+        fn spendable_sat(&self) -> u64 {
+            0
+        }
+
+        fn give_back(&self, _: &[OutPoint], to: &ScriptBuf, rate: FeeRate) -> Result<Transaction, CannotFund> {
+            let fee = rate.to_sat_per_kwu() * 440 / 1_000;
+            let left = self.0.checked_sub(fee).filter(|left| *left >= 294);
+            let value = left.ok_or(CannotFund::NotEnough { needed_sat: fee + 294, available_sat: self.0 })?;
+            let output = vec![TxOut { value: Amount::from_sat(value), script_pubkey: to.clone() }];
+            Ok(Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![], output })
+        }
+    }
+
+    fn given_back(worth: u64, sat_per_vb: u64) -> Option<u64> {
+        let rate = FeeRate::from_sat_per_vb(sat_per_vb).expect("few");
+        match give_back(&Coin(worth), &[], &ScriptBuf::new(), rate) {
+            Ok(tx) => Some(tx.output[0].value.to_sat()),
+            Err(CannotFund::NotEnough { .. }) => None,
+            Err(CannotFund::Wallet(why)) => panic!("{why}"),
+        }
+    }
+
+    #[test]
+    #[allow(non_snake_case, reason = "as the table of attacks names it")]
+    fn case_X08_a_refund_on_a_dear_day_waits_for_a_cheaper_one_and_is_not_called_dust() {
+        // 500 sat/vB would take 55 000 sat: a quarter of that is less than half.
+        assert_eq!(given_back(55_000, 500), Some(55_000 - 110 * 125 * 2));
+        assert_eq!(
+            given_back(1_000_000, 500),
+            Some(1_000_000 - 55_000),
+            "what the day costs, where that is not too much"
+        );
+        assert_eq!(given_back(404, 500), Some(294), "down to the least that is relayed");
+        assert_eq!(given_back(403, 500), None, "and only below that nothing is left");
+    }
+}

@@ -107,6 +107,9 @@ pub enum Unusable {
     /// It ended.
     #[error("it has expired")]
     Expired,
+    /// A transaction cannot carry so little.
+    #[error("the amount is dust")]
+    Dust,
     /// Money would go back to an address that the client did not give.
     #[error("its refund address is not the one that was given")]
     WrongRefundAddress,
@@ -215,6 +218,9 @@ fn onchain(way: &OnchainPayment, ordered: &CreateOrder, expect: &Expect) -> Stat
         if !address(&way.address)?.is_on(expect.network) {
             return Err(Unusable::WrongNetwork);
         }
+        if way.order_total_sat < DUST {
+            return Err(Unusable::Dust);
+        }
         match &way.refund_onchain_address {
             Some(refund) if Some(address(refund)?) != ordered.refund_onchain_address => {
                 Err(Unusable::WrongRefundAddress)
@@ -230,3 +236,6 @@ fn onchain(way: &OnchainPayment, ordered: &CreateOrder, expect: &Expect) -> Stat
         (Ok(()), OnchainState::Refunded) => Status::Refunded,
     }
 }
+
+/// Outputs of less are not relayed, whatever kind of address they are to.
+const DUST: Sat = Sat(546);

@@ -5,7 +5,7 @@ use lsps_testing::{Act, MINING_SAT, address_of};
 use lsps_types::lsps1::{Confirmation, OnchainState, OrderState};
 use lsps_types::{FeeRate, Msat, Sat};
 
-use super::{HEIGHT, REFUND_TO, Shop, TOTAL, coin, selling_with};
+use super::{HEIGHT, REFUND_TO, Shop, TOTAL, coin, selling, selling_with};
 use crate::minutes;
 
 fn refunds(shop: &mut Shop, wanted: &[(u8, Sat)]) {
@@ -229,6 +229,96 @@ fn case_O07_outputs_are_reserved_until_it_is_decided_whose_they_are() {
     shop.lsp.funding_signed(key);
     shop.lsp.restarts();
     assert!(shop.known().reserved.is_empty(), "they paid");
+}
+
+/// Twice the whole amount, before anything is signed: one of them paid.
+#[test]
+fn case_X10_of_what_comes_twice_before_the_channel_is_signed_one_goes_back() {
+    let mut shop = Shop::new();
+    shop.deposit(1, Sat(5_000), Some(HEIGHT));
+    shop.deposit(2, TOTAL, Some(HEIGHT));
+    shop.deposit(3, Sat(TOTAL.0 + 1), Some(HEIGHT));
+    let key = shop.key(1);
+    shop.lsp.funding_signed(key);
+    let acts = shop.lsp.acts();
+    let [Act::Open { .. }, Act::Broadcast(_), Act::Refund { deposits, .. }, Act::Keep(kept, amount)] = &acts[..] else {
+        panic!("{acts:?}")
+    };
+    assert_eq!((*kept, *amount), (coin(3), Sat(TOTAL.0 + 1)), "as few as pay, small ones left out first");
+    assert_eq!(deposits[..], [(coin(1), Sat(5_000)), (coin(2), TOTAL)]);
+    assert_eq!(BookTotals::of(shop.lsp.book()).surplus, Msat(1_000));
+    assert_eq!(state(&mut shop), OnchainState::Paid);
+}
+
+/// An order that counts unconfirmed payments keeps the confirmed one, though it is larger.
+#[test]
+fn case_X10_a_confirmed_payment_is_taken_rather_than_one_that_may_be_replaced() {
+    let mut shop = at_once();
+    shop.deposit(1, TOTAL, None);
+    shop.deposit(2, Sat(TOTAL.0 + 7), Some(HEIGHT));
+    let key = shop.key(1);
+    shop.lsp.funding_signed(key);
+    let acts = shop.lsp.acts();
+    assert_eq!(acts.last(), Some(&Act::Keep(coin(2), Sat(TOTAL.0 + 7))), "{acts:?}");
+    shop.deposit(1, TOTAL, Some(HEIGHT));
+    refunds(&mut shop, &[(1, TOTAL)]);
+}
+
+/// 19 outputs of 294 sat cost 1 300 vB to spend. At 50 sat/vB each costs 3 400 sat.
+#[test]
+fn case_X09_dust_is_not_spent_where_it_costs_more_than_it_brings() {
+    let mut setup = selling();
+    setup.feerate_sat_per_kw = 12_500;
+    let mut shop = Shop::of(setup);
+    for tx in 1..=19 {
+        shop.deposit(tx, Sat(294), Some(HEIGHT));
+    }
+    shop.deposit(20, Sat(50_000), Some(HEIGHT));
+    shop.lsp.wait_until(minutes(120));
+    refunds(&mut shop, &[(20, Sat(50_000))]);
+    assert_eq!(shop.known().reserved.len(), 20, "noted, and left");
+    let key = refund(&shop, 0);
+    shop.lsp.feed(Input::RefundConfirmed { key });
+    shop.lsp.restarts();
+    assert_eq!(shop.lsp.acts(), []);
+
+    // At 1 sat/vB each brings more than it costs.
+    shop.lsp.feerate(250);
+    shop.lsp.block(HEIGHT + 6);
+    let acts = shop.lsp.acts();
+    assert!(matches!(&acts[..], [Act::Refund { deposits, .. }] if deposits.len() == 19), "{acts:?}");
+}
+
+#[test]
+fn case_X09_what_never_is_worth_its_cost_is_kept_when_its_order_is_forgotten() {
+    let mut setup = selling();
+    setup.feerate_sat_per_kw = 12_500;
+    let mut shop = Shop::of(setup);
+    shop.deposit(1, Sat(294), Some(HEIGHT));
+    shop.lsp.wait_until(minutes(120));
+    assert_eq!(shop.lsp.acts(), []);
+    shop.lsp.wait_until(minutes(120) + lsps_service::OrderConfig::default().keep_ended);
+    assert_eq!(shop.lsp.acts(), [Act::Keep(coin(1), Sat(294))]);
+    let dust = Booking::DustKept { amount: Msat(294_000) };
+    assert_eq!(shop.lsp.book().filter(|entry| entry.what == dust).count(), 1);
+    assert!(shop.lsp.records().is_empty() && shop.lsp.service().next_wake().is_none());
+}
+
+/// As many as are remembered, all smaller: they were there first.
+#[test]
+fn case_X09_a_payment_takes_the_place_of_dust_that_came_before() {
+    let mut shop = Shop::new();
+    let most = u8::try_from(lsps_service::Limits::default().deposits_per_order).expect("few");
+    for tx in 1..=most {
+        shop.deposit(tx, Sat(1_000), Some(HEIGHT));
+    }
+    shop.deposit(100, Sat(999), Some(HEIGHT));
+    assert!(!shop.known().reserved.contains(&coin(100)), "less than all of them");
+    shop.deposit(101, TOTAL, None);
+    assert!(!shop.known().reserved.contains(&coin(101)), "what is in no block takes no place from what is");
+    shop.deposit(101, TOTAL, Some(HEIGHT));
+    assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]), "it is paid");
+    assert_eq!(shop.known().reserved.len(), usize::from(most));
 }
 
 #[test]

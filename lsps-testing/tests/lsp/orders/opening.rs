@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use lsps_service::{ChannelEnd, OrderConfig, OrderFailure, OrderStage};
-use lsps_testing::{Act, NOON, peer};
+use lsps_service::{
+    Booking, ChannelEnd, ChannelKey, FlowId, Input, OrderConfig, OrderFailure, OrderStage, PartId, WhichPart,
+};
+use lsps_testing::{Act, NOON, buys, peer};
 use lsps_types::lsps1::OrderState;
 use lsps_types::{Blocks, Msat};
 
@@ -162,4 +164,62 @@ fn case_O09_a_funding_that_is_stuck_is_broadcast_again_and_never_refunded() {
     assert_eq!(shop.lsp.acts().last(), Some(&Act::Keep(coin(1), TOTAL)));
     shop.lsp.block(HEIGHT + 12);
     assert_eq!(shop.lsp.acts(), [Act::BroadcastAgain(key)]);
+}
+
+/// Node and service differ: the node forwards over any channel of the client, and over one of which the service has not heard yet
+/// that both have signed.
+fn with_a_payment_of_the_client(shop: &mut Shop) {
+    let scid = buys(&mut shop.lsp, peer(1), None).jit_channel_scid;
+    shop.lsp.part(1, scid, 1, Msat(50_000_000));
+    let key = ChannelKey { flow: FlowId::JitChannel(scid), attempt: 1 };
+    shop.lsp.funding_signed(key);
+    shop.lsp.channel_ready(key);
+    assert!(shop.lsp.acts().iter().any(|act| matches!(act, Act::Forward { .. })), "it is with the client");
+}
+
+#[test]
+fn case_X07_a_channel_that_may_carry_a_payment_of_its_client_is_not_given_up() {
+    for is_signed in [false, true] {
+        let mut shop = Shop::new();
+        shop.deposit(1, TOTAL, Some(HEIGHT));
+        let key = shop.key(1);
+        shop.lsp.accepts_channel(key, None); // the node has its funding by now
+        with_a_payment_of_the_client(&mut shop);
+        shop.lsp.feed(Input::CancelOrder { order: shop.number });
+        assert!(!shop.lsp.acts().contains(&Act::Abandon(key)));
+        shop.lsp.wait_until(seconds(61));
+        if is_signed {
+            shop.lsp.funding_signed(key);
+        }
+        assert!(!shop.lsp.acts().contains(&Act::Abandon(key)), "nor for any other reason");
+        shop.lsp.failed_by_client(PartId([1; 32]));
+        assert!(shop.lsp.acts().contains(&Act::Abandon(key)), "until it is known that nothing was claimed over it");
+        assert_eq!(shop.asked().order_state, OrderState::Failed);
+    }
+}
+
+#[test]
+fn case_X07_a_channel_over_which_the_client_claimed_is_published_whoever_paid_for_it() {
+    for ends in [false, true] {
+        let mut shop = Shop::new();
+        shop.deposit(1, TOTAL, Some(HEIGHT));
+        let key = shop.key(1);
+        shop.lsp.accepts_channel(key, None);
+        with_a_payment_of_the_client(&mut shop);
+        shop.lsp.feed(Input::CancelOrder { order: shop.number });
+        if ends {
+            shop.lsp.channel_ends(key, ChannelEnd::Closed);
+        }
+        shop.lsp.acts();
+        let part = WhichPart::Id(PartId([1; 32]));
+        shop.lsp.feed(Input::PartForwarded { part, over: Some(key) });
+        assert!(shop.lsp.acts().contains(&Act::Broadcast(key)), "what is claimed over it is the client's");
+        let order = shop.asked();
+        assert_eq!((order.order_state, order.channel.is_some()), (OrderState::Completed, true));
+        let unpaid = Booking::OrderUnpaid { fee: Msat(8_888_000), given: Msat(100_000_000) };
+        assert!(shop.lsp.book().any(|entry| entry.what == unpaid), "and the operator is told what it cost");
+        shop.lsp.funding_signed(key);
+        shop.lsp.restarts();
+        assert!(shop.lsp.acts().contains(&Act::Broadcast(key)), "until it is in the chain");
+    }
 }

@@ -22,6 +22,20 @@ fn selling(orders: OrderPolicy) -> StandardPolicy {
     StandardPolicy { orders: Some(orders), ..StandardPolicy::default() }
 }
 
+/// The defaults, paid on the chain too.
+fn all_ways() -> OrderPolicy {
+    OrderPolicy { onchain: true, ..OrderPolicy::default() }
+}
+
+/// Clients of lightning-liquidity 0.2.7 cannot read an order that has an address and needs confirmations.
+#[test]
+fn case_X25_by_default_an_order_has_no_address_though_its_client_could_be_refunded() {
+    let ordered = order();
+    assert!(ordered.refund_onchain_address.is_some());
+    let terms = terms(&selling(OrderPolicy::default()), &ordered, 1_000).expect("sold");
+    assert!(terms.bolt11.is_some() && terms.bolt12.is_some() && terms.onchain.is_none());
+}
+
 fn facts(feerate_sat_per_kw: u32) -> NodeFacts {
     NodeFacts { feerate_sat_per_kw, spendable_sat: u64::MAX, ..NodeFacts::default() }
 }
@@ -41,7 +55,7 @@ fn fees(policy: &StandardPolicy, order: &CreateOrder, feerate: u32) -> (u64, u64
 /// L1-009, L1-018
 #[test]
 fn case_O01_options_and_settings_that_do_not_fit_are_refused_by_name() {
-    let orders = OrderPolicy::default;
+    let orders = all_ways;
     let options = Options::clone(&orders().options);
     let broken = [
         (
@@ -75,8 +89,7 @@ fn case_O01_options_and_settings_that_do_not_fit_are_refused_by_name() {
 #[test]
 fn case_O04_confirmations_go_by_the_total_and_none_wants_twice_the_present_feerate() {
     let rule = |up_to_sat, confirmations| AmountRule { up_to_sat, confirmations };
-    let policy =
-        selling(OrderPolicy { confirmations: vec![rule(200_000, 0), rule(2_000_000, 3)], ..OrderPolicy::default() });
+    let policy = selling(OrderPolicy { confirmations: vec![rule(200_000, 0), rule(2_000_000, 3)], ..all_ways() });
     let of = |client_balance: u64| {
         let order = CreateOrder { client_balance_sat: Sat(client_balance), ..order() };
         terms(&policy, &order, 5_000).expect("sold").onchain.expect("on the chain").1
@@ -89,20 +102,20 @@ fn case_O04_confirmations_go_by_the_total_and_none_wants_twice_the_present_feera
 /// L1-071
 #[test]
 fn case_O04_each_way_has_its_fee_and_its_time() {
-    let all = terms(&selling(OrderPolicy::default()), &order(), 1_000).expect("sold");
+    let all = terms(&selling(all_ways()), &order(), 1_000).expect("sold");
     let (lightning, (onchain, _)) = (all.bolt11.expect("by invoice"), all.onchain.expect("on the chain"));
     assert_eq!(all.bolt12, Some(lightning));
     // 1 000 sat, 1 200 weight units at 1 sat each; 3 % of 500 000 sat for 144 of 52 560 blocks.
     assert_eq!((lightning.fee, onchain.fee), (Sat(2_242), Sat(2_942)));
     assert_eq!((lightning.expires_at, onchain.expires_at), (minutes(60), minutes(60 * 24)));
-    let one = terms(&selling(OrderPolicy { bolt12: false, onchain: false, ..OrderPolicy::default() }), &order(), 1_000);
+    let one = terms(&selling(OrderPolicy { bolt12: false, onchain: false, ..all_ways() }), &order(), 1_000);
     let one = one.expect("sold");
     assert!(one.bolt11.is_some() && one.bolt12.is_none() && one.onchain.is_none());
 }
 
 #[test]
 fn case_O14_who_has_too_many_or_wants_too_much_is_told_so() {
-    let policy = selling(OrderPolicy::default());
+    let policy = selling(all_ways());
     let ordered = order();
     let ask = |open_orders| {
         let history = ClientHistory::default();
@@ -121,8 +134,7 @@ fn case_O14_who_has_too_many_or_wants_too_much_is_told_so() {
 fn case_O03_uses_of_a_token_are_counted_across_what_is_bought_and_what_is_ordered() {
     let token =
         TokenTerms { discount: Ppm(500_000), uses: Some(1), valid_until: Some(minutes(600)), ..TokenTerms::default() };
-    let policy =
-        StandardPolicy { tokens: BTreeMap::from([("SPRING".into(), token)]), ..selling(OrderPolicy::default()) };
+    let policy = StandardPolicy { tokens: BTreeMap::from([("SPRING".into(), token)]), ..selling(all_ways()) };
     let (full, half) = (order(), CreateOrder { token: Some("SPRING".into()), ..order() });
     let (dear, cheap) = (fees(&policy, &full, 1_000), fees(&policy, &half, 1_000));
     assert_eq!(cheap, (dear.0 / 2, dear.1 / 2));
@@ -139,7 +151,8 @@ fn case_O03_uses_of_a_token_are_counted_across_what_is_bought_and_what_is_ordere
 }
 
 prop_compose! {
-    fn any_order()(lsp in 1..u64::MAX / 2, client in 0..u64::MAX / 2, blocks in 1..u32::MAX) -> CreateOrder {
+    // So much that a channel can carry it at any feerate.
+    fn any_order()(lsp in 1_u64 << 50..u64::MAX / 2, client in 0..1_u64 << 56, blocks in 1..u32::MAX) -> CreateOrder {
         CreateOrder { lsp_balance_sat: Sat(lsp), client_balance_sat: Sat(client), channel_expiry_blocks: blocks, ..order() }
     }
 }
@@ -147,7 +160,7 @@ prop_compose! {
 fn any_policy() -> impl Strategy<Value = StandardPolicy> {
     (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(min_fee_sat, weight, deposit, per_year)| {
         let (onchain_weight, deposit_weight, per_year) = (weight, deposit, Ppm(per_year));
-        selling(OrderPolicy { min_fee_sat, onchain_weight, deposit_weight, per_year, ..OrderPolicy::default() })
+        selling(OrderPolicy { min_fee_sat, onchain_weight, deposit_weight, per_year, ..all_ways() })
     })
 }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lsps_service::{Asked, Config, Decision, Input, Limits, OrderConfig, OrderRefusal, Prepared};
+use lsps_service::{
+    Asked, Config, Decision, Input, Limits, OrderConfig, OrderPolicy, OrderRefusal, Prepared, StandardPolicy,
+};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, call, peer};
 use lsps_types::codes::{CreateOrderError, GetOrderError};
 use lsps_types::jsonrpc::{FromLsp, Refusal, encode_request};
-use lsps_types::lsps1::{CreateOrder, GetInfo, GetOrder, Order};
+use lsps_types::lsps1::{CreateOrder, GetInfo, GetOrder, Options, Order};
 use lsps_types::{PeerId, Sat};
 
 use super::{Shop, order, selling};
@@ -171,6 +173,7 @@ fn case_O10_orders_are_limited_by_client_and_in_total_until_they_are_forgotten()
     let limits = Limits { orders_per_client: 2, orders: 3, ..Limits::default() };
     let mut lsp = Lsp::at(NOON, LspSetup { config: Config { limits, ..Config::default() }, ..selling() });
     (1..=3).for_each(|client| lsp.connects(peer(client)));
+    (1..=3).for_each(|client| lsp.feed(Input::ChannelsWith { peer: peer(client), any: true }));
     let orders = |lsp: &mut Lsp, client| call(lsp, peer(client), &order()).map_err(|error| error.refusal);
     assert!(orders(&mut lsp, 1).is_ok() && orders(&mut lsp, 1).is_ok());
     assert!(matches!(orders(&mut lsp, 1), Err(Refusal::ClientRejected(_))), "its own limit");
@@ -196,4 +199,67 @@ fn case_O02_what_does_not_fit_an_option_names_it_and_leaves_nothing() {
     let [reply] = &lsp.sent_to(peer(1))[..] else { panic!("a reply") };
     assert!(String::from_utf8_lossy(reply).contains(r#""property":"max_initial_client_balance_sat""#));
     assert!(lsp.records().is_empty() && lsp.acts().is_empty());
+}
+
+/// The LSP's share has to carry its reserve and the commitment fee: a node would refuse to open, after it was paid.
+#[test]
+fn case_X22_balances_that_no_channel_can_carry_are_refused_with_the_option_named() {
+    let options = Options { min_initial_lsp_balance_sat: Sat(1_000), ..OrderPolicy::default().options };
+    let orders = Some(OrderPolicy { options, ..OrderPolicy::default() });
+    let policy = Some(StandardPolicy { orders, ..StandardPolicy::default() });
+    let mut lsp = Lsp::at(NOON, LspSetup { policy, feerate_sat_per_kw: 1_000, ..LspSetup::default() });
+    lsp.connects(peer(1));
+    // One percent of the channel, two outputs of 330 sat, 1 812 weight units at twice the feerate.
+    for (balance, is_sold) in [(1_000, false), (8_300, false), (8_400, true)] {
+        let ordered = CreateOrder { lsp_balance_sat: Sat(balance), client_balance_sat: Sat(400_000), ..order() };
+        let answer = call(&mut lsp, peer(1), &ordered).map_err(|error| error.refusal);
+        assert_eq!(answer.is_ok(), is_sold, "{balance} sat");
+        let reply = String::from_utf8_lossy(&lsp.sent_to(peer(1))[0]).into_owned();
+        assert_eq!(reply.contains(r#""property":"min_initial_lsp_balance_sat""#), !is_sold, "{reply}");
+    }
+}
+
+/// 34 sat cannot be sent to an address: nodes relay no such output.
+#[test]
+fn case_X23_an_address_is_not_offered_for_what_no_transaction_carries() {
+    let free = |fee: u64, feerate_sat_per_kw: u32| {
+        let mut setup = LspSetup { feerate_sat_per_kw, ..selling() };
+        let (_, terms) = setup.orders.as_mut().expect("it sells");
+        for way in [&mut terms.bolt11, &mut terms.bolt12]
+            .into_iter()
+            .flatten()
+            .chain(terms.onchain.as_mut().map(|it| &mut it.0))
+        {
+            way.fee = Sat(fee);
+        }
+        let mut lsp = Lsp::at(NOON, setup);
+        lsp.connects(peer(1));
+        let ordered = CreateOrder { client_balance_sat: Sat(0), ..order() };
+        let payment = call(&mut lsp, peer(1), &ordered).expect("an order").payment;
+        assert!(payment.bolt11.is_some() && payment.bolt12.is_some());
+        payment.onchain.is_some()
+    };
+    assert_eq!([34, 545, 546].map(|fee| free(fee, 0)), [false, false, true]);
+    assert_eq!([3_400, 3_401].map(|fee| free(fee, 12_500)), [false, true], "nor for what costs more to spend");
+}
+
+/// A node id costs nothing: strangers fill what is theirs, and no more.
+#[test]
+fn case_X11_strangers_who_order_and_do_not_pay_keep_nobody_out_for_long() {
+    let limits = Limits { orders_per_client: 4, orders: 8, ..Limits::default() };
+    let mut lsp = Lsp::at(NOON, LspSetup { config: Config { limits, ..Config::default() }, ..selling() });
+    (1..=9).for_each(|client| lsp.connects(peer(client)));
+    let orders = |lsp: &mut Lsp, client| call(lsp, peer(client), &order()).is_ok();
+    let taken = [1, 1, 1, 1, 2, 2, 3].map(|client| orders(&mut lsp, client));
+    assert_eq!(taken, [true, true, true, false, true, false, true], "two do not block a third");
+    assert!(orders(&mut lsp, 4) && !orders(&mut lsp, 5), "six are the strangers'");
+    lsp.feed(Input::ChannelsWith { peer: peer(5), any: true });
+    assert!(orders(&mut lsp, 5) && orders(&mut lsp, 5) && !orders(&mut lsp, 5), "who has a channel has room");
+
+    let expired = NOON + Duration::from_secs(2 * 3_600);
+    lsp.wait_until(expired);
+    assert!(!orders(&mut lsp, 6), "one may be paid a little late");
+    lsp.wait_until(expired + Duration::from_secs(3_600));
+    assert!(orders(&mut lsp, 6) && orders(&mut lsp, 7), "what nobody paid goes first, and not after a day");
+    assert_eq!(lsp.records().len(), lsp.service().known_orders().count(), "from the store too");
 }
