@@ -1,11 +1,13 @@
 //! Faults to order: a store that loses power, a wire that is cut at the same instant, a store that is ill for a while.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bitcoin::io;
+use lightning::sign::{EntropySource, KeysManager};
 use lightning::util::persist::KVStoreSync;
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
 use lsps_types::Timestamp;
@@ -253,5 +255,36 @@ impl Shifted {
 impl Clock for Shifted {
     fn now(&self) -> Timestamp {
         SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Random bytes of a channel manager, the next of which can be settled: a payer that draws the same session key for the same
+/// route makes the same onion again.
+pub struct Dice {
+    keys: Arc<KeysManager>,
+    settled: Mutex<VecDeque<[u8; 32]>>,
+}
+
+impl Dice {
+    /// As random as the keys.
+    #[must_use]
+    pub fn new(keys: Arc<KeysManager>) -> Self {
+        Self { keys, settled: Mutex::default() }
+    }
+
+    /// The next draw gives this.
+    pub fn settle(&self, draw: [u8; 32]) {
+        self.settled().push_back(draw);
+    }
+
+    fn settled(&self) -> MutexGuard<'_, VecDeque<[u8; 32]>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EntropySource for Dice {
+    fn get_secure_random_bytes(&self) -> [u8; 32] {
+        let settled = self.settled().pop_front();
+        settled.unwrap_or_else(|| self.keys.get_secure_random_bytes())
     }
 }

@@ -35,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::chain::Chain;
+use crate::fault::Dice;
 use crate::store::Store;
 use crate::wallet::{BdkWallet, HomeKeys};
 
@@ -76,6 +77,7 @@ pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessag
     name: &'static str,
     chain: Chain,
     keys: Arc<KeysManager>,
+    dice: Arc<Dice>,
     wallet: Arc<BdkWallet>,
     logger: Arc<NodeLogger>,
     broadcaster: Arc<Broadcaster>,
@@ -117,6 +119,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u32::try_from(since_epoch.as_secs()).unwrap_or(u32::MAX);
         let keys = Arc::new(KeysManager::new(&seed, since_epoch.as_secs(), since_epoch.subsec_nanos(), true));
+        let dice = Arc::new(Dice::new(Arc::clone(&keys)));
         let wallet = BdkWallet::new(&seed, chain.clone(), Arc::clone(&store))?;
         let channel_keys = Arc::new(HomeKeys::new(Arc::clone(&keys), Arc::clone(&wallet)));
         let (logger, saves) = (Arc::new(NodeLogger::new(name)), Arc::new(SaveQueue::default()));
@@ -141,6 +144,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
 
         let parts = Parts {
             keys: &keys,
+            dice: &dice,
             channel_keys: &channel_keys,
             logger: &logger,
             broadcaster: &broadcaster,
@@ -158,7 +162,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                 router,
                 Arc::clone(&message_router),
                 Arc::clone(&logger),
-                Arc::clone(&keys),
+                Arc::clone(&dice),
                 Arc::clone(&keys),
                 channel_keys,
                 config,
@@ -187,6 +191,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             seen: AtomicU32::new(chain.height()),
             chain,
             keys,
+            dice,
             logger,
             broadcaster,
             manager,
@@ -233,6 +238,12 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     #[must_use]
     pub fn keys(&self) -> &Arc<KeysManager> {
         &self.keys
+    }
+
+    /// Where its channel manager has random bytes from.
+    #[must_use]
+    pub fn dice(&self) -> &Dice {
+        &self.dice
     }
 
     /// The coins.
@@ -318,6 +329,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Connect for Connector<H> {
 /// What a stored channel manager is put together with.
 struct Parts<'a> {
     keys: &'a Arc<KeysManager>,
+    dice: &'a Arc<Dice>,
     channel_keys: &'a Arc<HomeKeys>,
     logger: &'a Arc<NodeLogger>,
     broadcaster: &'a Arc<Broadcaster>,
@@ -347,7 +359,7 @@ impl Parts<'_> {
         save::finish(store)?;
         let monitors = read_channel_monitors(Arc::clone(store), Arc::clone(self.keys), Arc::clone(self.channel_keys))?;
         let args = ChannelManagerReadArgs::new(
-            Arc::clone(self.keys),
+            Arc::clone(self.dice),
             Arc::clone(self.keys),
             Arc::clone(self.channel_keys),
             Arc::clone(self.fees),

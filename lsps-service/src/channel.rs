@@ -92,6 +92,7 @@ pub(crate) struct Agreed {
     pub announce: bool,
     pub confirmations: u16,
     pub confirm_within: Option<Blocks>,
+    pub carries_others: bool,
 }
 
 /// One change of it.
@@ -197,7 +198,8 @@ impl Channel {
 
     /// What the world owes it.
     pub fn owed(&self, key: ChannelKey, peer: PeerId, agreed: &Agreed, may_broadcast: bool) -> Option<Effect> {
-        let &Agreed { max_client_to_self_delay, push, announce, confirmations, confirm_within } = agreed;
+        let &Agreed { max_client_to_self_delay, push, announce, confirmations, confirm_within, carries_others } =
+            agreed;
         match self {
             Self::None => None,
             Self::Opening { step: Step::Asked, capacity_sat, deliver, client_reserve, .. } => {
@@ -211,6 +213,7 @@ impl Channel {
                     announce,
                     confirmations,
                     confirm_within,
+                    carries_others,
                 };
                 Some(Effect::OpenChannel { key, peer, terms })
             }

@@ -72,6 +72,16 @@ pub enum Effect {
         /// The transaction whose inputs are reserved.
         tx: Option<Vec<u8>>,
     },
+    /// Let a channel carry what others send to the client over it, at the node's usual price: it was opened with
+    /// [`OpenTerms::carries_others`] unset, and its fee is paid now.
+    ///
+    /// No answer; it is asked again after each start. Safe twice: a setting.
+    CarryOthers {
+        /// Which.
+        key: ChannelKey,
+        /// The client.
+        peer: PeerId,
+    },
     /// Forward a held part over the client's channel, if that is usable.
     ///
     /// Answers: `PartForwarded`, `PartFailed`, `ForwardRefused` or `PartGone`; `PartStillHeld` where the node holds it and the channel is not
@@ -246,6 +256,9 @@ pub struct OpenTerms {
     pub confirmations: u16,
     /// Blocks within which the funding is to be confirmed, where that was agreed; else soon.
     pub confirm_within: Option<Blocks>,
+    /// Whether it carries what others send to the client from the beginning. Where it does not, price forwards over it out of
+    /// reach until [`Effect::CarryOthers`]: whatever the client claims over it makes us publish it, and the fee is not paid.
+    pub carries_others: bool,
 }
 
 /// What an invoice or an offer asks for.
@@ -272,6 +285,8 @@ pub enum EffectKey {
     Broadcast(ChannelKey, u32),
     /// See [`Effect::AbandonChannel`].
     Abandon(ChannelKey),
+    /// See [`Effect::CarryOthers`].
+    CarryOthers(ChannelKey),
     /// See [`Effect::ForwardPart`].
     Forward(PartId, u32),
     /// See [`Effect::FailPart`].
@@ -300,9 +315,12 @@ impl EffectKey {
     /// The flow it is about, or the part.
     pub(crate) fn about(&self) -> Result<FlowId, PartId> {
         match self {
-            Self::Open(key) | Self::Fund(key) | Self::Hand(key) | Self::Broadcast(key, _) | Self::Abandon(key) => {
-                Ok(key.flow)
-            }
+            Self::Open(key)
+            | Self::Fund(key)
+            | Self::Hand(key)
+            | Self::Broadcast(key, _)
+            | Self::Abandon(key)
+            | Self::CarryOthers(key) => Ok(key.flow),
             Self::Wake(flow, _) => Ok(*flow),
             Self::Prepare(order)
             | Self::Claim(order, ..)
@@ -327,6 +345,7 @@ impl Effect {
             Self::HandFunding { key, .. } => EffectKey::Hand(*key),
             Self::BroadcastFunding { key, ask, .. } => EffectKey::Broadcast(*key, *ask),
             Self::AbandonChannel { key, .. } => EffectKey::Abandon(*key),
+            Self::CarryOthers { key, .. } => EffectKey::CarryOthers(*key),
             Self::ForwardPart { part, ask, .. } => EffectKey::Forward(*part, *ask),
             Self::FailPart { part, ask, .. } => EffectKey::Fail(*part, *ask),
             Self::WakeClient { flow, call, .. } => EffectKey::Wake(*flow, *call),

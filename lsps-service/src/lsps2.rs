@@ -6,6 +6,7 @@ pub(crate) mod change;
 pub(crate) mod jit_channel;
 pub(crate) mod offers;
 pub(crate) mod outstanding;
+pub(crate) mod part_news;
 pub(crate) mod parts;
 pub(crate) mod progress;
 pub(crate) mod requests;

@@ -94,6 +94,7 @@ pub struct Lsp {
     sent: Vec<(PeerId, Vec<u8>)>,
     acts: Vec<Act>,
     asked: BTreeSet<ChannelKey>,
+    closed_to_others: BTreeSet<ChannelKey>,
     /// Its node makes no invoices, offers and addresses; or not soon.
     pub makes_nothing: bool,
     /// See above.
@@ -115,7 +116,7 @@ impl Lsp {
     pub fn at(now: Timestamp, setup: LspSetup) -> Self {
         let facts = setup.facts();
         let service = service(&setup, facts);
-        let (store, connected, asked, book) = Default::default();
+        let (store, connected, asked, closed_to_others, book) = Default::default();
         let (sent, acts, questions) = Default::default();
         let (makes_nothing, is_slow, is_slow_to_claim, keeps_abandoned) = Default::default();
         Self {
@@ -127,6 +128,7 @@ impl Lsp {
             sent,
             acts,
             asked,
+            closed_to_others,
             makes_nothing,
             is_slow,
             is_slow_to_claim,
@@ -271,6 +273,12 @@ impl Lsp {
         std::mem::take(&mut self.acts)
     }
 
+    /// Whether a channel that was opened carries what others send to its client.
+    #[must_use]
+    pub fn carries_others(&self, key: ChannelKey) -> bool {
+        !self.closed_to_others.contains(&key)
+    }
+
     /// What was asked of others since the last time this was asked.
     pub fn questions(&mut self) -> Vec<Question> {
         std::mem::take(&mut self.questions)
@@ -343,6 +351,9 @@ impl Lsp {
     fn perform(&mut self, effect: Effect) -> Option<Input> {
         match effect {
             Effect::OpenChannel { key, terms, .. } => {
+                if !terms.carries_others {
+                    self.closed_to_others.insert(key);
+                }
                 if self.asked.insert(key) {
                     self.acts.push(Act::Open { key, terms });
                 }
@@ -362,6 +373,10 @@ impl Lsp {
                 self.asked.remove(&key);
                 self.acts.push(Act::Abandon(key));
                 (!self.keeps_abandoned).then_some(Input::ChannelAbandoned { key })
+            }
+            Effect::CarryOthers { key, .. } => {
+                self.closed_to_others.remove(&key);
+                None
             }
             Effect::ForwardPart { part, amount, extra_fee, .. } => {
                 self.acts.push(Act::Forward { part, amount, extra_fee });

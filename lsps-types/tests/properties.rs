@@ -47,12 +47,15 @@ proptest! {
         let room: u128 = parts.iter().map(|part| u128::from(*part).saturating_sub(keep)).sum();
         let amounts: Vec<Msat> = parts.iter().copied().map(Msat).collect();
         match split(Msat(fee), &amounts, Msat(minimum)) {
-            None => prop_assert!(too_small || room < u128::from(fee)),
+            None => prop_assert!(too_small || room < u128::from(fee) || room > u128::from(u64::MAX)),
             Some(shares) => {
                 prop_assert!(!too_small && shares.len() == parts.len());
                 prop_assert_eq!(shares.iter().map(|share| u128::from(share.0)).sum::<u128>(), u128::from(fee));
                 for (share, part) in shares.iter().zip(&parts) {
-                    prop_assert!(u128::from(share.0) + keep <= u128::from(*part));
+                    let spare = u128::from(*part) - keep;
+                    prop_assert!(u128::from(share.0) <= spare);
+                    let fair = (u128::from(fee) * spare).checked_div(room).unwrap_or_default();
+                    prop_assert!((fair..=fair + 1).contains(&u128::from(share.0)), "{share:?} where {fair} is fair");
                 }
             }
         }

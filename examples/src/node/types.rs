@@ -18,13 +18,14 @@ use super::logger::NodeLogger;
 use super::messages::StraightRouter;
 use super::save::SaveQueue;
 use crate::chain::Chain;
+use crate::fault::Dice;
 use crate::wallet::HomeKeys;
 
 /// The channels of a node.
 pub type ChannelManager = channelmanager::ChannelManager<
     Arc<ChainMonitor>,
     Arc<Broadcaster>,
-    Arc<KeysManager>,
+    Arc<Dice>,
     Arc<KeysManager>,
     Arc<HomeKeys>,
     Arc<Chain>,

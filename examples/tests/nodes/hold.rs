@@ -32,4 +32,4 @@ pub fn hash() -> PaymentHash {
     PaymentHash(sha256::Hash::hash(&PREIMAGE).to_byte_array())
 }
 
-const PREIMAGE: [u8; 32] = [42; 32];
+pub const PREIMAGE: [u8; 32] = [42; 32];

@@ -42,6 +42,7 @@ impl Order {
             announce: self.ordered.announce_channel,
             confirmations: self.ordered.required_channel_confirmations,
             confirm_within: Some(Blocks(self.ordered.funding_confirms_within_blocks.into())),
+            carries_others: true,
         };
         self.channel.owed(self.key(), self.client, &agreed, self.lease().is_some())
     }

@@ -7,13 +7,13 @@ use lsps_types::Msat;
 use crate::book::BookEntry;
 use crate::channel::{Agreed, Channel};
 use crate::effect::Effect;
-use crate::lsps2::jit_channel::JitChannel;
+use crate::lsps2::jit_channel::{Fee, JitChannel};
 use crate::lsps2::parts::PartState;
 
 impl JitChannel {
     /// Asked after every step, where the new ones are released, and after a restart, where all are.
     pub fn outstanding(&self) -> Vec<Effect> {
-        let flow = self.owed_for_channel().into_iter().chain(self.owed_for_parts());
+        let flow = self.owed_for_channel().into_iter().chain(self.owed_once_paid()).chain(self.owed_for_parts());
         flow.chain(self.call.owed(self.flow(), self.client)).chain(self.owed_for_book()).collect()
     }
 
@@ -31,8 +31,15 @@ impl JitChannel {
             announce: false,
             confirmations: 0,
             confirm_within: None,
+            carries_others: !self.terms.client_trusts_lsp,
         };
         self.channel.owed(self.key(), self.client, &agreed, self.may_broadcast())
+    }
+
+    fn owed_once_paid(&self) -> Option<Effect> {
+        let is_closed_to_others = self.terms.client_trusts_lsp && matches!(self.channel, Channel::Ready { .. });
+        let carry = Effect::CarryOthers { key: self.key(), peer: self.client };
+        (is_closed_to_others && self.fee == Fee::Paid).then_some(carry)
     }
 
     fn owed_for_parts(&self) -> impl Iterator<Item = Effect> {

@@ -236,7 +236,7 @@ impl Process {
                 self.unbooked.insert(key, entry);
                 None
             }
-            Effect::WakeClient { .. } => None,
+            Effect::WakeClient { .. } | Effect::CarryOthers { .. } => None,
             _ => return None,
         })
     }

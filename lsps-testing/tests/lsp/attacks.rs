@@ -1,11 +1,13 @@
 //! Strangers who choose every value that an event carries.
 
-use lsps_service::{BookTotals, HeldHtlc, Input, Trust, WhichPart};
-use lsps_testing::{Act, Lsp, LspSetup, peer};
+use std::time::Duration;
+
+use lsps_service::{BookTotals, ChannelEnd, ChannelKey, FlowId, HeldHtlc, Input, Trust, WhichPart};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
 use lsps_types::bolt4::FailureCode::UnknownNextPeer;
 use lsps_types::{Msat, PaymentHash};
 
-use crate::{FEE, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, of_parts, offered, opens};
+use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, of_parts, offered, opens};
 
 const HALF: Msat = Msat(SIZE.0 / 2);
 const ONE_SAT: Msat = Msat(1_000);
@@ -122,6 +124,123 @@ fn case_X04_a_claim_earns_in_whatever_shape_it_is_told() {
         assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
         assert_eq!(BookTotals::of(lsp.book()).earned, FEE);
     }
+}
+
+/// A stranger sends 50 parts of 1 msat, with 50 hashes or with one, and the payer comes with four.
+#[test]
+fn case_X11_junk_keeps_no_payment_out() {
+    for hash_of in [|junk: u8| junk, |_| 100, |_| 1] {
+        let mut lsp = lsp_with_offer(Some(SIZE));
+        for junk in 100..150 {
+            lsp.part(junk, SCID, hash_of(junk), Msat(1));
+        }
+        assert_eq!(lsp.acts(), [], "they fill the offer");
+        lsp.part(150, SCID, 150, Msat(1));
+        assert_eq!(lsp.acts(), [fails(150, UnknownNextPeer)], "one more of the same gets nothing");
+        for part in 1..=4 {
+            lsp.part(part, SCID, 1, Msat(SIZE.0 / 4));
+        }
+        let acts = lsp.acts();
+        assert!(acts.iter().any(|act| matches!(act, Act::Open { .. })), "{acts:?}");
+        assert!(acts.iter().all(|act| !matches!(act, Act::Fail { part, .. } if part.0[0] < 100)), "{acts:?}");
+    }
+}
+
+/// What a stranger makes the LSP remember, each part a little larger than the one that it displaces, is forgotten in favour of
+/// a payment.
+#[test]
+fn case_X11_outcomes_of_junk_keep_no_payment_out() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    for junk in 0..2_000_u32 {
+        let (mut part, mut hash) = ([200; 32], [200; 32]);
+        part[..4].copy_from_slice(&junk.to_be_bytes());
+        hash[..4].copy_from_slice(&junk.to_be_bytes());
+        let amount = Msat(1 + u64::from(junk));
+        let (part, payment_hash) = (lsps_service::PartId(part), PaymentHash(hash));
+        lsp.htlc(HeldHtlc {
+            part,
+            scid: SCID,
+            payment_hash,
+            amount_in: amount,
+            onion_amount: amount,
+            cltv_expiry: None,
+        });
+    }
+    assert_eq!(lsp.service().known_parts().count(), lsps_service::Limits::default().known_parts_per_offer);
+    lsp.acts();
+    lsp.part(1, SCID, 1, SIZE);
+    assert!(lsp.acts().iter().any(|act| matches!(act, Act::Open { .. })));
+}
+
+/// A payment that is under way gives no part up for one that is larger.
+#[test]
+fn case_X11_a_payment_under_way_gives_way_to_nothing() {
+    let mut setup = LspSetup::default();
+    setup.config.limits.parts_per_offer = 2;
+    let mut lsp = offered(Some(SIZE), setup);
+    lsp.part(1, SCID, 1, HALF);
+    lsp.part(2, SCID, 1, HALF);
+    assert!(matches!(lsp.acts().as_slice(), [Act::Open { .. }]));
+    lsp.part(3, SCID, 2, Msat(2 * SIZE.0));
+    lsp.part(4, SCID, 1, SIZE);
+    assert_eq!(lsp.acts(), [fails(3, UnknownNextPeer), fails(4, UnknownNextPeer)]);
+}
+
+/// Whatever a client claims over a channel that it got on trust makes the LSP publish it.
+#[test]
+fn case_X06_a_channel_on_trust_carries_nothing_else_until_its_fee_is_paid() {
+    let mut lsp = sent(LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
+    assert!(!lsp.carries_others(key(1)));
+    lsp.claimed(id(1));
+    assert!(lsp.carries_others(key(1)));
+    let lsp = sent(LspSetup::default());
+    assert!(lsp.carries_others(key(1)), "one that is published anyway");
+}
+
+#[test]
+fn case_X06_a_fee_that_is_paid_in_part_opens_the_channel_to_nobody_else() {
+    let mut lsp = offered(Some(SIZE), LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
+    lsp.part(1, SCID, 1, HALF);
+    lsp.part(2, SCID, 1, HALF);
+    opens(&mut lsp);
+    lsp.claimed(id(1));
+    assert!(!lsp.carries_others(key(1)));
+    lsp.claimed(id(2));
+    assert!(lsp.carries_others(key(1)));
+}
+
+/// The channel of one payment waits while another payment of its client may be on it, and goes when that one comes back,
+/// though nothing is told of the channel.
+#[test]
+fn what_may_have_gone_over_a_channel_and_came_back_lets_go_of_it() {
+    let mut lsp = offered(Some(SIZE), LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
+    assert_eq!(buys(&mut lsp, peer(1), Some(SIZE)).jit_channel_scid, OTHER_SCID);
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    lsp.part(2, OTHER_SCID, 2, SIZE);
+    let other = ChannelKey { flow: FlowId::JitChannel(OTHER_SCID), attempt: 1 };
+    lsp.funding_signed(other);
+    lsp.channel_ready(other);
+    lsp.acts();
+    lsp.failed_by_client(id(1));
+    assert_eq!(lsp.acts(), [], "the other payment may be on it");
+    lsp.failed_by_client(id(2));
+    let acts = lsp.acts();
+    assert!(acts.contains(&Act::Abandon(key(1))) && acts.contains(&Act::Abandon(other)), "{acts:?}");
+}
+
+/// The offer ends while its channel is being opened, and the payment it was for goes.
+#[test]
+fn an_offer_that_ends_in_the_middle_of_an_open_whose_payment_goes_opens_nothing_more() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.wait_until(NOON + Duration::from_secs(3_580));
+    lsp.part(1, SCID, 1, SIZE);
+    lsp.acts();
+    lsp.wait_until(NOON + Duration::from_secs(3_600));
+    lsp.channel_ends(key(1), ChannelEnd::TryAgain);
+    assert!(matches!(lsp.acts().as_slice(), [Act::Fail { .. }]), "no set is complete in time any more");
+    lsp.part(2, SCID, 1, SIZE);
+    assert_eq!(lsp.acts(), [fails(2, UnknownNextPeer)]);
 }
 
 /// The payer tries again in two parts before it is known that its first try failed; half of them alone is no payment.

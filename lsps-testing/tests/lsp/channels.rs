@@ -50,11 +50,12 @@ fn case_J16_a_retry_in_parts_is_collected_in_full_before_any_is_forwarded() {
     lsp.part(2, SCID, 2, Msat(SIZE.0 / 2));
     assert_eq!(lsp.acts(), []);
     lsp.part(3, SCID, 2, Msat(SIZE.0 / 2));
-    assert_eq!(lsp.acts(), [forwards(2, SIZE.0 / 2 - FEE.0, FEE.0), forwards(3, SIZE.0 / 2, 0)]);
+    let share = FEE.0 / 2;
+    assert_eq!(lsp.acts(), [forwards(2, SIZE.0 / 2 - share, share), forwards(3, SIZE.0 / 2 - share, share)]);
 }
 
 #[test]
-fn a_part_sent_again_after_the_one_that_carried_the_fee_failed_carries_it() {
+fn a_part_sent_again_after_one_that_failed_carries_its_share_of_the_fee() {
     let mut lsp = lsp_with_offer(Some(SIZE));
     lsp.part(1, SCID, 1, Msat(SIZE.0 / 2));
     lsp.part(2, SCID, 1, Msat(SIZE.0 / 2));
@@ -62,7 +63,7 @@ fn a_part_sent_again_after_the_one_that_carried_the_fee_failed_carries_it() {
     lsp.acts();
     lsp.failed_by_client(id(1));
     lsp.part(3, SCID, 1, Msat(SIZE.0 / 2));
-    assert_eq!(lsp.acts(), [forwards(3, SIZE.0 / 2 - FEE.0, FEE.0)]);
+    assert_eq!(lsp.acts(), [forwards(3, SIZE.0 / 2 - FEE.0 / 2, FEE.0 / 2)]);
 }
 
 /// How the payer hears of it when the open ends like this, and what the LSP does besides.

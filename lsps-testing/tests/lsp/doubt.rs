@@ -67,7 +67,7 @@ fn a_channel_that_carried_what_the_lsp_knows_nothing_of_is_owed_to_the_client() 
 }
 
 #[test]
-fn a_client_that_claims_a_part_without_fee_has_its_channel_all_the_same() {
+fn case_X06_a_client_that_claims_one_part_pays_its_share_and_has_its_channel() {
     let mut lsp = offered(Some(SIZE), on_trust());
     lsp.part(1, SCID, 1, Msat(600_000_000));
     lsp.part(2, SCID, 1, Msat(400_000_000));
@@ -77,9 +77,9 @@ fn a_client_that_claims_a_part_without_fee_has_its_channel_all_the_same() {
     lsp.failed_by_client(id(1));
     assert_eq!(lsp.acts(), []);
     let totals = BookTotals::of(lsp.book());
-    assert_eq!((totals.earned, totals.lost), (Msat(0), FEE));
+    assert_eq!((totals.earned, totals.lost), (Msat(480_000), Msat(720_000)));
     lsp.part(3, SCID, 2, SIZE);
-    assert_eq!(lsp.acts(), [forwards(3, SIZE.0 - FEE.0, FEE.0)], "the fee is due as before");
+    assert_eq!(lsp.acts(), [forwards(3, SIZE.0 - 720_000, 720_000)], "the rest of the fee is due");
 }
 
 #[test]
@@ -186,12 +186,13 @@ fn what_was_paid_of_a_fee_is_remembered_for_as_long_as_the_rest_is_due() {
     opens(&mut lsp);
     lsp.claimed(id(1));
     lsp.failed_by_client(id(2));
-    let paid = half.0 - 1;
-    assert_eq!(BookTotals::of(lsp.book()).earned, Msat(paid), "all but the smallest HTLC");
+    let paid = fee.0 / 2;
+    assert_eq!(BookTotals::of(lsp.book()).earned, Msat(paid), "its share");
     lsp.wait_until(NOON + Duration::from_secs(1_300));
     lsp.restarts();
     lsp.part(3, SCID, 2, SIZE);
     assert_eq!(of_parts(lsp.acts()), [forwards(3, SIZE.0 - (fee.0 - paid), fee.0 - paid)]);
+    assert_eq!(BookTotals::of(lsp.book()).asked, Msat(fee.0 + (fee.0 - paid)), "what is left is asked for once");
 }
 
 #[test]

@@ -11,6 +11,11 @@ use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offe
 
 const HALF: Msat = Msat(SIZE.0 / 2);
 
+/// Both halves go on, each less its share of the fee.
+fn halves(one: u8, other: u8) -> [Act; 2] {
+    [one, other].map(|part| forwards(part, HALF.0 - FEE.0 / 2, FEE.0 / 2))
+}
+
 /// L2-080
 #[test]
 fn case_J07_the_end_of_the_offer_fails_what_waits_but_not_what_is_under_way() {
@@ -47,7 +52,7 @@ fn case_J08_a_partial_set_is_held_for_90_seconds_and_the_next_one_works() {
     lsp.wait_until(NOON + Duration::from_secs(179));
     lsp.part(4, SCID, 1, HALF);
     lsp.acts();
-    assert_eq!(of_parts(opens(&mut lsp)), [forwards(3, HALF.0 - FEE.0, FEE.0), forwards(4, HALF.0, 0)]);
+    assert_eq!(of_parts(opens(&mut lsp)), halves(3, 4));
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn case_J10_a_bad_part_fails_alone() {
     assert_eq!(lsp.acts(), [fails(2, UnknownNextPeer), fails(3, UnknownNextPeer)]);
     lsp.part(4, SCID, 1, HALF);
     lsp.acts();
-    assert_eq!(of_parts(opens(&mut lsp)), [forwards(1, HALF.0 - FEE.0, FEE.0), forwards(4, HALF.0, 0)]);
+    assert_eq!(of_parts(opens(&mut lsp)), halves(1, 4));
 }
 
 #[test]
@@ -115,7 +120,7 @@ fn case_J17_a_client_that_is_away_is_called_and_waited_for() {
     assert_eq!(lsp.acts(), [], "connected is not usable");
     assert_eq!(lsp.service().waiting_clients().collect::<Vec<_>>(), [peer(1)], "the host asks its node");
     lsp.feed(Input::ChannelsUsable { peer: peer(1) });
-    assert_eq!(lsp.acts(), [forwards(1, HALF.0 - FEE.0, FEE.0), forwards(2, HALF.0, 0)]);
+    assert_eq!(lsp.acts(), halves(1, 2));
 }
 
 #[test]

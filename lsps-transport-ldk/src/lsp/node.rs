@@ -13,7 +13,7 @@ use lightning::ln::types::ChannelId;
 use lightning::onion_message::messenger::NullMessageRouter;
 use lightning::routing::router::RouteParametersConfig;
 use lightning::types::payment::PaymentPreimage;
-use lightning::util::config::UserConfig;
+use lightning::util::config::{ChannelConfigUpdate, UserConfig};
 use lightning::util::errors::APIError;
 
 use lightning_invoice::{Bolt11InvoiceDescription, Description};
@@ -131,8 +131,28 @@ impl<M: Manager> Node<M> {
         if let Some(delay) = terms.max_client_to_self_delay {
             limits.their_to_self_delay = u16::try_from(delay).unwrap_or(u16::MAX);
         }
+        if !terms.carries_others {
+            config.channel_config.forwarding_fee_base_msat = OUT_OF_REACH;
+            config.channel_config.forwarding_fee_proportional_millionths = OUT_OF_REACH;
+        }
         let manager = self.manager.get_cm();
         manager.create_channel(peer, terms.capacity_sat, terms.push.0, key.to_u128(), None, Some(config)).map(drop)
+    }
+
+    /// Ends what [`open`](Self::open) set where the channel was to carry nothing else. A price that the operator set stays.
+    pub fn carry_others(&self, peer: &PublicKey, key: ChannelKey) {
+        let Some(channel) = self.channel(peer, key) else { return };
+        if channel.config.is_none_or(|config| config.forwarding_fee_base_msat != OUT_OF_REACH) {
+            return;
+        }
+        let usual = self.config().channel_config;
+        let update = ChannelConfigUpdate {
+            forwarding_fee_base_msat: Some(usual.forwarding_fee_base_msat),
+            forwarding_fee_proportional_millionths: Some(usual.forwarding_fee_proportional_millionths),
+            ..ChannelConfigUpdate::default()
+        };
+        // An error says that the channel is gone.
+        let _ = self.manager.get_cm().update_partial_channel_config(peer, &[channel.channel_id], &update);
     }
 
     /// Hands over a transaction that the node keeps to itself: broadcasting is the service's decision.
@@ -374,6 +394,8 @@ const FAILED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::Aw
 const MARKER_EXPIRY: Duration = Duration::from_secs(3_600);
 const CLAIMED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
 const COMMITTED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::Committed);
+/// More than four million satoshis, and four thousand times what is forwarded.
+const OUT_OF_REACH: u32 = u32::MAX;
 /// Blocks that LDK waits after the expiry of what it sent.
 const GRACE: u32 = 3;
 /// Blocks before the expiry at which it goes on chain with a preimage.

@@ -58,6 +58,10 @@ impl<M: Manager> Pump<M> {
                 self.close(peer, key);
                 vec![Input::ChannelAbandoned { key }]
             }
+            Effect::CarryOthers { key, peer } => {
+                public_key(peer).into_iter().for_each(|client| self.node.carry_others(&client, key));
+                vec![]
+            }
             Effect::ForwardPart { part, key, channel_id, peer, amount, .. } => {
                 let Some(client) = public_key(peer) else { return vec![Input::ForwardRefused { part }] };
                 // One that is not held any more may be with the client: then nothing is known yet.

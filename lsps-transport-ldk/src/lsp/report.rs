@@ -169,6 +169,7 @@ pub(super) fn doing(effect: &Effect) {
             counter!("lsps_channels_abandoned").increment(1);
             warn!(flow = %key.flow, attempt = key.attempt, %peer, "giving a channel up");
         }
+        Effect::CarryOthers { key, .. } => info!(flow = %key.flow, attempt = key.attempt, "carries others' payments"),
         Effect::ForwardPart { part, payment_hash, key, peer, amount, extra_fee, ask, .. } => {
             if *ask == 1 {
                 counter!("lsps_parts_forwarded").increment(1);

@@ -69,22 +69,24 @@ pub fn opening_fee(size: Msat, min_fee: Msat, proportional: Ppm) -> Option<Msat>
 
 /// What each part of a payment gives towards `fee`, in the order of `parts`.
 ///
-/// The largest part gives first, and all it can while keeping `htlc_minimum` (and at least 1 msat), then the next: so as few
-/// parts as possible are left small, as channels carry only a few that are too small for an output of their own. The sum is
-/// exactly `fee`. `None` if the parts cannot carry it; then the payment fails before a channel is opened.
+/// Each part gives in proportion to what it can give while keeping `htlc_minimum` (and at least 1 msat), up to 1 msat more or
+/// less. So a client that claims only some of the parts pays their share of the fee. The sum is exactly `fee`. `None` if the
+/// parts cannot carry it, or overflow; then the payment fails before a channel is opened.
 ///
 /// Spec: LSPS2 §3 "Forwarding The Payment Parts".
 #[must_use]
 pub fn split(fee: Msat, parts: &[Msat], htlc_minimum: Msat) -> Option<Vec<Msat>> {
     let keep = htlc_minimum.max(Msat(1));
-    let mut largest_first: Vec<(usize, Msat)> = parts.iter().copied().enumerate().collect();
-    largest_first.sort_by_key(|(_, part)| core::cmp::Reverse(*part));
-    let mut left = fee;
-    let mut shares = alloc::vec![Msat::ZERO; parts.len()];
-    for (at, part) in largest_first {
-        let share = part.checked_sub(keep)?.min(left);
-        left = left.checked_sub(share)?;
-        *shares.get_mut(at)? = share;
-    }
-    (left == Msat::ZERO).then_some(shares)
+    let spare = parts.iter().map(|part| part.checked_sub(keep)).collect::<Option<Vec<Msat>>>()?;
+    let all = Msat::checked_sum(spare.iter().copied()).filter(|all| *all >= fee)?;
+    // What the parts up to this one give together is in proportion, rounded down: no part gives more than it has to spare.
+    let (mut sum, mut given) = (0_u64, 0_u64);
+    let share = |spare: Msat| {
+        sum = sum.checked_add(spare.0)?;
+        let give = u128::from(fee.0).saturating_mul(sum.into()).checked_div(all.0.into()).unwrap_or_default();
+        let share = u64::try_from(give).ok()?.checked_sub(given)?;
+        given = given.checked_add(share)?;
+        Some(Msat(share))
+    };
+    spare.into_iter().map(share).collect()
 }

@@ -1,0 +1,219 @@
+//! What news of parts means: which may wait, what is another HTLC by a known name, what became of those that were sent.
+
+use alloc::{vec, vec::Vec};
+
+use lsps_types::bolt4::FailureCode;
+use lsps_types::{Msat, PaymentHash};
+
+use crate::channel::Channel;
+use crate::flow::{Context, Reject};
+use crate::ids::PartId;
+use crate::input::HeldHtlc;
+use crate::lsps2::change::Event;
+use crate::lsps2::jit_channel::{Fee, JitChannel, Told, failing, moved};
+use crate::lsps2::parts::{Part, PartState, Payment};
+
+impl JitChannel {
+    /// Reads only. What is no news of a part means nothing here.
+    pub(super) fn decide_part(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        use PartState as P;
+        match told {
+            Told::PartHeld(htlc) => match self.find(htlc.part) {
+                None => self.admit(htlc, ctx),
+                Some((hash, part)) => {
+                    // The name says only that the onions share a secret, and whoever made one can make others.
+                    let is_same = htlc.payment_hash == hash && htlc.onion_amount == part.onion_amount;
+                    self.told_again(hash, part, Some(htlc.amount_in).filter(|_| is_same))
+                }
+            },
+            Told::PartStillHeld(id, amount_in) => self.still_held(*id, *amount_in, ctx),
+            Told::PartAtClient(id, is_there) => {
+                let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                let is_news = matches!(part.state, P::Sent { .. }) && part.in_doubt == *is_there;
+                let doubted = Event::PartDoubted { payment_hash, id: *id, in_doubt: !is_there };
+                Ok(if is_news { vec![doubted] } else { vec![] })
+            }
+            Told::NotAsked(id) => {
+                let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                let is_sent = matches!(part.state, P::Sent { .. });
+                let not_sent = Event::PartNotSent { payment_hash, id: *id, at: ctx.now };
+                Ok(if is_sent { vec![not_sent] } else { vec![] })
+            }
+            Told::PartGone(id) | Told::PartFailed(id) => {
+                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                Ok(match part.state {
+                    P::Held if part.sent_before.is_some() => {
+                        vec![moved(hash, part, P::Failed { sent: part.sent_before, at: ctx.now })]
+                    }
+                    P::Held => vec![Event::PartLost { payment_hash: hash, id: *id }],
+                    P::Sent { amount, .. } => vec![moved(hash, part, P::Failed { sent: Some(amount), at: ctx.now })],
+                    P::Failing { .. } => vec![moved(hash, part, P::Failed { sent: None, at: ctx.now })],
+                    P::Claimed { .. } | P::Failed { .. } => vec![],
+                })
+            }
+            Told::PartPresumedFailed(id) => {
+                let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                match part.state {
+                    P::Sent { .. } => Ok(vec![Event::PartPresumedFailed { payment_hash, id: *id, at: ctx.now }]),
+                    P::Claimed { .. } | P::Failed { .. } => Ok(vec![]),
+                    P::Held | P::Failing { .. } => Err(Reject::Stale),
+                }
+            }
+            Told::ForwardRefused(id) => {
+                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                let fails = moved(hash, part, failing(FailureCode::TemporaryChannelFailure));
+                match part.state {
+                    P::Sent { ask: 1, .. } => Ok(vec![fails]),
+                    // What was asked before may have been done, and this be another HTLC with the same onion.
+                    P::Sent { .. } => Ok(vec![Event::PartNotSent { payment_hash: hash, id: *id, at: ctx.now }, fails]),
+                    P::Held | P::Claimed { .. } | P::Failing { .. } | P::Failed { .. } => Err(Reject::Stale),
+                }
+            }
+            Told::PartForwarded(id) => {
+                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
+                let amount = match part.state {
+                    P::Sent { amount, .. } => amount,
+                    P::Claimed { .. } => return Ok(vec![]),
+                    P::Held | P::Failing { .. } | P::Failed { .. } => part.unlikely().ok_or(Reject::Stale)?,
+                };
+                Ok(vec![moved(hash, part, P::Claimed { skim: part.skim(amount), at: ctx.now })])
+            }
+            Told::Booked(_) | Told::PeerDisconnected | Told::Channel(_) | Told::Surroundings => Ok(vec![]),
+        }
+    }
+
+    /// Whether a part that was not seen before may wait here.
+    fn admit(&self, htlc: &HeldHtlc, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        let refuse = |code| Err(Reject::FailPart(code));
+        let part = Part {
+            id: htlc.part,
+            onion_amount: htlc.onion_amount,
+            surplus: htlc.amount_in.checked_sub(htlc.onion_amount).unwrap_or(Msat::ZERO),
+            cltv_expiry: htlc.cltv_expiry,
+            state: PartState::Held,
+            sent_before: None,
+            in_doubt: false,
+        };
+        let payment = self.payments.get(&htlc.payment_hash);
+        let never_of_use = ctx.now >= self.honoured_until(ctx.config)
+            || matches!(self.channel, Channel::Closed { .. })
+            || htlc.amount_in < htlc.onion_amount
+            || htlc.onion_amount < self.terms.htlc_minimum.max(Msat(1))
+            || payment.is_some_and(|set| set.held_sum().and_then(|sum| sum.checked_add(part.onion_amount)).is_none());
+        if never_of_use {
+            return refuse(FailureCode::UnknownNextPeer);
+        }
+        if ctx.too_close(htlc.cltv_expiry) {
+            return refuse(FailureCode::TemporaryChannelFailure);
+        }
+        let one_part_only = self.terms.payment_size.is_none() && self.fee != Fee::Paid;
+        if one_part_only
+            && (payment.is_some_and(|payment| payment.parts.iter().any(|part| part.is_live() && !part.in_doubt))
+                || self.terms.fee_of_one(htlc.onion_amount).is_none())
+        {
+            return refuse(FailureCode::UnknownNextPeer);
+        }
+        let mut events = self.make_room(htlc, ctx).ok_or(Reject::FailPart(FailureCode::UnknownNextPeer))?;
+        events.push(Event::PartAdded { payment_hash: htlc.payment_hash, part, at: ctx.now });
+        Ok(events)
+    }
+
+    /// What has to go for one more part; `None`: nothing may. Whoever knows the SCID can fill an offer with parts that cost
+    /// next to nothing, so the payment that has come to less gives way, and within a payment the smaller part. Of outcomes
+    /// those are forgotten first that no claim can follow.
+    fn make_room(&self, htlc: &HeldHtlc, ctx: &Context<'_>) -> Option<Vec<Event>> {
+        let limits = &ctx.config.limits;
+        let parts =
+            || self.payments.iter().flat_map(|(hash, payment)| payment.parts.iter().map(move |part| (*hash, part)));
+        let mut events = vec![];
+        let takes_slot = |part: &Part| matches!(part.state, PartState::Held | PartState::Sent { .. });
+        if parts().filter(|(_, part)| takes_slot(part)).count() >= limits.parts_per_offer {
+            events.extend(self.giving_way(htlc)?);
+        }
+        if parts().count() >= limits.known_parts_per_offer {
+            let never_sent = parts().filter_map(|(hash, part)| match part.state {
+                PartState::Failed { sent: None, at } if part.sent_before.is_none() => Some((at, hash, part.id)),
+                _ => None,
+            });
+            let (_, payment_hash, id) = never_sent.min()?;
+            events.push(Event::PartLost { payment_hash, id });
+        }
+        Some(events)
+    }
+
+    /// The held parts that fail in favour of a new one.
+    fn giving_way(&self, htlc: &HeldHtlc) -> Option<Vec<Event>> {
+        let sum = |payment: &Payment| payment.held_sum().unwrap_or(Msat(u64::MAX));
+        let own = self.payments.get(&htlc.payment_hash).map_or(0, |payment| sum(payment).0);
+        let waiting = self.payments.iter().filter(|(hash, payment)| {
+            **hash != htlc.payment_hash && payment.has_held() && !payment.has_sent_ever() && !self.is_charged(**hash)
+        });
+        let least = waiting.min_by_key(|(_, payment)| sum(payment));
+        if let Some((hash, _)) = least.filter(|(_, other)| sum(other).0 < own.saturating_add(htlc.onion_amount.0)) {
+            return Some(self.fail_held(*hash, FailureCode::UnknownNextPeer));
+        }
+        if self.is_charged(htlc.payment_hash) {
+            return None;
+        }
+        let smallest = self.payments.get(&htlc.payment_hash)?.held().min_by_key(|part| part.onion_amount)?;
+        let gives_way = smallest.onion_amount < htlc.onion_amount;
+        gives_way.then(|| vec![moved(htlc.payment_hash, smallest, failing(FailureCode::UnknownNextPeer))])
+    }
+
+    /// Whether this payment is to pay the fee.
+    fn is_charged(&self, hash: PaymentHash) -> bool {
+        matches!(&self.fee, Fee::InFlight(charged) if charged.payment_hash == hash)
+    }
+
+    /// The node holds an HTLC by the name of a part of which the record may say otherwise.
+    fn still_held(&self, id: PartId, amount_in: Msat, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        use PartState as P;
+        let (payment_hash, part) = self.find(id).ok_or(Reject::Stale)?;
+        match part.state {
+            // Whatever was asked was not done; when and how much to send is decided anew.
+            P::Sent { .. } if part.in_doubt && amount_in >= part.onion_amount => {
+                let not_sent = Event::PartNotSent { payment_hash, id, at: ctx.now };
+                Ok(brings(payment_hash, part, amount_in).into_iter().chain([not_sent]).collect())
+            }
+            // What is outstanding was asked again at load.
+            P::Failing { .. } => Ok(vec![]),
+            P::Held | P::Sent { .. } | P::Claimed { .. } | P::Failed { .. } => {
+                self.told_again(payment_hash, part, Some(amount_in))
+            }
+        }
+    }
+
+    /// The node holds an HTLC by the name of a known part, which brings `amount_in`; `None`: it asks for something else. The
+    /// name is free again once an HTLC was forwarded: whoever is upstream can send the same onion again, with less money.
+    fn told_again(&self, hash: PaymentHash, part: &Part, amount_in: Option<Msat>) -> Result<Vec<Event>, Reject> {
+        let enough = amount_in.filter(|amount_in| *amount_in >= part.onion_amount);
+        let brings = enough.and_then(|amount_in| brings(hash, part, amount_in));
+        match (part.state, &self.channel) {
+            (PartState::Held, _) if enough.is_some() => Ok(brings.into_iter().collect()),
+            // The node has let go of the HTLC on record, and holds another one that is to be failed.
+            (PartState::Held, _) => Ok(vec![moved(hash, part, failing(FailureCode::UnknownNextPeer))]),
+            (PartState::Sent { amount, ask }, Channel::Ready { .. }) if part.in_doubt && enough.is_some() => {
+                let asked = moved(hash, part, PartState::Sent { amount, ask: ask.saturating_add(1) });
+                Ok(brings.into_iter().chain([asked]).collect())
+            }
+            (PartState::Sent { .. }, _) if part.in_doubt && enough.is_some() => {
+                Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))])
+            }
+            // The HTLC on record is with the client, or is gone and another one brings too little.
+            (PartState::Sent { .. }, _) => Err(Reject::FailPart(FailureCode::UnknownNextPeer)),
+            (PartState::Failing { code, ask }, _) => {
+                Ok(vec![moved(hash, part, PartState::Failing { code, ask: ask.saturating_add(1) })])
+            }
+            // The outcome is known, so this is another HTLC with the same onion.
+            (PartState::Claimed { .. } | PartState::Failed { .. }, _) => {
+                Err(Reject::FailPart(FailureCode::UnknownNextPeer))
+            }
+        }
+    }
+}
+
+/// Another HTLC took the place of a part, and brings enough, though not as much.
+fn brings(payment_hash: PaymentHash, part: &Part, amount_in: Msat) -> Option<Event> {
+    let surplus = amount_in.checked_sub(part.onion_amount).filter(|surplus| *surplus != part.surplus)?;
+    Some(Event::PartBrings { payment_hash, id: part.id, surplus })
+}
