@@ -8,6 +8,7 @@ mod ledger;
 pub mod rpc;
 mod rules;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::opcodes::OP_TRUE;
@@ -30,7 +31,8 @@ impl Chain {
     /// A chain of [`START_HEIGHT`] blocks whose first coinbases feed [`give`](Self::give).
     #[must_use]
     pub fn new() -> Self {
-        let chain = Self { inner: Arc::new(Inner { ledger: Mutex::new(Ledger::new()), tip: watch::Sender::new(0) }) };
+        let (ledger, tip) = (Mutex::new(Ledger::new()), watch::Sender::new(0));
+        let chain = Self { inner: Arc::new(Inner { ledger, tip, fee_rate: AtomicU32::new(FEE_SAT_PER_KW) }) };
         chain.mine(START_HEIGHT);
         chain
     }
@@ -194,6 +196,17 @@ impl Chain {
         Some(News { changes: ledger.changes(), blocks, mempool: ledger.mempool().cloned().collect() })
     }
 
+    /// The feerate that it tells everybody, in satoshis per 1000 weight units.
+    #[must_use]
+    pub fn fee_sat_per_kw(&self) -> u32 {
+        self.inner.fee_rate.load(Ordering::SeqCst)
+    }
+
+    /// From now on blocks are as dear as that. What waits with a lower feerate is mined all the same.
+    pub fn set_fee_sat_per_kw(&self, sat_per_kw: u32) {
+        self.inner.fee_rate.store(sat_per_kw, Ordering::SeqCst);
+    }
+
     /// Tells whenever the chain has grown; the value is the height of the newest block.
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<u32> {
@@ -229,7 +242,7 @@ impl BroadcasterInterface for Chain {
 
 impl FeeEstimator for Chain {
     fn get_est_sat_per_1000_weight(&self, _: ConfirmationTarget) -> u32 {
-        FEE_SAT_PER_KW
+        self.fee_sat_per_kw()
     }
 }
 
@@ -246,6 +259,7 @@ pub struct News {
 struct Inner {
     ledger: Mutex<Ledger>,
     tip: watch::Sender<u32>,
+    fee_rate: AtomicU32,
 }
 
 /// Anyone can spend it, but nobody except the faucet tries.
@@ -286,5 +300,5 @@ fn faucet_payment(ledger: &Ledger, script: &Script, amount: Amount) -> Option<Tr
 /// Height of a new chain: the first ten coinbases are mature.
 pub const START_HEIGHT: u32 = 110;
 
-/// What the chain tells LDK a transaction costs, in satoshis per 1000 weight units: the least a relay accepts.
+/// What a new chain tells LDK a transaction costs, in satoshis per 1000 weight units: the least a relay accepts.
 pub const FEE_SAT_PER_KW: u32 = 253;

@@ -19,7 +19,7 @@ use lsps_transport_ldk::onchain::{Clock, SystemClock};
 use lsps_transport_ldk::webhook::DeliveryConfig;
 use lsps_transport_ldk::{LspsMessageHandler, Observed};
 
-use crate::chain::Chain;
+use crate::chain::{Chain, FEE_SAT_PER_KW};
 use crate::node::types::ChannelManager;
 use crate::node::{Node, Setup, within};
 use crate::store::{MemoryStore, Store, in_directory};
@@ -74,8 +74,10 @@ pub struct Script {
     pub lsp_store: Option<Store>,
     /// The wallet's, likewise.
     pub wallet_store: Option<Store>,
-    /// Whether the LSP offers channels with anchors.
+    /// Whether LSP and wallet make channels with anchors.
     pub anchors: bool,
+    /// What blocks cost, in satoshis per 1000 weight units.
+    pub fee_sat_per_kw: u32,
     /// Confirmations that the wallet waits for before it claims.
     pub confirmations_to_wait: u16,
     /// The wallet can tell whether a transaction was published before it is confirmed.
@@ -124,6 +126,7 @@ impl Default for Script {
             lsp_store: None,
             wallet_store: None,
             anchors: false,
+            fee_sat_per_kw: FEE_SAT_PER_KW,
             confirmations_to_wait: 0,
             wallet_sees_mempool: false,
             wallet_connects: false,
@@ -188,6 +191,7 @@ impl Scene {
     /// When a node cannot start, or the channels do not open.
     pub async fn set(mut script: Script) -> Result<Self, Error> {
         let (chain, seen) = (Chain::new(), Arc::new(Seen::default()));
+        chain.set_fee_sat_per_kw(script.fee_sat_per_kw);
         script.on_event = noting(&seen, &chain, script.on_event);
         let payer = start_payer(&chain, &script).await?;
         let lsp_store = script.lsp_store.clone().unwrap_or_else(|| script.store(Who::Lsp));

@@ -17,6 +17,7 @@ use crate::input::{ChannelEnd, FundingOutput};
 pub(crate) enum Channel {
     None,
     Opening {
+        /// When the open, or its last step, began.
         since: Timestamp,
         capacity_sat: u64,
         deliver: Msat,
@@ -105,7 +106,10 @@ pub(crate) enum ChannelEvent {
         client_reserve: Ppm,
     },
     Negotiated(FundingOutput),
-    Funded(Funding),
+    Funded {
+        funding: Funding,
+        at: Timestamp,
+    },
     /// Its funding is not confirmed since it was asked for last.
     Stuck(BlockHeight),
     Pending,
@@ -133,7 +137,7 @@ impl Channel {
             (Self::Opening { .. } | Self::Abandoning { .. }, N::Negotiated { .. }) => vec![],
             (Self::Opening { step: Step::Negotiated { .. }, .. }, N::FundingBuilt { tx, mining_sat, .. }) => {
                 let (tx, mining_sat, asked_at) = (tx.to_vec(), *mining_sat, ctx.facts.height);
-                vec![ChannelEvent::Funded(Funding { tx, mining_sat, ask: 1, asked_at })]
+                vec![ChannelEvent::Funded { funding: Funding { tx, mining_sat, ask: 1, asked_at }, at: ctx.now }]
             }
             (Self::Opening { step: Step::Funded(_), .. }, N::FundingBuilt { .. }) => vec![],
             (Self::Opening { step: Step::Funded(_), .. }, N::Pending) => vec![ChannelEvent::Pending],
@@ -181,7 +185,12 @@ impl Channel {
                 *self = Self::Opening { since: at, capacity_sat, deliver, client_reserve, step: Step::Asked };
             }
             ChannelEvent::Negotiated(output) => self.set_step(Step::Negotiated { output }),
-            ChannelEvent::Funded(funding) => self.set_step(Step::Funded(funding)),
+            ChannelEvent::Funded { funding, at } => {
+                self.set_step(Step::Funded(funding));
+                if let Self::Opening { since, .. } = self {
+                    *since = at;
+                }
+            }
             ChannelEvent::Stuck(height) => {
                 if let Some(funding) = self.funding_mut() {
                     (funding.ask, funding.asked_at) = (funding.ask.saturating_add(1), height);
@@ -237,7 +246,10 @@ impl Channel {
     /// When an open is given up that its client has not answered.
     pub fn given_up_at(&self, config: &Config) -> Option<Timestamp> {
         match self {
-            Self::Opening { since, .. } => Some(*since + config.open_timeout),
+            Self::Opening { since, step: Step::Funded(_), .. } => Some(*since + config.sign_timeout),
+            Self::Opening { since, step: Step::Asked | Step::Negotiated { .. }, .. } => {
+                Some(*since + config.open_timeout)
+            }
             Self::None | Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. } | Self::Abandoning { .. } => {
                 None
             }

@@ -17,8 +17,11 @@ pub struct Config {
     pub htlc_minimum: Msat,
     /// How long parts are held for the rest of their payment, or for the client; LSPS2 wants 90 s at the least.
     pub hold: Duration,
-    /// How long an open may take until both sides have signed.
+    /// How long an open may take until the client has accepted it and the funding transaction is built.
     pub open_timeout: Duration,
+    /// How long the client may take to sign then, while coins are reserved for it; it is connected and has one message to
+    /// answer.
+    pub sign_timeout: Duration,
     /// Blocks that have to be left of an incoming HTLC; at that number it is failed. Where the node tells its expiry.
     pub htlc_safety_blocks: Blocks,
     /// How long the outcome of a part is remembered: longer than the node needs to save itself.
@@ -43,8 +46,9 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OrderConfig {
-    /// Addresses to return payments to have to be of this network.
-    pub network: Network,
+    /// Addresses to return payments to have to be of this network, which is the node's. `None`: the host asks its node; a
+    /// service that sells channels does not start without.
+    pub network: Option<Network>,
     /// How long the node may take to make an invoice, an offer and an address.
     pub prepare_timeout: Duration,
     /// Opens that may fail until an order does. Those that our own restarts or the client's absence ended do not count.
@@ -78,6 +82,7 @@ impl Default for Config {
             htlc_minimum: Msat(1),
             hold: LEAST_HOLD,
             open_timeout: Duration::from_secs(60),
+            sign_timeout: Duration::from_secs(30),
             htlc_safety_blocks: Blocks(42),
             keep_resolved: Duration::from_secs(600),
             keep_expired: Duration::from_secs(3_600),
@@ -94,7 +99,7 @@ impl Default for Config {
 impl Default for OrderConfig {
     fn default() -> Self {
         Self {
-            network: Network::Bitcoin,
+            network: None,
             prepare_timeout: Duration::from_secs(20),
             attempts: 1,
             retry_after: Duration::from_secs(60),
@@ -122,6 +127,8 @@ impl Config {
             (self.cltv_expiry_delta >= LEAST_CLTV_DELTA, "cltv_expiry_delta", "has to be at least 48 blocks"),
             (self.hold >= LEAST_HOLD, "hold", "has to be at least 90 s (LSPS2)"),
             (!self.open_timeout.is_zero(), "open_timeout", "has to be more than nothing"),
+            (!self.sign_timeout.is_zero(), "sign_timeout", "has to be more than nothing"),
+            (self.limits.opens_per_client > 0, "limits.opens_per_client", "has to be at least 1"),
             (self.stuck_after.0 > 0, "stuck_after", "has to be at least 1 block"),
             (!self.decision_timeout.is_zero(), "decision_timeout", "has to be more than nothing"),
             (!self.orders.prepare_timeout.is_zero(), "orders.prepare_timeout", "has to be more than nothing"),

@@ -58,6 +58,8 @@ pub(crate) struct Context<'a> {
     pub carries_others: bool,
     /// No event that the node has from an earlier life waits to be told. Until then a claim may be among them.
     pub is_caught_up: bool,
+    /// Other flows of its client that hold coins for a channel, or are about to.
+    pub opens_of_others: usize,
 }
 
 /// Whether a client can be reached.
@@ -163,7 +165,8 @@ impl Surroundings {
     pub fn context(&self, client: PeerId) -> Context<'_> {
         let Self { config, policy, facts, now, is_caught_up, .. } = self;
         let (now, link, policy) = (*now, self.link(client), &**policy);
-        Context { now, link, config, policy, facts, carries_others: false, is_caught_up: *is_caught_up }
+        let is_caught_up = *is_caught_up;
+        Context { now, link, config, policy, facts, carries_others: false, is_caught_up, opens_of_others: 0 }
     }
 
     pub fn link(&self, peer: PeerId) -> Link {
@@ -172,6 +175,11 @@ impl Surroundings {
 }
 
 impl Context<'_> {
+    /// Whether the client may have another channel opened now.
+    pub fn may_open(&self) -> bool {
+        self.opens_of_others < self.config.limits.opens_per_client
+    }
+
     /// Whether an HTLC with this expiry has to be let go now.
     pub fn too_close(&self, cltv_expiry: Option<BlockHeight>) -> bool {
         let Some(BlockHeight(expiry)) = cltv_expiry else { return false };

@@ -30,6 +30,8 @@ pub(crate) struct Index {
     live_of: Groups<PeerId, Scid>,
     /// Offers with parts that are with their client, or may be in spite of what the node showed.
     sent_of: Groups<PeerId, Scid>,
+    /// Offers that hold coins for a channel.
+    opening_of: Groups<PeerId, Scid>,
     /// Offers that count as uses of their token.
     uses_of: Groups<String, Scid>,
     /// Offers whose funding transaction is not confirmed.
@@ -72,6 +74,7 @@ struct Entry {
     is_busy: bool,
     is_live: bool,
     is_sent: bool,
+    is_opening: bool,
     is_use: bool,
     is_unconfirmed: bool,
     due: Due,
@@ -96,6 +99,7 @@ impl Entry {
             is_sent: flow.has_sent_ever(),
             // What is being paid, or can be, is a use although its own time is over.
             is_use: is_paid || is_live || *now < flow.honoured_until(config),
+            is_opening: flow.holds_coins(),
             is_unconfirmed: flow.channel.funding().is_some(),
             due: Due {
                 wake: flow.next_wake(config, *now, *is_caught_up),
@@ -133,6 +137,7 @@ impl Index {
         self.busy_of.shift(client, id, old.is_busy, new.is_busy);
         self.live_of.shift(client, id, old.is_live, new.is_live);
         self.sent_of.shift(client, id, old.is_sent, new.is_sent);
+        self.opening_of.shift(client, id, old.is_opening, new.is_opening);
         if let Some(token) = &flow.token {
             self.uses_of.shift(token, id, old.is_use, new.is_use);
         }
@@ -159,6 +164,11 @@ impl Index {
     /// Whether something is with this client.
     pub fn carries(&self, client: PeerId) -> bool {
         self.sent_of.count(&client) > 0
+    }
+
+    /// How many offers of this client hold coins for a channel, this one not counted.
+    pub fn opening_besides(&self, client: PeerId, id: Option<Scid>) -> usize {
+        self.opening_of.of(&client).filter(|other| Some(*other) != id).count()
     }
 
     pub fn unconfirmed(&self) -> impl Iterator<Item = Scid> {

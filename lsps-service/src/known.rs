@@ -7,7 +7,7 @@ use crate::channel::Channel;
 use crate::flow::Link;
 use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::lsps1::order::Order;
-use crate::lsps2::jit_channel::JitChannel;
+use crate::lsps2::jit_channel::{Fee, JitChannel};
 use crate::lsps2::parts::PartState;
 use crate::service::Service;
 
@@ -60,7 +60,28 @@ pub enum ChannelStage {
     Abandoning,
 }
 
+/// The first payment of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedFor {
+    /// What the client is to get at once.
+    pub deliver: Msat,
+    /// The HTLCs it comes in.
+    pub htlcs: usize,
+}
+
 impl Service {
+    /// What a channel that is being opened has to carry at once, to be compared with what was negotiated before anything is
+    /// spent on it. `None`: nothing, or nothing any more.
+    #[must_use]
+    pub fn opened_for(&self, key: ChannelKey) -> Option<OpenedFor> {
+        match key.flow {
+            FlowId::JitChannel(scid) => {
+                self.offers.get(&scid).filter(|offer| offer.attempt == key.attempt)?.opened_for()
+            }
+            FlowId::Order(_) | FlowId::Webhooks(_) => None,
+        }
+    }
+
     /// Parts that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
     /// [`Input::PartStillHeld`](crate::Input::PartStillHeld) or [`Input::PartGone`](crate::Input::PartGone) for each.
     pub fn known_parts(&self) -> impl Iterator<Item = KnownPart> {
@@ -187,6 +208,14 @@ impl JitChannel {
             in_doubt: part.in_doubt,
             is_live: part.is_live(),
         })
+    }
+
+    fn opened_for(&self) -> Option<OpenedFor> {
+        let (Channel::Opening { deliver, .. }, Fee::InFlight(charged)) = (&self.channel, &self.fee) else {
+            return None;
+        };
+        let payment = self.payments.get(&charged.payment_hash)?;
+        Some(OpenedFor { deliver: *deliver, htlcs: payment.held().count() })
     }
 
     fn known_channel(&self) -> Option<KnownChannel<'_>> {

@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod batch;
 mod book;
+pub mod capacity;
 mod channel;
 mod config;
 mod effect;
@@ -37,7 +38,7 @@ pub use ids::{
     BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, PartId, PaymentId, QuestionId, RefundKey, UnknownFlow,
 };
 pub use input::{ChannelEnd, Deposit, FundingOutput, HeldHtlc, HeldPayment, Input, PaidBy, Prepared, WhichPart};
-pub use known::{ChannelStage, KnownChannel, KnownPart, Promised};
+pub use known::{ChannelStage, KnownChannel, KnownPart, OpenedFor, Promised};
 pub use limits::Limits;
 pub use lsps1::known::{KnownOrder, KnownPayment, KnownRefund, OrderStage, PaymentStage};
 pub use lsps1::order::OrderFailure;
@@ -46,9 +47,9 @@ pub use lsps2::may_close;
 pub use lsps5::occasion::Occasion;
 pub use outcome::{Outcome, Refusal};
 pub use policy::{
-    AmountRule, BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, ClientTerms, MenuRefusal, MenuRequest, NodeFacts,
-    OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, StandardPolicy, TokenTerms, Trust,
-    WayTerms,
+    AmountRule, BuyRefusal, BuyRequest, ChannelPlan, ChannelRequest, ClientHistory, ClientTerms, MenuRefusal,
+    MenuRequest, NodeFacts, OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale,
+    StandardPolicy, TokenTerms, Trust, WayTerms,
 };
 pub use questions::{Asked, Decision, Question};
 pub use record::{Record, Unreadable};

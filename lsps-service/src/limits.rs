@@ -10,6 +10,9 @@ pub struct Limits {
     pub offers_per_client: usize,
     /// The same of all clients.
     pub offers: usize,
+    /// Channels of one client, for offers and orders, that are being opened or whose funding is kept back: each holds coins.
+    /// What is more waits for the end of one of them, and goes back when its time is up.
+    pub opens_per_client: usize,
     /// Parts of one offer that the node holds or carries; a channel has no more HTLC slots.
     pub parts_per_offer: usize,
     /// Parts of one offer that are remembered, resolved ones included.
@@ -48,6 +51,7 @@ impl Default for Limits {
         Self {
             offers_per_client: 20,
             offers: 200_000,
+            opens_per_client: 3,
             parts_per_offer: 50,
             known_parts_per_offer: 500,
             orders_per_client: 20,

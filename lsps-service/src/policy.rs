@@ -21,6 +21,13 @@ pub struct NodeFacts {
     pub height: BlockHeight,
     /// Feerate at which a funding transaction confirms soon, in satoshis per 1000 weight units.
     pub feerate_sat_per_kw: u32,
+    /// Feerate that the node gives the commitment transactions of a channel that it opens now, in the same unit. LDK: what
+    /// its fee estimator says for `NonAnchorChannelFee`.
+    #[serde(default)]
+    pub commitment_feerate_sat_per_kw: u32,
+    /// Whether the node gives channels anchors where the client takes them; those of other clients have none.
+    #[serde(default)]
+    pub anchors: bool,
     /// Satoshis the on-chain wallet could spend on channels now.
     pub spendable_sat: u64,
     /// What the node could receive over its own channels now.
@@ -82,10 +89,12 @@ pub trait Policy: Send {
         true
     }
 
-    /// The channel that is to carry `deliver` to the client at once.
+    /// The channel that is to carry a payment to the client at once. `None`: there is none at present, and the payment goes
+    /// back before anything is opened.
     ///
-    /// Its capacity has to leave room for the reserve, the commitment fee and the anchors, which the LSP pays.
-    fn channel(&self, client: PeerId, deliver: Msat, facts: &NodeFacts) -> ChannelPlan;
+    /// Its capacity has to leave room for the reserve, the commitment fee and the anchors, which the LSP pays:
+    /// [`capacity`](crate::capacity) says how much.
+    fn channel(&self, ask: &ChannelRequest, facts: &NodeFacts) -> Option<ChannelPlan>;
 }
 
 /// Who asks for a menu.
@@ -217,6 +226,17 @@ pub enum Trust {
     LspTrustsClient,
     /// The LSP broadcasts once the client has claimed.
     ClientTrustsLsp,
+}
+
+/// What a channel is to be opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelRequest {
+    /// The peer.
+    pub client: PeerId,
+    /// What the channel has to carry to the client at once, all fees of ours taken off.
+    pub deliver: Msat,
+    /// In so many HTLCs.
+    pub htlcs: usize,
 }
 
 /// A channel to be opened.

@@ -106,6 +106,10 @@ impl Service {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         policy.validate()?;
+        if policy.options().is_some() && config.orders.network.is_none() {
+            let rule = "has to be the node's network where channels are sold, as refunds go to addresses of it";
+            return Err(ConfigError { field: "orders.network", rule });
+        }
         Ok(Self {
             around: Surroundings::new(config, Box::new(policy)),
             scids: Box::new(scids),

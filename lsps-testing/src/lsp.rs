@@ -242,6 +242,12 @@ impl Lsp {
         self.facts.feerate_sat_per_kw = sat_per_kw;
     }
 
+    /// The node's circumstances change.
+    pub fn knows(&mut self, facts: NodeFacts) {
+        self.facts = facts;
+        self.feed(Input::NodeFacts(facts));
+    }
+
     /// The process dies after its last write and starts again; the node and the peers are as before, and the node tells
     /// nothing that it had not told.
     pub fn restarts(&mut self) {
@@ -473,7 +479,8 @@ fn service(setup: &LspSetup, facts: NodeFacts) -> Service {
         last
     };
     let key = PromiseKey::new([42; 32]);
-    let mut service = Service::new(setup.config.clone(), setup.clone(), source, key).expect("a valid configuration");
+    let mut service =
+        Service::new(setup.config_of_service(), setup.clone(), source, key).expect("a valid configuration");
     let _ = service.handle(Input::NodeFacts(facts), Timestamp::default());
     service
 }

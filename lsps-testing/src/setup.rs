@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use lsps_service::{
-    BuyRefusal, BuyRequest, ChannelKey, ChannelPlan, Config, ConfigError, MenuRefusal, MenuRequest, NodeFacts, OfferId,
-    OfferTerms, OrderNumber, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, StandardPolicy, Trust,
+    BuyRefusal, BuyRequest, ChannelKey, ChannelPlan, ChannelRequest, Config, ConfigError, MenuRefusal, MenuRequest,
+    NodeFacts, OfferId, OfferTerms, OrderNumber, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, StandardPolicy,
+    Trust,
 };
 use lsps_types::lsps1::Options;
-use lsps_types::{Blocks, Msat, OutPoint, PeerId, Ppm, Sat, Scid, Timestamp, Txid};
+use lsps_types::{Blocks, Msat, Network, OutPoint, PeerId, Ppm, Sat, Scid, Timestamp, Txid};
 
 /// How an LSP behaves in a test.
 #[derive(Clone, Debug)]
@@ -103,20 +104,29 @@ impl Policy for LspSetup {
         !self.distrusts_deposits
     }
 
-    fn channel(&self, client: PeerId, deliver: Msat, facts: &NodeFacts) -> ChannelPlan {
+    fn channel(&self, ask: &ChannelRequest, facts: &NodeFacts) -> Option<ChannelPlan> {
         if let Some(policy) = &self.policy {
-            return policy.channel(client, deliver, facts);
+            return policy.channel(ask, facts);
         }
-        ChannelPlan { capacity_sat: deliver.to_sat_ceil().saturating_mul(2), client_reserve: Ppm(10_000) }
+        let capacity_sat = ask.deliver.to_sat_ceil().saturating_mul(2);
+        Some(ChannelPlan { capacity_sat, client_reserve: Ppm(10_000) })
     }
 }
 
 impl LspSetup {
+    /// Its node is on the main network unless it is said otherwise.
+    pub(crate) fn config_of_service(&self) -> Config {
+        let mut config = self.config.clone();
+        config.orders.network.get_or_insert(Network::Bitcoin);
+        config
+    }
+
     pub(crate) fn facts(&self) -> NodeFacts {
         NodeFacts {
             inbound: self.inbound,
             spendable_sat: u64::MAX,
             feerate_sat_per_kw: self.feerate_sat_per_kw,
+            commitment_feerate_sat_per_kw: self.feerate_sat_per_kw,
             ..NodeFacts::default()
         }
     }

@@ -1,5 +1,6 @@
 //! Presets that cannot be forgotten: what the protocols need of a node's `UserConfig`.
 
+use bitcoin::Network;
 use lightning::ln::channelmanager::MIN_CLTV_EXPIRY_DELTA;
 use lightning::util::config::UserConfig;
 use lsps_service::ConfigError;
@@ -17,6 +18,17 @@ pub enum CannotStart {
     /// Webhooks are to be served ([`WebhookConfig::serve`](lsps_service::WebhookConfig)), and nobody posts to them.
     #[error("webhooks are to be served, but there is no `LspParts::notifier`")]
     NoNotifier,
+    /// Addresses and invoices would be of another network than the node's channels.
+    #[error("the configured network is {configured}, and the node's is {node:?}")]
+    WrongNetwork {
+        /// As it was configured.
+        configured: Network,
+        /// That of the node; `None`: one that has no name.
+        node: Option<Network>,
+    },
+    /// Refunds would go to addresses of another network than the node's.
+    #[error("`OrderConfig::network` is not the node's network; leave it out, and the node is asked")]
+    OrdersElsewhere,
     /// The records could not be read from the store.
     #[error("the store cannot be read: {0}")]
     Store(lightning::io::Error),
@@ -107,5 +119,7 @@ fn require(is_set: bool, setting: &'static str, value: &'static str, why: &'stat
 }
 
 const REFUSES_CHANNEL: &str = "the node would refuse the channel when the LSP opens it";
+/// HTLCs that may be under way to a client at once: LDK's default, and the service's limit for one offer.
+pub(crate) const PARTS: u16 = 50;
 /// Percent of a channel that its peer may have in flight.
 pub(crate) const ALL_IN_FLIGHT: u8 = 100;

@@ -28,7 +28,7 @@ use lsps_types::lsps2::PromiseKey;
 use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet, SystemClock};
-use crate::peers::{Manager, PeerManager, Peers, peer_id};
+use crate::peers::{Manager, PeerManager, Peers, network_name, network_of, peer_id};
 use crate::store::{BatchStore, RecordStore, Store, nobody_there};
 
 use book::Book;
@@ -126,9 +126,15 @@ impl Lsp {
         parts: LspParts<M, P, K>,
         policy: impl Policy + 'static,
     ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
+        let mut config = parts.config;
+        let network = network_of(&parts.channel_manager).map(network_name);
+        if config.orders.network.is_some() && network.is_some() && config.orders.network != network {
+            return Err(CannotStart::OrdersElsewhere);
+        }
+        config.orders.network = config.orders.network.or(network);
         let node = Node::new(parts.channel_manager);
         require_for_lsp(&node.config())?;
-        if parts.config.webhooks.serve && parts.notifier.is_none() {
+        if config.webhooks.serve && parts.notifier.is_none() {
             return Err(CannotStart::NoNotifier);
         }
         let store = RecordStore::with_batches(parts.store, parts.batches, "service");
@@ -137,7 +143,7 @@ impl Lsp {
             let node = Arc::clone(&node);
             move || node.draw_scid()
         };
-        let mut service = lsps_service::Service::new(parts.config, policy, scids, parts.promise_key)?;
+        let mut service = lsps_service::Service::new(config, policy, scids, parts.promise_key)?;
         if let Some(tape) = parts.tape {
             service.record_on(tape);
         }

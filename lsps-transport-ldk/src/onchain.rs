@@ -177,6 +177,12 @@ pub trait ChainAccess: Send + Sync {
     /// The feerate at which a funding transaction confirms soon.
     fn fee_rate(&self) -> FeeRate;
 
+    /// The feerate that the node gives the commitment transactions of a channel that it opens now: what its `FeeEstimator`
+    /// says for `NonAnchorChannelFee`. Channels are opened so large that the first payment fits beside such a fee.
+    fn commitment_fee_rate(&self) -> FeeRate {
+        self.fee_rate()
+    }
+
     /// The feerate at which one confirms within so many blocks.
     fn fee_rate_within(&self, blocks: u32) -> FeeRate {
         let _ = blocks;

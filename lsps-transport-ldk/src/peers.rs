@@ -3,8 +3,10 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::AChannelManager;
+use lightning::ln::msgs::ChannelMessageHandler as _;
 use lightning::ln::peer_handler::APeerManager;
 use lsps_types::PeerId;
 
@@ -60,6 +62,22 @@ impl Peers {
 
     pub fn have_scid_alias(&self, peer: &PublicKey) -> bool {
         self.messages.has_scid_alias(peer)
+    }
+}
+
+/// The network that the node's channels are on. `None`: it has no name.
+pub(crate) fn network_of(manager: &impl Manager) -> Option<Network> {
+    let hashes = manager.get_cm().get_chain_hashes().unwrap_or_default();
+    hashes.into_iter().find_map(Network::from_chain_hash)
+}
+
+/// The same as the protocols name it.
+pub(crate) fn network_name(network: Network) -> lsps_types::Network {
+    match network {
+        Network::Bitcoin => lsps_types::Network::Bitcoin,
+        Network::Testnet | Network::Testnet4 => lsps_types::Network::Testnet,
+        Network::Signet => lsps_types::Network::Signet,
+        Network::Regtest => lsps_types::Network::Regtest,
     }
 }
 

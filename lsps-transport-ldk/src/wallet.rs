@@ -29,7 +29,7 @@ use lsps_types::lsps5::{AppName, WebhookUrl};
 use crate::config::{CannotStart, Takes, require_for_wallet};
 use crate::handler::LspsMessageHandler;
 use crate::onchain::{Clock, Mempool, OnchainPayer, SystemClock};
-use crate::peers::{Manager, PeerManager, Peers, peer_id};
+use crate::peers::{Manager, PeerManager, Peers, network_of, peer_id};
 use crate::store::{RecordStore, Store, nobody_there};
 
 pub use lsps::{Connect, KnownLsp};
@@ -142,6 +142,10 @@ impl Wallet {
     pub async fn start<M: Manager, P: PeerManager, K: Store>(
         parts: WalletParts<M, P, K>,
     ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
+        let (configured, node) = (parts.network, network_of(&parts.channel_manager));
+        if node != Some(configured) {
+            return Err(CannotStart::WrongNetwork { configured, node });
+        }
         let node = Node::new(parts.channel_manager, Arc::clone(&parts.keys), parts.network);
         require_for_wallet(&node.config())?;
         let store = RecordStore::new(parts.store, "client");

@@ -7,7 +7,7 @@ use lightning::chain::chaininterface::BroadcasterInterface;
 
 use lsps_transport_ldk::onchain::ChainAccess;
 
-use crate::chain::{Chain, FEE_SAT_PER_KW};
+use crate::chain::Chain;
 
 /// Submits to the chain unless the node is cut off.
 pub struct Broadcaster {
@@ -38,7 +38,7 @@ impl ChainAccess for Broadcaster {
     }
 
     fn fee_rate(&self) -> FeeRate {
-        FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into())
+        FeeRate::from_sat_per_kwu(self.chain.fee_sat_per_kw().into())
     }
 }
 

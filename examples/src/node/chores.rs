@@ -11,7 +11,6 @@ use lightning::ln::peer_handler::CustomMessageHandler;
 use lightning::sign::{OutputSpender, SpendableOutputDescriptor};
 
 use super::Node;
-use crate::chain::FEE_SAT_PER_KW;
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     /// Deals with an event that nothing else wanted.
@@ -28,7 +27,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                 output_script,
                 ..
             } => {
-                let rate = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
+                let rate = FeeRate::from_sat_per_kwu(self.chain.fee_sat_per_kw().into());
                 let tx = self.wallet.pay(output_script, *channel_value_satoshis, rate).map_err(|e| e.to_string())?;
                 let funded =
                     self.manager.funding_transaction_generated(*temporary_channel_id, *counterparty_node_id, tx);
@@ -54,7 +53,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             return Ok(());
         }
         let (home, secp) = (self.wallet.script(), Secp256k1::new());
-        let tx = self.keys.spend_spendable_outputs(&to_sweep, vec![], home, FEE_SAT_PER_KW, None, &secp);
+        let tx = self.keys.spend_spendable_outputs(&to_sweep, vec![], home, self.chain.fee_sat_per_kw(), None, &secp);
         let tx = tx.map_err(|()| "what a closed channel left is not worth a transaction".to_owned())?;
         self.broadcaster.broadcast_transactions(&[&tx]);
         Ok(())

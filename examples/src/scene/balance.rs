@@ -1,6 +1,7 @@
 //! Who has what, read from the nodes and the chain.
 
 use lightning::ln::channel_state::ChannelDetails;
+use lightning::types::features::ChannelTypeFeatures;
 
 use super::{Error, Handler, Scene, Trio};
 use crate::node::Node;
@@ -80,7 +81,11 @@ pub fn shares<H: Handler>(node: &Node<H>) -> Result<[u64; 2], Error> {
         if !channel.pending_inbound_htlcs.is_empty() || !channel.pending_outbound_htlcs.is_empty() {
             return Err("a payment is still under way".into());
         }
-        let share = channel.inbound_capacity_msat + channel.counterparty.unspendable_punishment_reserve * 1_000;
+        let has_anchors = |kind: &ChannelTypeFeatures| kind.supports_anchors_zero_fee_htlc_tx();
+        // They are outputs of whoever funded it.
+        let anchors_sat = if channel.channel_type.as_ref().is_some_and(has_anchors) { 2 * ANCHOR_SAT } else { 0 };
+        let kept_sat = channel.counterparty.unspendable_punishment_reserve + anchors_sat;
+        let share = channel.inbound_capacity_msat + kept_sat * 1_000;
         let rest = (channel.channel_value_satoshis * 1_000).checked_sub(share).ok_or("a channel overflows")?;
         (theirs, ours, ours_sat) = (theirs + share, ours + rest, ours_sat + rest / 1_000);
     }
@@ -91,6 +96,9 @@ pub fn shares<H: Handler>(node: &Node<H>) -> Result<[u64; 2], Error> {
     }
     Ok([theirs, ours])
 }
+
+/// Spec: BOLT 3 "Anchor Outputs".
+const ANCHOR_SAT: u64 = 330;
 
 /// What the monitors would claim, in satoshis; not of what we funded, nor of a channel that ended before its funding was out.
 fn claimable_sat<H: Handler>(node: &Node<H>, ignored: &[ChannelDetails], open: &[ChannelDetails]) -> u64 {

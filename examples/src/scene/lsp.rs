@@ -58,7 +58,6 @@ impl LspNode {
             Self::promise_key(),
         );
         parts.deposits = Some(Arc::clone(node.wallet()) as Arc<_>);
-        parts.config.orders.network = lsps_types::Network::Regtest;
         parts.clock = Arc::clone(&script.clock);
         if let Some(config) = &script.webhooks {
             parts.config.webhooks.serve = true;
@@ -66,6 +65,7 @@ impl LspNode {
         }
         let policy = StandardPolicy { trust: script.trust, ..script.policy.clone() };
         if let Some(path) = &script.lsp_tape {
+            parts.config.orders.network = Some(lsps_types::Network::Regtest); // a replay has no node to ask
             parts.tape = Some(Box::new(tape(path, &parts.config, &policy)?));
         }
         let (host, unreadable) = Lsp::start(parts, policy).await?;

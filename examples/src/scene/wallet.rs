@@ -40,6 +40,7 @@ impl WalletNode {
         let lsp = if script.trust == Trust::ClientTrustsLsp { lsp.trusted() } else { lsp };
         let mut config = UserConfig::default();
         preset_for_wallet(&mut config);
+        config.channel_handshake_config.negotiate_anchors_zero_fee_htlc_tx = script.anchors;
         let messages = LspsMessageHandler::new(Role::Client);
         let on_message = Arc::clone(&script.on_message);
         messages.observe(move |message| on_message(message));

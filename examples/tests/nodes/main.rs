@@ -4,6 +4,7 @@
 mod away;
 mod by_offer;
 mod called;
+mod capacity;
 mod closes;
 mod dishonest;
 mod doom;

@@ -31,6 +31,8 @@ struct Index {
     by_address: BTreeMap<String, OrderNumber>,
     /// Orders that have no channel yet, or never will.
     without_channel: BTreeSet<OrderNumber>,
+    /// Orders that hold coins for a channel.
+    opening_of: Groups<PeerId, OrderNumber>,
     /// Orders that may still be paid or opened.
     open_of: Groups<PeerId, OrderNumber>,
     /// Orders that the coming and going of their client may concern.
@@ -59,6 +61,7 @@ struct Entry {
     address: Option<String>,
     lacks_channel: bool,
     is_open: bool,
+    is_opening: bool,
     is_busy: bool,
     is_use: bool,
     is_leased: bool,
@@ -85,6 +88,7 @@ impl Entry {
             address: order.ways.onchain.as_ref().map(|way| way.address.clone()).filter(|address| !address.is_empty()),
             lacks_channel: order.lease().is_none(),
             is_open,
+            is_opening: order.holds_coins(),
             is_busy,
             is_use: is_open || order.lease().is_some(),
             is_leased: order.lease().is_some(),
@@ -173,6 +177,11 @@ impl Orders {
         self.index.open_of.count(&client)
     }
 
+    /// How many orders of this client hold coins for a channel, this one not counted.
+    pub fn opening_besides(&self, client: PeerId, id: Option<OrderNumber>) -> usize {
+        self.index.opening_of.of(&client).filter(|other| Some(*other) != id).count()
+    }
+
     pub fn token_uses(&self, token: Option<&str>) -> usize {
         token.map_or(0, |token| self.index.uses_of.count(token))
     }
@@ -208,6 +217,7 @@ impl Index {
         shift(&mut self.without_channel, id, old.lacks_channel, new.lacks_channel);
         shift(&mut self.unconfirmed, id, old.is_unconfirmed, new.is_unconfirmed);
         self.open_of.shift(client, id, old.is_open, new.is_open);
+        self.opening_of.shift(client, id, old.is_opening, new.is_opening);
         self.busy_of.shift(client, id, old.is_busy, new.is_busy);
         self.leases_of.shift(client, id, old.is_leased, new.is_leased);
         if old.unpaid_since != new.unpaid_since {

@@ -90,7 +90,7 @@ impl Order {
     /// Paid for, and the client is there. Spec: LSPS1 §6.
     fn begin(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_free = self.channel == Channel::None && self.stage == Stage::Open && ctx.link != Link::Away;
-        let may_try = self.retry_at.is_none_or(|at| ctx.now >= at);
+        let may_try = self.retry_at.is_none_or(|at| ctx.now >= at) && ctx.may_open();
         let in_time = |way| self.ways.expires_at(way).is_some_and(|end| ctx.now < end);
         let is_paid = self.paid_by(ctx).is_some_and(in_time);
         if is_free && may_try && is_paid { vec![Event::Opening { at: ctx.now }] } else { vec![] }
@@ -193,6 +193,11 @@ impl Order {
     /// Whether it has a channel that nobody paid for, and which costs nothing yet.
     pub fn has_unpaid_channel(&self) -> bool {
         self.lease().is_none() && self.channel.funding().is_some()
+    }
+
+    /// Whether coins are held for its channel, or about to be, that nothing on the chain has spent.
+    pub fn holds_coins(&self) -> bool {
+        matches!(self.channel, Channel::Opening { .. }) || self.has_unpaid_channel()
     }
 
     fn is_being_opened(&self) -> bool {

@@ -12,7 +12,7 @@ use uuid::{Builder, Uuid};
 
 use crate::book::Ledger;
 use crate::channel::Channel;
-use crate::flow::{self, Call, Reject};
+use crate::flow::{self, Call, Context, Reject};
 use crate::ids::{FlowId, OfferId, OrderNumber};
 use crate::lsps1::order::{Order, Ordered, Stage, Told};
 use crate::lsps1::payments::{DUST, Lightning, Onchain, Ways, cost_of_input};
@@ -23,7 +23,8 @@ impl Service {
     /// What needs no policy: the address, the options. Spec: LSPS1 §2.
     pub(crate) fn may_be_ordered(&self, order: &CreateOrder) -> Result<(), ErrorObject> {
         let options = self.around.policy.options().ok_or_else(ErrorObject::method_not_found)?;
-        order.fits(self.around.config.orders.network).map_err(|invalid| ErrorObject::invalid_params(&invalid))?;
+        let network = self.around.config.orders.network.ok_or_else(ErrorObject::internal)?;
+        order.fits(network).map_err(|invalid| ErrorObject::invalid_params(&invalid))?;
         let mismatch = |data| ErrorObject::of_method_with(CreateOrderError::OptionMismatch, &data);
         options.allow(order).map_err(mismatch)
     }
@@ -169,18 +170,23 @@ impl Service {
         if !matches!(told, Told::Surroundings) && self.orders.is_due(number, self.around.now) {
             self.look_around_order(number);
         }
-        let Some(order) = self.orders.get_mut(number) else { return Err(Reject::Stale) };
+        let Some(order) = self.orders.get(number) else { return Err(Reject::Stale) };
         let was_draft = matches!(order.stage, Stage::Draft { .. });
-        let carries_others = self.index.carries(order.client);
-        let ctx = flow::Context { carries_others, ..self.around.context(order.client) };
+        let (client, held_coins) = (order.client, order.holds_coins());
+        let opens_of_others =
+            self.orders.opening_besides(client, Some(number)).saturating_add(self.index.opening_besides(client, None));
+        let carries_others = self.index.carries(client);
+        let ctx = Context { carries_others, opens_of_others, ..self.around.context(client) };
+        let Some(order) = self.orders.get_mut(number) else { return Err(Reject::Stale) };
         let flow::Stepped { owed, has_no_end } = flow::step(order, told, &ctx)?;
+        let gave_back = held_coins && !order.holds_coins();
         self.released.alarms.extend(has_no_end.then_some(FlowId::Order(number)));
         let is_draft = matches!(order.stage, Stage::Draft { .. });
         let is_over = order.is_over(&self.around.config, self.around.now, self.around.facts.height);
         if (owed.is_some() || is_over) && !is_draft && !(was_draft && is_over) {
             self.changed.insert(FlowId::Order(number));
         }
-        let (client, view) = (order.client, (was_draft && !is_over).then(|| order.view(&ctx)));
+        let view = (was_draft && !is_over).then(|| order.view(&ctx));
         let is_gone = view.is_none() && ctx.link == flow::Link::Away;
         self.released.effects.extend(owed.into_iter().flatten());
         if is_over {
@@ -196,6 +202,9 @@ impl Service {
             if !is_gone {
                 self.send(client, answer);
             }
+        }
+        if gave_back {
+            self.open_what_waits(client);
         }
         Ok(())
     }

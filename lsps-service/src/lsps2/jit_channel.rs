@@ -246,6 +246,11 @@ impl JitChannel {
         self.payments.values().any(Payment::has_sent_ever)
     }
 
+    /// Whether coins are held for its channel, or about to be, that nothing on the chain has spent.
+    pub fn holds_coins(&self) -> bool {
+        matches!(self.channel, Channel::Opening { .. }) || (self.channel.funding().is_some() && !self.may_broadcast())
+    }
+
     /// Whether the trust model allows the funding transaction on the chain.
     pub fn may_broadcast(&self) -> bool {
         let claimed = || self.payments.values().any(|payment| payment.earned().is_some());

@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use lsps_types::bolt4::FailureCode;
-use lsps_types::{Msat, Scid};
+use lsps_types::{Msat, PeerId, Scid};
 
 use crate::channel::ChannelNews;
 use crate::effect::Effect;
@@ -141,7 +141,10 @@ impl Service {
         let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
         let client = offer.client;
         let (had_sent, carries_others) = (offer.has_sent_ever(), self.index.carries_others(client, id));
-        let ctx = Context { carries_others, ..self.around.context(client) };
+        let held_coins = offer.holds_coins();
+        let opens_of_others =
+            self.index.opening_besides(client, Some(id)).saturating_add(self.orders.opening_besides(client, None));
+        let ctx = Context { carries_others, opens_of_others, ..self.around.context(client) };
         let stepped = flow::step(&mut offer.flow, told, &ctx)?;
         self.released.alarms.extend(stepped.has_no_end.then(|| offer.flow()));
         if let Some(owed) = stepped.owed {
@@ -155,6 +158,7 @@ impl Service {
             self.changed.insert(offer.flow());
         }
         let came_back = had_sent && !offer.has_sent_ever();
+        let gave_back = held_coins && !offer.holds_coins();
         if offer.is_over(&self.around.config, self.around.now, self.around.facts.height) {
             self.index.remove(offer);
             self.changed.insert(offer.flow());
@@ -170,6 +174,20 @@ impl Service {
             }
             self.look_around_unpaid_orders(client);
         }
+        if gave_back {
+            self.open_what_waits(client);
+        }
         Ok(())
+    }
+
+    /// A channel of this client holds coins no more: others that wait for it may be opened. Each look opens one at the most, so
+    /// that this ends.
+    pub(crate) fn open_what_waits(&mut self, client: PeerId) {
+        for other in self.index.busy_of(client).collect::<Vec<_>>() {
+            self.look_around(other);
+        }
+        for order in self.orders.busy_of(client) {
+            self.look_around_order(order);
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::flow::{Context, Link};
 use crate::lsps2::change::Event;
 use crate::lsps2::jit_channel::{Fee, JitChannel, moved};
 use crate::lsps2::parts::{PartState, Payment};
+use crate::policy::ChannelRequest;
 use crate::wake::Wake;
 
 impl JitChannel {
@@ -108,9 +109,13 @@ impl JitChannel {
         };
         let charged = Event::FeeCharged { payment_hash: *hash, fee, due, at: ctx.now };
         match &self.channel {
-            Channel::None if ctx.link != Link::Away => {
-                let plan = ctx.policy.channel(self.client, deliver, ctx.facts);
-                vec![charged, Event::Opening { at: ctx.now, plan, deliver }]
+            Channel::None if ctx.link != Link::Away && ctx.may_open() => {
+                let ask = ChannelRequest { client: self.client, deliver, htlcs: payment.held().count() };
+                match ctx.policy.channel(&ask, ctx.facts) {
+                    Some(plan) => vec![charged, Event::Opening { at: ctx.now, plan, deliver }],
+                    // Feerates fall again.
+                    None => self.fail_held(*hash, FailureCode::TemporaryChannelFailure),
+                }
             }
             Channel::Ready { .. } if ctx.link == Link::Usable => vec![charged],
             Channel::None

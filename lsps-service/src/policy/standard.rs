@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::orders as ordering;
 use super::{
-    BuyRefusal, BuyRequest, ChannelPlan, ClientHistory, MenuRefusal, MenuRequest, NodeFacts, OfferTerms, OrderPolicy,
-    OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, Trust,
+    BuyRefusal, BuyRequest, ChannelPlan, ChannelRequest, ClientHistory, MenuRefusal, MenuRequest, NodeFacts,
+    OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, Trust,
 };
+use crate::capacity::{Commitment, LEAST_FEERATE_SAT_PER_KW};
 use crate::config::{ConfigError, first_broken};
 
 /// Prices by feerate, proportional share and minimum; terms by token; channels that fit.
@@ -54,10 +55,18 @@ pub struct StandardPolicy {
     pub trusted_after: Option<usize>,
     /// Least capacity of a channel.
     pub min_capacity_sat: u64,
-    /// Largest capacity of a channel. Payments that need more are refused at buy.
+    /// Largest capacity of a channel. Menus promise no payment that needs more at present, and a payment that needs more
+    /// when it comes goes back.
     pub max_capacity_sat: u64,
-    /// Satoshis on top of payment and reserve: for commitment fee and anchors, and to receive more later.
+    /// Satoshis that the client can receive over its channel beside its first payment. Reserve, commitment fee and anchors
+    /// come on top ([`capacity`](crate::capacity)).
     pub spare_sat: u64,
+    /// By how much the feerate may rise from the open until the first payment is through, in parts per million of the
+    /// present one: room for such a commitment fee is part of the capacity.
+    pub feerate_rise: Ppm,
+    /// HTLCs in which a payment of agreed size is expected at the most when it is sold. One that comes in more needs a
+    /// larger channel, and goes back if that is above `max_capacity_sat`.
+    pub expected_htlcs: usize,
     /// Share of the channel that the client has to keep on its side.
     pub client_reserve: Ppm,
     /// What ordered channels cost (LSPS1); `None`: they are not sold.
@@ -117,6 +126,8 @@ impl Default for StandardPolicy {
             min_capacity_sat: 100_000,
             max_capacity_sat: 16_777_215,
             spare_sat: 20_000,
+            feerate_rise: Ppm(1_000_000),
+            expected_htlcs: 10,
             client_reserve: Ppm(10_000),
             orders: None,
         }
@@ -175,6 +186,17 @@ impl Policy for StandardPolicy {
             (self.min_payment_size > Msat::ZERO, "min_payment_size", "has to be more than nothing"),
             (self.min_capacity_sat <= self.max_capacity_sat, "max_capacity_sat", "is below min_capacity_sat"),
             (is_share(&self.client_reserve), "client_reserve", "is at most 1000000"),
+            (self.expected_htlcs > 0, "expected_htlcs", "has to be at least 1"),
+            (
+                self.expected_htlcs <= MOST_HTLCS,
+                "expected_htlcs",
+                "is at most 483, as channels carry no more at once (BOLT 2)",
+            ),
+            (
+                self.fits(self.min_payment_size),
+                "max_capacity_sat",
+                "is too small to carry min_payment_size in expected_htlcs at the least feerate, beside spare_sat",
+            ),
         ])?;
         self.orders.as_ref().map_or(Ok(()), OrderPolicy::validate)
     }
@@ -182,6 +204,10 @@ impl Policy for StandardPolicy {
     fn menu(&self, ask: &MenuRequest<'_>, facts: &NodeFacts) -> Result<Vec<OfferTerms>, MenuRefusal> {
         self.admit(ask.client, ask.token).map_err(MenuRefusal::Client)?;
         let token = self.token(ask.token, ask.client, ask.token_uses, ask.now).ok_or(MenuRefusal::Token)?;
+        let max_payment_size = self.max_payment_size.min(self.largest_payment(ask.client, facts));
+        if max_payment_size < self.min_payment_size {
+            return Ok(Vec::new());
+        }
         let onchain = u64::from(self.onchain_weight).saturating_mul(u64::from(facts.feerate_sat_per_kw));
         let mut min_fee = less(self.min_fee.0.saturating_add(onchain), token.discount);
         let mut proportional = less(u64::from(self.proportional.0), token.discount);
@@ -194,7 +220,7 @@ impl Policy for StandardPolicy {
                 min_lifetime: self.min_lifetime,
                 max_client_to_self_delay: self.max_client_to_self_delay,
                 min_payment_size: self.min_payment_size,
-                max_payment_size: self.max_payment_size,
+                max_payment_size,
             });
             min_fee = more(min_fee, self.longer_costs);
             proportional = more(proportional, self.longer_costs);
@@ -209,7 +235,8 @@ impl Policy for StandardPolicy {
             return Err(BuyRefusal::Client("too many offers are not paid for yet".into()));
         }
         if let Some(size) = buy.payment_size {
-            let needed = self.needed_sat(buy.client, size);
+            // The opening fee stays here: what is delivered is less.
+            let needed = self.needed_sat(buy.client, size, self.expected_htlcs, facts);
             if size > facts.inbound || needed > self.max_capacity_sat || needed > facts.spendable_sat {
                 return Err(BuyRefusal::TooLarge);
             }
@@ -239,20 +266,50 @@ impl Policy for StandardPolicy {
         Ok(OrderTerms { remember_until, ..orders.terms(ask, token.discount, facts) })
     }
 
-    fn channel(&self, client: PeerId, deliver: Msat, _: &NodeFacts) -> ChannelPlan {
-        let capacity_sat = self.needed_sat(client, deliver).max(self.min_capacity_sat);
-        let client_reserve = self.of(client).and_then(|terms| terms.client_reserve).unwrap_or(self.client_reserve);
-        ChannelPlan { capacity_sat, client_reserve }
+    fn channel(&self, ask: &ChannelRequest, facts: &NodeFacts) -> Option<ChannelPlan> {
+        let needed = self.needed_sat(ask.client, ask.deliver, ask.htlcs, facts);
+        let capacity_sat = needed.max(self.min_capacity_sat);
+        let client_reserve = self.of(ask.client).and_then(|terms| terms.client_reserve).unwrap_or(self.client_reserve);
+        (capacity_sat <= self.max_capacity_sat).then_some(ChannelPlan { capacity_sat, client_reserve })
     }
 }
 
 impl StandardPolicy {
-    fn needed_sat(&self, client: PeerId, deliver: Msat) -> u64 {
-        let payment = deliver.to_sat_ceil();
-        // The client may ask for a reserve of one percent, which is of no use for the payment.
-        let reserve = (payment / 99).saturating_add(1).max(LEAST_RESERVE_SAT);
-        let spare = self.of(client).and_then(|terms| terms.spare_sat).unwrap_or(self.spare_sat);
-        payment.saturating_add(reserve).saturating_add(spare)
+    /// The least capacity, in satoshis, of a channel that carries such a payment to the client.
+    fn needed_sat(&self, client: PeerId, deliver: Msat, htlcs: usize, facts: &NodeFacts) -> u64 {
+        let carried = Msat(deliver.0.saturating_add(self.spare_msat(client)));
+        let htlcs = u64::try_from(htlcs).unwrap_or(u64::MAX);
+        self.commitments(facts).map(|kind| kind.capacity_sat(carried, htlcs)).max().unwrap_or(u64::MAX)
+    }
+
+    /// The largest payment for which a channel can be opened at present.
+    fn largest_payment(&self, client: PeerId, facts: &NodeFacts) -> Msat {
+        let htlcs = u64::try_from(self.expected_htlcs).unwrap_or(u64::MAX);
+        let carried = self.commitments(facts).map(|kind| kind.carries(self.max_capacity_sat, htlcs)).min();
+        Msat(carried.unwrap_or(Msat::ZERO).0.saturating_sub(self.spare_msat(client)))
+    }
+
+    /// Kinds of channel that may come of an open, at the feerate that they may have by the time they are used. Whether a
+    /// client takes anchors is not known before it was asked, so the channel has to do without.
+    fn commitments(&self, facts: &NodeFacts) -> impl Iterator<Item = Commitment> {
+        let present = u64::from(facts.commitment_feerate_sat_per_kw.max(LEAST_FEERATE_SAT_PER_KW));
+        let risen = present.saturating_add(share_of(present, self.feerate_rise));
+        let feerate_sat_per_kw = u32::try_from(risen).unwrap_or(u32::MAX);
+        let kinds = if facts.anchors { &[false, true][..] } else { &[false][..] };
+        kinds.iter().map(move |anchors| Commitment { feerate_sat_per_kw, anchors: *anchors })
+    }
+
+    fn spare_msat(&self, client: PeerId) -> u64 {
+        let spare_sat = self.of(client).and_then(|terms| terms.spare_sat).unwrap_or(self.spare_sat);
+        spare_sat.saturating_mul(1_000)
+    }
+
+    /// Whether the largest channel carries such a payment when blocks are cheapest.
+    fn fits(&self, payment: Msat) -> bool {
+        let cheapest = Commitment { feerate_sat_per_kw: LEAST_FEERATE_SAT_PER_KW, anchors: false };
+        let htlcs = u64::try_from(self.expected_htlcs).unwrap_or(u64::MAX);
+        let carried = Msat(payment.0.saturating_add(self.spare_sat.saturating_mul(1_000)));
+        cheapest.capacity_sat(carried, htlcs) <= self.max_capacity_sat
     }
 }
 
@@ -272,7 +329,8 @@ pub(super) fn share_of(amount: u64, share: Ppm) -> u64 {
 }
 
 const MILLION: u32 = 1_000_000;
-const LEAST_RESERVE_SAT: u64 = 1_000;
+/// Spec: BOLT 2 `max_accepted_htlcs`.
+const MOST_HTLCS: usize = 483;
 /// Spec: LSPS2 §1 `valid_until`.
 const LEAST_VALIDITY: Duration = Duration::from_secs(600);
 /// What a promise has room for.

@@ -14,7 +14,7 @@ use crate::world::process::{DEEP, Process};
 
 pub(super) fn service(setup: &LspSetup) -> Service {
     let key = PromiseKey::new([42; 32]);
-    Service::new(setup.config.clone(), setup.clone(), || Scid(1), key).expect("a valid configuration")
+    Service::new(setup.config_of_service(), setup.clone(), || Scid(1), key).expect("a valid configuration")
 }
 
 impl Host for OrderWorld {

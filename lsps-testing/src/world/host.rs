@@ -17,7 +17,8 @@ use super::process::Process;
 use crate::setup::LspSetup;
 
 pub(super) fn service(setup: &LspSetup, scids: impl ScidSource + 'static) -> Service {
-    Service::new(setup.config.clone(), setup.clone(), scids, PromiseKey::new([42; 32])).expect("a valid configuration")
+    Service::new(setup.config_of_service(), setup.clone(), scids, PromiseKey::new([42; 32]))
+        .expect("a valid configuration")
 }
 
 impl Host for World {

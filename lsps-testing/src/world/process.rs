@@ -260,6 +260,8 @@ impl Process {
             inbound: Msat(u64::MAX),
             spendable_sat: u64::MAX,
             feerate_sat_per_kw: self.setup.feerate_sat_per_kw,
+            commitment_feerate_sat_per_kw: self.setup.feerate_sat_per_kw,
+            anchors: false,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lsps_service::{BookTotals, ChannelEnd, Input, OpenTerms, StandardPolicy, Trust};
+use lsps_service::{
+    BookTotals, ChannelEnd, ChannelRequest, Input, NodeFacts, OpenTerms, Policy as _, StandardPolicy, Trust,
+};
 use lsps_testing::{Act, Lsp, LspSetup, MINING_SAT, NOON, peer};
 use lsps_types::bolt4::FailureCode::{self, TemporaryChannelFailure, UnknownNextPeer};
 use lsps_types::{BlockHeight, Msat, Ppm};
@@ -175,7 +177,8 @@ fn case_J33_the_clients_reserve_is_a_matter_of_policy_and_the_first_payment_fits
         panic!("one channel")
     };
     assert_eq!(client_reserve, Ppm(0));
-    let plan = lsps_service::Policy::channel(&StandardPolicy::default(), peer(1), deliver, &Default::default());
+    let ask = ChannelRequest { client: peer(1), deliver, htlcs: 1 };
+    let plan = StandardPolicy::default().channel(&ask, &NodeFacts::default()).expect("a channel");
     let least = deliver.to_sat_ceil() + deliver.to_sat_ceil() / 100 + 10_000;
     assert!(plan.capacity_sat >= least, "room for reserve, commitment fee and anchors: {}", plan.capacity_sat);
 }

@@ -40,6 +40,40 @@ fn buys_if_it_may(lsp: &mut Lsp, client: PeerId) -> bool {
     call(lsp, client, &Buy { opening_fee_params, payment_size_msat: None }).is_ok()
 }
 
+/// A client pays itself for as many offers as it may have, accepts each channel and signs none.
+#[test]
+fn case_X14_a_client_that_never_signs_holds_the_coins_of_few_channels_and_not_for_long() {
+    let (mut lsp, honest) = lsp();
+    let config = lsps_service::Config::default();
+    let most = config.limits.opens_per_client;
+    let scids: Vec<Scid> = (0..20).map(|_| buys(&mut lsp, peer(66), Some(SIZE)).jit_channel_scid).collect();
+    let mut asked = vec![];
+    for (number, scid) in (100..).zip(&scids) {
+        lsp.part(number, *scid, number, SIZE);
+        asked.extend(opens(lsp.acts()));
+        asked.iter().for_each(|key| lsp.accepts_channel(*key, None));
+    }
+    assert_eq!(asked.len(), most, "the others wait");
+    is_served(&mut lsp, honest);
+
+    lsp.wait_until(NOON + config.sign_timeout);
+    let acts = lsp.acts();
+    let released = acts.iter().filter(|act| matches!(act, Act::Abandon(_))).count();
+    assert_eq!(released, most, "the coins are free again: {acts:?}");
+    let next = opens(acts);
+    assert_eq!(next.len(), most, "and the next have their turn");
+    let at = NOON + config.hold + config.open_timeout;
+    lsp.wait_until(at);
+    let acts = lsp.acts();
+    let went_back = acts.iter().filter(|act| matches!(act, Act::Fail { .. })).count();
+    assert!(went_back > 0, "what waits for too long goes back");
+}
+
+fn opens(acts: Vec<Act>) -> Vec<lsps_service::ChannelKey> {
+    let key = |act| if let Act::Open { key, .. } = act { Some(key) } else { None };
+    acts.into_iter().filter_map(key).collect()
+}
+
 /// L2-008
 #[test]
 fn ten_thousand_buys_fill_only_the_buyers_own_limit() {

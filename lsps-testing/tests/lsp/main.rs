@@ -3,6 +3,7 @@
 
 mod attacks;
 mod book;
+mod capacity;
 mod channels;
 mod crowd;
 mod doubt;

@@ -62,7 +62,7 @@ pub fn request(case: &Case, method: &str) -> Verdict {
 fn selling(options: &Given, on: &Given, onchain_disabled: bool) -> LspSetup {
     let options = if options.is_null() { anything() } else { options.to() };
     let network = if on.is_null() { Network::Bitcoin } else { network(on) };
-    let orders = OrderConfig { network, ..OrderConfig::default() };
+    let orders = OrderConfig { network: Some(network), ..OrderConfig::default() };
     let config = Config { orders, ..Config::default() };
     LspSetup { config, orders: Some((options, some_terms(onchain_disabled))), ..LspSetup::default() }
 }
@@ -174,6 +174,7 @@ fn scenario_setup(input: &Given) -> LspSetup {
         htlc_safety_blocks: Blocks(number_or(&input["policy"]["htlc_safety_blocks"], 0)),
         // The scenarios leave an open in progress for longer than we would.
         open_timeout: Duration::from_secs(86_400),
+        sign_timeout: Duration::from_secs(86_400),
         ..Config::default()
     };
     let distrusts_deposits = input["policy"]["distrust_tx"] == true;

@@ -112,6 +112,7 @@ fn lsp_setup(setup: &Given, scid: Scid) -> LspSetup {
         hold: Duration::from_millis(setup["hold_timeout_ms"].as_u64().expect("hold_timeout_ms")),
         // The scenarios leave an open in progress for longer than we would.
         open_timeout: Duration::from_secs(600),
+        sign_timeout: Duration::from_secs(600),
         htlc_minimum: msat(&setup["htlc_minimum_msat"]),
         htlc_safety_blocks: Blocks(
             setup["htlc_safety_blocks"].as_u64().map_or(0, |_| number(&setup["htlc_safety_blocks"])),

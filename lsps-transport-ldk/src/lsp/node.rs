@@ -12,17 +12,19 @@ use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameter
 use lightning::ln::types::ChannelId;
 use lightning::onion_message::messenger::NullMessageRouter;
 use lightning::routing::router::RouteParametersConfig;
+use lightning::types::features::ChannelTypeFeatures;
 use lightning::types::payment::PaymentPreimage;
-use lightning::util::config::{ChannelConfigUpdate, UserConfig};
+use lightning::util::config::{ChannelConfigUpdate, MaxDustHTLCExposure, UserConfig};
 use lightning::util::errors::APIError;
 
 use lightning_invoice::{Bolt11InvoiceDescription, Description};
+use lsps_service::capacity::{Commitment, LEAST_FEERATE_SAT_PER_KW, reserve_sat};
 use lsps_service::{ChannelKey, FlowId, OfferId, OpenTerms, PartId, PaymentTerms};
 use lsps_types::{Msat, PaymentHash, Preimage, Scid, Timestamp, bolt4::FailureCode};
 
 use super::markers::Marker;
 use super::report;
-use crate::config::ALL_IN_FLIGHT;
+use crate::config::{ALL_IN_FLIGHT, PARTS};
 use crate::peers::Manager;
 
 pub(crate) struct Node<M> {
@@ -64,6 +66,11 @@ impl<M: Manager> Node<M> {
 
     pub fn config(&self) -> UserConfig {
         self.manager.get_cm().get_current_config()
+    }
+
+    /// Whether channels get anchors where the peer takes them.
+    pub fn makes_anchors(&self) -> bool {
+        self.config().channel_handshake_config.negotiate_anchors_zero_fee_htlc_tx
     }
 
     pub fn height(&self) -> u32 {
@@ -113,7 +120,15 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().list_channels_with_counterparty(peer).iter().any(|channel| channel.is_usable)
     }
 
-    pub fn open(&self, peer: PublicKey, key: ChannelKey, terms: &OpenTerms) -> Result<(), APIError> {
+    /// `htlcs`: how many its first payment comes in; `feerate_sat_per_kw`: of its commitment transactions, about.
+    pub fn open(
+        &self,
+        peer: PublicKey,
+        key: ChannelKey,
+        terms: &OpenTerms,
+        htlcs: usize,
+        feerate_sat_per_kw: u32,
+    ) -> Result<(), APIError> {
         let mut config = self.config();
         let handshake = &mut config.channel_handshake_config;
         // LDK takes 1000 sat where this would be less.
@@ -126,7 +141,8 @@ impl<M: Manager> Node<M> {
         // With more confirmations LDK waits for as many as the client asks for when it accepts.
         limits.trust_own_funding_0conf = terms.confirmations == 0;
         // A client that asks for more, or allows less, would have a channel that cannot carry what it is opened for.
-        limits.max_channel_reserve_satoshis = (terms.capacity_sat / 100).max(LEAST_RESERVE_SAT);
+        limits.max_channel_reserve_satoshis = reserve_sat(terms.capacity_sat);
+        limits.min_max_accepted_htlcs = u16::try_from(htlcs).unwrap_or(u16::MAX);
         limits.min_max_htlc_value_in_flight_msat = terms.deliver.0;
         if let Some(delay) = terms.max_client_to_self_delay {
             limits.their_to_self_delay = u16::try_from(delay).unwrap_or(u16::MAX);
@@ -135,6 +151,8 @@ impl<M: Manager> Node<M> {
             config.channel_config.forwarding_fee_base_msat = OUT_OF_REACH;
             config.channel_config.forwarding_fee_proportional_millionths = OUT_OF_REACH;
         }
+        let exposure = &mut config.channel_config.max_dust_htlc_exposure;
+        *exposure = with_room_for(*exposure, terms.deliver, feerate_sat_per_kw);
         let manager = self.manager.get_cm();
         manager.create_channel(peer, terms.capacity_sat, terms.push.0, key.to_u128(), None, Some(config)).map(drop)
     }
@@ -375,18 +393,55 @@ impl<M: Manager> Node<M> {
     }
 }
 
-/// What LDK asks for as reserve at the least, and other nodes do not exceed in small channels.
-const LEAST_RESERVE_SAT: u64 = 1_000;
 /// Whether HTLCs are on a channel, or something of it is the peer's that was not given at the start.
 pub(crate) fn is_used(details: &ChannelDetails, key: ChannelKey) -> bool {
     let has_htlcs = !details.pending_inbound_htlcs.is_empty() || !details.pending_outbound_htlcs.is_empty();
     let reserve_sat = details.unspendable_punishment_reserve.unwrap_or(0);
-    let ours = details.outbound_capacity_msat.saturating_add(reserve_sat.saturating_mul(1_000));
+    // Anchors are outputs of whoever opened the channel, and LDK does not count them as its own.
+    let anchors_sat = Commitment { feerate_sat_per_kw: 0, anchors: has_anchors(details) }.kept_sat(0);
+    let kept_msat = reserve_sat.saturating_add(anchors_sat).saturating_mul(1_000);
+    let ours = details.outbound_capacity_msat.saturating_add(kept_msat);
     let is_theirs = ours < details.channel_value_satoshis.saturating_mul(1_000);
     // An order may give its client something at once; and what the node cannot spend for its reserve is not told.
     let tells =
         details.is_channel_ready && matches!(key.flow, FlowId::JitChannel(_)) && details.outbound_capacity_msat > 0;
     has_htlcs || (tells && is_theirs)
+}
+
+/// What a channel carries to its peer at once, in so many HTLCs, as it was negotiated.
+pub(super) fn room_in(channel: &ChannelDetails, htlcs: usize) -> Msat {
+    let anchors = has_anchors(channel);
+    let feerate_sat_per_kw = channel.feerate_sat_per_1000_weight.unwrap_or(0);
+    // LDK says what it carries in one. Each further one takes its share of the commitment fee.
+    let further = u64::try_from(htlcs.saturating_sub(1)).unwrap_or(u64::MAX);
+    let taken_sat = further.saturating_mul(Commitment { feerate_sat_per_kw, anchors }.per_htlc_sat());
+    Msat(channel.next_outbound_htlc_limit_msat.saturating_sub(taken_sat.saturating_mul(1_000)))
+}
+
+fn has_anchors(channel: &ChannelDetails) -> bool {
+    channel.channel_type.as_ref().is_some_and(ChannelTypeFeatures::supports_anchors_zero_fee_htlc_tx)
+}
+
+/// A limit of HTLCs in dust, the node's own unless the first payment needs more: all of its parts may be dust. What is in
+/// dust while a channel is closed goes to the miners, so the limit is no larger than that.
+fn with_room_for(own: MaxDustHTLCExposure, deliver: Msat, feerate_sat_per_kw: u32) -> MaxDustHTLCExposure {
+    if deliver == Msat::ZERO {
+        return own;
+    }
+    let feerate_sat_per_kw = feerate_sat_per_kw.max(LEAST_FEERATE_SAT_PER_KW);
+    let commitment = Commitment { feerate_sat_per_kw: feerate_sat_per_kw.saturating_mul(2), anchors: false };
+    let below_msat = commitment.dust_below_sat().saturating_mul(1_000);
+    let in_dust = deliver.0.min(below_msat.saturating_mul(PARTS.into()));
+    // LDK takes dust only while the largest HTLC that would be dust fits too.
+    let needed = in_dust.saturating_add(below_msat);
+    match own {
+        MaxDustHTLCExposure::FixedLimitMsat(limit) => MaxDustHTLCExposure::FixedLimitMsat(limit.max(needed)),
+        // Of a feerate that is no lower than that of the commitment transactions.
+        MaxDustHTLCExposure::FeeRateMultiplier(multiplier) => {
+            let least = needed.div_ceil(feerate_sat_per_kw.into());
+            MaxDustHTLCExposure::FeeRateMultiplier(multiplier.max(least))
+        }
+    }
 }
 
 const FAILED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFail);

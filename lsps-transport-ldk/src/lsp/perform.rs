@@ -3,12 +3,12 @@
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
 
-use lsps_service::{ChannelEnd, ChannelKey, Effect, FlowId, FundingOutput, Input, PartId};
+use lsps_service::{ChannelEnd, ChannelKey, Effect, FlowId, FundingOutput, Input, OpenedFor, PartId};
 use lsps_types::{Blocks, Msat, PeerId};
 
 use super::news::LspEvent;
-use super::node::Asked;
-use super::pump::{Pump, inputs_of};
+use super::node::{Asked, room_in};
+use super::pump::{Pump, inputs_of, sat_per_kw};
 use super::report;
 use super::webhooks::Post;
 use crate::onchain::{CannotFund, their_outpoint};
@@ -27,14 +27,18 @@ impl<M: Manager> Pump<M> {
                 if !self.peers.is_connected(&peer) {
                     return ended(ChannelEnd::PeerGone);
                 }
-                let opened = self.node.open(peer, key, &terms);
+                let htlcs = self.service.opened_for(key).map_or(1, |first| first.htlcs);
+                let feerate = sat_per_kw(self.outside.chain.commitment_fee_rate());
+                let opened = self.node.open(peer, key, &terms, htlcs, feerate);
                 opened.map_or_else(|e| ended(ChannelEnd::CannotOpen(format!("{e:?}"))), |()| vec![])
             }
             Effect::FundChannel { key, peer, output, confirm_within } => {
-                let built = self.build_funding(key, &output, confirm_within);
+                let fits = self.check_room(key, peer);
+                let built =
+                    fits.and_then(|()| self.build_funding(key, &output, confirm_within).map_err(|why| why.to_string()));
                 vec![built.unwrap_or_else(|why| {
                     self.close(peer, key);
-                    Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(why.to_string()) }
+                    Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(why) }
                 })]
             }
             Effect::HandFunding { key, peer, tx } => self.hand_funding(key, peer, &tx),
@@ -120,6 +124,19 @@ impl<M: Manager> Pump<M> {
             self.tell_whereabouts(known);
         }
         vec![Input::PartStillHeld { part, amount_in }]
+    }
+
+    /// The client may have taken another kind of channel than the one that was planned, and feerates move. Nothing is spent
+    /// yet.
+    fn check_room(&self, key: ChannelKey, peer: PeerId) -> Result<(), String> {
+        let channel = public_key(peer).and_then(|peer| self.node.channel(&peer, key));
+        let (Some(first), Some(channel)) = (self.service.opened_for(key), channel) else { return Ok(()) };
+        let room = room_in(&channel, first.htlcs);
+        if room >= first.deliver {
+            return Ok(());
+        }
+        let (OpenedFor { deliver, htlcs }, sat) = (first, channel.channel_value_satoshis);
+        Err(format!("a channel of {sat} sat carries {room} in {htlcs} HTLC(s) at once, {deliver} are to be delivered"))
     }
 
     fn build_funding(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::{OutPoint, Transaction};
+use bitcoin::{FeeRate, OutPoint, Transaction};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -394,7 +394,9 @@ impl<M: Manager> Pump<M> {
         self.facts_at = Some(Instant::now());
         let facts = NodeFacts {
             height: BlockHeight(self.height),
-            feerate_sat_per_kw: u32::try_from(self.outside.chain.fee_rate().to_sat_per_kwu()).unwrap_or(u32::MAX),
+            feerate_sat_per_kw: sat_per_kw(self.outside.chain.fee_rate()),
+            commitment_feerate_sat_per_kw: sat_per_kw(self.outside.chain.commitment_fee_rate()),
+            anchors: self.node.makes_anchors(),
             spendable_sat: self.outside.wallet.spendable_sat(),
             inbound: self.node.inbound(),
         };
@@ -427,6 +429,11 @@ enum Undo {
     Channel(ChannelKey),
     Inputs(Vec<u8>),
     Payment(PaymentHash),
+}
+
+/// No feerate is so high that it cannot be told.
+pub(super) fn sat_per_kw(rate: FeeRate) -> u32 {
+    u32::try_from(rate.to_sat_per_kwu()).unwrap_or(u32::MAX)
 }
 
 pub(super) fn inputs_of(tx: &Transaction) -> Vec<OutPoint> {

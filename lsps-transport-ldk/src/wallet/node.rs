@@ -15,7 +15,9 @@ use lightning::offers::offer::Offer;
 use lightning::offers::parse::Bolt12SemanticError;
 use lightning::routing::router::RouteParametersConfig;
 use lightning::types::payment::{PaymentHash as LdkHash, PaymentPreimage};
-use lightning::util::config::{ChannelConfigOverrides, ChannelConfigUpdate, ChannelHandshakeConfigUpdate, UserConfig};
+use lightning::util::config::{
+    ChannelConfigOverrides, ChannelConfigUpdate, ChannelHandshakeConfigUpdate, MaxDustHTLCExposure, UserConfig,
+};
 use lightning::util::errors::APIError;
 use lightning_invoice::{Bolt11Invoice, Description};
 
@@ -24,6 +26,7 @@ use lsps_client::{AcceptTerms, ChannelKey};
 use lsps_types::{Blocks, Msat, PaymentHash, Sat};
 
 use super::{Keys, invoice};
+use crate::config::PARTS;
 use crate::onchain::Mempool;
 use crate::peers::{Manager, peer_id};
 
@@ -96,7 +99,7 @@ impl<M: Manager> Node<M> {
                 max_accepted_htlcs: Some(own.our_max_accepted_htlcs.max(PARTS)),
                 htlc_minimum_msat: Some(1),
             }),
-            update_overrides: Some(underpaying(terms.accept_underpaying)),
+            update_overrides: Some(self.underpaying(terms.accept_underpaying)),
         };
         let manager = self.manager.get_cm();
         if terms.confirmations == 0 {
@@ -152,7 +155,19 @@ impl<M: Manager> Node<M> {
         let manager = self.manager.get_cm();
         for channel in manager.list_channels_with_counterparty(peer) {
             // An error says that the channel was closed meanwhile.
-            let _ = manager.update_partial_channel_config(peer, &[channel.channel_id], &underpaying(allowed));
+            let _ = manager.update_partial_channel_config(peer, &[channel.channel_id], &self.underpaying(allowed));
+        }
+    }
+
+    /// While a payment is to come of which the LSP keeps its fee, all of its parts may be dust: what the LSP sends is the
+    /// wallet's gain, and lost is at the most what came in dust while the channel is closed.
+    fn underpaying(&self, allowed: bool) -> ChannelConfigUpdate {
+        let no_limit = MaxDustHTLCExposure::FixedLimitMsat(u64::MAX);
+        let own = self.config().channel_config.max_dust_htlc_exposure;
+        ChannelConfigUpdate {
+            accept_underpaying_htlcs: Some(allowed),
+            max_dust_htlc_exposure_msat: Some(if allowed { no_limit } else { own }),
+            ..ChannelConfigUpdate::default()
         }
     }
 
@@ -262,10 +277,6 @@ fn is_seen(channel: &ChannelDetails, mempool: Option<&dyn Mempool>) -> Option<bo
     Some(mempool.has_seen(&funding.txid))
 }
 
-fn underpaying(allowed: bool) -> ChannelConfigUpdate {
-    ChannelConfigUpdate { accept_underpaying_htlcs: Some(allowed), ..ChannelConfigUpdate::default() }
-}
-
 fn routing_fees(most: Sat) -> RouteParametersConfig {
     let most = most.to_msat().map_or(u64::MAX, |most| most.0);
     RouteParametersConfig { max_total_routing_fee_msat: Some(most), ..RouteParametersConfig::default() }
@@ -273,7 +284,5 @@ fn routing_fees(most: Sat) -> RouteParametersConfig {
 
 /// One percent, as BOLT 2 suggests.
 const MOST_RESERVE_PPM: u32 = 10_000;
-/// HTLCs that may be under way to the wallet at once: LDK's default.
-const PARTS: u16 = 50;
 /// For how long LDK tries other routes.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,6 +1,5 @@
 //! One call that orders a channel: ask, weigh, choose how to pay, put it on record, pay.
 
-use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
 
 use lsps_client::jit_receive::FeeLimits;
@@ -14,7 +13,7 @@ use super::news::WalletEvent;
 use super::pump::Told;
 use super::{Wallet, pay};
 use crate::config::SettingMissing;
-use crate::peers::peer_id;
+use crate::peers::{network_name, peer_id};
 
 /// Why no channel is ordered. Nothing is paid.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +92,7 @@ impl Wallet {
         let wish = Wish {
             order: CreateOrder { token, ..order },
             limits,
-            network: network(self.network),
+            network: network_name(self.network),
             large_channels: self.lsps.have_large_channels(&lsp),
             rules: Rules::default(),
         };
@@ -117,14 +116,5 @@ impl Wallet {
     #[must_use]
     pub fn order(&self, key: OrderKey) -> OrderHandle {
         self.session.order(key)
-    }
-}
-
-fn network(network: Network) -> lsps_types::Network {
-    match network {
-        Network::Bitcoin => lsps_types::Network::Bitcoin,
-        Network::Testnet | Network::Testnet4 => lsps_types::Network::Testnet,
-        Network::Signet => lsps_types::Network::Signet,
-        Network::Regtest => lsps_types::Network::Regtest,
     }
 }

@@ -195,3 +195,24 @@ proptest! {
         prop_assert_eq!(u128::from(full - less), u128::from(full) * u128::from(share) / 1_000_000);
     }
 }
+
+#[test]
+fn case_X29_a_service_that_sells_channels_does_not_start_without_the_network_of_refunds() {
+    use lsps_service::{Config, OrderConfig, Service};
+    use lsps_types::Network;
+    use lsps_types::lsps2::PromiseKey;
+
+    let starts = |network, orders: Option<OrderPolicy>| {
+        let config = Config { orders: OrderConfig { network, ..OrderConfig::default() }, ..Config::default() };
+        let policy = StandardPolicy { orders, ..StandardPolicy::default() };
+        let service = Service::new(config, policy, || lsps_types::Scid(1), PromiseKey::new([1; 32]));
+        service.map(drop).map_err(|error| error.field)
+    };
+    assert_eq!(
+        starts(None, Some(OrderPolicy::default())),
+        Err("orders.network"),
+        "no network is the right one by default"
+    );
+    assert_eq!(starts(Some(Network::Signet), Some(OrderPolicy::default())), Ok(()));
+    assert_eq!(starts(None, None), Ok(()));
+}
