@@ -1,4 +1,5 @@
 //! The wallet keeps its word: to the LSP that pays for channels and gives money back, and to LDK.
+#![allow(non_snake_case)]
 
 use std::sync::Arc;
 
@@ -203,6 +204,24 @@ fn a_refund_has_no_change_that_could_pay_for_it() {
     let refund = world.wallet.give_back(&[seen.outpoint], &somewhere(), RATE).unwrap();
     world.chain.submit(refund.clone()).unwrap();
     assert!(!world.wallet.bump(&refund, FeeRate::from_sat_per_vb(50).unwrap()));
+}
+
+#[test]
+fn case_X26_change_is_spent_again_before_it_is_confirmed_but_not_in_lines_that_no_mempool_takes() {
+    let world = World::with(10_000_000);
+    let mut line = 0;
+    let refused = loop {
+        match world.wallet.fund(line, &somewhere(), 10_000, RATE) {
+            Ok(tx) => world.chain.submit(tx).expect("it is valid"),
+            Err(why) => break why,
+        };
+        line += 1;
+    };
+    assert_eq!(line, 20);
+    assert!(matches!(refused, CannotFund::NotEnough { .. }), "{refused}");
+    assert_eq!(world.wallet.spendable_sat(), 0, "prices and quotes know");
+    world.chain.mine(1);
+    assert!(world.wallet.fund(line, &somewhere(), 10_000, RATE).is_ok());
 }
 
 #[test]

@@ -35,7 +35,7 @@ use book::Book;
 pub use book::{BookPage, BookPages};
 use events::Events;
 pub use events::LspEvents;
-pub use news::LspEvent;
+pub use news::{LspEvent, Owed};
 use news::{NodeNews, news};
 use node::Node;
 use pump::{Pump, Told};

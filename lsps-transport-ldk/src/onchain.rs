@@ -164,8 +164,9 @@ impl Clock for SystemClock {
 
 /// The chain, as far as the LSP touches it.
 pub trait ChainAccess: Send + Sync {
-    /// Broadcasts a transaction. Called again until it is confirmed; what is already known is no error.
-    fn broadcast(&self, tx: &Transaction);
+    /// Broadcasts a transaction, and says what became of that. Called again with every block until it is confirmed. Where
+    /// several wait, those that others spend come first.
+    fn broadcast(&self, tx: &Transaction) -> Broadcast;
 
     /// How many blocks deep it is; 0 while it is in none. Only asked of channels that LDK no longer knows; without an
     /// answer it is broadcast again with every block.
@@ -188,6 +189,20 @@ pub trait ChainAccess: Send + Sync {
         let _ = blocks;
         self.fee_rate()
     }
+}
+
+/// What became of a broadcast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broadcast {
+    /// The mempool took it.
+    Accepted,
+    /// It is in the mempool or in a block since before.
+    Known,
+    /// The mempool does not take it; why, in the backend's words. For example an input is spent otherwise, too many
+    /// unconfirmed transactions hang together, or its feerate is too low.
+    Refused(String),
+    /// The backend says nothing of it, as LDK's `BroadcasterInterface`.
+    Unanswered,
 }
 
 /// What the chain says of outputs to addresses that orders are paid to. The wallet that made them knows, or an index of

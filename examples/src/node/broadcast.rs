@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bitcoin::{FeeRate, Transaction, Txid};
 use lightning::chain::chaininterface::BroadcasterInterface;
 
-use lsps_transport_ldk::onchain::ChainAccess;
+use lsps_transport_ldk::onchain::{Broadcast, ChainAccess};
 
 use crate::chain::Chain;
 
@@ -29,8 +29,16 @@ impl Broadcaster {
 }
 
 impl ChainAccess for Broadcaster {
-    fn broadcast(&self, tx: &Transaction) {
-        self.broadcast_transactions(&[tx]);
+    fn broadcast(&self, tx: &Transaction) -> Broadcast {
+        if self.cut_off.load(Ordering::SeqCst) {
+            return Broadcast::Unanswered;
+        }
+        let is_known = self.chain.transaction(&tx.compute_txid()).is_some();
+        match self.chain.submit(tx.clone()) {
+            Ok(_) if is_known => Broadcast::Known,
+            Ok(_) => Broadcast::Accepted,
+            Err(why) => Broadcast::Refused(why.to_string()),
+        }
     }
 
     fn confirmations(&self, txid: &Txid) -> u32 {

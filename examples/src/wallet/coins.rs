@@ -8,7 +8,7 @@ use bdk_wallet::{LocalOutput, SignOptions, TxBuilder, Wallet};
 use bitcoin::absolute::LockTime;
 use bitcoin::constants::COINBASE_MATURITY;
 use bitcoin::policy::MAX_STANDARD_TX_WEIGHT;
-use bitcoin::{Amount, FeeRate, OutPoint, Psbt, Script, Transaction, Txid, Weight};
+use bitcoin::{Amount, FeeRate, OutPoint, Psbt, Script, Transaction, TxIn, Txid, Weight};
 use lsps_transport_ldk::onchain::CannotFund;
 
 use super::deposits::Deposits;
@@ -55,9 +55,28 @@ impl Coins {
             let Some(tx) = self.bdk.tx_graph().get_tx(coin.outpoint.txid) else { return false };
             match coin.chain_position.confirmation_height_upper_bound() {
                 Some(height) => !tx.is_coinbase() || next >= height + COINBASE_MATURITY,
-                None => tx.input.iter().all(|input| self.bdk.spk_index().txout(input.previous_output).is_some()),
+                None => {
+                    let is_own = |input: &TxIn| self.bdk.spk_index().txout(input.previous_output).is_some();
+                    tx.input.iter().all(is_own) && self.has_few_unconfirmed(coin.outpoint.txid)
+                }
             }
         })
+    }
+
+    /// Whether what spends this transaction would hang on few that are not confirmed: mempools take no long lines.
+    fn has_few_unconfirmed(&self, txid: Txid) -> bool {
+        let is_unconfirmed = |txid| self.bdk.get_tx(txid).is_some_and(|tx| !tx.chain_position.is_confirmed());
+        let (mut known, mut left) = (HashSet::new(), vec![txid]);
+        while let Some(txid) = left.pop() {
+            if is_unconfirmed(txid) && known.insert(txid) {
+                let tx = self.bdk.tx_graph().get_tx(txid);
+                left.extend(tx.iter().flat_map(|tx| &tx.input).map(|input| input.previous_output.txid));
+            }
+            if known.len() >= MOST_UNCONFIRMED {
+                return false;
+            }
+        }
+        true
     }
 
     /// Those that nothing else is to be paid with.
@@ -121,6 +140,9 @@ impl Coins {
         psbt.extract_tx().map_err(|error| CannotFund::Wallet(error.to_string()))
     }
 }
+
+/// Unconfirmed transactions that hang together, at the most. Bitcoin Core takes 25, from version 31 on 64.
+pub(super) const MOST_UNCONFIRMED: usize = 20;
 
 /// BDK's sums overflow where a fee rate, which may be a peer's, is absurd.
 pub(super) fn can_be_counted(amount: Amount, fee_rate: FeeRate) -> Result<(), CannotFund> {

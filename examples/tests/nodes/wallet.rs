@@ -21,7 +21,7 @@ use lsps_transport_ldk::onchain::OnchainWallet;
 use lsps_transport_ldk::wallet::WalletEvent;
 use lsps_transport_ldk::{
     CannotStart, Lsp, LspParts, LspsMessageHandler, PaymentHash, PromiseKey, Role, SettingMissing, Wallet, WalletParts,
-    preset_for_lsp,
+    preset_for_lsp, preset_for_wallet,
 };
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR, World};
@@ -199,6 +199,30 @@ async fn case_X24_a_setting_of_the_preset_that_is_undone_is_an_error_at_the_star
         undo(&mut config);
         assert_eq!(lsp_with(config).await.map_err(|missing| missing.setting), Err(setting));
     }
+}
+
+/// The node is on regtest.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X29_neither_lsp_nor_wallet_starts_for_another_network_than_its_nodes() {
+    let mut config = UserConfig::default();
+    preset_for_lsp(&mut config);
+    let (node, messages) = plain(Role::Service, config).await;
+    let (manager, peers) = (node.channel_manager().clone(), node.peer_manager().clone());
+    let (coins, chain): (Arc<dyn OnchainWallet>, _) = (node.wallet().clone(), node.broadcaster().clone());
+    let store = || Arc::new(KVStoreSyncWrapper(node.store().clone()));
+    let mut parts = LspParts::new(manager, peers, messages, store(), coins, chain, PromiseKey::new([1; 32]));
+    parts.config.orders.network = Some(lsps_types::Network::Bitcoin);
+    let orders = Some(lsps_service::OrderPolicy::default());
+    let started = Lsp::start(parts, StandardPolicy { orders, ..StandardPolicy::default() }).await;
+    assert!(matches!(started, Err(CannotStart::OrdersElsewhere)));
+
+    let mut config = UserConfig::default();
+    preset_for_wallet(&mut config);
+    let (node, messages) = plain(Role::Client, config).await;
+    let (manager, peers, keys) = (node.channel_manager().clone(), node.peer_manager().clone(), node.keys().clone());
+    let parts = WalletParts::new(manager, peers, messages, store(), keys, Network::Signet, [node.node_id()]);
+    let started = Wallet::start(parts).await;
+    assert!(matches!(started, Err(CannotStart::WrongNetwork { node: Some(Network::Regtest), .. })));
 }
 
 /// Starts an LSP on a node with these settings.

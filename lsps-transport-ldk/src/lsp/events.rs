@@ -9,7 +9,7 @@ use lsps_service::{ChannelKey, FlowId, OrderNumber, QuestionId, RefundKey};
 use lsps_types::{Msat, PaymentHash, PeerId};
 use tokio::sync::Notify;
 
-use super::news::LspEvent;
+use super::news::{LspEvent, Owed};
 use crate::peers::peer_id;
 
 /// Reads what happens to an LSP, from the moment on when it was asked for ([`Lsp::events`](crate::Lsp::events)).
@@ -88,6 +88,7 @@ enum About {
     /// The channel of a flow, whichever attempt it is.
     ChannelEnd(FlowId),
     Funding(ChannelKey),
+    Refused(Owed),
     Orders,
     RefundFails(RefundKey),
     RefundStuck(RefundKey),
@@ -138,6 +139,7 @@ impl About {
             LspEvent::Undecided(question) => Self::Question(question.id),
             LspEvent::ChannelEnded { key, .. } => Self::ChannelEnd(key.flow),
             LspEvent::FundingStuck { key, .. } => Self::Funding(*key),
+            LspEvent::BroadcastRefused { of, .. } => Self::Refused(*of),
             LspEvent::OrdersMade { .. } => Self::Orders,
             LspEvent::RefundFails { key, .. } => Self::RefundFails(*key),
             LspEvent::RefundStuck { key, .. } => Self::RefundStuck(*key),

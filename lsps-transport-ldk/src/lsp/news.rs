@@ -43,6 +43,15 @@ pub enum LspEvent {
         /// The wallet raised its fee.
         bumped: bool,
     },
+    /// The mempool does not take a transaction that is owed. It is broadcast again with every block.
+    BroadcastRefused {
+        /// The purpose of the transaction.
+        of: Owed,
+        /// The transaction.
+        txid: Txid,
+        /// The reason, in the words of the chain backend.
+        why: String,
+    },
     /// Orders of channels were made ([`Lsp::orders`](crate::Lsp::orders) lists them).
     OrdersMade {
         /// The last of them.
@@ -107,6 +116,15 @@ impl LspEvent {
             _ => None,
         }
     }
+}
+
+/// The purpose of a transaction that the LSP broadcasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owed {
+    /// Funds this channel.
+    Funding(ChannelKey),
+    /// Is this refund of an order.
+    Refund(RefundKey),
 }
 
 /// What an event says, as far as LDK can say it.

@@ -14,7 +14,7 @@ use lsps_service::{
 };
 use lsps_types::{BlockHeight, FeeRate, PaymentHash, Preimage, Sat};
 
-use super::news::LspEvent;
+use super::news::{LspEvent, Owed};
 use super::pump::Pump;
 use crate::onchain::{CannotFund, OnchainWallet, SeenOutput, our_outpoint, their_outpoint};
 use crate::peers::Manager;
@@ -165,7 +165,7 @@ impl<M: Manager> Pump<M> {
 
     pub(super) fn broadcast_refund(&mut self, key: RefundKey, tx: &[u8], ask: u32) -> Vec<Input> {
         let Ok(tx) = deserialize::<Transaction>(tx) else { return vec![] };
-        self.outside.chain.broadcast(&tx);
+        self.broadcast(Owed::Refund(key), &tx);
         let txid = tx.compute_txid();
         if ask > 1 && self.outside.chain.confirmations(&txid) == 0 {
             let bumped = self.outside.wallet.bump(&tx, self.outside.chain.fee_rate());
@@ -300,7 +300,7 @@ impl<M: Manager> Pump<M> {
         for refund in self.service.unconfirmed_refunds() {
             let Ok(tx) = deserialize::<Transaction>(refund.tx) else { continue };
             match self.outside.chain.confirmations(&tx.compute_txid()) {
-                0 if refund.owed => self.outside.chain.broadcast(&tx),
+                0 if refund.owed => self.broadcast(Owed::Refund(refund.key), &tx),
                 super::watch::DEEP.. => confirmed.push(refund.key),
                 _ => {}
             }

@@ -6,12 +6,12 @@ use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
 use lsps_service::{ChannelEnd, ChannelKey, Effect, FlowId, FundingOutput, Input, OpenedFor, PartId};
 use lsps_types::{Blocks, Msat, PeerId};
 
-use super::news::LspEvent;
+use super::news::{LspEvent, Owed};
 use super::node::{Asked, room_in};
 use super::pump::{Pump, inputs_of, sat_per_kw};
 use super::report;
 use super::webhooks::Post;
-use crate::onchain::{CannotFund, their_outpoint};
+use crate::onchain::{Broadcast, CannotFund, their_outpoint};
 use crate::peers::{Manager, public_key};
 
 impl<M: Manager> Pump<M> {
@@ -44,7 +44,7 @@ impl<M: Manager> Pump<M> {
             Effect::HandFunding { key, peer, tx } => self.hand_funding(key, peer, &tx),
             Effect::BroadcastFunding { key, tx, ask } => {
                 if let Ok(tx) = deserialize::<Transaction>(&tx) {
-                    self.outside.chain.broadcast(&tx);
+                    self.broadcast(Owed::Funding(key), &tx);
                     if ask > 1 && self.depth(key, None, &tx) == 0 {
                         let bumped = self.outside.wallet.bump(&tx, self.outside.chain.fee_rate());
                         let stuck = LspEvent::FundingStuck { key, txid: tx.compute_txid(), bumped };
@@ -176,6 +176,15 @@ impl<M: Manager> Pump<M> {
         let channel = public_key(peer).and_then(|peer| Some((peer, self.node.channel(&peer, key)?)));
         if let Some((peer, channel)) = channel {
             self.node.close(&peer, &channel.channel_id);
+        }
+    }
+
+    /// Whatever the chain says, it is broadcast again with the next block.
+    pub(super) fn broadcast(&self, of: Owed, tx: &Transaction) {
+        let (txid, answer) = (tx.compute_txid(), self.outside.chain.broadcast(tx));
+        report::broadcast(of, &txid, &answer);
+        if let Broadcast::Refused(why) = answer {
+            self.outside.events.send(LspEvent::BroadcastRefused { of, txid, why });
         }
     }
 

@@ -2,10 +2,14 @@
 //!
 //! Field names and counters are part of the interface; README lists them.
 
+use bitcoin::Txid;
 use lsps_service::{BookEntry, Booking, ChannelEnd, Effect, FlowId, Input, Outcome, Refusal, Unreadable};
 use lsps_types::bolt4::FailureCode;
 use metrics::counter;
 use tracing::{debug, error, info, warn};
+
+use super::news::Owed;
+use crate::onchain::Broadcast;
 
 /// The service was told something; what became of it.
 pub(super) fn heard(input: &Input, outcome: Outcome) {
@@ -259,6 +263,18 @@ pub(super) fn unread((name, error): (String, lightning::io::Error)) -> Unreadabl
 pub(super) fn runaway(flow: FlowId) {
     counter!("lsps_runaways").increment(1);
     error!(%flow, "more followed than can be: the node's facts are wrong, or this program is");
+}
+
+/// A transaction was broadcast.
+pub(super) fn broadcast(of: Owed, txid: &Txid, answer: &Broadcast) {
+    match answer {
+        Broadcast::Accepted => info!(?of, %txid, "in the mempool"),
+        Broadcast::Known | Broadcast::Unanswered => debug!(?of, %txid, ?answer, "broadcast"),
+        Broadcast::Refused(why) => {
+            counter!("lsps_broadcasts_refused").increment(1);
+            warn!(?of, %txid, why, "the mempool does not take it");
+        }
+    }
 }
 
 /// The store refused.

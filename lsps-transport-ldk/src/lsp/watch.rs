@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, HeldHtlc, Input, KnownPart, PartId};
 use lsps_types::{Msat, PaymentHash, PeerId};
 
+use super::news::Owed;
 use super::pump::{Pump, inputs_of};
 use crate::peers::{Manager, public_key};
 
@@ -113,19 +114,22 @@ impl<M: Manager> Pump<M> {
 
     /// A funding transaction that is owed is broadcast until it is in a block, and looked at until it is deep.
     pub(super) fn look_at_fundings(&mut self) {
-        let mut confirmed = vec![];
+        let (mut confirmed, mut missing) = (vec![], vec![]);
         for channel in self.service.unconfirmed_channels().filter(|channel| channel.owed) {
             let Some(tx) = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok()) else { continue };
             match channel.stage {
                 ChannelStage::Pending | ChannelStage::Ready | ChannelStage::Closed => {
                     match self.depth(channel.key, Some(channel.client), &tx) {
-                        0 => self.outside.chain.broadcast(&tx),
+                        0 => missing.push((channel.key, tx)),
                         DEEP.. => confirmed.push(channel.key),
                         _ => {}
                     }
                 }
                 ChannelStage::Opening | ChannelStage::Abandoning => {}
             }
+        }
+        for (key, tx) in parents_first(missing) {
+            self.broadcast(Owed::Funding(key), &tx);
         }
         for key in confirmed {
             let _ = self.feed(Input::FundingConfirmed { key });
@@ -197,6 +201,21 @@ impl<M: Manager> Pump<M> {
             }
         }
     }
+}
+
+/// In an order in which a mempool takes them: a funding may spend the change of another that is not confirmed.
+fn parents_first<T>(txs: Vec<(T, Transaction)>) -> Vec<(T, Transaction)> {
+    let mut left: BTreeMap<_, _> = txs.into_iter().map(|(of, tx)| (tx.compute_txid(), (of, tx))).collect();
+    let mut sorted = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let waits = |tx: &Transaction| tx.input.iter().any(|input| left.contains_key(&input.previous_output.txid));
+        let ready: Vec<_> = left.iter().filter(|(_, (_, tx))| !waits(tx)).map(|(txid, _)| *txid).collect();
+        if ready.is_empty() {
+            break; // no transaction spends its own descendants
+        }
+        sorted.extend(ready.iter().filter_map(|txid| left.remove(txid)));
+    }
+    sorted
 }
 
 /// Blocks on a funding transaction after which no reorganisation takes it away.
