@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use lsps_types::codes::GetInfoError;
-use lsps_types::jsonrpc::{ErrorObject, Incoming, InvalidParams, NotARequest, RequestId, encode_error, encode_reply};
+use lsps_types::jsonrpc::{ErrorObject, Incoming, InvalidParams, RequestId, encode_error, encode_reply};
 use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps1::{self, GetOrder};
 use lsps_types::lsps2::{Buy, GetInfo};
@@ -21,17 +21,18 @@ impl Service {
     pub(crate) fn answer(&mut self, peer: PeerId, payload: &[u8]) -> Outcome {
         let incoming = match Incoming::decode(payload) {
             Ok(incoming) => incoming,
-            Err(NotARequest::Bad(_)) => {
-                self.send(peer, encode_error(None, &ErrorObject::parse_error()));
+            Err(not_one) => {
+                if let Some(answer) = not_one.answer() {
+                    self.send(peer, answer);
+                }
                 return Outcome::Refused(Refusal::BadMessage);
             }
-            Err(NotARequest::UncorrelatedError) => return Outcome::Refused(Refusal::BadMessage),
         };
         let answer = self.answer_to(peer, &incoming);
         match answer {
             Ok(Answer::Now(reply)) => self.send(peer, reply),
             Ok(Answer::Later) => {}
-            Err(error) => self.send(peer, encode_error(Some(incoming.id()), &error)),
+            Err(error) => self.send(peer, encode_error(incoming.id(), &error)),
         }
         Outcome::Taken
     }
@@ -140,14 +141,14 @@ impl Service {
             | (question::Request::Buy(_), Decision::Menu(_) | Decision::Order(_))
             | (question::Request::Order(_), Decision::Menu(_) | Decision::Buy(_)) => Err(ErrorObject::internal()),
         };
-        self.send(client, answer.unwrap_or_else(|error| encode_error(Some(&waiting.request), &error)));
+        self.send(client, answer.unwrap_or_else(|error| encode_error(&waiting.request, &error)));
         Outcome::Taken
     }
 
     /// Nobody did in time.
     pub(crate) fn undecided(&mut self, id: QuestionId) {
         if let Some(waiting) = self.questions.take(id) {
-            self.send(id.client, encode_error(Some(&waiting.request), &ErrorObject::internal()));
+            self.send(id.client, encode_error(&waiting.request, &ErrorObject::internal()));
         }
     }
 }

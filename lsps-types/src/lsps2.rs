@@ -4,8 +4,9 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codes::BuyError;
 use crate::strict::{null_as_default, object, objects};
-use crate::units::{DateTime, Msat, Ppm, Scid};
+use crate::units::{DateTime, Msat, Ppm, Scid, Timestamp};
 
 pub mod fee;
 mod promise;
@@ -63,6 +64,24 @@ pub struct Buy {
     /// Size of the payment to come; absent for an invoice without amount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_size_msat: Option<Msat>,
+}
+
+impl Buy {
+    /// Whether the terms are still valid, and the payment fits them: within their bounds, and larger than the fee on it.
+    /// Whether they were promised at all is [`PromiseKey::check`]'s to say.
+    ///
+    /// # Errors
+    ///
+    /// The error that answers the request. Spec: LSPS2 §2.
+    pub fn fits_its_terms(&self, now: Timestamp) -> Result<(), BuyError> {
+        if self.opening_fee_params.valid_until.instant() < now {
+            return Err(BuyError::InvalidOpeningFeeParams);
+        }
+        match self.payment_size_msat {
+            Some(size) => self.opening_fee_params.fee_terms().fee_on(size).map(|_| ()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What to put into the invoice. Spec: LSPS2 §2.

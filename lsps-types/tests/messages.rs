@@ -2,14 +2,14 @@
 #![allow(non_snake_case)]
 
 use lsps_types::{
-    Msat, Request,
+    Msat, PeerId, Ppm, Request, Timestamp,
     codes::{BuyError, CommonError, GetInfoError},
     jsonrpc::{
         BadFormat, ErrorObject, ErrorReply, FromLsp, Incoming, InvalidParams, InvalidReply, MAX_PAYLOAD, NotARequest,
         Refusal, RequestId, TooLarge, encode_error, encode_reply, encode_request,
     },
     lsps0::{ListProtocols, Protocols},
-    lsps2::{Buy, GetInfo, Menu, OpeningFeeParams},
+    lsps2::{Buy, GetInfo, Menu, OpeningFeeParams, PromiseKey, Unpromised},
 };
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ fn case_T08_escapes_key_order_and_white_space_are_read() {
     assert_eq!(incoming.method_name(), "lsps2.get_info");
     assert_eq!(incoming.params(), Ok(GetInfo { token: Some("S".into()) }));
 
-    let error = encode_error(Some(incoming.id()), &ErrorObject::of_method(GetInfoError::UnrecognizedOrStaleToken));
+    let error = encode_error(incoming.id(), &ErrorObject::of_method(GetInfoError::UnrecognizedOrStaleToken));
     let text = String::from_utf8(error).unwrap();
     assert!(text.starts_with(r#"{"jsonrpc":"2.0","id":"\u0000é😀","error":{"code":200,"#), "{text}");
 }
@@ -145,9 +145,39 @@ fn an_lsp_answers_all_but_requests_with_a_parse_error() {
     assert_eq!(Incoming::decode(b"\xff{}").unwrap_err(), BadFormat::NotUtf8.into());
     assert_eq!(Incoming::decode(&[b' '; MAX_PAYLOAD + 1]).unwrap_err(), BadFormat::TooLong.into());
     assert_eq!(
-        String::from_utf8(encode_error(None, &ErrorObject::parse_error())).unwrap(),
+        String::from_utf8(Incoming::decode(b"{}").unwrap_err().answer().unwrap()).unwrap(),
         r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}"#
     );
+}
+
+/// The example of the README.
+#[test]
+fn case_X54_two_services_that_answer_each_other_fall_silent() {
+    fn answer(payload: &[u8]) -> Option<Vec<u8>> {
+        let request = match Incoming::decode(payload) {
+            Ok(request) => request,
+            Err(not_one) => return not_one.answer(),
+        };
+        Some(match request.params::<GetInfo>() {
+            Ok(GetInfo { token: _ }) => encode_reply::<GetInfo>(request.id(), &Menu::default()),
+            Err(invalid) => encode_error(request.id(), &ErrorObject::invalid_params(&invalid)),
+        })
+    }
+    let firsts = [
+        r#"{"jsonrpc":"2.0","id":"a","method":"lsps2.get_info","params":{}}"#,
+        r#"{"jsonrpc":"2.0","id":"a","method":"lsps2.get_info","params":{"version":1}}"#,
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"x"}}"#,
+        r#"{"jsonrpc":"2.0","id":"a","error":{"code":1,"message":"x"}}"#,
+        r#"{"jsonrpc":"2.0","id":null,"result":{}}"#,
+        "no JSON",
+    ];
+    for first in firsts {
+        let mut said = Some(first.as_bytes().to_vec());
+        for _ in 0..4 {
+            said = said.and_then(|payload| answer(&payload));
+        }
+        assert_eq!(said, None, "{first}");
+    }
 }
 
 #[test]
@@ -163,10 +193,10 @@ fn no_payload_is_too_long() {
     assert_eq!(answer["error"]["code"], -32603);
 
     let names = InvalidParams { unrecognized: vec!["n".repeat(MAX_PAYLOAD)], ..InvalidParams::default() };
-    let answer: Value = serde_json::from_slice(&encode_error(Some(&id), &ErrorObject::invalid_params(&names))).unwrap();
+    let answer: Value = serde_json::from_slice(&encode_error(&id, &ErrorObject::invalid_params(&names))).unwrap();
     assert_eq!(answer["error"]["data"], json!({"unrecognized": []}));
     let wordy = ErrorObject::client_rejected(&"n".repeat(MAX_PAYLOAD));
-    let answer: Value = serde_json::from_slice(&encode_error(Some(&id), &wordy)).unwrap();
+    let answer: Value = serde_json::from_slice(&encode_error(&id, &wordy)).unwrap();
     assert_eq!(answer["error"], json!({"code": 1, "message": "Client rejected"}));
 }
 
@@ -289,4 +319,34 @@ fn error_of<R: Request>(error: Value) -> ErrorReply<R::Error> {
         Ok(FromLsp::Response { outcome: Err(error), .. }) => error.typed(),
         other => panic!("{other:?}"),
     }
+}
+
+/// A promise is kept for as long as its terms say, and for the payments that they are for.
+#[test]
+fn case_X55_a_promise_alone_does_not_make_a_sale() {
+    const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_000);
+    let (key, client) = (PromiseKey::new([9; 32]), PeerId([2; 33]));
+    let terms = Unpromised {
+        min_fee_msat: Msat(2_000),
+        proportional: Ppm(10_000),
+        valid_until: NOON.into(),
+        min_lifetime: 1_008,
+        max_client_to_self_delay: 2_016,
+        min_payment_size_msat: Msat(1_000),
+        max_payment_size_msat: Msat(100_000_000),
+    };
+    let opening_fee_params = key.issue(terms, client, Some("coupon")).unwrap();
+    let asks = |size: Option<u64>, by, now| {
+        let buy = Buy { opening_fee_params: opening_fee_params.clone(), payment_size_msat: size.map(Msat) };
+        assert!(key.verify(&buy.opening_fee_params, client).is_ok(), "that is all the same to the promise");
+        key.check(&buy, by, now)
+    };
+    let later = NOON + std::time::Duration::from_millis(1);
+    assert_eq!(asks(Some(2_001), client, NOON), Ok(Some("coupon".into())));
+    assert_eq!(asks(None, client, NOON), Ok(Some("coupon".into())));
+    assert_eq!(asks(None, client, later), Err(BuyError::InvalidOpeningFeeParams), "expired");
+    assert_eq!(asks(None, PeerId([3; 33]), NOON), Err(BuyError::InvalidOpeningFeeParams), "another client");
+    assert_eq!(asks(Some(999), client, NOON), Err(BuyError::PaymentSizeTooSmall));
+    assert_eq!(asks(Some(2_000), client, NOON), Err(BuyError::PaymentSizeTooSmall), "nothing is left of it");
+    assert_eq!(asks(Some(100_000_001), client, NOON), Err(BuyError::PaymentSizeTooLarge));
 }

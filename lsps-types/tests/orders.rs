@@ -88,7 +88,7 @@ fn case_O02_each_option_that_is_not_met_is_named() {
 
     let mismatch = options().allow(&CreateOrder { lsp_balance_sat: Sat(1), ..order() }).unwrap_err();
     let error = ErrorObject::of_method_with(CreateOrderError::OptionMismatch, &mismatch);
-    let payload = encode_error(Some(&"a".to_string().into()), &error);
+    let payload = encode_error(&"a".to_string().into(), &error);
     let Ok(FromLsp::Response { outcome: Err(error), .. }) = FromLsp::decode(&payload) else { panic!("an error") };
     let reply = error.typed::<CreateOrderError>();
     assert_eq!(reply.refusal, Refusal::Method(CreateOrderError::OptionMismatch));

@@ -141,7 +141,7 @@ impl Service {
     /// A UUID, drawn from the key and from what is only once: a client's orders at one instant.
     fn unused_order_id(&self, client: PeerId, request: &RequestId) -> Option<(OrderNumber, [u8; 16])> {
         let now = self.around.now.unix_millis().to_be_bytes();
-        let request = encode_error(Some(request), &ErrorObject::internal());
+        let request = encode_error(request, &ErrorObject::internal());
         (0..self.around.config.limits.scid_draws).find_map(|draw| {
             let draw = draw.to_be_bytes();
             let random = self.promises.derive("id of an order", &[&client.0, &now, &request, &draw]);
@@ -197,7 +197,7 @@ impl Service {
         if !is_draft && let Some(request) = self.orders.waiting.remove(&number) {
             let answer = match view {
                 Some(view) => encode_reply::<CreateOrder>(&request, &view),
-                None => encode_error(Some(&request), &ErrorObject::internal()),
+                None => encode_error(&request, &ErrorObject::internal()),
             };
             if !is_gone {
                 self.send(client, answer);

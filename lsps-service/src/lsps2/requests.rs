@@ -60,15 +60,8 @@ impl Service {
 
     /// What needs no policy: promise and time, amounts.
     pub(crate) fn may_be_asked(&self, request: &Buy, promised: ForToken) -> Result<Option<String>, ErrorObject> {
-        let params = &request.opening_fee_params;
-        let stale = || ErrorObject::of_method(BuyError::InvalidOpeningFeeParams);
-        let token = promised.map_err(|_| stale())?;
-        if params.valid_until.instant() < self.around.now {
-            return Err(stale());
-        }
-        if let Some(size) = request.payment_size_msat {
-            params.fee_terms().fee_on(size).map_err(ErrorObject::of_method)?;
-        }
+        let token = promised.map_err(|_| ErrorObject::of_method(BuyError::InvalidOpeningFeeParams))?;
+        request.fits_its_terms(self.around.now).map_err(ErrorObject::of_method)?;
         Ok(token)
     }
 

@@ -18,10 +18,10 @@ pub struct Incoming<'a> {
     params: &'a str,
 }
 
-/// A payload that is no request.
+/// A payload that is no request. [`answer`](Self::answer) says what to send back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotARequest {
-    /// To be answered with [`ErrorObject::parse_error`] and a null id.
+    /// Answered with [`ErrorObject::parse_error`] and a null id.
     #[error(transparent)]
     Bad(#[from] BadFormat),
     /// An error response with a null id. Never answered, or two LSPs would exchange them for ever (reading R-32).

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use super::{ErrorObject, MAX_PAYLOAD, RequestId, VERSION, to_json};
+use super::{ErrorObject, MAX_PAYLOAD, NotARequest, RequestId, VERSION, to_json};
 use crate::method::Request;
 
 /// A request, with an id that only its sender can know. Spec: LSPS0: a UUID, or at least 80 random bits in hex.
@@ -39,12 +39,17 @@ pub fn encode_reply<R: Request>(id: &RequestId, reply: &R::Reply) -> Vec<u8> {
         result: &'a R,
     }
     let payload = to_json(&Reply { jsonrpc: VERSION, id, result: reply });
-    if payload.len() > MAX_PAYLOAD { encode_error(Some(id), &ErrorObject::internal()) } else { payload }
+    if payload.len() > MAX_PAYLOAD { encode_error(id, &ErrorObject::internal()) } else { payload }
 }
 
-/// An error; without an id where the request could not be read, and without data that would not fit into one message.
+/// The error that answers a request; without data that would not fit into one message. What answers a payload that is no request
+/// is [`NotARequest::answer`]'s to say.
 #[must_use]
-pub fn encode_error(id: Option<&RequestId>, error: &ErrorObject) -> Vec<u8> {
+pub fn encode_error(id: &RequestId, error: &ErrorObject) -> Vec<u8> {
+    encode_failure(Some(id), error)
+}
+
+fn encode_failure(id: Option<&RequestId>, error: &ErrorObject) -> Vec<u8> {
     #[derive(Serialize)]
     struct Failure<'a> {
         jsonrpc: &'static str,
@@ -54,4 +59,16 @@ pub fn encode_error(id: Option<&RequestId>, error: &ErrorObject) -> Vec<u8> {
     let payload = to_json(&Failure { jsonrpc: VERSION, id, error });
     let bare = || to_json(&Failure { jsonrpc: VERSION, id, error: &error.without_data() });
     if payload.len() > MAX_PAYLOAD { bare() } else { payload }
+}
+
+impl NotARequest {
+    /// What to send back: a parse error with a null id, or nothing at all. An error response is never answered, or two LSPs would
+    /// answer each other for ever (reading R-32); so this is the only way to write an error without an id.
+    #[must_use]
+    pub fn answer(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Bad(_) => Some(encode_failure(None, &ErrorObject::parse_error())),
+            Self::UncorrelatedError => None,
+        }
+    }
 }

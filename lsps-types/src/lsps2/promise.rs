@@ -11,8 +11,9 @@ use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use hex_conservative::{Case, DisplayHex, FromHex};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::OpeningFeeParams;
-use crate::units::{DateTime, Msat, PeerId, Ppm};
+use super::{Buy, OpeningFeeParams};
+use crate::codes::BuyError;
+use crate::units::{DateTime, Msat, PeerId, Ppm, Timestamp};
 
 /// Text of an LSP that stands for its promise. At most 512 bytes as JSON; opaque to a client.
 ///
@@ -140,7 +141,22 @@ impl PromiseKey {
         })
     }
 
-    /// Whether these terms were promised to this client, and if so, for which token.
+    /// Whether a purchase on these terms may be sold as far as the terms say: they were promised to this client, are still
+    /// valid, and fit the size of the payment. If so, for which token they were promised.
+    ///
+    /// Whether to sell to this client at all, and whether there is enough liquidity, is left to the LSP.
+    ///
+    /// # Errors
+    ///
+    /// The error that answers the request. Spec: LSPS2 §2.
+    pub fn check(&self, buy: &Buy, client: PeerId, now: Timestamp) -> Result<Option<String>, BuyError> {
+        let token = self.verify(&buy.opening_fee_params, client).map_err(|_| BuyError::InvalidOpeningFeeParams)?;
+        buy.fits_its_terms(now)?;
+        Ok(token)
+    }
+
+    /// Whether these terms were promised to this client, and if so, for which token. That alone does not make a sale: the terms
+    /// may have expired long ago, and the payment be of any size. [`check`](Self::check) looks at those too.
     ///
     /// # Errors
     ///
