@@ -18,7 +18,11 @@ use lightning::types::payment::PaymentHash;
 ///
 /// - The LSP's invoices ask for as many blocks as those of orders that are paid by invoice. They lead to the node by its
 ///   name, which is no secret of an LSP: over its channels with the payer, or the public ones.
-/// - The wallet leaves as many. LDK 0.2 leaves out what an invoice asks for where it leads to a node by its name.
+/// - The wallet leaves as many. LDK 0.2 leaves out what an invoice asks for where it leads to a node by its name. No HTLC is
+///   locked for longer than the payment allows in all ([`PaymentParameters::max_total_cltv_expiry_delta`], 1008 blocks unless the
+///   payer sets it): an invoice that asks for more is not paid.
+///
+/// [`PaymentParameters::max_total_cltv_expiry_delta`]: lightning::routing::router::PaymentParameters::max_total_cltv_expiry_delta
 pub struct OrderRouter<R, E> {
     routes: R,
     entropy: E,
@@ -48,7 +52,7 @@ where
         inflight_htlcs: InFlightHtlcs,
     ) -> Result<Route, &'static str> {
         let route = self.routes.find_route(payer, route_params, first_hops, inflight_htlcs)?;
-        Ok(leaving_what_is_asked_for(route, route_params))
+        leaving_what_is_asked_for(route, route_params)
     }
 
     fn find_route_with_id(
@@ -63,7 +67,7 @@ where
         let routes = &self.routes;
         let route =
             routes.find_route_with_id(payer, route_params, first_hops, inflight_htlcs, payment_hash, payment_id)?;
-        Ok(leaving_what_is_asked_for(route, route_params))
+        leaving_what_is_asked_for(route, route_params)
     }
 
     fn create_blinded_payment_paths<T: Signing + Verification>(
@@ -78,8 +82,8 @@ where
     }
 }
 
-fn leaving_what_is_asked_for(mut route: Route, route_params: &RouteParameters) -> Route {
-    let Payee::Blinded { route_hints, .. } = &route_params.payment_params.payee else { return route };
+fn leaving_what_is_asked_for(mut route: Route, route_params: &RouteParameters) -> Result<Route, &'static str> {
+    let Payee::Blinded { route_hints, .. } = &route_params.payment_params.payee else { return Ok(route) };
     let asked_for = |tail: &BlindedTail| {
         let hint = route_hints.iter().find(|hint| hint.blinding_point() == tail.blinding_point)?;
         (hint.blinded_hops().len() == 1).then_some(hint.payinfo.cltv_expiry_delta)
@@ -91,8 +95,15 @@ fn leaving_what_is_asked_for(mut route: Route, route_params: &RouteParameters) -
         for delta in [&mut tail.excess_final_cltv_expiry_delta, &mut last.cltv_expiry_delta] {
             *delta = delta.saturating_add(blocks);
         }
+        // The router found the way without these blocks; an LSP can write any number of them into its invoice.
+        let locked = path.hops.iter().fold(0, |sum: u32, hop| sum.saturating_add(hop.cltv_expiry_delta));
+        if locked > route_params.payment_params.max_total_cltv_expiry_delta {
+            return Err(
+                "the invoice asks for an HTLC that is locked for longer than `max_total_cltv_expiry_delta` allows",
+            );
+        }
     }
-    route
+    Ok(route)
 }
 
 /// As the service reckons for hold invoices.
