@@ -16,8 +16,9 @@ use lightning::util::config::UserConfig;
 use lsps_client::order::Polling;
 use lsps_service::{StandardPolicy, Trust};
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
+use lsps_transport_ldk::wallet::Connect;
 use lsps_transport_ldk::webhook::DeliveryConfig;
-use lsps_transport_ldk::{LspsMessageHandler, Observed};
+use lsps_transport_ldk::{KnownLsp, LspsMessageHandler, Observed};
 
 use crate::chain::{Chain, FEE_SAT_PER_KW};
 use crate::node::types::ChannelManager;
@@ -84,6 +85,10 @@ pub struct Script {
     pub wallet_sees_mempool: bool,
     /// The wallet connects to its LSP by itself, and again when it is gone.
     pub wallet_connects: bool,
+    /// What stands between it and its way to connect.
+    pub wallet_connector: fn(Arc<dyn Connect>) -> Arc<dyn Connect>,
+    /// LSPs that it knows besides, and that the test connects.
+    pub other_lsps: Vec<KnownLsp>,
     /// How often the wallet asks what became of its orders.
     pub polling: Polling,
     /// How the LSP posts to webhooks, if it serves them.
@@ -130,6 +135,8 @@ impl Default for Script {
             confirmations_to_wait: 0,
             wallet_sees_mempool: false,
             wallet_connects: false,
+            wallet_connector: |connector| connector,
+            other_lsps: vec![],
             polling: Polling::default(),
             webhooks: None,
             clock: Arc::new(SystemClock),

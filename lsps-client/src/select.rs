@@ -13,7 +13,7 @@ pub struct Offer {
     pub lsp: PeerId,
     /// The terms, and their whole fee on the payment.
     pub choice: Choice,
-    /// How often it offered terms of late and then did not sell on them.
+    /// How much it broke its word of late: it offered terms and then did not sell on them. Higher is worse; 0 is as it should be.
     pub broken: u32,
 }
 

@@ -119,6 +119,34 @@ async fn case_W09_of_equal_offers_the_first_configured_is_taken_unless_a_hook_de
 }
 
 #[tokio::test]
+async fn case_X40_an_lsp_that_did_not_sell_on_its_terms_comes_after_the_others() {
+    let world = World::new();
+    let shopping = world.shops(vec![Ask { broken: 1, ..ask(LSP) }, ask(OTHER_LSP)]);
+    for ((lsp, request), ppm) in world.asked().await.into_iter().zip([9_000, 10_000]) {
+        world.hears(lsp, &menu(&request, ppm));
+    }
+    let mut shopped = shopping.await.unwrap();
+    let mut next = || shopped.take_next(&Cheapest).map(|offer| offer.lsp);
+    assert_eq!([next(), next(), next()], [Some(OTHER_LSP), Some(LSP), None], "each is there once");
+}
+
+#[tokio::test]
+async fn case_X51_an_lsp_whose_terms_last_comes_before_a_cheaper_one_whose_do_not() {
+    let world = World::new();
+    let limits = FeeLimits::total(Msat(20_000));
+    let want = Want { payment: Payment::Fixed(SIZE), limits, expiry: Some(common::DAY) };
+    let (session, asks) = (world.session.clone(), [ask(LSP), ask(OTHER_LSP)]);
+    let shopping = tokio::spawn(async move { session.shop(&asks, &want, PATIENCE).await });
+    let lasting = OpeningFeeParams { proportional: Ppm(10_000), valid_until: (NOON + common::DAY).into(), ..terms() };
+    for (lsp, request) in world.asked().await {
+        let menu = if lsp == LSP { selling_at(9_000) } else { Menu { opening_fee_params_menu: vec![lasting.clone()] } };
+        world.hears(lsp, &answer::<GetInfo>(&request, &menu));
+    }
+    let (offer, _) = shopping.await.unwrap().take(&Cheapest).unwrap();
+    assert_eq!((offer.lsp, offer.choice.lasts), (OTHER_LSP, true));
+}
+
+#[tokio::test]
 async fn case_W09_errors_of_the_others_are_kept() {
     let world = World::new();
     let mut unsure = ask(OTHER_LSP);

@@ -47,6 +47,57 @@ fn of_equally_cheap_terms_those_valid_longest_win() {
 }
 
 #[test]
+fn case_X51_terms_that_last_as_long_as_is_wanted_are_preferred_to_cheaper_ones() {
+    let dear = OpeningFeeParams { proportional: Ppm(20_000), valid_until: (NOON + DAY).into(), ..terms() };
+    let chosen = |expiry| {
+        let want = Want { expiry, ..want(Payment::Fixed(SIZE)) };
+        let choice = choose(&menu(&[terms(), dear.clone()]), &want, &Rules::default(), NOON).unwrap();
+        (choice.fee, choice.lasts)
+    };
+    assert_eq!(chosen(None), (FEE, true), "the cheapest, however long it lasts");
+    assert_eq!(chosen(Some(HOUR)), (FEE, true));
+    assert_eq!(chosen(Some(HOUR + Duration::from_millis(1))), (Msat(20_000), true));
+    assert_eq!(chosen(Some(DAY)), (Msat(20_000), true));
+    assert_eq!(chosen(Some(2 * DAY)), (FEE, false), "none does: the cheapest, and it says so");
+    let want = Want { limits: FeeLimits::total(FEE), expiry: Some(DAY), ..want(Payment::Fixed(SIZE)) };
+    let choice = choose(&menu(&[terms(), dear]), &want, &Rules::default(), NOON).unwrap();
+    assert_eq!((choice.fee, choice.lasts), (FEE, false), "within the limits in any case");
+}
+
+#[test]
+fn case_X52_terms_that_leave_next_to_nothing_are_not_bought() {
+    let rules = Rules::default();
+    let size = Msat(rules.least_net.0 + 10_000);
+    let leaving = |less: u64| OpeningFeeParams { min_fee_msat: Msat(10_000 + less), proportional: Ppm(0), ..terms() };
+    let choose = |entry| choose(&menu(&[entry]), &want(Payment::Fixed(size)), &rules, NOON);
+    assert!(choose(leaving(0)).is_ok(), "exactly the least");
+    let too_little = Unfit::LeavesTooLittle { net: Msat(rules.least_net.0 - 1), least: rules.least_net };
+    assert_eq!(choose(leaving(1)).unwrap_err().reasons, [too_little]);
+    let prepare = |less| {
+        let buy = lsps_types::lsps2::Buy { opening_fee_params: leaving(less), payment_size_msat: Some(size) };
+        prepare(LSP, &buy, &BOUGHT, &WISH, &rules, NOON)
+    };
+    assert!(prepare(0).is_ok());
+    let refused = CannotInvoice::LeavesTooLittle { fee: Msat(10_001), least: rules.least_net };
+    assert_eq!(prepare(1), Err(refused), "nor by an application that chose by itself");
+}
+
+/// "Nobody said how much" is no limit that an application can fall into: it has to say so.
+#[test]
+fn case_X37_a_limit_is_named_or_its_absence_is() {
+    let entry = OpeningFeeParams { min_fee_msat: Msat(20_001), proportional: Ppm(0), ..terms() };
+    let refused = |limits| {
+        let want = Want { limits, ..want(Payment::Fixed(SIZE)) };
+        choose(&menu(std::slice::from_ref(&entry)), &want, &Rules::default(), NOON).err().map(|no| no.reasons)
+    };
+    assert_eq!(refused(FeeLimits::total(Msat(20_001))), None);
+    assert_eq!(refused(FeeLimits::total(Msat(20_000))), Some(vec![Unfit::FeeAboveLimit { fee: Msat(20_001) }]));
+    assert_eq!(refused(FeeLimits::share(Ppm(20_001))), None);
+    assert_eq!(refused(FeeLimits::share(Ppm(20_000))), Some(vec![Unfit::FeeAboveShare { fee: Msat(20_001) }]));
+    assert_eq!(refused(FeeLimits::UNLIMITED), None, "whoever wants none says so: there is no default");
+}
+
+#[test]
 fn case_W01_an_entry_with_an_unknown_field_or_a_long_promise_ends_the_flow() {
     let entry = |extra: &str, promise: &str| {
         format!(

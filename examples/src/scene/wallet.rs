@@ -61,11 +61,12 @@ impl WalletNode {
         parts.clock = Arc::clone(&script.wallet_clock);
         parts.config.polling = script.polling;
         parts.rules.confirmations_to_wait = script.confirmations_to_wait;
+        parts.lsps.extend(script.other_lsps.iter().cloned());
         if script.wallet_sees_mempool {
             parts.mempool = Some(Arc::new(chain.clone()));
         }
         if script.wallet_connects {
-            parts.connect = Some(node.connector());
+            parts.connect = Some((script.wallet_connector)(node.connector()));
         }
         let (host, unreadable) = Wallet::start(parts).await?;
         if let Some(record) = unreadable.first() {

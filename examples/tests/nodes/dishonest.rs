@@ -13,17 +13,19 @@ use lightning::ln::channelmanager::{Bolt11InvoiceParameters, InterceptId};
 use lightning::types::payment::PaymentHash;
 use lightning::util::config::UserConfig;
 use lsps_client::jit_receive::{Fault, State};
+use lsps_client::session::WhyNot;
 use lsps_examples::node::{Node, Setup, within};
 use lsps_examples::scene::{Script, WalletNode, Who, open_channels, shares, start_payer};
 use lsps_examples::store::MemoryStore;
 use lsps_examples::{Chain, scene};
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
 use lsps_transport_ldk::wallet::WalletEvent;
-use lsps_transport_ldk::{LspsMessageHandler, Msat, PeerEvent, Ppm, Role, preset_for_lsp};
-use lsps_types::jsonrpc::{Incoming, encode_reply};
+use lsps_transport_ldk::{KnownLsp, LspsMessageHandler, Msat, PeerEvent, Ppm, Role, preset_for_lsp};
+use lsps_types::codes::BuyError;
+use lsps_types::jsonrpc::{ErrorObject, Incoming, encode_error, encode_reply};
 use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu, OpeningFeeParams, Promise};
-use lsps_types::{DateTime, Method, Scid};
+use lsps_types::{DateTime, Method, PeerId, Scid};
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR};
 
@@ -97,6 +99,38 @@ async fn case_X33_a_wallet_that_can_see_the_mempool_waits_until_the_funding_is_i
     assert_eq!(stage.chain.mempool().len(), 1);
 }
 
+/// The cheaper one quotes and does not sell.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X40_when_the_cheapest_does_not_sell_the_next_does_and_is_asked_first_from_then_on() {
+    let (chain, cheaper) = (Chain::new(), Msat(FEE.0 / 2));
+    let tempting = Arc::new(Lies::asking(cheaper, cheaper));
+    tempting.sells.store(false, Ordering::SeqCst);
+    let tempting = start_dishonest(&chain, 7, tempting).await;
+    let honest = start_dishonest(&chain, 8, Arc::new(Lies::asking(FEE, FEE))).await;
+    let script = Script { other_lsps: vec![KnownLsp::new(tempting.node_id())], ..Script::default() };
+    let at = (honest.node_id(), honest.address());
+    let wallet = WalletNode::start(&chain, &(Arc::new(MemoryStore::new()) as _), at, &script).await.unwrap();
+    for lsp in [&tempting, &honest] {
+        assert!(wallet.node.connect(lsp.node_id(), lsp.address()).await);
+    }
+    let mut events = wallet.host.events();
+    let mut asked = vec![];
+    for _ in 0..2 {
+        let jit =
+            wallet.host.receive_via_jit_channel(AMOUNT, "from anybody", HOUR, FEE_LIMIT).await.expect("one sells");
+        assert_eq!((jit.lsp, jit.fee), (honest.node_id(), FEE));
+        let why = jit.others.get(&PeerId(tempting.node_id().serialize()));
+        asked.push((
+            why.map(|why| matches!(why, WhyNot::Buy(_))),
+            std::iter::from_fn(|| events.try_recv().ok())
+                .filter_map(|event| if let WalletEvent::Offered { lsp, .. } = event { Some(lsp) } else { None })
+                .collect::<Vec<_>>(),
+        ));
+    }
+    assert_eq!(asked[0], (Some(true), vec![tempting.node_id(), honest.node_id()]), "the cheaper one first");
+    assert_eq!(asked[1], (None, vec![honest.node_id()]), "its word weighs less now");
+}
+
 struct Outcome {
     refused: Option<Fault>,
     paid: Option<u64>,
@@ -140,10 +174,20 @@ struct Stage {
 
 /// In what the LSP is dishonest.
 struct Lies {
+    asks: Msat,
+    sells: AtomicBool,
     keeps: AtomicU64,
     opens: AtomicBool,
     publishes: AtomicBool,
     withheld: Mutex<Option<Transaction>>,
+}
+
+impl Lies {
+    /// None, but for what it keeps.
+    fn asking(asks: Msat, kept: Msat) -> Self {
+        let (sells, opens, publishes) = (AtomicBool::new(true), AtomicBool::new(true), AtomicBool::new(true));
+        Self { asks, sells, keeps: AtomicU64::new(kept.0), opens, publishes, withheld: Mutex::default() }
+    }
 }
 
 impl Stage {
@@ -168,14 +212,8 @@ impl Stage {
             Script { on_event, on_left, confirmations_to_wait, wallet_sees_mempool: true, ..Script::default() };
         let chain = Chain::new();
         let payer = start_payer(&chain, &script).await.unwrap();
-        let lies = Lies {
-            keeps: AtomicU64::new(kept.0),
-            opens: AtomicBool::new(true),
-            publishes: AtomicBool::new(true),
-            withheld: Mutex::default(),
-        };
-        let lies = Arc::new(lies);
-        let lsp = start_dishonest(&chain, Arc::clone(&lies)).await;
+        let lies = Arc::new(Lies::asking(FEE, kept));
+        let lsp = start_dishonest(&chain, 7, Arc::clone(&lies)).await;
         let at = (lsp.node_id(), lsp.address());
         let wallet = WalletNode::start(&chain, &(Arc::new(MemoryStore::new()) as _), at, &script).await.unwrap();
         for coins in [payer.wallet(), lsp.wallet()] {
@@ -213,16 +251,17 @@ impl Stage {
     }
 }
 
-/// Sells at `FEE`, opens when the payment comes, forwards all but what it keeps.
-async fn start_dishonest(chain: &Chain, lies: Arc<Lies>) -> Arc<Node<LspsMessageHandler>> {
+/// Sells, opens when the payment comes, forwards all but what it keeps.
+async fn start_dishonest(chain: &Chain, seed: u8, lies: Arc<Lies>) -> Arc<Node<LspsMessageHandler>> {
     let mut config = UserConfig { accept_forwards_to_priv_channels: true, ..UserConfig::default() };
     preset_for_lsp(&mut config);
     config.channel_handshake_config.negotiate_scid_privacy = true;
     let messages = LspsMessageHandler::new(Role::Service);
-    let setup = Setup { name: "LSP", seed: [7; 32], store: Arc::new(MemoryStore::new()), config, chain: chain.clone() };
+    let setup =
+        Setup { name: "LSP", seed: [seed; 32], store: Arc::new(MemoryStore::new()), config, chain: chain.clone() };
     let lsp = Node::build(setup, Arc::clone(&messages)).await.unwrap();
     let client = Arc::new(Mutex::new(None));
-    answer(&lsp, messages, Arc::clone(&client));
+    answer(&lsp, messages, Arc::clone(&client), Arc::clone(&lies));
     let (weak, held) = (Arc::downgrade(&lsp), Mutex::new(None::<(InterceptId, u64)>));
     lsp.run(move |event| {
         let Some(lsp) = weak.upgrade() else { return std::future::ready(Ok(())) };
@@ -270,10 +309,11 @@ fn answer(
     lsp: &Arc<Node<LspsMessageHandler>>,
     messages: Arc<LspsMessageHandler>,
     client: Arc<Mutex<Option<PublicKey>>>,
+    lies: Arc<Lies>,
 ) {
     let (weak, now) = (Arc::downgrade(lsp), SystemClock.now());
     let terms = OpeningFeeParams {
-        min_fee_msat: FEE,
+        min_fee_msat: lies.asks,
         proportional: Ppm(0),
         valid_until: DateTime::from(now + Duration::from_secs(3_600)),
         min_lifetime: 1_008,
@@ -294,6 +334,9 @@ fn answer(
                     Some(Method::Lsps2GetInfo) => {
                         let menu = Menu { opening_fee_params_menu: vec![terms.clone()] };
                         encode_reply::<GetInfo>(request.id(), &menu)
+                    }
+                    Some(Method::Lsps2Buy) if !lies.sells.load(Ordering::SeqCst) => {
+                        encode_error(request.id(), &ErrorObject::of_method(BuyError::InvalidOpeningFeeParams))
                     }
                     Some(Method::Lsps2Buy) => {
                         *client.lock().unwrap() = Some(peer);

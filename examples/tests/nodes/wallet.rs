@@ -1,10 +1,13 @@
 //! What a wallet can ask for besides, and what it must not forget.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bitcoin::Network;
 use bitcoin::hashes::{Hash, sha256};
+use bitcoin::secp256k1::PublicKey;
 use lightning::events::Event;
 use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
 use lightning::ln::peer_handler::CustomMessageHandler;
@@ -18,7 +21,7 @@ use lsps_examples::store::MemoryStore;
 use lsps_examples::{Chain, Scene};
 use lsps_service::StandardPolicy;
 use lsps_transport_ldk::onchain::OnchainWallet;
-use lsps_transport_ldk::wallet::WalletEvent;
+use lsps_transport_ldk::wallet::{Connect, WalletEvent};
 use lsps_transport_ldk::{
     CannotStart, Lsp, LspParts, LspsMessageHandler, PaymentHash, PromiseKey, Role, SettingMissing, Wallet, WalletParts,
     preset_for_lsp, preset_for_wallet,
@@ -157,6 +160,59 @@ async fn a_wallet_connects_by_itself_and_again() {
     let is_back = || scene.wallet.node.peer_manager().peer_by_node_id(&scene.lsp.node.node_id()).is_some();
     assert!(within(|| !is_back()).await && within(is_back).await, "and when it was cut off");
     buys().await.expect("the same LSP answers");
+}
+
+/// `Connect` may return when the socket is open, before the peers have shaken hands.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X50_an_lsp_that_was_reached_is_asked_once_it_has_shaken_hands() {
+    struct Hasty(Arc<dyn Connect>);
+    impl Connect for Hasty {
+        fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+            let (inner, address) = (Arc::clone(&self.0), address.to_owned());
+            tokio::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                inner.connect(node_id, &address).await
+            });
+            Box::pin(std::future::ready(true))
+        }
+    }
+    let script = Script { wallet_connects: true, wallet_connector: |it| Arc::new(Hasty(it)), ..Script::default() };
+    let scene = Scene::set(script).await.unwrap();
+    let lsp = scene.lsp.node.node_id();
+    scene.wallet.node.peer_manager().disconnect_by_node_id(lsp);
+    assert!(within(|| scene.wallet.node.peer_manager().peer_by_node_id(&lsp).is_none()).await);
+    let bought = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", HOUR, FEE_LIMIT).await;
+    bought.expect("it waits for the handshake");
+}
+
+/// Nobody but the application connects it, and the wallet was asked a moment too early.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X50_an_lsp_that_the_application_connects_is_waited_for_while_there_is_no_other() {
+    let scene = Scene::set(Script::default()).await.unwrap();
+    let (lsp, wallet) = (&scene.lsp.node, &scene.wallet.node);
+    wallet.peer_manager().disconnect_by_node_id(lsp.node_id());
+    assert!(within(|| wallet.peer_manager().peer_by_node_id(&lsp.node_id()).is_none()).await);
+    let connects = async {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        wallet.connect(lsp.node_id(), lsp.address()).await
+    };
+    let buys = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", HOUR, FEE_LIMIT);
+    let (bought, connected) = tokio::join!(buys, connects);
+    assert!(connected);
+    bought.expect("it waits for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X51_an_invoice_that_ends_sooner_than_was_wanted_says_so() {
+    let scene = Scene::set(Script::default()).await.unwrap();
+    let wallet = &scene.wallet.host;
+    let year = HOUR * 24 * 365;
+    let early = wallet.receive_via_jit_channel(AMOUNT, "next year", year, FEE_LIMIT).await.unwrap();
+    assert!(early.ends_early);
+    let asked = early.invoice.duration_since_epoch() + year;
+    assert!(std::time::Duration::from_millis(early.expires_at.unix_millis()) < asked);
+    let in_time = wallet.receive_via_jit_channel(AMOUNT, "soon", HOUR / 60, FEE_LIMIT).await.unwrap();
+    assert!(!in_time.ends_early);
 }
 
 /// L0-063

@@ -26,7 +26,7 @@ pub struct Ask {
     pub rules: Rules,
     /// Whether it said before that it serves LSPS2; it is asked where that is not known.
     pub serves_lsps2: bool,
-    /// How often it offered terms of late and then did not sell on them.
+    /// How much it broke its word of late: it offered terms and then did not sell on them. Higher is worse.
     pub broken: u32,
 }
 

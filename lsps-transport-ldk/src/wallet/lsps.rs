@@ -74,7 +74,7 @@ pub(super) struct Lsps {
     connect: Option<Arc<dyn Connect>>,
     /// Those that answered a question of LSPS2 before.
     serving: Mutex<BTreeSet<PeerId>>,
-    /// How often those that offered terms of late did not sell on them.
+    /// For how many sales of others those are passed over that offered terms and did not sell on them.
     broken: Mutex<BTreeMap<PeerId, u32>>,
 }
 
@@ -119,7 +119,7 @@ impl Lsps {
     pub fn has_broken_its_word(&self, lsp: PeerId) {
         let mut broken = self.broken();
         let times = broken.entry(lsp).or_default();
-        *times = times.saturating_add(1);
+        *times = times.saturating_add(PASSED_OVER);
     }
 
     /// An LSP sold: it is as good as ever, and those that were passed over come nearer to another chance.
@@ -194,6 +194,8 @@ impl Lsps {
     }
 }
 
+/// So many sales of others make up for one that was offered and refused, or left unanswered.
+const PASSED_OVER: u32 = 10;
 /// How often it is looked whether an LSP has shaken hands: the message handler tells that to the wallet's own task.
 const LOOK: Duration = Duration::from_millis(10);
 /// Between attempts to reach an LSP.
