@@ -21,6 +21,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use lsps_client::jit_receive::{Purchase, Rules};
+use lsps_client::order;
 use lsps_client::select::{Cheapest, Select};
 use lsps_client::session::{NotRegistered, Session};
 use lsps_client::{Client, Config, Unreadable};
@@ -66,6 +67,8 @@ pub struct WalletParts<M, P, K> {
     pub patience: Duration,
     /// What the wallet puts up with. Its `to_self_delay` is the node's own, its `accept_trust` that of each LSP.
     pub rules: Rules,
+    /// What the wallet puts up with where it orders channels.
+    pub order_rules: order::Rules,
     /// How long it waits, and how much it remembers.
     pub config: Config,
     /// The time; [`SystemClock`] unless a test brings its own.
@@ -104,6 +107,7 @@ impl<M, P, K> WalletParts<M, P, K> {
             select: Arc::new(Cheapest),
             patience: Duration::from_secs(10),
             rules: Rules::default(),
+            order_rules: order::Rules::default(),
             config: Config::default(),
             clock: Arc::new(SystemClock),
             onchain: None,
@@ -121,6 +125,7 @@ pub struct Wallet {
     select: Arc<dyn Select>,
     patience: Duration,
     rules: Rules,
+    order_rules: order::Rules,
     network: Network,
     /// Which channels the node takes.
     takes: Takes,
@@ -182,6 +187,7 @@ impl Wallet {
             select,
             patience,
             rules,
+            order_rules: parts.order_rules,
             network,
             takes,
             onchain,

@@ -233,6 +233,31 @@ fn case_X44_a_small_channel_is_taken_although_the_small_order_holds_a_large_one(
     assert!(done(&desk, small).is_some() && done(&desk, large).is_some());
 }
 
+/// The LSP's channel type does not say; a channel that waits longer than it has to harms nobody.
+#[test]
+fn case_X44_of_orders_alike_the_one_that_waits_for_confirmations_takes_a_channel_that_can() {
+    for confirmations in [[0, 1], [1, 0]] {
+        for zero_conf in [false, true] {
+            let mut desk = Desk::new();
+            let keys = [1, 2].map(|n| {
+                let required_channel_confirmations = confirmations[usize::from(n) - 1];
+                let ordered = CreateOrder { required_channel_confirmations, ..order() };
+                let mut reply = made(&format!("a{n}"), &ordered);
+                let total = Sat(LIGHTNING_FEE.0 + ordered.client_balance_sat.0);
+                reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(n), LSP);
+                let key = desk.places_quote(draft(wish(ordered)).weigh(&reply, &Facts, NOON).unwrap());
+                desk.client.pay_order(key, WayKind::Bolt11, NOON).unwrap();
+                key
+            });
+            let request = OpenRequest { zero_conf, ..open_as_ordered(1) };
+            desk.client.open_requested(&request, NOON).unwrap();
+            let strict = usize::from(confirmations[1] == 1);
+            let taken = if zero_conf { 1 - strict } else { strict };
+            assert!(desk.order(keys[taken]).channel().is_some(), "{confirmations:?} {zero_conf}");
+        }
+    }
+}
+
 #[test]
 fn case_X44_one_channel_does_not_do_for_two_orders_nor_a_small_one_for_a_large_order() {
     let (mut desk, [a, b], [first, second]) = two(2_000, 2_000);

@@ -57,6 +57,10 @@ fn case_X35_a_payment_whose_time_is_over_is_not_broadcast_before_the_lsp_says_th
         desk.restarts();
         let expected = if stands { vec![broadcast(key)] } else { vec![] };
         assert_eq!(desk.effects(), expected, "{days}");
+        assert_eq!(desk.order(key).may_broadcast(desk.now), stands);
+        let told = desk.events.len();
+        desk.passes(DAY);
+        assert_eq!((desk.effects(), desk.events.len()), (vec![], told), "that was all");
     }
 }
 
@@ -69,8 +73,11 @@ fn case_X35_in_time_it_is_broadcast_again_after_a_restart() {
     desk.restarts();
     desk.now = NOON + HOUR;
     assert_eq!(desk.effects(), [broadcast(key)]);
+    assert!(desk.order(key).may_broadcast(desk.now));
+    assert!(!desk.order(key).may_broadcast(desk.now + DAY), "the effect may have waited for the store");
     desk.passes(DAY);
     assert!(desk.events.contains(&Event::Late));
+    assert!(!desk.order(key).may_broadcast(NOON), "nor if the clock is set back");
     assert_eq!(desk.effects(), []);
     desk.restarts();
     assert_eq!(desk.effects(), [], "that is on record");
@@ -167,6 +174,20 @@ fn case_X41_every_order_ends_by_itself() {
     }
 }
 
+/// The node may need a while to say what became of a payment that is stopped.
+#[test]
+fn case_X41_when_the_time_of_an_order_is_over_its_payment_is_stopped_and_its_end_waited_for() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt12);
+    desk.lsp = Manner::Silent;
+    desk.passes(DAY * 31);
+    assert!(matches!(desk.effects()[..], [Effect::StopPaying { .. }]));
+    desk.passes(HOUR * 20);
+    assert_eq!(desk.order(key).end(), None);
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)), "nothing is lost");
+}
+
 fn in_turn(ways: &[WayKind]) -> (Desk, OrderKey) {
     let mut desk = Desk::new();
     let key = desk.places(&order());
@@ -257,6 +278,16 @@ fn case_X53b_a_way_whose_time_is_over_is_passed_over_and_without_one_the_order_e
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
     assert_eq!(pays(&mut desk), []);
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)), "called off");
+
+    // What the LSP failed is not paid another way.
+    let (mut desk, key) = in_turn(&[WayKind::Bolt11, WayKind::Onchain]);
+    pays(&mut desk);
+    desk.tells(failed(&made("a1", &order())));
+    desk.passes(HOUR / 60);
+    assert!(matches!(desk.state(key), State::Refunding(_)));
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(pays(&mut desk), []);
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
 
     let mut late = Desk::new();
     let key = late.places(&order());

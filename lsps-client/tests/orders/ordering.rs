@@ -6,7 +6,8 @@ use lsps_client::order::{
 };
 use lsps_client::{Config, FlowId};
 use lsps_types::lsps1::{
-    Confirmation, CreateOrder, LightningState, MirrorMismatch, OnchainState, Order as Reply, OrderId, Unusable,
+    Confirmation, CreateOrder, LightningState, MirrorMismatch, OnchainState, Order as Reply, OrderId, PaymentFacts,
+    ReadInvoices, Unusable,
 };
 use lsps_types::{FeeRate, Msat, Network, Ppm, Sat};
 
@@ -179,6 +180,24 @@ fn a_way_that_ends_too_soon_is_left_alone_and_one_on_chain_has_to_outlast_its_bl
     assert_eq!(confirmed_after(u16::MAX).refused, [(WayKind::Onchain, RefuseWay::EndsTooSoon)]);
     let late = draft(wish(order())).weigh(&made("a1", &order()), &Facts, NOON + HOUR).unwrap();
     assert_eq!(late.ways.len(), 1, "the invoice and the offer are over");
+}
+
+/// The invoice ends half an hour before the LSP says that it does.
+#[test]
+fn a_way_ends_with_its_invoice_or_offer() {
+    struct Ending;
+    impl ReadInvoices for Ending {
+        fn bolt11(&self, invoice: &str, network: Network) -> Option<PaymentFacts> {
+            Some(PaymentFacts { expires_at: Some(NOON + HOUR / 2), ..Facts.bolt11(invoice, network)? })
+        }
+
+        fn bolt12(&self, offer: &str, network: Network) -> Option<PaymentFacts> {
+            Some(PaymentFacts { expires_at: Some(NOON + HOUR * 2), ..Facts.bolt12(offer, network)? })
+        }
+    }
+    let quote = draft(wish(order())).weigh(&made("a1", &order()), &Ending, NOON).unwrap();
+    let pay_by: Vec<_> = quote.ways.iter().map(|way| way.pay_by.since(NOON).as_secs() / 60).collect();
+    assert_eq!(pay_by[..2], [28, 58], "two minutes before the earlier of the two ends");
 }
 
 #[test]

@@ -58,6 +58,17 @@ fn case_O12_on_chain_the_transaction_is_on_record_before_it_is_broadcast() {
 }
 
 #[test]
+fn case_O11_a_way_that_is_chosen_again_is_not_begun_anew() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Onchain);
+    desk.client.order_signed(key, TX.into(), NOON).unwrap();
+    desk.effects();
+    desk.client.pay_order(key, WayKind::Onchain, NOON).unwrap();
+    assert_eq!(desk.effects(), []);
+    assert_eq!(desk.order(key).paying().unwrap().payment, Payment::Signed(TX.into()));
+}
+
+#[test]
 fn case_O11_only_one_way_is_ever_paid() {
     let mut desk = Desk::new();
     let key = desk.pays(WayKind::Bolt11);

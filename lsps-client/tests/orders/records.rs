@@ -74,6 +74,24 @@ fn a_record_that_cannot_be_read_hurts_no_other() {
     assert_eq!(client.orders().count(), 1);
 }
 
+/// The host compares its records with the node before time passes for the first time.
+#[test]
+fn what_is_told_right_after_the_start_takes_nothing_from_what_is_owed() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    desk.has_channel();
+    let mut client = Client::new(Config::default(), [9; 32]);
+    for (name, bytes) in &desk.store {
+        client.load(name, bytes).unwrap();
+    }
+    assert!(client.next_wake().is_some_and(|at| at <= NOON), "what is owed is released at the first tick");
+    assert_eq!(client.channel_ended(desk.order(key).channel().unwrap().key, NOON), Handled::Taken);
+    client.tick(NOON);
+    let effects = client.drain().written().effects;
+    let [Effect::PayOrder { order, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(*order, key);
+}
+
 /// `v1.tsv`: what it is, its name, its bytes; written by the version that had the layout.
 #[test]
 fn records_of_version_1_are_read() {

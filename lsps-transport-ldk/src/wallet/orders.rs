@@ -3,7 +3,7 @@
 use bitcoin::secp256k1::PublicKey;
 
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{Order, OrderKey, Quote, Rules, WayKind, Wish};
+use lsps_client::order::{Order, OrderKey, Quote, WayKind, Wish};
 use lsps_client::session::{NotOrdered, OrderHandle};
 use lsps_types::lsps1::{CreateOrder, LdkInvoices};
 use lsps_types::{Msat, Sat};
@@ -94,7 +94,7 @@ impl Wallet {
             limits,
             network: network_name(self.network),
             large_channels: self.lsps.have_large_channels(&lsp),
-            rules: Rules::default(),
+            rules: self.order_rules,
         };
         Ok(self.session.lsp(id).quote_channel(wish, &LdkInvoices).await?)
     }
