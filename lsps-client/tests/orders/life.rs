@@ -227,6 +227,19 @@ fn case_X53b_the_next_way_is_paid_when_nothing_of_the_one_before_was_sent() {
     assert_eq!(desk.events.iter().filter(|event| chosen(event)).count(), 3);
 }
 
+/// The LSP opens before it is paid.
+#[test]
+fn case_X53b_a_channel_that_is_there_already_is_kept_when_the_next_way_is_paid() {
+    let (mut desk, key) = in_turn(&ALL);
+    pays(&mut desk);
+    desk.has_channel();
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(pays(&mut desk), [WayKind::Bolt12]);
+    desk.tells(completed(&made("a1", &order())));
+    desk.passes(HOUR / 60);
+    assert!(matches!(desk.order(key).end(), Some(End::Done { .. })));
+}
+
 #[test]
 fn case_X53b_what_came_back_is_paid_another_way_only_while_the_lsp_says_that_the_order_stands() {
     let (mut desk, key) = in_turn(&ALL);
