@@ -1,6 +1,7 @@
 //! The one channel of a flow, from the open to its end.
 
 use alloc::{vec, vec::Vec};
+use core::time::Duration;
 
 use lsps_types::{BlockHeight, Blocks, Msat, OutPoint, PeerId, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,8 @@ pub(crate) struct Funding {
 /// News of the channel of the present attempt.
 #[derive(Debug)]
 pub(crate) enum ChannelNews<'a> {
+    /// The node was asked to open it.
+    Asked,
     Negotiated {
         to_self_delay: Option<u16>,
         output: &'a FundingOutput,
@@ -105,6 +108,8 @@ pub(crate) enum ChannelEvent {
         deliver: Msat,
         client_reserve: Ppm,
     },
+    /// The node was asked to open it no sooner than then.
+    Asked(Timestamp),
     Negotiated(FundingOutput),
     Funded {
         funding: Funding,
@@ -131,6 +136,10 @@ impl Channel {
     pub fn decide(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<ChannelEvent>, Reject> {
         use ChannelNews as N;
         Ok(match (self, news) {
+            (Self::Opening { step: Step::Asked, since, .. }, N::Asked) if ctx.now >= *since + LATE => {
+                vec![ChannelEvent::Asked(ctx.now)]
+            }
+            (Self::Opening { .. }, N::Asked) => vec![],
             (Self::Opening { step: Step::Asked, .. }, N::Negotiated { output, .. }) => {
                 vec![ChannelEvent::Negotiated((*output).clone())]
             }
@@ -160,7 +169,11 @@ impl Channel {
             | (Self::None, N::Ended(_) | N::Abandoned)
             | (Self::Pending { .. } | Self::Ready { .. }, N::Negotiated { .. })
             | (Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. }, N::Used) => vec![],
-            (Self::None | Self::Opening { .. }, N::Pending | N::Ready(_) | N::Confirmed | N::FundingBuilt { .. })
+            (
+                Self::None | Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. } | Self::Abandoning { .. },
+                N::Asked,
+            )
+            | (Self::None | Self::Opening { .. }, N::Pending | N::Ready(_) | N::Confirmed | N::FundingBuilt { .. })
             | (Self::None | Self::Opening { .. } | Self::Abandoning { .. }, N::Used)
             | (Self::None | Self::Closed { .. }, N::Negotiated { .. })
             | (
@@ -183,6 +196,11 @@ impl Channel {
         match event {
             ChannelEvent::Opening { at, capacity_sat, deliver, client_reserve } => {
                 *self = Self::Opening { since: at, capacity_sat, deliver, client_reserve, step: Step::Asked };
+            }
+            ChannelEvent::Asked(at) => {
+                if let Self::Opening { since, .. } = self {
+                    *since = at;
+                }
             }
             ChannelEvent::Negotiated(output) => self.set_step(Step::Negotiated { output }),
             ChannelEvent::Funded { funding, at } => {
@@ -333,3 +351,6 @@ impl Channel {
         }
     }
 }
+
+/// A client that was asked later than this has its time from then on. Sooner it makes no difference, and is no record to write.
+const LATE: Duration = Duration::from_secs(1);

@@ -94,6 +94,12 @@ pub enum Input {
     /// The node has told all events that it had when the host compared the records with it. Needed once after each start at
     /// which records were loaded: before that no outcome is forgotten, and no signed channel is given up.
     NodeCaughtUp,
+    /// The node was asked to open a channel. Its client has [`Config::open_timeout`](crate::Config::open_timeout) from then on, also
+    /// where the store or a crowd kept the host from asking at once. A host that does not tell it counts from the decision.
+    ChannelAsked {
+        /// Which.
+        key: ChannelKey,
+    },
     /// The client accepted the channel; the node waits for its funding transaction.
     ChannelNegotiated {
         /// Which.

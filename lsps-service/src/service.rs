@@ -179,6 +179,7 @@ impl Service {
             Input::PartFailed { part } => self.part(part, Told::PartFailed(part)),
             Input::PartPresumedFailed { part } => self.part(part, Told::PartPresumedFailed(part)),
             Input::NodeCaughtUp => self.node_caught_up(),
+            Input::ChannelAsked { key } => self.channel(key, ChannelNews::Asked),
             Input::ChannelNegotiated { key, to_self_delay, output } => {
                 self.channel(key, ChannelNews::Negotiated { to_self_delay, output: &output })
             }

@@ -1,6 +1,6 @@
 //! What peers did and said that no host has taken yet, bounded whatever they do.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::types::features::InitFeatures;
@@ -11,10 +11,11 @@ use crate::handler::PeerEvent;
 #[derive(Default)]
 pub(crate) struct Inbox {
     peers: HashMap<PublicKey, Peer>,
-    /// Peers whose coming or going is not told yet, in that order. Each is there once.
-    moved: VecDeque<PublicKey>,
-    /// Peers with messages, in the order in which it is their turn. Each is there once.
-    turns: VecDeque<PublicKey>,
+    /// Peers whose coming or going is not told yet, in that order. Each is there once, under the number that it knows.
+    moved: BTreeMap<u64, PublicKey>,
+    /// Peers with messages, in the order in which it is their turn; likewise.
+    turns: BTreeMap<u64, PublicKey>,
+    last_number: u64,
     /// The same by what their messages take up, the heaviest last.
     weights: BTreeSet<(usize, PublicKey)>,
     bytes: usize,
@@ -30,7 +31,8 @@ struct Peer {
     is_told: bool,
     /// It went away since that was told.
     went: bool,
-    is_moved: bool,
+    moved: Option<u64>,
+    turn: Option<u64>,
     messages: VecDeque<Vec<u8>>,
     bytes: usize,
 }
@@ -61,16 +63,16 @@ impl Inbox {
         let Some(state) = self.peers.get_mut(peer) else { return };
         (state.features, state.went) = (None, state.is_told);
         let bytes = std::mem::take(&mut state.bytes);
-        if !std::mem::take(&mut state.messages).is_empty() {
-            self.weights.remove(&(bytes, *peer));
-            self.turns.retain(|waiting| waiting != peer);
-        }
+        state.messages.clear();
         self.bytes -= bytes;
-        if self.peers.get(peer).is_some_and(|state| state.is_told) {
+        self.weights.remove(&(bytes, *peer));
+        state.turn.take().map(|turn| self.turns.remove(&turn));
+        if state.is_told {
             self.moves(*peer);
         } else {
             // Nobody heard that it came.
-            self.forget(peer);
+            state.moved.take().map(|number| self.moved.remove(&number));
+            self.peers.remove(peer);
         }
     }
 
@@ -80,8 +82,10 @@ impl Inbox {
             self.dropped += 1;
             return;
         }
-        if state.messages.is_empty() {
-            self.turns.push_back(sender);
+        if state.turn.is_none() {
+            self.last_number += 1;
+            state.turn = Some(self.last_number);
+            self.turns.insert(self.last_number, sender);
         }
         self.weights.remove(&(state.bytes, sender));
         state.bytes += weight(&payload);
@@ -108,38 +112,30 @@ impl Inbox {
     /// No message of a peer comes before it is told that the peer is there.
     pub fn take(&mut self, budget: Budget) -> Vec<PeerEvent> {
         let mut events = vec![];
-        let moved: Vec<PublicKey> = self.moved.drain(..budget.moves.min(self.moved.len())).collect();
-        for peer in moved {
+        for _ in 0..budget.moves.min(self.moved.len()) {
+            let Some((_, peer)) = self.moved.pop_first() else { break };
             events.extend(self.tell(peer));
         }
         let (mut messages, mut bytes, mut held_back) = (0, 0, vec![]);
         while messages < budget.messages && bytes < budget.bytes {
-            let Some(sender) = self.turns.pop_front() else { break };
+            let Some((turn, sender)) = self.turns.pop_first() else { break };
             match self.next_of(sender) {
-                Next::NotTold => held_back.push(sender),
-                Next::Message(payload, has_more) => {
+                Some(payload) => {
                     (messages, bytes) = (messages + 1, bytes + weight(&payload));
                     events.push(PeerEvent::Message(sender, payload));
-                    if has_more {
-                        self.turns.push_back(sender);
-                    }
                 }
+                None => held_back.push((turn, sender)),
             }
         }
-        held_back.into_iter().rev().for_each(|sender| self.turns.push_front(sender));
+        self.turns.extend(held_back);
         events
     }
 
     fn moves(&mut self, peer: PublicKey) {
-        if let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_moved) {
-            state.is_moved = true;
-            self.moved.push_back(peer);
-        }
-    }
-
-    fn forget(&mut self, peer: &PublicKey) {
-        if self.peers.remove(peer).is_some_and(|state| state.is_moved) {
-            self.moved.retain(|moved| moved != peer);
+        if let Some(state) = self.peers.get_mut(&peer).filter(|state| state.moved.is_none()) {
+            self.last_number += 1;
+            state.moved = Some(self.last_number);
+            self.moved.insert(self.last_number, peer);
         }
     }
 
@@ -147,7 +143,7 @@ impl Inbox {
     fn tell(&mut self, peer: PublicKey) -> Vec<PeerEvent> {
         let Some(state) = self.peers.get_mut(&peer) else { return vec![] };
         let (is_there, was_told, went) = (state.features.is_some(), state.is_told, state.went);
-        (state.is_told, state.went, state.is_moved) = (is_there, false, false);
+        (state.is_told, state.went, state.moved) = (is_there, false, None);
         if !is_there {
             self.peers.remove(&peer);
         }
@@ -156,17 +152,21 @@ impl Inbox {
         gone.into_iter().chain(came).collect()
     }
 
-    fn next_of(&mut self, sender: PublicKey) -> Next {
-        let Some(state) = self.peers.get_mut(&sender).filter(|state| !state.is_moved) else { return Next::NotTold };
-        let Some(payload) = state.messages.pop_front() else { return Next::NotTold };
+    /// The next message of a sender whose turn it is. `None`: its coming is told first.
+    fn next_of(&mut self, sender: PublicKey) -> Option<Vec<u8>> {
+        let state = self.peers.get_mut(&sender).filter(|state| state.moved.is_none())?;
+        let payload = state.messages.pop_front()?;
         self.weights.remove(&(state.bytes, sender));
         state.bytes -= weight(&payload);
         self.bytes -= weight(&payload);
-        let has_more = !state.messages.is_empty();
-        if has_more {
+        state.turn = None;
+        if !state.messages.is_empty() {
             self.weights.insert((state.bytes, sender));
+            self.last_number += 1;
+            state.turn = Some(self.last_number);
+            self.turns.insert(self.last_number, sender);
         }
-        Next::Message(payload, has_more)
+        Some(payload)
     }
 
     /// The latest message of whoever's take up most.
@@ -178,17 +178,11 @@ impl Inbox {
         self.bytes -= lost;
         self.dropped += 1;
         if state.messages.is_empty() {
-            self.turns.retain(|waiting| *waiting != peer);
+            state.turn.take().map(|turn| self.turns.remove(&turn));
         } else {
             self.weights.insert((state.bytes, peer));
         }
     }
-}
-
-enum Next {
-    /// Its coming is told first.
-    NotTold,
-    Message(Vec<u8>, bool),
 }
 
 /// A message takes up more than its text.

@@ -18,12 +18,12 @@ use lightning::util::persist::{KVStore, KVStoreSync as _};
 use lsps_examples::chain::Chain;
 use lsps_examples::node::{Node, Setup, within};
 use lsps_examples::store::MemoryStore;
-use lsps_service::{Config, StandardPolicy};
-use lsps_transport_ldk::onchain::{Clock as _, OnchainWallet, SystemClock};
+use lsps_service::{AmountRule, Config, OrderPolicy, StandardPolicy};
+use lsps_transport_ldk::onchain::{ChainWatch, Clock as _, OnchainWallet, SeenOutput, SystemClock};
 use lsps_transport_ldk::{Lsp, LspParts, LspsMessage, LspsMessageHandler, PromiseKey, Role, preset_for_lsp};
 use lsps_types::jsonrpc::{FromLsp, encode_request};
 use lsps_types::lsps2::{Buy, GetInfo, Unpromised};
-use lsps_types::{DateTime, Msat, PeerId, Ppm, Request};
+use lsps_types::{DateTime, Msat, PeerId, Ppm, Request, Sat};
 
 type Answer<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, io::Error>> + Send>>;
 
@@ -99,6 +99,15 @@ struct Stall {
 
 impl Stall {
     async fn with(store: Arc<SlowStore>, config: Config) -> Self {
+        Self::that_sees(store, config, None, StandardPolicy::default()).await
+    }
+
+    async fn that_sees(
+        store: Arc<SlowStore>,
+        config: Config,
+        deposits: Option<Arc<dyn ChainWatch>>,
+        policy: StandardPolicy,
+    ) -> Self {
         let chain = Chain::new();
         let mut settings = UserConfig::default();
         preset_for_lsp(&mut settings);
@@ -123,8 +132,8 @@ impl Stall {
             node.broadcaster().clone(),
             key(),
         );
-        parts.config = config;
-        let (host, _) = Lsp::start(parts, StandardPolicy::default()).await.unwrap();
+        (parts.config, parts.deposits) = (config, deposits);
+        let (host, _) = Lsp::start(parts, policy).await.unwrap();
         Self { node, messages, host, store, sent }
     }
 
@@ -257,6 +266,72 @@ async fn case_X13_nothing_is_taken_in_while_nothing_can_be_written() {
     assert!(stall.sent.lock().unwrap().is_empty(), "nothing is said that could be forgotten");
     store.refuses.store(false, Ordering::SeqCst);
     assert!(within(|| stall.sent.lock().unwrap().len() == 1 + 20 * 64).await, "then all that waited is answered");
+    stall.host.stop().await;
+}
+
+/// The chain as one sees it who knows which addresses have news, and counts how often it is asked about one.
+#[derive(Default)]
+struct QuietChain {
+    watched: AtomicUsize,
+    asked: AtomicUsize,
+    looked_at: AtomicUsize,
+}
+
+impl ChainWatch for QuietChain {
+    fn watch(&self, _: &bitcoin::ScriptBuf) {
+        self.watched.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn touched(&self) -> Option<Vec<bitcoin::ScriptBuf>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Some(vec![])
+    }
+
+    fn outputs_to(&self, _: &bitcoin::ScriptBuf) -> Vec<SeenOutput> {
+        self.looked_at.fetch_add(1, Ordering::SeqCst);
+        vec![]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X15_case_X27_a_block_costs_no_look_without_news_and_orders_are_judged_by_what_the_node_told_last() {
+    let chain = Arc::<QuietChain>::default();
+    let confirmations = vec![AmountRule { up_to_sat: u64::MAX, confirmations: 1 }];
+    let orders = Some(OrderPolicy { confirmations, ..OrderPolicy::default() });
+    let policy = StandardPolicy { orders, ..StandardPolicy::default() };
+    let store = SlowStore::taking(Duration::ZERO);
+    let stall = Stall::that_sees(store, sells_without_end(), Some(Arc::clone(&chain) as Arc<_>), policy).await;
+    // Without coins every order would be refused; what the node told last makes the service look again.
+    stall.node.chain().give(&stall.node.wallet().script(), 10_000_000);
+    stall.host.handle_event(&intercepted(7, 1)).await.unwrap();
+    let refund = bitcoin::Address::from_script(&stall.node.wallet().script(), bitcoin::Network::Regtest).unwrap();
+    for number in 0..20 {
+        let order = lsps_types::lsps1::CreateOrder {
+            lsp_balance_sat: Sat(1_000_000),
+            client_balance_sat: Sat(0),
+            required_channel_confirmations: 0,
+            funding_confirms_within_blocks: 6,
+            channel_expiry_blocks: 4_320,
+            token: None,
+            refund_onchain_address: Some(refund.to_string().parse().expect("an address")),
+            announce_channel: false,
+        };
+        stall.connects(stranger(number));
+        stall.hears(stranger(number), &order, "an order");
+    }
+    let sent = || stall.sent.lock().unwrap().len();
+    assert!(within(|| sent() == 20).await, "{} answers", sent());
+    assert_eq!(chain.watched.load(Ordering::SeqCst), 20, "each order has an address");
+    let looks = chain.looked_at.load(Ordering::SeqCst);
+    stall.node.chain().mine(1);
+    let manager = stall.node.channel_manager();
+    for height in manager.current_best_block().height + 1..=stall.node.chain().height() {
+        let block = stall.node.chain().block_at(height).unwrap();
+        lightning::chain::Listen::block_connected(&**manager, &block, height);
+    }
+    let asked = chain.asked.load(Ordering::SeqCst);
+    assert!(within(|| chain.asked.load(Ordering::SeqCst) >= asked + 3).await, "the block was seen");
+    assert_eq!(chain.looked_at.load(Ordering::SeqCst), looks);
     stall.host.stop().await;
 }
 

@@ -109,7 +109,8 @@ impl OrderWorld {
             incoming.find(|of| of.held.payment_hash == *hash).map(|of| self.sold[of.order].number)
         };
         match input {
-            Input::ChannelNegotiated { key, .. }
+            Input::ChannelAsked { key }
+            | Input::ChannelNegotiated { key, .. }
             | Input::FundingBuilt { key, .. }
             | Input::ChannelPending { key }
             | Input::ChannelReady { key, .. }

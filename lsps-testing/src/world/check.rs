@@ -81,7 +81,8 @@ impl World {
             | Input::ForwardRefused { part }
             | Input::PartFailed { part }
             | Input::PartPresumedFailed { part } => of_part(part),
-            Input::ChannelNegotiated { key, .. }
+            Input::ChannelAsked { key }
+            | Input::ChannelNegotiated { key, .. }
             | Input::FundingBuilt { key, .. }
             | Input::ChannelPending { key }
             | Input::ChannelReady { key, .. }
@@ -142,6 +143,7 @@ pub fn kind(input: &Input) -> &'static str {
         Input::PartFailed { .. } => "PartFailed",
         Input::PartPresumedFailed { .. } => "PartPresumedFailed",
         Input::NodeCaughtUp => "NodeCaughtUp",
+        Input::ChannelAsked { .. } => "ChannelAsked",
         Input::ChannelNegotiated { .. } => "ChannelNegotiated",
         Input::FundingBuilt { .. } => "FundingBuilt",
         Input::ChannelPending { .. } => "ChannelPending",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lsps_service::{Config, HeldHtlc, Input, Limits, PartId, Service};
-use lsps_testing::{Lsp, LspSetup, NOON, call, many, peer};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, call, many, peer};
 use lsps_types::codes::{CreateOrderError, GetInfoError};
 use lsps_types::jsonrpc::Refusal;
 use lsps_types::lsps2::{Buy, GetInfo, PromiseKey};
@@ -160,4 +160,38 @@ fn case_X62_a_height_beyond_all_heights_does_not_keep_it_busy_for_ever() {
     lsp.restarts();
     lsp.block(101);
     assert!(!lsp.service().is_given_up(key(1)));
+}
+
+#[test]
+fn case_X57_a_client_has_its_time_from_when_it_was_asked() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, crate::SCID, 1, SIZE);
+    assert!(matches!(lsp.acts()[..], [Act::Open { .. }]));
+    let at = |seconds| NOON + Duration::from_secs(seconds);
+    // The store was away, or a crowd was there: only now the node is asked.
+    lsp.wait_until(at(50));
+    lsp.feed(Input::ChannelAsked { key: key(1) });
+    lsp.wait_until(at(109));
+    assert_eq!(lsp.acts(), [], "it may still answer");
+    lsp.wait_until(at(110));
+    assert!(lsp.acts().contains(&crate::fails(1, lsps_types::bolt4::FailureCode::TemporaryChannelFailure)));
+}
+
+#[test]
+fn case_X57_unknown_parameters_are_told_as_far_as_there_is_room() {
+    let mut lsp = Lsp::at(NOON, LspSetup::default());
+    let ask = |lsp: &mut Lsp, names: &[String]| {
+        let params: Vec<String> = names.iter().map(|name| format!("\"{name}\":0")).collect();
+        let request =
+            format!(r#"{{"jsonrpc":"2.0","method":"lsps2.get_info","id":"a","params":{{{}}}}}"#, params.join(","));
+        let answers = lsp.receives(peer(1), request.as_bytes());
+        String::from_utf8(answers[0].clone()).expect("JSON")
+    };
+    let few = ["first".to_owned(), "second".to_owned()];
+    assert!(ask(&mut lsp, &few).contains(r#""unrecognized":["first","second"]"#));
+    let many: Vec<String> = (0..6_000).map(|number| format!("n{number}")).collect();
+    let answer = ask(&mut lsp, &many);
+    assert!(answer.contains(r#""unrecognized":["n0","n1""#) && answer.len() < 6_000, "{} bytes", answer.len());
+    let long = ask(&mut lsp, &["n".repeat(60_000)]);
+    assert!(long.contains(r#""unrecognized":["nnn"#) && long.len() < 6_000, "{} bytes", long.len());
 }

@@ -30,7 +30,10 @@ impl<M: Manager> Pump<M> {
                 let htlcs = self.service.opened_for(key).map_or(1, |first| first.htlcs);
                 let feerate = sat_per_kw(self.outside.chain.commitment_fee_rate());
                 let opened = self.node.open(peer, key, &terms, htlcs, feerate);
-                opened.map_or_else(|e| ended(ChannelEnd::CannotOpen(format!("{e:?}"))), |()| vec![])
+                opened.map_or_else(
+                    |e| ended(ChannelEnd::CannotOpen(format!("{e:?}"))),
+                    |()| vec![Input::ChannelAsked { key }],
+                )
             }
             Effect::FundChannel { key, peer, output, confirm_within } => {
                 let fits = self.check_room(key, peer);

@@ -132,6 +132,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             | Input::PartStillHeld { .. }
             | Input::PartAtClient { .. }
             | Input::ForwardRefused { .. }
+            | Input::ChannelAsked { .. }
             | Input::ChannelNegotiated { .. }
             | Input::FundingBuilt { .. }
             | Input::ChannelPending { .. }

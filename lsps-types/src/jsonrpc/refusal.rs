@@ -24,7 +24,7 @@ pub struct ErrorObject {
 /// `data` of [`CommonError::InvalidParams`]. Spec: LSPS0 "Invalid Parameters Error"; reading R-03.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvalidParams {
-    /// All names of parameters that the method does not have.
+    /// Names of parameters that the method does not have: all of them, up to 2 048 bytes.
     #[serde(default)]
     pub unrecognized: Vec<String>,
     /// The path of a parameter that is missing or does not fit.

@@ -33,15 +33,18 @@ pub(super) fn read<T: DeserializeOwned>(raw: &str) -> Result<T, Misfit> {
     serde_json::from_str(raw).or_else(|_| read_with_path(raw))
 }
 
-/// All members that `T` does not know, and the first of the others that does not fit.
+/// The members that `T` does not know, as many as there is room for, and the first of the others that does not fit.
 pub(super) fn faults<T: DeserializeOwned>(raw: &str) -> InvalidParams {
     let known = names::<T>();
-    let (mut unrecognized, mut rest) = (Vec::new(), Vec::new());
+    let (mut unrecognized, mut rest, mut room) = (Vec::new(), Vec::new(), LONGEST_NAMES);
     let is_object = scan::members(raw, |name, value| {
         if known.contains(&name) {
             rest.push(format!("\"{name}\":{value}"));
-        } else {
+        } else if room >= name.len() {
+            room -= name.len();
             unrecognized.push(name.to_string());
+        } else if unrecognized.is_empty() {
+            unrecognized.push(bounded(name));
         }
     });
     // A reader stops at the first fault, so what is unknown is left out of the second look.
@@ -50,6 +53,9 @@ pub(super) fn faults<T: DeserializeOwned>(raw: &str) -> InvalidParams {
     let (property, message) = misfit.map(|misfit| (misfit.path, misfit.message)).unzip();
     InvalidParams { unrecognized, property: property.flatten(), message }
 }
+
+/// Bytes of unknown names that are told: whoever sends more of them does not ask to learn them.
+const LONGEST_NAMES: usize = 2_048;
 
 fn read_with_path<T: DeserializeOwned>(raw: &str) -> Result<T, Misfit> {
     let mut deserializer = serde_json::Deserializer::from_str(raw);
