@@ -276,6 +276,21 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         &self.store
     }
 
+    /// What it has to save.
+    #[must_use]
+    pub fn saves(&self) -> &SaveQueue {
+        &self.saves
+    }
+
+    /// Saves it now, as its life does all the time.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn save(&self) -> io::Result<()> {
+        self.saves.save(&self.manager, &self.monitor, &self.store)
+    }
+
     /// Its name in the network.
     ///
     /// # Panics

@@ -36,7 +36,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                     node.manager.process_pending_htlc_forwards();
                 }
                 node.peers.process_events();
-                if let Err(error) = node.saves.save(&node.manager, &node.monitor, &node.store) {
+                if let Err(error) = node.save() {
                     eprintln!("the node could not be saved: {error}"); // what waits for it stays waiting
                 }
                 node.peers.process_events();

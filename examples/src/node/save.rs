@@ -4,12 +4,15 @@
 //! monitors wait: LDK is told "in progress", the manager is written first, then the monitors as they were before, and
 //! only then does LDK hear that they are safe and lets the peer see what follows from them.
 //!
+//! All of them are of the instant at which the manager was serialised. Were an update in the manager and not in what is
+//! written of its monitor, a power cut would leave one monitor as new as the manager and another not.
+//!
 //! Monitors that were saved together reach the disk together: several are written down as one before each gets its place.
 //! With some of them as new as the manager and others not, LDK 0.2 may panic at the next start: it releases an update that
 //! waited for one channel before it replays those of the other.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bitcoin::io;
 use lightning::chain::ChannelMonitorUpdateStatus;
@@ -35,25 +38,64 @@ pub struct SaveQueue {
     waiting: Mutex<Waiting>,
     /// Rung when something was queued.
     pub(super) filled: Notify,
+    watcher: OnceLock<Watcher>,
 }
 
+/// Where a save is: for tests that have something happen just then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// LDK wants the monitor of this channel written, and waits while this is heard.
+    Queueing(ChannelId),
+    /// Monitors of these channels were taken to be written.
+    Taken(Vec<ChannelId>),
+    /// Manager and monitors are with the store.
+    Written,
+}
+
+/// Hears of each step before what comes after it is done.
+pub type Watcher = Box<dyn Fn(Step) + Send + Sync>;
+
 impl SaveQueue {
+    /// Has somebody hear of each step. Only the first is heard.
+    pub fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    fn at(&self, step: impl FnOnce() -> Step) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher(step());
+        }
+    }
+
     /// Writes the manager if it changed or monitors wait for it, then those monitors, then tells LDK.
+    ///
+    /// What is written of the manager and of the monitors is of one instant: whatever LDK queues while the manager is being
+    /// serialised is added, and the manager serialised again, until nothing came. That ends, as each channel waits for what
+    /// it queued.
     ///
     /// # Errors
     ///
     /// When the store fails; what was not written stays queued and LDK's channels stay paused, so it can be retried.
     pub(super) fn save(&self, manager: &ChannelManager, monitor: &ChainMonitor, store: &Store) -> io::Result<()> {
-        let batch = std::mem::take(&mut *self.waiting());
+        let mut batch = std::mem::take(&mut *self.waiting());
+        self.at(|| Step::Taken(batch.channels()));
         if !manager.get_and_clear_needs_persistence() && batch.is_empty() {
             return Ok(());
         }
-        // The monitors were serialised before this point, so the manager written now is at least as new.
-        let written = write_manager(manager, store).and_then(|()| write_monitors(&batch, store));
+        let bytes = loop {
+            let bytes = manager.encode();
+            let newer = std::mem::take(&mut *self.waiting());
+            if newer.is_empty() {
+                break bytes;
+            }
+            batch.add(newer);
+        };
+        let written = write_manager(bytes, store).and_then(|()| write_monitors(&batch, store));
         if let Err(error) = written {
             self.put_back(batch);
             return Err(error);
         }
+        self.at(|| Step::Written);
         for (channel, update) in batch.updates() {
             // Fails only for a monitor that was archived meanwhile: nobody waits for it.
             let _ = monitor.channel_monitor_updated(channel, update);
@@ -61,20 +103,15 @@ impl SaveQueue {
         Ok(())
     }
 
-    /// Keeps the newer of two serialised states of one monitor.
-    fn put_back(&self, batch: Waiting) {
+    /// What was not written waits again, below what was queued since.
+    fn put_back(&self, mut batch: Waiting) {
         let mut waiting = self.waiting();
-        waiting.unsaved_manager = true;
-        waiting.archived.extend(batch.archived);
-        for (key, mut old) in batch.monitors {
-            match waiting.monitors.get_mut(&key) {
-                Some(newer) => newer.updates.append(&mut old.updates),
-                None => drop(waiting.monitors.insert(key, old)),
-            }
-        }
+        batch.add(std::mem::take(&mut *waiting));
+        *waiting = Waiting { unsaved_manager: true, ..batch };
     }
 
     fn queue(&self, name: MonitorName, monitor: &ChannelMonitor, update: Option<u64>) -> ChannelMonitorUpdateStatus {
+        self.at(|| Step::Queueing(monitor.channel_id()));
         let mut waiting = self.waiting();
         let entry = waiting.monitors.entry(name.to_string()).or_insert_with(|| WaitingMonitor {
             channel: monitor.channel_id(),
@@ -128,6 +165,25 @@ impl Waiting {
         self.monitors.is_empty() && self.archived.is_empty() && !self.unsaved_manager
     }
 
+    /// Adds what was queued later: of two serialised states of one monitor the newer one stays.
+    fn add(&mut self, later: Self) {
+        self.unsaved_manager |= later.unsaved_manager;
+        self.archived.extend(later.archived);
+        for (key, newer) in later.monitors {
+            match self.monitors.get_mut(&key) {
+                Some(old) => {
+                    old.bytes = newer.bytes;
+                    old.updates.extend(newer.updates);
+                }
+                None => drop(self.monitors.insert(key, newer)),
+            }
+        }
+    }
+
+    fn channels(&self) -> Vec<ChannelId> {
+        self.monitors.values().map(|monitor| monitor.channel).collect()
+    }
+
     fn updates(&self) -> impl Iterator<Item = (ChannelId, u64)> {
         self.monitors.values().flat_map(|monitor| monitor.updates.iter().map(|update| (monitor.channel, *update)))
     }
@@ -141,12 +197,12 @@ struct WaitingMonitor {
     updates: Vec<u64>,
 }
 
-fn write_manager(manager: &ChannelManager, store: &Store) -> io::Result<()> {
+fn write_manager(bytes: Vec<u8>, store: &Store) -> io::Result<()> {
     store.write(
         CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
         CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE,
         CHANNEL_MANAGER_PERSISTENCE_KEY,
-        manager.encode(),
+        bytes,
     )
 }
 

@@ -4,7 +4,9 @@
 #![allow(non_snake_case)]
 
 mod orders;
+mod saves;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -96,6 +98,24 @@ async fn case_J15_a_payment_after_a_probe_survives_a_power_cut_after_any_write()
 #[ignore = "minutes"]
 async fn case_J15_a_payment_on_trust_after_a_probe_survives_a_power_cut_after_any_write() {
     sweep(Play { is_probed: true, trust: Trust::ClientTrustsLsp, ..PLAIN }, chosen()).await;
+}
+
+/// `LSPS_CUTS` of them for each number of parts, 250 by default, at places that `LSPS_SEED` draws.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes to an hour"]
+async fn case_X20_payments_in_parts_survive_power_cuts_at_random() {
+    let number =
+        |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"));
+    let (cuts, mut seed) = (number("LSPS_CUTS", 250), number("LSPS_SEED", 1));
+    for (parts, writes) in [(3, 60), (10, 120)] {
+        let mut count = BTreeMap::<End, usize>::new();
+        for _ in 0..cuts {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let after = usize::try_from((seed >> 33) % writes).expect("few");
+            *count.entry(cut_after(Play { parts, ..PLAIN }, after).await).or_default() += 1;
+        }
+        println!("{parts} parts: {count:?}");
+    }
 }
 
 /// After every write, or after the one that was asked for.
