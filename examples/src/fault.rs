@@ -234,9 +234,12 @@ async fn carry(near: TcpStream, far: TcpStream, power: &Power, clogged: &AtomicB
     }
 }
 
-/// The system's clock, and what is added to it.
+/// The system's clock, and what is added to it: time that passes, and what somebody sets it by.
 #[derive(Default)]
-pub struct Shifted(AtomicU64);
+pub struct Shifted {
+    passed: AtomicU64,
+    set_ahead: AtomicU64,
+}
 
 impl Shifted {
     /// One that an LSP goes by.
@@ -248,13 +251,26 @@ impl Shifted {
 
     /// From now on it is so much later.
     pub fn jump(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
+        self.passed.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// Somebody sets it so much ahead of the time; 0 sets it right.
+    pub fn is_set_ahead(&self, seconds: u64) {
+        self.set_ahead.store(seconds, Ordering::SeqCst);
+    }
+
+    fn passed(&self) -> Duration {
+        Duration::from_secs(self.passed.load(Ordering::SeqCst))
     }
 }
 
 impl Clock for Shifted {
     fn now(&self) -> Timestamp {
-        SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+        SystemClock.now() + self.passed() + Duration::from_secs(self.set_ahead.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Duration {
+        SystemClock.steady() + self.passed()
     }
 }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 use lsps_types::{BlockHeight, Blocks, Msat, OutPoint, PeerId, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Shift;
 use crate::config::Config;
 use crate::effect::{Effect, OpenTerms};
 use crate::flow::{Context, Reject};
@@ -258,6 +259,13 @@ impl Channel {
                 let tx = funding.as_ref().map(|funding| funding.tx.clone());
                 Some(Effect::AbandonChannel { key, peer, tx })
             }
+        }
+    }
+
+    /// The clock was set.
+    pub fn clock_set(&mut self, shift: &Shift) {
+        if let Self::Opening { since, .. } = self {
+            *since = shift.past(*since);
         }
     }
 

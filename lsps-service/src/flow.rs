@@ -40,7 +40,7 @@ pub(crate) struct Surroundings {
     pub config: Config,
     pub policy: Box<dyn Policy>,
     pub facts: NodeFacts,
-    /// The latest time seen; clocks may jump back, deadlines may not.
+    /// What the clock shows; or showed, if it has fallen back a moment.
     pub now: Timestamp,
     pub links: BTreeMap<PeerId, Link>,
     /// No event that the node has from an earlier life waits to be told.

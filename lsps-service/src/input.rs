@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use lsps_types::{BlockHeight, FeeRate, Msat, OutPoint, PaymentHash, PeerId, Preimage, Sat, Scid};
+use lsps_types::{BlockHeight, FeeRate, Msat, OutPoint, PaymentHash, PeerId, Preimage, Sat, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::effect::PostKey;
@@ -234,6 +234,15 @@ pub enum Input {
     },
     /// The node's own circumstances changed; tell it at every block at the least.
     NodeFacts(NodeFacts),
+    /// The host's clock was set, forward or back, by more than some seconds; as a clock shows that cannot be set. Waits are no
+    /// shorter and no longer for it, dates come earlier or later. Without this input a clock set back makes waits up to twice
+    /// as long, and one set forward ends them.
+    ClockSet {
+        /// What it would show now.
+        from: Timestamp,
+        /// What it shows.
+        to: Timestamp,
+    },
     /// Time passed; needed when [`Service::next_wake`](crate::Service::next_wake) is due and nothing else happens.
     Tick,
     /// Whether the node has any channel with a peer: its webhooks are kept for as long, and a while after. Told when that

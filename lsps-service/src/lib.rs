@@ -9,6 +9,7 @@ mod batch;
 mod book;
 pub mod capacity;
 mod channel;
+mod clock;
 mod config;
 mod effect;
 mod flow;

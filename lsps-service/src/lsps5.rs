@@ -39,7 +39,7 @@ impl Service {
 
     /// Tells the webhooks of a client; releases what is newly owed, or forgets what is over.
     pub(crate) fn tell_webhooks(&mut self, client: PeerId, told: &Told<'_>) -> Outcome {
-        if !matches!(told, Told::Surroundings) && self.webhooks.is_due(client, self.around.now) {
+        if !matches!(told, Told::ClockSet(_) | Told::Surroundings) && self.webhooks.is_due(client, self.around.now) {
             let _it_is_there = self.tell_webhooks(client, &Told::Surroundings);
         }
         let Some(webhooks) = self.webhooks.get_mut(client) else { return Outcome::NotMine };

@@ -6,12 +6,15 @@ use alloc::{
     vec::Vec,
 };
 
+use core::time::Duration;
+
 use lsps_types::jsonrpc::RequestId;
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::lsps2::{Buy, GetInfo};
 use lsps_types::{Msat, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Shift;
 use crate::ids::QuestionId;
 use crate::limits::Limits;
 use crate::policy::{BuyRefusal, MenuRefusal, OfferTerms, OrderRefusal, OrderTerms, Sale};
@@ -117,6 +120,14 @@ impl Questions {
         for id in self.of(client).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.take(id);
         }
+    }
+
+    /// The clock was set; none waits for longer than `timeout`.
+    pub fn clock_set(&mut self, shift: &Shift, timeout: Duration) {
+        for waiting in self.waiting.values_mut() {
+            waiting.until = shift.end(waiting.until, timeout);
+        }
+        self.deadlines = self.waiting.iter().map(|(id, waiting)| (waiting.until, *id)).collect();
     }
 
     pub fn next_deadline(&self) -> Option<Timestamp> {

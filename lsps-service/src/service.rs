@@ -53,6 +53,8 @@ pub struct Service {
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
     pub(crate) unasked: BTreeSet<PartId>,
+    /// Records were loaded since the clock was read last; whoever wrote them may have read one that was ahead.
+    pub(crate) was_loaded: bool,
     tape: Option<Box<dyn Tape>>,
 }
 
@@ -124,6 +126,7 @@ impl Service {
             changed: BTreeSet::new(),
             released: Released::default(),
             unasked: BTreeSet::new(),
+            was_loaded: false,
             tape: None,
         })
     }
@@ -140,7 +143,7 @@ impl Service {
     /// When the record cannot be read. It is left out and the service goes on without it.
     pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
         self.on_tape(|| Turn::Loaded(record.clone()));
-        self.around.is_caught_up = false;
+        (self.around.is_caught_up, self.was_loaded) = (false, true);
         match record::decode(record)? {
             AnyFlow::JitChannel(offer) => {
                 self.released.effects.extend(offer.outstanding());
@@ -163,7 +166,7 @@ impl Service {
     /// Takes in one thing that happened. What follows from it waits in [`drain`](Self::drain).
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Outcome {
         self.on_tape(|| Turn::Told(now, input.clone()));
-        self.around.now = self.around.now.max(now);
+        self.read_clock(&input, now);
         self.wake_due();
         match input {
             Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
@@ -243,6 +246,7 @@ impl Service {
                 }
                 Outcome::Taken
             }
+            Input::ClockSet { .. } => Outcome::Taken,
             Input::Tick => {
                 self.do_chores();
                 Outcome::Taken

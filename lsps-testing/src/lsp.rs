@@ -146,6 +146,17 @@ impl Lsp {
         self.feed(Input::Tick);
     }
 
+    /// Somebody sets the clock, and the host tells.
+    pub fn sets_clock(&mut self, to: Timestamp) {
+        let from = std::mem::replace(&mut self.now, to);
+        self.feed(Input::ClockSet { from, to });
+    }
+
+    /// The same where nobody tells: it runs no more, or has no other clock.
+    pub fn sets_clock_unseen(&mut self, to: Timestamp) {
+        self.now = to;
+    }
+
     /// What the core would be told next, and why, if nothing else happened.
     #[must_use]
     pub fn service(&self) -> &Service {

@@ -1,5 +1,8 @@
 //! What hosts ask of on-chain wallets, and where they get the time.
 
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
 
@@ -149,6 +152,13 @@ pub enum CannotPay {
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Time since some instant in the life of this process, whatever the clock is set to. The LSP tells by it that the clock
+    /// was set.
+    fn steady(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
+    }
 }
 
 /// The system's clock.

@@ -7,6 +7,8 @@ use lsps_types::{Msat, OutPoint, PaymentHash, Sat, Timestamp};
 
 use crate::book::Booking;
 use crate::channel::ChannelEvent;
+use crate::clock::Shift;
+use crate::config::OrderConfig;
 use crate::flow::CallEvent;
 use crate::ids::PaymentId;
 use crate::input::Prepared;
@@ -124,6 +126,12 @@ pub(crate) enum Event {
     },
     Call(CallEvent),
     Booked(u32),
+    /// And how long preparing, and waiting between opens, takes at the most.
+    ClockSet {
+        shift: Shift,
+        prepare: Duration,
+        retry: Duration,
+    },
 }
 
 impl Order {
@@ -218,6 +226,7 @@ impl Order {
             }
             Event::Call(event) => self.call.apply(event),
             Event::Booked(number) => self.ledger.booked(number),
+            Event::ClockSet { shift, prepare, retry } => self.clock_set(&shift, prepare, retry),
         }
     }
 
@@ -265,6 +274,37 @@ impl Order {
             self.confirmed_at = Some(*height);
         }
         self.channel.apply(event);
+    }
+
+    /// Whether something on record was read from a clock that this changes.
+    pub fn is_shifted_by(&self, shift: &Shift, config: &OrderConfig) -> bool {
+        let mut shifted = self.clone();
+        shifted.clock_set(shift, config.prepare_timeout, config.retry_after);
+        shifted != *self
+    }
+
+    /// What it can be paid until, and its lease, are dates that were promised.
+    fn clock_set(&mut self, shift: &Shift, prepare: Duration, retry: Duration) {
+        match &mut self.stage {
+            Stage::Draft { until } => *until = shift.end(*until, prepare),
+            Stage::Failed { at, .. } => *at = shift.past(*at),
+            Stage::Open | Stage::Completed(_) | Stage::Dropped => {}
+        }
+        self.retry_at = self.retry_at.map(|at| shift.end(at, retry));
+        for payment in self.payments.values_mut() {
+            match &mut payment.state {
+                PaymentState::Claimed { at } | PaymentState::Failed { at } | PaymentState::Lost { at } => {
+                    *at = shift.past(*at);
+                }
+                PaymentState::Held | PaymentState::Claiming { .. } | PaymentState::Failing { .. } => {}
+            }
+        }
+        for refund in &mut self.refunds {
+            if let Refund::Built { asked_at, .. } = refund {
+                *asked_at = shift.past(*asked_at);
+            }
+        }
+        self.channel.clock_set(shift);
     }
 
     fn publish(&mut self, at: Timestamp, paid_by: Way, outpoint: OutPoint, deposits: &[OutPoint]) {

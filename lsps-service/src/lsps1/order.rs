@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::book::Ledger;
 use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
+use crate::clock::Shift;
 use crate::effect::Effect;
 use crate::flow::{Call, Context, Flow, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, OrderNumber, PaymentId};
@@ -126,6 +127,7 @@ pub(crate) enum Told<'a> {
     Channel(ChannelNews<'a>),
     Cancel,
     Retry,
+    ClockSet(Shift),
     /// Something around it changed: the time, the link, the height.
     Surroundings,
 }
@@ -224,7 +226,11 @@ impl Flow for Order {
                 Some(_) => Ok(vec![Event::RetryAt(ctx.now)]),
                 None => Err(Reject::Stale),
             },
-            Told::Surroundings => Ok(vec![]),
+            Told::ClockSet(shift) if self.is_shifted_by(shift, &ctx.config.orders) => {
+                let (prepare, retry) = (ctx.config.orders.prepare_timeout, ctx.config.orders.retry_after);
+                Ok(vec![Event::ClockSet { shift: *shift, prepare, retry }])
+            }
+            Told::ClockSet(_) | Told::Surroundings => Ok(vec![]),
         }
     }
 

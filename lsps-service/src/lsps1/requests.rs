@@ -167,7 +167,7 @@ impl Service {
 
     /// Tells an order; releases what is newly owed, answers its client, or forgets what is over.
     pub(crate) fn step_order(&mut self, number: OrderNumber, told: &Told<'_>) -> Result<(), Reject> {
-        if !matches!(told, Told::Surroundings) && self.orders.is_due(number, self.around.now) {
+        if !matches!(told, Told::ClockSet(_) | Told::Surroundings) && self.orders.is_due(number, self.around.now) {
             self.look_around_order(number);
         }
         let Some(order) = self.orders.get(number) else { return Err(Reject::Stale) };

@@ -5,7 +5,8 @@ use alloc::{boxed::Box, vec};
 use lsps_types::{Msat, PaymentHash, Timestamp};
 
 use crate::book::Booking;
-use crate::channel::ChannelEvent;
+use crate::channel::{Channel, ChannelEvent};
+use crate::clock::Shift;
 use crate::flow::CallEvent;
 use crate::ids::PartId;
 use crate::lsps2::jit_channel::{Charged, Fee, JitChannel};
@@ -72,6 +73,7 @@ pub(crate) enum Event {
     /// Of an open that is under way, or of the channel that came of it.
     Channel(ChannelEvent),
     Used,
+    ClockSet(Shift),
 }
 
 impl JitChannel {
@@ -135,7 +137,30 @@ impl JitChannel {
             }
             Event::Channel(event) => self.change_channel(event),
             Event::Used => self.was_used = true,
+            Event::ClockSet(shift) => self.clock_set(&shift),
         }
+    }
+
+    /// Whether something on record was read from a clock that this changes.
+    pub fn is_shifted_by(&self, shift: &Shift) -> bool {
+        if self.payments.is_empty() && !matches!(self.channel, Channel::Opening { .. }) {
+            return false;
+        }
+        let mut shifted = self.clone();
+        shifted.clock_set(shift);
+        shifted != *self
+    }
+
+    fn clock_set(&mut self, shift: &Shift) {
+        for payment in self.payments.values_mut() {
+            payment.since = shift.past(payment.since);
+            for part in &mut payment.parts {
+                if let PartState::Claimed { at, .. } | PartState::Failed { at, .. } = &mut part.state {
+                    *at = shift.past(*at);
+                }
+            }
+        }
+        self.channel.clock_set(shift);
     }
 
     fn change_channel(&mut self, event: ChannelEvent) {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::book::Ledger;
 use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
+use crate::clock::Shift;
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::flow::{Call, Context, Flow, Reject};
@@ -107,6 +108,7 @@ pub(crate) enum Told<'a> {
     Booked(u32),
     PeerDisconnected,
     Channel(ChannelNews<'a>),
+    ClockSet(Shift),
     /// Something around it changed: the time, the link, the height.
     Surroundings,
 }
@@ -179,7 +181,8 @@ impl JitChannel {
                 | Channel::Abandoning { .. } => vec![],
             }),
             Told::Channel(news) => self.decide_channel(news, ctx),
-            Told::Surroundings => Ok(vec![]),
+            Told::ClockSet(shift) if self.is_shifted_by(shift) => Ok(vec![Event::ClockSet(*shift)]),
+            Told::ClockSet(_) | Told::Surroundings => Ok(vec![]),
         }
     }
 

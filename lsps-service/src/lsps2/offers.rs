@@ -133,7 +133,7 @@ impl Service {
 
     /// Tells an offer; releases what is newly owed, or forgets what is over.
     pub(crate) fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
-        if !matches!(told, Told::Surroundings)
+        if !matches!(told, Told::ClockSet(_) | Told::Surroundings)
             && self.offers.get(&id).is_some_and(|it| it.due().is_past(self.around.now))
         {
             self.look_around(id);

@@ -78,7 +78,9 @@ impl JitChannel {
                 };
                 Ok(vec![moved(hash, part, P::Claimed { skim: part.skim(amount), at: ctx.now })])
             }
-            Told::Booked(_) | Told::PeerDisconnected | Told::Channel(_) | Told::Surroundings => Ok(vec![]),
+            Told::Booked(_) | Told::PeerDisconnected | Told::Channel(_) | Told::ClockSet(_) | Told::Surroundings => {
+                Ok(vec![])
+            }
         }
     }
 

@@ -1,9 +1,12 @@
 //! How often a client that stays away is told the same.
 
 use alloc::{collections::BTreeMap, string::String};
+use core::time::Duration;
 
 use lsps_types::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::clock::Shift;
 
 /// What a client was told lately, by method.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,11 @@ impl Cooldown {
     /// Whether the client's coming would change something.
     pub fn waits_for_client(&self) -> bool {
         self.0.values().any(|streak| !streak.came)
+    }
+
+    /// The clock was set; no cooldown is longer than that.
+    pub fn clock_set(&mut self, shift: &Shift, cooldown: Duration) {
+        self.0.values_mut().for_each(|streak| streak.until = shift.end(streak.until, cooldown));
     }
 
     pub fn client_came(&mut self) {

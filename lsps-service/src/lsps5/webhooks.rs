@@ -11,7 +11,8 @@ use lsps_types::lsps5::{AppName, Notification, WebhookUrl};
 use lsps_types::{DateTime, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::clock::Shift;
+use crate::config::{Config, WebhookConfig};
 use crate::effect::{Effect, PostKey};
 use crate::flow::{Context, Flow, Link, Reject};
 use crate::lsps5::cooldown::Cooldown;
@@ -75,6 +76,7 @@ pub(crate) enum Told<'a> {
     Connected,
     /// Whether there is any.
     Channels(bool),
+    ClockSet(Shift),
     /// Time passed.
     Surroundings,
 }
@@ -82,14 +84,34 @@ pub(crate) enum Told<'a> {
 /// One change of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    Set { name: AppName, url: WebhookUrl, at: Timestamp, until: Timestamp },
+    Set {
+        name: AppName,
+        url: WebhookUrl,
+        at: Timestamp,
+        until: Timestamp,
+    },
     Renewed(Timestamp),
     Removed(AppName),
-    Raised { method: String, body: String, at: Timestamp, until: Timestamp, cool_at: Timestamp },
+    Raised {
+        method: String,
+        body: String,
+        at: Timestamp,
+        until: Timestamp,
+        cool_at: Timestamp,
+    },
     PostOver(u32),
     ClientCame,
-    Channels { any: bool, at: Timestamp },
+    Channels {
+        any: bool,
+        at: Timestamp,
+    },
     Lapsed,
+    /// And how long a post and a cooldown take at the most.
+    ClockSet {
+        shift: Shift,
+        post: Duration,
+        cool: Duration,
+    },
 }
 
 impl Flow for Webhooks {
@@ -120,7 +142,10 @@ impl Flow for Webhooks {
                 vec![Event::ClientCame]
             }
             Told::Channels(any) if *any != self.has_channel => vec![Event::Channels { any: *any, at }],
-            Told::Occasion(_) | Told::Connected | Told::Channels(_) | Told::Surroundings => vec![],
+            Told::ClockSet(shift) if self.is_shifted_by(shift, config) => {
+                vec![Event::ClockSet { shift: *shift, post: config.post_within, cool: config.cooldown }]
+            }
+            Told::Occasion(_) | Told::Connected | Told::Channels(_) | Told::ClockSet(_) | Told::Surroundings => vec![],
         })
     }
 
@@ -158,6 +183,7 @@ impl Flow for Webhooks {
                 }
             }
             Event::Lapsed => self.hooks.clear(),
+            Event::ClockSet { shift, post, cool } => self.clock_set(&shift, post, cool),
         }
     }
 
@@ -190,6 +216,22 @@ impl Webhooks {
     pub fn new(client: PeerId, has_channel: bool) -> Self {
         let (hooks, cooldown, since, changes) = Default::default();
         Self { client, hooks, cooldown, has_channel, since, changes, posted: 0 }
+    }
+
+    /// Whether something on record was read from a clock that this changes.
+    pub fn is_shifted_by(&self, shift: &Shift, config: &WebhookConfig) -> bool {
+        let mut shifted = self.clone();
+        shifted.clock_set(shift, config.post_within, config.cooldown);
+        shifted != *self
+    }
+
+    fn clock_set(&mut self, shift: &Shift, post: Duration, cool: Duration) {
+        for waiting in self.hooks.values_mut().flat_map(|hook| &mut hook.posts) {
+            (waiting.at, waiting.until) = (shift.past(waiting.at), shift.end(waiting.until, post));
+        }
+        self.cooldown.clock_set(shift, cool);
+        self.since = shift.past(self.since);
+        self.changes.until = shift.end(self.changes.until, HOUR);
     }
 
     pub fn len(&self) -> usize {

@@ -148,7 +148,8 @@ impl OrderWorld {
             | Input::WebhookFailed { .. }
             | Input::NodeFacts(_)
             | Input::Tick
-            | Input::NodeCaughtUp => None,
+            | Input::NodeCaughtUp
+            | Input::ClockSet { .. } => None,
         }
     }
 }

@@ -111,6 +111,7 @@ impl World {
             | Input::NodeFacts(_)
             | Input::Tick
             | Input::NodeCaughtUp
+            | Input::ClockSet { .. }
             | Input::ChannelsWith { .. }
             | Input::Occasion { .. }
             | Input::WebhookDelivered { .. }
@@ -144,6 +145,7 @@ pub fn kind(input: &Input) -> &'static str {
         Input::PartPresumedFailed { .. } => "PartPresumedFailed",
         Input::NodeCaughtUp => "NodeCaughtUp",
         Input::ChannelAsked { .. } => "ChannelAsked",
+        Input::ClockSet { .. } => "ClockSet",
         Input::ChannelNegotiated { .. } => "ChannelNegotiated",
         Input::FundingBuilt { .. } => "FundingBuilt",
         Input::ChannelPending { .. } => "ChannelPending",

@@ -5,6 +5,7 @@ mod attacks;
 mod book;
 mod capacity;
 mod channels;
+mod clock;
 mod crowd;
 mod doubt;
 mod hostile;

@@ -12,7 +12,7 @@ use lsps_service::{
     Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownOrder, KnownPart, NodeFacts, Outcome, PartId, Promised,
     Record, Refusal, Service, Unreadable,
 };
-use lsps_types::{BlockHeight, PaymentHash, PeerId};
+use lsps_types::{BlockHeight, PaymentHash, PeerId, Timestamp};
 
 use super::book::Book;
 use super::events::Events;
@@ -77,6 +77,8 @@ pub(crate) struct Pump<M> {
     pub(super) onchain: Onchain,
     pub(super) height: u32,
     facts_at: Option<Instant>,
+    /// What the clock showed last, and the one that nobody sets.
+    clock_read: Option<(Timestamp, Duration)>,
 }
 
 impl<M: Manager> Pump<M> {
@@ -107,6 +109,7 @@ impl<M: Manager> Pump<M> {
             onchain,
             height,
             facts_at,
+            clock_read: None,
         }
     }
 
@@ -301,7 +304,8 @@ impl<M: Manager> Pump<M> {
             _ => Undo::Nothing,
         };
         let told = input.clone();
-        let outcome = self.service.handle(input, self.outside.clock.now());
+        let now = self.read_clock();
+        let outcome = self.service.handle(input, now);
         report::heard(&told, outcome);
         if let (Input::ChannelEnded { key, why }, Outcome::Taken) = (told, outcome) {
             self.outside.events.send(LspEvent::ChannelEnded { key, why });
@@ -320,6 +324,19 @@ impl<M: Manager> Pump<M> {
             _ => {}
         }
         outcome
+    }
+
+    /// Tells the core that the clock was set, before anything else is told by it.
+    fn read_clock(&mut self) -> Timestamp {
+        let (now, steady) = (self.outside.clock.now(), self.outside.clock.steady());
+        let (was, then) = self.clock_read.replace((now, steady)).unwrap_or((now, steady));
+        let from = was + steady.saturating_sub(then);
+        if now.since(from).max(from.since(now)) >= CLOCK_SET {
+            let input = Input::ClockSet { from, to: now };
+            let outcome = self.service.handle(input.clone(), now);
+            report::heard(&input, outcome);
+        }
+        now
     }
 
     /// Writes all that changed, then lets out what that allows, until nothing more follows. `false`: the store failed.
@@ -444,6 +461,8 @@ pub(super) fn inputs_of(tx: &Transaction) -> Vec<OutPoint> {
 const WATCH: Duration = Duration::from_millis(50);
 /// While nothing is; blocks are noticed this fast.
 const IDLE: Duration = Duration::from_secs(1);
+/// What a clock is corrected by at most without having been set.
+const CLOCK_SET: Duration = Duration::from_secs(5);
 /// How old facts may be when a client asks, where the node told nothing since: looking them up walks all its channels.
 const FACTS_AGE: Duration = Duration::from_millis(50);
 /// Records to write and acts to do after which no more messages are heard in a turn; some more may follow from the last of them.

@@ -90,6 +90,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             counter!("lsps_parts_lost").increment(1);
             warn!(part = hex(&part.0), "part not delivered, as it seems");
         }
+        (Input::ClockSet { from, to }, _) => warn!(?from, ?to, "the clock was set"),
         (Input::ChannelPending { key }, Outcome::Taken) => debug!(flow = %key.flow, attempt = key.attempt, "signed"),
         (Input::ChannelReady { key, .. }, Outcome::Taken) => {
             counter!("lsps_channels_ready").increment(1);

@@ -1,0 +1,84 @@
+//! The host's clock may be set. Dates are dates, but waits go on: what was to take 90 seconds takes about as many.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use lsps_types::{PeerId, Scid, Timestamp};
+
+use crate::ids::OrderNumber;
+use crate::input::Input;
+use crate::lsps1::order;
+use crate::lsps2::jit_channel::Told;
+use crate::lsps5::webhooks;
+use crate::service::Service;
+
+/// How instants on record change when the clock is set, or was while nobody watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shift {
+    /// What the clock showed when it was set, and what it showed then.
+    from: Timestamp,
+    to: Timestamp,
+    now: Timestamp,
+}
+
+impl Shift {
+    /// When something happened. Never ahead of the clock, whatever it was read from.
+    pub fn past(&self, at: Timestamp) -> Timestamp {
+        self.shifted(at).min(self.now)
+    }
+
+    /// When a wait ends. Never later than a whole one from now.
+    pub fn end(&self, at: Timestamp, wait: Duration) -> Timestamp {
+        self.shifted(at).min(self.now + wait)
+    }
+
+    fn shifted(&self, at: Timestamp) -> Timestamp {
+        let ahead = at + self.to.since(self.from);
+        let back = u64::try_from(self.from.since(self.to).as_millis()).unwrap_or(u64::MAX);
+        Timestamp::from_unix_millis(ahead.unix_millis().saturating_sub(back))
+    }
+}
+
+impl Service {
+    /// Before an input is looked at. A clock that stands a moment behind is waited for; one that was set back is believed.
+    pub(crate) fn read_clock(&mut self, input: &Input, now: Timestamp) {
+        let before = self.around.now;
+        let was_loaded = core::mem::take(&mut self.was_loaded);
+        let is_set_back = before.since(now) > JITTER;
+        let (from, to) = if let Input::ClockSet { from, to } = input { (*from, *to) } else { (now, now) };
+        let shift = Shift { from, to, now };
+        if from != to || is_set_back {
+            self.around.now = now;
+            self.shift_waits(shift, |_| true);
+        } else {
+            self.around.now = before.max(now);
+            if was_loaded {
+                self.shift_waits(Shift { now: self.around.now, ..shift }, |is_ahead| is_ahead);
+            }
+        }
+    }
+
+    /// Tells the flows for which `is_told` holds, by whether they have an instant that changes.
+    fn shift_waits(&mut self, shift: Shift, is_told: impl Fn(bool) -> bool) {
+        let config = &self.around.config;
+        let offers = self.offers.values().filter(|offer| is_told(offer.is_shifted_by(&shift)));
+        let offers: Vec<Scid> = offers.map(|offer| offer.id).collect();
+        let orders = self.orders.all().filter(|order| is_told(order.is_shifted_by(&shift, &config.orders)));
+        let orders: Vec<OrderNumber> = orders.map(|order| order.number).collect();
+        let clients = self.webhooks.iter().filter(|hooks| is_told(hooks.is_shifted_by(&shift, &config.webhooks)));
+        let clients: Vec<PeerId> = clients.map(|hooks| hooks.client).collect();
+        self.questions.clock_set(&shift, config.decision_timeout);
+        for id in offers {
+            let _no_rejects_here = self.step(id, &Told::ClockSet(shift));
+        }
+        for number in orders {
+            let _no_rejects_here = self.step_order(number, &order::Told::ClockSet(shift));
+        }
+        for client in clients {
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::ClockSet(shift));
+        }
+    }
+}
+
+/// How far a clock may fall back without having been set.
+const JITTER: Duration = Duration::from_secs(5);
