@@ -11,4 +11,4 @@ pub mod world;
 
 pub use lsp::{Act, Lsp, buys, call};
 pub use setup::{LspSetup, MINING_SAT, NOON, address_of, anything, offer_id, outpoint, peer};
-pub use soak::{Seen, soak};
+pub use soak::{Seen, power, soak};

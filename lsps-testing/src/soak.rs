@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex};
 
 /// How often an input met a flow in some state.
 pub type Seen = BTreeMap<(&'static str, &'static str, &'static str), u64>;
@@ -17,12 +18,10 @@ pub fn soak<S: Copy + std::fmt::Debug + std::panic::RefUnwindSafe, W>(
     play: impl Fn(u64, &[S]) -> W + std::panic::RefUnwindSafe,
     mut sum_up: impl FnMut(W),
 ) -> u64 {
-    let read = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (steps, first_seed) = (read("LSPS_STEPS", 10_000_000), read("LSPS_SEED", 1));
     let (mut played, mut seed) = (0, first_seed);
     while played < steps {
-        let mut random = Random(seed);
-        let script: Vec<S> = (0..LENGTH).map(|_| step(random.four_bytes())).collect();
+        let script: Vec<S> = random(seed).map(&step).collect();
         let world = catch_unwind(|| play(seed, &script));
         sum_up(
             world.unwrap_or_else(|_| panic!("seed {seed}: {:?}", shrunk(script, |shorter| _ = play(seed, shorter)))),
@@ -32,6 +31,47 @@ pub fn soak<S: Copy + std::fmt::Debug + std::panic::RefUnwindSafe, W>(
     }
     println!("{played} steps, seeds {first_seed}..{seed}");
     played
+}
+
+/// Plays like [`soak`] and goes on after what fails: prints each kind of failure, how often it came and the steps until the first.
+///
+/// # Panics
+///
+/// Never; other tests of the same process must not run beside it, as it takes their panics for its own.
+pub fn power<S: Copy + std::panic::RefUnwindSafe, W>(
+    step: impl Fn([u8; 4]) -> S,
+    play: impl Fn(u64, &[S]) -> W + std::panic::RefUnwindSafe,
+) {
+    let said = Arc::<Mutex<String>>::default();
+    let hear = Arc::clone(&said);
+    std::panic::set_hook(Box::new(move |panic| *hear.lock().expect("nobody panics here") = panic.to_string()));
+    let (steps, first_seed) = (read("LSPS_STEPS", 10_000_000), read("LSPS_SEED", 1));
+    let mut kinds: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
+    for number in 0..steps / LENGTH {
+        let seed = first_seed + number;
+        let script: Vec<S> = random(seed).map(&step).collect();
+        if catch_unwind(|| play(seed, &script)).is_err() {
+            let text = std::mem::take(&mut *said.lock().expect("nobody panics here"));
+            let kind = text.chars().filter(|c| !c.is_ascii_digit()).take(120).collect();
+            kinds.entry(kind).or_insert(((number + 1) * LENGTH, 0, text)).1 += 1;
+        }
+    }
+    let mut kinds: Vec<_> = kinds.into_values().collect();
+    kinds.sort();
+    for (steps, count, text) in kinds {
+        let text: String = text.replace('\n', " ").chars().take(240).collect();
+        println!("first after {steps} steps, {count} in all: {text}");
+    }
+}
+
+fn read(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// The script of a seed, in bytes.
+fn random(seed: u64) -> impl Iterator<Item = [u8; 4]> {
+    let mut random = Random(seed);
+    (0..LENGTH).map(move |_| random.four_bytes())
 }
 
 /// The same failure in as few steps as leaving out one by one gives.

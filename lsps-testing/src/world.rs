@@ -15,12 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lsps_service::{Booking, ChannelEnd, ChannelKey, HeldHtlc, Input, PartId, ScidSource, Service, Trust, Turn};
+use lsps_service::{Booking, ChannelEnd, HeldHtlc, Input, PartId, ScidSource, Service, Trust, Turn};
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 
 pub use check::INPUTS;
 pub(crate) use check::kind;
-pub use script::{CLIENTS, Step};
+pub use script::{CLIENTS, Changed, Step};
 
 use crate::Seen;
 use crate::setup::{LspSetup, peer};
@@ -38,10 +38,6 @@ pub struct World {
     sold: Vec<(Scid, PeerId, Option<Msat>)>,
     /// What clients decided of an HTLC; they do not change their minds.
     said: BTreeMap<usize, bool>,
-    /// What was kept of each part that was forwarded.
-    skims: BTreeMap<usize, Msat>,
-    /// Which channel each claimed part came over.
-    claimed_over: BTreeMap<usize, ChannelKey>,
     hooks: Hooks,
     /// One of each of the LSP's lives.
     tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
@@ -59,14 +55,20 @@ impl World {
             suspects: BTreeSet::new(),
             sold: vec![],
             said: BTreeMap::new(),
-            skims: BTreeMap::new(),
-            claimed_over: BTreeMap::new(),
             hooks: Hooks::default(),
             tapes: None,
         };
         world.lsp.node.save(|_| false);
         world.start();
         world
+    }
+
+    /// Its node tells no names of what was claimed: to whom, how much and over which channel is all. Upstream nodes send onions
+    /// again whenever they like, and a channel on the chain has to be paid for by all that was claimed.
+    #[must_use]
+    pub fn hostile(mut self) -> Self {
+        self.lsp.node.is_hostile = true;
+        self
     }
 
     /// Each further life of the LSP is kept on a tape.
@@ -142,17 +144,15 @@ impl World {
                 self.pays(offer, hash, amount, amount, expires_soon);
             }
             Step::PayShort { offer, hash } => self.pays(offer, hash, Msat(SIZE.0 - 1), SIZE, false),
-            Step::PayAgain { part } => {
-                let resolved: Vec<HeldHtlc> =
-                    self.lsp.node.incoming.iter().filter(|old| old.outcome.is_some()).map(|old| old.htlc).collect();
-                let open =
-                    |part: PartId| self.lsp.node.incoming.iter().any(|i| i.htlc.part == part && i.outcome.is_none());
-                if let Some(htlc) = choose(&resolved, part)
-                    && !open(htlc.part)
-                {
-                    self.lsp.node.arrives(htlc);
+            Step::PayOdd { offer, hash, odd } => {
+                if let Some((scid, ..)) = choose(&self.sold, offer) {
+                    let amount = ODD[usize::from(odd) % ODD.len()];
+                    self.arrives(scid, hash, amount, amount, false);
                 }
             }
+            Step::PayAgain { part, changed } => self.pays_again(part, changed),
+            Step::PayOrdinary { client, amount, same_hash } => self.pays_ordinary(peer(client + 1), amount, same_hash),
+            Step::Retry { payment, told_late } => self.retries(payment, told_late),
             Step::PayNobody => self.arrives(Scid(1), 9, SIZE, SIZE, false),
             Step::Connect { client } => self.connects(peer(client + 1)),
             Step::Usable { client } => self.becomes_usable(peer(client + 1)),
@@ -182,8 +182,20 @@ impl World {
                     self.lsp.node.closed(key);
                 }
             }
-            Step::Claim { payment, rounded } => self.client_decides(payment, true, rounded),
-            Step::Fail { payment } => self.client_decides(payment, false, false),
+            Step::Claim { payment, rounded } => self.client_claims(payment, rounded),
+            Step::ClaimOne { payment, part } => {
+                if let Some(number) = choose(&self.at_clients(payment), part) {
+                    self.says(number, true, false);
+                }
+            }
+            Step::Fail { payment } => {
+                self.at_clients(payment).into_iter().for_each(|number| self.says(number, false, false))
+            }
+            Step::FailOne { payment, part } => {
+                if let Some(number) = choose(&self.at_clients(payment), part) {
+                    self.says(number, false, false);
+                }
+            }
             Step::Wait { seconds } => {
                 let time = Duration::from_secs(seconds.into());
                 // Outcomes are remembered for longer than a node goes without saving itself.
@@ -196,6 +208,17 @@ impl World {
                 self.lsp.chain.mine(is_full);
                 self.lsp.node.blocks(self.lsp.chain.height);
             }
+            Step::Burst { count } => {
+                for _ in 0..count {
+                    self.lsp.chain.mine(false);
+                }
+                self.lsp.node.blocks(self.lsp.chain.height);
+            }
+            Step::Reorg { depth } => self.lsp.chain.reorg(depth),
+            Step::Evict => self.lsp.chain.evict(),
+            Step::Mute { on } => self.lsp.is_mute = on,
+            Step::Swap => self.lsp.node.swap_events(),
+            Step::Proceed { client } => self.proceeds(peer(client + 1)),
             Step::Save => self.save(),
             Step::Crash { after, saved } => self.lsp.fuse = Some((after, saved)),
             Step::Store { works } => self.lsp.store_works = works,
@@ -227,20 +250,28 @@ impl World {
     }
 
     fn arrives(&mut self, scid: Scid, hash: u8, amount_in: Msat, onion_amount: Msat, expires_soon: bool) {
+        let htlc = self.htlc(scid, hash, amount_in, onion_amount, expires_soon);
+        self.lsp.node.arrives(htlc);
+    }
+
+    /// A new one. One hash is that of payments to whichever offer.
+    fn htlc(&self, scid: Scid, hash: u8, amount_in: Msat, onion_amount: Msat, expires_soon: bool) -> HeldHtlc {
         let number = u32::try_from(self.lsp.node.incoming.len()).expect("few");
         let mut part = [0; 32];
         part[..4].copy_from_slice(&number.to_be_bytes());
         let mut payment_hash = [hash; 32];
-        payment_hash[..8].copy_from_slice(&scid.0.to_be_bytes());
+        if hash != 3 {
+            payment_hash[..8].copy_from_slice(&scid.0.to_be_bytes());
+        }
         let left = if expires_soon { 45 } else { 400 };
-        self.lsp.node.arrives(HeldHtlc {
+        HeldHtlc {
             part: PartId(part),
             scid,
             payment_hash: PaymentHash(payment_hash),
             amount_in,
             onion_amount,
             cltv_expiry: (hash != 2).then_some(BlockHeight(self.lsp.chain.height + left)),
-        });
+        }
     }
 
     fn connects(&mut self, client: PeerId) {
@@ -268,8 +299,82 @@ impl World {
         }
     }
 
+    /// All its channels get as far as they can.
+    fn proceeds(&mut self, client: PeerId) {
+        self.connects(client);
+        self.becomes_usable(client);
+        for _ in 0..3 {
+            for key in self.lsp.node.channels_of(client, |_| true) {
+                match self.lsp.node.stage(key) {
+                    Some(Stage::Asked) => self.lsp.node.accepted(key, None),
+                    Some(Stage::Funded) => self.lsp.node.signed(key),
+                    Some(Stage::Pending) => self.lsp.node.ready(key),
+                    Some(Stage::Accepted | Stage::Signed | Stage::Ready) | None => {}
+                }
+            }
+            self.run();
+            self.save();
+            self.run();
+        }
+    }
+
+    /// An upstream node sends an onion once more, and what is beside it as it likes.
+    fn pays_again(&mut self, part: u8, changed: Changed) {
+        let node = &self.lsp.node;
+        let is_open = |part: PartId| node.incoming.iter().any(|it| it.htlc.part == part && it.outcome.is_none());
+        let jit = node.incoming.iter().filter(|old| old.ordinary.is_none()).map(|old| old.htlc);
+        let jit = jit.filter(|htlc| node.is_hostile || !is_open(htlc.part));
+        let Some(mut htlc) = choose(&jit.collect::<Vec<_>>(), part) else { return };
+        match changed {
+            Changed::Nothing => {}
+            Changed::LessIn => htlc.amount_in = Msat(1_000),
+            Changed::Less => (htlc.amount_in, htlc.onion_amount) = (Msat(1_000), Msat(1_000)),
+            Changed::More => (htlc.amount_in, htlc.onion_amount) = (Msat(2 * SIZE.0), Msat(2 * SIZE.0)),
+            Changed::Hash => htlc.payment_hash = PaymentHash([77; 32]),
+            Changed::Expiry => htlc.cltv_expiry = Some(BlockHeight(self.lsp.chain.height + 45)),
+            Changed::Scid => htlc.scid = self.sold.last().map_or(htlc.scid, |(scid, ..)| *scid),
+        }
+        self.lsp.node.arrives(htlc);
+    }
+
+    /// Somebody pays the client over the channels it has by now: a trifle, or just what a part of a JIT payment brings it.
+    fn pays_ordinary(&mut self, client: PeerId, amount: u8, same_hash: bool) {
+        let like = |place: &Place| match place {
+            Place::AtClient { to, amount, .. } if *to == client => Some(*amount),
+            _ => None,
+        };
+        let places = self.lsp.node.now.places.iter();
+        let alike: Vec<_> = places.filter_map(|(number, place)| Some((*number, like(place)?))).collect();
+        let like = choose(&alike, amount / 2).filter(|_| amount % 2 == 1);
+        let amount = like.map_or(ODD[usize::from(amount / 2) % ODD.len()], |(_, amount)| amount);
+        let mut htlc = self.htlc(Scid(2), 7, amount, amount, false);
+        if let Some((number, _)) = like.filter(|_| same_hash) {
+            htlc.payment_hash = self.lsp.node.incoming[number].htlc.payment_hash;
+        }
+        self.lsp.node.passes_through(htlc, client);
+    }
+
+    /// A client fails a payment, and its payer tries again in two parts before the LSP has looked.
+    fn retries(&mut self, payment: u8, told_late: bool) {
+        let failed = self.at_clients(payment);
+        let Some(first) = failed.first().map(|number| self.lsp.node.incoming[*number].clone()) else { return };
+        let sum: u64 = failed.iter().map(|number| self.lsp.node.incoming[*number].htlc.onion_amount.0).sum();
+        failed.iter().for_each(|number| self.says(*number, false, false));
+        self.save();
+        let said = self.lsp.node.now.events.len();
+        if first.ordinary.is_none() {
+            for amount in [sum.div_ceil(2), sum / 2].map(Msat) {
+                let htlc = self.htlc(first.htlc.scid, 0, amount, amount, false);
+                self.lsp.node.arrives(HeldHtlc { payment_hash: first.htlc.payment_hash, ..htlc });
+            }
+        }
+        if told_late {
+            self.lsp.node.now.events.rotate_left(said);
+        }
+    }
+
     /// All HTLCs of one payment that are with a client that is there.
-    fn client_decides(&mut self, payment: u8, claims: bool, rounded: bool) {
+    fn at_clients(&self, payment: u8) -> Vec<usize> {
         let mut sets: BTreeMap<(PaymentHash, Scid), Vec<usize>> = BTreeMap::new();
         for (number, place) in &self.lsp.node.now.places {
             if let Place::AtClient { to, .. } = place
@@ -280,20 +385,23 @@ impl World {
                 sets.entry((htlc.payment_hash, htlc.scid)).or_default().push(*number);
             }
         }
-        let sets: Vec<_> = sets.into_iter().collect();
-        let Some(((_, scid), numbers)) = choose(&sets, payment) else { return };
-        let size = self.sold.iter().find(|(sold, ..)| *sold == scid).and_then(|(.., size)| *size);
+        choose(&sets.into_values().collect::<Vec<_>>(), payment).unwrap_or_default()
+    }
+
+    /// A client that is honest claims what is enough.
+    fn client_claims(&mut self, payment: u8, rounded: bool) {
+        let numbers = self.at_clients(payment);
+        let Some(first) = numbers.first().map(|number| self.lsp.node.incoming[*number].htlc) else { return };
+        let size = self.sold.iter().find(|(sold, ..)| *sold == first.scid).and_then(|(.., size)| *size);
         let gross: u64 = numbers.iter().map(|number| self.lsp.node.incoming[*number].htlc.onion_amount.0).sum();
-        if claims && size.is_some_and(|size| gross < size.0) {
-            return;
+        if size.is_none_or(|size| gross >= size.0) {
+            numbers.into_iter().for_each(|number| self.says(number, true, rounded));
         }
-        for number in numbers {
-            if let Some(Place::AtClient { over, .. }) = self.lsp.node.now.places.get(&number).filter(|_| claims) {
-                self.claimed_over.insert(number, *over);
-            }
-            self.said.insert(number, claims);
-            self.lsp.node.client_says(number, claims, rounded);
-        }
+    }
+
+    fn says(&mut self, number: usize, claims: bool, rounded: bool) {
+        self.said.insert(number, claims);
+        self.lsp.node.client_says(number, claims, rounded);
     }
 }
 
@@ -304,3 +412,14 @@ pub(crate) fn choose<T: Clone>(among: &[T], number: u8) -> Option<T> {
 
 /// What the invoices are for.
 pub const SIZE: Msat = Msat(1_000_000_000);
+/// Amounts at the edges of what there is: nothing, dust, the fee, the size.
+const ODD: [Msat; 8] = [
+    Msat(1),
+    Msat(999),
+    Msat(1_000),
+    Msat(353_999),
+    Msat(1_000_000),
+    Msat(1_000_001),
+    Msat(SIZE.0 - 1),
+    Msat(SIZE.0 + 1),
+];

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lsps_service::ChannelKey;
 
+use super::process::DEEP;
+
 /// A funding transaction: which coin it spends, for which channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tx {
@@ -20,6 +22,8 @@ pub struct Chain {
     pub height: u32,
     mempool: BTreeSet<Tx>,
     mined: BTreeMap<Tx, u32>,
+    /// Those that were deep once, as far as that was noted.
+    settled: BTreeSet<Tx>,
 }
 
 /// The on-chain wallet. What is reserved is in memory and gone after a crash.
@@ -72,6 +76,20 @@ impl Chain {
             let height = self.height;
             self.mined.extend(std::mem::take(&mut self.mempool).into_iter().map(|tx| (tx, height)));
         }
+    }
+
+    /// The last blocks are no more; what was in them waits again.
+    pub fn reorg(&mut self, depth: u8) {
+        self.settled.extend(self.mined.iter().filter(|(_, at)| self.height - **at + 1 >= DEEP).map(|(tx, _)| *tx));
+        self.height -= u32::from(depth);
+        let gone: Vec<Tx> = self.mined.iter().filter(|(_, at)| **at > self.height).map(|(tx, _)| *tx).collect();
+        self.mined.retain(|_, at| *at <= self.height);
+        self.mempool.extend(gone);
+    }
+
+    /// What waits is forgotten, but for what was deep in the chain once: others keep that.
+    pub fn evict(&mut self) {
+        self.mempool.retain(|tx| self.settled.contains(tx));
     }
 
     /// Blocks on it, its own included.

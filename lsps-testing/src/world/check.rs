@@ -1,11 +1,14 @@
 //! What must hold whatever happens: the money, and who bears which risk.
 
-use lsps_service::{ChannelKey, FlowId, Input, PartId, Trust};
-use lsps_types::lsps2::fee::opening_fee;
-use lsps_types::{Msat, Scid};
+use std::collections::BTreeMap;
 
-use super::World;
-use super::node::{Place, Upstream};
+use lsps_service::{ChannelKey, FlowId, HeldHtlc, Input, PartId, Trust};
+use lsps_types::lsps2::fee::opening_fee;
+use lsps_types::{Msat, PaymentHash, Scid};
+
+use super::node::{Incoming, Place, Upstream};
+use super::{CLIENTS, World};
+use crate::setup::peer;
 
 impl World {
     /// After every step.
@@ -16,21 +19,12 @@ impl World {
                 assert_eq!(outcome == Upstream::Fulfilled, claimed, "payer and client agree about part {number}");
             }
         }
-        for (scid, _, size) in &self.sold {
-            let claimed = self.claimed().filter(|number| self.lsp.node.incoming[*number].htlc.scid == *scid);
-            let skims: Vec<Msat> = claimed.clone().filter_map(|number| self.skims.get(&number).copied()).collect();
-            let kept = Msat::checked_sum(skims.iter().copied()).expect("small amounts");
-            let largest = claimed.map(|number| self.lsp.node.incoming[number].htlc.onion_amount).max();
-            let base = size.or(largest).unwrap_or(Msat::ZERO);
-            let terms = &self.lsp.setup.terms;
-            let promised = opening_fee(base, terms.min_fee, terms.proportional).expect("small amounts");
-            assert!(kept <= promised, "{kept} kept of {scid}, {promised} promised");
-        }
+        self.ledger();
         let parts = self.lsp.node.incoming.len();
         for (name, bytes) in self.lsp.store.iter().filter(|(name, _)| name.starts_with("jit-")) {
             assert!(bytes.len() <= 500 + 160 * parts, "{name} has {} bytes", bytes.len());
         }
-        if self.lsp.is_written() {
+        if self.lsp.is_written() && !self.lsp.is_mute {
             let guard = self.lsp.setup.config.htlc_safety_blocks.0;
             for number in self.lsp.node.numbers(|place| *place == Place::Held) {
                 let expiry = self.lsp.node.incoming[number].htlc.cltv_expiry;
@@ -39,27 +33,103 @@ impl World {
         }
     }
 
+    /// What everybody has by now, by what the node and the payers know.
+    fn ledger(&self) {
+        for number in self.claimed() {
+            let Incoming { htlc, given, .. } = self.lsp.node.incoming[number];
+            let (_, amount) = given.expect("what was claimed was given");
+            assert!(amount <= htlc.amount_in, "the LSP gave {amount} for {} in part {number}", htlc.amount_in);
+        }
+        // Of two offers that are alike the LSP cannot tell which of them a claim pays: its client pays both once.
+        for client in (1..=CLIENTS).map(peer) {
+            let sold = self.sold.iter().filter(|(_, to, _)| *to == client);
+            let (kept, promised) = sold.fold((0, 0), |sum, (scid, _, size)| {
+                let (kept, promised) = self.fee_of(*scid, *size);
+                (sum.0 + kept.0, sum.1 + promised.0)
+            });
+            assert!(kept <= promised, "{kept} msat kept of {client}, {promised} promised");
+        }
+    }
+
+    /// What was kept of an offer, and what may be.
+    fn fee_of(&self, scid: Scid, size: Option<Msat>) -> (Msat, Msat) {
+        let claimed = self.claimed().map(|number| &self.lsp.node.incoming[number]);
+        let claimed = claimed.filter(|incoming| incoming.is_of(scid));
+        let kept = Msat::checked_sum(claimed.clone().map(Incoming::skim)).expect("small amounts");
+        let largest = claimed.map(|incoming| incoming.htlc.onion_amount).max();
+        let terms = &self.lsp.setup.terms;
+        let fee = |base: Msat| opening_fee(base, terms.min_fee, terms.proportional).expect("small amounts");
+        (kept, size.or(largest).map_or(Msat::ZERO, fee))
+    }
+
+    /// Nobody has a channel for nothing: where the client trusts the LSP, each that is on the chain was paid for, by as much
+    /// of the fee as was claimed of the payment.
+    pub(super) fn channels_are_paid_for(&self) {
+        for key in self.lsp.broadcast.iter().filter(|_| self.lsp.setup.trust == Trust::ClientTrustsLsp) {
+            let scid = scid_of(key.flow);
+            let (_, _, size) = self.sold.iter().find(|(sold, ..)| *sold == scid).expect("it was sold");
+            let (kept, promised) = self.fee_of(scid, *size);
+            let of_it = |incoming: &&Incoming| incoming.is_of(scid);
+            let mut payments: BTreeMap<PaymentHash, (u64, u64, u64)> = BTreeMap::new();
+            for (number, incoming) in self.lsp.node.incoming.iter().enumerate().filter(|(_, it)| of_it(it)) {
+                let (sent, claimed, parts) = payments.entry(incoming.htlc.payment_hash).or_default();
+                let amount = incoming.given.map_or(0, |_| incoming.htlc.onion_amount.0);
+                *sent += amount;
+                *claimed += if self.said.get(&number) == Some(&true) { amount } else { 0 };
+                *parts += 1;
+            }
+            let share = |(sent, claimed, parts): &(u64, u64, u64)| {
+                let whole = u128::from(size.map_or(*sent, |size| size.0.max(*sent)).max(1));
+                let share = u128::from(promised.0) * u128::from(*claimed) / whole;
+                u64::try_from(share).expect("less than the fee").saturating_sub(*parts)
+            };
+            let owed = payments.values().map(share).max().unwrap_or_default();
+            let others = |number: usize| self.lsp.node.incoming[number].given.is_some_and(|(over, _)| over == *key);
+            let was_used =
+                self.claimed().any(|number| others(number) && self.lsp.node.incoming[number].skim() > Msat::ZERO);
+            assert!(kept.0 >= owed, "{kept} kept of {scid}, where {owed} msat are due: {payments:?}");
+            assert!(kept > Msat::ZERO || was_used, "{key:?} is on the chain and nobody paid a fee");
+        }
+    }
+
     pub(super) fn claimed(&self) -> impl Iterator<Item = usize> + Clone {
         self.said.iter().filter(|(_, claims)| **claims).map(|(number, _)| *number)
     }
 
     /// Before a part is forwarded that is still held; what was asked of it before was not done then.
-    pub(super) fn forwards(&mut self, part: PartId, amount: Msat) {
+    pub(super) fn forwards(&self, part: PartId, amount: Msat) {
         for number in self.lsp.node.numbers(|place| *place == Place::Held) {
             let htlc = self.lsp.node.incoming[number].htlc;
             if htlc.part == part {
-                let skim = htlc.onion_amount.checked_sub(amount).expect("no more goes out than the onion says");
-                self.skims.insert(number, skim);
-                assert!(amount > Msat::ZERO && htlc.amount_in >= htlc.onion_amount, "part {number} is bad");
+                let bounds = Msat(1)..=htlc.amount_in.min(htlc.onion_amount);
+                assert!(bounds.contains(&amount), "{amount} are forwarded for part {number}: {htlc:?}");
+                self.is_not_alone(number);
             }
         }
+    }
+
+    /// Until something of an offer is claimed, no part goes on that is not of a whole payment: its payer would get an error
+    /// that ends it.
+    fn is_not_alone(&self, number: usize) {
+        let HeldHtlc { scid, payment_hash, .. } = self.lsp.node.incoming[number].htlc;
+        let is_of_it = |number: usize| self.lsp.node.incoming[number].is_of(scid);
+        let size = self.sold.iter().find(|(sold, ..)| *sold == scid).and_then(|(.., size)| *size);
+        let Some(size) = size.filter(|_| self.lsp.node.is_hostile && !self.claimed().any(is_of_it)) else { return };
+        let there =
+            self.lsp.node.numbers(|place| matches!(place, Place::Held | Place::Queued { .. } | Place::AtClient { .. }));
+        let there =
+            there.into_iter().filter(|number| is_of_it(*number)).map(|number| self.lsp.node.incoming[number].htlc);
+        let sum: u64 = there.filter(|htlc| htlc.payment_hash == payment_hash).map(|htlc| htlc.onion_amount.0).sum();
+        assert!(sum >= size.0 || self.lsp.is_mute, "part {number} goes on alone: {sum} of {size}");
     }
 
     /// Before a funding is broadcast: the client claimed what was bought with it, or something else that came over it.
     pub(super) fn is_paid_for(&mut self, key: ChannelKey) {
         let scid = scid_of(key.flow);
         let of_it = |number: usize| {
-            self.lsp.node.incoming[number].htlc.scid == scid || self.claimed_over.get(&number) == Some(&key)
+            let incoming = &self.lsp.node.incoming[number];
+            let is_over = incoming.given.is_some_and(|(over, _)| over == key);
+            incoming.is_of(scid) || is_over
         };
         let claimed = self.claimed().any(of_it);
         assert!(self.lsp.setup.trust == Trust::LspTrustsClient || claimed, "{key:?} is broadcast before a claim");

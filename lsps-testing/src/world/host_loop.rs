@@ -71,6 +71,9 @@ pub(crate) trait Host: Sized {
     /// All that the node tells. `false`: the rest is told again when the store works.
     fn hear_all(&mut self) -> Result<bool, Died> {
         loop {
+            if self.lsp().is_mute {
+                return Ok(true);
+            }
             let node = &mut self.lsp().node;
             let volatile = node.volatile.pop_front();
             let Some(told) = volatile.clone().or_else(|| node.now.events.front().cloned()) else {

@@ -13,8 +13,24 @@ use lsps_types::{Msat, PaymentHash, PeerId, Scid};
 pub struct Incoming {
     /// As the node will tell it.
     pub htlc: HeldHtlc,
+    /// The client whose channel the onion of an ordinary payment names; `None`: it names an SCID that is none.
+    pub ordinary: Option<PeerId>,
+    /// What its client was given and over which channel, once it has it.
+    pub given: Option<(ChannelKey, Msat)>,
     /// Set once: what the payer got.
     pub outcome: Option<Upstream>,
+}
+
+impl Incoming {
+    /// Whether it came for this SCID of ours.
+    pub fn is_of(&self, scid: Scid) -> bool {
+        self.ordinary.is_none() && self.htlc.scid == scid
+    }
+
+    /// What was kept of it.
+    pub fn skim(&self) -> Msat {
+        self.given.and_then(|(_, amount)| self.htlc.onion_amount.checked_sub(amount)).unwrap_or(Msat::ZERO)
+    }
 }
 
 /// What a payer hears.
@@ -105,6 +121,8 @@ pub struct Node {
     pub volatile: VecDeque<Told>,
     /// The next forward finds no channel, whatever was there a moment ago.
     pub refuses: bool,
+    /// Claims are told by amount only, also where that does not say which part it was; peers do what they like.
+    pub is_hostile: bool,
 }
 
 /// What became of asking to let an HTLC go.
@@ -119,10 +137,19 @@ pub enum Asked {
 }
 
 impl Node {
-    /// An HTLC comes in.
+    /// An HTLC comes in whose onion names an SCID that is no channel.
     pub fn arrives(&mut self, htlc: HeldHtlc) {
+        self.comes_in(htlc, None);
+    }
+
+    /// An HTLC comes in whose onion names a channel of the client. Nobody is asked.
+    pub fn passes_through(&mut self, htlc: HeldHtlc, client: PeerId) {
+        self.comes_in(htlc, Some(client));
+    }
+
+    fn comes_in(&mut self, htlc: HeldHtlc, ordinary: Option<PeerId>) {
         let number = self.incoming.len();
-        self.incoming.push(Incoming { htlc, outcome: None });
+        self.incoming.push(Incoming { htlc, ordinary, given: None, outcome: None });
         self.intercept(number);
     }
 
@@ -236,9 +263,17 @@ impl Node {
         let channel = self.now.channels.get(&over).filter(|channel| channel.stage == Stage::Ready);
         let Some(channel) = channel.filter(|_| !std::mem::take(&mut self.refuses)) else { return Asked::Refused };
         let to = channel.client;
-        let over = self.channels_of(to, |stage| stage == Stage::Ready).into_iter().min().unwrap_or(over);
-        self.now.places.insert(number, Place::Queued { to, over, amount });
+        self.queue(number, to, amount);
         Asked::Done
+    }
+
+    /// Over the first channel of the client that is ready.
+    fn queue(&mut self, number: usize, to: PeerId, amount: Msat) {
+        let place = match self.channels_of(to, |stage| stage == Stage::Ready).into_iter().min() {
+            Some(over) => Place::Queued { to, over, amount },
+            None => Place::Failing(FailureCode::UnknownNextPeer),
+        };
+        self.now.places.insert(number, place);
     }
 
     /// Fails a held HTLC.
@@ -248,8 +283,18 @@ impl Node {
         Asked::Done
     }
 
-    /// Lets HTLCs go that come too close to their expiry.
+    /// Lets HTLCs go that come too close to their expiry, and closes channels whose client keeps one.
     pub fn blocks(&mut self, height: u32) {
+        for number in self.numbers(|place| matches!(place, Place::AtClient { .. } | Place::Queued { .. })) {
+            let (Place::AtClient { to, over, .. } | Place::Queued { to, over, .. }) = self.now.places[&number] else {
+                continue;
+            };
+            let expiry = self.incoming[number].htlc.cltv_expiry;
+            if expiry.is_some_and(|expiry| expiry.0 <= height.saturating_add(FORCED)) {
+                self.closed(over);
+                self.fails_towards(number, to);
+            }
+        }
         let held: Vec<usize> = self.numbers(|place| *place == Place::Held);
         for number in held {
             let htlc = self.incoming[number].htlc;
@@ -262,22 +307,22 @@ impl Node {
 
     /// The client's word about an HTLC it has.
     pub fn client_says(&mut self, number: usize, claims: bool, rounded: bool) {
-        let Some(Place::AtClient { to, over, amount }) = self.now.places.get(&number).copied() else { return };
+        let Some(Place::AtClient { to, over, amount: given }) = self.now.places.get(&number).copied() else { return };
         if claims {
             self.now.places.insert(number, Place::Claimed);
-            let told = if rounded { Msat(amount.0 / 1_000 * 1_000) } else { amount };
-            // Told again after a crash, a claim of one of two equal amounts cannot be told from a claim of the other. That is a
-            // limit of nodes that report amounts only; where payments differ, this one names the part.
-            let htlc = self.incoming[number].htlc;
+            let amount = if rounded { Msat(given.0 / 1_000 * 1_000) } else { given };
+            // Told again after a crash, a claim of one of two equal amounts cannot be told from a claim of the other.
+            let Incoming { htlc, ordinary, .. } = self.incoming[number];
             let is_alike = |other: &Incoming| {
                 let other = other.htlc;
                 other.payment_hash != htlc.payment_hash && other.onion_amount.0.abs_diff(htlc.onion_amount.0) < LIKE
             };
-            let part = if self.incoming.iter().any(is_alike) {
+            let has_name = !self.is_hostile && ordinary.is_none() && self.incoming.iter().any(is_alike);
+            let part = if has_name {
                 WhichPart::Id(htlc.part)
             } else {
-                let skim = htlc.onion_amount.checked_sub(amount).filter(|skim| *skim > Msat::ZERO && !rounded);
-                WhichPart::Sent { to, amount: told, amount_in: Some(htlc.amount_in), skim }
+                let skim = htlc.onion_amount.checked_sub(given).filter(|skim| *skim > Msat::ZERO && !rounded);
+                WhichPart::Sent { to, amount, amount_in: Some(htlc.amount_in), skim }
             };
             self.now.events.push_back(Told::Input(Input::PartForwarded { part, over: Some(over) }));
         } else {
@@ -296,6 +341,7 @@ impl Node {
             if let Place::Queued { to, over, amount } = self.now.places[&number] {
                 if is_usable(to) && self.stage(over) == Some(Stage::Ready) {
                     self.now.places.insert(number, Place::AtClient { to, over, amount });
+                    self.incoming[number].given = Some((over, amount));
                 } else {
                     self.fails_towards(number, to); // connected is not enough
                 }
@@ -316,6 +362,20 @@ impl Node {
         }
         self.disk = self.now.clone();
         self.disk.channels.retain(|_, channel| channel.stage >= Stage::Pending);
+    }
+
+    /// What it has to tell next comes after what it has to tell then. What concerns channels keeps its order.
+    pub fn swap_events(&mut self) {
+        let of_channel = |told: &Told| {
+            matches!(
+                told,
+                Told::Input(Input::ChannelPending { .. } | Input::ChannelReady { .. } | Input::ChannelEnded { .. })
+            )
+        };
+        let (first, second) = (self.now.events.front(), self.now.events.get(1));
+        if first.is_some_and(|first| second.is_some_and(|second| !of_channel(first) || !of_channel(second))) {
+            self.now.events.swap(0, 1);
+        }
     }
 
     /// Dies, and comes back as it was saved. HTLCs that came in since are decoded anew, later.
@@ -362,9 +422,17 @@ impl Node {
     }
 
     fn intercept(&mut self, number: usize) {
-        let htlc = self.incoming[number].htlc;
-        self.now.places.insert(number, Place::Held);
-        self.now.events.push_back(Told::Input(Input::HtlcHeld(htlc)));
+        let Incoming { htlc, ordinary, .. } = self.incoming[number];
+        if let Some(client) = ordinary {
+            self.queue(number, client, htlc.onion_amount);
+        } else if self.holds(htlc.part) {
+            // Two of one name are one too many for it.
+            self.now.places.insert(number, Place::Failing(FailureCode::UnknownNextPeer));
+            self.now.events.push_back(Told::FailedHeld(htlc.scid));
+        } else {
+            self.now.places.insert(number, Place::Held);
+            self.now.events.push_back(Told::Input(Input::HtlcHeld(htlc)));
+        }
     }
 
     fn held(&self, part: PartId) -> Option<usize> {
@@ -374,6 +442,8 @@ impl Node {
     }
 }
 
+/// Blocks before the expiry at which an HTLC that its client keeps comes back, and the channel that has it is closed.
+const FORCED: u32 = 3;
 /// Amounts that differ by less may be alike once a fee is kept of one.
 const LIKE: u64 = 2_000_000;
 /// Blocks before the expiry at which LDK fails what it holds.

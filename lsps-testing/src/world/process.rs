@@ -40,6 +40,8 @@ pub(crate) struct Process {
     /// The service was not told yet that the node has told all that it had.
     pub is_behind: bool,
     pub told_last: Option<Told>,
+    /// The node tells nothing.
+    pub is_mute: bool,
     pub broadcast: BTreeSet<ChannelKey>,
     /// How often an input met a flow in some state.
     pub seen: Seen,
@@ -78,6 +80,7 @@ impl Process {
             deaths: 0,
             is_behind: false,
             told_last: None,
+            is_mute: false,
             broadcast: BTreeSet::new(),
             seen: Seen::new(),
         }

@@ -18,7 +18,7 @@ impl World {
     #[must_use]
     pub fn comes_to_rest(mut self) -> Self {
         self.lsp.fuse = None;
-        self.lsp.store_works = true;
+        (self.lsp.store_works, self.lsp.is_mute) = (true, false);
         self.run();
         // First nobody comes: payers have their money back in time all the same.
         for _ in 0..4 {
@@ -65,13 +65,19 @@ impl World {
         let (mut paid_in, mut paid_out) = (0, 0);
         for (number, incoming) in self.lsp.node.incoming.iter().enumerate() {
             let outcome = incoming.outcome.unwrap_or_else(|| panic!("the payer of part {number} hears nothing"));
-            if outcome == Upstream::Fulfilled {
-                paid_in += incoming.htlc.amount_in.0;
-                paid_out += incoming.htlc.onion_amount.0 - self.skims[&number].0;
+            if let (Upstream::Fulfilled, Some((over, amount))) = (outcome, incoming.given) {
+                assert!(
+                    self.lsp.chain.knows(over),
+                    "part {number} was claimed over {over:?}, which is not on the chain"
+                );
+                if incoming.ordinary.is_none() {
+                    paid_in += incoming.htlc.amount_in.0;
+                    paid_out += amount.0;
+                }
             }
         }
-        for (number, over) in &self.claimed_over {
-            assert!(self.lsp.chain.knows(*over), "part {number} was claimed over {over:?}, which is not on the chain");
+        if self.lsp.node.is_hostile {
+            self.channels_are_paid_for();
         }
         assert_eq!(self.lsp.coins.locked(&self.lsp.chain), [0; 0], "coins are locked for nothing");
         let totals = BookTotals::of(self.lsp.book.values());

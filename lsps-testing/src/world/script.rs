@@ -10,8 +10,16 @@ pub enum Step {
     Pay { offer: u8, hash: u8, tenths: u8, expires_soon: bool },
     /// A part brings less than its onion asks for.
     PayShort { offer: u8, hash: u8 },
-    /// The onion of an earlier part comes again.
-    PayAgain { part: u8 },
+    /// A part of an odd amount: dust, just the fee, a little more or less than the size.
+    PayOdd { offer: u8, hash: u8, odd: u8 },
+    /// The onion of an earlier part comes again, whatever became of that; what is beside the onion may differ.
+    PayAgain { part: u8, changed: Changed },
+    /// An ordinary payment to a client: of some amount, or of just what it was given of a part; with the hash of that part or
+    /// another.
+    PayOrdinary { client: u8, amount: u8, same_hash: bool },
+    /// A client fails a payment; its payer tries again in two parts before the LSP has noticed, and the node tells of the
+    /// failure after that or before.
+    Retry { payment: u8, told_late: bool },
     /// A part to an SCID that nobody issued.
     PayNobody,
     /// A client connects; its channels work later.
@@ -32,12 +40,28 @@ pub enum Step {
     Close { channel: u8 },
     /// It claims all it has of a payment, if that is enough.
     Claim { payment: u8, rounded: bool },
+    /// It claims one part of a payment, enough or not.
+    ClaimOne { payment: u8, part: u8 },
     /// It fails all of it.
     Fail { payment: u8 },
+    /// It fails one part.
+    FailOne { payment: u8, part: u8 },
     /// Time passes.
     Wait { seconds: u16 },
     /// A block; a full one leaves the mempool as it is.
     Block { is_full: bool },
+    /// Many blocks at once.
+    Burst { count: u8 },
+    /// The last blocks are no longer in the chain; others come later.
+    Reorg { depth: u8 },
+    /// Transactions that wait for a block are forgotten.
+    Evict,
+    /// The node tells nothing until it speaks again; the LSP goes on.
+    Mute { on: bool },
+    /// The node tells the second of what it has to tell before the first.
+    Swap,
+    /// The client is there, and whatever it and the node have to do for its channels is done.
+    Proceed { client: u8 },
     /// The node saves itself.
     Save,
     /// The LSP's process dies after so many more writes and effects; the node saves itself at the last moment or not.
@@ -56,21 +80,46 @@ pub enum Step {
     Call { client: u8, occasion: u8 },
 }
 
+/// What is beside an onion that comes again.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    Nothing,
+    /// Less came in than the onion asks for.
+    LessIn,
+    /// And the node says that the onion asks for no more.
+    Less,
+    More,
+    Hash,
+    Expiry,
+    Scid,
+}
+
 impl Step {
     /// A step from four bytes, whatever they are.
     #[must_use]
     pub fn from_bytes([kind, a, b, c]: [u8; 4]) -> Self {
+        Self::of_kind(kind % 36, 3, [a, b, c])
+    }
+
+    /// The same where everybody does what nobody can keep them from.
+    #[must_use]
+    pub fn hostile([kind, a, b, c]: [u8; 4]) -> Self {
+        Self::of_kind(kind % 52, 4, [a, b, c])
+    }
+
+    fn of_kind(kind: u8, hashes: u8, [a, b, c]: [u8; 3]) -> Self {
         let yes = c & 1 == 1;
-        match kind % 36 {
+        match kind {
             0 | 1 => Self::Buy { client: a % CLIENTS, fixed: !c.is_multiple_of(4) },
             2..=6 => Self::Pay {
                 offer: a,
-                hash: b % 3,
+                hash: b % hashes,
                 tenths: [10, 5, 5, 4, 6, 3, 10, 1][usize::from(c % 8)],
                 expires_soon: c > 240,
             },
-            7 => Self::PayShort { offer: a, hash: b % 3 },
-            8 => Self::PayAgain { part: a },
+            7 => Self::PayShort { offer: a, hash: b % hashes },
+            8 => Self::PayAgain { part: a, changed: Changed::Nothing },
             9 if c < 32 => Self::PayNobody,
             9..=11 => Self::Connect { client: a % CLIENTS },
             12 | 13 => Self::Usable { client: a % CLIENTS },
@@ -91,13 +140,33 @@ impl Step {
             31 => Self::Replay,
             32 | 33 => Self::SetWebhook { client: a % CLIENTS, app: b % APPS, url: c % 2 },
             34 => Self::RemoveWebhook { client: a % CLIENTS, app: b % APPS },
-            _ => Self::Call { client: a % CLIENTS, occasion: b % 4 },
+            35 => Self::Call { client: a % CLIENTS, occasion: b % 4 },
+            36 => Self::PayAgain { part: a, changed: Changed::any(b) },
+            37 => Self::PayOdd { offer: a, hash: b % hashes, odd: c },
+            38 | 39 => Self::PayOrdinary { client: a % CLIENTS, amount: b, same_hash: yes },
+            40 => Self::Retry { payment: a, told_late: yes },
+            41 => Self::ClaimOne { payment: a, part: b },
+            42 => Self::FailOne { payment: a, part: b },
+            43 if c < 64 => Self::Burst { count: [2, 6, 12, 40, 150][usize::from(b % 5)] },
+            43 if c < 128 => Self::Reorg { depth: b % 6 + 1 },
+            43 => Self::Evict,
+            44 | 45 => Self::Mute { on: c < 100 },
+            46 => Self::Swap,
+            47 => Self::Claim { payment: a, rounded: c > 200 },
+            _ => Self::Proceed { client: a % CLIENTS },
         }
     }
 
     /// A script from bytes.
     pub fn script(bytes: &[u8]) -> Vec<Self> {
         bytes.chunks_exact(4).map(|four| Self::from_bytes(four.try_into().expect("four"))).collect()
+    }
+}
+
+impl Changed {
+    fn any(number: u8) -> Self {
+        use Changed as C;
+        [C::Nothing, C::LessIn, C::Less, C::More, C::Hash, C::Expiry, C::Scid][usize::from(number % 7)]
     }
 }
 

@@ -31,7 +31,9 @@ const OPENING: [Step; 5] = [
 ];
 
 fn plays(trust: Trust, steps: &[Step]) -> World {
-    World::new(trust).play(&OPENING).play(steps).comes_to_rest()
+    let world = World::new(trust);
+    let world = if std::env::var("LSPS_MALICE").is_ok() { world.hostile() } else { world };
+    world.play(&OPENING).play(steps).comes_to_rest()
 }
 
 proptest! {
@@ -52,9 +54,8 @@ proptest! {
 #[ignore = "long: see the head of this file"]
 fn soak() {
     let (mut seen, mut deaths) = (Seen::new(), 0);
-    let trust = |seed: u64| if seed.is_multiple_of(2) { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp };
     let played = lsps_testing::soak(
-        Step::from_bytes,
+        kept,
         |seed, script| plays(trust(seed), script),
         |world| {
             deaths += world.deaths();
@@ -74,6 +75,40 @@ fn soak() {
         }
     }
 }
+
+/// How soon the world finds what, where `soak` stops at the first.
+#[test]
+#[ignore = "long: see the head of this file"]
+fn power() {
+    lsps_testing::power(kept, |seed, script| plays(trust(seed), script));
+}
+
+fn trust(seed: u64) -> Trust {
+    if seed.is_multiple_of(2) { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp }
+}
+
+/// With `LSPS_MALICE`, which names some of these steps, they happen and the others do not: so one sees what each finds.
+fn kept(bytes: [u8; 4]) -> Step {
+    let Ok(only) = std::env::var("LSPS_MALICE") else { return Step::from_bytes(bytes) };
+    let step = Step::hostile(bytes);
+    let name = format!("{step:?}").split(' ').next().unwrap_or_default().to_string();
+    if MALICE.contains(&name.as_str()) && !only.split(',').any(|kept| kept == name) { Step::Save } else { step }
+}
+
+const MALICE: [&str; 12] = [
+    "PayOdd",
+    "PayAgain",
+    "PayOrdinary",
+    "Retry",
+    "ClaimOne",
+    "FailOne",
+    "Burst",
+    "Reorg",
+    "Evict",
+    "Mute",
+    "Swap",
+    "Proceed",
+];
 
 /// Why an input does not meet a state in this world, where that is no gap of the scripts.
 fn why_never(channel: &str, fee: &str, input: &str) -> Option<&'static str> {

@@ -1,7 +1,7 @@
 //! Situations that take a node with a memory of its own.
 
 use lsps_service::Trust;
-use lsps_testing::world::{Step, World};
+use lsps_testing::world::{Changed, Step, World};
 
 const WHOLE: Step = Step::Pay { offer: 0, hash: 0, tenths: 10, expires_soon: false };
 const CLAIM: Step = Step::Claim { payment: 0, rounded: false };
@@ -125,7 +125,7 @@ fn a_claim_counts_also_where_the_same_onion_came_again_and_was_refused() {
         pays(6),
         Step::Save,
         Step::RefuseForward,
-        Step::PayAgain { part: 184 },
+        Step::PayAgain { part: 184, changed: Changed::Nothing },
         Step::Connect { client: 0 },
         pays(3),
         Step::Usable { client: 0 },
@@ -139,7 +139,7 @@ fn a_claim_counts_also_where_the_same_onion_came_again_and_was_refused() {
         Step::RefuseForward,
         Step::Wait { seconds: 151 },
         Step::Usable { client: 0 },
-        Step::PayAgain { part: 69 },
+        Step::PayAgain { part: 69, changed: Changed::Nothing },
     ];
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
 }
