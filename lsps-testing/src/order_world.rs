@@ -12,11 +12,11 @@ mod script;
 use std::time::Duration;
 
 use lsps_service::{
-    AmountRule, ChannelEnd, ChannelKey, Config, FlowId, HeldPayment, Input, OrderConfig, OrderNumber, OrderPolicy,
-    PaidBy, StandardPolicy,
+    AmountRule, ChannelEnd, ChannelKey, Config, FlowId, HeldHtlc, HeldPayment, Input, OrderConfig, OrderNumber,
+    OrderPolicy, PaidBy, PartId, StandardPolicy,
 };
 use lsps_types::lsps1::{CreateOrder, Order};
-use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage, Sat};
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage, Sat, Scid};
 
 pub use script::{Amount, CLIENTS, Step};
 
@@ -72,6 +72,13 @@ impl OrderWorld {
         world
     }
 
+    /// Everybody does what nobody can keep them from.
+    #[must_use]
+    pub fn hostile(mut self) -> Self {
+        self.lsp.node.is_hostile = true;
+        self
+    }
+
     /// Plays a script, and checks after every step what must always hold.
     #[must_use]
     pub fn play(mut self, script: &[Step]) -> Self {
@@ -115,12 +122,32 @@ impl OrderWorld {
     fn step(&mut self, step: Step) {
         match step {
             Step::Order { client, size, refundable } => self.orders(peer(client + 1), size, refundable),
-            Step::Pay { order, by_offer, amount, expires_soon } => self.pays(order, by_offer, amount, expires_soon),
+            Step::Pay { order, by_offer, amount, expires_soon } => {
+                self.pays(order, by_offer, amount, expires_soon, false);
+            }
+            Step::PayOdd { order, by_offer } => self.pays(order, by_offer, Amount::Exact, false, true),
+            Step::WrongSecret { payment } => {
+                if let Some(number) = choose(&self.payments.numbers(payments::Place::Held), payment) {
+                    let payment_hash = self.payments.incoming[number].held.payment_hash;
+                    self.tell_later([Input::PaymentGone { payment_hash }]);
+                }
+            }
+            Step::Dust { order, count } => {
+                for _ in 0..count {
+                    self.deposit(order, Amount::Dust, false);
+                }
+            }
+            Step::Feerate { times } => {
+                self.lsp.setup.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times);
+                self.tell_facts();
+            }
+            Step::Ordinary { client } => self.pays_client(peer(client + 1)),
+            Step::Proceed { client } => self.proceeds(peer(client + 1)),
             Step::PayAgain { payment } => {
-                let again = choose(&self.payments.incoming, payment).map(|old| (old.order, old.held));
-                if let Some((order, held)) = again.filter(|_| self.has_heard()) {
+                let again = choose(&self.payments.incoming, payment);
+                if let Some(payments::Incoming { order, held, is_odd, .. }) = again.filter(|_| self.has_heard()) {
                     let claim_before = held.claim_before.map(|_| BlockHeight(self.lsp.chain.height + 400));
-                    self.arrives(order, HeldPayment { claim_before, ..held });
+                    self.arrives(order, HeldPayment { claim_before, ..held }, is_odd);
                 }
             }
             Step::PayerGone { payment } => {
@@ -203,7 +230,7 @@ impl OrderWorld {
         self.sells(client, &order);
     }
 
-    fn pays(&mut self, order: u8, by_offer: bool, amount: Amount, expires_soon: bool) {
+    fn pays(&mut self, order: u8, by_offer: bool, amount: Amount, expires_soon: bool, is_odd: bool) {
         let numbers: Vec<usize> = (0..self.sold.len()).collect();
         let Some(order) = choose(&numbers, order) else { return };
         let payment = &self.sold[order].order.payment;
@@ -228,8 +255,9 @@ impl OrderWorld {
         let left = if expires_soon { 45 } else { 400 };
         let claim_before = Some(BlockHeight(self.lsp.chain.height + left));
         let amount = amount.to_msat().expect("a small amount");
-        let (id, claimable) = (None, true);
-        self.arrives(order, HeldPayment { by, payment_hash, id, claimable, preimage, amount, claim_before });
+        let (id, claimable) = (None, !is_odd);
+        let held = HeldPayment { by, payment_hash, id, claimable, preimage, amount, claim_before };
+        self.arrives(order, held, is_odd);
     }
 
     /// Of all that was claimed. A host that has not takes another payment of its hash for the one that it claims: who pays what
@@ -238,8 +266,8 @@ impl OrderWorld {
         self.lsp.fuse.is_none() && self.lsp.store_works && self.lsp.node.now.events.is_empty()
     }
 
-    fn arrives(&mut self, order: usize, held: HeldPayment) {
-        let told = self.payments.arrives(order, held);
+    fn arrives(&mut self, order: usize, held: HeldPayment, is_odd: bool) {
+        let told = self.payments.arrives(order, held, is_odd);
         self.tell_later(told);
     }
 
@@ -250,6 +278,7 @@ impl OrderWorld {
         // What comes when the order is forgotten is nobody's.
         let in_time = self.lsp.service.known_order(self.sold[order].number).is_some();
         let few = self.deposits.coins.iter().filter(|coin| coin.order == order).count() < MOST_DEPOSITS;
+        let few = few || self.lsp.node.is_hostile;
         if let Some(way) = self.sold[order].order.payment.onchain.as_ref().filter(|_| in_time && few) {
             let amount = amount.of(way.order_total_sat);
             let address = address_of(self.sold[order].number);
@@ -281,6 +310,31 @@ impl OrderWorld {
         self.run();
     }
 
+    /// Somebody pays a client over a channel that it has by now; it claims that as soon as it has it.
+    fn pays_client(&mut self, client: PeerId) {
+        let number = u32::try_from(self.lsp.node.incoming.len()).expect("few");
+        let (part, payment_hash) = (PartId([0; 32]), PaymentHash([8; 32]));
+        let (amount_in, onion_amount) = (Msat(1_000), Msat(1_000));
+        let cltv_expiry = Some(BlockHeight(self.lsp.chain.height + 400));
+        let htlc = HeldHtlc { part, scid: Scid(2), payment_hash, amount_in, onion_amount, cltv_expiry };
+        self.lsp.node.passes_through(htlc, client);
+        self.save();
+        self.lsp.node.client_says(number.try_into().expect("few"), true, false);
+    }
+
+    /// All its channels get as far as they can.
+    fn proceeds(&mut self, client: PeerId) {
+        self.connects(client);
+        for _ in 0..3 {
+            for key in self.lsp.node.channels_of(client, |_| true) {
+                self.lsp.node.proceeds(key);
+            }
+            self.run();
+            self.save();
+            self.run();
+        }
+    }
+
     fn connects(&mut self, client: PeerId) {
         if self.lsp.links.insert(client, true).is_none() {
             self.feed(Input::PeerConnected { peer: client });
@@ -299,7 +353,7 @@ impl Amount {
             Self::Half => Sat(total.0.div_ceil(2)),
             Self::Short => Sat(total.0 - 1),
             Self::Over => Sat(total.0 + 777),
-            Self::Dust => Sat(100),
+            Self::Dust => Sat(294),
         }
     }
 }
@@ -321,7 +375,7 @@ fn setup() -> LspSetup {
     };
     let policy = Some(StandardPolicy { orders: Some(orders), ..StandardPolicy::default() });
     let config = Config { orders: OrderConfig { attempts: 2, ..OrderConfig::default() }, ..Config::default() };
-    LspSetup { config, policy, feerate_sat_per_kw: 253, ..LspSetup::default() }
+    LspSetup { config, policy, feerate_sat_per_kw: LEAST_FEERATE, ..LspSetup::default() }
 }
 
 fn order_of(flow: FlowId) -> OrderNumber {
@@ -338,5 +392,7 @@ fn total(amounts: impl IntoIterator<Item = Sat>) -> Msat {
 }
 
 const LEASE_BLOCKS: u32 = 144;
+/// At which transactions are relayed at all, in satoshis per 1000 weight units.
+const LEAST_FEERATE: u32 = 253;
 /// What comes above the limit of the service is the operator's to look at.
 const MOST_DEPOSITS: usize = 15;

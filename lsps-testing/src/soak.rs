@@ -52,7 +52,7 @@ pub fn power<S: Copy + std::panic::RefUnwindSafe, W>(
         let script: Vec<S> = random(seed).map(&step).collect();
         if catch_unwind(|| play(seed, &script)).is_err() {
             let text = std::mem::take(&mut *said.lock().expect("nobody panics here"));
-            let kind = text.chars().filter(|c| !c.is_ascii_digit()).take(120).collect();
+            let kind = text.chars().filter(|c| !c.is_ascii_digit()).take(90).collect();
             kinds.entry(kind).or_insert(((number + 1) * LENGTH, 0, text)).1 += 1;
         }
     }

@@ -305,12 +305,7 @@ impl World {
         self.becomes_usable(client);
         for _ in 0..3 {
             for key in self.lsp.node.channels_of(client, |_| true) {
-                match self.lsp.node.stage(key) {
-                    Some(Stage::Asked) => self.lsp.node.accepted(key, None),
-                    Some(Stage::Funded) => self.lsp.node.signed(key),
-                    Some(Stage::Pending) => self.lsp.node.ready(key),
-                    Some(Stage::Accepted | Stage::Signed | Stage::Ready) | None => {}
-                }
+                self.lsp.node.proceeds(key);
             }
             self.run();
             self.save();

@@ -136,6 +136,14 @@ impl Part {
         Msat(self.onion_amount.0.saturating_add(self.surplus.0))
     }
 
+    /// What the client got, once it claimed it.
+    pub fn claimed(&self) -> Option<Msat> {
+        match self.state {
+            PartState::Claimed { skim, .. } => self.onion_amount.checked_sub(skim),
+            PartState::Held | PartState::Sent { .. } | PartState::Failing { .. } | PartState::Failed { .. } => None,
+        }
+    }
+
     /// What the client would have got, where a claim is possible but not expected.
     pub fn unlikely(&self) -> Option<Msat> {
         match self.state {

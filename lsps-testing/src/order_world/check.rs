@@ -5,7 +5,6 @@ use lsps_types::PaymentHash;
 
 use super::payments::Place;
 use super::{OrderWorld, order_of};
-use crate::setup::MINING_SAT;
 
 impl OrderWorld {
     /// After every step.
@@ -13,7 +12,7 @@ impl OrderWorld {
         for (number, sold) in self.sold.iter().enumerate() {
             let claimed = self.payments.incoming.iter().filter(|of| of.order == number && of.outcome == Some(true));
             let claimed: Vec<_> = claimed.collect();
-            let paid = |coin: &super::deposits::Coin| coin.was_kept && coin.amount.0 > MINING_SAT;
+            let paid = |coin: &super::deposits::Coin| coin.was_kept && coin.amount.0 > WORTHLESS_SAT;
             let kept = self.deposits.coins.iter().any(|coin| coin.order == number && paid(coin));
             let is_funded = self.lsp.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
             assert!(claimed.len() + usize::from(kept) <= 1, "order {number} was paid twice: {claimed:?}");
@@ -134,9 +133,9 @@ impl OrderWorld {
             | Input::PartStillHeld { .. }
             | Input::PartAtClient { .. }
             | Input::ForwardRefused { .. }
-            | Input::PartForwarded { .. }
             | Input::PartFailed { .. }
-            | Input::PartPresumedFailed { .. } => unreachable!("nothing is forwarded in this world"),
+            | Input::PartPresumedFailed { .. } => unreachable!("nothing is held in this world"),
+            Input::PartForwarded { .. } => None,
             Input::PeerConnected { .. }
             | Input::PeerDisconnected { .. }
             | Input::ChannelsUsable { .. }
@@ -153,3 +152,6 @@ impl OrderWorld {
         }
     }
 }
+
+/// Outputs up to this cost more than they bring.
+pub(super) const WORTHLESS_SAT: u64 = 500;

@@ -35,6 +35,8 @@ pub struct RefundTx {
     pub key: RefundKey,
     /// What it spends.
     pub coins: Vec<usize>,
+    /// What it pays to the miners.
+    pub mining_sat: u64,
     /// Whether it is out.
     pub is_out: bool,
     /// The block it is in.
@@ -144,7 +146,7 @@ impl Deposits {
     }
 
     /// Signs a refund of these, which have to be of its order and not ours.
-    pub fn refund(&mut self, key: RefundKey, order: usize, deposits: &[(OutPoint, Sat)]) -> Vec<u8> {
+    pub fn refund(&mut self, key: RefundKey, order: usize, deposits: &[(OutPoint, Sat)], mining_sat: u64) -> Vec<u8> {
         let find = |(outpoint, amount): &(OutPoint, Sat)| {
             let number = self.coins.iter().position(|coin| coin.outpoint == *outpoint).expect("it was told");
             let coin = &self.coins[number];
@@ -153,7 +155,7 @@ impl Deposits {
             number
         };
         let coins = deposits.iter().map(find).collect();
-        self.refunds.push(RefundTx { key, coins, is_out: false, confirmed_at: None });
+        self.refunds.push(RefundTx { key, coins, mining_sat, is_out: false, confirmed_at: None });
         (self.refunds.len() - 1).to_be_bytes().to_vec()
     }
 

@@ -3,10 +3,10 @@
 use lsps_service::{ChannelKey, Effect, Input, OrderStage, Outcome, PaymentStage, Prepared, Refusal, Service};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::lsps2::PromiseKey;
-use lsps_types::{PeerId, Scid};
+use lsps_types::{PaymentHash, PeerId, Scid};
 
 use super::{OrderWorld, Sold};
-use crate::setup::{LspSetup, MINING_SAT, address_of, offer_id};
+use crate::setup::{LspSetup, address_of, offer_id};
 use crate::world::host_loop::{Died, Host};
 use crate::world::kind;
 use crate::world::node::Told;
@@ -64,7 +64,8 @@ impl Host for OrderWorld {
         self.lsp.saved_at = self.lsp.now;
         let told = self.payments.save();
         self.tell_later(told);
-        self.lsp.node.save(|_| false);
+        let links = &self.lsp.links;
+        self.lsp.node.save(|client| links.contains_key(&client));
     }
 
     fn crash(&mut self) {
@@ -92,8 +93,9 @@ impl Host for OrderWorld {
 
     fn hear(&mut self, told: &Told) {
         match told {
+            Told::Input(Input::PaymentGone { payment_hash }) => self.some_failed(*payment_hash),
             Told::Input(input) => self.feed(input.clone()),
-            Told::FailedTowards(_) | Told::FailedHeld(_) => unreachable!("nothing is forwarded in this world"),
+            Told::FailedTowards(_) | Told::FailedHeld(_) => {}
         }
     }
 
@@ -112,7 +114,8 @@ impl Host for OrderWorld {
                 Some(Input::OrderPrepared { order, prepared })
             }
             Effect::ClaimPayment { payment_hash, .. } => {
-                self.payments.claim(payment_hash);
+                let told = self.payments.claim(payment_hash);
+                self.tell_later(told);
                 None
             }
             Effect::FailPayment { payment_hash, .. } => {
@@ -128,12 +131,13 @@ impl Host for OrderWorld {
             Effect::BuildRefund { key, to, deposits } => {
                 assert_eq!(to, REFUND_TO);
                 let worth: u64 = deposits.iter().map(|(_, amount)| amount.0).sum();
-                if worth <= MINING_SAT {
+                let mining_sat = refund_sat(deposits.len(), self.lsp.setup.feerate_sat_per_kw);
+                if worth < mining_sat + LEAST_OUTPUT_SAT {
                     return Some(Input::RefundImpossible { key });
                 }
                 let order = self.sold.iter().position(|sold| sold.number == key.order).expect("it was sold");
-                let tx = self.deposits.refund(key, order, &deposits);
-                Some(Input::RefundBuilt { key, tx, mining_sat: MINING_SAT })
+                let tx = self.deposits.refund(key, order, &deposits, mining_sat);
+                Some(Input::RefundBuilt { key, tx, mining_sat })
             }
             Effect::BroadcastRefund { key, tx, .. } => {
                 let order = self.lsp.service.known_order(key.order).expect("it is on record");
@@ -160,6 +164,19 @@ impl OrderWorld {
                 // What became of it is told, or nothing did: then it is known once all is told.
                 self.doubts = true;
             }
+        }
+    }
+
+    /// That some HTLC with a hash failed says nothing of the payment that is held: everybody on the route knows the hash.
+    fn some_failed(&mut self, payment_hash: PaymentHash) {
+        let known = self.lsp.service.known_payments_with(payment_hash).find(|payment| payment.is_live);
+        let is_there = self.payments.held(payment_hash).is_some() || self.payments.is_undecoded(payment_hash);
+        match known.map(|payment| payment.stage) {
+            Some(PaymentStage::Claimed) => self.doubts = true,
+            Some(PaymentStage::Held | PaymentStage::Failed) if !is_there => {
+                self.feed(Input::PaymentGone { payment_hash })
+            }
+            Some(PaymentStage::Held | PaymentStage::Failed) | None => {}
         }
     }
 
@@ -191,5 +208,12 @@ impl OrderWorld {
     }
 }
 
+/// What a refund of so many outputs pays to the miners.
+pub(super) fn refund_sat(outputs: usize, feerate_sat_per_kw: u32) -> u64 {
+    (42 + 68 * outputs as u64) * u64::from(feerate_sat_per_kw) * 4 / 1_000
+}
+
+/// Smaller outputs are not relayed.
+pub(super) const LEAST_OUTPUT_SAT: u64 = 294;
 /// Where clients want their payments back.
 pub(super) const REFUND_TO: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";

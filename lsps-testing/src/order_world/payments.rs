@@ -16,6 +16,8 @@ pub struct Incoming {
     pub outcome: Option<bool>,
     /// What carried it was closed, or it timed out: nobody could have claimed it.
     pub lost: bool,
+    /// Its onion has a custom TLV of an even type: the node holds it, and fails it when it is to claim it.
+    pub is_odd: bool,
 }
 
 /// Where a payment is, as the node believes.
@@ -42,7 +44,7 @@ pub struct Payments {
 
 impl Payments {
     /// A payment comes in; what is to be told. While one of its hash is under way, the node fails it by itself.
-    pub fn arrives(&mut self, order: usize, held: HeldPayment) -> Option<Input> {
+    pub fn arrives(&mut self, order: usize, held: HeldPayment, is_odd: bool) -> Option<Input> {
         let busy = self.now.iter().any(|(number, place)| {
             *place != Place::Over && self.incoming[*number].held.payment_hash == held.payment_hash
         });
@@ -52,13 +54,15 @@ impl Payments {
         let number = self.incoming.len();
         let held = HeldPayment { id: Some(PaymentId([u8::try_from(number % 251).unwrap_or(0); 32])), ..held };
         self.now.insert(number, Place::Held);
-        self.incoming.push(Incoming { held, order, outcome: None, lost: false });
+        self.incoming.push(Incoming { held, order, outcome: None, lost: false, is_odd });
         Some(Input::PaymentHeld(held))
     }
 
-    /// Claims it, if it is there.
-    pub fn claim(&mut self, hash: PaymentHash) {
-        self.set(hash, Place::Claiming);
+    /// Claims it, if it is there; what is to be told.
+    pub fn claim(&mut self, hash: PaymentHash) -> Option<Input> {
+        let is_odd = self.incoming[self.find(hash)?].is_odd;
+        self.set(hash, if is_odd { Place::Failing } else { Place::Claiming });
+        is_odd.then_some(Input::PaymentGone { payment_hash: hash })
     }
 
     /// Fails it, if it is there.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use lsps_service::{BookTotals, Booking, ChannelEnd};
 use lsps_types::Msat;
 
+use super::check::WORTHLESS_SAT;
 use super::payments::Place;
-use super::{CLIENTS, LEASE_BLOCKS, OrderWorld, order_of, total};
+use super::{CLIENTS, LEASE_BLOCKS, LEAST_FEERATE, OrderWorld, order_of, total};
 use crate::setup::{MINING_SAT, peer};
 use crate::world::host_loop::Host as _;
-use crate::world::node::Stage;
+use crate::world::node::{Stage, Upstream};
 
 impl OrderWorld {
     /// Everybody comes back and answers, time and blocks go by.
@@ -21,6 +22,8 @@ impl OrderWorld {
     pub fn comes_to_rest(mut self) -> Self {
         self.lsp.fuse = None;
         (self.lsp.store_works, self.watch_works) = (true, true);
+        self.lsp.setup.feerate_sat_per_kw = LEAST_FEERATE;
+        self.tell_facts();
         self.run();
         // Outcomes are remembered for longer than a node goes without saving itself.
         self.save();
@@ -72,13 +75,39 @@ impl OrderWorld {
             let is_ours = !is_back && coin.was_kept;
             let whose = [is_back, is_ours, coin.is_gone && !is_ours];
             let owners = whose.into_iter().filter(|is_it| *is_it).count();
-            assert_eq!(owners, 1, "deposit {number} of order {} is whose? {coin:?}", coin.order);
+            let is_left = owners == 0 && coin.amount.0 <= WORTHLESS_SAT && self.lsp.node.is_hostile;
+            assert!(owners == 1 || is_left, "deposit {number} of order {} is whose? {coin:?}", coin.order);
         }
         for key in &self.lsp.broadcast {
             assert!(self.lsp.chain.knows(*key), "{key:?} is not on the chain");
         }
+        for incoming in self.lsp.node.incoming.iter().filter(|it| it.outcome == Some(Upstream::Fulfilled)) {
+            let (over, _) = incoming.given.expect("what was claimed was given");
+            assert!(self.lsp.chain.knows(over), "a client was paid over {over:?}, which is not on the chain");
+        }
+        if self.lsp.node.is_hostile {
+            self.nobody_gains();
+        }
         assert_eq!(self.lsp.coins.locked(&self.lsp.chain), [0; 0], "coins are locked for nothing");
         self.book_adds_up();
+    }
+
+    /// What the LSP has of each order, and its client: by what payers and the chain know.
+    fn nobody_gains(&self) {
+        for (number, sold) in self.sold.iter().enumerate() {
+            let is_funded = self.lsp.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
+            let mut payments = self.payments.incoming.iter().filter(|of| of.order == number);
+            let claimed = payments.clone().any(|of| of.outcome == Some(true));
+            let coins = self.deposits.coins.iter().filter(|coin| coin.order == number);
+            let kept: Vec<u64> = coins.clone().filter(|coin| coin.was_kept).map(|coin| coin.amount.0).collect();
+            // Its payer went away in time, or took back what was trusted without a confirmation.
+            let is_known_risk = payments.any(|of| of.lost) || coins.clone().any(|coin| coin.was_kept);
+            assert!(!is_funded || claimed || is_known_risk, "order {number} has its channel for nothing");
+            let total = sold.order.payment.onchain.as_ref().map_or(0, |way| way.order_total_sat.0);
+            let surplus = kept.iter().filter(|amount| **amount > WORTHLESS_SAT).min().copied().unwrap_or_default();
+            let sum: u64 = kept.iter().sum();
+            assert!(surplus == 0 || sum - surplus < total, "order {number} cost {total} sat, and {kept:?} was kept");
+        }
     }
 
     fn book_adds_up(&self) {
@@ -115,7 +144,8 @@ impl OrderWorld {
         let refunded = refunded.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let refunds = self.deposits.refunds.iter().filter(|refund| refund.confirmed_at.is_some());
         let coins = refunds.clone().flat_map(|refund| &refund.coins).map(|coin| self.deposits.coins[*coin].amount.0);
-        assert_eq!(refunded, (coins.sum(), MINING_SAT * refunds.count() as u64), "refunds are in the book");
+        let mining = refunds.map(|refund| refund.mining_sat).sum();
+        assert_eq!(refunded, (coins.sum(), mining), "refunds are in the book");
     }
 
     /// Records go when nothing depends on them any more.

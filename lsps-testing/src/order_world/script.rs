@@ -8,12 +8,20 @@ pub enum Step {
     Order { client: u8, size: u8, refundable: bool },
     /// A payer sends a payment for the invoice of the order, or for its offer.
     Pay { order: u8, by_offer: bool, amount: Amount, expires_soon: bool },
+    /// The same, with a custom TLV in its onion that nodes have to understand or fail.
+    PayOdd { order: u8, by_offer: bool },
+    /// Somebody sends a trifle with the hash of a held payment and a secret that is wrong; the node fails it and says so.
+    WrongSecret { payment: u8 },
     /// A payment comes once more with the hash of an earlier one.
     PayAgain { payment: u8 },
     /// What carried a held payment to us is closed.
     PayerGone { payment: u8 },
     /// A transaction pays to the address of the order; a dear one pays its miners well.
     Deposit { order: u8, amount: Amount, is_dear: bool },
+    /// Many transactions pay next to nothing to it.
+    Dust { order: u8, count: u8 },
+    /// Transactions cost so many times as much as they did at the least.
+    Feerate { times: u16 },
     /// Another transaction spends what an unconfirmed deposit spends.
     Replace { deposit: u8 },
     /// That other one is replaced in its turn: the deposit is back.
@@ -38,6 +46,8 @@ pub enum Step {
     Ready { channel: u8 },
     /// It closes the channel.
     Close { channel: u8 },
+    /// Somebody pays the client over the channels that it has by now, and it claims that.
+    Ordinary { client: u8 },
     /// The wallet has no coin for the next funding.
     NoCoins,
     /// The operator cancels the order.
@@ -46,6 +56,8 @@ pub enum Step {
     Retry { order: u8 },
     /// Time passes.
     Wait { seconds: u16 },
+    /// The client is there, and whatever it and the node have to do for its channels is done.
+    Proceed { client: u8 },
     /// The node saves itself.
     Save,
     /// The LSP's process dies after so many more writes and effects; the node saves itself at the last moment or not.
@@ -75,6 +87,16 @@ impl Step {
     /// A step from four bytes, whatever they are.
     #[must_use]
     pub fn from_bytes([kind, a, b, c]: [u8; 4]) -> Self {
+        Self::of_kind(kind % 32, [a, b, c])
+    }
+
+    /// The same where everybody does what nobody can keep them from.
+    #[must_use]
+    pub fn hostile([kind, a, b, c]: [u8; 4]) -> Self {
+        Self::of_kind(kind % 42, [a, b, c])
+    }
+
+    fn of_kind(kind: u8, [a, b, c]: [u8; 3]) -> Self {
         let yes = c & 1 == 1;
         let amount = match b % 8 {
             0..=3 => Amount::Exact,
@@ -83,7 +105,7 @@ impl Step {
             6 => Amount::Over,
             _ => Amount::Dust,
         };
-        match kind % 32 {
+        match kind {
             0 | 1 => Self::Order { client: a % CLIENTS, size: b % 3, refundable: !c.is_multiple_of(4) },
             2 | 3 => Self::Pay { order: a, by_offer: yes, amount, expires_soon: c > 220 },
             4 if c < 96 => Self::PayAgain { payment: a },
@@ -108,7 +130,13 @@ impl Step {
             24..=27 => Self::Save,
             28 | 29 => Self::Crash { after: b % 12, saved: yes },
             30 => Self::Store { works: c > 60 },
-            _ => Self::Replay,
+            31 => Self::Replay,
+            32 => Self::PayOdd { order: a, by_offer: yes },
+            33 => Self::WrongSecret { payment: a },
+            34 => Self::Dust { order: a, count: b % 24 },
+            35 | 36 => Self::Feerate { times: [1, 1, 4, 20, 400][usize::from(b % 5)] },
+            37 | 38 => Self::Ordinary { client: a % CLIENTS },
+            _ => Self::Proceed { client: a % CLIENTS },
         }
     }
 

@@ -235,6 +235,16 @@ impl Node {
         }
     }
 
+    /// Whatever its client has to do next.
+    pub fn proceeds(&mut self, key: ChannelKey) {
+        match self.stage(key) {
+            Some(Stage::Asked) => self.accepted(key, None),
+            Some(Stage::Funded) => self.signed(key),
+            Some(Stage::Pending) => self.ready(key),
+            Some(Stage::Accepted | Stage::Signed | Stage::Ready) | None => {}
+        }
+    }
+
     /// Closes a channel by our own will; nothing is told of that.
     pub fn close(&mut self, key: ChannelKey) {
         self.now.channels.remove(&key);

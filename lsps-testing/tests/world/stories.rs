@@ -198,3 +198,44 @@ fn a_claim_that_names_its_part_names_the_channel_too() {
     ];
     let _ = World::new(Trust::ClientTrustsLsp).play(&super::OPENING).play(&story).comes_to_rest();
 }
+
+/// Everybody does what nobody can keep them from; client 0 has bought, its payment waits at it or for its channel.
+fn hostile(trust: Trust) -> World {
+    World::new(trust).hostile().play(&super::OPENING)
+}
+
+const PROCEED: Step = Step::Proceed { client: 0 };
+const FAIL: Step = Step::Fail { payment: 0 };
+
+#[test]
+fn case_X01_an_onion_that_comes_again_with_less_money_is_not_forwarded() {
+    for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
+        for changed in [Changed::Nothing, Changed::Less, Changed::LessIn, Changed::More, Changed::Hash, Changed::Scid] {
+            let again = Step::PayAgain { part: 0, changed };
+            let _ = hostile(trust).play(&[PROCEED, again, Step::Save, CLAIM, Step::Save, again, CLAIM]).comes_to_rest();
+        }
+    }
+}
+
+#[test]
+fn case_X04_a_claim_that_looks_like_a_part_earns_nothing() {
+    let alike = Step::PayOrdinary { client: 0, amount: 1, same_hash: false };
+    let _ = hostile(Trust::LspTrustsClient).play(&[PROCEED, alike, Step::Save, CLAIM, FAIL]).comes_to_rest();
+}
+
+/// Found by chance: the node told a claim again, and it was taken for the claim of a payment of the same amount that had failed.
+#[test]
+fn case_X04_a_claim_that_is_told_again_is_not_the_claim_of_another_that_failed() {
+    for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
+        let again = Step::Pay { offer: 0, hash: 3, tenths: 10, expires_soon: false };
+        let world =
+            hostile(trust).play(&[PROCEED, FAIL, Step::Save, again, PROCEED, CLAIM, Step::Replay]).comes_to_rest();
+        assert_eq!((world.outcomes(), world.fees_earned()), (vec![Some(false), Some(true)], 1), "{trust:?}");
+    }
+}
+
+#[test]
+fn case_X18_a_retry_in_other_parts_does_not_go_on_alone() {
+    let retry = Step::Retry { payment: 0, told_late: true };
+    let _ = hostile(Trust::LspTrustsClient).play(&[PROCEED, Step::RefuseForward, retry]).comes_to_rest();
+}
