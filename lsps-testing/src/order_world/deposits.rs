@@ -52,6 +52,8 @@ pub struct Deposits {
     pub refunds: Vec<RefundTx>,
     /// Not to be spent by the wallet. In memory.
     pub reserved: BTreeSet<OutPoint>,
+    /// For which the service had no room; told again with the next block.
+    pub refused: BTreeSet<usize>,
     /// What the watcher has to tell.
     pub news: BTreeSet<usize>,
 }

@@ -5,7 +5,7 @@ use lsps_types::lsps1::CreateOrder;
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{PaymentHash, PeerId, Scid};
 
-use super::{OrderWorld, Sold};
+use super::{LEAST_FEERATE, OrderWorld, Sold};
 use crate::setup::{LspSetup, address_of, offer_id};
 use crate::world::host_loop::{Died, Host};
 use crate::world::kind;
@@ -47,13 +47,18 @@ impl Host for OrderWorld {
             && let Some(number) = self.deposits.news.pop_first()
         {
             let told = self.deposits.told(number);
-            self.feed(told);
+            if matches!(self.tell(told), Outcome::Refused(_)) {
+                self.deposits.refused.insert(number);
+            }
             if !self.commit()? {
                 self.deposits.news.insert(number);
                 return Ok(());
             }
         }
         if self.look_at_chain() {
+            // There may be room for them now.
+            let refused = std::mem::take(&mut self.deposits.refused);
+            self.deposits.news.extend(refused);
             self.look_at_refunds();
         }
         self.feed(Input::Tick);
@@ -131,7 +136,13 @@ impl Host for OrderWorld {
             Effect::BuildRefund { key, to, deposits } => {
                 assert_eq!(to, REFUND_TO);
                 let worth: u64 = deposits.iter().map(|(_, amount)| amount.0).sum();
-                let mining_sat = refund_sat(deposits.len(), self.lsp.setup.feerate_sat_per_kw);
+                // On a dear day it is built at a lower feerate, and broadcast until the day comes.
+                let mut feerate = self.lsp.setup.feerate_sat_per_kw;
+                let mut mining_sat = refund_sat(deposits.len(), feerate);
+                while mining_sat.saturating_mul(2) > worth && feerate > LEAST_FEERATE {
+                    feerate = (feerate / 2).max(LEAST_FEERATE);
+                    mining_sat = refund_sat(deposits.len(), feerate);
+                }
                 if worth < mining_sat + LEAST_OUTPUT_SAT {
                     return Some(Input::RefundImpossible { key });
                 }

@@ -1,6 +1,6 @@
 //! What a host does for parts and webhooks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use lsps_service::{
@@ -172,7 +172,9 @@ impl World {
                 self.feed(Input::ChannelsUsable { peer });
             }
         }
-        for client in std::mem::take(&mut self.suspects) {
+        // Before the node has told all, what looks as if it had failed may have been claimed.
+        let suspects = if self.lsp.is_mute { BTreeSet::new() } else { std::mem::take(&mut self.suspects) };
+        for client in suspects {
             self.look_for_failed_parts(client);
         }
         self.tell_channels();

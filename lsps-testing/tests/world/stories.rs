@@ -239,3 +239,14 @@ fn case_X18_a_retry_in_other_parts_does_not_go_on_alone() {
     let retry = Step::Retry { payment: 0, told_late: true };
     let _ = hostile(Trust::LspTrustsClient).play(&[PROCEED, Step::RefuseForward, retry]).comes_to_rest();
 }
+
+#[test]
+fn case_X03_a_claim_that_is_told_long_after_a_start_counts() {
+    let half = Step::Pay { offer: 0, hash: 1, tenths: 5, expires_soon: false };
+    let dies = [Step::Crash { after: 0, saved: true }, Step::Wait { seconds: 91 }];
+    let mute = |on| Step::Mute { on };
+    let world = hostile(Trust::ClientTrustsLsp).play(&[half, PROCEED, mute(true), CLAIM, Step::Save]).play(&dies);
+    assert_eq!(world.deaths(), 1, "it dies when it lets the half go");
+    let world = world.play(&[PROCEED, Step::Wait { seconds: 151 }, mute(false)]).comes_to_rest();
+    assert_eq!((world.outcomes()[0], world.fees_earned()), (Some(true), 1));
+}
