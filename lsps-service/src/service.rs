@@ -349,6 +349,10 @@ impl Service {
     }
 
     fn order(&mut self, number: Option<OrderNumber>, told: &order::Told<'_>) -> Outcome {
+        // One that is over by now is forgotten as soon as it is looked at: then it is nobody's.
+        if let Some(number) = number.filter(|number| self.orders.is_due(*number, self.around.now)) {
+            self.look_around_order(number);
+        }
         let Some(number) = number.filter(|number| self.orders.get(*number).is_some()) else { return Outcome::NotMine };
         self.step_order(number, told).into()
     }

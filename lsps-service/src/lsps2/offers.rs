@@ -18,6 +18,8 @@ use crate::service::Service;
 
 impl Service {
     pub(crate) fn htlc_held(&mut self, htlc: &HeldHtlc) -> Outcome {
+        // One that is over by now is forgotten as soon as it is looked at: then the part is nobody's, and has to be failed.
+        self.look_if_due(htlc.scid);
         if !self.offers.contains_key(&htlc.scid) {
             return Outcome::NotMine;
         }
@@ -118,6 +120,12 @@ impl Service {
         let _no_rejects_here = self.step(id, &Told::Surroundings);
     }
 
+    fn look_if_due(&mut self, id: Scid) {
+        if self.offers.get(&id).is_some_and(|offer| offer.due().is_past(self.around.now)) {
+            self.look_around(id);
+        }
+    }
+
     /// Adds a new offer; its effects, records and deadlines follow as for any change.
     pub(crate) fn insert(&mut self, offer: JitChannel) {
         self.changed.insert(offer.flow());
@@ -135,10 +143,8 @@ impl Service {
 
     /// Tells an offer; releases what is newly owed, or forgets what is over.
     pub(crate) fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
-        if !matches!(told, Told::ClockSet(_) | Told::Surroundings)
-            && self.offers.get(&id).is_some_and(|it| it.due().is_past(self.around.now))
-        {
-            self.look_around(id);
+        if !matches!(told, Told::ClockSet(_) | Told::Surroundings) {
+            self.look_if_due(id);
         }
         let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
         let client = offer.client;

@@ -250,3 +250,13 @@ fn case_X03_a_claim_that_is_told_long_after_a_start_counts() {
     let world = world.play(&[PROCEED, Step::Wait { seconds: 151 }, mute(false)]).comes_to_rest();
     assert_eq!((world.outcomes()[0], world.fees_earned()), (Some(true), 1));
 }
+
+/// Found by chance: the offer was over, and forgotten as the part was told; nobody failed the part.
+#[test]
+fn case_X56_a_part_to_an_offer_that_is_over_and_not_yet_forgotten_goes_back() {
+    let pays = |tenths| Step::Pay { offer: 0, hash: 1, tenths, expires_soon: false };
+    let wait = |seconds| Step::Wait { seconds };
+    let away = [wait(151), Step::Disconnect { client: 0 }, Step::Store { works: false }, wait(1_800)];
+    let story = [pays(10), pays(4), wait(3_601), wait(1_800)];
+    let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&away).play(&story).comes_to_rest();
+}
