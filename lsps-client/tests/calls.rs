@@ -280,3 +280,37 @@ fn a_future_is_woken_by_whatever_ends_its_call() {
         assert!(matches!(client.poll_take(&ticket, &waker), Poll::Ready(_)));
     }
 }
+
+/// L0-042: whatever an LSP writes where, nobody who reads an error of ours is shown more of it than harmless text.
+#[test]
+fn case_T14_no_error_shows_what_an_LSP_wrote_unfiltered() {
+    let evil = r"\u0000<script>\u001b[31m\u202e\n";
+    let long = "x".repeat(15_000);
+    let entry = |name: &str| {
+        format!(
+            r#"{{"opening_fee_params_menu":[{{"min_fee_msat":"1","proportional":1,"valid_until":"2026-01-01T13:00:00.000Z",
+            "min_lifetime":1,"max_client_to_self_delay":1,"min_payment_size_msat":"1","max_payment_size_msat":"1","promise":"p","{name}":1}}]}}"#
+        )
+    };
+    for text in [evil, &long] {
+        let answers = [
+            ("error", format!(r#"{{"code":1,"message":"{text}","data":{{"message":"{text}"}}}}"#)),
+            ("error", format!(r#"{{"code":200,"message":"{text}"}}"#)),
+            ("error", format!(r#"{{"code":777,"message":"{text}"}}"#)),
+            (
+                "error",
+                format!(
+                    r#"{{"code":-32602,"message":"{text}","data":{{"unrecognized":["{text}"],"property":"{text}"}}}}"#
+                ),
+            ),
+            ("result", format!(r#"{{"opening_fee_params_menu":"{text}"}}"#)),
+            ("result", entry(text)),
+        ];
+        for (member, answer) in answers {
+            let error = outcome(&GetInfo { token: None }, member, &answer).expect_err("no menu");
+            let shown = error.to_string();
+            assert!(!shown.chars().any(|c| c.is_control() || "<\u{202e}".contains(c)), "{member}: {shown:?}");
+            assert!(shown.chars().count() <= 600, "{} characters for {member}", shown.chars().count());
+        }
+    }
+}
