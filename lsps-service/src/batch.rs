@@ -5,7 +5,8 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use lsps_types::PeerId;
 use serde::{Deserialize, Serialize};
 
-use crate::{effect::Effect, ids::FlowId, questions::Question};
+use crate::effect::{Effect, PostKey};
+use crate::{ids::FlowId, questions::Question};
 
 /// Everything since the last drain. Write the records, then ask for the rest.
 #[derive(Debug, Default)]
@@ -47,10 +48,15 @@ pub struct Released {
     pub alarms: Vec<FlowId>,
     /// What the policy left to others. Answer: [`Input::Decided`](crate::Input::Decided). Not asked again after a restart.
     pub questions: Vec<Question>,
+    /// Notifications that are owed no more: their webhook was changed or removed, or its client came. One that is being
+    /// posted may still arrive.
+    #[serde(default)]
+    pub withdrawn: Vec<PostKey>,
 }
 
 impl Released {
     fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.effects.is_empty() && self.questions.is_empty() && self.alarms.is_empty()
+        let Self { messages, effects, alarms, questions, withdrawn } = self;
+        messages.is_empty() && effects.is_empty() && alarms.is_empty() && questions.is_empty() && withdrawn.is_empty()
     }
 }

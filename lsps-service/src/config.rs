@@ -69,8 +69,10 @@ pub struct WebhookConfig {
     pub serve: bool,
     /// How long a client that stays away is not called for the same again.
     pub cooldown: Duration,
-    /// How long webhooks of a client without channels are kept; LSPS5 wants 7 days at the least.
+    /// How long webhooks of a client are kept that has no channel any more; LSPS5 wants 7 days at the least.
     pub keep: Duration,
+    /// The same of one that never had nor paid for a channel.
+    pub keep_strangers: Duration,
     /// How long a notification may take to be delivered; no longer than a payment that waits for the client is held.
     pub post_within: Duration,
 }
@@ -112,7 +114,7 @@ impl Default for OrderConfig {
 impl Default for WebhookConfig {
     fn default() -> Self {
         let (cooldown, keep) = (Duration::from_secs(5 * 60), Duration::from_secs(28 * 86_400));
-        Self { serve: false, cooldown, keep, post_within: LEAST_HOLD }
+        Self { serve: false, cooldown, keep, keep_strangers: LEAST_KEPT, post_within: LEAST_HOLD }
     }
 }
 
@@ -157,6 +159,12 @@ impl Config {
             (self.limits.scid_draws > 0, "limits.scid_draws", "has to be at least 1"),
             (self.limits.sales_to_strangers > 0, "limits.sales_to_strangers", "has to be at least 1 a second"),
             (self.webhooks.keep >= LEAST_KEPT, "webhooks.keep", "has to be at least 7 days (LSPS5)"),
+            (
+                self.webhooks.keep_strangers >= LEAST_KEPT,
+                "webhooks.keep_strangers",
+                "has to be at least 7 days (LSPS5)",
+            ),
+            (self.limits.webhooks_per_stranger > 0, "limits.webhooks_per_stranger", "has to be at least 1 (LSPS5)"),
             (!self.webhooks.post_within.is_zero(), "webhooks.post_within", "has to be more than nothing"),
             (self.limits.webhooks_per_client > 0, "limits.webhooks_per_client", "has to be at least 1 (LSPS5)"),
             (self.limits.posts_per_webhook > 1, "limits.posts_per_webhook", "has to be at least 2"),

@@ -213,7 +213,8 @@ pub enum Effect {
     },
     /// Sign this notification with the node's key and post it: exactly these bytes, and the timestamp, which is signed too.
     ///
-    /// Answers: `WebhookDelivered` or `WebhookFailed`; without any it ends at `until`. Safe twice: the receiver sees a replay.
+    /// Answers: `WebhookDelivered`, `WebhookFailed` or `WebhookUnreached`; without any it ends at `until`. Withdrawn by
+    /// [`Released::withdrawn`](crate::Released::withdrawn). Safe twice: the receiver sees a replay.
     PostWebhook {
         /// Its name.
         key: PostKey,
@@ -225,7 +226,20 @@ pub enum Effect {
         timestamp: DateTime,
         /// When it is worth nothing any more.
         until: Timestamp,
+        /// Which notifications it goes before.
+        urgency: Urgency,
     },
+}
+
+/// How much is lost when a notification comes late: the less urgent ones give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Urgency {
+    /// A webhook is told that it is registered. Anybody can cause any number of these.
+    Registration,
+    /// Neither of the others.
+    Normal,
+    /// A payment waits for the client, or a channel of the client is about to be closed.
+    High,
 }
 
 /// One post to one webhook.

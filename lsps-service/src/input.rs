@@ -266,8 +266,14 @@ pub enum Input {
         /// Which.
         key: PostKey,
     },
-    /// A notification was not delivered, and will not be. The webhook is kept.
+    /// A notification was answered with another status, so it will not be delivered. The webhook is kept.
     WebhookFailed {
+        /// Which.
+        key: PostKey,
+    },
+    /// A notification got no answer at all, and will not be posted again by the host: the webhook's server could not be
+    /// reached, or too many notifications wait. The service may raise it again.
+    WebhookUnreached {
         /// Which.
         key: PostKey,
     },

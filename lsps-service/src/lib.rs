@@ -34,7 +34,7 @@ mod wake;
 pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};
 pub use config::{Config, ConfigError, OrderConfig, WebhookConfig};
-pub use effect::{Effect, EffectKey, OpenTerms, PaymentTerms, PostKey};
+pub use effect::{Effect, EffectKey, OpenTerms, PaymentTerms, PostKey, Urgency};
 pub use ids::{
     BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, PartId, PaymentId, QuestionId, RefundKey, UnknownFlow,
 };

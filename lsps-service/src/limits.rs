@@ -34,11 +34,16 @@ pub struct Limits {
     /// Offers, orders and changes of webhooks within a second of strangers: clients that have no channel with the node and paid
     /// for nothing. A name costs them nothing, and each of these is a record to write. What is beyond is refused.
     pub sales_to_strangers: usize,
-    /// Webhooks of one client.
+    /// Webhooks of one client that has, had or paid for a channel.
     pub webhooks_per_client: usize,
-    /// Clients with webhooks.
+    /// Such clients with webhooks.
     pub webhook_clients: usize,
-    /// Webhooks that one client sets anew or changes within an hour: each makes us post to a URL of its choice.
+    /// Webhooks of one client that never had nor paid for a channel: a stranger.
+    pub webhooks_per_stranger: usize,
+    /// Strangers with webhooks.
+    pub webhook_strangers: usize,
+    /// Webhooks that one client sets anew or changes within an hour: each makes us post to a URL of its choice. A stranger
+    /// may make at most two changes for each of its webhooks.
     pub webhook_changes: usize,
     /// Notifications that wait to be posted to one webhook.
     pub posts_per_webhook: usize,
@@ -64,9 +69,22 @@ impl Default for Limits {
             sales_to_strangers: 100,
             webhooks_per_client: 10,
             webhook_clients: 200_000,
+            webhooks_per_stranger: 2,
+            webhook_strangers: 20_000,
             webhook_changes: 20,
             posts_per_webhook: 20,
             calls_per_cooldown: 10,
         }
+    }
+}
+
+impl Limits {
+    pub(crate) fn webhooks_of(&self, is_customer: bool) -> usize {
+        if is_customer { self.webhooks_per_client } else { self.webhooks_per_stranger.min(self.webhooks_per_client) }
+    }
+
+    pub(crate) fn webhook_changes_of(&self, is_customer: bool) -> usize {
+        let of_stranger = self.webhooks_per_stranger.saturating_mul(2);
+        if is_customer { self.webhook_changes } else { self.webhook_changes.min(of_stranger) }
     }
 }

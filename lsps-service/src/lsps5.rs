@@ -1,8 +1,10 @@
 //! LSPS5: webhooks that wake clients.
 
+use alloc::{collections::BTreeSet, vec::Vec};
+
 use lsps_types::PeerId;
 
-use crate::effect::Effect;
+use crate::effect::{Effect, PostKey};
 use crate::flow;
 use crate::ids::FlowId;
 use crate::outcome::Outcome;
@@ -44,8 +46,13 @@ impl Service {
         }
         let Some(webhooks) = self.webhooks.get_mut(client) else { return Outcome::NotMine };
         let ctx = self.around.context(client);
+        let before: Vec<PostKey> = webhooks.owed_posts().collect();
         let Ok(flow::Stepped { owed, has_no_end }) = flow::step(webhooks, told, &ctx) else { return Outcome::NotMine };
         self.released.alarms.extend(has_no_end.then_some(FlowId::Webhooks(client)));
+        let after: BTreeSet<PostKey> = webhooks.owed_posts().collect();
+        let is_reported = |key: &PostKey| matches!(told, Told::PostOver { number, .. } if *number == key.number);
+        let withdrawn = before.into_iter().filter(|key| !after.contains(key) && !is_reported(key));
+        self.released.withdrawn.extend(withdrawn);
         let is_changed = owed.is_some();
         self.released.effects.extend(owed.into_iter().flatten());
         let is_gone = self.webhooks.settle(client, &self.around.config, self.around.now);

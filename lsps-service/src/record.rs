@@ -1,6 +1,7 @@
 //! Records: a version, then the flow.
 
 mod v1;
+mod webhooks_v1;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -92,8 +93,10 @@ pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
         (FlowId::JitChannel(_), _) => postcard::from_bytes(bytes).map(offer),
         (FlowId::Order(_), 1) => postcard::from_bytes(&v1::order(bytes)).map(order),
         (FlowId::Order(_), _) => postcard::from_bytes(bytes).map(order),
-        (FlowId::Webhooks(_), _) => postcard::from_bytes(bytes)
-            .map(|webhooks: Box<Webhooks>| (FlowId::Webhooks(webhooks.client), AnyFlow::Webhooks(webhooks))),
+        (FlowId::Webhooks(_), 1) => {
+            postcard::from_bytes::<webhooks_v1::Webhooks>(bytes).map(|v1| of_client(Box::new(v1.into())))
+        }
+        (FlowId::Webhooks(_), _) => postcard::from_bytes(bytes).map(of_client),
     };
     let (found, flow) = read.map_err(|_| damaged())?;
     if found == id { Ok(flow) } else { Err(damaged()) }
@@ -107,6 +110,10 @@ fn order(order: Box<Order>) -> (FlowId, AnyFlow) {
     (order.flow(), AnyFlow::Order(order))
 }
 
+fn of_client(webhooks: Box<Webhooks>) -> (FlowId, AnyFlow) {
+    (FlowId::Webhooks(webhooks.client), AnyFlow::Webhooks(webhooks))
+}
+
 const OFFER_VERSION: u8 = 2;
 const ORDER_VERSION: u8 = 2;
-const WEBHOOKS_VERSION: u8 = 1;
+const WEBHOOKS_VERSION: u8 = 2;

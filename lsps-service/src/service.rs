@@ -254,7 +254,10 @@ impl Service {
             Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
             Input::Occasion { peer, occasion } => self.tell_webhooks(peer, &webhooks::Told::Occasion(&occasion)),
             Input::WebhookDelivered { key } | Input::WebhookFailed { key } => {
-                self.tell_webhooks(key.client, &webhooks::Told::PostOver(key.number))
+                self.tell_webhooks(key.client, &webhooks::Told::PostOver { number: key.number, is_heard: true })
+            }
+            Input::WebhookUnreached { key } => {
+                self.tell_webhooks(key.client, &webhooks::Told::PostOver { number: key.number, is_heard: false })
             }
         }
     }
@@ -375,6 +378,9 @@ impl Service {
         for order in self.orders.agenda().due(self.around.now) {
             self.look_around_order(order);
         }
+        for client in self.webhooks.agenda().due(self.around.now) {
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
+        }
         for id in self.questions.due(self.around.now) {
             self.undecided(id);
         }
@@ -393,10 +399,12 @@ impl Service {
         }
     }
 
-    /// Whether a client has a channel with the node or paid for an offer: names are free, those are not.
+    /// Whether a client has, had or paid for a channel: names are free, channels are not.
     pub(crate) fn is_known(&self, client: PeerId) -> bool {
-        let has_bought = self.index.history(client).paid > 0 || self.orders.leases_of(client) > 0;
-        has_bought || self.with_channels.contains(&client)
+        self.with_channels.contains(&client)
+            || self.index.history(client).paid > 0
+            || self.orders.leases_of(client) > 0
+            || self.webhooks.get(client).is_some_and(|known| known.is_customer)
     }
 
     /// Whether one more record may be made for this client within the present second; then it counts.

@@ -27,6 +27,8 @@ pub enum Wake {
     OrderOver,
     /// A notification was not delivered in time.
     PostOverdue,
+    /// A notification reached no webhook and is raised again.
+    RaisedAgain,
     /// A client without channels did not register again for long.
     WebhooksLapse,
     /// A client without webhooks need not be remembered any longer.

@@ -49,6 +49,9 @@ impl World {
     pub fn new(trust: Trust) -> Self {
         let mut setup = LspSetup { trust, ..LspSetup::default() };
         setup.config.webhooks.serve = true;
+        // Clients of the world set what they like before they buy anything.
+        setup.config.limits.webhooks_per_stranger = setup.config.limits.webhooks_per_client;
+        setup.config.webhooks.keep_strangers = setup.config.webhooks.keep;
         let service = host::service(&setup, || Scid(0));
         let mut world = Self {
             lsp: Process::new(setup, service, 4),

@@ -18,7 +18,7 @@ pub mod webhook;
 
 pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet};
 pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
-pub use lsp::{BookPage, BookPages, Lsp, LspEvent, LspEvents, LspParts, Notifier, Owed, Post, Posted};
+pub use lsp::{BookPage, BookPages, Lsp, LspEvent, LspEvents, LspParts, Notifier, Owed, Post, PostFate, Posted};
 pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;

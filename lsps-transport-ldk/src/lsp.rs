@@ -39,7 +39,7 @@ pub use news::{LspEvent, Owed};
 use news::{NodeNews, news};
 use node::Node;
 use pump::{Pump, Told};
-pub use webhooks::{Notifier, Post, Posted};
+pub use webhooks::{Notifier, Post, PostFate, Posted};
 
 /// What an LSP is made of.
 pub struct LspParts<M, P, K> {

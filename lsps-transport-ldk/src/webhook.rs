@@ -18,9 +18,10 @@
 //! connected to as they were checked ([`Targets`]); nothing is sent before the host has shown its certificate; redirects
 //! are not followed, no proxy is asked, and of the answer only the status is read.
 //!
-//! Hosts take turns, and none has more than its share of queue and connections. When all connections are taken and somebody
-//! waits, the oldest attempt gives way once it has had its [`patience`](DeliveryConfig::patience): hooks that are slow or dead
-//! cost the others at most that.
+//! Urgent notifications go first, and registrations, which strangers can cause without end, have a small share. Domains take
+//! turns, and neither a domain nor a client has more than its share of queue and connections. When all connections are taken
+//! and somebody waits, an attempt gives way once it has had its [`patience`](DeliveryConfig::patience): hooks that are slow or
+//! dead cost the others at most that.
 //!
 //! An attempt is repeated only where no HTTP status came back, with the same signature, after a pause that grows.
 
@@ -41,6 +42,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use lsps_service::Urgency;
+use lsps_types::PeerId;
 use lsps_types::lsps5::{Signed, WebhookUrl};
 
 pub use ipnet::IpNet;
@@ -63,6 +66,10 @@ pub struct Webhooks<Id> {
 pub struct Delivery<Id> {
     /// Comes back with the answer.
     pub id: Id,
+    /// The client that registered the webhook: none has more than its share of the queue.
+    pub client: PeerId,
+    /// Which deliveries it goes before, and which give up their places to it.
+    pub urgency: Urgency,
     /// Where to.
     pub url: WebhookUrl,
     /// The body and the two headers, sent exactly as they were signed.
@@ -83,9 +90,12 @@ pub struct Answer<Id> {
 /// Why a notification was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undelivered {
-    /// Too many wait, at all or for this host.
+    /// Too many wait: at all, of its client, for its domain, or of those that are less urgent.
     #[error("too many notifications wait")]
     QueueFull,
+    /// [`Webhooks::withdraw`] took it back.
+    #[error("it was withdrawn")]
+    Withdrawn,
     /// It waited for longer than [`Delivery::within`] or [`DeliveryConfig::lifetime`].
     #[error("it waited for too long")]
     TooLate,
@@ -127,7 +137,13 @@ impl Undelivered {
     pub fn is_worth_another_attempt(self) -> bool {
         match self {
             Self::Unresolved | Self::Unreachable | Self::Tls | Self::Closed | Self::TimedOut | Self::GaveWay => true,
-            Self::QueueFull | Self::TooLate | Self::Url | Self::Port(_) | Self::Address(_) | Self::Status(_) => false,
+            Self::QueueFull
+            | Self::Withdrawn
+            | Self::TooLate
+            | Self::Url
+            | Self::Port(_)
+            | Self::Address(_)
+            | Self::Status(_) => false,
         }
     }
 }
@@ -143,17 +159,21 @@ pub struct DeliveryConfig {
     pub resolver: Option<Arc<dyn Resolve>>,
     /// Deliveries that are not answered yet, at most.
     pub most_pending: usize,
-    /// The same for one host as it is written in the URL.
-    pub most_pending_per_host: usize,
+    /// The same for one client.
+    pub most_pending_per_client: usize,
+    /// The same for one registrable domain (`example.co.uk` for `push.example.co.uk`) or address, which has any number of
+    /// host names.
+    pub most_pending_per_domain: usize,
     /// Attempts at one time, at most. Each takes a socket.
     pub most_at_once: usize,
-    /// The same for one host. Not for one address: many hosts share those of a content network.
-    pub most_at_once_per_host: usize,
+    /// The same for one domain. Not for one address behind it: many domains share those of a content network.
+    pub most_at_once_per_domain: usize,
     /// For finding the host and connecting to it.
     pub connect_timeout: Duration,
     /// For an attempt, until the status is there.
     pub total_timeout: Duration,
-    /// What an attempt has in any case, when all connections are taken and others wait.
+    /// The time that an attempt has in any case when all connections are taken and others wait. An attempt that gave way is
+    /// repeated with twice the time.
     pub patience: Duration,
     /// Attempts for one delivery, at most.
     pub most_attempts: u32,
@@ -173,9 +193,10 @@ impl Default for DeliveryConfig {
             extra_roots: vec![],
             resolver: None,
             most_pending: 10_000,
-            most_pending_per_host: 2_500,
+            most_pending_per_client: 100,
+            most_pending_per_domain: 2_500,
             most_at_once: 256,
-            most_at_once_per_host: 32,
+            most_at_once_per_domain: 32,
             connect_timeout: Duration::from_secs(5),
             total_timeout: Duration::from_secs(10),
             patience: Duration::from_secs(2),
@@ -192,9 +213,10 @@ impl DeliveryConfig {
         let attempts = usize::try_from(self.most_attempts).unwrap_or(usize::MAX);
         let limits = [
             ("most_pending", self.most_pending),
-            ("most_pending_per_host", self.most_pending_per_host),
+            ("most_pending_per_client", self.most_pending_per_client),
+            ("most_pending_per_domain", self.most_pending_per_domain),
             ("most_at_once", self.most_at_once),
-            ("most_at_once_per_host", self.most_at_once_per_host),
+            ("most_at_once_per_domain", self.most_at_once_per_domain),
             ("most_attempts", attempts),
         ];
         let zero = limits.into_iter().find(|(_, limit)| *limit == 0);
@@ -255,6 +277,11 @@ impl<Id: fmt::Debug + Send + 'static> Webhooks<Id> {
     /// Takes a delivery, without waiting for anything. If it cannot be taken the answer says so.
     pub fn post(&self, delivery: Delivery<Id>) {
         self.running.shared.post(delivery);
+    }
+
+    /// Takes deliveries of a client back, where `is_it` says so of their ids. One that is being posted is not posted again.
+    pub fn withdraw(&self, client: PeerId, is_it: impl Fn(&Id) -> bool) {
+        self.running.shared.withdraw(client, is_it);
     }
 
     /// What happened so far.

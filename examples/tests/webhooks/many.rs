@@ -56,9 +56,9 @@ async fn case_N08_a_host_that_never_answers_takes_its_own_places_only() {
     let other = Service::at(HERE, &authority, &["other.test"], |_| Does::answers(200)).await;
     let config = DeliveryConfig {
         most_pending: 8,
-        most_pending_per_host: 6,
+        most_pending_per_domain: 6,
         most_at_once: 4,
-        most_at_once_per_host: 3,
+        most_at_once_per_domain: 3,
         patience: AGES,
         ..config(&authority)
     };

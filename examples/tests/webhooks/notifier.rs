@@ -28,7 +28,7 @@ async fn case_N08_hooks_that_fail_cost_neither_the_webhook_nor_the_payment() {
         world.registers(host, port).await;
     }
     world.lsp_hears(1, "WebhookDelivered").await;
-    world.lsp_hears(2, "WebhookFailed").await;
+    world.lsp_hears(2, "WebhookUnreached").await;
     assert_eq!(world.listed().await, ["dead", "good", "stranger"]);
 
     let (scene, before) = (&world.scene, world.scene.balances().unwrap());
@@ -38,7 +38,7 @@ async fn case_N08_hooks_that_fail_cost_neither_the_webhook_nor_the_payment() {
     assert!(within(|| scene.lsp.node.peer_manager().peer_by_node_id(&scene.wallet.node.node_id()).is_none()).await);
     scene.payer.pay(&jit.invoice, AMOUNT.0).expect("a route");
     world.lsp_hears(2, "WebhookDelivered").await;
-    world.lsp_hears(4, "WebhookFailed").await;
+    world.lsp_hears(4, "WebhookUnreached").await;
     scene.connect().await.unwrap();
     scene.settle(before, jit.fee.0).await.unwrap_or_else(|why| panic!("{why}"));
     assert_eq!((good.requests().len(), stranger.requests().len()), (2, 0), "who is not trusted is told nothing");
@@ -48,12 +48,12 @@ async fn case_N08_hooks_that_fail_cost_neither_the_webhook_nor_the_payment() {
 async fn case_N08_what_finds_no_place_in_the_queue_is_failed_at_once() {
     let authority = Authority::new().unwrap();
     let slow = Service::at(HERE, &authority, &["slow.test"], |_| Does::Waits).await;
-    let world = World::playing(DeliveryConfig { most_pending_per_host: 1, ..config(&authority) }).await;
+    let world = World::playing(DeliveryConfig { most_pending_per_domain: 1, ..config(&authority) }).await;
     world.registers("slow", slow.port).await;
     assert!(within(|| slow.requests().len() == 1).await);
-    assert_eq!(world.told("WebhookFailed"), 0, "it is under way");
+    assert_eq!(world.told("WebhookUnreached"), 0, "it is under way");
     world.registers_as("another app", "slow", slow.port).await;
-    world.lsp_hears(1, "WebhookFailed").await;
+    world.lsp_hears(1, "WebhookUnreached").await;
     assert_eq!((slow.requests().len(), world.told("WebhookDelivered")), (1, 0));
     assert_eq!(world.listed().await, ["another app", "slow"]);
 }
@@ -81,7 +81,7 @@ async fn case_N05_an_lsp_that_restarts_with_a_post_under_way_posts_it_again() {
     world.registers_as("another app", "push", hook.port).await;
     world.lsp_hears(2, "WebhookDelivered").await;
     assert_eq!(hook.requests().len(), 3, "of each webhook one more");
-    assert_eq!(world.told("WebhookFailed"), 0);
+    assert_eq!(world.told("WebhookUnreached"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

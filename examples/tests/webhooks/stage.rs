@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lsps_examples::https::Authority;
+use lsps_service::Urgency;
 use lsps_transport_ldk::webhook::{Addresses, Answer, Delivery, DeliveryConfig, Resolve, Undelivered, Webhooks};
 use lsps_types::lsps5::{Notification, Signed, WebhookUrl};
 use lsps_types::signature::{LnSignature, SignMessage};
@@ -232,7 +233,11 @@ pub async fn post(config: DeliveryConfig, url: &str) -> Result<(), Undelivered> 
 }
 
 pub fn delivery(id: u32, url: &str) -> Delivery<u32> {
-    Delivery { id, url: WebhookUrl::new(url.into()).unwrap(), signed: signed(), within: AGES }
+    // A client each, as none has more than its share of the queue.
+    let mut client = PeerId([2; 33]);
+    client.0[1..5].copy_from_slice(&id.to_be_bytes());
+    let url = WebhookUrl::new(url.into()).unwrap();
+    Delivery { id, client, urgency: Urgency::Normal, url, signed: signed(), within: AGES }
 }
 
 pub async fn answer(answers: &mut UnboundedReceiver<Answer<u32>>) -> Answer<u32> {

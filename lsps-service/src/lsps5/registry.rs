@@ -1,16 +1,18 @@
 //! The webhooks of all clients. Finding those that time concerns needs no look at the others.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use lsps_types::{PeerId, Timestamp};
 
 use crate::config::Config;
 use crate::lsps5::webhooks::Webhooks;
-use crate::sets::{Agenda, Due};
+use crate::sets::{Agenda, Due, shift};
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     clients: BTreeMap<PeerId, Kept>,
+    /// Clients that never had nor paid for a channel.
+    strangers: BTreeSet<PeerId>,
     agenda: Agenda<PeerId>,
 }
 
@@ -42,9 +44,12 @@ impl Registry {
     pub fn settle(&mut self, client: PeerId, config: &Config, now: Timestamp) -> bool {
         let Some(kept) = self.clients.get_mut(&client) else { return false };
         let is_over = kept.flow.is_over(now);
-        let due = Due { wake: kept.flow.next_wake(config).filter(|_| !is_over), is_chore: true, height: None };
+        let (was_stranger, is_stranger) = (self.strangers.contains(&client), !is_over && !kept.flow.is_customer);
+        let wake = kept.flow.next_wake(config).filter(|_| !is_over);
+        let due = Due { wake, is_chore: !kept.flow.is_calling(), height: None };
         self.agenda.shift(client, kept.due, due);
         kept.due = due;
+        shift(&mut self.strangers, client, was_stranger, is_stranger);
         if is_over {
             self.clients.remove(&client);
         }
@@ -56,8 +61,12 @@ impl Registry {
         self.clients.get(&client).is_some_and(|kept| kept.due.is_past(now))
     }
 
-    pub fn len(&self) -> usize {
-        self.clients.len()
+    pub fn customers(&self) -> usize {
+        self.clients.len().saturating_sub(self.strangers.len())
+    }
+
+    pub fn strangers(&self) -> usize {
+        self.strangers.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Webhooks> {

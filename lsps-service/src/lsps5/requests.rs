@@ -13,35 +13,47 @@ impl Service {
     pub(crate) fn set_webhook(&mut self, client: PeerId, request: &SetWebhook) -> Result<WebhookSet, ErrorObject> {
         let (name, url) = request.checked().map_err(ErrorObject::of_method)?;
         let limits = &self.around.config.limits;
-        let max_webhooks = self.max_webhooks();
+        let is_customer = self.is_known(client);
+        let most = limits.webhooks_of(is_customer);
+        let max_webhooks = count(most);
         let known = self.webhooks.get(client);
         let no_change = known.and_then(|known| known.url(&name)).is_some_and(|before| *before == url);
         let is_new = known.is_none_or(|known| known.url(&name).is_none());
-        if is_new && known.is_some_and(|known| known.len() >= limits.webhooks_per_client) {
+        if is_new && known.is_some_and(|known| known.len() >= most) {
             let data = TooManyWebhooks { max_webhooks };
             return Err(ErrorObject::of_method_with(SetWebhookError::TooManyWebhooks, &data));
         }
-        if !no_change && known.is_some_and(|known| known.changes(self.around.now) >= limits.webhook_changes) {
+        if !no_change
+            && known.is_some_and(|known| known.changes(self.around.now) >= limits.webhook_changes_of(is_customer))
+        {
             return Err(ErrorObject::client_rejected("too many changes of webhooks; come back later"));
         }
         let is_first = known.is_none();
         self.may_be_sold_to(client)?;
         let limits = &self.around.config.limits;
         if is_first {
-            if self.webhooks.len() >= limits.webhook_clients {
+            let (of_its_kind, room) = if is_customer {
+                (self.webhooks.customers(), limits.webhook_clients)
+            } else {
+                (self.webhooks.strangers(), limits.webhook_strangers)
+            };
+            if of_its_kind >= room {
                 return Err(ErrorObject::client_rejected("too many clients have webhooks"));
             }
             let has_channel = self.with_channels.contains(&client);
-            self.webhooks.insert(webhooks::Webhooks::new(client, has_channel));
+            self.webhooks.insert(webhooks::Webhooks::new(client, has_channel, is_customer));
         }
-        let _it_is_there = self.tell_webhooks(client, &Told::Set { name, url });
+        let _it_is_there = self.tell_webhooks(client, &Told::Set { name, url, is_customer });
         let num_webhooks = self.webhooks.get(client).map_or(0, |known| count(known.len()));
         Ok(WebhookSet { num_webhooks, max_webhooks, no_change })
     }
 
     pub(crate) fn list_webhooks(&self, client: PeerId) -> Webhooks {
         let names = self.webhooks.get(client).into_iter().flat_map(webhooks::Webhooks::names);
-        Webhooks { app_names: names.map(|name| name.as_str().into()).collect(), max_webhooks: self.max_webhooks() }
+        Webhooks {
+            app_names: names.map(|name| name.as_str().into()).collect(),
+            max_webhooks: self.max_webhooks(client),
+        }
     }
 
     pub(crate) fn remove_webhook(
@@ -56,8 +68,8 @@ impl Service {
         Ok(WebhookRemoved {})
     }
 
-    fn max_webhooks(&self) -> u32 {
-        count(self.around.config.limits.webhooks_per_client)
+    fn max_webhooks(&self, client: PeerId) -> u32 {
+        count(self.around.config.limits.webhooks_of(self.is_known(client)))
     }
 }
 

@@ -8,12 +8,12 @@ use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 use core::time::Duration;
 
 use lsps_types::lsps5::{AppName, Notification, WebhookUrl};
-use lsps_types::{DateTime, PeerId, Timestamp};
+use lsps_types::{BlockHeight, DateTime, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Shift;
 use crate::config::{Config, WebhookConfig};
-use crate::effect::{Effect, PostKey};
+use crate::effect::{Effect, PostKey, Urgency};
 use crate::flow::{Context, Flow, Link, Reject};
 use crate::lsps5::cooldown::Cooldown;
 use crate::lsps5::occasion::Occasion;
@@ -23,38 +23,57 @@ use crate::wake::Wake;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Webhooks {
     pub client: PeerId,
-    hooks: BTreeMap<AppName, Hook>,
-    cooldown: Cooldown,
+    pub hooks: BTreeMap<AppName, Hook>,
+    pub cooldown: Cooldown,
+    /// Notifications whose fate is not known yet, or that reached no webhook, by method.
+    pub calls: BTreeMap<String, RaisedCall>,
     /// Whether the node has a channel with the client; then nothing is forgotten.
     pub has_channel: bool,
+    /// Whether the client ever had a channel or paid for one. Others have little room, and are forgotten soon.
+    pub is_customer: bool,
     /// When the client last registered, or lost its last channel.
-    since: Timestamp,
-    changes: Changes,
+    pub since: Timestamp,
+    pub changes: Changes,
     /// Posts so far: the number of the next one.
-    posted: u32,
+    pub posted: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Hook {
-    url: WebhookUrl,
+pub(crate) struct Hook {
+    pub url: WebhookUrl,
     /// In the order in which they were raised.
-    posts: Vec<Post>,
+    pub posts: Vec<Post>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Post {
-    number: u32,
-    body: String,
-    at: Timestamp,
+pub(crate) struct Post {
+    pub number: u32,
+    pub body: String,
+    pub at: Timestamp,
     /// Not posted any more from then on.
-    until: Timestamp,
+    pub until: Timestamp,
     /// It tells the webhook that it was registered, and goes before all others.
-    is_first: bool,
+    pub is_first: bool,
+    /// The notification it belongs to, by method.
+    pub method: Option<String>,
+}
+
+/// A notification that was raised for all webhooks of the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RaisedCall {
+    body: String,
+    /// When the occasion is over.
+    until: Timestamp,
+    tries: u32,
+    /// Some webhook answered.
+    is_heard: bool,
+    /// When it is raised again, since no webhook could be reached.
+    again_at: Option<Timestamp>,
 }
 
 /// Changes within an hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Changes {
+pub(crate) struct Changes {
     until: Timestamp,
     count: usize,
 }
@@ -66,13 +85,18 @@ pub(crate) enum Told<'a> {
     Set {
         name: AppName,
         url: WebhookUrl,
+        /// Whether the client has a channel or paid for one.
+        is_customer: bool,
     },
     Remove {
         name: AppName,
     },
     Occasion(&'a Occasion),
-    /// Delivered or given up, which is the same to us.
-    PostOver(u32),
+    /// A post is over; and whether the webhook answered, with whatever status.
+    PostOver {
+        number: u32,
+        is_heard: bool,
+    },
     Connected,
     /// Whether there is any.
     Channels(bool),
@@ -91,15 +115,28 @@ pub(crate) enum Event {
         until: Timestamp,
     },
     Renewed(Timestamp),
+    BecameCustomer,
     Removed(AppName),
+    /// Only webhooks with fewer than `room` posts are told.
     Raised {
         method: String,
         body: String,
         at: Timestamp,
         until: Timestamp,
         cool_at: Timestamp,
+        room: usize,
     },
-    PostOver(u32),
+    PostOver {
+        number: u32,
+        is_heard: bool,
+    },
+    /// All posts of a notification are over and no webhook answered.
+    Unheard {
+        method: String,
+        at: Timestamp,
+    },
+    /// All posts of a notification are over, or what it was raised for.
+    CallOver(String),
     ClientCame,
     Channels {
         any: bool,
@@ -121,24 +158,30 @@ impl Flow for Webhooks {
     fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         let (at, config) = (ctx.now, &ctx.config.webhooks);
         Ok(match told {
-            Told::Set { name, url } if self.url(name) == Some(url) => vec![Event::Renewed(at)],
-            Told::Set { name, url } => {
-                let until = at + config.post_within;
-                vec![Event::Set { name: name.clone(), url: url.clone(), at, until }]
+            Told::Set { name, url, is_customer } => {
+                let new_customer = (*is_customer && !self.is_customer).then_some(Event::BecameCustomer);
+                let set = if self.url(name) != Some(url) {
+                    let until = at + config.post_within;
+                    Some(Event::Set { name: name.clone(), url: url.clone(), at, until })
+                } else {
+                    // One who registers the same all day long does not have it written all day long.
+                    (at >= self.since + RENEWED_AFTER).then_some(Event::Renewed(at))
+                };
+                new_customer.into_iter().chain(set).collect()
             }
             Told::Remove { name } => vec![Event::Removed(name.clone())],
-            Told::Occasion(occasion) if self.may_be_called(occasion, ctx) => vec![Event::Raised {
-                method: occasion.method().into(),
-                body: occasion.body(),
-                at,
-                until: at + config.post_within,
-                cool_at: at + config.cooldown,
-            }],
-            Told::PostOver(number) if self.posts().any(|(_, post)| post.number == *number) => {
-                vec![Event::PostOver(*number)]
+            Told::Occasion(occasion) if self.may_be_called(occasion, ctx) => {
+                vec![self.raised(occasion.method().into(), occasion.body(), at + config.post_within, ctx)]
             }
-            Told::PostOver(_) => return Err(Reject::Stale),
-            Told::Connected if self.cooldown.waits_for_client() || self.posts().any(|(_, post)| !post.is_first) => {
+            Told::PostOver { number, is_heard } if self.posts().any(|(_, post)| post.number == *number) => {
+                vec![Event::PostOver { number: *number, is_heard: *is_heard }]
+            }
+            Told::PostOver { .. } => return Err(Reject::Stale),
+            Told::Connected
+                if self.cooldown.waits_for_client()
+                    || !self.calls.is_empty()
+                    || self.posts().any(|(_, post)| !post.is_first) =>
+            {
                 vec![Event::ClientCame]
             }
             Told::Channels(any) if *any != self.has_channel => vec![Event::Channels { any: *any, at }],
@@ -153,7 +196,7 @@ impl Flow for Webhooks {
         match event {
             Event::Set { name, url, at, until } => {
                 let body = Notification::WebhookRegistered.body().unwrap_or_default();
-                let first = Post { number: self.posted, body, at, until, is_first: true };
+                let first = Post { number: self.posted, body, at, until, is_first: true, method: None };
                 self.posted = self.posted.wrapping_add(1);
                 // What was to go to the URL before is of no use any more.
                 self.hooks.insert(name, Hook { url, posts: vec![first] });
@@ -161,23 +204,43 @@ impl Flow for Webhooks {
                 self.changes = self.changes.with_one(at);
             }
             Event::Renewed(at) => self.since = at,
+            Event::BecameCustomer => self.is_customer = true,
             Event::Removed(name) => drop(self.hooks.remove(&name)),
-            Event::Raised { method, body, at, until, cool_at } => {
-                for hook in self.hooks.values_mut() {
-                    hook.posts.push(Post { number: self.posted, body: body.clone(), at, until, is_first: false });
+            Event::Raised { method, body, at, until, cool_at, room } => {
+                for hook in self.hooks.values_mut().filter(|hook| hook.posts.len() < room) {
+                    let (number, body, method) = (self.posted, body.clone(), Some(method.clone()));
+                    hook.posts.push(Post { number, body, at, until, is_first: false, method });
                     self.posted = self.posted.wrapping_add(1);
                 }
+                let tries = self.calls.get(&method).map_or(0, |call| call.tries).saturating_add(1);
+                let call = RaisedCall { body, until, tries, is_heard: false, again_at: None };
+                self.calls.insert(method.clone(), call);
                 self.cooldown.begin(method, at, cool_at);
             }
-            Event::PostOver(number) => {
-                self.hooks.values_mut().for_each(|hook| hook.posts.retain(|post| post.number != number));
+            Event::PostOver { number, is_heard } => {
+                for hook in self.hooks.values_mut() {
+                    for post in hook.posts.extract_if(.., |post| post.number == number) {
+                        if let Some(call) = post.method.and_then(|method| self.calls.get_mut(&method)) {
+                            call.is_heard |= is_heard;
+                        }
+                    }
+                }
             }
+            Event::Unheard { method, at } => {
+                let Some(call) = self.calls.get_mut(&method) else { return };
+                let again_at = at + FIRST_PAUSE.saturating_mul(1 << call.tries.saturating_sub(1).min(16));
+                call.again_at = Some(again_at);
+                self.cooldown.shorten(&method, again_at);
+            }
+            Event::CallOver(method) => drop(self.calls.remove(&method)),
             Event::ClientCame => {
                 self.hooks.values_mut().for_each(|hook| hook.posts.retain(|post| post.is_first));
+                self.calls.clear();
                 self.cooldown.client_came();
             }
             Event::Channels { any, at } => {
                 self.has_channel = any;
+                self.is_customer |= any;
                 if !any {
                     self.since = at;
                 }
@@ -192,7 +255,9 @@ impl Flow for Webhooks {
             return vec![Event::Lapsed];
         }
         let overdue = self.posts().filter(|(_, post)| ctx.now >= post.until);
-        overdue.map(|(_, post)| Event::PostOver(post.number)).collect()
+        let overdue: Vec<_> =
+            overdue.map(|(_, post)| Event::PostOver { number: post.number, is_heard: false }).collect();
+        if overdue.is_empty() { self.follow_calls(ctx) } else { overdue }
     }
 
     /// Nothing else goes to a webhook before it was told that it is registered, or could not be told in time.
@@ -206,16 +271,43 @@ impl Flow for Webhooks {
             body: post.body.clone(),
             timestamp: DateTime::from(post.at),
             until: post.until,
+            urgency: post.urgency(),
         })
         .collect()
     }
 }
 
+impl Post {
+    /// Clients lose money when they miss a payment or a deadline, and nothing when they miss that they registered.
+    fn urgency(&self) -> Urgency {
+        let is_urgent = |method: &String| {
+            let urgent =
+                [Notification::PaymentIncoming.method(), Notification::ExpirySoon { timeout: BlockHeight(0) }.method()];
+            urgent.contains(&Some(method.as_str()))
+        };
+        match &self.method {
+            None if self.is_first => Urgency::Registration,
+            Some(method) if is_urgent(method) => Urgency::High,
+            None | Some(_) => Urgency::Normal,
+        }
+    }
+}
+
 impl Webhooks {
     /// Without any yet.
-    pub fn new(client: PeerId, has_channel: bool) -> Self {
-        let (hooks, cooldown, since, changes) = Default::default();
-        Self { client, hooks, cooldown, has_channel, since, changes, posted: 0 }
+    pub fn new(client: PeerId, has_channel: bool, is_customer: bool) -> Self {
+        let (hooks, cooldown, calls, since, changes) = Default::default();
+        Self { client, hooks, cooldown, calls, has_channel, is_customer, since, changes, posted: 0 }
+    }
+
+    /// Whether the client is being called, so that something waits for what is due.
+    pub fn is_calling(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// All posts that are owed, by name.
+    pub fn owed_posts(&self) -> impl Iterator<Item = PostKey> {
+        self.posts().map(|(_, post)| PostKey { client: self.client, number: post.number })
     }
 
     /// Whether something on record was read from a clock that this changes.
@@ -228,6 +320,10 @@ impl Webhooks {
     fn clock_set(&mut self, shift: &Shift, post: Duration, cool: Duration) {
         for waiting in self.hooks.values_mut().flat_map(|hook| &mut hook.posts) {
             (waiting.at, waiting.until) = (shift.past(waiting.at), shift.end(waiting.until, post));
+        }
+        for call in self.calls.values_mut() {
+            call.until = shift.end(call.until, post);
+            call.again_at = call.again_at.map(|at| shift.end(at, post));
         }
         self.cooldown.clock_set(shift, cool);
         self.since = shift.past(self.since);
@@ -255,8 +351,9 @@ impl Webhooks {
     pub fn next_wake(&self, config: &Config) -> Option<(Timestamp, Wake)> {
         let overdue = self.posts().map(|(_, post)| (post.until, Wake::PostOverdue)).min();
         let lapse = self.lapses_at(config).map(|at| (at, Wake::WebhooksLapse));
+        let again = self.calls.values().filter_map(|call| call.again_at).map(|at| (at, Wake::RaisedAgain)).min();
         let over = self.hooks.is_empty().then_some((self.changes.until, Wake::WebhooksOver));
-        [overdue, lapse, over].into_iter().flatten().min()
+        [overdue, lapse, again, over].into_iter().flatten().min()
     }
 
     /// Whether nothing depends on the record any more. A client does not get new changes by removing all it has.
@@ -265,20 +362,51 @@ impl Webhooks {
     }
 
     fn may_be_called(&self, occasion: &Occasion, ctx: &Context<'_>) -> bool {
-        let limits = &ctx.config.limits;
-        let has_room = |hook: &Hook| hook.posts.len() < limits.posts_per_webhook;
         ctx.config.webhooks.serve
             && ctx.link == Link::Away
             && occasion.is_due(ctx.facts.height)
-            && !self.hooks.is_empty()
-            && self.hooks.values().all(has_room)
-            && self.cooldown.is_over(occasion.method(), ctx.now, limits.calls_per_cooldown)
+            && self.has_room(ctx)
+            && self.is_cool(occasion.method(), ctx)
+    }
+
+    fn is_cool(&self, method: &str, ctx: &Context<'_>) -> bool {
+        self.cooldown.is_over(method, ctx.now, ctx.config.limits.calls_per_cooldown)
+    }
+
+    /// A webhook that takes nothing more does not silence the others.
+    fn has_room(&self, ctx: &Context<'_>) -> bool {
+        self.hooks.values().any(|hook| hook.posts.len() < ctx.config.limits.posts_per_webhook)
+    }
+
+    fn raised(&self, method: String, body: String, until: Timestamp, ctx: &Context<'_>) -> Event {
+        let (at, cool_at) = (ctx.now, ctx.now + ctx.config.webhooks.cooldown);
+        Event::Raised { method, body, at, until, cool_at, room: ctx.config.limits.posts_per_webhook }
+    }
+
+    /// A notification that no webhook answered is raised again after a pause that doubles, while its occasion lasts.
+    fn follow_calls(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let is_under_way = |method: &String| self.posts().any(|(_, post)| post.method.as_ref() == Some(method));
+        let next = self.calls.iter().filter(|(method, _)| !is_under_way(method)).find_map(|(method, call)| {
+            if call.is_heard || ctx.now >= call.until || ctx.link != Link::Away {
+                return Some(Event::CallOver(method.clone()));
+            }
+            match call.again_at {
+                None => Some(Event::Unheard { method: method.clone(), at: ctx.now }),
+                Some(at) if ctx.now >= at && self.has_room(ctx) && self.is_cool(method, ctx) => {
+                    Some(self.raised(method.clone(), call.body.clone(), call.until, ctx))
+                }
+                Some(at) if ctx.now >= at => Some(Event::CallOver(method.clone())),
+                Some(_) => None,
+            }
+        });
+        next.into_iter().collect()
     }
 
     /// When those of a client without channels are forgotten.
     fn lapses_at(&self, config: &Config) -> Option<Timestamp> {
         let may_lapse = !self.has_channel && !self.hooks.is_empty();
-        may_lapse.then(|| self.since + config.webhooks.keep)
+        let keep = if self.is_customer { config.webhooks.keep } else { config.webhooks.keep_strangers };
+        may_lapse.then(|| self.since + keep + RENEWED_AFTER)
     }
 
     fn posts(&self) -> impl Iterator<Item = (&Hook, &Post)> {
@@ -297,3 +425,7 @@ impl Changes {
 }
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
+/// A registration is renewed on record at most this often, and kept for as much longer.
+const RENEWED_AFTER: Duration = HOUR;
+/// Before a notification that reached no webhook is raised again.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);

@@ -145,6 +145,7 @@ impl OrderWorld {
             | Input::Occasion { .. }
             | Input::WebhookDelivered { .. }
             | Input::WebhookFailed { .. }
+            | Input::WebhookUnreached { .. }
             | Input::NodeFacts(_)
             | Input::Tick
             | Input::NodeCaughtUp

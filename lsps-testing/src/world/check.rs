@@ -185,7 +185,8 @@ impl World {
             | Input::ChannelsWith { .. }
             | Input::Occasion { .. }
             | Input::WebhookDelivered { .. }
-            | Input::WebhookFailed { .. } => None,
+            | Input::WebhookFailed { .. }
+            | Input::WebhookUnreached { .. } => None,
         }
     }
 }
@@ -231,6 +232,7 @@ pub fn kind(input: &Input) -> &'static str {
         Input::Occasion { .. } => "Occasion",
         Input::WebhookDelivered { .. } => "WebhookDelivered",
         Input::WebhookFailed { .. } => "WebhookFailed",
+        Input::WebhookUnreached { .. } => "WebhookUnreached",
         Input::OrderPrepared { .. } => "OrderPrepared",
         Input::PaymentHeld(_) => "PaymentHeld",
         Input::PaymentClaimed { .. } => "PaymentClaimed",
@@ -247,7 +249,7 @@ pub fn kind(input: &Input) -> &'static str {
 }
 
 /// Their names.
-pub const INPUTS: [&str; 26] = [
+pub const INPUTS: [&str; 27] = [
     "PeerConnected",
     "PeerDisconnected",
     "ChannelsUsable",
@@ -274,4 +276,5 @@ pub const INPUTS: [&str; 26] = [
     "Occasion",
     "WebhookDelivered",
     "WebhookFailed",
+    "WebhookUnreached",
 ];

@@ -1,6 +1,7 @@
 //! Webhooks of the clients in a world, each of which answers in its own way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lsps_service::{FlowId, Input, Occasion, PostKey};
 use lsps_types::lsps5::{AppName, ListWebhooks, Notification, RemoveWebhook, SetWebhook, WebhookUrl};
@@ -96,6 +97,8 @@ impl World {
         match ANSWERS.iter().position(|answer| url.contains(answer)) {
             Some(0) => Some(Input::WebhookDelivered { key }),
             Some(1) => Some(Input::WebhookFailed { key }),
+            // A server that cannot be reached, or nothing comes back at all.
+            Some(2) if key.number.is_multiple_of(2) => Some(Input::WebhookUnreached { key }),
             _ => None,
         }
     }
@@ -109,7 +112,8 @@ impl World {
             assert_eq!(listed, set, "what {client} was told is registered");
             self.feed(Input::ChannelsWith { peer: client, any: false });
         }
-        self.lsp.now = self.lsp.now + self.lsp.setup.config.webhooks.keep;
+        // A registration is renewed on record once an hour, and kept for as much longer.
+        self.lsp.now = self.lsp.now + self.lsp.setup.config.webhooks.keep + Duration::from_secs(3_600);
         self.run();
     }
 }

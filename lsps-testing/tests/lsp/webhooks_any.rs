@@ -100,7 +100,8 @@ proptest! {
     ) {
         let mut config: Config = serving();
         config.webhooks.keep = Duration::from_secs(7 * 86_400);
-        let keep = config.webhooks.keep;
+        // A registration is renewed on record once an hour, and kept for as much longer.
+        let keep = config.webhooks.keep + Duration::from_secs(3_600);
         let mut lsp = Lsp::at(NOON, LspSetup { config, ..LspSetup::default() });
         let (mut now, mut has_channel, mut until) = (NOON, false, NOON);
         let mut is_set = false;

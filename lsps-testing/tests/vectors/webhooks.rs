@@ -37,8 +37,8 @@ pub fn set_webhook(input: &Given) -> Value {
 /// The service on its own, whose host cannot write what it drains.
 fn unwritten(lsp: &Lsp, params: &str) -> Value {
     let start = || {
-        let config = LspSetup::default().config;
-        let config = lsps_service::Config { webhooks: serving(&config), ..config };
+        let mut config = LspSetup::default().config;
+        serve(&mut config);
         let key = PromiseKey::new([42; 32]);
         let mut service =
             Service::new(config, LspSetup::default(), || lsps_types::Scid(1), key).expect("valid settings");
@@ -85,7 +85,7 @@ pub fn remove_webhook(input: &Given) -> Value {
 
 pub fn notify(input: &Given) -> Value {
     let mut config = LspSetup::default().config;
-    config.webhooks = serving(&config);
+    serve(&mut config);
     config.webhooks.cooldown = Duration::from_secs(number(&input["cooldown_s"]).into());
     let mut lsp = Lsp::at(NOON, LspSetup { config, hooks_are_silent: true, ..LspSetup::default() });
     let mut names = BTreeMap::new();
@@ -139,7 +139,7 @@ pub fn notify(input: &Given) -> Value {
 /// Whether a webhook is still there when a post to it failed, and is posted to again.
 pub fn is_kept_after_failure() -> bool {
     let mut config = LspSetup::default().config;
-    config.webhooks = serving(&config);
+    serve(&mut config);
     let mut lsp = Lsp::at(NOON, LspSetup { config, hooks_are_silent: true, ..LspSetup::default() });
     let webhook = SetWebhook { app_name: "app".into(), webhook: "https://a.example.org/".into() };
     call(&mut lsp, peer(1), &webhook).expect("it may");
@@ -152,7 +152,7 @@ pub fn is_kept_after_failure() -> bool {
 
 pub fn retention(input: &Given) -> Value {
     let mut config = LspSetup::default().config;
-    config.webhooks = serving(&config);
+    serve(&mut config);
     config.webhooks.keep = Duration::from_secs(7 * 86_400);
     let mut lsp = Lsp::at(NOON, LspSetup { config, ..LspSetup::default() });
     let (mut channels, mut was_set) = (0, false);
@@ -210,13 +210,14 @@ fn post(act: &Act) -> (String, Value) {
 /// An LSP whose operator lowered the limit, if it is lower now, after the webhooks were set.
 fn with_webhooks(state: &Given) -> Lsp {
     let mut config = LspSetup::default().config;
-    config.webhooks = serving(&config);
+    serve(&mut config);
     let mut before = Lsp::at(NOON, LspSetup { config: config.clone(), ..LspSetup::default() });
     for (app_name, url) in state["webhooks"].members() {
         let webhook = SetWebhook { app_name: app_name.clone(), webhook: text(url) };
         call(&mut before, peer(1), &webhook).expect("it may");
     }
     config.limits.webhooks_per_client = usize::try_from(number(&state["max_webhooks"])).expect("a few");
+    config.limits.webhooks_per_stranger = config.limits.webhooks_per_client;
     let mut lsp = Lsp::at(NOON, LspSetup { config, ..LspSetup::default() });
     for (name, bytes) in before.records() {
         lsp.finds(Record { name: name.clone(), bytes: bytes.clone() });
@@ -225,8 +226,10 @@ fn with_webhooks(state: &Given) -> Lsp {
     lsp
 }
 
-fn serving(config: &lsps_service::Config) -> lsps_service::WebhookConfig {
-    lsps_service::WebhookConfig { serve: true, ..config.webhooks.clone() }
+/// The cases do not say that the client has a channel, nor that it has less room without.
+fn serve(config: &mut lsps_service::Config) {
+    config.webhooks.serve = true;
+    config.limits.webhooks_per_stranger = config.limits.webhooks_per_client;
 }
 
 fn text(value: &Given) -> String {

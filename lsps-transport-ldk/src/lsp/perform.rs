@@ -99,9 +99,9 @@ impl<M: Manager> Pump<M> {
                 }
                 vec![]
             }
-            Effect::PostWebhook { key, url, body, timestamp, until } => {
+            Effect::PostWebhook { key, url, body, timestamp, until, urgency } => {
                 let within = until.since(self.outside.clock.now());
-                self.post(Post { key, url, body, timestamp, until, within })
+                self.post(Post { key, url, body, timestamp, until, within, urgency })
             }
             Effect::PrepareOrder { order, invoice, offer, address } => {
                 self.prepare_order(order, invoice, offer, address)

@@ -360,6 +360,9 @@ impl<M: Manager> Pump<M> {
                 report::runaway(flow);
                 self.outside.events.send(LspEvent::Runaway { flow });
             }
+            if let Some(notifier) = &self.outside.notifier {
+                released.withdrawn.iter().for_each(|key| notifier.withdraw(*key));
+            }
             for question in released.questions {
                 self.outside.events.send(LspEvent::Undecided(question));
             }

@@ -119,7 +119,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             counter!("lsps_notifications_delivered").increment(1);
             debug!(peer = %key.client, key.number, "notification delivered");
         }
-        (Input::WebhookFailed { key }, Outcome::Taken) => {
+        (Input::WebhookFailed { key } | Input::WebhookUnreached { key }, Outcome::Taken) => {
             counter!("lsps_notifications_failed").increment(1);
             info!(peer = %key.client, key.number, "notification not delivered");
         }
@@ -154,7 +154,8 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             | Input::Tick
             | Input::ChannelsWith { .. }
             | Input::WebhookDelivered { .. }
-            | Input::WebhookFailed { .. },
+            | Input::WebhookFailed { .. }
+            | Input::WebhookUnreached { .. },
             _,
         ) => {}
     }

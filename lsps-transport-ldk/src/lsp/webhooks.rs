@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use lsps_service::{Input, Occasion, PostKey};
+use lsps_service::{Input, Occasion, PostKey, Urgency};
 use lsps_types::lsps5::WebhookUrl;
 use lsps_types::{BlockHeight, DateTime, PeerId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +17,22 @@ use crate::peers::{Manager, peer_id};
 pub trait Notifier: Send + Sync {
     /// Takes one on; does not wait. What becomes of it is told by `posted`.
     fn post(&self, post: Post, posted: Posted);
+
+    /// A notification is worth nothing any more. Without this it is posted in vain.
+    fn withdraw(&self, key: PostKey) {
+        let _ = key;
+    }
+}
+
+/// How a [`Post`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostFate {
+    /// The webhook answered with status 200.
+    Delivered,
+    /// The webhook answered with another status, or may not be contacted: another try would end the same.
+    Refused,
+    /// No answer, or no room to post it.
+    Unreached,
 }
 
 /// A notification to be posted.
@@ -34,6 +50,8 @@ pub struct Post {
     pub until: Timestamp,
     /// The same as a span, from now.
     pub within: Duration,
+    /// Which others it goes before.
+    pub urgency: Urgency,
 }
 
 /// Waits for what becomes of a [`Post`]. Dropped without a word, the post ends when it is worth nothing any more.
@@ -44,10 +62,20 @@ pub struct Posted {
 }
 
 impl Posted {
-    /// Whether the webhook answered with status 200.
-    pub fn tell(self, delivered: bool) {
+    /// The name of the post.
+    #[must_use]
+    pub fn key(&self) -> PostKey {
+        self.key
+    }
+
+    /// Ends the wait.
+    pub fn tell(self, fate: PostFate) {
         let key = self.key;
-        let input = if delivered { Input::WebhookDelivered { key } } else { Input::WebhookFailed { key } };
+        let input = match fate {
+            PostFate::Delivered => Input::WebhookDelivered { key },
+            PostFate::Refused => Input::WebhookFailed { key },
+            PostFate::Unreached => Input::WebhookUnreached { key },
+        };
         let (done, _) = oneshot::channel();
         if let Some(lsp) = self.lsp.upgrade() {
             // If it does not become durable, it is posted again after a restart.
@@ -94,7 +122,7 @@ impl<M: Manager> Pump<M> {
 
     /// With every block: with whom there are channels (whoever has one is no stranger), and which of them a client that is away will lose if it does not come.
     pub(super) fn look_at_channels(&mut self) {
-        let calls = self.service.protocols().contains(&LSPS5);
+        let has_webhooks = self.service.protocols().contains(&LSPS5);
         let closes = self.node.forced_closes();
         let now: BTreeSet<PeerId> = closes.keys().map(peer_id).collect();
         let before = std::mem::replace(&mut self.with_channels, now.clone());
@@ -103,7 +131,7 @@ impl<M: Manager> Pump<M> {
         let mut inputs: Vec<Input> = now.difference(&before).map(|peer| channels(*peer, true)).collect();
         inputs.extend(believed.difference(&now).map(|peer| channels(*peer, false)));
         for (key, close) in closes {
-            if let Some(height) = close.filter(|_| calls && !self.peers.is_connected(&key)) {
+            if let Some(height) = close.filter(|_| has_webhooks && !self.peers.is_connected(&key)) {
                 let occasion = Occasion::ExpirySoon { timeout: BlockHeight(height) };
                 inputs.push(Input::Occasion { peer: peer_id(&key), occasion });
             }

@@ -5,11 +5,12 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lsps_types::PeerId;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::queue::{AttemptId, Next, Queue};
+use super::queue::{AttemptId, Next, Order, Queue};
 use super::target::{Parcel, Targets};
 use super::{Answer, Delivery, DeliveryConfig, Undelivered, WebhookCounts, report};
 
@@ -29,19 +30,27 @@ impl<Id: Debug> Shared<Id> {
     }
 
     pub fn post(&self, delivery: Delivery<Id>) {
-        let Delivery { id, url, signed, within } = delivery;
+        let Delivery { id, client, urgency, url, signed, within } = delivery;
         let target = self.targets.target(url.as_str());
         let refused = {
             let mut queue = self.queue();
             match target {
-                Ok(target) => queue.push(id, Parcel { target, signed }, within, Instant::now()),
+                Ok(target) => {
+                    let parcel = Parcel { target, signed };
+                    queue.push(Order { id, parcel, client, urgency, within }, Instant::now())
+                }
                 Err(why) => Some(queue.refuse(id, why)),
             }
         };
-        match refused {
-            Some(answer) => self.tell(answer),
-            None => self.changed.notify_one(),
+        self.changed.notify_one();
+        if let Some(answer) = refused {
+            self.tell(answer);
         }
+    }
+
+    pub fn withdraw(&self, client: PeerId, is_it: impl Fn(&Id) -> bool) {
+        let answers = self.queue().withdraw(client, is_it, Instant::now());
+        answers.into_iter().for_each(|answer| self.tell(answer));
     }
 
     pub fn counts(&self) -> WebhookCounts {

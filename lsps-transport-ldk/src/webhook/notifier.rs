@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use lightning::sign::NodeSigner;
 
+use lsps_service::PostKey;
 use lsps_types::lsps5::{Signed, signed_text};
 use lsps_types::signature::LnSignature;
 
-use super::{CannotPost, Delivery, DeliveryConfig, WebhookCounts, Webhooks};
-use crate::lsp::{Notifier, Post, Posted};
+use super::{CannotPost, Delivery, DeliveryConfig, Undelivered, WebhookCounts, Webhooks};
+use crate::lsp::{Notifier, Post, PostFate, Posted};
 
 /// Signs and posts the notifications of an LSP.
 ///
@@ -38,7 +39,7 @@ impl WebhookNotifier {
         let (webhooks, mut answers) = Webhooks::<Posted>::new(config)?;
         tokio::spawn(async move {
             while let Some(answer) = answers.recv().await {
-                answer.id.tell(answer.outcome.is_ok());
+                answer.id.tell(fate(answer.outcome));
             }
         });
         Ok(Self { webhooks, keys })
@@ -58,14 +59,39 @@ impl WebhookNotifier {
 
 impl Notifier for WebhookNotifier {
     fn post(&self, post: Post, posted: Posted) {
-        let Post { url, body, timestamp, within, key: _, until: _ } = post;
+        let Post { key, url, body, timestamp, within, urgency, until: _ } = post;
         match self.sign(&signed_text(timestamp.as_str(), &body)) {
             Some(signature) => {
                 let signed = Signed { body, timestamp, signature };
-                self.webhooks.post(Delivery { id: posted, url, signed, within });
+                self.webhooks.post(Delivery { id: posted, client: key.client, urgency, url, signed, within });
             }
-            None => posted.tell(false),
+            None => posted.tell(PostFate::Unreached),
         }
+    }
+
+    fn withdraw(&self, key: PostKey) {
+        self.webhooks.withdraw(key.client, |posted| posted.key() == key);
+    }
+}
+
+/// A webhook that may not be contacted is not reached by another try either.
+fn fate(outcome: Result<(), Undelivered>) -> PostFate {
+    match outcome {
+        Ok(()) => PostFate::Delivered,
+        Err(Undelivered::Status(_) | Undelivered::Url | Undelivered::Port(_) | Undelivered::Address(_)) => {
+            PostFate::Refused
+        }
+        Err(
+            Undelivered::QueueFull
+            | Undelivered::Withdrawn
+            | Undelivered::TooLate
+            | Undelivered::Unresolved
+            | Undelivered::Unreachable
+            | Undelivered::Tls
+            | Undelivered::Closed
+            | Undelivered::TimedOut
+            | Undelivered::GaveWay,
+        ) => PostFate::Unreached,
     }
 }
 
@@ -75,7 +101,7 @@ mod tests {
     use std::time::Duration;
 
     use lightning::sign::KeysManager;
-    use lsps_service::{Input, PostKey};
+    use lsps_service::{Input, PostKey, Urgency};
     use lsps_types::lsps5::WebhookUrl;
     use lsps_types::{PeerId, Timestamp};
 
@@ -86,7 +112,7 @@ mod tests {
     async fn what_is_owed_no_more_is_not_posted_and_the_service_is_told() {
         let (notifier, asked) = notifier(DeliveryConfig::default());
         let mut hears = posts(&notifier, "https://push.example/", Duration::ZERO);
-        assert_eq!(heard(&mut hears).await, Input::WebhookFailed { key: KEY });
+        assert_eq!(heard(&mut hears).await, Input::WebhookUnreached { key: KEY });
         assert_eq!((asked.load(Ordering::SeqCst), notifier.counts().failed), (0, 1));
     }
 
@@ -95,7 +121,7 @@ mod tests {
         let (notifier, _) = notifier(DeliveryConfig { most_pending: 1, ..DeliveryConfig::default() });
         let mut waits = posts(&notifier, "https://push.example/", A_MINUTE);
         let mut hears = posts(&notifier, "https://other.example/", A_MINUTE);
-        assert_eq!(heard(&mut hears).await, Input::WebhookFailed { key: KEY });
+        assert_eq!(heard(&mut hears).await, Input::WebhookUnreached { key: KEY });
         assert_eq!((waits(), notifier.counts().pending), (None, 1));
     }
 
@@ -144,7 +170,8 @@ mod tests {
         let at = Timestamp::from_unix_millis(1_767_268_800_007);
         let url = WebhookUrl::new(url.into()).expect("a URL");
         let (posted, hears) = Posted::of(KEY);
-        let post = Post { key: KEY, url, body: "{}".into(), timestamp: at.into(), until: at + within, within };
+        let (body, urgency) = ("{}".into(), Urgency::Normal);
+        let post = Post { key: KEY, url, body, timestamp: at.into(), until: at + within, within, urgency };
         notifier.post(post, posted);
         hears
     }

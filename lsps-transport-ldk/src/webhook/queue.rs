@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lsps_service::Urgency;
+use lsps_types::PeerId;
 use tokio::time::Instant;
 
 use super::target::Parcel;
@@ -14,9 +16,13 @@ pub(super) struct Queue<Id> {
     config: DeliveryConfig,
     chance: fastrand::Rng,
     jobs: BTreeMap<JobId, Job<Id>>,
-    hosts: BTreeMap<Arc<str>, Host>,
-    /// Hosts of which something can start, in turn.
-    turns: VecDeque<Arc<str>>,
+    domains: BTreeMap<Arc<str>, Domain>,
+    clients: BTreeMap<PeerId, BTreeSet<JobId>>,
+    /// Jobs with no attempt under way, the least urgent first.
+    idle: BTreeSet<(Urgency, JobId)>,
+    registrations: BTreeSet<JobId>,
+    /// Domains of which something can start, in turn, for each urgency.
+    turns: BTreeMap<Urgency, VecDeque<Arc<str>>>,
     /// Attempts under way, the oldest first.
     under_way: BTreeMap<AttemptId, UnderWay>,
     /// Jobs between two attempts, by when the next one is due.
@@ -33,28 +39,44 @@ pub(super) struct JobId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AttemptId(u64);
 
+/// A delivery that is taken.
+pub(super) struct Order<Id> {
+    pub id: Id,
+    pub parcel: Parcel,
+    pub client: PeerId,
+    pub urgency: Urgency,
+    /// How long it is worth something.
+    pub within: Duration,
+}
+
 struct Job<Id> {
     id: Id,
     parcel: Arc<Parcel>,
-    host: Arc<str>,
+    domain: Arc<str>,
+    client: PeerId,
+    urgency: Urgency,
     attempts: u32,
+    /// How often an attempt gave way to others; each time the next one has twice the patience.
+    gave_way: u32,
     /// No attempt starts later.
     until: Instant,
 }
 
+/// All hosts that one owner can name: a registrable domain, or an address.
 #[derive(Default)]
-struct Host {
-    /// All of its jobs.
+struct Domain {
     jobs: BTreeSet<JobId>,
-    /// Those that wait for their turn.
-    ready: VecDeque<JobId>,
+    /// Jobs that wait for their turn.
+    ready: BTreeMap<Urgency, VecDeque<JobId>>,
     under_way: BTreeSet<AttemptId>,
-    has_turn: bool,
+    has_turn: BTreeSet<Urgency>,
 }
 
 struct UnderWay {
     job: JobId,
-    since: Instant,
+    urgency: Urgency,
+    /// When it gives way, if somebody waits.
+    patient_until: Instant,
 }
 
 /// What to do now.
@@ -73,7 +95,7 @@ pub(super) enum Next<Id> {
 /// What the end of an attempt means.
 #[derive(Debug)]
 pub(super) struct Ended<Id> {
-    pub host: Arc<str>,
+    pub host: String,
     /// Which attempt it was, from 1.
     pub attempt: u32,
     /// `None`: there will be another attempt.
@@ -87,8 +109,11 @@ impl<Id> Queue<Id> {
             config,
             chance,
             jobs: BTreeMap::new(),
-            hosts: BTreeMap::new(),
-            turns: VecDeque::new(),
+            domains: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            registrations: BTreeSet::new(),
+            turns: BTreeMap::new(),
             under_way: BTreeMap::new(),
             pausing: BTreeSet::new(),
             next_job: 0,
@@ -107,20 +132,68 @@ impl<Id> Queue<Id> {
         Answer { id, outcome: Err(why) }
     }
 
-    /// Takes a delivery that is worth something for so long, or gives its answer.
-    pub fn push(&mut self, id: Id, parcel: Parcel, within: Duration, now: Instant) -> Option<Answer<Id>> {
-        let host: Arc<str> = parcel.target.host.to_string().into();
-        let of_host = self.hosts.get(&host).map_or(0, |host| host.jobs.len());
-        if self.jobs.len() >= self.config.most_pending || of_host >= self.config.most_pending_per_host {
-            return Some(self.refuse(id, Undelivered::QueueFull));
-        }
+    /// Takes a delivery, and gives the answer of the one that does not find or lost its place, if there is one.
+    pub fn push(&mut self, order: Order<Id>, now: Instant) -> Option<Answer<Id>> {
+        let Order { id, parcel, client, urgency, within } = order;
+        let domain = parcel.target.domain();
+        let displaced = match self.room_for(&domain, client, urgency) {
+            Room::Free => None,
+            Room::Of(job) => self.finish(job, Err(Undelivered::QueueFull)),
+            Room::None => return Some(self.refuse(id, Undelivered::QueueFull)),
+        };
         let job = JobId(self.next_job);
         self.next_job += 1;
-        self.hosts.entry(Arc::clone(&host)).or_default().jobs.insert(job);
+        self.domains.entry(Arc::clone(&domain)).or_default().jobs.insert(job);
+        self.clients.entry(client).or_default().insert(job);
+        if urgency == Urgency::Registration {
+            self.registrations.insert(job);
+        }
         let until = after(now, within.min(self.config.lifetime));
-        self.jobs.insert(job, Job { id, parcel: Arc::new(parcel), host, attempts: 0, until });
+        let parcel = Arc::new(parcel);
+        self.jobs.insert(job, Job { id, parcel, domain, client, urgency, attempts: 0, gave_way: 0, until });
+        self.idle.insert((urgency, job));
         self.make_ready(job);
-        None
+        displaced
+    }
+
+    /// Whatever strangers register, the notifications of others find room: registrations have a small part of it, and where
+    /// all is taken, or all of a domain, the newest of the least urgent jobs gives up its place to a more urgent one.
+    fn room_for(&self, domain: &Arc<str>, client: PeerId, urgency: Urgency) -> Room {
+        let config = &self.config;
+        let of_client = self.clients.get(&client).map_or(0, BTreeSet::len);
+        let is_registration = urgency == Urgency::Registration;
+        if of_client >= config.most_pending_per_client
+            || (is_registration && self.registrations.len() >= config.most_pending.div_ceil(REGISTRATIONS))
+        {
+            return Room::None;
+        }
+        let gives_up = |(least, job): &(Urgency, JobId)| (*least < urgency).then_some(Room::Of(*job));
+        let of_domain = self.domains.get(domain).filter(|domain| domain.jobs.len() >= config.most_pending_per_domain);
+        if let Some(of_domain) = of_domain {
+            let idle = of_domain.jobs.iter().rev().filter_map(|job| Some((self.jobs.get(job)?.urgency, *job)));
+            let idle = idle.filter(|entry| self.idle.contains(entry));
+            return idle.min_by_key(|(urgency, _)| *urgency).as_ref().and_then(gives_up).unwrap_or(Room::None);
+        }
+        if self.jobs.len() < config.most_pending {
+            return Room::Free;
+        }
+        let least = self.idle.first().map(|(urgency, _)| *urgency);
+        let newest = least.and_then(|least| self.idle.range(..=(least, JobId(u64::MAX))).next_back());
+        newest.and_then(gives_up).unwrap_or(Room::None)
+    }
+
+    /// Deliveries of a client that are worth nothing any more. What is being posted is not posted again.
+    pub fn withdraw(&mut self, client: PeerId, is_it: impl Fn(&Id) -> bool, now: Instant) -> Vec<Answer<Id>> {
+        let of_client: Vec<JobId> = self.clients.get(&client).into_iter().flatten().copied().collect();
+        let mut answers = vec![];
+        for job in of_client {
+            let Some(known) = self.jobs.get_mut(&job).filter(|known| is_it(&known.id)) else { continue };
+            known.until = now;
+            if self.idle.contains(&(known.urgency, job)) {
+                answers.extend(self.finish(job, Err(Undelivered::Withdrawn)));
+            }
+        }
+        answers
     }
 
     /// To be asked until there is nothing to do.
@@ -133,10 +206,15 @@ impl<Id> Queue<Id> {
         if self.under_way.len() < self.config.most_at_once {
             return self.start(now).unwrap_or(Next::Wait(due));
         }
-        let oldest = self.under_way.first_key_value().filter(|_| !self.turns.is_empty());
-        match oldest.map(|(attempt, running)| (*attempt, after(running.since, self.config.patience))) {
-            Some((attempt, until)) if until <= now => Next::GiveWay(attempt),
-            Some((_, until)) => Next::Wait(Some(due.map_or(until, |due| due.min(until)))),
+        let waits = self.turns.iter().rev().find(|(_, turns)| !turns.is_empty()).map(|(urgency, _)| *urgency);
+        let may_give_way = |running: &&UnderWay| waits.is_some_and(|waits| running.urgency <= waits);
+        let running = self.under_way.iter().filter(|(_, running)| may_give_way(running));
+        match running.min_by_key(|(_, running)| running.patient_until) {
+            Some((attempt, running)) if running.patient_until <= now => Next::GiveWay(*attempt),
+            Some((_, running)) => {
+                let until = running.patient_until;
+                Next::Wait(Some(due.map_or(until, |due| due.min(until))))
+            }
             None => Next::Wait(due),
         }
     }
@@ -144,70 +222,112 @@ impl<Id> Queue<Id> {
     /// An attempt is over. `None`: it was before.
     pub fn ended(&mut self, attempt: AttemptId, outcome: Result<(), Undelivered>, now: Instant) -> Option<Ended<Id>> {
         let UnderWay { job, .. } = self.under_way.remove(&attempt)?;
-        let known = self.jobs.get(&job)?;
-        let (host, attempts, until) = (Arc::clone(&known.host), known.attempts, known.until);
-        self.hosts.get_mut(&host)?.under_way.remove(&attempt);
-        self.counts.gave_way += u64::from(outcome == Err(Undelivered::GaveWay));
-        let pause = self.pause_after(attempts);
-        let again = outcome.is_err_and(Undelivered::is_worth_another_attempt) && attempts < self.config.most_attempts;
-        let answer = if again && pause <= until.saturating_duration_since(now) {
+        let known = self.jobs.get_mut(&job)?;
+        let (domain, attempts, until) = (Arc::clone(&known.domain), known.attempts, known.until);
+        let host = known.parcel.target.host.to_string();
+        let gave_way = outcome == Err(Undelivered::GaveWay);
+        if gave_way {
+            // It did not fail: it is tried again for longer, and as often as one that never had to.
+            known.attempts = attempts.saturating_sub(1);
+            known.gave_way = known.gave_way.saturating_add(1);
+        }
+        self.idle.insert((known.urgency, job));
+        self.domains.get_mut(&domain)?.under_way.remove(&attempt);
+        self.counts.gave_way += u64::from(gave_way);
+        let pause = if gave_way { Duration::ZERO } else { self.pause_after(attempts) };
+        let again = outcome.is_err_and(Undelivered::is_worth_another_attempt)
+            && (gave_way || attempts < self.config.most_attempts)
+            && pause < until.saturating_duration_since(now);
+        let answer = if again {
             self.counts.retried += 1;
             self.pausing.insert((now + pause, job));
             None
         } else {
             self.finish(job, outcome)
         };
-        self.give_turn(&host);
+        self.give_turns(&domain);
         Some(Ended { host, attempt: attempts, answer })
     }
 
+    /// The most urgent first, and of those each domain in turn. Registrations leave most connections to others.
     fn start(&mut self, now: Instant) -> Option<Next<Id>> {
-        loop {
-            let name = self.turns.pop_front()?;
-            let Some(host) = self.hosts.get_mut(&name) else { continue };
-            host.has_turn = false;
-            let Some(job) = host.ready.pop_front() else { continue };
-            let Some(known) = self.jobs.get_mut(&job) else { continue };
-            if known.until <= now {
-                let answer = self.finish(job, Err(Undelivered::TooLate));
-                self.give_turn(&name);
-                return answer.map(Next::Tell);
+        for urgency in [Urgency::High, Urgency::Normal, Urgency::Registration] {
+            let of_kind = || self.under_way.values().filter(|running| running.urgency == urgency).count();
+            let share = self.config.most_at_once.div_ceil(REGISTRATIONS);
+            if urgency == Urgency::Registration && of_kind() >= share {
+                continue;
             }
-            let attempt = AttemptId(self.next_attempt);
-            self.next_attempt += 1;
-            known.attempts += 1;
-            let parcel = Arc::clone(&known.parcel);
-            host.under_way.insert(attempt);
-            self.under_way.insert(attempt, UnderWay { job, since: now });
-            self.give_turn(&name);
-            return Some(Next::Start(attempt, parcel));
+            while let Some(name) = self.turns.get_mut(&urgency).and_then(VecDeque::pop_front) {
+                let Some(domain) = self.domains.get_mut(&name) else { continue };
+                domain.has_turn.remove(&urgency);
+                let Some(job) = domain.ready.get_mut(&urgency).and_then(VecDeque::pop_front) else { continue };
+                let next = self.attempt(job, now);
+                self.give_turns(&name);
+                if next.is_some() {
+                    return next;
+                }
+            }
         }
+        None
+    }
+
+    fn attempt(&mut self, job: JobId, now: Instant) -> Option<Next<Id>> {
+        let known = self.jobs.get_mut(&job)?;
+        if known.until <= now {
+            return self.finish(job, Err(Undelivered::TooLate)).map(Next::Tell);
+        }
+        let attempt = AttemptId(self.next_attempt);
+        self.next_attempt += 1;
+        known.attempts += 1;
+        let patience = self.config.patience.saturating_mul(1 << known.gave_way.min(16));
+        let (parcel, urgency) = (Arc::clone(&known.parcel), known.urgency);
+        self.idle.remove(&(urgency, job));
+        if let Some(domain) = self.domains.get_mut(&known.domain) {
+            domain.under_way.insert(attempt);
+        }
+        self.under_way.insert(attempt, UnderWay { job, urgency, patient_until: after(now, patience) });
+        Some(Next::Start(attempt, parcel))
     }
 
     fn make_ready(&mut self, job: JobId) {
-        let Some(host) = self.jobs.get(&job).map(|known| Arc::clone(&known.host)) else { return };
-        if let Some(known) = self.hosts.get_mut(&host) {
-            known.ready.push_back(job);
+        let Some(known) = self.jobs.get(&job) else { return };
+        let (name, urgency) = (Arc::clone(&known.domain), known.urgency);
+        if let Some(domain) = self.domains.get_mut(&name) {
+            domain.ready.entry(urgency).or_default().push_back(job);
         }
-        self.give_turn(&host);
+        self.give_turns(&name);
     }
 
-    /// Puts a host in the row if something of it can start, at the end.
-    fn give_turn(&mut self, name: &Arc<str>) {
-        let Some(host) = self.hosts.get_mut(name) else { return };
-        let can_start = !host.ready.is_empty() && host.under_way.len() < self.config.most_at_once_per_host;
-        if can_start && !host.has_turn {
-            host.has_turn = true;
-            self.turns.push_back(Arc::clone(name));
+    /// Puts a domain at the end of each row for which something of it can start.
+    fn give_turns(&mut self, name: &Arc<str>) {
+        let Some(domain) = self.domains.get_mut(name) else { return };
+        if domain.under_way.len() >= self.config.most_at_once_per_domain {
+            return;
+        }
+        for (urgency, _) in domain.ready.iter().filter(|(_, ready)| !ready.is_empty()) {
+            if domain.has_turn.insert(*urgency) {
+                self.turns.entry(*urgency).or_default().push_back(Arc::clone(name));
+            }
         }
     }
 
     fn finish(&mut self, job: JobId, outcome: Result<(), Undelivered>) -> Option<Answer<Id>> {
-        let Job { id, host: name, .. } = self.jobs.remove(&job)?;
-        if let Some(host) = self.hosts.get_mut(&name) {
-            host.jobs.remove(&job);
-            if host.jobs.is_empty() {
-                self.hosts.remove(&name);
+        let Job { id, domain: name, client, urgency, .. } = self.jobs.remove(&job)?;
+        self.idle.remove(&(urgency, job));
+        self.registrations.remove(&job);
+        if let Some(of_client) = self.clients.get_mut(&client) {
+            of_client.remove(&job);
+            if of_client.is_empty() {
+                self.clients.remove(&client);
+            }
+        }
+        if let Some(domain) = self.domains.get_mut(&name) {
+            domain.jobs.remove(&job);
+            for ready in domain.ready.values_mut().filter(|ready| ready.len() > domain.jobs.len().saturating_mul(2)) {
+                ready.retain(|other| domain.jobs.contains(other));
+            }
+            if domain.jobs.is_empty() {
+                self.domains.remove(&name);
             }
         }
         match outcome {
@@ -226,14 +346,25 @@ impl<Id> Queue<Id> {
     }
 }
 
+/// Room for one more delivery.
+enum Room {
+    Free,
+    /// The place of this one.
+    Of(JobId),
+    None,
+}
+
 /// The clock has an end, which settings may lie behind.
 fn after(now: Instant, pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now + A_YEAR)
 }
 
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// One place and one connection of so many may be taken by registrations.
+const REGISTRATIONS: usize = 8;
 
 #[cfg(test)]
+#[allow(non_snake_case)]
 mod tests {
     use lsps_types::Timestamp;
     use lsps_types::lsps5::Signed;
@@ -253,12 +384,12 @@ mod tests {
 
     #[test]
     fn a_host_has_no_more_than_its_share() {
-        let mut queue = queue(|config| (config.most_pending, config.most_pending_per_host) = (3, 2));
+        let mut queue = queue(|config| (config.most_pending, config.most_pending_per_domain) = (3, 2));
         assert_eq!([push(&mut queue, 1, "a"), push(&mut queue, 2, "a")], [None, None]);
         assert_eq!(push(&mut queue, 3, "a"), Some(Undelivered::QueueFull));
         assert_eq!([push(&mut queue, 4, "b"), push(&mut queue, 5, "c")], [None, Some(Undelivered::QueueFull)]);
 
-        let mut queue = self::queue(|config| config.most_at_once_per_host = 1);
+        let mut queue = self::queue(|config| config.most_at_once_per_domain = 1);
         for (id, host) in ["a", "a", "b"].into_iter().enumerate() {
             push(&mut queue, id, host);
         }
@@ -296,7 +427,7 @@ mod tests {
         let Next::Start(attempt, _) = queue.next(now) else { panic!("it is due") };
         let answer = queue.ended(attempt, Err(Undelivered::Closed), now).unwrap().answer;
         assert_eq!(answer, Some(Answer { id: 1, outcome: Err(Undelivered::Closed) }));
-        assert_eq!((queue.counts().pending, queue.hosts.len()), (0, 0));
+        assert_eq!((queue.counts().pending, queue.domains.len()), (0, 0));
     }
 
     #[test]
@@ -329,6 +460,75 @@ mod tests {
         assert_eq!(answer, Some(Answer { id: 1, outcome: Err(Undelivered::Status(500)) }));
     }
 
+    /// X58: a crowd that registers webhooks whose name server never answers.
+    #[test]
+    fn case_X58_registrations_of_strangers_leave_room_and_connections_to_payments_that_wait() {
+        let (mut queue, now) = (queue(|_| ()), Instant::now());
+        let mut taken = 0;
+        for stranger in 0..2_000_u16 {
+            let hosts = (0..5).map(|n| format!("{stranger}-{n}"));
+            taken += hosts.filter(|host| pushes(&mut queue, stranger, Urgency::Registration, host).is_none()).count();
+        }
+        assert_eq!(taken, queue.config.most_pending / REGISTRATIONS);
+        let under_way = starts(&mut queue, now).len();
+        assert_eq!(under_way, queue.config.most_at_once / REGISTRATIONS);
+        assert_eq!(pushes(&mut queue, 9_999, Urgency::High, "honest"), None);
+        assert_eq!(starts(&mut queue, now), ["honest"], "it is posted at once");
+    }
+
+    #[test]
+    fn case_X58_names_of_one_domain_are_one_domain_and_a_more_urgent_post_takes_the_place_of_a_lesser() {
+        let mut queue = queue(|config| config.most_pending_per_domain = 2);
+        let post = |queue: &mut Queue<usize>, id: u16, urgency, host: &str| pushes(queue, id, urgency, host);
+        assert_eq!(post(&mut queue, 1, Urgency::Normal, "a.push"), None);
+        assert_eq!(post(&mut queue, 2, Urgency::Normal, "b.push"), None);
+        assert_eq!(post(&mut queue, 3, Urgency::Normal, "c.push"), Some((3, Undelivered::QueueFull)));
+        assert_eq!(post(&mut queue, 4, Urgency::High, "d.push"), Some((2, Undelivered::QueueFull)), "the newest goes");
+        assert_eq!(starts(&mut queue, Instant::now()), ["d.push", "a.push"], "the most urgent first");
+    }
+
+    #[test]
+    fn case_X58_a_client_has_no_more_than_its_share() {
+        let mut queue = queue(|config| config.most_pending_per_client = 1);
+        assert_eq!(pushes(&mut queue, 1, Urgency::High, "a"), None);
+        assert_eq!(pushes(&mut queue, 1, Urgency::High, "b"), Some((1, Undelivered::QueueFull)));
+        assert_eq!(pushes(&mut queue, 2, Urgency::High, "c"), None);
+    }
+
+    #[test]
+    fn case_X58_what_was_replaced_is_withdrawn_and_what_is_under_way_is_not_tried_again() {
+        let (mut queue, now) = (queue(|_| ()), Instant::now());
+        push(&mut queue, 1, "a");
+        let Next::Start(attempt, _) = queue.next(now) else { panic!("a place is free") };
+        push(&mut queue, 2, "b");
+        let answers = queue.withdraw(ME, |_| true, now);
+        assert_eq!(answers, [Answer { id: 2, outcome: Err(Undelivered::Withdrawn) }]);
+        let ended = queue.ended(attempt, Err(Undelivered::Closed), now).unwrap();
+        assert!(ended.answer.is_some() && matches!(queue.next(now), Next::Wait(None)));
+        assert_eq!((queue.counts().pending, queue.domains.len(), queue.clients.len()), (0, 0, 0));
+    }
+
+    /// X65: a hook that takes longer than the patience of a full house.
+    #[test]
+    fn case_X65_an_attempt_that_gives_way_costs_none_and_has_twice_the_time_next() {
+        let (mut queue, mut now) =
+            (queue(|config| (config.most_at_once, config.most_attempts) = (1, 1)), Instant::now());
+        push(&mut queue, 1, "slow");
+        for round in 0..4 {
+            let Next::Start(slow, _) = queue.next(now) else { panic!("it is tried again") };
+            pushes(&mut queue, 100 + round, Urgency::Normal, &format!("other{round}"));
+            let Next::Wait(Some(until)) = queue.next(now) else { panic!("it has its time") };
+            assert_eq!(until - now, queue.config.patience * 2_u32.pow(round.into()));
+            now = until;
+            assert!(matches!(queue.next(now), Next::GiveWay(attempt) if attempt == slow));
+            assert!(queue.ended(slow, Err(Undelivered::GaveWay), now).unwrap().answer.is_none());
+            let Next::Start(other, _) = queue.next(now) else { panic!("others go on") };
+            queue.ended(other, Ok(()), now);
+        }
+        let Next::Start(slow, _) = queue.next(now) else { panic!("it is tried again") };
+        assert_eq!(queue.ended(slow, Ok(()), now).unwrap().answer, Some(Answer { id: 1, outcome: Ok(()) }));
+    }
+
     fn queue(change: impl FnOnce(&mut DeliveryConfig)) -> Queue<usize> {
         let mut config = DeliveryConfig { seed: Some(7), ..DeliveryConfig::default() };
         change(&mut config);
@@ -340,13 +540,27 @@ mod tests {
     }
 
     fn push_within(queue: &mut Queue<usize>, id: usize, host: &str, within: Duration) -> Option<Undelivered> {
+        let order = Order { id, parcel: parcel(host), client: ME, urgency: Urgency::Normal, within };
+        queue.push(order, Instant::now())?.outcome.err()
+    }
+
+    fn parcel(host: &str) -> Parcel {
         let target = Targets::default().target(&format!("https://{host}.example/")).unwrap();
         let signed = Signed {
             body: String::new(),
             timestamp: Timestamp::from_unix_millis(0).into(),
             signature: LnSignature::from_bytes([31; 65]).unwrap(),
         };
-        queue.push(id, Parcel { target, signed }, within, Instant::now())?.outcome.err()
+        Parcel { target, signed }
+    }
+
+    /// A post of one of many clients; who lost a place, and why.
+    fn pushes(queue: &mut Queue<usize>, number: u16, urgency: Urgency, host: &str) -> Option<(usize, Undelivered)> {
+        let mut client = ME;
+        client.0[1..3].copy_from_slice(&number.to_be_bytes());
+        let (id, parcel, within) = (number.into(), parcel(host), Duration::MAX);
+        let answer = queue.push(Order { id, parcel, client, urgency, within }, Instant::now())?;
+        Some((answer.id, answer.outcome.unwrap_err()))
     }
 
     fn starts(queue: &mut Queue<usize>, now: Instant) -> Vec<String> {
@@ -356,4 +570,6 @@ mod tests {
         }
         hosts
     }
+
+    const ME: PeerId = PeerId([2; 33]);
 }

@@ -41,6 +41,7 @@ pub(super) fn answered<Id: Debug>(answer: &Answer<Id>) {
 fn name(why: Undelivered) -> &'static str {
     match why {
         Undelivered::QueueFull => "queue_full",
+        Undelivered::Withdrawn => "withdrawn",
         Undelivered::TooLate => "too_late",
         Undelivered::Url => "url",
         Undelivered::Port(_) => "port",

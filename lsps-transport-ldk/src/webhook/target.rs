@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use url::{Host, Url};
@@ -91,6 +92,16 @@ impl Target {
             Host::Ipv4(v4) => Some(v4.into()),
             Host::Ipv6(v6) => Some(v6.into()),
             Host::Domain(_) => None,
+        }
+    }
+
+    /// What all hosts have in common that one owner can name at no cost: the registrable domain, or the address itself; of
+    /// IPv6 the network that one customer of a provider has.
+    pub fn domain(&self) -> Arc<str> {
+        match &self.host {
+            Host::Domain(name) => psl::domain_str(name.trim_end_matches('.')).unwrap_or(name).to_lowercase().into(),
+            Host::Ipv4(v4) => v4.to_string().into(),
+            Host::Ipv6(v6) => format!("{:x?}", &v6.segments()[..3]).into(),
         }
     }
 }

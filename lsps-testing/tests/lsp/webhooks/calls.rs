@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use lsps_service::{Config, HeldPayment, Input, Limits, Occasion, OrderTerms, PaidBy, Record, WayTerms};
+use lsps_service::{
+    Config, Effect, HeldPayment, Input, Limits, Occasion, OrderTerms, PaidBy, PostKey, Record, Service, Urgency,
+    WayTerms,
+};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, call, offer_id, peer};
+use lsps_types::jsonrpc::encode_request;
 use lsps_types::lsps0::ListProtocols;
 use lsps_types::lsps1::{CreateOrder, Options};
-use lsps_types::lsps5::{Custom, Notification, Profile, Verifier, signed_text};
+use lsps_types::lsps2::PromiseKey;
+use lsps_types::lsps5::{Custom, Notification, Profile, SetWebhook, Verifier, signed_text};
 use lsps_types::signature::LnSignature;
 use lsps_types::{BlockHeight, DateTime, Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
 use secp256k1::{Secp256k1, SecretKey};
@@ -283,4 +288,120 @@ fn a_timestamp_is_that_of_the_occasion_however_late_it_is_posted() {
     let [Act::Post { timestamp, .. }] = &asked[..] else { panic!("{asked:?}") };
     let at: Timestamp = timestamp.parse::<DateTime>().expect("a datetime").instant();
     assert_eq!(at, NOON + Duration::from_secs(10));
+}
+
+/// All that is posted gets this answer.
+fn answers(lsp: &mut Lsp, answer: impl Fn(PostKey) -> Input) -> usize {
+    let posts: Vec<PostKey> =
+        lsp.acts().iter().filter_map(|act| if let Act::Post { key, .. } = act { Some(*key) } else { None }).collect();
+    posts.iter().for_each(|key| lsp.feed(answer(*key)));
+    posts.len()
+}
+
+fn registered(apps: &[&str]) -> Lsp {
+    let mut lsp = silent();
+    for (app, host) in apps.iter().zip(["a", "b"]) {
+        sets(&mut lsp, peer(1), app, host);
+    }
+    answers(&mut lsp, |key| Input::WebhookDelivered { key });
+    lsp
+}
+
+/// A crowd had filled the queue of posts when the payment came.
+#[test]
+fn case_X58_a_notification_that_reached_no_webhook_is_raised_again_while_its_occasion_lasts() {
+    let mut lsp = registered(&["one", "two"]);
+    let unreached = |key| Input::WebhookUnreached { key };
+    occurs(&mut lsp, Occasion::PaymentIncoming);
+    assert_eq!(answers(&mut lsp, unreached), 2);
+    occurs(&mut lsp, Occasion::PaymentIncoming);
+    assert_eq!(posts(&mut lsp), NOTHING, "not at once: whoever makes them fail is not to have them posted without end");
+    let mut at = NOON;
+    for pause in [5, 10, 20, 40] {
+        lsp.wait_until(at + Duration::from_secs(pause - 1));
+        assert_eq!(posts(&mut lsp), NOTHING, "after {pause} s");
+        at = at + Duration::from_secs(pause);
+        lsp.wait_until(at);
+        assert_eq!(answers(&mut lsp, unreached), 2, "after {pause} s");
+        lsp.restarts();
+    }
+    lsp.wait_until(minutes(4));
+    assert_eq!(posts(&mut lsp), NOTHING, "the payment was held for 90 s");
+    occurs(&mut lsp, Occasion::PaymentIncoming);
+    assert_eq!(posts(&mut lsp), to_both("payment_incoming"), "the next one is told: nobody heard of the first");
+}
+
+#[test]
+fn case_X58_one_webhook_that_answers_is_enough_whatever_its_answer() {
+    for answer in [|key| Input::WebhookDelivered { key }, |key| Input::WebhookFailed { key }] {
+        let mut lsp = registered(&["one", "two"]);
+        occurs(&mut lsp, Occasion::PaymentIncoming);
+        let [Act::Post { key: first, .. }, Act::Post { key: second, .. }] = lsp.acts()[..] else { panic!("two posts") };
+        lsp.feed(answer(first));
+        lsp.feed(Input::WebhookUnreached { key: second });
+        lsp.wait_until(minutes(4));
+        occurs(&mut lsp, Occasion::PaymentIncoming);
+        assert_eq!(posts(&mut lsp), NOTHING, "it is cooling down");
+    }
+}
+
+#[test]
+fn case_X58_a_client_that_came_is_not_called_for_what_it_came_for() {
+    let mut lsp = registered(&["one"]);
+    occurs(&mut lsp, Occasion::PaymentIncoming);
+    answers(&mut lsp, |key| Input::WebhookUnreached { key });
+    lsp.connects(peer(1));
+    lsp.disconnects(peer(1));
+    lsp.wait_until(NOON + Duration::from_secs(60));
+    assert_eq!(posts(&mut lsp), NOTHING);
+}
+
+#[test]
+fn case_X58_posts_of_a_webhook_that_is_replaced_or_whose_client_came_are_withdrawn() {
+    let mut config = serving();
+    config.webhooks.serve = true;
+    let mut service = Service::new(config, LspSetup::default(), || SCID, PromiseKey::new([42; 32])).expect("it fits");
+    let mut given = |input| {
+        let _ = service.handle(input, NOON);
+        let released = service.drain().written();
+        let posted = released.effects.into_iter().filter_map(|effect| match effect {
+            Effect::PostWebhook { key, urgency, .. } => Some((key, urgency)),
+            _ => None,
+        });
+        (posted.collect::<Vec<_>>(), released.withdrawn)
+    };
+    let set = |host: &str| Input::Message {
+        peer: peer(1),
+        payload: encode_request(
+            "a",
+            &SetWebhook { app_name: "app".into(), webhook: format!("https://{host}.example.org/") },
+        )
+        .expect("short"),
+    };
+    let (first, withdrawn) = given(set("a"));
+    assert!(matches!(first[..], [(_, Urgency::Registration)]) && withdrawn.is_empty(), "{first:?}");
+    let (second, withdrawn) = given(set("b"));
+    assert_eq!(withdrawn, [first[0].0]);
+    let (_, withdrawn) = given(Input::WebhookDelivered { key: second[0].0 });
+    assert!(withdrawn.is_empty(), "an answer is no withdrawal");
+    let (called, _) = given(Input::Occasion { peer: peer(1), occasion: Occasion::PaymentIncoming });
+    assert!(matches!(called[..], [(_, Urgency::High)]), "{called:?}");
+    let (_, withdrawn) = given(Input::PeerConnected { peer: peer(1) });
+    assert_eq!(withdrawn, [called[0].0]);
+}
+
+#[test]
+fn case_X65_a_webhook_that_takes_nothing_more_does_not_silence_the_others() {
+    let mut config = serving();
+    config.limits.posts_per_webhook = 2;
+    let mut lsp = Lsp::at(NOON, LspSetup { config, hooks_are_silent: true, scids: vec![SCID], ..LspSetup::default() });
+    sets(&mut lsp, peer(1), "dead", "a");
+    answers(&mut lsp, |key| Input::WebhookDelivered { key });
+    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, Occasion::OnionMessageIncoming);
+    assert_eq!(posts(&mut lsp).len(), 2, "which never get an answer");
+    sets(&mut lsp, peer(1), "new", "b");
+    answers(&mut lsp, |key| Input::WebhookDelivered { key });
+    occurs(&mut lsp, Occasion::LiquidityManagementRequest);
+    assert_eq!(posts(&mut lsp), to_one("b", "liquidity_management_request"));
 }

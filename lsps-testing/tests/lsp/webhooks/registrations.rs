@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use lsps_service::{Config, Input, Limits, Occasion};
-use lsps_testing::{Act, Lsp, NOON, call, peer};
+use lsps_service::{Config, Input, Limits, Occasion, PartId};
+use lsps_testing::{Act, Lsp, NOON, buys, call, peer};
+use lsps_types::Timestamp;
 use lsps_types::codes::SetWebhookError;
 use lsps_types::jsonrpc::Refusal;
 use lsps_types::lsps0::ListProtocols;
@@ -13,7 +14,7 @@ use super::{
     NOTHING, apps, has_channels, lsp, lsp_with, lsp_with_two, occurs, posts, removes, serving, set, sets, silent,
     to_both, to_one,
 };
-use crate::minutes;
+use crate::{SCID, SIZE, key, minutes};
 
 /// L5-022, L5-023
 #[test]
@@ -30,9 +31,10 @@ fn case_N01_webhooks_of_a_client_with_channels_are_kept_and_seven_days_at_the_le
     lsp.wait_until(NOON + 120 * DAY);
     assert_eq!(apps(&mut lsp, peer(1)), ["app"]);
     has_channels(&mut lsp, false);
-    lsp.wait_until(NOON + (127 * DAY - Duration::from_secs(1)));
+    let end = NOON + 127 * DAY + RENEWED_AFTER;
+    lsp.wait_until(Timestamp::from_unix_millis(end.unix_millis() - 1));
     assert_eq!(apps(&mut lsp, peer(1)), ["app"]);
-    lsp.wait_until(NOON + 127 * DAY);
+    lsp.wait_until(end);
     assert!(apps(&mut lsp, peer(1)).is_empty() && lsp.records().is_empty(), "nothing is left behind");
     assert_eq!(lsp.service().next_wake(), None);
 
@@ -54,6 +56,7 @@ fn case_N01_webhooks_of_a_client_with_channels_are_kept_and_seven_days_at_the_le
 fn case_N04_one_too_many_is_refused_and_counts_for_nobody_else() {
     let mut config = serving();
     config.limits.webhooks_per_client = 2;
+    config.limits.webhooks_per_stranger = 2;
     let mut lsp = lsp_with(config);
     for (count, app) in ["one", "two"].into_iter().enumerate() {
         let answer = sets(&mut lsp, peer(1), app, "a");
@@ -120,27 +123,76 @@ fn changes_of_webhooks_are_counted_as_each_makes_us_post_to_a_stranger() {
         });
         (changed.count(), posts(lsp).len())
     };
-    let limit = Limits::default().webhook_changes;
-    assert_eq!(change(&mut lsp, peer(66)), (limit, limit));
+    let (limit, of_stranger) = (Limits::default().webhook_changes, 2 * Limits::default().webhooks_per_stranger);
+    assert_eq!(change(&mut lsp, peer(66)), (of_stranger, of_stranger));
+    has_channels(&mut lsp, true);
     assert_eq!(change(&mut lsp, peer(1)), (limit, limit), "others have their own count");
     lsp.wait_until(minutes(60));
     assert!(lsp.records().is_empty(), "and nobody's is remembered for long");
-    assert_eq!(change(&mut lsp, peer(66)), (limit, limit));
+    assert_eq!(change(&mut lsp, peer(66)), (of_stranger, of_stranger));
 
     sets(&mut lsp, peer(2), "app", "a");
     assert!((0..100).all(|_| sets(&mut lsp, peer(2), "app", "a").no_change), "what changes nothing does not count");
 }
 
 #[test]
-fn the_number_of_clients_with_webhooks_is_bounded() {
+fn case_X59_a_crowd_of_strangers_with_webhooks_leaves_room_to_whoever_has_a_channel_or_paid_for_one() {
     let mut config = serving();
-    config.limits.webhook_clients = 2;
+    (config.limits.webhook_strangers, config.limits.webhook_clients) = (2, 2);
     let mut lsp = lsp_with(config);
-    sets(&mut lsp, peer(1), "app", "a");
-    sets(&mut lsp, peer(2), "app", "a");
-    let refused = set(&mut lsp, peer(3), "app", "a").expect_err("no room");
+    sets(&mut lsp, peer(11), "app", "a");
+    sets(&mut lsp, peer(12), "app", "a");
+    let refused = set(&mut lsp, peer(13), "app", "a").expect_err("no room");
     assert!(matches!(refused.refusal, Refusal::ClientRejected(Some(_))), "{refused:?}");
-    assert_eq!(sets(&mut lsp, peer(2), "other", "a").num_webhooks, 2, "those who are there notice nothing");
+    assert_eq!(sets(&mut lsp, peer(12), "other", "a").num_webhooks, 2, "those who are there notice nothing");
+    assert!(set(&mut lsp, peer(12), "third", "a").is_err(), "and have little");
+
+    has_channels(&mut lsp, true);
+    let answer = sets(&mut lsp, peer(1), "app", "a");
+    assert_eq!((answer.num_webhooks, answer.max_webhooks), (1, 10));
+    lsp.feed(Input::ChannelsWith { peer: peer(11), any: true });
+    assert_eq!(sets(&mut lsp, peer(11), "third", "a").max_webhooks, 10, "one who has a channel now");
+    sets(&mut lsp, peer(13), "app", "a");
+    lsp.feed(Input::ChannelsWith { peer: peer(14), any: true });
+    assert!(set(&mut lsp, peer(14), "app", "a").is_err(), "customers are bounded too");
+
+    lsp.restarts();
+    lsp.wait_until(NOON + 7 * DAY + RENEWED_AFTER);
+    assert_eq!(apps(&mut lsp, peer(12)), [""; 0], "a stranger is forgotten after seven days");
+    lsp.feed(Input::ChannelsWith { peer: peer(11), any: false });
+    lsp.wait_until(NOON + 34 * DAY);
+    assert_eq!(apps(&mut lsp, peer(11)).len(), 2, "and a customer 28 days after the last channel");
+}
+
+#[test]
+fn case_X59_who_paid_for_a_channel_is_no_stranger() {
+    let mut config = serving();
+    config.limits.webhook_strangers = 0;
+    let mut lsp = lsp_with(config);
+    assert!(set(&mut lsp, peer(1), "app", "a").is_err());
+    lsp.connects(peer(1));
+    buys(&mut lsp, peer(1), Some(SIZE));
+    assert!(set(&mut lsp, peer(1), "app", "a").is_err(), "an offer costs nothing");
+    lsp.part(1, SCID, 1, SIZE);
+    lsp.funding_signed(key(1));
+    lsp.channel_ready(key(1));
+    lsp.claimed(PartId([1; 32]));
+    assert_eq!(sets(&mut lsp, peer(1), "app", "a").max_webhooks, 10);
+}
+
+#[test]
+fn case_X56_a_registration_that_is_renewed_all_the_time_is_not_written_all_the_time() {
+    let mut lsp = lsp();
+    sets(&mut lsp, peer(1), "app", "a");
+    let before = lsp.records().clone();
+    for minute in 1..60 {
+        lsp.wait_until(minutes(minute));
+        assert!(sets(&mut lsp, peer(1), "app", "a").no_change);
+        assert_eq!(&before, lsp.records());
+    }
+    lsp.wait_until(minutes(60));
+    assert!(sets(&mut lsp, peer(1), "app", "a").no_change);
+    assert_ne!(&before, lsp.records(), "it is kept for longer from now on");
 }
 
 /// L5-035, L5-036, L5-037, L5-038, L5-039, L5-040
@@ -167,3 +219,5 @@ fn case_T02_case_T17_webhooks_are_served_where_somebody_posts_and_listed_then() 
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// A registration is renewed on record no more often than that, and kept for as much longer.
+const RENEWED_AFTER: Duration = Duration::from_secs(3_600);
