@@ -297,7 +297,7 @@ impl ChainWatch for QuietChain {
 async fn case_X15_case_X27_a_block_costs_no_look_without_news_and_orders_are_judged_by_what_the_node_told_last() {
     let chain = Arc::<QuietChain>::default();
     let confirmations = vec![AmountRule { up_to_sat: u64::MAX, confirmations: 1 }];
-    let orders = Some(OrderPolicy { confirmations, ..OrderPolicy::default() });
+    let orders = Some(OrderPolicy { confirmations, onchain: true, ..OrderPolicy::default() });
     let policy = StandardPolicy { orders, ..StandardPolicy::default() };
     let store = SlowStore::taking(Duration::ZERO);
     let stall = Stall::that_sees(store, sells_without_end(), Some(Arc::clone(&chain) as Arc<_>), policy).await;
