@@ -233,6 +233,18 @@ fn case_X48_a_second_payment_of_a_paid_purchase_is_taken_over_confirmed_channels
     }
 }
 
+/// The node repeats itself, or the payer pays twice, over a channel that was opened for another purchase.
+#[test]
+fn case_X48_a_second_payment_of_a_paid_purchase_uses_up_no_channel_of_another() {
+    let mut client = bought(0);
+    claims(&mut client, 1, 1);
+    registers(&mut client, 2, 0);
+    opens(&mut client, 2);
+    claims(&mut client, 1, 2);
+    let channel = client.purchase(hash(2)).unwrap().channel();
+    assert_eq!(channel.map(|channel| channel.key), Some(ChannelKey(2)), "it still waits for its payment over it");
+}
+
 #[test]
 fn case_X52_a_payment_of_which_the_fee_leaves_next_to_nothing_is_not_worth_its_channel() {
     let (mut client, least) = (client(), Rules::default().least_net);
