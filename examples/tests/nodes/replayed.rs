@@ -14,7 +14,7 @@ use lsps_examples::scene::{LspNode, Script, WalletNode, Who, finish, open_channe
 use lsps_examples::store::MemoryStore;
 
 use crate::hold::{PREIMAGE, hash};
-use crate::{AMOUNT, FEE_LIMIT, HOUR};
+use crate::{AMOUNT, FEE_LIMIT, HOUR, UNKNOWN_NEXT_PEER};
 
 /// What the events told so far.
 #[derive(Default)]
@@ -71,6 +71,8 @@ async fn case_X01_the_same_onion_again_with_one_satoshi_gets_nothing() {
     pays();
     assert!(within(|| count(|told| &told.intercepted) == 2).await, "1 sat comes with the same onion");
     assert!(within(|| count(|told| &told.failed) == 1).await, "it goes back");
+    // LDK as a wallet refuses more than the whole; one that wants it does not, and would claim both.
+    assert_eq!(payer.logger().failure_codes(), [UNKNOWN_NEXT_PEER], "from the LSP, before it gets to the wallet");
     wallet.node.channel_manager().claim_funds(lightning::types::payment::PaymentPreimage(PREIMAGE));
     assert!(within(|| count(|told| &told.sent) == 1).await);
     assert!(within(|| shares(&lsp.node).is_ok() && shares(&wallet.node).is_ok()).await, "nothing is under way");
