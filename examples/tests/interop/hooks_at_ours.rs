@@ -24,10 +24,10 @@ async fn its_wallet_sets_replaces_lists_and_removes_webhooks() {
     assert_eq!(wallet.list_protocols().await, [2, 5]);
     assert!(wallet.lists_webhooks().await.is_empty());
     let (a, b, c) = (at(&hook, "/a"), at(&hook, "/b"), at(&hook, "/c"));
-    assert_eq!(wallet.sets_webhook("phone", &a).await, Ok((1, 10, false)));
-    assert_eq!(wallet.sets_webhook("phone", &a).await, Ok((1, 10, true)));
-    assert_eq!(wallet.sets_webhook("phone", &b).await, Ok((1, 10, false)), "it is another URL");
-    assert_eq!(wallet.sets_webhook("tablet", &c).await, Ok((2, 10, false)));
+    assert_eq!(wallet.sets_webhook("phone", &a).await, Ok((1, 2, false)));
+    assert_eq!(wallet.sets_webhook("phone", &a).await, Ok((1, 2, true)));
+    assert_eq!(wallet.sets_webhook("phone", &b).await, Ok((1, 2, false)), "it is another URL");
+    assert_eq!(wallet.sets_webhook("tablet", &c).await, Ok((2, 2, false)));
     assert_eq!(wallet.lists_webhooks().await, ["phone", "tablet"]);
     assert_eq!(wallet.removes_webhook("phone").await, Ok(()));
     assert_eq!(wallet.removes_webhook("phone").await, Err(Wrong::AppNameNotFound.into()));
@@ -64,14 +64,14 @@ async fn it_understands_why_its_webhook_is_refused() {
 async fn it_is_deaf_when_it_has_too_many_webhooks() {
     let (said, on_request) = listens();
     let Called { world, hook } = Called::playing(Script { on_request, ..Script::default() }).await;
-    for app in 0..10 {
+    for app in 0..2 {
         let set = world.wallet.sets_webhook(&app.to_string(), &at(&hook, "/a")).await;
-        assert_eq!(set, Ok((app + 1, 10, false)));
+        assert_eq!(set, Ok((app + 1, 2, false)));
     }
     world.wallet.asks_for_webhook("one more", &at(&hook, "/a")).expect("it asks");
     let junk = || said.lock().unwrap().iter().any(|message| message.contains("-32700"));
     assert!(within(junk).await, "it does not read the refusal");
-    assert!(the_one_with(&said, r#""code":503"#).contains(r#""data":{"max_webhooks":10}"#), "{said:?}");
+    assert!(the_one_with(&said, r#""code":503"#).contains(r#""data":{"max_webhooks":2}"#), "{said:?}");
     let outcome = Cannot(
         "it takes `data` of an error for text, and this is an object with `max_webhooks` (L5-034): it answers the refusal with -32700, \
          and listens to that LSP no more until it reconnects",

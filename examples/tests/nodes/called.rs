@@ -107,11 +107,11 @@ async fn case_N01_a_webhook_is_kept_for_as_long_as_there_is_a_channel_and_weeks_
 
 /// L5-022.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_N01_a_webhook_of_who_never_had_a_channel_is_kept_for_weeks() {
+async fn case_N01_case_X59_a_webhook_of_who_never_had_a_channel_is_kept_for_seven_days() {
     let (clock, script) = Shifted::script();
     let (hook, script) = reachable(script).await;
     let called = Called::registers(World::playing(script).await, hook).await;
-    clock.jump(KEPT - HOUR);
+    clock.jump(KEPT_FOR_STRANGERS - HOUR);
     called.mines_a_block().await;
     assert_eq!(called.listed().await, ["phone"]);
     clock.jump(2 * HOUR);
@@ -234,3 +234,5 @@ const HOUR: u64 = Duration::from_secs(60 * 60).as_secs();
 const DAY: u64 = 24 * HOUR;
 /// By default; LSPS5 wants seven days.
 const KEPT: u64 = 28 * DAY;
+/// The same for who never had one.
+const KEPT_FOR_STRANGERS: u64 = 7 * 24 * HOUR;

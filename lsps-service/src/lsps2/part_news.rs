@@ -105,7 +105,7 @@ impl JitChannel {
         if never_of_use {
             return refuse(FailureCode::UnknownNextPeer);
         }
-        if ctx.too_close(htlc.cltv_expiry) {
+        if ctx.too_close(htlc.cltv_expiry) || self.is_excess(htlc) {
             return refuse(FailureCode::TemporaryChannelFailure);
         }
         let one_part_only = self.terms.payment_size.is_none() && self.fee != Fee::Paid;
@@ -118,6 +118,19 @@ impl JitChannel {
         let mut events = self.make_room(htlc, ctx).ok_or(Reject::FailPart(FailureCode::UnknownNextPeer))?;
         events.push(Event::PartAdded { payment_hash: htlc.payment_hash, part, at: ctx.now });
         Ok(events)
+    }
+
+    /// Whether a part comes on top of a payment that is whole without it, while the channel is the LSP's risk: a client that
+    /// claims only what nobody needed would have the channel published and pay next to nothing for it. A set may come to
+    /// twice the size, as BOLT 4 lets payers overpay.
+    fn is_excess(&self, htlc: &HeldHtlc) -> bool {
+        let Some(size) = self.terms.payment_size.filter(|_| self.terms.client_trusts_lsp && self.fee != Fee::Paid)
+        else {
+            return false;
+        };
+        let there = self.payments.get(&htlc.payment_hash).map_or(Msat::ZERO, Payment::expected_sum);
+        let most = size.0.saturating_mul(2);
+        there >= size || (there > Msat::ZERO && there.0.saturating_add(htlc.onion_amount.0) > most)
     }
 
     /// What has to go for one more part; `None`: nothing may. Whoever knows the SCID can fill an offer with parts that cost

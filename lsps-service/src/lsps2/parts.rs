@@ -63,6 +63,13 @@ impl Payment {
         Msat::checked_sum(self.held().map(|part| part.onion_amount))
     }
 
+    /// Sum of the parts that wait or are with the client, as far as that is known.
+    pub fn expected_sum(&self) -> Msat {
+        let counts = |part: &&Part| matches!(part.state, PartState::Held | PartState::Sent { .. }) && !part.in_doubt;
+        let amounts = self.parts.iter().filter(counts).map(|part| part.onion_amount.0);
+        Msat(amounts.fold(0, u64::saturating_add))
+    }
+
     pub fn has_held(&self) -> bool {
         self.held().next().is_some()
     }

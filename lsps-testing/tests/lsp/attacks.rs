@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lsps_service::{BookTotals, ChannelEnd, ChannelKey, FlowId, HeldHtlc, Input, Trust, WhichPart};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
-use lsps_types::bolt4::FailureCode::UnknownNextPeer;
+use lsps_types::bolt4::FailureCode::{TemporaryChannelFailure, UnknownNextPeer};
 use lsps_types::{Msat, PaymentHash};
 
 use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, of_parts, offered, opens};
@@ -207,6 +207,33 @@ fn case_X06_a_fee_that_is_paid_in_part_opens_the_channel_to_nobody_else() {
     assert!(!lsp.carries_others(key(1)));
     lsp.claimed(id(2));
     assert!(lsp.carries_others(key(1)));
+}
+
+/// The client could claim what nobody needed, and have its channel published for no fee, or for little.
+#[test]
+fn case_X06_what_comes_on_top_of_a_whole_payment_does_not_get_to_a_client_on_trust() {
+    let setup = || LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() };
+    let refused = |part| [Act::Fail { part: id(part), code: TemporaryChannelFailure }];
+    let mut lsp = sent(setup());
+    lsp.acts();
+    lsp.part(2, SCID, 1, Msat(SIZE.0 / 10));
+    assert_eq!(lsp.acts(), refused(2), "the whole is with the client");
+    lsp.failed_by_client(id(1));
+    lsp.acts();
+
+    let mut lsp = offered(Some(SIZE), setup());
+    lsp.part(1, SCID, 1, Msat(SIZE.0 - 1));
+    lsp.part(2, SCID, 1, Msat(SIZE.0 + 2));
+    assert_eq!(lsp.acts(), refused(2), "more than twice the size");
+    lsp.part(3, SCID, 1, SIZE);
+    assert!(matches!(lsp.acts()[..], [Act::Open { .. }]), "payers may overpay");
+    lsp.part(4, SCID, 1, Msat(1_000));
+    assert_eq!(lsp.acts(), refused(4), "the channel is being opened");
+
+    let mut lsp = sent(LspSetup::default());
+    lsp.acts();
+    lsp.part(2, SCID, 1, Msat(SIZE.0 / 10));
+    assert!(matches!(lsp.acts()[..], [Act::Forward { .. }]), "a channel that is published anyway");
 }
 
 /// The channel of one payment waits while another payment of its client may be on it, and goes when that one comes back,

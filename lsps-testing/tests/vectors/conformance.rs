@@ -77,17 +77,15 @@ fn by_vectors(topics: &[Topic]) -> Shown {
 /// Situations from the field, by id: the tests whose names carry it.
 fn cases_by_id() -> String {
     let mut cases: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for file in test_files() {
-        let text = std::fs::read_to_string(&file).expect("a source file");
-        let names = text.lines().filter_map(|line| line.split("fn ").nth(1)?.split('(').next());
-        for name in names {
-            for id in name.split("case_").skip(1).filter_map(|rest| rest.split('_').next()) {
-                cases.entry(id.into()).or_default().push(format!("`{name}`"));
-            }
+    let files = files_below("tests").into_iter().chain(files_below("src"));
+    for name in files.flat_map(|file| tests_in(&file)).map(|test| test.name) {
+        for id in name.split("case_").skip(1).filter_map(|rest| rest.split('_').next()) {
+            cases.entry(id.into()).or_default().push(format!("`{name}`"));
         }
     }
-    let numbers = [("T", 17), ("J", 37), ("W", 14), ("H", 7), ("N", 10), ("O", 15)];
+    let numbers = [("T", 17), ("J", 37), ("W", 14), ("H", 7), ("N", 10), ("O", 15), ("X", 65)];
     let all = numbers.iter().flat_map(|(group, last)| (1..=*last).map(move |number| format!("{group}{number:02}")));
+    let all = all.filter(|id| !OPEN_CASES.contains(&id.as_str()));
     let missing: Vec<String> = all.filter(|id| !cases.contains_key(id)).collect();
     assert!(missing.is_empty(), "no test shows the cases {missing:?}");
     let mut text = String::from(CASES);
@@ -97,26 +95,40 @@ fn cases_by_id() -> String {
     text
 }
 
-/// Tests that name clauses in the comment above them, and are run by `cargo test`.
+/// Tests that name clauses in the comment above them.
 fn by_tests() -> Vec<(String, String, Side)> {
     let mut found = vec![];
-    for file in test_files() {
-        let (mut above, mut attributes) = (vec![], String::new());
-        for line in std::fs::read_to_string(&file).expect("a source file").lines().map(str::trim) {
-            if line.starts_with("//") {
-                let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-                above.extend(words.filter(|word| is_clause(word)).map(String::from));
-            } else if line.starts_with("#[") {
-                attributes += line;
-            } else if let Some(name) = line.split("fn ").nth(1).and_then(|rest| rest.split('(').next()) {
-                if attributes.contains("test") && !attributes.contains("ignore") {
-                    found.extend(above.drain(..).map(|clause| (clause, name.to_string(), side_of(&file))));
-                }
-                (above, attributes) = (vec![], String::new());
-            }
+    for file in files_below("tests") {
+        for Test { name, clauses } in tests_in(&file) {
+            found.extend(clauses.into_iter().map(|clause| (clause, name.clone(), side_of(&file))));
         }
     }
     found
+}
+
+/// A test that `cargo test` runs.
+struct Test {
+    name: String,
+    /// Those that the comment above it names.
+    clauses: Vec<String>,
+}
+
+fn tests_in(file: &Path) -> Vec<Test> {
+    let (mut tests, mut clauses, mut attributes) = (vec![], vec![], String::new());
+    for line in std::fs::read_to_string(file).expect("a source file").lines().map(str::trim) {
+        if line.starts_with("//") {
+            let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+            clauses.extend(words.filter(|word| is_clause(word)).map(String::from));
+        } else if line.starts_with("#[") {
+            attributes += line;
+        } else if let Some(name) = line.split("fn ").nth(1).and_then(|rest| rest.split('(').next()) {
+            if attributes.contains("test") && !attributes.contains("ignore") {
+                tests.push(Test { name: name.into(), clauses });
+            }
+            (clauses, attributes) = (vec![], String::new());
+        }
+    }
+    tests
 }
 
 fn side_of(file: &Path) -> Side {
@@ -130,10 +142,10 @@ fn side_of(file: &Path) -> Side {
     }
 }
 
-fn test_files() -> Vec<PathBuf> {
+fn files_below(folder: &str) -> Vec<PathBuf> {
     let mut files = vec![];
     for member in ["lsps-types", "lsps-client", "lsps-service", "lsps-testing", "lsps-transport-ldk", "examples"] {
-        rust_files(&root().join(member).join("tests"), &mut files);
+        rust_files(&root().join(member).join(folder), &mut files);
     }
     files.sort();
     files
@@ -168,6 +180,9 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").into()
 }
 
+/// Known and not shown yet: a save order that LDK's documents suggest and that closes channels (X28).
+const OPEN_CASES: [&str; 1] = ["X28"];
+
 const HEAD: &str = "# Conformance
 
 Every clause of LSPS0, 1, 2 and 5 (bLIP-50, 51, 52, 55), in our words, and what shows that it is kept: cases of
@@ -183,7 +198,7 @@ const CASES: &str = "
 ## Situations from the field
 
 What broke, or was left undone, in systems that do this job, by id: T requests, J JIT channels at the LSP, W wallets, O orders, N
-webhooks, H hosting. Each is shown by the tests whose names carry its id.
+webhooks, H hosting, X attacks and accidents. Each is shown by the tests whose names carry its id.
 
 | Case | Tests |
 |---|---|
