@@ -63,7 +63,8 @@ impl Chain {
         self.inner.tip.send_replace(height);
     }
 
-    /// Another branch wins: the newest `depth` blocks give way to one more, all of them empty, and what they held waits again.
+    /// Another branch wins: the newest `depth` blocks give way to one more, all of them empty, and what they held waits
+    /// again.
     ///
     /// Wallets follow that; nodes here do not.
     pub fn reorganize(&self, depth: u32) {
@@ -300,5 +301,5 @@ fn faucet_payment(ledger: &Ledger, script: &Script, amount: Amount) -> Option<Tr
 /// Height of a new chain: the first ten coinbases are mature.
 pub const START_HEIGHT: u32 = 110;
 
-/// What a new chain tells LDK a transaction costs, in satoshis per 1000 weight units: the least a relay accepts.
+/// The feerate that a new chain tells LDK, in satoshis per 1000 weight units: the least that a relay accepts.
 pub const FEE_SAT_PER_KW: u32 = 253;

@@ -276,7 +276,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         &self.store
     }
 
-    /// What it has to save.
+    /// The queue of channel manager and monitors to be saved.
     #[must_use]
     pub fn saves(&self) -> &SaveQueue {
         &self.saves

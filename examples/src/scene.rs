@@ -77,7 +77,7 @@ pub struct Script {
     pub wallet_store: Option<Store>,
     /// Whether LSP and wallet make channels with anchors.
     pub anchors: bool,
-    /// What blocks cost, in satoshis per 1000 weight units.
+    /// The feerate of the chain, in satoshis per 1000 weight units.
     pub fee_sat_per_kw: u32,
     /// Confirmations that the wallet waits for before it claims.
     pub confirmations_to_wait: u16,
@@ -85,7 +85,7 @@ pub struct Script {
     pub wallet_sees_mempool: bool,
     /// The wallet connects to its LSP by itself, and again when it is gone.
     pub wallet_connects: bool,
-    /// What stands between it and its way to connect.
+    /// Wraps the wallet's way to connect.
     pub wallet_connector: fn(Arc<dyn Connect>) -> Arc<dyn Connect>,
     /// LSPs that it knows besides, and that the test connects.
     pub other_lsps: Vec<KnownLsp>,

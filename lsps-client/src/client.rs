@@ -147,7 +147,8 @@ pub enum Unreadable {
 }
 
 impl Client {
-    /// A client without purchases and orders; `entropy` is 32 random bytes, fresh at every start, that request ids come from.
+    /// A client without purchases and orders; `entropy` is 32 random bytes, fresh at every start, that request ids come
+    /// from.
     #[must_use]
     pub fn new(config: Config, entropy: [u8; 32]) -> Self {
         let (book, orders, webhooks, out) = Default::default();
@@ -289,8 +290,8 @@ impl Client {
 
     /// An LSP wants to open a channel. Accepted: the effect says how, once it is written.
     ///
-    /// One that is as ordered is taken for the order; while a purchase from that LSP waits for a channel too, on the terms of
-    /// the purchase. Which it is for shows when a payment comes over it, or when the LSP names it as the order's.
+    /// One that is as ordered is taken for the order; while a purchase from that LSP waits for a channel too, on the terms
+    /// of the purchase. Which it is for shows when a payment comes over it, or when the LSP names it as the order's.
     ///
     /// # Errors
     ///
@@ -334,14 +335,14 @@ impl Client {
         self.channel_moved(key, &Input::ChannelEnded(key), &order::Input::ChannelEnded(key), now)
     }
 
-    /// Whether the amounts of a payment are as promised. Any skim of a payment that is no purchase is a reason to fail it. A payment
-    /// that is here complete is a matter of [`arrived`](Self::arrived), which looks at its channels too.
+    /// Whether the amounts of a payment are as promised. Any skim of a payment that is no purchase is a reason to fail
+    /// it. [`arrived`](Self::arrived) decides about complete payments, as it looks at their channels too.
     #[must_use]
     pub fn judge(&self, hash: PaymentHash, received: &Received<'_>) -> Verdict {
         self.book.judge(hash, received)
     }
 
-    /// What to do with a payment that the node holds complete, by its amounts and by the channels that it came `over`.
+    /// Decides about a payment that the node holds complete, by its amounts and by the channels that it came `over`.
     ///
     /// `wait`: confirmations that a payment which was not bought needs of a channel that its peer funded,
     /// [`Rules::confirmations_to_wait`](crate::jit_receive::Rules); purchases have their own on record.
@@ -367,9 +368,9 @@ impl Client {
         self.book.held(hash, (received, skimmed), preimage, over, now, &mut self.out)
     }
 
-    /// A fee was kept for a purchase that has no channel, nor has another of its LSP one to spare: its channel was taken for
-    /// that of an order. It is the purchase's now, and the order waits for another. Should the LSP say that the channel is the
-    /// order's all the same, the order is done by that.
+    /// A fee was kept for a purchase that has no channel, nor has another of its LSP one to spare: its channel was taken
+    /// for that of an order. It is the purchase's now, and the order waits for another. Should the LSP say that the channel
+    /// is the order's all the same, the order is done by that.
     fn take_from_order(&mut self, hash: PaymentHash, skimmed: Msat, over: &[ChannelKey], now: Timestamp) {
         let Some(purchase) = self.book.get(hash).filter(|it| it.can_hold() && skimmed > Msat::ZERO) else { return };
         if self.book.has_channel_to_spare(purchase) {

@@ -27,9 +27,9 @@ pub enum Effect {
         /// How to accept it.
         terms: AcceptTerms,
     },
-    /// Claim the payment once every channel over which it came, unless this node funded it, has so many confirmations, and its
-    /// funding transaction was published as far as the host can tell; fail it back when its blocks run out before. Without a
-    /// preimage: tell the application that it may claim.
+    /// Claim the payment once every channel over which it came, unless this node funded it, has so many confirmations, and
+    /// its funding transaction was published as far as the host can tell; fail it back when its blocks run out before.
+    /// Without a preimage: tell the application that it may claim.
     ///
     /// Answers: [`claimed`](crate::Client::claimed) or [`gave_up`](crate::Client::gave_up). Safe twice: a node claims a
     /// payment once, and an application may be told twice.
@@ -63,8 +63,8 @@ pub enum Effect {
     /// once the node will not try any more, or [`order_not_sent`](crate::Client::order_not_sent) if it sent nothing. Safe
     /// twice: a node pays under one id once; take a value made of `order` and of the kind of the way, and of something that
     /// no other payment of the node has in its id. The payment hash will not do: the LSP chooses it, and can take that of a
-    /// payment of the application's. A payment hash that the node pays under another id is not paid. What is under way is not
-    /// begun again.
+    /// payment of the application's. A payment hash that the node pays under another id is not paid. What is under way is
+    /// not begun again.
     ///
     /// On-chain: [`order_signed`](crate::Client::order_signed) with a transaction that is *not* broadcast yet, or
     /// `order_not_sent`. Safe twice: only one transaction is ever recorded, and none other is broadcast.
@@ -78,16 +78,16 @@ pub enum Effect {
     },
     /// Do not begin to pay an order any more, nor try other routes: the LSP says that it failed.
     ///
-    /// [`order_not_sent`](crate::Client::order_not_sent) if nothing is under way; else its outcome comes as ever. Safe twice:
-    /// what is stopped stays so.
+    /// [`order_not_sent`](crate::Client::order_not_sent) if nothing is under way; else its outcome comes as ever. Safe
+    /// twice: what is stopped stays so.
     StopPaying {
         /// Which.
         order: OrderKey,
         /// How it was to be paid: over Lightning.
         way: Way,
     },
-    /// Broadcast the transaction that pays an order, if [`Order::may_broadcast`](crate::order::Order::may_broadcast) still says
-    /// so. Safe twice: it is the same one.
+    /// Broadcast the transaction that pays an order, if [`Order::may_broadcast`](crate::order::Order::may_broadcast) still
+    /// says so. Safe twice: it is the same one.
     BroadcastPayment {
         /// Which.
         order: OrderKey,

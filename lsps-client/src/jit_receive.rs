@@ -79,8 +79,8 @@ pub enum State {
         /// What the LSP kept.
         skimmed: Msat,
     },
-    /// No channel is accepted any more. A payment already on its way is still held to the promise; the channel that stood for
-    /// it is remembered, as the promise is worth nothing without one.
+    /// No channel is accepted any more. A payment already on its way is still held to the promise; the channel that stood
+    /// for it is remembered, as the promise is worth nothing without one.
     Expired(Option<Channel>),
     /// Called off by the wallet. Nothing may be kept of a payment that comes all the same.
     Abandoned,
@@ -130,8 +130,8 @@ pub(crate) enum Input {
     ChannelPending(ChannelKey),
     /// A channel could not be opened, or is closed.
     ChannelEnded(ChannelKey),
-    /// Its channel was used for another purchase, whose own channel it gets in exchange, if there is one; or it gets the channel
-    /// that its payment came over.
+    /// The channel of this purchase was used for another one, whose own channel it gets in exchange, if there is one;
+    /// or the purchase gets the channel that its payment came over.
     ChannelPassed(Option<Channel>),
     /// Its payment is here, as promised, and to be claimed later.
     Held { received: Msat, skimmed: Msat, preimage: Option<Preimage> },

@@ -125,7 +125,7 @@ pub struct Channel {
     pub funding: Option<OutPoint>,
     /// When our own node told of that output.
     pub funded_at: Option<Timestamp>,
-    /// What the LSP asked for. `None`: in a record of before that was kept.
+    /// The channel as the LSP asked for it. `None`: the record is older than this field.
     pub asked: Option<Asked>,
     /// On which terms it is accepted.
     pub accept: Accept,
@@ -140,12 +140,12 @@ pub struct Asked {
     pub zero_conf: bool,
     /// The capacity.
     pub funding: Sat,
-    /// What would be ours at once.
+    /// The wallet's balance in it from the start.
     pub pushed: Msat,
 }
 
-/// Terms on which the channel of an order is accepted: the order's own; while a purchase from the same LSP waits for a channel
-/// that could be this one, the purchase's.
+/// Terms on which the channel of an order is accepted: the order's own; while a purchase from the same LSP waits for a
+/// channel that could be this one, the purchase's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accept {
     /// Confirmations before it is used.
@@ -166,12 +166,13 @@ pub enum End {
         /// The channel that was accepted for the order. `None`: in a record of before that was asked for.
         channel: Option<Channel>,
     },
-    /// It failed. Over Lightning the payment came back; on-chain the LSP *says* that it sent it back, and nobody looked.
+    /// The order failed. Over Lightning the payment came back; on-chain the LSP *says* that it sent the refund, and the
+    /// wallet did not look.
     Refunded,
     /// It was not paid.
     Unpaid(Unpaid),
-    /// It was given up, by the wallet or because its time was long over, with money out that is not accounted for. What may
-    /// still come of it is refused.
+    /// The order was given up, by the wallet or because its time was long over, with money out that is not accounted
+    /// for. A channel that still comes is refused.
     GivenUp,
 }
 
@@ -240,9 +241,9 @@ pub enum Event {
     Placed,
     /// A way is chosen and will be paid; also the next, when nothing of the one before is out.
     Chosen {
-        /// Which.
+        /// The way that is paid.
         way: WayKind,
-        /// What is tried after it, in turn.
+        /// Ways that are tried after it, in turn.
         then: Vec<WayKind>,
     },
     /// The transaction that pays it, to be broadcast.
@@ -269,7 +270,7 @@ pub enum Event {
     ChannelAsked(Channel),
     /// Its channel is being funded.
     ChannelPending {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
         /// By this output, as far as the node tells.
         funding: Option<OutPoint>,
@@ -278,7 +279,7 @@ pub enum Event {
     },
     /// Its channel is no more; another may come.
     ChannelEnded(ChannelKey),
-    /// Its channel turned out to be another's; it has this one now.
+    /// The channel of this order turned out to be another's; this order has the given one now.
     ChannelPassed(Option<Channel>),
     /// Another channel that would do was accepted for a purchase.
     OtherChannel(Channel),

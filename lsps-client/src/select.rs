@@ -13,7 +13,7 @@ pub struct Offer {
     pub lsp: PeerId,
     /// The terms, and their whole fee on the payment.
     pub choice: Choice,
-    /// How much it broke its word of late: it offered terms and then did not sell on them. Higher is worse; 0 is as it should be.
+    /// How often the LSP lately offered terms and then did not sell on them. Higher is worse; 0 is as it should be.
     pub broken: u32,
 }
 
@@ -23,8 +23,8 @@ pub trait Select: Send + Sync {
     fn select(&self, offers: &[Offer]) -> Option<usize>;
 }
 
-/// The cheapest whole fee of those that last as long as wanted, unless they broke their word more often than others; of equal
-/// ones the LSP configured first.
+/// The cheapest whole fee of those that last as long as wanted, unless they broke their word more often than others; of
+/// equal ones the LSP configured first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cheapest;
 

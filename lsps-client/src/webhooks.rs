@@ -96,7 +96,7 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
-    /// What it is about.
+    /// The app that the question is about; `None`: the whole list.
     pub fn app(&self) -> Option<&AppName> {
         match self {
             Self::Set(name, _) | Self::Remove(name) => Some(name),
@@ -162,8 +162,9 @@ impl Webhooks {
         }
     }
 
-    /// What the LSP is to be asked, and when it was due: what an app waits for was due long ago, first what makes room, then the
-    /// rest; and from time to time what it has. Asking twice does no harm.
+    /// Questions to the LSP, and when each was due. Changes that an app waits for were due long ago, first removals,
+    /// which make room, then the others; the list of what the LSP has is due from time to time. Asking twice does no
+    /// harm.
     pub(crate) fn outstanding(&self, check_every: Duration) -> impl Iterator<Item = (Timestamp, Ask)> {
         let unwanted = self.apps.iter().filter(|(_, app)| app.state == AppState::Unwanted);
         let wanted = self.apps.iter().filter(|(_, app)| app.state == AppState::Wanted);

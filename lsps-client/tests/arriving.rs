@@ -1,5 +1,5 @@
-//! Stories of payments that are here: by the channels they came over, and not by their amounts alone, it is decided what becomes
-//! of them.
+//! Stories of payments that are here: by the channels they came over, and not by their amounts alone, it is decided what
+//! becomes of them.
 #![allow(non_snake_case)]
 
 mod common;

@@ -42,8 +42,8 @@ pub struct Released {
     pub messages: Vec<(PeerId, Vec<u8>)>,
     /// Acts of the node and the wallet, in order.
     pub effects: Vec<Effect>,
-    /// Flows of which more followed than can be: the node told facts that cannot be, or this program is wrong. They were stopped and
-    /// go on with the next that concerns them; somebody has to look at them.
+    /// Flows from which more followed than can be: the node told facts that cannot be, or this program is wrong. The
+    /// service stopped them; each goes on with its next input, and the operator has to look at them.
     #[serde(default)]
     pub alarms: Vec<FlowId>,
     /// What the policy left to others. Answer: [`Input::Decided`](crate::Input::Decided). Not asked again after a restart.

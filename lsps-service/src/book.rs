@@ -104,20 +104,20 @@ pub enum Booking {
         /// What its funding transaction paid to the miners, in satoshis.
         mining_sat: u64,
     },
-    /// A second payment with the hash of one that paid for an ordered channel was claimed with it: its payer has paid twice, and
-    /// the operator has to give it back otherwise.
+    /// A second payment with the hash of one that paid for an ordered channel was claimed with it: its payer has paid
+    /// twice, and the operator has to give it back otherwise.
     OrderPaidAgain {
         /// The hash of both.
         payment_hash: PaymentHash,
-        /// What was received the second time.
+        /// The amount of the second payment.
         amount: Msat,
     },
 }
 
 /// What a book adds up to.
 ///
-/// `asked = earned + lost + what is under way`, and an LSP's balance has changed by `earned + surplus` less what was given for
-/// nothing and what the miners got.
+/// `asked = earned + lost + what is under way`, and an LSP's balance has changed by `earned + surplus` less what was given
+/// for nothing and what the miners got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BookTotals {
     /// Fees asked for.

@@ -30,7 +30,7 @@ pub struct Commitment {
 }
 
 impl Commitment {
-    /// What a commitment transaction with so many HTLC outputs pays to the miners, in satoshis.
+    /// The mining fee of a commitment transaction with so many HTLC outputs, in satoshis.
     #[must_use]
     pub fn fee_sat(self, htlcs: u64) -> u64 {
         let base = if self.anchors { BASE_WEIGHT_ANCHORS } else { BASE_WEIGHT };
@@ -45,7 +45,7 @@ impl Commitment {
         if self.anchors { fee.saturating_add(2 * ANCHOR_SAT) } else { fee.saturating_mul(FEE_SPIKE_BUFFER) }
     }
 
-    /// What each HTLC of a payment takes of the room for the others, at the most; in satoshis.
+    /// The most that each HTLC of a payment takes of the room for the others, in satoshis.
     #[must_use]
     pub fn per_htlc_sat(self) -> u64 {
         let buffer = if self.anchors { 1 } else { FEE_SPIKE_BUFFER };

@@ -360,5 +360,6 @@ impl Channel {
     }
 }
 
-/// A client that was asked later than this has its time from then on. Sooner it makes no difference, and is no record to write.
+/// A client that was asked later than this has its time from then on. Sooner it makes no difference, and is no record to
+/// write.
 const LATE: Duration = Duration::from_secs(1);

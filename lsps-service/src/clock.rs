@@ -15,7 +15,7 @@ use crate::service::Service;
 /// How instants on record change when the clock is set, or was while nobody watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shift {
-    /// What the clock showed when it was set, and what it showed then.
+    /// The reading of the clock before it was set, and the reading after.
     from: Timestamp,
     to: Timestamp,
     now: Timestamp,

@@ -77,16 +77,16 @@ pub enum Effect {
     ///
     /// No answer; it is asked again after each start. Safe twice: a setting.
     CarryOthers {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
         /// The client.
         peer: PeerId,
     },
     /// Forward a held part over the client's channel, if that is usable.
     ///
-    /// Answers: `PartForwarded`, `PartFailed`, `ForwardRefused` or `PartGone`; `PartStillHeld` where the node holds it and the channel is not
-    /// usable. Safe twice: a node refuses a part that
-    /// it no longer holds, and the amount is the recorded one.
+    /// Answers: `PartForwarded`, `PartFailed`, `ForwardRefused` or `PartGone`; `PartStillHeld` where the node holds it and
+    /// the channel is not usable. Safe twice: a node refuses a part that it no longer holds, and the amount is the recorded
+    /// one.
     ForwardPart {
         /// Which.
         part: PartId,
@@ -226,7 +226,7 @@ pub enum Effect {
         timestamp: DateTime,
         /// When it is worth nothing any more.
         until: Timestamp,
-        /// Which notifications it goes before.
+        /// The rank of the notification among others.
         urgency: Urgency,
     },
 }
@@ -270,8 +270,9 @@ pub struct OpenTerms {
     pub confirmations: u16,
     /// Blocks within which the funding is to be confirmed, where that was agreed; else soon.
     pub confirm_within: Option<Blocks>,
-    /// Whether it carries what others send to the client from the beginning. Where it does not, price forwards over it out of
-    /// reach until [`Effect::CarryOthers`]: whatever the client claims over it makes us publish it, and the fee is not paid.
+    /// Whether the channel carries payments of others to the client from the beginning. If not, price forwards over it
+    /// out of reach until [`Effect::CarryOthers`]: a claim over it would make the LSP publish the funding while the fee
+    /// is not paid.
     pub carries_others: bool,
 }
 

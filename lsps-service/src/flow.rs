@@ -40,7 +40,7 @@ pub(crate) struct Surroundings {
     pub config: Config,
     pub policy: Box<dyn Policy>,
     pub facts: NodeFacts,
-    /// What the clock shows; or showed, if it has fallen back a moment.
+    /// The time of the clock, or the time before it fell back by a moment.
     pub now: Timestamp,
     pub links: BTreeMap<PeerId, Link>,
     /// No event that the node has from an earlier life waits to be told.
@@ -100,13 +100,13 @@ pub(crate) enum Reject {
     Stale,
 }
 
-/// What a step led to.
+/// The result of a step.
 #[derive(Debug)]
 pub(crate) struct Stepped {
-    /// What is newly owed. `None`: nothing changed.
+    /// Effects that are newly owed. `None`: nothing changed.
     pub owed: Option<Vec<Effect>>,
-    /// Something followed as often as was looked: facts of the node that cannot be, or a defect. The rest of it follows at the next
-    /// step, if it still does.
+    /// More events followed than [`MOST_STEPS`]: the node told facts that cannot be, or there is a defect. The rest
+    /// follows at the next step, if it still does.
     pub has_no_end: bool,
 }
 

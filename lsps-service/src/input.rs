@@ -48,21 +48,22 @@ pub enum Input {
     /// The node holds a part of which the record says otherwise: after a restart, asked part by part; or because it was not
     /// asked to forward it, as the client's channels are not usable at the moment.
     ///
-    /// What is held need not be the HTLC on record: an upstream node can send the same onion again, with other values.
+    /// The held HTLC need not be the one on record: an upstream node can send the same onion again, with other values.
     PartStillHeld {
         /// Which.
         part: PartId,
-        /// What came in with the HTLC that is held, as the node tells it.
+        /// The amount that came in with the held HTLC, as the node tells it.
         amount_in: Msat,
     },
-    /// Whether the node shows an HTLC like a forwarded part on its way to the client, or undecided there. Where it shows none,
-    /// the part was never sent, or its outcome is about to be told. Until this is told, a forwarded part counts as there.
+    /// Whether the node shows an HTLC like a forwarded part on its way to the client, or undecided there. Where it shows
+    /// none, the part was never sent, or its outcome is about to be told. Until this is told, a forwarded part counts as
+    /// there.
     ///
     /// Told before [`HtlcHeld`](Self::HtlcHeld) of the parts with the same payment hash or name, before
     /// [`PartStillHeld`](Self::PartStillHeld), and after a start, where it differs from
     /// [`KnownPart::in_doubt`](crate::KnownPart).
     PartAtClient {
-        /// Which.
+        /// The part.
         part: PartId,
         /// Whether there is one.
         is_there: bool,
@@ -84,20 +85,22 @@ pub enum Input {
         /// Which.
         part: PartId,
     },
-    /// The node neither holds nor carries a part that was sent, and whoever says so had to guess what became of it: it seems
-    /// to have failed. Its payer may try again, and a claim that is told later still counts. The channel it may have gone over
-    /// is not given up until no such claim can come any more ([`Config::keep_resolved`](crate::Config::keep_resolved)).
+    /// The node neither holds nor carries a part that was sent, and whoever says so had to guess what became of it: it
+    /// seems to have failed. Its payer may try again, and a claim that is told later still counts. The channel it may have
+    /// gone over is not given up until no such claim can come any more
+    /// ([`Config::keep_resolved`](crate::Config::keep_resolved)).
     PartPresumedFailed {
-        /// Which.
+        /// The part.
         part: PartId,
     },
     /// The node has told all events that it had when the host compared the records with it. Needed once after each start at
     /// which records were loaded: before that no outcome is forgotten, and no signed channel is given up.
     NodeCaughtUp,
-    /// The node was asked to open a channel. Its client has [`Config::open_timeout`](crate::Config::open_timeout) from then on, also
-    /// where the store or a crowd kept the host from asking at once. A host that does not tell it counts from the decision.
+    /// The node was asked to open a channel. Its client has [`Config::open_timeout`](crate::Config::open_timeout) from then
+    /// on, also where the store or a crowd kept the host from asking at once. A host that does not tell it counts from the
+    /// decision.
     ChannelAsked {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
     },
     /// The client accepted the channel; the node waits for its funding transaction.
@@ -162,15 +165,15 @@ pub enum Input {
     PaymentClaimed {
         /// Which.
         payment_hash: PaymentHash,
-        /// Which of those with this hash, where the node tells.
+        /// The node's id of the payment, of those with this hash; `None`: the node tells none.
         id: Option<PaymentId>,
         /// What was received.
         amount: Msat,
     },
     /// The node no longer holds a payment: it was failed back, as we asked or because its time was up.
     ///
-    /// Only for what the node surely does not hold: that *some* HTLC of this hash failed says nothing, as everybody on the route
-    /// knows the hash and can send such HTLCs.
+    /// Only for what the node surely does not hold: that *some* HTLC of this hash failed says nothing, as everybody on the
+    /// route knows the hash and can send such HTLCs.
     PaymentGone {
         /// Which.
         payment_hash: PaymentHash,
@@ -234,13 +237,13 @@ pub enum Input {
     },
     /// The node's own circumstances changed; tell it at every block at the least.
     NodeFacts(NodeFacts),
-    /// The host's clock was set, forward or back, by more than some seconds; as a clock shows that cannot be set. Waits are no
-    /// shorter and no longer for it, dates come earlier or later. Without this input a clock set back makes waits up to twice
-    /// as long, and one set forward ends them.
+    /// The host's clock was set, forward or back, by more than some seconds; as a clock shows that cannot be set. Waits are
+    /// no shorter and no longer for it, dates come earlier or later. Without this input a clock set back makes waits up to
+    /// twice as long, and one set forward ends them.
     ClockSet {
-        /// What it would show now.
+        /// The time that the clock would show if it had not been set.
         from: Timestamp,
-        /// What it shows.
+        /// The time that the clock shows.
         to: Timestamp,
     },
     /// Time passed; needed when [`Service::next_wake`](crate::Service::next_wake) is due and nothing else happens.
@@ -274,7 +277,7 @@ pub enum Input {
     /// A notification got no answer at all, and will not be posted again by the host: the webhook's server could not be
     /// reached, or too many notifications wait. The service may raise it again.
     WebhookUnreached {
-        /// Which.
+        /// The post.
         key: PostKey,
     },
 }
@@ -314,7 +317,7 @@ pub struct HeldPayment {
     pub by: PaidBy,
     /// Its hash.
     pub payment_hash: PaymentHash,
-    /// Which of those with this hash, where the node tells.
+    /// The node's id of the payment, of those with this hash; `None`: the node tells none.
     pub id: Option<PaymentId>,
     /// Whether the node would claim it as it is. A node refuses what its onion says and it does not understand; LDK: custom
     /// TLVs of even types.
@@ -361,11 +364,12 @@ pub enum WhichPart {
     Sent {
         /// The next hop.
         to: PeerId,
-        /// What the next hop received; where it claimed on the chain, rounded down to whole satoshis.
+        /// The amount that the next hop received; where it claimed on the chain, rounded down to whole satoshis.
         amount: Msat,
-        /// What came in for it, where that is told. LDK: the amount and the total fee.
+        /// The amount that came in for it, where the node tells that. LDK: the amount and the total fee.
         amount_in: Option<Msat>,
-        /// What was kept of the amount that its onion asks to forward, where that is told and is more than nothing.
+        /// The part of the amount its onion asks to forward that was kept, where the node tells that and it is not
+        /// nothing.
         skim: Option<Msat>,
     },
 }

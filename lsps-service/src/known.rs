@@ -63,15 +63,15 @@ pub enum ChannelStage {
 /// The first payment of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenedFor {
-    /// What the client is to get at once.
+    /// The amount that the client is to get at once.
     pub deliver: Msat,
     /// The HTLCs it comes in.
     pub htlcs: usize,
 }
 
 impl Service {
-    /// What a channel that is being opened has to carry at once, to be compared with what was negotiated before anything is
-    /// spent on it. `None`: nothing, or nothing any more.
+    /// The payment that a channel is being opened for, to be compared with what was negotiated before coins are spent
+    /// on it. `None`: the channel has to carry nothing, or nothing any more.
     #[must_use]
     pub fn opened_for(&self, key: ChannelKey) -> Option<OpenedFor> {
         match key.flow {

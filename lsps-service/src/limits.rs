@@ -31,8 +31,8 @@ pub struct Limits {
     pub questions_per_client: usize,
     /// The same of all clients. Strangers leave half of it to clients with a channel or a paid offer.
     pub questions: usize,
-    /// Offers, orders and changes of webhooks within a second of strangers: clients that have no channel with the node and paid
-    /// for nothing. A name costs them nothing, and each of these is a record to write. What is beyond is refused.
+    /// Offers, orders and changes of webhooks within a second of strangers: clients that have no channel with the node and
+    /// paid for nothing. A name costs them nothing, and each of these is a record to write. What is beyond is refused.
     pub sales_to_strangers: usize,
     /// Webhooks of one client that has, had or paid for a channel.
     pub webhooks_per_client: usize,

@@ -92,7 +92,7 @@ pub trait Policy: Send {
     /// The channel that is to carry a payment to the client at once. `None`: there is none at present, and the payment goes
     /// back before anything is opened.
     ///
-    /// Its capacity has to leave room for the reserve, the commitment fee and the anchors, which the LSP pays:
+    /// The capacity has to leave room for the reserve, the commitment fee and the anchors, which the LSP pays:
     /// [`capacity`](crate::capacity) says how much.
     fn channel(&self, ask: &ChannelRequest, facts: &NodeFacts) -> Option<ChannelPlan>;
 }
@@ -177,7 +177,7 @@ pub enum OrderRefusal {
     Client(String),
     /// Somebody else decides; see [`Released::questions`](crate::Released::questions).
     Later,
-    /// It is within the options, and no channel can carry it at present. Spec: LSPS1 §2, error 100.
+    /// The order is within the options, and no channel can carry it at present. Spec: LSPS1 §2, error 100.
     Option(OptionMismatch),
 }
 
@@ -228,12 +228,12 @@ pub enum Trust {
     ClientTrustsLsp,
 }
 
-/// What a channel is to be opened for.
+/// The purpose of a channel that is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelRequest {
     /// The peer.
     pub client: PeerId,
-    /// What the channel has to carry to the client at once, all fees of ours taken off.
+    /// The amount that the channel has to carry to the client at once, after all fees of the LSP.
     pub deliver: Msat,
     /// In so many HTLCs.
     pub htlcs: usize,

@@ -47,7 +47,7 @@ pub struct Service {
     /// Peers with whom the node has channels.
     pub(crate) with_channels: BTreeSet<PeerId>,
     pub(crate) questions: Questions,
-    /// What strangers were sold within the present second.
+    /// Sales to strangers within the present second.
     sold: Sold,
     pub(crate) changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
@@ -72,7 +72,7 @@ impl<F: FnMut() -> Scid + Send> ScidSource for F {
     }
 }
 
-/// What was sold to strangers since a second began.
+/// The count of sales to strangers since a second began.
 #[derive(Debug, Default)]
 struct Sold {
     since: Timestamp,
@@ -262,15 +262,15 @@ impl Service {
         }
     }
 
-    /// Records to write and acts to do that [`drain`](Self::drain) would give now. A host that hears many messages writes when there are
-    /// enough.
+    /// Number of records and effects that [`drain`](Self::drain) would give now. A host that hears many messages drains
+    /// when there are enough.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.changed.len().saturating_add(self.released.effects.len())
     }
 
-    /// The next deadline, and what it is for. Feed [`Input::Tick`] then, if nothing else; it may be due still, as many things that
-    /// end at one instant are not all looked at in one tick.
+    /// The next deadline, and what it is for. Feed [`Input::Tick`] then, if nothing else; it may be due still, as many
+    /// things that end at one instant are not all looked at in one tick.
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));

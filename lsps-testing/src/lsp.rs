@@ -101,9 +101,9 @@ pub struct Lsp {
     pub is_slow: bool,
     /// Its node does not say soon that it claimed a payment.
     pub is_slow_to_claim: bool,
-    /// Its wallet funds the next channel with this output, instead of one made of the channel's key.
+    /// The wallet of the LSP funds the next channel with this output, instead of one made of the channel's key.
     pub funding_outpoint: Option<OutPoint>,
-    /// Its node does not say that it closed a channel that is given up: something may be on it.
+    /// The node of the LSP does not say that it closed a channel that is given up: something may be on it.
     pub keeps_abandoned: bool,
     book: BTreeMap<BookKey, BookEntry>,
     questions: Vec<Question>,

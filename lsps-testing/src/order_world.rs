@@ -245,8 +245,8 @@ impl OrderWorld {
         } else {
             (PaidBy::Invoice, bolt11.invoice.parse().expect("a hash"), None)
         };
-        // A node lets nothing in that is less than its invoice asks for. That the service looks as well is shown by those that
-        // come first; what comes later may be claimed before the service hears of it.
+        // A node lets nothing in that is less than its invoice asks for. That the service looks as well is shown by those
+        // that come first; what comes later may be claimed before the service hears of it.
         let mut before = self.payments.incoming.iter().filter(|before| before.held.payment_hash == payment_hash);
         let is_less = amount < bolt11.order_total_sat;
         if before.any(|before| is_less || (before.outcome == Some(true) && !self.has_heard())) {
@@ -260,8 +260,8 @@ impl OrderWorld {
         self.arrives(order, held, is_odd);
     }
 
-    /// Of all that was claimed. A host that has not takes another payment of its hash for the one that it claims: who pays what
-    /// is paid gives it away.
+    /// Of all that was claimed. A host that has not takes another payment of its hash for the one that it claims: who pays
+    /// what is paid gives it away.
     fn has_heard(&self) -> bool {
         self.lsp.fuse.is_none() && self.lsp.store_works && self.lsp.node.now.events.is_empty()
     }

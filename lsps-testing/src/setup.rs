@@ -114,7 +114,7 @@ impl Policy for LspSetup {
 }
 
 impl LspSetup {
-    /// Its node is on the main network unless it is said otherwise.
+    /// The service's config, with the main network unless the setup names another.
     pub(crate) fn config_of_service(&self) -> Config {
         let mut config = self.config.clone();
         config.orders.network.get_or_insert(Network::Bitcoin);

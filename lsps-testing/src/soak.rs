@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 /// How often an input met a flow in some state.
 pub type Seen = BTreeMap<(&'static str, &'static str, &'static str), u64>;
 
-/// Plays `LSPS_STEPS` random steps in scripts of 200, from the seed `LSPS_SEED` on, and gives each world to `sum_up` when it has
-/// come to rest. The last line of what it prints is `what_came_of_it`.
+/// Plays `LSPS_STEPS` random steps in scripts of 200, from the seed `LSPS_SEED` on, and gives each world to `sum_up` when
+/// it has come to rest. The last line of what it prints is `what_came_of_it`.
 ///
 /// # Panics
 ///
@@ -33,7 +33,8 @@ pub fn soak<S: Copy + std::fmt::Debug + std::panic::RefUnwindSafe, W>(
     played
 }
 
-/// Plays like [`soak`] and goes on after what fails: prints each kind of failure, how often it came and the steps until the first.
+/// Plays like [`soak`] and goes on after what fails: prints each kind of failure, how often it came and the steps until the
+/// first.
 ///
 /// # Panics
 ///

@@ -66,8 +66,8 @@ impl World {
         world
     }
 
-    /// Its node tells no names of what was claimed: to whom, how much and over which channel is all. Upstream nodes send onions
-    /// again whenever they like, and a channel on the chain has to be paid for by all that was claimed.
+    /// Makes the node tell claims without names: only recipient, amount and channel. Upstream nodes send onions again
+    /// whenever they like, and a channel on the chain has to be paid for by all that was claimed.
     #[must_use]
     pub fn hostile(mut self) -> Self {
         self.lsp.node.is_hostile = true;

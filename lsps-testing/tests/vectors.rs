@@ -70,7 +70,7 @@ impl Case {
         &self.accepts[0]
     }
 
-    /// Whose code it runs.
+    /// The side whose code the vector runs.
     fn side(&self) -> Side {
         let kind = self.input["kind"].as_str().unwrap_or_default();
         let heads = ["client_", "copy_into_", "derive_", "parse_", "prepare_", "verify"];

@@ -60,9 +60,10 @@ pub fn preset_for_lsp(config: &mut UserConfig) {
     handshake.max_inbound_htlc_value_in_flight_percent_of_channel = ALL_IN_FLIGHT;
 }
 
-/// Sets what a wallet needs, except what is set for each channel that it accepts; `docs/settings.md` says why each is needed.
+/// Sets what a wallet needs, except what is set for each channel that it accepts; `docs/settings.md` says why each is
+/// needed.
 ///
-/// [`Wallet::start`](crate::Wallet::start) refuses a node that lacks it.
+/// [`Wallet::start`](crate::Wallet::start) refuses a node without it.
 pub fn preset_for_wallet(config: &mut UserConfig) {
     config.manually_accept_inbound_channels = true;
 }
@@ -83,7 +84,7 @@ impl Takes {
         Self { announced, largest: Sat(limits.max_funding_satoshis) }
     }
 
-    /// What the node lacks to take a channel that is announced, or that is not, of this capacity where that is known.
+    /// Checks that the node takes a channel that is announced or not, of this capacity where that is known.
     pub fn require(self, announced: bool, capacity: Option<Sat>) -> Result<(), SettingMissing> {
         let refused = |setting, value| Err(SettingMissing { setting, value, why: REFUSES_CHANNEL });
         if self.announced.is_some_and(|only| only != announced) {

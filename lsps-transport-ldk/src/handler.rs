@@ -75,16 +75,16 @@ impl LspsMessageHandler {
         let _ = self.observer.set(Box::new(observer));
     }
 
-    /// Messages that were dropped because their sender, or all senders together, had too many waiting: then those of the sender
-    /// whose messages take up most go first.
+    /// Messages that were dropped because their sender, or all senders together, had too many waiting: then those of the
+    /// sender whose messages take up most go first.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         lock(&self.queues).inbox.dropped()
     }
 
-    /// What happened since the last call: of each peer first whether it came or went, which is told once however often it did
-    /// both, then its messages. What a peer sent that is gone is forgotten. For hosts that drive a core by hand;
-    /// [`Lsp`](crate::Lsp) takes it otherwise.
+    /// The events since the last call: of each peer first whether it connected or disconnected, told once however often
+    /// it did both, then its messages. Messages of a peer that disconnected are forgotten. For hosts that drive a core
+    /// by hand; [`Lsp`](crate::Lsp) takes events otherwise.
     pub fn take(&self) -> Vec<PeerEvent> {
         self.take_some(Budget::ALL)
     }

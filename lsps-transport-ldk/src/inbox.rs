@@ -1,4 +1,4 @@
-//! What peers did and said that no host has taken yet, bounded whatever they do.
+//! Events of peers that no host has taken yet, bounded whatever peers do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -7,7 +7,7 @@ use lightning::types::features::InitFeatures;
 
 use crate::handler::PeerEvent;
 
-/// Who is connected, and what waits to be heard of them.
+/// The connected peers, and the events of them that wait to be taken.
 #[derive(Default)]
 pub(crate) struct Inbox {
     peers: HashMap<PublicKey, Peer>,
@@ -29,7 +29,7 @@ struct Peer {
     features: Option<InitFeatures>,
     /// Whether the host was told last that it is there.
     is_told: bool,
-    /// It went away since that was told.
+    /// The peer disconnected since that was told.
     went: bool,
     moved: Option<u64>,
     turn: Option<u64>,
@@ -44,7 +44,7 @@ pub(crate) struct Budget {
     pub moves: usize,
     /// Messages.
     pub messages: usize,
-    /// What these messages take up together; the first is taken whatever its length.
+    /// The sizes of these messages together; the first is taken whatever its length.
     pub bytes: usize,
 }
 
@@ -58,7 +58,7 @@ impl Inbox {
         self.moves(peer);
     }
 
-    /// What it sent can be answered no more.
+    /// Forgets the peer's messages: they cannot be answered any more.
     pub fn disconnects(&mut self, peer: &PublicKey) {
         let Some(state) = self.peers.get_mut(peer) else { return };
         (state.features, state.went) = (None, state.is_told);
@@ -192,7 +192,7 @@ fn weight(payload: &[u8]) -> usize {
 
 /// Messages of one peer that wait to be read; no well-behaved client has so many requests under way.
 const MOST_WAITING: usize = 64;
-/// What the messages of all peers take up that wait to be read: some thousand of the usual length for each of a thousand peers.
+/// Bytes of all waiting messages: some thousand of the usual length for each of a thousand peers.
 const MOST_BYTES: usize = 16 << 20;
 const OVERHEAD: usize = 64;
 

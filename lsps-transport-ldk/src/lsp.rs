@@ -51,7 +51,8 @@ pub struct LspParts<M, P, K> {
     pub messages: Arc<LspsMessageHandler>,
     /// Where the records go; any LDK store.
     pub store: K,
-    /// The same store, where it can make several records durable in one transaction. Without it they are written side by side.
+    /// The same store, where it can make several records durable in one transaction. Without it they are written side by
+    /// side.
     pub batches: Option<Arc<dyn BatchStore>>,
     /// Pays for channels.
     pub wallet: Arc<dyn OnchainWallet>,
@@ -67,7 +68,8 @@ pub struct LspParts<M, P, K> {
     pub config: Config,
     /// Hand back HTLCs for SCIDs that are not ours, instead of failing them, because something else intercepts too.
     pub others_intercept: bool,
-    /// Posts notifications to webhooks (LSPS5), as `webhook::WebhookNotifier` does; needed where [`WebhookConfig::serve`](lsps_service::WebhookConfig) is set.
+    /// Posts notifications to webhooks (LSPS5), as `webhook::WebhookNotifier` does; needed where
+    /// [`WebhookConfig::serve`](lsps_service::WebhookConfig) is set.
     pub notifier: Option<Arc<dyn Notifier>>,
     /// Keeps all that the service is told and does, for [`replay`](lsps_service::replay). It grows without end.
     pub tape: Option<Box<dyn Tape>>,
@@ -174,9 +176,9 @@ impl Lsp {
 
     /// Offers an event of the node. `true`: it was ours and is dealt with, durably.
     ///
-    /// Offer every event, in the order in which LDK tells them. The LSP has the node tell `PaymentFailed` events with payment
-    /// ids of its own behind others, to know that those were told; until one comes back no failure is assumed and no channel
-    /// that was signed is given up.
+    /// Offer every event, in the order in which LDK tells them. The LSP has the node tell `PaymentFailed` events with
+    /// payment ids of its own behind others, to know that those were told; until one comes back no failure is assumed and
+    /// no channel that was signed is given up.
     ///
     /// # Errors
     ///
@@ -194,8 +196,8 @@ impl Lsp {
         }
     }
 
-    /// What happens from now on. However slowly it is read, nothing is missed that somebody has to act on; of the rest the numbers
-    /// are kept.
+    /// The events from now on. However slowly a caller reads, it misses no event that somebody has to act on; made
+    /// orders are counted.
     #[must_use]
     pub fn events(&self) -> LspEvents {
         self.events.subscribe()

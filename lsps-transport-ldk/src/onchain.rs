@@ -52,8 +52,8 @@ pub trait OnchainWallet: Send + Sync {
         None
     }
 
-    /// Builds and signs a transaction that spends exactly these outputs, paid to such addresses, whether they are reserved or
-    /// not, to `script`, less the miners' fee. It must not be broadcast.
+    /// Builds and signs a transaction that spends exactly these outputs, paid to such addresses, whether they are reserved
+    /// or not, to `script`, less the miners' fee. It must not be broadcast.
     ///
     /// # Errors
     ///
@@ -87,8 +87,8 @@ pub enum CannotFund {
 
 /// The on-chain wallet that pays for ordered channels.
 ///
-/// The LSP chooses amount, script and `at_once_above`; the wallet's own limits are in `max_fee_sat`, and no implementation may
-/// pay more to the miners.
+/// The LSP chooses amount, script and `at_once_above`; the wallet's own limits are in `max_fee_sat`, and no implementation
+/// may pay more to the miners.
 pub trait OnchainPayer: Send + Sync {
     /// Satoshis of mining fee that [`sign`](Self::sign) would pay for such a transaction now, as an estimate: ways to pay an
     /// order are compared with it. Nothing is reserved.
@@ -122,8 +122,8 @@ pub trait OnchainPayer: Send + Sync {
         max_fee_sat: u64,
     ) -> Result<Transaction, CannotPay>;
 
-    /// Broadcasts a transaction of [`sign`](Self::sign), which is on record now, and may so again after a restart: its inputs
-    /// stay reserved.
+    /// Broadcasts a transaction of [`sign`](Self::sign), which is on record now, and may so again after a restart: its
+    /// inputs stay reserved.
     fn broadcast(&self, tx: &Transaction);
 
     /// A transaction of [`sign`](Self::sign) will never be broadcast: its inputs are free.
@@ -201,12 +201,12 @@ pub trait ChainAccess: Send + Sync {
     }
 }
 
-/// What became of a broadcast.
+/// The answer to a broadcast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broadcast {
     /// The mempool took it.
     Accepted,
-    /// It is in the mempool or in a block since before.
+    /// The transaction was in the mempool or in a block before.
     Known,
     /// The mempool does not take it; why, in the backend's words. For example an input is spent otherwise, too many
     /// unconfirmed transactions hang together, or its feerate is too low.
@@ -232,8 +232,8 @@ pub trait ChainWatch: Send + Sync {
         None
     }
 
-    /// All outputs to a script that are in the chain or on their way there, spent or not. One that is left out counts as gone
-    /// until it is there again.
+    /// All outputs to a script that are in the chain or on their way there, spent or not. One that is left out counts as
+    /// gone until it is there again.
     fn outputs_to(&self, script: &ScriptBuf) -> Vec<SeenOutput>;
 }
 
@@ -266,11 +266,11 @@ pub(crate) fn their_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint>
 
 /// Tells a wallet whether the funding of a channel was published, before it is confirmed.
 ///
-/// A node that knows blocks only cannot tell; a full node's or an Esplora server's mempool can. What is seen there can still be
-/// replaced or spent otherwise: only confirmations rule that out
+/// A node that knows blocks only cannot tell; a full node's or an Esplora server's mempool can. What is seen there can
+/// still be replaced or spent otherwise: only confirmations rule that out
 /// ([`Rules::confirmations_to_wait`](lsps_client::jit_receive::Rules)).
 pub trait Mempool: Send + Sync {
-    /// Whether this transaction is in the mempool or in a block. Asked again and again while a payment waits for it, from the
-    /// wallet's one task: it must not block for long.
+    /// Whether this transaction is in the mempool or in a block. Asked again and again while a payment waits for it, from
+    /// the wallet's one task: it must not block for long.
     fn has_seen(&self, txid: &Txid) -> bool;
 }

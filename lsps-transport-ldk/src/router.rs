@@ -18,11 +18,12 @@ use lightning::types::payment::PaymentHash;
 ///
 /// - The LSP's invoices ask for as many blocks as those of orders that are paid by invoice. They lead to the node by its
 ///   name, which is no secret of an LSP: over its channels with the payer, or the public ones.
-/// - The wallet leaves as many. LDK 0.2 leaves out what an invoice asks for where it leads to a node by its name. No HTLC is
-///   locked for longer than the payment allows in all ([`PaymentParameters::max_total_cltv_expiry_delta`], 1008 blocks unless the
-///   payer sets it): an invoice that asks for more is not paid.
+/// - The wallet leaves as many. LDK 0.2 leaves out what an invoice asks for where it leads to a node by its name. No HTLC
+///   is locked for longer than the payment allows in all ([`PaymentParameters::max_total_cltv_expiry_delta`], 1008 blocks
+///   unless the payer sets it): an invoice that asks for more is not paid.
 ///
-/// [`PaymentParameters::max_total_cltv_expiry_delta`]: lightning::routing::router::PaymentParameters::max_total_cltv_expiry_delta
+/// [`PaymentParameters::max_total_cltv_expiry_delta`]:
+/// lightning::routing::router::PaymentParameters::max_total_cltv_expiry_delta
 pub struct OrderRouter<R, E> {
     routes: R,
     entropy: E,

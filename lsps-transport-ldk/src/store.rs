@@ -18,7 +18,7 @@ pub(crate) struct RecordStore {
     namespace: &'static str,
 }
 
-/// What a store holds of one kind.
+/// The records of one kind in a store.
 #[derive(Default)]
 pub(crate) struct Loaded {
     /// By name.
@@ -30,10 +30,11 @@ pub(crate) struct Loaded {
 /// One change of a store: the new content under a key, or `None` where the key is to be removed.
 pub type Change = (String, Option<Vec<u8>>);
 
-/// A store that makes several records durable in one transaction. Without one, the records of a batch are written side by side, each by
-/// a call of [`KVStore`].
+/// A store that makes several records durable in one transaction. Without one, the records of a batch are written side by
+/// side, each by a call of [`KVStore`].
 pub trait BatchStore: Send + Sync {
-    /// Makes all these changes durable, or as many as it can: after an error the whole batch comes again. Each key is there once.
+    /// Makes all these changes durable, or as many as it can: after an error the whole batch comes again. Each key is there
+    /// once.
     ///
     /// # Errors
     ///
@@ -66,7 +67,8 @@ impl RecordStore {
         self.store.list(self.namespace).await
     }
 
-    /// All records, by name. One that cannot be read does not keep the others from being read; if none can, the store is away.
+    /// All records, by name. One that cannot be read does not keep the others from being read; if none can, the store is
+    /// away.
     pub async fn load(&self) -> Result<Loaded, io::Error> {
         let mut loaded = self.read(self.names().await?).await;
         for tries_left in (0..TRIES).rev() {
@@ -106,8 +108,8 @@ impl RecordStore {
         loaded
     }
 
-    /// Puts records or, where there is no content, deletes them; each name is there once. All of them are durable, or there is an
-    /// error: then some may be, and the same batch has to be written again.
+    /// Puts records or, where there is no content, deletes them; each name is there once. All of them are durable, or there
+    /// is an error: then some may be, and the same batch has to be written again.
     pub async fn write(&self, records: impl Iterator<Item = (impl ToString, Option<&[u8]>)>) -> Result<(), io::Error> {
         // Copied first: records of a batch cannot be held across an await by a task that may move between threads.
         let changes: Vec<Change> =
@@ -197,7 +199,8 @@ impl<K: Store> DynStore for Shared<K> {
 }
 
 const PRIMARY: &str = "lsps";
-/// Reads or writes that are under way at once: a store that answers over a network or syncs a disk takes as long for some as for one.
+/// Reads or writes that are under way at once: a store that answers over a network or syncs a disk takes as long for some
+/// as for one.
 const AT_ONCE: usize = 16;
 /// How often a record is read again that could not be read, before it is left out.
 const TRIES: usize = 3;

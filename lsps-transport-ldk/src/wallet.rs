@@ -67,7 +67,7 @@ pub struct WalletParts<M, P, K> {
     pub patience: Duration,
     /// What the wallet puts up with. Its `to_self_delay` is the node's own, its `accept_trust` that of each LSP.
     pub rules: Rules,
-    /// What the wallet puts up with where it orders channels.
+    /// The wallet's rules for channels that it orders.
     pub order_rules: order::Rules,
     /// How long it waits, and how much it remembers.
     pub config: Config,
@@ -75,8 +75,8 @@ pub struct WalletParts<M, P, K> {
     pub clock: Arc<dyn Clock>,
     /// Pays for ordered channels on-chain; without it they are paid over Lightning only.
     pub onchain: Option<Arc<dyn OnchainPayer>>,
-    /// Tells whether a funding transaction was published. With it, a payment over a channel that is not confirmed waits until its
-    /// funding was seen, unless its LSP is trusted; without it the wallet takes the LSP's word for that.
+    /// Tells whether a funding transaction was published. With it, a payment over a channel that is not confirmed waits
+    /// until its funding was seen, unless its LSP is trusted; without it the wallet takes the LSP's word for that.
     pub mempool: Option<Arc<dyn Mempool>>,
 }
 
@@ -127,7 +127,7 @@ pub struct Wallet {
     rules: Rules,
     order_rules: order::Rules,
     network: Network,
-    /// Which channels the node takes.
+    /// The channels that the node takes.
     takes: Takes,
     onchain: Option<Arc<dyn OnchainPayer>>,
     /// Ends with the wallet.
@@ -198,7 +198,8 @@ impl Wallet {
     }
 
     /// Offers an event of the node. `true`: it was ours and is dealt with, durably. `false`: it is the application's, a
-    /// channel request or a payment too; such a payment is one of which nothing was kept, or one to a hash of the application's.
+    /// channel request or a payment too; such a payment is one of which nothing was kept, or one to a hash of the
+    /// application's.
     ///
     /// Every payment has to pass here before the application claims it: one over a channel with fewer confirmations than
     /// [`Rules::confirmations_to_wait`] goes back.
@@ -229,8 +230,8 @@ impl Wallet {
         self.session.with(|client, _| client.purchases().cloned().collect())
     }
 
-    /// Has this LSP call an app while the wallet is away: keeps its webhook registered from now on, also after a restart, and
-    /// waits until it is for the first time. Dropping the future ends only the waiting.
+    /// Has this LSP call an app while the wallet is away: keeps its webhook registered from now on, also after a restart,
+    /// and waits until it is for the first time. Dropping the future ends only the waiting.
     ///
     /// # Errors
     ///

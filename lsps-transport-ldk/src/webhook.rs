@@ -18,10 +18,10 @@
 //! connected to as they were checked ([`Targets`]); nothing is sent before the host has shown its certificate; redirects
 //! are not followed, no proxy is asked, and of the answer only the status is read.
 //!
-//! Urgent notifications go first, and registrations, which strangers can cause without end, have a small share. Domains take
-//! turns, and neither a domain nor a client has more than its share of queue and connections. When all connections are taken
-//! and somebody waits, an attempt gives way once it has had its [`patience`](DeliveryConfig::patience): hooks that are slow or
-//! dead cost the others at most that.
+//! Urgent notifications go first, and registrations, which strangers can cause without end, have a small share. Domains
+//! take turns, and neither a domain nor a client has more than its share of queue and connections. When all connections are
+//! taken and somebody waits, an attempt gives way once it has had its [`patience`](DeliveryConfig::patience): hooks that
+//! are slow or dead cost the others at most that.
 //!
 //! An attempt is repeated only where no HTTP status came back, with the same signature, after a pause that grows.
 
@@ -68,7 +68,7 @@ pub struct Delivery<Id> {
     pub id: Id,
     /// The client that registered the webhook: none has more than its share of the queue.
     pub client: PeerId,
-    /// Which deliveries it goes before, and which give up their places to it.
+    /// The rank of the delivery: it goes before less urgent ones, and they give up their places to it.
     pub urgency: Urgency,
     /// Where to.
     pub url: WebhookUrl,
@@ -179,8 +179,8 @@ pub struct DeliveryConfig {
     pub most_attempts: u32,
     /// Before the second attempt; four times that before the third, and so on. Up to half of it is left to chance.
     pub first_pause: Duration,
-    /// From [`Webhooks::post`] to the start of the last attempt, whatever a delivery says. Receivers may refuse signatures that
-    /// are older than ten minutes.
+    /// From [`Webhooks::post`] to the start of the last attempt, whatever a delivery says. Receivers may refuse signatures
+    /// that are older than ten minutes.
     pub lifetime: Duration,
     /// Fixes the chance in the pauses, for tests.
     pub seed: Option<u64>,

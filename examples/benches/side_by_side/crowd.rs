@@ -21,7 +21,8 @@ use crate::report::{Report, micros, times};
 use crate::serve::ID;
 use crate::tally::Tally;
 
-/// Ours alone: `lightning-liquidity` signs when it is told to notify and leaves the rest to its operator, and serves no orders.
+/// Ours alone: `lightning-liquidity` signs when it is told to notify and leaves the rest to its operator, and serves no
+/// orders.
 pub fn run(report: &mut Report) {
     let (mut rows, mut ratios) = (vec![], vec![]);
     for (cache, is_cold) in [("as it comes", false), ("nothing in the cache", true)] {
@@ -50,8 +51,8 @@ trait Crowd {
     fn work(&mut self, count: usize);
 }
 
-/// A sample of one, then of the other, so that what disturbs one disturbs both; the median of each. From a cold cache it is one
-/// at a time, or those that come first would warm it for the others, and more so where there are few.
+/// A sample of one, then of the other, so that what disturbs one disturbs both; the median of each. From a cold cache it is
+/// one at a time, or those that come first would warm it for the others, and more so where there are few.
 fn in_turns(mut crowds: [&mut dyn Crowd; 2], is_cold: bool) -> [f64; 2] {
     let (count, rounds) = if is_cold { (1, 10 * SAMPLES) } else { (AT_ONCE, SAMPLES) };
     let (mut samples, mut others) = ([vec![], vec![]], vec![1_u64; if is_cold { CACHE } else { 0 }]);

@@ -1,7 +1,7 @@
 //! A wallet's own code for being paid through a JIT channel: ask, show, hand out, and listen.
 //!
-//! Without `--lsp` an LSP and a payer are at hand and the payment comes. With it, any LSP that listens is asked: it tells its
-//! price and sells, but as this wallet lives on a chain of its own, no payment can come from there.
+//! Without `--lsp` an LSP and a payer are at hand and the payment comes. With it, any LSP that listens is asked: it tells
+//! its price and sells, but as this wallet lives on a chain of its own, no payment can come from there.
 
 use std::process::ExitCode;
 use std::sync::Arc;

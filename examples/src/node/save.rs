@@ -103,7 +103,7 @@ impl SaveQueue {
         Ok(())
     }
 
-    /// What was not written waits again, below what was queued since.
+    /// Puts a batch that was not written back into the queue, behind the updates that were queued since.
     fn put_back(&self, mut batch: Waiting) {
         let mut waiting = self.waiting();
         batch.add(std::mem::take(&mut *waiting));

@@ -93,7 +93,7 @@ struct Stall {
     messages: Arc<LspsMessageHandler>,
     host: Lsp,
     store: Arc<SlowStore>,
-    /// What it sent, to whom.
+    /// The messages that the LSP sent, by recipient.
     sent: Arc<Mutex<Vec<(PublicKey, Vec<u8>)>>>,
 }
 

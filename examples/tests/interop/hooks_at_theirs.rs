@@ -1,5 +1,5 @@
-//! Our wallet is called by an LSP with `lightning-liquidity`. That leaves posting to its operator, who here hands each post to
-//! our verifier.
+//! Our wallet is called by an LSP with `lightning-liquidity`. That leaves posting to its operator, who here hands each post
+//! to our verifier.
 
 use std::sync::Arc;
 use std::time::Duration;

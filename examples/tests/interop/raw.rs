@@ -1,5 +1,5 @@
-//! A client by hand, over a real connection, that says what none should. Our LSP answers as the specifications want, and another
-//! wallet is paid all the same.
+//! A client by hand, over a real connection, that says what none should. Our LSP answers as the specifications want, and
+//! another wallet is paid all the same.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,8 +1,8 @@
 //! `docs/interop.md`: which flow between which two sides comes to what, written from what ran.
 //!
 //! Each peer has a section, and one test binary that owns it. A test says at its end what it has shown; the last one of a
-//! complete run compares the section with the file, or writes it where `LSPS_BLESS` is set. Another peer takes this file with
-//! `#[path = "../interop/table.rs"] mod table;` and makes a [`Table`] of its own.
+//! complete run compares the section with the file, or writes it where `LSPS_BLESS` is set. Another peer takes this file
+//! with `#[path = "../interop/table.rs"] mod table;` and makes a [`Table`] of its own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What others send with the hash of an order's invoice, and what a payment says that nobody here understands.
+//! HTLCs that others send with the hash of an order's invoice, and payments with TLVs that the LSP does not understand.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use lsps_examples::store::MemoryStore;
 use crate::hold::{PREIMAGE, hash};
 use crate::{AMOUNT, FEE_LIMIT, HOUR, UNKNOWN_NEXT_PEER};
 
-/// What the events told so far.
+/// The sums of the events told so far.
 #[derive(Default)]
 struct Told {
     intercepted: AtomicUsize,

@@ -235,7 +235,7 @@ async fn case_H06_a_forgotten_setting_is_an_error_at_the_start() {
     assert!(bit(Role::Service) && !bit(Role::Client), "only a service says that it is one");
 }
 
-/// What the preset sets is either demanded, or set for each channel too.
+/// Each setting of the preset is either demanded, or set for each channel too.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X24_a_setting_of_the_preset_that_is_undone_is_an_error_at_the_start_of_an_lsp() {
     type Undo = fn(&mut UserConfig);

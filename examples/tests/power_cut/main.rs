@@ -1,4 +1,5 @@
-//! The LSP's machine, or the wallet's, loses power after any write: paid or refunded, nothing in between, and no funded channel closed.
+//! The LSP's machine, or the wallet's, loses power after any write: paid or refunded, nothing in between, and no funded
+//! channel closed.
 //!
 //! `cargo test -p lsps-examples --test power_cut -- --ignored` cuts after every write; `LSPS_CUT=11` after the eleventh.
 #![allow(non_snake_case)]

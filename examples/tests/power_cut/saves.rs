@@ -1,4 +1,4 @@
-//! What a save has to hold together.
+//! A save holds manager and monitors of one instant.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What an LSP hears of hooks that take nothing, and what it does then: real nodes, and a tape of all that its service is told.
+//! What an LSP hears of hooks that take nothing, and what it does then: real nodes, and a tape of all that its service is
+//! told.
 
 use std::net::TcpListener;
 use std::path::PathBuf;

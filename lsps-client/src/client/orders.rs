@@ -33,8 +33,8 @@ impl Client {
         self.pay_order_in_turn(order, &[way], now)
     }
 
-    /// Has it paid in the first of these ways, and in the next only when nothing of the one before was sent or all of it came
-    /// back, while the LSP says that the order stands. No two are ever under way at once.
+    /// Has it paid in the first of these ways, and in the next only when nothing of the one before was sent or all of it
+    /// came back, while the LSP says that the order stands. No two are ever under way at once.
     ///
     /// # Errors
     ///
@@ -63,17 +63,17 @@ impl Client {
         handled(&self.hear_order(order, &Input::NotSent, now))
     }
 
-    /// Over Lightning its payment failed or came back, and the node does not try any more. The LSP may have held it
-    /// before it was ever asked, so it is asked once more, for [`Polling::after_return`](crate::order::Polling::after_return)
-    /// at the most.
+    /// Over Lightning its payment failed or came back, and the node does not try any more. The LSP may have held it before
+    /// it was ever asked, so it is asked once more, for [`Polling::after_return`](crate::order::Polling::after_return) at
+    /// the most.
     pub fn order_returned(&mut self, order: OrderKey, now: Timestamp) -> Handled {
         let ask_for = self.config.polling.after_return;
         handled(&self.hear_order(order, &Input::Returned { ask_for }, now))
     }
 
-    /// Ends an order, whatever its state. One that was not paid is over at once. What the node may still pay over Lightning is
-    /// stopped, and the order is over when the node says so; asked a second time, or with its payment taken or signed, it is
-    /// given up at once: what is lost with it is lost, and a channel that comes all the same is refused.
+    /// Ends an order, whatever its state. One that was not paid is over at once. What the node may still pay over Lightning
+    /// is stopped, and the order is over when the node says so; asked a second time, or with its payment taken or signed,
+    /// it is given up at once: what is lost with it is lost, and a channel that comes all the same is refused.
     ///
     /// # Errors
     ///

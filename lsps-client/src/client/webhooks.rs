@@ -41,7 +41,8 @@ impl Client {
         self.webhooks.get(lsp)
     }
 
-    /// The state of an app once the LSP has answered, for futures: wakes `waker` when that may be so. `None`: it is not kept.
+    /// The state of an app once the LSP has answered, for futures: wakes `waker` when that may be so. `None`: it is not
+    /// kept.
     pub fn poll_webhook(&mut self, lsp: PeerId, app: &AppName, waker: &Waker) -> Poll<Option<AppState>> {
         let state = self.webhooks.get(lsp).and_then(|webhooks| webhooks.app(app)).map(|app| app.state);
         match state {

@@ -1,8 +1,8 @@
 //! Whether a payment may be claimed, by the channels over which it came.
 //!
-//! [`judge`](super::judge) looks at amounts alone. A promise is made by one LSP and for a channel: nobody else may keep the fee,
-//! and nobody before a channel was opened. And a channel whose funding is not confirmed can be taken back by its funder,
-//! together with every payment that was claimed over it, bought or not.
+//! [`judge`](super::judge) looks at amounts alone. A promise is made by one LSP and for a channel: nobody else may keep the
+//! fee, and nobody before a channel was opened. And a channel whose funding is not confirmed can be taken back by its
+//! funder, together with every payment that was claimed over it, bought or not.
 
 use lsps_types::{Msat, PeerId, bolt4::decode_extra_fee};
 
@@ -24,7 +24,7 @@ pub struct Via {
     pub is_seen: Option<bool>,
 }
 
-/// What to do with a payment that the node holds complete.
+/// Verdict on a payment that the node holds complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// The payment may be claimed now. For a payment that was not bought: nothing was kept of it.
@@ -39,7 +39,8 @@ pub enum Arrival {
 }
 
 impl Via {
-    /// Whether a payment over this channel is safe to claim. `takes_unseen`: the wallet trusts the LSP to publish the funding.
+    /// Whether a payment over this channel is safe to claim. `takes_unseen`: the wallet trusts the LSP to publish the
+    /// funding.
     pub(crate) fn bears(&self, confirmations: u16, takes_unseen: bool) -> bool {
         let is_seen = self.confirmations > 0 || takes_unseen || self.is_seen != Some(false);
         self.is_ours || (is_seen && self.confirmations >= u32::from(confirmations))

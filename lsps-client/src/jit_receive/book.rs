@@ -151,8 +151,8 @@ impl Book {
         self.step(hash, &Input::Claimed { received, skimmed }, now, out).into()
     }
 
-    /// Where the payment used the channel of another purchase: that one gets the channel of the paid one in exchange, if there
-    /// is one. The channel that was used.
+    /// Where the payment used the channel of another purchase: that one gets the channel of the paid one in exchange, if
+    /// there is one. The channel that was used.
     fn take_used_channel(
         &mut self,
         paid: PaymentHash,
@@ -278,8 +278,8 @@ impl Book {
         }
     }
 
-    /// Whether a channel that may be the purchase's is funded, or carries the payment. Which of several purchases a channel is
-    /// for shows when a payment comes; one that a held payment came over is not free for another.
+    /// Whether a channel that may be the purchase's is funded, or carries the payment. Which of several purchases a channel
+    /// is for shows when a payment comes; one that a held payment came over is not free for another.
     fn has_opened(&self, purchase: &Purchase, over: &[Via], ordered: &[Channel]) -> bool {
         let is_there = |channel: Channel| channel.pending || over.iter().any(|via| via.key == channel.key);
         let free = |other: &&Purchase| {

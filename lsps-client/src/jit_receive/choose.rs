@@ -43,7 +43,8 @@ impl Payment {
     }
 }
 
-/// What an opening may cost; `None` sets no limit. There is no default: whoever sets none says [`FeeLimits::UNLIMITED`].
+/// Limits of the cost of an opening; `None` sets no limit. There is no default: an application that wants no limit says
+/// [`FeeLimits::UNLIMITED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeeLimits {
     /// The most in all.
@@ -224,7 +225,7 @@ pub enum Unfit {
     /// Less would be left than [`Rules::least_net`].
     #[error("its fee leaves {net} of the payment, and at least {least} are wanted")]
     LeavesTooLittle {
-        /// What would be left.
+        /// The amount that would be left.
         net: Msat,
         /// The least that has to be.
         least: Msat,

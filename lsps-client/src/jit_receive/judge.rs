@@ -132,12 +132,12 @@ pub enum Fault {
         /// What arrived and what was kept.
         gross: Msat,
     },
-    /// What the fee leaves of the payment is too little to be worth a channel.
+    /// The fee leaves too little of the payment to be worth a channel.
     #[error("{received} of {gross} arrived, and at least {least} have to: the wallet's `least_net`")]
     LeavesTooLittle {
-        /// What arrived.
+        /// The amount that arrived.
         received: Msat,
-        /// What arrived and what was kept.
+        /// The amount that arrived and the fee that was kept, together.
         gross: Msat,
         /// The least that has to arrive.
         least: Msat,
@@ -159,7 +159,7 @@ pub enum Fault {
     Unconfirmed {
         /// Of the channel's funding transaction.
         confirmations: u32,
-        /// What the wallet waits for.
+        /// Confirmations that the wallet waits for.
         wanted: u16,
     },
     /// The payment came over a channel whose funding transaction was never published, and cannot wait until it is.

@@ -86,8 +86,8 @@ impl Book {
         self.step(key, input, polling, now, out).map(|_| ())
     }
 
-    /// Takes the channel for the order that it suits best, of those that pay for such a one. Which it is really for shows when
-    /// the LSP says so.
+    /// Takes the channel for the order that it suits best, of those that pay for such a one. Which it is really for shows
+    /// when the LSP says so.
     ///
     /// `purchases`: the strictest delay that purchases from this LSP bear, where some wait for a channel. One that could be
     /// theirs is accepted on their terms.
@@ -120,7 +120,8 @@ impl Book {
         asked.map_err(|_| RefuseChannel::AllHaveChannels)
     }
 
-    /// HTLCs of a purchase may come over any channel with the LSP; one in which nothing is ours at once may be the purchase's.
+    /// HTLCs of a purchase may come over any channel with the LSP; one in which nothing is ours at once may be the
+    /// purchase's.
     fn accept(&self, order: OrderKey, request: &OpenRequest, purchases: Option<Blocks>) -> Accept {
         let confirmations = self.orders.get(&order).map(|order| order.ordered.required_channel_confirmations);
         let own = Accept {
@@ -170,8 +171,8 @@ impl Book {
         let _it_has_another = self.hear(key, &Input::OtherChannel(other), polling, now, out);
     }
 
-    /// This channel turned out to be a purchase's. The order that it stood for waits for another, unless the LSP says that it is
-    /// the order's all the same.
+    /// This channel turned out to be a purchase's. The order that it stood for waits for another, unless the LSP says that
+    /// it is the order's all the same.
     pub(crate) fn used(&mut self, channel: ChannelKey, polling: &Polling, now: Timestamp, out: &mut Batch) {
         let held = |order: &Order| order.channel().filter(|its| its.key == channel).map(|its| (order.key, its));
         let Some((key, used)) = self.orders.values().find_map(held) else { return };
@@ -256,7 +257,8 @@ impl Book {
         polls.chain(self.orders.values().filter_map(Order::deadline)).chain(loaded).min()
     }
 
-    /// Channels that stand for orders of this LSP, and may have been opened for a purchase: of those nothing is the client's.
+    /// Channels that stand for orders of this LSP, and may have been opened for a purchase: of those nothing is the
+    /// client's.
     pub(crate) fn perhaps_bought(&self, lsp: PeerId) -> impl Iterator<Item = super::Channel> {
         let is_alike = move |order: &&Order| order.lsp == lsp && order.ordered.client_balance_sat == Sat::ZERO;
         self.orders.values().filter(is_alike).filter_map(Order::channel)
@@ -424,8 +426,8 @@ pub enum RefusePlace {
     /// The LSP has given its name to another order.
     #[error("the LSP has another order of this name")]
     KnownOrder,
-    /// Its invoice has the payment hash of another order's invoice or of an invoice of this wallet. Paying it would prove
-    /// nothing, and what becomes of one payment would be taken for the other's.
+    /// The invoice has the payment hash of another order's invoice or of an invoice of this wallet. Paying it would
+    /// prove nothing, and the outcome of one payment would be taken for the other's.
     #[error("the payment hash of the order's invoice was used before: order again")]
     KnownPaymentHash,
     /// Too many orders are open.

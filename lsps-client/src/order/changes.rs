@@ -39,7 +39,7 @@ pub(crate) enum Input {
     ChannelPending { key: ChannelKey, funding: Option<OutPoint> },
     /// A channel could not be opened, or is closed.
     ChannelEnded(ChannelKey),
-    /// Its channel turned out to be another's; it has this one now.
+    /// The channel of this order turned out to be another's; this order has the given one now.
     ChannelPassed(Option<Channel>),
     /// The wallet gives it up.
     Abandon,

@@ -22,8 +22,8 @@ pub struct Polling {
     pub silent_after: Duration,
     /// For so long it is asked about a payment that came back: whether it had it, or it never got there.
     pub after_return: Duration,
-    /// What the LSP says has to be seen by our own node within this, else it is a lie: a channel that is open, the claim of a
-    /// payment that belongs to a channel.
+    /// Within this time our own node has to see what the LSP says (an open channel, the claim of a payment); else it
+    /// counts as a lie.
     pub seen_within: Duration,
     /// On-chain, a refund has to be made within this once the order failed.
     pub refund_within: Duration,

@@ -98,7 +98,7 @@ pub struct Way {
     pub bill: Bill,
     /// What the LSP takes of it.
     pub fee: Sat,
-    /// What is to be paid: the fee and the client's balance. Mining or routing fees come on top.
+    /// The amount to be paid: the fee and the client's balance. Mining or routing fees come on top.
     pub total: Sat,
     /// The most mining or routing fees that the payment may cost on top of the total.
     pub extra: Sat,
@@ -257,7 +257,7 @@ impl Draft {
         }
     }
 
-    /// What the limits leave for mining or routing fees. Spec: LSPS1 §2: the client judges the fee.
+    /// The mining or routing fees that the limits leave room for. Spec: LSPS1 §2: the client judges the fee.
     fn afford(&self, fee: Sat) -> Result<Sat, RefuseWay> {
         let (limits, funded) = (self.wish.limits, self.wish.order.lsp_balance_sat);
         // Limits are in millisatoshis; what does not fit there is above any.

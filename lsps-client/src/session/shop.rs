@@ -26,7 +26,7 @@ pub struct Ask {
     pub rules: Rules,
     /// Whether it said before that it serves LSPS2; it is asked where that is not known.
     pub serves_lsps2: bool,
-    /// How much it broke its word of late: it offered terms and then did not sell on them. Higher is worse.
+    /// How often the LSP lately offered terms and then did not sell on them. Higher is worse.
     pub broken: u32,
 }
 
@@ -54,10 +54,10 @@ pub enum WhyNot {
     /// None of its terms is within the limits.
     #[error(transparent)]
     NoOffer(#[from] NoOffer),
-    /// It offered terms, and then did not answer or refused to sell on them.
+    /// The LSP offered terms, and then did not answer or refused to sell on them.
     #[error("buying the channel: {0}")]
     Buy(#[source] Failed<BuyError>),
-    /// It offered terms, and what it sold on them is not acceptable.
+    /// The LSP offered terms, and the channel that it sold on them is not acceptable.
     #[error(transparent)]
     Terms(#[from] CannotInvoice),
 }

@@ -114,7 +114,7 @@ impl Book {
         kept.asked.take_if(|asked| asked.is_answered(pending))
     }
 
-    /// What was due first, of what does not rest.
+    /// The question that was due first, of those that do not rest.
     pub fn to_ask(&self, lsp: PeerId, check_every: Duration, now: Timestamp) -> Option<Ask> {
         let kept = self.lsps.get(&lsp).filter(|kept| kept.asked.is_none() && now >= kept.not_before)?;
         let due = kept.due(check_every).filter(|(at, _)| *at <= now);

@@ -43,7 +43,7 @@ struct Node {
     signed: Vec<Vec<u8>>,
     broadcast: Vec<Vec<u8>>,
     lightning: Option<bool>,
-    /// What may still become money out by the way that is being paid.
+    /// The way that is being paid may still take money out.
     under_way: bool,
     funded: Vec<ChannelKey>,
 }

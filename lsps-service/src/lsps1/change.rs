@@ -87,7 +87,7 @@ pub(crate) enum Event {
         number: u32,
         at: Timestamp,
     },
-    /// What was paid for nothing costs more than it would give back, and its order is forgotten.
+    /// Outputs that paid for nothing cost more to give back than they are worth, and their order is forgotten.
     DustLeft {
         outpoints: Vec<OutPoint>,
         at: Timestamp,
@@ -283,7 +283,7 @@ impl Order {
         shifted != *self
     }
 
-    /// What it can be paid until, and its lease, are dates that were promised.
+    /// Shifts waits. The ends of payments and of the lease stay: they are dates that were promised.
     fn clock_set(&mut self, shift: &Shift, prepare: Duration, retry: Duration) {
         match &mut self.stage {
             Stage::Draft { until } => *until = shift.end(*until, prepare),

@@ -105,7 +105,7 @@ pub struct KnownPayment {
     pub by: PaidBy,
     /// Its hash.
     pub payment_hash: PaymentHash,
-    /// Which of those with this hash, where the node told.
+    /// The node's id of the payment, of those with this hash; `None`: the node told none.
     pub id: Option<PaymentId>,
     /// What claims it.
     pub preimage: Preimage,

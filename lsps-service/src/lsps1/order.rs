@@ -341,8 +341,8 @@ impl Order {
         })
     }
 
-    /// Of outputs that are nobody's yet the least, unconfirmed before confirmed: strangers who send dust do not keep a payment from
-    /// being seen, nor can what is in no block take the place of what is.
+    /// Of outputs that are nobody's yet the least, unconfirmed before confirmed: strangers who send dust do not keep a
+    /// payment from being seen, nor can what is in no block take the place of what is.
     fn least_output(&self) -> Option<((bool, Sat), OutPoint)> {
         let open = self.outputs.iter().filter(|(_, output)| output.fate == Fate::Open);
         open.map(|(outpoint, output)| ((output.confirmed_at.is_some(), output.amount), *outpoint)).min()

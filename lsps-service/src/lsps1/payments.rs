@@ -229,7 +229,8 @@ pub(super) fn sum(amounts: impl IntoIterator<Item = Sat>) -> Sat {
     amounts.into_iter().fold(Sat::ZERO, |sum, amount| Sat(sum.0.saturating_add(amount.0)))
 }
 
-/// What it costs at this feerate to spend an output to an address of ours. One that is worth less costs more than it brings.
+/// Mining fee, at this feerate, of spending an output to an address of ours. An output of no more than that costs more
+/// than it brings.
 pub(super) fn cost_of_input(feerate_sat_per_kw: u32) -> Sat {
     Sat(INPUT_WEIGHT.saturating_mul(feerate_sat_per_kw.into()).div_ceil(1_000))
 }

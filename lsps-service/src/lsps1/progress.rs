@@ -96,8 +96,8 @@ impl Order {
         if is_free && may_try && is_paid { vec![Event::Opening { at: ctx.now }] } else { vec![] }
     }
 
-    /// What paid for the channel is gone, or the order was cancelled; nothing was spent yet. From the signing on it stays while
-    /// something of its client may be on it.
+    /// Gives up a channel whose payment is gone or whose order was cancelled, while nothing was spent on it. From the
+    /// signing on the channel stays while something of its client may be on it.
     fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_wanted = self.lease().is_some() || (self.stage == Stage::Open && self.paid_by(ctx).is_some());
         match &self.channel {
@@ -130,8 +130,8 @@ impl Order {
         }
     }
 
-    /// Confirmed outputs that paid for nothing, together, but for those that cost more than they bring at this feerate: they wait
-    /// for a lower one. Spec: LSPS1 §4.3.
+    /// Confirmed outputs that paid for nothing, together, but for those that cost more than they bring at this feerate:
+    /// they wait for a lower one. Spec: LSPS1 §4.3.
     fn give_back(&self, ctx: &Context<'_>) -> Vec<Event> {
         let cost = cost_of_input(ctx.facts.feerate_sat_per_kw);
         let is_worth_it = |outpoint: &OutPoint| self.outputs.get(outpoint).is_some_and(|output| output.amount > cost);
@@ -140,7 +140,7 @@ impl Order {
         if self.has_ended() && !due.is_empty() { vec![Event::RefundDue(due)] } else { vec![] }
     }
 
-    /// What was too little to give back when nobody asks for the order any more.
+    /// Keeps outputs that are too small to give back, once nobody asks for the order any more.
     fn keep_dust(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_over = self.has_ended() && self.over_at(ctx.config).is_some_and(|at| ctx.now >= at);
         let left = if is_over { self.deposits_that_count(ctx) } else { vec![] };
@@ -184,8 +184,8 @@ impl Order {
         old.map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
     }
 
-    /// Whether something of its client may be on its channel: a node forwards over any channel of the client, and may use one of
-    /// which the service has not heard yet that both have signed.
+    /// Whether something of its client may be on its channel: a node forwards over any channel of the client, and may use
+    /// one of which the service has not heard yet that both have signed.
     pub(super) fn may_carry(&self, ctx: &Context<'_>) -> bool {
         (ctx.carries_others || !ctx.is_caught_up) && self.channel.funding().is_some()
     }
@@ -216,7 +216,8 @@ impl Order {
         may_be_spent.map(|(outpoint, _)| *outpoint).collect()
     }
 
-    /// Of outputs that count as few as pay the total, unconfirmed and small ones left out first: what is not needed goes back.
+    /// Of outputs that count as few as pay the total, unconfirmed and small ones left out first: what is not needed goes
+    /// back.
     fn deposits_that_pay(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
         let amount = |outpoint: &OutPoint| self.outputs.get(outpoint).map_or(Sat::ZERO, |output| output.amount);
         let is_confirmed =

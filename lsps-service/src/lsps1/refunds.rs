@@ -50,7 +50,7 @@ impl Order {
         self.set_refund(number, Refund::Confirmed);
     }
 
-    /// What costs more than it would give back is ours.
+    /// Books outputs that cost more than they would give back as ours.
     pub(super) fn take_dust(&mut self, dust: &[(OutPoint, Sat)], at: Timestamp) {
         let amount = sum(dust.iter().map(|(_, amount)| *amount)).to_msat().unwrap_or(Msat::ZERO);
         self.decide_outputs(&outpoints(dust), Fate::Kept);

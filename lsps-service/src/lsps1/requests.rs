@@ -62,8 +62,9 @@ impl Service {
         Ok(())
     }
 
-    /// A crowd of node ids, which cost nothing, does not keep those out who have a channel or bought one: a quarter of the room is
-    /// theirs. Of the rest a stranger has one order as soon as half is taken. What nobody paid for and is over goes first.
+    /// Node ids cost nothing, so a crowd of them does not keep clients out that have a channel or bought one: a quarter
+    /// of the room is theirs. Of the rest a stranger has one order as soon as half is taken. Orders that nobody paid
+    /// and that are over go first.
     fn makes_room_for_order(&mut self, client: PeerId) -> bool {
         let limits = &self.around.config.limits;
         let is_known = self.is_known(client);

@@ -44,7 +44,7 @@ pub(crate) enum Event {
         id: PartId,
         surplus: Msat,
     },
-    /// It seems to have failed; should that not be so, a claim still counts.
+    /// The part seems to have failed; a claim that comes later still counts.
     PartPresumedFailed {
         payment_hash: PaymentHash,
         id: PartId,

@@ -64,8 +64,8 @@ impl Service {
         let named = over.and_then(|key| if let FlowId::JitChannel(scid) = key.flow { Some(scid) } else { None });
         let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
         let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
-        // Whoever pays this client can have it claim the same amount over the same channel. What it cannot do is to leave the
-        // LSP as much of it without paying as much.
+        // Whoever pays this client can have it claim the same amount over the same channel. What it cannot do is to leave
+        // the LSP as much of it without paying as much.
         let agrees = |part: &Part, sent: Msat| {
             amount_in.is_none_or(|amount_in| amount_in == part.amount_in())
                 && skim.is_none_or(|skim| skim == part.skim(sent))
@@ -188,8 +188,8 @@ impl Service {
         Ok(())
     }
 
-    /// A channel of this client holds coins no more: others that wait for it may be opened. Each look opens one at the most, so
-    /// that this ends.
+    /// A channel of this client holds coins no more: others that wait for it may be opened. Each look opens one at the
+    /// most, so that this ends.
     pub(crate) fn open_what_waits(&mut self, client: PeerId) {
         for other in self.index.busy_of(client).collect::<Vec<_>>() {
             self.look_around(other);

@@ -1,4 +1,5 @@
-//! What news of parts means: which may wait, what is another HTLC by a known name, what became of those that were sent.
+//! News of HTLCs: whether a part may wait, whether a known name stands for another HTLC, and the outcomes of forwarded
+//! parts.
 
 use alloc::{vec, vec::Vec};
 
@@ -133,9 +134,9 @@ impl JitChannel {
         there >= size || (there > Msat::ZERO && there.0.saturating_add(htlc.onion_amount.0) > most)
     }
 
-    /// What has to go for one more part; `None`: nothing may. Whoever knows the SCID can fill an offer with parts that cost
-    /// next to nothing, so the payment that has come to less gives way, and within a payment the smaller part. Of outcomes
-    /// those are forgotten first that no claim can follow.
+    /// The parts that give way to one more; `None`: no part may. Whoever knows the SCID can fill an offer with parts
+    /// that cost next to nothing, so the payment with the smaller sum gives way, and within a payment the smaller part.
+    /// Outcomes that no claim can follow are forgotten first.
     fn make_room(&self, htlc: &HeldHtlc, ctx: &Context<'_>) -> Option<Vec<Event>> {
         let limits = &ctx.config.limits;
         let parts =
@@ -227,7 +228,7 @@ impl JitChannel {
     }
 }
 
-/// Another HTLC took the place of a part, and brings enough, though not as much.
+/// The event for an HTLC that took the place of a part and brings enough, if its surplus is another.
 fn brings(payment_hash: PaymentHash, part: &Part, amount_in: Msat) -> Option<Event> {
     let surplus = amount_in.checked_sub(part.onion_amount).filter(|surplus| *surplus != part.surplus)?;
     Some(Event::PartBrings { payment_hash, id: part.id, surplus })

@@ -28,8 +28,8 @@ pub(crate) struct Part {
     /// What the client was to get when the node was asked before and, as it said, did nothing. Should that not be so, as the
     /// HTLC it holds is another one with the same onion, a claim still counts.
     pub sent_before: Option<Msat>,
-    /// It was sent, and the node shows no HTLC like it that is undecided at the client. Not on record: hosts tell it anew after
-    /// each start.
+    /// The part was forwarded, and the node shows no undecided HTLC like it at the client. This is not on record: hosts
+    /// tell it anew after each start.
     #[serde(skip)]
     pub in_doubt: bool,
 }
@@ -93,7 +93,7 @@ impl Payment {
         self.has_sent() || self.parts.iter().any(|part| part.sent_before.is_some())
     }
 
-    /// What is kept of it once the client claims all that is with it beyond doubt.
+    /// The fee that is kept of the payment once the client claims all parts that are with it beyond doubt.
     pub fn being_earned(&self) -> Msat {
         let sent = self.parts.iter().filter(|part| part.is_at_client()).filter_map(|part| match part.state {
             PartState::Sent { amount, .. } => Some(part.skim(amount)),
@@ -138,12 +138,12 @@ impl Part {
         matches!(self.state, PartState::Sent { .. }) && !self.in_doubt
     }
 
-    /// What came in with it.
+    /// The amount that came in with the part.
     pub fn amount_in(&self) -> Msat {
         Msat(self.onion_amount.0.saturating_add(self.surplus.0))
     }
 
-    /// What the client got, once it claimed it.
+    /// The amount that the client got, once it claimed the part.
     pub fn claimed(&self) -> Option<Msat> {
         match self.state {
             PartState::Claimed { skim, .. } => self.onion_amount.checked_sub(skim),

@@ -160,9 +160,9 @@ impl JitChannel {
             .collect()
     }
 
-    /// A channel at the LSP's expense is not kept for a payment that did not come, as long as it cost nothing; nor is it given
-    /// up while something may be on it, or news may come that something was claimed over it: nodes forward over any channel
-    /// of the client, and are ahead of what they told.
+    /// A channel at the LSP's expense is not kept for a payment that did not come, as long as it cost nothing; nor is it
+    /// given up while something may be on it, or news may come that something was claimed over it: nodes forward over any
+    /// channel of the client, and are ahead of what they told.
     fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_unpaid = self.has_unpaid_channel() && !self.has_sent_ever();
         // The payment went away while the channel was being opened; nothing was spent yet.
@@ -237,8 +237,8 @@ impl JitChannel {
         }
     }
 
-    /// Whether held parts make up the payment together with those at the client. One whose whereabouts are in doubt belongs to
-    /// an earlier try that failed, as a rule: with it a part of the next try would go on alone.
+    /// Whether held parts make up the payment together with those at the client. One whose whereabouts are in doubt belongs
+    /// to an earlier try that failed, as a rule: with it a part of the next try would go on alone.
     fn completes(&self, payment: &Payment) -> bool {
         let sum = payment.held_sum().and_then(|held| held.checked_add(payment.sum_at_client()));
         let needed = self.terms.payment_size.unwrap_or(Msat(1));

@@ -25,9 +25,9 @@ pub(crate) struct Streak {
 }
 
 impl Cooldown {
-    /// Whether a client that is away may be told this now. One that comes and goes ends a cooldown, and so does a notification
-    /// that reached nobody, though only `most` times in one streak: whoever causes them cannot have the client called
-    /// without end.
+    /// Whether a client that is away may be told this now. One that comes and goes ends a cooldown, and so does a
+    /// notification that reached nobody, though only `most` times in one streak: whoever causes them cannot have the client
+    /// called without end.
     pub fn is_over(&self, method: &str, now: Timestamp, most: usize) -> bool {
         let ended_early = |streak: &Streak| streak.came || streak.again_at.is_some_and(|at| now >= at);
         let may_go_on = |streak: &Streak| now >= streak.until || (ended_early(streak) && streak.times < most);

@@ -36,9 +36,10 @@ pub struct OrderPolicy {
     pub bolt12: bool,
     /// Take payment by transaction, of clients who name an address to return it to.
     ///
-    /// Not by default: the clients of lightning-liquidity (0.2.7 and 0.3, in ldk-node among others) take an order for garbage whose
-    /// address needs confirmations, and hear nothing more of that LSP. They read it where [`confirmations`](Self::confirmations)
-    /// are 0, and whoever is paid so bears the risk that the payment is replaced after the channel is published.
+    /// Not by default: the clients of lightning-liquidity (0.2.7 and 0.3, in ldk-node among others) take an order for
+    /// garbage whose address needs confirmations, and hear nothing more of that LSP. They read it where
+    /// [`confirmations`](Self::confirmations) are 0, and whoever is paid so bears the risk that the payment is replaced
+    /// after the channel is published.
     pub onchain: bool,
     /// How long an order can be paid over Lightning, and its client be waited for; keep it well below the CLTV delta of
     /// the invoices.
@@ -141,8 +142,8 @@ impl OrderPolicy {
     }
 }
 
-/// Whether there can be such a channel: whoever funds it has to keep its reserve in it, and pay for a commitment transaction with a
-/// few HTLCs. A node refuses to open with less, or its peer to accept.
+/// Whether there can be such a channel: whoever funds it has to keep its reserve in it, and pay for a commitment
+/// transaction with a few HTLCs. A node refuses to open with less, or its peer to accept.
 pub(super) fn can_be_carried(order: &CreateOrder, facts: &NodeFacts) -> Result<(), OptionMismatch> {
     let capacity = order.capacity().unwrap_or(Sat(u64::MAX));
     let reserve = (capacity.0 / RESERVE_SHARE).max(LEAST_RESERVE_SAT);

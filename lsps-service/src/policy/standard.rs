@@ -83,7 +83,7 @@ pub struct TokenTerms {
     pub discount: Ppm,
     /// The only client that may use it.
     pub client: Option<PeerId>,
-    /// It cannot be used from then on, like all that is valid until some time.
+    /// The token cannot be used from then on, like everything that is valid until some time.
     pub valid_until: Option<Timestamp>,
     /// How often it can be used. A use that is not paid for by the end of its offer is given back. Needs `valid_until`,
     /// until which paid uses are remembered.

@@ -1,5 +1,5 @@
-//! Offers as version 1 wrote them: without token, book, surplus of parts and calls, and without what the funding cost. Orders as
-//! version 1 wrote them: without what stands at their end by now.
+//! Offers as version 1 wrote them: without token, book, surplus of parts and calls, and without what the funding cost.
+//! Orders as version 1 wrote them: without the payment ids that version 2 has at the end.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 

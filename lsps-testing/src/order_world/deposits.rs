@@ -35,7 +35,7 @@ pub struct RefundTx {
     pub key: RefundKey,
     /// What it spends.
     pub coins: Vec<usize>,
-    /// What it pays to the miners.
+    /// The mining fee.
     pub mining_sat: u64,
     /// Whether it is out.
     pub is_out: bool,

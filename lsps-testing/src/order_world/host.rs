@@ -219,7 +219,7 @@ impl OrderWorld {
     }
 }
 
-/// What a refund of so many outputs pays to the miners.
+/// The mining fee of a refund of so many outputs.
 pub(super) fn refund_sat(outputs: usize, feerate_sat_per_kw: u32) -> u64 {
     (42 + 68 * outputs as u64) * u64::from(feerate_sat_per_kw) * 4 / 1_000
 }

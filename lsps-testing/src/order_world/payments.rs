@@ -16,7 +16,7 @@ pub struct Incoming {
     pub outcome: Option<bool>,
     /// What carried it was closed, or it timed out: nobody could have claimed it.
     pub lost: bool,
-    /// Its onion has a custom TLV of an even type: the node holds it, and fails it when it is to claim it.
+    /// The onion has a custom TLV of an even type: the node holds the payment, and fails it when it is to claim it.
     pub is_odd: bool,
 }
 

@@ -92,7 +92,7 @@ impl OrderWorld {
         self.book_adds_up();
     }
 
-    /// What the LSP has of each order, and its client: by what payers and the chain know.
+    /// Adds up what the LSP and each client have of an order, from what payers and the chain know.
     fn nobody_gains(&self) {
         for (number, sold) in self.sold.iter().enumerate() {
             let is_funded = self.lsp.broadcast.iter().any(|key| order_of(key.flow) == sold.number);

@@ -87,7 +87,7 @@ impl Chain {
         self.mempool.extend(gone);
     }
 
-    /// What waits is forgotten, but for what was deep in the chain once: others keep that.
+    /// Forgets the transactions that wait for a block, except those that were deep in the chain once: others keep them.
     pub fn evict(&mut self) {
         self.mempool.retain(|tx| self.settled.contains(tx));
     }

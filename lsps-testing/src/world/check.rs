@@ -33,7 +33,7 @@ impl World {
         }
     }
 
-    /// What everybody has by now, by what the node and the payers know.
+    /// Checks what everybody has by now, from what the node and the payers know.
     fn ledger(&self) {
         for number in self.claimed() {
             let Incoming { htlc, given, .. } = self.lsp.node.incoming[number];
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    /// What was kept of an offer, and what may be.
+    /// The fee that was kept of an offer, and the most that may be.
     fn fee_of(&self, scid: Scid, size: Option<Msat>) -> (Msat, Msat) {
         let claimed = self.claimed().map(|number| &self.lsp.node.incoming[number]);
         let claimed = claimed.filter(|incoming| incoming.is_of(scid));

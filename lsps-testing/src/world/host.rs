@@ -181,7 +181,7 @@ impl World {
         self.feed(Input::Tick);
     }
 
-    /// Which of these parts, as far as they were sent, are with their client still.
+    /// Tells which of these parts, as far as they were forwarded, are with their client still.
     fn tell_whereabouts(&mut self, parts: Vec<KnownPart>) {
         let mut alike: BTreeMap<_, Vec<KnownPart>> = BTreeMap::new();
         for (part, amount) in parts.into_iter().filter_map(|part| Some((part, part.sent?))) {

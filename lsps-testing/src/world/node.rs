@@ -15,7 +15,7 @@ pub struct Incoming {
     pub htlc: HeldHtlc,
     /// The client whose channel the onion of an ordinary payment names; `None`: it names an SCID that is none.
     pub ordinary: Option<PeerId>,
-    /// What its client was given and over which channel, once it has it.
+    /// The channel and the amount that the client was given, once it has it.
     pub given: Option<(ChannelKey, Msat)>,
     /// Set once: what the payer got.
     pub outcome: Option<Upstream>,
@@ -27,7 +27,7 @@ impl Incoming {
         self.ordinary.is_none() && self.htlc.scid == scid
     }
 
-    /// What was kept of it.
+    /// The fee that was kept of it.
     pub fn skim(&self) -> Msat {
         self.given.and_then(|(_, amount)| self.htlc.onion_amount.checked_sub(amount)).unwrap_or(Msat::ZERO)
     }
@@ -158,7 +158,7 @@ impl Node {
         self.held(part).is_some()
     }
 
-    /// What came in with it.
+    /// The amount that came in with a held part.
     pub fn held_amount(&self, part: PartId) -> Option<Msat> {
         self.held(part).map(|number| self.incoming[number].htlc.amount_in)
     }
@@ -374,7 +374,7 @@ impl Node {
         self.disk.channels.retain(|_, channel| channel.stage >= Stage::Pending);
     }
 
-    /// What it has to tell next comes after what it has to tell then. What concerns channels keeps its order.
+    /// Swaps the next two events of the node. Events of channels keep their order.
     pub fn swap_events(&mut self) {
         let of_channel = |told: &Told| {
             matches!(

@@ -14,8 +14,8 @@ pub enum Step {
     PayOdd { offer: u8, hash: u8, odd: u8 },
     /// The onion of an earlier part comes again, whatever became of that; what is beside the onion may differ.
     PayAgain { part: u8, changed: Changed },
-    /// An ordinary payment to a client: of some amount, or of just what it was given of a part; with the hash of that part or
-    /// another.
+    /// An ordinary payment to a client: of some amount, or of just what it was given of a part; with the hash of that part
+    /// or another.
     PayOrdinary { client: u8, amount: u8, same_hash: bool },
     /// A client fails a payment; its payer tries again in two parts before the LSP has noticed, and the node tells of the
     /// failure after that or before.
@@ -40,11 +40,11 @@ pub enum Step {
     Close { channel: u8 },
     /// It claims all it has of a payment, if that is enough.
     Claim { payment: u8, rounded: bool },
-    /// It claims one part of a payment, enough or not.
+    /// The client claims one part of a payment, enough or not.
     ClaimOne { payment: u8, part: u8 },
     /// It fails all of it.
     Fail { payment: u8 },
-    /// It fails one part.
+    /// The client fails one part.
     FailOne { payment: u8, part: u8 },
     /// Time passes.
     Wait { seconds: u16 },
@@ -80,7 +80,7 @@ pub enum Step {
     Call { client: u8, occasion: u8 },
 }
 
-/// What is beside an onion that comes again.
+/// The difference of an HTLC with the same onion from the one before.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {

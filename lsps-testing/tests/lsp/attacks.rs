@@ -146,8 +146,8 @@ fn case_X11_junk_keeps_no_payment_out() {
     }
 }
 
-/// What a stranger makes the LSP remember, each part a little larger than the one that it displaces, is forgotten in favour of
-/// a payment.
+/// A stranger makes the LSP remember parts, each a little larger than the one that it displaces; they are forgotten in
+/// favour of a payment.
 #[test]
 fn case_X11_outcomes_of_junk_keep_no_payment_out() {
     let mut lsp = lsp_with_offer(Some(SIZE));

@@ -11,8 +11,8 @@ use lsps_types::{Msat, Ppm};
 
 use crate::{SCID, SIZE, fails};
 
-/// What LDK 0.2 lets the opener of a channel send in its last HTLC of `htlcs`, the others pending; in satoshis, written out
-/// after `get_available_balances` and not after our own arithmetic.
+/// Satoshis that LDK 0.2 lets the opener of a channel send in its last HTLC of `htlcs`, the others pending; written
+/// after `get_available_balances`, not after our own arithmetic.
 fn ldk_lets_go_sat(capacity: u64, reserve: u64, feerate: u64, anchors: bool, htlcs: u64, others_sat: u64) -> i64 {
     let (base, outputs, multiple) = if anchors { (1_124, 660, 1) } else { (724, 0, 2) };
     let fee = feerate * (base + (htlcs + 1) * 172) / 1_000 * multiple;

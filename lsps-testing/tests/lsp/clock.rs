@@ -81,7 +81,7 @@ fn case_X19_a_clock_that_is_set_makes_no_wait_shorter_or_longer_where_the_host_t
     assert_eq!(lsp.acts(), [fails(1, TemporaryChannelFailure)]);
 }
 
-/// What was offered is still for sale, its price is of the present, and nothing is sold twice.
+/// The offer is still for sale, its price is of the present, and nothing is sold twice.
 #[test]
 fn case_X19_an_offer_ends_at_its_date_whatever_the_clock_showed_meanwhile() {
     let mut lsp = half_held();

@@ -57,7 +57,7 @@ impl Shop {
         self.lsp.feed(Input::PaymentHeld(HeldPayment { claim_before, ..self.payment() }));
     }
 
-    /// What pays the invoice.
+    /// The payment of the invoice.
     fn payment(&self) -> HeldPayment {
         HeldPayment {
             by: PaidBy::Invoice,

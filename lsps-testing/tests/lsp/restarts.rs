@@ -78,7 +78,7 @@ fn case_X03_nothing_is_forgotten_before_the_node_has_told_its_events() {
     assert_eq!(lsp.acts(), [Act::Abandon(key(1))], "now none will come");
 }
 
-/// Whose channel the node closed meanwhile, having carried what the service knows nothing of.
+/// The node closed the channel meanwhile, after it had carried what the service knows nothing of.
 #[test]
 fn case_X03_a_channel_that_is_gone_after_a_restart_is_kept_until_the_node_has_told_its_events() {
     let found_closed = || {

@@ -1,8 +1,8 @@
 //! Random scripts of clients who order channels, payers, a chain that reconsiders, node failures and crashes, with
 //! everything checked.
 //!
-//! `cargo test --release -p lsps-testing --test order_world -- --ignored --nocapture soak` plays for long; `LSPS_STEPS` says how
-//! long, `LSPS_SEED` from where.
+//! `cargo test --release -p lsps-testing --test order_world -- --ignored --nocapture soak` plays for long; `LSPS_STEPS`
+//! says how long, `LSPS_SEED` from where.
 
 #![allow(non_snake_case)]
 

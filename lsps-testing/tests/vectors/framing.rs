@@ -29,7 +29,8 @@ pub fn run(case: &Case) -> Verdict {
     }
 }
 
-/// What a node's message handler passes on of a message of this type; `None`: it leaves the message to others.
+/// The payload that a node's message handler passes on of a message of this type; `None`: it leaves the message to
+/// others.
 fn received(kind: u16, payload: &[u8]) -> Option<Vec<u8>> {
     let handler = LspsMessageHandler::new(Role::Service);
     let message = handler.read(kind, &mut &payload[..]).expect("a payload of any bytes is read")?;

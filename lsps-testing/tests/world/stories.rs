@@ -92,8 +92,8 @@ fn a_part_whose_channel_closes_before_it_is_forwarded_goes_back_in_time() {
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
 }
 
-/// Found by chance: the channel was to be given up as its own payment had failed, and the store refused until the other payment,
-/// which the node had sent over it, was claimed.
+/// Found by chance: the channel was to be given up as its own payment had failed, and the store refused until the other
+/// payment, which the node had sent over it, was claimed.
 #[test]
 fn a_channel_is_not_given_up_while_the_payment_of_another_offer_may_be_on_it() {
     let story = [
@@ -223,7 +223,8 @@ fn case_X04_a_claim_that_looks_like_a_part_earns_nothing() {
     let _ = hostile(Trust::LspTrustsClient).play(&[PROCEED, alike, Step::Save, CLAIM, FAIL]).comes_to_rest();
 }
 
-/// Found by chance: the node told a claim again, and it was taken for the claim of a payment of the same amount that had failed.
+/// Found by chance: the node told a claim again, and it was taken for the claim of a payment of the same amount that had
+/// failed.
 #[test]
 fn case_X04_a_claim_that_is_told_again_is_not_the_claim_of_another_that_failed() {
     for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {

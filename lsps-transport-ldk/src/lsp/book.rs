@@ -10,7 +10,8 @@ use crate::store::RecordStore;
 #[derive(Clone)]
 pub(super) struct Book(RecordStore);
 
-/// The book in pages, by time ([`Lsp::book_pages`](crate::Lsp::book_pages)): its entries as they were when that was asked for.
+/// The book in pages, by time ([`Lsp::book_pages`](crate::Lsp::book_pages)): its entries as they were when that was asked
+/// for.
 pub struct BookPages {
     store: RecordStore,
     /// Names of those that were not read yet, the earliest last.

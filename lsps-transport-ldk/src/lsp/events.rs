@@ -1,5 +1,5 @@
-//! Events for those who watch an LSP. None is lost that somebody has to act on, and none piles up: what happens again to the same
-//! channel, client or refund replaces what was told of it and not read yet, and what a crowd can cause is counted.
+//! Events for the operator of an LSP. No event is lost that somebody has to act on, and events do not pile up: a later
+//! event about the same channel, client or refund replaces an unread earlier one, and made orders are counted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +73,7 @@ impl Drop for Events {
     }
 }
 
-/// What one reader has not read yet.
+/// The events that one reader has not read yet.
 #[derive(Default)]
 struct Waiting {
     order: VecDeque<About>,
@@ -156,7 +156,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// More than wait for a decision at once by default, twice.
+/// Twice the default of `Limits::questions`.
 const MOST_QUESTIONS: usize = 20_000;
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Marker {
     }
 }
 
-/// What waits for the node to have told its events.
+/// Decisions that wait until the node has told its events.
 pub(super) struct Unsettled {
     /// Markers of an earlier life, which the node may still tell, mean nothing.
     life: u64,
@@ -54,11 +54,11 @@ pub(super) struct Unsettled {
     pub claims: BTreeSet<PaymentHash>,
     /// Channels to be given up, and the transaction whose inputs are reserved.
     pub abandoned: BTreeMap<ChannelKey, (PeerId, Option<Vec<u8>>)>,
-    /// What is believed to be gone, as long as the node does not tell otherwise.
+    /// Inputs that say what is believed to be gone, as long as the node does not tell otherwise.
     pub ended: Vec<Input>,
 }
 
-/// What it looked like when a marker was sent.
+/// The state that the node showed when a marker was sent.
 #[derive(Default)]
 struct Shown {
     missing: BTreeMap<PeerId, Vec<PartId>>,

@@ -75,28 +75,28 @@ pub enum LspEvent {
         /// The wallet raised its fee.
         bumped: bool,
     },
-    /// A channel of an order is published, and what paid for it is lost: its claim failed, or its deposit was spent otherwise. The
-    /// book has it too.
+    /// A channel of an order is published, and what paid for it is lost: its claim failed, or its deposit was spent
+    /// otherwise. The book has it too.
     PaymentLost {
         /// Of which order.
         order: OrderNumber,
         /// The fee that was not earned and what the client has in its channel, or what the deposit was worth.
         lost: Msat,
     },
-    /// A payment of an order was claimed with another of the same hash: whoever sent the second has paid twice. The book has it
-    /// too.
+    /// A payment of an order was claimed with another of the same hash: whoever sent the second has paid twice. The book
+    /// has it too.
     PaidTwice {
-        /// Which.
+        /// The order.
         order: OrderNumber,
         /// The hash of both.
         payment_hash: PaymentHash,
-        /// What the second brought.
+        /// The amount of the second payment.
         amount: Msat,
     },
-    /// Of a flow followed more than can be: the node told facts that cannot be, or this program is wrong. It was stopped, and goes on
-    /// with the next that concerns it. Somebody has to look at it.
+    /// More followed from a flow than can be: the node told facts that cannot be, or this program is wrong. The flow
+    /// was stopped, and goes on with its next input. The operator has to look at it.
     Runaway {
-        /// Which.
+        /// The flow.
         flow: FlowId,
     },
     /// The store refuses to write. Nothing is acknowledged, sent or done until it does again.
@@ -104,7 +104,7 @@ pub enum LspEvent {
 }
 
 impl LspEvent {
-    /// What an operator has to know at once of what is booked.
+    /// The event for a booking that an operator has to know at once.
     pub(super) fn alarm(key: &BookKey, entry: &BookEntry) -> Option<Self> {
         let FlowId::Order(order) = key.flow else { return None };
         match entry.what {
@@ -231,7 +231,7 @@ pub(super) fn news(event: &Event) -> Option<NodeNews> {
     })
 }
 
-/// What LDK would not claim: its payer wants something that nobody here understands.
+/// Whether LDK would claim the payment: it refuses custom TLVs of even types.
 fn is_understood(onion: &RecipientOnionFields) -> bool {
     onion.custom_tlvs().iter().all(|(kind, _)| kind % 2 == 1)
 }

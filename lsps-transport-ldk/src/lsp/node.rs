@@ -33,7 +33,7 @@ pub(crate) struct Node<M> {
     ready: Mutex<Option<(ChannelId, PublicKey)>>,
 }
 
-/// What is at the node of payments with one hash.
+/// Sums of the HTLCs with one payment hash at the node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Received {
     /// In HTLCs that are neither claimed nor failed.
@@ -51,7 +51,7 @@ pub(crate) enum Asked {
     NotHeld,
     /// It would not, and still holds it.
     Refused,
-    /// It holds one by this name that brought less than is to go on: this much.
+    /// The node holds an HTLC by this name that brought less than is to be forwarded: this much.
     BringsLess(Msat),
 }
 
@@ -96,8 +96,8 @@ impl<M: Manager> Node<M> {
         channels.iter().filter_map(|channel| ChannelKey::from_u128(channel.user_channel_id)).collect()
     }
 
-    /// With whom there are channels, and the height at which the first of them will be closed by force unless the peer comes:
-    /// three blocks after what was sent to it expires, or some before what it was paid for and did not let go.
+    /// With whom there are channels, and the height at which the first of them will be closed by force unless the peer
+    /// comes: three blocks after what was sent to it expires, or some before what it was paid for and did not let go.
     pub fn forced_closes(&self) -> BTreeMap<PublicKey, Option<u32>> {
         let mut closes: BTreeMap<PublicKey, Option<u32>> = BTreeMap::new();
         for channel in self.manager.get_cm().list_channels() {
@@ -252,7 +252,7 @@ impl<M: Manager> Node<M> {
         self.held(part).is_some()
     }
 
-    /// What came in with the HTLC that is held by this name.
+    /// The amount that came in with the HTLC that is held by this name.
     pub fn held(&self, part: PartId) -> Option<Msat> {
         self.manager.get_cm().intercepted_htlc_inbound_amount_msat(InterceptId(part.0)).map(Msat)
     }
@@ -292,8 +292,8 @@ impl<M: Manager> Node<M> {
         self.incoming(hash, |is_claimed| is_claimed) > 0
     }
 
-    /// What is here of payments with these hashes: in HTLCs that wait, and in such as are being claimed. What is closed is not
-    /// here. One walk over all channels.
+    /// Sums of the HTLCs with these payment hashes, held and being claimed, in open channels only. Walks all channels
+    /// once.
     pub fn received(&self, hashes: &[PaymentHash]) -> BTreeMap<PaymentHash, Received> {
         let mut all: BTreeMap<_, Received> = hashes.iter().map(|hash| (*hash, Received::default())).collect();
         let channels = self.manager.get_cm().list_channels();
@@ -375,8 +375,8 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().needs_pending_htlc_processing()
     }
 
-    /// How many HTLCs of this payment came in and are neither being claimed nor being failed, and how many of it are on their
-    /// way to the peer.
+    /// How many HTLCs of this payment came in and are neither being claimed nor being failed, and how many of it are on
+    /// their way to the peer.
     pub fn came_and_went_on(&self, peer: &PublicKey, hash: PaymentHash) -> (usize, usize) {
         let manager = self.manager.get_cm();
         let (all, theirs) = (manager.list_channels(), manager.list_channels_with_counterparty(peer));
@@ -408,7 +408,7 @@ pub(crate) fn is_used(details: &ChannelDetails, key: ChannelKey) -> bool {
     has_htlcs || (tells && is_theirs)
 }
 
-/// What a channel carries to its peer at once, in so many HTLCs, as it was negotiated.
+/// The amount that a channel carries to its peer at once, in so many HTLCs, as it was negotiated.
 pub(super) fn room_in(channel: &ChannelDetails, htlcs: usize) -> Msat {
     let anchors = has_anchors(channel);
     let feerate_sat_per_kw = channel.feerate_sat_per_1000_weight.unwrap_or(0);

@@ -31,7 +31,7 @@ pub(super) struct Onchain {
 }
 
 impl Onchain {
-    /// What the node has of this payment is to be compared with what is on record.
+    /// Has the node's HTLCs of this payment compared with the record.
     pub(super) fn doubts(&mut self, payment_hash: PaymentHash) {
         self.doubted.insert(payment_hash, Instant::now());
     }
@@ -86,15 +86,16 @@ impl<M: Manager> Pump<M> {
         vec![]
     }
 
-    /// What the node tells of failed HTLCs can be about others with the same hash, so it is asked when this one is gone.
+    /// Fails a payment. News of failed HTLCs can be about others with the same hash, so the node is asked when this one
+    /// is gone.
     pub(super) fn fail_payment(&mut self, payment_hash: PaymentHash) -> Vec<Input> {
         self.node.fail_payment(payment_hash);
         self.onchain.doubts(payment_hash);
         vec![]
     }
 
-    /// Of doubted payments: one is gone once less than it is worth waits at the node, whatever else of its hash came or went. A
-    /// stranger would have to bring as much again, and LDK fails that at once.
+    /// Of doubted payments: one is gone once less than it is worth waits at the node, whatever else of its hash came or
+    /// went. A stranger would have to bring as much again, and LDK fails that at once.
     pub(super) fn look_for_lost_payments(&mut self) {
         if !self.onchain.has_doubts() {
             return;
@@ -216,7 +217,8 @@ impl<M: Manager> Pump<M> {
         self.look_at_deposits(true);
     }
 
-    /// Addresses of orders that are over, and those with deposits for which there was no room. With every block; each costs a look into the service, and of the latter into the chain.
+    /// Forgets addresses of orders that are over, and looks again at deposits for which there was no room. Runs with
+    /// every block; each address costs a look into the service, each such deposit one into the chain.
     pub(super) fn forget_addresses(&mut self) {
         let Some(watch) = self.outside.deposits.clone() else { return };
         self.onchain.watched.retain(|script, watched| {
@@ -242,8 +244,8 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// Outputs to addresses of orders that came, moved or went. `all`: not only where there is news, if that is known; a block is
-    /// news to those that are paid in it.
+    /// Outputs to addresses of orders that came, moved or went. `all`: not only where there is news, if that is known; a
+    /// block is news to those that are paid in it.
     pub(super) fn look_at_deposits(&mut self, all: bool) {
         let Some(watch) = self.outside.deposits.clone() else { return };
         let news = watch.touched().filter(|_| !all);
@@ -311,10 +313,11 @@ impl<M: Manager> Pump<M> {
     }
 }
 
-/// What is asked of the node that waits for its peers is asked again after this.
+/// Requests that wait for peers of the node are asked again after this.
 const AGAIN: Duration = Duration::from_secs(5);
-/// At the feerate of the day, unless the miners would get more than whoever paid: then at a lower one, with which it is broadcast
-/// until the day comes. Only what is dust at the least feerate that is relayed is dust.
+/// Builds a refund at the present feerate, unless the miners would get more than the payer: then at a lower feerate,
+/// with which the refund is broadcast until feerates fall. Only outputs below the dust limit at the least relayed
+/// feerate are dust.
 fn give_back(
     wallet: &dyn OnchainWallet,
     outputs: &[OutPoint],

@@ -120,7 +120,8 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// What is held was not forwarded; whether the part on record is with the client besides is told first.
+    /// The inputs for an HTLC that is held and was not forwarded; first of them whether the part on record is with the
+    /// client.
     fn not_forwarded(&mut self, part: PartId, key: ChannelKey, amount_in: Msat) -> Vec<Input> {
         if let FlowId::JitChannel(scid) = key.flow {
             let known = self.service.known_parts_to(scid).collect();

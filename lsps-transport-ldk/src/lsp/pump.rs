@@ -61,7 +61,7 @@ pub(crate) struct Pump<M> {
     pub(super) peers: Peers,
     pub(super) outside: Outside,
     queue: mpsc::UnboundedReceiver<Told>,
-    /// What became of notifications: it waits like messages of peers.
+    /// Outcomes of notifications: they wait like messages of peers.
     posted: VecDeque<Input>,
     /// Where answers come in that take their time.
     pub(super) inputs: mpsc::WeakUnboundedSender<Told>,
@@ -69,7 +69,7 @@ pub(crate) struct Pump<M> {
     unwritten: Option<Batch>,
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
-    /// What is decided once the node has told its events.
+    /// Decisions that are taken once the node has told its events.
     pub(super) unsettled: Unsettled,
     pub(super) started_at: Instant,
     /// Of whom the service was told that there are channels with them.
@@ -77,7 +77,7 @@ pub(crate) struct Pump<M> {
     pub(super) onchain: Onchain,
     pub(super) height: u32,
     facts_at: Option<Instant>,
-    /// What the clock showed last, and the one that nobody sets.
+    /// The last readings of the clock and of the clock that nobody sets.
     clock_read: Option<(Timestamp, Duration)>,
 }
 
@@ -150,9 +150,10 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// First what the node tells, who is there and what is due: HTLCs depend on it, and nobody can make it happen for nothing. What
-    /// follows is written and answered before anything else is heard. Then as much of the rest as a turn has room for: so what the
-    /// node tells waits for no more than that, whatever a crowd of strangers sends.
+    /// One turn. First it hears the node, the connections of peers and the deadlines, as HTLCs depend on them and
+    /// nobody can cause them at no cost; their records are written and their answers given before anything else is
+    /// heard. Then it hears as much of the rest as a turn has room for, so that the node waits for no more than that,
+    /// whatever a crowd of strangers sends.
     async fn turn(&mut self, told: Vec<Told>) {
         self.look_at_block();
         self.hear_peers(Budget { moves: MOVES, messages: 0, bytes: 0 });
@@ -173,7 +174,8 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// What is answered once it is durable. The rest is answered at once, or waits.
+    /// Hears requests and news; returns those that are answered once the records are durable. The rest is answered at
+    /// once, or waits.
     fn hear(&mut self, told: Vec<Told>) -> Vec<(oneshot::Sender<Option<Outcome>>, Outcome)> {
         let mut answers = vec![];
         for told in told {
@@ -198,7 +200,7 @@ impl<M: Manager> Pump<M> {
         answers
     }
 
-    /// What peers ask for, and what became of notifications, in turn, until there is enough to be written or done.
+    /// Hears messages of peers and outcomes of notifications, in turn, until there is enough to be written or done.
     fn hear_others(&mut self) {
         if self.peers.have_news() {
             self.refresh_facts();
@@ -435,7 +437,7 @@ impl<M: Manager> Pump<M> {
     }
 }
 
-/// What became of what the node told.
+/// The outcome of an event of the node.
 struct Heard {
     outcome: Outcome,
     /// Something follows that has to be durable before the node may forget that it told.
@@ -464,15 +466,15 @@ pub(super) fn inputs_of(tx: &Transaction) -> Vec<OutPoint> {
 const WATCH: Duration = Duration::from_millis(50);
 /// While nothing is; blocks are noticed this fast.
 const IDLE: Duration = Duration::from_secs(1);
-/// What a clock is corrected by at most without having been set.
+/// The largest correction of a clock that does not count as having been set.
 const CLOCK_SET: Duration = Duration::from_secs(5);
 /// How old facts may be when a client asks, where the node told nothing since: looking them up walks all its channels.
 const FACTS_AGE: Duration = Duration::from_millis(50);
-/// Records to write and acts to do after which no more messages are heard in a turn; some more may follow from the last of them.
+/// Records and effects after which a turn hears no more messages; some more may follow from the last of them.
 const CHANGES: usize = 32;
 /// Messages that are heard in a turn where they change nothing.
 const MESSAGES: usize = 256;
-/// What they may take up together: long ones take long to read.
+/// Bytes of messages that are heard in a turn: long ones take long to read.
 const BYTES: usize = 256 << 10;
 /// Peers whose coming or going is heard in a turn.
 const MOVES: usize = 256;

@@ -45,8 +45,8 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// Sent parts that are neither held, nor on their way to the client, nor being claimed upstream. Of equal ones it does not
-    /// matter which.
+    /// Sent parts that are neither held, nor on their way to the client, nor being claimed upstream. Of equal ones it does
+    /// not matter which.
     pub(super) fn missing_parts(&mut self, client: PeerId) -> Vec<PartId> {
         let Some(key) = public_key(client) else { return vec![] };
         let mut alike: BTreeMap<(PaymentHash, Msat), Vec<PartId>> = BTreeMap::new();
@@ -164,9 +164,9 @@ impl<M: Manager> Pump<M> {
             let key = channel.key;
             let there = public_key(channel.client).and_then(|peer| self.node.channel(&peer, key));
             match (channel.stage, there) {
-                // It is our crash that ended it, so it is tried again. The transaction of this attempt was not broadcast yet:
-                // a monitor that LDK may have kept has nothing to guard.
-                // Where both may have signed it, what the node has to tell of it comes first.
+                // It is our crash that ended it, so it is tried again. The transaction of this attempt was not broadcast
+                // yet: a monitor that LDK may have kept has nothing to guard. Where both may have signed it, what the node
+                // has to tell of it comes first.
                 (ChannelStage::Opening, None) if channel.funding.is_some() => {
                     self.unsettled.ended.push(Input::ChannelEnded { key, why: ChannelEnd::TryAgain });
                 }

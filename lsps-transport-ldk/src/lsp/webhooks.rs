@@ -50,7 +50,7 @@ pub struct Post {
     pub until: Timestamp,
     /// The same as a span, from now.
     pub within: Duration,
-    /// Which others it goes before.
+    /// The rank of the post among others.
     pub urgency: Urgency,
 }
 
@@ -120,7 +120,8 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// With every block: with whom there are channels (whoever has one is no stranger), and which of them a client that is away will lose if it does not come.
+    /// Tells the service, with every block, which peers have channels (they are no strangers) and which absent clients
+    /// lose a channel if they do not come.
     pub(super) fn look_at_channels(&mut self) {
         let has_webhooks = self.service.protocols().contains(&LSPS5);
         let closes = self.node.forced_closes();

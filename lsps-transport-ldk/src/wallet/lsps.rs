@@ -60,8 +60,8 @@ impl From<PublicKey> for KnownLsp {
     }
 }
 
-/// Connects to peers; usually a few lines around `lightning_net_tokio::connect_outbound`. It may return before the peers have shaken
-/// hands: the wallet waits for that.
+/// Connects to peers; usually a few lines around `lightning_net_tokio::connect_outbound`. It may return before the peers
+/// have shaken hands: the wallet waits for that.
 pub trait Connect: Send + Sync {
     /// Connects, and keeps the connection going in a task of its own. `false`: the peer cannot be reached.
     fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>>;
@@ -129,8 +129,9 @@ impl Lsps {
         broken.values_mut().for_each(|times| *times = times.saturating_sub(1));
     }
 
-    /// Tries all that are not connected at once, and waits until they can be asked: for those that were reached until they have
-    /// shaken hands, for those that the application connects only while there is nobody else. No longer than `patience`.
+    /// Tries all that are not connected at once, and waits until they can be asked: for those that were reached until they
+    /// have shaken hands, for those that the application connects only while there is nobody else. No longer than
+    /// `patience`.
     pub async fn connect_all(&self, patience: Duration) {
         let (mut attempts, mut reached) = (JoinSet::new(), vec![]);
         for lsp in &self.known {

@@ -79,14 +79,14 @@ pub enum WalletEvent {
         /// What was wrong with it.
         why: Fault,
     },
-    /// A payment to a hash of the application's waited, and its channels are good now: the application may claim it, or fail it.
-    /// Told again after a restart, until one of the two is done.
+    /// A payment to a hash of the application's waited, and its channels are good now: the application may claim it, or
+    /// fail it. Told again after a restart, until one of the two is done.
     Claimable {
         /// The purchase.
         payment_hash: PaymentHash,
-        /// What came in.
+        /// The amount that came in.
         received: Msat,
-        /// What the LSP kept.
+        /// The fee that the LSP kept.
         kept: Msat,
     },
     /// A payment that was held went back: its channel was not confirmed while there was time.

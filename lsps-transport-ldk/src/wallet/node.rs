@@ -109,7 +109,7 @@ impl<M: Manager> Node<M> {
         }
     }
 
-    /// What the wallet has to know of these channels, over which a payment came.
+    /// The facts about channels over which a payment came that decide whether the wallet claims it.
     pub fn vias(&self, over: &[(ChannelId, Option<ChannelKey>)], mempool: Option<&dyn Mempool>) -> Vec<Via> {
         let channels = self.manager.get_cm().list_channels();
         let via = |(id, key): &(ChannelId, Option<ChannelKey>)| {
@@ -196,7 +196,7 @@ impl<M: Manager> Node<M> {
         }
     }
 
-    /// What the channels could pay now or once their peers are back.
+    /// The amount that the channels could pay now or once their peers are back.
     pub fn outbound(&self) -> Msat {
         let channels = self.manager.get_cm().list_channels();
         let ready = channels.iter().filter(|channel| channel.is_channel_ready);

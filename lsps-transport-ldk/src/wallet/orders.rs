@@ -99,7 +99,7 @@ impl Wallet {
         Ok(self.session.lsp(id).quote_channel(wish, &LdkInvoices).await?)
     }
 
-    /// What the node's channels hold of its own. `None`: the wallet was stopped.
+    /// The amount that the node's channels could pay. `None`: the wallet was stopped.
     async fn outbound(&self) -> Option<Msat> {
         let (done, outbound) = oneshot::channel();
         self.told.send(Told::Outbound(done)).ok()?;

@@ -180,7 +180,8 @@ impl<M: Manager> Pump<M> {
     }
 }
 
-/// What the wallet's side of a payment costs beside the total, as far as it is known; `None`: it cannot be paid so.
+/// The mining or routing fees of a payment on top of the total, as far as they are known; `None`: the wallet cannot pay
+/// this way.
 pub(super) fn extra(wallet: &dyn OnchainPayer, way: &Way) -> Option<Sat> {
     let Bill::Address { address, at_once_above, .. } = &way.bill else { return None };
     let script = script_of(address)?;

@@ -32,7 +32,7 @@ pub(super) enum Told {
     News(News, oneshot::Sender<Option<bool>>),
     /// Nothing but a turn, after which it is known who is connected.
     Turn(oneshot::Sender<()>),
-    /// What the node's channels hold of its own.
+    /// Asks for the amount that the node's channels could pay.
     Outbound(oneshot::Sender<Msat>),
     /// A purchase that needs its invoice.
     Draft(Box<Draft>, oneshot::Sender<Result<Bolt11Invoice, CannotReceive>>),

@@ -57,7 +57,7 @@ pub enum CannotReceive {
     /// The only LSP that was asked did not sell.
     #[error("buying the channel: {0}")]
     Buy(#[source] Failed<BuyError>),
-    /// What the only LSP that was asked sold is not acceptable.
+    /// The only LSP that was asked sold a channel on terms that are not acceptable.
     #[error(transparent)]
     Terms(#[from] CannotInvoice),
     /// The purchase cannot be put on record.
@@ -96,10 +96,10 @@ impl Wallet {
 
     /// As [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has, or will have.
     ///
-    /// A payment that is as promised reaches the application as `Event::PaymentClaimable`, to be claimed or failed by it; where
-    /// it has to wait for confirmations first, as [`WalletEvent::Claimable`] when they are there. Any other is failed back
-    /// before. `Event::PaymentClaimed` reaches the application too, as often as the node tells it: that is what lasts, while
-    /// [`Wallet::events`] does not.
+    /// A payment that is as promised reaches the application as `Event::PaymentClaimable`, to be claimed or failed by it;
+    /// where it has to wait for confirmations first, as [`WalletEvent::Claimable`] when they are there. Any other is failed
+    /// back before. `Event::PaymentClaimed` reaches the application too, as often as the node tells it: that is what lasts,
+    /// while [`Wallet::events`] does not.
     ///
     /// # Errors
     ///

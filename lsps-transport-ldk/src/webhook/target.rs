@@ -95,8 +95,8 @@ impl Target {
         }
     }
 
-    /// What all hosts have in common that one owner can name at no cost: the registrable domain, or the address itself; of
-    /// IPv6 the network that one customer of a provider has.
+    /// The name that hosts of one owner share at no cost to it: the registrable domain, or the address itself; of IPv6
+    /// the network that one customer of a provider has.
     pub fn domain(&self) -> Arc<str> {
         match &self.host {
             Host::Domain(name) => psl::domain_str(name.trim_end_matches('.')).unwrap_or(name).to_lowercase().into(),

@@ -42,8 +42,8 @@ pub fn encode_reply<R: Request>(id: &RequestId, reply: &R::Reply) -> Vec<u8> {
     if payload.len() > MAX_PAYLOAD { encode_error(id, &ErrorObject::internal()) } else { payload }
 }
 
-/// The error that answers a request; without data that would not fit into one message. What answers a payload that is no request
-/// is [`NotARequest::answer`]'s to say.
+/// The error that answers a request; without data that would not fit into one message. What answers a payload that is no
+/// request is [`NotARequest::answer`]'s to say.
 #[must_use]
 pub fn encode_error(id: &RequestId, error: &ErrorObject) -> Vec<u8> {
     encode_failure(Some(id), error)
@@ -62,8 +62,8 @@ fn encode_failure(id: Option<&RequestId>, error: &ErrorObject) -> Vec<u8> {
 }
 
 impl NotARequest {
-    /// What to send back: a parse error with a null id, or nothing at all. An error response is never answered, or two LSPs would
-    /// answer each other for ever (reading R-32); so this is the only way to write an error without an id.
+    /// The answer to the payload: a parse error with a null id, or nothing. An error response is never answered, or two
+    /// LSPs would answer each other for ever (reading R-32); so this is the only way to write an error without an id.
     #[must_use]
     pub fn answer(&self) -> Option<Vec<u8>> {
         match self {

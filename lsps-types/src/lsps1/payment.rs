@@ -33,7 +33,8 @@ pub struct Bolt11Payment {
     pub fee_total_sat: Sat,
     /// What is to be paid: the fee and the client's balance.
     pub order_total_sat: Sat,
-    /// The hold invoice over the total, at most [`MOST_CHARACTERS`]. Not looked at yet: see [`Order::judge`](super::Order::judge).
+    /// The hold invoice over the total, at most [`MOST_CHARACTERS`]. Not looked at yet: see
+    /// [`Order::judge`](super::Order::judge).
     pub invoice: String,
 }
 

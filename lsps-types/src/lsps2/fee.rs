@@ -69,9 +69,9 @@ pub fn opening_fee(size: Msat, min_fee: Msat, proportional: Ppm) -> Option<Msat>
 
 /// What each part of a payment gives towards `fee`, in the order of `parts`.
 ///
-/// Each part gives in proportion to what it can give while keeping `htlc_minimum` (and at least 1 msat), up to 1 msat more or
-/// less. So a client that claims only some of the parts pays their share of the fee. The sum is exactly `fee`. `None` if the
-/// parts cannot carry it, or overflow; then the payment fails before a channel is opened.
+/// Each part gives in proportion to what it can give while keeping `htlc_minimum` (and at least 1 msat), up to 1 msat more
+/// or less. So a client that claims only some of the parts pays their share of the fee. The sum is exactly `fee`. `None` if
+/// the parts cannot carry it, or overflow; then the payment fails before a channel is opened.
 ///
 /// Spec: LSPS2 §3 "Forwarding The Payment Parts".
 #[must_use]

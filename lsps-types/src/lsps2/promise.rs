@@ -155,8 +155,8 @@ impl PromiseKey {
         Ok(token)
     }
 
-    /// Whether these terms were promised to this client, and if so, for which token. That alone does not make a sale: the terms
-    /// may have expired long ago, and the payment be of any size. [`check`](Self::check) looks at those too.
+    /// Whether these terms were promised to this client, and if so, for which token. That alone does not make a sale: the
+    /// terms may have expired long ago, and the payment be of any size. [`check`](Self::check) looks at those too.
     ///
     /// # Errors
     ///

@@ -23,11 +23,11 @@ pub enum Profile {
 pub struct Verifier {
     profile: Profile,
     capacity: usize,
-    /// What was accepted, by LSP.
+    /// Signatures that were accepted, by LSP.
     seen: BTreeMap<PeerId, Seen>,
 }
 
-/// What was accepted from one LSP.
+/// Signatures that were accepted from one LSP.
 #[derive(Debug, Default)]
 struct Seen {
     posts: BTreeSet<[u8; 32]>,
@@ -57,7 +57,8 @@ pub enum Refused {
     /// It was accepted before.
     #[error("the notification was accepted before")]
     Replay,
-    /// No more of this LSP can be remembered at the moment, so that a replay would not be noticed. Other LSPs are not affected.
+    /// No more of this LSP can be remembered at the moment, so that a replay would not be noticed. Other LSPs are not
+    /// affected.
     #[error("the provider sent too many notifications within twenty minutes")]
     Full,
 }

@@ -1,4 +1,5 @@
-//! A wallet sleeps while it is paid: its LSP calls it by a webhook, or gives the payment back, on real nodes in this process.
+//! A wallet sleeps while it is paid: its LSP calls it by a webhook, or gives the payment back, on real nodes in this
+//! process.
 
 mod story;
 
@@ -23,8 +24,8 @@ use lsps_types::lsps5::{AppName, Notification};
 use story::Story;
 
 /// Payer, LSP and wallet as real LDK nodes on an embedded regtest chain, and a notification service: the wallet is not
-/// running when it is paid, is woken, and has its money. Ends with 0 only if every promise was kept and every millisatoshi is
-/// where it should be.
+/// running when it is paid, is woken, and has its money. Ends with 0 only if every promise was kept and every millisatoshi
+/// is where it should be.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sleepy-wallet", version)]
 struct Options {

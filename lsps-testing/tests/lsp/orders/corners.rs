@@ -1,4 +1,4 @@
-//! What only a change of one line in an order would show.
+//! Corners of an order that only a changed line would show.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use lsps_types::{FeeRate, PaymentHash, Preimage};
 use super::{FEE, HEIGHT, LEASE, Shop, TOTAL, coin, order, selling, selling_with};
 use crate::minutes;
 
-/// What pays the offer, each with a hash of its own.
+/// A payment of the offer, each with a hash of its own.
 fn by_offer(shop: &Shop, number: u8) -> HeldPayment {
     let preimage = Preimage([number; 32]);
     let (by, payment_hash) = (PaidBy::Offer(offer_id(shop.number)), PaymentHash::of(&preimage));
@@ -59,7 +59,7 @@ fn is_refund_of(acts: &[Act], tx: u8) -> bool {
     matches!(acts, [Act::Refund { deposits, .. }] if deposits[..] == [(coin(tx), TOTAL)])
 }
 
-/// It could be replaced, and the refund with it.
+/// An unconfirmed deposit could be replaced, and its refund with it.
 #[test]
 fn case_O07_what_is_in_no_block_is_not_given_back_though_it_would_count() {
     let mut failed = at_once();

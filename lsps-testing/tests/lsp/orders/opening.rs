@@ -166,8 +166,8 @@ fn case_O09_a_funding_that_is_stuck_is_broadcast_again_and_never_refunded() {
     assert_eq!(shop.lsp.acts(), [Act::BroadcastAgain(key)]);
 }
 
-/// Node and service differ: the node forwards over any channel of the client, and over one of which the service has not heard yet
-/// that both have signed.
+/// Node and service differ: the node forwards over any channel of the client, and over one of which the service has not
+/// heard yet that both have signed.
 fn with_a_payment_of_the_client(shop: &mut Shop) {
     let scid = buys(&mut shop.lsp, peer(1), None).jit_channel_scid;
     shop.lsp.part(1, scid, 1, Msat(50_000_000));

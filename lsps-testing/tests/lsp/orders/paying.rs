@@ -183,7 +183,7 @@ fn case_O08_a_client_that_stays_away_has_its_money_back() {
     assert_eq!(shop.known().stage, OrderStage::Failed { why: OrderFailure::Expired });
 }
 
-/// What a node holds and would not claim: it is failed before anything is opened, and leaves no trace.
+/// A payment that the node holds and would not claim is failed before anything is opened, and leaves no trace.
 #[test]
 fn case_X02_what_the_node_would_not_claim_goes_back_at_once() {
     let mut shop = Shop::new();
@@ -218,7 +218,8 @@ fn case_X05_another_payment_with_the_hash_of_one_that_is_claimed_goes_back() {
     assert_eq!(shop.lsp.book().count(), 1, "paid once");
 }
 
-/// A claim is by hash. A node that was told to claim once more, as its own crash forgot the first, can take a second payment.
+/// A claim is by hash. A node that was told to claim once more, as its own crash forgot the first, can take a second
+/// payment.
 #[test]
 fn case_X05_a_second_payment_that_is_claimed_all_the_same_is_in_the_book_by_itself() {
     let mut shop = Shop::new();
