@@ -81,7 +81,8 @@ struct Sold {
 
 impl Sold {
     fn one_more(&mut self, now: Timestamp, most: usize) -> bool {
-        if now >= self.since + SECOND {
+        // A clock that was ahead is set right: what was sold then does not count for now.
+        if now >= self.since + SECOND || now < self.since {
             *self = Self { since: now, count: 0 };
         }
         let has_room = self.count < most;

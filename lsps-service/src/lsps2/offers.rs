@@ -63,18 +63,30 @@ impl Service {
         };
         let named = over.and_then(|key| if let FlowId::JitChannel(scid) = key.flow { Some(scid) } else { None });
         let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
-        let parts = || offers().flat_map(|offer| offer.payments.values()).flat_map(|payment| &payment.parts);
+        let parts = || {
+            offers().flat_map(|offer| {
+                let is_its_own = over == Some(offer.key());
+                let parts = offer.payments.values().flat_map(|payment| &payment.parts);
+                parts.map(move |part| (part, is_its_own))
+            })
+        };
         // Whoever pays this client can have it claim the same amount over the same channel. What it cannot do is to leave
-        // the LSP as much of it without paying as much.
-        let agrees = |part: &Part, sent: Msat| {
+        // the LSP as much of it without paying as much. Where the node tells neither, since the channel upstream was closed,
+        // which costs its owner next to nothing, a claim pays a fee only over the channel that the fee is for.
+        let agrees = |part: &Part, sent: Msat, is_its_own: bool| {
+            let tells_money = amount_in.is_some() || skim.is_some();
             amount_in.is_none_or(|amount_in| amount_in == part.amount_in())
                 && skim.is_none_or(|skim| skim == part.skim(sent))
+                && (tells_money || is_its_own || part.skim(sent) == Msat::ZERO)
         };
         // A claim on the chain is told in whole satoshis.
         let rounded = |sent: Msat| Msat(sent.0 / 1_000 * 1_000);
         let sent = |part: &Part| if let PartState::Sent { amount, .. } = part.state { Some(amount) } else { None };
         let find = |what: &dyn Fn(&Part) -> Option<Msat>, told: &dyn Fn(Msat) -> Msat| {
-            parts().find(|part| what(part).is_some_and(|sent| told(sent) == amount && agrees(part, sent)))
+            let is_it = |(part, is_its_own): &(&Part, bool)| {
+                what(part).is_some_and(|sent| told(sent) == amount && agrees(part, sent, *is_its_own))
+            };
+            parts().find(is_it).map(|(part, _)| part)
         };
         let exactly = |sent| sent;
         let found = find(&sent, &exactly).or_else(|| find(&sent, &rounded));

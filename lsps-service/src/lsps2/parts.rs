@@ -115,6 +115,12 @@ impl Payment {
         })
     }
 
+    /// Sum of the parts that the client claimed, as their onions ask for it.
+    pub fn claimed_sum(&self) -> Msat {
+        let claimed = self.parts.iter().filter(|part| matches!(part.state, PartState::Claimed { .. }));
+        Msat(claimed.map(|part| part.onion_amount.0).fold(0, u64::saturating_add))
+    }
+
     /// When its last part was resolved; `None` while one is not.
     pub fn resolved_at(&self) -> Option<Timestamp> {
         self.parts.iter().try_fold(Timestamp::default(), |latest, part| match part.state {

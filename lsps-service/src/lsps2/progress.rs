@@ -83,7 +83,11 @@ impl JitChannel {
     }
 
     fn settle_fee(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let Fee::InFlight(charged) = &self.fee else { return vec![] };
+        let charged = match &self.fee {
+            Fee::Paid => return vec![],
+            Fee::Due => return if self.is_paid_after_all() { vec![Event::FeePaid(ctx.now)] } else { vec![] },
+            Fee::InFlight(charged) => charged,
+        };
         let payment = self.payments.get(&charged.payment_hash);
         if payment.and_then(Payment::earned).is_some() && self.earned() >= charged.fee {
             return vec![Event::FeePaid(ctx.now)];
@@ -97,6 +101,18 @@ impl JitChannel {
             }
         });
         if hopeful { vec![] } else { vec![Event::FeeFreed(ctx.now)] }
+    }
+
+    /// A payment that was believed to have failed was claimed, and kept of it is the whole fee.
+    fn is_paid_after_all(&self) -> bool {
+        self.payments.values().any(|payment| {
+            let sum = payment.claimed_sum();
+            let fee = match self.terms.payment_size {
+                Some(size) => self.terms.fee.fee_on(size).ok(),
+                None => self.terms.fee_of_one(sum),
+            };
+            payment.earned().is_some() && fee.is_some_and(|fee| self.earned() >= fee)
+        })
     }
 
     /// The first complete set gets the channel and pays for it.

@@ -87,7 +87,11 @@ fn case_X01_a_held_part_whose_place_another_htlc_took_counts_no_longer() {
 }
 
 fn claims(amount: Msat, amount_in: Option<Msat>, skim: Option<Msat>) -> Input {
-    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, amount_in, skim }, over: None }
+    claims_over(amount, amount_in, skim, None)
+}
+
+fn claims_over(amount: Msat, amount_in: Option<Msat>, skim: Option<Msat>, over: Option<ChannelKey>) -> Input {
+    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, amount_in, skim }, over }
 }
 
 /// The client holds the JIT part, has itself paid the same amount the ordinary way, claims that and fails the part.
@@ -116,13 +120,29 @@ fn case_X04_a_claim_that_looks_alike_neither_earns_nor_publishes() {
 #[test]
 fn case_X04_a_claim_earns_in_whatever_shape_it_is_told() {
     let out = Msat(SIZE.0 - FEE.0);
-    for (told_in, skim) in [(Some(SIZE), Some(FEE)), (None, Some(FEE)), (Some(SIZE), None), (None, None)] {
+    let own = Some(key(1));
+    let shapes = [(Some(SIZE), Some(FEE), None), (None, Some(FEE), None), (Some(SIZE), None, None), (None, None, own)];
+    for (told_in, skim, over) in shapes {
         let mut lsp = sent(LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
         for _ in 0..2 {
-            lsp.feed(claims(out, told_in, skim));
+            lsp.feed(claims_over(out, told_in, skim, over));
         }
         assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
         assert_eq!(BookTotals::of(lsp.book()).earned, FEE);
+    }
+}
+
+/// An accomplice closes its own channel to the LSP while an ordinary payment of the same amount is on its way to the client:
+/// the node then tells neither what came in nor what was kept.
+#[test]
+fn case_X04_a_claim_of_which_the_node_tells_no_money_earns_over_its_own_channel_only() {
+    let out = Msat(SIZE.0 - FEE.0);
+    let another = ChannelKey { flow: FlowId::JitChannel(OTHER_SCID), attempt: 1 };
+    for over in [None, Some(another)] {
+        let mut lsp = sent(LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
+        lsp.feed(claims_over(out, None, None, over));
+        assert_eq!(lsp.acts(), [], "nothing is published");
+        assert_eq!(BookTotals::of(lsp.book()).earned, Msat::ZERO);
     }
 }
 

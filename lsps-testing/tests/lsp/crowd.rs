@@ -87,6 +87,20 @@ fn buys_one(lsp: &mut Lsp, client: PeerId) -> Buy {
     Buy { opening_fee_params, payment_size_msat: None }
 }
 
+/// The clock was a day ahead when the second began.
+#[test]
+fn case_X19_case_X56_a_clock_that_is_set_right_turns_no_strangers_away() {
+    let mut lsp = limited(LspSetup::default());
+    lsp.wait_until(NOON + Duration::from_secs(3_000));
+    let wants = |lsp: &mut Lsp, client| {
+        let request = buys_one(lsp, client);
+        !is_turned_away(lsp, client, &request)
+    };
+    assert!((1..=5).all(|client| wants(&mut lsp, peer(client))) && !wants(&mut lsp, peer(6)));
+    lsp.wait_until(NOON + Duration::from_secs(10));
+    assert!(wants(&mut lsp, peer(7)));
+}
+
 #[test]
 fn case_X56_strangers_are_sold_to_so_often_in_a_second_and_who_has_a_channel_always() {
     let mut lsp = limited(LspSetup::default());

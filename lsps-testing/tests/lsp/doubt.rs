@@ -14,7 +14,7 @@ fn on_trust() -> LspSetup {
 }
 
 fn claim(amount: Msat, over: Option<ChannelKey>) -> Input {
-    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, amount_in: None, skim: None }, over }
+    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, amount_in: None, skim: Some(FEE) }, over }
 }
 
 /// As the node says: it holds the part, and has nothing like it with the client.

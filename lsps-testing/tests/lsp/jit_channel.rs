@@ -11,7 +11,10 @@ use crate::{FEE, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, opens};
 
 /// As a node tells it that knows no payment, and little else.
 fn claim(amount: Msat) -> Input {
-    Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, amount_in: None, skim: None }, over: None }
+    Input::PartForwarded {
+        part: WhichPart::Sent { to: peer(1), amount, amount_in: None, skim: None },
+        over: Some(key(1)),
+    }
 }
 
 #[test]

@@ -42,6 +42,10 @@ fn case_X03_a_failure_that_was_guessed_gives_no_channel_up() {
     lsp.feed(Input::PartPresumedFailed { part: id(2) });
     lsp.feed(claim(key(1)));
     assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
+    assert!(lsp.carries_others(key(1)), "the fee is paid, whatever was believed");
+    assert!(lsp.service().may_close(key(1)).is_err(), "and the channel is promised");
+    lsp.part(3, SCID, 3, SIZE);
+    assert_eq!(lsp.acts(), [forwards(3, SIZE.0, 0)], "no second fee");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use lsps_types::{PaymentHash, PeerId};
 use tokio::time::Instant;
 
 use super::pump::Pump;
+use super::report;
 use crate::peers::{Manager, public_key};
 
 /// The name of a marker: an event of the node that says nothing else.
@@ -45,8 +46,8 @@ pub(super) struct Unsettled {
     /// Markers of an earlier life, which the node may still tell, mean nothing.
     life: u64,
     number: u64,
-    /// The one that is on its way, and what the node showed when it was sent.
-    sent: Option<(Marker, Shown)>,
+    /// The markers that are on their way, the oldest first, when each was sent and what the node showed then.
+    sent: Vec<(Marker, Instant, Shown)>,
     is_caught_up: bool,
     /// Clients of whose sent parts some failed, LDK does not say which; and when to look.
     pub suspects: BTreeMap<PeerId, Instant>,
@@ -71,7 +72,7 @@ impl Default for Unsettled {
         // The standard library's own source of numbers that nobody guesses.
         let life = RandomState::new().build_hasher().finish();
         let (suspects, abandoned) = (BTreeMap::new(), BTreeMap::new());
-        let (number, sent, is_caught_up) = (0, None, false);
+        let (number, sent, is_caught_up) = (0, vec![], false);
         Self { life, number, sent, is_caught_up, suspects, claims: BTreeSet::new(), abandoned, ended: vec![] }
     }
 }
@@ -93,11 +94,17 @@ impl Unsettled {
 }
 
 impl<M: Manager> Pump<M> {
-    /// Sends a marker behind what the node has to tell, if anything waits for that; one at a time.
+    /// Sends a marker behind what the node has to tell, if anything waits for that. While one is on its way another follows
+    /// only where an application may have kept the first to itself.
     pub(super) fn send_marker(&mut self) {
         self.drop_kept_channels();
-        if self.unsettled.sent.is_some() {
-            return;
+        if let Some((_, at, _)) = self.unsettled.sent.last() {
+            if at.elapsed() < OVERDUE || self.unsettled.sent.len() >= MOST_SENT {
+                return;
+            }
+            report::marker_overdue(self.unsettled.sent.len());
+            let missing = self.unsettled.sent.iter().flat_map(|(_, _, shown)| shown.missing.keys().copied());
+            missing.collect::<Vec<_>>().into_iter().for_each(|client| self.unsettled.suspect(client));
         }
         let is_open = |hash: &PaymentHash| self.service.known_payments_with(*hash).any(|payment| payment.is_live);
         self.unsettled.claims.retain(is_open);
@@ -113,13 +120,17 @@ impl<M: Manager> Pump<M> {
         self.unsettled.number += 1;
         let marker = Marker::new(self.unsettled.life, self.unsettled.number);
         if self.node.send_marker(marker, self.outside.clock.now()) {
-            self.unsettled.sent = Some((marker, shown));
+            self.unsettled.sent.push((marker, Instant::now(), shown));
+        } else {
+            shown.missing.into_keys().for_each(|client| self.unsettled.suspect(client));
         }
     }
 
     /// All that the node had to tell when this marker was sent is told.
     pub(super) fn marker_came_back(&mut self, marker: Marker) {
-        let Some((_, shown)) = self.unsettled.sent.take_if(|(sent, _)| *sent == marker) else { return };
+        let Some(at) = self.unsettled.sent.iter().position(|(sent, ..)| *sent == marker) else { return };
+        // Those before it are lost: they would have been told before it.
+        let Some((_, _, shown)) = self.unsettled.sent.drain(..=at).next_back() else { return };
         for (client, parts) in shown.missing {
             self.parts_failed(client, &parts);
         }
@@ -169,7 +180,8 @@ impl<M: Manager> Pump<M> {
         if may_flush {
             self.node.flush();
         }
-        may_flush
+        // Another thread may be at it, and then the node does nothing when asked.
+        may_flush && !self.node.has_unprocessed()
     }
 
     /// Whether nothing is on a channel that is to be given up, as far as the node shows.
@@ -204,6 +216,10 @@ impl<M: Manager> Pump<M> {
     }
 }
 
+/// After this an application seems to keep a marker to itself.
+const OVERDUE: Duration = Duration::from_secs(60);
+/// Markers that are on their way at one time.
+const MOST_SENT: usize = 10;
 const NAME: &[u8; 16] = b"lsps: told up to";
 /// After this the node sends what it was asked to forward before a restart, whoever is there.
 const PEERS_COME_BACK: Duration = Duration::from_secs(10);

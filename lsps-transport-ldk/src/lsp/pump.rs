@@ -181,7 +181,12 @@ impl<M: Manager> Pump<M> {
         for told in told {
             match told {
                 Told::News {
-                    news: NodeNews::Input(input @ (Input::WebhookDelivered { .. } | Input::WebhookFailed { .. })),
+                    news:
+                        NodeNews::Input(
+                            input @ (Input::WebhookDelivered { .. }
+                            | Input::WebhookFailed { .. }
+                            | Input::WebhookUnreached { .. }),
+                        ),
                     ..
                 } => self.posted.push_back(input),
                 Told::News { news, fail_if_not_mine, done } => match self.hear_node(news, fail_if_not_mine) {
@@ -259,7 +264,9 @@ impl<M: Manager> Pump<M> {
                     self.look_for_usable_clients();
                 }
                 // A claim that is nobody's part may have used a channel of ours all the same.
-                Heard { outcome, changes: outcome != Outcome::NotMine || self.service.pending() > 0 }
+                // And one told again may have changed something that the store refused to write.
+                let changes = outcome != Outcome::NotMine || self.service.pending() > 0 || self.unwritten.is_some();
+                Heard { outcome, changes }
             }
             NodeNews::FailedTowards(peer) => {
                 self.unsettled.suspect(peer_id(&peer));
@@ -280,7 +287,7 @@ impl<M: Manager> Pump<M> {
             NodeNews::FailedHeld(scid) => {
                 let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && !self.node.holds(part.id);
                 let lost: Vec<PartId> = self.service.known_parts_to(scid).filter(lost).map(|part| part.id).collect();
-                let changes = !lost.is_empty();
+                let changes = !lost.is_empty() || self.unwritten.is_some();
                 for part in lost {
                     let _ = self.feed(Input::PartGone { part });
                 }

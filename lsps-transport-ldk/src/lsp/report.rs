@@ -262,6 +262,16 @@ pub(super) fn unread((name, error): (String, lightning::io::Error)) -> Unreadabl
     Unreadable::Store { name, why: error.to_string() }
 }
 
+/// A marker did not come back for a minute. The node's events wait for something, or the application does not pass each of
+/// them to the LSP.
+pub(super) fn marker_overdue(sent: usize) {
+    counter!("lsps_markers_overdue").increment(1);
+    warn!(
+        sent,
+        "the node does not tell its events, or not all of them reach `Lsp::handle_event`: nothing is decided on failures"
+    );
+}
+
 /// More followed than can be.
 pub(super) fn runaway(flow: FlowId) {
     counter!("lsps_runaways").increment(1);
