@@ -73,7 +73,8 @@ pub enum Input {
         /// Which.
         part: PartId,
     },
-    /// The client claimed a forwarded part.
+    /// The client claimed a forwarded part. Afterwards the host looks whether the client still has the part of which
+    /// [`has_another_like`](crate::Service::has_another_like) speaks.
     PartForwarded {
         /// Which, as precisely as the node can tell.
         part: WhichPart,

@@ -6,6 +6,7 @@ use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 use crate::channel::Channel;
 use crate::flow::Link;
 use crate::ids::{ChannelKey, FlowId, PartId};
+use crate::input::WhichPart;
 use crate::lsps1::order::Order;
 use crate::lsps2::jit_channel::{Fee, JitChannel};
 use crate::lsps2::parts::PartState;
@@ -96,6 +97,24 @@ impl Service {
     /// Those of one client.
     pub fn known_parts_of(&self, client: PeerId) -> impl Iterator<Item = KnownPart> {
         self.index.busy_of(client).flat_map(|scid| self.known_parts_to(scid))
+    }
+
+    /// The client that is believed to have a part like this one, which was told to be claimed. A node that forgot the claim
+    /// of one part shows the HTLC of that after a start, and it was taken for the other: where that one is has to be asked
+    /// once the claim is told again. `None`: no part is like it.
+    #[must_use]
+    pub fn has_another_like(&self, claimed: WhichPart) -> Option<PeerId> {
+        let (client, amount) = match claimed {
+            WhichPart::Sent { to, amount, .. } => (to, amount),
+            WhichPart::Id(id) => {
+                let offer = self.offers.get(&self.index.of_part(id)?)?;
+                let (_, part) = offer.find(id)?;
+                (offer.client, part.claimed()?)
+            }
+        };
+        // A claim on the chain is told in whole satoshis.
+        let is_like = |sent: Msat| sent == amount || sent.0 / 1_000 * 1_000 == amount.0;
+        self.known_parts_of(client).any(|part| part.sent.is_some_and(is_like)).then_some(client)
     }
 
     /// Channels on record, to be compared with the node after a restart.

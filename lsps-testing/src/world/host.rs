@@ -74,6 +74,9 @@ impl Host for World {
                 {
                     self.lsp.node.fail(part, lsps_types::bolt4::FailureCode::UnknownNextPeer);
                 }
+                if let Input::PartForwarded { part, .. } = input {
+                    self.suspects.extend(self.lsp.service.has_another_like(*part));
+                }
             }
             Told::FailedTowards(client) => {
                 self.suspects.insert(*client);

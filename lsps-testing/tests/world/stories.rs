@@ -261,3 +261,15 @@ fn case_X56_a_part_to_an_offer_that_is_over_and_not_yet_forgotten_goes_back() {
     let story = [pays(10), pays(4), wait(3_601), wait(1_800)];
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&away).play(&story).comes_to_rest();
 }
+
+#[test]
+fn case_J32_a_part_like_one_whose_claim_is_told_again_after_a_crash_is_looked_for() {
+    let pay = |hash, tenths| Step::Pay { offer: 0, hash, tenths, expires_soon: false };
+    for after in 0..8 {
+        // The client claims a payment, while one more part like one of it was just sent. Then the node forgets both, and
+        // names the part when it tells the claim again, as there is another payment of that amount by then.
+        let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS).play(&[CLAIM, Step::Save]);
+        let world = world.play(&[pay(1, 10), pay(1, 5), Step::Save, pay(1, 5), CLAIM]);
+        let _ = world.play(&[Step::Crash { after, saved: false }, pay(2, 3), pay(2, 5)]).comes_to_rest();
+    }
+}

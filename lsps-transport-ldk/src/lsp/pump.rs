@@ -255,7 +255,11 @@ impl<M: Manager> Pump<M> {
                     self.onchain.doubts(held.payment_hash);
                 }
                 let is_ready = matches!(&input, Input::ChannelReady { .. });
+                let claimed = if let Input::PartForwarded { part, .. } = &input { Some(*part) } else { None };
                 let outcome = self.feed(input);
+                if let Some(client) = claimed.and_then(|claimed| self.service.has_another_like(claimed)) {
+                    self.unsettled.suspect(client);
+                }
                 if let Some(part) = part.filter(|_| outcome == Outcome::NotMine && fail_if_not_mine) {
                     self.node.fail(part, lsps_types::bolt4::FailureCode::UnknownNextPeer);
                     self.node.flush();
