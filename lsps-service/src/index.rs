@@ -179,6 +179,11 @@ impl Index {
         self.paid.len()
     }
 
+    /// Offers of this client that were not paid for.
+    pub fn unpaid_of(&self, client: PeerId) -> impl Iterator<Item = Scid> {
+        self.unpaid_of.of(&client)
+    }
+
     pub fn history(&self, client: PeerId) -> ClientHistory {
         ClientHistory { unpaid: self.unpaid_of.count(&client), paid: self.paid_of.count(&client) }
     }

@@ -86,6 +86,9 @@ impl Service {
         if self.index.history(client).unpaid >= limits.offers_per_client || unpaid >= limits.offers {
             return Err(ErrorObject::client_rejected("too many offers are not paid for yet"));
         }
+        if sale.trust == Trust::ClientTrustsLsp && self.owes_for_a_channel(client) {
+            return Err(ErrorObject::client_rejected("the fee of a channel that you used is not paid yet"));
+        }
         self.may_be_sold_to(client)?;
         let scid = self.unused_scid().ok_or_else(ErrorObject::internal)?;
         let client_trusts_lsp = sale.trust == Trust::ClientTrustsLsp;
@@ -95,6 +98,13 @@ impl Service {
             lsp_cltv_expiry_delta: self.around.config.cltv_expiry_delta,
             client_trusts_lsp,
         })
+    }
+
+    /// Whether a channel on trust was published for this client before its fee was paid. A node forwards over any channel of
+    /// the client, so that a payment of an accomplice can cause it; once, until the offer is forgotten.
+    fn owes_for_a_channel(&self, client: PeerId) -> bool {
+        let mut unpaid = self.index.unpaid_of(client).filter_map(|id| self.offers.get(&id));
+        unpaid.any(|offer| offer.was_used && offer.terms.client_trusts_lsp)
     }
 
     fn terms(&self, request: &Buy, sale: Sale) -> Terms {

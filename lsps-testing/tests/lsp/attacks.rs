@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use lsps_service::{BookTotals, ChannelEnd, ChannelKey, FlowId, HeldHtlc, Input, Trust, WhichPart};
-use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, call, peer};
 use lsps_types::bolt4::FailureCode::{TemporaryChannelFailure, UnknownNextPeer};
+use lsps_types::jsonrpc::Refusal;
+use lsps_types::lsps2::{Buy, GetInfo};
 use lsps_types::{Msat, PaymentHash};
 
 use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, of_parts, offered, opens};
@@ -227,6 +229,26 @@ fn case_X06_a_fee_that_is_paid_in_part_opens_the_channel_to_nobody_else() {
     assert!(!lsp.carries_others(key(1)));
     lsp.claimed(id(2));
     assert!(lsp.carries_others(key(1)));
+}
+
+/// The client has another channel, over which an accomplice pays it 1 sat: the node sends that over the channel on trust, as it is
+/// the smallest that fits, and what is claimed there has to be published. The client then fails what would have paid the fee.
+#[test]
+fn case_X06_who_had_a_channel_on_trust_published_without_its_fee_gets_no_other_on_trust() {
+    let mut lsp = sent(LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
+    let ordinary = WhichPart::Sent { to: peer(1), amount: Msat(1_000), amount_in: Some(Msat(1_001)), skim: None };
+    lsp.feed(Input::PartForwarded { part: ordinary, over: Some(key(1)) });
+    assert_eq!(lsp.acts(), [Act::Broadcast(key(1))], "the client has 1 sat in it");
+    lsp.failed_by_client(id(1));
+    let menu = call(&mut lsp, peer(1), &GetInfo { token: None }).expect("a menu");
+    let opening_fee_params = menu.opening_fee_params_menu.into_iter().next().expect("an entry");
+    let buy = Buy { opening_fee_params, payment_size_msat: Some(SIZE) };
+    let refused = call(&mut lsp, peer(1), &buy).expect_err("it owes a fee");
+    assert!(matches!(refused.refusal, Refusal::ClientRejected(Some(_))), "{refused:?}");
+    assert!(call(&mut lsp, peer(2), &buy).is_err(), "a promise is for one client");
+    lsp.part(2, SCID, 1, SIZE);
+    lsp.claimed(id(2));
+    assert!(call(&mut lsp, peer(1), &buy).is_ok(), "it paid");
 }
 
 /// The client could claim what nobody needed, and have its channel published for no fee, or for little.
