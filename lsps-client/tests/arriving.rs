@@ -275,7 +275,8 @@ fn records_of_the_first_layout_are_read() {
     };
     let preimage = "09".repeat(32);
     let holding = format!("02b0b63c904e{preimage}010101e00f01");
-    let expected: [(&str, fn(&State) -> bool); 7] = [
+    type Is = fn(&State) -> bool;
+    let expected: [(&str, Is); 7] = [
         ("00", |state| *state == State::Waiting),
         ("010101e00f00", |state| matches!(state, State::Channel(channel) if !channel.pending && channel.attempt == 1)),
         ("010101e00f01", |state| matches!(state, State::Channel(channel) if channel.pending)),

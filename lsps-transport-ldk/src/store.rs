@@ -241,7 +241,6 @@ mod tests {
     /// Done when it is asked for the second time.
     fn later<T: Send + 'static>(disk: &Arc<Disk>, done: impl FnOnce(&Disk) -> T + Send + 'static) -> Answer<T>
     where
-        T: Send,
         Result<T, io::Error>: Send,
     {
         let disk = Arc::clone(disk);

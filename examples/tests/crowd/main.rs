@@ -87,6 +87,9 @@ impl KVStore for SlowStore {
     }
 }
 
+/// A recipient, and the payload of a message.
+type Sent = (PublicKey, Vec<u8>);
+
 /// An LSP on a node of its own, whose peers are only what they send.
 struct Stall {
     node: Arc<Node<LspsMessageHandler>>,
@@ -94,7 +97,7 @@ struct Stall {
     host: Lsp,
     store: Arc<SlowStore>,
     /// The messages that the LSP sent, by recipient.
-    sent: Arc<Mutex<Vec<(PublicKey, Vec<u8>)>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
 }
 
 impl Stall {

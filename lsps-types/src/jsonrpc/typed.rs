@@ -41,7 +41,7 @@ pub(super) fn faults<T: DeserializeOwned>(raw: &str) -> InvalidParams {
         if known.contains(&name) {
             rest.push(format!("\"{name}\":{value}"));
         } else if room >= name.len() {
-            room -= name.len();
+            room = room.saturating_sub(name.len());
             unrecognized.push(name.to_string());
         } else if unrecognized.is_empty() {
             unrecognized.push(bounded(name));
