@@ -374,12 +374,13 @@ impl Order {
     /// client's.
     fn used(&self, channel: &Channel, ctx: &Context<'_>) -> Vec<Event> {
         let signed = match channel {
-            Channel::Opening { .. } => Some(Event::Channel(ChannelEvent::Pending)),
-            // Once more: the inputs of its funding may be given back by now, or not.
-            Channel::Abandoning { .. } => Some(Event::Channel(ChannelEvent::Closed)),
+            // The node is ahead of what it told, or the claim came between the decision to give it up and its being done.
+            Channel::Opening { .. } | Channel::Abandoning { .. } => Some(Event::Channel(ChannelEvent::Pending)),
             Channel::None | Channel::Pending { .. } | Channel::Ready { .. } | Channel::Closed { .. } => None,
         };
-        let is_paid = self.stage == Stage::Open && self.paid_by(ctx).is_some();
+        // One that is closed is worth no payment any more, but its funding is owed.
+        let is_closed = matches!(channel, Channel::Closed { .. });
+        let is_paid = self.stage == Stage::Open && self.paid_by(ctx).is_some() && !is_closed;
         let given = self.funding_outpoint.filter(|_| !is_paid).map(|outpoint| Event::Given { at: ctx.now, outpoint });
         signed.into_iter().chain(given).collect()
     }

@@ -65,12 +65,12 @@ impl Order {
         self.open_fails(OrderFailure::OpenUnanswered, ChannelEvent::Abandoned, ctx)
     }
 
-    /// A held payment whose time is up, or whose order has ended. Spec: LSPS1 §4.1.
+    /// A held payment whose time is up, or whose order has ended without it. Spec: LSPS1 §4.1.
     fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
         let Some((hash, payment)) = self.held() else { return vec![] };
         let failing = Event::PaymentMoved { hash, to: PaymentState::Failing { ask: 1 } };
         let expired = self.ways.expires_at(payment.way).is_none_or(|end| ctx.now >= end) && !self.is_being_opened();
-        if matches!(self.stage, Stage::Failed { .. }) {
+        if self.has_ended() {
             vec![failing]
         } else if expired || ctx.too_close(payment.claim_before) {
             vec![failing, Event::WayClosed(payment.way)]

@@ -223,3 +223,59 @@ fn case_X07_a_channel_over_which_the_client_claimed_is_published_whoever_paid_fo
         assert!(shop.lsp.acts().contains(&Act::Broadcast(key)), "until it is in the chain");
     }
 }
+
+/// The node has signed with the client and carried an ordinary payment, and tells so after the open was given up.
+#[test]
+fn case_X07_a_paid_channel_that_is_given_up_and_was_claimed_over_is_published_and_paid_for() {
+    for by_invoice in [false, true] {
+        let mut shop = Shop::of(with_orders(OrderConfig { attempts: 3, ..OrderConfig::default() }));
+        if by_invoice {
+            shop.pays();
+        } else {
+            shop.deposit(1, TOTAL, Some(HEIGHT));
+        }
+        let key = shop.key(1);
+        shop.lsp.accepts_channel(key, None);
+        shop.lsp.keeps_abandoned = true;
+        shop.lsp.wait_until(seconds(61));
+        assert!(shop.lsp.acts().contains(&Act::Abandon(key)), "nobody signed, as far as is known");
+        shop.lsp.feed(Input::ChannelPending { key });
+        shop.lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key) });
+        let acts = shop.lsp.acts();
+        assert!(acts.contains(&Act::Broadcast(key)) && !acts.contains(&Act::Abandon(key)), "{acts:?}");
+        assert_eq!(shop.asked().order_state, OrderState::Completed);
+        let paid = Booking::OrderPaid { fee: Msat(8_888_000), surplus: Msat::ZERO };
+        assert_eq!(shop.lsp.book().filter(|entry| entry.what == paid).count(), 1, "by what was paid for it");
+    }
+}
+
+/// The same, and the payment has to go back by now, or the channel was gone before the claim was told.
+#[test]
+fn case_X07_a_channel_that_was_claimed_over_is_the_clients_though_its_payment_cannot_be_taken() {
+    for is_closed in [false, true] {
+        let mut shop = Shop::of(with_orders(OrderConfig { attempts: 3, ..OrderConfig::default() }));
+        shop.pays_until(Some(HEIGHT + 100));
+        let (key, hash) = (shop.key(1), shop.hash());
+        shop.lsp.accepts_channel(key, None);
+        if is_closed {
+            with_a_payment_of_the_client(&mut shop);
+            shop.lsp.channel_ends(key, ChannelEnd::Closed);
+        } else {
+            shop.lsp.keeps_abandoned = true;
+            shop.lsp.wait_until(seconds(61));
+            shop.lsp.block(HEIGHT + 99);
+        }
+        shop.lsp.acts();
+        shop.lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key) });
+        shop.lsp.failed_by_client(PartId([1; 32]));
+        assert_eq!(shop.asked().order_state, OrderState::Completed);
+        let acts = shop.lsp.acts();
+        let is_broadcast = acts.contains(&Act::Broadcast(key)) || acts.contains(&Act::BroadcastAgain(key));
+        assert!(is_broadcast && !acts.contains(&Act::Abandon(key)), "{acts:?}");
+        assert!(!is_closed || acts.contains(&Act::FailPayment(hash)), "what does not pay for it goes back: {acts:?}");
+    }
+}
+
+fn ordinary() -> WhichPart {
+    WhichPart::Id(PartId([99; 32]))
+}
