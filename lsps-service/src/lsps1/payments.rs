@@ -237,6 +237,8 @@ pub(super) fn cost_of_input(feerate_sat_per_kw: u32) -> Sat {
 
 /// Outputs of less are not relayed, whatever kind of address they are to.
 pub(super) const DUST: Sat = Sat(546);
+/// In satoshis per 1 000 weight units, 1 sat/vB: transactions that pay less are not relayed.
+pub(super) const LEAST_FEERATE: u32 = 250;
 /// Of an input that spends P2WPKH; one that spends P2TR weighs less.
 const INPUT_WEIGHT: u64 = 272;
 /// Confirmations with which every payment counts. Spec: LSPS1 §4.3.

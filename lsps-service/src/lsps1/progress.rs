@@ -12,7 +12,7 @@ use crate::flow::{Context, Link};
 use crate::known::Promised;
 use crate::lsps1::change::Event;
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, Payment, PaymentState, Refund, Way, cost_of_input, sum};
+use crate::lsps1::payments::{Fate, Payment, PaymentState, Refund, Way, LEAST_FEERATE, cost_of_input, sum};
 use crate::wake::Wake;
 
 impl Order {
@@ -131,20 +131,26 @@ impl Order {
     }
 
     /// Confirmed outputs that paid for nothing, together, but for those that cost more than they bring at this feerate:
-    /// they wait for a lower one. Spec: LSPS1 §4.3.
+    /// they wait for a lower one, until nobody asks for the order any more. Then the least feerate counts, with which the
+    /// refund may wait in its turn. Spec: LSPS1 §4.3.
     fn give_back(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let cost = cost_of_input(ctx.facts.feerate_sat_per_kw);
+        let today = ctx.facts.feerate_sat_per_kw;
+        let feerate = if self.is_asked_for(ctx) { today } else { today.min(LEAST_FEERATE) };
+        let cost = cost_of_input(feerate);
         let is_worth_it = |outpoint: &OutPoint| self.outputs.get(outpoint).is_some_and(|output| output.amount > cost);
         let mut due = self.deposits_that_count(ctx);
         due.retain(is_worth_it);
         if self.has_ended() && !due.is_empty() { vec![Event::RefundDue(due)] } else { vec![] }
     }
 
-    /// Keeps outputs that are too small to give back, once nobody asks for the order any more.
+    /// Keeps outputs that are too small to give back at any feerate, once nobody asks for the order any more.
     fn keep_dust(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let is_over = self.has_ended() && self.over_at(ctx.config).is_some_and(|at| ctx.now >= at);
-        let left = if is_over { self.deposits_that_count(ctx) } else { vec![] };
+        let left = if self.is_asked_for(ctx) { vec![] } else { self.deposits_that_count(ctx) };
         if left.is_empty() { vec![] } else { vec![Event::DustLeft { outpoints: left, at: ctx.now }] }
+    }
+
+    fn is_asked_for(&self, ctx: &Context<'_>) -> bool {
+        self.over_at(ctx.config).is_none_or(|at| ctx.now < at)
     }
 
     fn has_ended(&self) -> bool {
@@ -278,7 +284,7 @@ impl Order {
         let settled = self.channel.is_settled()
             && self.ledger.is_clear()
             && self.refunds.iter().all(Refund::is_settled)
-            && self.outputs.values().all(|output| output.fate != Fate::Kept)
+            && !self.outputs.values().any(|output| matches!(output.fate, Fate::Open | Fate::Kept))
             && self.may_close(height, None).is_ok()
             && !self.payments.values().any(Payment::is_live);
         self.stage == Stage::Dropped || (settled && self.over_at(config).is_some_and(|at| now >= at))

@@ -289,17 +289,65 @@ fn case_X09_dust_is_not_spent_where_it_costs_more_than_it_brings() {
     assert!(matches!(&acts[..], [Act::Refund { deposits, .. }] if deposits.len() == 19), "{acts:?}");
 }
 
+/// A year of dear days. At 1 sat/vB 294 sat are worth their input, and 68 sat are not.
 #[test]
-fn case_X09_what_never_is_worth_its_cost_is_kept_when_its_order_is_forgotten() {
+fn case_X08_what_only_a_dear_day_makes_dust_goes_back_before_its_order_is_forgotten() {
+    let mut setup = selling();
+    setup.feerate_sat_per_kw = 125_000;
+    let mut shop = Shop::of(setup);
+    shop.deposit(1, Sat(34_000), Some(HEIGHT));
+    shop.deposit(2, Sat(68), Some(HEIGHT));
+    shop.lsp.wait_until(minutes(120));
+    assert_eq!(shop.lsp.acts(), [], "it waits for a lower feerate");
+    shop.lsp.wait_until(minutes(120) + lsps_service::OrderConfig::default().keep_ended);
+    let acts = shop.lsp.acts();
+    let worth_it = (coin(1), Sat(34_000));
+    assert!(
+        matches!(&acts[..], [Act::Refund { deposits, .. }, Act::Keep(..)] if deposits[..] == [worth_it]),
+        "{acts:?}"
+    );
+    assert_eq!(acts[1], Act::Keep(coin(2), Sat(68)));
+    let dust = Booking::DustKept { amount: Msat(68_000) };
+    assert_eq!(shop.lsp.book().filter(|entry| entry.what == dust).count(), 1);
+    assert!(!shop.lsp.records().is_empty(), "until the refund is in the chain");
+    let key = refund(&shop, 0);
+    shop.lsp.feed(Input::RefundConfirmed { key });
+    assert!(shop.lsp.records().is_empty() && shop.lsp.service().next_wake().is_none());
+}
+
+/// What is on its way when an order would be forgotten is given back once it is there.
+#[test]
+fn case_X08_an_order_is_not_forgotten_while_an_output_to_its_address_is_undecided() {
+    let mut shop = Shop::new();
+    shop.deposit(1, Sat(50_000), None);
+    shop.lsp.wait_until(minutes(120));
+    shop.lsp.wait_until(minutes(120) + lsps_service::OrderConfig::default().keep_ended);
+    assert_eq!(shop.known().reserved, [coin(1)]);
+    shop.deposit(1, Sat(50_000), Some(HEIGHT));
+    refunds(&mut shop, &[(1, Sat(50_000))]);
+    let key = refund(&shop, 0);
+    shop.lsp.feed(Input::RefundConfirmed { key });
+    assert!(shop.lsp.records().is_empty());
+
+    let mut shop = Shop::new();
+    shop.deposit(1, Sat(50_000), None);
+    shop.lsp.wait_until(minutes(120));
+    shop.lsp.wait_until(minutes(120) + lsps_service::OrderConfig::default().keep_ended);
+    shop.deposit_gone(1);
+    assert!(shop.lsp.records().is_empty(), "nor kept for one that went");
+}
+
+#[test]
+fn case_X09_what_is_never_worth_its_cost_is_kept_when_its_order_is_forgotten() {
     let mut setup = selling();
     setup.feerate_sat_per_kw = 12_500;
     let mut shop = Shop::of(setup);
-    shop.deposit(1, Sat(294), Some(HEIGHT));
+    shop.deposit(1, Sat(68), Some(HEIGHT));
     shop.lsp.wait_until(minutes(120));
     assert_eq!(shop.lsp.acts(), []);
     shop.lsp.wait_until(minutes(120) + lsps_service::OrderConfig::default().keep_ended);
-    assert_eq!(shop.lsp.acts(), [Act::Keep(coin(1), Sat(294))]);
-    let dust = Booking::DustKept { amount: Msat(294_000) };
+    assert_eq!(shop.lsp.acts(), [Act::Keep(coin(1), Sat(68))]);
+    let dust = Booking::DustKept { amount: Msat(68_000) };
     assert_eq!(shop.lsp.book().filter(|entry| entry.what == dust).count(), 1);
     assert!(shop.lsp.records().is_empty() && shop.lsp.service().next_wake().is_none());
 }
