@@ -152,7 +152,7 @@ impl Service {
             }
             AnyFlow::Order(order) => {
                 self.released.effects.extend(order.outstanding());
-                self.orders.insert(*order, &self.around.config, self.around.now, self.around.facts.height);
+                self.orders.insert(*order, &self.around);
             }
             AnyFlow::Webhooks(webhooks) => {
                 let client = webhooks.client;

@@ -8,9 +8,9 @@ use alloc::{
 };
 
 use lsps_types::jsonrpc::RequestId;
-use lsps_types::{BlockHeight, PaymentHash, PeerId, Timestamp};
+use lsps_types::{PaymentHash, PeerId, Timestamp};
 
-use crate::config::Config;
+use crate::flow::Surroundings;
 use crate::ids::{OfferId, OrderNumber};
 use crate::lsps1::order::{Order, Stage};
 use crate::sets::{Agenda, Due, Groups, lead, shift};
@@ -71,7 +71,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(order: &Order, config: &Config, now: Timestamp, height: BlockHeight) -> Self {
+    fn of(order: &Order, around: &Surroundings) -> Self {
+        let Surroundings { config, now, facts, is_caught_up, .. } = around;
         let is_open = matches!(order.stage, Stage::Draft { .. } | Stage::Open);
         let invoice = order.ways.bolt11.as_ref().map(|way| PaymentHash::of(&way.by));
         let hashes: BTreeSet<PaymentHash> = order.payments.keys().copied().chain(invoice).collect();
@@ -95,9 +96,9 @@ impl Entry {
             unpaid_since: order.unpaid_since(),
             is_unconfirmed,
             due: Due {
-                wake: order.next_wake(config, now),
+                wake: order.next_wake(config, *now, *is_caught_up),
                 is_chore: !is_busy && !is_unconfirmed,
-                height: order.next_height(config, height),
+                height: order.next_height(config, facts.height),
             },
         }
     }
@@ -121,17 +122,17 @@ impl Orders {
         self.all.values().map(|shelved| &shelved.order)
     }
 
-    pub fn insert(&mut self, order: Order, config: &Config, now: Timestamp, height: BlockHeight) {
+    pub fn insert(&mut self, order: Order, around: &Surroundings) {
         let number = order.number;
         self.remove(number);
         self.all.insert(number, Box::new(Shelved { order, entry: Entry::default() }));
-        self.enter(number, config, now, height);
+        self.enter(number, around);
     }
 
     /// After each change.
-    pub fn enter(&mut self, number: OrderNumber, config: &Config, now: Timestamp, height: BlockHeight) {
+    pub fn enter(&mut self, number: OrderNumber, around: &Surroundings) {
         let Some(shelved) = self.all.get_mut(&number) else { return };
-        let new = Entry::of(&shelved.order, config, now, height);
+        let new = Entry::of(&shelved.order, around);
         if new != shelved.entry {
             self.index.change(&shelved.order, &shelved.entry, &new);
             shelved.entry = new;

@@ -12,7 +12,7 @@ use crate::flow::{Context, Link};
 use crate::known::Promised;
 use crate::lsps1::change::Event;
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, Payment, PaymentState, Refund, Way, LEAST_FEERATE, cost_of_input, sum};
+use crate::lsps1::payments::{Fate, LEAST_FEERATE, Payment, PaymentState, Refund, Way, cost_of_input, sum};
 use crate::wake::Wake;
 
 impl Order {
@@ -183,8 +183,11 @@ impl Order {
         self.call.follow(until).map(Event::Call).into_iter().collect()
     }
 
-    /// Outcomes are kept until the node has surely saved its own state since.
+    /// Outcomes are kept until the node has surely saved its own state since, and told what it had to tell.
     fn forget(&self, ctx: &Context<'_>) -> Vec<Event> {
+        if !ctx.is_caught_up {
+            return vec![];
+        }
         let old = |payment: &Payment| payment.resolved_at().is_some_and(|at| ctx.now >= at + ctx.config.keep_resolved);
         let old = self.payments.iter().filter(|(_, payment)| old(payment));
         old.map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
@@ -242,7 +245,7 @@ impl Order {
     }
 
     /// The next instant at which [`follow`](Self::follow) may have something to say or the record may go, and why.
-    pub fn next_wake(&self, config: &Config, now: Timestamp) -> Option<(Timestamp, Wake)> {
+    pub fn next_wake(&self, config: &Config, now: Timestamp, is_caught_up: bool) -> Option<(Timestamp, Wake)> {
         let draft = match self.stage {
             Stage::Draft { until } => Some((until, Wake::OrderNotPrepared)),
             Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => None,
@@ -253,7 +256,7 @@ impl Order {
             Refund::Built { asked_at, .. } => Some((*asked_at + REFUND_IS_STUCK, Wake::RefundStuck)),
             Refund::Asked | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => None,
         });
-        let resolved = self.payments.values().filter_map(Payment::resolved_at).min();
+        let resolved = self.payments.values().filter(|_| is_caught_up).filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
         // Once such a time has come, what it waits for is an input.
         let ends = [Way::Bolt11, Way::Bolt12, Way::Onchain].into_iter().filter_map(|way| self.ways.expires_at(way));
@@ -279,14 +282,14 @@ impl Order {
         heights.chain(counts.filter(|at| *at > height)).min()
     }
 
-    /// Whether nothing depends on the record any more.
+    /// Whether nothing depends on the record any more. While outcomes of payments are on it, the node has more to tell.
     pub fn is_over(&self, config: &Config, now: Timestamp, height: BlockHeight) -> bool {
         let settled = self.channel.is_settled()
+            && self.payments.is_empty()
             && self.ledger.is_clear()
             && self.refunds.iter().all(Refund::is_settled)
             && !self.outputs.values().any(|output| matches!(output.fate, Fate::Open | Fate::Kept))
-            && self.may_close(height, None).is_ok()
-            && !self.payments.values().any(Payment::is_live);
+            && self.may_close(height, None).is_ok();
         self.stage == Stage::Dropped || (settled && self.over_at(config).is_some_and(|at| now >= at))
     }
 

@@ -58,7 +58,7 @@ impl Service {
         let order = self.draft(client, request, order, terms).ok_or_else(ErrorObject::internal)?;
         self.released.effects.extend(order.outstanding());
         self.orders.waiting.insert(order.number, request.clone());
-        self.orders.insert(order, &self.around.config, self.around.now, self.around.facts.height);
+        self.orders.insert(order, &self.around);
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl Service {
         if is_over {
             self.orders.remove(number);
         } else {
-            self.orders.enter(number, &self.around.config, self.around.now, self.around.facts.height);
+            self.orders.enter(number, &self.around);
         }
         if !is_draft && let Some(request) = self.orders.waiting.remove(&number) {
             let answer = match view {

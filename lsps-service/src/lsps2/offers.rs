@@ -11,6 +11,7 @@ use crate::flow::{self, Context, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, OrderNumber, PartId};
 use crate::index::Indexed;
 use crate::input::{HeldHtlc, WhichPart};
+use crate::lsps1::order::Order;
 use crate::lsps2::jit_channel::{JitChannel, Told};
 use crate::lsps2::parts::{Part, PartState};
 use crate::outcome::{Outcome, Refusal};
@@ -122,7 +123,8 @@ impl Service {
             let waits = |offer: &JitChannel| !offer.payments.is_empty() || offer.may_carry_unpaid();
             let waiting: Vec<Scid> = self.offers.values().filter(|offer| waits(offer)).map(|offer| offer.id).collect();
             waiting.into_iter().for_each(|id| self.look_around(id));
-            let orders: Vec<OrderNumber> = self.orders.unconfirmed().map(|order| order.number).collect();
+            let waits = |order: &&Order| !order.payments.is_empty() || order.has_unpaid_channel();
+            let orders: Vec<OrderNumber> = self.orders.all().filter(waits).map(|order| order.number).collect();
             orders.into_iter().for_each(|order| self.look_around_order(order));
         }
         Outcome::Taken

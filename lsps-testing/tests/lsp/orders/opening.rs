@@ -10,6 +10,7 @@ use lsps_types::lsps1::OrderState;
 use lsps_types::{Blocks, Msat};
 
 use super::{HEIGHT, LEASE, Shop, TOTAL, coin, with_orders};
+use crate::minutes;
 
 fn seconds(seconds: u64) -> lsps_types::Timestamp {
     NOON + Duration::from_secs(seconds)
@@ -278,4 +279,24 @@ fn case_X07_a_channel_that_was_claimed_over_is_the_clients_though_its_payment_ca
 
 fn ordinary() -> WhichPart {
     WhichPart::Id(PartId([99; 32]))
+}
+
+/// The process is away for longer than outcomes are remembered; that the node claimed another payment waits to be told.
+#[test]
+fn case_X03_an_outcome_of_a_payment_is_kept_until_the_node_has_told_its_events() {
+    let mut shop = Shop::new();
+    shop.pays();
+    let (key, payment_hash) = (shop.key(1), shop.hash());
+    shop.lsp.funding_signed(key);
+    shop.lsp.channel_ready(key);
+    shop.lsp.feed(Input::FundingConfirmed { key });
+    shop.lsp.restarts_before_its_node();
+    shop.lsp.wait_until(minutes(60 * 24 * 60));
+    shop.lsp.block(HEIGHT + 10 * LEASE);
+    let another = Some(lsps_service::PaymentId([2; 32]));
+    shop.lsp.feed(Input::PaymentClaimed { payment_hash, id: another, amount: Msat(7_000) });
+    let again = Booking::OrderPaidAgain { payment_hash, amount: Msat(7_000) };
+    assert_eq!(shop.lsp.book().filter(|entry| entry.what == again).count(), 1);
+    shop.lsp.feed(Input::NodeCaughtUp);
+    assert!(shop.lsp.records().is_empty() && shop.lsp.service().next_wake().is_none(), "now none will come");
 }
