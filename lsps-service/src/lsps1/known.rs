@@ -30,6 +30,14 @@ impl Service {
         self.orders.of_address(address).is_some()
     }
 
+    /// Whether an output to this address is on record. One that is not had no room, or lost it to a larger one: the host tells
+    /// it again with every block, [`Input::Deposit`](crate::Input::Deposit), and keeps it from being spent meanwhile.
+    #[must_use]
+    pub fn has_deposit(&self, address: &str, outpoint: OutPoint) -> bool {
+        let order = self.orders.of_address(address).and_then(|order| self.orders.get(order));
+        order.is_some_and(|order| order.outputs.contains_key(&outpoint))
+    }
+
     /// Payments that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
     /// [`Input::PaymentHeld`](crate::Input::PaymentHeld) or [`Input::PaymentGone`](crate::Input::PaymentGone) for each.
     pub fn known_payments(&self) -> impl Iterator<Item = KnownPayment> {

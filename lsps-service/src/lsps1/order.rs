@@ -323,7 +323,10 @@ impl Order {
     fn receive(&self, deposit: &Deposit, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         let Deposit { outpoint, amount, confirmed_at, fee_rate, .. } = *deposit;
         let known = self.outputs.get(&outpoint);
-        let is_full = known.is_none() && self.outputs.len() >= ctx.config.limits.deposits_per_order;
+        // What went back, or is the LSP's, keeps no room from others: strangers send dust.
+        let takes_room = |output: &&Output| matches!(output.fate, Fate::Open | Fate::Kept);
+        let taken = self.outputs.values().filter(takes_room).count();
+        let is_full = known.is_none() && taken >= ctx.config.limits.deposits_per_order;
         let displaced = self.least_output().filter(|_| is_full);
         let worth = (confirmed_at.is_some(), amount);
         if is_full && displaced.is_none_or(|(least, _)| least >= worth) {

@@ -1,6 +1,6 @@
 //! What an LSP does for orders of channels: invoices, held payments, deposits and refunds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,8 +9,7 @@ use bitcoin::{Address, OutPoint, ScriptBuf, Transaction};
 use tokio::time::Instant;
 
 use lsps_service::{
-    Deposit, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, Outcome, PaymentStage, PaymentTerms, Prepared,
-    RefundKey,
+    Deposit, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms, Prepared, RefundKey,
 };
 use lsps_types::{BlockHeight, FeeRate, PaymentHash, Preimage, Sat};
 
@@ -45,13 +44,22 @@ struct Watched {
     address: String,
     /// What the service was told of; `None`: in an earlier life.
     seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>,
-    /// Those that it had no room for: told again with the next block, when it may have.
-    refused: Vec<lsps_types::OutPoint>,
+    /// Those of them that it had no room for, or gave up for a larger one, at the last block: told again with the next one,
+    /// when it may have. The wallet does not spend them meanwhile.
+    unrecorded: BTreeSet<lsps_types::OutPoint>,
 }
 
 impl Watched {
     fn new(address: String, seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>) -> Self {
-        Self { address, seen, refused: vec![] }
+        Self { address, seen, unrecorded: BTreeSet::new() }
+    }
+
+    /// Takes those that are not on record for news. Whether there are any.
+    fn tell_again(&mut self, has_deposit: impl Fn(&str, lsps_types::OutPoint) -> bool) -> bool {
+        let Self { address, seen, unrecorded } = self;
+        *unrecorded = seen.keys().copied().filter(|outpoint| !has_deposit(address, *outpoint)).collect();
+        seen.extend(unrecorded.iter().map(|outpoint| (*outpoint, None)));
+        !unrecorded.is_empty()
     }
 }
 
@@ -217,14 +225,17 @@ impl<M: Manager> Pump<M> {
         self.look_at_deposits(true);
     }
 
-    /// Forgets addresses of orders that are over, and looks again at deposits for which there was no room. Runs with
-    /// every block; each address costs a look into the service, each such deposit one into the chain.
+    /// Forgets addresses of orders that are over, and looks again at deposits for which there was no room. What never was on
+    /// record of an order that is over is the wallet's. Runs with every block; each address and each deposit costs a look
+    /// into the service, each deposit that is not on record one into the chain.
     pub(super) fn forget_addresses(&mut self) {
         let Some(watch) = self.outside.deposits.clone() else { return };
         self.onchain.watched.retain(|script, watched| {
             let is_wanted = self.service.wants_address(&watched.address);
             if !is_wanted {
                 watch.forget(script);
+                let unrecorded: Vec<OutPoint> = watched.unrecorded.iter().map(our_outpoint).collect();
+                self.outside.wallet.release(&unrecorded);
             }
             is_wanted
         });
@@ -233,10 +244,8 @@ impl<M: Manager> Pump<M> {
             .watched
             .iter_mut()
             .filter_map(|(script, watched)| {
-                let refused = std::mem::take(&mut watched.refused);
-                let any = !refused.is_empty();
-                watched.seen.extend(refused.into_iter().map(|outpoint| (outpoint, None)));
-                any.then(|| script.clone())
+                let has_deposit = |address: &str, outpoint| self.service.has_deposit(address, outpoint);
+                watched.tell_again(has_deposit).then(|| script.clone())
             })
             .collect();
         for script in again {
@@ -283,12 +292,7 @@ impl<M: Manager> Pump<M> {
             }
         }
         for input in news {
-            let refused = if let Input::Deposit(deposit) = &input { Some(deposit.outpoint) } else { None };
-            if matches!(self.feed(input), Outcome::Refused(_))
-                && let Some((outpoint, watched)) = refused.zip(self.onchain.watched.get_mut(script))
-            {
-                watched.refused.push(outpoint);
-            }
+            let _ = self.feed(input);
         }
     }
 
@@ -346,8 +350,8 @@ mod tests {
     use bitcoin::transaction::Version;
     use bitcoin::{Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut};
 
-    use super::give_back;
-    use crate::onchain::{CannotFund, OnchainWallet};
+    use super::{Watched, give_back};
+    use crate::onchain::{CannotFund, OnchainWallet, SeenOutput};
 
     /// Has one coin of this worth, which costs 110 vB to give back.
     struct Coin(u64);
@@ -385,6 +389,26 @@ mod tests {
             Err(CannotFund::NotEnough { .. }) => None,
             Err(CannotFund::Wallet(why)) => panic!("{why}"),
         }
+    }
+
+    #[test]
+    #[allow(non_snake_case, reason = "as the table of attacks names it")]
+    fn case_X09_deposits_that_are_not_on_record_are_told_again_and_others_are_not() {
+        let of = |tx| lsps_types::OutPoint { txid: lsps_types::Txid([tx; 32]), index: 0 };
+        let output = SeenOutput { outpoint: OutPoint::null(), amount: Amount::ONE_SAT, height: None, fee_rate: None };
+        let seen = || (1..4).map(|tx| (of(tx), Some(output))).collect();
+        let mut watched = Watched::new("address".into(), seen());
+        assert!(watched.tell_again(|address, outpoint| address == "address" && outpoint != of(2)));
+        let news: Vec<_> =
+            watched.seen.iter().filter(|(_, seen)| seen.is_none()).map(|(outpoint, _)| *outpoint).collect();
+        assert_eq!(
+            (news, watched.unrecorded.len()),
+            (vec![of(2)], 1),
+            "it gave way to a larger one after it was taken"
+        );
+        watched.seen = seen();
+        assert!(!watched.tell_again(|_, _| true));
+        assert!(watched.unrecorded.is_empty() && watched.seen.values().all(Option::is_some), "there was room");
     }
 
     #[test]

@@ -352,6 +352,37 @@ fn case_X09_what_is_never_worth_its_cost_is_kept_when_its_order_is_forgotten() {
     assert!(shop.lsp.records().is_empty() && shop.lsp.service().next_wake().is_none());
 }
 
+/// As many as are remembered, which went back or are the LSP's.
+#[test]
+fn case_X09_dust_that_is_decided_keeps_no_later_payment_out() {
+    let mut shop = Shop::new();
+    let most = u8::try_from(lsps_service::Limits::default().deposits_per_order).expect("few");
+    shop.lsp.wait_until(minutes(120));
+    for tx in 1..=most {
+        shop.deposit(tx, Sat(100 + u64::from(tx) % 2 * 2_000), Some(HEIGHT));
+    }
+    assert_eq!(shop.lsp.acts().iter().filter(|act| matches!(act, Act::Refund { .. })).count(), usize::from(most));
+    shop.deposit(101, Sat(55_000), Some(HEIGHT));
+    refunds(&mut shop, &[(101, Sat(55_000))]);
+}
+
+/// A host tells it again with every block, as long as it is not on record.
+#[test]
+fn case_X09_a_payment_that_was_displaced_is_given_back_when_there_is_room() {
+    let mut shop = Shop::new();
+    let most = u8::try_from(lsps_service::Limits::default().deposits_per_order).expect("few");
+    for tx in 1..=most {
+        shop.deposit(tx, Sat(1_000 + u64::from(tx)), Some(HEIGHT));
+    }
+    shop.deposit(101, Sat(50_000), Some(HEIGHT));
+    let has = |shop: &Shop, tx| shop.lsp.service().has_deposit(&address_of(shop.number), coin(tx));
+    assert_eq!((has(&shop, 1), has(&shop, 2), has(&shop, 101)), (false, true, true), "the least gave way");
+    shop.lsp.wait_until(minutes(120));
+    shop.lsp.acts();
+    shop.deposit(1, Sat(1_001), Some(HEIGHT));
+    refunds(&mut shop, &[(1, Sat(1_001))]);
+}
+
 /// As many as are remembered, all smaller: they were there first.
 #[test]
 fn case_X09_a_payment_takes_the_place_of_dust_that_came_before() {
