@@ -93,7 +93,8 @@ impl Service {
         let found = find(&sent, &exactly).or_else(|| find(&sent, &rounded));
         // Nodes tell claims again after a crash: one that is known does not count for a part that looks like it and failed.
         let known = || find(&Part::claimed, &exactly).or_else(|| find(&Part::claimed, &rounded));
-        found.or_else(known).or_else(|| find(&Part::unlikely, &exactly)).map(|part| part.id)
+        let unlikely = || find(&Part::unlikely, &exactly).or_else(|| find(&Part::unlikely, &rounded));
+        found.or_else(known).or_else(unlikely).map(|part| part.id)
     }
 
     /// Of equal parts a host may have said of the wrong one that it failed.

@@ -273,3 +273,16 @@ fn case_J32_a_part_like_one_whose_claim_is_told_again_after_a_crash_is_looked_fo
         let _ = world.play(&[Step::Crash { after, saved: false }, pay(2, 3), pay(2, 5)]).comes_to_rest();
     }
 }
+
+#[test]
+fn case_J32_a_claim_on_the_chain_counts_for_a_part_whose_onion_comes_again_before_it_is_told() {
+    let pay = |hash, tenths| Step::Pay { offer: 0, hash, tenths, expires_soon: false };
+    let again = |part| Step::PayAgain { part, changed: Changed::Nothing };
+    let claim = Step::Claim { payment: 0, rounded: true };
+    let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS[..2]).play(&[pay(0, 3)]).play(&OPENS[2..4]);
+    // Both parts are claimed in whole satoshis, and the payer has that. It sends both onions again, and the LSP dies with
+    // nothing of this on record.
+    let world = world.play(&[Step::Store { works: false }, Step::Save, claim, Step::Save, again(1), again(0)]);
+    let world = world.play(&[Step::Crash { after: 1, saved: true }, Step::Store { works: true }]).comes_to_rest();
+    assert_eq!((world.deaths(), world.fees_earned()), (1, 2));
+}
