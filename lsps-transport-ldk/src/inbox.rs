@@ -82,16 +82,12 @@ impl Inbox {
             self.dropped += 1;
             return;
         }
-        if state.turn.is_none() {
-            self.last_number += 1;
-            state.turn = Some(self.last_number);
-            self.turns.insert(self.last_number, sender);
-        }
         self.weights.remove(&(state.bytes, sender));
         state.bytes += weight(&payload);
         self.bytes += weight(&payload);
         state.messages.push_back(payload);
         self.weights.insert((state.bytes, sender));
+        self.gets_turn(sender);
         while self.bytes > MOST_BYTES {
             self.drop_heaviest();
         }
@@ -116,19 +112,25 @@ impl Inbox {
             let Some((_, peer)) = self.moved.pop_first() else { break };
             events.extend(self.tell(peer));
         }
-        let (mut messages, mut bytes, mut held_back) = (0, 0, vec![]);
+        let (mut messages, mut bytes) = (0, 0);
         while messages < budget.messages && bytes < budget.bytes {
-            let Some((turn, sender)) = self.turns.pop_first() else { break };
-            match self.next_of(sender) {
-                Some(payload) => {
-                    (messages, bytes) = (messages + 1, bytes + weight(&payload));
-                    events.push(PeerEvent::Message(sender, payload));
-                }
-                None => held_back.push((turn, sender)),
+            let Some((_, sender)) = self.turns.pop_first() else { break };
+            if let Some(payload) = self.next_of(sender) {
+                (messages, bytes) = (messages + 1, bytes + weight(&payload));
+                events.push(PeerEvent::Message(sender, payload));
             }
         }
-        self.turns.extend(held_back);
         events
+    }
+
+    /// A sender with messages gets in line, once its coming is told.
+    fn gets_turn(&mut self, sender: PublicKey) {
+        let Some(state) = self.peers.get_mut(&sender) else { return };
+        if state.turn.is_none() && state.moved.is_none() && !state.messages.is_empty() {
+            self.last_number += 1;
+            state.turn = Some(self.last_number);
+            self.turns.insert(self.last_number, sender);
+        }
     }
 
     fn moves(&mut self, peer: PublicKey) {
@@ -136,6 +138,7 @@ impl Inbox {
             self.last_number += 1;
             state.moved = Some(self.last_number);
             self.moved.insert(self.last_number, peer);
+            state.turn.take().map(|turn| self.turns.remove(&turn));
         }
     }
 
@@ -147,25 +150,24 @@ impl Inbox {
         if !is_there {
             self.peers.remove(&peer);
         }
+        self.gets_turn(peer);
         let gone = (was_told && went).then_some(PeerEvent::Disconnected(peer));
         let came = (is_there && (went || !was_told)).then_some(PeerEvent::Connected(peer));
         gone.into_iter().chain(came).collect()
     }
 
-    /// The next message of a sender whose turn it is. `None`: its coming is told first.
+    /// The next message of a sender whose turn it is.
     fn next_of(&mut self, sender: PublicKey) -> Option<Vec<u8>> {
-        let state = self.peers.get_mut(&sender).filter(|state| state.moved.is_none())?;
+        let state = self.peers.get_mut(&sender)?;
+        state.turn = None;
         let payload = state.messages.pop_front()?;
         self.weights.remove(&(state.bytes, sender));
         state.bytes -= weight(&payload);
         self.bytes -= weight(&payload);
-        state.turn = None;
         if !state.messages.is_empty() {
             self.weights.insert((state.bytes, sender));
-            self.last_number += 1;
-            state.turn = Some(self.last_number);
-            self.turns.insert(self.last_number, sender);
         }
+        self.gets_turn(sender);
         Some(payload)
     }
 
