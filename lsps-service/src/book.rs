@@ -23,7 +23,7 @@ pub struct BookEntry {
 /// What is booked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Booking {
-    /// A payment is to pay a fee, or what is left of it.
+    /// A payment that is to pay a fee, or what is left of it, goes to the client. One that never does is no entry.
     FeeAsked {
         /// Which payment.
         payment_hash: PaymentHash,

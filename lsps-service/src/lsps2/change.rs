@@ -59,8 +59,9 @@ pub(crate) enum Event {
         payment_hash: PaymentHash,
         fee: Msat,
         due: Msat,
-        at: Timestamp,
     },
+    /// Something of the payment that is to pay the fee is sent.
+    FeeAsked(Timestamp),
     FeeFreed(Timestamp),
     FeePaid(Timestamp),
     Call(CallEvent),
@@ -119,13 +120,12 @@ impl JitChannel {
             Event::PaymentForgotten(hash) => {
                 self.payments.remove(&hash);
             }
-            Event::FeeCharged { payment_hash, fee, due, at } => {
+            Event::FeeCharged { payment_hash, fee, due } => {
                 let paid_before = self.paid_by(payment_hash);
                 self.fee = Fee::InFlight(Box::new(Charged { payment_hash, fee, due, paid_before }));
-                if due > Msat::ZERO {
-                    self.ledger.enter(at, Booking::FeeAsked { payment_hash, fee: due });
-                }
+                self.is_booked = false;
             }
+            Event::FeeAsked(at) => self.book_charge(at),
             Event::FeeFreed(at) => self.fee_ends(Fee::Due, at),
             Event::FeePaid(at) => self.fee_ends(Fee::Paid, at),
             Event::Call(event) => self.call.apply(event),
@@ -186,7 +186,19 @@ impl JitChannel {
         {
             let is_charged = matches!(&self.fee, Fee::InFlight(charged) if charged.payment_hash == payment_hash);
             let was_lost = fee > Msat::ZERO && !is_charged;
+            if is_charged {
+                self.book_charge(at); // a part that an earlier charge sent
+            }
             self.ledger.enter(at, Booking::FeeEarned { payment_hash, part: id, fee, surplus, was_lost });
+        }
+    }
+
+    /// Once for each charge.
+    fn book_charge(&mut self, at: Timestamp) {
+        let Fee::InFlight(charged) = &self.fee else { return };
+        let Charged { payment_hash, due, .. } = **charged;
+        if !core::mem::replace(&mut self.is_booked, true) && due > Msat::ZERO {
+            self.ledger.enter(at, Booking::FeeAsked { payment_hash, fee: due });
         }
     }
 
@@ -196,7 +208,7 @@ impl JitChannel {
             let Charged { payment_hash, due, paid_before, .. } = *charged;
             let paid = self.paid_by(payment_hash).0.saturating_sub(paid_before.0);
             let fee = Msat(due.0.saturating_sub(paid));
-            if fee > Msat::ZERO {
+            if fee > Msat::ZERO && self.is_booked {
                 self.ledger.enter(at, Booking::FeeLost { payment_hash, fee });
             }
         }

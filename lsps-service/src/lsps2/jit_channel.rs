@@ -43,6 +43,9 @@ pub(crate) struct JitChannel {
     pub payments: BTreeMap<PaymentHash, Payment>,
     pub call: Call,
     pub ledger: Ledger,
+    /// The fee in flight is in the book: something of its payment was sent. What is charged and never sent is no entry, so
+    /// that opens that are refused again and again fill no book. Version 2 of the record ends before it.
+    pub is_booked: bool,
 }
 
 /// What was promised at buy.
@@ -136,9 +139,23 @@ impl Flow for JitChannel {
 
 impl JitChannel {
     pub fn new(id: Scid, client: PeerId, token: Option<String>, terms: Terms) -> Self {
-        let (channel, fee, was_used, confirmed_at) = (Channel::None, Fee::Due, false, None);
+        let (channel, fee, was_used, confirmed_at, is_booked) = (Channel::None, Fee::Due, false, None, false);
         let (payments, call, ledger) = (BTreeMap::new(), Call::default(), Ledger::default());
-        Self { id, client, token, terms, attempt: 0, channel, was_used, confirmed_at, fee, payments, call, ledger }
+        Self {
+            id,
+            client,
+            token,
+            terms,
+            attempt: 0,
+            channel,
+            was_used,
+            confirmed_at,
+            fee,
+            payments,
+            call,
+            ledger,
+            is_booked,
+        }
     }
 
     pub fn flow(&self) -> FlowId {

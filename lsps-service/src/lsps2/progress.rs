@@ -123,7 +123,7 @@ impl JitChannel {
         let Some(Price { fee, due, deliver }) = self.price(payment) else {
             return self.fail_held(*hash, FailureCode::UnknownNextPeer);
         };
-        let charged = Event::FeeCharged { payment_hash: *hash, fee, due, at: ctx.now };
+        let charged = Event::FeeCharged { payment_hash: *hash, fee, due };
         match &self.channel {
             Channel::None if ctx.link != Link::Away && ctx.may_open() => {
                 let ask = ChannelRequest { client: self.client, deliver, htlcs: payment.held().count() };
@@ -155,7 +155,12 @@ impl JitChannel {
                 let Some(payment) = payment.filter(|payment| self.completes(payment)) else { return vec![] };
                 // Parts that come after the first were sent pay what those do not.
                 let under_way = self.earned().0.saturating_add(payment.being_earned().0);
-                self.send_held(charged.payment_hash, payment, Msat(charged.fee.0.saturating_sub(under_way)))
+                let mut sent =
+                    self.send_held(charged.payment_hash, payment, Msat(charged.fee.0.saturating_sub(under_way)));
+                if !sent.is_empty() && !self.is_booked {
+                    sent.insert(0, Event::FeeAsked(ctx.now));
+                }
+                sent
             }
             Fee::Paid => {
                 let payments = self.payments.iter();

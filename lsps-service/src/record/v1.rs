@@ -1,5 +1,5 @@
 //! Offers as version 1 wrote them: without token, book, surplus of parts and calls, and without what the funding cost.
-//! Orders as version 1 wrote them: without the payment ids that version 2 has at the end.
+//! Offers as version 2 wrote them, and orders as version 1 did: without what the next version has at the end.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
@@ -19,6 +19,13 @@ pub(super) fn order(bytes: &[u8]) -> Vec<u8> {
     [bytes, &[NO_ENTRIES]].concat()
 }
 
+/// An offer of version 2 in the layout of version 3, in which follows that its fee in flight is in the book: version 2 booked
+/// it at once.
+pub(super) fn offer_of_v2(bytes: &[u8]) -> Vec<u8> {
+    [bytes, &[TRUE]].concat()
+}
+
+const TRUE: u8 = 1;
 /// An empty map.
 const NO_ENTRIES: u8 = 0;
 
@@ -108,6 +115,7 @@ impl From<JitChannel> for jit_channel::JitChannel {
         };
         new.payments = old.payments.into_iter().map(|(hash, payment)| (hash, payment.into())).collect();
         new.call = Call::default();
+        new.is_booked = true;
         new
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsps_service::{BookTotals, Booking, HeldHtlc, Input};
+use lsps_service::{BookTotals, Booking, ChannelEnd, HeldHtlc, Input};
 use lsps_testing::{Lsp, LspSetup, MINING_SAT, NOON};
 use lsps_types::{Msat, PaymentHash, Ppm};
 
@@ -96,4 +96,25 @@ fn a_part_that_is_gone_takes_no_other_payment_along() {
     lsp.acts();
     let acts = of_parts(opens(&mut lsp));
     assert_eq!(acts, [forwards(1, 599_000_000, 1_000_000)], "the first is still there");
+}
+
+/// A client that asks for channels and refuses each open moves nothing: the book does not grow.
+#[test]
+fn case_X64_opens_that_are_refused_again_and_again_are_no_entries() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    for attempt in 1..=20 {
+        lsp.part(attempt, SCID, attempt, SIZE);
+        lsp.restarts();
+        lsp.channel_ends(key(attempt.into()), ChannelEnd::Rejected);
+        lsp.acts();
+    }
+    assert_eq!(entries(&lsp), []);
+    lsp.part(21, SCID, 1, SIZE);
+    lsp.funding_signed(key(21));
+    lsp.channel_ready(key(21));
+    let totals = BookTotals::of(lsp.book());
+    assert_eq!((totals.asked, totals.earned, totals.lost), (FEE, Msat::ZERO, Msat::ZERO), "what is sent is asked for");
+    lsp.claimed(id(21));
+    let totals = BookTotals::of(lsp.book());
+    assert_eq!((totals.asked, totals.earned, totals.lost), (FEE, FEE, Msat::ZERO));
 }

@@ -1,6 +1,6 @@
 //! Records: what they cost, and that old ones are read.
 
-use lsps_service::{Config, FlowId, Record, Service, StandardPolicy, Unreadable};
+use lsps_service::{Booking, ChannelEnd, Config, FlowId, Record, Service, StandardPolicy, Unreadable};
 use lsps_testing::{Act, Lsp, LspSetup, NOON};
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{Msat, Scid};
@@ -45,19 +45,46 @@ fn case_H04_every_state_that_an_older_version_wrote_is_read_and_goes_on() {
         let may = state.starts_with("lsp_trusts") || state.ends_with("claimed");
         assert_eq!(broadcasts, unconfirmed && may, "{state}");
         let rewritten = lsp.records().values().next().map(|bytes| bytes[0]);
-        assert!(matches!(rewritten, Some(1 | 2)), "{state}: still on record");
+        assert!(matches!(rewritten, Some(1 | 3)), "{state}: still on record");
+    }
+}
+
+/// Version 2 booked a fee when it was charged, and its record ends before the mark that says so.
+#[test]
+fn case_H04_a_fee_that_version_2_has_in_its_book_is_lost_or_earned_there() {
+    for is_claimed in [false, true] {
+        let mut lsp = lsp_with_offer(Some(SIZE));
+        lsp.part(1, SCID, 1, SIZE);
+        if is_claimed {
+            lsp.funding_signed(crate::key(1));
+            lsp.channel_ready(crate::key(1));
+        }
+        let (name, mut bytes) = lsp.records().iter().next().map(|(name, it)| (name.clone(), it.clone())).expect("one");
+        assert_eq!((bytes[0], bytes.pop()), (3, Some(u8::from(is_claimed))));
+        bytes[0] = 2;
+        let mut lsp = Lsp::at(NOON, LspSetup { scids: vec![Scid(9)], ..LspSetup::default() });
+        lsp.finds(Record { name, bytes });
+        let what: fn(&Booking) -> bool = if is_claimed {
+            lsp.claimed(crate::id(1));
+            |what| matches!(what, Booking::FeeEarned { was_lost: false, .. })
+        } else {
+            lsp.channel_ends(crate::key(1), ChannelEnd::Rejected);
+            |what| matches!(what, Booking::FeeLost { .. })
+        };
+        assert_eq!(lsp.book().filter(|entry| what(&entry.what)).count(), 1);
+        assert!(!lsp.book().any(|entry| matches!(entry.what, Booking::FeeAsked { .. })), "it is there by now");
     }
 }
 
 #[test]
 fn case_H04_a_newer_record_is_refused_with_its_name() {
     let (_, mut record) = old_records().next().expect("there are some");
-    record.bytes[0] = 3;
+    record.bytes[0] = 4;
     let refused = service().load(&record);
-    assert_eq!(refused, Err(Unreadable::Newer { name: "jit-1x0x0".into(), version: 3, newest: 2 }));
+    assert_eq!(refused, Err(Unreadable::Newer { name: "jit-1x0x0".into(), version: 4, newest: 3 }));
     assert_eq!(
         refused.expect_err("newer").to_string(),
-        "record \"jit-1x0x0\" has version 3; this program reads up to 2"
+        "record \"jit-1x0x0\" has version 4; this program reads up to 3"
     );
 }
 
@@ -91,5 +118,5 @@ fn a_record_is_small_and_names_its_version() {
     lsp.part(2, SCID, 1, Msat(100_000_000));
     let two = lsp.records().values().next().expect("one record").len();
     assert!(two - one <= 60, "{} bytes for another part", two - one);
-    assert_eq!(bytes[0], 2);
+    assert_eq!(bytes[0], 3);
 }
