@@ -299,3 +299,15 @@ fn records_of_the_first_layout_are_read() {
         assert!(again.load(&name, &bytes(&format!("{tail}00"))).is_err(), "{tail}: with something behind it");
     }
 }
+
+/// A node reveals the preimage of a payment in parts although one of its channels is gone.
+#[test]
+fn case_X32_nothing_is_claimed_over_a_channel_that_is_gone() {
+    let client = bought(0);
+    let gone = Via { peer: None, ..via(LSP, 7, 6) };
+    let rejected = Arrival::Reject(Fault::ChannelGone);
+    assert_eq!(client.arrived(hash(1), &WHOLE, &[gone, via(LSP, 1, 6)], 0), rejected, "what was bought");
+    assert_eq!(client.arrived(hash(9), &WHOLE, &[gone, via(LSP, 1, 6)], 0), rejected, "any other");
+    let ours = Via { is_ours: true, ..gone };
+    assert_eq!(client.arrived(hash(9), &WHOLE, &[ours], 0), rejected, "whoever funded it");
+}

@@ -12,11 +12,11 @@ use lightning::events::Event;
 use lightning::ln::channelmanager::{Bolt11InvoiceParameters, InterceptId};
 use lightning::types::payment::PaymentHash;
 use lightning::util::config::UserConfig;
-use lsps_client::jit_receive::{Fault, State};
+use lsps_client::jit_receive::{Fault, Purchase, State};
 use lsps_client::session::WhyNot;
 use lsps_examples::node::{Node, Setup, within};
 use lsps_examples::scene::{Script, WalletNode, Who, open_channels, shares, start_payer};
-use lsps_examples::store::MemoryStore;
+use lsps_examples::store::{MemoryStore, Store};
 use lsps_examples::{Chain, scene};
 use lsps_transport_ldk::onchain::{Clock, SystemClock};
 use lsps_transport_ldk::wallet::WalletEvent;
@@ -82,6 +82,44 @@ async fn case_X32_a_patient_wallet_takes_no_other_payment_over_a_channel_that_is
     let hash = PaymentHash(ordinary.payment_hash().to_byte_array());
     stage.payer.pay(&ordinary, 10_000_000).expect("a route");
     assert!(within(|| stage.handed_on.lock().unwrap().contains(&hash)).await, "the application may claim it now");
+}
+
+/// One part comes over a channel that is confirmed, the other over the one that was bought. The LSP closes the latter, and
+/// would get the preimage for the part that is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X32_a_payment_in_parts_that_waits_goes_back_when_one_of_its_channels_is_closed() {
+    for restarts in [false, true] {
+        let mut stage = Stage::set(3, FEE).await;
+        stage.pays_for_a_channel().await;
+        assert!(within(|| stage.is_holding()).await, "the first payment waits");
+        stage.chain.mine(3);
+        assert!(stage.has_paid().await, "the first channel is confirmed and paid for");
+        stage.forgets();
+        stage.lies.spreads.store(true, Ordering::SeqCst);
+        let jit = stage.wallet.host.receive_via_jit_channel(AMOUNT, "in parts", HOUR, FEE_LIMIT).await.unwrap();
+        stage.payer.pay_in_parts(&jit.invoice, &[15_000_000, AMOUNT.0 - 15_000_000]).unwrap();
+        assert!(within(|| stage.is_holding()).await, "the payment waits for the second channel");
+        let channels = || stage.lsp.channel_manager().list_channels_with_counterparty(&stage.wallet.node.node_id());
+        let bought = channels().into_iter().find(|channel| channel.confirmations == Some(0)).expect("it was opened");
+        if restarts {
+            stage.wallet.node.kill();
+        }
+        let closed = "there is no such channel".to_owned();
+        let peer = stage.wallet.node.node_id();
+        stage.lsp.channel_manager().force_close_broadcasting_latest_txn(&bought.channel_id, &peer, closed).unwrap();
+        if restarts {
+            stage.restarts_wallet().await;
+        }
+        assert!(within(|| !stage.is_holding()).await, "it waits no more");
+        let no_parts = || {
+            let channels = stage.wallet.node.channel_manager().list_channels();
+            channels.len() == 1 && channels[0].pending_inbound_htlcs.is_empty()
+        };
+        assert!(within(no_parts).await, "the other part is failed back");
+        let is_paid = |purchase: &Purchase| matches!(purchase.state(), State::Paid { .. });
+        assert_eq!(stage.wallet.host.purchases().iter().filter(|it| is_paid(it)).count(), 1, "only the first is paid");
+        assert!(stage.refused().is_empty());
+    }
 }
 
 /// The LSP says that it trusts its client, and keeps the funding back all the same.
@@ -170,6 +208,8 @@ struct Stage {
     /// Payments that were left to the wallet's application.
     handed_on: Arc<Mutex<Vec<PaymentHash>>>,
     told: Mutex<tokio::sync::broadcast::Receiver<WalletEvent>>,
+    script: Script,
+    wallet_store: Store,
 }
 
 /// In what the LSP is dishonest.
@@ -178,6 +218,8 @@ struct Lies {
     sells: AtomicBool,
     keeps: AtomicU64,
     opens: AtomicBool,
+    /// The first part goes over a new channel that holds no more than that, the others over an old one.
+    spreads: AtomicBool,
     publishes: AtomicBool,
     withheld: Mutex<Option<Transaction>>,
 }
@@ -186,7 +228,8 @@ impl Lies {
     /// None, but for what it keeps.
     fn asking(asks: Msat, kept: Msat) -> Self {
         let (sells, opens, publishes) = (AtomicBool::new(true), AtomicBool::new(true), AtomicBool::new(true));
-        Self { asks, sells, keeps: AtomicU64::new(kept.0), opens, publishes, withheld: Mutex::default() }
+        let (keeps, spreads) = (AtomicU64::new(kept.0), AtomicBool::new(false));
+        Self { asks, sells, keeps, opens, spreads, publishes, withheld: Mutex::default() }
     }
 }
 
@@ -215,7 +258,8 @@ impl Stage {
         let lies = Arc::new(Lies::asking(FEE, kept));
         let lsp = start_dishonest(&chain, 7, Arc::clone(&lies)).await;
         let at = (lsp.node_id(), lsp.address());
-        let wallet = WalletNode::start(&chain, &(Arc::new(MemoryStore::new()) as _), at, &script).await.unwrap();
+        let wallet_store: Store = Arc::new(MemoryStore::new());
+        let wallet = WalletNode::start(&chain, &wallet_store, at, &script).await.unwrap();
         for coins in [payer.wallet(), lsp.wallet()] {
             chain.give(&coins.script(), 2_000_000);
         }
@@ -223,7 +267,19 @@ impl Stage {
         assert!(wallet.node.connect(lsp.node_id(), lsp.address()).await);
         open_channels(&chain, &payer, &lsp, &[1_000_000]).await.unwrap();
         let told = Mutex::new(wallet.host.events());
-        Self { chain, payer, lsp, wallet, lies, paid, failed, handed_on, told }
+        Self { chain, payer, lsp, wallet, lies, paid, failed, handed_on, told, script, wallet_store }
+    }
+
+    /// Starts the wallet that was killed, and connects it.
+    async fn restarts_wallet(&mut self) {
+        let at = (self.lsp.node_id(), self.lsp.address());
+        self.wallet = WalletNode::start(&self.chain, &self.wallet_store, at, &self.script).await.unwrap();
+        self.told = Mutex::new(self.wallet.host.events());
+        assert!(self.wallet.node.connect(at.0, at.1).await);
+    }
+
+    fn is_holding(&self) -> bool {
+        self.wallet.host.purchases().iter().any(|purchase| matches!(purchase.state(), State::Holding(_)))
     }
 
     async fn pays_for_a_channel(&self) {
@@ -270,13 +326,20 @@ async fn start_dishonest(chain: &Chain, seed: u8, lies: Arc<Lies>) -> Arc<Node<L
             Event::HTLCIntercepted { intercept_id, expected_outbound_amount_msat, .. } => {
                 let (part, amount) = (*intercept_id, *expected_outbound_amount_msat);
                 let client = client.lock().unwrap().expect("somebody bought");
-                if lies.opens.load(Ordering::SeqCst) {
+                let spreads = lies.spreads.load(Ordering::SeqCst);
+                let opens =
+                    if spreads { lies.opens.swap(false, Ordering::SeqCst) } else { lies.opens.load(Ordering::SeqCst) };
+                if opens {
                     *held.lock().unwrap() = Some((part, amount));
-                    manager.create_channel(client, 200_000, 0, JIT, None, None).expect("connected");
+                    // LDK forwards over the smallest that will do, whichever it is told.
+                    let size = if spreads { 20_000 } else { 200_000 };
+                    manager.create_channel(client, size, 0, JIT, None, None).expect("connected");
                 } else {
-                    let old = manager.list_channels_with_counterparty(&client)[0].channel_id;
-                    let rest = amount - lies.keeps.load(Ordering::SeqCst);
-                    manager.forward_intercepted_htlc(part, &old, client, rest).expect("still held");
+                    let channels = manager.list_channels_with_counterparty(&client);
+                    let old = channels.iter().find(|channel| channel.is_usable).expect("there is one").channel_id;
+                    // The fee is kept of the part that comes over the new channel, if there is one.
+                    let keeps = if spreads { 0 } else { lies.keeps.load(Ordering::SeqCst) };
+                    manager.forward_intercepted_htlc(part, &old, client, amount - keeps).expect("still held");
                 }
             }
             Event::FundingGenerationReady {

@@ -39,11 +39,12 @@ pub enum Arrival {
 }
 
 impl Via {
-    /// Whether a payment over this channel is safe to claim. `takes_unseen`: the wallet trusts the LSP to publish the
-    /// funding.
+    /// Whether a payment over this channel is safe to claim: a claim takes nothing from a channel that is gone, and gives its
+    /// peer the preimage all the same. `takes_unseen`: the wallet trusts the LSP to publish the funding.
     pub(crate) fn bears(&self, confirmations: u16, takes_unseen: bool) -> bool {
         let is_seen = self.confirmations > 0 || takes_unseen || self.is_seen != Some(false);
-        self.is_ours || (is_seen && self.confirmations >= u32::from(confirmations))
+        let is_safe = self.is_ours || (is_seen && self.confirmations >= u32::from(confirmations));
+        self.peer.is_some() && is_safe
     }
 }
 

@@ -268,6 +268,9 @@ impl Book {
                 return Arrival::Reject(Fault::NoChannelOpened { skimmed });
             }
         }
+        if over.iter().any(|via| via.peer.is_none()) {
+            return Arrival::Reject(Fault::ChannelGone);
+        }
         let wanted = purchase.map_or(wait, |purchase| purchase.terms.confirmations_to_wait);
         let unsafe_yet = over.iter().filter(|via| !via.bears(wanted, via.peer.is_some_and(|peer| self.trusts(peer))));
         match unsafe_yet.map(|via| via.confirmations).min() {

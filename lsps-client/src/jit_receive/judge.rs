@@ -162,6 +162,9 @@ pub enum Fault {
         /// Confirmations that the wallet waits for.
         wanted: u16,
     },
+    /// A channel over which a part of the payment came is gone: what came over it cannot be claimed from its peer any more.
+    #[error("a channel that it came over is closed; the payer has to pay again")]
+    ChannelGone,
     /// The payment came over a channel whose funding transaction was never published, and cannot wait until it is.
     #[error("it came over a channel whose funding transaction is not published")]
     Unpublished,

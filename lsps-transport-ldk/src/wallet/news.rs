@@ -89,7 +89,7 @@ pub enum WalletEvent {
         /// The fee that the LSP kept.
         kept: Msat,
     },
-    /// A payment that was held went back: its channel was not confirmed while there was time.
+    /// A payment that was held went back: its channel was not confirmed while there was time, or one of its channels is gone.
     GaveUp {
         /// The purchase.
         payment_hash: PaymentHash,
@@ -151,7 +151,9 @@ impl fmt::Display for WalletEvent {
             Self::Received { received, fee, .. } => write!(f, "{received} received, {fee} paid for the channel"),
             Self::Refused { why, .. } => write!(f, "a payment was refused: {why}"),
             Self::Claimable { received, .. } => write!(f, "{received} wait to be claimed by the application"),
-            Self::GaveUp { .. } => f.write_str("the channel was not confirmed in time, the payment went back"),
+            Self::GaveUp { .. } => {
+                f.write_str("the channel was not confirmed in time or is gone, the payment went back")
+            }
             Self::Expired { .. } => f.write_str("no payment came in time"),
             Self::Ordered { way, .. } => write!(f, "a channel is ordered, to be paid {way}"),
             Self::OrderPaid { .. } => f.write_str("the provider has the payment for the channel"),

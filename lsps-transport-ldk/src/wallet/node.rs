@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails};
 use lightning::ln::channelmanager::{
     AChannelManager as _, Bolt11PaymentError, OptionalOfferPaymentParams, PaymentId, RecentPaymentDetails, Retry,
     RetryableSendFailure,
@@ -125,7 +125,8 @@ impl<M: Manager> Node<M> {
         over.iter().map(via).collect()
     }
 
-    /// How a payment stands that the node holds.
+    /// How a payment stands that the node holds. HTLCs of channels that are gone are not part of it, although LDK would claim
+    /// the payment with them.
     pub fn held(&self, hash: PaymentHash, mempool: Option<&dyn Mempool>) -> Option<Held> {
         let manager = self.manager.get_cm();
         let height = manager.current_best_block().height;
@@ -133,8 +134,15 @@ impl<M: Manager> Node<M> {
         let mut held: Option<Held> = None;
         for channel in &channels {
             let ours = channel.pending_inbound_htlcs.iter().filter(|htlc| htlc.payment_hash.0 == hash.0);
-            let Some(expiry) = ours.map(|htlc| htlc.cltv_expiry).min() else { continue };
-            let held = held.get_or_insert(Held { confirmations: u32::MAX, is_seen: true, blocks_left: u32::MAX });
+            let ours =
+                ours.filter(|htlc| htlc.state != Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFail));
+            let Some(expiry) = ours.clone().map(|htlc| htlc.cltv_expiry).min() else { continue };
+            let held = held.get_or_insert_default();
+            held.over.push(channel.channel_id);
+            for htlc in ours {
+                held.received = Msat(held.received.0.saturating_add(htlc.amount_msat));
+                held.is_claimed |= htlc.state == Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
+            }
             held.blocks_left = held.blocks_left.min(expiry.saturating_sub(height));
             if !channel.is_outbound {
                 let confirmations = channel.confirmations.unwrap_or(0);
@@ -270,6 +278,20 @@ pub(super) struct Held {
     pub is_seen: bool,
     /// Until its first HTLC expires.
     pub blocks_left: u32,
+    /// The sum of its HTLCs.
+    pub received: Msat,
+    /// The channels that its HTLCs came over.
+    pub over: Vec<ChannelId>,
+    /// Whether the node is claiming it.
+    pub is_claimed: bool,
+}
+
+/// Of no HTLC at all.
+impl Default for Held {
+    fn default() -> Self {
+        let (confirmations, blocks_left, received) = (u32::MAX, u32::MAX, Msat::ZERO);
+        Self { confirmations, is_seen: true, blocks_left, received, over: vec![], is_claimed: false }
+    }
 }
 
 fn is_seen(channel: &ChannelDetails, mempool: Option<&dyn Mempool>) -> Option<bool> {

@@ -74,6 +74,8 @@ struct Claim {
     confirmations: u16,
     /// The application knows that it may claim.
     is_told: bool,
+    /// The channels that it came over. An HTLC that comes later over one of them does not stand in for another of them.
+    over: Vec<ChannelId>,
 }
 
 impl<M: Manager> Pump<M> {
@@ -273,43 +275,52 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// Claims what its channels bear now, or says that it may be claimed, and gives up what has no blocks left.
+    /// Claims what its channels bear now, or says that it may be claimed, and gives up what has no blocks left, or of which a
+    /// channel is gone: LDK claims a payment in parts without those, and gives their peer the preimage.
     fn look_at_held(&mut self) {
         let (mut over, mut told) = (vec![], vec![]);
         for (hash, claim) in &mut self.held {
-            let Some(held) = self.node.held(*hash, self.mempool.as_deref()) else {
-                over.push((*hash, false));
-                continue;
+            let state = self.session.with(|client, _| client.purchase(*hash).map(Purchase::state).cloned());
+            let holding = match state {
+                Some(State::Holding(holding)) => Some(holding),
+                Some(State::Paid { .. }) | None => {
+                    over.push((*hash, true));
+                    continue;
+                }
+                // Its channel ended, and whatever it holds goes back.
+                Some(_) => None,
             };
+            let held = self.node.held(*hash, self.mempool.as_deref()).unwrap_or_default();
+            let is_whole = holding.is_some_and(|holding| held.received >= holding.received)
+                && claim.over.iter().all(|channel| held.over.contains(channel));
             let is_good = held.confirmations >= u32::from(claim.confirmations) && held.is_seen;
-            match claim.preimage {
-                _ if claim.is_told => {} // claimed or failed by the application, or in time by the node
-                Some(preimage) if is_good => {
+            match (claim.preimage, holding) {
+                _ if held.is_claimed => {} // the node will say so
+                (Some(preimage), _) if is_whole && is_good => {
                     self.node.claim(PaymentPreimage(preimage.0));
                     over.push((*hash, true));
                 }
-                None if is_good => {
+                // To be claimed or failed by the application, or in time by the node.
+                _ if is_whole && claim.is_told => {}
+                (None, Some(holding)) if is_whole && is_good => {
                     claim.is_told = true;
-                    told.push(*hash);
+                    told.push((*hash, holding.received, holding.skimmed));
                 }
-                _ if held.blocks_left > u32::from(LEAST_BLOCKS) => {}
+                _ if is_whole && held.blocks_left > u32::from(LEAST_BLOCKS) => {}
                 _ => {
                     self.node.fail(*hash);
                     over.push((*hash, false));
                 }
             }
         }
-        for payment_hash in told {
-            let state = self.session.with(|client, _| client.purchase(payment_hash).map(Purchase::state).cloned());
-            if let Some(State::Holding(held)) = state {
-                let (received, kept) = (held.received, held.skimmed);
-                self.tell(WalletEvent::Claimable { payment_hash, received, kept });
-            }
+        for (payment_hash, received, kept) in told {
+            self.tell(WalletEvent::Claimable { payment_hash, received, kept });
         }
         for (hash, claimed) in over {
             self.held.remove(&hash);
-            if !claimed {
-                let _ = self.session.with(|client, now| client.gave_up(hash, now));
+            let taken = claimed || self.session.with(|client, now| client.gave_up(hash, now)) == Handled::Taken;
+            if !taken {
+                self.tell(WalletEvent::GaveUp { payment_hash: hash }); // the client let go of it with its channel
             }
         }
     }
@@ -359,7 +370,8 @@ impl<M: Manager> Pump<M> {
                 }
             }
             Effect::ClaimAfter { purchase, preimage, confirmations, .. } => {
-                self.held.insert(purchase, Claim { preimage, confirmations, is_told: false });
+                let over = self.node.held(purchase, self.mempool.as_deref()).map(|held| held.over).unwrap_or_default();
+                self.held.insert(purchase, Claim { preimage, confirmations, is_told: false, over });
             }
             Effect::AllowUnderpaying { lsp } => self.set_underpaying(lsp, true),
             Effect::ForbidUnderpaying { lsp } => self.set_underpaying(lsp, false),
