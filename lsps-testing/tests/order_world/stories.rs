@@ -65,3 +65,13 @@ fn case_O15_a_claim_that_a_crash_takes_back_is_asked_for_again() {
         }
     }
 }
+
+#[test]
+fn case_O10_dust_that_came_after_the_payment_is_no_part_of_it() {
+    let deposit = |amount, is_dear| Step::Deposit { order: 0, amount, is_dear };
+    let (proceed, block) = (Step::Proceed { client: 0 }, Step::Blocks { count: 1, are_full: false });
+    let parts = [deposit(Amount::Short, true), deposit(Amount::Half, false), block, proceed];
+    let dust = [Step::Watch { works: false }, proceed, Step::Dust { order: 0, count: 4 }];
+    let world = OrderWorld::new().hostile().play(&OPENING).play(&parts).play(&dust);
+    assert_eq!(world.play(&[Step::Blocks { count: 3, are_full: false }]).comes_to_rest().fundings(), 1);
+}
