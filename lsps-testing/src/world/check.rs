@@ -109,12 +109,16 @@ impl World {
     }
 
     /// Until something of an offer is claimed, no part goes on that is not of a whole payment: its payer would get an error
-    /// that ends it.
+    /// that ends it. Of two offers to one client that are alike the LSP cannot tell which a claim pays.
     fn is_not_alone(&self, number: usize) {
         let HeldHtlc { scid, payment_hash, .. } = self.lsp.node.incoming[number].htlc;
         let is_of_it = |number: usize| self.lsp.node.incoming[number].is_of(scid);
-        let size = self.sold.iter().find(|(sold, ..)| *sold == scid).and_then(|(.., size)| *size);
-        let Some(size) = size.filter(|_| self.lsp.node.is_hostile && !self.claimed().any(is_of_it)) else { return };
+        let Some((_, client, Some(size))) = self.sold.iter().copied().find(|(sold, ..)| *sold == scid) else { return };
+        let theirs = self.sold.iter().filter(|(_, to, _)| *to == client);
+        let is_theirs = |number: usize| theirs.clone().any(|(sold, ..)| self.lsp.node.incoming[number].is_of(*sold));
+        if !self.lsp.node.is_hostile || self.claimed().any(is_theirs) {
+            return;
+        }
         let there =
             self.lsp.node.numbers(|place| matches!(place, Place::Held | Place::Queued { .. } | Place::AtClient { .. }));
         let there =
