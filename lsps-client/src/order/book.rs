@@ -172,12 +172,12 @@ impl Book {
     }
 
     /// This channel turned out to be a purchase's. The order that it stood for waits for another, unless the LSP says that
-    /// it is the order's all the same.
+    /// it is the order's all the same, when it has another. The order does not get the channel in exchange
+    /// that passed it over for a purchase before: a fee was kept for that channel, too.
     pub(crate) fn used(&mut self, channel: ChannelKey, polling: &Polling, now: Timestamp, out: &mut Batch) {
         let held = |order: &Order| order.channel().filter(|its| its.key == channel).map(|its| (order.key, its));
         let Some((key, used)) = self.orders.values().find_map(held) else { return };
-        let other = self.orders.get(&key).and_then(Order::paying).and_then(|paying| paying.other);
-        for input in [Input::ChannelPassed(other), Input::OtherChannel(used)] {
+        for input in [Input::ChannelPassed(None), Input::OtherChannel(used)] {
             let moved = self.hear(key, &input, polling, now, out);
             debug_assert!(moved.is_ok(), "only an order that is being paid has a channel");
         }

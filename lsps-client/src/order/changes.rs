@@ -414,9 +414,14 @@ impl Order {
     }
 
     /// The channel that the LSP calls open, held against what our own node knows of it. Spec: LSPS1 §5.
+    ///
+    /// The channel of a purchase may be the order's where the purchase has another in exchange: with one channel, the fee of
+    /// the purchase is for that, and the order has none yet.
     fn opened(&self, lease: Option<Lease>, now: Timestamp) -> Result<End, Trouble> {
         let lease = lease.ok_or(Trouble::NoChannel { funding: None })?;
-        let ours = self.channels().find(|channel| channel.funding == Some(lease.funding));
+        let own = self.channel();
+        let is_own = |channel: &Channel| own.is_some_and(|own| own.key == channel.key || own.pending);
+        let ours = self.channels().filter(is_own).find(|channel| channel.funding == Some(lease.funding));
         let ours = ours.ok_or(Trouble::NoChannel { funding: Some(lease.funding) })?;
         // By our own clock: the LSP chooses its times.
         let paid_for = LEAST_OF_BLOCK.saturating_mul(self.ordered.channel_expiry_blocks);

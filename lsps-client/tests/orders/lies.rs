@@ -350,9 +350,38 @@ fn case_X45_the_payment_may_come_over_the_very_channel_of_the_order() {
     desk.opens(own, OUTPOINT);
     let claimed = desk.client.claimed(hash(1), Msat(990_000), Msat(10_000), &[ChannelKey(1)], desk.now);
     assert_eq!(claimed, Handled::Taken);
+    // The LSP opens what was bought as well.
+    desk.opens(jit(2), OTHER);
     desk.tells(completed(&reply));
     desk.passes(HOUR);
     assert_eq!(done(&desk, key), Some((OUTPOINT, ChannelKey(1))), "LDK forwards over any channel of the client");
+}
+
+/// A channel is sold once: as that of the purchase whose fee was kept, or as that of the order.
+#[test]
+fn case_X45_one_channel_is_not_paid_for_by_a_purchase_and_by_an_order() {
+    for restarts in [false, true] {
+        let (mut desk, key, reply) = beside_a_purchase();
+        desk.opens(jit(1), OUTPOINT);
+        let claimed = desk.client.claimed(hash(1), Msat(990_000), Msat(10_000), &[ChannelKey(1)], desk.now);
+        assert_eq!(claimed, Handled::Taken);
+        desk.turn();
+        if restarts {
+            desk.restarts();
+        }
+        desk.tells(completed(&reply));
+        desk.passes(HOUR * 2);
+        assert_eq!(done(&desk, key), None);
+        assert_eq!(desk.order(key).trouble(), Some(&no_channel(OUTPOINT)), "the fee of the purchase was for that one");
+
+        assert_eq!(desk.client.open_requested(&jit(2), desk.now), Ok(()));
+        desk.turn();
+        desk.passes(HOUR * 2);
+        assert_eq!(done(&desk, key), None, "a channel that is asked for and not funded is none");
+        assert_eq!(desk.client.channel_funded(ChannelKey(2), OTHER, desk.now), Handled::Taken);
+        desk.passes(HOUR * 2);
+        assert_eq!(done(&desk, key), Some((OUTPOINT, ChannelKey(1))), "there are two now, whichever is whose");
+    }
 }
 
 /// A channel in which something is the wallet's at once is no purchase's.
