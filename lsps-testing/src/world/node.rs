@@ -68,6 +68,8 @@ pub struct NodeChannel {
     pub stage: Stage,
     /// Its funding transaction.
     pub funding: Option<Vec<u8>>,
+    /// Whether ordinary payments may go over it, or its price for them is out of reach.
+    pub carries_others: bool,
 }
 
 /// How far a channel is at the node.
@@ -188,8 +190,13 @@ impl Node {
     }
 
     /// Asks the client for a channel.
-    pub fn open(&mut self, key: ChannelKey, client: PeerId) {
-        self.now.channels.insert(key, NodeChannel { client, stage: Stage::Asked, funding: None });
+    pub fn open(&mut self, key: ChannelKey, client: PeerId, carries_others: bool) {
+        self.now.channels.insert(key, NodeChannel { client, stage: Stage::Asked, funding: None, carries_others });
+    }
+
+    /// Opens a channel to ordinary payments.
+    pub fn carry_others(&mut self, key: ChannelKey) {
+        self.now.channels.entry(key).and_modify(|channel| channel.carries_others = true);
     }
 
     /// The client's answers, as far as they make sense now.
@@ -279,7 +286,10 @@ impl Node {
 
     /// Over the first channel of the client that is ready.
     fn queue(&mut self, number: usize, to: PeerId, amount: Msat) {
-        let place = match self.channels_of(to, |stage| stage == Stage::Ready).into_iter().min() {
+        let is_ordinary = self.incoming[number].ordinary.is_some();
+        let mut ready = self.channels_of(to, |stage| stage == Stage::Ready);
+        ready.retain(|key| !is_ordinary || self.now.channels[key].carries_others);
+        let place = match ready.into_iter().min() {
             Some(over) => Place::Queued { to, over, amount },
             None => Place::Failing(FailureCode::UnknownNextPeer),
         };

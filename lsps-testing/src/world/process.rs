@@ -200,11 +200,11 @@ impl Process {
     /// What every host does for a channel and for the book; the answer. `None`: it is something else.
     pub(super) fn perform(&mut self, effect: &Effect) -> Option<Option<Input>> {
         Some(match effect.clone() {
-            Effect::OpenChannel { key, peer, .. } => {
+            Effect::OpenChannel { key, peer, terms } => {
                 let is_known = self.node.stage(key).is_some();
                 let is_there = self.links.contains_key(&peer);
                 if !is_known && is_there {
-                    self.node.open(key, peer);
+                    self.node.open(key, peer, terms.carries_others);
                 }
                 (!is_known && !is_there).then_some(Input::ChannelEnded { key, why: ChannelEnd::PeerGone })
             }
@@ -239,7 +239,11 @@ impl Process {
                 self.unbooked.insert(key, entry);
                 None
             }
-            Effect::WakeClient { .. } | Effect::CarryOthers { .. } => None,
+            Effect::CarryOthers { key, .. } => {
+                self.node.carry_others(key);
+                None
+            }
+            Effect::WakeClient { .. } => None,
             _ => return None,
         })
     }
