@@ -44,6 +44,8 @@ pub struct Rules {
     pub pay_only_the_lsp: bool,
     /// A way to pay is left alone when it ends sooner. On-chain, the blocks that it has to wait for come on top.
     pub min_validity: Duration,
+    /// How long after its order was made a way to pay is begun with, at the most: its end is the LSP's choice.
+    pub longest: Duration,
     /// How long an order is remembered after its end; one that has a channel at least until the LSP may close that.
     pub keep: Duration,
     /// How long after the last moment to pay an order whose money is out is given up: no channel of it is taken after that.
@@ -61,6 +63,7 @@ impl Default for Rules {
         Self {
             pay_only_the_lsp: true,
             min_validity: Duration::from_secs(2 * 60),
+            longest: day * 7,
             keep: day * 14,
             give_up_after: day * 30,
             // 100 sat/vB.
@@ -243,7 +246,7 @@ impl Draft {
             }
         };
         let extra = self.afford(fee)?;
-        let pay_by = earlier(end, self.wish.rules.min_validity + bill.waits());
+        let pay_by = earlier(end, self.wish.rules.min_validity + bill.waits()).min(now + self.wish.rules.longest);
         if now < pay_by { Ok(Way { bill, fee, total, extra, pay_by }) } else { Err(RefuseWay::EndsTooSoon) }
     }
 

@@ -400,3 +400,15 @@ fn case_X45_a_channel_that_can_only_be_the_orders_is_accepted_on_the_orders_term
     assert_eq!(desk.client.open_requested(&stranger, NOON), Err(RefuseChannel::NothingBought));
     desk.passes(DAY);
 }
+
+/// The LSP chooses when its order ends, and may name the year 9999.
+#[test]
+fn case_X36_an_order_whose_lsp_names_a_far_end_is_begun_with_within_a_week() {
+    let mut reply = made("a1", &order());
+    let end: lsps_types::DateTime = "9999-12-31T23:59:59.999Z".parse().unwrap();
+    reply.payment.bolt12.as_mut().unwrap().expires_at = end.clone();
+    reply.payment.onchain.as_mut().unwrap().expires_at = end;
+    let quote = draft(wish(order())).weigh(&reply, &Facts, NOON).unwrap();
+    assert!(quote.ways.len() > 1, "{quote:?}");
+    assert!(quote.ways.iter().all(|way| way.pay_by <= NOON + DAY * 7), "{quote:?}");
+}
