@@ -230,7 +230,7 @@ async fn case_X56_an_event_waits_for_few_writes_whatever_a_crowd_buys() {
     let client = stranger(1_000_000);
     let scid = stall.sells_to(client).await;
     let before = stall.store.writes();
-    stall.is_crowded(100, 20);
+    stall.is_crowded(400, 20);
     assert!(within(|| stall.store.writes() > before).await, "they are being sold to");
     for (id, scid) in [(1, scid), (2, stall.node.channel_manager().get_intercept_scid())] {
         let told = stall.store.writes();
@@ -240,7 +240,7 @@ async fn case_X56_an_event_waits_for_few_writes_whatever_a_crowd_buys() {
         assert!(waited <= WRITES, "{waited} records were written meanwhile");
     }
     let sold = stall.store.writes() - before;
-    assert!(sold < 1_900, "the crowd was still there: {sold} sales were written");
+    assert!(sold < 7_900, "the crowd is still there: {sold} sales were written");
     stall.host.stop().await;
 }
 
