@@ -11,7 +11,7 @@ pub struct Limits {
     /// The same of all clients.
     pub offers: usize,
     /// Channels of one client, for offers and orders, that are being opened or whose funding is kept back: each holds coins.
-    /// What is more waits for the end of one of them, and goes back when its time is up.
+    /// Each further one waits for the end of one of them, and goes back when its time is up.
     pub opens_per_client: usize,
     /// Parts of one offer that the node holds or carries; a channel has no more HTLC slots.
     pub parts_per_offer: usize,

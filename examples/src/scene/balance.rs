@@ -100,7 +100,7 @@ pub fn shares<H: Handler>(node: &Node<H>) -> Result<[u64; 2], Error> {
 /// Spec: BOLT 3 "Anchor Outputs".
 const ANCHOR_SAT: u64 = 330;
 
-/// What the monitors would claim, in satoshis; not of what we funded, nor of a channel that ended before its funding was
+/// The amount that the monitors would claim, in satoshis; not of what we funded, nor of a channel that ended before its funding was
 /// out.
 fn claimable_sat<H: Handler>(node: &Node<H>, ignored: &[ChannelDetails], open: &[ChannelDetails]) -> u64 {
     let is_among = |channels: &[ChannelDetails], id| channels.iter().any(|channel| channel.channel_id == id);

@@ -33,7 +33,7 @@ async fn case_X04_an_ordinary_payment_of_the_same_amount_does_not_pay_the_openin
     assert_eq!(world.scene.seen.facts().received, Some((AMOUNT.0 - fee.0, fee.0)), "the next payment pays it");
 }
 
-/// Whatever its client claimed over it would make the LSP publish a channel that nobody paid for.
+/// A payment that its client claimed over it would make the LSP publish a channel that nobody paid for.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X06_a_channel_on_trust_carries_no_ordinary_payment_until_its_fee_is_paid() {
     let mut world = World::on_hold(Script { trust: Trust::ClientTrustsLsp, ..Script::default() }).await;

@@ -136,7 +136,7 @@ fn case_X41_a_channel_that_was_there_when_the_order_was_called_off_is_the_orders
     assert!(matches!(desk.order(key).end(), Some(End::Done { .. })));
 }
 
-/// Whatever the LSP says or leaves unsaid, with the money out.
+/// The LSP says anything, or nothing, with the money out.
 #[test]
 fn case_X41_every_order_ends_by_itself() {
     let hold = with_states(&made("a1", &order()), LightningState::Hold, OnchainState::Seen);

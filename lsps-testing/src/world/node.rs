@@ -242,7 +242,7 @@ impl Node {
         }
     }
 
-    /// Whatever its client has to do next.
+    /// The client's next step is told.
     pub fn proceeds(&mut self, key: ChannelKey) {
         match self.stage(key) {
             Some(Stage::Asked) => self.accepted(key, None),
