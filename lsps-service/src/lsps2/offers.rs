@@ -182,7 +182,7 @@ impl Service {
         }
         let came_back = had_sent && !offer.has_sent_ever();
         let gave_back = held_coins && !offer.holds_coins();
-        if offer.is_over(&self.around.config, self.around.now, self.around.facts.height) {
+        if offer.is_over(&ctx) {
             self.index.remove(offer);
             self.changed.insert(offer.flow());
             self.offers.remove(&id);

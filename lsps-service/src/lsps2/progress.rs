@@ -322,12 +322,14 @@ impl JitChannel {
         [too_close, self.stuck_at(config), promise].into_iter().flatten().min()
     }
 
-    /// Whether nothing depends on the record any more.
-    pub fn is_over(&self, config: &Config, now: Timestamp, height: BlockHeight) -> bool {
-        now >= self.over_at(config)
+    /// Whether nothing depends on the record any more. While the node has events of an earlier life to tell, one of them may
+    /// be the claim of a part that is on it.
+    pub fn is_over(&self, ctx: &Context<'_>) -> bool {
+        ctx.now >= self.over_at(ctx.config)
+            && (ctx.is_caught_up || self.payments.is_empty())
             && self.channel.is_settled()
             && self.ledger.is_clear()
-            && self.may_close(height).is_ok()
+            && self.may_close(ctx.facts.height).is_ok()
             && !self.payments.values().any(Payment::is_live)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsps_service::{ChannelEnd, ChannelKey, FlowId, Input, Trust, WhichPart};
+use lsps_service::{BookTotals, ChannelEnd, ChannelKey, FlowId, Input, Trust, WhichPart};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, peer};
 use lsps_types::Msat;
 use lsps_types::bolt4::FailureCode::TemporaryChannelFailure;
@@ -80,6 +80,35 @@ fn case_X03_nothing_is_forgotten_before_the_node_has_told_its_events() {
     let mut lsp = away();
     lsp.feed(Input::NodeCaughtUp);
     assert_eq!(lsp.acts(), [Act::Abandon(key(1))], "now none will come");
+}
+
+/// The offer ended and its funding is deep in the chain, so that nothing but the outcome keeps the record.
+#[test]
+fn case_X03_an_offer_is_not_forgotten_before_the_node_has_told_its_events() {
+    let away = |trust| {
+        let mut lsp = offered(Some(SIZE), LspSetup { trust, ..LspSetup::default() });
+        lsp.part(1, SCID, 1, SIZE);
+        opens(&mut lsp);
+        if trust == Trust::ClientTrustsLsp {
+            lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key(1)) });
+        }
+        lsp.feed(Input::FundingConfirmed { key: key(1) });
+        lsp.feed(Input::PartPresumedFailed { part: id(1) });
+        lsp.restarts_before_its_node();
+        lsp.wait_until(NOON + Duration::from_secs(86_400));
+        lsp.acts();
+        lsp
+    };
+    for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
+        let mut lsp = away(trust);
+        lsp.feed(claim(key(1)));
+        assert_eq!(BookTotals::of(lsp.book()).earned, FEE, "a day later, and it is this offer's: {trust:?}");
+        assert!(lsp.service().may_close(key(1)).is_err(), "its channel is promised");
+
+        let mut lsp = away(trust);
+        lsp.feed(Input::NodeCaughtUp);
+        assert!(lsp.records().is_empty() && lsp.service().next_wake().is_none(), "now none will come: {trust:?}");
+    }
 }
 
 /// The node closed the channel meanwhile, after it had carried what the service knows nothing of.
