@@ -425,6 +425,13 @@ impl Order {
         }
     }
 
+    /// The way that is tried when nothing of the present one is out, if one is left that can still be paid.
+    #[must_use]
+    pub fn next_way(&self, now: Timestamp) -> Option<WayKind> {
+        let is_open = |kind: &WayKind| self.way(*kind).is_some_and(|way| now < way.pay_by);
+        self.paying()?.then.iter().copied().find(is_open)
+    }
+
     /// How it ended.
     #[must_use]
     pub fn end(&self) -> Option<&End> {

@@ -69,7 +69,7 @@ impl SaveQueue {
 
     /// Writes the manager if it changed or monitors wait for it, then those monitors, then tells LDK.
     ///
-    /// What is written of the manager and of the monitors is of one instant: whatever LDK queues while the manager is being
+    /// The bytes of the manager and those of the monitors are of one instant: whatever LDK queues while the manager is being
     /// serialised is added, and the manager serialised again, until nothing came. That ends, as each channel waits for what
     /// it queued.
     ///

@@ -1,5 +1,5 @@
-//! What LDK asks of the wallet: addresses for what closed channels leave, and coins that pay for bumping a transaction's
-//! fee.
+//! LDK's traits, implemented by the wallet: addresses for what closed channels leave, and coins that pay for bumping a
+//! transaction's fee.
 
 use std::sync::Arc;
 

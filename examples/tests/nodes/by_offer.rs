@@ -7,7 +7,6 @@ use lightning::ln::channelmanager::{OptionalOfferPaymentParams, PaymentId};
 use lightning::offers::offer::Offer;
 use lsps_client::order::{Bill, Quote, WayKind};
 use lsps_client::session::NotOrdered;
-use lsps_examples::fault::{Power, Wire};
 use lsps_examples::node::within;
 use lsps_examples::scene::{Script, Who};
 use lsps_service::{ChannelEnd, OrderFailure, OrderStage, Way};
@@ -114,15 +113,8 @@ async fn case_O11_an_offer_that_is_paid_twice_is_taken_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O06_an_invoice_that_does_not_come_in_time_is_asked_for_again() {
     let world = World::new().await;
-    let (lsp, wallet) = (&world.scene.lsp.node, &world.scene.wallet.node);
-    let leave = async || {
-        wallet.peer_manager().disconnect_by_node_id(lsp.node_id());
-        assert!(within(|| lsp.peer_manager().peer_by_node_id(&wallet.node_id()).is_none()).await, "it is gone");
-    };
-    leave().await;
-    let wire = Wire::to(lsp.address(), Power::default()).await.unwrap();
-    assert!(wallet.connect(lsp.node_id(), wire.address()).await);
-    assert!(within(|| !wallet.channel_manager().list_usable_channels().is_empty()).await);
+    let wallet = &world.scene.wallet.node;
+    let wire = world.wallet_connects_by_wire().await;
     let choose = |quote: &Quote| {
         wire.clogs(); // the wallet is heard, and hears nothing
         pays_by(WayKind::Bolt12)(quote)
@@ -134,12 +126,35 @@ async fn case_O06_an_invoice_that_does_not_come_in_time_is_asked_for_again() {
     assert!(crate::passes(500).await);
     assert!(handle.snapshot().unwrap().end().is_none(), "the order may still be paid");
 
-    leave().await;
+    world.wallet_leaves().await;
     world.scene.connect().await.unwrap();
     let usable = || !wallet.channel_manager().list_usable_channels().is_empty();
     assert!(within(usable).await);
     minutes_pass(&world);
     world.is_done(&handle, Way::Bolt12).await;
+}
+
+/// The LSP sends no invoice for its offer, and the order can be paid on the chain as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X53b_when_no_invoice_comes_for_the_offer_the_next_way_is_paid() {
+    let world = World::new().await;
+    let (lsp, wallet) = (&world.scene.lsp.node, &world.scene.wallet.node);
+    let wire = world.wallet_connects_by_wire().await;
+    let before_it_pays = || wire.clogs(); // the wallet is heard, and hears nothing
+    let handle = world.orders_in_turn(&[WayKind::Bolt12, WayKind::Onchain], before_it_pays).await;
+    let way = || handle.snapshot().and_then(|order| order.paying().map(|paying| paying.way));
+    assert_eq!(way(), Some(WayKind::Bolt12));
+    assert!(within(|| wallet.channel_manager().list_recent_payments().len() == 1).await, "the invoice is asked for");
+    minutes_pass(&world);
+    assert!(within(|| failures(&world) == 1).await, "LDK gives the request up");
+    assert!(within(|| way() == Some(WayKind::Onchain)).await, "{:?}", handle.snapshot());
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    assert!(wallet.channel_manager().list_recent_payments().is_empty(), "nothing is paid twice");
+
+    world.wallet_leaves().await;
+    world.scene.connect().await.unwrap();
+    assert!(within(|| !lsp.channel_manager().list_usable_channels().is_empty()).await);
+    world.is_done(&handle, Way::Onchain).await;
 }
 
 /// What LDK counts them by.

@@ -7,16 +7,16 @@ use bitcoin::Txid;
 use lightning::events::Event;
 use lightning_invoice::Bolt11Invoice;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{Bill, End, Quote, WayKind};
+use lsps_client::order::{Bill, End, Quote, Rules, WayKind, Wish};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_examples::Scene;
-use lsps_examples::fault::Shifted;
+use lsps_examples::fault::{Power, Shifted, Wire};
 use lsps_examples::node::{Node, within};
 use lsps_examples::scene::{Error, Ledger, Script, Stock, Who};
 use lsps_service::{KnownOrder, OrderFailure, OrderStage, Way};
 use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat};
-use lsps_types::lsps1::CreateOrder;
-use lsps_types::{BlockHeight, Sat};
+use lsps_types::lsps1::{CreateOrder, LdkInvoices};
+use lsps_types::{BlockHeight, PeerId, Sat};
 
 /// A scene on which the wallet can pay for a channel in either way.
 pub struct World {
@@ -120,10 +120,35 @@ impl World {
         wish: CreateOrder,
         choose: impl FnOnce(&Quote) -> Option<WayKind>,
     ) -> OrderHandle {
-        let limits =
-            FeeLimits { max_total_fee: Some(Msat((STOCK.fee.0 + MINING.0) * 1_000)), max_proportional_fee: None };
         let lsp = self.scene.lsp.node.node_id();
-        self.scene.wallet.host.order_channel_paying(lsp, wish, limits, choose).await.expect("it sells")
+        self.scene.wallet.host.order_channel_paying(lsp, wish, limits(), choose).await.expect("it sells")
+    }
+
+    /// An order that may be paid in each of these ways, in turn.
+    pub async fn orders_in_turn(&self, ways: &[WayKind], before_it_pays: impl FnOnce()) -> OrderHandle {
+        let lsp = self.scene.lsp.node.node_id();
+        let (session, id) = (self.scene.wallet.host.session(), PeerId(lsp.serialize()));
+        let (network, rules) = (lsps_types::Network::Regtest, Rules::default());
+        let wish = Wish { order: self.wish(), limits: limits(), network, large_channels: false, rules };
+        let quote = session.lsp(id).quote_channel(wish, &LdkInvoices).await.expect("it sells");
+        before_it_pays();
+        session.pay_quote_in_turn(quote, ways).expect("there is room")
+    }
+
+    /// The wallet is connected to its LSP by a wire that can be clogged.
+    pub async fn wallet_connects_by_wire(&self) -> Wire {
+        let (lsp, wallet) = (&self.scene.lsp.node, &self.scene.wallet.node);
+        self.wallet_leaves().await;
+        let wire = Wire::to(lsp.address(), Power::default()).await.unwrap();
+        assert!(wallet.connect(lsp.node_id(), wire.address()).await);
+        assert!(within(|| !wallet.channel_manager().list_usable_channels().is_empty()).await);
+        wire
+    }
+
+    pub async fn wallet_leaves(&self) {
+        let (lsp, wallet) = (&self.scene.lsp.node, &self.scene.wallet.node);
+        wallet.peer_manager().disconnect_by_node_id(lsp.node_id());
+        assert!(within(|| lsp.peer_manager().peer_by_node_id(&wallet.node_id()).is_none()).await, "it is gone");
     }
 
     /// The LSP has the payment and needs its client, who is not there.
@@ -132,9 +157,7 @@ impl World {
         let handle = self.orders(way).await;
         if way == WayKind::Onchain {
             assert!(within(|| self.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
-            let (lsp, wallet) = (&self.scene.lsp.node, &self.scene.wallet.node);
-            wallet.peer_manager().disconnect_by_node_id(lsp.node_id());
-            assert!(within(|| lsp.peer_manager().peer_by_node_id(&wallet.node_id()).is_none()).await, "it is gone");
+            self.wallet_leaves().await;
             self.scene.chain.mine(1);
         }
         let client = self.scene.wallet.node.node_id();
@@ -232,6 +255,10 @@ impl World {
         assert!(within(|| lsp.current_best_block().height == height.0).await);
         assert!(crate::passes(1_500).await);
     }
+}
+
+fn limits() -> FeeLimits {
+    FeeLimits { max_total_fee: Some(Msat((STOCK.fee.0 + MINING.0) * 1_000)), max_proportional_fee: None }
 }
 
 fn in_a_word(who: Who, event: &Event) -> Option<&'static str> {

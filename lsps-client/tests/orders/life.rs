@@ -269,9 +269,12 @@ fn case_X53b_what_came_back_is_paid_another_way_only_while_the_lsp_says_that_the
 fn case_X53b_a_way_whose_time_is_over_is_passed_over_and_without_one_the_order_ends() {
     let (mut desk, key) = in_turn(&ALL);
     pays(&mut desk);
+    assert_eq!(desk.order(key).next_way(desk.now), Some(WayKind::Bolt12));
     desk.passes(HOUR);
+    assert_eq!(desk.order(key).next_way(desk.now), Some(WayKind::Onchain));
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
     assert_eq!(pays(&mut desk), [WayKind::Onchain], "the offer is over, the address is not");
+    assert_eq!(desk.order(key).next_way(desk.now), None);
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
 

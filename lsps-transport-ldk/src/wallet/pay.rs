@@ -44,9 +44,9 @@ impl Payments {
 
 impl<M: Manager> Pump<M> {
     pub(super) fn has_to_pay(&mut self, order: OrderKey, way: Way) {
-        let (now, has_others) = self.session.with(|client, now| {
-            (now, client.order(order).and_then(Order::paying).is_some_and(|paying| !paying.then.is_empty()))
-        });
+        let (now, has_others) = self
+            .session
+            .with(|client, now| (now, client.order(order).is_some_and(|order| order.next_way(now).is_some())));
         let patience = if has_others { TRY_BEFORE_THE_NEXT } else { TRY_FOR };
         self.payments.due.insert(order, Due { until: (now + patience).min(way.pay_by), way, next: now });
     }
@@ -112,15 +112,14 @@ impl<M: Manager> Pump<M> {
     /// Over Lightning a payment has an end. Whether it was one of an order: only the way that is being paid moves its order,
     /// and no other payment of the node has such an id.
     pub(super) fn payment_ended(&mut self, id: PaymentId, end: PaymentEnd) -> bool {
-        let way = |order: &Order| {
+        let of = |order: &Order, now| {
             let way = order.ways().iter().find(|way| payment_id(order, &way.bill) == Some(id))?;
             let is_chosen = order.paying().is_some_and(|paying| paying.way == way.kind());
-            Some((order.key(), way.clone(), is_chosen, is_to_be_paid(order, way.kind())))
+            let is_the_last = is_to_be_paid(order, way.kind()) && order.next_way(now).is_none();
+            Some((order.key(), way.clone(), is_chosen, is_the_last))
         };
-        let Some((key, way, is_chosen, is_wanted)) = self.session.with(|client, _| client.orders().find_map(way))
-        else {
-            return false;
-        };
+        let of = self.session.with(|client, now| client.orders().find_map(|order| of(order, now)));
+        let Some((key, way, is_chosen, is_the_last)) = of else { return false };
         if !is_chosen {
             return true;
         }
@@ -128,8 +127,8 @@ impl<M: Manager> Pump<M> {
         if end != PaymentEnd::Paid && self.node.is_paying(id) {
             return true;
         }
-        // LDK waits for an invoice a minute or two. Its LSP may be away for longer.
-        if end == PaymentEnd::NoInvoice && is_wanted {
+        // LDK waits for an invoice a minute or two. Its LSP may be away for longer; another way may work at once.
+        if end == PaymentEnd::NoInvoice && is_the_last {
             self.asks_for_invoice_again(key, way);
             return true;
         }

@@ -1,4 +1,4 @@
-//! What an LSP raises: signed with its node's key, and posted.
+//! The notifications of an LSP: signed with its node's key, and posted.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl WebhookNotifier {
         Ok(Self { webhooks, keys })
     }
 
-    /// What happened so far.
+    /// Counts of the deliveries so far.
     #[must_use]
     pub fn counts(&self) -> WebhookCounts {
         self.webhooks.counts()
@@ -165,7 +165,7 @@ mod tests {
         (WebhookNotifier::new(config, keys).expect("it starts"), asked)
     }
 
-    /// What the service hears of it.
+    /// Posts to `url`; the inputs that tell the service the outcome, as they come.
     fn posts(notifier: &WebhookNotifier, url: &str, within: Duration) -> impl FnMut() -> Option<Input> + use<> {
         let at = Timestamp::from_unix_millis(1_767_268_800_007);
         let url = WebhookUrl::new(url.into()).expect("a URL");
