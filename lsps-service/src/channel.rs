@@ -325,6 +325,14 @@ impl Channel {
         }
     }
 
+    /// Whether both sides signed it, and it is not closed.
+    pub fn is_signed(&self) -> bool {
+        match self {
+            Self::Pending { .. } | Self::Ready { .. } => true,
+            Self::None | Self::Opening { .. } | Self::Closed { .. } | Self::Abandoning { .. } => false,
+        }
+    }
+
     /// Whether the world has something to do for it: open, broadcast, abandon.
     pub fn is_settled(&self) -> bool {
         match self {

@@ -73,7 +73,7 @@ pub enum Effect {
         tx: Option<Vec<u8>>,
     },
     /// Let a channel carry what others send to the client over it, at the node's usual price: it was opened with
-    /// [`OpenTerms::carries_others`] unset, and its fee is paid now.
+    /// [`OpenTerms::carries_others`] unset, and is paid for now, or published all the same.
     ///
     /// No answer; it is asked again after each start. Safe twice: a setting.
     CarryOthers {
@@ -271,8 +271,8 @@ pub struct OpenTerms {
     /// Blocks within which the funding is to be confirmed, where that was agreed; else soon.
     pub confirm_within: Option<Blocks>,
     /// Whether the channel carries payments of others to the client from the beginning. If not, price forwards over it
-    /// out of reach until [`Effect::CarryOthers`]: a claim over it would make the LSP publish the funding while the fee
-    /// is not paid.
+    /// out of reach until [`Effect::CarryOthers`]: a claim over it would make the LSP publish the funding while nobody has
+    /// paid for it. Channels of orders are opened so, and JIT channels whose client trusts the LSP.
     pub carries_others: bool,
 }
 

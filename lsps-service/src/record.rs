@@ -91,6 +91,7 @@ pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
     let read = match (id, version) {
         (FlowId::JitChannel(_), 1) => postcard::from_bytes::<v1::JitChannel>(bytes).map(JitChannel::from).map(offer),
         (FlowId::JitChannel(_), 2) => postcard::from_bytes(&v1::offer_of_v2(bytes)).map(offer),
+        (FlowId::JitChannel(_), 3) => postcard::from_bytes(&v1::offer_of_v3(bytes)).map(offer),
         (FlowId::JitChannel(_), _) => postcard::from_bytes(bytes).map(offer),
         (FlowId::Order(_), 1) => postcard::from_bytes(&v1::order(bytes)).map(order),
         (FlowId::Order(_), _) => postcard::from_bytes(bytes).map(order),
@@ -115,6 +116,6 @@ fn of_client(webhooks: Box<Webhooks>) -> (FlowId, AnyFlow) {
     (FlowId::Webhooks(webhooks.client), AnyFlow::Webhooks(webhooks))
 }
 
-const OFFER_VERSION: u8 = 3;
+const OFFER_VERSION: u8 = 4;
 const ORDER_VERSION: u8 = 2;
 const WEBHOOKS_VERSION: u8 = 2;

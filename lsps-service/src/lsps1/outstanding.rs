@@ -15,7 +15,7 @@ use crate::lsps1::payments::{Fate, PaymentState, Refund};
 impl Order {
     /// Asked after every step, where the new ones are released, and after a restart, where all are.
     pub fn outstanding(&self) -> Vec<Effect> {
-        let begin = self.owed_for_offer().into_iter().chain(self.owed_for_channel());
+        let begin = self.owed_for_offer().into_iter().chain(self.owed_for_channel()).chain(self.owed_once_published());
         let payments = begin.chain(self.owed_for_payments()).chain(self.owed_for_refunds());
         let rest = payments.chain(self.owed_for_deposits()).chain(self.call.owed(self.flow(), self.client));
         rest.chain(self.owed_for_book()).collect()
@@ -42,9 +42,15 @@ impl Order {
             announce: self.ordered.announce_channel,
             confirmations: self.ordered.required_channel_confirmations,
             confirm_within: Some(Blocks(self.ordered.funding_confirms_within_blocks.into())),
-            carries_others: true,
+            carries_others: false,
         };
         self.channel.owed(self.key(), self.client, &agreed, self.lease().is_some())
+    }
+
+    /// Until then a claim over it would be over a channel that nobody may have paid for.
+    fn owed_once_published(&self) -> Option<Effect> {
+        let is_published = self.channel.is_signed() && self.lease().is_some();
+        is_published.then(|| Effect::CarryOthers { key: self.key(), peer: self.client })
     }
 
     fn owed_for_payments(&self) -> impl Iterator<Item = Effect> {

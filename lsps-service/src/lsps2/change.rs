@@ -74,6 +74,7 @@ pub(crate) enum Event {
     /// Of an open that is under way, or of the channel that came of it.
     Channel(ChannelEvent),
     Used,
+    OpenedToOthers(Timestamp),
     ClockSet(Shift),
 }
 
@@ -137,13 +138,15 @@ impl JitChannel {
             }
             Event::Channel(event) => self.change_channel(event),
             Event::Used => self.was_used = true,
+            Event::OpenedToOthers(at) => self.opened_to_others = Some(at),
             Event::ClockSet(shift) => self.clock_set(&shift),
         }
     }
 
     /// Whether something on record was read from a clock that this changes.
     pub fn is_shifted_by(&self, shift: &Shift) -> bool {
-        if self.payments.is_empty() && !matches!(self.channel, Channel::Opening { .. }) {
+        let has_waits = matches!(self.channel, Channel::Opening { .. }) || self.opened_to_others.is_some();
+        if self.payments.is_empty() && !has_waits {
             return false;
         }
         let mut shifted = self.clone();
@@ -160,6 +163,7 @@ impl JitChannel {
                 }
             }
         }
+        self.opened_to_others = self.opened_to_others.map(|at| shift.past(at));
         self.channel.clock_set(shift);
     }
 

@@ -46,6 +46,9 @@ pub(crate) struct JitChannel {
     /// The fee in flight is in the book: something of its payment was sent. What is charged and never sent is no entry, so
     /// that opens that are refused again and again fill no book. Version 2 of the record ends before it.
     pub is_booked: bool,
+    /// When its channel, published without the whole fee, was opened to others' payments, as the offer was over. Version 3 of
+    /// the record ends before it.
+    pub opened_to_others: Option<Timestamp>,
 }
 
 /// What was promised at buy.
@@ -155,6 +158,7 @@ impl JitChannel {
             call,
             ledger,
             is_booked,
+            opened_to_others: None,
         }
     }
 

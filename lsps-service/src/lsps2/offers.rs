@@ -121,7 +121,9 @@ impl Service {
     /// From now on outcomes may be forgotten, and channels given up that nothing is on.
     pub(crate) fn node_caught_up(&mut self) -> Outcome {
         if !core::mem::replace(&mut self.around.is_caught_up, true) {
-            let waits = |offer: &JitChannel| !offer.payments.is_empty() || offer.may_carry_unpaid();
+            let waits = |offer: &JitChannel| {
+                !offer.payments.is_empty() || offer.may_carry_unpaid() || offer.is_closed_to_others()
+            };
             let waiting: Vec<Scid> = self.offers.values().filter(|offer| waits(offer)).map(|offer| offer.id).collect();
             waiting.into_iter().for_each(|id| self.look_around(id));
             let waits = |order: &&Order| !order.payments.is_empty() || order.has_unpaid_channel();

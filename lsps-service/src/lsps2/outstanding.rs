@@ -37,9 +37,9 @@ impl JitChannel {
     }
 
     fn owed_once_paid(&self) -> Option<Effect> {
-        let is_closed_to_others = self.terms.client_trusts_lsp && matches!(self.channel, Channel::Ready { .. });
+        let is_on_trust = self.terms.client_trusts_lsp && self.channel.is_signed();
         let carry = Effect::CarryOthers { key: self.key(), peer: self.client };
-        (is_closed_to_others && self.fee == Fee::Paid).then_some(carry)
+        (is_on_trust && (self.fee == Fee::Paid || self.opened_to_others.is_some())).then_some(carry)
     }
 
     fn owed_for_parts(&self) -> impl Iterator<Item = Effect> {

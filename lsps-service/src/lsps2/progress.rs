@@ -28,6 +28,7 @@ impl JitChannel {
             Self::begin,
             Self::send,
             Self::abandon,
+            Self::open_to_others,
             Self::broadcast_again,
             Self::call_client,
             Self::forget,
@@ -222,6 +223,19 @@ impl JitChannel {
         is_signed && self.fee == Fee::Due && !self.may_broadcast()
     }
 
+    /// A channel on trust that is published without its whole fee, once nobody can pay the rest.
+    fn open_to_others(&self, ctx: &Context<'_>) -> Vec<Event> {
+        let is_over = self.fee == Fee::Due && ctx.now >= self.honoured_until(ctx.config);
+        let is_due = is_over && self.may_broadcast() && self.is_closed_to_others();
+        if is_due { vec![Event::OpenedToOthers(ctx.now)] } else { vec![] }
+    }
+
+    /// Whether its channel was opened on trust and carries nothing else yet.
+    pub fn is_closed_to_others(&self) -> bool {
+        let is_on_trust = self.terms.client_trusts_lsp && self.channel.is_signed();
+        is_on_trust && self.fee != Fee::Paid && self.opened_to_others.is_none()
+    }
+
     /// A funding transaction that stays unconfirmed for many blocks.
     fn broadcast_again(&self, ctx: &Context<'_>) -> Vec<Event> {
         let stuck = self.channel.is_stuck(ctx).filter(|_| self.may_broadcast());
@@ -338,7 +352,9 @@ impl JitChannel {
         let end = self.terms.valid_until + config.keep_expired.max(config.honour_expired);
         let counted = self.terms.remember_until.filter(|_| self.fee == Fee::Paid);
         let resolved = self.payments.values().filter_map(Payment::resolved_at).max();
-        let remembered = resolved.map(|at| at + config.keep_resolved);
+        // The node forgets a setting that it did not save, and is asked for it again as long as the record is there.
+        let remembered = [resolved, self.opened_to_others].into_iter().flatten().max();
+        let remembered = remembered.map(|at| at + config.keep_resolved);
         [counted, remembered].into_iter().flatten().fold(end, Timestamp::max)
     }
 

@@ -1,5 +1,5 @@
 //! Offers as version 1 wrote them: without token, book, surplus of parts and calls, and without what the funding cost.
-//! Offers as version 2 wrote them, and orders as version 1 did: without what the next version has at the end.
+//! Offers as versions 2 and 3 wrote them, and orders as version 1 did: without what the next version has at the end.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
@@ -22,10 +22,16 @@ pub(super) fn order(bytes: &[u8]) -> Vec<u8> {
 /// An offer of version 2 in the layout of version 3, in which follows that its fee in flight is in the book: version 2 booked
 /// it at once.
 pub(super) fn offer_of_v2(bytes: &[u8]) -> Vec<u8> {
-    [bytes, &[TRUE]].concat()
+    offer_of_v3(&[bytes, &[TRUE]].concat())
+}
+
+/// An offer of version 3 in the layout of version 4, in which follows when its channel was opened to others: never.
+pub(super) fn offer_of_v3(bytes: &[u8]) -> Vec<u8> {
+    [bytes, &[NONE]].concat()
 }
 
 const TRUE: u8 = 1;
+const NONE: u8 = 0;
 /// An empty map.
 const NO_ENTRIES: u8 = 0;
 

@@ -9,7 +9,7 @@ use lsps_types::jsonrpc::Refusal;
 use lsps_types::lsps2::{Buy, GetInfo};
 use lsps_types::{Msat, PaymentHash};
 
-use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, of_parts, offered, opens};
+use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, minutes, of_parts, offered, opens};
 
 const HALF: Msat = Msat(SIZE.0 / 2);
 const ONE_SAT: Msat = Msat(1_000);
@@ -229,6 +229,46 @@ fn case_X06_a_fee_that_is_paid_in_part_opens_the_channel_to_nobody_else() {
     assert!(!lsp.carries_others(key(1)));
     lsp.claimed(id(2));
     assert!(lsp.carries_others(key(1)));
+}
+
+/// A channel that was claimed over, or whose fee was paid in part, is published: once nobody can pay the rest of the fee there
+/// is nothing to gain by keeping the client's other payments off it.
+#[test]
+fn case_X06_a_published_channel_is_open_to_others_once_its_offer_is_over() {
+    let on_trust = || LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() };
+    let used = || {
+        let mut lsp = sent(on_trust());
+        let ordinary = WhichPart::Sent { to: peer(1), amount: Msat(1_000), amount_in: Some(Msat(1_001)), skim: None };
+        lsp.feed(Input::PartForwarded { part: ordinary, over: Some(key(1)) });
+        lsp.failed_by_client(id(1));
+        lsp
+    };
+    let partly_paid = || {
+        let mut lsp = offered(Some(SIZE), on_trust());
+        lsp.part(1, SCID, 1, HALF);
+        lsp.part(2, SCID, 1, HALF);
+        opens(&mut lsp);
+        lsp.claimed(id(1));
+        lsp.failed_by_client(id(2));
+        lsp
+    };
+    for published in [&used as &dyn Fn() -> Lsp, &partly_paid] {
+        let mut lsp = published();
+        lsp.wait_until(minutes(59));
+        lsp.restarts();
+        assert!(!lsp.carries_others(key(1)), "the fee may still be paid");
+        lsp.wait_until(minutes(60));
+        assert!(lsp.carries_others(key(1)));
+
+        let mut lsp = published();
+        lsp.feed(Input::FundingConfirmed { key: key(1) });
+        lsp.restarts_before_its_node();
+        lsp.wait_until(minutes(24 * 60));
+        lsp.feed(Input::NodeCaughtUp);
+        assert!(lsp.carries_others(key(1)), "the process was away for so long that the offer was to be forgotten");
+        lsp.wait_until(minutes(24 * 60 + 10));
+        assert!(lsp.records().is_empty(), "and is, once the node has surely saved that");
+    }
 }
 
 /// The client has another channel, over which an accomplice pays it 1 sat: the node sends that over the channel on trust, as it is

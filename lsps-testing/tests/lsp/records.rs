@@ -1,11 +1,11 @@
 //! Records: what they cost, and that old ones are read.
 
-use lsps_service::{Booking, ChannelEnd, Config, FlowId, Record, Service, StandardPolicy, Unreadable};
+use lsps_service::{Booking, ChannelEnd, Config, FlowId, Record, Service, StandardPolicy, Trust, Unreadable};
 use lsps_testing::{Act, Lsp, LspSetup, NOON};
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{Msat, Scid};
 
-use crate::{SCID, SIZE, lsp_with_offer};
+use crate::{SCID, SIZE, lsp_with_offer, minutes, offered, opens};
 
 /// One line for each state that version 1 wrote: a name, the record's name, its bytes in hex.
 const V1: &str = include_str!("../../records/v1.tsv");
@@ -45,7 +45,7 @@ fn case_H04_every_state_that_an_older_version_wrote_is_read_and_goes_on() {
         let may = state.starts_with("lsp_trusts") || state.ends_with("claimed");
         assert_eq!(broadcasts, unconfirmed && may, "{state}");
         let rewritten = lsp.records().values().next().map(|bytes| bytes[0]);
-        assert!(matches!(rewritten, Some(1 | 3)), "{state}: still on record");
+        assert!(matches!(rewritten, Some(1 | 4)), "{state}: still on record");
     }
 }
 
@@ -60,7 +60,7 @@ fn case_H04_a_fee_that_version_2_has_in_its_book_is_lost_or_earned_there() {
             lsp.channel_ready(crate::key(1));
         }
         let (name, mut bytes) = lsp.records().iter().next().map(|(name, it)| (name.clone(), it.clone())).expect("one");
-        assert_eq!((bytes[0], bytes.pop()), (3, Some(u8::from(is_claimed))));
+        assert_eq!((bytes[0], bytes.pop(), bytes.pop()), (4, Some(0), Some(u8::from(is_claimed))));
         bytes[0] = 2;
         let mut lsp = Lsp::at(NOON, LspSetup { scids: vec![Scid(9)], ..LspSetup::default() });
         lsp.finds(Record { name, bytes });
@@ -76,15 +76,33 @@ fn case_H04_a_fee_that_version_2_has_in_its_book_is_lost_or_earned_there() {
     }
 }
 
+/// Version 3 ends before the time at which a channel was opened to others' payments.
+#[test]
+fn case_H04_a_channel_that_version_3_kept_others_off_is_opened_to_them_when_its_offer_is_over() {
+    let mut lsp = offered(Some(SIZE), LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
+    lsp.part(1, SCID, 1, Msat(SIZE.0 / 2));
+    lsp.part(2, SCID, 1, Msat(SIZE.0 / 2));
+    opens(&mut lsp);
+    lsp.claimed(crate::id(1));
+    let (name, mut bytes) = lsp.records().iter().next().map(|(name, it)| (name.clone(), it.clone())).expect("one");
+    assert_eq!((bytes[0], bytes.pop()), (4, Some(0)));
+    bytes[0] = 3;
+    lsp.finds(Record { name, bytes });
+    assert!(!lsp.carries_others(crate::key(1)));
+    lsp.failed_by_client(crate::id(2));
+    lsp.wait_until(minutes(60));
+    assert!(lsp.carries_others(crate::key(1)));
+}
+
 #[test]
 fn case_H04_a_newer_record_is_refused_with_its_name() {
     let (_, mut record) = old_records().next().expect("there are some");
-    record.bytes[0] = 4;
+    record.bytes[0] = 5;
     let refused = service().load(&record);
-    assert_eq!(refused, Err(Unreadable::Newer { name: "jit-1x0x0".into(), version: 4, newest: 3 }));
+    assert_eq!(refused, Err(Unreadable::Newer { name: "jit-1x0x0".into(), version: 5, newest: 4 }));
     assert_eq!(
         refused.expect_err("newer").to_string(),
-        "record \"jit-1x0x0\" has version 4; this program reads up to 3"
+        "record \"jit-1x0x0\" has version 5; this program reads up to 4"
     );
 }
 
@@ -118,5 +136,5 @@ fn a_record_is_small_and_names_its_version() {
     lsp.part(2, SCID, 1, Msat(100_000_000));
     let two = lsp.records().values().next().expect("one record").len();
     assert!(two - one <= 60, "{} bytes for another part", two - one);
-    assert_eq!(bytes[0], 3);
+    assert_eq!(bytes[0], 4);
 }

@@ -107,6 +107,7 @@ fn case_X03_an_offer_is_not_forgotten_before_the_node_has_told_its_events() {
 
         let mut lsp = away(trust);
         lsp.feed(Input::NodeCaughtUp);
+        lsp.wait_until(NOON + Duration::from_secs(86_400 + 600));
         assert!(lsp.records().is_empty() && lsp.service().next_wake().is_none(), "now none will come: {trust:?}");
     }
 }

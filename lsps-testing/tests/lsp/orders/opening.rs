@@ -281,6 +281,30 @@ fn ordinary() -> WhichPart {
     WhichPart::Id(PartId([99; 32]))
 }
 
+/// What is claimed over a channel has to be published, whoever paid for it.
+#[test]
+fn case_X06_the_channel_of_an_order_carries_nothing_else_until_it_is_published() {
+    let mut shop = Shop::new();
+    shop.pays();
+    let key = shop.key(1);
+    assert!(!shop.lsp.carries_others(key), "it is being opened");
+    shop.lsp.funding_signed(key);
+    assert!(shop.lsp.acts().contains(&Act::Broadcast(key)) && shop.lsp.carries_others(key), "before it is ready");
+    shop.lsp.channel_ready(key);
+    assert!(shop.lsp.carries_others(key));
+
+    let mut shop = Shop::new();
+    shop.deposit(1, TOTAL, Some(HEIGHT));
+    let key = shop.key(1);
+    shop.lsp.accepts_channel(key, None);
+    with_a_payment_of_the_client(&mut shop);
+    shop.lsp.feed(Input::CancelOrder { order: shop.number });
+    shop.lsp.feed(Input::ChannelPending { key });
+    assert!(!shop.lsp.carries_others(key), "nobody paid for it");
+    shop.lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key) });
+    assert!(shop.lsp.carries_others(key), "it is the client's by now");
+}
+
 /// The process is away for longer than outcomes are remembered; that the node claimed another payment waits to be told.
 #[test]
 fn case_X03_an_outcome_of_a_payment_is_kept_until_the_node_has_told_its_events() {
