@@ -57,11 +57,13 @@ pub enum Input {
     },
     /// Whether the node shows an HTLC like a forwarded part on its way to the client, or undecided there. Where it shows
     /// none, the part was never sent, or its outcome is about to be told. Until this is told, a forwarded part counts as
-    /// there.
+    /// there, and one that was claimed as gone: if the node shows more HTLCs like those that were forwarded than there are,
+    /// it has forgotten a claim, and that is told again.
     ///
     /// Told before [`HtlcHeld`](Self::HtlcHeld) of the parts with the same payment hash or name, before
     /// [`PartStillHeld`](Self::PartStillHeld), and after a start, where it differs from
-    /// [`KnownPart::in_doubt`](crate::KnownPart).
+    /// [`KnownPart::in_doubt`](crate::KnownPart). Just before [`PartForwarded`](Self::PartForwarded) it is told of each part
+    /// that [`parts_like`](crate::Service::parts_like) names.
     PartAtClient {
         /// The part.
         part: PartId,

@@ -9,7 +9,6 @@ use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::input::WhichPart;
 use crate::lsps1::order::Order;
 use crate::lsps2::jit_channel::{Fee, JitChannel};
-use crate::lsps2::parts::PartState;
 use crate::service::Service;
 
 /// A part on record.
@@ -23,9 +22,14 @@ pub struct KnownPart {
     pub client: PeerId,
     /// What it pays for.
     pub payment_hash: PaymentHash,
+    /// What came in for it.
+    pub amount_in: Msat,
     /// What the client was to get, where the node was asked to forward it and the outcome is unknown.
     pub sent: Option<Msat>,
-    /// The node showed no HTLC like it at the client since then: [`Input::PartAtClient`](crate::Input::PartAtClient).
+    /// What the client got, where it claimed the part.
+    pub claimed: Option<Msat>,
+    /// The node showed no HTLC like it at the client since then, or one although it was claimed:
+    /// [`Input::PartAtClient`](crate::Input::PartAtClient).
     pub in_doubt: bool,
     /// Whether the node may still hold or carry it.
     pub is_live: bool,
@@ -99,22 +103,35 @@ impl Service {
         self.index.busy_of(client).flat_map(|scid| self.known_parts_to(scid))
     }
 
+    /// The parts that are believed to be with the client and may be the one of which the node tells that it was claimed. A claim
+    /// can be told again after a crash, and be taken for that of an equal part; so hosts tell just before it where each of
+    /// these is: [`Input::PartAtClient`](crate::Input::PartAtClient), also where it is as was believed. A part is with its
+    /// client if the node shows an HTLC like it there, and an HTLC like it that came in and is not being claimed.
+    pub fn parts_like(&self, claimed: WhichPart) -> impl Iterator<Item = KnownPart> {
+        let told = match claimed {
+            WhichPart::Sent { to, amount, .. } => Some((to, amount)),
+            WhichPart::Id(id) => self.offer_of(id).and_then(|offer| {
+                let (_, part) = offer.find(id)?;
+                Some((offer.client, part.claimed().or(part.sent()).or(part.unlikely())?))
+            }),
+        };
+        // A claim on the chain is told in whole satoshis.
+        let is_like = |sent: Msat, amount: Msat| sent == amount || sent.0 / 1_000 * 1_000 == amount.0;
+        told.into_iter().flat_map(move |(client, amount)| {
+            self.known_parts_of(client).filter(move |part| part.sent.is_some_and(|sent| is_like(sent, amount)))
+        })
+    }
+
     /// The client that is believed to have a part like this one, which was told to be claimed. A node that forgot the claim
     /// of one part shows the HTLC of that after a start, and it was taken for the other: where that one is has to be asked
     /// once the claim is told again. `None`: no part is like it.
     #[must_use]
     pub fn has_another_like(&self, claimed: WhichPart) -> Option<PeerId> {
-        let (client, amount) = match claimed {
-            WhichPart::Sent { to, amount, .. } => (to, amount),
-            WhichPart::Id(id) => {
-                let offer = self.offers.get(&self.index.of_part(id)?)?;
-                let (_, part) = offer.find(id)?;
-                (offer.client, part.claimed()?)
-            }
-        };
-        // A claim on the chain is told in whole satoshis.
-        let is_like = |sent: Msat| sent == amount || sent.0 / 1_000 * 1_000 == amount.0;
-        self.known_parts_of(client).any(|part| part.sent.is_some_and(is_like)).then_some(client)
+        self.parts_like(claimed).next().map(|part| part.client)
+    }
+
+    fn offer_of(&self, part: PartId) -> Option<&JitChannel> {
+        self.offers.get(&self.index.of_part(part)?).map(|offer| &offer.flow)
     }
 
     /// Channels on record, to be compared with the node after a restart.
@@ -218,12 +235,9 @@ impl JitChannel {
             scid: self.id,
             client: self.client,
             payment_hash,
-            sent: match part.state {
-                PartState::Sent { amount, .. } => Some(amount),
-                PartState::Held | PartState::Claimed { .. } | PartState::Failing { .. } | PartState::Failed { .. } => {
-                    None
-                }
-            },
+            amount_in: part.amount_in(),
+            sent: part.sent(),
+            claimed: part.claimed(),
             in_doubt: part.in_doubt,
             is_live: part.is_live(),
         })

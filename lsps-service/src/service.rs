@@ -53,6 +53,8 @@ pub struct Service {
     pub(crate) released: Released,
     /// Parts that are to be forwarded for the first time, which the host was not asked yet.
     pub(crate) unasked: BTreeSet<PartId>,
+    /// Parts that the node showed at their client in what was told last.
+    pub(crate) shown: BTreeSet<PartId>,
     /// Records were loaded since the clock was read last; whoever wrote them may have read one that was ahead.
     pub(crate) was_loaded: bool,
     tape: Option<Box<dyn Tape>>,
@@ -127,6 +129,7 @@ impl Service {
             changed: BTreeSet::new(),
             released: Released::default(),
             unasked: BTreeSet::new(),
+            shown: BTreeSet::new(),
             was_loaded: false,
             tape: None,
         })
@@ -169,6 +172,9 @@ impl Service {
         self.on_tape(|| Turn::Told(now, input.clone()));
         self.read_clock(&input, now);
         self.wake_due();
+        if !matches!(input, Input::PartAtClient { .. } | Input::PartForwarded { .. }) {
+            self.shown.clear();
+        }
         match input {
             Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
             Input::ChannelsUsable { peer } => self.link_changes(peer, Link::Usable),
@@ -177,7 +183,7 @@ impl Service {
             Input::HtlcHeld(htlc) => self.htlc_held(&htlc),
             Input::PartGone { part } => self.part(part, Told::PartGone(part)),
             Input::PartStillHeld { part, amount_in } => self.part_still_held(part, amount_in),
-            Input::PartAtClient { part, is_there } => self.part(part, Told::PartAtClient(part, is_there)),
+            Input::PartAtClient { part, is_there } => self.part_at_client(part, is_there),
             Input::ForwardRefused { part } => self.part(part, Told::ForwardRefused(part)),
             Input::PartForwarded { part, over } => self.part_forwarded(part, over),
             Input::PartFailed { part } => self.part(part, Told::PartFailed(part)),

@@ -101,6 +101,8 @@ pub struct Lsp {
     pub is_slow: bool,
     /// Its node does not say soon that it claimed a payment.
     pub is_slow_to_claim: bool,
+    /// Nor that it failed a part.
+    pub is_slow_to_fail: bool,
     /// The wallet of the LSP funds the next channel with this output, instead of one made of the channel's key.
     pub funding_outpoint: Option<OutPoint>,
     /// The node of the LSP does not say that it closed a channel that is given up: something may be on it.
@@ -132,6 +134,7 @@ impl Lsp {
             makes_nothing,
             is_slow,
             is_slow_to_claim,
+            is_slow_to_fail: false,
             funding_outpoint: None,
             keeps_abandoned,
             book,
@@ -401,7 +404,7 @@ impl Lsp {
             }
             Effect::FailPart { part, code, .. } => {
                 self.acts.push(Act::Fail { part, code });
-                Some(Input::PartFailed { part })
+                (!self.is_slow_to_fail).then_some(Input::PartFailed { part })
             }
             Effect::WakeClient { peer, call, .. } => {
                 self.acts.push(Act::Wake { peer, call });

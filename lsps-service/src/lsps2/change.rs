@@ -38,6 +38,12 @@ pub(crate) enum Event {
         id: PartId,
         in_doubt: bool,
     },
+    /// It is claimed, and another HTLC with the same onion waits at the node; or does no longer.
+    AnotherHeld {
+        payment_hash: PaymentHash,
+        id: PartId,
+        is_held: bool,
+    },
     /// Another HTLC with the same onion took its place, with so much above what it asks to forward.
     PartBrings {
         payment_hash: PaymentHash,
@@ -101,6 +107,9 @@ impl JitChannel {
             }
             Event::PartDoubted { payment_hash, id, in_doubt } => {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.in_doubt = in_doubt);
+            }
+            Event::AnotherHeld { payment_hash, id, is_held } => {
+                self.part_mut(payment_hash, id).into_iter().for_each(|part| part.another_held = is_held);
             }
             Event::PartBrings { payment_hash, id, surplus } => {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.surplus = surplus);

@@ -1,6 +1,6 @@
 //! News of parts and channels on their way to the offers they concern.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{Msat, PeerId, Scid};
@@ -37,6 +37,17 @@ impl Service {
         }
     }
 
+    /// Where a part is, as the node shows it. That goes for what is told next as well, and for nothing later.
+    pub(crate) fn part_at_client(&mut self, part: PartId, is_there: bool) -> Outcome {
+        let outcome = self.part(part, Told::PartAtClient(part, is_there));
+        if is_there && outcome == Outcome::Taken {
+            self.shown.insert(part);
+        } else {
+            self.shown.remove(&part);
+        }
+        outcome
+    }
+
     /// A part that was to be sent is not, so the client's channels are not usable, whatever was told before.
     pub(crate) fn part_still_held(&mut self, part: PartId, amount_in: Msat) -> Outcome {
         let client = self.index.of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
@@ -48,7 +59,8 @@ impl Service {
 
     /// Whatever was claimed over a channel is the client's, and needs that channel, also where it was meant for another.
     pub(crate) fn part_forwarded(&mut self, which: WhichPart, over: Option<ChannelKey>) -> Outcome {
-        let part = self.resolve(which, over);
+        let shown = core::mem::take(&mut self.shown);
+        let part = self.resolve(which, over, &shown);
         let meant = part.and_then(|part| self.index.of_part(part)).map(FlowId::JitChannel);
         if let Some(key) = over.filter(|key| meant != Some(key.flow)) {
             let _it_may_be_gone = self.channel(key, ChannelNews::Used);
@@ -56,10 +68,11 @@ impl Service {
         part.map_or(Outcome::NotMine, |part| self.part(part, Told::PartForwarded(part)))
     }
 
-    /// The part that a report means; a claim may also mean one that was believed to have failed.
-    fn resolve(&self, which: WhichPart, over: Option<ChannelKey>) -> Option<PartId> {
+    /// The part that a report means; a claim may also mean one that was believed to have failed. A part that the node has `shown`
+    /// at the client just now is not claimed, unless nothing else is like what is told.
+    fn resolve(&self, which: WhichPart, over: Option<ChannelKey>, shown: &BTreeSet<PartId>) -> Option<PartId> {
         let (to, amount, amount_in, skim) = match which {
-            WhichPart::Id(part) => return Some(self.equal_that_is_sent(part).unwrap_or(part)),
+            WhichPart::Id(part) => return Some(self.equal_that_is_sent(part, shown).unwrap_or(part)),
             WhichPart::Sent { to, amount, amount_in, skim } => (to, amount, amount_in, skim),
         };
         let named = over.and_then(|key| if let FlowId::JitChannel(scid) = key.flow { Some(scid) } else { None });
@@ -82,7 +95,7 @@ impl Service {
         };
         // A claim on the chain is told in whole satoshis.
         let rounded = |sent: Msat| Msat(sent.0 / 1_000 * 1_000);
-        let sent = |part: &Part| if let PartState::Sent { amount, .. } = part.state { Some(amount) } else { None };
+        let gone = |part: &Part| part.sent().filter(|_| !shown.contains(&part.id));
         let find = |what: &dyn Fn(&Part) -> Option<Msat>, told: &dyn Fn(Msat) -> Msat| {
             let is_it = |(part, is_its_own): &(&Part, bool)| {
                 what(part).is_some_and(|sent| told(sent) == amount && agrees(part, sent, *is_its_own))
@@ -90,21 +103,24 @@ impl Service {
             parts().find(is_it).map(|(part, _)| part)
         };
         let exactly = |sent| sent;
-        let found = find(&sent, &exactly).or_else(|| find(&sent, &rounded));
+        let either = |what: &dyn Fn(&Part) -> Option<Msat>| find(what, &exactly).or_else(|| find(what, &rounded));
         // Nodes tell claims again after a crash: one that is known does not count for a part that looks like it and failed.
-        let known = || find(&Part::claimed, &exactly).or_else(|| find(&Part::claimed, &rounded));
-        let unlikely = || find(&Part::unlikely, &exactly).or_else(|| find(&Part::unlikely, &rounded));
-        found.or_else(known).or_else(unlikely).map(|part| part.id)
+        let forgotten = |part: &Part| part.claimed().filter(|_| part.in_doubt);
+        let gone = || either(&gone);
+        let known = || either(&Part::claimed);
+        let found = either(&forgotten).or_else(gone).or_else(known);
+        let found = found.or_else(|| either(&Part::unlikely)).or_else(|| either(&Part::sent));
+        found.map(|part| part.id)
     }
 
     /// Of equal parts a host may have said of the wrong one that it failed.
-    fn equal_that_is_sent(&self, part: PartId) -> Option<PartId> {
+    fn equal_that_is_sent(&self, part: PartId, shown: &BTreeSet<PartId>) -> Option<PartId> {
         let offer = self.offers.get(&self.index.of_part(part)?)?;
         let (hash, failed) = offer.find(part)?;
         let PartState::Failed { sent: Some(lost), .. } = failed.state else { return None };
         let payment = offer.payments.get(&hash)?;
-        let is_equal = |state: &PartState| matches!(state, PartState::Sent { amount, .. } if *amount == lost);
-        payment.parts.iter().find(|part| is_equal(&part.state)).map(|part| part.id)
+        let is_equal = |part: &&Part| part.sent() == Some(lost) && !shown.contains(&part.id);
+        payment.parts.iter().find(is_equal).map(|part| part.id)
     }
 
     /// A forward that was not let out before its channel closed never will be: the node still holds that part.

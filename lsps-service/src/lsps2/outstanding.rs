@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use lsps_types::Msat;
+use lsps_types::bolt4::FailureCode;
 
 use crate::book::BookEntry;
 use crate::channel::{Agreed, Channel};
@@ -56,6 +57,9 @@ impl JitChannel {
                 ask,
             }),
             (PartState::Failing { code, ask }, _) => Some(Effect::FailPart { part: part.id, code, ask }),
+            (PartState::Claimed { .. }, _) if part.another_held => {
+                Some(Effect::FailPart { part: part.id, code: FailureCode::UnknownNextPeer, ask: 1 })
+            }
             // Without its channel a sent part is resolved by the node.
             (PartState::Sent { .. }, _) => None,
             (PartState::Held | PartState::Claimed { .. } | PartState::Failed { .. }, _) => None,

@@ -30,9 +30,13 @@ impl JitChannel {
             Told::PartStillHeld(id, amount_in) => self.still_held(*id, *amount_in, ctx),
             Told::PartAtClient(id, is_there) => {
                 let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
-                let is_news = matches!(part.state, P::Sent { .. }) && part.in_doubt == *is_there;
-                let doubted = Event::PartDoubted { payment_hash, id: *id, in_doubt: !is_there };
-                Ok(if is_news { vec![doubted] } else { vec![] })
+                let in_doubt = match part.state {
+                    P::Sent { .. } => !is_there,
+                    P::Claimed { .. } => *is_there,
+                    P::Held | P::Failing { .. } | P::Failed { .. } => part.in_doubt,
+                };
+                let doubted = Event::PartDoubted { payment_hash, id: *id, in_doubt };
+                Ok(if in_doubt == part.in_doubt { vec![] } else { vec![doubted] })
             }
             Told::NotAsked(id) => {
                 let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
@@ -49,6 +53,9 @@ impl JitChannel {
                     P::Held => vec![Event::PartLost { payment_hash: hash, id: *id }],
                     P::Sent { amount, .. } => vec![moved(hash, part, P::Failed { sent: Some(amount), at: ctx.now })],
                     P::Failing { .. } => vec![moved(hash, part, P::Failed { sent: None, at: ctx.now })],
+                    P::Claimed { .. } if part.another_held => {
+                        vec![Event::AnotherHeld { payment_hash: hash, id: *id, is_held: false }]
+                    }
                     P::Claimed { .. } | P::Failed { .. } => vec![],
                 })
             }
@@ -74,10 +81,17 @@ impl JitChannel {
                 let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
                 let amount = match part.state {
                     P::Sent { amount, .. } => amount,
+                    P::Claimed { .. } if part.in_doubt => {
+                        return Ok(vec![Event::PartDoubted { payment_hash: hash, id: *id, in_doubt: false }]);
+                    }
                     P::Claimed { .. } => return Ok(vec![]),
                     P::Held | P::Failing { .. } | P::Failed { .. } => part.unlikely().ok_or(Reject::Stale)?,
                 };
-                Ok(vec![moved(hash, part, P::Claimed { skim: part.skim(amount), at: ctx.now })])
+                let claimed = moved(hash, part, P::Claimed { skim: part.skim(amount), at: ctx.now });
+                // What waits by its name is another HTLC, of which nothing more is told.
+                let is_held = matches!(part.state, P::Held | P::Failing { .. });
+                let another = Event::AnotherHeld { payment_hash: hash, id: *id, is_held };
+                Ok([claimed].into_iter().chain(is_held.then_some(another)).collect())
             }
             Told::Booked(_) | Told::PeerDisconnected | Told::Channel(_) | Told::ClockSet(_) | Told::Surroundings => {
                 Ok(vec![])
@@ -96,6 +110,7 @@ impl JitChannel {
             state: PartState::Held,
             sent_before: None,
             in_doubt: false,
+            another_held: false,
         };
         let payment = self.payments.get(&htlc.payment_hash);
         let never_of_use = ctx.now >= self.honoured_until(ctx.config)

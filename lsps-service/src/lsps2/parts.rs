@@ -28,10 +28,15 @@ pub(crate) struct Part {
     /// What the client was to get when the node was asked before and, as it said, did nothing. Should that not be so, as the
     /// HTLC it holds is another one with the same onion, a claim still counts.
     pub sent_before: Option<Msat>,
-    /// The part was forwarded, and the node shows no undecided HTLC like it at the client. This is not on record: hosts
-    /// tell it anew after each start.
+    /// The node shows otherwise: the part was forwarded, and there is no undecided HTLC like it at the client; or it was
+    /// claimed, and there is one, so that its claim will be told again. This is not on record: hosts tell it anew after each
+    /// start.
     #[serde(skip)]
     pub in_doubt: bool,
+    /// The part was claimed, and the node holds another HTLC with the same onion, which is to be failed. This is not on
+    /// record either: after a start hosts tell what is held.
+    #[serde(skip)]
+    pub another_held: bool,
 }
 
 /// `Held -> Sent -> Claimed | Failed`, or `Held | Sent -> Failing -> Failed`, or removed when the node lost it.
@@ -147,6 +152,14 @@ impl Part {
     /// The amount that came in with the part.
     pub fn amount_in(&self) -> Msat {
         Msat(self.onion_amount.0.saturating_add(self.surplus.0))
+    }
+
+    /// The amount that the client was to get, while it is not known what became of the part.
+    pub fn sent(&self) -> Option<Msat> {
+        match self.state {
+            PartState::Sent { amount, .. } => Some(amount),
+            PartState::Held | PartState::Claimed { .. } | PartState::Failing { .. } | PartState::Failed { .. } => None,
+        }
     }
 
     /// The amount that the client got, once it claimed the part.

@@ -159,6 +159,7 @@ impl From<Payment> for parts::Payment {
             state,
             sent_before: None,
             in_doubt: false,
+            another_held: false,
         };
         Self { since: old.since, parts: old.parts.into_iter().map(part).collect() }
     }

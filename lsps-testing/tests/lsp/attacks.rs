@@ -69,6 +69,33 @@ fn case_X01_what_is_still_held_by_the_name_of_a_part_has_to_bring_what_the_part_
     assert_eq!(lsp.acts(), [fails(1, UnknownNextPeer)], "claimed: another HTLC");
 }
 
+/// The claim of the first is told when another HTLC with the same onion waits in its place, or is about to be failed.
+#[test]
+fn case_X01_what_waits_in_the_place_of_a_part_that_was_claimed_is_failed() {
+    for expires in [false, true] {
+        let mut lsp = sent(LspSetup::default());
+        is_gone_from_the_client(&mut lsp, 1);
+        lsp.htlc(by_the_same_name(1, SIZE, SIZE));
+        assert_eq!(lsp.acts(), [forwards(1, SIZE.0 - FEE.0, FEE.0)]);
+        lsp.feed(Input::PartAtClient { part: id(1), is_there: false });
+        lsp.disconnects(peer(1));
+        lsp.feed(Input::PartStillHeld { part: id(1), amount_in: SIZE });
+        lsp.acts();
+        if expires {
+            lsp.is_slow_to_fail = true;
+            lsp.wait_until(minutes(5));
+            assert_eq!(lsp.acts(), [fails(1, TemporaryChannelFailure)]);
+            lsp.is_slow_to_fail = false;
+        }
+        lsp.claimed(id(1));
+        let now = if expires { vec![] } else { vec![fails(1, UnknownNextPeer)] };
+        assert_eq!(of_parts(lsp.acts()), now, "that was the first one");
+        assert_eq!(BookTotals::of(lsp.book()).earned, FEE);
+        lsp.restarts();
+        assert_eq!(of_parts(lsp.acts()), [], "it is done");
+    }
+}
+
 #[test]
 fn case_X01_a_held_part_whose_place_another_htlc_took_counts_no_longer() {
     let others: [fn(&mut Lsp); 3] = [
@@ -146,6 +173,83 @@ fn case_X04_a_claim_of_which_the_node_tells_no_money_earns_over_its_own_channel_
         assert_eq!(lsp.acts(), [], "nothing is published");
         assert_eq!(BookTotals::of(lsp.book()).earned, Msat::ZERO);
     }
+}
+
+/// Two equal halves are with the client, which claimed the first; the process dies. Its node tells the claim again, or has
+/// forgotten it and the client repeats it.
+fn one_of_two_equal_halves_is_claimed(trust: Trust) -> Lsp {
+    let mut lsp = offered(Some(SIZE), LspSetup { trust, ..LspSetup::default() });
+    lsp.part(1, SCID, 1, HALF);
+    lsp.part(2, SCID, 1, HALF);
+    opens(&mut lsp);
+    lsp.feed(claims_a_half());
+    assert_eq!(BookTotals::of(lsp.book()).earned, HALF_FEE);
+    lsp.restarts();
+    lsp.acts();
+    lsp
+}
+
+const HALF_FEE: Msat = Msat(FEE.0 / 2);
+
+fn claims_a_half() -> Input {
+    claims_over(Msat(HALF.0 - HALF_FEE.0), Some(HALF), Some(HALF_FEE), Some(key(1)))
+}
+
+/// The host tells the claim, and before that which parts like it the node shows at the client, as `parts_like` wants.
+fn told_with_whereabouts(lsp: &mut Lsp, at_client: usize) {
+    let Input::PartForwarded { part: claimed, .. } = claims_a_half() else { unreachable!("it is a claim") };
+    let like: Vec<_> = lsp.service().parts_like(claimed).collect();
+    assert!(like.iter().all(|part| part.sent.is_some() && part.amount_in == HALF));
+    for (number, part) in like.iter().enumerate() {
+        lsp.feed(Input::PartAtClient { part: part.id, is_there: number < at_client });
+    }
+    lsp.feed(claims_a_half());
+}
+
+#[test]
+fn case_X04_a_claim_that_is_told_again_is_not_that_of_an_equal_part_which_is_with_the_client() {
+    for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
+        let mut lsp = one_of_two_equal_halves_is_claimed(trust);
+        for _ in 0..2 {
+            told_with_whereabouts(&mut lsp, 1);
+            assert_eq!(BookTotals::of(lsp.book()).earned, HALF_FEE, "the node shows the second half at the client");
+        }
+        lsp.failed_by_client(id(2));
+        let totals = BookTotals::of(lsp.book());
+        assert_eq!((totals.earned, totals.lost), (HALF_FEE, HALF_FEE));
+
+        let mut lsp = one_of_two_equal_halves_is_claimed(trust);
+        told_with_whereabouts(&mut lsp, 0);
+        assert_eq!(BookTotals::of(lsp.book()).earned, FEE, "the second half is not there any more");
+    }
+}
+
+/// The node has forgotten the claim, shows both halves at the client after the start, and then the client repeats the claim and
+/// fails the other half before any of it is told.
+#[test]
+fn case_X04_a_claim_that_the_node_forgot_counts_once_whatever_becomes_of_an_equal_part() {
+    let mut lsp = one_of_two_equal_halves_is_claimed(Trust::ClientTrustsLsp);
+    let known: Vec<_> = lsp.service().known_parts().map(|part| (part.id, part.sent, part.claimed)).collect();
+    let net = Some(Msat(HALF.0 - HALF_FEE.0));
+    assert_eq!(known, [(id(1), None, net), (id(2), net, None)]);
+    for part in [1, 2] {
+        lsp.feed(Input::PartAtClient { part: id(part), is_there: true });
+    }
+    lsp.feed(Input::NodeCaughtUp);
+    told_with_whereabouts(&mut lsp, 0);
+    assert_eq!(BookTotals::of(lsp.book()).earned, HALF_FEE);
+    told_with_whereabouts(&mut lsp, 0);
+    assert_eq!(BookTotals::of(lsp.book()).earned, FEE, "another one is that of the second half");
+}
+
+/// What the node shows goes for the claim that is told next, and for nothing later.
+#[test]
+fn case_X04_an_equal_part_that_was_with_the_client_a_while_ago_may_be_claimed() {
+    let mut lsp = one_of_two_equal_halves_is_claimed(Trust::LspTrustsClient);
+    lsp.feed(Input::PartAtClient { part: id(2), is_there: true });
+    lsp.feed(Input::Tick);
+    lsp.feed(claims_a_half());
+    assert_eq!(BookTotals::of(lsp.book()).earned, FEE);
 }
 
 /// A stranger sends 50 parts of 1 msat, with 50 hashes or with one, and the payer comes with four.
