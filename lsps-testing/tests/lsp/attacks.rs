@@ -422,6 +422,26 @@ fn case_X06_what_comes_on_top_of_a_whole_payment_does_not_get_to_a_client_on_tru
     assert!(matches!(lsp.acts()[..], [Act::Forward { .. }]), "a channel that is published anyway");
 }
 
+/// A set may come to twice its size, as payers may overpay: whoever claims the size of it, or more, pays half the fee at the
+/// least, and the rest stays due.
+#[test]
+fn case_X06_who_is_sent_twice_the_size_and_claims_it_once_pays_half_the_fee_and_owes_the_rest() {
+    for (parts, claims) in [([SIZE.0 - 1, SIZE.0 + 1], 2), ([1, 2 * SIZE.0 - 1], 2), ([SIZE.0 / 3, SIZE.0], 2)] {
+        let mut lsp = offered(Some(SIZE), LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
+        lsp.part(1, SCID, 1, Msat(parts[0]));
+        lsp.part(2, SCID, 1, Msat(parts[1]));
+        opens(&mut lsp);
+        lsp.claimed(id(claims));
+        lsp.failed_by_client(id(1));
+        let totals = BookTotals::of(lsp.book());
+        assert!(totals.earned >= Msat(FEE.0 / 2), "{parts:?}: {} msat", totals.earned.0);
+        lsp.acts();
+        lsp.part(3, SCID, 2, SIZE);
+        let rest = FEE.0 - totals.earned.0;
+        assert_eq!(of_parts(lsp.acts()), [forwards(3, SIZE.0 - rest, rest)]);
+    }
+}
+
 /// The channel of one payment waits while another payment of its client may be on it, and goes when that one comes back,
 /// though nothing is told of the channel.
 #[test]
