@@ -112,7 +112,8 @@ impl KVStoreSync for PowerCutStore {
 pub struct SickStore {
     /// What is on the disk.
     pub inner: Store,
-    ill_at: Mutex<Option<&'static str>>,
+    /// Below which namespace, and after how many more writes.
+    ill_at: Mutex<Option<(&'static str, usize)>>,
     refused: AtomicUsize,
 }
 
@@ -125,7 +126,12 @@ impl SickStore {
 
     /// From now on nothing is written or removed below this primary namespace.
     pub fn falls_ill(&self, primary: &'static str) {
-        *self.ill_at() = Some(primary);
+        self.falls_ill_after(primary, 0);
+    }
+
+    /// The same once so many more were.
+    pub fn falls_ill_after(&self, primary: &'static str, writes: usize) {
+        *self.ill_at() = Some((primary, writes));
     }
 
     /// From now on all is well.
@@ -140,15 +146,20 @@ impl SickStore {
     }
 
     fn examine(&self, primary: &str) -> Result<(), io::Error> {
-        if *self.ill_at() != Some(primary) {
-            return Ok(());
+        match &mut *self.ill_at() {
+            Some((ill, 0)) if *ill == primary => {}
+            Some((ill, left)) if *ill == primary => {
+                *left -= 1;
+                return Ok(());
+            }
+            Some(_) | None => return Ok(()),
         }
         self.refused.fetch_add(1, Ordering::SeqCst);
         Err(io::Error::new(io::ErrorKind::Other, "the store is ill"))
     }
 
-    fn ill_at(&self) -> MutexGuard<'_, Option<&'static str>> {
-        // One word.
+    fn ill_at(&self) -> MutexGuard<'_, Option<(&'static str, usize)>> {
+        // Two words, of which no half matters.
         self.ill_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

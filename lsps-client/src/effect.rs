@@ -86,10 +86,23 @@ pub enum Effect {
         /// How it was to be paid: over Lightning.
         way: Way,
     },
-    /// Broadcast the transaction that pays an order, if [`Order::may_broadcast`](crate::order::Order::may_broadcast) still
-    /// says so. Safe twice: it is the same one.
+    /// Broadcast the transaction that pays an order, if
+    /// [`broadcasts_payment`](crate::Client::broadcasts_payment) still says so; and again with every block while it does, as
+    /// mempools may drop the transaction. Safe twice: it is the same one.
     BroadcastPayment {
         /// Which.
+        order: OrderKey,
+        /// The transaction that was recorded.
+        transaction: Vec<u8>,
+    },
+    /// The transaction that was to pay an order is broadcast no more, and is in no mempool: it never left this wallet, or
+    /// its order was over for longer than mempools keep it. Its inputs may be spent otherwise, unless it was mined.
+    ///
+    /// Answer: [`payment_forgotten`](crate::Client::payment_forgotten), before the inputs pay for anything else. Safe twice
+    /// until then. After a restart it comes before every [`BroadcastPayment`](Self::BroadcastPayment), which may spend the
+    /// same inputs.
+    ForgetPayment {
+        /// The order.
         order: OrderKey,
         /// The transaction that was recorded.
         transaction: Vec<u8>,
@@ -110,14 +123,16 @@ impl Effect {
                 | Self::ForbidUnderpaying { .. }
                 | Self::PayOrder { .. }
                 | Self::StopPaying { .. }
-                | Self::BroadcastPayment { .. },
+                | Self::BroadcastPayment { .. }
+                | Self::ForgetPayment { .. },
                 Self::AcceptChannel { .. }
                 | Self::ClaimAfter { .. }
                 | Self::AllowUnderpaying { .. }
                 | Self::ForbidUnderpaying { .. }
                 | Self::PayOrder { .. }
                 | Self::StopPaying { .. }
-                | Self::BroadcastPayment { .. },
+                | Self::BroadcastPayment { .. }
+                | Self::ForgetPayment { .. },
             ) => self == other,
         }
     }

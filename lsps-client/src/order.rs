@@ -48,6 +48,17 @@ pub struct Order {
     pub(crate) trouble: Option<Trouble>,
     /// Since when questions about it have had no answer.
     pub(crate) unanswered_since: Option<Timestamp>,
+    /// A transaction that was signed to pay it and is to be broadcast no more.
+    pub(crate) reserved: Option<Reserved>,
+}
+
+/// A transaction that was signed to pay an order, when the order is over or is paid in another way. Nodes may have it in
+/// their mempools, so that its inputs pay for nothing else meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reserved {
+    pub(crate) transaction: Vec<u8>,
+    /// Its inputs may be spent otherwise: nobody ever had it, or mempools have dropped it by now.
+    pub(crate) is_free: bool,
 }
 
 /// Where an order stands.
@@ -94,6 +105,10 @@ pub struct Paying {
     pub stands_until: Option<Timestamp>,
     /// The user called it off; what is out is waited for.
     pub called_off: bool,
+    /// On-chain: the transaction was signed in this run of the wallet, and its broadcast was not begun: nobody else has it.
+    /// Not on record, as a broadcast leaves no trace there: after a restart it may have been.
+    #[serde(skip)]
+    pub unsent: bool,
 }
 
 /// How far the payment is, by our own node or wallet.
@@ -250,6 +265,13 @@ pub enum Event {
     Signed(Vec<u8>),
     /// On-chain: the time of the payment is over. It is not broadcast any more before the LSP says that the order stands.
     Late,
+    /// On-chain: the transaction was never broadcast, nor will be. Its inputs are free.
+    Unsent,
+    /// The order is over, and for so long that mempools have dropped the transaction that was to pay it. Its inputs are
+    /// free, unless it was mined.
+    InputsFree,
+    /// The wallet knows that the inputs of the transaction are free.
+    Forgotten,
     /// The LSP says that the order stands: its payment may be broadcast after all.
     Stands {
         /// For so long, if it is not paid already.
@@ -322,22 +344,26 @@ impl Order {
             state,
             trouble: None,
             unanswered_since: None,
+            reserved: None,
         }
     }
 
     /// What the world still owes this order. Asked after every step and again after a restart.
     pub(crate) fn outstanding(&self) -> Vec<Effect> {
         let (order, lsp) = (self.key, self.lsp);
+        let free = self.reserved.as_ref().filter(|reserved| reserved.is_free);
+        let forget = |it: &Reserved| Effect::ForgetPayment { order, transaction: it.transaction.clone() };
+        let mut effects: Vec<_> = free.map(forget).into_iter().collect();
         let paying = match &self.state {
             State::Paying(paying) => paying,
             // What is out is out, and what is not shall not pay for an order that failed.
             State::Refunding(paying) => {
                 let way = self.way(paying.way).filter(|_| paying.payment == Payment::Asked).cloned();
-                return way.map(|way| Effect::StopPaying { order, way }).into_iter().collect();
+                effects.extend(way.map(|way| Effect::StopPaying { order, way }));
+                return effects;
             }
-            State::Quoted | State::Ended { .. } | State::Gone => return Vec::new(),
+            State::Quoted | State::Ended { .. } | State::Gone => return effects,
         };
-        let mut effects = Vec::new();
         match &paying.payment {
             Payment::Asked => {
                 let way = self.way(paying.way).cloned();
@@ -510,7 +536,8 @@ impl Order {
             .map(|way| paying.stands_until.map_or(way.pay_by, |end| end.max(way.pay_by)))
     }
 
-    /// Whether its transaction may be broadcast now: a host asks right before it does, as the effect may have waited.
+    /// Whether its transaction may be broadcast now. A host broadcasts only after
+    /// [`Client::broadcasts_payment`](crate::Client::broadcasts_payment) said so.
     #[must_use]
     pub fn may_broadcast(&self, now: Timestamp) -> bool {
         match &self.state {
@@ -559,6 +586,7 @@ impl Paying {
             late: false,
             stands_until: None,
             called_off: false,
+            unsent: false,
         }
     }
 
@@ -585,5 +613,7 @@ impl Paying {
     }
 }
 
+/// A node drops a transaction from its mempool two weeks after it came, by the default of Bitcoin Core. One day more.
+pub(crate) const OUT_OF_MEMPOOLS: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 /// For so long the end of a payment is waited for that was called off when its order's time was over.
 const CALLED_OFF: Duration = Duration::from_secs(24 * 60 * 60);

@@ -17,9 +17,11 @@ use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{End, Polling, Quote, Rules, Trouble, Unpaid, WayKind, Wish};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_examples::Scene;
+use lsps_examples::fault::{Shifted, SickStore};
 use lsps_examples::node::{Node, Setup, passes, within};
 use lsps_examples::scene::Script;
-use lsps_examples::store::MemoryStore;
+use lsps_examples::store::{MemoryStore, Store};
+use lsps_transport_ldk::onchain::OnchainWallet as _;
 use lsps_transport_ldk::wallet::CannotOrderChannel;
 use lsps_transport_ldk::{LspsMessageHandler, Msat, PeerEvent, Role};
 use lsps_types::jsonrpc::{Incoming, encode_reply};
@@ -245,6 +247,52 @@ async fn case_X34_an_order_does_not_pay_the_hash_of_the_applications_payment_nor
     assert!(within(is_paid).await);
 }
 
+/// Full mempools drop what pays little, and nobody else tells them again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_mempools_lost_is_broadcast_with_every_block_while_its_order_lives() {
+    let world = World::new().await;
+    let handle = world.orders(&world.order()).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    let paid = world.scene.chain.mempool()[0].compute_txid();
+    let is_lost = || {
+        world.scene.chain.evict(&paid);
+        world.scene.chain.mine(1);
+    };
+    for _ in 0..2 {
+        is_lost();
+        assert!(within(|| world.scene.chain.in_mempool(&paid)).await, "it is broadcast again");
+    }
+    world.seller.set(|order| order.order_state = OrderState::Failed);
+    let failed = tokio::time::timeout(Duration::from_secs(20), handle.wait()).await.expect("it is told");
+    assert_eq!(failed, Outcome::Failed);
+    is_lost();
+    let wallet = world.scene.wallet.node.channel_manager();
+    assert!(within(|| wallet.current_best_block().height == world.scene.chain.height()).await);
+    assert!(passes(1_500).await);
+    assert!(!world.scene.chain.in_mempool(&paid), "an order that failed is not paid");
+}
+
+/// The wallet's store was away between signing and broadcasting, until it was too late to pay.
+#[tokio::test(flavor = "multi_thread")]
+async fn coins_of_a_payment_that_was_signed_and_never_broadcast_are_free_again() {
+    let store = Arc::new(SickStore::new(Arc::new(MemoryStore::new())));
+    let (wallet_store, clock): (Store, _) = (store.clone(), Arc::new(Shifted::default()));
+    let script = Script { wallet_store: Some(wallet_store), wallet_clock: clock.clone(), ..Script::default() };
+    let world = World::playing(script).await;
+    let coins = world.scene.wallet.node.wallet();
+    let before = coins.spendable_sat();
+    store.falls_ill_after("lsps", 1);
+    let handle = world.orders(&world.order()).await.expect("it sells");
+    assert!(within(|| store.refused() >= 2).await, "that it is signed cannot be recorded");
+    assert!(coins.spendable_sat() < before, "the coins of the payment are reserved");
+    clock.jump(3_600);
+    store.recovers();
+    let over = tokio::time::timeout(Duration::from_secs(20), handle.over()).await.expect("it is too late");
+    assert_eq!(over, Outcome::Ended(End::Unpaid(Unpaid::Expired)));
+    assert!(within(|| coins.spendable_sat() == before).await, "they are free");
+    assert!(world.scene.chain.mempool().is_empty(), "nothing was broadcast");
+}
+
 struct World {
     scene: Scene,
     seller: Seller,
@@ -252,11 +300,15 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::playing(Script::default()).await
+    }
+
+    async fn playing(script: Script) -> Self {
         // What the LSP says is looked at often, and its lies are told soon.
         let second = Duration::from_secs(1);
         let often = Polling { first: second / 5, longest: second, slow: second, ..Polling::default() };
         let polling = Polling { seen_within: second * 5, ..often };
-        let scene = Scene::set(Script { polling, ..Script::default() }).await.expect("the nodes start");
+        let scene = Scene::set(Script { polling, ..script }).await.expect("the nodes start");
         let seller = Seller::start(&scene).await;
         scene.chain.give(&scene.wallet.node.wallet().script(), 400_000);
         let world = Self { scene, seller };

@@ -53,6 +53,17 @@ impl Client {
         self.hear_order(order, &Input::Signed(transaction), now)
     }
 
+    /// Right before the transaction of an order is broadcast, the first time and each time after: whether it may be. An
+    /// [`Effect::BroadcastPayment`](crate::Effect::BroadcastPayment) may have waited until its time was over.
+    pub fn broadcasts_payment(&mut self, order: OrderKey, now: Timestamp) -> bool {
+        self.orders.broadcasts(order, now)
+    }
+
+    /// The inputs of a transaction that is not broadcast any more are free, as the effect said.
+    pub fn payment_forgotten(&mut self, order: OrderKey, now: Timestamp) -> Handled {
+        handled(&self.hear_order(order, &Input::Forgotten, now))
+    }
+
     /// Over Lightning its payment was taken: the node has the preimage.
     pub fn order_settled(&mut self, order: OrderKey, now: Timestamp) -> Handled {
         handled(&self.hear_order(order, &Input::Settled, now))

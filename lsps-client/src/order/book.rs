@@ -12,7 +12,7 @@ use super::polls::{Poll, Polling};
 use super::{Accept, Asked, Channel, Event, Input, Order, OrderKey, Paying, Quote, Reject, State, WayKind, v1};
 use crate::batch::{Batch, FlowId, Notice};
 use crate::client::{CallError, Config, NotSent};
-use crate::effect::ChannelKey;
+use crate::effect::{ChannelKey, Effect};
 use crate::jit_receive::{Handled, OpenRequest, RefuseChannel};
 use crate::pending::Pending;
 use crate::record::{self, Unreadable};
@@ -35,6 +35,7 @@ impl Book {
         }
         let order = match record::read::<Order>(VERSION, bytes) {
             Err(Unreadable::Version(1)) => record::read::<v1::Order>(1, bytes)?.into(),
+            Err(Unreadable::Version(2)) => record::read(VERSION, &v3_of_v2(bytes))?,
             read => read?,
         };
         if order.key != key || key != OrderKey::of(order.lsp, &order.id) {
@@ -205,6 +206,15 @@ impl Book {
         }
     }
 
+    /// The host is about to broadcast the payment. Whether it may; from then on others may have the transaction.
+    pub(crate) fn broadcasts(&mut self, key: OrderKey, now: Timestamp) -> bool {
+        let Some(order) = self.orders.get_mut(&key).filter(|order| order.may_broadcast(now)) else { return false };
+        if let State::Paying(paying) = &mut order.state {
+            paying.unsent = false;
+        }
+        true
+    }
+
     /// Whether an order knows the channel.
     pub(crate) fn channel_moved(
         &mut self,
@@ -242,9 +252,12 @@ impl Book {
             let ticked = self.hear(key, &Input::Tick, &config.polling, now, out);
             debug_assert!(ticked.is_ok(), "time passes for every order");
         }
-        for key in core::mem::take(&mut self.loaded) {
-            out.released.effects.extend(self.orders.get(&key).map(Order::outstanding).into_iter().flatten());
-        }
+        let loaded = core::mem::take(&mut self.loaded);
+        let mut owed: Vec<_> =
+            loaded.iter().filter_map(|key| self.orders.get(key)).flat_map(Order::outstanding).collect();
+        // Inputs that one order frees may be another's by now, which reserves them again.
+        owed.sort_by_key(|effect| !matches!(effect, Effect::ForgetPayment { .. }));
+        out.released.effects.extend(owed);
     }
 
     /// The next deadline or question. Open questions end by deadlines of their own; an answer is due at once.
@@ -396,9 +409,9 @@ impl Book {
         }
     }
 
-    /// Forgets the order that is over and would go first, if there is one.
+    /// Forgets the order that is over and would go first, if there is one. One whose payment may be in a mempool stays.
     fn make_room(&mut self, out: &mut Batch) -> bool {
-        let over = self.orders.values().filter(|order| order.end().is_some());
+        let over = self.orders.values().filter(|order| order.end().is_some() && !order.holds_coins());
         let Some(key) = over.min_by_key(|order| order.deadline()).map(|order| order.key) else { return false };
         let end = Timestamp::from_unix_millis(u64::MAX);
         self.hear(key, &Input::Tick, &Polling::default(), end, out).is_ok()
@@ -467,5 +480,12 @@ impl From<Reject> for OrderError {
     }
 }
 
+/// Version 3 added fields at the end, which are empty in an order of before.
+fn v3_of_v2(bytes: &[u8]) -> Vec<u8> {
+    let fields = bytes.get(1..).unwrap_or_default();
+    [&[VERSION], fields, &NONE].concat()
+}
+
+const NONE: [u8; 1] = [0];
 /// Of an order's record.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;

@@ -7,7 +7,10 @@ use lsps_types::lsps1::OrderState;
 use lsps_types::{OutPoint, Timestamp};
 
 use super::said::{Said, WayState};
-use super::{Accept, Asked, Channel, End, Event, Lease, Order, Paying, Payment, State, Trouble, Unpaid, WayKind};
+use super::{
+    Accept, Asked, Channel, End, Event, Lease, OUT_OF_MEMPOOLS, Order, Paying, Payment, Reserved, State, Trouble,
+    Unpaid, WayKind,
+};
 use crate::effect::ChannelKey;
 
 /// What happens to an order.
@@ -41,6 +44,8 @@ pub(crate) enum Input {
     ChannelEnded(ChannelKey),
     /// The channel of this order turned out to be another's; this order has the given one now.
     ChannelPassed(Option<Channel>),
+    /// The wallet's coins are free of the transaction that is to be broadcast no more.
+    Forgotten,
     /// The wallet gives it up.
     Abandon,
     /// Time passed.
@@ -104,19 +109,29 @@ impl Order {
                 | Input::ChannelPassed(_),
             ) => return self.channel_moves(input, now),
 
+            (_, Input::Forgotten) if self.reserved.as_ref().is_some_and(|reserved| reserved.is_free) => {
+                Event::Forgotten
+            }
             (S::Quoted, Input::Abandon) => self.ends(End::Unpaid(Unpaid::Abandoned), now),
-            (S::Paying(paying) | S::Refunding(paying), Input::Abandon) => self.abandoned(paying, now),
+            (S::Paying(paying) | S::Refunding(paying), Input::Abandon) => return Ok(self.abandoned(paying, now)),
 
             (S::Quoted, Input::Tick) if self.deadline().is_some_and(|end| now >= end) => {
                 self.ends(End::Unpaid(Unpaid::Expired), now)
             }
             (S::Paying(paying) | S::Refunding(paying), Input::Tick) => return Ok(self.time_passed(paying, now)),
-            (S::Ended { keep_until, .. }, Input::Tick) if now >= *keep_until => Event::Dropped,
+            (S::Ended { keep_until, .. }, Input::Tick) if now >= *keep_until => {
+                if self.holds_coins() {
+                    Event::InputsFree
+                } else {
+                    Event::Dropped
+                }
+            }
             (S::Quoted | S::Ended { .. } | S::Gone, Input::Tick) => return Ok(Vec::new()),
 
             (
-                S::Quoted | S::Refunding(_) | S::Ended { .. } | S::Gone,
+                S::Quoted | S::Paying(_) | S::Refunding(_) | S::Ended { .. } | S::Gone,
                 Input::Pay(_)
+                | Input::Forgotten
                 | Input::Signed(_)
                 | Input::Settled
                 | Input::NotSent
@@ -150,6 +165,11 @@ impl Order {
             }
         }
         Err(why)
+    }
+
+    /// Whether a transaction of it may be in a mempool although its order is over.
+    pub(crate) fn holds_coins(&self) -> bool {
+        self.reserved.as_ref().is_some_and(|reserved| !reserved.is_free)
     }
 
     /// Nothing of this way is out, nor will be: the next is tried while the order lives, or it is over.
@@ -217,9 +237,11 @@ impl Order {
     }
 
     /// Every order can be ended. What the node may still pay is stopped first.
-    fn abandoned(&self, paying: &Paying, now: Timestamp) -> Event {
+    fn abandoned(&self, paying: &Paying, now: Timestamp) -> Vec<Event> {
         let is_failed = matches!(self.state, State::Refunding(_));
-        if paying.is_unbegun() {
+        let event = if paying.unsent {
+            return Vec::from([Event::Unsent, self.ends(End::Unpaid(Unpaid::Abandoned), now)]);
+        } else if paying.is_unbegun() {
             self.ends(End::Unpaid(Unpaid::Abandoned), now)
         } else if paying.is_returned() {
             self.ends(End::Unpaid(Unpaid::NotSent), now)
@@ -227,12 +249,15 @@ impl Order {
             Event::CalledOff
         } else {
             self.ends(End::GivenUp, now)
-        }
+        };
+        Vec::from([event])
     }
 
     fn time_passed(&self, paying: &Paying, now: Timestamp) -> Vec<Event> {
         let is_past = |at: Option<Timestamp>| at.is_some_and(|at| now >= at);
-        let event = if is_past(paying.asks_until()) {
+        let event = if paying.unsent && is_past(self.is_late_at(paying)) {
+            return Vec::from([Event::Unsent, self.unpaid(paying, Unpaid::Expired, now)]);
+        } else if is_past(paying.asks_until()) {
             self.ends(End::Unpaid(Unpaid::NotSent), now)
         } else if is_past(self.unbegun_ends(paying)) {
             self.unpaid(paying, Unpaid::Expired, now)
@@ -261,7 +286,15 @@ impl Order {
                 let (channel, other) = paying.map_or((None, None), |paying| (paying.channel, paying.other));
                 self.state = State::Paying(Paying { channel, other, ..Paying::by(*way, then.clone()) });
             }
-            (Event::Signed(tx), Some(paying)) => paying.payment = Payment::Signed(tx.clone()),
+            (Event::Signed(tx), Some(paying)) => (paying.payment, paying.unsent) = (Payment::Signed(tx.clone()), true),
+            (Event::Unsent, Some(paying)) => {
+                if let Payment::Signed(transaction) = core::mem::replace(&mut paying.payment, Payment::Asked) {
+                    self.reserved = Some(Reserved { transaction, is_free: true });
+                }
+                paying.unsent = false;
+            }
+            (Event::InputsFree, _) => self.reserved.iter_mut().for_each(|reserved| reserved.is_free = true),
+            (Event::Forgotten, _) => self.reserved = None,
             (Event::Late, Some(paying)) => paying.late = true,
             (Event::Stands { until }, Some(paying)) => (paying.late, paying.stands_until) = (false, *until),
             (Event::CalledOff, Some(paying)) => {
@@ -306,7 +339,10 @@ impl Order {
                 self.unanswered_since = self.unanswered_since.filter(|_| silent);
                 self.trouble = Some(trouble.clone());
             }
-            (Event::Ended { end, keep_until }, _) => {
+            (Event::Ended { end, keep_until }, paying) => {
+                if let Some(Paying { payment: Payment::Signed(transaction), .. }) = paying {
+                    self.reserved = Some(Reserved { transaction: transaction.clone(), is_free: false });
+                }
                 (self.trouble, self.unanswered_since) = (None, None);
                 self.state = State::Ended { end: end.clone(), keep_until: *keep_until };
             }
@@ -314,6 +350,7 @@ impl Order {
             (
                 Event::Signed(_)
                 | Event::Late
+                | Event::Unsent
                 | Event::Stands { .. }
                 | Event::CalledOff
                 | Event::Unseen(_)
@@ -432,12 +469,14 @@ impl Order {
     }
 
     /// There will be no channel. Whether the money is back is the node's to say; on-chain, the LSP's.
-    fn failing(&self, paying: &Paying, way: Option<WayState>, now: Timestamp) -> Option<Event> {
+    fn failing(&self, paying: &Paying, way: Option<WayState>, now: Timestamp) -> Vec<Event> {
+        let closed = || self.ends(End::Unpaid(Unpaid::Closed), now);
         match (&paying.payment, way) {
-            (Payment::Asked, _) if paying.is_unbegun() => Some(self.ends(End::Unpaid(Unpaid::Closed), now)),
-            (Payment::Signed(_), Some(WayState::Refunded)) => Some(self.ends(End::Refunded, now)),
+            (Payment::Asked, _) if paying.is_unbegun() => Vec::from([closed()]),
+            (Payment::Signed(_), _) if paying.unsent => Vec::from([Event::Unsent, closed()]),
+            (Payment::Signed(_), Some(WayState::Refunded)) => Vec::from([self.ends(End::Refunded, now)]),
             (Payment::Asked | Payment::Signed(_) | Payment::Settled | Payment::Returned { .. }, _) => {
-                self.awaits_channel().then_some(Event::Refunding)
+                self.awaits_channel().then_some(Event::Refunding).into_iter().collect()
             }
         }
     }
@@ -456,7 +495,9 @@ impl Order {
     }
 
     fn ends(&self, end: End, now: Timestamp) -> Event {
-        let forget_at = now + Duration::from_millis(self.keep_millis);
+        let kept = now + Duration::from_millis(self.keep_millis);
+        let is_out = |paying: &Paying| matches!(paying.payment, Payment::Signed(_)) && !paying.unsent;
+        let forget_at = if self.paying().is_some_and(is_out) { kept.max(now + OUT_OF_MEMPOOLS) } else { kept };
         let keep_until = match &end {
             End::Done { lease, .. } => forget_at.max(lease.until),
             End::Refunded | End::Unpaid(_) | End::GivenUp => forget_at,

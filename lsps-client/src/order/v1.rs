@@ -98,6 +98,7 @@ impl From<Order> for super::Order {
             state: old.state.now(accept),
             trouble: old.trouble.map(Into::into),
             unanswered_since: old.unanswered_since,
+            reserved: None,
         }
     }
 }

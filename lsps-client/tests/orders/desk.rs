@@ -172,6 +172,8 @@ pub struct Desk {
     pub events: Vec<Event>,
     /// When the LSP was asked about an order.
     pub asked: Vec<Timestamp>,
+    /// Broadcasts what it is to, as a host does; else the test does.
+    pub broadcasts: bool,
     /// The question that had no answer.
     open: Option<(PeerId, Vec<u8>)>,
     config: Config,
@@ -192,6 +194,7 @@ impl Desk {
             effects,
             events,
             asked,
+            broadcasts: true,
             open: None,
             config,
         };
@@ -243,7 +246,13 @@ impl Desk {
                     None => drop(self.store.remove(&name.to_string())),
                 }
             }
-            let Released { messages, effects, notices } = batch.written();
+            let Released { messages, mut effects, notices } = batch.written();
+            effects.retain(|effect| match effect {
+                Effect::BroadcastPayment { order, .. } if self.broadcasts => {
+                    self.client.broadcasts_payment(*order, self.now)
+                }
+                _ => true,
+            });
             self.effects.extend(effects);
             self.events.extend(notices.into_iter().filter_map(|notice| match notice {
                 Notice::Order(_, event) => Some(event),

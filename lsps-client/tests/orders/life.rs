@@ -1,12 +1,16 @@
 //! How orders go on and end: ways in turn, payments whose time is over, orders that are called off.
 
 use lsps_client::jit_receive::{Handled, RefuseChannel};
-use lsps_client::order::{Bill, End, Event, OrderError, OrderKey, Payment, Polling, State, Trouble, Unpaid, WayKind};
+use lsps_client::order::{
+    Bill, End, Event, OrderError, OrderKey, Payment, Polling, RefusePlace, State, Trouble, Unpaid, WayKind,
+};
 use lsps_client::{Config, Effect};
 use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply};
 
 use crate::common::{DAY, HOUR, NOON};
-use crate::desk::{Desk, HASH, Manner, completed, failed, made, open_as_ordered, order, with_states};
+use crate::desk::{
+    Desk, Facts, HASH, Manner, completed, draft, failed, made, open_as_ordered, order, wish, with_states,
+};
 
 const TX: &[u8] = &[2, 0, 0, 0];
 const NOT_FOUND: Manner = Manner::Says("error", r#"{"code":101,"message":"?","data":{}}"#);
@@ -81,6 +85,117 @@ fn case_X35_in_time_it_is_broadcast_again_after_a_restart() {
     assert_eq!(desk.effects(), []);
     desk.restarts();
     assert_eq!(desk.effects(), [], "that is on record");
+}
+
+fn forget(order: OrderKey) -> Effect {
+    Effect::ForgetPayment { order, transaction: TX.into() }
+}
+
+/// The store was away until it was too late, so that the effect came too late.
+fn signed_and_never_broadcast(ways: &[WayKind]) -> (Desk, OrderKey) {
+    let mut desk = Desk::new();
+    desk.broadcasts = false;
+    let key = desk.places(&order());
+    desk.tells(made("a1", &order()));
+    desk.client.pay_order_in_turn(key, ways, NOON).unwrap();
+    desk.turn();
+    desk.client.order_signed(key, TX.into(), NOON).unwrap();
+    desk.turn();
+    desk.effects.clear();
+    (desk, key)
+}
+
+#[test]
+fn a_payment_that_was_never_broadcast_in_time_frees_its_coins_and_the_next_way_is_tried() {
+    let (mut desk, key) = signed_and_never_broadcast(&[WayKind::Onchain]);
+    desk.passes(DAY);
+    assert_eq!(desk.effects(), [forget(key)]);
+    assert!(!desk.client.broadcasts_payment(key, NOON), "nor if the clock is set back");
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Expired)));
+    desk.restarts();
+    assert_eq!(desk.effects(), [forget(key)], "until the wallet has done so");
+    assert_eq!(desk.client.payment_forgotten(key, desk.now), Handled::Taken);
+    assert_eq!(desk.client.payment_forgotten(key, desk.now), Handled::NotMine);
+    desk.turn();
+    desk.restarts();
+    assert_eq!(desk.effects(), []);
+
+    let mut reply = made("a1", &order());
+    reply.payment.bolt12.as_mut().unwrap().expires_at = (NOON + DAY * 2).into();
+    let (mut desk, key) = (Desk::new(), Desk::new().places(&order()));
+    desk.broadcasts = false;
+    assert_eq!(desk.places_quote(draft(wish(order())).weigh(&reply, &Facts, NOON).unwrap()), key);
+    desk.tells(reply);
+    desk.client.pay_order_in_turn(key, &[WayKind::Onchain, WayKind::Bolt12], NOON).unwrap();
+    desk.turn();
+    desk.client.order_signed(key, TX.into(), NOON).unwrap();
+    desk.turn();
+    desk.effects.clear();
+    desk.passes(DAY);
+    let effects = desk.effects();
+    let [first, Effect::PayOrder { way, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((first, way.kind()), (&forget(key), WayKind::Bolt12));
+}
+
+#[test]
+fn a_payment_that_was_never_broadcast_ends_with_its_order_and_frees_its_coins() {
+    let (mut desk, key) = signed_and_never_broadcast(&[WayKind::Onchain, WayKind::Bolt11]);
+    desk.client.abandon_order(key, desk.now).unwrap();
+    assert_eq!(desk.effects(), [forget(key)]);
+    assert!(!desk.client.broadcasts_payment(key, desk.now));
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)));
+
+    let (mut desk, key) = signed_and_never_broadcast(&[WayKind::Onchain, WayKind::Bolt11]);
+    desk.tells(failed(&made("a1", &order())));
+    desk.passes(HOUR / 60);
+    assert_eq!(desk.effects(), [forget(key)]);
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Closed)));
+}
+
+/// A mempool that the wallet does not see may have it, and it may be mined yet.
+#[test]
+fn the_coins_of_a_payment_that_may_be_out_stay_reserved_until_mempools_have_dropped_it() {
+    // Broadcast, or loaded from a record that does not say.
+    for restarts in [false, true] {
+        for abandons in [false, true] {
+            let (mut desk, key) = if restarts { signed_and_never_broadcast(&[WayKind::Onchain]) } else { signed() };
+            if restarts {
+                desk.broadcasts = true;
+                desk.restarts();
+                desk.effects.clear();
+            }
+            desk.tells(failed(&onchain(OnchainState::ExpectPayment)));
+            desk.passes(DAY * 2);
+            if abandons {
+                desk.client.abandon_order(key, desk.now).unwrap();
+            } else {
+                desk.passes(DAY * 30);
+            }
+            assert_eq!(desk.order(key).end(), Some(&End::GivenUp));
+            desk.passes(DAY * 13);
+            assert_eq!(desk.effects(), [], "{restarts} {abandons}");
+            desk.restarts();
+            assert_eq!(desk.effects(), []);
+            desk.passes(DAY * 3);
+            assert_eq!(desk.effects(), [forget(key)]);
+            assert_eq!(desk.client.order(key), None);
+        }
+    }
+}
+
+#[test]
+fn an_order_whose_payment_may_be_out_does_not_make_room() {
+    let mut desk = Desk::with(Config { orders: 1, ..Config::default() });
+    let key = desk.pays(WayKind::Onchain);
+    desk.client.order_signed(key, TX.into(), NOON).unwrap();
+    desk.turn();
+    desk.client.abandon_order(key, desk.now).unwrap();
+    desk.effects();
+    let mut reply = made("a2", &order());
+    reply.payment.bolt11 = None;
+    let another = draft(wish(order())).weigh(&reply, &Facts, NOON).unwrap();
+    assert_eq!(desk.client.place_order(another, NOON), Err(RefusePlace::TooMany));
+    assert_eq!(desk.effects(), []);
 }
 
 /// An LSP that never sends the invoice of its offer.

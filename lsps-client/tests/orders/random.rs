@@ -1,13 +1,14 @@
 //! Random LSPs, nodes, times and crashes. What must hold: nothing is paid twice, nothing that was not weighed, and every
 //! order ends or says what keeps it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lsps_client::jit_receive::{Handled, OpenRequest};
-use lsps_client::order::{Bill, End, OrderKey, WayKind};
+use lsps_client::order::{Bill, End, Order, OrderKey, Payment, WayKind};
 use lsps_client::{ChannelKey, Effect};
 use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply, OrderState};
-use lsps_types::{OutPoint, Sat};
+use lsps_types::{OutPoint, Sat, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -41,7 +42,12 @@ struct Node {
     asked: Vec<WayKind>,
     paid: Vec<String>,
     signed: Vec<Vec<u8>>,
-    broadcast: Vec<Vec<u8>>,
+    /// Those that were on record.
+    recorded: BTreeSet<Vec<u8>>,
+    /// Each time that it was.
+    broadcast: Vec<(Vec<u8>, Timestamp)>,
+    /// Transactions whose inputs were freed.
+    free: Vec<Vec<u8>>,
     lightning: Option<bool>,
     /// The way that is being paid may still take money out.
     under_way: bool,
@@ -50,7 +56,12 @@ struct Node {
 
 impl Node {
     fn does(&mut self, desk: &mut Desk, key: OrderKey) {
-        for effect in desk.effects() {
+        let effects = desk.effects();
+        let payment = desk.client.order(key).and_then(Order::paying).map(|paying| &paying.payment);
+        if let Some(Payment::Signed(tx)) = payment.filter(|_| desk.client.is_idle()) {
+            self.recorded.insert(tx.clone());
+        }
+        for effect in effects {
             match effect {
                 Effect::PayOrder { way, .. } => {
                     assert!(desk.order(key).ways().contains(&way), "only what was weighed");
@@ -82,7 +93,17 @@ impl Node {
                 Effect::AcceptChannel { .. } => {}
                 Effect::BroadcastPayment { transaction, .. } => {
                     assert!(desk.store.contains_key(&format!("order-{key}")));
-                    self.broadcast.push(transaction);
+                    if desk.client.broadcasts_payment(key, desk.now) {
+                        assert!(!self.free.contains(&transaction), "its inputs may pay for something else");
+                        self.broadcast.push((transaction, desk.now));
+                    }
+                }
+                Effect::ForgetPayment { transaction, .. } => {
+                    let is_out =
+                        |(other, at): &(Vec<u8>, Timestamp)| *other == transaction && desk.now < *at + DAY * 14;
+                    assert!(!self.broadcast.iter().any(is_out), "a mempool may have it");
+                    self.free.push(transaction);
+                    let _ = desk.client.payment_forgotten(key, desk.now);
                 }
                 other => panic!("{other:?}"),
             }
@@ -155,6 +176,7 @@ proptest! {
         steps in vec(any_step(), 0..40), tells_in_the_end in any::<bool>(),
     ) {
         let (mut desk, mut node) = (Desk::new(), Node::default());
+        desk.broadcasts = false;
         let (key, mut called_off) = (desk.places(&order()), false);
         for step in steps {
             match step {
@@ -204,8 +226,8 @@ proptest! {
                 prop_assert!(node.funded.contains(&its), "our own node told of it");
             }
         }
-        node.broadcast.dedup();
-        prop_assert!(node.broadcast.len() <= 1, "one transaction");
+        let first = node.broadcast.first().map(|(tx, _)| tx.clone());
+        prop_assert!(node.broadcast.iter().all(|(tx, _)| Some(tx) == first.as_ref()), "one transaction");
         prop_assert!(node.lightning != Some(true) || node.broadcast.is_empty(), "one payment");
 
         // From here on the LSP says no more, and the node tells what it did, or nothing.
@@ -218,11 +240,17 @@ proptest! {
             }
             desk.passes(DAY * 31);
         }
+        node.does(&mut desk, key);
         if let Some(order) = desk.client.order(key) {
             prop_assert!(order.end().is_some(), "every order ends by itself: {:?}", order.state());
             let is_out = node.under_way || node.lightning == Some(true) || !node.broadcast.is_empty();
             let gave_up = order.end() == Some(&End::GivenUp);
             prop_assert!(!gave_up || called_off || is_out || !node.signed.is_empty(), "nothing is out that could be given up");
+            desk.passes(DAY * 60);
+            node.does(&mut desk, key);
+        }
+        if desk.client.order(key).is_none() {
+            prop_assert!(node.recorded.iter().all(|tx| node.free.contains(tx)), "no coins are left reserved: {:?}", node.free);
         }
     }
 

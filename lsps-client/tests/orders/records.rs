@@ -1,12 +1,14 @@
 //! What is kept of orders, and what is made of what was kept.
 
+use std::collections::BTreeMap;
+
 use lsps_client::jit_receive::Handled;
-use lsps_client::order::{End, Payment, State, Trouble, WayKind};
+use lsps_client::order::{End, Order, Payment, State, Trouble, WayKind};
 use lsps_client::{Client, Config, Effect, Unreadable, UnreadableContent};
 use lsps_types::lsps1::CreateOrder;
 
 use crate::common::{HOUR, LSP, NOON};
-use crate::desk::{Desk, completed, made, order};
+use crate::desk::{Desk, OUTPOINT, completed, made, order};
 
 #[test]
 fn a_restart_at_any_point_changes_nothing() {
@@ -92,11 +94,10 @@ fn what_is_told_right_after_the_start_takes_nothing_from_what_is_owed() {
     assert_eq!(*order, key);
 }
 
-/// `v1.tsv`: what it is, its name, its bytes; written by the version that had the layout.
-#[test]
-fn records_of_version_1_are_read() {
-    let mut orders = std::collections::BTreeMap::new();
-    for line in include_str!("v1.tsv").lines() {
+/// `text`: of each order a description, its name, its bytes; written by the version that had the layout.
+fn loaded(text: &'static str) -> BTreeMap<&'static str, Order> {
+    let mut orders = BTreeMap::new();
+    for line in text.lines() {
         let [what, name, hex] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
         let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(digits).collect();
@@ -111,6 +112,31 @@ fn records_of_version_1_are_read() {
             assert_eq!(Client::new(Config::default(), [9; 32]).load(&name, bytes), Ok(()), "{what}");
         }
     }
+    orders
+}
+
+#[test]
+fn records_of_version_2_are_read() {
+    let orders = loaded(include_str!("v2.tsv"));
+    let state = |what| orders[what].state();
+    let paying = |what| orders[what].paying().expect("it is being paid");
+    assert_eq!((orders.len(), state("quoted")), (8, &State::Quoted));
+    let opening = paying("paying by invoice, then on-chain, its channel pending");
+    assert_eq!((opening.way, &opening.then[..]), (WayKind::Bolt11, &[WayKind::Onchain][..]));
+    assert_eq!(opening.channel.and_then(|its| its.funding), Some(OUTPOINT));
+    for (what, is_late) in [("signed", false), ("signed, late", true)] {
+        assert_eq!((&paying(what).payment, paying(what).late), (&Payment::Signed(vec![2, 0, 0, 0]), is_late));
+        assert!(!paying(what).unsent, "it may have been broadcast");
+    }
+    assert!(matches!(paying("returned").payment, Payment::Returned { .. }));
+    assert_eq!(orders["refunding, in trouble"].trouble(), Some(&Trouble::Kept));
+    assert_eq!(orders["given up"].end(), Some(&End::GivenUp));
+    assert!(matches!(orders["done"].end(), Some(End::Done { channel: Some(_), .. })));
+}
+
+#[test]
+fn records_of_version_1_are_read() {
+    let orders = loaded(include_str!("v1.tsv"));
     let state = |what| orders[what].state();
     let paying = |what| orders[what].paying().expect("it is being paid");
     assert_eq!((orders.len(), state("quoted")), (6, &State::Quoted));

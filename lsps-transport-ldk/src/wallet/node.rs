@@ -45,6 +45,11 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().get_current_config()
     }
 
+    /// The height of the last block that the node knows.
+    pub fn height(&self) -> u32 {
+        self.manager.get_cm().current_best_block().height
+    }
+
     /// What the node asks of its peers.
     pub fn to_self_delay(&self) -> Blocks {
         Blocks(self.config().channel_handshake_config.our_to_self_delay.into())
@@ -129,7 +134,7 @@ impl<M: Manager> Node<M> {
     /// the payment with them.
     pub fn held(&self, hash: PaymentHash, mempool: Option<&dyn Mempool>) -> Option<Held> {
         let manager = self.manager.get_cm();
-        let height = manager.current_best_block().height;
+        let height = self.height();
         let channels = manager.list_channels();
         let mut held: Option<Held> = None;
         for channel in &channels {

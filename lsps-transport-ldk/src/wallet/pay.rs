@@ -1,6 +1,6 @@
 //! Paying for orders: over Lightning by the node, on-chain by the wallet that the application gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +18,16 @@ use super::pump::Pump;
 use crate::onchain::OnchainPayer;
 use crate::peers::Manager;
 
-/// Payments that the client asked for, and that were not begun yet.
+/// Payments that the client asked for.
 #[derive(Default)]
 pub(super) struct Payments {
     onchain: Option<Arc<dyn OnchainPayer>>,
+    /// Those that were not begun yet.
     due: BTreeMap<OrderKey, Due>,
+    /// Those that were broadcast since the start.
+    broadcast: BTreeSet<OrderKey>,
+    /// The height at which they were broadcast last.
+    height: u32,
 }
 
 struct Due {
@@ -34,7 +39,7 @@ struct Due {
 
 impl Payments {
     pub fn new(onchain: Option<Arc<dyn OnchainPayer>>) -> Self {
-        Self { onchain, due: BTreeMap::new() }
+        Self { onchain, ..Self::default() }
     }
 
     pub fn is_idle(&self) -> bool {
@@ -97,16 +102,40 @@ impl<M: Manager> Pump<M> {
         });
     }
 
-    pub(super) fn broadcast(&self, order: OrderKey, transaction: &[u8]) {
+    pub(super) fn broadcast(&mut self, order: OrderKey, transaction: &[u8]) {
         let Some(wallet) = &self.payments.onchain else { return };
         // A store that is away may have held it up.
-        if !self.session.with(|client, now| client.order(order).is_some_and(|order| order.may_broadcast(now))) {
+        if !self.session.with(|client, now| client.broadcasts_payment(order, now)) {
+            self.payments.broadcast.remove(&order);
             return;
         }
         // We wrote it.
         if let Ok(transaction) = deserialize(transaction) {
             wallet.broadcast(&transaction);
+            self.payments.broadcast.insert(order);
         }
+    }
+
+    /// With every block: a mempool may have dropped what is not confirmed.
+    pub(super) fn broadcast_again(&mut self) {
+        let height = self.node.height();
+        if std::mem::replace(&mut self.payments.height, height) == height {
+            return;
+        }
+        for order in self.payments.broadcast.clone() {
+            let paying = self.session.with(|client, _| client.order(order).and_then(Order::paying).cloned());
+            match paying.map(|paying| paying.payment) {
+                Some(Payment::Signed(transaction)) => self.broadcast(order, &transaction),
+                _ => drop(self.payments.broadcast.remove(&order)),
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, order: OrderKey, transaction: &[u8]) {
+        if let (Some(wallet), Ok(transaction)) = (&self.payments.onchain, deserialize(transaction)) {
+            wallet.forget(&transaction);
+        }
+        let _ = self.session.with(|client, now| client.payment_forgotten(order, now));
     }
 
     /// Over Lightning a payment has an end. Whether it was one of an order: only the way that is being paid moves its order,

@@ -176,6 +176,7 @@ impl<M: Manager> Pump<M> {
         self.look_at_postponed();
         self.look_at_held();
         self.look_at_payments();
+        self.broadcast_again();
         self.session.with(|client, now| client.tick(now));
         let written = self.commit().await;
         if !written {
@@ -378,6 +379,7 @@ impl<M: Manager> Pump<M> {
             Effect::PayOrder { order, way, .. } => self.has_to_pay(order, way),
             Effect::StopPaying { order, way } => self.pays_no_more(order, &way),
             Effect::BroadcastPayment { order, transaction } => self.broadcast(order, &transaction),
+            Effect::ForgetPayment { order, transaction } => self.forget(order, &transaction),
         }
     }
 
@@ -422,6 +424,9 @@ impl<M: Manager> Pump<M> {
             E::Placed
             | E::Signed(_)
             | E::Late
+            | E::Unsent
+            | E::InputsFree
+            | E::Forgotten
             | E::Stands { .. }
             | E::CalledOff
             | E::Settled
