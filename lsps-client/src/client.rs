@@ -335,6 +335,13 @@ impl Client {
         self.channel_moved(key, &Input::ChannelEnded(key), &order::Input::ChannelEnded(key), now)
     }
 
+    /// The funding of a channel that was accepted has a first confirmation. Hosts look for it while an order that is done
+    /// has an [`unconfirmed_channel`](crate::order::Order::unconfirmed_channel).
+    pub fn channel_confirmed(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
+        let confirmed = order::Input::ChannelConfirmed(key);
+        self.orders.channel_moved(key, &confirmed, &self.config.polling, now, &mut self.out)
+    }
+
     /// Whether the amounts of a payment are as promised. Any skim of a payment that is no purchase is a reason to fail
     /// it. [`arrived`](Self::arrived) decides about complete payments, as it looks at their channels too.
     #[must_use]

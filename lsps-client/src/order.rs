@@ -50,6 +50,8 @@ pub struct Order {
     pub(crate) unanswered_since: Option<Timestamp>,
     /// A transaction that was signed to pay it and is to be broadcast no more.
     pub(crate) reserved: Option<Reserved>,
+    /// Done, by a channel of which the node has told no confirmation: when that becomes a trouble.
+    pub(crate) confirm_by: Option<Timestamp>,
 }
 
 /// A transaction that was signed to pay an order, when the order is over or is paid in another way. Nodes may have it in
@@ -174,7 +176,8 @@ pub struct Accept {
 /// How an order ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
-    /// The channel is funded, by our own node, which knows it by the output that the LSP names.
+    /// The channel is funded, by our own node, which knows it by the output that the LSP names. Whether that is confirmed
+    /// shows later ([`Order::unconfirmed_channel`], [`Trouble::Unconfirmed`]).
     Done {
         /// What the LSP says of it.
         lease: Lease,
@@ -247,6 +250,13 @@ pub enum Trouble {
     },
     /// The LSP took the payment, and there is no channel: it failed the order and keeps the money, or does nothing.
     Kept,
+    /// The order is done, and the funding of its channel is not confirmed although the blocks that were ordered for that
+    /// are long over, or the channel was closed before. Until a first confirmation the LSP can spend the inputs of the
+    /// funding otherwise, and take back everything in the channel.
+    Unconfirmed {
+        /// The output that was to fund the channel.
+        funding: OutPoint,
+    },
 }
 
 /// What became of an order.
@@ -313,6 +323,13 @@ pub enum Event {
     Unanswered(Timestamp),
     /// The LSP answers again, and as it should.
     Heard,
+    /// It is done, and its channel is not confirmed yet, as far as the node has told.
+    Unconfirmed {
+        /// From then on that is a trouble.
+        until: Timestamp,
+    },
+    /// The channel of an order that is done is confirmed.
+    Confirmed,
     /// It does not go on.
     Troubled(Trouble),
     /// It is over.
@@ -345,6 +362,7 @@ impl Order {
             trouble: None,
             unanswered_since: None,
             reserved: None,
+            confirm_by: None,
         }
     }
 
@@ -473,6 +491,15 @@ impl Order {
         self.paying().and_then(|paying| paying.channel)
     }
 
+    /// The channel of an order that is done, while the node has told no confirmation of its funding.
+    #[must_use]
+    pub fn unconfirmed_channel(&self) -> Option<Channel> {
+        match self.end().filter(|_| self.confirm_by.is_some())? {
+            End::Done { channel, .. } => *channel,
+            End::Refunded | End::Unpaid(_) | End::GivenUp => None,
+        }
+    }
+
     /// Whether a channel may still come of it: a way is chosen, it did not fail, and the money is not back.
     pub(crate) fn awaits_channel(&self) -> bool {
         match &self.state {
@@ -518,7 +545,9 @@ impl Order {
                 early.into_iter().flatten().chain([self.ends_at(paying)]).min()
             }
             State::Refunding(paying) => paying.asks_until().into_iter().chain([self.ends_at(paying)]).min(),
-            State::Ended { keep_until, .. } => Some(*keep_until),
+            State::Ended { keep_until, .. } => {
+                Some(self.confirm_by.filter(|_| self.trouble.is_none()).map_or(*keep_until, |at| at.min(*keep_until)))
+            }
             State::Gone => None,
         }
     }

@@ -128,6 +128,7 @@ impl World {
     pub async fn orders_in_turn(&self, ways: &[WayKind], before_it_pays: impl FnOnce()) -> OrderHandle {
         let lsp = self.scene.lsp.node.node_id();
         let (session, id) = (self.scene.wallet.host.session(), PeerId(lsp.serialize()));
+        assert!(within(|| crate::orders::can_be_asked(session, id)).await);
         let (network, rules) = (lsps_types::Network::Regtest, Rules::default());
         let wish = Wish { order: self.wish(), limits: limits(), network, large_channels: false, rules };
         let quote = session.lsp(id).quote_channel(wish, &LdkInvoices).await.expect("it sells");

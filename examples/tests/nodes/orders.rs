@@ -15,14 +15,14 @@ use lightning_invoice::Bolt11Invoice;
 use lsps_client::ChannelKey;
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{End, Polling, Quote, Rules, Trouble, Unpaid, WayKind, Wish};
-use lsps_client::session::{OrderHandle, Outcome};
+use lsps_client::session::{OrderHandle, Outcome, Session};
 use lsps_examples::Scene;
 use lsps_examples::fault::{Shifted, SickStore};
 use lsps_examples::node::{Node, Setup, passes, within};
 use lsps_examples::scene::Script;
 use lsps_examples::store::{MemoryStore, Store};
 use lsps_transport_ldk::onchain::OnchainWallet as _;
-use lsps_transport_ldk::wallet::CannotOrderChannel;
+use lsps_transport_ldk::wallet::{CannotOrderChannel, WalletEvent};
 use lsps_transport_ldk::{LspsMessageHandler, Msat, PeerEvent, Role};
 use lsps_types::jsonrpc::{Incoming, encode_reply};
 use lsps_types::lsps1::{
@@ -150,6 +150,42 @@ async fn case_X36_a_channel_that_only_the_lsp_knows_is_no_channel() {
     assert_eq!(stuck, Outcome::Stuck(Trouble::NoChannel { funding: Some(funding) }));
     world.seller.opens(&world, 1, |_| ()).await;
     world.is_done(&handle).await;
+}
+
+/// The channel is used before a block, and its funding waits, or is never published.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X36_a_channel_that_is_never_confirmed_is_told_although_its_order_is_done() {
+    let clock = Arc::new(Shifted::default());
+    let world = World::playing(Script { wallet_clock: clock.clone(), ..Script::default() }).await;
+    let mut events = world.scene.wallet.host.events();
+    let order = CreateOrder { required_channel_confirmations: 0, ..world.order() };
+    let handle = world.orders(&order).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    world.seller.opens(&world, 0, |_| ()).await;
+    world.is_done(&handle).await;
+    let trouble = || handle.snapshot().and_then(|order| order.trouble().cloned());
+    assert_eq!(trouble(), None);
+    clock.jump(6 * 3_600);
+    let is_troubled = || matches!(trouble(), Some(Trouble::Unconfirmed { .. }));
+    assert!(world.comes_true(is_troubled).await, "{:?}", handle.snapshot());
+    let told = async { while !matches!(events.recv().await, Ok(WalletEvent::OrderStuck { .. })) {} };
+    tokio::time::timeout(Duration::from_secs(10), told).await.expect("the application is told");
+    world.scene.chain.mine(1);
+    assert!(world.comes_true(|| trouble().is_none()).await, "it is confirmed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X36_a_channel_that_is_closed_before_it_is_confirmed_is_told_although_its_order_is_done() {
+    let world = World::new().await;
+    let order = CreateOrder { required_channel_confirmations: 0, ..world.order() };
+    let handle = world.orders(&order).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    world.seller.opens(&world, 0, |_| ()).await;
+    let ours = world.is_done(&handle).await;
+    let (wallet, why) = (world.scene.wallet.node.node_id(), String::from("never mind"));
+    world.seller.node.channel_manager().force_close_broadcasting_latest_txn(&ours.channel_id, &wallet, why).unwrap();
+    let trouble = || handle.snapshot().and_then(|order| order.trouble().cloned());
+    assert!(within(|| matches!(trouble(), Some(Trouble::Unconfirmed { .. }))).await, "{:?}", handle.snapshot());
 }
 
 /// The first order is the small one, and the large channel would do for it.
@@ -320,6 +356,19 @@ impl World {
         let seller = &self.seller.node;
         assert!(self.scene.wallet.node.connect(seller.node_id(), seller.address()).await);
         assert!(within(|| seller.channel_manager().current_best_block().height == self.scene.chain.height()).await);
+        let (session, id) = (self.scene.wallet.host.session(), PeerId(seller.node_id().serialize()));
+        assert!(within(|| can_be_asked(session, id)).await);
+    }
+
+    /// Whether it does soon, with a wallet that has something to do: left alone, it looks once a minute.
+    async fn comes_true(&self, is_true: impl Fn() -> bool) -> bool {
+        let lsp = self.scene.wallet.host.session().lsp(PeerId(self.seller.node.node_id().serialize()));
+        let looks = async {
+            while !is_true() {
+                lsp.call(&GetInfo {}).await.expect("an answer");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), looks).await.is_ok()
     }
 
     async fn restarts(&mut self) {
@@ -364,6 +413,11 @@ impl World {
         let lsp = self.seller.node.channel_manager();
         assert!(within(|| lsp.list_usable_channels().len() == channels).await);
     }
+}
+
+/// Whether the wallet's own task has heard that the LSP is connected.
+pub fn can_be_asked(session: &Session, lsp: PeerId) -> bool {
+    session.with(|client, now| client.call(lsp, &GetInfo {}, now).map(|ticket| client.forget(&ticket)).is_ok())
 }
 
 /// For what is tried for a while first.

@@ -224,9 +224,15 @@ impl Book {
         now: Timestamp,
         out: &mut Batch,
     ) -> Handled {
-        let holds = |order: &&Order| order.has(channel).is_some();
-        let Some(key) = self.orders.values().find(holds).map(|order| order.key) else { return Handled::NotMine };
-        handled(&self.hear(key, input, polling, now, out))
+        let is_done_by = |order: &&Order| order.unconfirmed_channel().is_some_and(|its| its.key == channel);
+        let holds = |order: &&Order| order.has(channel).is_some() || is_done_by(order);
+        let mut all = Handled::NotMine;
+        for key in self.orders.values().filter(holds).map(|order| order.key).collect::<Vec<_>>() {
+            if self.hear(key, input, polling, now, out).is_ok() {
+                all = Handled::Taken;
+            }
+        }
+        all
     }
 
     /// An LSP is back: it is asked at once about all its orders.
@@ -486,6 +492,6 @@ fn v3_of_v2(bytes: &[u8]) -> Vec<u8> {
     [&[VERSION], fields, &NONE].concat()
 }
 
-const NONE: [u8; 1] = [0];
+const NONE: [u8; 2] = [0, 0];
 /// Of an order's record.
 const VERSION: u8 = 3;

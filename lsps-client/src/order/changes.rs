@@ -42,6 +42,8 @@ pub(crate) enum Input {
     ChannelPending { key: ChannelKey, funding: Option<OutPoint> },
     /// A channel could not be opened, or is closed.
     ChannelEnded(ChannelKey),
+    /// The funding of a channel is confirmed.
+    ChannelConfirmed(ChannelKey),
     /// The channel of this order turned out to be another's; this order has the given one now.
     ChannelPassed(Option<Channel>),
     /// The wallet's coins are free of the transaction that is to be broadcast no more.
@@ -119,6 +121,16 @@ impl Order {
                 self.ends(End::Unpaid(Unpaid::Expired), now)
             }
             (S::Paying(paying) | S::Refunding(paying), Input::Tick) => return Ok(self.time_passed(paying, now)),
+            (S::Ended { .. }, Input::ChannelEnded(key) | Input::ChannelConfirmed(key))
+                if self.unconfirmed_channel().is_some_and(|channel| channel.key == *key) =>
+            {
+                return Ok(self.shows_whether_it_is_confirmed(input));
+            }
+            (S::Ended { end: End::Done { lease, .. }, .. }, Input::Tick)
+                if self.trouble.is_none() && self.confirm_by.is_some_and(|at| now >= at) =>
+            {
+                return Ok(self.troubled(Trouble::Unconfirmed { funding: lease.funding }));
+            }
             (S::Ended { keep_until, .. }, Input::Tick) if now >= *keep_until => {
                 if self.holds_coins() {
                     Event::InputsFree
@@ -144,6 +156,7 @@ impl Order {
                 | Input::OtherChannel(_)
                 | Input::ChannelPending { .. }
                 | Input::ChannelEnded(_)
+                | Input::ChannelConfirmed(_)
                 | Input::ChannelPassed(_)
                 | Input::Abandon,
             ) => return Err(Reject::NotExpected),
@@ -236,6 +249,17 @@ impl Order {
         Ok(Vec::from([event]))
     }
 
+    /// The order is done, and its channel is confirmed now or will never be.
+    fn shows_whether_it_is_confirmed(&self, input: &Input) -> Vec<Event> {
+        match (input, self.end()) {
+            (Input::ChannelEnded(key), Some(End::Done { lease, .. })) => {
+                let troubled = self.troubled(Trouble::Unconfirmed { funding: lease.funding });
+                troubled.into_iter().chain([Event::ChannelEnded(*key)]).collect()
+            }
+            _ => self.heard(None, Vec::from([Event::Confirmed])),
+        }
+    }
+
     /// Every order can be ended. What the node may still pay is stopped first.
     fn abandoned(&self, paying: &Paying, now: Timestamp) -> Vec<Event> {
         let is_failed = matches!(self.state, State::Refunding(_));
@@ -323,6 +347,8 @@ impl Order {
                 paying.channel = paying.channel.filter(lives);
                 paying.other = paying.other.filter(lives);
             }
+            (Event::ChannelEnded(_) | Event::Confirmed, None) => self.confirm_by = None,
+            (Event::Unconfirmed { until }, _) => self.confirm_by = Some(*until),
             (Event::ChannelPassed(channel), Some(paying)) => {
                 paying.channel = *channel;
                 paying.other = paying.other.filter(|other| channel.is_none_or(|channel| channel.key != other.key));
@@ -359,12 +385,12 @@ impl Order {
                 | Event::Held
                 | Event::ChannelAsked(_)
                 | Event::ChannelPending { .. }
-                | Event::ChannelEnded(_)
                 | Event::ChannelPassed(_)
                 | Event::OtherChannel(_)
                 | Event::Refunding,
                 None,
-            ) => debug_assert!(false, "{event:?} cannot follow {:?}", self.state),
+            )
+            | (Event::Confirmed, Some(_)) => debug_assert!(false, "{event:?} cannot follow {:?}", self.state),
         }
     }
 
@@ -393,7 +419,9 @@ impl Order {
         let is_past = |within| paying.unseen_since.is_some_and(|since| now >= since + within);
         let opened = (said.state == OrderState::Completed).then(|| self.opened(said.lease, now));
         match (opened, said.way) {
-            (Some(Ok(end)), _) => events.push(self.ends(end, now)),
+            (Some(Ok(end)), _) => {
+                events.extend([self.ends(end, now), Event::Unconfirmed { until: self.confirm_by(now) }])
+            }
             // It is back, and only whether it had been there is open.
             (opened, way) if paying.is_returned() => {
                 let was_there = matches!(way, Some(WayState::Held | WayState::Paid | WayState::Refunded));
@@ -481,6 +509,11 @@ impl Order {
         }
     }
 
+    /// Blocks come when they like: twice as long as they usually take, and some more.
+    fn confirm_by(&self, now: Timestamp) -> Timestamp {
+        now + MOST_OF_BLOCK.saturating_mul(self.ordered.funding_confirms_within_blocks.into()) + LATE_BLOCKS
+    }
+
     fn troubled(&self, trouble: Trouble) -> Vec<Event> {
         if self.trouble.as_ref() == Some(&trouble) { Vec::new() } else { Vec::from([Event::Troubled(trouble)]) }
     }
@@ -508,3 +541,7 @@ impl Order {
 
 /// Half of the usual time: blocks come when they like.
 const LEAST_OF_BLOCK: Duration = Duration::from_secs(300);
+/// Twice the usual time.
+const MOST_OF_BLOCK: Duration = Duration::from_secs(1_200);
+/// Twelve blocks may pass in this time, and now and then none does.
+const LATE_BLOCKS: Duration = Duration::from_secs(2 * 60 * 60);

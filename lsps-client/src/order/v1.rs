@@ -99,6 +99,7 @@ impl From<Order> for super::Order {
             trouble: old.trouble.map(Into::into),
             unanswered_since: old.unanswered_since,
             reserved: None,
+            confirm_by: None,
         }
     }
 }

@@ -50,6 +50,9 @@ impl fmt::Display for Trouble {
                 )
             }
             Self::Kept => f.write_str("the provider took the payment, and there is no channel"),
+            Self::Unconfirmed { funding } => {
+                write!(f, "the channel is open, and {funding}, which funds it, is not confirmed or will never be")
+            }
             Self::Forgotten => f.write_str("the provider does not know the order"),
             Self::Differs { field } => write!(f, "the provider tells of another order: `{}`", PeerText::from(&**field)),
         }

@@ -145,6 +145,61 @@ fn case_X36_an_lsp_that_fails_and_keeps_the_money_is_named() {
     assert_eq!(desk.order(key).end(), Some(&End::Refunded));
 }
 
+/// The wallet uses the channel at once, and the LSP publishes no funding, or spends its inputs otherwise.
+#[test]
+fn case_X36_a_channel_that_is_not_confirmed_in_the_blocks_that_were_ordered_is_a_trouble() {
+    let is_done = || {
+        let mut desk = Desk::new();
+        let key = desk.pays(WayKind::Bolt11);
+        desk.has_channel();
+        desk.tells(completed(&made("a1", &order())));
+        desk.passes(HOUR / 4);
+        assert_eq!(done(&desk, key), Some((OUTPOINT, ChannelKey(77))), "it is used at once");
+        assert_eq!(desk.order(key).unconfirmed_channel().map(|its| its.key), Some(ChannelKey(77)));
+        desk.passes(HOUR * 3);
+        assert_eq!(desk.order(key).trouble(), None, "six blocks may take so long");
+        (desk, key)
+    };
+    let unconfirmed = Trouble::Unconfirmed { funding: OUTPOINT };
+    let (mut desk, key) = is_done();
+    desk.passes(HOUR);
+    assert_eq!(desk.order(key).trouble(), Some(&unconfirmed));
+    assert!(desk.events.contains(&Event::Troubled(unconfirmed.clone())));
+    let told = desk.events.len();
+    desk.restarts();
+    desk.passes(DAY);
+    assert_eq!((desk.order(key).trouble(), desk.events.len()), (Some(&unconfirmed), told), "told once");
+    assert_eq!(desk.client.channel_confirmed(ChannelKey(9), desk.now), Handled::NotMine);
+    assert_eq!(desk.client.channel_confirmed(ChannelKey(77), desk.now), Handled::Taken);
+    desk.turn();
+    assert_eq!((desk.order(key).trouble(), desk.order(key).unconfirmed_channel()), (None, None));
+    assert_eq!(desk.client.channel_ended(ChannelKey(77), desk.now), Handled::NotMine, "channels end");
+
+    let (mut desk, key) = is_done();
+    assert_eq!(desk.client.channel_confirmed(ChannelKey(77), desk.now), Handled::Taken);
+    desk.turn();
+    desk.restarts();
+    desk.passes(DAY);
+    assert_eq!(desk.order(key).trouble(), None);
+
+    for is_late in [false, true] {
+        let (mut desk, key) = is_done();
+        desk.passes(if is_late { HOUR * 2 } else { HOUR / 60 });
+        assert_eq!(desk.client.channel_ended(ChannelKey(77), desk.now), Handled::Taken);
+        desk.turn();
+        let troubled = desk.events.iter().filter(|event| **event == Event::Troubled(unconfirmed.clone()));
+        assert_eq!(
+            (desk.order(key).trouble(), troubled.count()),
+            (Some(&unconfirmed), 1),
+            "it will never be confirmed"
+        );
+        assert_eq!(desk.client.channel_confirmed(ChannelKey(77), desk.now), Handled::NotMine);
+        assert!(matches!(desk.order(key).end(), Some(End::Done { .. })));
+        desk.passes(DAY * 60);
+        assert_eq!((desk.client.order(key), desk.client.next_wake()), (None, None));
+    }
+}
+
 /// Two orders that are being paid, of these sizes.
 fn two(first: u64, second: u64) -> (Desk, [OrderKey; 2], [Reply; 2]) {
     let mut desk = Desk::new();

@@ -121,7 +121,7 @@ pub enum WalletEvent {
         /// The order.
         order: OrderKey,
     },
-    /// An order does not go on, though it may yet.
+    /// An order does not go on, though it may yet; or it is done, and its channel is not confirmed.
     OrderStuck {
         /// The order.
         order: OrderKey,

@@ -177,6 +177,7 @@ impl<M: Manager> Pump<M> {
         self.look_at_held();
         self.look_at_payments();
         self.broadcast_again();
+        self.look_for_confirmations();
         self.session.with(|client, now| client.tick(now));
         let written = self.commit().await;
         if !written {
@@ -326,6 +327,20 @@ impl<M: Manager> Pump<M> {
         }
     }
 
+    /// LDK tells of no confirmation where a channel is used without one.
+    fn look_for_confirmations(&mut self) {
+        let waiting = |order: &order::Order| Some((public_key(order.lsp())?, order.unconfirmed_channel()?.key));
+        let waiting: Vec<_> = self.session.with(|client, _| client.orders().filter_map(waiting).collect());
+        for (lsp, key) in waiting {
+            let confirmations = self.node.channel(&lsp, key).map(|channel| channel.confirmations.unwrap_or(0));
+            let _ = match confirmations {
+                Some(0) => continue,
+                Some(_) => self.session.with(|client, now| client.channel_confirmed(key, now)),
+                None => self.session.with(|client, now| client.channel_ended(key, now)),
+            };
+        }
+    }
+
     fn purchase(&mut self, Draft { prepared, hash, description }: Draft) -> Result<Bolt11Invoice, CannotReceive> {
         let invoice = self.node.invoice(&prepared.invoice, hash, description);
         let (hash, invoice) = invoice.map_err(CannotReceive::Invoice)?;
@@ -438,6 +453,8 @@ impl<M: Manager> Pump<M> {
             | E::Unseen(_)
             | E::Unanswered(_)
             | E::Heard
+            | E::Unconfirmed { .. }
+            | E::Confirmed
             | E::Dropped => {}
         }
     }
