@@ -1,5 +1,7 @@
 //! Bounds on what peers can make us keep. Each is compared with the length of the collection itself.
 
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// How much is kept for whom.
@@ -19,7 +21,8 @@ pub struct Limits {
     pub known_parts_per_offer: usize,
     /// Orders of one client that are neither completed nor failed.
     pub orders_per_client: usize,
-    /// Orders of all clients that are not completed; those that failed count until they are forgotten.
+    /// Orders of all clients that are not completed; those that failed count until they are forgotten. Strangers have three
+    /// quarters of it; once half of those are taken, a stranger has one, which can be paid over Lightning for some minutes.
     pub orders: usize,
     /// Lightning payments of one order that are remembered.
     pub payments_per_order: usize,
@@ -79,6 +82,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Orders that may wait of clients without a channel or a paid purchase; the rest of the room is for the others.
+    pub(crate) fn orders_of_strangers(&self) -> usize {
+        self.orders.saturating_sub(self.orders / SHARE_OF_KNOWN)
+    }
+
+    /// For how long an order of a stranger can be paid when half of their room is taken. As many as can be made within this
+    /// time and half of it again, for which it is kept then, fit into nine tenths of the other half.
+    pub(crate) fn turn_of_strangers(&self) -> Duration {
+        let half = self.orders_of_strangers() / 2;
+        let seconds = half.checked_div(self.sales_to_strangers).unwrap_or(0).saturating_mul(3) / 5;
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)).max(LEAST_TURN)
+    }
+
     pub(crate) fn webhooks_of(&self, is_customer: bool) -> usize {
         if is_customer { self.webhooks_per_client } else { self.webhooks_per_stranger.min(self.webhooks_per_client) }
     }
@@ -88,3 +104,8 @@ impl Limits {
         if is_customer { self.webhook_changes } else { self.webhook_changes.min(of_stranger) }
     }
 }
+
+/// One part of so many of the room for orders.
+const SHARE_OF_KNOWN: usize = 4;
+/// In less time nobody pays.
+const LEAST_TURN: Duration = Duration::from_secs(60);

@@ -40,8 +40,8 @@ struct Index {
     uses_of: Groups<String, OrderNumber>,
     /// Orders that were completed.
     leases_of: Groups<PeerId, OrderNumber>,
-    /// Orders that failed before anything came for them, by when.
-    unpaid: BTreeSet<(Timestamp, OrderNumber)>,
+    /// Orders that failed before anything came for them, by when they may give way.
+    give_way: BTreeSet<(Timestamp, OrderNumber)>,
     /// Orders with a transaction that is not confirmed.
     unconfirmed: BTreeSet<OrderNumber>,
     agenda: Agenda<OrderNumber>,
@@ -65,7 +65,7 @@ struct Entry {
     is_busy: bool,
     is_use: bool,
     is_leased: bool,
-    unpaid_since: Option<Timestamp>,
+    gives_way_at: Option<Timestamp>,
     is_unconfirmed: bool,
     due: Due,
 }
@@ -93,7 +93,7 @@ impl Entry {
             is_busy,
             is_use: is_open || order.lease().is_some(),
             is_leased: order.lease().is_some(),
-            unpaid_since: order.unpaid_since(),
+            gives_way_at: order.gives_way_at(),
             is_unconfirmed,
             due: Due {
                 wake: order.next_wake(config, *now, *is_caught_up),
@@ -169,9 +169,9 @@ impl Orders {
         self.index.leases_of.count(&client)
     }
 
-    /// The one that failed first of those for which nothing ever came, and when.
-    pub fn first_unpaid(&self) -> Option<(Timestamp, OrderNumber)> {
-        self.index.unpaid.first().copied()
+    /// The first that may give way to another one, and from when on.
+    pub fn first_to_give_way(&self) -> Option<(Timestamp, OrderNumber)> {
+        self.index.give_way.first().copied()
     }
 
     pub fn open_of(&self, client: PeerId) -> usize {
@@ -221,9 +221,9 @@ impl Index {
         self.opening_of.shift(client, id, old.is_opening, new.is_opening);
         self.busy_of.shift(client, id, old.is_busy, new.is_busy);
         self.leases_of.shift(client, id, old.is_leased, new.is_leased);
-        if old.unpaid_since != new.unpaid_since {
-            old.unpaid_since.map(|at| self.unpaid.remove(&(at, id)));
-            new.unpaid_since.map(|at| self.unpaid.insert((at, id)));
+        if old.gives_way_at != new.gives_way_at {
+            old.gives_way_at.map(|at| self.give_way.remove(&(at, id)));
+            new.gives_way_at.map(|at| self.give_way.insert((at, id)));
         }
         if let Some(token) = &order.ordered.token {
             self.uses_of.shift(token, id, old.is_use, new.is_use);

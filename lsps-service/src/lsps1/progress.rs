@@ -294,12 +294,24 @@ impl Order {
     }
 
     /// When it failed, if nothing ever came for it.
-    pub fn unpaid_since(&self) -> Option<Timestamp> {
+    fn unpaid_since(&self) -> Option<Timestamp> {
         let was_paid = self.attempt > 0 || !self.payments.is_empty() || !self.outputs.is_empty();
         match self.stage {
             Stage::Failed { at, .. } if !was_paid => Some(at),
             Stage::Failed { .. } | Stage::Draft { .. } | Stage::Open | Stage::Completed(_) | Stage::Dropped => None,
         }
+    }
+
+    /// From when on it may give way to another one: it failed, nothing ever came for it, and what comes late has had its time.
+    /// An address is watched for an hour; over Lightning it is half as long as it could be paid.
+    pub fn gives_way_at(&self) -> Option<Timestamp> {
+        let failed_at = self.unpaid_since()?;
+        if self.ways.onchain.is_some() {
+            return Some(failed_at + LATE_PAYMENTS);
+        }
+        let end = self.ways.lightning().map(|(_, terms)| terms.expires_at).fold(self.created_at, Timestamp::max);
+        let end = end.min(failed_at);
+        Some(end + LATE_PAYMENTS.min(end.since(self.created_at) / 2))
     }
 
     /// The least time for which it is kept.
@@ -335,6 +347,8 @@ impl Order {
     }
 }
 
+/// Payments that come so late are given back in any case.
+const LATE_PAYMENTS: Duration = Duration::from_secs(3_600);
 /// After so many blocks another feerate may hold.
 const FEERATES_CHANGE: Blocks = Blocks(6);
 /// Spec: LSPS1 §4.3.

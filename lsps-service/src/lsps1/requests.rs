@@ -1,12 +1,11 @@
 //! `lsps1.create_order` and `lsps1.get_order`.
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::time::Duration;
 
 use lsps_types::codes::{CreateOrderError, GetOrderError};
 use lsps_types::jsonrpc::{ErrorObject, RequestId, encode_error, encode_reply};
 use lsps_types::lsps1::{self, CreateOrder, GetOrder};
-use lsps_types::{PeerId, Preimage, Sat};
+use lsps_types::{PeerId, Preimage, Sat, Timestamp};
 use serde::Serialize;
 use uuid::{Builder, Uuid};
 
@@ -67,20 +66,38 @@ impl Service {
     /// and that are over go first.
     fn makes_room_for_order(&mut self, client: PeerId) -> bool {
         let limits = &self.around.config.limits;
-        let is_known = self.is_known(client);
-        let of_strangers = limits.orders.saturating_sub(limits.orders / SHARE_OF_KNOWN);
-        let (most, per_client) = (if is_known { limits.orders } else { of_strangers }, limits.orders_per_client);
-        let now = self.around.now;
-        while self.orders.without_channel() >= most
-            && let Some((at, over)) = self.orders.first_unpaid()
-            && now.since(at) >= LATE_PAYMENTS
-        {
-            self.orders.remove(over);
-            self.changed.insert(FlowId::Order(over));
+        let (most, per_client) = (
+            if self.is_known(client) { limits.orders } else { limits.orders_of_strangers() },
+            limits.orders_per_client,
+        );
+        let mut has_looked = false;
+        while self.orders.without_channel() >= most {
+            let first = self.orders.first_to_give_way().filter(|(at, _)| *at <= self.around.now);
+            if let Some((_, over)) = first {
+                self.orders.remove(over);
+                self.changed.insert(FlowId::Order(over));
+            } else if core::mem::replace(&mut has_looked, true) {
+                return false;
+            } else {
+                // Some of those that are due may be over.
+                let due = self.orders.agenda().chores(self.around.now);
+                due.into_iter().for_each(|order| self.look_around_order(order));
+            }
         }
-        let (count, open) = (self.orders.without_channel(), self.orders.open_of(client));
-        let is_crowded = !is_known && count >= of_strangers.div_ceil(2);
-        count < most && open < per_client && !(is_crowded && open > 0)
+        let open = self.orders.open_of(client);
+        open < per_client && !(open > 0 && self.is_crowded_for(client))
+    }
+
+    /// Whether so many orders wait that a stranger has its turn only.
+    fn is_crowded_for(&self, client: PeerId) -> bool {
+        let half = self.around.config.limits.orders_of_strangers().div_ceil(2);
+        !self.is_known(client) && self.orders.without_channel() >= half
+    }
+
+    /// The ends of what a stranger can pay among many others. As many orders as can be made meanwhile, and until they give
+    /// way, have room: so the next has its turn, whatever the crowd does.
+    fn turn_of(&self, client: PeerId) -> Option<Timestamp> {
+        self.is_crowded_for(client).then(|| self.around.now + self.around.config.limits.turn_of_strangers())
     }
 
     /// `None` where nothing is left to pay with.
@@ -90,8 +107,9 @@ impl Service {
         // What cannot be said in millisatoshis cannot be paid over Lightning.
         let is_payable = |fee: Sat| fee.checked_add(order.client_balance_sat).and_then(Sat::to_msat).is_some();
         let payable = |way: &crate::policy::WayTerms| is_payable(way.fee);
-        let bolt11 = terms.bolt11.filter(payable).map(|way| lightning(way, preimage));
-        let bolt12 = terms.bolt12.filter(payable).map(|way| lightning(way, OfferId([0; 32])));
+        let turn = self.turn_of(client);
+        let bolt11 = terms.bolt11.filter(payable).map(|way| lightning(way, preimage, turn));
+        let bolt12 = terms.bolt12.filter(payable).map(|way| lightning(way, OfferId([0; 32]), turn));
         let address = order.refund_onchain_address;
         let onchain = terms.onchain.zip(address).map(|((way, confirmation), refund_to)| Onchain {
             fee: way.fee,
@@ -104,6 +122,8 @@ impl Service {
         let is_worth_it = |total: Sat| total >= DUST && total > cost_of_input(feerate);
         let reaches = |fee: Sat| fee.checked_add(order.client_balance_sat).is_some_and(is_worth_it);
         let onchain = onchain.filter(|way| is_payable(way.fee) && reaches(way.fee));
+        // An address has to be watched for longer than a turn.
+        let onchain = onchain.filter(|_| turn.is_none() || (bolt11.is_none() && bolt12.is_none()));
         if bolt11.is_none() && bolt12.is_none() && onchain.is_none() {
             return None;
         }
@@ -211,11 +231,6 @@ impl Service {
     }
 }
 
-/// One part of so many of the room for orders.
-const SHARE_OF_KNOWN: usize = 4;
-/// Payments that come so late are given back in any case.
-const LATE_PAYMENTS: Duration = Duration::from_secs(3_600);
-
 pub(crate) fn refused_token() -> ErrorObject {
     ErrorObject::of_method_with(CreateOrderError::UnrecognizedOrStaleToken, &Nothing {})
 }
@@ -224,6 +239,7 @@ pub(crate) fn refused_token() -> ErrorObject {
 #[derive(Serialize)]
 struct Nothing {}
 
-fn lightning<By>(way: crate::policy::WayTerms, by: By) -> Lightning<By> {
-    Lightning { fee: way.fee, expires_at: way.expires_at, by, text: "".into(), closed: false }
+fn lightning<By>(way: crate::policy::WayTerms, by: By, turn: Option<Timestamp>) -> Lightning<By> {
+    let expires_at = turn.map_or(way.expires_at, |turn| turn.min(way.expires_at));
+    Lightning { fee: way.fee, expires_at, by, text: "".into(), closed: false }
 }

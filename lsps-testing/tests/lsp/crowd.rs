@@ -132,6 +132,36 @@ fn case_X56_the_same_goes_for_orders_and_webhooks() {
     assert!(!is_turned_away(&mut lsp, peer(11), &hook()));
 }
 
+fn stranger(number: u32) -> PeerId {
+    let mut id = [3; 33];
+    id[1..5].copy_from_slice(&number.to_be_bytes());
+    PeerId(id)
+}
+
+/// A new node id each second, for half an hour, orders a channel and does not pay.
+#[test]
+fn case_X57_strangers_who_order_and_do_not_pay_leave_room_for_the_next() {
+    let limits = Limits { orders: 400, sales_to_strangers: 1, ..Limits::default() };
+    let mut lsp = Lsp::at(NOON, LspSetup { config: Config { limits, ..Config::default() }, ..selling() });
+    let mut most = 0;
+    for second in 0..1_800_u32 {
+        lsp.wait_until(NOON + Duration::from_secs(second.into()));
+        lsp.connects(stranger(second));
+        let ordered = call(&mut lsp, stranger(second), &order()).expect("there is room for one a second");
+        lsp.disconnects(stranger(second));
+        let life = ordered.payment.bolt11.expect("an invoice").expires_at.instant().since(ordered.created_at.instant());
+        assert!(life >= Duration::from_secs(60), "{} s to pay it", life.as_secs());
+        assert_eq!(
+            ordered.payment.onchain.is_some(),
+            second < 150,
+            "addresses are watched for longer than there is room"
+        );
+        most = most.max(lsp.records().len());
+    }
+    assert!((151..=300).contains(&most), "{most}: a quarter of the room is left to others");
+    assert_eq!(lsp.records().len(), lsp.service().known_orders().count());
+}
+
 #[test]
 fn case_X60_a_long_token_is_refused_before_anything_is_kept() {
     let mut lsp = Lsp::at(NOON, LspSetup { elsewhere: true, ..selling() });

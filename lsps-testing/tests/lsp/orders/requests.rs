@@ -261,9 +261,15 @@ fn case_X11_strangers_who_order_and_do_not_pay_keep_nobody_out_for_long() {
     lsp.feed(Input::ChannelsWith { peer: peer(5), any: true });
     assert!(orders(&mut lsp, 5) && orders(&mut lsp, 5) && !orders(&mut lsp, 5), "who has a channel has room");
 
-    let expired = NOON + Duration::from_secs(2 * 3_600);
-    lsp.wait_until(expired);
+    lsp.wait_until(NOON + Duration::from_secs(89));
     assert!(!orders(&mut lsp, 6), "one may be paid a little late");
+    lsp.wait_until(NOON + Duration::from_secs(90));
+    assert!(
+        orders(&mut lsp, 6) && !orders(&mut lsp, 7),
+        "those of the crowd had their turn; the others have more time"
+    );
+
+    let expired = NOON + Duration::from_secs(2 * 3_600);
     lsp.wait_until(expired + Duration::from_secs(3_600));
     assert!(orders(&mut lsp, 6) && orders(&mut lsp, 7), "what nobody paid goes first, and not after a day");
     assert_eq!(lsp.records().len(), lsp.service().known_orders().count(), "from the store too");
