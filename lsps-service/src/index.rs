@@ -7,7 +7,7 @@ use alloc::{
 };
 use core::ops::Deref;
 
-use lsps_types::{PeerId, Scid};
+use lsps_types::{PeerId, Scid, Timestamp};
 
 use crate::channel::Channel;
 use crate::flow::Surroundings;
@@ -36,6 +36,8 @@ pub(crate) struct Index {
     uses_of: Groups<String, Scid>,
     /// Offers whose funding transaction is not confirmed.
     unconfirmed: BTreeSet<Scid>,
+    /// Offers for which nothing ever came, by when they may give way.
+    give_way: BTreeSet<(Timestamp, Scid)>,
     agenda: Agenda<Scid>,
 }
 
@@ -77,6 +79,7 @@ struct Entry {
     is_opening: bool,
     is_use: bool,
     is_unconfirmed: bool,
+    gives_way_at: Option<Timestamp>,
     due: Due,
 }
 
@@ -101,6 +104,7 @@ impl Entry {
             is_use: is_paid || is_live || *now < flow.honoured_until(config),
             is_opening: flow.holds_coins(),
             is_unconfirmed: flow.channel.funding().is_some(),
+            gives_way_at: flow.gives_way_at(config),
             due: Due {
                 wake: flow.next_wake(config, *now, *is_caught_up),
                 is_chore: !is_busy,
@@ -138,6 +142,10 @@ impl Index {
         self.live_of.shift(client, id, old.is_live, new.is_live);
         self.sent_of.shift(client, id, old.is_sent, new.is_sent);
         self.opening_of.shift(client, id, old.is_opening, new.is_opening);
+        if old.gives_way_at != new.gives_way_at {
+            old.gives_way_at.map(|at| self.give_way.remove(&(at, id)));
+            new.gives_way_at.map(|at| self.give_way.insert((at, id)));
+        }
         if let Some(token) = &flow.token {
             self.uses_of.shift(token, id, old.is_use, new.is_use);
         }
@@ -190,6 +198,11 @@ impl Index {
 
     pub fn token_uses(&self, token: Option<&str>) -> usize {
         token.map_or(0, |token| self.uses_of.count(token))
+    }
+
+    /// The first that may give way to another one now.
+    pub fn first_to_give_way(&self, now: Timestamp) -> Option<Scid> {
+        self.give_way.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
     }
 
     pub fn agenda(&self) -> &Agenda<Scid> {

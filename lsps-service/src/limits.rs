@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Offers of one client that were not paid for; those that expired count until they are forgotten.
     pub offers_per_client: usize,
-    /// The same of all clients.
+    /// The same of all clients. Strangers have three quarters of it; once half of those are taken, what they buy is valid for
+    /// minutes.
     pub offers: usize,
     /// Channels of one client, for offers and orders, that are being opened or whose funding is kept back: each holds coins.
     /// Each further one waits for the end of one of them, and goes back when its time is up.
@@ -82,17 +83,32 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Orders that may wait of clients without a channel or a paid purchase; the rest of the room is for the others.
-    pub(crate) fn orders_of_strangers(&self) -> usize {
-        self.orders.saturating_sub(self.orders / SHARE_OF_KNOWN)
+    /// Of so much room the share of strangers; the rest is for clients that have a channel or paid for something.
+    pub(crate) fn of_strangers(room: usize) -> usize {
+        room.saturating_sub(room / SHARE_OF_KNOWN)
     }
 
-    /// For how long an order of a stranger can be paid when half of their room is taken. As many as can be made within this
-    /// time and half of it again, for which it is kept then, fit into nine tenths of the other half.
-    pub(crate) fn turn_of_strangers(&self) -> Duration {
-        let half = self.orders_of_strangers() / 2;
-        let seconds = half.checked_div(self.sales_to_strangers).unwrap_or(0).saturating_mul(3) / 5;
-        Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)).max(LEAST_TURN)
+    /// So many are half of that share: then each further one has its turn only.
+    pub(crate) fn crowd(room: usize) -> usize {
+        Self::of_strangers(room).div_ceil(2)
+    }
+
+    /// How long a stranger can pay when half of the share is taken. What can be sold within that time, and until it gives
+    /// way, fits into nine tenths of the other half: so the next has its turn, whatever the crowd does.
+    pub(crate) fn turn_of_order(&self) -> Duration {
+        // An order is kept for half as long after that.
+        (self.time_of_crowd(self.orders) * 3 / 5).max(LEAST_TURN)
+    }
+
+    /// The same of an offer, which gives way at once.
+    pub(crate) fn turn_of_offer(&self) -> Duration {
+        (self.time_of_crowd(self.offers) * 9 / 10).max(LEAST_OFFER)
+    }
+
+    /// How long it takes to sell to strangers what half of their share has room for.
+    fn time_of_crowd(&self, room: usize) -> Duration {
+        let seconds = (Self::of_strangers(room) / 2).checked_div(self.sales_to_strangers).unwrap_or(0);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX).min(LONGEST))
     }
 
     pub(crate) fn webhooks_of(&self, is_customer: bool) -> usize {
@@ -105,7 +121,11 @@ impl Limits {
     }
 }
 
-/// One part of so many of the room for orders.
+/// One part of so many of the room is not for strangers.
 const SHARE_OF_KNOWN: usize = 4;
-/// In less time nobody pays.
+/// In seconds: a day. Nothing is sold for longer in a crowd.
+const LONGEST: u64 = 86_400;
+/// In less time nobody pays an order.
 const LEAST_TURN: Duration = Duration::from_secs(60);
+/// Or an invoice that was made for it after a purchase.
+const LEAST_OFFER: Duration = Duration::from_secs(600);

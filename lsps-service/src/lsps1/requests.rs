@@ -13,6 +13,7 @@ use crate::book::Ledger;
 use crate::channel::Channel;
 use crate::flow::{self, Call, Context, Reject};
 use crate::ids::{FlowId, OfferId, OrderNumber};
+use crate::limits::Limits;
 use crate::lsps1::order::{Order, Ordered, Stage, Told};
 use crate::lsps1::payments::{DUST, Lightning, Onchain, Ways, cost_of_input};
 use crate::policy::{OrderRefusal, OrderRequest, OrderTerms};
@@ -66,10 +67,8 @@ impl Service {
     /// and that are over go first.
     fn makes_room_for_order(&mut self, client: PeerId) -> bool {
         let limits = &self.around.config.limits;
-        let (most, per_client) = (
-            if self.is_known(client) { limits.orders } else { limits.orders_of_strangers() },
-            limits.orders_per_client,
-        );
+        let most = if self.is_known(client) { limits.orders } else { Limits::of_strangers(limits.orders) };
+        let per_client = limits.orders_per_client;
         let mut has_looked = false;
         while self.orders.without_channel() >= most {
             let first = self.orders.first_to_give_way().filter(|(at, _)| *at <= self.around.now);
@@ -90,14 +89,8 @@ impl Service {
 
     /// Whether so many orders wait that a stranger has its turn only.
     fn is_crowded_for(&self, client: PeerId) -> bool {
-        let half = self.around.config.limits.orders_of_strangers().div_ceil(2);
-        !self.is_known(client) && self.orders.without_channel() >= half
-    }
-
-    /// The ends of what a stranger can pay among many others. As many orders as can be made meanwhile, and until they give
-    /// way, have room: so the next has its turn, whatever the crowd does.
-    fn turn_of(&self, client: PeerId) -> Option<Timestamp> {
-        self.is_crowded_for(client).then(|| self.around.now + self.around.config.limits.turn_of_strangers())
+        let crowd = Limits::crowd(self.around.config.limits.orders);
+        !self.is_known(client) && self.orders.without_channel() >= crowd
     }
 
     /// `None` where nothing is left to pay with.
@@ -107,7 +100,8 @@ impl Service {
         // What cannot be said in millisatoshis cannot be paid over Lightning.
         let is_payable = |fee: Sat| fee.checked_add(order.client_balance_sat).and_then(Sat::to_msat).is_some();
         let payable = |way: &crate::policy::WayTerms| is_payable(way.fee);
-        let turn = self.turn_of(client);
+        let limits = &self.around.config.limits;
+        let turn = self.is_crowded_for(client).then(|| self.around.now + limits.turn_of_order());
         let bolt11 = terms.bolt11.filter(payable).map(|way| lightning(way, preimage, turn));
         let bolt12 = terms.bolt12.filter(payable).map(|way| lightning(way, OfferId([0; 32]), turn));
         let address = order.refund_onchain_address;

@@ -174,6 +174,13 @@ impl Service {
         self.offers.insert(offer.id, offer);
     }
 
+    pub(crate) fn forget_offer(&mut self, id: Scid) {
+        if let Some(offer) = self.offers.remove(&id) {
+            self.index.remove(&offer);
+            self.changed.insert(offer.flow());
+        }
+    }
+
     /// Tells an offer; releases what is newly owed, or forgets what is over.
     pub(crate) fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
         if !matches!(told, Told::ClockSet(_) | Told::Surroundings) {
@@ -201,9 +208,7 @@ impl Service {
         let came_back = had_sent && !offer.has_sent_ever();
         let gave_back = held_coins && !offer.holds_coins();
         if offer.is_over(&ctx) {
-            self.index.remove(offer);
-            self.changed.insert(offer.flow());
-            self.offers.remove(&id);
+            self.forget_offer(id);
         } else {
             self.index.put(offer, &self.around);
         }

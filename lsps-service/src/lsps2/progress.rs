@@ -347,6 +347,12 @@ impl JitChannel {
             && !self.payments.values().any(Payment::is_live)
     }
 
+    /// From when on it may give way to another one: nothing ever came for it, and nothing can.
+    pub fn gives_way_at(&self, config: &Config) -> Option<Timestamp> {
+        let is_untouched = self.fee == Fee::Due && self.attempt == 0 && self.payments.is_empty();
+        (is_untouched && self.ledger.is_clear()).then(|| self.honoured_until(config))
+    }
+
     /// The least time for which the record is kept.
     fn over_at(&self, config: &Config) -> Timestamp {
         let end = self.terms.valid_until + config.keep_expired.max(config.honour_expired);

@@ -5,8 +5,9 @@ use alloc::{string::String, vec::Vec};
 use lsps_types::codes::{BuyError, GetInfoError};
 use lsps_types::jsonrpc::ErrorObject;
 use lsps_types::lsps2::{Bought, Buy, GetInfo, Menu, NotPromised, Unpromised};
-use lsps_types::{DateTime, PeerId, Scid};
+use lsps_types::{DateTime, PeerId, Scid, Timestamp};
 
+use crate::limits::Limits;
 use crate::lsps2::jit_channel::{JitChannel, Terms};
 use crate::policy::{BuyRefusal, BuyRequest, MenuRefusal, MenuRequest, OfferTerms, Sale, Trust};
 use crate::service::Service;
@@ -38,7 +39,11 @@ impl Service {
             MenuRefusal::Client(why) => ErrorObject::client_rejected(&why),
             MenuRefusal::Later => ErrorObject::internal(),
         })?;
-        let promise = |terms| self.promises.issue(unpromised(terms), client, token);
+        let turn = self.turn_of_offer(client);
+        let promise = |mut terms: OfferTerms| {
+            terms.valid_until = turn.map_or(terms.valid_until, |turn| turn.min(terms.valid_until));
+            self.promises.issue(unpromised(terms), client, token)
+        };
         let entries = offers.into_iter().map(promise).collect::<Result<_, _>>();
         // A token that leaves no room for a promise is one we never gave out.
         entries.map(Menu::rising).map_err(|_| ErrorObject::of_method(GetInfoError::UnrecognizedOrStaleToken))
@@ -81,10 +86,12 @@ impl Service {
         }
         let token = self.may_be_asked(request, promised)?;
         let sale = verdict.map_err(|_| ErrorObject::of_method(BuyError::PaymentSizeTooLarge))?;
-        let limits = &self.around.config.limits;
-        let unpaid = self.offers.len().saturating_sub(self.index.paid());
-        if self.index.history(client).unpaid >= limits.offers_per_client || unpaid >= limits.offers {
+        if !self.makes_room_for_offer(client) {
             return Err(ErrorObject::client_rejected("too many offers are not paid for yet"));
+        }
+        if self.turn_of_offer(client).is_some_and(|turn| request.opening_fee_params.valid_until.instant() > turn) {
+            // It was promised before the crowd came. What is promised now lasts for minutes.
+            return Err(ErrorObject::of_method(BuyError::InvalidOpeningFeeParams));
         }
         if sale.trust == Trust::ClientTrustsLsp && self.owes_for_a_channel(client) {
             return Err(ErrorObject::client_rejected("the fee of a channel that you used is not paid yet"));
@@ -98,6 +105,30 @@ impl Service {
             lsp_cltv_expiry_delta: self.around.config.cltv_expiry_delta,
             client_trusts_lsp,
         })
+    }
+
+    /// Node ids cost nothing, so a crowd of them does not keep clients out that have a channel or bought one. What nobody paid
+    /// and is over goes first.
+    fn makes_room_for_offer(&mut self, client: PeerId) -> bool {
+        let limits = &self.around.config.limits;
+        let most = if self.is_known(client) { limits.offers } else { Limits::of_strangers(limits.offers) };
+        let per_client = limits.offers_per_client;
+        while self.unpaid_offers() >= most {
+            let Some(over) = self.index.first_to_give_way(self.around.now) else { return false };
+            self.forget_offer(over);
+        }
+        self.index.history(client).unpaid < per_client
+    }
+
+    fn unpaid_offers(&self) -> usize {
+        self.offers.len().saturating_sub(self.index.paid())
+    }
+
+    /// Where so many offers wait that a stranger has its turn only: the end of what is sold to it now.
+    fn turn_of_offer(&self, client: PeerId) -> Option<Timestamp> {
+        let limits = &self.around.config.limits;
+        let is_crowded = !self.is_known(client) && self.unpaid_offers() >= Limits::crowd(limits.offers);
+        is_crowded.then(|| self.around.now + limits.turn_of_offer())
     }
 
     /// Whether a channel on trust was published for this client before its fee was paid. A node forwards over any channel of

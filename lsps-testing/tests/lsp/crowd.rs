@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lsps_service::{Config, HeldHtlc, Input, Limits, PartId, Service};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, call, many, peer};
-use lsps_types::codes::{CreateOrderError, GetInfoError};
+use lsps_types::codes::{BuyError, CreateOrderError, GetInfoError};
 use lsps_types::jsonrpc::Refusal;
 use lsps_types::lsps2::{Buy, GetInfo, PromiseKey};
 use lsps_types::lsps5::SetWebhook;
@@ -73,7 +73,11 @@ fn limited(setup: LspSetup) -> Lsp {
     let limits = Limits { sales_to_strangers: 5, ..Limits::default() };
     let mut config = Config { limits, ..crate::webhooks::serving() };
     config.webhooks.serve = true;
-    Lsp::at(NOON, LspSetup { config, scids: (1..1_000).map(|scid| Scid(scid << 40)).collect(), ..setup })
+    Lsp::at(NOON, LspSetup { config, scids: scids(), ..setup })
+}
+
+fn scids() -> Vec<Scid> {
+    (1..5_000).map(|scid| Scid(scid << 40)).collect()
 }
 
 fn is_turned_away<R: Request>(lsp: &mut Lsp, client: PeerId, request: &R) -> bool {
@@ -160,6 +164,49 @@ fn case_X57_strangers_who_order_and_do_not_pay_leave_room_for_the_next() {
     }
     assert!((151..=300).contains(&most), "{most}: a quarter of the room is left to others");
     assert_eq!(lsp.records().len(), lsp.service().known_orders().count());
+}
+
+/// A new node id each second, for an hour, buys and is not paid, on the longest terms that it gets.
+#[test]
+fn case_X57_strangers_who_buy_and_are_not_paid_leave_room_for_the_next() {
+    let limits = Limits { offers: 2_000, sales_to_strangers: 1, ..Limits::default() };
+    let config = Config { limits, ..Config::default() };
+    let mut setup = LspSetup { config, scids: scids(), ..LspSetup::default() };
+    setup.terms.valid_until = NOON + Duration::from_secs(86_400);
+    let mut lsp = Lsp::at(NOON, setup);
+    let early = buys_one(&mut lsp, stranger(9_000));
+    let mut most = 0;
+    for second in 0..3_600_u32 {
+        let now = NOON + Duration::from_secs(second.into());
+        lsp.wait_until(now);
+        let buy = buys_one(&mut lsp, stranger(second));
+        let life = buy.opening_fee_params.valid_until.instant().since(now);
+        assert!(life >= Duration::from_secs(600), "{} s to be paid", life.as_secs());
+        call(&mut lsp, stranger(second), &buy).expect("there is room for one a second");
+        most = most.max(lsp.records().len());
+    }
+    assert!((751..=1_500).contains(&most), "{most}: a quarter of the room is left to others");
+    let refused = call(&mut lsp, stranger(9_000), &early).map_err(|error| error.refusal).err();
+    assert_eq!(refused, Some(Refusal::Method(BuyError::InvalidOpeningFeeParams)), "it is to ask for the menu again");
+    lsp.feed(Input::ChannelsWith { peer: stranger(9_000), any: true });
+    assert!(call(&mut lsp, stranger(9_000), &early).is_ok(), "who has a channel is no crowd");
+}
+
+#[test]
+fn case_X57_a_crowd_of_strangers_leaves_room_for_offers_to_those_who_have_a_channel() {
+    let limits = Limits { offers: 40, ..Limits::default() };
+    let config = Config { limits, ..Config::default() };
+    let mut lsp = Lsp::at(NOON, LspSetup { config, scids: scids(), ..LspSetup::default() });
+    let buys = |lsp: &mut Lsp, client| {
+        let buy = buys_one(lsp, client);
+        call(lsp, client, &buy).is_ok()
+    };
+    let sold = (0..60).filter(|number| buys(&mut lsp, stranger(*number))).count();
+    assert_eq!(sold, 30);
+    lsp.feed(Input::ChannelsWith { peer: peer(30), any: true });
+    assert!((0..10).all(|_| buys(&mut lsp, peer(30))) && !buys(&mut lsp, peer(30)));
+    lsp.wait_until(minutes(10));
+    assert!(buys(&mut lsp, stranger(100)), "what was sold to the crowd is over");
 }
 
 #[test]
