@@ -21,6 +21,8 @@ use crate::webhooks as hooks;
 mod orders;
 mod webhooks;
 
+pub(crate) use webhooks::RETRY;
+
 /// How long a wallet waits, and how much it remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -65,12 +67,16 @@ impl Default for Config {
 /// It knows no node, store, clock or socket. Write what [`drain`](Self::drain) gives before acting on it.
 #[derive(Debug)]
 pub struct Client {
-    config: Config,
-    pending: Pending,
+    pub(crate) config: Config,
+    pub(crate) pending: Pending,
     book: Book,
-    orders: order::book::Book,
-    webhooks: hooks::book::Book,
-    out: Batch,
+    pub(crate) orders: order::book::Book,
+    pub(crate) webhooks: hooks::book::Book,
+    pub(crate) out: Batch,
+    /// The last time that was told.
+    pub(crate) ticked_at: Timestamp,
+    /// Records were loaded since then.
+    pub(crate) was_loaded: bool,
 }
 
 /// Why a call was not sent.
@@ -151,8 +157,8 @@ impl Client {
     /// from.
     #[must_use]
     pub fn new(config: Config, entropy: [u8; 32]) -> Self {
-        let (book, orders, webhooks, out) = Default::default();
-        Self { config, pending: Pending::new(entropy), book, orders, webhooks, out }
+        let (book, orders, webhooks, out, ticked_at, was_loaded) = Default::default();
+        Self { config, pending: Pending::new(entropy), book, orders, webhooks, out, ticked_at, was_loaded }
     }
 
     /// Takes a record from an earlier life, and asks again for what it is owed.
@@ -161,6 +167,7 @@ impl Client {
     ///
     /// When the record cannot be read; the others are not affected.
     pub fn load(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
+        self.was_loaded = true;
         let loaded = match name.parse()? {
             FlowId::Purchase(hash) => self.book.load(hash, bytes, &mut self.out),
             FlowId::Order(key) => self.orders.load(key, bytes, &self.config.polling),
@@ -190,7 +197,7 @@ impl Client {
         within: Duration,
         now: Timestamp,
     ) -> Result<Ticket<R>, NotSent> {
-        self.pending.call(lsp, request, self.config.calls_per_lsp, now + within, &mut self.out)
+        self.pending.call(lsp, request, self.config.calls_per_lsp, (now, within), &mut self.out)
     }
 
     /// Takes in a payload of type 37913. Nothing is ever answered to an LSP.
@@ -253,6 +260,7 @@ impl Client {
     /// Time passes: calls time out, purchases and orders expire, LSPs are asked about orders and webhooks, and
     /// their answers looked at.
     pub fn tick(&mut self, now: Timestamp) {
+        self.read_clock(now);
         self.pending.tick(now, self.config.keep_outcomes);
         self.book.tick(now, &mut self.out);
         self.orders.tick(now, &self.config, &mut self.pending, &mut self.out);

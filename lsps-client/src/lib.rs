@@ -20,6 +20,7 @@ extern crate std;
 
 mod batch;
 mod client;
+mod clock;
 mod effect;
 pub mod jit_receive;
 pub mod order;

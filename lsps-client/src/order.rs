@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 use core::{cmp::Reverse, time::Duration};
 
 use lsps_types::lsps1::{CreateOrder, OrderId};
-use lsps_types::{Blocks, Msat, OutPoint, PaymentHash, PeerId, Sat, Timestamp};
+use lsps_types::{Blocks, ClockShift, Msat, OutPoint, PaymentHash, PeerId, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{AcceptTerms, ChannelKey, Effect};
@@ -338,6 +338,13 @@ pub enum Event {
         end: End,
         /// When its record goes.
         keep_until: Timestamp,
+    },
+    /// The host's clock was set, or was ahead when the record was written: what the order waits for moved with it.
+    ClockSet {
+        /// By how much.
+        shift: ClockShift,
+        /// How long an LSP is asked about a payment that came back.
+        ask_for: Duration,
     },
     /// Forgotten.
     Dropped,

@@ -9,7 +9,7 @@ use core::{fmt, marker::PhantomData, task::Waker, time::Duration};
 use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use hex_conservative::DisplayHex;
 use lsps_types::jsonrpc::{ErrorObject, Raw, RequestId, encode_request};
-use lsps_types::{PeerId, Request, Timestamp};
+use lsps_types::{ClockShift, PeerId, Request, Timestamp};
 
 use crate::batch::Batch;
 use crate::client::{CallError, Heard, NotSent};
@@ -42,6 +42,8 @@ struct Call {
     state: State,
     /// When an open call times out; after that, when its outcome goes even if nobody took it.
     deadline: Timestamp,
+    /// The most that may be left until then.
+    wait: Duration,
     overdue: bool,
     waker: Option<Waker>,
 }
@@ -81,20 +83,20 @@ impl Pending {
         if self.of(lsp).count() >= limit { Err(NotSent::TooManyPending) } else { Ok(()) }
     }
 
-    /// Sends a request, unless `limit` calls to this LSP wait.
+    /// Sends a request, unless `limit` calls to this LSP wait. Its answer may come within that time of `now`.
     pub fn call<R: Request>(
         &mut self,
         lsp: PeerId,
         request: &R,
         limit: usize,
-        deadline: Timestamp,
+        (now, wait): (Timestamp, Duration),
         out: &mut Batch,
     ) -> Result<Ticket<R>, NotSent> {
         self.may_call(lsp, limit)?;
         let id = self.fresh_id();
         let payload = encode_request(&id, request)?;
         out.released.messages.push((lsp, payload));
-        let call = Call { state: State::Open, deadline, overdue: false, waker: None };
+        let call = Call { state: State::Open, deadline: now + wait, wait, overdue: false, waker: None };
         self.calls.insert((lsp, id.clone()), call);
         Ok(Ticket { lsp, id, of: PhantomData })
     }
@@ -177,9 +179,16 @@ impl Pending {
                 call.end(State::TimedOut);
             }
             let still_wanted = !call.overdue;
-            (call.deadline, call.overdue) = (now + keep, true);
+            (call.deadline, call.wait, call.overdue) = (now + keep, keep, true);
             still_wanted
         });
+    }
+
+    /// The clock was set: calls wait as long as they were to.
+    pub fn clock_set(&mut self, shift: &ClockShift) {
+        for call in self.calls.values_mut() {
+            call.deadline = shift.end(call.deadline, call.wait);
+        }
     }
 
     pub fn next_deadline(&self) -> Option<Timestamp> {

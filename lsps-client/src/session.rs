@@ -35,28 +35,58 @@ pub struct Session {
 }
 
 struct Shared {
-    client: Mutex<Client>,
+    timed: Mutex<Timed>,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    steady: Option<Box<dyn Fn() -> Duration + Send + Sync>>,
     wake_host: Box<dyn Fn() + Send + Sync>,
 }
 
+struct Timed {
+    client: Client,
+    /// The last readings of the clock and of the clock that nobody sets.
+    read: Option<(Timestamp, Duration)>,
+}
+
 impl Session {
-    /// `clock` tells the time. `wake_host` is called after every turn that left something to drain; it must not call back.
+    /// `clock` tells the time. `wake_host` is called after every turn that left something to drain. Neither may call back.
+    ///
+    /// A clock that is set shortens or lengthens what is waited for: see [`with_steady_clock`](Self::with_steady_clock).
     pub fn new(
         client: Client,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
         wake_host: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let (clock, wake_host) = (Box::new(clock), Box::new(wake_host));
-        Self { shared: Arc::new(Shared { client: Mutex::new(client), clock, wake_host }) }
+        Self::build(client, Box::new(clock), None, Box::new(wake_host))
+    }
+
+    /// The same with a second clock that nobody sets, as of [`Instant`](std::time::Instant): time since any instant. Read
+    /// with each turn, it shows when the other was set, which the client is told ([`Client::clock_set`]). Where it stands
+    /// still while the device sleeps, that time does not count for what is waited for.
+    pub fn with_steady_clock(
+        client: Client,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+        steady: impl Fn() -> Duration + Send + Sync + 'static,
+        wake_host: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self::build(client, Box::new(clock), Some(Box::new(steady)), Box::new(wake_host))
+    }
+
+    fn build(
+        client: Client,
+        clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+        steady: Option<Box<dyn Fn() -> Duration + Send + Sync>>,
+        wake_host: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        let timed = Mutex::new(Timed { client, read: None });
+        Self { shared: Arc::new(Shared { timed, clock, steady, wake_host }) }
     }
 
     /// One turn with the client, alone with it. `turn` must not use this session.
     pub fn with<T>(&self, turn: impl FnOnce(&mut Client, Timestamp) -> T) -> T {
-        let now = (self.shared.clock)();
         let (result, idle) = {
-            let mut client = self.lock();
-            (turn(&mut client, now), client.is_idle())
+            let mut timed = self.lock();
+            let now = self.shared.read_clock(&mut timed);
+            (turn(&mut timed.client, now), timed.client.is_idle())
         };
         if !idle {
             (self.shared.wake_host)();
@@ -89,9 +119,23 @@ impl Session {
         Lsp { session: self.clone(), id }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Client> {
+    fn lock(&self) -> MutexGuard<'_, Timed> {
         // The client changes its state after it decided, so a panic leaves no half of a change.
-        self.shared.client.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.timed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Tells the client that the clock was set, before anything else is told by it.
+    fn read_clock(&self, timed: &mut Timed) -> Timestamp {
+        let now = (self.clock)();
+        let Some(steady) = self.steady.as_ref().map(|steady| steady()) else { return now };
+        let (was, then) = timed.read.replace((now, steady)).unwrap_or((now, steady));
+        let from = was + steady.saturating_sub(then);
+        if now.since(from).max(from.since(now)) >= CLOCK_SET {
+            timed.client.clock_set(from, now);
+        }
+        now
     }
 }
 
@@ -174,6 +218,9 @@ pub enum Failed<E: MethodError> {
     #[error(transparent)]
     Call(CallError<E>),
 }
+
+/// The largest correction of a clock that does not count as having been set.
+const CLOCK_SET: Duration = Duration::from_secs(5);
 
 /// Forgets its ticket when nobody waits any more; for one whose outcome was taken that means nothing.
 struct Waiting<'a, R: Request> {

@@ -7,7 +7,7 @@ use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 use core::time::Duration;
 
 use lsps_types::lsps5::{AppName, WebhookUrl};
-use lsps_types::{PeerId, Timestamp};
+use lsps_types::{ClockShift, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) mod book;
@@ -160,6 +160,11 @@ impl Webhooks {
             Event::Removed(name) => drop(self.apps.remove(name)),
             Event::Checked(at) => self.checked_at = *at,
         }
+    }
+
+    /// The clock was set. Not worth a record: a check comes some hours earlier or later.
+    pub(crate) fn clock_set(&mut self, shift: &ClockShift) {
+        self.checked_at = shift.past(self.checked_at);
     }
 
     /// Questions to the LSP, and when each was due. Changes that an app waits for were due long ago, first removals,

@@ -314,3 +314,66 @@ fn case_T14_no_error_shows_what_an_LSP_wrote_unfiltered() {
         }
     }
 }
+
+/// Half a minute before its answer is late.
+fn half_waited() -> (Client, lsps_client::Ticket<ListProtocols>) {
+    let mut client = client();
+    let (ticket, _) = call(&mut client, LSP, &ASK);
+    client.tick(NOON + MINUTE / 2);
+    (client, ticket)
+}
+
+#[test]
+fn case_X19_an_answer_is_not_waited_for_longer_when_the_clock_is_set_back() {
+    let (mut client, ticket) = half_waited();
+    let set_back = earlier(NOON, HOUR);
+    client.clock_set(NOON + MINUTE / 2, set_back);
+    client.tick(just_before(set_back + MINUTE / 2));
+    assert!(client.take(&ticket).is_none());
+    client.tick(set_back + MINUTE / 2);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))));
+
+    // Nobody said by how much.
+    let (mut client, ticket) = half_waited();
+    client.tick(set_back);
+    assert!(client.next_wake().is_some_and(|at| at <= set_back + MINUTE));
+    client.tick(set_back + MINUTE);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))));
+
+    // A caller's own patience.
+    let mut client = common::client();
+    let ticket = client.call_within(LSP, &ASK, HOUR, NOON).unwrap();
+    client.tick(NOON);
+    client.tick(set_back);
+    client.tick(just_before(set_back + HOUR));
+    assert!(client.take(&ticket).is_none());
+    client.tick(set_back + HOUR);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))));
+}
+
+#[test]
+fn case_X19_an_answer_is_not_late_because_the_clock_is_set_forward() {
+    let (mut client, ticket) = half_waited();
+    client.clock_set(NOON + MINUTE / 2, NOON + HOUR);
+    client.tick(just_before(NOON + HOUR + MINUTE / 2));
+    assert!(client.take(&ticket).is_none());
+    client.tick(NOON + HOUR + MINUTE / 2);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))));
+}
+
+#[test]
+fn case_X19_an_outcome_that_nobody_takes_goes_in_time_when_the_clock_is_set_back() {
+    let (mut client, _lost) = half_waited();
+    client.tick(NOON + MINUTE);
+    let set_back = earlier(NOON, HOUR);
+    client.tick(set_back);
+    client.tick(set_back + Config::default().keep_outcomes);
+    assert_eq!(client.pending_calls(), 0);
+}
+
+fn earlier(instant: lsps_types::Timestamp, span: Duration) -> lsps_types::Timestamp {
+    let span = u64::try_from(span.as_millis()).expect("some hours");
+    lsps_types::Timestamp::from_unix_millis(instant.unix_millis() - span)
+}
+
+const MINUTE: Duration = Duration::from_secs(60);

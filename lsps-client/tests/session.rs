@@ -3,7 +3,8 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::{HOUR, LSP, NOON, answer, answer_in_text, client};
 use lsps_client::session::{Failed, Lsp, NotRegistered, Session};
@@ -133,4 +134,27 @@ async fn an_app_is_kept_registered_and_whoever_waits_hears_of_it() {
     kept.abort();
     assert!(kept.await.unwrap_err().is_cancelled());
     assert!(world.session.with(|client, _| client.webhooks(LSP).is_some()), "the wish outlives whoever waited");
+}
+
+/// Somebody sets the clock back while an answer is waited for.
+#[tokio::test]
+async fn case_X19_with_a_steady_clock_an_answer_is_waited_for_as_long_as_ever() {
+    for set in [HOUR, HOUR * 3] {
+        let (passed, shown) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(HOUR.as_secs() * 2)));
+        let (p, q, s) = (Arc::clone(&passed), Arc::clone(&passed), Arc::clone(&shown));
+        let seconds = |of: &AtomicU64| Duration::from_secs(of.load(Ordering::SeqCst));
+        let clock = move || NOON + seconds(&p) + seconds(&s);
+        let session = Session::with_steady_clock(client(), clock, move || seconds(&q), || ());
+        let lsp = session.lsp(LSP);
+        let asks = tokio::spawn(async move { lsp.list_protocols().await });
+        yield_now().await;
+        shown.store(set.as_secs(), Ordering::SeqCst);
+        for (second, is_over) in [(59, false), (60, true)] {
+            passed.store(second, Ordering::SeqCst);
+            session.with(|client, now| client.tick(now));
+            yield_now().await;
+            assert_eq!(asks.is_finished(), is_over, "{second} {set:?}");
+        }
+        assert!(matches!(asks.await.unwrap(), Err(Failed::Call(CallError::TimedOut))));
+    }
 }

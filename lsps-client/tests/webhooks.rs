@@ -277,3 +277,42 @@ fn the_number_of_apps_is_bounded() {
     assert_eq!(client.keep_webhook(LSP, app("two"), url("a"), NOON), Err(TooManyApps));
     assert_eq!(client.keep_webhook(LSP, app("one"), url("b"), NOON), Ok(()), "a change needs no room");
 }
+
+/// The clock was a day ahead when the LSP was asked last.
+#[test]
+fn case_X19_an_lsp_is_asked_in_time_which_webhooks_it_has_when_the_clock_is_set_right() {
+    for restarts in [false, true] {
+        let ahead = NOON + DAY;
+        let mut client = client();
+        client.keep_webhook(LSP, app("wallet"), url("me"), ahead).unwrap();
+        client.tick(ahead);
+        let batch = client.drain();
+        let (name, bytes) =
+            batch.records().map(|(id, bytes)| (id.to_string(), bytes.unwrap().to_vec())).next().unwrap();
+        let asked = only(batch.written().messages.into_iter().map(|(_, payload)| payload).collect());
+        if restarts {
+            client = common::client();
+            client.load(&name, &bytes).unwrap();
+            let asked = only(asks(&mut client, NOON));
+            client.receive(LSP, &answer::<SetWebhook>(&asked, &SET));
+        } else {
+            client.receive(LSP, &answer::<SetWebhook>(&asked, &SET));
+            assert!(asks(&mut client, NOON).is_empty());
+        }
+        let asked = asks(&mut client, NOON + Config::default().check_webhooks);
+        assert_eq!(asked.iter().map(|payload| method(payload)).collect::<Vec<_>>(), [Method::Lsps5ListWebhooks]);
+    }
+}
+
+/// A question that had no useful answer rests for a minute.
+#[test]
+fn case_X19_a_question_rests_no_longer_when_the_clock_is_set_right() {
+    let ahead = NOON + DAY;
+    let mut client = client();
+    client.keep_webhook(LSP, app("wallet"), url("me"), ahead).unwrap();
+    let asked = only(asks(&mut client, ahead));
+    client.receive(LSP, &answer_in_text(&asked, "result", "[]"));
+    assert!(asks(&mut client, ahead).is_empty());
+    assert!(asks(&mut client, NOON).is_empty());
+    assert_eq!(method(&only(asks(&mut client, NOON + HOUR / 60))), Method::Lsps5SetWebhook);
+}

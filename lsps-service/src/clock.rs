@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+pub(crate) use lsps_types::ClockShift as Shift;
 use lsps_types::{PeerId, Scid, Timestamp};
 
 use crate::ids::OrderNumber;
@@ -11,33 +12,6 @@ use crate::lsps1::order;
 use crate::lsps2::jit_channel::Told;
 use crate::lsps5::webhooks;
 use crate::service::Service;
-
-/// How instants on record change when the clock is set, or was while nobody watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shift {
-    /// The reading of the clock before it was set, and the reading after.
-    from: Timestamp,
-    to: Timestamp,
-    now: Timestamp,
-}
-
-impl Shift {
-    /// When something happened. Never ahead of the clock, whatever it was read from.
-    pub fn past(&self, at: Timestamp) -> Timestamp {
-        self.shifted(at).min(self.now)
-    }
-
-    /// When a wait ends. Never later than a whole one from now.
-    pub fn end(&self, at: Timestamp, wait: Duration) -> Timestamp {
-        self.shifted(at).min(self.now + wait)
-    }
-
-    fn shifted(&self, at: Timestamp) -> Timestamp {
-        let ahead = at + self.to.since(self.from);
-        let back = u64::try_from(self.from.since(self.to).as_millis()).unwrap_or(u64::MAX);
-        Timestamp::from_unix_millis(ahead.unix_millis().saturating_sub(back))
-    }
-}
 
 impl Service {
     /// Before an input is looked at. A clock that stands a moment behind is waited for; one that was set back is believed.

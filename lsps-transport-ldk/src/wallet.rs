@@ -158,8 +158,8 @@ impl Wallet {
         let wake = Arc::new(Notify::new());
         let client = Client::new(parts.config, parts.keys.get_secure_random_bytes());
         let session = {
-            let (clock, wake) = (parts.clock, Arc::clone(&wake));
-            Session::new(client, move || clock.now(), move || wake.notify_one())
+            let (clock, steady, wake) = (Arc::clone(&parts.clock), parts.clock, Arc::clone(&wake));
+            Session::with_steady_clock(client, move || clock.now(), move || steady.steady(), move || wake.notify_one())
         };
         let rules = Rules { to_self_delay: node.to_self_delay(), ..parts.rules };
         let lsps = Arc::new(Lsps::new(parts.lsps, Arc::clone(&parts.messages), parts.connect));

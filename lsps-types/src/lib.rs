@@ -23,6 +23,6 @@ pub mod units;
 pub use method::{AnyRequest, Method, Request};
 pub use text::PeerText;
 pub use units::{
-    Address, BlockHeight, Blocks, DateTime, FeeRate, Msat, Network, OutPoint, PaymentHash, PeerId, Ppm, Preimage, Sat,
-    Scid, Timestamp, Txid,
+    Address, BlockHeight, Blocks, ClockShift, DateTime, FeeRate, Msat, Network, OutPoint, PaymentHash, PeerId, Ppm,
+    Preimage, Sat, Scid, Timestamp, Txid,
 };

@@ -13,6 +13,7 @@ mod connection;
 mod datetime;
 mod lenient;
 mod onchain;
+mod shift;
 
 pub use blob::{Blob, InvalidBase64};
 pub use bytes::{InvalidHex, PaymentHash, PeerId, Preimage, Txid};
@@ -20,6 +21,7 @@ pub use connection::{ConnectionString, Host, InvalidConnectionString};
 pub use datetime::{DateTime, InvalidDateTime};
 pub use lenient::Lenient;
 pub use onchain::{Address, FeeRate, InvalidAddress, InvalidOutPoint, Network, OutPoint};
+pub use shift::ClockShift;
 
 /// An amount in millisatoshis; a decimal string on the wire.
 ///

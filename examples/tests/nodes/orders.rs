@@ -12,10 +12,10 @@ use lightning::routing::router::RouteParametersConfig;
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use lightning::util::config::UserConfig;
 use lightning_invoice::Bolt11Invoice;
-use lsps_client::ChannelKey;
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{End, Polling, Quote, Rules, Trouble, Unpaid, WayKind, Wish};
-use lsps_client::session::{OrderHandle, Outcome, Session};
+use lsps_client::session::{Failed, OrderHandle, Outcome, Session};
+use lsps_client::{CallError, ChannelKey};
 use lsps_examples::Scene;
 use lsps_examples::fault::{Shifted, SickStore};
 use lsps_examples::node::{Node, Setup, passes, within};
@@ -329,6 +329,31 @@ async fn coins_of_a_payment_that_was_signed_and_never_broadcast_are_free_again()
     assert!(world.scene.chain.mempool().is_empty(), "nothing was broadcast");
 }
 
+/// Somebody sets the wallet's clock while its LSP does not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X19_an_answer_is_waited_for_as_long_as_ever_when_the_wallets_clock_is_set() {
+    let clock = Arc::new(Shifted::default());
+    clock.is_set_ahead(3_600);
+    let world = World::playing(Script { wallet_clock: clock.clone(), ..Script::default() }).await;
+    let session = world.scene.wallet.host.session();
+    let lsp = session.lsp(PeerId(world.seller.node.node_id().serialize()));
+    world.seller.is_silent();
+    let waits = |within: u64| {
+        let lsp = lsp.clone();
+        tokio::spawn(async move { lsp.call_within(&GetInfo {}, Duration::from_secs(within)).await })
+    };
+    let (short, long) = (waits(3), waits(600));
+    assert!(within(|| session.with(|client, _| client.pending_calls()) == 2).await, "it is asked");
+    for ahead in [0, 7_200] {
+        clock.is_set_ahead(ahead);
+        session.with(|client, now| client.tick(now));
+        assert!(!long.is_finished(), "ten minutes are not over, {ahead}");
+    }
+    let late = tokio::time::timeout(Duration::from_secs(20), short).await.expect("three seconds are over").unwrap();
+    assert!(matches!(late, Err(Failed::Call(CallError::TimedOut))), "{late:?}");
+    assert!(!long.is_finished());
+}
+
 struct World {
     scene: Scene,
     seller: Seller,
@@ -450,6 +475,7 @@ struct Shop {
     /// What arrived and is on hold.
     payment: Mutex<Option<PaymentPreimage>>,
     opened: Mutex<u128>,
+    is_silent: Mutex<bool>,
 }
 
 /// The order as it is once this output funds its channel, for a day.
@@ -488,6 +514,9 @@ impl Seller {
             while let Some(node) = weak.upgrade() {
                 for event in messages.take() {
                     if let PeerEvent::Message(peer, payload) = event {
+                        if *s.is_silent.lock().unwrap() {
+                            continue;
+                        }
                         messages.send([(peer, s.answer(&node, &payload))]);
                         node.peer_manager().process_events();
                     }
@@ -506,6 +535,10 @@ impl Seller {
     /// From now on it deals with this order, not with the last.
     fn turns_to(&self, order: usize) {
         *self.shop.turn.lock().unwrap() = order;
+    }
+
+    fn is_silent(&self) {
+        *self.shop.is_silent.lock().unwrap() = true;
     }
 
     fn takes_both(&self) {

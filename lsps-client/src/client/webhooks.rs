@@ -133,4 +133,4 @@ impl Client {
     }
 }
 
-const RETRY: Duration = Duration::from_secs(60);
+pub(crate) const RETRY: Duration = Duration::from_secs(60);

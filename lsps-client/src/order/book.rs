@@ -6,7 +6,7 @@ use core::task::Waker;
 use lsps_types::codes::GetOrderError;
 use lsps_types::jsonrpc::Refusal;
 use lsps_types::lsps1::{GetOrder, Order as Reply, OrderState};
-use lsps_types::{Blocks, Msat, OutPoint, PeerId, Sat, Timestamp};
+use lsps_types::{Blocks, ClockShift, Msat, OutPoint, PeerId, Sat, Timestamp};
 
 use super::polls::{Poll, Polling};
 use super::{Accept, Asked, Channel, Event, Input, Order, OrderKey, Paying, Quote, Reject, State, WayKind, v1};
@@ -266,6 +266,16 @@ impl Book {
         out.released.effects.extend(owed);
     }
 
+    /// The clock was set: the questions to come, and what orders wait for, move with it.
+    pub(crate) fn clock_set(&mut self, shift: &ClockShift, polling: &Polling, out: &mut Batch) {
+        self.polls.values_mut().for_each(|poll| poll.clock_set(shift));
+        for key in self.orders.keys().copied().collect::<Vec<_>>() {
+            let input = Input::ClockSet { shift: *shift, ask_for: polling.after_return };
+            let told = self.step(key, &input, polling, shift.now, out);
+            debug_assert!(told.is_ok(), "a clock is set for every order");
+        }
+    }
+
     /// The next deadline or question. Open questions end by deadlines of their own; an answer is due at once.
     pub(crate) fn next_wake(&self, pending: &Pending) -> Option<Timestamp> {
         let polls = self.polls.values().filter_map(|poll| match &poll.asked {
@@ -341,7 +351,7 @@ impl Book {
         }
         let question = GetOrder { order_id: order.id.as_str().into() };
         // Half of the places are the application's.
-        match pending.call(order.lsp, &question, config.calls_per_lsp.div_ceil(2), now + config.answer_within, out) {
+        match pending.call(order.lsp, &question, config.calls_per_lsp.div_ceil(2), (now, config.answer_within), out) {
             Ok(ticket) => poll.asked = Some(ticket),
             // That is our own doing.
             Err(NotSent::TooManyPending) => poll.slower(&config.polling, false, now),
@@ -383,7 +393,7 @@ impl Book {
         let mut moved = Moved::No;
         for event in events {
             order.apply(&event);
-            if !matches!(event, Event::Unanswered(_) | Event::Heard | Event::Troubled(_)) {
+            if !matches!(event, Event::Unanswered(_) | Event::Heard | Event::Troubled(_) | Event::ClockSet { .. }) {
                 moved = Moved::Yes;
             }
             out.released.notices.push(Notice::Order(key, event));

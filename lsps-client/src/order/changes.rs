@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use lsps_types::lsps1::OrderState;
-use lsps_types::{OutPoint, Timestamp};
+use lsps_types::{ClockShift, OutPoint, Timestamp};
 
 use super::said::{Said, WayState};
 use super::{
@@ -50,6 +50,8 @@ pub(crate) enum Input {
     Forgotten,
     /// The wallet gives it up.
     Abandon,
+    /// The clock was set.
+    ClockSet { shift: ClockShift, ask_for: Duration },
     /// Time passed.
     Tick,
 }
@@ -113,6 +115,14 @@ impl Order {
 
             (_, Input::Forgotten) if self.reserved.as_ref().is_some_and(|reserved| reserved.is_free) => {
                 Event::Forgotten
+            }
+            (_, Input::ClockSet { shift, ask_for }) => {
+                let (shift, ask_for) = (*shift, *ask_for);
+                return Ok(if self.is_shifted_by(&shift, ask_for) {
+                    Vec::from([Event::ClockSet { shift, ask_for }])
+                } else {
+                    Vec::new()
+                });
             }
             (S::Quoted, Input::Abandon) => self.ends(End::Unpaid(Unpaid::Abandoned), now),
             (S::Paying(paying) | S::Refunding(paying), Input::Abandon) => return Ok(self.abandoned(paying, now)),
@@ -372,6 +382,7 @@ impl Order {
                 (self.trouble, self.unanswered_since) = (None, None);
                 self.state = State::Ended { end: end.clone(), keep_until: *keep_until };
             }
+            (Event::ClockSet { shift, ask_for }, _) => self.clock_set(shift, *ask_for),
             (Event::Dropped, _) => self.state = State::Gone,
             (
                 Event::Signed(_)
@@ -391,6 +402,33 @@ impl Order {
                 None,
             )
             | (Event::Confirmed, Some(_)) => debug_assert!(false, "{event:?} cannot follow {:?}", self.state),
+        }
+    }
+
+    /// Whether an instant on record was read from a clock that this changes.
+    fn is_shifted_by(&self, shift: &ClockShift, ask_for: Duration) -> bool {
+        let mut shifted = self.clone();
+        shifted.clock_set(shift, ask_for);
+        shifted != *self
+    }
+
+    /// Waits, and when they began. The ends of ways to pay, of the order and of its record are dates.
+    fn clock_set(&mut self, shift: &ClockShift, ask_for: Duration) {
+        let past = |at: &mut Option<Timestamp>| *at = at.map(|at| shift.past(at));
+        past(&mut self.unanswered_since);
+        if let Some(Trouble::Silent { since } | Trouble::Unreadable { since }) = &mut self.trouble {
+            *since = shift.past(*since);
+        }
+        let wait = self.confirm_within();
+        self.confirm_by = self.confirm_by.map(|at| shift.end(at, wait));
+        if let State::Paying(paying) | State::Refunding(paying) = &mut self.state {
+            past(&mut paying.unseen_since);
+            for channel in [&mut paying.channel, &mut paying.other].into_iter().flatten() {
+                past(&mut channel.funded_at);
+            }
+            if let Payment::Returned { ask_until } = &mut paying.payment {
+                *ask_until = shift.end(*ask_until, ask_for);
+            }
         }
     }
 
@@ -420,7 +458,7 @@ impl Order {
         let opened = (said.state == OrderState::Completed).then(|| self.opened(said.lease, now));
         match (opened, said.way) {
             (Some(Ok(end)), _) => {
-                events.extend([self.ends(end, now), Event::Unconfirmed { until: self.confirm_by(now) }])
+                events.extend([self.ends(end, now), Event::Unconfirmed { until: now + self.confirm_within() }])
             }
             // It is back, and only whether it had been there is open.
             (opened, way) if paying.is_returned() => {
@@ -510,8 +548,8 @@ impl Order {
     }
 
     /// Blocks come when they like: twice as long as they usually take, and some more.
-    fn confirm_by(&self, now: Timestamp) -> Timestamp {
-        now + MOST_OF_BLOCK.saturating_mul(self.ordered.funding_confirms_within_blocks.into()) + LATE_BLOCKS
+    fn confirm_within(&self) -> Duration {
+        MOST_OF_BLOCK.saturating_mul(self.ordered.funding_confirms_within_blocks.into()) + LATE_BLOCKS
     }
 
     fn troubled(&self, trouble: Trouble) -> Vec<Event> {

@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use lsps_types::Timestamp;
 use lsps_types::lsps1::GetOrder;
+use lsps_types::{ClockShift, Timestamp};
 
 use crate::pending::Ticket;
 
@@ -48,6 +48,8 @@ impl Default for Polling {
 #[derive(Debug)]
 pub(super) struct Poll {
     pub next: Timestamp,
+    /// The most that may be left until then.
+    wait: Duration,
     pause: Duration,
     pub asked: Option<Ticket<GetOrder>>,
     /// The open question was asked before what its answer is to tell.
@@ -57,7 +59,8 @@ pub(super) struct Poll {
 impl Poll {
     /// To be asked at once.
     pub fn at_once(polling: &Polling) -> Self {
-        Self { next: Timestamp::default(), pause: polling.first, asked: None, is_stale: false }
+        let (next, wait) = Default::default();
+        Self { next, wait, pause: polling.first, asked: None, is_stale: false }
     }
 
     /// To be asked at once, whatever the answer to an open question is.
@@ -67,15 +70,22 @@ impl Poll {
 
     /// There is news of the order itself.
     pub fn news(&mut self, polling: &Polling, now: Timestamp) {
-        (self.pause, self.next) = (polling.first, now + polling.first);
+        self.pause = polling.first;
+        self.waits(polling.first, now);
     }
 
     /// There is none: a step slower.
     pub fn slower(&mut self, polling: &Polling, stuck: bool, now: Timestamp) {
-        self.next = now + self.pause;
+        self.waits(if stuck { polling.slow } else { self.pause }, now);
         self.pause = (self.pause * 2).min(polling.longest);
-        if stuck {
-            self.next = now + polling.slow;
-        }
+    }
+
+    /// The clock was set.
+    pub fn clock_set(&mut self, shift: &ClockShift) {
+        self.next = shift.end(self.next, self.wait);
+    }
+
+    fn waits(&mut self, wait: Duration, now: Timestamp) {
+        (self.wait, self.next) = (wait, now + wait);
     }
 }

@@ -5,10 +5,11 @@ use core::task::Waker;
 use core::time::Duration;
 
 use lsps_types::lsps5::{AppName, ListWebhooks, RemoveWebhook, SetWebhook, WebhookUrl};
-use lsps_types::{PeerId, Timestamp};
+use lsps_types::{ClockShift, PeerId, Timestamp};
 
 use super::{Ask, Event, Input, Webhooks};
 use crate::batch::{Batch, FlowId, Notice};
+use crate::client::RETRY;
 use crate::pending::{Pending, Ticket};
 use crate::record::{self, Unreadable};
 
@@ -147,6 +148,17 @@ impl Book {
         let before = kept.rests.get(&app).map_or(Duration::ZERO, |rest| rest.pause.saturating_mul(2));
         let pause = pause.max(before).min(longest.max(pause));
         kept.rests.insert(app, Rest { until: now + pause, pause });
+    }
+
+    /// The clock was set: questions rest as long as they were to.
+    pub fn clock_set(&mut self, shift: &ClockShift) {
+        for kept in self.lsps.values_mut() {
+            kept.flow.clock_set(shift);
+            kept.not_before = shift.end(kept.not_before, RETRY);
+            for rest in kept.rests.values_mut() {
+                rest.until = shift.end(rest.until, rest.pause);
+            }
+        }
     }
 
     /// An app that waits for its answer; wakes the task when something happened to its LSP's.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lsps_client::jit_receive::Handled;
 use lsps_client::order::{Polling, State, Trouble, WayKind};
 use lsps_types::Timestamp;
 use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply, OrderId};
@@ -210,4 +211,121 @@ fn questions_of_the_application_come_first() {
     desk.tells(completed(&made("a1", &order())));
     desk.passes(HOUR);
     assert!(desk.order(key).end().is_some());
+}
+
+/// How the clock comes to show another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    /// The host tells.
+    Told,
+    /// The host does not notice.
+    Unseen,
+    /// While the wallet does not run.
+    Away,
+}
+
+fn sets_clock(desk: &mut Desk, to: Timestamp, how: Set) {
+    if how == Set::Told {
+        desk.client.clock_set(desk.now, to);
+    }
+    desk.now = to;
+    if how == Set::Away {
+        desk.restarts();
+    }
+}
+
+fn earlier(instant: Timestamp, span: Duration) -> Timestamp {
+    let span = u64::try_from(span.as_millis()).expect("some days");
+    Timestamp::from_unix_millis(instant.unix_millis() - span)
+}
+
+#[test]
+fn case_X19_an_lsp_is_silent_and_asked_in_time_when_the_clock_is_set() {
+    for (how, is_back) in [(Set::Told, true), (Set::Told, false), (Set::Unseen, true), (Set::Away, true)] {
+        let mut desk = Desk::new();
+        let key = desk.pays(WayKind::Bolt11);
+        desk.passes(seconds(60));
+        desk.lsp = Manner::Silent;
+        desk.passes(HOUR * 5);
+        let to = if is_back { earlier(desk.now, DAY) } else { desk.now + DAY };
+        sets_clock(&mut desk, to, how);
+        desk.asked.clear();
+        desk.passes(HOUR / 2);
+        assert_eq!((desk.order(key).trouble(), desk.asked.is_empty()), (None, false), "{how:?} {is_back}");
+        desk.passes(if how == Set::Told { HOUR } else { HOUR * 7 });
+        let Some(Trouble::Silent { since }) = desk.order(key).trouble() else { panic!("{how:?} {is_back}") };
+        assert!(desk.now.since(*since) < HOUR * 8);
+        sets_clock(&mut desk, earlier(to, DAY), how);
+        let Some(Trouble::Silent { since }) = desk.order(key).trouble() else { panic!("{how:?} {is_back}") };
+        assert!(*since <= desk.now || how == Set::Unseen, "nothing was silent in the future");
+        desk.asked.clear();
+        desk.passes(HOUR + seconds(61));
+        assert!(!desk.asked.is_empty(), "asked once an hour, {how:?} {is_back}");
+    }
+}
+
+#[test]
+fn case_X19_a_payment_that_came_back_is_asked_about_for_some_minutes_when_the_clock_is_set() {
+    for (how, is_back) in [(Set::Told, true), (Set::Told, false), (Set::Unseen, true), (Set::Away, true)] {
+        let mut desk = Desk::new();
+        let key = desk.pays(WayKind::Bolt11);
+        desk.lsp = Manner::Silent;
+        assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken);
+        desk.turn();
+        let to = if is_back { earlier(desk.now, DAY) } else { desk.now + HOUR / 2 };
+        sets_clock(&mut desk, to, how);
+        desk.passes(seconds(299));
+        assert_eq!(desk.order(key).end(), None, "{how:?} {is_back}");
+        desk.passes(seconds(1));
+        assert!(desk.order(key).end().is_some(), "{how:?} {is_back}");
+    }
+}
+
+#[test]
+fn case_X19_a_channel_has_as_long_to_be_confirmed_when_the_clock_is_set() {
+    for (how, is_back) in [(Set::Told, true), (Set::Told, false), (Set::Unseen, true), (Set::Away, true)] {
+        let mut desk = Desk::new();
+        let key = desk.pays(WayKind::Bolt11);
+        desk.has_channel();
+        desk.tells(completed(&made("a1", &order())));
+        desk.passes(seconds(60));
+        assert!(desk.order(key).end().is_some());
+        let to = if is_back { earlier(desk.now, DAY) } else { desk.now + DAY };
+        sets_clock(&mut desk, to, how);
+        desk.passes(HOUR * 3);
+        assert_eq!(desk.order(key).trouble(), None, "{how:?} {is_back}");
+        desk.passes(HOUR * 3 / 2);
+        assert!(desk.order(key).trouble().is_some(), "{how:?} {is_back}");
+    }
+}
+
+/// The channel was funded by a clock that was a day ahead; the lease is held against the time.
+#[test]
+fn case_X19_a_lease_is_not_short_because_the_clock_was_ahead() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    sets_clock(&mut desk, NOON + DAY * 30, Set::Told);
+    desk.has_channel();
+    sets_clock(&mut desk, NOON, Set::Told);
+    let mut reply = completed(&made("a1", &order()));
+    reply.channel.as_mut().unwrap().expires_at = DateTime::from(NOON + DAY);
+    desk.tells(reply);
+    desk.passes(seconds(60));
+    assert_eq!((desk.order(key).end().is_some(), desk.order(key).trouble()), (true, None));
+}
+
+#[test]
+fn case_X19_what_our_node_does_not_see_is_a_lie_in_time_when_the_clock_is_set() {
+    for (how, is_back) in [(Set::Told, true), (Set::Told, false), (Set::Unseen, true), (Set::Away, true)] {
+        let mut desk = Desk::new();
+        let key = desk.pays(WayKind::Bolt11);
+        desk.tells(completed(&made("a1", &order())));
+        desk.passes(seconds(4));
+        let to = if is_back { earlier(desk.now, DAY) } else { desk.now + DAY };
+        sets_clock(&mut desk, to, how);
+        desk.passes(seconds(90));
+        assert_eq!(desk.order(key).trouble(), None, "{how:?} {is_back}");
+        desk.passes(seconds(400));
+        assert!(matches!(desk.order(key).trouble(), Some(Trouble::NoChannel { .. })), "{how:?} {is_back}");
+    }
 }

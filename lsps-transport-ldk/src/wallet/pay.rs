@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::{Hash, HashEngine, sha256};
@@ -30,11 +30,12 @@ pub(super) struct Payments {
     height: u32,
 }
 
+/// Waits by no clock that can be set.
 struct Due {
     way: Way,
-    next: Timestamp,
-    /// By then it is given up: the wallet has other things to try.
-    until: Timestamp,
+    next: Instant,
+    /// By then it is given up: the wallet has other things to try. `None`: it is tried for as long as it may be paid.
+    until: Option<Instant>,
 }
 
 impl Payments {
@@ -49,36 +50,35 @@ impl Payments {
 
 impl<M: Manager> Pump<M> {
     pub(super) fn has_to_pay(&mut self, order: OrderKey, way: Way) {
-        let (now, has_others) = self
-            .session
-            .with(|client, now| (now, client.order(order).is_some_and(|order| order.next_way(now).is_some())));
+        let is_open = |order: &Order, now| order.next_way(now).is_some();
+        let has_others = self.session.with(|client, now| client.order(order).is_some_and(|order| is_open(order, now)));
         let patience = if has_others { TRY_BEFORE_THE_NEXT } else { TRY_FOR };
-        self.payments.due.insert(order, Due { until: (now + patience).min(way.pay_by), way, next: now });
+        let next = Instant::now();
+        self.payments.due.insert(order, Due { way, next, until: Some(next + patience) });
     }
 
     /// As long as it may be paid. At most one invoice is: they all come under the same id.
     fn asks_for_invoice_again(&mut self, order: OrderKey, way: Way) {
-        let now = self.session.with(|_, now| now);
-        self.payments.due.insert(order, Due { until: way.pay_by, way, next: now });
+        self.payments.due.insert(order, Due { way, next: Instant::now(), until: None });
     }
 
     /// Begins with what is due. After a start the node has no routes yet, nor the wallet its coins.
     pub(super) fn look_at_payments(&mut self) {
-        let now = self.session.with(|_, now| now);
+        let (now, instant) = (self.session.with(|_, now| now), Instant::now());
         for (key, mut due) in std::mem::take(&mut self.payments.due) {
             let is_wanted = |order: &Order| is_to_be_paid(order, due.way.kind());
             let wanted = self.session.with(|client, _| client.order(key).is_some_and(is_wanted));
             if !wanted {
                 continue;
             }
-            if now < due.next {
+            if instant < due.next {
                 self.payments.due.insert(key, due);
                 continue;
             }
             match self.begin(key, &due.way, now) {
                 Tried::Begun => {}
-                Tried::NotNow if now < due.until => {
-                    due.next = now + TRY_AGAIN;
+                Tried::NotNow if due.until.is_none_or(|until| instant < until) => {
+                    due.next = instant + TRY_AGAIN;
                     self.payments.due.insert(key, due);
                 }
                 Tried::NotNow | Tried::Never => {

@@ -454,6 +454,7 @@ impl<M: Manager> Pump<M> {
             | E::Unanswered(_)
             | E::Heard
             | E::Unconfirmed { .. }
+            | E::ClockSet { .. }
             | E::Confirmed
             | E::Dropped => {}
         }
