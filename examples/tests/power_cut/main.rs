@@ -6,6 +6,7 @@
 
 mod orders;
 mod saves;
+mod usual_order;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
