@@ -102,5 +102,6 @@ const BASE_WEIGHT: u64 = 724;
 const BASE_WEIGHT_ANCHORS: u64 = 1_124;
 const HTLC_WEIGHT: u64 = 172;
 const HTLC_SUCCESS_WEIGHT: u64 = 703;
-const MOST_DUST_LIMIT_SAT: u64 = 546;
+/// The highest dust limit that nodes use; less is no output that pays for itself.
+pub(crate) const MOST_DUST_LIMIT_SAT: u64 = 546;
 const DUST_BUFFER_SAT_PER_KW: u64 = 2_530;

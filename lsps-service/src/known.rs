@@ -144,31 +144,23 @@ impl Service {
     /// broadcast, so it has to be closed before anything is forwarded over it.
     #[must_use]
     pub fn is_given_up(&self, key: ChannelKey) -> bool {
-        let given_up = |attempt: u32, channel: &Channel| attempt != key.attempt || *channel == Channel::None;
-        match key.flow {
-            FlowId::JitChannel(scid) => {
-                self.offers.get(&scid).is_some_and(|offer| given_up(offer.attempt, &offer.channel))
-            }
-            FlowId::Order(number) => {
-                self.orders.get(number).is_some_and(|order| given_up(order.attempt, &order.channel))
-            }
-            FlowId::Webhooks(_) => false,
-        }
+        let channel = self.channel_of(key.flow);
+        channel.is_some_and(|(attempt, channel)| attempt != key.attempt || *channel == Channel::None)
     }
 
     /// Whether a channel is still to be given up: what is claimed over it meanwhile keeps it.
     #[must_use]
     pub fn is_abandoning(&self, key: ChannelKey) -> bool {
-        let abandons =
-            |attempt: u32, channel: &Channel| attempt == key.attempt && matches!(channel, Channel::Abandoning { .. });
-        match key.flow {
-            FlowId::JitChannel(scid) => {
-                self.offers.get(&scid).is_some_and(|offer| abandons(offer.attempt, &offer.channel))
-            }
-            FlowId::Order(number) => {
-                self.orders.get(number).is_some_and(|order| abandons(order.attempt, &order.channel))
-            }
-            FlowId::Webhooks(_) => false,
+        let channel = self.channel_of(key.flow).filter(|(attempt, _)| *attempt == key.attempt);
+        channel.is_some_and(|(_, channel)| matches!(channel, Channel::Abandoning { .. }))
+    }
+
+    /// How often a flow began to open a channel, and the latest.
+    pub(crate) fn channel_of(&self, flow: FlowId) -> Option<(u32, &Channel)> {
+        match flow {
+            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| (offer.attempt, &offer.channel)),
+            FlowId::Order(number) => self.orders.get(number).map(|order| (order.attempt, &order.channel)),
+            FlowId::Webhooks(_) => None,
         }
     }
 

@@ -14,18 +14,18 @@ use lsps_types::{PeerId, Scid, Timestamp};
 use crate::batch::{Batch, Released};
 use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
-use crate::effect::EffectKey;
+use crate::effect::{EffectKey, PostKey};
 use crate::flow::{Flow, Link, Surroundings};
 use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
 use crate::index::{Index, Indexed};
-use crate::input::{Input, PaidBy};
+use crate::input::{HeldPayment, Input, PaidBy, Prepared};
 use crate::lsps1::order::{self, Order};
 use crate::lsps1::orders::Orders;
 use crate::lsps2::jit_channel::Told;
 use crate::lsps5::registry::Registry;
 use crate::lsps5::webhooks;
 use crate::outcome::{Outcome, Refusal};
-use crate::policy::Policy;
+use crate::policy::{NodeFacts, Policy};
 use crate::questions::Questions;
 use crate::record::{self, AnyFlow, Record, Unreadable};
 use crate::tape::{Tape, Turn};
@@ -175,6 +175,11 @@ impl Service {
         if !matches!(input, Input::PartAtClient { .. } | Input::PartForwarded { .. }) {
             self.shown.clear();
         }
+        self.hear(input)
+    }
+
+    /// Routes what is told to what it is about.
+    fn hear(&mut self, input: Input) -> Outcome {
         match input {
             Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
             Input::ChannelsUsable { peer } => self.link_changes(peer, Link::Usable),
@@ -201,23 +206,13 @@ impl Service {
             Input::ChannelEnded { key, why } => self.channel(key, ChannelNews::Ended(&why)),
             Input::ChannelAbandoned { key } => self.channel(key, ChannelNews::Abandoned),
             Input::FundingConfirmed { key } => self.channel(key, ChannelNews::Confirmed),
-            Input::OrderPrepared { order, mut prepared } => {
-                // Whoever pays there pays for one order only.
-                prepared.address = prepared.address.filter(|address| self.orders.of_address(address).is_none());
-                prepared.offer = prepared.offer.filter(|(_, id)| self.orders.of_offer(*id).is_none());
-                self.order(Some(order), &order::Told::Prepared(&prepared))
-            }
-            Input::PaymentHeld(held) => {
-                let by_offer = |offer| self.orders.of_offer(offer);
-                let known = self.orders.of_hash(held.payment_hash);
-                let order = known.or_else(|| if let PaidBy::Offer(id) = held.by { by_offer(id) } else { None });
-                self.order(order, &order::Told::PaymentHeld(&held))
-            }
+            Input::OrderPrepared { order, prepared } => self.order_prepared(order, prepared),
+            Input::PaymentHeld(held) => self.payment_held(&held),
             Input::PaymentClaimed { payment_hash, id, amount } => {
                 self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentClaimed(payment_hash, id, amount))
             }
-            Input::PaymentGone { payment_hash } => {
-                self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentGone(payment_hash))
+            Input::PaymentGone { payment_hash: hash } => {
+                self.order(self.orders.of_hash(hash), &order::Told::PaymentGone(hash))
             }
             Input::Deposit(deposit) => {
                 self.order(self.orders.of_address(&deposit.address), &order::Told::Deposit(&deposit))
@@ -227,46 +222,61 @@ impl Service {
             }
             Input::DepositKept { outpoint, order } => self.order(Some(order), &order::Told::DepositKept(outpoint)),
             Input::RefundBuilt { key, tx, mining_sat } => {
-                let told = order::Told::RefundBuilt { number: key.number, tx: &tx, mining_sat };
-                self.order(Some(key.order), &told)
+                self.order(Some(key.order), &order::Told::RefundBuilt { number: key.number, tx: &tx, mining_sat })
             }
             Input::RefundImpossible { key } => self.order(Some(key.order), &order::Told::RefundImpossible(key.number)),
             Input::RefundConfirmed { key } => self.order(Some(key.order), &order::Told::RefundConfirmed(key.number)),
             Input::CancelOrder { order } => self.order(Some(order), &order::Told::Cancel),
             Input::RetryOrder { order } => self.order(Some(order), &order::Told::Retry),
-            Input::Booked { key: BookKey { flow, number, .. } } => match flow {
-                FlowId::JitChannel(scid) if self.offers.contains_key(&scid) => {
-                    self.step(scid, &Told::Booked(number)).into()
-                }
-                FlowId::JitChannel(_) => Outcome::NotMine,
-                FlowId::Order(order) => self.order(Some(order), &order::Told::Booked(number)),
-                FlowId::Webhooks(_) => Outcome::NotMine,
-            },
+            Input::Booked { key } => self.booked(key),
             Input::Decided { question, decision } => self.decided(question, decision),
-            Input::NodeFacts(facts) => {
-                self.around.facts = facts;
-                for id in self.index.agenda().due_at_height(facts.height) {
-                    self.look_around(id);
-                }
-                for order in self.orders.agenda().due_at_height(facts.height) {
-                    self.look_around_order(order);
-                }
-                Outcome::Taken
-            }
+            Input::NodeFacts(facts) => self.facts_changed(facts),
             Input::ClockSet { .. } => Outcome::Taken,
-            Input::Tick => {
-                self.do_chores();
-                Outcome::Taken
-            }
+            Input::Tick => self.do_chores(),
             Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
             Input::Occasion { peer, occasion } => self.tell_webhooks(peer, &webhooks::Told::Occasion(&occasion)),
-            Input::WebhookDelivered { key } | Input::WebhookFailed { key } => {
-                self.tell_webhooks(key.client, &webhooks::Told::PostOver { number: key.number, is_heard: true })
-            }
-            Input::WebhookUnreached { key } => {
-                self.tell_webhooks(key.client, &webhooks::Told::PostOver { number: key.number, is_heard: false })
-            }
+            Input::WebhookDelivered { key } | Input::WebhookFailed { key } => self.post_over(key, true),
+            Input::WebhookUnreached { key } => self.post_over(key, false),
         }
+    }
+
+    fn order_prepared(&mut self, order: OrderNumber, mut prepared: Prepared) -> Outcome {
+        // Whoever pays there pays for one order only.
+        prepared.address = prepared.address.filter(|address| self.orders.of_address(address).is_none());
+        prepared.offer = prepared.offer.filter(|(_, id)| self.orders.of_offer(*id).is_none());
+        self.order(Some(order), &order::Told::Prepared(&prepared))
+    }
+
+    fn payment_held(&mut self, held: &HeldPayment) -> Outcome {
+        let by_offer = |offer| self.orders.of_offer(offer);
+        let known = self.orders.of_hash(held.payment_hash);
+        let order = known.or_else(|| if let PaidBy::Offer(id) = held.by { by_offer(id) } else { None });
+        self.order(order, &order::Told::PaymentHeld(held))
+    }
+
+    fn booked(&mut self, BookKey { flow, number, .. }: BookKey) -> Outcome {
+        match flow {
+            FlowId::JitChannel(scid) if self.offers.contains_key(&scid) => {
+                self.step(scid, &Told::Booked(number)).into()
+            }
+            FlowId::Order(order) => self.order(Some(order), &order::Told::Booked(number)),
+            FlowId::JitChannel(_) | FlowId::Webhooks(_) => Outcome::NotMine,
+        }
+    }
+
+    fn post_over(&mut self, PostKey { client, number }: PostKey, is_heard: bool) -> Outcome {
+        self.tell_webhooks(client, &webhooks::Told::PostOver { number, is_heard })
+    }
+
+    fn facts_changed(&mut self, facts: NodeFacts) -> Outcome {
+        self.around.facts = facts;
+        for id in self.index.agenda().due_at_height(facts.height) {
+            self.look_around(id);
+        }
+        for order in self.orders.agenda().due_at_height(facts.height) {
+            self.look_around_order(order);
+        }
+        Outcome::Taken
     }
 
     /// Number of records and effects that [`drain`](Self::drain) would give now. A host that hears many messages drains
@@ -345,11 +355,7 @@ impl Service {
     }
 
     pub(crate) fn channel(&mut self, key: ChannelKey, news: ChannelNews<'_>) -> Outcome {
-        let attempt = match key.flow {
-            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| offer.attempt),
-            FlowId::Order(number) => self.orders.get(number).map(|order| order.attempt),
-            FlowId::Webhooks(_) => None,
-        };
+        let attempt = self.channel_of(key.flow).map(|(attempt, _)| attempt);
         match (attempt, key.flow) {
             (None, _) | (_, FlowId::Webhooks(_)) => Outcome::NotMine,
             (Some(attempt), _) if attempt != key.attempt => Outcome::Refused(Refusal::Stale),
@@ -394,7 +400,7 @@ impl Service {
     }
 
     /// Some of what is due that nothing waits for; any of it that is asked about is looked at before.
-    fn do_chores(&mut self) {
+    fn do_chores(&mut self) -> Outcome {
         for id in self.index.agenda().chores(self.around.now) {
             self.look_around(id);
         }
@@ -404,6 +410,7 @@ impl Service {
         for client in self.webhooks.agenda().chores(self.around.now) {
             let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
         }
+        Outcome::Taken
     }
 
     /// Whether a client has, had or paid for a channel: names are free, channels are not.

@@ -140,32 +140,15 @@ impl Order {
         match event {
             Event::Offered(prepared) => self.offer(prepared),
             Event::Dropped => self.stage = Stage::Dropped,
-            Event::PaymentAdded { hash, id, payment } => {
-                self.payments.insert(hash, payment);
-                self.name_payment(hash, id);
-            }
+            Event::PaymentAdded { hash, id, payment } => self.add_payment(hash, id, payment),
             Event::PaymentMoved { hash, to } => self.move_payment(hash, to),
-            Event::Paid { hash, id, amount, at } => {
-                self.name_payment(hash, id);
-                self.move_payment(hash, PaymentState::Claimed { at });
-                let Shares { fee, surplus, .. } = self.shares(amount);
-                self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
-            }
+            Event::Paid { hash, id, amount, at } => self.paid(hash, id, amount, at),
             Event::PaymentForgotten(hash) => {
                 self.payments.remove(&hash);
                 self.ids.remove(&hash);
             }
-            Event::Unpaid { hash, at } => {
-                self.move_payment(hash, PaymentState::Lost { at });
-                let Shares { fee, given, .. } = self.shares(Msat::ZERO);
-                self.ledger.enter(at, Booking::OrderUnpaid { fee, given });
-            }
-            Event::PaidAfterAll { hash, id, amount, at } => {
-                self.name_payment(hash, id);
-                self.move_payment(hash, PaymentState::Claimed { at });
-                let Shares { fee, given, surplus } = self.shares(amount);
-                self.ledger.enter(at, Booking::OrderFound { fee, given, surplus });
-            }
+            Event::Unpaid { hash, at } => self.unpaid(hash, at),
+            Event::PaidAfterAll { hash, id, amount, at } => self.paid_after_all(hash, id, amount, at),
             Event::PaidAgain { hash, id, amount, at } => {
                 self.name_payment(hash, id);
                 self.ledger.enter(at, Booking::OrderPaidAgain { payment_hash: hash, amount });
@@ -181,41 +164,23 @@ impl Order {
                 self.outputs.remove(&outpoint);
             }
             Event::DepositLost { outpoint, at } => {
-                let amount = self.worth(outpoint);
                 self.decide_outputs(&[outpoint], Fate::Lost);
-                self.ledger.enter(at, Booking::DepositLost { amount });
+                self.ledger.enter(at, Booking::DepositLost { amount: self.worth(outpoint) });
             }
             Event::DepositFound { outpoint, at } => {
-                let amount = self.worth(outpoint);
                 self.decide_outputs(&[outpoint], Fate::Kept);
-                self.ledger.enter(at, Booking::DepositFound { amount });
+                self.ledger.enter(at, Booking::DepositFound { amount: self.worth(outpoint) });
             }
             Event::OutputSpendable(outpoint) => self.decide_outputs(&[outpoint], Fate::Spendable),
-            Event::RefundDue(outpoints) => {
-                let number = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
-                self.refunds.push(Refund::Asked);
-                self.decide_outputs(&outpoints, Fate::Refunded(number));
-            }
+            Event::RefundDue(outpoints) => self.begin_refund(&outpoints),
             Event::RefundMoved { number, to, at } => self.move_refund(number, to, at),
             Event::RefundVoid(number) => self.void_refund(number),
             Event::RefundRevived { number, at } => self.revive_refund(number, at),
-            Event::DustKept { number, at } => {
-                self.take_dust(&self.deposits(Fate::Refunded(number)), at);
-                self.set_refund(number, Refund::Impossible);
-            }
-            Event::DustLeft { outpoints, at } => {
-                let amount = |outpoint: &OutPoint| self.outputs.get(outpoint).map_or(Sat::ZERO, |output| output.amount);
-                let dust: Vec<_> = outpoints.iter().map(|outpoint| (*outpoint, amount(outpoint))).collect();
-                self.take_dust(&dust, at);
-            }
+            Event::DustKept { number, at } => self.keep_refund(number, at),
+            Event::DustLeft { outpoints, at } => self.leave_dust(&outpoints, at),
             Event::OpenFailed => self.failures = self.failures.saturating_add(1),
             Event::RetryAt(at) => self.retry_at = Some(at),
-            Event::Opening { at } => {
-                (self.attempt, self.retry_at) = (self.attempt.saturating_add(1), None);
-                let capacity_sat = self.ordered.lsp_balance.0.saturating_add(self.ordered.client_balance.0);
-                let (deliver, client_reserve) = (Msat::ZERO, lsps_types::Ppm(0));
-                self.channel.apply(ChannelEvent::Opening { at, capacity_sat, deliver, client_reserve });
-            }
+            Event::Opening { at } => self.begin_opening(at),
             Event::FundingKnown(outpoint) => self.funding_outpoint = Some(outpoint),
             Event::Channel(event) => self.change_channel(event),
             Event::Published { at, paid_by, outpoint, deposits } => self.publish(at, paid_by, outpoint, &deposits),
@@ -228,6 +193,50 @@ impl Order {
             Event::Booked(number) => self.ledger.booked(number),
             Event::ClockSet { shift, prepare, retry } => self.clock_set(&shift, prepare, retry),
         }
+    }
+
+    fn paid(&mut self, hash: PaymentHash, id: Option<PaymentId>, amount: Msat, at: Timestamp) {
+        self.name_payment(hash, id);
+        self.move_payment(hash, PaymentState::Claimed { at });
+        let Shares { fee, surplus, .. } = self.shares(amount);
+        self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
+    }
+
+    fn unpaid(&mut self, hash: PaymentHash, at: Timestamp) {
+        self.move_payment(hash, PaymentState::Lost { at });
+        let Shares { fee, given, .. } = self.shares(Msat::ZERO);
+        self.ledger.enter(at, Booking::OrderUnpaid { fee, given });
+    }
+
+    fn paid_after_all(&mut self, hash: PaymentHash, id: Option<PaymentId>, amount: Msat, at: Timestamp) {
+        self.name_payment(hash, id);
+        self.move_payment(hash, PaymentState::Claimed { at });
+        let Shares { fee, given, surplus } = self.shares(amount);
+        self.ledger.enter(at, Booking::OrderFound { fee, given, surplus });
+    }
+
+    fn begin_refund(&mut self, outpoints: &[OutPoint]) {
+        let number = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
+        self.refunds.push(Refund::Asked);
+        self.decide_outputs(outpoints, Fate::Refunded(number));
+    }
+
+    fn keep_refund(&mut self, number: u32, at: Timestamp) {
+        self.take_dust(&self.deposits(Fate::Refunded(number)), at);
+        self.set_refund(number, Refund::Impossible);
+    }
+
+    fn leave_dust(&mut self, outpoints: &[OutPoint], at: Timestamp) {
+        let amount = |outpoint: &OutPoint| self.outputs.get(outpoint).map_or(Sat::ZERO, |output| output.amount);
+        let dust: Vec<_> = outpoints.iter().map(|outpoint| (*outpoint, amount(outpoint))).collect();
+        self.take_dust(&dust, at);
+    }
+
+    fn begin_opening(&mut self, at: Timestamp) {
+        (self.attempt, self.retry_at) = (self.attempt.saturating_add(1), None);
+        let capacity_sat = self.ordered.lsp_balance.0.saturating_add(self.ordered.client_balance.0);
+        let (deliver, client_reserve) = (Msat::ZERO, lsps_types::Ppm(0));
+        self.channel.apply(ChannelEvent::Opening { at, capacity_sat, deliver, client_reserve });
     }
 
     /// Ways that the host has nothing for are left out.
@@ -248,6 +257,11 @@ impl Order {
         });
         let any = ways.bolt11.is_some() || ways.bolt12.is_some() || ways.onchain.is_some();
         self.stage = if any { Stage::Open } else { Stage::Dropped };
+    }
+
+    fn add_payment(&mut self, hash: PaymentHash, id: Option<PaymentId>, payment: Payment) {
+        self.payments.insert(hash, payment);
+        self.name_payment(hash, id);
     }
 
     fn name_payment(&mut self, hash: PaymentHash, id: Option<PaymentId>) {

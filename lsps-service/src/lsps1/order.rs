@@ -144,77 +144,18 @@ impl Flow for Order {
                 Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => Err(Reject::Stale),
             },
             Told::PaymentHeld(held) => self.admit(held, ctx),
-            Told::PaymentClaimed(hash, id, amount) => {
-                let payment = self.payments.get(hash).ok_or(Reject::Stale)?;
-                let (hash, id, amount, at) = (*hash, *id, *amount, ctx.now);
-                match payment.state {
-                    PaymentState::Claiming { .. } => Ok(vec![Event::Paid { hash, id, amount, at }]),
-                    // The claim waited for longer than the payment, and took another with the same hash.
-                    PaymentState::Lost { .. } => Ok(vec![Event::PaidAfterAll { hash, id, amount, at }]),
-                    // It took another besides: whoever sent that has paid twice.
-                    PaymentState::Claimed { .. } if self.is_another(hash, id) => {
-                        Ok(vec![Event::PaidAgain { hash, id, amount, at }])
-                    }
-                    PaymentState::Claimed { .. } => Ok(vec![]),
-                    PaymentState::Held | PaymentState::Failing { .. } | PaymentState::Failed { .. } => {
-                        Err(Reject::Stale)
-                    }
-                }
-            }
-            Told::PaymentGone(hash) => {
-                let payment = self.payments.get(hash).ok_or(Reject::Stale)?;
-                let failed = Event::PaymentMoved { hash: *hash, to: PaymentState::Failed { at: ctx.now } };
-                Ok(match payment.state {
-                    PaymentState::Held => vec![failed, Event::WayClosed(payment.way)],
-                    PaymentState::Failing { .. } => vec![failed],
-                    PaymentState::Claiming { .. } => vec![Event::Unpaid { hash: *hash, at: ctx.now }],
-                    PaymentState::Claimed { .. } | PaymentState::Lost { .. } | PaymentState::Failed { .. } => vec![],
-                })
-            }
+            Told::PaymentClaimed(hash, id, amount) => self.payment_claimed(*hash, *id, *amount, ctx.now),
+            Told::PaymentGone(hash) => self.payment_gone(*hash, ctx.now),
             Told::Deposit(deposit) => self.receive(deposit, ctx),
-            Told::DepositGone(outpoint) => {
-                let output = self.outputs.get(outpoint).ok_or(Reject::Stale)?;
-                let gone = Event::OutputGone(*outpoint);
-                Ok(match output.fate {
-                    Fate::Open => vec![gone],
-                    Fate::Kept | Fate::Spendable => vec![Event::DepositLost { outpoint: *outpoint, at: ctx.now }],
-                    Fate::Lost => vec![],
-                    Fate::Refunded(number) => match self.refund(number)? {
-                        Refund::Asked | Refund::Built { .. } => vec![Event::RefundVoid(number), gone],
-                        Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => vec![],
-                    },
-                })
-            }
+            Told::DepositGone(outpoint) => self.deposit_gone(*outpoint, ctx.now),
             Told::DepositKept(outpoint) => match self.outputs.get(outpoint).map(|output| output.fate) {
                 Some(Fate::Kept) => Ok(vec![Event::OutputSpendable(*outpoint)]),
                 // Told again, or decided anew meanwhile.
                 Some(Fate::Open | Fate::Spendable | Fate::Lost | Fate::Refunded(_)) | None => Ok(vec![]),
             },
-            Told::RefundBuilt { number, tx, mining_sat } => match self.refund(*number)? {
-                Refund::Asked => {
-                    let (tx, mining_sat) = (tx.to_vec(), *mining_sat);
-                    let built = Refund::Built { tx, mining_sat, ask: 1, asked_at: ctx.now };
-                    Ok(vec![Event::RefundMoved { number: *number, to: built, at: ctx.now }])
-                }
-                Refund::Built { .. } | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => Ok(vec![]),
-            },
-            Told::RefundImpossible(number) => match self.refund(*number)? {
-                Refund::Asked => Ok(vec![Event::DustKept { number: *number, at: ctx.now }]),
-                Refund::Built { .. } | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => Ok(vec![]),
-            },
-            Told::RefundConfirmed(number) => match self.refund(*number)? {
-                Refund::Built { .. } => {
-                    Ok(vec![Event::RefundMoved { number: *number, to: Refund::Confirmed, at: ctx.now }])
-                }
-                // Whatever else was to spend the same cannot be confirmed any more.
-                Refund::Void { spends, .. } => {
-                    let mut events: Vec<_> = self.refunds_of(spends).into_iter().map(Event::RefundVoid).collect();
-                    events.push(Event::RefundRevived { number: *number, at: ctx.now });
-                    Ok(events)
-                }
-                Refund::Confirmed => Ok(vec![]),
-                Refund::Asked | Refund::Impossible => Err(Reject::Stale),
-            },
+            Told::RefundBuilt { number, tx, mining_sat } => self.refund_built(*number, tx, *mining_sat, ctx.now),
+            Told::RefundImpossible(number) => self.refund_impossible(*number, ctx.now),
+            Told::RefundConfirmed(number) => self.refund_confirmed(*number, ctx.now),
             Told::Booked(number) if self.ledger.has(*number) => Ok(vec![Event::Booked(*number)]),
             Told::Booked(_) => Err(Reject::Stale),
             Told::Channel(news) => self.decide_channel(news, ctx),
@@ -314,6 +255,37 @@ impl Order {
         Ok(vec![Event::PaymentAdded { hash, id: held.id, payment }])
     }
 
+    fn payment_claimed(
+        &self,
+        hash: PaymentHash,
+        id: Option<PaymentId>,
+        amount: Msat,
+        at: Timestamp,
+    ) -> Result<Vec<Event>, Reject> {
+        match self.payments.get(&hash).ok_or(Reject::Stale)?.state {
+            PaymentState::Claiming { .. } => Ok(vec![Event::Paid { hash, id, amount, at }]),
+            // The claim waited for longer than the payment, and took another with the same hash.
+            PaymentState::Lost { .. } => Ok(vec![Event::PaidAfterAll { hash, id, amount, at }]),
+            // It took another besides: whoever sent that has paid twice.
+            PaymentState::Claimed { .. } if self.is_another(hash, id) => {
+                Ok(vec![Event::PaidAgain { hash, id, amount, at }])
+            }
+            PaymentState::Claimed { .. } => Ok(vec![]),
+            PaymentState::Held | PaymentState::Failing { .. } | PaymentState::Failed { .. } => Err(Reject::Stale),
+        }
+    }
+
+    fn payment_gone(&self, hash: PaymentHash, at: Timestamp) -> Result<Vec<Event>, Reject> {
+        let payment = self.payments.get(&hash).ok_or(Reject::Stale)?;
+        let failed = Event::PaymentMoved { hash, to: PaymentState::Failed { at } };
+        Ok(match payment.state {
+            PaymentState::Held => vec![failed, Event::WayClosed(payment.way)],
+            PaymentState::Failing { .. } => vec![failed],
+            PaymentState::Claiming { .. } => vec![Event::Unpaid { hash, at }],
+            PaymentState::Claimed { .. } | PaymentState::Lost { .. } | PaymentState::Failed { .. } => vec![],
+        })
+    }
+
     /// Whether the node's name of a payment is that of another one than is on record with its hash.
     fn is_another(&self, hash: PaymentHash, id: Option<PaymentId>) -> bool {
         self.ids.get(&hash).zip(id).is_some_and(|(known, id)| *known != id)
@@ -341,6 +313,20 @@ impl Order {
             (_, Some((_, least))) => vec![Event::OutputGone(least), seen],
             (Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_), None) if known == Some(&output) => vec![],
             (Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_), None) => vec![seen],
+        })
+    }
+
+    fn deposit_gone(&self, outpoint: OutPoint, at: Timestamp) -> Result<Vec<Event>, Reject> {
+        let output = self.outputs.get(&outpoint).ok_or(Reject::Stale)?;
+        let gone = Event::OutputGone(outpoint);
+        Ok(match output.fate {
+            Fate::Open => vec![gone],
+            Fate::Kept | Fate::Spendable => vec![Event::DepositLost { outpoint, at }],
+            Fate::Lost => vec![],
+            Fate::Refunded(number) => match self.refund(number)? {
+                Refund::Asked | Refund::Built { .. } => vec![Event::RefundVoid(number), gone],
+                Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => vec![],
+            },
         })
     }
 
@@ -412,12 +398,12 @@ impl Order {
         events
     }
 
-    fn refund(&self, number: u32) -> Result<&Refund, Reject> {
+    pub(super) fn refund(&self, number: u32) -> Result<&Refund, Reject> {
         usize::try_from(number).ok().and_then(|number| self.refunds.get(number)).ok_or(Reject::Stale)
     }
 
     /// Refunds on their way that spend one of these.
-    fn refunds_of(&self, spent: &[(OutPoint, Sat)]) -> BTreeSet<u32> {
+    pub(super) fn refunds_of(&self, spent: &[(OutPoint, Sat)]) -> BTreeSet<u32> {
         let outputs = spent.iter().filter_map(|(outpoint, _)| self.outputs.get(outpoint));
         outputs
             .filter_map(|output| if let Fate::Refunded(number) = output.fate { Some(number) } else { None })

@@ -6,6 +6,7 @@ use lsps_types::lsps1::Confirmation;
 use lsps_types::{BlockHeight, FeeRate, Msat, OutPoint, Preimage, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::MOST_DUST_LIMIT_SAT;
 use crate::ids::OfferId;
 
 /// One way to pay. Spec: LSPS1 §4.
@@ -236,7 +237,7 @@ pub(super) fn cost_of_input(feerate_sat_per_kw: u32) -> Sat {
 }
 
 /// Outputs of less are not relayed, whatever kind of address they are to.
-pub(super) const DUST: Sat = Sat(546);
+pub(super) const DUST: Sat = Sat(MOST_DUST_LIMIT_SAT);
 /// In satoshis per 1 000 weight units, 1 sat/vB: transactions that pay less are not relayed.
 pub(super) const LEAST_FEERATE: u32 = 250;
 /// Of an input that spends P2WPKH; one that spends P2TR weighs less.

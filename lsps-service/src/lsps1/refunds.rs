@@ -1,16 +1,55 @@
 //! What becomes of refunds: of transactions that spend the same, only one is ever confirmed.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::mem;
 
 use lsps_types::{Msat, OutPoint, Sat, Timestamp};
 
 use crate::book::Booking;
+use crate::flow::Reject;
 use crate::ids::RefundKey;
+use crate::lsps1::change::Event;
 use crate::lsps1::order::Order;
 use crate::lsps1::payments::{Fate, Output, Refund, sum};
 
 impl Order {
+    pub(super) fn refund_built(
+        &self,
+        number: u32,
+        tx: &[u8],
+        mining_sat: u64,
+        at: Timestamp,
+    ) -> Result<Vec<Event>, Reject> {
+        match self.refund(number)? {
+            Refund::Asked => {
+                let to = Refund::Built { tx: tx.to_vec(), mining_sat, ask: 1, asked_at: at };
+                Ok(vec![Event::RefundMoved { number, to, at }])
+            }
+            Refund::Built { .. } | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => Ok(vec![]),
+        }
+    }
+
+    pub(super) fn refund_impossible(&self, number: u32, at: Timestamp) -> Result<Vec<Event>, Reject> {
+        match self.refund(number)? {
+            Refund::Asked => Ok(vec![Event::DustKept { number, at }]),
+            Refund::Built { .. } | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => Ok(vec![]),
+        }
+    }
+
+    pub(super) fn refund_confirmed(&self, number: u32, at: Timestamp) -> Result<Vec<Event>, Reject> {
+        match self.refund(number)? {
+            Refund::Built { .. } => Ok(vec![Event::RefundMoved { number, to: Refund::Confirmed, at }]),
+            // Whatever else was to spend the same cannot be confirmed any more.
+            Refund::Void { spends, .. } => {
+                let mut events: Vec<_> = self.refunds_of(spends).into_iter().map(Event::RefundVoid).collect();
+                events.push(Event::RefundRevived { number, at });
+                Ok(events)
+            }
+            Refund::Confirmed => Ok(vec![]),
+            Refund::Asked | Refund::Impossible => Err(Reject::Stale),
+        }
+    }
+
     pub(super) fn move_refund(&mut self, number: u32, to: Refund, at: Timestamp) {
         let received = self.deposits(Fate::Refunded(number));
         let Some(refund) = self.refund_mut(number) else { return };

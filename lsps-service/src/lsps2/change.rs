@@ -96,15 +96,7 @@ impl JitChannel {
                 payment.parts.push(part);
             }
             Event::PartMoved { payment_hash, id, to } => self.move_part(payment_hash, id, to),
-            Event::PartNotSent { payment_hash, id, at } => {
-                let Some(payment) = self.payments.get_mut(&payment_hash) else { return };
-                payment.since = at;
-                for part in payment.parts.iter_mut().filter(|part| part.id == id) {
-                    if let PartState::Sent { amount, .. } = part.state {
-                        (part.sent_before, part.state, part.in_doubt) = (Some(amount), PartState::Held, false);
-                    }
-                }
-            }
+            Event::PartNotSent { payment_hash, id, at } => self.part_not_sent(payment_hash, id, at),
             Event::PartDoubted { payment_hash, id, in_doubt } => {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.in_doubt = in_doubt);
             }
@@ -115,11 +107,8 @@ impl JitChannel {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.surplus = surplus);
             }
             Event::PartPresumedFailed { payment_hash, id, at } => {
-                let Some(part) = self.part_mut(payment_hash, id) else { return };
-                if let PartState::Sent { amount, .. } = part.state {
-                    let failed = PartState::Failed { sent: Some(amount), at };
-                    (part.sent_before, part.state, part.in_doubt) = (Some(amount), failed, false);
-                }
+                let failed = |amount| PartState::Failed { sent: Some(amount), at };
+                self.part_mut(payment_hash, id).into_iter().for_each(|part| part.seems_over(failed));
             }
             Event::PartLost { payment_hash, id } => {
                 if let Some(payment) = self.payments.get_mut(&payment_hash) {
@@ -188,6 +177,13 @@ impl JitChannel {
 
     fn part_mut(&mut self, payment_hash: PaymentHash, id: PartId) -> Option<&mut Part> {
         self.payments.get_mut(&payment_hash)?.parts.iter_mut().find(|part| part.id == id)
+    }
+
+    fn part_not_sent(&mut self, payment_hash: PaymentHash, id: PartId, at: Timestamp) {
+        let Some(payment) = self.payments.get_mut(&payment_hash) else { return };
+        payment.since = at;
+        let parts = payment.parts.iter_mut().filter(|part| part.id == id);
+        parts.for_each(|part| part.seems_over(|_| PartState::Held));
     }
 
     fn move_part(&mut self, payment_hash: PaymentHash, id: PartId, to: PartState) {

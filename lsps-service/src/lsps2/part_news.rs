@@ -4,7 +4,7 @@
 use alloc::{vec, vec::Vec};
 
 use lsps_types::bolt4::FailureCode;
-use lsps_types::{Msat, PaymentHash};
+use lsps_types::{Msat, PaymentHash, Timestamp};
 
 use crate::channel::Channel;
 use crate::flow::{Context, Reject};
@@ -17,7 +17,6 @@ use crate::lsps2::parts::{Part, PartState, Payment};
 impl JitChannel {
     /// Reads only. What is no news of a part means nothing here.
     pub(super) fn decide_part(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
-        use PartState as P;
         match told {
             Told::PartHeld(htlc) => match self.find(htlc.part) {
                 None => self.admit(htlc, ctx),
@@ -28,75 +27,86 @@ impl JitChannel {
                 }
             },
             Told::PartStillHeld(id, amount_in) => self.still_held(*id, *amount_in, ctx),
-            Told::PartAtClient(id, is_there) => {
-                let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
-                let in_doubt = match part.state {
-                    P::Sent { .. } => !is_there,
-                    P::Claimed { .. } => *is_there,
-                    P::Held | P::Failing { .. } | P::Failed { .. } => part.in_doubt,
-                };
-                let doubted = Event::PartDoubted { payment_hash, id: *id, in_doubt };
-                Ok(if in_doubt == part.in_doubt { vec![] } else { vec![doubted] })
-            }
+            Told::PartAtClient(id, is_there) => self.part_at_client(*id, *is_there),
             Told::NotAsked(id) => {
                 let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
-                let is_sent = matches!(part.state, P::Sent { .. });
                 let not_sent = Event::PartNotSent { payment_hash, id: *id, at: ctx.now };
-                Ok(if is_sent { vec![not_sent] } else { vec![] })
+                Ok(if part.sent().is_some() { vec![not_sent] } else { vec![] })
             }
-            Told::PartGone(id) | Told::PartFailed(id) => {
-                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
-                Ok(match part.state {
-                    P::Held if part.sent_before.is_some() => {
-                        vec![moved(hash, part, P::Failed { sent: part.sent_before, at: ctx.now })]
-                    }
-                    P::Held => vec![Event::PartLost { payment_hash: hash, id: *id }],
-                    P::Sent { amount, .. } => vec![moved(hash, part, P::Failed { sent: Some(amount), at: ctx.now })],
-                    P::Failing { .. } => vec![moved(hash, part, P::Failed { sent: None, at: ctx.now })],
-                    P::Claimed { .. } if part.another_held => {
-                        vec![Event::AnotherHeld { payment_hash: hash, id: *id, is_held: false }]
-                    }
-                    P::Claimed { .. } | P::Failed { .. } => vec![],
-                })
-            }
-            Told::PartPresumedFailed(id) => {
-                let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
-                match part.state {
-                    P::Sent { .. } => Ok(vec![Event::PartPresumedFailed { payment_hash, id: *id, at: ctx.now }]),
-                    P::Claimed { .. } | P::Failed { .. } => Ok(vec![]),
-                    P::Held | P::Failing { .. } => Err(Reject::Stale),
-                }
-            }
-            Told::ForwardRefused(id) => {
-                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
-                let fails = moved(hash, part, failing(FailureCode::TemporaryChannelFailure));
-                match part.state {
-                    P::Sent { ask: 1, .. } => Ok(vec![fails]),
-                    // What was asked before may have been done, and this be another HTLC with the same onion.
-                    P::Sent { .. } => Ok(vec![Event::PartNotSent { payment_hash: hash, id: *id, at: ctx.now }, fails]),
-                    P::Held | P::Claimed { .. } | P::Failing { .. } | P::Failed { .. } => Err(Reject::Stale),
-                }
-            }
-            Told::PartForwarded(id) => {
-                let (hash, part) = self.find(*id).ok_or(Reject::Stale)?;
-                let amount = match part.state {
-                    P::Sent { amount, .. } => amount,
-                    P::Claimed { .. } if part.in_doubt => {
-                        return Ok(vec![Event::PartDoubted { payment_hash: hash, id: *id, in_doubt: false }]);
-                    }
-                    P::Claimed { .. } => return Ok(vec![]),
-                    P::Held | P::Failing { .. } | P::Failed { .. } => part.unlikely().ok_or(Reject::Stale)?,
-                };
-                let claimed = moved(hash, part, P::Claimed { skim: part.skim(amount), at: ctx.now });
-                // What waits by its name is another HTLC, of which nothing more is told.
-                let is_held = matches!(part.state, P::Held | P::Failing { .. });
-                let another = Event::AnotherHeld { payment_hash: hash, id: *id, is_held };
-                Ok([claimed].into_iter().chain(is_held.then_some(another)).collect())
-            }
+            Told::PartGone(id) | Told::PartFailed(id) => self.part_failed(*id, ctx.now),
+            Told::PartPresumedFailed(id) => self.part_presumed_failed(*id, ctx.now),
+            Told::ForwardRefused(id) => self.forward_refused(*id, ctx.now),
+            Told::PartForwarded(id) => self.part_forwarded(*id, ctx.now),
             Told::Booked(_) | Told::PeerDisconnected | Told::Channel(_) | Told::ClockSet(_) | Told::Surroundings => {
                 Ok(vec![])
             }
         }
+    }
+
+    fn part_at_client(&self, id: PartId, is_there: bool) -> Result<Vec<Event>, Reject> {
+        use PartState as P;
+        let (payment_hash, part) = self.find(id).ok_or(Reject::Stale)?;
+        let in_doubt = match part.state {
+            P::Sent { .. } => !is_there,
+            P::Claimed { .. } => is_there,
+            P::Held | P::Failing { .. } | P::Failed { .. } => part.in_doubt,
+        };
+        let doubted = Event::PartDoubted { payment_hash, id, in_doubt };
+        Ok(if in_doubt == part.in_doubt { vec![] } else { vec![doubted] })
+    }
+
+    fn part_failed(&self, id: PartId, at: Timestamp) -> Result<Vec<Event>, Reject> {
+        use PartState as P;
+        let (payment_hash, part) = self.find(id).ok_or(Reject::Stale)?;
+        let failed = |sent| vec![moved(payment_hash, part, P::Failed { sent, at })];
+        Ok(match part.state {
+            P::Held if part.sent_before.is_some() => failed(part.sent_before),
+            P::Held => vec![Event::PartLost { payment_hash, id }],
+            P::Sent { amount, .. } => failed(Some(amount)),
+            P::Failing { .. } => failed(None),
+            P::Claimed { .. } if part.another_held => vec![Event::AnotherHeld { payment_hash, id, is_held: false }],
+            P::Claimed { .. } | P::Failed { .. } => vec![],
+        })
+    }
+
+    fn part_presumed_failed(&self, id: PartId, at: Timestamp) -> Result<Vec<Event>, Reject> {
+        use PartState as P;
+        let (payment_hash, part) = self.find(id).ok_or(Reject::Stale)?;
+        match part.state {
+            P::Sent { .. } => Ok(vec![Event::PartPresumedFailed { payment_hash, id, at }]),
+            P::Claimed { .. } | P::Failed { .. } => Ok(vec![]),
+            P::Held | P::Failing { .. } => Err(Reject::Stale),
+        }
+    }
+
+    fn forward_refused(&self, id: PartId, at: Timestamp) -> Result<Vec<Event>, Reject> {
+        use PartState as P;
+        let (payment_hash, part) = self.find(id).ok_or(Reject::Stale)?;
+        let fails = moved(payment_hash, part, failing(FailureCode::TemporaryChannelFailure));
+        match part.state {
+            P::Sent { ask: 1, .. } => Ok(vec![fails]),
+            // What was asked before may have been done, and this be another HTLC with the same onion.
+            P::Sent { .. } => Ok(vec![Event::PartNotSent { payment_hash, id, at }, fails]),
+            P::Held | P::Claimed { .. } | P::Failing { .. } | P::Failed { .. } => Err(Reject::Stale),
+        }
+    }
+
+    fn part_forwarded(&self, id: PartId, at: Timestamp) -> Result<Vec<Event>, Reject> {
+        use PartState as P;
+        let (payment_hash, part) = self.find(id).ok_or(Reject::Stale)?;
+        let amount = match part.state {
+            P::Sent { amount, .. } => amount,
+            P::Claimed { .. } if part.in_doubt => {
+                return Ok(vec![Event::PartDoubted { payment_hash, id, in_doubt: false }]);
+            }
+            P::Claimed { .. } => return Ok(vec![]),
+            P::Held | P::Failing { .. } | P::Failed { .. } => part.unlikely().ok_or(Reject::Stale)?,
+        };
+        let claimed = moved(payment_hash, part, P::Claimed { skim: part.skim(amount), at });
+        // What waits by its name is another HTLC, of which nothing more is told.
+        let is_held = matches!(part.state, P::Held | P::Failing { .. });
+        let another = Event::AnotherHeld { payment_hash, id, is_held };
+        Ok([claimed].into_iter().chain(is_held.then_some(another)).collect())
     }
 
     /// Whether a part that was not seen before may wait here.
@@ -163,8 +173,12 @@ impl JitChannel {
         }
         if parts().count() >= limits.known_parts_per_offer {
             let never_sent = parts().filter_map(|(hash, part)| match part.state {
-                PartState::Failed { sent: None, at } if part.sent_before.is_none() => Some((at, hash, part.id)),
-                _ => None,
+                PartState::Failed { sent: None, at } => part.sent_before.is_none().then_some((at, hash, part.id)),
+                PartState::Failed { sent: Some(_), .. }
+                | PartState::Held
+                | PartState::Sent { .. }
+                | PartState::Claimed { .. }
+                | PartState::Failing { .. } => None,
             });
             let (_, payment_hash, id) = never_sent.min()?;
             events.push(Event::PartLost { payment_hash, id });

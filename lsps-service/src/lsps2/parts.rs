@@ -154,6 +154,13 @@ impl Part {
         Msat(self.onion_amount.0.saturating_add(self.surplus.0))
     }
 
+    /// It was sent, and by what the node says the client does not have it. A claim of it still counts.
+    pub fn seems_over(&mut self, to: impl FnOnce(Msat) -> PartState) {
+        if let PartState::Sent { amount, .. } = self.state {
+            (self.sent_before, self.state, self.in_doubt) = (Some(amount), to(amount), false);
+        }
+    }
+
     /// The amount that the client was to get, while it is not known what became of the part.
     pub fn sent(&self) -> Option<Msat> {
         match self.state {

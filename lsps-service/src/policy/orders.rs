@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::standard::{less, share_of};
 use super::{NodeFacts, OrderRequest, OrderTerms, WayTerms};
+use crate::capacity::{Commitment, reserve_sat};
 use crate::config::{ConfigError, first_broken};
 
 /// Prices of ordered channels by feerate, and by how much of our money they bind for how long.
@@ -146,10 +147,10 @@ impl OrderPolicy {
 /// transaction with a few HTLCs. A node refuses to open with less, or its peer to accept.
 pub(super) fn can_be_carried(order: &CreateOrder, facts: &NodeFacts) -> Result<(), OptionMismatch> {
     let capacity = order.capacity().unwrap_or(Sat(u64::MAX));
-    let reserve = (capacity.0 / RESERVE_SHARE).max(LEAST_RESERVE_SAT);
-    let feerate = u64::from(facts.feerate_sat_per_kw).saturating_mul(FEERATE_MARGIN);
-    let fee = COMMITMENT_WEIGHT.saturating_mul(feerate).div_ceil(1_000);
-    let least = Sat(reserve.saturating_add(fee).saturating_add(ANCHORS_SAT));
+    let feerate_sat_per_kw = facts.feerate_sat_per_kw.saturating_mul(FEERATE_MARGIN);
+    // Without anchors it is less.
+    let commitment = Commitment { feerate_sat_per_kw, anchors: true };
+    let least = Sat(reserve_sat(capacity.0).saturating_add(commitment.kept_sat(HTLCS_AT_OPEN)));
     if order.lsp_balance_sat >= least {
         return Ok(());
     }
@@ -158,13 +159,9 @@ pub(super) fn can_be_carried(order: &CreateOrder, facts: &NodeFacts) -> Result<(
     Err(OptionMismatch { property: "min_initial_lsp_balance_sat".into(), message: message.as_str().into() })
 }
 
-/// One percent is what most nodes want of their peer, and not less than this.
-const RESERVE_SHARE: u64 = 100;
-const LEAST_RESERVE_SAT: u64 = 1_000;
-/// With anchors and four HTLCs, as LDK demands; without anchors it is less.
-const COMMITMENT_WEIGHT: u64 = 1_124 + 4 * 172;
-const ANCHORS_SAT: u64 = 2 * 330;
+/// LDK opens no channel whose funder could not pay for these and one more (`MIN_AFFORDABLE_HTLC_COUNT`).
+const HTLCS_AT_OPEN: u64 = 3;
 /// The channel is opened later, at another feerate.
-const FEERATE_MARGIN: u64 = 2;
+const FEERATE_MARGIN: u32 = 2;
 const BLOCKS_PER_YEAR: u128 = 52_560;
 const MOST_CONFIRMATIONS: u16 = 6;
