@@ -10,5 +10,5 @@ mod soak;
 pub mod world;
 
 pub use lsp::{Act, Lsp, buys, call};
-pub use setup::{LspSetup, MINING_SAT, NOON, address_of, anything, offer_id, outpoint, peer};
+pub use setup::{LspSetup, MINING_SAT, NOON, address_of, an_order, anything, offer_id, outpoint, peer};
 pub use soak::{Seen, power, soak};

@@ -7,7 +7,7 @@ use lsps_service::{
     NodeFacts, OfferId, OfferTerms, OrderNumber, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale, StandardPolicy,
     Trust,
 };
-use lsps_types::lsps1::Options;
+use lsps_types::lsps1::{CreateOrder, Options};
 use lsps_types::{Blocks, Msat, Network, OutPoint, PeerId, Ppm, Sat, Scid, Timestamp, Txid};
 
 /// How an LSP behaves in a test.
@@ -195,6 +195,21 @@ pub fn peer(number: u8) -> PeerId {
     let mut id = [number; 33];
     id[0] = 2;
     PeerId(id)
+}
+
+/// A channel of 500 000 sat that its client may use at once, for a day. Tests say what is different about theirs.
+#[must_use]
+pub fn an_order() -> CreateOrder {
+    CreateOrder {
+        lsp_balance_sat: Sat(500_000),
+        client_balance_sat: Sat(0),
+        required_channel_confirmations: 0,
+        funding_confirms_within_blocks: 6,
+        channel_expiry_blocks: 144,
+        token: None,
+        refund_onchain_address: None,
+        announce_channel: false,
+    }
 }
 
 /// Options of LSPS1 that allow everything.

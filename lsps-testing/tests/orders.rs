@@ -8,7 +8,7 @@ use lsps_client::jit_receive::{FeeLimits, Handled, OpenRequest};
 use lsps_client::order::{Bill, End, Offered, OrderKey, Rules, State, Unpaid, WayKind, Wish};
 use lsps_client::{Client, Config, Effect, Released};
 use lsps_service::{ChannelEnd, HeldPayment, Input, OrderTerms, PaidBy, WayTerms};
-use lsps_testing::{Act, Lsp, LspSetup, NOON, call, outpoint, peer};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, an_order, call, outpoint, peer};
 use lsps_types::lsps1::{CreateOrder, GetInfo, Options, PaymentFacts, ReadInvoices};
 use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Sat, Timestamp};
 
@@ -264,16 +264,8 @@ fn client() -> Client {
 }
 
 fn order() -> CreateOrder {
-    CreateOrder {
-        lsp_balance_sat: Sat(1_000_000),
-        client_balance_sat: BALANCE,
-        required_channel_confirmations: 1,
-        funding_confirms_within_blocks: 6,
-        channel_expiry_blocks: 144,
-        token: None,
-        refund_onchain_address: None,
-        announce_channel: false,
-    }
+    let lsp_balance_sat = Sat(1_000_000);
+    CreateOrder { lsp_balance_sat, client_balance_sat: BALANCE, required_channel_confirmations: 1, ..an_order() }
 }
 
 fn options() -> Options {

@@ -239,16 +239,7 @@ fn client(place: u32) -> PeerId {
 }
 
 fn order() -> CreateOrder {
-    CreateOrder {
-        lsp_balance_sat: Sat(500_000),
-        client_balance_sat: Sat(100_000),
-        required_channel_confirmations: 0,
-        funding_confirms_within_blocks: 6,
-        channel_expiry_blocks: 4_320,
-        token: None,
-        refund_onchain_address: None,
-        announce_channel: false,
-    }
+    CreateOrder { client_balance_sat: Sat(100_000), channel_expiry_blocks: 4_320, ..lsps_testing::an_order() }
 }
 
 fn terms() -> OrderTerms {

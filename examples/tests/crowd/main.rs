@@ -311,13 +311,9 @@ async fn case_X15_case_X27_a_block_costs_no_look_without_news_and_orders_are_jud
     for number in 0..20 {
         let order = lsps_types::lsps1::CreateOrder {
             lsp_balance_sat: Sat(1_000_000),
-            client_balance_sat: Sat(0),
-            required_channel_confirmations: 0,
-            funding_confirms_within_blocks: 6,
             channel_expiry_blocks: 4_320,
-            token: None,
             refund_onchain_address: Some(refund.to_string().parse().expect("an address")),
-            announce_channel: false,
+            ..lsps_testing::an_order()
         };
         stall.connects(stranger(number));
         stall.hears(stranger(number), &order, "an order");

@@ -191,12 +191,9 @@ fn our_request() -> CreateOrder {
     CreateOrder {
         lsp_balance_sat: Sat(5_000_000),
         client_balance_sat: Sat(2_000_000),
-        required_channel_confirmations: 0,
-        funding_confirms_within_blocks: 6,
-        channel_expiry_blocks: 144,
-        token: None,
         refund_onchain_address: Some(address().to_string().parse().expect("an address")),
         announce_channel: true,
+        ..lsps_testing::an_order()
     }
 }
 

@@ -16,7 +16,7 @@ use lsps_service::{
     ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, KnownOrder, Limits, OrderConfig, OrderNumber, OrderTerms,
     PaidBy, PaymentId, WayTerms,
 };
-use lsps_testing::{Lsp, LspSetup, NOON, address_of, anything, call, peer};
+use lsps_testing::{Lsp, LspSetup, NOON, address_of, an_order, anything, call, peer};
 use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Order};
 use lsps_types::{BlockHeight, FeeRate, OutPoint, PaymentHash, Sat, Txid};
 
@@ -118,16 +118,8 @@ fn with_orders(orders: OrderConfig) -> LspSetup {
 }
 
 pub fn order() -> CreateOrder {
-    CreateOrder {
-        lsp_balance_sat: Sat(500_000),
-        client_balance_sat: Sat(100_000),
-        required_channel_confirmations: 0,
-        funding_confirms_within_blocks: 6,
-        channel_expiry_blocks: LEASE,
-        token: None,
-        refund_onchain_address: Some(REFUND_TO.parse().expect("an address")),
-        announce_channel: false,
-    }
+    let refund_onchain_address = Some(REFUND_TO.parse().expect("an address"));
+    CreateOrder { client_balance_sat: Sat(100_000), channel_expiry_blocks: LEASE, refund_onchain_address, ..an_order() }
 }
 
 fn coin(tx: u8) -> OutPoint {

@@ -3,7 +3,7 @@
 use lsps_client::CallError;
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{CannotOrder, Draft, Offered, RefuseOrder, Rules, WayKind, Wish};
-use lsps_testing::{anything, peer};
+use lsps_testing::{an_order, anything, peer};
 use lsps_types::Network;
 use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, LdkInvoices, Options, Order, OrderState, Status};
 use serde_json::{Value, json};
@@ -41,12 +41,7 @@ fn prepare_order(input: &Given) -> Value {
     let order = CreateOrder {
         lsp_balance_sat: input["lsp_balance_sat"].to(),
         client_balance_sat: input["client_balance_sat"].to(),
-        required_channel_confirmations: 0,
-        funding_confirms_within_blocks: 6,
-        channel_expiry_blocks: 144,
-        token: None,
-        refund_onchain_address: None,
-        announce_channel: false,
+        ..an_order()
     };
     match draft(order, Network::Bitcoin, input["peer_supports_large_channels"] == true) {
         Ok(_) => json!({ "ok": "may_send" }),

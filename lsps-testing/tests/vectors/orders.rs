@@ -7,7 +7,7 @@ use lsps_service::{
     ChannelEnd, ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, OrderConfig, OrderNumber, OrderTerms, PaidBy,
     RefundKey, WayTerms,
 };
-use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, anything, call, offer_id, peer};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, an_order, anything, call, offer_id, peer};
 use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Options, Order};
 use lsps_types::{
     BlockHeight, Blocks, DateTime, FeeRate, Network, OutPoint, PaymentHash, Preimage, Sat, Timestamp, Txid,
@@ -299,16 +299,7 @@ fn refunded(deposits: &[(OutPoint, Sat)], fee_sat: u32) -> Sat {
 
 /// An order of everything.
 fn order() -> CreateOrder {
-    CreateOrder {
-        lsp_balance_sat: Sat(5_000_000),
-        client_balance_sat: Sat(0),
-        required_channel_confirmations: 0,
-        funding_confirms_within_blocks: 6,
-        channel_expiry_blocks: 144,
-        token: None,
-        refund_onchain_address: None,
-        announce_channel: false,
-    }
+    CreateOrder { lsp_balance_sat: Sat(5_000_000), ..an_order() }
 }
 
 fn confirmation(blocks: u32, above: Option<&Given>) -> Confirmation {

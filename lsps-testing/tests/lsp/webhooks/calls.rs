@@ -6,10 +6,10 @@ use lsps_service::{
     Config, Effect, HeldPayment, Input, Limits, Occasion, OrderTerms, PaidBy, PostKey, Record, Service, Urgency,
     WayTerms,
 };
-use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, call, offer_id, peer};
+use lsps_testing::{Act, Lsp, LspSetup, NOON, an_order, buys, call, offer_id, peer};
 use lsps_types::jsonrpc::encode_request;
 use lsps_types::lsps0::ListProtocols;
-use lsps_types::lsps1::{CreateOrder, Options};
+use lsps_types::lsps1::Options;
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::lsps5::{Custom, Notification, Profile, SetWebhook, Verifier, signed_text};
 use lsps_types::signature::LnSignature;
@@ -170,17 +170,7 @@ fn case_O08_a_paid_order_calls_its_client() {
     assert_eq!(call(&mut lsp, peer(1), &ListProtocols {}).expect("a list").protocols, [1, 2, 5]);
     sets(&mut lsp, peer(1), "app", "a");
     lsp.connects(peer(1));
-    let order = CreateOrder {
-        lsp_balance_sat: Sat(500_000),
-        client_balance_sat: Sat(0),
-        required_channel_confirmations: 0,
-        funding_confirms_within_blocks: 6,
-        channel_expiry_blocks: 144,
-        token: None,
-        refund_onchain_address: None,
-        announce_channel: false,
-    };
-    call(&mut lsp, peer(1), &order).expect("an order");
+    call(&mut lsp, peer(1), &an_order()).expect("an order");
     lsp.disconnects(peer(1));
     lsp.acts();
     let number = lsp.service().known_orders().next().expect("one").number;
