@@ -9,7 +9,7 @@ use std::time::Duration;
 use bitcoin::io;
 use lightning::sign::{EntropySource, KeysManager};
 use lightning::util::persist::KVStoreSync;
-use lsps_transport_ldk::onchain::{Clock, SystemClock};
+use lsps_transport_ldk::ports::{Clock, SystemClock};
 use lsps_types::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};

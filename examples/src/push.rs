@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::StatusCode;
-use lsps_transport_ldk::onchain::{Clock as _, SystemClock};
+use lsps_transport_ldk::ports::{Clock as _, SystemClock};
 use lsps_types::PeerId;
 use lsps_types::lsps5::{HookAddress, Notification, Profile, Verifier, WebhookUrl};
 use tokio::sync::mpsc;

@@ -15,7 +15,7 @@ use lightning::ln::peer_handler::{CustomMessageHandler, IgnoringMessageHandler};
 use lightning::util::config::UserConfig;
 use lsps_client::order::Polling;
 use lsps_service::{StandardPolicy, Trust};
-use lsps_transport_ldk::onchain::{Clock, SystemClock};
+use lsps_transport_ldk::ports::{Clock, SystemClock};
 use lsps_transport_ldk::wallet::Connect;
 use lsps_transport_ldk::webhook::DeliveryConfig;
 use lsps_transport_ldk::{KnownLsp, LspsMessageHandler, Observed};

@@ -17,7 +17,7 @@ use bdk_wallet::template::Bip84;
 use bdk_wallet::{KeychainKind, Wallet};
 use bitcoin::bip32::Xpriv;
 use bitcoin::{Address, FeeRate, Network, OutPoint, Script, ScriptBuf, Transaction, Txid, io};
-use lsps_transport_ldk::onchain::{CannotFund, OnchainWallet};
+use lsps_transport_ldk::ports::{CannotFund, OnchainWallet};
 
 use crate::chain::Chain;
 use crate::store::Store;

@@ -9,7 +9,7 @@ use lightning::sign::{KeysManager, SignerProvider};
 use lsps_examples::store::{MemoryStore, Store};
 use lsps_examples::wallet::HomeKeys;
 use lsps_examples::{BdkWallet, Chain};
-use lsps_transport_ldk::onchain::{CannotFund, ChainWatch, OnchainWallet, SeenOutput};
+use lsps_transport_ldk::ports::{CannotFund, ChainWatch, OnchainWallet, SeenOutput};
 
 #[test]
 fn funding_is_the_same_for_the_same_key_and_its_coins_come_back() {

@@ -3,7 +3,7 @@
 use bitcoin::Network;
 use lightning::ln::channelmanager::MIN_CLTV_EXPIRY_DELTA;
 use lightning::util::config::UserConfig;
-use lsps_service::ConfigError;
+use lsps_host::ports::StoreError;
 use lsps_types::Sat;
 
 /// Why a host could not start.
@@ -12,12 +12,9 @@ pub enum CannotStart {
     /// The node lacks a setting without which payments are lost.
     #[error(transparent)]
     Setting(#[from] SettingMissing),
-    /// An LSP's own configuration does not fit.
+    /// The LSP's host cannot start.
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Webhooks are to be served ([`WebhookConfig::serve`](lsps_service::WebhookConfig)), and nobody posts to them.
-    #[error("webhooks are to be served, but there is no `LspParts::notifier`")]
-    NoNotifier,
+    Lsp(#[from] lsps_host::CannotStart),
     /// Addresses and invoices would be of another network than the node's channels.
     #[error("the configured network is {configured}, and the node's is {node:?}")]
     WrongNetwork {
@@ -26,12 +23,9 @@ pub enum CannotStart {
         /// That of the node; `None`: one that has no name.
         node: Option<Network>,
     },
-    /// Refunds would go to addresses of another network than the node's.
-    #[error("`OrderConfig::network` is not the node's network; leave it out, and the node is asked")]
-    OrdersElsewhere,
     /// The records could not be read from the store.
     #[error("the store cannot be read: {0}")]
-    Store(lightning::io::Error),
+    Store(StoreError),
 }
 
 /// A setting of the node without which payments would be lost.

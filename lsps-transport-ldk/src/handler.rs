@@ -10,9 +10,9 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 use lightning::util::ser::LengthLimitedRead;
 use tokio::sync::Notify;
 
+use lsps_host::{Budget, Inbox};
 use lsps_types::jsonrpc::{MAX_PAYLOAD, MESSAGE_TYPE};
 
-use crate::inbox::{Budget, Inbox};
 use crate::message::LspsMessage;
 
 /// The custom message handler of a node that speaks LSPS: hand it to `PeerManager` as `custom_message_handler`, and to
@@ -33,16 +33,8 @@ pub enum Role {
     Client,
 }
 
-/// What a host hears of its peers, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerEvent {
-    /// A peer is connected.
-    Connected(PublicKey),
-    /// A peer is gone.
-    Disconnected(PublicKey),
-    /// The payload of a message.
-    Message(PublicKey, Vec<u8>),
-}
+/// The events of a peer that a host hears, in order.
+pub type PeerEvent = lsps_host::PeerEvent<PublicKey>;
 
 /// A message on its way, for whoever wants to watch.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +51,7 @@ type Observer = Box<dyn Fn(Observed<'_>) + Send + Sync>;
 
 #[derive(Default)]
 struct Queues {
-    inbox: Inbox,
+    inbox: Inbox<PublicKey, InitFeatures>,
     outbound: Vec<(PublicKey, LspsMessage)>,
 }
 
@@ -133,7 +125,7 @@ impl LspsMessageHandler {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Inbox)) {
+    fn change(&self, change: impl FnOnce(&mut Inbox<PublicKey, InitFeatures>)) {
         change(&mut lock(&self.queues).inbox);
         self.arrived.notify_one();
     }

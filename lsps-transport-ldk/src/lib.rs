@@ -5,24 +5,29 @@
 
 mod config;
 mod handler;
-mod inbox;
 mod lsp;
 mod message;
-pub mod onchain;
 mod peers;
 mod router;
+#[cfg(feature = "webhook-http")]
+mod signer;
 mod store;
 pub mod wallet;
-#[cfg(feature = "webhook-http")]
-pub mod webhook;
 
 pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet};
 pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
-pub use lsp::{BookPage, BookPages, Lsp, LspEvent, LspEvents, LspParts, Notifier, Owed, Post, PostFate, Posted};
+pub use lsp::{Lsp, LspParts};
+pub use lsps_host as host;
+pub use lsps_host::ports::{Notifier, Post, PostFate};
+#[cfg(feature = "webhook-http")]
+pub use lsps_host::webhook;
+pub use lsps_host::{BookPage, BookPages, LspEvent, LspEvents, Owed, Posted, ports};
 pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;
 pub use peers::{Manager, PeerManager};
 pub use router::OrderRouter;
+#[cfg(feature = "webhook-http")]
+pub use signer::webhook_notifier;
 pub use store::{BatchStore, Change, Store};
 pub use wallet::{KnownLsp, Wallet, WalletParts};

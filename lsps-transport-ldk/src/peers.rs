@@ -8,10 +8,11 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::AChannelManager;
 use lightning::ln::msgs::ChannelMessageHandler as _;
 use lightning::ln::peer_handler::APeerManager;
+use lsps_host::ports::{Arrived, Messages};
+use lsps_host::{Budget, PeerEvent as HostPeerEvent};
 use lsps_types::PeerId;
 
 use crate::handler::{LspsMessageHandler, PeerEvent};
-use crate::inbox::Budget;
 
 /// A `ChannelManager`.
 pub trait Manager: Deref<Target: AChannelManager> + Send + Sync + 'static {}
@@ -44,24 +45,40 @@ impl Peers {
         self.messages.take()
     }
 
-    pub fn take_some(&self, budget: Budget) -> Vec<PeerEvent> {
-        self.messages.take_some(budget)
-    }
-
-    pub fn have_news(&self) -> bool {
-        self.messages.has_news()
-    }
-
     pub async fn arrived(&self) {
         self.messages.arrived.notified().await;
     }
 
-    pub fn is_connected(&self, peer: &PublicKey) -> bool {
-        self.messages.is_connected(peer)
-    }
-
     pub fn have_scid_alias(&self, peer: &PublicKey) -> bool {
         self.messages.has_scid_alias(peer)
+    }
+}
+
+impl Messages for Peers {
+    fn send(&self, messages: Vec<(PeerId, Vec<u8>)>) {
+        Self::send(self, messages);
+    }
+
+    fn take(&self, budget: Budget) -> Vec<HostPeerEvent<PeerId>> {
+        let events = self.messages.take_some(budget).into_iter();
+        let events = events.map(|event| match event {
+            PeerEvent::Connected(peer) => HostPeerEvent::Connected(peer_id(&peer)),
+            PeerEvent::Disconnected(peer) => HostPeerEvent::Disconnected(peer_id(&peer)),
+            PeerEvent::Message(peer, payload) => HostPeerEvent::Message(peer_id(&peer), payload),
+        });
+        events.collect()
+    }
+
+    fn has_news(&self) -> bool {
+        self.messages.has_news()
+    }
+
+    fn arrived(&self) -> Arrived<'_> {
+        Box::pin(self.messages.arrived.notified())
+    }
+
+    fn is_connected(&self, peer: PeerId) -> bool {
+        public_key(peer).is_some_and(|peer| self.messages.is_connected(&peer))
     }
 }
 

@@ -29,9 +29,10 @@ use lsps_types::lsps5::{AppName, WebhookUrl};
 
 use crate::config::{CannotStart, Takes, require_for_wallet};
 use crate::handler::LspsMessageHandler;
-use crate::onchain::{Clock, Mempool, OnchainPayer, SystemClock};
 use crate::peers::{Manager, PeerManager, Peers, network_of, peer_id};
-use crate::store::{RecordStore, Store, nobody_there};
+use crate::store::{KvRecords, Store, nobody_there};
+use lsps_host::Records;
+use lsps_host::ports::{Clock, Mempool, OnchainPayer, StoreError, SystemClock};
 
 pub use lsps::{Connect, KnownLsp};
 pub use lsps_client::session::{OrderHandle, Outcome};
@@ -153,8 +154,8 @@ impl Wallet {
         }
         let node = Node::new(parts.channel_manager, Arc::clone(&parts.keys), parts.network);
         require_for_wallet(&node.config())?;
-        let store = RecordStore::new(parts.store, "client");
-        let loaded = store.load().await.map_err(CannotStart::Store)?;
+        let store = Records::new(KvRecords::shared(parts.store, None), "client");
+        let loaded = store.load(&*parts.clock).await.map_err(CannotStart::Store)?;
         let wake = Arc::new(Notify::new());
         let client = Client::new(parts.config, parts.keys.get_secure_random_bytes());
         let session = {
@@ -267,7 +268,7 @@ impl Wallet {
 }
 
 /// A record that the store could not give back.
-fn unread((name, error): (String, lightning::io::Error)) -> Unreadable {
+fn unread((name, error): (String, StoreError)) -> Unreadable {
     Unreadable::Store { name, why: error.to_string() }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bitcoin::{FeeRate, Transaction, Txid};
 use lightning::chain::chaininterface::BroadcasterInterface;
 
-use lsps_transport_ldk::onchain::{Broadcast, ChainAccess};
+use lsps_transport_ldk::ports::{Broadcast, ChainAccess};
 
 use crate::chain::Chain;
 

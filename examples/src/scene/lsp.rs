@@ -7,8 +7,8 @@ use lightning::events::ReplayEvent;
 use lightning::util::config::UserConfig;
 use lightning::util::persist::KVStoreSyncWrapper;
 use lsps_service::StandardPolicy;
-use lsps_transport_ldk::onchain::OnchainWallet;
-use lsps_transport_ldk::webhook::WebhookNotifier;
+use lsps_transport_ldk::ports::OnchainWallet;
+use lsps_transport_ldk::webhook_notifier;
 use lsps_transport_ldk::{Lsp, LspParts, LspsMessageHandler, PromiseKey, Role, preset_for_lsp};
 
 use super::{Error, Script, Who, finish};
@@ -61,7 +61,7 @@ impl LspNode {
         parts.clock = Arc::clone(&script.clock);
         if let Some(config) = &script.webhooks {
             parts.config.webhooks.serve = true;
-            parts.notifier = Some(Arc::new(WebhookNotifier::new(config.clone(), node.keys().clone())?));
+            parts.notifier = Some(Arc::new(webhook_notifier(config.clone(), node.keys().clone())?));
         }
         let policy = StandardPolicy { trust: script.trust, ..script.policy.clone() };
         if let Some(path) = &script.lsp_tape {

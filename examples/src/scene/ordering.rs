@@ -5,7 +5,7 @@ use std::time::Duration;
 use bitcoin::{Address, Network, OutPoint};
 use lsps_client::order::Polling;
 use lsps_service::{AmountRule, OrderPolicy, StandardPolicy};
-use lsps_transport_ldk::onchain::OnchainWallet as _;
+use lsps_transport_ldk::ports::OnchainWallet as _;
 use lsps_types::Sat;
 use lsps_types::lsps1::CreateOrder;
 

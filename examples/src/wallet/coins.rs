@@ -9,7 +9,7 @@ use bitcoin::absolute::LockTime;
 use bitcoin::constants::COINBASE_MATURITY;
 use bitcoin::policy::MAX_STANDARD_TX_WEIGHT;
 use bitcoin::{Amount, FeeRate, OutPoint, Psbt, Script, Transaction, TxIn, Txid, Weight};
-use lsps_transport_ldk::onchain::CannotFund;
+use lsps_transport_ldk::ports::CannotFund;
 
 use super::deposits::Deposits;
 use crate::chain::{Chain, News};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bdk_wallet::LocalOutput;
 use bitcoin::{Address, OutPoint, ScriptBuf};
-use lsps_transport_ldk::onchain::{ChainWatch, SeenOutput};
+use lsps_transport_ldk::ports::{ChainWatch, SeenOutput};
 
 use super::BdkWallet;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bitcoin::{FeeRate, ScriptBuf, Transaction, Txid};
 use lightning::chain::chaininterface::BroadcasterInterface;
-use lsps_transport_ldk::onchain::{CannotPay, Mempool, OnchainPayer, OnchainWallet as _};
+use lsps_transport_ldk::ports::{CannotPay, Mempool, OnchainPayer, OnchainWallet as _};
 
 use super::{BdkWallet, spent_by};
 use crate::chain::{Chain, FEE_SAT_PER_KW};

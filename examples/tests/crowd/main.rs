@@ -19,7 +19,7 @@ use lsps_examples::chain::Chain;
 use lsps_examples::node::{Node, Setup, within};
 use lsps_examples::store::MemoryStore;
 use lsps_service::{AmountRule, Config, OrderPolicy, StandardPolicy};
-use lsps_transport_ldk::onchain::{ChainWatch, Clock as _, OnchainWallet, SeenOutput, SystemClock};
+use lsps_transport_ldk::ports::{ChainWatch, Clock as _, OnchainWallet, SeenOutput, SystemClock};
 use lsps_transport_ldk::{Lsp, LspParts, LspsMessage, LspsMessageHandler, PromiseKey, Role, preset_for_lsp};
 use lsps_types::jsonrpc::{FromLsp, encode_request};
 use lsps_types::lsps2::{Buy, GetInfo, Unpromised};

@@ -9,7 +9,7 @@ use lsps_examples::chain::FEE_SAT_PER_KW;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Account, Balances, LspNode, Script};
 use lsps_service::{AmountRule, StandardPolicy, Trust};
-use lsps_transport_ldk::onchain::{Clock, SystemClock};
+use lsps_transport_ldk::ports::{Clock, SystemClock};
 use lsps_types::lsps2::fee::opening_fee;
 use lsps_types::{Msat, Ppm, Timestamp};
 

@@ -22,7 +22,7 @@ use lsps_examples::chain::FEE_SAT_PER_KW;
 use lsps_examples::hook::Post;
 use lsps_examples::node::within;
 use lsps_examples::scene::{Who, finish};
-use lsps_transport_ldk::onchain::{Clock as _, SystemClock};
+use lsps_transport_ldk::ports::{Clock as _, SystemClock};
 use lsps_types::lsps5::Signed;
 
 use crate::liquidity::{Later, Liquidity, Running, build};

@@ -14,7 +14,7 @@ use lsps_examples::node::within;
 use lsps_examples::scene::{Script, Who};
 use lsps_examples::{Node, Scene};
 use lsps_service::StandardPolicy;
-use lsps_transport_ldk::onchain::OnchainWallet as _;
+use lsps_transport_ldk::ports::OnchainWallet as _;
 use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat, Owed};
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR, World};

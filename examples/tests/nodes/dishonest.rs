@@ -18,7 +18,7 @@ use lsps_examples::node::{Node, Setup, within};
 use lsps_examples::scene::{Script, WalletNode, Who, open_channels, shares, start_payer};
 use lsps_examples::store::{MemoryStore, Store};
 use lsps_examples::{Chain, scene};
-use lsps_transport_ldk::onchain::{Clock, SystemClock};
+use lsps_transport_ldk::ports::{Clock, SystemClock};
 use lsps_transport_ldk::wallet::WalletEvent;
 use lsps_transport_ldk::{KnownLsp, LspsMessageHandler, Msat, PeerEvent, Ppm, Role, preset_for_lsp};
 use lsps_types::codes::BuyError;

@@ -171,7 +171,7 @@ impl World {
     }
 
     fn spendable_sat(&self) -> u64 {
-        use lsps_transport_ldk::onchain::OnchainWallet as _;
+        use lsps_transport_ldk::ports::OnchainWallet as _;
         self.scene.lsp.node.wallet().spendable_sat()
     }
 }

@@ -11,7 +11,7 @@ use lsps_examples::chain::FEE_SAT_PER_KW;
 use lsps_examples::node::{Node, within};
 use lsps_examples::scene::{Script, Who};
 use lsps_transport_ldk::LspsMessageHandler;
-use lsps_transport_ldk::onchain::OnchainWallet as _;
+use lsps_transport_ldk::ports::OnchainWallet as _;
 
 use crate::{TEMPORARY_CHANNEL_FAILURE, UNKNOWN_NEXT_PEER, World};
 

@@ -161,7 +161,7 @@ impl World {
             self.wallet_leaves().await;
             self.scene.chain.mine(1);
         }
-        let client = self.scene.wallet.node.node_id();
+        let client = PeerId(self.scene.wallet.node.node_id().serialize());
         let called = async {
             while !matches!(events.recv().await, Some(LspEvent::ClientNeeded { client: called, .. }) if called == client)
             {

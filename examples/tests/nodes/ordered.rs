@@ -13,7 +13,7 @@ use lsps_examples::node::within;
 use lsps_examples::scene::{Script, Who};
 use lsps_service::{ChannelEnd, ChannelKey, OrderFailure, OrderStage, Way};
 use lsps_transport_ldk::Msat;
-use lsps_transport_ldk::onchain::OnchainWallet as _;
+use lsps_transport_ldk::ports::OnchainWallet as _;
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::{BlockHeight, Sat};
 

@@ -20,7 +20,7 @@ use lsps_examples::scene::{OnEvent, Script};
 use lsps_examples::store::MemoryStore;
 use lsps_examples::{Chain, Scene};
 use lsps_service::StandardPolicy;
-use lsps_transport_ldk::onchain::OnchainWallet;
+use lsps_transport_ldk::ports::OnchainWallet;
 use lsps_transport_ldk::wallet::{Connect, WalletEvent};
 use lsps_transport_ldk::{
     CannotStart, Lsp, LspParts, LspsMessageHandler, PaymentHash, PromiseKey, Role, SettingMissing, Wallet, WalletParts,
@@ -270,7 +270,7 @@ async fn case_X29_neither_lsp_nor_wallet_starts_for_another_network_than_its_nod
     parts.config.orders.network = Some(lsps_types::Network::Bitcoin);
     let orders = Some(lsps_service::OrderPolicy::default());
     let started = Lsp::start(parts, StandardPolicy { orders, ..StandardPolicy::default() }).await;
-    assert!(matches!(started, Err(CannotStart::OrdersElsewhere)));
+    assert!(matches!(started, Err(CannotStart::Lsp(lsps_transport_ldk::host::CannotStart::OrdersElsewhere))));
 
     let mut config = UserConfig::default();
     preset_for_wallet(&mut config);

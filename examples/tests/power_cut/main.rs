@@ -23,7 +23,7 @@ use lsps_examples::node::{Node, within};
 use lsps_examples::scene::{Balances, Script, Who};
 use lsps_examples::store::{MemoryStore, Store};
 use lsps_service::Trust;
-use lsps_transport_ldk::onchain::OnchainWallet as _;
+use lsps_transport_ldk::ports::OnchainWallet as _;
 use lsps_transport_ldk::wallet::{CannotReceive, JitInvoice};
 use lsps_transport_ldk::{LspsMessageHandler, Msat, PaymentHash};
 

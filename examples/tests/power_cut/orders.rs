@@ -13,7 +13,7 @@ use lsps_examples::fault::{Power, PowerCutStore};
 use lsps_examples::node::{passes, within};
 use lsps_examples::scene::{Ledger, Script, Stock, Who};
 use lsps_examples::store::{MemoryStore, Store};
-use lsps_transport_ldk::onchain::OnchainWallet as _;
+use lsps_transport_ldk::ports::OnchainWallet as _;
 use lsps_types::Sat;
 
 use crate::{chosen, connect_by_wire};

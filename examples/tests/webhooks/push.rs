@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lightning::sign::{KeysManager, NodeSigner as _, Recipient};
 use lsps_examples::https::Authority;
 use lsps_examples::push::PushService;
-use lsps_transport_ldk::onchain::{Clock as _, SystemClock};
+use lsps_transport_ldk::ports::{Clock as _, SystemClock};
 use lsps_types::lsps5::{Notification, Signed, signed_text};
 use lsps_types::{DateTime, PeerId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

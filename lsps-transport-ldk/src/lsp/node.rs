@@ -1,4 +1,4 @@
-//! Every call into LDK that the LSP makes, and nothing that decides. What differs between LDK versions is here.
+//! The port of an LSP's node on LDK: every call into LDK, and nothing that decides.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use bitcoin::Transaction;
 use bitcoin::secp256k1::PublicKey;
 use lightning::chain::channelmonitor::HTLC_FAIL_BACK_BUFFER;
 use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails, OutboundHTLCStateDetails};
-use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId, Retry};
+use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId, PaymentId, Retry};
 use lightning::ln::types::ChannelId;
 use lightning::onion_message::messenger::NullMessageRouter;
 use lightning::routing::router::RouteParametersConfig;
@@ -18,14 +18,16 @@ use lightning::util::config::{ChannelConfigUpdate, MaxDustHTLCExposure, UserConf
 use lightning::util::errors::APIError;
 
 use lightning_invoice::{Bolt11InvoiceDescription, Description};
+use lsps_host::ports::{IncomingHtlc, IncomingState, LspNode, Marker, NodeChannel, OutgoingHtlc, Resolution};
 use lsps_service::capacity::{Commitment, LEAST_FEERATE_SAT_PER_KW, reserve_sat};
-use lsps_service::{ChannelKey, FlowId, OfferId, OpenTerms, PartId, PaymentTerms};
-use lsps_types::{Msat, PaymentHash, Preimage, Scid, Timestamp, bolt4::FailureCode};
+use lsps_service::{ChannelId as LspsChannelId, ChannelKey, FlowId, OfferId, OpenTerms, PartId, PaymentTerms};
+use lsps_types::bolt4::FailureCode;
+use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Preimage, Scid, Timestamp};
+use metrics::counter;
+use tracing::warn;
 
-use super::markers::Marker;
-use super::report;
 use crate::config::{ALL_IN_FLIGHT, PARTS};
-use crate::peers::Manager;
+use crate::peers::{Manager, network_name, network_of, peer_id, public_key};
 
 pub(crate) struct Node<M> {
     manager: M,
@@ -33,102 +35,127 @@ pub(crate) struct Node<M> {
     ready: Mutex<Option<(ChannelId, PublicKey)>>,
 }
 
-/// Sums of the HTLCs with one payment hash at the node.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Received {
-    /// In HTLCs that are neither claimed nor failed.
-    pub held: Msat,
-    /// In HTLCs that are being claimed.
-    pub claimed: Msat,
-}
-
-/// What became of asking the node to let a part go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// It will.
-    Done,
-    /// It does not hold the part.
-    NotHeld,
-    /// It would not, and still holds it.
-    Refused,
-    /// The node holds an HTLC by this name that brought less than is to be forwarded: this much.
-    BringsLess(Msat),
-}
-
 impl<M: Manager> Node<M> {
     pub fn new(manager: M) -> Arc<Self> {
         Arc::new(Self { manager, ready: Mutex::default() })
-    }
-
-    pub fn draw_scid(&self) -> Scid {
-        Scid(self.manager.get_cm().get_intercept_scid())
     }
 
     pub fn config(&self) -> UserConfig {
         self.manager.get_cm().get_current_config()
     }
 
-    /// Whether channels get anchors where the peer takes them.
-    pub fn makes_anchors(&self) -> bool {
+    fn details(&self, peer: PeerId, key: ChannelKey) -> Option<ChannelDetails> {
+        let channels = self.manager.get_cm().list_channels_with_counterparty(&public_key(peer)?);
+        channels.into_iter().find(|channel| channel.user_channel_id == key.to_u128())
+    }
+
+    /// LDK keeps the name of an HTLC that it forwarded for the next one with that onion.
+    fn forward_over(&self, part: PartId, channel: &ChannelId, peer: PublicKey, amount: Msat) -> Resolution {
+        if self.held(part).is_none() {
+            return Resolution::NotHeld;
+        }
+        let manager = self.manager.get_cm();
+        match manager.forward_intercepted_htlc(InterceptId(part.0), channel, peer, amount.0) {
+            Ok(()) => Resolution::Done,
+            Err(APIError::APIMisuseError { .. }) => Resolution::NotHeld,
+            Err(_) => Resolution::Refused,
+        }
+    }
+
+    /// `None`: not over this channel, which may be closed by now.
+    fn fail_over(&self, part: PartId, ready: Option<(ChannelId, PublicKey)>) -> Option<Resolution> {
+        let (channel, peer) = ready?;
+        match self.forward_over(part, &channel, peer, Msat::ZERO) {
+            resolution @ (Resolution::Done | Resolution::NotHeld) => Some(resolution),
+            Resolution::Refused => None,
+        }
+    }
+
+    fn ready(&self) -> Option<(ChannelId, PublicKey)> {
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Walks all channels of the node, so the result is kept.
+    fn find_ready(&self) -> Option<(ChannelId, PublicKey)> {
+        let channels = self.manager.get_cm().list_channels();
+        let ready = channels.into_iter().find(|channel| channel.is_channel_ready);
+        let ready = ready.map(|channel| (channel.channel_id, channel.counterparty.node_id));
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
+        ready
+    }
+}
+
+impl<M: Manager> LspNode for Node<M> {
+    fn network(&self) -> Option<Network> {
+        network_of(&self.manager).map(network_name)
+    }
+
+    fn height(&self) -> BlockHeight {
+        BlockHeight(self.manager.get_cm().current_best_block().height)
+    }
+
+    fn draw_scid(&self) -> Scid {
+        Scid(self.manager.get_cm().get_intercept_scid())
+    }
+
+    fn makes_anchors(&self) -> bool {
         self.config().channel_handshake_config.negotiate_anchors_zero_fee_htlc_tx
     }
 
-    pub fn height(&self) -> u32 {
-        self.manager.get_cm().current_best_block().height
-    }
-
-    /// What the node could receive over its public or private channels now, those of JIT clients included.
-    pub fn inbound(&self) -> Msat {
+    /// The inbound capacity of channels of JIT clients is included.
+    fn inbound(&self) -> Msat {
         let channels = self.manager.get_cm().list_usable_channels();
         // The peer may have no more than that in flight, however much there is on its side.
         let most = |channel: &ChannelDetails| channel.inbound_htlc_maximum_msat.unwrap_or(u64::MAX);
         Msat(channels.iter().map(|channel| channel.inbound_capacity_msat.min(most(channel))).sum())
     }
 
-    pub fn channel(&self, peer: &PublicKey, key: ChannelKey) -> Option<ChannelDetails> {
-        let channels = self.manager.get_cm().list_channels_with_counterparty(peer);
-        channels.into_iter().find(|channel| channel.user_channel_id == key.to_u128())
+    fn channel(&self, peer: PeerId, key: ChannelKey) -> Option<NodeChannel> {
+        node_channel(&self.details(peer, key)?)
     }
 
-    /// Keys of all channels that were opened for an offer.
-    pub fn channel_keys(&self) -> Vec<ChannelKey> {
-        let channels = self.manager.get_cm().list_channels();
-        channels.iter().filter_map(|channel| ChannelKey::from_u128(channel.user_channel_id)).collect()
+    fn channels(&self) -> Vec<NodeChannel> {
+        self.manager.get_cm().list_channels().iter().filter_map(node_channel).collect()
     }
 
-    /// With whom there are channels, and the height at which the first of them will be closed by force unless the peer
-    /// comes: three blocks after what was sent to it expires, or some before what it was paid for and did not let go.
-    pub fn forced_closes(&self) -> BTreeMap<PublicKey, Option<u32>> {
-        let mut closes: BTreeMap<PublicKey, Option<u32>> = BTreeMap::new();
+    fn room(&self, peer: PeerId, key: ChannelKey, htlcs: usize) -> Option<Msat> {
+        Some(room_in(&self.details(peer, key)?, htlcs))
+    }
+
+    fn is_used(&self, peer: PeerId, key: ChannelKey) -> bool {
+        self.details(peer, key).is_some_and(|details| is_used(&details, key))
+    }
+
+    fn is_usable(&self, peer: PeerId) -> bool {
+        let channels = public_key(peer)
+            .map(|peer| self.manager.get_cm().list_channels_with_counterparty(&peer))
+            .unwrap_or_default();
+        channels.iter().any(|channel| channel.is_usable)
+    }
+
+    /// LDK closes three blocks after what was sent to the peer expires, and some before what it was paid for and did not
+    /// let go.
+    fn forced_closes(&self) -> BTreeMap<PeerId, Option<BlockHeight>> {
+        let mut closes: BTreeMap<PeerId, Option<BlockHeight>> = BTreeMap::new();
         for channel in self.manager.get_cm().list_channels() {
             let sent = channel.pending_outbound_htlcs.iter().map(|htlc| htlc.cltv_expiry.saturating_add(GRACE));
             let claimed = channel.pending_inbound_htlcs.iter().filter(|htlc| htlc.state == CLAIMED);
             let claimed = claimed.map(|htlc| htlc.cltv_expiry.saturating_sub(CLAIM_BUFFER));
-            let first = closes.entry(channel.counterparty.node_id).or_default();
-            *first = sent.chain(claimed).chain(*first).min();
+            let first = closes.entry(peer_id(&channel.counterparty.node_id)).or_default();
+            *first = sent.chain(claimed).map(BlockHeight).chain(*first).min();
         }
         closes
     }
 
-    /// The same for a channel whose peer is not at hand.
-    pub fn channel_by_key(&self, key: ChannelKey) -> Option<ChannelDetails> {
-        let channels = self.manager.get_cm().list_channels();
-        channels.into_iter().find(|channel| channel.user_channel_id == key.to_u128())
-    }
-
-    pub fn is_usable(&self, peer: &PublicKey) -> bool {
-        self.manager.get_cm().list_channels_with_counterparty(peer).iter().any(|channel| channel.is_usable)
-    }
-
-    /// `htlcs`: how many its first payment comes in; `feerate_sat_per_kw`: of its commitment transactions, about.
-    pub fn open(
+    fn open(
         &self,
-        peer: PublicKey,
+        peer: PeerId,
         key: ChannelKey,
         terms: &OpenTerms,
         htlcs: usize,
         feerate_sat_per_kw: u32,
-    ) -> Result<(), APIError> {
+    ) -> Result<(), String> {
+        let peer = public_key(peer).ok_or_else(|| format!("{peer} is no public key"))?;
         let mut config = self.config();
         let handshake = &mut config.channel_handshake_config;
         // LDK takes 1000 sat where this would be less.
@@ -154,12 +181,12 @@ impl<M: Manager> Node<M> {
         let exposure = &mut config.channel_config.max_dust_htlc_exposure;
         *exposure = with_room_for(*exposure, terms.deliver, feerate_sat_per_kw);
         let manager = self.manager.get_cm();
-        manager.create_channel(peer, terms.capacity_sat, terms.push.0, key.to_u128(), None, Some(config)).map(drop)
+        let opened = manager.create_channel(peer, terms.capacity_sat, terms.push.0, key.to_u128(), None, Some(config));
+        opened.map(drop).map_err(|why| format!("{why:?}"))
     }
 
-    /// Ends what [`open`](Self::open) set where the channel was to carry nothing else. A price that the operator set stays.
-    pub fn carry_others(&self, peer: &PublicKey, key: ChannelKey) {
-        let Some(channel) = self.channel(peer, key) else { return };
+    fn carry_others(&self, peer: PeerId, key: ChannelKey) {
+        let Some(channel) = self.details(peer, key) else { return };
         if channel.config.is_none_or(|config| config.forwarding_fee_base_msat != OUT_OF_REACH) {
             return;
         }
@@ -170,157 +197,93 @@ impl<M: Manager> Node<M> {
             ..ChannelConfigUpdate::default()
         };
         // An error says that the channel is gone.
-        let _ = self.manager.get_cm().update_partial_channel_config(peer, &[channel.channel_id], &update);
+        let _ = self.manager.get_cm().update_partial_channel_config(
+            &channel.counterparty.node_id,
+            &[channel.channel_id],
+            &update,
+        );
     }
 
-    /// Hands over a transaction that the node keeps to itself: broadcasting is the service's decision.
-    pub fn fund(&self, peer: PublicKey, channel: ChannelId, tx: Transaction) -> Result<(), APIError> {
-        self.manager.get_cm().funding_transaction_generated_manual_broadcast(channel, peer, tx)
+    fn fund(&self, peer: PeerId, key: ChannelKey, tx: Transaction) -> Result<(), String> {
+        let channel = self.details(peer, key).ok_or("the channel is gone")?;
+        let (manager, peer) = (self.manager.get_cm(), channel.counterparty.node_id);
+        let funded = manager.funding_transaction_generated_manual_broadcast(channel.channel_id, peer, tx);
+        funded.map_err(|why| format!("{why:?}"))
     }
 
-    pub fn close(&self, peer: &PublicKey, channel: &ChannelId) {
-        let why = "this channel is given up".to_string();
+    fn close(&self, peer: PeerId, key: ChannelKey) {
+        let Some(channel) = self.details(peer, key) else { return };
+        let (manager, why) = (self.manager.get_cm(), "this channel is given up".to_string());
         // An error says that there is no such channel, which is what was wanted.
-        let _ = self.manager.get_cm().force_close_broadcasting_latest_txn(channel, peer, why);
+        let _ = manager.force_close_broadcasting_latest_txn(&channel.channel_id, &channel.counterparty.node_id, why);
     }
 
-    /// For channels whose peer is not at hand.
-    pub fn close_by_key(&self, key: ChannelKey) {
-        if let Some(channel) = self.channel_by_key(key) {
-            self.close(&channel.counterparty.node_id, &channel.channel_id);
-        }
-    }
-
-    /// `Done` does not mean delivered. Only ever ask this for a peer whose channels are usable.
-    ///
-    /// LDK forwards any amount, whatever came in, and gives the name of an HTLC that it forwarded to the next one with that
-    /// onion. So what is held is looked at here.
-    pub fn forward(&self, part: PartId, channel: &ChannelId, peer: PublicKey, amount: Msat) -> Asked {
-        match self.held(part) {
-            None => return Asked::NotHeld,
-            Some(amount_in) if amount_in < amount => return Asked::BringsLess(amount_in),
-            Some(_) => {}
-        }
-        let manager = self.manager.get_cm();
-        match manager.forward_intercepted_htlc(InterceptId(part.0), channel, peer, amount.0) {
-            Ok(()) => Asked::Done,
-            Err(APIError::APIMisuseError { .. }) => Asked::NotHeld,
-            Err(_) => Asked::Refused,
-        }
+    fn forward(
+        &self,
+        part: PartId,
+        peer: PeerId,
+        key: ChannelKey,
+        channel_id: LspsChannelId,
+        amount: Msat,
+    ) -> Resolution {
+        let Some(client) = public_key(peer) else { return Resolution::Refused };
+        let named = self.details(peer, key).map_or(ChannelId(channel_id.0), |details| details.channel_id);
+        self.forward_over(part, &named, client, amount)
     }
 
     /// LDK fails an intercepted HTLC only with `unknown_next_peer`. Forwarding nothing at all, which can never leave the
     /// node, makes it answer `temporary_channel_failure`; where no channel is ready for that, the other code has to do.
-    pub fn fail(&self, part: PartId, code: FailureCode) -> Asked {
+    fn fail(&self, part: PartId, code: FailureCode) -> Resolution {
         let manager = self.manager.get_cm();
         if code == FailureCode::TemporaryChannelFailure {
-            if let Some(asked) = self.fail_over(part, self.ready()).or_else(|| self.fail_over(part, self.find_ready()))
-            {
-                return asked;
+            let failed = self.fail_over(part, self.ready()).or_else(|| self.fail_over(part, self.find_ready()));
+            if let Some(resolution) = failed {
+                return resolution;
             }
-            report::other_code(&part.0, code);
+            counter!("lsps_codes_replaced").increment(1);
+            let part = PaymentHash(part.0).to_string();
+            warn!(part, wanted = ?code, "failed with another code: no channel is ready");
         }
         match manager.fail_intercepted_htlc(InterceptId(part.0)) {
-            Ok(()) => Asked::Done,
-            Err(_) => Asked::NotHeld,
+            Ok(()) => Resolution::Done,
+            Err(_) => Resolution::NotHeld,
         }
     }
 
-    /// `None`: not over this channel, which may be closed by now.
-    fn fail_over(&self, part: PartId, ready: Option<(ChannelId, PublicKey)>) -> Option<Asked> {
-        let (channel, peer) = ready?;
-        match self.forward(part, &channel, peer, Msat::ZERO) {
-            asked @ (Asked::Done | Asked::NotHeld) => Some(asked),
-            Asked::Refused | Asked::BringsLess(_) => None,
-        }
-    }
-
-    fn ready(&self) -> Option<(ChannelId, PublicKey)> {
-        *self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Walks all channels of the node, so what it finds is kept.
-    fn find_ready(&self) -> Option<(ChannelId, PublicKey)> {
-        let channels = self.manager.get_cm().list_channels();
-        let ready = channels.into_iter().find(|channel| channel.is_channel_ready);
-        let ready = ready.map(|channel| (channel.channel_id, channel.counterparty.node_id));
-        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
-        ready
-    }
-
-    pub fn holds(&self, part: PartId) -> bool {
-        self.held(part).is_some()
-    }
-
-    /// The amount that came in with the HTLC that is held by this name.
-    pub fn held(&self, part: PartId) -> Option<Msat> {
+    fn held(&self, part: PartId) -> Option<Msat> {
         self.manager.get_cm().intercepted_htlc_inbound_amount_msat(InterceptId(part.0)).map(Msat)
     }
 
-    /// How many HTLCs of this payment and amount are on their way to the peer or with it, and not decided.
-    pub fn undecided(&self, peer: &PublicKey, hash: PaymentHash, amount: Msat) -> usize {
-        use OutboundHTLCStateDetails::{AwaitingRemoteRevokeToAdd, Committed};
-        let is_undecided = |state| matches!(state, Some(AwaitingRemoteRevokeToAdd | Committed) | None);
-        self.outgoing(peer, hash, amount, is_undecided)
-    }
-
-    /// How many HTLCs of this payment and amount are on their way to the peer, or wait to be.
-    pub fn carries(&self, peer: &PublicKey, hash: PaymentHash, amount: Msat) -> usize {
-        self.outgoing(peer, hash, amount, |_| true)
-    }
-
-    fn outgoing(
-        &self,
-        peer: &PublicKey,
-        hash: PaymentHash,
-        amount: Msat,
-        is_it: impl Fn(Option<OutboundHTLCStateDetails>) -> bool,
-    ) -> usize {
-        let channels = self.manager.get_cm().list_channels_with_counterparty(peer);
-        let htlcs = channels.iter().flat_map(|channel| &channel.pending_outbound_htlcs);
-        let alike = htlcs.into_iter().filter(|htlc| htlc.payment_hash.0 == hash.0 && htlc.amount_msat == amount.0);
-        alike.filter(|htlc| is_it(htlc.state.clone())).count()
-    }
-
-    /// Whether an HTLC of this payment that came in is there, and not being claimed.
-    pub fn has_incoming(&self, hash: PaymentHash) -> bool {
-        self.incoming(hash, |is_claimed| !is_claimed) > 0
-    }
-
-    /// Whether an HTLC of this payment that came in is being claimed.
-    pub fn claims(&self, hash: PaymentHash) -> bool {
-        self.incoming(hash, |is_claimed| is_claimed) > 0
-    }
-
-    /// Sums of the HTLCs with these payment hashes, held and being claimed, in open channels only. Walks all channels
-    /// once.
-    pub fn received(&self, hashes: &[PaymentHash]) -> BTreeMap<PaymentHash, Received> {
-        let mut all: BTreeMap<_, Received> = hashes.iter().map(|hash| (*hash, Received::default())).collect();
-        let channels = self.manager.get_cm().list_channels();
-        for htlc in channels.iter().flat_map(|channel| &channel.pending_inbound_htlcs) {
-            let Some(sum) = all.get_mut(&PaymentHash(htlc.payment_hash.0)) else { continue };
-            match htlc.state {
-                CLAIMED => sum.claimed = Msat(sum.claimed.0.saturating_add(htlc.amount_msat)),
-                COMMITTED => sum.held = Msat(sum.held.0.saturating_add(htlc.amount_msat)),
-                _ => {}
-            }
-        }
-        all
-    }
-
-    /// How many HTLCs of this payment came in and are there, whatever becomes of them.
-    pub fn count_incoming(&self, hash: PaymentHash) -> usize {
-        self.incoming(hash, |_| true)
-    }
-
-    fn incoming(&self, hash: PaymentHash, is_it: impl Fn(bool) -> bool) -> usize {
+    fn incoming(&self) -> Vec<IncomingHtlc> {
         let channels = self.manager.get_cm().list_channels();
         let htlcs = channels.iter().flat_map(|channel| &channel.pending_inbound_htlcs);
-        htlcs.into_iter().filter(|htlc| htlc.payment_hash.0 == hash.0 && is_it(htlc.state == CLAIMED)).count()
+        let htlcs = htlcs.map(|htlc| IncomingHtlc {
+            payment_hash: PaymentHash(htlc.payment_hash.0),
+            amount: Msat(htlc.amount_msat),
+            state: match htlc.state {
+                Some(InboundHTLCStateDetails::Committed) => IncomingState::Committed,
+                CLAIMED => IncomingState::Claiming,
+                FAILED => IncomingState::Failing,
+                _ => IncomingState::Arriving,
+            },
+        });
+        htlcs.collect()
     }
 
-    /// An invoice for a payment that is held until it is claimed or failed.
-    pub fn hold_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Option<String> {
+    fn outgoing(&self, peer: PeerId) -> Vec<OutgoingHtlc> {
+        use OutboundHTLCStateDetails::{AwaitingRemoteRevokeToAdd, Committed};
+        let Some(peer) = public_key(peer) else { return vec![] };
+        let channels = self.manager.get_cm().list_channels_with_counterparty(&peer);
+        let htlcs = channels.iter().flat_map(|channel| &channel.pending_outbound_htlcs);
+        let htlcs = htlcs.map(|htlc| OutgoingHtlc {
+            payment_hash: PaymentHash(htlc.payment_hash.0),
+            amount: Msat(htlc.amount_msat),
+            is_resolved: !matches!(htlc.state, Some(AwaitingRemoteRevokeToAdd | Committed) | None),
+        });
+        htlcs.collect()
+    }
+
+    fn hold_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Option<String> {
         let seconds = u32::try_from(terms.expires_at.since(now).as_secs()).ok()?;
         let description = Description::new("a channel".into()).ok()?;
         let invoice = self.manager.get_cm().create_bolt11_invoice(Bolt11InvoiceParameters {
@@ -333,8 +296,8 @@ impl<M: Manager> Node<M> {
         invoice.ok().map(|invoice| invoice.to_string())
     }
 
-    /// An offer by the node's own name: its client knows it, is its peer, and would not pay anybody else.
-    pub fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)> {
+    /// The client knows the node's name, is its peer, and would not pay anybody else.
+    fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)> {
         let expires_at = Duration::from_millis(terms.expires_at.unix_millis());
         let builder = self.manager.get_cm().create_offer_builder_using_router(&NullMessageRouter {}).ok()?;
         let builder = builder.amount_msats(terms.amount.0).absolute_expiry(expires_at);
@@ -342,17 +305,16 @@ impl<M: Manager> Node<M> {
         Some((offer.to_string(), OfferId(offer.id().0)))
     }
 
-    pub fn claim_payment(&self, preimage: Preimage) {
+    fn claim_payment(&self, preimage: Preimage) {
         self.manager.get_cm().claim_funds(PaymentPreimage(preimage.0));
     }
 
-    pub fn fail_payment(&self, hash: PaymentHash) {
+    fn fail_payment(&self, hash: PaymentHash) {
         self.manager.get_cm().fail_htlc_backwards(&lightning::types::payment::PaymentHash(hash.0));
     }
 
-    /// Has the node tell an event that means nothing, behind all that it has to tell now: a payment of ours that was never
-    /// sent is given up. `false`: the node does not.
-    pub fn send_marker(&self, marker: Marker, now: Timestamp) -> bool {
+    /// A payment of ours that was never sent is given up: LDK tells so behind all else.
+    fn send_marker(&self, marker: Marker, now: Timestamp) -> bool {
         let manager = self.manager.get_cm();
         // Should the process die between the two calls, the node gives it up by itself then, and the marker is an old one.
         let expiry = Duration::from_millis(now.unix_millis()) + MARKER_EXPIRY;
@@ -361,40 +323,39 @@ impl<M: Manager> Node<M> {
             &router,
             1,
             expiry,
-            marker.id(),
+            PaymentId(marker.0),
             retry,
             RouteParametersConfig::default(),
         );
         let is_made = refund.is_ok();
-        manager.abandon_payment(marker.id());
+        manager.abandon_payment(PaymentId(marker.0));
         is_made
     }
 
-    /// Whether HTLCs wait in queues that nothing shows: to be sent, to be failed, or to be looked at.
-    pub fn has_unprocessed(&self) -> bool {
+    fn has_unprocessed(&self) -> bool {
         self.manager.get_cm().needs_pending_htlc_processing()
     }
 
-    /// How many HTLCs of this payment came in and are neither being claimed nor being failed, and how many of it are on
-    /// their way to the peer.
-    pub fn came_and_went_on(&self, peer: &PublicKey, hash: PaymentHash) -> (usize, usize) {
-        let manager = self.manager.get_cm();
-        let (all, theirs) = (manager.list_channels(), manager.list_channels_with_counterparty(peer));
-        let came_in = all.iter().flat_map(|channel| &channel.pending_inbound_htlcs);
-        let came_in =
-            came_in.filter(|htlc| htlc.payment_hash.0 == hash.0 && htlc.state != CLAIMED && htlc.state != FAILED);
-        let sent = theirs.iter().flat_map(|channel| &channel.pending_outbound_htlcs);
-        (came_in.count(), sent.filter(|htlc| htlc.payment_hash.0 == hash.0).count())
-    }
-
-    /// Sends what was just forwarded or failed, instead of a random while later.
-    pub fn flush(&self) {
+    /// LDK would do so a random while later.
+    fn flush(&self) {
         self.manager.get_cm().process_pending_htlc_forwards();
     }
 }
 
+/// A channel that was opened for the LSP; `None`: another.
+fn node_channel(details: &ChannelDetails) -> Option<NodeChannel> {
+    Some(NodeChannel {
+        key: ChannelKey::from_u128(details.user_channel_id)?,
+        peer: peer_id(&details.counterparty.node_id),
+        id: LspsChannelId(details.channel_id.0),
+        is_funded: details.funding_txo.is_some(),
+        is_ready: details.is_channel_ready,
+        confirmations: details.confirmations.unwrap_or(0),
+    })
+}
+
 /// Whether HTLCs are on a channel, or something of it is the peer's that was not given at the start.
-pub(crate) fn is_used(details: &ChannelDetails, key: ChannelKey) -> bool {
+fn is_used(details: &ChannelDetails, key: ChannelKey) -> bool {
     let has_htlcs = !details.pending_inbound_htlcs.is_empty() || !details.pending_outbound_htlcs.is_empty();
     let reserve_sat = details.unspendable_punishment_reserve.unwrap_or(0);
     // Anchors are outputs of whoever opened the channel, and LDK does not count them as its own.
@@ -409,7 +370,7 @@ pub(crate) fn is_used(details: &ChannelDetails, key: ChannelKey) -> bool {
 }
 
 /// The amount that a channel carries to its peer at once, in so many HTLCs, as it was negotiated.
-pub(super) fn room_in(channel: &ChannelDetails, htlcs: usize) -> Msat {
+fn room_in(channel: &ChannelDetails, htlcs: usize) -> Msat {
     let anchors = has_anchors(channel);
     let feerate_sat_per_kw = channel.feerate_sat_per_1000_weight.unwrap_or(0);
     // LDK says what it carries in one. Each further one takes its share of the commitment fee.
@@ -448,7 +409,6 @@ const FAILED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::Aw
 /// Longer than two calls take.
 const MARKER_EXPIRY: Duration = Duration::from_secs(3_600);
 const CLAIMED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
-const COMMITTED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::Committed);
 /// More than four million satoshis, and four thousand times what is forwarded.
 const OUT_OF_REACH: u32 = u32::MAX;
 /// Blocks that LDK waits after the expiry of what it sent.

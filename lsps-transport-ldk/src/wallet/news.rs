@@ -14,8 +14,8 @@ use lsps_client::jit_receive::{Fault, OpenRequest, RefuseChannel};
 use lsps_client::order::{End, OrderKey, Trouble, WayKind};
 use lsps_types::{Msat, OutPoint, PaymentHash, Sat};
 
-use crate::onchain::their_outpoint;
 use crate::peers::peer_id;
+use lsps_host::ports::to_lsps_outpoint;
 
 /// What happens to a wallet, for a user interface. Nothing has to be done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,7 +247,7 @@ pub(super) fn of(event: &Event) -> Option<News> {
             News::PaymentEnded(*payment_id, end)
         }
         Event::ChannelPending { user_channel_id, counterparty_node_id, funding_txo, .. } => {
-            let (key, funding) = (ChannelKey(*user_channel_id), their_outpoint(*funding_txo));
+            let (key, funding) = (ChannelKey(*user_channel_id), to_lsps_outpoint(*funding_txo));
             News::ChannelPending(*counterparty_node_id, key, funding)
         }
         Event::ChannelClosed { user_channel_id, .. } => News::ChannelEnded(ChannelKey(*user_channel_id)),

@@ -27,8 +27,8 @@ use lsps_types::{Blocks, Msat, PaymentHash, Sat};
 
 use super::{Keys, invoice};
 use crate::config::PARTS;
-use crate::onchain::Mempool;
 use crate::peers::{Manager, peer_id};
+use lsps_host::ports::Mempool;
 
 pub(super) struct Node<M> {
     manager: M,

@@ -15,8 +15,8 @@ use lsps_types::{Address, Sat, Timestamp};
 use super::news::PaymentEnd;
 use super::node::Tried;
 use super::pump::Pump;
-use crate::onchain::OnchainPayer;
 use crate::peers::Manager;
+use lsps_host::ports::OnchainPayer;
 
 /// Payments that the client asked for.
 #[derive(Default)]

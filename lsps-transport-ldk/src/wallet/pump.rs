@@ -22,9 +22,9 @@ use super::node::Node;
 use super::pay::Payments;
 use super::receive::CannotReceive;
 use crate::handler::PeerEvent;
-use crate::onchain::{Mempool, OnchainPayer, their_outpoint};
 use crate::peers::{Manager, Peers, peer_id, public_key};
-use crate::store::{RETRY, RecordStore};
+use lsps_host::ports::{Mempool, OnchainPayer, to_lsps_outpoint};
+use lsps_host::{RETRY, Records};
 
 /// What reaches the pump, and who waits for it to be dealt with and written.
 pub(super) enum Told {
@@ -49,7 +49,7 @@ pub(super) struct Pump<M> {
     pub(super) session: Session,
     pub(super) node: Node<M>,
     pub(super) peers: Peers,
-    store: RecordStore,
+    store: Records,
     queue: mpsc::UnboundedReceiver<Told>,
     /// Rung when the client has something to drain.
     wake: Arc<Notify>,
@@ -83,7 +83,7 @@ impl<M: Manager> Pump<M> {
         session: Session,
         node: Node<M>,
         peers: Peers,
-        store: RecordStore,
+        store: Records,
         queue: mpsc::UnboundedReceiver<Told>,
         wake: Arc<Notify>,
         events: broadcast::Sender<WalletEvent>,
@@ -130,7 +130,8 @@ impl<M: Manager> Pump<M> {
                 // One that is not funded yet is asked for again, which shows whether it is still there.
                 let _ = match self.node.channel(&lsp, key) {
                     Some(details) => {
-                        match details.funding_txo.and_then(|funding| their_outpoint(funding.into_bitcoin_outpoint())) {
+                        match details.funding_txo.and_then(|funding| to_lsps_outpoint(funding.into_bitcoin_outpoint()))
+                        {
                             Some(funding) => client.channel_funded(key, funding, now),
                             None => Handled::Taken,
                         }

@@ -1,46 +1,39 @@
-//! Effects to calls. What LDK says at once is the answer; the rest comes as events.
+//! Effects to calls. The node's immediate answer becomes an input; the rest comes as events.
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
 
-use lsps_service::{ChannelEnd, ChannelKey, Effect, FlowId, FundingOutput, Input, OpenedFor, PartId};
+use lsps_service::{ChannelEnd, ChannelId, ChannelKey, Effect, FlowId, FundingOutput, Input, OpenedFor, PartId};
 use lsps_types::{Blocks, Msat, PeerId};
 
-use super::news::{LspEvent, Owed};
-use super::node::{Asked, room_in};
+use super::events::{LspEvent, Owed};
 use super::pump::{Pump, inputs_of, sat_per_kw};
 use super::report;
-use super::webhooks::Post;
-use crate::onchain::{Broadcast, CannotFund, their_outpoint};
-use crate::peers::{Manager, public_key};
+use crate::ports::{Broadcast, CannotFund, LspNode, NodeChannel, Post, Resolution, to_lsps_outpoint};
 
-impl<M: Manager> Pump<M> {
-    pub(super) fn perform(&mut self, effect: Effect) -> Vec<Input> {
+impl<N: LspNode> Pump<N> {
+    pub(super) fn execute(&mut self, effect: Effect) -> Vec<Input> {
         report::doing(&effect);
         match effect {
             Effect::OpenChannel { key, peer, terms } => {
                 let ended = |why| vec![Input::ChannelEnded { key, why }];
-                let Some(peer) = public_key(peer) else { return ended(ChannelEnd::Rejected) };
-                if self.node.channel(&peer, key).is_some() {
+                if self.node.channel(peer, key).is_some() {
                     return vec![];
                 }
-                if !self.peers.is_connected(&peer) {
+                if !self.outside.messages.is_connected(peer) {
                     return ended(ChannelEnd::PeerGone);
                 }
                 let htlcs = self.service.opened_for(key).map_or(1, |first| first.htlcs);
                 let feerate = sat_per_kw(self.outside.chain.commitment_fee_rate());
                 let opened = self.node.open(peer, key, &terms, htlcs, feerate);
-                opened.map_or_else(
-                    |e| ended(ChannelEnd::CannotOpen(format!("{e:?}"))),
-                    |()| vec![Input::ChannelAsked { key }],
-                )
+                opened.map_or_else(|why| ended(ChannelEnd::CannotOpen(why)), |()| vec![Input::ChannelAsked { key }])
             }
             Effect::FundChannel { key, peer, output, confirm_within } => {
                 let fits = self.check_room(key, peer);
                 let built =
                     fits.and_then(|()| self.build_funding(key, &output, confirm_within).map_err(|why| why.to_string()));
                 vec![built.unwrap_or_else(|why| {
-                    self.close(peer, key);
+                    self.node.close(peer, key);
                     Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(why) }
                 })]
             }
@@ -62,41 +55,22 @@ impl<M: Manager> Pump<M> {
                     self.unsettled.abandoned.insert(key, (peer, tx));
                     return vec![];
                 }
-                self.close(peer, key);
+                self.node.close(peer, key);
                 vec![Input::ChannelAbandoned { key }]
             }
             Effect::CarryOthers { key, peer } => {
-                public_key(peer).into_iter().for_each(|client| self.node.carry_others(&client, key));
+                self.node.carry_others(peer, key);
                 vec![]
             }
             Effect::ForwardPart { part, key, channel_id, peer, amount, .. } => {
-                let Some(client) = public_key(peer) else { return vec![Input::ForwardRefused { part }] };
-                // One that is not held any more may be with the client: then nothing is known yet.
-                if let Some(amount_in) = self.node.held(part).filter(|_| !self.node.is_usable(&client)) {
-                    return self.not_forwarded(part, key, amount_in);
-                }
-                let named = self.node.channel(&client, key).map_or(channel_id.0, |details| details.channel_id.0);
-                match self.node.forward(part, &lightning::ln::types::ChannelId(named), client, amount) {
-                    Asked::Done => vec![],
-                    Asked::NotHeld => {
-                        self.unsettled.suspect(peer);
-                        vec![]
-                    }
-                    Asked::BringsLess(amount_in) => {
-                        self.unsettled.suspect(peer);
-                        self.not_forwarded(part, key, amount_in)
-                    }
-                    Asked::Refused => vec![Input::ForwardRefused { part }],
-                }
+                self.forward(part, peer, key, channel_id, amount)
             }
             Effect::FailPart { part, code, .. } => match self.node.fail(part, code) {
-                Asked::Done | Asked::NotHeld => vec![Input::PartFailed { part }],
-                Asked::Refused | Asked::BringsLess(_) => vec![],
+                Resolution::Done | Resolution::NotHeld => vec![Input::PartFailed { part }],
+                Resolution::Refused => vec![],
             },
             Effect::WakeClient { peer, until, .. } => {
-                if let Some(client) = public_key(peer) {
-                    self.outside.events.send(LspEvent::ClientNeeded { client, until });
-                }
+                self.outside.events.send(LspEvent::ClientNeeded { client: peer, until });
                 vec![]
             }
             Effect::PostWebhook { key, url, body, timestamp, until, urgency } => {
@@ -120,6 +94,38 @@ impl<M: Manager> Pump<M> {
         }
     }
 
+    /// Nodes forward any amount, whatever came in, and may give the name of an HTLC that they forwarded to the next one with
+    /// that onion. So what is held is looked at here.
+    fn forward(
+        &mut self,
+        part: PartId,
+        peer: PeerId,
+        key: ChannelKey,
+        channel_id: ChannelId,
+        amount: Msat,
+    ) -> Vec<Input> {
+        let Some(amount_in) = self.node.held(part) else {
+            // It may be with the client: then nothing is known yet.
+            self.unsettled.suspect(peer);
+            return vec![];
+        };
+        if !self.node.is_usable(peer) {
+            return self.not_forwarded(part, key, amount_in);
+        }
+        if amount_in < amount {
+            self.unsettled.suspect(peer);
+            return self.not_forwarded(part, key, amount_in);
+        }
+        match self.node.forward(part, peer, key, channel_id, amount) {
+            Resolution::Done => vec![],
+            Resolution::NotHeld => {
+                self.unsettled.suspect(peer);
+                vec![]
+            }
+            Resolution::Refused => vec![Input::ForwardRefused { part }],
+        }
+    }
+
     /// The inputs for an HTLC that is held and was not forwarded; first of them whether the part on record is with the
     /// client.
     fn not_forwarded(&mut self, part: PartId, key: ChannelKey, amount_in: Msat) -> Vec<Input> {
@@ -133,14 +139,13 @@ impl<M: Manager> Pump<M> {
     /// The client may have taken another kind of channel than the one that was planned, and feerates move. Nothing is spent
     /// yet.
     fn check_room(&self, key: ChannelKey, peer: PeerId) -> Result<(), String> {
-        let channel = public_key(peer).and_then(|peer| self.node.channel(&peer, key));
-        let (Some(first), Some(channel)) = (self.service.opened_for(key), channel) else { return Ok(()) };
-        let room = room_in(&channel, first.htlcs);
-        if room >= first.deliver {
-            return Ok(());
+        let Some(OpenedFor { deliver, htlcs }) = self.service.opened_for(key) else { return Ok(()) };
+        match self.node.room(peer, key, htlcs) {
+            Some(room) if room < deliver => Err(format!(
+                "the channel carries {room} in {htlcs} HTLC(s) at once, and {deliver} are to be delivered: plan a larger one"
+            )),
+            Some(_) | None => Ok(()),
         }
-        let (OpenedFor { deliver, htlcs }, sat) = (first, channel.channel_value_satoshis);
-        Err(format!("a channel of {sat} sat carries {room} in {htlcs} HTLC(s) at once, {deliver} are to be delivered"))
     }
 
     fn build_funding(
@@ -155,32 +160,36 @@ impl<M: Manager> Pump<M> {
         let tx = wallet.fund(key.to_u128(), &script, output.value_sat, fee_rate)?;
         let is_it = |paid: &TxOut| paid.script_pubkey == script && paid.value.to_sat() == output.value_sat;
         let vout = tx.output.iter().position(is_it).and_then(|index| u32::try_from(index).ok());
-        let outpoint = vout.and_then(|vout| their_outpoint(OutPoint { txid: tx.compute_txid(), vout }));
+        let outpoint = vout.and_then(|vout| to_lsps_outpoint(OutPoint { txid: tx.compute_txid(), vout }));
         let outpoint = outpoint.ok_or_else(|| CannotFund::Wallet("the output to fund is missing".into()))?;
         Ok(Input::FundingBuilt { key, mining_sat: wallet.mining_fee_sat(&tx), tx: serialize(&tx), outpoint })
     }
 
     fn hand_funding(&self, key: ChannelKey, peer: PeerId, tx: &[u8]) -> Vec<Input> {
         let gone = || vec![Input::ChannelEnded { key, why: ChannelEnd::PeerGone }];
-        let Some(client) = public_key(peer) else { return gone() };
-        let (Some(channel), Ok(tx)) = (self.node.channel(&client, key), deserialize::<Transaction>(tx)) else {
+        let (Some(channel), Ok(tx)) = (self.node.channel(peer, key), deserialize::<Transaction>(tx)) else {
             // After a start what the node tells of it is still to come, and its end is told after that.
             return if self.unsettled.is_caught_up() { gone() } else { vec![] };
         };
-        if channel.funding_txo.is_some() {
+        if channel.is_funded {
             return vec![]; // it was handed over before
         }
-        match self.node.fund(client, channel.channel_id, tx) {
+        match self.node.fund(peer, key, tx) {
             Ok(()) => vec![],
-            Err(why) => vec![Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(format!("{why:?}")) }],
+            Err(why) => vec![Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(why) }],
         }
     }
 
-    pub(super) fn close(&self, peer: PeerId, key: ChannelKey) {
-        let channel = public_key(peer).and_then(|peer| Some((peer, self.node.channel(&peer, key)?)));
-        if let Some((peer, channel)) = channel {
-            self.node.close(&peer, &channel.channel_id);
+    /// For channels whose peer is not at hand.
+    pub(super) fn close_by_key(&self, key: ChannelKey) {
+        if let Some(channel) = self.channel_by_key(key) {
+            self.node.close(channel.peer, key);
         }
+    }
+
+    /// The same for a question; walks all channels.
+    pub(super) fn channel_by_key(&self, key: ChannelKey) -> Option<NodeChannel> {
+        self.node.channels().into_iter().find(|channel| channel.key == key)
     }
 
     /// Whatever the chain says, it is broadcast again with the next block.

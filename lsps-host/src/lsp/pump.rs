@@ -1,106 +1,102 @@
 //! The one task that owns the service: inputs in, records written, then messages and acts.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bitcoin::{FeeRate, OutPoint, Transaction};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use lsps_service::{
-    Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownOrder, KnownPart, NodeFacts, Outcome, PartId, Promised,
-    Record, Refusal, Service, Unreadable,
+    Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownPart, NodeFacts, Outcome, PartId, Record, Refusal,
+    Service, Unreadable,
 };
 use lsps_types::{BlockHeight, PaymentHash, PeerId, Timestamp};
 
 use super::book::Book;
-use super::events::Events;
+use super::events::{Events, LspEvent};
 use super::markers::Unsettled;
-use super::news::{LspEvent, NodeNews};
-use super::node::Node;
 use super::orders::Onchain;
-use super::report;
-use super::webhooks::Notifier;
-use crate::handler::PeerEvent;
-use crate::inbox::Budget;
-use crate::onchain::{ChainAccess, ChainWatch, Clock, OnchainWallet};
-use crate::peers::{Manager, Peers, peer_id};
-use crate::store::{RETRY, RecordStore};
+use super::{Stopped, report};
+use crate::inbox::{Budget, PeerEvent};
+use crate::ports::{ChainAccess, ChainWatch, Clock, LspNode, Messages, NodeEvent, Notifier, OnchainWallet, StoreError};
+use crate::records::{RETRY, Records};
 
-/// What reaches the pump, and who waits for the answer.
-pub(crate) enum Told {
+/// A request to the pump, with the place for the answer.
+pub(crate) enum Request {
     /// An event of the node, to be dealt with.
-    News {
-        news: NodeNews,
+    Event {
+        event: NodeEvent,
         fail_if_not_mine: bool,
         /// `None`: not durable; to be told again.
         done: oneshot::Sender<Option<Outcome>>,
     },
-    /// See [`Service::may_close`].
-    MayClose { key: ChannelKey, done: oneshot::Sender<Result<(), Promised>> },
-    /// See [`Service::known_orders`].
-    Orders { done: oneshot::Sender<Vec<KnownOrder>> },
+    /// The end of a notification.
+    Posted(Input),
+    /// A look at the service.
+    Look(Box<dyn FnOnce(&Service) + Send>),
 }
 
-/// The world besides node and peers.
+/// The world besides the node.
 pub(crate) struct Outside {
+    pub messages: Arc<dyn Messages>,
     pub wallet: Arc<dyn OnchainWallet>,
     pub deposits: Option<Arc<dyn ChainWatch>>,
     pub notifier: Option<Arc<dyn Notifier>>,
     pub chain: Arc<dyn ChainAccess>,
     pub clock: Arc<dyn Clock>,
-    pub store: RecordStore,
+    pub store: Records,
     pub book: Book,
     pub events: Arc<Events>,
 }
 
-pub(crate) struct Pump<M> {
+pub(crate) struct Pump<N> {
     pub(super) service: Service,
-    pub(super) node: Arc<Node<M>>,
-    pub(super) peers: Peers,
+    pub(super) node: Arc<N>,
     pub(super) outside: Outside,
-    queue: mpsc::UnboundedReceiver<Told>,
+    queue: mpsc::UnboundedReceiver<Request>,
     /// Outcomes of notifications: they wait like messages of peers.
     posted: VecDeque<Input>,
     /// Where answers come in that take their time.
-    pub(super) inputs: mpsc::WeakUnboundedSender<Told>,
+    pub(super) requests: mpsc::WeakUnboundedSender<Request>,
     /// A batch that the store refused; written before anything else happens.
     unwritten: Option<Batch>,
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
     /// Decisions that are taken once the node has told its events.
     pub(super) unsettled: Unsettled,
-    pub(super) started_at: Instant,
+    /// By the steady clock.
+    pub(super) started_at: Duration,
     /// Of whom the service was told that there are channels with them.
     pub(super) with_channels: BTreeSet<PeerId>,
     pub(super) onchain: Onchain,
-    pub(super) height: u32,
-    facts_at: Option<Instant>,
+    pub(super) height: BlockHeight,
+    facts_at: Option<Duration>,
+    lost_ownership: bool,
     /// The last readings of the clock and of the clock that nobody sets.
     clock_read: Option<(Timestamp, Duration)>,
 }
 
-impl<M: Manager> Pump<M> {
+impl<N: LspNode> Pump<N> {
     pub fn new(
         service: Service,
-        node: Arc<Node<M>>,
-        peers: Peers,
+        node: Arc<N>,
         outside: Outside,
-        queue: mpsc::UnboundedReceiver<Told>,
-        inputs: mpsc::WeakUnboundedSender<Told>,
+        queue: mpsc::UnboundedReceiver<Request>,
+        requests: mpsc::WeakUnboundedSender<Request>,
     ) -> Self {
         let (unwritten, unbooked, posted) = (None, BTreeMap::new(), VecDeque::new());
-        let (unsettled, started_at, with_channels) = (Unsettled::default(), Instant::now(), BTreeSet::new());
-        let (onchain, height, facts_at) = (Onchain::default(), 0, None);
+        let (unsettled, started_at, with_channels) = (Unsettled::default(), outside.clock.steady(), BTreeSet::new());
+        let (onchain, height, facts_at) = (Onchain::default(), BlockHeight(0), None);
         Self {
             service,
             node,
-            peers,
             outside,
             queue,
             posted,
-            inputs,
+            requests,
             unwritten,
             unbooked,
             unsettled,
@@ -109,6 +105,7 @@ impl<M: Manager> Pump<M> {
             onchain,
             height,
             facts_at,
+            lost_ownership: false,
             clock_read: None,
         }
     }
@@ -128,25 +125,28 @@ impl<M: Manager> Pump<M> {
         unreadable
     }
 
-    pub async fn run(mut self) {
+    pub async fn run(mut self) -> Stopped {
         self.turn(vec![]).await;
         loop {
+            if self.lost_ownership {
+                return Stopped::LostOwnership;
+            }
             let (pause, has_more) = (self.pause(), self.has_more());
             let first = tokio::select! {
                 biased;
-                told = self.queue.recv() => match told {
-                    Some(told) => Some(told),
-                    None => return,
+                request = self.queue.recv() => match request {
+                    Some(request) => Some(request),
+                    None => return Stopped::Asked,
                 },
-                () = tokio::task::yield_now(), if has_more => None,
-                () = self.peers.arrived() => None,
-                () = tokio::time::sleep(pause) => None,
+                () = yields(), if has_more => None,
+                () = self.outside.messages.arrived() => None,
+                () = self.outside.clock.sleep(pause) => None,
             };
-            let mut told: Vec<Told> = first.into_iter().collect();
+            let mut requests: Vec<Request> = first.into_iter().collect();
             while let Ok(more) = self.queue.try_recv() {
-                told.push(more);
+                requests.push(more);
             }
-            self.turn(told).await;
+            self.turn(requests).await;
         }
     }
 
@@ -154,14 +154,14 @@ impl<M: Manager> Pump<M> {
     /// nobody can cause them at no cost; their records are written and their answers given before anything else is
     /// heard. Then it hears as much of the rest as a turn has room for, so that the node waits for no more than that,
     /// whatever a crowd of strangers sends.
-    async fn turn(&mut self, told: Vec<Told>) {
+    async fn turn(&mut self, requests: Vec<Request>) {
         self.look_at_block();
         self.hear_peers(Budget { moves: MOVES, messages: 0, bytes: 0 });
-        let answers = self.hear(told);
+        let answers = self.hear(requests);
         self.look_around();
         let written = self.commit().await;
-        if !written {
-            tokio::time::sleep(RETRY).await;
+        if !written && !self.lost_ownership {
+            self.outside.clock.sleep(RETRY).await;
         }
         for (done, outcome) in answers {
             let _ = done.send(written.then_some(outcome));
@@ -176,30 +176,17 @@ impl<M: Manager> Pump<M> {
 
     /// Hears requests and news; returns those that are answered once the records are durable. The rest is answered at
     /// once, or waits.
-    fn hear(&mut self, told: Vec<Told>) -> Vec<(oneshot::Sender<Option<Outcome>>, Outcome)> {
+    fn hear(&mut self, requests: Vec<Request>) -> Vec<(oneshot::Sender<Option<Outcome>>, Outcome)> {
         let mut answers = vec![];
-        for told in told {
-            match told {
-                Told::News {
-                    news:
-                        NodeNews::Input(
-                            input @ (Input::WebhookDelivered { .. }
-                            | Input::WebhookFailed { .. }
-                            | Input::WebhookUnreached { .. }),
-                        ),
-                    ..
-                } => self.posted.push_back(input),
-                Told::News { news, fail_if_not_mine, done } => match self.hear_node(news, fail_if_not_mine) {
+        for request in requests {
+            match request {
+                Request::Event { event, fail_if_not_mine, done } => match self.hear_node(event, fail_if_not_mine) {
                     // Nothing of it is on record, so there is nothing to wait for.
                     Heard { outcome, changes: false } => drop(done.send(Some(outcome))),
                     Heard { outcome, changes: true } => answers.push((done, outcome)),
                 },
-                Told::MayClose { key, done } => {
-                    let _ = done.send(self.service.may_close(key));
-                }
-                Told::Orders { done } => {
-                    let _ = done.send(self.service.known_orders().collect());
-                }
+                Request::Posted(input) => self.posted.push_back(input),
+                Request::Look(look) => look(&self.service),
             }
         }
         answers
@@ -207,7 +194,7 @@ impl<M: Manager> Pump<M> {
 
     /// Hears messages of peers and outcomes of notifications, in turn, until there is enough to be written or done.
     fn hear_others(&mut self) {
-        if self.peers.have_news() {
+        if self.outside.messages.has_news() {
             self.refresh_facts();
         }
         let mut bytes_left = BYTES;
@@ -226,13 +213,13 @@ impl<M: Manager> Pump<M> {
     /// How many bytes of messages were heard.
     fn hear_peers(&mut self, budget: Budget) -> usize {
         let mut heard = 0;
-        for event in self.peers.take_some(budget) {
+        for event in self.outside.messages.take(budget) {
             let _ = match event {
-                PeerEvent::Connected(peer) => self.feed(Input::PeerConnected { peer: peer_id(&peer) }),
-                PeerEvent::Disconnected(peer) => self.feed(Input::PeerDisconnected { peer: peer_id(&peer) }),
+                PeerEvent::Connected(peer) => self.feed(Input::PeerConnected { peer }),
+                PeerEvent::Disconnected(peer) => self.feed(Input::PeerDisconnected { peer }),
                 PeerEvent::Message(peer, payload) => {
                     heard += payload.len().max(1);
-                    self.feed(Input::Message { peer: peer_id(&peer), payload })
+                    self.feed(Input::Message { peer, payload })
                 }
             };
         }
@@ -240,19 +227,21 @@ impl<M: Manager> Pump<M> {
     }
 
     fn has_more(&self) -> bool {
-        self.unwritten.is_none() && self.unbooked.is_empty() && (self.peers.have_news() || !self.posted.is_empty())
+        self.unwritten.is_none()
+            && self.unbooked.is_empty()
+            && (self.outside.messages.has_news() || !self.posted.is_empty())
     }
 
-    fn hear_node(&mut self, news: NodeNews, fail_if_not_mine: bool) -> Heard {
+    fn hear_node(&mut self, event: NodeEvent, fail_if_not_mine: bool) -> Heard {
         self.facts_at = None; // what could be received or spent may have changed
-        match news {
-            NodeNews::Input(input) => {
+        match event {
+            NodeEvent::Input(input) => {
                 if let Input::HtlcHeld(htlc) = &input {
                     self.look_for_parts_like(htlc);
                 }
                 let part = if let Input::HtlcHeld(htlc) = &input { Some(htlc.part) } else { None };
                 if let Input::PaymentHeld(held) = &input {
-                    self.onchain.doubts(held.payment_hash);
+                    self.onchain.doubts(held.payment_hash, self.outside.clock.steady());
                 }
                 let is_ready = matches!(&input, Input::ChannelReady { .. });
                 let claimed = if let Input::PartForwarded { part, .. } = &input { Some(*part) } else { None };
@@ -272,24 +261,24 @@ impl<M: Manager> Pump<M> {
                 let changes = outcome != Outcome::NotMine || self.service.pending() > 0 || self.unwritten.is_some();
                 Heard { outcome, changes }
             }
-            NodeNews::FailedTowards(peer) => {
-                self.unsettled.suspect(peer_id(&peer));
+            NodeEvent::FailedTowards(peer) => {
+                self.unsettled.suspect(peer);
                 Heard { outcome: Outcome::NotMine, changes: false }
             }
-            NodeNews::FailedReceive(payment_hash) => {
+            NodeEvent::FailedReceive(payment_hash) => {
                 let is_known = self.service.known_payments_with(payment_hash).next().is_some();
                 if is_known {
-                    self.onchain.doubts(payment_hash);
+                    self.onchain.doubts(payment_hash, self.outside.clock.steady());
                 }
                 let outcome = if is_known { Outcome::Taken } else { Outcome::NotMine };
                 Heard { outcome, changes: is_known }
             }
-            NodeNews::Marker(marker) => {
+            NodeEvent::Marker(marker) => {
                 self.marker_came_back(marker);
                 Heard { outcome: Outcome::Taken, changes: true }
             }
-            NodeNews::FailedHeld(scid) => {
-                let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && !self.node.holds(part.id);
+            NodeEvent::FailedHeld(scid) => {
+                let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && self.node.held(part.id).is_none();
                 let lost: Vec<PartId> = self.service.known_parts_to(scid).filter(lost).map(|part| part.id).collect();
                 let changes = !lost.is_empty() || self.unwritten.is_some();
                 for part in lost {
@@ -332,7 +321,7 @@ impl<M: Manager> Pump<M> {
                 self.node.fail_payment(hash);
                 self.node.flush();
             }
-            (Outcome::Refused(Refusal::Stale) | Outcome::NotMine, Undo::Channel(key)) => self.node.close_by_key(key),
+            (Outcome::Refused(Refusal::Stale) | Outcome::NotMine, Undo::Channel(key)) => self.close_by_key(key),
             (Outcome::Refused(Refusal::Stale) | Outcome::NotMine, Undo::Inputs(tx)) => self.release(&tx),
             _ => {}
         }
@@ -368,7 +357,7 @@ impl<M: Manager> Pump<M> {
                 return false;
             }
             let released = batch.written();
-            self.peers.send(released.messages);
+            self.outside.messages.send(released.messages);
             for flow in released.alarms {
                 report::runaway(flow);
                 self.outside.events.send(LspEvent::Runaway { flow });
@@ -383,7 +372,7 @@ impl<M: Manager> Pump<M> {
             for effect in released.effects {
                 flush |=
                     matches!(effect, Effect::ForwardPart { .. } | Effect::FailPart { .. } | Effect::FailPayment { .. });
-                let answers = self.perform(effect);
+                let answers = self.execute(effect);
                 self.feed_all(answers);
             }
             if flush {
@@ -411,22 +400,26 @@ impl<M: Manager> Pump<M> {
         true
     }
 
-    fn store_failed(&self, error: &lightning::io::Error) {
+    fn store_failed(&mut self, error: &StoreError) {
         report::store_failed(error);
-        self.outside.events.send(LspEvent::StoreFails(error.to_string()));
+        match error {
+            StoreError::LostOwnership => self.lost_ownership = true,
+            StoreError::Failed(why) => self.outside.events.send(LspEvent::StoreFails(why.clone())),
+        }
     }
 
     fn refresh_facts(&mut self) {
-        if self.facts_at.is_none_or(|at| at.elapsed() >= FACTS_AGE) {
+        let now = self.outside.clock.steady();
+        if self.facts_at.is_none_or(|at| now.saturating_sub(at) >= FACTS_AGE) {
             self.tell_facts();
         }
     }
 
     pub(super) fn tell_facts(&mut self) {
         self.height = self.node.height();
-        self.facts_at = Some(Instant::now());
+        self.facts_at = Some(self.outside.clock.steady());
         let facts = NodeFacts {
-            height: BlockHeight(self.height),
+            height: self.height,
             feerate_sat_per_kw: sat_per_kw(self.outside.chain.fee_rate()),
             commitment_feerate_sat_per_kw: sat_per_kw(self.outside.chain.commitment_fee_rate()),
             anchors: self.node.makes_anchors(),
@@ -446,6 +439,19 @@ impl<M: Manager> Pump<M> {
         let due = self.service.next_wake().map(|(at, _)| at.since(self.outside.clock.now()));
         due.unwrap_or(idle).min(idle).max(Duration::from_millis(1))
     }
+}
+
+/// Lets other tasks of the same thread go first, once.
+async fn yields() {
+    let mut has_yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The outcome of an event of the node.

@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{Address, OutPoint, ScriptBuf, Transaction};
-use tokio::time::Instant;
 
 use lsps_service::{
     Deposit, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms, Prepared, RefundKey,
 };
 use lsps_types::{BlockHeight, FeeRate, PaymentHash, Preimage, Sat};
 
-use super::news::{LspEvent, Owed};
+use super::events::{LspEvent, Owed};
+use super::htlcs;
 use super::pump::Pump;
-use crate::onchain::{CannotFund, OnchainWallet, SeenOutput, our_outpoint, their_outpoint};
-use crate::peers::Manager;
+use crate::ports::{CannotFund, LspNode, OnchainWallet, SeenOutput, from_lsps_outpoint, to_lsps_outpoint};
 
 /// Deposits and refunds, as far as they are seen by now.
 #[derive(Default)]
 pub(super) struct Onchain {
     /// Of orders on record, by the script of their address.
     watched: BTreeMap<ScriptBuf, Watched>,
-    /// Payments of which the node may hold less than is on record, and since when that is to be looked at.
-    doubted: BTreeMap<PaymentHash, Instant>,
+    /// Payments of which the node may hold less than is on record, and since when, by the steady clock, that is to be
+    /// looked at.
+    doubted: BTreeMap<PaymentHash, Duration>,
     /// Refunds that the wallet could not build; tried again with every block.
     unbuilt: BTreeMap<RefundKey, (String, Vec<lsps_types::OutPoint>)>,
 }
 
 impl Onchain {
     /// Has the node's HTLCs of this payment compared with the record.
-    pub(super) fn doubts(&mut self, payment_hash: PaymentHash) {
-        self.doubted.insert(payment_hash, Instant::now());
+    pub(super) fn doubts(&mut self, payment_hash: PaymentHash, now: Duration) {
+        self.doubted.insert(payment_hash, now);
     }
 
     pub(super) fn has_doubts(&self) -> bool {
@@ -63,7 +63,7 @@ impl Watched {
     }
 }
 
-impl<M: Manager> Pump<M> {
+impl<N: LspNode> Pump<N> {
     /// Makes what an order can be paid with.
     pub(super) fn prepare_order(
         &mut self,
@@ -90,7 +90,7 @@ impl<M: Manager> Pump<M> {
     /// The node tells that it claimed one, or says nothing where it refuses.
     pub(super) fn claim_payment(&mut self, payment_hash: PaymentHash, preimage: Preimage) -> Vec<Input> {
         self.node.claim_payment(preimage);
-        self.onchain.doubts(payment_hash);
+        self.onchain.doubts(payment_hash, self.outside.clock.steady());
         vec![]
     }
 
@@ -98,29 +98,30 @@ impl<M: Manager> Pump<M> {
     /// is gone.
     pub(super) fn fail_payment(&mut self, payment_hash: PaymentHash) -> Vec<Input> {
         self.node.fail_payment(payment_hash);
-        self.onchain.doubts(payment_hash);
+        self.onchain.doubts(payment_hash, self.outside.clock.steady());
         vec![]
     }
 
     /// Of doubted payments: one is gone once less than it is worth waits at the node, whatever else of its hash came or
-    /// went. A stranger would have to bring as much again, and LDK fails that at once.
+    /// went. A stranger would have to bring as much again, and nodes fail that at once.
     pub(super) fn look_for_lost_payments(&mut self) {
         if !self.onchain.has_doubts() {
             return;
         }
+        let now = self.outside.clock.steady();
         let hashes: Vec<PaymentHash> = self.onchain.doubted.keys().copied().collect();
-        for (payment_hash, there) in self.node.received(&hashes) {
+        for (payment_hash, there) in htlcs::received(&*self.node, &hashes) {
             let known: Option<KnownPayment> = self.service.known_payments_with(payment_hash).next();
             let Some(payment) = known.filter(|payment| payment.is_live) else {
                 self.onchain.doubted.remove(&payment_hash);
                 continue;
             };
             let since = self.onchain.doubted.get(&payment_hash).copied();
-            let is_old = since.is_none_or(|since| since.elapsed() >= AGAIN);
+            let is_old = since.is_none_or(|since| now.saturating_sub(since) >= AGAIN);
             let is_held = there.held >= payment.amount;
             match payment.stage {
                 PaymentStage::Held if !is_held => {
-                    // A channel that it came over may be closed: LDK could still claim it there, and nobody will.
+                    // A channel that it came over may be closed: the node could still claim it there, and nobody will.
                     self.node.fail_payment(payment_hash);
                     self.is_gone(payment_hash);
                 }
@@ -145,7 +146,7 @@ impl<M: Manager> Pump<M> {
     }
 
     pub(super) fn keep_deposit(&mut self, order: OrderNumber, outpoint: lsps_types::OutPoint) -> Vec<Input> {
-        self.outside.wallet.release(&[our_outpoint(&outpoint)]);
+        self.outside.wallet.release(&[from_lsps_outpoint(&outpoint)]);
         vec![Input::DepositKept { order, outpoint }]
     }
 
@@ -155,7 +156,7 @@ impl<M: Manager> Pump<M> {
         to: String,
         deposits: Vec<lsps_types::OutPoint>,
     ) -> Vec<Input> {
-        let inputs: Vec<OutPoint> = deposits.iter().map(our_outpoint).collect();
+        let inputs: Vec<OutPoint> = deposits.iter().map(from_lsps_outpoint).collect();
         let script = Address::from_str(&to).map(|address| address.assume_checked().script_pubkey());
         let Ok(script) = script else { return vec![Input::RefundImpossible { key }] };
         match give_back(&*self.outside.wallet, &inputs, &script, self.outside.chain.fee_rate()) {
@@ -187,7 +188,7 @@ impl<M: Manager> Pump<M> {
     pub(super) fn reconcile_orders(&mut self) {
         let orders: Vec<KnownOrder> = self.service.known_orders().collect();
         for order in orders {
-            let reserved: Vec<OutPoint> = order.reserved.iter().map(our_outpoint).collect();
+            let reserved: Vec<OutPoint> = order.reserved.iter().map(from_lsps_outpoint).collect();
             self.outside.wallet.lock(&reserved);
             let Some(address) = order.address.filter(|address| self.service.wants_address(address)) else { continue };
             let Ok(script) = Address::from_str(&address).map(|address| address.assume_checked().script_pubkey()) else {
@@ -209,7 +210,7 @@ impl<M: Manager> Pump<M> {
         for payment in payments {
             let KnownPayment { by, payment_hash, id, amount, claim_before, .. } = payment;
             let preimage = Some(payment.preimage);
-            match (payment.stage, self.node.has_incoming(payment_hash)) {
+            match (payment.stage, htlcs::has_incoming(&*self.node, payment_hash)) {
                 // What was asked is asked again by what is outstanding.
                 (PaymentStage::Claimed, _) | (PaymentStage::Held, true) => {}
                 (PaymentStage::Failed, true) => {
@@ -218,6 +219,8 @@ impl<M: Manager> Pump<M> {
                     let _ = self.feed(Input::PaymentHeld(held));
                 }
                 (PaymentStage::Held | PaymentStage::Failed, false) => {
+                    // A channel that it came over may be closed: the node could still claim it there, and nobody will.
+                    self.node.fail_payment(payment_hash);
                     let _ = self.feed(Input::PaymentGone { payment_hash });
                 }
             }
@@ -234,7 +237,7 @@ impl<M: Manager> Pump<M> {
             let is_wanted = self.service.wants_address(&watched.address);
             if !is_wanted {
                 watch.forget(script);
-                let unrecorded: Vec<OutPoint> = watched.unrecorded.iter().map(our_outpoint).collect();
+                let unrecorded: Vec<OutPoint> = watched.unrecorded.iter().map(from_lsps_outpoint).collect();
                 self.outside.wallet.release(&unrecorded);
             }
             is_wanted
@@ -266,7 +269,7 @@ impl<M: Manager> Pump<M> {
     fn look_at_address(&mut self, script: &ScriptBuf, outputs: Vec<SeenOutput>) {
         let Some(Watched { address, seen, .. }) = self.onchain.watched.get_mut(script) else { return };
         let outputs: BTreeMap<_, _> =
-            outputs.into_iter().filter_map(|output| Some((their_outpoint(output.outpoint)?, output))).collect();
+            outputs.into_iter().filter_map(|output| Some((to_lsps_outpoint(output.outpoint)?, output))).collect();
         let mut news = vec![];
         seen.retain(|outpoint, _| {
             let is_there = outputs.contains_key(outpoint);
@@ -307,7 +310,7 @@ impl<M: Manager> Pump<M> {
             let Ok(tx) = deserialize::<Transaction>(refund.tx) else { continue };
             match self.outside.chain.confirmations(&tx.compute_txid()) {
                 0 if refund.owed => self.broadcast(Owed::Refund(refund.key), &tx),
-                super::watch::DEEP.. => confirmed.push(refund.key),
+                super::poll::DEEP.. => confirmed.push(refund.key),
                 _ => {}
             }
         }
@@ -351,7 +354,7 @@ mod tests {
     use bitcoin::{Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut};
 
     use super::{Watched, give_back};
-    use crate::onchain::{CannotFund, OnchainWallet, SeenOutput};
+    use crate::ports::{CannotFund, OnchainWallet, SeenOutput};
 
     /// Has one coin of this worth, which costs 110 vB to give back.
     struct Coin(u64);

@@ -1,19 +1,19 @@
-//! The operator's book in the node's store: one JSON text per entry, under its own name, never changed.
+//! The operator's book in the record store: one JSON text per entry, under its own name, never changed.
 
 use std::collections::BTreeMap;
 
-use lightning::io;
 use lsps_service::{BookEntry, BookKey};
 
-use crate::store::RecordStore;
+use crate::ports::StoreError;
+use crate::records::Records;
 
 #[derive(Clone)]
-pub(super) struct Book(RecordStore);
+pub(super) struct Book(Records);
 
 /// The book in pages, by time ([`Lsp::book_pages`](crate::Lsp::book_pages)): its entries as they were when that was asked
 /// for.
 pub struct BookPages {
-    store: RecordStore,
+    store: Records,
     /// Names of those that were not read yet, the earliest last.
     names: Vec<String>,
 }
@@ -28,12 +28,12 @@ pub struct BookPage {
 }
 
 impl Book {
-    pub fn beside(records: &RecordStore) -> Self {
+    pub fn beside(records: &Records) -> Self {
         Self(records.beside("book"))
     }
 
     /// Writing one twice leaves one.
-    pub async fn enter(&self, entries: &BTreeMap<BookKey, BookEntry>) -> Result<(), io::Error> {
+    pub async fn enter(&self, entries: &BTreeMap<BookKey, BookEntry>) -> Result<(), StoreError> {
         let mut texts = vec![];
         for (key, entry) in entries {
             texts.push((*key, serde_json::to_vec(entry).map_err(|error| broken(error.to_string()))?));
@@ -41,14 +41,14 @@ impl Book {
         self.0.write(texts.iter().map(|(key, text)| (key, Some(text.as_slice())))).await
     }
 
-    pub async fn pages(&self) -> Result<BookPages, io::Error> {
+    pub async fn pages(&self) -> Result<BookPages, StoreError> {
         let mut names = self.0.names().await?;
         names.sort_by_cached_key(|name| std::cmp::Reverse((time_of(name), name.clone())));
         Ok(BookPages { store: self.0.clone(), names })
     }
 
     /// All of it, by time.
-    pub async fn read(&self) -> Result<Vec<BookEntry>, io::Error> {
+    pub async fn read(&self) -> Result<Vec<BookEntry>, StoreError> {
         let (mut pages, mut entries) = (self.pages().await?, vec![]);
         while let Some(page) = pages.next(PAGE).await {
             if let Some((name, why)) = page.unread.first() {
@@ -91,8 +91,8 @@ fn time_of(name: &str) -> u64 {
     name.rsplit('-').nth(1).and_then(|millis| millis.parse().ok()).unwrap_or_default()
 }
 
-fn broken(why: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
+fn broken(why: String) -> StoreError {
+    StoreError::Failed(why)
 }
 
 const PAGE: usize = 1_000;

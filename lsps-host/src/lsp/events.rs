@@ -5,14 +5,127 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use lsps_service::{ChannelKey, FlowId, OrderNumber, QuestionId, RefundKey};
-use lsps_types::{Msat, PaymentHash, PeerId};
+use bitcoin::Txid;
+use lsps_service::{
+    BookEntry, BookKey, Booking, ChannelEnd, ChannelKey, FlowId, OrderNumber, Question, QuestionId, RefundKey,
+};
+use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
 use tokio::sync::Notify;
 
-use super::news::{LspEvent, Owed};
-use crate::peers::peer_id;
+/// An event of an LSP, for its operator and for what wakes phones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LspEvent {
+    /// A client who is away is needed: a payment waits for it until then. LSPS5's notifications are raised besides.
+    ClientNeeded {
+        /// The client.
+        client: PeerId,
+        /// The time at which the payment goes back to its payer.
+        until: Timestamp,
+    },
+    /// The policy left a request to others; answer with [`Lsp::decide`](crate::Lsp::decide).
+    Undecided(Question),
+    /// A channel could not be opened, and the payment it was for goes back; or it was open and is closed.
+    ChannelEnded {
+        /// The channel.
+        key: ChannelKey,
+        /// The reason.
+        why: ChannelEnd,
+    },
+    /// A funding transaction is not confirmed after many blocks.
+    FundingStuck {
+        /// The channel.
+        key: ChannelKey,
+        /// The transaction.
+        txid: Txid,
+        /// The wallet raised its fee.
+        bumped: bool,
+    },
+    /// The mempool does not take a transaction that is owed. It is broadcast again with every block.
+    BroadcastRefused {
+        /// The purpose of the transaction.
+        of: Owed,
+        /// The transaction.
+        txid: Txid,
+        /// The reason, in the words of the chain backend.
+        why: String,
+    },
+    /// Orders of channels were made ([`Lsp::orders`](crate::Lsp::orders) lists them).
+    OrdersMade {
+        /// The last of them.
+        last: OrderNumber,
+        /// Their number, since this was read.
+        count: u64,
+    },
+    /// A refund cannot be built at present; it is tried again with every block.
+    RefundFails {
+        /// The refund.
+        key: RefundKey,
+        /// The wallet's own words.
+        why: String,
+    },
+    /// A refund is not confirmed after six hours.
+    RefundStuck {
+        /// The refund.
+        key: RefundKey,
+        /// The transaction.
+        txid: Txid,
+        /// The wallet raised its fee.
+        bumped: bool,
+    },
+    /// A channel of an order is published, and what paid for it is lost: its claim failed, or its deposit was spent
+    /// otherwise. The book has it too.
+    PaymentLost {
+        /// The order.
+        order: OrderNumber,
+        /// The fee that was not earned and what the client has in its channel, or what the deposit was worth.
+        lost: Msat,
+    },
+    /// A payment of an order was claimed with another of the same hash: whoever sent the second has paid twice. The book
+    /// has it too.
+    PaidTwice {
+        /// The order.
+        order: OrderNumber,
+        /// The hash of both.
+        payment_hash: PaymentHash,
+        /// The amount of the second payment.
+        amount: Msat,
+    },
+    /// More followed from a flow than can be: the node told facts that cannot be, or this program is wrong. The flow
+    /// was stopped, and goes on with its next input. The operator has to look at it.
+    Runaway {
+        /// The flow.
+        flow: FlowId,
+    },
+    /// The store refuses to write. Nothing is acknowledged, sent or done until it does again.
+    StoreFails(String),
+}
 
-/// Reads what happens to an LSP, from the moment on when it was asked for ([`Lsp::events`](crate::Lsp::events)).
+impl LspEvent {
+    /// The event for a booking that an operator has to know at once.
+    pub(super) fn alarm(key: &BookKey, entry: &BookEntry) -> Option<Self> {
+        let FlowId::Order(order) = key.flow else { return None };
+        match entry.what {
+            Booking::OrderUnpaid { fee, given } => {
+                Some(Self::PaymentLost { order, lost: Msat(fee.0.saturating_add(given.0)) })
+            }
+            Booking::DepositLost { amount } => Some(Self::PaymentLost { order, lost: amount }),
+            Booking::OrderPaidAgain { payment_hash, amount } => Some(Self::PaidTwice { order, payment_hash, amount }),
+            _ => None,
+        }
+    }
+}
+
+/// The purpose of a transaction that the LSP broadcasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owed {
+    /// Funds this channel.
+    Funding(ChannelKey),
+    /// Is this refund of an order.
+    Refund(RefundKey),
+}
+
+/// A reader of the events of an LSP, from the moment on when it was asked for ([`Lsp::events`](crate::Lsp::events)).
 pub struct LspEvents(Arc<Reader>);
 
 impl LspEvents {
@@ -135,7 +248,7 @@ impl Waiting {
 impl About {
     fn of(event: &LspEvent) -> Self {
         match event {
-            LspEvent::ClientNeeded { client, .. } => Self::Client(peer_id(client)),
+            LspEvent::ClientNeeded { client, .. } => Self::Client(*client),
             LspEvent::Undecided(question) => Self::Question(question.id),
             LspEvent::ChannelEnded { key, .. } => Self::ChannelEnd(key.flow),
             LspEvent::FundingStuck { key, .. } => Self::Funding(*key),
@@ -163,8 +276,7 @@ const MOST_QUESTIONS: usize = 20_000;
 mod tests {
     #![allow(non_snake_case)]
 
-    use lsps_service::{Asked, ChannelEnd, Question};
-    use lsps_types::Timestamp;
+    use lsps_service::Asked;
 
     use super::*;
 

@@ -1,20 +1,20 @@
-//! What LDK does not tell: usable channels, blocks, which of several parts failed, and what a crash undid.
+//! Facts that no event tells: usable channels, blocks, which of several parts failed, and what a crash undid.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
-use tokio::time::Instant;
 
-use lsps_service::{ChannelEnd, ChannelId, ChannelKey, ChannelStage, HeldHtlc, Input, KnownPart, PartId};
+use lsps_service::{ChannelEnd, ChannelKey, ChannelStage, HeldHtlc, Input, KnownPart, PartId};
 use lsps_types::{Msat, PaymentHash, PeerId};
 
-use super::news::Owed;
+use super::events::Owed;
+use super::htlcs;
 use super::pump::{Pump, inputs_of};
-use crate::peers::{Manager, public_key};
+use crate::ports::LspNode;
 
-impl<M: Manager> Pump<M> {
+impl<N: LspNode> Pump<N> {
     /// A block is looked at before what peers say, so that they are answered with what it brought.
     pub(super) fn look_at_block(&mut self) {
         if self.node.height() != self.height {
@@ -29,7 +29,7 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    /// What nobody tells: usable channels, deadlines, which of several parts failed.
+    /// Looks at usable channels, deadlines, and which of several parts failed.
     pub(super) fn look_around(&mut self) {
         self.look_for_usable_clients();
         self.look_for_lost_payments();
@@ -39,7 +39,7 @@ impl<M: Manager> Pump<M> {
     pub(super) fn look_for_usable_clients(&mut self) {
         let waiting: Vec<PeerId> = self.service.waiting_clients().collect();
         for peer in waiting {
-            if public_key(peer).is_some_and(|key| self.peers.is_connected(&key) && self.node.is_usable(&key)) {
+            if self.outside.messages.is_connected(peer) && self.node.is_usable(peer) {
                 let _ = self.feed(Input::ChannelsUsable { peer });
             }
         }
@@ -48,19 +48,18 @@ impl<M: Manager> Pump<M> {
     /// Sent parts that are neither held, nor on their way to the client, nor being claimed upstream. Of equal ones it does
     /// not matter which.
     pub(super) fn missing_parts(&mut self, client: PeerId) -> Vec<PartId> {
-        let Some(key) = public_key(client) else { return vec![] };
         let mut alike: BTreeMap<(PaymentHash, Msat), Vec<PartId>> = BTreeMap::new();
         for (part, amount) in self.service.known_parts_of(client).filter_map(|part| Some((part, part.sent?))) {
-            if !self.node.holds(part.id) {
+            if self.node.held(part.id).is_none() {
                 alike.entry((part.payment_hash, amount)).or_default().push(part.id);
             }
         }
         let mut all_missing = vec![];
         for ((hash, amount), parts) in alike {
-            let missing = parts.len().saturating_sub(self.node.carries(&key, hash, amount));
-            if missing > 0 && self.node.claims(hash) && !self.node.has_incoming(hash) {
+            let missing = parts.len().saturating_sub(htlcs::carried(&*self.node, client, hash, amount));
+            if missing > 0 && htlcs::claims(&*self.node, hash) && !htlcs::has_incoming(&*self.node, hash) {
                 // Once the claims are told it is known which of them failed, if any.
-                self.unsettled.suspects.entry(client).or_insert_with(|| Instant::now() + AGAIN);
+                self.unsettled.suspects.entry(client).or_insert(self.outside.clock.steady() + AGAIN);
                 continue;
             }
             all_missing.extend(parts.into_iter().rev().take(missing));
@@ -71,16 +70,15 @@ impl<M: Manager> Pump<M> {
     /// These were missing before the node told its events, and no claim of them was among those. Where something of their
     /// payment is still coming in, on the way to the chain perhaps, that is no proof.
     pub(super) fn parts_failed(&mut self, client: PeerId, before: &[PartId]) {
-        let Some(key) = public_key(client) else { return };
         let missing = self.missing_parts(client).into_iter().filter(|part| before.contains(part)).collect::<Vec<_>>();
         for part in missing {
             let known = |known: &KnownPart| known.id == part;
             let Some(known) = self.service.known_parts_of(client).find(known) else { continue };
             let alike =
                 self.service.known_parts_to(known.scid).filter(|other| other.payment_hash == known.payment_hash);
-            let held = alike.filter(|other| self.node.holds(other.id)).count();
-            let (came_in, carried) = self.node.came_and_went_on(&key, known.payment_hash);
-            let is_certain = !self.node.claims(known.payment_hash) && came_in <= held + carried;
+            let held = alike.filter(|other| self.node.held(other.id).is_some()).count();
+            let (came_in, carried) = htlcs::came_and_went_on(&*self.node, client, known.payment_hash);
+            let is_certain = !htlcs::claims(&*self.node, known.payment_hash) && came_in <= held + carried;
             let _ = self.feed(if is_certain { Input::PartFailed { part } } else { Input::PartPresumedFailed { part } });
         }
     }
@@ -100,9 +98,9 @@ impl<M: Manager> Pump<M> {
             alike.entry((part.client, part.payment_hash, amount)).or_default().push(part);
         }
         for ((client, hash, amount), mut parts) in alike {
-            let there = public_key(client).map_or(0, |key| self.node.undecided(&key, hash, amount));
+            let there = htlcs::undecided(&*self.node, client, hash, amount);
             // Of equal ones those are there that are not here.
-            parts.sort_by_key(|part| self.node.holds(part.id));
+            parts.sort_by_key(|part| self.node.held(part.id).is_some());
             for (number, part) in parts.into_iter().enumerate() {
                 let is_there = number < there;
                 if part.in_doubt == is_there {
@@ -140,20 +138,20 @@ impl<M: Manager> Pump<M> {
     pub(super) fn depth(&self, key: ChannelKey, client: Option<PeerId>, funding: &Transaction) -> u32 {
         match self.outside.chain.confirmations(&funding.compute_txid()) {
             0 => {
-                let channel = match client.and_then(public_key) {
-                    Some(peer) => self.node.channel(&peer, key),
-                    None => self.node.channel_by_key(key),
+                let channel = match client {
+                    Some(peer) => self.node.channel(peer, key),
+                    None => self.channel_by_key(key),
                 };
-                channel.and_then(|details| details.confirmations).unwrap_or(0)
+                channel.map_or(0, |channel| channel.confirmations)
             }
             depth => depth,
         }
     }
 
     pub(super) fn reconcile_channels(&mut self) {
-        for key in self.node.channel_keys() {
-            if self.service.is_given_up(key) {
-                self.node.close_by_key(key);
+        for channel in self.node.channels() {
+            if self.service.is_given_up(channel.key) {
+                self.node.close(channel.peer, channel.key);
             }
         }
         let mut news = vec![];
@@ -162,10 +160,10 @@ impl<M: Manager> Pump<M> {
                 self.outside.wallet.lock(&inputs_of(&tx));
             }
             let key = channel.key;
-            let there = public_key(channel.client).and_then(|peer| self.node.channel(&peer, key));
+            let there = self.node.channel(channel.client, key);
             match (channel.stage, there) {
                 // It is our crash that ended it, so it is tried again. The transaction of this attempt was not broadcast
-                // yet: a monitor that LDK may have kept has nothing to guard. Where both may have signed it, what the node
+                // yet: a monitor that the node may have kept has nothing to guard. Where both may have signed it, what the node
                 // has to tell of it comes first.
                 (ChannelStage::Opening, None) if channel.funding.is_some() => {
                     self.unsettled.ended.push(Input::ChannelEnded { key, why: ChannelEnd::TryAgain });
@@ -175,11 +173,11 @@ impl<M: Manager> Pump<M> {
                     news.push(Input::ChannelEnded { key, why: ChannelEnd::Closed });
                 }
                 (ChannelStage::Opening | ChannelStage::Pending | ChannelStage::Ready, Some(details)) => {
-                    if details.funding_txo.is_some() {
+                    if details.is_funded {
                         news.push(Input::ChannelPending { key });
                     }
-                    if details.is_channel_ready {
-                        news.push(Input::ChannelReady { key, channel_id: ChannelId(details.channel_id.0) });
+                    if details.is_ready {
+                        news.push(Input::ChannelReady { key, channel_id: details.id });
                     }
                 }
                 (ChannelStage::Closed | ChannelStage::Abandoning, _) => {}
@@ -194,7 +192,7 @@ impl<M: Manager> Pump<M> {
         for part in known {
             if let Some(amount_in) = self.node.held(part.id) {
                 let _ = self.feed(Input::PartStillHeld { part: part.id, amount_in });
-            } else if part.is_live && part.sent.is_none() && !self.node.has_incoming(part.payment_hash) {
+            } else if part.is_live && part.sent.is_none() && !htlcs::has_incoming(&*self.node, part.payment_hash) {
                 let _ = self.feed(Input::PartGone { part: part.id });
             } else if part.sent.is_some() {
                 self.unsettled.suspect(part.client);

@@ -1,12 +1,7 @@
-//! What hosts ask of on-chain wallets, and where they get the time.
-
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+//! On-chain wallets, and the chain.
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
-
-use lsps_types::Timestamp;
 
 /// The on-chain wallet that pays for channels.
 ///
@@ -148,30 +143,6 @@ pub enum CannotPay {
     Fund(#[from] CannotFund),
 }
 
-/// Wall-clock time; tests bring their own.
-pub trait Clock: Send + Sync {
-    /// Now.
-    fn now(&self) -> Timestamp;
-
-    /// Time since some instant in the life of this process, whatever the clock is set to. The LSP tells by it that the clock
-    /// was set.
-    fn steady(&self) -> Duration {
-        static START: OnceLock<Instant> = OnceLock::new();
-        START.get_or_init(Instant::now).elapsed()
-    }
-}
-
-/// The system's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_unix_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-    }
-}
-
 /// The chain, as far as the LSP touches it.
 pub trait ChainAccess: Send + Sync {
     /// Broadcasts a transaction, and says what became of that. Called again with every block until it is confirmed. Where
@@ -251,14 +222,17 @@ pub struct SeenOutput {
     pub fee_rate: Option<FeeRate>,
 }
 
-pub(crate) fn our_outpoint(outpoint: &lsps_types::OutPoint) -> OutPoint {
+/// The outpoint that LSPS1 names so.
+#[must_use]
+pub fn from_lsps_outpoint(outpoint: &lsps_types::OutPoint) -> OutPoint {
     let mut txid = outpoint.txid.0;
     txid.reverse();
     OutPoint { txid: Txid::from_byte_array(txid), vout: outpoint.index.into() }
 }
 
-/// `None`: its index is larger than LSPS1 can say.
-pub(crate) fn their_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint> {
+/// The outpoint as LSPS1 names it. `None`: its index is larger than LSPS1 can say.
+#[must_use]
+pub fn to_lsps_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint> {
     let mut txid = outpoint.txid.to_byte_array();
     txid.reverse();
     Some(lsps_types::OutPoint { txid: lsps_types::Txid(txid), index: u16::try_from(outpoint.vout).ok()? })
@@ -268,7 +242,7 @@ pub(crate) fn their_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint>
 ///
 /// A node that knows blocks only cannot tell; a full node's or an Esplora server's mempool can. What is seen there can
 /// still be replaced or spent otherwise: only confirmations rule that out
-/// ([`Rules::confirmations_to_wait`](lsps_client::jit_receive::Rules)).
+/// (`Rules::confirmations_to_wait` of the client).
 pub trait Mempool: Send + Sync {
     /// Whether this transaction is in the mempool or in a block. Asked again and again while a payment waits for it, from
     /// the wallet's one task: it must not block for long.

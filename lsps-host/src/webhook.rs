@@ -3,7 +3,7 @@
 //! An LSP is given a [`WebhookNotifier`]. What is below it takes any signed notification:
 //!
 //! ```no_run
-//! # use lsps_transport_ldk::webhook::{CannotPost, Delivery, DeliveryConfig, Webhooks};
+//! # use lsps_host::webhook::{CannotPost, Delivery, DeliveryConfig, Webhooks};
 //! # async fn example(delivery: Delivery<u64>) -> Result<(), CannotPost> {
 //! let (webhooks, mut answers) = Webhooks::new(DeliveryConfig::default())?; // within a tokio runtime
 //! webhooks.post(delivery); // does not wait

@@ -1,32 +1,40 @@
 //! Events of peers that no host has taken yet, bounded whatever peers do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bitcoin::secp256k1::PublicKey;
-use lightning::types::features::InitFeatures;
+/// The events of a peer that a host hears, in order. `P` names the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent<P> {
+    /// A peer is connected.
+    Connected(P),
+    /// A peer is gone.
+    Disconnected(P),
+    /// The payload of a message.
+    Message(P, Vec<u8>),
+}
 
-use crate::handler::PeerEvent;
-
-/// The connected peers, and the events of them that wait to be taken.
-#[derive(Default)]
-pub(crate) struct Inbox {
-    peers: HashMap<PublicKey, Peer>,
+/// The connected peers, and the events of them that wait to be taken. `P` names a peer, and `F` is kept of it while it is
+/// connected, for example its features.
+///
+/// Too many messages of one peer, or too many bytes of all, are dropped, those of the peer whose messages take up most
+/// first.
+pub struct Inbox<P, F> {
+    peers: BTreeMap<P, Peer<F>>,
     /// Peers whose coming or going is not told yet, in that order. Each is there once, under the number that it knows.
-    moved: BTreeMap<u64, PublicKey>,
+    moved: BTreeMap<u64, P>,
     /// Peers with messages, in the order in which it is their turn; likewise.
-    turns: BTreeMap<u64, PublicKey>,
+    turns: BTreeMap<u64, P>,
     last_number: u64,
     /// The same by what their messages take up, the heaviest last.
-    weights: BTreeSet<(usize, PublicKey)>,
+    weights: BTreeSet<(usize, P)>,
     bytes: usize,
     dropped: u64,
 }
 
 /// One that is connected, or whose going is not told yet.
-#[derive(Default)]
-struct Peer {
+struct Peer<F> {
     /// `None`: it is gone.
-    features: Option<InitFeatures>,
+    features: Option<F>,
     /// Whether the host was told last that it is there.
     is_told: bool,
     /// The peer disconnected since that was told.
@@ -39,7 +47,7 @@ struct Peer {
 
 /// How much is taken at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Budget {
+pub struct Budget {
     /// Peers that came or went.
     pub moves: usize,
     /// Messages.
@@ -49,17 +57,40 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// No limit.
     pub const ALL: Self = Self { moves: usize::MAX, messages: usize::MAX, bytes: usize::MAX };
 }
 
-impl Inbox {
-    pub fn connects(&mut self, peer: PublicKey, features: InitFeatures) {
+impl<P: Copy + Ord, F> Default for Inbox<P, F> {
+    fn default() -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            last_number: 0,
+            weights: BTreeSet::new(),
+            bytes: 0,
+            dropped: 0,
+        }
+    }
+}
+
+impl<F> Default for Peer<F> {
+    fn default() -> Self {
+        let (features, is_told, went, moved, turn) = (None, false, false, None, None);
+        Self { features, is_told, went, moved, turn, messages: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl<P: Copy + Ord, F> Inbox<P, F> {
+    /// A peer is connected.
+    pub fn connects(&mut self, peer: P, features: F) {
         self.peers.entry(peer).or_default().features = Some(features);
         self.moves(peer);
     }
 
-    /// Forgets the peer's messages: they cannot be answered any more.
-    pub fn disconnects(&mut self, peer: &PublicKey) {
+    /// A peer is gone. Its messages are forgotten: they cannot be answered any more.
+    pub fn disconnects(&mut self, peer: &P) {
         let Some(state) = self.peers.get_mut(peer) else { return };
         (state.features, state.went) = (None, state.is_told);
         let bytes = std::mem::take(&mut state.bytes);
@@ -76,7 +107,8 @@ impl Inbox {
         }
     }
 
-    pub fn receive(&mut self, sender: PublicKey, payload: Vec<u8>) {
+    /// A message arrived.
+    pub fn receive(&mut self, sender: P, payload: Vec<u8>) {
         let Some(state) = self.peers.get_mut(&sender).filter(|state| state.features.is_some()) else { return };
         if state.messages.len() >= MOST_WAITING {
             self.dropped += 1;
@@ -93,20 +125,27 @@ impl Inbox {
         }
     }
 
-    pub fn features(&self, peer: &PublicKey) -> Option<&InitFeatures> {
+    /// The features of a peer that is connected.
+    #[must_use]
+    pub fn features(&self, peer: &P) -> Option<&F> {
         self.peers.get(peer)?.features.as_ref()
     }
 
+    /// Messages that were dropped so far.
+    #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
+    /// Whether there is something to take.
+    #[must_use]
     pub fn has_news(&self) -> bool {
         !self.moved.is_empty() || !self.turns.is_empty()
     }
 
-    /// No message of a peer comes before it is told that the peer is there.
-    pub fn take(&mut self, budget: Budget) -> Vec<PeerEvent> {
+    /// Takes events up to a budget: who came or went first, each told once however often it did both, then one message of
+    /// each sender in turn. No message of a peer comes before it is told that the peer is there.
+    pub fn take(&mut self, budget: Budget) -> Vec<PeerEvent<P>> {
         let mut events = vec![];
         for _ in 0..budget.moves.min(self.moved.len()) {
             let Some((_, peer)) = self.moved.pop_first() else { break };
@@ -124,7 +163,7 @@ impl Inbox {
     }
 
     /// A sender with messages gets in line, once its coming is told.
-    fn gets_turn(&mut self, sender: PublicKey) {
+    fn gets_turn(&mut self, sender: P) {
         let Some(state) = self.peers.get_mut(&sender) else { return };
         if state.turn.is_none() && state.moved.is_none() && !state.messages.is_empty() {
             self.last_number += 1;
@@ -133,7 +172,7 @@ impl Inbox {
         }
     }
 
-    fn moves(&mut self, peer: PublicKey) {
+    fn moves(&mut self, peer: P) {
         if let Some(state) = self.peers.get_mut(&peer).filter(|state| state.moved.is_none()) {
             self.last_number += 1;
             state.moved = Some(self.last_number);
@@ -143,7 +182,7 @@ impl Inbox {
     }
 
     /// Whether it is there now, and before that whether it was away.
-    fn tell(&mut self, peer: PublicKey) -> Vec<PeerEvent> {
+    fn tell(&mut self, peer: P) -> Vec<PeerEvent<P>> {
         let Some(state) = self.peers.get_mut(&peer) else { return vec![] };
         let (is_there, was_told, went) = (state.features.is_some(), state.is_told, state.went);
         (state.is_told, state.went, state.moved) = (is_there, false, None);
@@ -157,7 +196,7 @@ impl Inbox {
     }
 
     /// The next message of a sender whose turn it is.
-    fn next_of(&mut self, sender: PublicKey) -> Option<Vec<u8>> {
+    fn next_of(&mut self, sender: P) -> Option<Vec<u8>> {
         let state = self.peers.get_mut(&sender)?;
         state.turn = None;
         let payload = state.messages.pop_front()?;
@@ -202,22 +241,20 @@ const OVERHEAD: usize = 64;
 mod tests {
     #![allow(non_snake_case)]
 
-    use bitcoin::secp256k1::{Secp256k1, SecretKey};
-
     use super::*;
     use PeerEvent::{Connected, Disconnected, Message};
 
     const HUGE: usize = 65_000;
 
-    fn peer(number: usize) -> PublicKey {
-        let mut secret = [1; 32];
-        secret[..8].copy_from_slice(&number.to_be_bytes());
-        PublicKey::from_secret_key(&Secp256k1::new(), &SecretKey::from_slice(&secret).unwrap())
+    type Inbox = super::Inbox<usize, ()>;
+
+    fn peer(number: usize) -> usize {
+        number
     }
 
-    fn with(peers: &[PublicKey]) -> Inbox {
+    fn with(peers: &[usize]) -> Inbox {
         let mut inbox = Inbox::default();
-        peers.iter().for_each(|peer| inbox.connects(*peer, InitFeatures::empty()));
+        peers.iter().for_each(|peer| inbox.connects(*peer, ()));
         inbox.take(Budget::ALL);
         inbox
     }
@@ -228,7 +265,7 @@ mod tests {
 
     #[test]
     fn case_X61_what_all_peers_send_is_bounded_and_the_heaviest_lose_theirs() {
-        let peers: Vec<PublicKey> = (0..101).map(peer).collect();
+        let peers: Vec<usize> = (0..101).map(peer).collect();
         let (honest, crowd) = peers.split_first().unwrap();
         let mut inbox = with(&peers);
         inbox.receive(*honest, b"the first".to_vec());
@@ -241,8 +278,7 @@ mod tests {
         assert_eq!(waiting, inbox.bytes);
         assert_eq!(inbox.dropped(), 6_400 - (inbox.bytes / weight(&[0; HUGE])) as u64);
         let heard = inbox.take(Budget::ALL);
-        let of =
-            |peer: &PublicKey| heard.iter().filter(|event| matches!(event, Message(from, _) if from == peer)).count();
+        let of = |peer: &usize| heard.iter().filter(|event| matches!(event, Message(from, _) if from == peer)).count();
         assert_eq!(of(honest), 2, "what weighs little stays");
         assert!(crowd.iter().all(|peer| of(peer) >= 1), "nobody is left out");
         assert_eq!((inbox.bytes, inbox.weights.len(), inbox.turns.len()), (0, 0, 0));
@@ -252,7 +288,7 @@ mod tests {
     fn case_X61_those_who_left_leave_nothing_behind() {
         let mut inbox = Inbox::default();
         for stranger in (0..500).map(peer) {
-            inbox.connects(stranger, InitFeatures::empty());
+            inbox.connects(stranger, ());
             (0..64).for_each(|_| inbox.receive(stranger, vec![0; 1_000]));
             inbox.disconnects(&stranger);
             // Nor is anything taken in for one that is gone.
@@ -273,26 +309,26 @@ mod tests {
         let mut inbox = with(&[flaps]);
         for _ in 0..1_000 {
             inbox.disconnects(&flaps);
-            inbox.connects(flaps, InitFeatures::empty());
+            inbox.connects(flaps, ());
             inbox.receive(flaps, vec![1]);
         }
         assert_eq!(inbox.moved.len(), 1);
         assert_eq!(inbox.take(Budget::ALL), [Disconnected(peer(1)), Connected(peer(1)), Message(peer(1), vec![1])]);
         inbox.disconnects(&peer(1));
-        inbox.connects(peer(1), InitFeatures::empty());
+        inbox.connects(peer(1), ());
         inbox.disconnects(&peer(1));
         assert_eq!(inbox.take(Budget::ALL), [Disconnected(peer(1))]);
     }
 
     #[test]
     fn case_X56_each_sender_has_its_turn_and_those_who_came_are_told_first() {
-        let peers: Vec<PublicKey> = (0..3).map(peer).collect();
+        let peers: Vec<usize> = (0..3).map(peer).collect();
         let mut inbox = with(&peers[..2]);
         for number in 0..10 {
             inbox.receive(peers[0], vec![number]);
         }
         inbox.receive(peers[1], vec![100]);
-        inbox.connects(peers[2], InitFeatures::empty());
+        inbox.connects(peers[2], ());
         inbox.receive(peers[2], vec![200]);
         let message = |peer: usize, byte| Message(peers[peer], vec![byte]);
         assert_eq!(inbox.take(some(2)), [Connected(peers[2]), message(0, 0), message(1, 100)]);
@@ -300,7 +336,7 @@ mod tests {
         assert_eq!(inbox.take(some(3)), [message(2, 200), message(0, 1), message(0, 2)]);
         // Not told to be there yet: its message waits, those of others do not.
         inbox.disconnects(&peers[2]);
-        inbox.connects(peers[2], InitFeatures::empty());
+        inbox.connects(peers[2], ());
         inbox.receive(peers[2], vec![201]);
         let no_moves = Budget { moves: 0, ..some(8) };
         assert_eq!(inbox.take(no_moves), (3..10).map(|byte| message(0, byte)).collect::<Vec<_>>());

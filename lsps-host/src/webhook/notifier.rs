@@ -1,48 +1,34 @@
 //! The notifications of an LSP: signed with its node's key, and posted.
 
-use std::sync::Arc;
-
-use lightning::sign::NodeSigner;
-
 use lsps_service::PostKey;
 use lsps_types::lsps5::{Signed, signed_text};
-use lsps_types::signature::LnSignature;
+use lsps_types::signature::{LnSignature, SignMessage};
 
 use super::{CannotPost, Delivery, DeliveryConfig, Undelivered, WebhookCounts, Webhooks};
-use crate::lsp::{Notifier, Post, PostFate, Posted};
+use crate::lsp::Posted;
+use crate::ports::{Notifier, Post, PostFate};
 
-/// Signs and posts the notifications of an LSP.
-///
-/// ```no_run
-/// # use std::sync::Arc;
-/// # use lightning::sign::KeysManager;
-/// # use lsps_transport_ldk::LspParts;
-/// # use lsps_transport_ldk::webhook::{CannotPost, DeliveryConfig, WebhookNotifier};
-/// # fn example<M, P, K>(parts: &mut LspParts<M, P, K>, keys: Arc<KeysManager>) -> Result<(), CannotPost> {
-/// parts.config.webhooks.serve = true;
-/// parts.notifier = Some(Arc::new(WebhookNotifier::new(DeliveryConfig::default(), keys)?)); // within a tokio runtime
-/// # Ok(())
-/// # }
-/// ```
+/// Signs and posts the notifications of an LSP ([`LspParts::notifier`](crate::LspParts)).
 pub struct WebhookNotifier {
     webhooks: Webhooks<Posted>,
-    keys: Arc<dyn NodeSigner + Send + Sync>,
+    sign: Box<dyn Fn(&str) -> Option<LnSignature> + Send + Sync>,
 }
 
 impl WebhookNotifier {
-    /// Starts posting, on the present tokio runtime, what is signed with the node's keys.
+    /// Starts posting, on the present tokio runtime, what is signed with the node's key.
     ///
     /// # Errors
     ///
     /// When TLS or the resolver cannot be set up, or a limit is 0.
-    pub fn new(config: DeliveryConfig, keys: Arc<dyn NodeSigner + Send + Sync>) -> Result<Self, CannotPost> {
+    pub fn new(config: DeliveryConfig, signer: impl SignMessage + Send + Sync + 'static) -> Result<Self, CannotPost> {
         let (webhooks, mut answers) = Webhooks::<Posted>::new(config)?;
         tokio::spawn(async move {
             while let Some(answer) = answers.recv().await {
                 answer.id.tell(fate(answer.outcome));
             }
         });
-        Ok(Self { webhooks, keys })
+        let sign = Box::new(move |text: &str| signer.sign_message(text.as_bytes()).ok());
+        Ok(Self { webhooks, sign })
     }
 
     /// Counts of the deliveries so far.
@@ -50,17 +36,12 @@ impl WebhookNotifier {
     pub fn counts(&self) -> WebhookCounts {
         self.webhooks.counts()
     }
-
-    /// `None`: the signer is not there.
-    fn sign(&self, text: &str) -> Option<LnSignature> {
-        self.keys.sign_message(text.as_bytes()).ok()?.parse().ok()
-    }
 }
 
 impl Notifier for WebhookNotifier {
     fn post(&self, post: Post, posted: Posted) {
         let Post { key, url, body, timestamp, within, urgency, until: _ } = post;
-        match self.sign(&signed_text(timestamp.as_str(), &body)) {
+        match (self.sign)(&signed_text(timestamp.as_str(), &body)) {
             Some(signature) => {
                 let signed = Signed { body, timestamp, signature };
                 self.webhooks.post(Delivery { id: posted, client: key.client, urgency, url, signed, within });
@@ -97,10 +78,10 @@ fn fate(outcome: Result<(), Undelivered>) -> PostFate {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    use lightning::sign::KeysManager;
     use lsps_service::{Input, PostKey, Urgency};
     use lsps_types::lsps5::WebhookUrl;
     use lsps_types::{PeerId, Timestamp};
@@ -150,6 +131,16 @@ mod tests {
         assert_eq!(hears(), None);
     }
 
+    struct Signer;
+
+    impl SignMessage for Signer {
+        type Error = std::convert::Infallible;
+
+        fn sign_message(&self, _: &[u8]) -> Result<LnSignature, Self::Error> {
+            Ok(LnSignature::from_bytes([31; 65]).expect("of this form"))
+        }
+    }
+
     /// Its hosts are looked up for ever; and how often that was asked for.
     fn notifier(config: DeliveryConfig) -> (WebhookNotifier, Arc<AtomicUsize>) {
         struct Nobody(Arc<AtomicUsize>);
@@ -161,8 +152,7 @@ mod tests {
         }
         let asked = Arc::<AtomicUsize>::default();
         let config = DeliveryConfig { resolver: Some(Arc::new(Nobody(Arc::clone(&asked)))), ..config };
-        let keys = Arc::new(KeysManager::new(&[7; 32], 0, 0, true));
-        (WebhookNotifier::new(config, keys).expect("it starts"), asked)
+        (WebhookNotifier::new(config, Signer).expect("it starts"), asked)
     }
 
     /// Posts to `url`; the inputs that tell the service the outcome, as they come.

@@ -1,4 +1,4 @@
-//! Whether the node has told all that it had to tell. LDK does not say; but its events come in order, so one that is asked
+//! Whether the node has told all that it had to tell. Nodes do not say; but their events come in order, so one that is asked
 //! for now comes behind all that are there now.
 //!
 //! What looks as if it had failed may have been claimed, with the claim waiting to be told: for minutes, after a start. So
@@ -9,35 +9,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-use lightning::ln::channelmanager::PaymentId;
-use lsps_service::{ChannelId, ChannelKey, Input, PartId};
+use lsps_service::{ChannelKey, Input, PartId};
 use lsps_types::{PaymentHash, PeerId};
-use tokio::time::Instant;
 
 use super::pump::Pump;
-use super::report;
-use crate::peers::{Manager, public_key};
+use super::{htlcs, report};
+use crate::ports::{LspNode, Marker};
 
-/// The name of a marker: an event of the node that says nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Marker(PaymentId);
+fn marker(life: u64, number: u64) -> Marker {
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(NAME);
+    id[16..24].copy_from_slice(&life.to_be_bytes());
+    id[24..].copy_from_slice(&number.to_be_bytes());
+    Marker(id)
+}
 
 impl Marker {
-    fn new(life: u64, number: u64) -> Self {
-        let mut id = [0; 32];
-        id[..16].copy_from_slice(NAME);
-        id[16..24].copy_from_slice(&life.to_be_bytes());
-        id[24..].copy_from_slice(&number.to_be_bytes());
-        Self(PaymentId(id))
-    }
-
-    /// `None`: it is a payment of somebody else's.
-    pub fn of(id: PaymentId) -> Option<Self> {
-        id.0.starts_with(NAME).then_some(Self(id))
-    }
-
-    pub fn id(self) -> PaymentId {
-        self.0
+    /// The marker of this name. `None`: the name was made by somebody else.
+    #[must_use]
+    pub fn of(name: [u8; 32]) -> Option<Self> {
+        name.starts_with(NAME).then_some(Self(name))
     }
 }
 
@@ -47,10 +38,10 @@ pub(super) struct Unsettled {
     life: u64,
     number: u64,
     /// The markers that are on their way, the oldest first, when each was sent and what the node showed then.
-    sent: Vec<(Marker, Instant, Shown)>,
+    sent: Vec<(Marker, Duration, Shown)>,
     is_caught_up: bool,
-    /// Clients of whose sent parts some failed, LDK does not say which; and when to look.
-    pub suspects: BTreeMap<PeerId, Instant>,
+    /// Clients of whose sent parts some failed, nodes do not say which; and when to look, by the steady clock.
+    pub suspects: BTreeMap<PeerId, Duration>,
     /// Payments that were to be claimed, of which the node seems to hold nothing any more; after a start all that were.
     pub claims: BTreeSet<PaymentHash>,
     /// Channels to be given up, and the transaction whose inputs are reserved.
@@ -80,7 +71,7 @@ impl Default for Unsettled {
 impl Unsettled {
     /// Some part that was sent to this client failed, or may have.
     pub fn suspect(&mut self, client: PeerId) {
-        self.suspects.entry(client).or_insert_with(Instant::now);
+        self.suspects.entry(client).or_default();
     }
 
     /// Whether something of it has to be looked at by and by, which no event announces.
@@ -93,13 +84,14 @@ impl Unsettled {
     }
 }
 
-impl<M: Manager> Pump<M> {
+impl<N: LspNode> Pump<N> {
     /// Sends a marker behind what the node has to tell, if anything waits for that. While one is on its way another follows
     /// only where an application may have kept the first to itself.
     pub(super) fn send_marker(&mut self) {
         self.drop_kept_channels();
+        let now = self.outside.clock.steady();
         if let Some((_, at, _)) = self.unsettled.sent.last() {
-            if at.elapsed() < OVERDUE || self.unsettled.sent.len() >= MOST_SENT {
+            if now.saturating_sub(*at) < OVERDUE || self.unsettled.sent.len() >= MOST_SENT {
                 return;
             }
             report::marker_overdue(self.unsettled.sent.len());
@@ -109,7 +101,8 @@ impl<M: Manager> Pump<M> {
         let is_open = |hash: &PaymentHash| self.service.known_payments_with(*hash).any(|payment| payment.is_live);
         self.unsettled.claims.retain(is_open);
         let missing = self.missing_by_client();
-        let claims = self.unsettled.claims.iter().filter(|hash| self.node.count_incoming(**hash) == 0);
+        let claims =
+            self.unsettled.claims.iter().filter(|hash| htlcs::count_incoming(&*self.node, **hash, |_| true) == 0);
         let abandoned = self.unsettled.abandoned.iter();
         let idle = abandoned.filter(|(key, (peer, _))| self.is_idle(*peer, **key)).map(|(key, _)| *key);
         let shown = Shown { missing, claims: claims.copied().collect(), idle: idle.collect() };
@@ -118,9 +111,9 @@ impl<M: Manager> Pump<M> {
             return;
         }
         self.unsettled.number += 1;
-        let marker = Marker::new(self.unsettled.life, self.unsettled.number);
+        let marker = marker(self.unsettled.life, self.unsettled.number);
         if self.node.send_marker(marker, self.outside.clock.now()) {
-            self.unsettled.sent.push((marker, Instant::now(), shown));
+            self.unsettled.sent.push((marker, now, shown));
         } else {
             shown.missing.into_keys().for_each(|client| self.unsettled.suspect(client));
         }
@@ -136,7 +129,7 @@ impl<M: Manager> Pump<M> {
         }
         self.unsettled.claims.retain(|hash| !shown.claims.contains(hash));
         for payment_hash in shown.claims {
-            if self.node.count_incoming(payment_hash) == 0 {
+            if htlcs::count_incoming(&*self.node, payment_hash, |_| true) == 0 {
                 let _ = self.feed(Input::PaymentGone { payment_hash });
             }
         }
@@ -152,7 +145,7 @@ impl<M: Manager> Pump<M> {
 
     /// Sent parts that are nowhere any more, by suspected client. Who has none missing is not suspected any longer.
     fn missing_by_client(&mut self) -> BTreeMap<PeerId, Vec<PartId>> {
-        let now = Instant::now();
+        let now = self.outside.clock.steady();
         let due: Vec<PeerId> =
             self.unsettled.suspects.iter().filter(|(_, at)| **at <= now).map(|(who, _)| *who).collect();
         let mut missing = BTreeMap::new();
@@ -175,8 +168,8 @@ impl<M: Manager> Pump<M> {
         if !self.node.has_unprocessed() {
             return true;
         }
-        let is_there = public_key(client).is_some_and(|key| self.node.is_usable(&key));
-        let may_flush = is_there || self.started_at.elapsed() >= PEERS_COME_BACK;
+        let since_start = self.outside.clock.steady().saturating_sub(self.started_at);
+        let may_flush = self.node.is_usable(client) || since_start >= PEERS_COME_BACK;
         if may_flush {
             self.node.flush();
         }
@@ -186,8 +179,7 @@ impl<M: Manager> Pump<M> {
 
     /// Whether nothing is on a channel that is to be given up, as far as the node shows.
     fn is_idle(&self, peer: PeerId, key: ChannelKey) -> bool {
-        let channel = public_key(peer).and_then(|peer| self.node.channel(&peer, key));
-        channel.is_none_or(|details| !super::node::is_used(&details, key))
+        !self.node.is_used(peer, key)
     }
 
     /// Closes a channel that is still to be given up and that nothing is on.
@@ -195,7 +187,7 @@ impl<M: Manager> Pump<M> {
         let Some((peer, tx)) = self.unsettled.abandoned.get(&key).cloned() else { return };
         if self.service.is_abandoning(key) && self.is_idle(peer, key) {
             self.unsettled.abandoned.remove(&key);
-            self.close(peer, key);
+            self.node.close(peer, key);
             if let Some(tx) = tx {
                 self.release(&tx);
             }
@@ -208,9 +200,8 @@ impl<M: Manager> Pump<M> {
         let kept = self.unsettled.abandoned.iter().filter(|(key, _)| !self.service.is_abandoning(**key));
         for (key, peer) in kept.map(|(key, (peer, _))| (*key, *peer)).collect::<Vec<_>>() {
             self.unsettled.abandoned.remove(&key);
-            let channel = public_key(peer).and_then(|peer| self.node.channel(&peer, key));
-            if let Some(details) = channel.filter(|details| details.is_channel_ready) {
-                let _ = self.feed(Input::ChannelReady { key, channel_id: ChannelId(details.channel_id.0) });
+            if let Some(channel) = self.node.channel(peer, key).filter(|channel| channel.is_ready) {
+                let _ = self.feed(Input::ChannelReady { key, channel_id: channel.id });
             }
         }
     }

@@ -8,8 +8,8 @@ use lsps_types::bolt4::FailureCode;
 use metrics::counter;
 use tracing::{debug, error, info, warn};
 
-use super::news::Owed;
-use crate::onchain::Broadcast;
+use super::events::Owed;
+use crate::ports::{Broadcast, StoreError};
 
 /// The service was told something; what became of it.
 pub(super) fn heard(input: &Input, outcome: Outcome) {
@@ -249,14 +249,8 @@ pub(super) fn booked(entry: &BookEntry) {
     info!(peer = %entry.client, token = entry.token, entry = ?entry.what, "booked");
 }
 
-/// LDK could not say what the specification wants it to.
-pub(super) fn other_code(part: &[u8; 32], wanted: FailureCode) {
-    counter!("lsps_codes_replaced").increment(1);
-    warn!(part = hex(part), wanted = name(wanted), "failed with another code: no channel is ready");
-}
-
 /// A record that the store could not give back. It is left alone, and may be back after another start.
-pub(super) fn unread((name, error): (String, lightning::io::Error)) -> Unreadable {
+pub(super) fn unread((name, error): (String, StoreError)) -> Unreadable {
     counter!("lsps_records_unread").increment(1);
     warn!(name, %error, "a record cannot be read");
     Unreadable::Store { name, why: error.to_string() }
@@ -266,10 +260,7 @@ pub(super) fn unread((name, error): (String, lightning::io::Error)) -> Unreadabl
 /// them to the LSP.
 pub(super) fn marker_overdue(sent: usize) {
     counter!("lsps_markers_overdue").increment(1);
-    warn!(
-        sent,
-        "the node does not tell its events, or not all of them reach `Lsp::handle_event`: nothing is decided on failures"
-    );
+    warn!(sent, "the node does not tell its events, or not all of them reach the LSP: nothing is decided on failures");
 }
 
 /// More followed than can be.
@@ -291,7 +282,7 @@ pub(super) fn broadcast(of: Owed, txid: &Txid, answer: &Broadcast) {
 }
 
 /// The store refused.
-pub(super) fn store_failed(error: &lightning::io::Error) {
+pub(super) fn store_failed(error: &StoreError) {
     counter!("lsps_store_failures").increment(1);
     warn!(%error, "the store cannot be written");
 }

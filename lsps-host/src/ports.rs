@@ -1,0 +1,18 @@
+//! The traits through which a host reaches the world. Each says of its calls what may block and what may be called twice.
+
+mod clock;
+mod messages;
+mod node;
+mod notifier;
+mod onchain;
+mod store;
+
+pub use clock::{Clock, Sleep, SystemClock};
+pub use messages::{Arrived, Messages};
+pub use node::{IncomingHtlc, IncomingState, LspNode, Marker, NodeChannel, NodeEvent, OutgoingHtlc, Resolution};
+pub use notifier::{Notifier, Post, PostFate};
+pub use onchain::{
+    Broadcast, CannotFund, CannotPay, ChainAccess, ChainWatch, Mempool, OnchainPayer, OnchainWallet, SeenOutput,
+    from_lsps_outpoint, to_lsps_outpoint,
+};
+pub use store::{Answer, Change, ReadAnswer, RecordStore, StoreError};

@@ -1,0 +1,109 @@
+//! Records of one kind in a store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ports::{Change, Clock, RecordStore, StoreError};
+
+/// Records of one kind, each under its own name.
+#[derive(Clone)]
+pub struct Records {
+    store: Arc<dyn RecordStore>,
+    kind: &'static str,
+}
+
+/// The records of one kind in a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Names and contents.
+    pub records: Vec<(String, Vec<u8>)>,
+    /// Names of those that could not be read, and why.
+    pub failed: Vec<(String, StoreError)>,
+}
+
+impl Records {
+    /// Those of one kind.
+    #[must_use]
+    pub fn new(store: Arc<dyn RecordStore>, kind: &'static str) -> Self {
+        Self { store, kind }
+    }
+
+    /// Another kind in the same store.
+    #[must_use]
+    pub fn beside(&self, kind: &'static str) -> Self {
+        Self { store: Arc::clone(&self.store), kind }
+    }
+
+    /// The names of all records, in no order.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not list them.
+    pub async fn names(&self) -> Result<Vec<String>, StoreError> {
+        self.store.list(self.kind).await
+    }
+
+    /// All records, by name. One that cannot be read does not keep the others from being read; if none can, the store is
+    /// away.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read at all.
+    pub async fn load(&self, clock: &dyn Clock) -> Result<Loaded, StoreError> {
+        let mut loaded = self.read(self.names().await?).await;
+        for tries_left in (0..TRIES).rev() {
+            if loaded.failed.is_empty() {
+                break;
+            }
+            clock.sleep(RETRY).await;
+            let again = self.read(loaded.failed.drain(..).map(|(name, _)| name).collect()).await;
+            loaded.records.extend(again.records);
+            loaded.failed = again.failed;
+            if tries_left == 0
+                && loaded.records.is_empty()
+                && let Some((_, error)) = loaded.failed.pop()
+            {
+                return Err(error);
+            }
+        }
+        loaded.records.sort_unstable();
+        Ok(loaded)
+    }
+
+    /// Those of these names that are there.
+    pub async fn read(&self, names: Vec<String>) -> Loaded {
+        let mut loaded = Loaded::default();
+        for some in names.chunks(AT_ONCE) {
+            let contents = self.store.read(self.kind, some.to_vec()).await;
+            for (name, content) in some.iter().zip(contents) {
+                match content {
+                    Ok(Some(bytes)) => loaded.records.push((name.clone(), bytes)),
+                    Ok(None) => {} // it went away since it was listed
+                    Err(error) => loaded.failed.push((name.clone(), error)),
+                }
+            }
+        }
+        loaded
+    }
+
+    /// Puts records or, where there is no content, deletes them; each name is there once. All of them are durable, or there
+    /// is an error: then some may be, and the same batch has to be written again.
+    ///
+    /// # Errors
+    ///
+    /// When not all of them are durable.
+    pub async fn write(&self, records: impl Iterator<Item = (impl ToString, Option<&[u8]>)>) -> Result<(), StoreError> {
+        // Copied first: records of a batch cannot be held across an await by a task that may move between threads.
+        let changes: Vec<Change> =
+            records.map(|(name, content)| (name.to_string(), content.map(<[u8]>::to_vec))).collect();
+        if changes.is_empty() { Ok(()) } else { self.store.write(self.kind, changes).await }
+    }
+}
+
+/// Names in one call of the store.
+const AT_ONCE: usize = 1_000;
+/// How often a record is read again that could not be read, before it is left out.
+const TRIES: usize = 3;
+/// The pause before a store that failed is asked again, and events are told again; longer would hold up the node's own
+/// saves.
+pub const RETRY: Duration = Duration::from_millis(250);
