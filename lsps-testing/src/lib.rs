@@ -4,6 +4,7 @@
 pub mod fuzzing;
 mod lsp;
 pub mod many;
+mod model;
 pub mod order_world;
 mod setup;
 mod soak;

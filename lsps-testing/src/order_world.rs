@@ -3,48 +3,33 @@
 //! come to rest.
 
 mod check;
-mod deposits;
-mod host;
-mod payments;
 mod rest;
 mod script;
 
+use std::sync::MutexGuard;
 use std::time::Duration;
 
+use lsps_host::ports::NodeEvent;
 use lsps_service::{
     AmountRule, ChannelEnd, ChannelKey, Config, FlowId, HeldHtlc, HeldPayment, Input, OrderConfig, OrderNumber,
     OrderPolicy, PaidBy, PartId, StandardPolicy,
 };
-use lsps_types::lsps1::{CreateOrder, Order};
+use lsps_types::lsps1::CreateOrder;
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage, Sat, Scid};
 
 pub use script::{Amount, CLIENTS, Step};
 
 use crate::Seen;
-use crate::setup::{LspSetup, address_of, offer_id, peer};
-use crate::world::choose;
-use crate::world::host_loop::Host as _;
-use crate::world::node::{Node, Stage, Told};
-use crate::world::process::Process;
-use deposits::Deposits;
-use payments::Payments;
+use crate::model::deposits::Deposits;
+use crate::model::node::{Node, Stage};
+use crate::model::payments::{Incoming, Place};
+use crate::model::process::Process;
+use crate::model::{Model, Sold, choose};
+use crate::setup::{LspSetup, offer_id, peer};
 
 /// All of it.
 pub struct OrderWorld {
     lsp: Process,
-    watch_works: bool,
-    payments: Payments,
-    /// Claims whose outcome the host does not know since its start.
-    doubts: bool,
-    deposits: Deposits,
-    sold: Vec<Sold>,
-}
-
-/// An order as it was answered.
-#[derive(Clone, Debug)]
-struct Sold {
-    number: OrderNumber,
-    order: Order,
 }
 
 impl Default for OrderWorld {
@@ -57,25 +42,20 @@ impl OrderWorld {
     /// A world at noon.
     #[must_use]
     pub fn new() -> Self {
-        let setup = setup();
-        let service = host::service(&setup);
-        let mut world = Self {
-            lsp: Process::new(setup, service, 200),
-            watch_works: true,
-            payments: Payments::default(),
-            doubts: false,
-            deposits: Deposits::default(),
-            sold: vec![],
-        };
-        world.save();
-        world.start();
-        world
+        Self { lsp: Process::new(Model::new(setup(), 200)) }
     }
 
     /// Everybody does what nobody can keep them from.
     #[must_use]
-    pub fn hostile(mut self) -> Self {
-        self.lsp.node.is_hostile = true;
+    pub fn hostile(self) -> Self {
+        self.model().node.is_hostile = true;
+        self
+    }
+
+    /// Each further life of the LSP is kept on a tape.
+    #[must_use]
+    pub fn taped(mut self) -> Self {
+        self.lsp.tape();
         self
     }
 
@@ -84,15 +64,19 @@ impl OrderWorld {
     pub fn play(mut self, script: &[Step]) -> Self {
         for step in script {
             self.step(*step);
-            self.check();
+            self.model().check_orders();
         }
         self
     }
 
-    /// How often an input met an order in some state.
+    /// How often an input met an order in some state, in the lives that are on tape.
     #[must_use]
-    pub fn seen(&self) -> &Seen {
-        &self.lsp.seen
+    pub fn seen(&self) -> Seen {
+        let mut seen = Seen::new();
+        for tape in self.lsp.tapes() {
+            self.count(&tape, &mut seen);
+        }
+        seen
     }
 
     /// How often the process died so far.
@@ -104,32 +88,130 @@ impl OrderWorld {
     /// Funding transactions on the chain or on their way there.
     #[must_use]
     pub fn fundings(&self) -> usize {
-        self.lsp.broadcast.len()
+        self.model().broadcast.len()
     }
 
     /// What each payer over Lightning heard: whether its payment was claimed.
     #[must_use]
     pub fn outcomes(&self) -> Vec<Option<bool>> {
-        self.payments.incoming.iter().map(|incoming| incoming.outcome).collect()
+        self.model().payments.incoming.iter().map(|incoming| incoming.outcome).collect()
     }
 
     /// Refunds in the chain.
     #[must_use]
     pub fn refunds(&self) -> usize {
-        self.deposits.refunds.iter().filter(|refund| refund.confirmed_at.is_some()).count()
+        self.model().deposits.refunds.iter().filter(|refund| refund.confirmed_at.is_some()).count()
+    }
+
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.lsp.model()
+    }
+
+    fn run(&mut self) {
+        self.lsp.run();
     }
 
     fn step(&mut self, step: Step) {
+        self.model().passes(MOMENT);
         match step {
             Step::Order { client, size, refundable } => self.orders(peer(client + 1), size, refundable),
-            Step::Pay { order, by_offer, amount, expires_soon } => {
-                self.pays(order, by_offer, amount, expires_soon, false);
+            Step::Proceed { client } => self.proceeds(peer(client + 1)),
+            Step::Blocks { count, are_full } => {
+                for _ in 0..count {
+                    self.model().block(are_full);
+                    self.run();
+                }
             }
-            Step::PayOdd { order, by_offer } => self.pays(order, by_offer, Amount::Exact, false, true),
+            Step::Connect { client } => self.connects(peer(client + 1)),
+            Step::Disconnect { client } => self.disconnects(peer(client + 1)),
+            Step::Cancel { order } => {
+                let sold = choose(&self.model().orders, order);
+                if let Some(Sold { number, .. }) = sold {
+                    self.lsp.ask(|lsp| async move {
+                        let _ = lsp.cancel_order(number).await;
+                    });
+                }
+            }
+            Step::Retry { order } => {
+                let sold = choose(&self.model().orders, order);
+                if let Some(Sold { number, .. }) = sold {
+                    self.lsp.ask(|lsp| async move {
+                        let _ = lsp.retry_order(number).await;
+                    });
+                }
+            }
+            step => self.model().order_step(step),
+        }
+        self.run();
+    }
+
+    fn orders(&mut self, client: PeerId, size: u8, refundable: bool) {
+        if !self.model().may_ask(client) {
+            return;
+        }
+        let order = CreateOrder {
+            lsp_balance_sat: Sat(500_000),
+            client_balance_sat: Sat([100_000, 1_500_000, 2_500_000][usize::from(size)]),
+            required_channel_confirmations: 0,
+            funding_confirms_within_blocks: 6,
+            channel_expiry_blocks: LEASE_BLOCKS,
+            token: None,
+            refund_onchain_address: refundable.then(|| REFUND_TO.parse().expect("an address")),
+            announce_channel: false,
+        };
+        let Some(order) = self.lsp.answers(client, &order) else { return };
+        let id = order.order_id.clone();
+        let known = self.lsp.look(move |service| service.known_orders().find(|known| known.id == id));
+        let number = known.expect("an order").number;
+        let mut model = self.model();
+        assert!(model.has_record(FlowId::Order(number)), "written before told");
+        model.orders.push(Sold { number, order });
+    }
+
+    fn connects(&mut self, client: PeerId) {
+        let is_new = self.model().links.insert(client, true).is_none();
+        if is_new {
+            self.lsp.connects(client);
+        }
+    }
+
+    fn disconnects(&mut self, client: PeerId) {
+        let was_there = self.model().links.remove(&client).is_some();
+        if was_there {
+            self.model().node.disconnected(client);
+            self.lsp.disconnects(client);
+        }
+    }
+
+    /// All its channels get as far as they can.
+    fn proceeds(&mut self, client: PeerId) {
+        self.connects(client);
+        for _ in 0..3 {
+            {
+                let mut model = self.model();
+                for key in model.node.channels_of(client, |_| true) {
+                    model.node.proceeds(key);
+                }
+            }
+            self.run();
+            self.model().save();
+            self.run();
+        }
+    }
+}
+
+impl Model {
+    /// All that happens outside the LSP's process.
+    fn order_step(&mut self, step: Step) {
+        match step {
+            Step::Pay { order, by_offer, amount, expires_soon } => {
+                self.pays_order(order, by_offer, amount, expires_soon, false);
+            }
+            Step::PayOdd { order, by_offer } => self.pays_order(order, by_offer, Amount::Exact, false, true),
             Step::WrongSecret { payment } => {
-                if let Some(number) = choose(&self.payments.numbers(payments::Place::Held), payment) {
+                if let Some(number) = choose(&self.payments.numbers(Place::Held), payment) {
                     let payment_hash = self.payments.incoming[number].held.payment_hash;
-                    self.tell_later([Input::PaymentGone { payment_hash }]);
+                    self.node.now.events.push_back(NodeEvent::FailedReceive(payment_hash));
                 }
             }
             Step::Dust { order, count } => {
@@ -137,40 +219,28 @@ impl OrderWorld {
                     self.deposit(order, Amount::Dust, false);
                 }
             }
-            Step::Feerate { times } => {
-                self.lsp.setup.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times);
-                self.tell_facts();
-            }
+            Step::Feerate { times } => self.setup.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times),
             Step::Ordinary { client } => self.pays_client(peer(client + 1)),
-            Step::Proceed { client } => self.proceeds(peer(client + 1)),
             Step::PayAgain { payment } => {
                 let again = choose(&self.payments.incoming, payment);
-                if let Some(payments::Incoming { order, held, is_odd, .. }) = again.filter(|_| self.has_heard()) {
-                    let claim_before = held.claim_before.map(|_| BlockHeight(self.lsp.chain.height + 400));
-                    self.arrives(order, HeldPayment { claim_before, ..held }, is_odd);
+                if let Some(Incoming { order, held, is_odd, .. }) = again.filter(|_| self.has_heard()) {
+                    let claim_before = held.claim_before.map(|_| BlockHeight(self.chain.height + 400));
+                    self.payment_arrives(order, HeldPayment { claim_before, ..held }, is_odd);
                 }
             }
             Step::PayerGone { payment } => {
-                if let Some(number) = choose(&self.payments.numbers(payments::Place::Held), payment) {
+                if let Some(number) = choose(&self.payments.numbers(Place::Held), payment) {
                     let told = self.payments.lose(number);
-                    self.tell_later(told);
+                    self.node.now.events.extend(told);
                 }
             }
             Step::Deposit { order, amount, is_dear } => self.deposit(order, amount, is_dear),
             Step::Replace { deposit } => self.with_deposit(deposit, |deposits, number, _| deposits.replace(number)),
             Step::ComeBack { deposit } => self.with_deposit(deposit, |deposits, number, _| deposits.come_back(number)),
             Step::Reorg { deposit } => self.with_deposit(deposit, Deposits::reorg),
-            Step::Blocks { count, are_full } => (0..count).for_each(|_| self.block(are_full)),
-            Step::Watch { works } => self.watch_works = works,
-            Step::Connect { client } => self.connects(peer(client + 1)),
-            Step::Disconnect { client } => {
-                if self.lsp.links.remove(&peer(client + 1)).is_some() {
-                    self.lsp.node.disconnected(peer(client + 1));
-                    self.feed(Input::PeerDisconnected { peer: peer(client + 1) });
-                }
-            }
+            Step::Watch { works } => self.deposits.is_blind = !works,
             Step::Accept { channel } => {
-                self.with_channel(channel, |stage| stage == Stage::Asked, |node, key| node.accepted(key, None))
+                self.with_channel(channel, |stage| stage == Stage::Asked, |node, key| node.accepted(key, None));
             }
             Step::Reject { channel } => {
                 self.with_channel(
@@ -182,66 +252,52 @@ impl OrderWorld {
             Step::Sign { channel } => self.with_channel(channel, |stage| stage == Stage::Funded, Node::signed),
             Step::Ready { channel } => self.with_channel(channel, |stage| stage == Stage::Pending, Node::ready),
             Step::Close { channel } => self.with_channel(channel, |stage| stage >= Stage::Pending, Node::closed),
-            Step::NoCoins => self.lsp.coins.refuse = true,
-            Step::Cancel { order } => {
-                if let Some(sold) = choose(&self.sold, order) {
-                    self.feed(Input::CancelOrder { order: sold.number });
-                }
-            }
-            Step::Retry { order } => {
-                if let Some(sold) = choose(&self.sold, order) {
-                    self.feed(Input::RetryOrder { order: sold.number });
-                }
-            }
-            Step::Wait { seconds } => {
-                let time = Duration::from_secs(seconds.into());
-                // Outcomes are remembered for longer than a node goes without saving itself.
-                if self.lsp.now.since(self.lsp.saved_at) + time >= self.lsp.setup.config.keep_resolved {
-                    self.save();
-                }
-                self.lsp.now = self.lsp.now + time;
-            }
+            Step::NoCoins => self.coins.refuse = true,
+            Step::Wait { seconds } => self.passes(Duration::from_secs(seconds.into())),
             Step::Save => self.save(),
-            Step::Crash { after, saved } => self.lsp.fuse = Some((after, saved)),
-            Step::Store { works } => self.lsp.store_works = works,
+            Step::Crash { after, saved } => self.fuse = Some((after, saved)),
+            Step::Store { works } => self.store_works = works,
             Step::Replay => {
-                if let Some(told) = self.lsp.told_last.clone().filter(is_told_again) {
-                    self.lsp.node.now.events.push_back(told);
-                }
+                let again = self.told_last.clone().filter(is_told_again);
+                self.node.now.events.extend(again);
             }
+            Step::Order { .. }
+            | Step::Proceed { .. }
+            | Step::Blocks { .. }
+            | Step::Connect { .. }
+            | Step::Disconnect { .. }
+            | Step::Cancel { .. }
+            | Step::Retry { .. } => unreachable!("the world's own: {step:?}"),
         }
-        self.run();
     }
 
-    fn orders(&mut self, client: PeerId, size: u8, refundable: bool) {
-        if !self.lsp.may_ask(client) {
-            return;
-        }
-        let order = CreateOrder {
-            lsp_balance_sat: Sat(500_000),
-            client_balance_sat: Sat([100_000, 1_500_000, 2_500_000][usize::from(size)]),
-            required_channel_confirmations: 0,
-            funding_confirms_within_blocks: 6,
-            channel_expiry_blocks: LEASE_BLOCKS,
-            token: None,
-            refund_onchain_address: refundable.then(|| host::REFUND_TO.parse().expect("an address")),
-            announce_channel: false,
-        };
-        self.sells(client, &order);
+    fn payment_arrives(&mut self, order: usize, held: HeldPayment, is_odd: bool) {
+        let told = self.payments.arrives(order, held, is_odd);
+        self.node.now.events.extend(told);
     }
 
-    fn pays(&mut self, order: u8, by_offer: bool, amount: Amount, expires_soon: bool, is_odd: bool) {
-        let numbers: Vec<usize> = (0..self.sold.len()).collect();
+    /// A block; a full one leaves the mempool as it is.
+    fn block(&mut self, is_full: bool) {
+        self.chain.mine(is_full);
+        if !is_full {
+            self.deposits.mine(self.chain.height);
+        }
+        self.hear_blocks();
+    }
+
+    fn pays_order(&mut self, order: u8, by_offer: bool, amount: Amount, expires_soon: bool, is_odd: bool) {
+        let numbers: Vec<usize> = (0..self.orders.len()).collect();
         let Some(order) = choose(&numbers, order) else { return };
-        let payment = &self.sold[order].order.payment;
+        let payment = &self.orders[order].order.payment;
         let (Some(bolt11), Some(bolt12)) = (&payment.bolt11, &payment.bolt12) else { return };
         let amount = amount.of(bolt11.order_total_sat);
         let (by, payment_hash, preimage) = if by_offer {
             let number = u32::try_from(self.payments.incoming.len()).expect("few").to_be_bytes();
             let mut preimage = Preimage([9; 32]);
             preimage.0[..4].copy_from_slice(&number);
-            assert!(bolt12.offer.starts_with("offer"));
-            (PaidBy::Offer(offer_id(self.sold[order].number)), PaymentHash::of(&preimage), Some(preimage))
+            let offer =
+                bolt12.offer.strip_prefix("offer ").and_then(|number| number.parse().ok()).expect("one of ours");
+            (PaidBy::Offer(offer_id(OrderNumber(offer))), PaymentHash::of(&preimage), Some(preimage))
         } else {
             (PaidBy::Invoice, bolt11.invoice.parse().expect("a hash"), None)
         };
@@ -253,36 +309,30 @@ impl OrderWorld {
             return;
         }
         let left = if expires_soon { 45 } else { 400 };
-        let claim_before = Some(BlockHeight(self.lsp.chain.height + left));
+        let claim_before = Some(BlockHeight(self.chain.height + left));
         let amount = amount.to_msat().expect("a small amount");
         let (id, claimable) = (None, !is_odd);
         let held = HeldPayment { by, payment_hash, id, claimable, preimage, amount, claim_before };
-        self.arrives(order, held, is_odd);
+        self.payment_arrives(order, held, is_odd);
     }
 
     /// Of all that was claimed. A host that has not takes another payment of its hash for the one that it claims: who pays
     /// what is paid gives it away.
     fn has_heard(&self) -> bool {
-        self.lsp.fuse.is_none() && self.lsp.store_works && self.lsp.node.now.events.is_empty()
-    }
-
-    fn arrives(&mut self, order: usize, held: HeldPayment, is_odd: bool) {
-        let told = self.payments.arrives(order, held, is_odd);
-        self.tell_later(told);
+        self.fuse.is_none() && self.store_works && self.node.now.events.is_empty()
     }
 
     fn deposit(&mut self, order: u8, amount: Amount, is_dear: bool) {
         let payable: Vec<usize> =
-            (0..self.sold.len()).filter(|number| self.sold[*number].order.payment.onchain.is_some()).collect();
+            (0..self.orders.len()).filter(|number| self.orders[*number].order.payment.onchain.is_some()).collect();
         let Some(order) = choose(&payable, order) else { return };
         // What comes when the order is forgotten is nobody's.
-        let in_time = self.lsp.service.known_order(self.sold[order].number).is_some();
+        let in_time = self.has_record(FlowId::Order(self.orders[order].number));
         let few = self.deposits.coins.iter().filter(|coin| coin.order == order).count() < MOST_DEPOSITS;
-        let few = few || self.lsp.node.is_hostile;
-        if let Some(way) = self.sold[order].order.payment.onchain.as_ref().filter(|_| in_time && few) {
+        let few = few || self.node.is_hostile;
+        if let Some(way) = self.orders[order].order.payment.onchain.as_ref().filter(|_| in_time && few) {
             let amount = amount.of(way.order_total_sat);
-            let address = address_of(self.sold[order].number);
-            assert_eq!(way.address, address);
+            let address = way.address.to_string();
             self.deposits.pay(order, address, amount, is_dear);
         }
     }
@@ -290,59 +340,26 @@ impl OrderWorld {
     fn with_deposit(&mut self, deposit: u8, act: impl FnOnce(&mut Deposits, usize, u32)) {
         let numbers: Vec<usize> = (0..self.deposits.coins.len()).collect();
         if let Some(number) = choose(&numbers, deposit) {
-            act(&mut self.deposits, number, self.lsp.chain.height);
+            act(&mut self.deposits, number, self.chain.height);
         }
     }
 
     fn with_channel(&mut self, channel: u8, is: impl Fn(Stage) -> bool, act: impl FnOnce(&mut Node, ChannelKey)) {
-        if let Some(key) = self.lsp.reachable(channel, is) {
-            act(&mut self.lsp.node, key);
+        if let Some(key) = self.reachable(channel, is) {
+            act(&mut self.node, key);
         }
-    }
-
-    fn block(&mut self, is_full: bool) {
-        self.lsp.chain.mine(is_full);
-        if !is_full {
-            self.deposits.mine(self.lsp.chain.height);
-        }
-        let late = self.payments.blocks(self.lsp.chain.height);
-        self.tell_later(late);
-        self.run();
     }
 
     /// Somebody pays a client over a channel that it has by now; it claims that as soon as it has it.
     fn pays_client(&mut self, client: PeerId) {
-        let number = u32::try_from(self.lsp.node.incoming.len()).expect("few");
+        let number = u32::try_from(self.node.incoming.len()).expect("few");
         let (part, payment_hash) = (PartId([0; 32]), PaymentHash([8; 32]));
         let (amount_in, onion_amount) = (Msat(1_000), Msat(1_000));
-        let cltv_expiry = Some(BlockHeight(self.lsp.chain.height + 400));
+        let cltv_expiry = Some(BlockHeight(self.chain.height + 400));
         let htlc = HeldHtlc { part, scid: Scid(2), payment_hash, amount_in, onion_amount, cltv_expiry };
-        self.lsp.node.passes_through(htlc, client);
+        self.node.passes_through(htlc, client);
         self.save();
-        self.lsp.node.client_says(number.try_into().expect("few"), true, false);
-    }
-
-    /// All its channels get as far as they can.
-    fn proceeds(&mut self, client: PeerId) {
-        self.connects(client);
-        for _ in 0..3 {
-            for key in self.lsp.node.channels_of(client, |_| true) {
-                self.lsp.node.proceeds(key);
-            }
-            self.run();
-            self.save();
-            self.run();
-        }
-    }
-
-    fn connects(&mut self, client: PeerId) {
-        if self.lsp.links.insert(client, true).is_none() {
-            self.feed(Input::PeerConnected { peer: client });
-        }
-    }
-
-    fn tell_later(&mut self, inputs: impl IntoIterator<Item = Input>) {
-        self.lsp.node.now.events.extend(inputs.into_iter().map(Told::Input));
+        self.node.client_says(number.try_into().expect("few"), true, false);
     }
 }
 
@@ -359,8 +376,8 @@ impl Amount {
 }
 
 /// A held payment that was resolved meanwhile would be another; its payer is not in this world.
-fn is_told_again(told: &Told) -> bool {
-    !matches!(told, Told::Input(Input::PaymentHeld(_) | Input::PaymentGone { .. }))
+fn is_told_again(told: &NodeEvent) -> bool {
+    !matches!(told, NodeEvent::Input(Input::PaymentHeld(_)))
 }
 
 /// Small orders count at once, larger ones after one block, the largest after three.
@@ -396,3 +413,7 @@ const LEASE_BLOCKS: u32 = 144;
 const LEAST_FEERATE: u32 = 253;
 /// What comes above the limit of the service is the operator's to look at.
 const MOST_DEPOSITS: usize = 15;
+/// Where clients want their payments back.
+const REFUND_TO: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+/// Goes by with every step.
+const MOMENT: Duration = Duration::from_millis(60);

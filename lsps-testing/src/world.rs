@@ -1,21 +1,17 @@
 //! Payers, an LSP whose node forgets like a real one, clients and a chain, in virtual time; what must always hold is
 //! checked after every step, and what must hold in the end when the world has come to rest.
 
-pub(crate) mod chain;
 mod check;
-mod host;
-pub(crate) mod host_loop;
-pub(crate) mod node;
-pub(crate) mod process;
 mod rest;
 mod script;
 mod webhooks;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
-use lsps_service::{Booking, ChannelEnd, HeldHtlc, Input, PartId, ScidSource, Service, Trust, Turn};
+use lsps_service::{Booking, ChannelEnd, FlowId, HeldHtlc, PartId, ScidSource, Service, Trust, Turn};
+use lsps_types::lsps2::{Bought, Buy, GetInfo};
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 
 pub use check::INPUTS;
@@ -23,24 +19,14 @@ pub(crate) use check::kind;
 pub use script::{CLIENTS, Changed, Step};
 
 use crate::Seen;
+use crate::model::node::{Incoming, Place, Stage, Upstream};
+use crate::model::process::{Process, service_like};
+use crate::model::{Model, choose};
 use crate::setup::{LspSetup, peer};
-use host_loop::Host as _;
-use node::{Place, Stage};
-use process::Process;
-use webhooks::Hooks;
 
 /// All of it.
 pub struct World {
     lsp: Process,
-    /// Clients of whose parts some failed.
-    suspects: BTreeSet<PeerId>,
-    /// What was sold: SCID, to whom, the size.
-    sold: Vec<(Scid, PeerId, Option<Msat>)>,
-    /// What clients decided of an HTLC; they do not change their minds.
-    said: BTreeMap<usize, bool>,
-    hooks: Hooks,
-    /// One of each of the LSP's lives.
-    tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
 }
 
 impl World {
@@ -52,44 +38,32 @@ impl World {
         // Clients of the world set what they like before they buy anything.
         setup.config.limits.webhooks_per_stranger = setup.config.limits.webhooks_per_client;
         setup.config.webhooks.keep_strangers = setup.config.webhooks.keep;
-        let service = host::service(&setup, || Scid(0));
-        let mut world = Self {
-            lsp: Process::new(setup, service, 4),
-            suspects: BTreeSet::new(),
-            sold: vec![],
-            said: BTreeMap::new(),
-            hooks: Hooks::default(),
-            tapes: None,
-        };
-        world.lsp.node.save(|_| false);
-        world.start();
-        world
+        Self { lsp: Process::new(Model::new(setup, 4)) }
     }
 
     /// Makes the node tell claims without names: only recipient, amount and channel. Upstream nodes send onions again
     /// whenever they like, and a channel on the chain has to be paid for by all that was claimed.
     #[must_use]
-    pub fn hostile(mut self) -> Self {
-        self.lsp.node.is_hostile = true;
+    pub fn hostile(self) -> Self {
+        self.model().node.is_hostile = true;
         self
     }
 
     /// Each further life of the LSP is kept on a tape.
     #[must_use]
     pub fn taped(mut self) -> Self {
-        self.tapes = Some(vec![]);
-        self.start();
+        self.lsp.tape();
         self
     }
 
     /// What is on them.
     pub fn tapes(&self) -> impl Iterator<Item = Vec<Turn>> {
-        self.tapes.iter().flatten().map(|tape| tape.lock().expect("nobody panics here").clone())
+        self.lsp.tapes()
     }
 
     /// A service like the LSP's.
     pub fn service_like(&self, scids: impl ScidSource + 'static) -> Service {
-        host::service(&self.lsp.setup, scids)
+        service_like(&self.model().setup, scids)
     }
 
     /// Plays a script, and checks after every step what must always hold.
@@ -97,15 +71,19 @@ impl World {
     pub fn play(mut self, script: &[Step]) -> Self {
         for step in script {
             self.step(*step);
-            self.check();
+            self.model().check_sales();
         }
         self
     }
 
-    /// How often an input met an offer in some state.
+    /// How often an input met an offer in some state, in the lives that are on tape.
     #[must_use]
-    pub fn seen(&self) -> &Seen {
-        &self.lsp.seen
+    pub fn seen(&self) -> Seen {
+        let mut seen = Seen::new();
+        for tape in self.tapes() {
+            self.count(&tape, &mut seen);
+        }
+        seen
     }
 
     /// How often the process died so far.
@@ -117,31 +95,104 @@ impl World {
     /// What each payer heard, in the order of its parts.
     #[must_use]
     pub fn outcomes(&self) -> Vec<Option<bool>> {
-        let heard = |incoming: &node::Incoming| incoming.outcome.map(|outcome| outcome == node::Upstream::Fulfilled);
-        self.lsp.node.incoming.iter().map(heard).collect()
+        let heard = |incoming: &Incoming| incoming.outcome.map(|outcome| outcome == Upstream::Fulfilled);
+        self.model().node.incoming.iter().map(heard).collect()
     }
 
     /// Funding transactions on the chain or on their way there.
     #[must_use]
     pub fn fundings(&self) -> usize {
-        self.lsp.broadcast.len()
+        self.model().broadcast.len()
     }
 
     /// Parts that the service believes to be with a client.
     #[must_use]
-    pub fn known_sent(&self) -> usize {
-        self.lsp.service.known_parts().filter(|part| part.sent.is_some()).count()
+    pub fn known_sent(&mut self) -> usize {
+        self.lsp.look(|service| service.known_parts().filter(|part| part.sent.is_some()).count())
     }
 
     /// Parts of which the book says that a fee was earned.
     #[must_use]
     pub fn fees_earned(&self) -> usize {
-        self.lsp.book.values().filter(|entry| matches!(entry.what, Booking::FeeEarned { .. })).count()
+        self.model().book().iter().filter(|entry| matches!(entry.what, Booking::FeeEarned { .. })).count()
+    }
+
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.lsp.model()
+    }
+
+    fn run(&mut self) {
+        self.lsp.run();
     }
 
     fn step(&mut self, step: Step) {
+        self.model().passes(MOMENT);
         match step {
             Step::Buy { client, fixed } => self.buys(peer(client + 1), fixed.then_some(SIZE)),
+            Step::Connect { client } => self.connects(peer(client + 1)),
+            Step::Usable { client } => self.model().becomes_usable(peer(client + 1)),
+            Step::Disconnect { client } => self.disconnects(peer(client + 1)),
+            Step::Proceed { client } => self.proceeds(peer(client + 1)),
+            Step::SetWebhook { client, app, url } => self.sets_webhook(peer(client + 1), app, url),
+            Step::RemoveWebhook { client, app } => self.removes_webhook(peer(client + 1), app),
+            Step::Call { client, occasion } => self.calls(peer(client + 1), occasion),
+            step => self.model().step(step),
+        }
+        self.run();
+    }
+
+    /// Asks for a menu, buys its first entry.
+    fn buys(&mut self, client: PeerId, payment_size_msat: Option<Msat>) {
+        if !self.model().may_ask(client) {
+            return;
+        }
+        let menu = self.lsp.answers(client, &GetInfo { token: None }).expect("everybody gets a menu");
+        let opening_fee_params = menu.opening_fee_params_menu.into_iter().next().expect("an entry");
+        let bought = self.lsp.answers(client, &Buy { opening_fee_params, payment_size_msat });
+        if let Some(Bought { jit_channel_scid, .. }) = bought {
+            let mut model = self.model();
+            assert!(model.has_record(FlowId::JitChannel(jit_channel_scid)), "written before told");
+            model.sold.push((jit_channel_scid, client, payment_size_msat));
+        }
+    }
+
+    fn connects(&mut self, client: PeerId) {
+        let is_new = self.model().links.insert(client, false).is_none();
+        if is_new {
+            self.lsp.connects(client);
+        }
+    }
+
+    fn disconnects(&mut self, client: PeerId) {
+        let was_there = self.model().links.remove(&client).is_some();
+        if was_there {
+            self.model().node.disconnected(client);
+            self.lsp.disconnects(client);
+        }
+    }
+
+    /// All its channels get as far as they can.
+    fn proceeds(&mut self, client: PeerId) {
+        self.connects(client);
+        self.model().becomes_usable(client);
+        for _ in 0..3 {
+            {
+                let mut model = self.model();
+                for key in model.node.channels_of(client, |_| true) {
+                    model.node.proceeds(key);
+                }
+            }
+            self.run();
+            self.model().save();
+            self.run();
+        }
+    }
+}
+
+impl Model {
+    /// All that happens outside the LSP's process.
+    fn step(&mut self, step: Step) {
+        match step {
             Step::Pay { offer, hash, tenths, expires_soon } => {
                 let amount = Msat(SIZE.0 / 10 * u64::from(tenths));
                 self.pays(offer, hash, amount, amount, expires_soon);
@@ -157,32 +208,29 @@ impl World {
             Step::PayOrdinary { client, amount, same_hash } => self.pays_ordinary(peer(client + 1), amount, same_hash),
             Step::Retry { payment, told_late } => self.retries(payment, told_late),
             Step::PayNobody => self.arrives(Scid(1), 9, SIZE, SIZE, false),
-            Step::Connect { client } => self.connects(peer(client + 1)),
-            Step::Usable { client } => self.becomes_usable(peer(client + 1)),
-            Step::Disconnect { client } => self.disconnects(peer(client + 1)),
             Step::Accept { channel, greedy } => {
-                if let Some(key) = self.lsp.reachable(channel, |stage| stage == Stage::Asked) {
-                    self.lsp.node.accepted(key, greedy.then_some(2_017));
+                if let Some(key) = self.reachable(channel, |stage| stage == Stage::Asked) {
+                    self.node.accepted(key, greedy.then_some(2_017));
                 }
             }
             Step::Reject { channel } => {
-                if let Some(key) = self.lsp.reachable(channel, |stage| stage < Stage::Signed) {
-                    self.lsp.node.rejected(key, ChannelEnd::Rejected);
+                if let Some(key) = self.reachable(channel, |stage| stage < Stage::Signed) {
+                    self.node.rejected(key, ChannelEnd::Rejected);
                 }
             }
             Step::Sign { channel } => {
-                if let Some(key) = self.lsp.reachable(channel, |stage| stage == Stage::Funded) {
-                    self.lsp.node.signed(key);
+                if let Some(key) = self.reachable(channel, |stage| stage == Stage::Funded) {
+                    self.node.signed(key);
                 }
             }
             Step::Ready { channel } => {
-                if let Some(key) = self.lsp.reachable(channel, |stage| stage == Stage::Pending) {
-                    self.lsp.node.ready(key);
+                if let Some(key) = self.reachable(channel, |stage| stage == Stage::Pending) {
+                    self.node.ready(key);
                 }
             }
             Step::Close { channel } => {
-                if let Some(key) = self.lsp.reachable(channel, |stage| stage >= Stage::Pending) {
-                    self.lsp.node.closed(key);
+                if let Some(key) = self.reachable(channel, |stage| stage >= Stage::Pending) {
+                    self.node.closed(key);
                 }
             }
             Step::Claim { payment, rounded } => self.client_claims(payment, rounded),
@@ -199,48 +247,37 @@ impl World {
                     self.says(number, false, false);
                 }
             }
-            Step::Wait { seconds } => {
-                let time = Duration::from_secs(seconds.into());
-                // Outcomes are remembered for longer than a node goes without saving itself.
-                if self.lsp.now.since(self.lsp.saved_at) + time >= self.lsp.setup.config.keep_resolved {
-                    self.save();
-                }
-                self.lsp.now = self.lsp.now + time;
-            }
+            Step::Wait { seconds } => self.passes(Duration::from_secs(seconds.into())),
             Step::Block { is_full } => {
-                self.lsp.chain.mine(is_full);
-                self.lsp.node.blocks(self.lsp.chain.height);
+                self.chain.mine(is_full);
+                self.hear_blocks();
             }
             Step::Burst { count } => {
                 for _ in 0..count {
-                    self.lsp.chain.mine(false);
+                    self.chain.mine(false);
                 }
-                self.lsp.node.blocks(self.lsp.chain.height);
+                self.hear_blocks();
             }
-            Step::Reorg { depth } => self.lsp.chain.reorg(depth),
-            Step::Evict => self.lsp.chain.evict(),
-            Step::Mute { on } => self.lsp.is_mute = on,
-            Step::Swap => self.lsp.node.swap_events(),
-            Step::Proceed { client } => self.proceeds(peer(client + 1)),
+            Step::Reorg { depth } => self.chain.reorg(depth),
+            Step::Evict => self.chain.evict(),
+            Step::Mute { on } => self.is_mute = on,
+            Step::Swap => self.node.swap_events(),
             Step::Save => self.save(),
-            Step::Crash { after, saved } => self.lsp.fuse = Some((after, saved)),
-            Step::Store { works } => self.lsp.store_works = works,
+            Step::Crash { after, saved } => self.fuse = Some((after, saved)),
+            Step::Store { works } => self.store_works = works,
             Step::Replay => {
-                if let Some(told) = self.lsp.told_last.clone() {
-                    self.lsp.node.now.events.push_back(told);
-                }
+                let again = self.told_last.clone();
+                self.node.now.events.extend(again);
             }
-            Step::RefuseForward => self.lsp.node.refuses = true,
-            Step::SetWebhook { client, app, url } => self.sets_webhook(peer(client + 1), app, url),
-            Step::RemoveWebhook { client, app } => self.removes_webhook(peer(client + 1), app),
-            Step::Call { client, occasion } => self.calls(peer(client + 1), occasion),
-        }
-        self.run();
-    }
-
-    fn buys(&mut self, client: PeerId, size: Option<Msat>) {
-        if self.lsp.may_ask(client) {
-            self.sells(client, size);
+            Step::RefuseForward => self.node.refuses = true,
+            Step::Buy { .. }
+            | Step::Connect { .. }
+            | Step::Usable { .. }
+            | Step::Disconnect { .. }
+            | Step::Proceed { .. }
+            | Step::SetWebhook { .. }
+            | Step::RemoveWebhook { .. }
+            | Step::Call { .. } => unreachable!("the world's own: {step:?}"),
         }
     }
 
@@ -254,12 +291,12 @@ impl World {
 
     fn arrives(&mut self, scid: Scid, hash: u8, amount_in: Msat, onion_amount: Msat, expires_soon: bool) {
         let htlc = self.htlc(scid, hash, amount_in, onion_amount, expires_soon);
-        self.lsp.node.arrives(htlc);
+        self.node.arrives(htlc);
     }
 
     /// A new one. One hash is that of payments to whichever offer.
     fn htlc(&self, scid: Scid, hash: u8, amount_in: Msat, onion_amount: Msat, expires_soon: bool) -> HeldHtlc {
-        let number = u32::try_from(self.lsp.node.incoming.len()).expect("few");
+        let number = u32::try_from(self.node.incoming.len()).expect("few");
         let mut part = [0; 32];
         part[..4].copy_from_slice(&number.to_be_bytes());
         let mut payment_hash = [hash; 32];
@@ -273,52 +310,25 @@ impl World {
             payment_hash: PaymentHash(payment_hash),
             amount_in,
             onion_amount,
-            cltv_expiry: (hash != 2).then_some(BlockHeight(self.lsp.chain.height + left)),
-        }
-    }
-
-    fn connects(&mut self, client: PeerId) {
-        if self.lsp.links.insert(client, false).is_none() {
-            self.feed(Input::PeerConnected { peer: client });
+            cltv_expiry: (hash != 2).then_some(BlockHeight(self.chain.height + left)),
         }
     }
 
     fn becomes_usable(&mut self, client: PeerId) {
-        if let Some(link) = self.lsp.links.get_mut(&client) {
+        if let Some(link) = self.links.get_mut(&client) {
             *link = true;
             for (number, claims) in self.said.clone() {
                 // What it said was lost with our crash; it says it again.
-                if matches!(self.lsp.node.now.places.get(&number), Some(Place::AtClient { to, .. }) if *to == client) {
-                    self.lsp.node.client_says(number, claims, false);
+                if matches!(self.node.now.places.get(&number), Some(Place::AtClient { to, .. }) if *to == client) {
+                    self.node.client_says(number, claims, false);
                 }
             }
         }
     }
 
-    fn disconnects(&mut self, client: PeerId) {
-        if self.lsp.links.remove(&client).is_some() {
-            self.lsp.node.disconnected(client);
-            self.feed(Input::PeerDisconnected { peer: client });
-        }
-    }
-
-    /// All its channels get as far as they can.
-    fn proceeds(&mut self, client: PeerId) {
-        self.connects(client);
-        self.becomes_usable(client);
-        for _ in 0..3 {
-            for key in self.lsp.node.channels_of(client, |_| true) {
-                self.lsp.node.proceeds(key);
-            }
-            self.run();
-            self.save();
-            self.run();
-        }
-    }
-
     /// An upstream node sends an onion once more, and what is beside it as it likes.
     fn pays_again(&mut self, part: u8, changed: Changed) {
-        let node = &self.lsp.node;
+        let node = &self.node;
         let is_open = |part: PartId| node.incoming.iter().any(|it| it.htlc.part == part && it.outcome.is_none());
         let jit = node.incoming.iter().filter(|old| old.ordinary.is_none()).map(|old| old.htlc);
         let jit = jit.filter(|htlc| node.is_hostile || !is_open(htlc.part));
@@ -329,10 +339,10 @@ impl World {
             Changed::Less => (htlc.amount_in, htlc.onion_amount) = (Msat(1_000), Msat(1_000)),
             Changed::More => (htlc.amount_in, htlc.onion_amount) = (Msat(2 * SIZE.0), Msat(2 * SIZE.0)),
             Changed::Hash => htlc.payment_hash = PaymentHash([77; 32]),
-            Changed::Expiry => htlc.cltv_expiry = Some(BlockHeight(self.lsp.chain.height + 45)),
+            Changed::Expiry => htlc.cltv_expiry = Some(BlockHeight(self.chain.height + 45)),
             Changed::Scid => htlc.scid = self.sold.last().map_or(htlc.scid, |(scid, ..)| *scid),
         }
-        self.lsp.node.arrives(htlc);
+        self.node.arrives(htlc);
     }
 
     /// Somebody pays the client over the channels it has by now: a trifle, or just what a part of a JIT payment brings it.
@@ -341,45 +351,45 @@ impl World {
             Place::AtClient { to, amount, .. } if *to == client => Some(*amount),
             _ => None,
         };
-        let places = self.lsp.node.now.places.iter();
+        let places = self.node.now.places.iter();
         let alike: Vec<_> = places.filter_map(|(number, place)| Some((*number, like(place)?))).collect();
         let like = choose(&alike, amount / 2).filter(|_| amount % 2 == 1);
         let amount = like.map_or(ODD[usize::from(amount / 2) % ODD.len()], |(_, amount)| amount);
         let mut htlc = self.htlc(Scid(2), 7, amount, amount, false);
         if let Some((number, _)) = like.filter(|_| same_hash) {
-            htlc.payment_hash = self.lsp.node.incoming[number].htlc.payment_hash;
+            htlc.payment_hash = self.node.incoming[number].htlc.payment_hash;
         }
-        self.lsp.node.passes_through(htlc, client);
+        self.node.passes_through(htlc, client);
     }
 
     /// A client fails a payment, and its payer tries again in two parts before the LSP has looked.
     fn retries(&mut self, payment: u8, told_late: bool) {
         let failed = self.at_clients(payment);
-        let Some(first) = failed.first().map(|number| self.lsp.node.incoming[*number].clone()) else { return };
-        let sum: u64 = failed.iter().map(|number| self.lsp.node.incoming[*number].htlc.onion_amount.0).sum();
+        let Some(first) = failed.first().map(|number| self.node.incoming[*number].clone()) else { return };
+        let sum: u64 = failed.iter().map(|number| self.node.incoming[*number].htlc.onion_amount.0).sum();
         failed.iter().for_each(|number| self.says(*number, false, false));
         self.save();
-        let said = self.lsp.node.now.events.len();
+        let said = self.node.now.events.len();
         if first.ordinary.is_none() {
             for amount in [sum.div_ceil(2), sum / 2].map(Msat) {
                 let htlc = self.htlc(first.htlc.scid, 0, amount, amount, false);
-                self.lsp.node.arrives(HeldHtlc { payment_hash: first.htlc.payment_hash, ..htlc });
+                self.node.arrives(HeldHtlc { payment_hash: first.htlc.payment_hash, ..htlc });
             }
         }
         if told_late {
-            self.lsp.node.now.events.rotate_left(said);
+            self.node.now.events.rotate_left(said);
         }
     }
 
     /// All HTLCs of one payment that are with a client that is there.
     fn at_clients(&self, payment: u8) -> Vec<usize> {
         let mut sets: BTreeMap<(PaymentHash, Scid), Vec<usize>> = BTreeMap::new();
-        for (number, place) in &self.lsp.node.now.places {
+        for (number, place) in &self.node.now.places {
             if let Place::AtClient { to, .. } = place
-                && self.lsp.links.get(to) == Some(&true)
+                && self.links.get(to) == Some(&true)
                 && !self.said.contains_key(number)
             {
-                let htlc = self.lsp.node.incoming[*number].htlc;
+                let htlc = self.node.incoming[*number].htlc;
                 sets.entry((htlc.payment_hash, htlc.scid)).or_default().push(*number);
             }
         }
@@ -389,9 +399,9 @@ impl World {
     /// A client that is honest claims what is enough.
     fn client_claims(&mut self, payment: u8, rounded: bool) {
         let numbers = self.at_clients(payment);
-        let Some(first) = numbers.first().map(|number| self.lsp.node.incoming[*number].htlc) else { return };
+        let Some(first) = numbers.first().map(|number| self.node.incoming[*number].htlc) else { return };
         let size = self.sold.iter().find(|(sold, ..)| *sold == first.scid).and_then(|(.., size)| *size);
-        let gross: u64 = numbers.iter().map(|number| self.lsp.node.incoming[*number].htlc.onion_amount.0).sum();
+        let gross: u64 = numbers.iter().map(|number| self.node.incoming[*number].htlc.onion_amount.0).sum();
         if size.is_none_or(|size| gross >= size.0) {
             numbers.into_iter().for_each(|number| self.says(number, true, rounded));
         }
@@ -399,13 +409,8 @@ impl World {
 
     fn says(&mut self, number: usize, claims: bool, rounded: bool) {
         self.said.insert(number, claims);
-        self.lsp.node.client_says(number, claims, rounded);
+        self.node.client_says(number, claims, rounded);
     }
-}
-
-pub(crate) fn choose<T: Clone>(among: &[T], number: u8) -> Option<T> {
-    let length = among.len().max(1);
-    among.get(usize::from(number) % length).cloned()
 }
 
 /// What the invoices are for.
@@ -421,3 +426,5 @@ const ODD: [Msat; 8] = [
     Msat(SIZE.0 - 1),
     Msat(SIZE.0 + 1),
 ];
+/// Goes by with every step.
+const MOMENT: Duration = Duration::from_millis(60);

@@ -1,20 +1,25 @@
 //! What must hold whatever happens.
 
-use lsps_service::{ChannelKey, ChannelStage, Input, OrderNumber, OrderStage, PaymentStage, Way};
-use lsps_types::PaymentHash;
+use lsps_service::{ChannelStage, FlowId, Input, OrderNumber, OrderStage, Service, Turn};
+use lsps_types::{PaymentHash, Scid};
 
-use super::payments::Place;
 use super::{OrderWorld, order_of};
+use crate::Seen;
+use crate::model::Model;
+use crate::model::deposits::Coin;
+use crate::model::payments::Place;
+use crate::model::process::service_like;
+use crate::world::kind;
 
-impl OrderWorld {
+impl Model {
     /// After every step.
-    pub(super) fn check(&self) {
-        for (number, sold) in self.sold.iter().enumerate() {
+    pub(super) fn check_orders(&self) {
+        for (number, sold) in self.orders.iter().enumerate() {
             let claimed = self.payments.incoming.iter().filter(|of| of.order == number && of.outcome == Some(true));
             let claimed: Vec<_> = claimed.collect();
-            let paid = |coin: &super::deposits::Coin| coin.was_kept && coin.amount.0 > WORTHLESS_SAT;
+            let paid = |coin: &Coin| coin.was_kept && coin.amount.0 > WORTHLESS_SAT;
             let kept = self.deposits.coins.iter().any(|coin| coin.order == number && paid(coin));
-            let is_funded = self.lsp.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
+            let is_funded = self.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
             assert!(claimed.len() + usize::from(kept) <= 1, "order {number} was paid twice: {claimed:?}");
             assert!(is_funded || (claimed.is_empty() && !kept), "order {number} was paid for and has no channel");
             let total = sold.order.payment.bolt11.as_ref().map(|way| way.order_total_sat);
@@ -22,17 +27,17 @@ impl OrderWorld {
             assert!(claimed.iter().all(|payment| payment.held.amount >= total), "order {number} was sold for less");
         }
         let incoming = self.payments.incoming.len() + self.deposits.coins.len();
-        for (name, bytes) in &self.lsp.store {
+        for (name, bytes) in self.records() {
             assert!(bytes.len() <= 1_500 + 300 * incoming, "{name} has {} bytes", bytes.len());
         }
-        if self.lsp.is_written() {
-            let guard = self.lsp.setup.config.htlc_safety_blocks.0;
+        if self.store_works {
+            let guard = self.setup.config.htlc_safety_blocks.0;
             for number in self.payments.numbers(Place::Held) {
                 let end = self.payments.incoming[number].held.claim_before;
-                assert!(end.is_none_or(|at| at.0 > self.lsp.chain.height + guard), "payment {number} is held too long");
+                assert!(end.is_none_or(|at| at.0 > self.chain.height + guard), "payment {number} is held too long");
             }
         }
-        if self.watch_works && self.lsp.is_written() {
+        if !self.deposits.is_blind && self.store_works {
             let theirs =
                 self.deposits.coins.iter().enumerate().filter(|(number, coin)| {
                     !coin.was_kept && !coin.is_gone && self.deposits.refund_of(*number).is_none()
@@ -43,69 +48,18 @@ impl OrderWorld {
         }
     }
 
-    pub(super) fn is_known(&self, order: usize) -> bool {
-        self.lsp.service.known_order(self.sold[order].number).is_some()
+    fn is_known(&self, order: usize) -> bool {
+        self.has_record(FlowId::Order(self.orders[order].number))
     }
 
-    /// Before a funding is broadcast.
-    pub(super) fn is_paid_for(&mut self, key: ChannelKey) {
-        let order = self.lsp.service.known_order(order_of(key.flow)).expect("it is on record");
-        assert!(matches!(order.stage, OrderStage::Completed { .. }), "{key:?} is broadcast before it is paid for");
-        let another = self.lsp.broadcast.iter().any(|other| other.flow == key.flow && *other != key);
-        assert!(!another, "{key:?} is the second channel of its order");
-        let number = self.sold.iter().position(|sold| sold.number == order_of(key.flow));
-        let spent = |refund: &super::deposits::RefundTx| refund.is_out && refund.key.order == order_of(key.flow);
-        if let OrderStage::Completed { paid_by: Way::Onchain, .. } = order.stage {
-            assert!(number.is_some(), "it was sold");
-            // What was given back before was not what paid.
-            let refunded = self.deposits.refunds.iter().filter(|refund| spent(refund)).flat_map(|refund| &refund.coins);
-            assert!(!refunded.clone().any(|coin| self.deposits.coins[*coin].was_kept), "{key:?} was given back");
-        }
-        self.lsp.broadcast.insert(key);
-    }
-
-    /// Before a payment is failed.
-    pub(super) fn may_fail(&self, hash: PaymentHash) {
-        let paid = self
-            .lsp
-            .service
-            .known_payments()
-            .any(|known| known.payment_hash == hash && known.stage == PaymentStage::Claimed);
-        assert!(!paid, "what paid for a channel is given back");
-    }
-
-    pub(super) fn states(&self) -> Vec<(OrderNumber, &'static str, &'static str)> {
-        let channels: Vec<_> =
-            self.lsp.service.known_channels().map(|known| (order_of(known.key.flow), known.stage)).collect();
-        let channel = |number| match channels.iter().find(|(of, _)| *of == number).map(|(_, stage)| stage) {
-            None => "none",
-            Some(ChannelStage::Opening) => "opening",
-            Some(ChannelStage::Pending) => "pending",
-            Some(ChannelStage::Ready) => "ready",
-            Some(ChannelStage::Closed) => "closed",
-            Some(ChannelStage::Abandoning) => "abandoning",
-        };
-        let stage = |stage: &OrderStage| match stage {
-            OrderStage::Draft => "draft",
-            OrderStage::Open => "open",
-            OrderStage::Completed { .. } => "completed",
-            OrderStage::Failed { .. } => "failed",
-        };
-        self.lsp
-            .service
-            .known_orders()
-            .map(|order| (order.number, stage(&order.stage), channel(order.number)))
-            .collect()
-    }
-
-    pub(super) fn concerns(&self, input: &Input) -> Option<OrderNumber> {
+    fn concerns_order(&self, input: &Input) -> Option<OrderNumber> {
         let of_address = |address: &str| {
-            let of_it = |coin: &&super::deposits::Coin| coin.address == address;
-            self.deposits.coins.iter().find(of_it).map(|coin| self.sold[coin.order].number)
+            let of_it = |coin: &&Coin| coin.address == address;
+            self.deposits.coins.iter().find(of_it).map(|coin| self.orders[coin.order].number)
         };
         let of_hash = |hash: &PaymentHash| {
             let mut incoming = self.payments.incoming.iter();
-            incoming.find(|of| of.held.payment_hash == *hash).map(|of| self.sold[of.order].number)
+            incoming.find(|of| of.held.payment_hash == *hash).map(|of| self.orders[of.order].number)
         };
         match input {
             Input::ChannelAsked { key }
@@ -152,6 +106,48 @@ impl OrderWorld {
             | Input::ClockSet { .. } => None,
         }
     }
+}
+
+impl OrderWorld {
+    /// Plays a tape again, and counts which input met which states.
+    pub(super) fn count(&self, tape: &[Turn], seen: &mut Seen) {
+        let mut service = service_like(&self.model().setup, || Scid(1));
+        for turn in tape {
+            match turn {
+                Turn::Loaded(record) => service.load(record).expect("we wrote it"),
+                Turn::Told(now, input) => {
+                    let about = self.model().concerns_order(input);
+                    for (number, stage, channel) in states(&service) {
+                        if about.is_none_or(|about| about == number) {
+                            *seen.entry((stage, channel, kind(input))).or_default() += 1;
+                        }
+                    }
+                    let _ = service.handle(input.clone(), *now);
+                }
+                Turn::Gave { .. } => drop(service.drain()),
+                Turn::Drew(_) => {}
+            }
+        }
+    }
+}
+
+fn states(service: &Service) -> Vec<(OrderNumber, &'static str, &'static str)> {
+    let channels: Vec<_> = service.known_channels().map(|known| (order_of(known.key.flow), known.stage)).collect();
+    let channel = |number| match channels.iter().find(|(of, _)| *of == number).map(|(_, stage)| stage) {
+        None => "none",
+        Some(ChannelStage::Opening) => "opening",
+        Some(ChannelStage::Pending) => "pending",
+        Some(ChannelStage::Ready) => "ready",
+        Some(ChannelStage::Closed) => "closed",
+        Some(ChannelStage::Abandoning) => "abandoning",
+    };
+    let stage = |stage: &OrderStage| match stage {
+        OrderStage::Draft => "draft",
+        OrderStage::Open => "open",
+        OrderStage::Completed { .. } => "completed",
+        OrderStage::Failed { .. } => "failed",
+    };
+    service.known_orders().map(|order| (order.number, stage(&order.stage), channel(order.number))).collect()
 }
 
 /// Outputs up to this cost more than they bring.

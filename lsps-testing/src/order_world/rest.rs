@@ -6,11 +6,11 @@ use lsps_service::{BookTotals, Booking, ChannelEnd};
 use lsps_types::Msat;
 
 use super::check::WORTHLESS_SAT;
-use super::payments::Place;
 use super::{CLIENTS, LEASE_BLOCKS, LEAST_FEERATE, OrderWorld, order_of, total};
+use crate::model::Model;
+use crate::model::node::{Stage, Upstream};
+use crate::model::payments::Place;
 use crate::setup::{MINING_SAT, peer};
-use crate::world::host_loop::Host as _;
-use crate::world::node::{Stage, Upstream};
 
 impl OrderWorld {
     /// Everybody comes back and answers, time and blocks go by.
@@ -20,53 +20,72 @@ impl OrderWorld {
     /// When money is missing, or something is stuck.
     #[must_use]
     pub fn comes_to_rest(mut self) -> Self {
-        self.lsp.fuse = None;
-        (self.lsp.store_works, self.watch_works) = (true, true);
-        self.lsp.setup.feerate_sat_per_kw = LEAST_FEERATE;
-        self.tell_facts();
+        {
+            let mut model = self.model();
+            (model.fuse, model.store_works, model.deposits.is_blind) = (None, true, false);
+            model.setup.feerate_sat_per_kw = LEAST_FEERATE;
+        }
         self.run();
         // Outcomes are remembered for longer than a node goes without saving itself.
-        self.save();
+        self.model().save();
         self.run();
         // First nobody comes: payers have their money back in time all the same.
         for _ in 0..3 {
             self.passes(Duration::from_secs(1_500));
         }
-        let held = self.payments.numbers(Place::Held);
-        assert_eq!(
-            held,
-            [0; 0],
-            "nothing is held for clients who stay away: {:?}",
-            self.lsp.service.known_payments().collect::<Vec<_>>()
-        );
+        let held = self.model().payments.numbers(Place::Held);
+        let known = self.lsp.look(|service| service.known_payments().collect::<Vec<_>>());
+        assert_eq!(held, [0; 0], "nothing is held for clients who stay away: {known:?}");
         for client in 0..CLIENTS {
             self.connects(peer(client + 1));
         }
         for _ in 0..16 {
-            for key in self.lsp.node.channels(|stage| stage < Stage::Signed) {
-                self.lsp.node.rejected(key, ChannelEnd::Rejected);
-            }
-            for key in self.lsp.node.channels(|stage| stage == Stage::Pending) {
-                self.lsp.node.ready(key);
-            }
+            self.model().channels_work_or_end();
             self.passes(Duration::from_secs(1_000));
-            self.block(false);
+            self.model().block(false);
+            self.run();
         }
-        self.adds_up();
+        self.model().orders_add_up();
         self.is_forgotten();
         self
     }
 
     fn passes(&mut self, time: Duration) {
-        self.lsp.now = self.lsp.now + time;
+        self.model().passes(time);
         self.run();
-        self.save();
+        self.model().save();
         self.run();
-        self.save();
-        self.check();
+        self.model().save();
+        self.model().check_orders();
     }
 
-    fn adds_up(&self) {
+    /// Records go when nothing depends on them any more.
+    fn is_forgotten(&mut self) {
+        {
+            let mut model = self.model();
+            model.passes(Duration::from_secs(40 * 86_400));
+            model.chain.height += LEASE_BLOCKS + 1;
+        }
+        self.run();
+        let left =
+            self.lsp.look(|service| service.known_orders().map(|order| format!("{order:?}")).collect::<Vec<_>>());
+        assert_eq!(self.model().records().count(), 0, "all is over: {left:?}");
+        assert_eq!(self.lsp.look(|service| service.next_wake()), None);
+    }
+}
+
+impl Model {
+    /// Channels that are not signed end, the others work.
+    fn channels_work_or_end(&mut self) {
+        for key in self.node.channels(|stage| stage < Stage::Signed) {
+            self.node.rejected(key, ChannelEnd::Rejected);
+        }
+        for key in self.node.channels(|stage| stage == Stage::Pending) {
+            self.node.ready(key);
+        }
+    }
+
+    fn orders_add_up(&self) {
         for (number, incoming) in self.payments.incoming.iter().enumerate() {
             assert!(incoming.outcome.is_some(), "the payer of payment {number} hears nothing");
         }
@@ -75,27 +94,27 @@ impl OrderWorld {
             let is_ours = !is_back && coin.was_kept;
             let whose = [is_back, is_ours, coin.is_gone && !is_ours];
             let owners = whose.into_iter().filter(|is_it| *is_it).count();
-            let is_left = owners == 0 && coin.amount.0 <= WORTHLESS_SAT && self.lsp.node.is_hostile;
+            let is_left = owners == 0 && coin.amount.0 <= WORTHLESS_SAT && self.node.is_hostile;
             assert!(owners == 1 || is_left, "deposit {number} of order {} is whose? {coin:?}", coin.order);
         }
-        for key in &self.lsp.broadcast {
-            assert!(self.lsp.chain.knows(*key), "{key:?} is not on the chain");
+        for key in &self.broadcast {
+            assert!(self.chain.knows(*key), "{key:?} is not on the chain");
         }
-        for incoming in self.lsp.node.incoming.iter().filter(|it| it.outcome == Some(Upstream::Fulfilled)) {
+        for incoming in self.node.incoming.iter().filter(|it| it.outcome == Some(Upstream::Fulfilled)) {
             let (over, _) = incoming.given.expect("what was claimed was given");
-            assert!(self.lsp.chain.knows(over), "a client was paid over {over:?}, which is not on the chain");
+            assert!(self.chain.knows(over), "a client was paid over {over:?}, which is not on the chain");
         }
-        if self.lsp.node.is_hostile {
+        if self.node.is_hostile {
             self.nobody_gains();
         }
-        assert_eq!(self.lsp.coins.locked(&self.lsp.chain), [0; 0], "coins are locked for nothing");
+        assert_eq!(self.coins.locked(&self.chain), [0; 0], "coins are locked for nothing");
         self.book_adds_up();
     }
 
     /// Adds up what the LSP and each client have of an order, from what payers and the chain know.
     fn nobody_gains(&self) {
-        for (number, sold) in self.sold.iter().enumerate() {
-            let is_funded = self.lsp.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
+        for (number, sold) in self.orders.iter().enumerate() {
+            let is_funded = self.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
             let mut payments = self.payments.incoming.iter().filter(|of| of.order == number);
             let claimed = payments.clone().any(|of| of.outcome == Some(true));
             let coins = self.deposits.coins.iter().filter(|coin| coin.order == number);
@@ -112,7 +131,8 @@ impl OrderWorld {
     }
 
     fn book_adds_up(&self) {
-        let totals = BookTotals::of(self.lsp.book.values());
+        let book = self.book();
+        let totals = BookTotals::of(&book);
         let claimed: u64 =
             self.payments.incoming.iter().filter(|of| of.outcome == Some(true)).map(|of| of.held.amount.0).sum();
         let kept = self.deposits.coins.iter().enumerate().filter(|(_, coin)| coin.was_kept);
@@ -120,16 +140,16 @@ impl OrderWorld {
         let lost = total(kept.clone().filter(|(number, _)| is_lost(*number)).map(|(_, coin)| coin.amount));
         let received = Msat(claimed + total(kept.map(|(_, coin)| coin.amount)).0);
         let funded =
-            |number: &usize| self.lsp.broadcast.iter().any(|key| order_of(key.flow) == self.sold[*number].number);
-        let funded: Vec<usize> = (0..self.sold.len()).filter(funded).collect();
+            |number: &usize| self.broadcast.iter().any(|key| order_of(key.flow) == self.orders[*number].number);
+        let funded: Vec<usize> = (0..self.orders.len()).filter(funded).collect();
         let given = |entry: &lsps_service::BookEntry| match entry.what {
             Booking::OrderUnpaid { given, .. } => i128::from(given.0),
             Booking::OrderFound { given, .. } => -i128::from(given.0),
             _ => 0,
         };
-        let unpaid: i128 = self.lsp.book.values().map(given).sum();
+        let unpaid: i128 = book.iter().map(given).sum();
         let unpaid = u64::try_from(unpaid).expect("what is found was lost");
-        let balances = total(funded.iter().map(|number| self.sold[*number].order.client_balance_sat));
+        let balances = total(funded.iter().map(|number| self.orders[*number].order.client_balance_sat));
         assert_eq!(
             received.0 + unpaid,
             balances.0 + totals.earned.0 + totals.surplus.0,
@@ -137,8 +157,8 @@ impl OrderWorld {
         );
         assert_eq!(totals.given.0, unpaid + lost.0, "what was lost is in the book");
         assert_eq!(totals.asked.0, totals.earned.0 + totals.lost.0, "no fee is under way: {totals:?}");
-        assert_eq!(totals.mining_sat, MINING_SAT * self.lsp.chain.mined() as u64, "and what its channels cost");
-        let refunded = self.lsp.book.values().filter_map(|entry| match entry.what {
+        assert_eq!(totals.mining_sat, MINING_SAT * self.chain.mined() as u64, "and what its channels cost");
+        let refunded = book.iter().filter_map(|entry| match entry.what {
             Booking::Refunded { received_sat, mining_sat, .. } => Some((received_sat, mining_sat)),
             _ => None,
         });
@@ -147,15 +167,5 @@ impl OrderWorld {
         let coins = refunds.clone().flat_map(|refund| &refund.coins).map(|coin| self.deposits.coins[*coin].amount.0);
         let mining = refunds.map(|refund| refund.mining_sat).sum();
         assert_eq!(refunded, (coins.sum(), mining), "refunds are in the book");
-    }
-
-    /// Records go when nothing depends on them any more.
-    fn is_forgotten(&mut self) {
-        self.lsp.now = self.lsp.now + Duration::from_secs(40 * 86_400);
-        self.lsp.chain.height += LEASE_BLOCKS + 1;
-        self.run();
-        let left: Vec<_> = self.lsp.service.known_orders().map(|order| format!("{order:?}")).collect();
-        assert!(self.lsp.store.is_empty(), "all is over: {left:?}");
-        assert_eq!(self.lsp.service.next_wake(), None);
     }
 }

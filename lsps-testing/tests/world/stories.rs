@@ -36,7 +36,7 @@ fn case_J23_a_failure_report_that_names_only_the_client_changes_nothing_else() {
     let second = Step::Pay { offer: 0, hash: 1, tenths: 3, expires_soon: false };
     let third = Step::Pay { offer: 0, hash: 2, tenths: 4, expires_soon: false };
     let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS).play(&[CLAIM, Step::Save]);
-    let world = world.play(&[second, third, Step::Save, Step::Fail { payment: 0 }, Step::Save]);
+    let mut world = world.play(&[second, third, Step::Save, Step::Fail { payment: 0 }, Step::Save]);
     assert_eq!(world.outcomes()[1..], [Some(false), None], "the other one is still with the client");
     assert_eq!(world.known_sent(), 1, "and known to be");
     let world = world.comes_to_rest();

@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bitcoin::absolute::LockTime;
+use bitcoin::hashes::Hash as _;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
 use lsps_service::ChannelKey;
 
-use super::process::DEEP;
+use super::DEEP;
 
 /// A funding transaction: which coin it spends, for which channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,21 +37,9 @@ pub struct Coins {
     /// The next funding finds none.
     pub refuse: bool,
     reserved: BTreeSet<u8>,
-    funded: BTreeMap<ChannelKey, Tx>,
-}
-
-impl Tx {
-    /// In the bytes that stand for consensus encoding here.
-    pub fn encode(self) -> Vec<u8> {
-        [[self.coin].as_slice(), &self.key.to_u128().to_be_bytes()].concat()
-    }
-
-    /// The transaction of these bytes.
-    pub fn decode(bytes: &[u8]) -> Self {
-        let (coin, key) = bytes.split_first().expect("we encoded it");
-        let key = u128::from_be_bytes(key.try_into().expect("we encoded it"));
-        Self { coin: *coin, key: ChannelKey::from_u128(key).expect("we encoded it") }
-    }
+    funded: BTreeMap<ChannelKey, (Tx, Transaction)>,
+    /// Every transaction that was ever signed.
+    signed: BTreeMap<Txid, Tx>,
 }
 
 impl Chain {
@@ -110,33 +102,39 @@ impl Chain {
 impl Coins {
     /// So many coins.
     pub fn new(all: u8) -> Self {
-        Self { all, refuse: false, reserved: BTreeSet::new(), funded: BTreeMap::new() }
+        Self { all, refuse: false, reserved: BTreeSet::new(), funded: BTreeMap::new(), signed: BTreeMap::new() }
     }
 
     /// The same transaction for the same channel.
-    pub fn fund(&mut self, key: ChannelKey, chain: &Chain) -> Option<Tx> {
+    pub fn fund(&mut self, key: ChannelKey, chain: &Chain, output: TxOut) -> Option<Transaction> {
         if std::mem::take(&mut self.refuse) {
             return None;
         }
-        if let Some(tx) = self.funded.get(&key) {
-            return Some(*tx);
+        if let Some((_, transaction)) = self.funded.get(&key) {
+            return Some(transaction.clone());
         }
         let coin = (0..self.all).find(|coin| !self.reserved.contains(coin) && !chain.spends(*coin))?;
-        let tx = Tx { coin, key };
+        let (tx, transaction) = (Tx { coin, key }, spends([outpoint_of(coin)], output));
         self.reserved.insert(coin);
-        self.funded.insert(key, tx);
-        Some(tx)
+        self.signed.insert(transaction.compute_txid(), tx);
+        self.funded.insert(key, (tx, transaction.clone()));
+        Some(transaction)
+    }
+
+    /// The funding of this name, if it was signed here.
+    pub fn signed(&self, txid: &Txid) -> Option<Tx> {
+        self.signed.get(txid).copied()
     }
 
     /// Reserved again after a start.
-    pub fn lock(&mut self, tx: Tx) {
-        self.reserved.insert(tx.coin);
+    pub fn lock(&mut self, coin: u8) {
+        self.reserved.insert(coin);
     }
 
     /// Given back.
-    pub fn release(&mut self, tx: Tx) {
-        self.reserved.remove(&tx.coin);
-        self.funded.retain(|_, other| other.coin != tx.coin);
+    pub fn release(&mut self, coin: u8) {
+        self.reserved.remove(&coin);
+        self.funded.retain(|_, (other, _)| other.coin != coin);
     }
 
     /// Reserved, and not spent.
@@ -151,3 +149,37 @@ impl Coins {
         self.funded.clear();
     }
 }
+
+/// A transaction with one output.
+pub fn spends(outpoints: impl IntoIterator<Item = OutPoint>, output: TxOut) -> Transaction {
+    let input = |previous_output| TxIn {
+        previous_output,
+        script_sig: ScriptBuf::new(),
+        sequence: Sequence::MAX,
+        witness: Witness::new(),
+    };
+    let input = outpoints.into_iter().map(input).collect();
+    Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input, output: vec![output] }
+}
+
+/// An output that is the funding of no real channel: its script is the channel's key.
+pub fn output_of(key: ChannelKey, value_sat: u64) -> TxOut {
+    TxOut {
+        value: Amount::from_sat(value_sat),
+        script_pubkey: ScriptBuf::from_bytes(key.to_u128().to_be_bytes().into()),
+    }
+}
+
+fn outpoint_of(coin: u8) -> OutPoint {
+    let mut txid = COIN;
+    txid[31] = coin;
+    OutPoint { txid: Txid::from_byte_array(txid), vout: 0 }
+}
+
+/// The coin that is this output.
+pub fn coin_of(outpoint: &OutPoint) -> Option<u8> {
+    let txid = outpoint.txid.to_byte_array();
+    (txid[..31] == COIN[..31]).then_some(txid[31])
+}
+
+const COIN: [u8; 32] = [0xc0; 32];

@@ -4,9 +4,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use lsps_service::{ChannelEnd, ChannelId, ChannelKey, FundingOutput, HeldHtlc, Input, PartId, WhichPart};
+use lsps_host::ports::{IncomingHtlc, IncomingState, NodeEvent, OutgoingHtlc, Resolution};
+use lsps_service::{ChannelEnd, ChannelId, ChannelKey, FlowId, FundingOutput, HeldHtlc, Input, PartId, WhichPart};
 use lsps_types::bolt4::FailureCode;
-use lsps_types::{Msat, PaymentHash, PeerId, Scid};
+use lsps_types::{BlockHeight, Msat, PeerId, Scid};
+
+use super::chain::output_of;
 
 /// One HTLC on its way in; a payer's truth.
 #[derive(Clone, Debug)]
@@ -61,13 +64,11 @@ pub enum Place {
 
 /// One channel to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeChannel {
+pub struct Channel {
     /// The peer.
     pub client: PeerId,
     /// How far it is.
     pub stage: Stage,
-    /// Its funding transaction.
-    pub funding: Option<Vec<u8>>,
     /// Whether ordinary payments may go over it, or its price for them is out of reach.
     pub carries_others: bool,
 }
@@ -89,26 +90,15 @@ pub enum Stage {
     Ready,
 }
 
-/// What is told to the host.
-#[derive(Clone, Debug)]
-pub enum Told {
-    /// An event that says all.
-    Input(Input),
-    /// Some HTLC to this client failed.
-    FailedTowards(PeerId),
-    /// Some held HTLC to this SCID was let go.
-    FailedHeld(Scid),
-}
-
 /// All of it that a save writes.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// By HTLC number.
     pub places: BTreeMap<usize, Place>,
     /// By key.
-    pub channels: BTreeMap<ChannelKey, NodeChannel>,
+    pub channels: BTreeMap<ChannelKey, Channel>,
     /// Told, and not yet dealt with.
-    pub events: VecDeque<Told>,
+    pub events: VecDeque<NodeEvent>,
 }
 
 /// The node.
@@ -120,22 +110,11 @@ pub struct Node {
     /// What came in, ever.
     pub incoming: Vec<Incoming>,
     /// Events that a crash takes along.
-    pub volatile: VecDeque<Told>,
+    pub volatile: VecDeque<NodeEvent>,
     /// The next forward finds no channel, whatever was there a moment ago.
     pub refuses: bool,
     /// Claims are told by amount only, also where that does not say which part it was; peers do what they like.
     pub is_hostile: bool,
-}
-
-/// What became of asking to let an HTLC go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// It will.
-    Done,
-    /// It is not held.
-    NotHeld,
-    /// The channel is not there.
-    Refused,
 }
 
 impl Node {
@@ -165,33 +144,63 @@ impl Node {
         self.held(part).map(|number| self.incoming[number].htlc.amount_in)
     }
 
-    /// How many HTLCs like this are with the client or on their way there.
-    pub fn carries(&self, to: PeerId, hash: PaymentHash, amount: Msat) -> usize {
-        let is_alike = |(number, place): &(&usize, &Place)| match place {
-            Place::Queued { to: client, amount: sent, .. } | Place::AtClient { to: client, amount: sent, .. } => {
-                *client == to && *sent == amount && self.incoming[**number].htlc.payment_hash == hash
-            }
-            Place::Held | Place::Claimed | Place::Failing(_) | Place::Over => false,
-        };
-        self.now.places.iter().filter(is_alike).count()
-    }
-
-    /// Whether an HTLC of this payment is there and not being claimed.
-    pub fn has_incoming(&self, hash: PaymentHash) -> bool {
+    /// The HTLCs that came in and are not over, as the node shows them.
+    pub fn htlcs(&self) -> impl Iterator<Item = IncomingHtlc> {
         let open = self.incoming.iter().enumerate().filter(|(_, incoming)| incoming.outcome.is_none());
-        let claimed = |number| self.now.places.get(&number) == Some(&Place::Claimed);
-        open.into_iter().any(|(number, incoming)| incoming.htlc.payment_hash == hash && !claimed(number))
+        open.map(|(number, incoming)| {
+            let state = match self.now.places.get(&number) {
+                Some(Place::Claimed) => IncomingState::Claiming,
+                Some(Place::Failing(_)) => IncomingState::Failing,
+                Some(Place::Held | Place::Queued { .. } | Place::AtClient { .. } | Place::Over) | None => {
+                    IncomingState::Committed
+                }
+            };
+            let HeldHtlc { payment_hash, amount_in: amount, .. } = incoming.htlc;
+            IncomingHtlc { payment_hash, amount, state }
+        })
     }
 
-    /// Whether an HTLC of this payment is being claimed, and none of it waits.
-    pub fn claims(&self, hash: PaymentHash) -> bool {
-        let claimed = self.numbers(|place| *place == Place::Claimed);
-        claimed.iter().any(|number| self.incoming[*number].htlc.payment_hash == hash) && !self.has_incoming(hash)
+    /// The HTLCs that are with a client or on their way there.
+    pub fn outgoing(&self, client: PeerId) -> impl Iterator<Item = OutgoingHtlc> {
+        self.now.places.iter().filter_map(move |(number, place)| {
+            let (Place::Queued { to, amount, .. } | Place::AtClient { to, amount, .. }) = place else { return None };
+            let payment_hash = self.incoming[*number].htlc.payment_hash;
+            (*to == client).then_some(OutgoingHtlc { payment_hash, amount: *amount, is_resolved: false })
+        })
+    }
+
+    /// Whether a channel carries an HTLC, or has carried one that was claimed.
+    pub fn is_used(&self, key: ChannelKey) -> bool {
+        let carries = self.now.places.values().any(|place| match place {
+            Place::Queued { over, .. } | Place::AtClient { over, .. } => *over == key,
+            Place::Held | Place::Claimed | Place::Failing(_) | Place::Over => false,
+        });
+        let was_claimed = |(number, incoming): (usize, &Incoming)| {
+            incoming.given.is_some_and(|(over, _)| over == key)
+                && (incoming.outcome == Some(Upstream::Fulfilled)
+                    || self.now.places.get(&number) == Some(&Place::Claimed))
+        };
+        // An order may give its client something at once, so its channel does not show it.
+        let shows = matches!(key.flow, FlowId::JitChannel(_)) && self.stage(key) == Some(Stage::Ready);
+        carries || (shows && self.incoming.iter().enumerate().any(was_claimed))
+    }
+
+    /// The height at which the first channel with each client is closed by force unless the client comes.
+    pub fn forced_closes(&self) -> BTreeMap<PeerId, Option<BlockHeight>> {
+        let clients = self.now.channels.values().map(|channel| channel.client);
+        let close = |client| {
+            let there = self.now.places.iter().filter_map(move |(number, place)| match place {
+                Place::AtClient { to, .. } if *to == client => self.incoming[*number].htlc.cltv_expiry,
+                _ => None,
+            });
+            there.min().map(|expiry| BlockHeight(expiry.0 + FORCED))
+        };
+        clients.map(|client| (client, close(client))).collect()
     }
 
     /// Asks the client for a channel.
     pub fn open(&mut self, key: ChannelKey, client: PeerId, carries_others: bool) {
-        self.now.channels.insert(key, NodeChannel { client, stage: Stage::Asked, funding: None, carries_others });
+        self.now.channels.insert(key, Channel { client, stage: Stage::Asked, carries_others });
     }
 
     /// Opens a channel to ordinary payments.
@@ -203,8 +212,9 @@ impl Node {
     pub fn accepted(&mut self, key: ChannelKey, to_self_delay: Option<u16>) {
         if self.stage(key) == Some(Stage::Asked) {
             self.set(key, Stage::Accepted);
-            let output = FundingOutput { script: vec![0x51], value_sat: 1 };
-            self.volatile.push_back(Told::Input(Input::ChannelNegotiated { key, to_self_delay, output }));
+            let output = output_of(key, VALUE_SAT);
+            let output = FundingOutput { script: output.script_pubkey.into_bytes(), value_sat: VALUE_SAT };
+            self.volatile.push_back(NodeEvent::Input(Input::ChannelNegotiated { key, to_self_delay, output }));
         }
     }
 
@@ -212,16 +222,15 @@ impl Node {
     pub fn rejected(&mut self, key: ChannelKey, why: ChannelEnd) {
         if self.stage(key).is_some_and(|stage| stage < Stage::Signed) {
             self.now.channels.remove(&key);
-            self.now.events.push_back(Told::Input(Input::ChannelEnded { key, why }));
+            self.now.events.push_back(NodeEvent::Input(Input::ChannelEnded { key, why }));
         }
     }
 
     /// The funding transaction is handed over. `false`: nobody waits for it.
-    pub fn fund(&mut self, key: ChannelKey, tx: &[u8]) -> bool {
+    pub fn fund(&mut self, key: ChannelKey) -> bool {
         let waits = self.stage(key) == Some(Stage::Accepted);
         if waits {
             self.set(key, Stage::Funded);
-            self.now.channels.entry(key).and_modify(|channel| channel.funding = Some(tx.to_vec()));
         }
         waits
     }
@@ -238,7 +247,7 @@ impl Node {
         if self.stage(key) == Some(Stage::Pending) {
             self.set(key, Stage::Ready);
             let told = Input::ChannelReady { key, channel_id: ChannelId([key.attempt.to_be_bytes()[3]; 32]) };
-            self.now.events.push_back(Told::Input(told));
+            self.now.events.push_back(NodeEvent::Input(told));
         }
     }
 
@@ -261,7 +270,7 @@ impl Node {
     pub fn closed(&mut self, key: ChannelKey) {
         if self.stage(key).is_some_and(|stage| stage >= Stage::Pending) {
             self.now.channels.remove(&key);
-            self.now.events.push_back(Told::Input(Input::ChannelEnded { key, why: ChannelEnd::Closed }));
+            self.now.events.push_back(NodeEvent::Input(Input::ChannelEnded { key, why: ChannelEnd::Closed }));
         }
     }
 
@@ -275,13 +284,13 @@ impl Node {
     }
 
     /// Forwards a held HTLC, over any channel of the client that is ready, not just the one named. `Done` is no delivery.
-    pub fn forward(&mut self, part: PartId, over: ChannelKey, amount: Msat) -> Asked {
-        let Some(number) = self.held(part) else { return Asked::NotHeld };
+    pub fn forward(&mut self, part: PartId, over: ChannelKey, amount: Msat) -> Resolution {
+        let Some(number) = self.held(part) else { return Resolution::NotHeld };
         let channel = self.now.channels.get(&over).filter(|channel| channel.stage == Stage::Ready);
-        let Some(channel) = channel.filter(|_| !std::mem::take(&mut self.refuses)) else { return Asked::Refused };
+        let Some(channel) = channel.filter(|_| !std::mem::take(&mut self.refuses)) else { return Resolution::Refused };
         let to = channel.client;
         self.queue(number, to, amount);
-        Asked::Done
+        Resolution::Done
     }
 
     /// Over the first channel of the client that is ready.
@@ -297,10 +306,10 @@ impl Node {
     }
 
     /// Fails a held HTLC.
-    pub fn fail(&mut self, part: PartId, code: FailureCode) -> Asked {
-        let Some(number) = self.held(part) else { return Asked::NotHeld };
+    pub fn fail(&mut self, part: PartId, code: FailureCode) -> Resolution {
+        let Some(number) = self.held(part) else { return Resolution::NotHeld };
         self.now.places.insert(number, Place::Failing(code));
-        Asked::Done
+        Resolution::Done
     }
 
     /// Lets HTLCs go that come too close to their expiry, and closes channels whose client keeps one.
@@ -320,7 +329,7 @@ impl Node {
             let htlc = self.incoming[number].htlc;
             if htlc.cltv_expiry.is_some_and(|expiry| expiry.0 <= height.saturating_add(FAIL_BACK_BUFFER)) {
                 self.now.places.insert(number, Place::Failing(FailureCode::TemporaryChannelFailure));
-                self.now.events.push_back(Told::FailedHeld(htlc.scid));
+                self.now.events.push_back(NodeEvent::FailedHeld(htlc.scid));
             }
         }
     }
@@ -344,7 +353,7 @@ impl Node {
                 let skim = htlc.onion_amount.checked_sub(given).filter(|skim| *skim > Msat::ZERO && !rounded);
                 WhichPart::Sent { to, amount, amount_in: Some(htlc.amount_in), skim }
             };
-            self.now.events.push_back(Told::Input(Input::PartForwarded { part, over: Some(over) }));
+            self.now.events.push_back(NodeEvent::Input(Input::PartForwarded { part, over: Some(over) }));
         } else {
             self.fails_towards(number, to);
         }
@@ -352,7 +361,7 @@ impl Node {
 
     fn fails_towards(&mut self, number: usize, client: PeerId) {
         self.now.places.insert(number, Place::Failing(FailureCode::TemporaryChannelFailure));
-        self.now.events.push_back(Told::FailedTowards(client));
+        self.now.events.push_back(NodeEvent::FailedTowards(client));
     }
 
     /// Writes itself, then lets out what waited for that.
@@ -378,7 +387,7 @@ impl Node {
         let signed: Vec<ChannelKey> = self.channels(|stage| stage == Stage::Signed);
         for key in signed {
             self.set(key, Stage::Pending);
-            self.now.events.push_back(Told::Input(Input::ChannelPending { key }));
+            self.now.events.push_back(NodeEvent::Input(Input::ChannelPending { key }));
         }
         self.disk = self.now.clone();
         self.disk.channels.retain(|_, channel| channel.stage >= Stage::Pending);
@@ -386,10 +395,12 @@ impl Node {
 
     /// Swaps the next two events of the node. Events of channels keep their order.
     pub fn swap_events(&mut self) {
-        let of_channel = |told: &Told| {
+        let of_channel = |told: &NodeEvent| {
             matches!(
                 told,
-                Told::Input(Input::ChannelPending { .. } | Input::ChannelReady { .. } | Input::ChannelEnded { .. })
+                NodeEvent::Input(
+                    Input::ChannelPending { .. } | Input::ChannelReady { .. } | Input::ChannelEnded { .. }
+                )
             )
         };
         let (first, second) = (self.now.events.front(), self.now.events.get(1));
@@ -448,10 +459,10 @@ impl Node {
         } else if self.holds(htlc.part) {
             // Two of one name are one too many for it.
             self.now.places.insert(number, Place::Failing(FailureCode::UnknownNextPeer));
-            self.now.events.push_back(Told::FailedHeld(htlc.scid));
+            self.now.events.push_back(NodeEvent::FailedHeld(htlc.scid));
         } else {
             self.now.places.insert(number, Place::Held);
-            self.now.events.push_back(Told::Input(Input::HtlcHeld(htlc)));
+            self.now.events.push_back(NodeEvent::Input(Input::HtlcHeld(htlc)));
         }
     }
 
@@ -468,3 +479,5 @@ const FORCED: u32 = 3;
 const LIKE: u64 = 2_000_000;
 /// Blocks before the expiry at which LDK fails what it holds.
 const FAIL_BACK_BUFFER: u32 = 39;
+/// The value of every funding output.
+const VALUE_SAT: u64 = 2_000_000;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lsps_host::ports::{IncomingHtlc, IncomingState, NodeEvent};
 use lsps_service::{HeldPayment, Input, PaymentId};
 use lsps_types::PaymentHash;
 
@@ -44,7 +45,7 @@ pub struct Payments {
 
 impl Payments {
     /// A payment comes in; what is to be told. While one of its hash is under way, the node fails it by itself.
-    pub fn arrives(&mut self, order: usize, held: HeldPayment, is_odd: bool) -> Option<Input> {
+    pub fn arrives(&mut self, order: usize, held: HeldPayment, is_odd: bool) -> Option<NodeEvent> {
         let busy = self.now.iter().any(|(number, place)| {
             *place != Place::Over && self.incoming[*number].held.payment_hash == held.payment_hash
         });
@@ -55,40 +56,42 @@ impl Payments {
         let held = HeldPayment { id: Some(PaymentId([u8::try_from(number % 251).unwrap_or(0); 32])), ..held };
         self.now.insert(number, Place::Held);
         self.incoming.push(Incoming { held, order, outcome: None, lost: false, is_odd });
-        Some(Input::PaymentHeld(held))
+        Some(NodeEvent::Input(Input::PaymentHeld(held)))
     }
 
     /// Claims it, if it is there; what is to be told.
-    pub fn claim(&mut self, hash: PaymentHash) -> Option<Input> {
+    pub fn claim(&mut self, hash: PaymentHash) -> Option<NodeEvent> {
         let is_odd = self.incoming[self.find(hash)?].is_odd;
         self.set(hash, if is_odd { Place::Failing } else { Place::Claiming });
-        is_odd.then_some(Input::PaymentGone { payment_hash: hash })
+        is_odd.then_some(NodeEvent::FailedReceive(hash))
     }
 
-    /// Fails it, if it is there.
-    pub fn fail(&mut self, hash: PaymentHash) {
+    /// Fails it, if it is there; what is to be told.
+    pub fn fail(&mut self, hash: PaymentHash) -> Option<NodeEvent> {
+        self.find(hash)?;
         self.set(hash, Place::Failing);
+        Some(NodeEvent::FailedReceive(hash))
     }
 
     /// It is gone by itself; what is to be told.
-    pub fn lose(&mut self, number: usize) -> Option<Input> {
+    pub fn lose(&mut self, number: usize) -> Option<NodeEvent> {
         if self.now.get(&number) != Some(&Place::Held) {
             return None;
         }
         self.now.insert(number, Place::Failing);
         self.incoming[number].lost = true;
-        Some(Input::PaymentGone { payment_hash: self.incoming[number].held.payment_hash })
+        Some(NodeEvent::FailedReceive(self.incoming[number].held.payment_hash))
     }
 
     /// Held ones that time out at this height; what is to be told.
-    pub fn blocks(&mut self, height: u32) -> Vec<Input> {
+    pub fn blocks(&mut self, height: u32) -> Vec<NodeEvent> {
         let late = |number: &usize| self.incoming[*number].held.claim_before.is_some_and(|at| at.0 <= height);
         let late: Vec<usize> = self.numbers(Place::Held).into_iter().filter(late).collect();
         late.into_iter().filter_map(|number| self.lose(number)).collect()
     }
 
     /// Writes itself, then payers hear; what is to be told of that.
-    pub fn save(&mut self) -> Vec<Input> {
+    pub fn save(&mut self) -> Vec<NodeEvent> {
         let mut told = vec![];
         for (place, outcome) in [(Place::Claiming, true), (Place::Failing, false)] {
             for number in self.numbers(place) {
@@ -96,7 +99,7 @@ impl Payments {
                 assert_eq!(incoming.outcome.replace(outcome), None, "a payer hears one outcome");
                 if outcome {
                     let HeldPayment { payment_hash, id, amount, .. } = incoming.held;
-                    told.push(Input::PaymentClaimed { payment_hash, id, amount });
+                    told.push(NodeEvent::Input(Input::PaymentClaimed { payment_hash, id, amount }));
                 }
                 self.now.insert(number, Place::Over);
             }
@@ -110,35 +113,32 @@ impl Payments {
         self.now = self.disk.clone();
     }
 
-    /// Whether one of this hash has come in that a crash left undecoded.
-    pub fn is_undecoded(&self, hash: PaymentHash) -> bool {
-        let incoming = |number: &usize| &self.incoming[*number];
-        self.undecoded().iter().map(incoming).any(|of| of.held.payment_hash == hash && !of.lost)
+    /// The HTLCs of all that are not over, as the node shows them. What was lost is in no open channel.
+    pub fn htlcs(&self) -> impl Iterator<Item = IncomingHtlc> {
+        self.incoming.iter().enumerate().filter_map(|(number, incoming)| {
+            let state = match self.now.get(&number) {
+                Some(Place::Over) => return None,
+                Some(Place::Claiming) => IncomingState::Claiming,
+                Some(Place::Failing) => IncomingState::Failing,
+                Some(Place::Held) | None => IncomingState::Committed,
+            };
+            let HeldPayment { payment_hash, amount, .. } = incoming.held;
+            (!incoming.lost).then_some(IncomingHtlc { payment_hash, amount, state })
+        })
     }
 
-    /// Decodes those; what is to be told.
-    pub fn decode(&mut self) -> Vec<Input> {
+    /// Decodes those that came in and that a crash left undecoded; what is to be told.
+    pub fn decode(&mut self) -> Vec<NodeEvent> {
         let mut told = vec![];
         for number in self.undecoded() {
             // Lost before the node had it: the payer has it back.
             let place = if self.incoming[number].lost { Place::Failing } else { Place::Held };
             self.now.insert(number, place);
             if place == Place::Held {
-                told.push(Input::PaymentHeld(self.incoming[number].held));
+                told.push(NodeEvent::Input(Input::PaymentHeld(self.incoming[number].held)));
             }
         }
         told
-    }
-
-    /// The one of this hash that waits.
-    pub fn held(&self, hash: PaymentHash) -> Option<HeldPayment> {
-        let number = self.find(hash)?;
-        Some(self.incoming[number].held)
-    }
-
-    /// Whether one of this hash is being claimed.
-    pub fn claims(&self, hash: PaymentHash) -> bool {
-        self.numbers(Place::Claiming).into_iter().any(|number| self.incoming[number].held.payment_hash == hash)
     }
 
     /// Those in some place.

@@ -1,0 +1,232 @@
+//! The world as it is: a node that forgets, payers, clients, a chain, coins and a store. The LSP sees of it only what its
+//! [`ports`] show.
+
+pub mod chain;
+pub mod deposits;
+pub mod node;
+pub mod payments;
+mod ports;
+pub mod process;
+mod rules;
+pub mod webhooks;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::task::Waker;
+use std::time::Duration;
+
+use lsps_host::Inbox;
+use lsps_host::ports::NodeEvent;
+use lsps_service::{BookEntry, ChannelKey, OrderNumber};
+use lsps_types::lsps1::Order;
+use lsps_types::{Msat, PeerId, Scid, Timestamp};
+
+use crate::setup::{LspSetup, NOON};
+use chain::{Chain, Coins};
+use deposits::Deposits;
+use node::{Node, Stage};
+use payments::Payments;
+use webhooks::Hooks;
+
+/// All that is, beside the LSP's process.
+pub struct Model {
+    pub setup: LspSetup,
+    pub now: Timestamp,
+    /// Time that nobody sets.
+    pub steady: Duration,
+    pub saved_at: Timestamp,
+    /// By kind and name.
+    pub store: BTreeMap<(&'static str, String), Vec<u8>>,
+    pub store_works: bool,
+    /// The store refused something, and the LSP was not at rest since.
+    pub is_late: bool,
+    /// Writes and acts until the process dies, and whether the node saves itself then.
+    pub fuse: Option<(u8, bool)>,
+    /// The process is dead. What it still does in its last turn reaches nothing.
+    pub is_dead: bool,
+    inbox: Inbox<PeerId, ()>,
+    /// Peers that are connected, and whether their channels take HTLCs.
+    pub links: BTreeMap<PeerId, bool>,
+    pub sent: Vec<(PeerId, Vec<u8>)>,
+    naps: u64,
+    sleepers: Vec<Waker>,
+    /// Counts all that the LSP did, to see when it is at rest.
+    acts: u64,
+    pub node: Node,
+    pub told_last: Option<NodeEvent>,
+    /// The node tells nothing.
+    pub is_mute: bool,
+    pub payments: Payments,
+    pub coins: Coins,
+    pub chain: Chain,
+    pub broadcast: BTreeSet<ChannelKey>,
+    pub deposits: Deposits,
+    /// The SCIDs of offers: to whom they were sold, for which size.
+    pub sold: Vec<(Scid, PeerId, Option<Msat>)>,
+    /// The decisions of clients on HTLCs; they do not change their minds.
+    pub said: BTreeMap<usize, bool>,
+    pub orders: Vec<Sold>,
+    pub hooks: Hooks,
+    drawn: u64,
+    offers: u64,
+}
+
+/// An order as it was answered.
+#[derive(Clone, Debug)]
+pub struct Sold {
+    pub number: OrderNumber,
+    pub order: Order,
+}
+
+impl Model {
+    /// At noon, with so many coins.
+    pub fn new(setup: LspSetup, coins: u8) -> Self {
+        let mut chain = Chain::default();
+        chain.height = 1_000;
+        Self {
+            setup,
+            now: NOON,
+            steady: Duration::ZERO,
+            saved_at: NOON,
+            store: BTreeMap::new(),
+            store_works: true,
+            is_late: false,
+            fuse: None,
+            is_dead: false,
+            inbox: Inbox::default(),
+            links: BTreeMap::new(),
+            sent: vec![],
+            naps: 0,
+            sleepers: vec![],
+            acts: 0,
+            node: Node::default(),
+            told_last: None,
+            is_mute: false,
+            payments: Payments::default(),
+            coins: Coins::new(coins),
+            chain,
+            broadcast: BTreeSet::new(),
+            deposits: Deposits::default(),
+            sold: vec![],
+            said: BTreeMap::new(),
+            orders: vec![],
+            hooks: Hooks::default(),
+            drawn: 1,
+            offers: 0,
+        }
+    }
+
+    /// Time goes by.
+    pub fn passes(&mut self, time: Duration) {
+        // Outcomes are remembered for longer than a node goes without saving itself.
+        if self.now.since(self.saved_at) + time >= self.setup.config.keep_resolved {
+            self.save();
+        }
+        self.now = self.now + time;
+        self.steady += time;
+    }
+
+    /// The node saves itself; what waited for that reaches peers.
+    pub fn save(&mut self) {
+        self.saved_at = self.now;
+        let told = self.payments.save();
+        self.node.now.events.extend(told);
+        let links = &self.links;
+        self.node.save(|client| links.get(&client) == Some(&true));
+    }
+
+    /// One more place at which the process may die. `false`: it is dead.
+    fn point(&mut self) -> bool {
+        match &mut self.fuse {
+            _ if self.is_dead => return false,
+            Some((0, saved)) => {
+                if *saved {
+                    self.save();
+                }
+                self.is_dead = true;
+                return false;
+            }
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
+        self.acts += 1;
+        true
+    }
+
+    /// What a death takes along; the node comes back as it was saved, and hears of the blocks that it missed.
+    fn crash(&mut self) {
+        (self.fuse, self.is_dead, self.is_late) = (None, false, false);
+        self.node.crash();
+        self.payments.crash();
+        self.coins.crash();
+        self.deposits.reserved.clear();
+        self.links.clear();
+        self.inbox = Inbox::default();
+        self.sent.clear();
+        self.sleepers.clear();
+        self.hear_blocks();
+    }
+
+    /// The node hears of the best block.
+    pub fn hear_blocks(&mut self) {
+        self.node.blocks(self.chain.height);
+        let late = self.payments.blocks(self.chain.height);
+        self.node.now.events.extend(late);
+    }
+
+    /// Whether requests are answered in the turn in which they come.
+    pub fn may_ask(&self, client: PeerId) -> bool {
+        self.links.contains_key(&client) && self.store_works && self.fuse.is_none()
+    }
+
+    /// Whether there is a record of this name.
+    pub fn has_record(&self, name: impl ToString) -> bool {
+        self.store.contains_key(&("service", name.to_string()))
+    }
+
+    /// The records of flows.
+    pub fn records(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let service = self.store.iter().filter(|((kind, _), _)| *kind == "service");
+        service.map(|((_, name), bytes)| (name.as_str(), bytes.as_slice()))
+    }
+
+    /// The operator's book.
+    pub fn book(&self) -> Vec<BookEntry> {
+        let book = self.store.iter().filter(|((kind, _), _)| *kind == "book");
+        book.map(|(_, text)| serde_json::from_slice(text).expect("an entry")).collect()
+    }
+
+    /// A channel whose client is there.
+    pub fn reachable(&self, channel: u8, is: impl Fn(Stage) -> bool) -> Option<ChannelKey> {
+        let keys = self.node.channels(is);
+        let there = |key: &ChannelKey| self.links.contains_key(&self.node.now.channels[key].client);
+        choose(&keys.into_iter().filter(there).collect::<Vec<_>>(), channel)
+    }
+
+    /// The event that the node tells next, and whether a crash takes it along.
+    fn next_event(&self) -> Option<(NodeEvent, bool)> {
+        if self.is_mute {
+            return None;
+        }
+        let volatile = self.node.volatile.front().map(|event| (event.clone(), true));
+        volatile.or_else(|| self.node.now.events.front().map(|event| (event.clone(), false)))
+    }
+
+    /// That event is dealt with.
+    fn event_heard(&mut self, is_volatile: bool) {
+        self.acts += 1;
+        if is_volatile {
+            self.node.volatile.pop_front();
+        } else if let Some(event) = self.node.now.events.pop_front() {
+            self.told_last = Some(event);
+        }
+    }
+}
+
+/// One of some, by any number.
+pub fn choose<T: Clone>(among: &[T], number: u8) -> Option<T> {
+    let length = among.len().max(1);
+    among.get(usize::from(number) % length).cloned()
+}
+
+/// Blocks that stay.
+pub const DEEP: u32 = 6;

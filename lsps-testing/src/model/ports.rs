@@ -1,0 +1,438 @@
+//! The model as the LSP's host sees it. Each call that changes something is a place at which the process may die before it.
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut, Txid};
+use lsps_host::ports::{
+    Answer, Arrived, Broadcast, CannotFund, ChainAccess, ChainWatch, Change, Clock, IncomingHtlc, LspNode, Marker,
+    Messages, NodeChannel, NodeEvent, Notifier, OnchainWallet, OutgoingHtlc, Post, ReadAnswer, RecordStore, Resolution,
+    SeenOutput, Sleep, StoreError, to_lsps_outpoint,
+};
+use lsps_host::{Budget, PeerEvent, Posted};
+use lsps_service::{ChannelId, ChannelKey, OfferId, OpenTerms, OrderNumber, PartId, PaymentTerms, PostKey};
+use lsps_types::bolt4::FailureCode;
+use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Preimage, Scid, Timestamp};
+use tokio::sync::Notify;
+
+use super::Model;
+use super::chain::coin_of;
+use super::node::Stage;
+use crate::setup::{MINING_SAT, offer_id};
+
+/// The model, and whatever leads to it.
+#[derive(Clone)]
+pub struct Ports(Arc<Shared>);
+
+struct Shared {
+    model: Mutex<Model>,
+    arrived: Notify,
+}
+
+impl Ports {
+    pub fn new(model: Model) -> Self {
+        Self(Arc::new(Shared { model: Mutex::new(model), arrived: Notify::new() }))
+    }
+
+    /// The model. Nobody else may look at it as long as this is there.
+    pub fn model(&self) -> MutexGuard<'_, Model> {
+        match self.0.model.try_lock() {
+            Ok(model) => model,
+            // Something failed while it was looked at; that is reported, and this is on the way out.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => panic!("the model is looked at by two at once"),
+        }
+    }
+
+    pub fn connects(&self, peer: PeerId) {
+        self.model().inbox.connects(peer, ());
+        self.0.arrived.notify_one();
+    }
+
+    pub fn disconnects(&self, peer: PeerId) {
+        self.model().inbox.disconnects(&peer);
+        self.0.arrived.notify_one();
+    }
+
+    pub fn receives(&self, peer: PeerId, payload: Vec<u8>) {
+        self.model().inbox.receive(peer, payload);
+        self.0.arrived.notify_one();
+    }
+
+    /// Ends all waits: the host looks around.
+    pub fn wakes(&self) {
+        let sleepers = {
+            let mut model = self.model();
+            model.naps += 1;
+            std::mem::take(&mut model.sleepers)
+        };
+        sleepers.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    /// Does something, unless the process dies before.
+    fn act<T>(&self, dead: T, act: impl FnOnce(&mut Model) -> T) -> T {
+        let mut model = self.model();
+        if model.point() { act(&mut model) } else { dead }
+    }
+}
+
+impl LspNode for Ports {
+    fn network(&self) -> Option<Network> {
+        Some(Network::Bitcoin)
+    }
+
+    fn height(&self) -> BlockHeight {
+        BlockHeight(self.model().chain.height)
+    }
+
+    fn draw_scid(&self) -> Scid {
+        let mut model = self.model();
+        model.drawn += 1;
+        Scid(model.drawn << 36)
+    }
+
+    fn makes_anchors(&self) -> bool {
+        false
+    }
+
+    fn inbound(&self) -> Msat {
+        Msat(u64::MAX)
+    }
+
+    fn channel(&self, peer: PeerId, key: ChannelKey) -> Option<NodeChannel> {
+        let model = self.model();
+        let channel = model.node.now.channels.get(&key).filter(|channel| channel.client == peer)?;
+        Some(shown(key, channel))
+    }
+
+    fn channels(&self) -> Vec<NodeChannel> {
+        self.model().node.now.channels.iter().map(|(key, channel)| shown(*key, channel)).collect()
+    }
+
+    fn room(&self, peer: PeerId, key: ChannelKey, _: usize) -> Option<Msat> {
+        self.channel(peer, key).map(|_| Msat(u64::MAX))
+    }
+
+    fn is_used(&self, _: PeerId, key: ChannelKey) -> bool {
+        self.model().node.is_used(key)
+    }
+
+    fn is_usable(&self, peer: PeerId) -> bool {
+        let model = self.model();
+        let ready = model.node.channels_of(peer, |stage| stage == Stage::Ready);
+        model.links.get(&peer) == Some(&true) && !ready.is_empty()
+    }
+
+    fn forced_closes(&self) -> BTreeMap<PeerId, Option<BlockHeight>> {
+        self.model().node.forced_closes()
+    }
+
+    fn open(&self, peer: PeerId, key: ChannelKey, terms: &OpenTerms, _: usize, _: u32) -> Result<(), String> {
+        self.act(Ok(()), |model| {
+            model.node.open(key, peer, terms.carries_others);
+            Ok(())
+        })
+    }
+
+    fn fund(&self, _: PeerId, key: ChannelKey, tx: Transaction) -> Result<(), String> {
+        self.act(Ok(()), |model| {
+            assert_eq!(model.coins.signed(&tx.compute_txid()).map(|tx| tx.key), Some(key), "a funding of this channel");
+            let waits = model.node.fund(key);
+            waits.then_some(()).ok_or_else(|| "it is not negotiated".to_string())
+        })
+    }
+
+    fn close(&self, _: PeerId, key: ChannelKey) {
+        self.act((), |model| {
+            assert!(!model.chain.knows(key), "a channel on the chain is given up: {key:?}");
+            model.node.close(key);
+        });
+    }
+
+    fn carry_others(&self, _: PeerId, key: ChannelKey) {
+        self.act((), |model| model.node.carry_others(key));
+    }
+
+    fn held(&self, part: PartId) -> Option<Msat> {
+        self.model().node.held_amount(part)
+    }
+
+    fn incoming(&self) -> Vec<IncomingHtlc> {
+        let model = self.model();
+        model.node.htlcs().chain(model.payments.htlcs()).collect()
+    }
+
+    fn outgoing(&self, peer: PeerId) -> Vec<OutgoingHtlc> {
+        self.model().node.outgoing(peer).collect()
+    }
+
+    fn forward(&self, part: PartId, _: PeerId, key: ChannelKey, _: ChannelId, amount: Msat) -> Resolution {
+        self.act(Resolution::Done, |model| {
+            model.may_forward(part, amount);
+            model.node.forward(part, key, amount)
+        })
+    }
+
+    fn fail(&self, part: PartId, code: FailureCode) -> Resolution {
+        self.act(Resolution::Done, |model| model.node.fail(part, code))
+    }
+
+    fn flush(&self) {}
+
+    fn has_unprocessed(&self) -> bool {
+        false
+    }
+
+    fn hold_invoice(&self, hash: PaymentHash, _: PaymentTerms, _: Timestamp) -> Option<String> {
+        Some(hash.to_string())
+    }
+
+    fn offer(&self, _: PaymentTerms) -> Option<(String, OfferId)> {
+        let mut model = self.model();
+        model.offers += 1;
+        Some((format!("offer {}", model.offers), offer_id(OrderNumber(model.offers))))
+    }
+
+    fn claim_payment(&self, preimage: Preimage) {
+        self.act((), |model| {
+            let told = model.payments.claim(PaymentHash::of(&preimage));
+            model.node.now.events.extend(told);
+        });
+    }
+
+    fn fail_payment(&self, hash: PaymentHash) {
+        self.act((), |model| {
+            let told = model.payments.fail(hash);
+            model.node.now.events.extend(told);
+        });
+    }
+
+    fn send_marker(&self, marker: Marker, _: Timestamp) -> bool {
+        self.act(true, |model| {
+            model.node.now.events.push_back(NodeEvent::Marker(marker));
+            true
+        })
+    }
+}
+
+fn shown(key: ChannelKey, channel: &super::node::Channel) -> NodeChannel {
+    NodeChannel {
+        key,
+        peer: channel.client,
+        id: ChannelId([key.attempt.to_be_bytes()[3]; 32]),
+        is_funded: channel.stage >= Stage::Funded,
+        is_ready: channel.stage == Stage::Ready,
+        confirmations: 0,
+    }
+}
+
+impl Messages for Ports {
+    fn send(&self, messages: Vec<(PeerId, Vec<u8>)>) {
+        if !messages.is_empty() {
+            self.act((), |model| model.sent.extend(messages));
+        }
+    }
+
+    fn take(&self, budget: Budget) -> Vec<PeerEvent<PeerId>> {
+        self.model().inbox.take(budget)
+    }
+
+    fn has_news(&self) -> bool {
+        self.model().inbox.has_news()
+    }
+
+    fn arrived(&self) -> Arrived<'_> {
+        Box::pin(self.0.arrived.notified())
+    }
+
+    fn is_connected(&self, peer: PeerId) -> bool {
+        self.model().links.contains_key(&peer)
+    }
+}
+
+impl RecordStore for Ports {
+    fn list(&self, kind: &'static str) -> Answer<Vec<String>> {
+        let model = self.model();
+        let names = model.store.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()).collect();
+        Box::pin(async { Ok(names) })
+    }
+
+    fn read(&self, kind: &'static str, names: Vec<String>) -> ReadAnswer {
+        let model = self.model();
+        let contents = names.into_iter().map(|name| Ok(model.store.get(&(kind, name)).cloned())).collect();
+        Box::pin(async { contents })
+    }
+
+    fn write(&self, kind: &'static str, changes: Vec<Change>) -> Answer<()> {
+        let ports = self.clone();
+        Box::pin(async move { if ports.write_all(kind, changes) { ports.written() } else { pending().await } })
+    }
+}
+
+impl Ports {
+    /// `false`: the process died over it.
+    fn write_all(&self, kind: &'static str, changes: Vec<Change>) -> bool {
+        let mut model = self.model();
+        if !model.store_works {
+            model.is_late = true;
+            return !model.is_dead;
+        }
+        for (name, content) in changes {
+            if !model.point() {
+                return false;
+            }
+            let before = match content {
+                Some(bytes) => model.store.insert((kind, name), bytes.clone()).filter(|before| *before != bytes),
+                None => model.store.remove(&(kind, name)),
+            };
+            assert!(kind != "book" || before.is_none(), "an entry of the book changed");
+        }
+        model.point()
+    }
+
+    fn written(&self) -> Result<(), StoreError> {
+        if self.model().store_works { Ok(()) } else { Err(StoreError::Failed("it refuses".into())) }
+    }
+}
+
+impl OnchainWallet for Ports {
+    fn fund(&self, key: u128, script: &ScriptBuf, amount_sat: u64, _: FeeRate) -> Result<Transaction, CannotFund> {
+        let nothing = CannotFund::NotEnough { needed_sat: amount_sat, available_sat: 0 };
+        self.act(Err(nothing.clone()), |model| {
+            let key = ChannelKey::from_u128(key).expect("the key of a channel");
+            let output = TxOut { value: Amount::from_sat(amount_sat), script_pubkey: script.clone() };
+            model.coins.fund(key, &model.chain, output).ok_or(nothing)
+        })
+    }
+
+    fn lock(&self, inputs: &[OutPoint]) {
+        let mut model = self.model();
+        for input in inputs {
+            match (coin_of(input), to_lsps_outpoint(*input)) {
+                (Some(coin), _) => model.coins.lock(coin),
+                (None, Some(deposit)) => drop(model.deposits.reserved.insert(deposit)),
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn release(&self, inputs: &[OutPoint]) {
+        if inputs.is_empty() {
+            return;
+        }
+        self.act((), |model| {
+            for input in inputs {
+                match (coin_of(input), to_lsps_outpoint(*input)) {
+                    (Some(coin), _) => model.coins.release(coin),
+                    (None, Some(deposit)) => {
+                        model.deposits.reserved.remove(&deposit);
+                        model.deposits.keep(deposit);
+                    }
+                    (None, None) => {}
+                }
+            }
+        });
+    }
+
+    fn mining_fee_sat(&self, tx: &Transaction) -> u64 {
+        self.model().deposits.mining_fee_sat(tx).unwrap_or(MINING_SAT)
+    }
+
+    fn spendable_sat(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn address(&self) -> Option<Address> {
+        Some(self.model().deposits.address())
+    }
+
+    fn give_back(&self, outputs: &[OutPoint], script: &ScriptBuf, rate: FeeRate) -> Result<Transaction, CannotFund> {
+        let nothing = CannotFund::NotEnough { needed_sat: 1, available_sat: 0 };
+        self.model().deposits.refund(outputs, script, rate).ok_or(nothing)
+    }
+}
+
+impl ChainAccess for Ports {
+    fn broadcast(&self, tx: &Transaction) -> Broadcast {
+        self.act(Broadcast::Unanswered, |model| match model.coins.signed(&tx.compute_txid()) {
+            Some(tx) => {
+                model.may_broadcast(tx.key);
+                model.chain.broadcast(tx);
+                Broadcast::Accepted
+            }
+            None if model.deposits.broadcast(tx) => Broadcast::Accepted,
+            None => panic!("a transaction that nobody signed: {tx:?}"),
+        })
+    }
+
+    fn confirmations(&self, txid: &Txid) -> u32 {
+        let model = self.model();
+        let funding = model.coins.signed(txid).map(|tx| model.chain.depth(tx));
+        funding.unwrap_or_else(|| model.deposits.refund_depth(txid, model.chain.height))
+    }
+
+    fn fee_rate(&self) -> FeeRate {
+        FeeRate::from_sat_per_kwu(self.model().setup.feerate_sat_per_kw.into())
+    }
+}
+
+impl ChainWatch for Ports {
+    fn watch(&self, _: &ScriptBuf) {}
+
+    fn touched(&self) -> Option<Vec<ScriptBuf>> {
+        Some(self.model().deposits.touched())
+    }
+
+    fn outputs_to(&self, script: &ScriptBuf) -> Vec<SeenOutput> {
+        self.model().deposits.outputs_to(script)
+    }
+}
+
+impl Notifier for Ports {
+    fn post(&self, post: Post, posted: Posted) {
+        let fate = self.act(None, |model| model.posts(&post));
+        if let Some(fate) = fate {
+            posted.tell(fate);
+        }
+    }
+
+    fn withdraw(&self, _: PostKey) {}
+}
+
+impl Clock for Ports {
+    fn now(&self) -> Timestamp {
+        self.model().now
+    }
+
+    fn steady(&self) -> Duration {
+        self.model().steady
+    }
+
+    /// Ends when the world wants the host to look around, whatever the time.
+    fn sleep(&self, _: Duration) -> Sleep {
+        let since = self.model().naps;
+        Box::pin(Nap { ports: self.clone(), since })
+    }
+}
+
+struct Nap {
+    ports: Ports,
+    since: u64,
+}
+
+impl Future for Nap {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut model = self.ports.model();
+        if model.naps > self.since {
+            return Poll::Ready(());
+        }
+        model.sleepers.push(context.waker().clone());
+        Poll::Pending
+    }
+}

@@ -1,0 +1,245 @@
+//! The LSP's process: the production host on the model's ports, polled by hand, killed and started again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
+
+use lsps_host::ports::NodeEvent;
+use lsps_host::{Lsp, LspParts, Started, Stopped};
+use lsps_service::{Outcome, ScidSource, Service, Turn};
+use lsps_types::jsonrpc::{FromLsp, encode_request};
+use lsps_types::lsps2::PromiseKey;
+use lsps_types::{PeerId, Request};
+
+use super::Model;
+use super::ports::Ports;
+use crate::setup::LspSetup;
+
+/// The process, and the world around it.
+pub struct Process {
+    ports: Ports,
+    running: Option<Running>,
+    pub deaths: usize,
+    /// One of each of its lives.
+    tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
+}
+
+/// One life.
+struct Running {
+    lsp: Arc<Lsp>,
+    /// The host's own task.
+    host: Pin<Box<dyn Future<Output = Stopped> + Send>>,
+    /// The event that is being told, and whether a crash takes it along.
+    telling: Option<(bool, Task<bool>)>,
+    /// The event was not dealt with: it is told again when the host has looked around.
+    pauses: bool,
+    tasks: Vec<Task<()>>,
+    woken: Arc<Woken>,
+}
+
+type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Process {
+    /// A first life.
+    pub fn new(model: Model) -> Self {
+        let mut process = Self { ports: Ports::new(model), running: None, deaths: 0, tapes: None };
+        process.model().save();
+        process.start();
+        process
+    }
+
+    pub fn model(&self) -> MutexGuard<'_, Model> {
+        self.ports.model()
+    }
+
+    /// Each life from now on is kept on a tape.
+    pub fn tape(&mut self) {
+        self.tapes = Some(vec![]);
+        self.running = None;
+        self.model().crash();
+        self.start();
+    }
+
+    pub fn tapes(&self) -> impl Iterator<Item = Vec<Turn>> {
+        self.tapes.iter().flatten().map(|tape| tape.lock().expect("nobody panics here").clone())
+    }
+
+    pub fn connects(&self, peer: PeerId) {
+        self.ports.connects(peer);
+    }
+
+    pub fn disconnects(&self, peer: PeerId) {
+        self.ports.disconnects(peer);
+    }
+
+    /// The application asks the LSP for something.
+    pub fn ask<F: Future<Output = ()> + Send + 'static>(&mut self, ask: impl FnOnce(Arc<Lsp>) -> F) {
+        if let Some(running) = &mut self.running {
+            running.tasks.push(Box::pin(ask(Arc::clone(&running.lsp))));
+            running.woken.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Looks at the service, which has to be able to answer.
+    pub fn look<T: Send + 'static>(&mut self, look: impl FnOnce(&Service) -> T + Send + 'static) -> T {
+        let answer = Arc::new(Mutex::new(None));
+        let place = Arc::clone(&answer);
+        self.ask(|lsp| async move {
+            let seen = lsp.look(look).await;
+            *place.lock().expect("nobody panics here") = seen;
+        });
+        self.settle();
+        let seen = answer.lock().expect("nobody panics here").take();
+        seen.expect("it runs, and its store works")
+    }
+
+    /// The reply that a client hears at once.
+    pub fn answers<R: Request>(&mut self, peer: PeerId, request: &R) -> Option<R::Reply> {
+        self.model().sent.clear();
+        self.ports.receives(peer, encode_request("the only one", request).expect("a short request"));
+        self.run();
+        let model = self.model();
+        let (_, reply) = model.sent.iter().find(|(receiver, _)| *receiver == peer)?;
+        match FromLsp::decode(reply).expect("a reply") {
+            FromLsp::Response { outcome: Ok(raw), .. } => Some(raw.reply::<R>().expect("of its type")),
+            FromLsp::Response { outcome: Err(_), .. } | FromLsp::Notification { .. } => None,
+        }
+    }
+
+    /// Until nothing more happens by itself.
+    pub fn run(&mut self) {
+        let mut rests = 0;
+        for _ in 0..ROUNDS {
+            let before = self.model().acts;
+            self.settle();
+            if self.model().is_dead {
+                self.dies();
+                continue;
+            }
+            self.ports.wakes();
+            if let Some(running) = &mut self.running {
+                running.pauses = false;
+            }
+            self.settle();
+            let mut model = self.model();
+            rests = if model.acts == before && !model.is_dead { rests + 1 } else { 0 };
+            // A store that refused is asked again only when the host has looked around twice.
+            if rests > u32::from(model.is_late) {
+                model.is_late &= !model.store_works;
+                return;
+            }
+        }
+        panic!("the host goes round for ever");
+    }
+
+    fn dies(&mut self) {
+        self.running = None;
+        self.deaths += 1;
+        self.model().crash();
+        self.start();
+    }
+
+    /// Starts the process: the host loads the records and compares them with the node, which was loaded before.
+    fn start(&mut self) {
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let (parts, policy) = (self.parts(), self.model().setup.clone());
+        let mut starting = Box::pin(Lsp::start(parts, policy));
+        let Poll::Ready(started) = starting.as_mut().poll(&mut Context::from_waker(&waker)) else {
+            panic!("a start waits for nothing here")
+        };
+        let Started { lsp, runner, unreadable } = started.expect("a valid configuration");
+        assert_eq!(unreadable, [], "we wrote them");
+        let host = Box::pin(runner.run());
+        self.running = Some(Running { lsp: Arc::new(lsp), host, telling: None, pauses: false, tasks: vec![], woken });
+        // What came in and was not decoded when the node died comes up after all this.
+        let mut model = self.model();
+        model.node.decode();
+        let decoded = model.payments.decode();
+        model.node.now.events.extend(decoded);
+    }
+
+    fn parts(&mut self) -> LspParts<Ports> {
+        let (node, ports) = (Arc::new(self.ports.clone()), Arc::new(self.ports.clone()));
+        let config = self.model().setup.config_of_service();
+        let mut parts = LspParts::new(node, ports.clone(), ports.clone(), ports.clone(), ports.clone(), promise_key());
+        parts.deposits = Some(ports.clone());
+        parts.notifier = Some(ports.clone());
+        (parts.clock, parts.config) = (ports, config);
+        if let Some(lives) = &mut self.tapes {
+            let tape = Arc::<Mutex<Vec<Turn>>>::default();
+            lives.push(Arc::clone(&tape));
+            let keep = move |turn| tape.lock().expect("nobody panics here").push(turn);
+            parts.tape = Some(Box::new(keep));
+        }
+        parts
+    }
+
+    /// Polls until everybody waits, or the process is dead.
+    fn settle(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        let waker = Waker::from(Arc::clone(&running.woken));
+        let context = &mut Context::from_waker(&waker);
+        loop {
+            running.tell_next(&self.ports);
+            if !running.woken.0.swap(false, Ordering::SeqCst) {
+                return;
+            }
+            assert!(running.host.as_mut().poll(context).is_pending(), "the host goes on");
+            running.tasks.retain_mut(|task| task.as_mut().poll(context).is_pending());
+            if let Some((is_volatile, telling)) = &mut running.telling
+                && let Poll::Ready(is_heard) = telling.as_mut().poll(context)
+            {
+                running.pauses = !is_heard;
+                if is_heard && !self.ports.model().is_dead {
+                    self.ports.model().event_heard(*is_volatile);
+                }
+                running.telling = None;
+                running.woken.0.store(true, Ordering::SeqCst);
+            }
+            if self.ports.model().is_dead {
+                return;
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Nodes tell one event after the other.
+    fn tell_next(&mut self, ports: &Ports) {
+        if self.telling.is_some() || self.pauses {
+            return;
+        }
+        let Some((event, is_volatile)) = ports.model().next_event() else { return };
+        let lsp = Arc::clone(&self.lsp);
+        let is_htlc = matches!(&event, NodeEvent::Input(lsps_service::Input::HtlcHeld(_)));
+        let telling = async move {
+            let heard: Result<Outcome, _> = lsp.handle_node_event(event, is_htlc).await;
+            heard.is_ok()
+        };
+        self.telling = Some((is_volatile, Box::pin(telling)));
+        self.woken.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A service like the LSP's.
+pub fn service_like(setup: &LspSetup, scids: impl ScidSource + 'static) -> Service {
+    Service::new(setup.config_of_service(), setup.clone(), scids, promise_key()).expect("a valid configuration")
+}
+
+fn promise_key() -> PromiseKey {
+    PromiseKey::new([42; 32])
+}
+
+/// A host that goes round for longer is stuck.
+const ROUNDS: u32 = 200;

@@ -1,0 +1,60 @@
+//! Acts that no LSP may ever do, checked when it does them.
+
+use lsps_service::{ChannelKey, FlowId, HeldHtlc, PartId, Trust};
+use lsps_types::Msat;
+
+use super::Model;
+use super::node::Place;
+
+impl Model {
+    /// HTLCs that a client claimed.
+    pub fn claimed(&self) -> impl Iterator<Item = usize> + Clone {
+        self.said.iter().filter(|(_, claims)| **claims).map(|(number, _)| *number)
+    }
+
+    /// Before a part is forwarded that is still held; what was asked of it before was not done then.
+    pub(super) fn may_forward(&self, part: PartId, amount: Msat) {
+        for number in self.node.numbers(|place| *place == Place::Held) {
+            let htlc = self.node.incoming[number].htlc;
+            if htlc.part == part {
+                let bounds = Msat(1)..=htlc.amount_in.min(htlc.onion_amount);
+                assert!(bounds.contains(&amount), "{amount} are forwarded for part {number}: {htlc:?}");
+                self.is_not_alone(number);
+            }
+        }
+    }
+
+    /// Until something of an offer is claimed, no part goes on that is not of a whole payment: its payer would get an error
+    /// that ends it. Of two offers to one client that are alike the LSP cannot tell which a claim pays.
+    fn is_not_alone(&self, number: usize) {
+        let HeldHtlc { scid, payment_hash, .. } = self.node.incoming[number].htlc;
+        let is_of_it = |number: usize| self.node.incoming[number].is_of(scid);
+        let Some((_, client, Some(size))) = self.sold.iter().copied().find(|(sold, ..)| *sold == scid) else { return };
+        let theirs = self.sold.iter().filter(|(_, to, _)| *to == client);
+        let is_theirs = |number: usize| theirs.clone().any(|(sold, ..)| self.node.incoming[number].is_of(*sold));
+        if !self.node.is_hostile || self.claimed().any(is_theirs) {
+            return;
+        }
+        let there =
+            self.node.numbers(|place| matches!(place, Place::Held | Place::Queued { .. } | Place::AtClient { .. }));
+        let there = there.into_iter().filter(|number| is_of_it(*number)).map(|number| self.node.incoming[number].htlc);
+        let sum: u64 = there.filter(|htlc| htlc.payment_hash == payment_hash).map(|htlc| htlc.onion_amount.0).sum();
+        assert!(sum >= size.0 || self.is_mute, "part {number} goes on alone: {sum} of {size}");
+    }
+
+    /// Before a funding is broadcast: the client claimed what was bought with it, or something else that came over it.
+    pub(super) fn may_broadcast(&mut self, key: ChannelKey) {
+        if let FlowId::JitChannel(scid) = key.flow {
+            let of_it = |number: usize| {
+                let incoming = &self.node.incoming[number];
+                let is_over = incoming.given.is_some_and(|(over, _)| over == key);
+                incoming.is_of(scid) || is_over
+            };
+            let claimed = self.claimed().any(of_it);
+            assert!(self.setup.trust == Trust::LspTrustsClient || claimed, "{key:?} is broadcast before a claim");
+        }
+        let another = self.broadcast.iter().any(|other| other.flow == key.flow && *other != key);
+        assert!(!another, "{key:?} is the second channel of its offer or order");
+        self.broadcast.insert(key);
+    }
+}

@@ -1,0 +1,51 @@
+//! Webhooks of the clients in a world, each of which answers in its own way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lsps_host::ports::{Post, PostFate};
+use lsps_types::lsps5::{AppName, Notification};
+use lsps_types::{PeerId, Timestamp};
+
+use super::Model;
+
+/// The facts about them.
+#[derive(Debug, Default)]
+pub struct Hooks {
+    /// The webhooks of which clients were told that they are registered.
+    pub set: BTreeMap<PeerId, BTreeMap<AppName, String>>,
+    /// Webhooks that heard that they are registered.
+    announced: BTreeSet<(PeerId, String)>,
+    /// When which client was called for what.
+    calls: BTreeMap<(PeerId, String), BTreeSet<Timestamp>>,
+}
+
+impl Model {
+    /// Before a notification is posted; the answer. `None`: nothing comes back at all.
+    pub(super) fn posts(&mut self, post: &Post) -> Option<PostFate> {
+        let (client, url, body, raised) = (post.key.client, post.url.as_str(), &post.body, post.timestamp.instant());
+        let hook = (client, url.to_string());
+        if Notification::parse(body.as_bytes()) == Ok(Notification::WebhookRegistered) {
+            self.hooks.announced.insert(hook);
+        } else {
+            assert!(self.is_late || !self.links.contains_key(&client), "{client} is there and is called");
+            assert!(self.hooks.announced.contains(&hook), "{url} hears {body} before it was told of its registration");
+            let calls = self.hooks.calls.entry((client, body.split('"').nth(7).expect("a method").into())).or_default();
+            calls.insert(raised);
+            let lately = calls.range(raised..).count().max(1);
+            assert!(lately == 1, "posts of the past come up: {calls:?}");
+            let config = &self.setup.config;
+            let cooling = calls.iter().filter(|at| **at + config.webhooks.cooldown > raised).count();
+            assert!(cooling <= config.limits.calls_per_cooldown, "{client} is called too often: {calls:?}");
+        }
+        match ANSWERS.iter().position(|answer| url.contains(answer)) {
+            Some(0) => Some(PostFate::Delivered),
+            Some(1) => Some(PostFate::Refused),
+            // A server that cannot be reached, or nothing comes back at all.
+            Some(2) if post.key.number.is_multiple_of(2) => Some(PostFate::Unreached),
+            _ => None,
+        }
+    }
+}
+
+/// How the webhooks of each app answer: with 200, otherwise, never.
+pub const ANSWERS: [&str; 3] = ["good", "bad", "silent"];
