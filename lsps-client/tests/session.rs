@@ -138,6 +138,7 @@ async fn an_app_is_kept_registered_and_whoever_waits_hears_of_it() {
 
 /// Somebody sets the clock back while an answer is waited for.
 #[tokio::test]
+#[allow(non_snake_case, reason = "as the table of attacks names it")]
 async fn case_X19_with_a_steady_clock_an_answer_is_waited_for_as_long_as_ever() {
     for set in [HOUR, HOUR * 3] {
         let (passed, shown) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(HOUR.as_secs() * 2)));

@@ -21,7 +21,7 @@ use lsps_examples::fault::{Shifted, SickStore};
 use lsps_examples::node::{Node, Setup, passes, within};
 use lsps_examples::scene::Script;
 use lsps_examples::store::{MemoryStore, Store};
-use lsps_transport_ldk::onchain::OnchainWallet as _;
+use lsps_transport_ldk::ports::OnchainWallet as _;
 use lsps_transport_ldk::wallet::{CannotOrderChannel, WalletEvent};
 use lsps_transport_ldk::{LspsMessageHandler, Msat, PeerEvent, Role};
 use lsps_types::jsonrpc::{Incoming, encode_reply};
