@@ -39,7 +39,7 @@ use crate::fault::Dice;
 use crate::store::Store;
 use crate::wallet::{BdkWallet, HomeKeys};
 
-pub use wait::{passes, within};
+pub use wait::{passes, while_there, within};
 
 use broadcast::Broadcaster;
 use logger::NodeLogger;

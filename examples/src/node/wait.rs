@@ -1,5 +1,6 @@
 //! Waiting for what nodes do in their own time.
 
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 /// Whether it comes true within ten seconds.
@@ -11,6 +12,15 @@ pub async fn within(is_true: impl Fn() -> bool) -> bool {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     false
+}
+
+/// Does this again and again, for a node that has no host, as long as the node is there.
+pub async fn while_there<N>(node: Weak<N>, mut turn: impl FnMut(&N)) {
+    while let Some(node) = node.upgrade() {
+        turn(&node);
+        drop(node);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// For what must not happen meanwhile.

@@ -14,7 +14,7 @@ use lightning::types::payment::PaymentHash;
 use lightning::util::config::UserConfig;
 use lsps_client::jit_receive::{Fault, Purchase, State};
 use lsps_client::session::WhyNot;
-use lsps_examples::node::{Node, Setup, within};
+use lsps_examples::node::{Node, Setup, while_there, within};
 use lsps_examples::scene::{Script, WalletNode, Who, open_channels, shares, start_payer};
 use lsps_examples::store::{MemoryStore, Store};
 use lsps_examples::{Chain, scene};
@@ -385,37 +385,33 @@ fn answer(
         max_payment_size_msat: Msat(1_000_000_000),
         promise: Promise::received("trust-me").expect("short enough"),
     };
-    tokio::spawn(async move {
-        while let Some(lsp) = weak.upgrade() {
-            for event in messages.take() {
-                let PeerEvent::Message(peer, payload) = event else { continue };
-                let request = Incoming::decode(&payload).expect("the wallet writes requests");
-                let reply = match request.method() {
-                    Some(Method::Lsps0ListProtocols) => {
-                        encode_reply::<ListProtocols>(request.id(), &Protocols { protocols: vec![2] })
-                    }
-                    Some(Method::Lsps2GetInfo) => {
-                        let menu = Menu { opening_fee_params_menu: vec![terms.clone()] };
-                        encode_reply::<GetInfo>(request.id(), &menu)
-                    }
-                    Some(Method::Lsps2Buy) if !lies.sells.load(Ordering::SeqCst) => {
-                        encode_error(request.id(), &ErrorObject::of_method(BuyError::InvalidOpeningFeeParams))
-                    }
-                    Some(Method::Lsps2Buy) => {
-                        *client.lock().unwrap() = Some(peer);
-                        let jit_channel_scid = Scid(lsp.channel_manager().get_intercept_scid());
-                        let bought = Bought { jit_channel_scid, lsp_cltv_expiry_delta: 144, client_trusts_lsp: false };
-                        encode_reply::<Buy>(request.id(), &bought)
-                    }
-                    other => panic!("the wallet asks {other:?}"),
-                };
-                messages.send([(peer, reply)]);
-            }
-            lsp.peer_manager().process_events();
-            drop(lsp);
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    tokio::spawn(while_there(weak, move |lsp| {
+        for event in messages.take() {
+            let PeerEvent::Message(peer, payload) = event else { continue };
+            let request = Incoming::decode(&payload).expect("the wallet writes requests");
+            let reply = match request.method() {
+                Some(Method::Lsps0ListProtocols) => {
+                    encode_reply::<ListProtocols>(request.id(), &Protocols { protocols: vec![2] })
+                }
+                Some(Method::Lsps2GetInfo) => {
+                    let menu = Menu { opening_fee_params_menu: vec![terms.clone()] };
+                    encode_reply::<GetInfo>(request.id(), &menu)
+                }
+                Some(Method::Lsps2Buy) if !lies.sells.load(Ordering::SeqCst) => {
+                    encode_error(request.id(), &ErrorObject::of_method(BuyError::InvalidOpeningFeeParams))
+                }
+                Some(Method::Lsps2Buy) => {
+                    *client.lock().unwrap() = Some(peer);
+                    let jit_channel_scid = Scid(lsp.channel_manager().get_intercept_scid());
+                    let bought = Bought { jit_channel_scid, lsp_cltv_expiry_delta: 144, client_trusts_lsp: false };
+                    encode_reply::<Buy>(request.id(), &bought)
+                }
+                other => panic!("the wallet asks {other:?}"),
+            };
+            messages.send([(peer, reply)]);
         }
-    });
+        lsp.peer_manager().process_events();
+    }));
 }
 
 /// The key of the JIT channel.

@@ -167,7 +167,7 @@ impl World {
             {
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), called).await.expect("the client is called");
+        tokio::time::timeout(PATIENCE, called).await.expect("the client is called");
         assert_eq!(self.order().await.attempts, 0);
         handle
     }
@@ -188,13 +188,19 @@ impl World {
     }
 
     pub async fn lsp_has(&self, is_true: impl Fn(&KnownOrder) -> bool) -> bool {
-        for _ in 0..200 {
-            if is_true(&self.order().await) {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let comes_true = async { while !is_true(&self.order().await) {} };
+        tokio::time::timeout(PATIENCE, comes_true).await.is_ok()
+    }
+
+    /// Everybody knows the last block, and the LSP has looked at what came of it: it does before it answers.
+    pub async fn all_have_seen_the_last_block(&self) {
+        let nodes = [self.scene.lsp.node.channel_manager(), self.scene.wallet.node.channel_manager()];
+        let knows = |height| nodes.iter().all(|manager| manager.current_best_block().height == height);
+        assert!(within(|| knows(self.scene.chain.height())).await);
+        // The second question is answered when the turn of the first is over.
+        for _ in 0..2 {
+            self.scene.lsp.host.orders().await;
         }
-        false
     }
 
     /// There is a channel for it and nothing went back; its funding.
@@ -238,7 +244,7 @@ impl World {
         // Until nothing more comes of it: a refund is made once its payment is confirmed.
         for _ in 0..3 {
             self.scene.chain.mine(2);
-            assert!(crate::passes(300).await);
+            self.all_have_seen_the_last_block().await;
         }
         end
     }
@@ -251,10 +257,7 @@ impl World {
 
     pub async fn mines_up_to(&self, height: BlockHeight) {
         self.scene.chain.mine(height.0 - self.scene.chain.height());
-        let lsp = self.scene.lsp.node.channel_manager();
-        // The LSP looks for blocks every second.
-        assert!(within(|| lsp.current_best_block().height == height.0).await);
-        assert!(crate::passes(1_500).await);
+        self.all_have_seen_the_last_block().await;
     }
 }
 
@@ -272,6 +275,7 @@ fn in_a_word(who: Who, event: &Event) -> Option<&'static str> {
     })
 }
 
+const PATIENCE: Duration = Duration::from_secs(10);
 const STOCK: Stock = Stock { lsp: Sat(500_000), client: Sat(50_000), fee: Sat(20_000), has_channel: true };
 /// The most mining fee that a payment may cost on top.
 const MINING: Sat = Sat(1_000);

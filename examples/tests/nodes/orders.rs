@@ -18,7 +18,7 @@ use lsps_client::session::{Failed, OrderHandle, Outcome, Session};
 use lsps_client::{CallError, ChannelKey};
 use lsps_examples::Scene;
 use lsps_examples::fault::{Shifted, SickStore};
-use lsps_examples::node::{Node, Setup, passes, within};
+use lsps_examples::node::{Node, Setup, while_there, within};
 use lsps_examples::scene::Script;
 use lsps_examples::store::{MemoryStore, Store};
 use lsps_transport_ldk::ports::OnchainWallet as _;
@@ -70,7 +70,7 @@ async fn case_O12_a_channel_that_was_ordered_unconfirmed_is_used_at_once_and_a_r
     let key = world.orders(&order).await.expect("it sells").key();
     assert!(within(|| world.scene.chain.mempool().len() == 1).await);
     world.restarts().await;
-    assert!(passes(300).await);
+    world.wallet_looks().await;
     assert_eq!(world.scene.chain.mempool().len(), 1, "paid once");
     let handle = world.scene.wallet.host.order(key);
     world.seller.opens(&world, 0, |_| ()).await;
@@ -107,7 +107,7 @@ async fn case_O12_a_payment_without_a_route_is_given_up_with_its_order_and_an_an
     let lsp = world.seller.node.node_id();
     let by_invoice = |_: &Quote| Some(WayKind::Bolt11);
     let handle = wallet.order_channel_paying(lsp, world.order(), LIMITS, by_invoice).await.expect("it sells");
-    assert!(passes(1_000).await);
+    world.wallet_looks().await;
     assert!(handle.snapshot().unwrap().end().is_none(), "it may find a route yet");
     world.seller.set(|order| order.order_state = OrderState::Failed);
     let failed = tokio::time::timeout(Duration::from_secs(20), handle.over()).await.expect("nothing was sent");
@@ -304,7 +304,7 @@ async fn a_payment_that_mempools_lost_is_broadcast_with_every_block_while_its_or
     is_lost();
     let wallet = world.scene.wallet.node.channel_manager();
     assert!(within(|| wallet.current_best_block().height == world.scene.chain.height()).await);
-    assert!(passes(1_500).await);
+    world.wallet_looks().await;
     assert!(!world.scene.chain.in_mempool(&paid), "an order that failed is not paid");
 }
 
@@ -387,13 +387,18 @@ impl World {
 
     /// Whether it does soon, with a wallet that has something to do: left alone, it looks once a minute.
     async fn comes_true(&self, is_true: impl Fn() -> bool) -> bool {
-        let lsp = self.scene.wallet.host.session().lsp(PeerId(self.seller.node.node_id().serialize()));
         let looks = async {
             while !is_true() {
-                lsp.call(&GetInfo {}).await.expect("an answer");
+                self.wallet_looks().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(20), looks).await.is_ok()
+    }
+
+    /// Twice, at the least: before it asks, and before it hears the answer.
+    async fn wallet_looks(&self) {
+        let lsp = self.scene.wallet.host.session().lsp(PeerId(self.seller.node.node_id().serialize()));
+        lsp.call(&GetInfo {}).await.expect("an answer");
     }
 
     async fn restarts(&mut self) {
@@ -447,11 +452,10 @@ pub fn can_be_asked(session: &Session, lsp: PeerId) -> bool {
 
 /// For what is tried for a while first.
 async fn within_half_a_minute(is_true: impl Fn() -> bool) -> bool {
-    for _ in 0..600 {
-        if is_true() {
+    for _ in 0..3 {
+        if within(&is_true).await {
             return true;
         }
-        assert!(passes(50).await);
     }
     false
 }
@@ -510,21 +514,16 @@ impl Seller {
         scene.chain.give(&node.wallet().script(), 400_000);
         scene.chain.give(&node.wallet().script(), 400_000);
         let (weak, s) = (Arc::downgrade(&node), Arc::clone(&shop));
-        tokio::spawn(async move {
-            while let Some(node) = weak.upgrade() {
-                for event in messages.take() {
-                    if let PeerEvent::Message(peer, payload) = event {
-                        if *s.is_silent.lock().unwrap() {
-                            continue;
-                        }
-                        messages.send([(peer, s.answer(&node, &payload))]);
-                        node.peer_manager().process_events();
-                    }
+        tokio::spawn(while_there(weak, move |node| {
+            for event in messages.take() {
+                if let PeerEvent::Message(peer, payload) = event
+                    && !*s.is_silent.lock().unwrap()
+                {
+                    messages.send([(peer, s.answer(node, &payload))]);
+                    node.peer_manager().process_events();
                 }
-                drop(node);
-                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-        });
+        }));
         Self { node, shop }
     }
 

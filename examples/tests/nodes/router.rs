@@ -9,7 +9,7 @@ use lightning::ln::peer_handler::IgnoringMessageHandler;
 use lightning::routing::router::RouteHop;
 use lightning::util::config::UserConfig;
 use lsps_examples::node::pay::{hop, last_hop};
-use lsps_examples::node::{Node, Setup, within};
+use lsps_examples::node::{Node, Setup, while_there, within};
 use lsps_examples::scene::{Script, open_channels};
 use lsps_examples::store::MemoryStore;
 
@@ -106,20 +106,16 @@ impl Router {
     fn forward_on(&self, world: &World) {
         let (weak, lsp) = (Arc::downgrade(&self.node), world.scene.lsp.node.node_id());
         let (keeps, waits, held) = (Arc::clone(&self.keeps), Arc::clone(&self.waits), Arc::clone(&self.held));
-        tokio::spawn(async move {
-            while let Some(node) = weak.upgrade() {
-                let manager = node.channel_manager();
-                let usable = manager.list_usable_channels().into_iter().find(|c| c.counterparty.node_id == lsp);
-                if let Some(channel) = usable.filter(|_| !waits.load(Ordering::SeqCst)) {
-                    for (part, amount) in held.lock().unwrap().drain(..) {
-                        let amount = amount - keeps.load(Ordering::SeqCst);
-                        manager.forward_intercepted_htlc(part, &channel.channel_id, lsp, amount).expect("still held");
-                    }
+        tokio::spawn(while_there(weak, move |node| {
+            let manager = node.channel_manager();
+            let usable = manager.list_usable_channels().into_iter().find(|c| c.counterparty.node_id == lsp);
+            if let Some(channel) = usable.filter(|_| !waits.load(Ordering::SeqCst)) {
+                for (part, amount) in held.lock().unwrap().drain(..) {
+                    let amount = amount - keeps.load(Ordering::SeqCst);
+                    manager.forward_intercepted_htlc(part, &channel.channel_id, lsp, amount).expect("still held");
                 }
-                drop(node);
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
-        });
+        }));
     }
 
     /// So many millisatoshis of each part, though it announced no fee.

@@ -26,6 +26,7 @@ use lsps_transport_ldk::{
     CannotStart, Lsp, LspParts, LspsMessageHandler, PaymentHash, PromiseKey, Role, SettingMissing, Wallet, WalletParts,
     preset_for_lsp, preset_for_wallet,
 };
+use tokio::sync::{Notify, broadcast};
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR, World};
 
@@ -170,19 +171,28 @@ async fn case_X50_an_lsp_that_was_reached_is_asked_once_it_has_shaken_hands() {
         fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>> {
             let (inner, address) = (Arc::clone(&self.0), address.to_owned());
             tokio::spawn(async move {
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                MAY_SHAKE_HANDS.notified().await;
                 inner.connect(node_id, &address).await
             });
             Box::pin(std::future::ready(true))
         }
     }
+    static MAY_SHAKE_HANDS: Notify = Notify::const_new();
     let script = Script { wallet_connects: true, wallet_connector: |it| Arc::new(Hasty(it)), ..Script::default() };
     let scene = Scene::set(script).await.unwrap();
-    let lsp = scene.lsp.node.node_id();
-    scene.wallet.node.peer_manager().disconnect_by_node_id(lsp);
-    assert!(within(|| scene.wallet.node.peer_manager().peer_by_node_id(&lsp).is_none()).await);
-    let bought = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", HOUR, FEE_LIMIT).await;
+    let mut events = scene.wallet.host.events();
+    let shakes = async {
+        begins_to_ask(&mut events).await;
+        MAY_SHAKE_HANDS.notify_one();
+    };
+    let buys = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", HOUR, FEE_LIMIT);
+    let (bought, ()) = tokio::join!(buys, shakes);
     bought.expect("it waits for the handshake");
+}
+
+/// The wallet looks for its LSPs from here on.
+async fn begins_to_ask(events: &mut broadcast::Receiver<WalletEvent>) {
+    while !matches!(events.recv().await, Ok(WalletEvent::Asked)) {}
 }
 
 /// Nobody but the application connects it, and the wallet was asked a moment too early.
@@ -192,8 +202,9 @@ async fn case_X50_an_lsp_that_the_application_connects_is_waited_for_while_there
     let (lsp, wallet) = (&scene.lsp.node, &scene.wallet.node);
     wallet.peer_manager().disconnect_by_node_id(lsp.node_id());
     assert!(within(|| wallet.peer_manager().peer_by_node_id(&lsp.node_id()).is_none()).await);
+    let mut events = scene.wallet.host.events();
     let connects = async {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        begins_to_ask(&mut events).await;
         wallet.connect(lsp.node_id(), lsp.address()).await
     };
     let buys = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", HOUR, FEE_LIMIT);
