@@ -182,7 +182,9 @@ fn case_W05_only_a_channel_that_was_bought_is_accepted() {
     assert_eq!(effects(&mut client), [accept(2, 1, 1)], "it closed before paying: another may come");
 
     assert_eq!(pays(&mut client, 1, &[2]), Handled::Taken);
-    assert_eq!(effects(&mut client), [FORBID], "the setting goes with the purchase");
+    let paid = Event::Paid { received: Msat(990_000), skimmed: FEE };
+    let told = (vec![FORBID], vec![Notice::Purchase(hash(1), paid)]);
+    assert_eq!(released(&mut client), told, "the setting goes with the purchase, and its channel is its own");
     assert_eq!(refused(&mut client, open_request(3)), RefuseChannel::NothingBought);
 }
 
@@ -275,6 +277,48 @@ fn a_payment_over_an_older_channel_uses_up_the_one_opened_for_it() {
 
     assert_eq!(pays(&mut client, paid, &[77]), Handled::Taken, "a channel the wallet had before");
     assert_eq!(client.open_requested(&open_request(2), NOON), Ok(()), "the other purchase can still have its own");
+}
+
+/// Two purchases, of which the second ends half an hour before the first.
+fn two_that_end_at_different_times() -> Client {
+    let mut client = client();
+    for (number, ends) in [(1, HOUR), (2, HOUR / 2)] {
+        let opening_fee_params = OpeningFeeParams { valid_until: (NOON + ends).into(), ..terms() };
+        let buy = Buy { opening_fee_params, payment_size_msat: Some(SIZE) };
+        client.register(&prepared(LSP, &buy), hash(number), NOON).unwrap();
+    }
+    let _ = client.drain();
+    client
+}
+
+#[test]
+fn a_channel_is_taken_for_the_purchase_that_ends_first() {
+    let mut client = two_that_end_at_different_times();
+    client.open_requested(&open_request(1), NOON).unwrap();
+    assert_eq!(effects(&mut client), [accept(1, 1, 2)]);
+    client.open_requested(&open_request(2), NOON).unwrap();
+    assert_eq!(effects(&mut client), [accept(2, 1, 1)]);
+
+    // Not for one that is over at this very moment.
+    let mut client = two_that_end_at_different_times();
+    let open_until = client.purchase(hash(2)).unwrap().terms().open_until;
+    client.open_requested(&open_request(1), open_until).unwrap();
+    assert_eq!(effects(&mut client), [accept(1, 1, 1)]);
+}
+
+#[test]
+fn a_payment_over_an_older_channel_leaves_the_channel_of_another_purchase_alone() {
+    let mut client = client();
+    registers(&mut client, LSP, 1, Some(SIZE));
+    registers(&mut client, LSP, 2, Some(SIZE));
+    for key in [1, 2] {
+        client.open_requested(&open_request(key), NOON).unwrap();
+        let _ = client.channel_pending(ChannelKey(key), NOON);
+    }
+    let key = |client: &Client, number| client.purchase(hash(number)).unwrap().channel().map(|channel| channel.key);
+    assert_eq!((key(&client, 1), key(&client, 2)), (Some(ChannelKey(1)), Some(ChannelKey(2))));
+    assert_eq!(pays(&mut client, 2, &[77]), Handled::Taken);
+    assert_eq!(key(&client, 1), Some(ChannelKey(1)), "the paid one had a channel of its own");
 }
 
 // Restarts and time

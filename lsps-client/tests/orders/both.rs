@@ -1,12 +1,13 @@
 //! Orders and purchases at one LSP: which of them a channel is for shows later.
 
-use lsps_client::jit_receive::{Arrival, Fault, Handled, OpenRequest, Received, Rules, Via, prepare};
+use lsps_client::jit_receive::{Arrival, Fault, Handled, OpenRequest, Received, Rules, Via, Wish, prepare};
 use lsps_client::order::{OrderKey, WayKind};
 use lsps_client::{ChannelKey, Effect};
 use lsps_types::lsps1::CreateOrder;
+use lsps_types::lsps2::{Buy, OpeningFeeParams};
 use lsps_types::{Blocks, Msat, Sat};
 
-use crate::common::{BOUGHT, FEE, LSP, NOON, OTHER_LSP, SIZE, WISH, buy, hash, open_request};
+use crate::common::{BOUGHT, FEE, LSP, NOON, OTHER_LSP, SIZE, WISH, buy, hash, open_request, prepared, terms};
 use crate::desk::{Desk, order};
 
 const NET: Msat = Msat(990_000);
@@ -132,4 +133,48 @@ fn case_X45_an_announced_channel_is_accepted_as_it_was_ordered() {
     let effects = opens(&mut desk, &OpenRequest { announced: true, scid_alias: false, ..request(1) });
     let [Effect::AcceptChannel { terms, .. }] = effects[..] else { panic!("{effects:?}") };
     assert_eq!((terms.confirmations, terms.accept_underpaying), (1, false));
+}
+
+/// A channel is paid for by one fee: the one that a held payment came over is not there for the next purchase.
+#[test]
+fn case_X45_a_channel_that_a_held_payment_came_over_is_none_to_spare_for_another_fee() {
+    let (mut desk, order) = pays_for(&empty());
+    opens(&mut desk, &request(1));
+    let wish = Wish { confirmations_to_wait: 3, ..WISH };
+    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &wish, &Rules::default(), NOON).unwrap();
+    for number in [1, 2] {
+        desk.client.register(&prepared, hash(number), NOON).unwrap();
+    }
+    opens(&mut desk, &request(2));
+    assert_eq!(desk.client.held(hash(1), (NET, FEE), None, &[ChannelKey(2)], NOON), Handled::Taken);
+    assert!(desk.order(order).channel().is_some(), "that was the purchase's own");
+    assert_eq!(desk.client.claimed(hash(2), NET, FEE, &[ChannelKey(77)], NOON), Handled::Taken);
+    assert!(desk.order(order).channel().is_none(), "this fee was for the other channel");
+}
+
+/// Its time is over, and nobody has told the client yet.
+#[test]
+fn case_X45_a_purchase_whose_time_is_over_does_not_change_the_terms_of_an_order() {
+    let (mut desk, _) = pays_for(&empty());
+    buys(&mut desk);
+    let open_until = desk.client.purchase(hash(1)).unwrap().terms().open_until;
+    desk.client.open_requested(&request(1), open_until).unwrap();
+    let effects = desk.effects();
+    let [Effect::AcceptChannel { terms, .. }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!((terms.confirmations, terms.accept_underpaying), (1, false));
+}
+
+/// It may be the channel of either purchase.
+#[test]
+fn case_X45_a_channel_that_may_be_one_of_several_purchases_has_the_strictest_delay() {
+    let (mut desk, _) = pays_for(&empty());
+    for (number, max_client_to_self_delay) in [(1, 2_016), (2, 720), (3, 1_008)] {
+        let opening_fee_params = OpeningFeeParams { max_client_to_self_delay, ..terms() };
+        let buy = Buy { opening_fee_params, payment_size_msat: Some(SIZE) };
+        desk.client.register(&prepared(LSP, &buy), hash(number), NOON).unwrap();
+    }
+    desk.effects();
+    let effects = opens(&mut desk, &request(1));
+    let [Effect::AcceptChannel { terms, .. }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!(terms.max_to_self_delay, Blocks(720));
 }
