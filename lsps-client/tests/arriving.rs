@@ -77,7 +77,7 @@ fn case_X32_a_hold_invoice_waits_too_and_its_application_is_told_when_it_may_cla
     assert_eq!(effects(&mut client), [Effect::ForbidUnderpaying { lsp: LSP }]);
 }
 
-/// A wallet that can see the mempool: `is_seen`.
+/// L2-006, L2-125: a wallet that can see the mempool (`is_seen`), and one that trusts its LSP.
 #[test]
 fn case_X33_what_comes_over_a_channel_whose_funding_was_never_seen_waits_or_goes_back() {
     let client = bought(0);

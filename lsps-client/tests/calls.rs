@@ -186,6 +186,7 @@ fn a_wallet_that_slept_past_every_deadline_still_learns_the_outcome() {
     assert!(matches!(client.take(&open), Some(Err(CallError::TimedOut))));
 }
 
+/// L0-027
 #[test]
 fn case_T13_answers_are_matched_by_id_in_any_order() {
     let mut client = client();
@@ -218,6 +219,7 @@ fn an_answer_of_the_wrong_shape_fails_that_call_only() {
     assert!(client.call(LSP, &ASK, NOON).is_ok());
 }
 
+/// L0-016
 #[test]
 fn what_does_not_fit_into_a_message_is_not_sent() {
     let mut client = client();

@@ -47,6 +47,7 @@ fn may_be_claimed(expected: Option<Expected>, gross: u128, skimmed: u128) -> boo
 }
 
 proptest! {
+    /// L2-141, L2-143, L2-144
     #[test]
     fn sums_are_claimed_only_within_the_promise(expected in expected(), received in amount(), skimmed in amount()) {
         let totals = Received::Totals { received: Msat(received), skimmed: Msat(skimmed) };

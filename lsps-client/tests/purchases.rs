@@ -157,7 +157,7 @@ fn case_W14_nothing_may_be_kept_of_a_payment_that_is_no_purchase() {
 
 // Channels
 
-/// L2-116, L2-123
+/// L2-113, L2-114, L2-116, L2-123, L2-126
 #[test]
 fn case_W05_only_a_channel_that_was_bought_is_accepted() {
     let mut client = client();

@@ -127,6 +127,7 @@ fn case_W02_valid_until_is_echoed_byte_for_byte() {
     }
 }
 
+/// L2-056
 #[test]
 fn a_payment_of_any_size_is_bought_without_a_size() {
     let want = want(Payment::Variable { expected: SIZE });
@@ -179,7 +180,7 @@ fn case_W03_absurd_terms_are_refused_and_the_reason_is_named() {
 
 // The invoice
 
-/// L2-007, L2-075
+/// L2-007, L2-074, L2-075
 #[test]
 fn case_W07_an_LSP_that_wants_trust_is_refused_before_any_invoice_exists_unless_the_rules_say_yes() {
     let (bought, buy) = (Bought { client_trusts_lsp: true, ..BOUGHT }, buy(Some(SIZE)));

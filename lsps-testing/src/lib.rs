@@ -5,6 +5,7 @@ pub mod fuzzing;
 mod lsp;
 pub mod many;
 mod model;
+pub mod mutants;
 pub mod order_world;
 mod setup;
 mod soak;

@@ -180,6 +180,7 @@ fn case_X54_two_services_that_answer_each_other_fall_silent() {
     }
 }
 
+/// L0-016
 #[test]
 fn no_payload_is_too_long() {
     let token = |bytes| GetInfo { token: Some("t".repeat(bytes)) };

@@ -1,10 +1,14 @@
 //! Rules that hold for every message there is.
 
-use lsps_types::codes::{CommonError, NoError};
+use lsps_types::bolt4::FailureCode;
+use lsps_types::codes::{
+    BuyError, CommonError, CreateOrderError, GetInfoError, GetOrderError, MethodError, NoError, RemoveWebhookError,
+    SetWebhookError,
+};
 use lsps_types::jsonrpc::{ErrorObject, Refusal, encode_request};
 use lsps_types::lsps2::{Buy, GetInfo, OpeningFeeParams, Promise};
 use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
-use lsps_types::{Address, DateTime, Method, Msat, Ppm, Request, Sat, Timestamp, lsps0, lsps1};
+use lsps_types::{Address, DateTime, Method, Msat, OutPoint, Ppm, Request, Sat, Timestamp, lsps0, lsps1};
 use serde_json::{Value, json};
 
 /// One of each, as an ordinary client would send it.
@@ -63,6 +67,49 @@ fn methods_are_named_after_their_specification() {
         assert_eq!(prefix, format!("lsps{}", method.lsps()));
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
     }
+}
+
+/// L0-052: those of a method lie in the hundred of its specification, but for 1010 (reading R-31).
+#[test]
+fn codes_are_numbered_after_their_specification() {
+    fn are_of<E: MethodError>(lsps: i64, errors: &[E]) {
+        for error in errors {
+            let code = ErrorObject::of_method(*error).code;
+            assert!((100 * lsps..100 * lsps + 100).contains(&code) || code == 1_010, "{error:?} is {code}");
+        }
+    }
+    are_of(1, &[CreateOrderError::OptionMismatch, CreateOrderError::UnrecognizedOrStaleToken]);
+    are_of(1, &[GetOrderError::NotFound]);
+    are_of(2, &[GetInfoError::UnrecognizedOrStaleToken]);
+    are_of(2, &[BuyError::InvalidOpeningFeeParams, BuyError::PaymentSizeTooSmall, BuyError::PaymentSizeTooLarge]);
+    are_of(5, &[SetWebhookError::TooLong, SetWebhookError::UrlParse, SetWebhookError::UnsupportedProtocol]);
+    are_of(5, &[SetWebhookError::TooManyWebhooks]);
+    are_of(5, &[RemoveWebhookError::AppNameNotFound]);
+}
+
+/// L0-079
+#[test]
+fn what_needs_no_escape_has_none() {
+    let hook =
+        SetWebhook { app_name: "café ☕ / 'x'".into(), webhook: "https://push.example.org/n?a=1&b=<2>".into() };
+    let text = String::from_utf8(request(&hook)).expect("UTF-8");
+    assert!(!text.contains('\\'), "{text}");
+    assert!(text.contains(&hook.app_name) && text.contains(&hook.webhook), "{text}");
+}
+
+/// L0-109
+#[test]
+fn an_output_has_an_index_of_16_bits() {
+    let output = |index: u32| format!("{}:{index}", "ab".repeat(32)).parse::<OutPoint>();
+    assert_eq!(output(65_535).map(|output| output.index), Ok(65_535));
+    assert!(output(65_536).is_err());
+}
+
+/// L2-098: the numbers of BOLT 4, and `mpp_timeout` (23) is not among them.
+#[test]
+fn failures_have_the_numbers_of_bolt_4() {
+    assert_eq!(FailureCode::TemporaryChannelFailure.number(), 0x1000 | 7);
+    assert_eq!(FailureCode::UnknownNextPeer.number(), 0x4000 | 10);
 }
 
 /// L0-041

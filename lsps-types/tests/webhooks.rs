@@ -10,8 +10,8 @@ use common::{answers, comes_back, id};
 use lsps_types::codes::{MethodError, SetWebhookError};
 use lsps_types::jsonrpc::ErrorObject;
 use lsps_types::lsps5::{
-    AppName, HookAddress, InvalidUrl, ListWebhooks, Notification, Profile, Refused, RemoveWebhook, SetWebhook, Signed,
-    TooManyWebhooks, Verifier, WebhookRemoved, WebhookSet, WebhookUrl, Webhooks,
+    AppName, Custom, HookAddress, InvalidMethodName, InvalidUrl, ListWebhooks, Notification, Profile, Refused,
+    RemoveWebhook, SetWebhook, Signed, TooManyWebhooks, Verifier, WebhookRemoved, WebhookSet, WebhookUrl, Webhooks,
 };
 use lsps_types::signature::{LnSignature, SignMessage};
 use lsps_types::{BlockHeight, PeerId, Timestamp};
@@ -49,6 +49,7 @@ fn verify(verifier: &mut Verifier, lsp: PeerId, post: &Signed, now: Timestamp) -
     verifier.verify(lsp, post.timestamp.as_str(), &post.signature.to_string(), post.body.as_bytes(), now)
 }
 
+/// L0-102
 #[test]
 fn case_N02_the_very_bytes_that_are_posted_are_signed() {
     let (key, expiry) = (Key::of(7), Notification::ExpirySoon { timeout: BlockHeight(800_000) });
@@ -223,5 +224,15 @@ proptest! {
         let mut other = text.into_bytes();
         other[at] = if other[at] == b'y' { b'b' } else { b'y' };
         prop_assert_ne!(String::from_utf8(other).unwrap().parse::<LnSignature>(), Ok(signature));
+    }
+}
+
+/// L0-032
+#[test]
+fn an_operators_own_method_has_a_name_in_snake_case() {
+    let named = |method: &str| Custom::new(method, &serde_json::json!({}));
+    assert!(named("acme.v2_offer.is_new").is_ok());
+    for bad in ["Acme.offer", "acme.Offer", "acme.is-new", "acme.", "acme.is new", "acmé.offer", "acme..offer"] {
+        assert_eq!(named(bad), Err(InvalidMethodName::NotSnakeCase), "{bad}");
     }
 }

@@ -13,7 +13,7 @@ use lsps_types::{BlockHeight, PeerId};
 
 use crate::{AMOUNT, Shifted, TEMPORARY_CHANNEL_FAILURE, World};
 
-/// L5-077, L5-078
+/// L5-056, L5-077, L5-078
 #[tokio::test(flavor = "multi_thread")]
 async fn case_J17_a_sleeping_wallet_is_called_and_wakes_and_is_paid_once() {
     let (hook, script) = reachable(Script::default()).await;

@@ -20,6 +20,7 @@ use lsps_types::{BlockHeight, Sat};
 use crate::doom::Doom;
 use crate::order_world::{World, pays_by, wallet_leaves_when_it_has_paid};
 
+/// L1-075
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O06_a_channel_is_paid_by_hold_invoice_and_claimed_once_it_is_published() {
     let world = World::new().await;

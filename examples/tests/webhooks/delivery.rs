@@ -26,7 +26,7 @@ async fn case_N02_case_N08_the_signed_bytes_are_posted_with_both_headers() {
     assert_eq!(verified, Ok(Notification::PaymentIncoming));
 }
 
-/// L5-064, L5-063.
+/// L5-062, L5-063, L5-064.
 #[tokio::test]
 async fn case_N08_a_redirect_is_not_followed() {
     let (elsewhere, _) = service(|_| Does::answers(200)).await;

@@ -150,7 +150,7 @@ fn a_peer_that_never_asked_hears_nothing_whatever_goes_on() {
     assert!(lsp.sent_to(peer(66)).is_empty());
 }
 
-/// L0-067
+/// L0-065, L0-067
 #[test]
 fn case_T17_the_list_of_protocols_is_what_is_switched_on_sorted_and_never_0() {
     let (mut lsp, _) = lsp();

@@ -33,10 +33,14 @@ impl Shop {
     }
 
     fn of(setup: LspSetup) -> Self {
+        Self::with(setup, &order())
+    }
+
+    fn with(setup: LspSetup, order: &CreateOrder) -> Self {
         let mut lsp = Lsp::at(NOON, setup);
         lsp.block(HEIGHT);
         lsp.connects(peer(1));
-        let order = call(&mut lsp, peer(1), &order()).expect("an order");
+        let order = call(&mut lsp, peer(1), order).expect("an order");
         let number = lsp.service().known_orders().next().expect("one").number;
         lsp.acts();
         Self { lsp, order, number }

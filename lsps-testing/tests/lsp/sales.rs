@@ -297,6 +297,14 @@ fn what_is_decided_first_is_answered_first_and_each_by_itself() {
     };
     let sent: Vec<_> = lsp.sent_to(peer(1)).iter().map(id).collect();
     assert_eq!(sent, [Some("b".into()), Some("a".into())]);
+
+    for id in ["c", "d"] {
+        assert!(asks(&mut lsp, peer(1), id, &GetInfo { token: None }).is_empty());
+    }
+    let (undecided, _) = lsp.service().next_wake().expect("they wait");
+    lsp.wait_until(undecided);
+    let sent: Vec<_> = lsp.sent_to(peer(1)).iter().map(id).collect();
+    assert_eq!(sent, [Some("c".into()), Some("d".into())], "at one instant, and each by itself");
 }
 
 /// L0-061

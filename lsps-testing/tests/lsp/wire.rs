@@ -1,5 +1,7 @@
 //! The LSP's own bytes: replies are read as plain JSON, not by the types that wrote them.
 
+use std::time::Duration;
+
 use lsps_testing::{Lsp, LspSetup, NOON, peer};
 use serde_json::{Value, json};
 
@@ -74,7 +76,62 @@ fn results_and_the_data_of_errors_are_objects() {
     }
 }
 
-/// L2-012, L2-017, L2-018, L2-019, L2-021, L2-024, L2-027, L2-070, L2-072
+/// L0-065, L1-005, L5-035
+#[test]
+fn methods_without_parameters_take_none() {
+    let mut lsp = Lsp::at(NOON, LspSetup { config: webhooks::serving(), ..selling() });
+    for method in ["lsps0.list_protocols", "lsps1.get_info", "lsps5.list_webhooks"] {
+        let told = result(&mut lsp, method, &json!({}));
+        let refused = reply(&mut lsp, method, &json!({ "more": 1 }))["error"].take();
+        assert_eq!(
+            (&refused["code"], &refused["data"]["unrecognized"]),
+            (&json!(-32_602), &json!(["more"])),
+            "{method}"
+        );
+        assert_eq!(result(&mut lsp, method, &json!({})), told, "{method}");
+    }
+    assert_eq!(result(&mut lsp, "lsps0.list_protocols", &json!({})), json!({ "protocols": [1, 2, 5] }));
+}
+
+/// L0-070
+#[test]
+fn an_optional_parameter_that_is_left_out_counts_as_null() {
+    let mut lsp = Lsp::at(NOON, selling());
+    lsp.connects(peer(1));
+    let menu = result(&mut lsp, "lsps2.get_info", &json!({}));
+    assert_eq!(menu, result(&mut lsp, "lsps2.get_info", &json!({ "token": null })));
+    let terms = &menu["opening_fee_params_menu"][0];
+    result(&mut lsp, "lsps2.buy", &json!({ "opening_fee_params": terms }));
+    let mut params = order_params();
+    params.as_object_mut().expect("an object").remove("refund_onchain_address");
+    let order = result(&mut lsp, "lsps1.create_order", &params);
+    assert_eq!((&order["token"], order["payment"].get("onchain")), (&json!(""), None));
+}
+
+/// L1-037
+#[test]
+fn an_order_says_whether_its_channel_is_announced() {
+    let mut lsp = Lsp::at(NOON, selling());
+    lsp.connects(peer(1));
+    let mut params = order_params();
+    params.as_object_mut().expect("an object").remove("announce_channel");
+    let refused = reply(&mut lsp, "lsps1.create_order", &params)["error"].take();
+    assert_eq!((&refused["code"], &refused["data"]["property"]), (&json!(-32_602), &json!("announce_channel")));
+}
+
+/// L1-073
+#[test]
+fn a_way_to_pay_that_was_closed_is_told_as_refunded() {
+    let mut shop = Shop::new();
+    let ask = json!({ "order_id": shop.order.order_id.as_str() });
+    shop.lsp.wait_until(NOON + Duration::from_secs(3_600));
+    let order = result(&mut shop.lsp, "lsps1.get_order", &ask);
+    for way in ["bolt11", "bolt12"] {
+        assert_eq!(order["payment"][way]["state"], "REFUNDED", "{order}");
+    }
+}
+
+/// L2-012, L2-014, L2-015, L2-017, L2-018, L2-019, L2-021, L2-024, L2-027, L2-070, L2-072
 #[test]
 fn a_menu_and_a_purchase_are_written_as_the_specification_says() {
     let mut lsp = Lsp::at(NOON, LspSetup::default());

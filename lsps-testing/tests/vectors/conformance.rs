@@ -143,7 +143,9 @@ fn side_of(file: &Path) -> Side {
 
 fn files_below(folder: &str) -> Vec<PathBuf> {
     let mut files = vec![];
-    for member in ["lsps-types", "lsps-client", "lsps-service", "lsps-testing", "lsps-transport-ldk", "examples"] {
+    let members =
+        ["lsps-types", "lsps-client", "lsps-service", "lsps-host", "lsps-transport-ldk", "lsps-testing", "examples"];
+    for member in members {
         rust_files(&root().join(member).join(folder), &mut files);
     }
     files.sort();

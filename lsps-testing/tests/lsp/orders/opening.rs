@@ -6,10 +6,10 @@ use lsps_service::{
     Booking, ChannelEnd, ChannelKey, FlowId, Input, OrderConfig, OrderFailure, OrderStage, PartId, WhichPart,
 };
 use lsps_testing::{Act, NOON, buys, peer};
-use lsps_types::lsps1::OrderState;
+use lsps_types::lsps1::{CreateOrder, OrderState};
 use lsps_types::{Blocks, Msat};
 
-use super::{HEIGHT, LEASE, Shop, TOTAL, coin, with_orders};
+use super::{HEIGHT, LEASE, Shop, TOTAL, coin, order, selling, with_orders};
 use crate::minutes;
 
 fn seconds(seconds: u64) -> lsps_types::Timestamp {
@@ -27,6 +27,17 @@ fn case_O06_the_channel_is_what_was_ordered() {
     assert_eq!((terms.confirmations, terms.confirm_within), (0, Some(Blocks(6))));
     assert!(!terms.announce);
     assert_eq!(terms.max_client_to_self_delay, None);
+}
+
+/// L1-120, L1-125
+#[test]
+fn a_channel_is_announced_and_waits_for_confirmations_as_was_ordered() {
+    let ordered = CreateOrder { required_channel_confirmations: 3, announce_channel: true, ..order() };
+    let mut shop = Shop::with(selling(), &ordered);
+    shop.pays();
+    let acts = shop.lsp.acts();
+    let [Act::Open { terms, .. }] = acts[..] else { panic!("{acts:?}") };
+    assert_eq!((terms.confirmations, terms.announce), (3, true));
 }
 
 #[test]

@@ -99,6 +99,16 @@ fn case_O04_confirmations_go_by_the_total_and_none_wants_twice_the_present_feera
     assert_eq!((of(1_000_000), of(4_000_000)), (three, three), "the last rule holds for what is above");
 }
 
+/// L0-086
+#[test]
+fn no_fee_rate_that_is_told_is_below_the_least() {
+    let rules = vec![AmountRule { up_to_sat: u64::MAX, confirmations: 0 }];
+    let policy = selling(OrderPolicy { confirmations: rules, ..all_ways() });
+    let of = |feerate| terms(&policy, &order(), feerate).expect("sold").onchain.expect("on the chain").1;
+    assert_eq!(of(126), Confirmation::AtOnce { above: Some(FeeRate(253)) });
+    assert_eq!(of(127), Confirmation::AtOnce { above: Some(FeeRate(254)) });
+}
+
 /// L1-071
 #[test]
 fn case_O04_each_way_has_its_fee_and_its_time() {

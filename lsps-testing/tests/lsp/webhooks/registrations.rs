@@ -84,7 +84,7 @@ fn case_N05_a_registration_is_durable_and_told_to_its_webhook_once() {
     lsp.restarts();
     let [a, b] = to_both("webhook_registered");
     assert_eq!(posts(&mut lsp), [a, b], "of neither it is known whether it was delivered");
-    sets(&mut lsp, peer(1), "one", "c");
+    assert!(!sets(&mut lsp, peer(1), "one", "c").no_change, "the URL is another");
     assert_eq!(posts(&mut lsp), to_one("c", "webhook_registered"));
     lsp.restarts();
     let [b, c] = ["b", "c"].map(|host| (host.into(), "webhook_registered".into()));
