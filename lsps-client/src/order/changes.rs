@@ -181,7 +181,8 @@ impl Order {
         while let Some(kind) = ways.next() {
             match self.way(*kind) {
                 Some(way) if now < way.pay_by => {
-                    return Ok(Vec::from([Event::Chosen { way: *kind, then: ways.copied().collect() }]));
+                    let then = ways.copied().filter(|other| other != kind).collect();
+                    return Ok(Vec::from([Event::Chosen { way: *kind, then }]));
                 }
                 Some(_) => why = Reject::TooLate,
                 None => {}

@@ -380,6 +380,18 @@ fn case_X53b_what_came_back_is_paid_another_way_only_while_the_lsp_says_that_the
     }
 }
 
+/// A node pays an invoice once, and says nothing when it is asked again: the order would wait for a month.
+#[test]
+fn case_X53b_a_way_that_is_named_twice_is_tried_once() {
+    let (mut desk, key) = in_turn(&[WayKind::Bolt11, WayKind::Bolt12, WayKind::Bolt11, WayKind::Bolt12]);
+    assert_eq!(pays(&mut desk), [WayKind::Bolt11]);
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(pays(&mut desk), [WayKind::Bolt12]);
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    assert_eq!(pays(&mut desk), []);
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
+}
+
 #[test]
 fn case_X53b_a_way_whose_time_is_over_is_passed_over_and_without_one_the_order_ends() {
     let (mut desk, key) = in_turn(&ALL);
