@@ -95,6 +95,14 @@ pub enum Effect {
         /// The transaction that was recorded.
         transaction: Vec<u8>,
     },
+    /// The transaction that pays an order is not to be broadcast, and may be in a mempool that the wallet does not see: its
+    /// inputs pay for nothing else. Asked after a restart, when a wallet may have forgotten. Safe twice: a reservation.
+    ReservePayment {
+        /// The order.
+        order: OrderKey,
+        /// The transaction that was recorded.
+        transaction: Vec<u8>,
+    },
     /// The transaction that was to pay an order is broadcast no more, and is in no mempool: it never left this wallet, or
     /// its order was over for longer than mempools keep it. Its inputs may be spent otherwise, unless it was mined.
     ///
@@ -124,6 +132,7 @@ impl Effect {
                 | Self::PayOrder { .. }
                 | Self::StopPaying { .. }
                 | Self::BroadcastPayment { .. }
+                | Self::ReservePayment { .. }
                 | Self::ForgetPayment { .. },
                 Self::AcceptChannel { .. }
                 | Self::ClaimAfter { .. }
@@ -132,6 +141,7 @@ impl Effect {
                 | Self::PayOrder { .. }
                 | Self::StopPaying { .. }
                 | Self::BroadcastPayment { .. }
+                | Self::ReservePayment { .. }
                 | Self::ForgetPayment { .. },
             ) => self == other,
         }

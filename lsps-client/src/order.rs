@@ -406,6 +406,18 @@ impl Order {
         effects
     }
 
+    /// The same for what a wallet may have forgotten in a restart: its coins.
+    pub(crate) fn owed_after_restart(&self) -> Vec<Effect> {
+        let kept = self.reserved.as_ref().filter(|reserved| !reserved.is_free).map(|reserved| &reserved.transaction);
+        let transaction = match &self.state {
+            State::Paying(Paying { payment: Payment::Signed(tx), late: true, .. })
+            | State::Refunding(Paying { payment: Payment::Signed(tx), .. }) => Some(tx),
+            State::Quoted | State::Paying(_) | State::Refunding(_) | State::Ended { .. } | State::Gone => kept,
+        };
+        let reserve = |tx: &Vec<u8>| Effect::ReservePayment { order: self.key, transaction: tx.clone() };
+        self.outstanding().into_iter().chain(transaction.map(reserve)).collect()
+    }
+
     /// Its name on this side: no LSP can give it to another order.
     #[must_use]
     pub fn key(&self) -> OrderKey {

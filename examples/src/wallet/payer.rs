@@ -63,8 +63,12 @@ impl OnchainPayer for Payer {
     }
 
     fn broadcast(&self, tx: &Transaction) {
-        self.coins.lock(&spent_by(tx).collect::<Vec<_>>());
+        self.reserve(tx);
         self.broadcaster.broadcast_transactions(&[tx]);
+    }
+
+    fn reserve(&self, tx: &Transaction) {
+        self.coins.lock(&spent_by(tx).collect::<Vec<_>>());
     }
 
     fn forget(&self, tx: &Transaction) {

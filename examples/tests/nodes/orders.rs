@@ -308,6 +308,22 @@ async fn a_payment_that_mempools_lost_is_broadcast_with_every_block_while_its_or
     assert!(!world.scene.chain.in_mempool(&paid), "an order that failed is not paid");
 }
 
+/// The mempool that the wallet sees lost the payment; another may have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn coins_of_a_payment_that_may_be_out_stay_reserved_after_a_restart_when_its_order_failed() {
+    let mut world = World::new().await;
+    let handle = world.orders(&world.order()).await.expect("it sells");
+    assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    world.seller.set(|order| order.order_state = OrderState::Failed);
+    let failed = tokio::time::timeout(Duration::from_secs(20), handle.wait()).await.expect("it is told");
+    assert_eq!(failed, Outcome::Failed);
+    world.scene.chain.evict(&world.scene.chain.mempool()[0].compute_txid());
+    assert_eq!(world.scene.wallet.node.wallet().spendable_sat(), 0);
+    world.restarts().await;
+    world.wallet_looks().await;
+    assert_eq!(world.scene.wallet.node.wallet().spendable_sat(), 0, "it has one coin");
+}
+
 /// The wallet's store was away between signing and broadcasting, until it was too late to pay.
 #[tokio::test(flavor = "multi_thread")]
 async fn coins_of_a_payment_that_was_signed_and_never_broadcast_are_free_again() {

@@ -260,7 +260,7 @@ impl Book {
         }
         let loaded = core::mem::take(&mut self.loaded);
         let mut owed: Vec<_> =
-            loaded.iter().filter_map(|key| self.orders.get(key)).flat_map(Order::outstanding).collect();
+            loaded.iter().filter_map(|key| self.orders.get(key)).flat_map(Order::owed_after_restart).collect();
         // Inputs that one order frees may be another's by now, which reserves them again.
         owed.sort_by_key(|effect| !matches!(effect, Effect::ForgetPayment { .. }));
         out.released.effects.extend(owed);
@@ -388,7 +388,8 @@ impl Book {
             return Ok(Moved::No);
         }
         // What a loaded order is owed is released at the first tick.
-        let before = if self.loaded.contains(&key) { Vec::new() } else { order.outstanding() };
+        let was_loaded = self.loaded.contains(&key);
+        let before = if was_loaded { Vec::new() } else { order.outstanding() };
         self.loaded.retain(|loaded| *loaded != key);
         let mut moved = Moved::No;
         for event in events {
@@ -398,7 +399,7 @@ impl Book {
             }
             out.released.notices.push(Notice::Order(key, event));
         }
-        let now_due = order.outstanding();
+        let now_due = if was_loaded { order.owed_after_restart() } else { order.outstanding() };
         out.released.effects.extend(now_due.into_iter().filter(|effect| !before.contains(effect)));
         let gone = order.state == State::Gone;
         out.records.insert(FlowId::Order(key), (!gone).then(|| record::write(VERSION, order)));

@@ -39,7 +39,9 @@ fn case_X35_a_payment_whose_time_is_over_is_not_broadcast_before_the_lsp_says_th
     desk.now = NOON + DAY * 20;
     desk.lsp = Manner::Silent;
     desk.restarts();
-    assert_eq!(desk.effects(), [], "nobody knows whether it is still wanted");
+    assert_eq!(desk.effects(), [reserve(key)], "nobody knows whether it is still wanted, nor whether somebody has it");
+    desk.restarts();
+    assert_eq!(desk.effects(), [reserve(key)]);
     desk.tells(failed(&onchain(OnchainState::ExpectPayment)));
     desk.passes(HOUR);
     assert_eq!(desk.effects(), [], "it is not");
@@ -49,7 +51,7 @@ fn case_X35_a_payment_whose_time_is_over_is_not_broadcast_before_the_lsp_says_th
     desk.now = NOON + DAY * 20;
     desk.tells(onchain(OnchainState::Paid));
     desk.restarts();
-    assert_eq!(desk.effects(), [broadcast(key)], "the LSP has seen it");
+    assert_eq!(desk.effects(), [reserve(key), broadcast(key)], "the LSP has seen it");
 
     // Longer than it said at first, or no longer.
     for (days, stands) in [(30, true), (19, false)] {
@@ -59,7 +61,7 @@ fn case_X35_a_payment_whose_time_is_over_is_not_broadcast_before_the_lsp_says_th
         reply.payment.onchain.as_mut().unwrap().expires_at = (NOON + DAY * days).into();
         desk.tells(reply);
         desk.restarts();
-        let expected = if stands { vec![broadcast(key)] } else { vec![] };
+        let expected = if stands { vec![reserve(key), broadcast(key)] } else { vec![reserve(key)] };
         assert_eq!(desk.effects(), expected, "{days}");
         assert_eq!(desk.order(key).may_broadcast(desk.now), stands);
         let told = desk.events.len();
@@ -84,7 +86,11 @@ fn case_X35_in_time_it_is_broadcast_again_after_a_restart() {
     assert!(!desk.order(key).may_broadcast(NOON), "nor if the clock is set back");
     assert_eq!(desk.effects(), []);
     desk.restarts();
-    assert_eq!(desk.effects(), [], "that is on record");
+    assert_eq!(desk.effects(), [reserve(key)], "that is on record");
+}
+
+fn reserve(order: OrderKey) -> Effect {
+    Effect::ReservePayment { order, transaction: TX.into() }
 }
 
 fn forget(order: OrderKey) -> Effect {
@@ -166,6 +172,9 @@ fn the_coins_of_a_payment_that_may_be_out_stay_reserved_until_mempools_have_drop
             }
             desk.tells(failed(&onchain(OnchainState::ExpectPayment)));
             desk.passes(DAY * 2);
+            assert_eq!(desk.effects(), []);
+            desk.restarts();
+            assert_eq!(desk.effects(), [reserve(key)]);
             if abandons {
                 desk.client.abandon_order(key, desk.now).unwrap();
             } else {
@@ -175,7 +184,7 @@ fn the_coins_of_a_payment_that_may_be_out_stay_reserved_until_mempools_have_drop
             desk.passes(DAY * 13);
             assert_eq!(desk.effects(), [], "{restarts} {abandons}");
             desk.restarts();
-            assert_eq!(desk.effects(), []);
+            assert_eq!(desk.effects(), [reserve(key)]);
             desk.passes(DAY * 3);
             assert_eq!(desk.effects(), [forget(key)]);
             assert_eq!(desk.client.order(key), None);

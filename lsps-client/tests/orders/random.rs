@@ -98,6 +98,9 @@ impl Node {
                         self.broadcast.push((transaction, desk.now));
                     }
                 }
+                Effect::ReservePayment { transaction, .. } => {
+                    assert!(!self.free.contains(&transaction), "it was freed");
+                }
                 Effect::ForgetPayment { transaction, .. } => {
                     let is_out =
                         |(other, at): &(Vec<u8>, Timestamp)| *other == transaction && desk.now < *at + DAY * 14;

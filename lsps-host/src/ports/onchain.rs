@@ -121,7 +121,12 @@ pub trait OnchainPayer: Send + Sync {
     /// inputs stay reserved.
     fn broadcast(&self, tx: &Transaction);
 
-    /// A transaction of [`sign`](Self::sign) will never be broadcast: its inputs are free.
+    /// A transaction of [`sign`](Self::sign) is not to be broadcast now, and may be in some mempool, if not in this wallet's:
+    /// its inputs stay reserved. Called after a start; safe twice.
+    fn reserve(&self, tx: &Transaction);
+
+    /// A transaction of [`sign`](Self::sign) will not be broadcast any more, and is in no mempool: its inputs are free, unless
+    /// it was mined.
     fn forget(&self, tx: &Transaction);
 }
 

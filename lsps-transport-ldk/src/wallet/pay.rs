@@ -131,6 +131,12 @@ impl<M: Manager> Pump<M> {
         }
     }
 
+    pub(super) fn reserve(&self, transaction: &[u8]) {
+        if let (Some(wallet), Ok(transaction)) = (&self.payments.onchain, deserialize(transaction)) {
+            wallet.reserve(&transaction);
+        }
+    }
+
     pub(super) fn forget(&self, order: OrderKey, transaction: &[u8]) {
         if let (Some(wallet), Ok(transaction)) = (&self.payments.onchain, deserialize(transaction)) {
             wallet.forget(&transaction);

@@ -395,6 +395,7 @@ impl<M: Manager> Pump<M> {
             Effect::PayOrder { order, way, .. } => self.has_to_pay(order, way),
             Effect::StopPaying { order, way } => self.pays_no_more(order, &way),
             Effect::BroadcastPayment { order, transaction } => self.broadcast(order, &transaction),
+            Effect::ReservePayment { transaction, .. } => self.reserve(&transaction),
             Effect::ForgetPayment { order, transaction } => self.forget(order, &transaction),
         }
     }
