@@ -59,10 +59,41 @@ fn case_X32_whatever_comes_over_a_channel_that_is_not_confirmed_waits_or_goes_ba
     assert_eq!(arrives(9, &WHOLE, &[via(LSP, 1, 2)]), unconfirmed(2), "any other cannot");
     assert_eq!(arrives(9, &WHOLE, &[via(LSP, 1, 3)]), Arrival::Claim);
     assert_eq!(arrives(9, &WHOLE, &[via(LSP, 7, 6), via(LSP, 1, 0)]), unconfirmed(0), "one part is enough");
+    assert_eq!(arrives(9, &WHOLE, &[via(LSP, 7, 2), via(LSP, 1, 0)]), unconfirmed(0), "the youngest is told");
+    let hasty = client.arrived(hash(1), &AS_PROMISED, &[via(LSP, 1, 0)], 0);
+    assert_eq!(hasty, Arrival::Hold, "a purchase waits for what was agreed, whatever the wallet waits for by now");
     let ours = Via { is_ours: true, ..via(LSP, 8, 0) };
     assert_eq!(arrives(9, &WHOLE, &[ours]), Arrival::Claim, "nobody else can take that back");
     let hasty = client.arrived(hash(9), &WHOLE, &[via(LSP, 1, 0)], 0);
     assert_eq!(hasty, Arrival::Claim, "a wallet that waits for nothing");
+}
+
+/// Another LSP is trusted to publish what it funds; this one is not.
+#[test]
+fn case_X33_trust_in_one_lsp_is_none_in_another() {
+    let mut client = bought(0);
+    let bought = Bought { client_trusts_lsp: true, ..BOUGHT };
+    let rules = Rules { accept_trust: AcceptTrust::Yes, ..Rules::default() };
+    let prepared = prepare(OTHER_LSP, &buy(Some(SIZE)), &bought, &WISH, &rules, NOON).unwrap();
+    client.register(&prepared, hash(2), NOON).unwrap();
+    let unseen = Via { is_seen: Some(false), ..via(LSP, 1, 0) };
+    assert_eq!(client.arrived(hash(1), &AS_PROMISED, &[unseen], 0), Arrival::Hold);
+}
+
+/// The node tells twice of a payment that is held, the second time with a part over the channel of another purchase.
+#[test]
+fn case_X42_a_held_payment_that_is_told_again_takes_no_second_channel() {
+    let mut client = client();
+    registers(&mut client, 1, 3);
+    registers(&mut client, 2, 3);
+    opens(&mut client, 1);
+    opens(&mut client, 2);
+    let key = |client: &Client, number| client.purchase(hash(number)).unwrap().channel().map(|channel| channel.key);
+    assert_eq!(key(&client, 2), Some(ChannelKey(2)));
+    for over in [1, 2] {
+        assert_eq!(client.held(hash(1), (NET, FEE), None, &[ChannelKey(over)], NOON), Handled::Taken);
+    }
+    assert_eq!((key(&client, 1), key(&client, 2)), (Some(ChannelKey(1)), Some(ChannelKey(2))));
 }
 
 #[test]

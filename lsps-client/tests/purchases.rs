@@ -434,6 +434,19 @@ fn when_the_book_is_full_what_is_over_makes_room_and_what_waits_does_not() {
 }
 
 #[test]
+fn of_what_is_over_the_oldest_makes_room() {
+    let mut client = Client::new(Config { purchases: 2, ..Config::default() }, [7; 32]);
+    for (number, ends) in [(1, HOUR), (2, HOUR / 2)] {
+        let opening_fee_params = OpeningFeeParams { valid_until: (NOON + ends).into(), ..terms() };
+        let buy = Buy { opening_fee_params, payment_size_msat: Some(SIZE) };
+        client.register(&prepared(LSP, &buy), hash(number), NOON).unwrap();
+        assert_eq!(pays(&mut client, number, &[]), Handled::Taken);
+    }
+    client.register(&prepared(LSP, &buy(Some(SIZE))), hash(3), NOON).unwrap();
+    assert!(client.purchase(hash(1)).is_some() && client.purchase(hash(2)).is_none());
+}
+
+#[test]
 fn two_thousand_purchases_leave_no_more_than_the_limit() {
     let mut client = client();
     let mut now = NOON;

@@ -50,6 +50,7 @@ fn the_channel_that_was_ordered_is_accepted_and_a_better_one_too() {
     assert_eq!(desk.client.open_requested(&better, NOON), Ok(()));
     assert_eq!(desk.client.channel_funded(ChannelKey(2), OUTPOINT, NOON), Handled::Taken);
     desk.effects();
+    assert_eq!(desk.client.open_requested(&better, NOON), Err(RefuseChannel::AllHaveChannels), "it is funded");
     desk.tells(completed(&made("a1", &order())));
     desk.passes(HOUR);
     let Some(End::Done { channel: Some(channel), .. }) = desk.order(key).end() else { panic!("it is done") };
