@@ -188,6 +188,19 @@ fn a_wallet_that_slept_past_every_deadline_still_learns_the_outcome() {
 
 /// L0-027
 #[test]
+fn an_answer_is_for_the_call_with_its_id_whichever_that_is() {
+    for answered in 0..4 {
+        let mut client = client();
+        let calls: Vec<_> = (0..4).map(|_| call(&mut client, LSP, &ASK)).collect();
+        let reply = answer::<ListProtocols>(&calls[answered].1, &protocols(&[2]));
+        assert_eq!(client.receive(LSP, &reply), Heard::Answer);
+        let is_there: Vec<bool> = calls.iter().map(|(ticket, _)| client.take(ticket).is_some()).collect();
+        assert_eq!(is_there, [0, 1, 2, 3].map(|n| n == answered));
+    }
+}
+
+/// L0-027
+#[test]
 fn case_T13_answers_are_matched_by_id_in_any_order() {
     let mut client = client();
     let (protocols_ticket, protocols_sent) = call(&mut client, LSP, &ASK);
