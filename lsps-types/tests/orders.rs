@@ -172,6 +172,7 @@ fn case_O04_ways_that_are_not_offered_are_left_out_and_the_fee_rate_goes_with_ze
     assert_eq!(json!(seen)["state"], "EXPECT_PAYMENT", "never written as it was read");
 }
 
+/// L1-077, L1-085
 #[test]
 fn a_way_to_pay_is_used_only_if_everything_about_it_fits() {
     let facts = PaymentFacts {
@@ -261,6 +262,7 @@ proptest! {
         })?;
     }
 
+    /// L1-001
     #[test]
     fn replies_to_orders_come_back_as_they_were(
         id in id(), name in ".{1,64}", text in ".*", sats in vec(any::<u64>(), 2), millis in 0u64..253_402_300_800_000,

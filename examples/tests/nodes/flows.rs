@@ -8,12 +8,13 @@ use lsps_transport_ldk::Msat;
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR, SHARE_LIMIT, World, is_paid_by_an_ordinary_invoice};
 
-/// L2-078
+/// L2-078, L2-079
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_without_channels_is_paid_through_a_channel_opened_for_it() {
     let world = World::with(Trust::LspTrustsClient).await;
     assert!(world.scene.wallet.node.channel_manager().list_channels().is_empty());
     assert_eq!(world.jit.invoice.get_payee_pub_key(), world.scene.wallet.node.node_id());
+    assert_eq!(world.jit.invoice.route_hints().iter().map(|hint| hint.0.len()).collect::<Vec<_>>(), [1], "one hop");
     world.pays();
     let account = world.is_settled().await;
     assert_eq!(account.paid, AMOUNT.0);

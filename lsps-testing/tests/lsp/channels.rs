@@ -84,6 +84,7 @@ fn after(why: impl Fn(&mut Lsp)) -> (FailureCode, Vec<Act>) {
     (code, acts)
 }
 
+/// L2-130: nothing was sent before the channel was ready.
 #[test]
 fn case_J18_an_open_that_fails_gives_the_payment_back_and_the_offer_can_be_used_again() {
     let ends = |why: ChannelEnd| after(move |lsp| lsp.channel_ends(key(1), why.clone()));

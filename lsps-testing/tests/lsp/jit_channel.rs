@@ -145,6 +145,7 @@ fn case_J11_the_fee_of_an_overpaid_set_is_that_of_the_agreed_size() {
     assert_eq!(opens(&mut lsp)[1..], [forwards(1, SIZE.0 + 77_777_777 - FEE.0, FEE.0)]);
 }
 
+/// L2-110
 #[test]
 fn case_J14_a_payment_of_any_size_is_one_part_that_can_carry_the_fee() {
     let terms = OfferTerms { min_fee: Msat(2_000_000), proportional: Ppm(4_000_000), ..LspSetup::default().terms };

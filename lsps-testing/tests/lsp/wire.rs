@@ -210,24 +210,24 @@ fn an_order_repeats_its_request_and_adds_up() {
     }
 }
 
-/// L1-072, L1-112, L1-113, L1-114
+/// L1-051, L1-072, L1-112, L1-113, L1-114, L1-127
 #[test]
 fn an_order_names_its_channel_once_its_funding_is_published() {
     let mut shop = Shop::new();
     let ask = json!({ "order_id": shop.order.order_id.as_str() });
     let states = |lsp: &mut Lsp| {
         let order = result(lsp, "lsps1.get_order", &ask);
-        (order["payment"]["bolt11"]["state"].clone(), order["channel"].clone())
+        ([&order["order_state"], &order["payment"]["bolt11"]["state"]].map(Value::clone), order["channel"].clone())
     };
-    assert_eq!(states(&mut shop.lsp), (json!("EXPECT_PAYMENT"), json!(null)));
+    assert_eq!(states(&mut shop.lsp), ([json!("CREATED"), json!("EXPECT_PAYMENT")], json!(null)));
     shop.pays();
-    assert_eq!(states(&mut shop.lsp), (json!("HOLD"), json!(null)));
+    assert_eq!(states(&mut shop.lsp), ([json!("CREATED"), json!("HOLD")], json!(null)));
     let txid = "0301e0480b374b32851a9462db29dc19fe830a7f7d7a88b81612b9d42099c0ae";
     let outpoint = json!(format!("{txid}:0"));
     shop.lsp.funding_outpoint = Some(serde_json::from_value(outpoint.clone()).expect("an outpoint"));
     shop.lsp.funding_signed(shop.key(1));
     let (state, channel) = states(&mut shop.lsp);
-    assert_eq!((state, &channel["funding_outpoint"]), (json!("PAID"), &outpoint));
+    assert_eq!((state, &channel["funding_outpoint"]), ([json!("COMPLETED"), json!("PAID")], &outpoint));
     assert_eq!(channel["funded_at"], "2026-01-01T12:00:00.000Z");
     assert!(is_datetime(&channel["expires_at"]));
 }

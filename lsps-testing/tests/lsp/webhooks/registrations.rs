@@ -95,6 +95,19 @@ fn case_N05_a_registration_is_durable_and_told_to_its_webhook_once() {
     assert_eq!(apps(&mut lsp, peer(1)), ["one", "two"], "what could not be delivered is registered all the same");
 }
 
+/// L5-006
+#[test]
+fn an_escape_in_a_name_counts_as_it_is_written() {
+    let mut lsp = silent();
+    for (c, most) in [('\n', 32), ('"', 32), ('\u{1}', 10), ('é', 32)] {
+        let mut sets = |length| set(&mut lsp, peer(1), &c.to_string().repeat(length), "a");
+        assert!(sets(most).is_ok(), "{c:?}");
+        let refusal = sets(most + 1).expect_err("too long").refusal;
+        assert_eq!(refusal, Refusal::Method(SetWebhookError::TooLong), "{c:?}");
+        assert!(removes(&mut lsp, peer(1), &c.to_string().repeat(most)));
+    }
+}
+
 /// L5-063
 #[test]
 fn a_webhook_that_fails_is_kept() {
