@@ -108,6 +108,8 @@ fn case_X45_what_pays_no_fee_or_has_a_channel_of_its_own_leaves_the_order_alone(
     assert_eq!(desk.client.channel_pending(ChannelKey(2), NOON), Handled::Taken);
     assert_eq!(desk.client.claimed(hash(1), NET, FEE, &[ChannelKey(1)], NOON), Handled::Taken);
     assert!(desk.order(order).channel().is_some(), "LSPs forward over whichever channel suits them");
+    assert_eq!(desk.client.claimed(hash(1), NET, FEE, &[ChannelKey(1)], NOON), Handled::Taken);
+    assert!(desk.order(order).channel().is_some(), "the node repeats itself");
 
     let (mut desk, order) = pays_for(&empty());
     opens(&mut desk, &request(1));

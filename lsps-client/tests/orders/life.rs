@@ -46,6 +46,8 @@ fn case_X35_a_payment_whose_time_is_over_is_not_broadcast_before_the_lsp_says_th
     desk.passes(HOUR);
     assert_eq!(desk.effects(), [], "it is not");
     assert!(matches!(desk.state(key), State::Refunding(_)));
+    desk.passes(DAY * 2);
+    assert_eq!(desk.order(key).trouble(), None, "nothing shows that the LSP was paid");
 
     let (mut desk, key) = signed();
     desk.now = NOON + DAY * 20;
