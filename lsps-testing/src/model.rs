@@ -21,6 +21,7 @@ use lsps_types::lsps1::Order;
 use lsps_types::{Msat, PeerId, Scid, Timestamp};
 
 use crate::setup::{LspSetup, NOON};
+use crate::world::Call;
 use chain::{Chain, Coins};
 use deposits::Deposits;
 use node::{Node, Stage};
@@ -33,7 +34,12 @@ pub struct Model {
     pub now: Timestamp,
     /// Time that nobody sets.
     pub steady: Duration,
-    pub saved_at: Timestamp,
+    /// By the steady time.
+    saved_at: Duration,
+    /// Somebody set the clock.
+    pub clock_was_set: bool,
+    /// Calls that are refused once.
+    pub refused: BTreeSet<Call>,
     /// By kind and name.
     pub store: BTreeMap<(&'static str, String), Vec<u8>>,
     pub store_works: bool,
@@ -82,11 +88,15 @@ impl Model {
     pub fn new(setup: LspSetup, coins: u8) -> Self {
         let mut chain = Chain::default();
         chain.height = 1_000;
+        let mut node = Node::default();
+        node.feerate_sat_per_kw = setup.feerate_sat_per_kw;
         Self {
             setup,
             now: NOON,
             steady: Duration::ZERO,
-            saved_at: NOON,
+            saved_at: Duration::ZERO,
+            clock_was_set: false,
+            refused: BTreeSet::new(),
             store: BTreeMap::new(),
             store_works: true,
             is_late: false,
@@ -98,7 +108,7 @@ impl Model {
             naps: 0,
             sleepers: vec![],
             acts: 0,
-            node: Node::default(),
+            node,
             told_last: None,
             is_mute: false,
             payments: Payments::default(),
@@ -118,16 +128,24 @@ impl Model {
     /// Time goes by.
     pub fn passes(&mut self, time: Duration) {
         // Outcomes are remembered for longer than a node goes without saving itself.
-        if self.now.since(self.saved_at) + time >= self.setup.config.keep_resolved {
+        if self.steady.saturating_sub(self.saved_at) + time >= self.setup.config.keep_resolved {
             self.save();
         }
         self.now = self.now + time;
         self.steady += time;
     }
 
+    /// Somebody sets the clock.
+    pub fn sets_clock(&mut self, by: Duration, back: bool) {
+        self.clock_was_set = true;
+        let millis = u64::try_from(by.as_millis()).expect("days");
+        let now = self.now.unix_millis();
+        self.now = Timestamp::from_unix_millis(if back { now - millis } else { now + millis });
+    }
+
     /// The node saves itself; what waited for that reaches peers.
     pub fn save(&mut self) {
-        self.saved_at = self.now;
+        self.saved_at = self.steady;
         let told = self.payments.save();
         self.node.now.events.extend(told);
         let links = &self.links;
@@ -155,6 +173,7 @@ impl Model {
     /// What a death takes along; the node comes back as it was saved, and hears of the blocks that it missed.
     fn crash(&mut self) {
         (self.fuse, self.is_dead, self.is_late) = (None, false, false);
+        self.refused.clear();
         self.node.crash();
         self.payments.crash();
         self.coins.crash();

@@ -219,7 +219,7 @@ impl Model {
                     self.deposit(order, Amount::Dust, false);
                 }
             }
-            Step::Feerate { times } => self.setup.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times),
+            Step::Feerate { times } => self.node.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times),
             Step::Ordinary { client } => self.pays_client(peer(client + 1)),
             Step::PayAgain { payment } => {
                 let again = choose(&self.payments.incoming, payment);

@@ -23,6 +23,8 @@ pub struct LspSetup {
     pub tokens: Vec<String>,
     /// Decides instead of all this, where it is there.
     pub policy: Option<StandardPolicy>,
+    /// Plans channels instead, where it is there.
+    pub plans: Option<StandardPolicy>,
     /// Leave everything to others.
     pub elsewhere: bool,
     /// Serve nobody.
@@ -105,7 +107,7 @@ impl Policy for LspSetup {
     }
 
     fn channel(&self, ask: &ChannelRequest, facts: &NodeFacts) -> Option<ChannelPlan> {
-        if let Some(policy) = &self.policy {
+        if let Some(policy) = self.policy.as_ref().or(self.plans.as_ref()) {
             return policy.channel(ask, facts);
         }
         let capacity_sat = ask.deliver.to_sat_ceil().saturating_mul(2);
@@ -149,6 +151,7 @@ impl Default for LspSetup {
             trust: Trust::LspTrustsClient,
             tokens: vec![],
             policy: None,
+            plans: None,
             elsewhere: false,
             reject_clients: false,
             inbound: Msat(u64::MAX),

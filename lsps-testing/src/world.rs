@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use lsps_service::{Booking, ChannelEnd, FlowId, HeldHtlc, PartId, ScidSource, Service, Trust, Turn};
+use lsps_service::{Booking, ChannelEnd, FlowId, HeldHtlc, PartId, ScidSource, Service, StandardPolicy, Trust, Turn};
 use lsps_types::lsps2::{Bought, Buy, GetInfo};
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 
 pub use check::INPUTS;
 pub(crate) use check::kind;
-pub use script::{CLIENTS, Changed, Step};
+pub use script::{CLIENTS, Call, Changed, Step};
 
 use crate::Seen;
 use crate::model::node::{Incoming, Place, Stage, Upstream};
@@ -38,14 +38,29 @@ impl World {
         // Clients of the world set what they like before they buy anything.
         setup.config.limits.webhooks_per_stranger = setup.config.limits.webhooks_per_client;
         setup.config.webhooks.keep_strangers = setup.config.webhooks.keep;
+        setup.plans = Some(plans(ROOMY_SAT));
         Self { lsp: Process::new(Model::new(setup, 4)) }
     }
 
     /// Makes the node tell claims without names: only recipient, amount and channel. Upstream nodes send onions again
     /// whenever they like, and a channel on the chain has to be paid for by all that was claimed.
     #[must_use]
-    pub fn hostile(self) -> Self {
-        self.model().node.is_hostile = true;
+    pub fn hostile(mut self) -> Self {
+        {
+            let mut model = self.model();
+            model.node.is_hostile = true;
+            model.node.feerate_sat_per_kw = LEAST_FEERATE;
+            model.setup.plans = Some(plans(0));
+        }
+        self.lsp.restart();
+        self
+    }
+
+    /// Plans channels in which there is room for more than the first payment.
+    #[must_use]
+    pub fn roomy(mut self) -> Self {
+        self.model().setup.plans = Some(plans(ROOMY_SAT));
+        self.lsp.restart();
         self
     }
 
@@ -260,6 +275,9 @@ impl Model {
             }
             Step::Reorg { depth } => self.chain.reorg(depth),
             Step::Evict => self.chain.evict(),
+            Step::Feerate { times } => self.node.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times),
+            Step::SetClock { seconds, back } => self.sets_clock(Duration::from_secs(seconds.into()), back),
+            Step::Refuse { call } => drop(self.refused.insert(call)),
             Step::Mute { on } => self.is_mute = on,
             Step::Swap => self.node.swap_events(),
             Step::Save => self.save(),
@@ -413,6 +431,12 @@ impl Model {
     }
 }
 
+fn plans(spare_sat: u64) -> StandardPolicy {
+    StandardPolicy { spare_sat, ..StandardPolicy::default() }
+}
+
+/// Room for some more payments.
+const ROOMY_SAT: u64 = 10_000_000;
 /// What the invoices are for.
 pub const SIZE: Msat = Msat(1_000_000_000);
 /// Amounts at the edges of what there is: nothing, dust, the fee, the size.
@@ -426,5 +450,7 @@ const ODD: [Msat; 8] = [
     Msat(SIZE.0 - 1),
     Msat(SIZE.0 + 1),
 ];
+/// At which transactions are relayed at all, in satoshis per 1000 weight units.
+const LEAST_FEERATE: u32 = 253;
 /// Goes by with every step.
 const MOMENT: Duration = Duration::from_millis(60);

@@ -65,7 +65,7 @@ impl<N: LspNode> Pump<N> {
             Effect::ForwardPart { part, key, channel_id, peer, amount, .. } => {
                 self.forward(part, peer, key, channel_id, amount)
             }
-            Effect::FailPart { part, code, .. } => match self.node.fail(part, code) {
+            Effect::FailPart { part, code, .. } => match self.fail_htlc(part, code, true) {
                 Resolution::Done | Resolution::NotHeld => vec![Input::PartFailed { part }],
                 Resolution::Refused => vec![],
             },

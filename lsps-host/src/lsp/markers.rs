@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-use lsps_service::{ChannelKey, Input, PartId};
+use lsps_service::{ChannelKey, Input, KnownPart, PartId};
 use lsps_types::{PaymentHash, PeerId};
 
 use super::pump::Pump;
@@ -155,6 +155,11 @@ impl<N: LspNode> Pump<N> {
             }
             self.unsettled.suspects.remove(&client);
             let parts = self.missing_parts(client);
+            // Under the name of a part that was sent the node may hold another HTLC, which hides whether that part is missing.
+            let is_hidden = |part: KnownPart| part.sent.is_some() && self.node.held(part.id).is_some();
+            if self.service.known_parts_of(client).any(is_hidden) {
+                self.unsettled.suspects.insert(client, now + AGAIN);
+            }
             if !parts.is_empty() {
                 missing.insert(client, parts);
             }
@@ -207,6 +212,8 @@ impl<N: LspNode> Pump<N> {
     }
 }
 
+/// Before a client is looked at again that hides something.
+const AGAIN: Duration = Duration::from_secs(1);
 /// After this an application seems to keep a marker to itself.
 const OVERDUE: Duration = Duration::from_secs(60);
 /// Markers that are on their way at one time.

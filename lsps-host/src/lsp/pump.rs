@@ -13,6 +13,7 @@ use lsps_service::{
     Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownPart, NodeFacts, Outcome, PartId, Record, Refusal,
     Service, Unreadable,
 };
+use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, PaymentHash, PeerId, Timestamp};
 
 use super::book::Book;
@@ -21,7 +22,9 @@ use super::markers::Unsettled;
 use super::orders::Onchain;
 use super::{Stopped, report};
 use crate::inbox::{Budget, PeerEvent};
-use crate::ports::{ChainAccess, ChainWatch, Clock, LspNode, Messages, NodeEvent, Notifier, OnchainWallet, StoreError};
+use crate::ports::{
+    ChainAccess, ChainWatch, Clock, LspNode, Messages, NodeEvent, Notifier, OnchainWallet, Resolution, StoreError,
+};
 use crate::records::{RETRY, Records};
 
 /// A request to the pump, with the place for the answer.
@@ -65,6 +68,8 @@ pub(crate) struct Pump<N> {
     unwritten: Option<Batch>,
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
+    /// HTLCs that the node refused to fail, and whether the core waits for that; asked again until it does.
+    unfailed: BTreeMap<PartId, (FailureCode, bool)>,
     /// Decisions that are taken once the node has told its events.
     pub(super) unsettled: Unsettled,
     /// By the steady clock.
@@ -99,6 +104,7 @@ impl<N: LspNode> Pump<N> {
             requests,
             unwritten,
             unbooked,
+            unfailed: BTreeMap::new(),
             unsettled,
             started_at,
             with_channels,
@@ -250,7 +256,7 @@ impl<N: LspNode> Pump<N> {
                     self.unsettled.suspect(client);
                 }
                 if let Some(part) = part.filter(|_| outcome == Outcome::NotMine && fail_if_not_mine) {
-                    self.node.fail(part, lsps_types::bolt4::FailureCode::UnknownNextPeer);
+                    let _asked_again = self.fail_htlc(part, FailureCode::UnknownNextPeer, false);
                     self.node.flush();
                 }
                 if is_ready {
@@ -314,7 +320,7 @@ impl<N: LspNode> Pump<N> {
         }
         match (outcome, undo) {
             (Outcome::Refused(Refusal::FailPart(code)), Undo::Part(part)) => {
-                self.node.fail(part, code);
+                let _asked_again = self.fail_htlc(part, code, false);
                 self.node.flush();
             }
             (Outcome::Refused(Refusal::FailPayment), Undo::Payment(hash)) => {
@@ -326,6 +332,26 @@ impl<N: LspNode> Pump<N> {
             _ => {}
         }
         outcome
+    }
+
+    /// Fails an HTLC that is held. One that the node refuses to fail is asked for again. `is_owed`: it is a part on record
+    /// that the core wants failed, and not another HTLC of that name.
+    pub(super) fn fail_htlc(&mut self, part: PartId, code: FailureCode, is_owed: bool) -> Resolution {
+        let resolution = self.node.fail(part, code);
+        match resolution {
+            Resolution::Refused => drop(self.unfailed.insert(part, (code, is_owed))),
+            Resolution::Done | Resolution::NotHeld => drop(self.unfailed.remove(&part)),
+        }
+        resolution
+    }
+
+    /// Asks again for those that the node refused to fail.
+    pub(super) fn fail_again(&mut self) {
+        for (part, (code, is_owed)) in std::mem::take(&mut self.unfailed) {
+            if self.fail_htlc(part, code, is_owed) != Resolution::Refused && is_owed {
+                let _ = self.feed(Input::PartFailed { part });
+            }
+        }
     }
 
     /// Tells the core that the clock was set, before anything else is told by it.
@@ -434,6 +460,7 @@ impl<N: LspNode> Pump<N> {
             || self.onchain.has_doubts()
             || self.unwritten.is_some()
             || !self.unbooked.is_empty()
+            || !self.unfailed.is_empty()
             || self.service.waiting_clients().next().is_some();
         let idle = if watching { WATCH } else { IDLE };
         let due = self.service.next_wake().map(|(at, _)| at.since(self.outside.clock.now()));

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use lsps_host::ports::{IncomingHtlc, IncomingState, NodeEvent, OutgoingHtlc, Resolution};
-use lsps_service::{ChannelEnd, ChannelId, ChannelKey, FlowId, FundingOutput, HeldHtlc, Input, PartId, WhichPart};
+use lsps_service::{
+    ChannelEnd, ChannelId, ChannelKey, FlowId, FundingOutput, HeldHtlc, Input, OpenTerms, PartId, WhichPart,
+};
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, PeerId, Scid};
 
@@ -69,6 +71,16 @@ pub struct Channel {
     pub client: PeerId,
     /// How far it is.
     pub stage: Stage,
+    capacity: Msat,
+    /// The first payment that it was opened for, and in how many HTLCs that comes.
+    deliver: Msat,
+    htlcs: usize,
+    /// The feerate of its commitment transactions when it was opened.
+    feerate_sat_per_kw: u32,
+    /// Given to the client at the start.
+    push: Msat,
+    /// Given to the client at the start, and what it claimed since.
+    given: Msat,
     /// Whether ordinary payments may go over it, or its price for them is out of reach.
     pub carries_others: bool,
 }
@@ -111,6 +123,8 @@ pub struct Node {
     pub incoming: Vec<Incoming>,
     /// Events that a crash takes along.
     pub volatile: VecDeque<NodeEvent>,
+    /// The present feerate of commitment transactions.
+    pub feerate_sat_per_kw: u32,
     /// The next forward finds no channel, whatever was there a moment ago.
     pub refuses: bool,
     /// Claims are told by amount only, also where that does not say which part it was; peers do what they like.
@@ -199,8 +213,50 @@ impl Node {
     }
 
     /// Asks the client for a channel.
-    pub fn open(&mut self, key: ChannelKey, client: PeerId, carries_others: bool) {
-        self.now.channels.insert(key, Channel { client, stage: Stage::Asked, carries_others });
+    pub fn open(&mut self, key: ChannelKey, client: PeerId, terms: &OpenTerms, htlcs: usize, feerate_sat_per_kw: u32) {
+        let (stage, carries_others) = (Stage::Asked, terms.carries_others);
+        let (capacity, deliver, push) = (Msat(terms.capacity_sat * 1_000), terms.deliver, terms.push);
+        let given = push;
+        let channel =
+            Channel { client, stage, capacity, deliver, htlcs, feerate_sat_per_kw, push, given, carries_others };
+        self.now.channels.insert(key, channel);
+    }
+
+    /// The amount that a channel carries to its client at once in so many more HTLCs, as LDK 0.2 counts it for whoever
+    /// opened it: one more HTLC has to fit, at twice the feerate.
+    pub fn room(&self, key: ChannelKey, htlcs: usize) -> Option<Msat> {
+        let channel = self.now.channels.get(&key)?;
+        let (mut there, mut taken) = (htlcs as u64, channel.given.0);
+        for place in self.now.places.values() {
+            if let Place::AtClient { over, amount, .. } = place
+                && *over == key
+            {
+                (there, taken) = (there + 1, taken + amount.0);
+            }
+        }
+        let reserve = (channel.capacity.0 / 100).max(1_000_000);
+        let fee_sat = 2 * u64::from(self.feerate_sat_per_kw) * (724 + 172 * (there + 1)) / 1_000;
+        Some(Msat(channel.capacity.0.saturating_sub(taken + reserve + fee_sat * 1_000)))
+    }
+
+    /// Whether a channel carries one more HTLC of this amount.
+    fn fits(&self, key: ChannelKey, amount: Msat) -> bool {
+        let Some(room) = self.room(key, 1) else { return false };
+        let channel = &self.now.channels[&key];
+        let over_it = self.now.places.values().filter_map(|place| match place {
+            Place::AtClient { over, amount, .. } if *over == key => Some(amount.0),
+            _ => None,
+        });
+        let (there, sum) = over_it.fold((1, amount.0), |(there, sum), amount| (there + 1, sum + amount));
+        let is_promised = channel.given == channel.push && sum <= channel.deliver.0 && there <= channel.htlcs;
+        let is_dear = self.feerate_sat_per_kw > 2 * channel.feerate_sat_per_kw.max(LEAST_FEERATE);
+        assert!(
+            room >= amount || !is_promised || is_dear,
+            "{key:?} carries {room} more and was opened for {} in {} HTLCs: {channel:?}, {there} make {sum} msat",
+            channel.deliver,
+            channel.htlcs
+        );
+        room >= amount
     }
 
     /// Opens a channel to ordinary payments.
@@ -293,12 +349,13 @@ impl Node {
         Resolution::Done
     }
 
-    /// Over the first channel of the client that is ready.
+    /// Over the first channel of the client that is ready and has room.
     fn queue(&mut self, number: usize, to: PeerId, amount: Msat) {
         let is_ordinary = self.incoming[number].ordinary.is_some();
         let mut ready = self.channels_of(to, |stage| stage == Stage::Ready);
         ready.retain(|key| !is_ordinary || self.now.channels[key].carries_others);
-        let place = match ready.into_iter().min() {
+        let has_room = |key: &ChannelKey| self.room(*key, 1).is_some_and(|room| room >= amount);
+        let place = match ready.iter().copied().filter(has_room).min().or(ready.into_iter().min()) {
             Some(over) => Place::Queued { to, over, amount },
             None => Place::Failing(FailureCode::UnknownNextPeer),
         };
@@ -339,6 +396,7 @@ impl Node {
         let Some(Place::AtClient { to, over, amount: given }) = self.now.places.get(&number).copied() else { return };
         if claims {
             self.now.places.insert(number, Place::Claimed);
+            self.now.channels.entry(over).and_modify(|channel| channel.given = Msat(channel.given.0 + given.0));
             let amount = if rounded { Msat(given.0 / 1_000 * 1_000) } else { given };
             // Told again after a crash, a claim of one of two equal amounts cannot be told from a claim of the other.
             let Incoming { htlc, ordinary, .. } = self.incoming[number];
@@ -368,7 +426,8 @@ impl Node {
     pub fn save(&mut self, is_usable: impl Fn(PeerId) -> bool) {
         for number in self.numbers(|place| matches!(place, Place::Queued { .. })) {
             if let Place::Queued { to, over, amount } = self.now.places[&number] {
-                if is_usable(to) && self.stage(over) == Some(Stage::Ready) {
+                let fits = self.fits(over, amount);
+                if is_usable(to) && self.stage(over) == Some(Stage::Ready) && fits {
                     self.now.places.insert(number, Place::AtClient { to, over, amount });
                     self.incoming[number].given = Some((over, amount));
                 } else {
@@ -479,5 +538,7 @@ const FORCED: u32 = 3;
 const LIKE: u64 = 2_000_000;
 /// Blocks before the expiry at which LDK fails what it holds.
 const FAIL_BACK_BUFFER: u32 = 39;
+/// No node opens with less.
+const LEAST_FEERATE: u32 = 253;
 /// The value of every funding output.
 const VALUE_SAT: u64 = 2_000_000;

@@ -23,6 +23,7 @@ use super::Model;
 use super::chain::coin_of;
 use super::node::Stage;
 use crate::setup::{MINING_SAT, offer_id};
+use crate::world::Call;
 
 /// The model, and whatever leads to it.
 #[derive(Clone)]
@@ -113,8 +114,9 @@ impl LspNode for Ports {
         self.model().node.now.channels.iter().map(|(key, channel)| shown(*key, channel)).collect()
     }
 
-    fn room(&self, peer: PeerId, key: ChannelKey, _: usize) -> Option<Msat> {
-        self.channel(peer, key).map(|_| Msat(u64::MAX))
+    fn room(&self, _: PeerId, key: ChannelKey, htlcs: usize) -> Option<Msat> {
+        let model = self.model();
+        model.node.room(key, htlcs)
     }
 
     fn is_used(&self, _: PeerId, key: ChannelKey) -> bool {
@@ -131,9 +133,12 @@ impl LspNode for Ports {
         self.model().node.forced_closes()
     }
 
-    fn open(&self, peer: PeerId, key: ChannelKey, terms: &OpenTerms, _: usize, _: u32) -> Result<(), String> {
+    fn open(&self, peer: PeerId, key: ChannelKey, terms: &OpenTerms, htlcs: usize, rate: u32) -> Result<(), String> {
         self.act(Ok(()), |model| {
-            model.node.open(key, peer, terms.carries_others);
+            if model.refused.remove(&Call::Open) {
+                return Err("refused".into());
+            }
+            model.node.open(key, peer, terms, htlcs, rate);
             Ok(())
         })
     }
@@ -141,7 +146,7 @@ impl LspNode for Ports {
     fn fund(&self, _: PeerId, key: ChannelKey, tx: Transaction) -> Result<(), String> {
         self.act(Ok(()), |model| {
             assert_eq!(model.coins.signed(&tx.compute_txid()).map(|tx| tx.key), Some(key), "a funding of this channel");
-            let waits = model.node.fund(key);
+            let waits = !model.refused.remove(&Call::Fund) && model.node.fund(key);
             waits.then_some(()).ok_or_else(|| "it is not negotiated".to_string())
         })
     }
@@ -178,7 +183,11 @@ impl LspNode for Ports {
     }
 
     fn fail(&self, part: PartId, code: FailureCode) -> Resolution {
-        self.act(Resolution::Done, |model| model.node.fail(part, code))
+        self.act(Resolution::Done, |model| {
+            let holds = model.node.holds(part);
+            let is_refused = holds && model.refused.remove(&Call::Fail);
+            if is_refused { Resolution::Refused } else { model.node.fail(part, code) }
+        })
     }
 
     fn flush(&self) {}
@@ -213,8 +222,9 @@ impl LspNode for Ports {
 
     fn send_marker(&self, marker: Marker, _: Timestamp) -> bool {
         self.act(true, |model| {
-            model.node.now.events.push_back(NodeEvent::Marker(marker));
-            true
+            let is_sent = !model.refused.remove(&Call::Marker);
+            model.node.now.events.extend(is_sent.then_some(NodeEvent::Marker(marker)));
+            is_sent
         })
     }
 }
@@ -361,6 +371,9 @@ impl ChainAccess for Ports {
         self.act(Broadcast::Unanswered, |model| match model.coins.signed(&tx.compute_txid()) {
             Some(tx) => {
                 model.may_broadcast(tx.key);
+                if model.refused.remove(&Call::Broadcast) {
+                    return Broadcast::Refused("refused".into());
+                }
                 model.chain.broadcast(tx);
                 Broadcast::Accepted
             }
@@ -376,7 +389,7 @@ impl ChainAccess for Ports {
     }
 
     fn fee_rate(&self) -> FeeRate {
-        FeeRate::from_sat_per_kwu(self.model().setup.feerate_sat_per_kw.into())
+        FeeRate::from_sat_per_kwu(self.model().node.feerate_sat_per_kw.into())
     }
 }
 

@@ -65,6 +65,11 @@ impl Process {
     /// Each life from now on is kept on a tape.
     pub fn tape(&mut self) {
         self.tapes = Some(vec![]);
+        self.restart();
+    }
+
+    /// The process dies and starts again, as it does after a change of its set-up.
+    pub fn restart(&mut self) {
         self.running = None;
         self.model().crash();
         self.start();

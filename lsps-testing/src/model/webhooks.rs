@@ -32,10 +32,11 @@ impl Model {
             let calls = self.hooks.calls.entry((client, body.split('"').nth(7).expect("a method").into())).or_default();
             calls.insert(raised);
             let lately = calls.range(raised..).count().max(1);
-            assert!(lately == 1, "posts of the past come up: {calls:?}");
+            assert!(lately == 1 || self.clock_was_set, "posts of the past come up: {calls:?}");
             let config = &self.setup.config;
             let cooling = calls.iter().filter(|at| **at + config.webhooks.cooldown > raised).count();
-            assert!(cooling <= config.limits.calls_per_cooldown, "{client} is called too often: {calls:?}");
+            let may_be = cooling <= config.limits.calls_per_cooldown || self.clock_was_set;
+            assert!(may_be, "{client} is called too often: {calls:?}");
         }
         match ANSWERS.iter().position(|answer| url.contains(answer)) {
             Some(0) => Some(PostFate::Delivered),

@@ -23,7 +23,7 @@ impl OrderWorld {
         {
             let mut model = self.model();
             (model.fuse, model.store_works, model.deposits.is_blind) = (None, true, false);
-            model.setup.feerate_sat_per_kw = LEAST_FEERATE;
+            model.node.feerate_sat_per_kw = LEAST_FEERATE;
         }
         self.run();
         // Outcomes are remembered for longer than a node goes without saving itself.

@@ -76,12 +76,13 @@ impl Model {
             for (number, incoming) in self.node.incoming.iter().enumerate().filter(|(_, it)| of_it(it)) {
                 let (sent, claimed, parts) = payments.entry(incoming.htlc.payment_hash).or_default();
                 let amount = incoming.given.map_or(0, |_| incoming.htlc.onion_amount.0);
-                *sent += amount;
+                // The fee is split over all of a set, whatever becomes of each part; payers may overpay.
+                *sent += incoming.htlc.onion_amount.0;
                 *claimed += if self.said.get(&number) == Some(&true) { amount } else { 0 };
                 *parts += 1;
             }
             let share = |(sent, claimed, parts): &(u64, u64, u64)| {
-                let whole = u128::from(size.map_or(*sent, |size| size.0.max(*sent)).max(1));
+                let whole = u128::from(size.map_or(*sent, |size| size.0.max((*sent).min(2 * size.0))).max(1));
                 let share = u128::from(promised.0) * u128::from(*claimed) / whole;
                 u64::try_from(share).expect("less than the fee").saturating_sub(*parts)
             };

@@ -56,6 +56,12 @@ pub enum Step {
     Reorg { depth: u8 },
     /// Transactions that wait for a block are forgotten.
     Evict,
+    /// Transactions cost so many times as much as they did at the least.
+    Feerate { times: u16 },
+    /// Somebody sets the LSP's clock, forward or back.
+    SetClock { seconds: u32, back: bool },
+    /// The next call of this kind is refused.
+    Refuse { call: Call },
     /// The node tells nothing until it speaks again; the LSP goes on.
     Mute { on: bool },
     /// The node tells the second of what it has to tell before the first.
@@ -78,6 +84,17 @@ pub enum Step {
     RemoveWebhook { client: u8, app: u8 },
     /// The LSP wants a client to come.
     Call { client: u8, occasion: u8 },
+}
+
+/// A call to the node or the chain that can be refused.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    Open,
+    Fund,
+    Fail,
+    Broadcast,
+    Marker,
 }
 
 /// The difference of an HTLC with the same onion from the one before.
@@ -105,7 +122,7 @@ impl Step {
     /// The same where everybody does what nobody can keep them from.
     #[must_use]
     pub fn hostile([kind, a, b, c]: [u8; 4]) -> Self {
-        Self::of_kind(kind % 52, 4, [a, b, c])
+        Self::of_kind(kind % 58, 4, [a, b, c])
     }
 
     fn of_kind(kind: u8, hashes: u8, [a, b, c]: [u8; 3]) -> Self {
@@ -153,13 +170,22 @@ impl Step {
             44 | 45 => Self::Mute { on: c < 100 },
             46 => Self::Swap,
             47 => Self::Claim { payment: a, rounded: c > 200 },
-            _ => Self::Proceed { client: a % CLIENTS },
+            48..=51 => Self::Proceed { client: a % CLIENTS },
+            52 => Self::Feerate { times: [1, 1, 2, 4, 20][usize::from(b % 5)] },
+            53 => Self::SetClock { seconds: [60, 300, 3_601, 90_000][usize::from(b % 4)], back: yes },
+            _ => Self::Refuse { call: Call::any(b) },
         }
     }
 
     /// A script from bytes.
     pub fn script(bytes: &[u8]) -> Vec<Self> {
         bytes.chunks_exact(4).map(|four| Self::from_bytes(four.try_into().expect("four"))).collect()
+    }
+}
+
+impl Call {
+    fn any(number: u8) -> Self {
+        [Self::Open, Self::Fund, Self::Fail, Self::Broadcast, Self::Marker][usize::from(number % 5)]
     }
 }
 

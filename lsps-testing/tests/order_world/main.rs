@@ -18,13 +18,22 @@ fn any_step() -> impl Strategy<Value = Step> {
     any::<[u8; 4]>().prop_map(Step::from_bytes)
 }
 
+fn any_hostile_step() -> impl Strategy<Value = Step> {
+    any::<[u8; 4]>().prop_map(Step::hostile)
+}
+
 /// Somebody is there and has ordered, so that short scripts come to the point.
 const OPENING: [Step; 2] = [Step::Connect { client: 0 }, Step::Order { client: 0, size: 0, refundable: true }];
 
 fn plays(is_taped: bool, steps: &[Step]) -> OrderWorld {
     let world = OrderWorld::new();
     let world = if is_taped { world.taped() } else { world };
-    let world = if std::env::var("LSPS_MALICE").is_ok() { world.hostile() } else { world };
+    world.play(&OPENING).play(steps).comes_to_rest()
+}
+
+fn plays_hostile(is_taped: bool, steps: &[Step]) -> OrderWorld {
+    let world = OrderWorld::new().hostile();
+    let world = if is_taped { world.taped() } else { world };
     world.play(&OPENING).play(steps).comes_to_rest()
 }
 
@@ -35,6 +44,11 @@ proptest! {
     fn any_script_of_orders_keeps_the_invariants(steps in vec(any_step(), 0..120)) {
         let _ = plays(false, &steps);
     }
+
+    #[test]
+    fn no_hostile_script_takes_money_from_an_lsp_that_sells_orders(steps in vec(any_hostile_step(), 0..120)) {
+        let _ = plays_hostile(false, &steps);
+    }
 }
 
 #[test]
@@ -44,7 +58,7 @@ fn soak() {
     let (mut deaths, mut channels, mut refunds) = (0, 0, 0);
     lsps_testing::soak(
         kept,
-        |seed, script| plays(seed % 8 == 0, script),
+        |seed, script| played(seed % 8 == 0, script),
         |world| {
             deaths += world.deaths();
             channels += world.fundings();
@@ -62,17 +76,31 @@ fn soak() {
 #[test]
 #[ignore = "long: see the head of this file"]
 fn power() {
-    lsps_testing::power(kept, |_, script| plays(false, script));
+    lsps_testing::power(kept, |_, script| played(false, script));
 }
 
-/// With `LSPS_MALICE`, which names some of these steps, they happen and the others do not: so one sees what each finds.
+fn played(is_taped: bool, script: &[Step]) -> OrderWorld {
+    let play = if malice().as_deref() == Some(NONE) { plays } else { plays_hostile };
+    play(is_taped, script)
+}
+
+/// `LSPS_MALICE` names some of the hostile steps, for example `PayOdd,Dust`: then the others do not happen, and one sees
+/// what each finds. With `none` the world is not hostile at all.
+fn malice() -> Option<String> {
+    std::env::var("LSPS_MALICE").ok()
+}
+
 fn kept(bytes: [u8; 4]) -> Step {
-    let Ok(only) = std::env::var("LSPS_MALICE") else { return Step::from_bytes(bytes) };
     let step = Step::hostile(bytes);
+    let Some(only) = malice() else { return step };
+    if only == NONE {
+        return Step::from_bytes(bytes);
+    }
     let name = format!("{step:?}").split(' ').next().unwrap_or_default().to_string();
     if MALICE.contains(&name.as_str()) && !only.split(',').any(|kept| kept == name) { Step::Save } else { step }
 }
 
+const NONE: &str = "none";
 const MALICE: [&str; 6] = ["PayOdd", "WrongSecret", "Dust", "Feerate", "Ordinary", "Proceed"];
 
 /// The first order is paid.

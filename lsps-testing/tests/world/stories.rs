@@ -292,7 +292,8 @@ fn case_J36_of_two_offers_that_are_alike_a_claim_may_count_for_either() {
     let pay = |offer, tenths| Step::Pay { offer, hash: 1, tenths, expires_soon: false };
     let there = [Step::Connect { client: 0 }, Step::Usable { client: 0 }, Step::Buy { client: 0, fixed: true }, WHOLE];
     let another = [Step::Buy { client: 0, fixed: false }, pay(1, 10), pay(0, 1)];
-    let world = World::new(Trust::ClientTrustsLsp).hostile().play(&there).play(&another).play(&[PROCEED, PROCEED]);
+    let world =
+        World::new(Trust::ClientTrustsLsp).hostile().roomy().play(&there).play(&another).play(&[PROCEED, PROCEED]);
     // The part that came alone goes on over the channel of an offer that is paid for, as far as the LSP can know.
     let world = world.play(&[Step::Claim { payment: 1, rounded: false }]).comes_to_rest();
     assert_eq!(world.outcomes(), [Some(false), Some(true), Some(false)]);
