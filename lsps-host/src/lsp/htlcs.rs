@@ -26,6 +26,13 @@ pub(super) fn carried(node: &impl LspNode, peer: PeerId, hash: PaymentHash, amou
     node.outgoing(peer).into_iter().filter(|htlc| htlc.payment_hash == hash && htlc.amount == amount).count()
 }
 
+/// HTLCs of this payment and amount that came in and are neither being claimed nor being failed.
+pub(super) fn unclaimed(node: &impl LspNode, hash: PaymentHash, amount: Msat) -> usize {
+    let stays = |state| matches!(state, IncomingState::Arriving | IncomingState::Committed);
+    let htlcs = node.incoming().into_iter();
+    htlcs.filter(|htlc| htlc.payment_hash == hash && htlc.amount == amount && stays(htlc.state)).count()
+}
+
 /// Whether an HTLC of this payment that came in is there, and not being claimed.
 pub(super) fn has_incoming(node: &impl LspNode, hash: PaymentHash) -> bool {
     count_incoming(node, hash, |state| state != IncomingState::Claiming) > 0

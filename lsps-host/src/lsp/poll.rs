@@ -6,7 +6,7 @@ use std::time::Duration;
 use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
 
-use lsps_service::{ChannelEnd, ChannelKey, ChannelStage, HeldHtlc, Input, KnownPart, PartId};
+use lsps_service::{ChannelEnd, ChannelKey, ChannelStage, HeldHtlc, Input, KnownPart, PartId, WhichPart};
 use lsps_types::{Msat, PaymentHash, PeerId};
 
 use super::events::Owed;
@@ -92,19 +92,35 @@ impl<N: LspNode> Pump<N> {
         self.tell_whereabouts(alike.collect());
     }
 
-    /// Tells which of these parts, as far as they were sent, are with their client still.
-    pub(super) fn tell_whereabouts(&mut self, parts: Vec<KnownPart>) {
-        let mut alike: BTreeMap<(PeerId, PaymentHash, Msat), Vec<KnownPart>> = BTreeMap::new();
-        for (part, amount) in parts.into_iter().filter_map(|part| Some((part, part.sent?))) {
-            alike.entry((part.client, part.payment_hash, amount)).or_default().push(part);
+    /// A claim can be told again: what is like it and is still with its client was not claimed. An HTLC that the client has just
+    /// claimed may be shown there for a moment longer, but what came in for it is being claimed by then, or is gone.
+    pub(super) fn tell_whereabouts_before(&mut self, claimed: WhichPart) {
+        let like: Vec<_> = self.service.parts_like(claimed).collect();
+        for ((client, hash, amount), parts) in alike(like) {
+            let came_in = parts.first().map_or(Msat::ZERO, |part| part.amount_in);
+            let there = htlcs::undecided(&*self.node, client, hash, amount);
+            let there = there.min(htlcs::unclaimed(&*self.node, hash, came_in));
+            for (number, part) in parts.into_iter().enumerate() {
+                let _ = self.feed(Input::PartAtClient { part: part.id, is_there: number < there });
+            }
         }
-        for ((client, hash, amount), mut parts) in alike {
+    }
+
+    /// Tells which of these parts, as far as they were sent, are with their client still.
+    pub(super) fn tell_whereabouts(&mut self, mut parts: Vec<KnownPart>) {
+        parts.retain(|part| part.sent.is_some());
+        self.tell_whereabouts_of_all(parts);
+    }
+
+    /// After a start also of parts that were claimed: where the node shows more HTLCs than were sent it has forgotten a claim.
+    fn tell_whereabouts_of_all(&mut self, parts: Vec<KnownPart>) {
+        for ((client, hash, amount), mut parts) in alike(parts) {
             let there = htlcs::undecided(&*self.node, client, hash, amount);
             // Of equal ones those are there that are not here.
-            parts.sort_by_key(|part| self.node.held(part.id).is_some());
+            parts.sort_by_key(|part| (part.sent.is_none(), self.node.held(part.id).is_some()));
             for (number, part) in parts.into_iter().enumerate() {
                 let is_there = number < there;
-                if part.in_doubt == is_there {
+                if part.in_doubt == (is_there == part.sent.is_some()) {
                     let _ = self.feed(Input::PartAtClient { part: part.id, is_there });
                 }
             }
@@ -189,7 +205,7 @@ impl<N: LspNode> Pump<N> {
 
     pub(super) fn reconcile_parts(&mut self) {
         let known: Vec<_> = self.service.known_parts().collect();
-        self.tell_whereabouts(known.clone());
+        self.tell_whereabouts_of_all(known.clone());
         for part in known {
             if let Some(amount_in) = self.node.held(part.id) {
                 let _ = self.feed(Input::PartStillHeld { part: part.id, amount_in });
@@ -221,3 +237,12 @@ fn parents_first<T>(txs: Vec<(T, Transaction)>) -> Vec<(T, Transaction)> {
 pub(super) const DEEP: u32 = 6;
 /// While what came of a payment is being claimed from its payer.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Parts that were sent or claimed, by what the node tells them apart by.
+fn alike(parts: Vec<KnownPart>) -> BTreeMap<(PeerId, PaymentHash, Msat), Vec<KnownPart>> {
+    let mut alike: BTreeMap<_, Vec<KnownPart>> = BTreeMap::new();
+    for (part, amount) in parts.into_iter().filter_map(|part| Some((part, part.sent.or(part.claimed)?))) {
+        alike.entry((part.client, part.payment_hash, amount)).or_default().push(part);
+    }
+    alike
+}

@@ -251,6 +251,7 @@ impl<N: LspNode> Pump<N> {
                 }
                 let is_ready = matches!(&input, Input::ChannelReady { .. });
                 let claimed = if let Input::PartForwarded { part, .. } = &input { Some(*part) } else { None };
+                claimed.into_iter().for_each(|claimed| self.tell_whereabouts_before(claimed));
                 let outcome = self.feed(input);
                 if let Some(client) = claimed.and_then(|claimed| self.service.has_another_like(claimed)) {
                     self.unsettled.suspect(client);
