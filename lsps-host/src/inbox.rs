@@ -1,23 +1,23 @@
-//! Events of peers that no host has taken yet, bounded whatever peers do.
+//! Events of peers that no host has taken yet, within bounds that no peer can exceed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The events of a peer that a host hears, in order. `P` names the peer.
+/// An event of a peer, as a host hears it. `P` names the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerEvent<P> {
-    /// A peer is connected.
+    /// The peer is connected.
     Connected(P),
-    /// A peer is gone.
+    /// The peer is gone.
     Disconnected(P),
-    /// The payload of a message.
+    /// The peer sent a message with this payload.
     Message(P, Vec<u8>),
 }
 
-/// The connected peers, and the events of them that wait to be taken. `P` names a peer, and `F` is kept of it while it is
+/// The connected peers, and their events that wait to be taken. `P` names a peer; `F` is kept for each peer while it is
 /// connected, for example its features.
 ///
-/// Too many messages of one peer, or too many bytes of all, are dropped, those of the peer whose messages take up most
-/// first.
+/// At most 64 messages of one peer wait; further ones are dropped. At most 16 MiB of all peers' messages wait; above
+/// that the inbox drops the latest message of the peer whose messages take up most.
 pub struct Inbox<P, F> {
     peers: BTreeMap<P, Peer<F>>,
     /// Peers whose coming or going is not told yet, in that order. Each is there once, under the number that it knows.
@@ -45,14 +45,14 @@ struct Peer<F> {
     bytes: usize,
 }
 
-/// How much is taken at once.
+/// A limit on the events that are taken at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Peers that came or went.
+    /// The peers that came or went.
     pub moves: usize,
-    /// Messages.
+    /// The messages.
     pub messages: usize,
-    /// The sizes of these messages together; the first is taken whatever its length.
+    /// The sizes of these messages together, in bytes. The first message is taken whatever its size.
     pub bytes: usize,
 }
 
@@ -89,7 +89,7 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         self.moves(peer);
     }
 
-    /// A peer is gone. Its messages are forgotten: they cannot be answered any more.
+    /// A peer is gone. The inbox forgets its messages: they cannot be answered any more.
     pub fn disconnects(&mut self, peer: &P) {
         let Some(state) = self.peers.get_mut(peer) else { return };
         (state.features, state.went) = (None, state.is_told);
@@ -107,7 +107,7 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         }
     }
 
-    /// A message arrived.
+    /// A message arrived. A message of a peer that is not connected is ignored.
     pub fn receive(&mut self, sender: P, payload: Vec<u8>) {
         let Some(state) = self.peers.get_mut(&sender).filter(|state| state.features.is_some()) else { return };
         if state.messages.len() >= MOST_WAITING {
@@ -131,7 +131,7 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         self.peers.get(peer)?.features.as_ref()
     }
 
-    /// Messages that were dropped so far.
+    /// The number of messages that were dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -143,8 +143,8 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         !self.moved.is_empty() || !self.turns.is_empty()
     }
 
-    /// Takes events up to a budget: who came or went first, each told once however often it did both, then one message of
-    /// each sender in turn. No message of a peer comes before it is told that the peer is there.
+    /// Takes events up to a budget: first the peers that came or went, each of them once however often it did both,
+    /// then one message of each sender in turn. No message of a peer comes before the event that the peer is connected.
     pub fn take(&mut self, budget: Budget) -> Vec<PeerEvent<P>> {
         let mut events = vec![];
         for _ in 0..budget.moves.min(self.moved.len()) {

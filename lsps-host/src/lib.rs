@@ -1,10 +1,13 @@
-//! Runs an LSPS core in a process, and knows no node.
+//! Runs the LSPS service of an LSP in a process, on any node.
 //!
-//! A node, an on-chain wallet, a chain backend, a record store and a clock are [`ports`]: traits that a binding implements.
-//! Over them stands one implementation of what keeps money safe: a record is durable before anything that follows from it is
-//! done, what the core refuses is undone at its source, and after a start records and node are compared.
+//! The node, its peers' messages, the on-chain wallet, the chain backend, the record store, the notifier and the clock
+//! are [`ports`]: traits that a binding implements. The host is the one implementation of the rules that keep money
+//! safe: a record is durable before anything that follows from it is done; an input that the core refuses is undone at
+//! its source; after a start the records are compared with the node.
 //!
-//! [`Lsp::start`] gives back a handle and a future. A binding polls that future on the runtime of its choice.
+//! [`Lsp::start`] gives back a handle and a [`Runner`]. A binding polls the future of [`Runner::run`] on the runtime of
+//! its choice, and passes every event of its node to [`Lsp::handle_node_event`]. The repository's `docs/host.md` is the
+//! guide for bindings.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

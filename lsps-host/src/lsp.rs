@@ -1,4 +1,4 @@
-//! The LSP's host: a handle for applications. The core behind it is owned by the [`pump`].
+//! The LSP's host: a handle for applications. The [`pump`] owns the core behind it.
 
 mod book;
 mod channels;
@@ -38,28 +38,30 @@ use pump::{Outside, Pump, Request};
 
 /// The parts of an LSP.
 pub struct LspParts<N> {
-    /// The node.
+    /// The LSP's node.
     pub node: Arc<N>,
-    /// Its peers.
+    /// The node's peers, and their messages.
     pub messages: Arc<dyn Messages>,
-    /// Where the records go.
+    /// The store of the LSP's records.
     pub store: Arc<dyn RecordStore>,
-    /// Pays for channels.
+    /// The on-chain wallet that pays for channels and keeps the deposits of orders.
     pub wallet: Arc<dyn OnchainWallet>,
-    /// Sees payments on the chain for orders of channels (LSPS1); without it they cannot be paid there.
+    /// The watch for deposits of orders (LSPS1). `None`: orders cannot be paid on the chain.
     pub deposits: Option<Arc<dyn ChainWatch>>,
-    /// Broadcasts transactions and knows feerates.
+    /// The chain backend, which broadcasts transactions and knows feerates.
     pub chain: Arc<dyn ChainAccess>,
-    /// The time; [`SystemClock`] unless a test brings its own.
+    /// The clock; [`SystemClock`] unless a test brings its own.
     pub clock: Arc<dyn Clock>,
-    /// Secret and stable: offers made with one key cannot be bought with another.
+    /// The secret behind promises, and behind the preimages and ids of orders. The key must be the same at every start:
+    /// offers made with one key cannot be bought with another.
     pub promise_key: PromiseKey,
-    /// How the service behaves.
+    /// The settings of the service.
     pub config: Config,
-    /// Posts notifications to webhooks (LSPS5), as `webhook::WebhookNotifier` does; needed where
-    /// [`WebhookConfig::serve`](lsps_service::WebhookConfig) is set.
+    /// The notifier that posts to webhooks (LSPS5), for example `webhook::WebhookNotifier`. An LSP with
+    /// [`WebhookConfig::serve`](lsps_service::WebhookConfig) does not start without one.
     pub notifier: Option<Arc<dyn Notifier>>,
-    /// Keeps all that the service is told and does, for [`replay`](lsps_service::replay). It grows without end.
+    /// A tape of all inputs and effects of the service, for [`replay`](lsps_service::replay). The tape grows without
+    /// end.
     pub tape: Option<Box<dyn Tape>>,
 }
 
@@ -79,13 +81,13 @@ impl<N: LspNode> LspParts<N> {
     }
 }
 
-/// Why an LSP could not start.
+/// The reason for which an LSP could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotStart {
-    /// The LSP's own configuration does not fit.
+    /// A setting of the LSP is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Webhooks are to be served ([`WebhookConfig::serve`](lsps_service::WebhookConfig)), and nobody posts to them.
+    /// Webhooks are to be served ([`WebhookConfig::serve`](lsps_service::WebhookConfig)), and there is no notifier.
     #[error("webhooks are to be served, but there is no `LspParts::notifier`")]
     NoNotifier,
     /// Refunds would go to addresses of another network than the node's.
@@ -96,40 +98,41 @@ pub enum CannotStart {
     Store(StoreError),
 }
 
-/// A running LSP. Once all handles are dropped the LSP stops; everything that was promised is on record.
+/// The handle of a running LSP. Once the handle is dropped the LSP stops; everything that was promised is on record.
 pub struct Lsp {
     requests: mpsc::UnboundedSender<Request>,
     events: Arc<Events>,
     book: Book,
 }
 
-/// An LSP that was just started.
+/// An LSP whose records are loaded and compared with the node.
 pub struct Started<N> {
-    /// The handle.
+    /// The handle of the LSP.
     pub lsp: Lsp,
-    /// Serves while it is polled.
+    /// The task of the LSP, which serves while it is polled.
     pub runner: Runner<N>,
-    /// Records that cannot be read; they are left alone, the others are served.
+    /// The records that cannot be read. They are left alone; the others are served.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// The task of an LSP.
+/// The task of an LSP. From here the host calls its ports, one call after the other.
 pub struct Runner<N>(Pump<N>);
 
 impl<N: LspNode> Runner<N> {
-    /// Serves until the handle is dropped. Spawn this future, or poll it in another way; dropped before it ends, it is as if
-    /// the process had died.
+    /// Serves until the handle is dropped. Spawn this future, or poll it in another way; dropping it before it ends is
+    /// as if the process had died.
     pub fn run(self) -> impl Future<Output = Stopped> + Send {
         self.0.run()
     }
 }
 
-/// Why an LSP stopped.
+/// The reason for which an LSP stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// The handle was dropped. What was under way is done.
+    /// The handle was dropped, and the last turn is complete. A batch that the store refused was neither acknowledged
+    /// nor sent.
     Asked,
-    /// Another process owns the records. Nothing was written, sent or done since that was known.
+    /// Another process owns the records. Nothing was written, sent or done after the store said so.
     LostOwnership,
 }
 
@@ -139,7 +142,7 @@ impl Lsp {
     ///
     /// # Errors
     ///
-    /// When a setting does not fit or the store cannot be read at all.
+    /// When a setting is not valid or the store cannot be read at all.
     pub async fn start<N: LspNode>(
         parts: LspParts<N>,
         policy: impl Policy + 'static,
@@ -182,13 +185,13 @@ impl Lsp {
         Ok(Started { lsp: Self { requests, events, book }, runner: Runner(pump), unreadable })
     }
 
-    /// Offers an event of the node, and waits until what follows from it is durable. Offer all of them, one after the other,
-    /// in the order in which the node tells them. `fail_if_not_mine`: an HTLC to an SCID that is nobody's is failed, as
-    /// nothing else takes such HTLCs.
+    /// Hands an event of the node to the LSP, and waits until all records that follow from the event are durable. Hand
+    /// over every event, one after the other, in the order in which the node tells them. `fail_if_not_mine`: the host
+    /// fails an HTLC to an SCID that the LSP has not sold; pass `true` where nothing else intercepts HTLCs.
     ///
     /// # Errors
     ///
-    /// When the store failed or the LSP has stopped: the node has to tell the event again.
+    /// When the store failed or the LSP has stopped: the node must not forget the event, and has to tell it again.
     pub async fn handle_node_event(&self, event: NodeEvent, fail_if_not_mine: bool) -> Result<Outcome, TellAgain> {
         let (done, answer) = oneshot::channel();
         let asked = self.requests.send(Request::Event { event, fail_if_not_mine, done });
@@ -203,7 +206,7 @@ impl Lsp {
         self.requests.is_closed()
     }
 
-    /// Looks at the service as it is. `None`: the LSP has stopped.
+    /// Reads the service's present state. `None`: the LSP has stopped.
     pub async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Service) -> T + Send + 'static) -> Option<T> {
         let (done, answer) = oneshot::channel();
         let look = Request::Look(Box::new(move |service| drop(done.send(look(service)))));
@@ -211,50 +214,54 @@ impl Lsp {
         answer.await.ok()
     }
 
-    /// The events from now on. However slowly a caller reads, it misses no event that somebody has to act on; made
-    /// orders are counted.
+    /// A reader of the LSP's events from now on. However slowly a caller reads, it misses no event that somebody has to
+    /// act on; orders that were made are counted.
     #[must_use]
     pub fn events(&self) -> LspEvents {
         self.events.subscribe()
     }
 
-    /// Answers a question that the policy left to others ([`LspEvent::Undecided`]). `false`: nobody waits for it any more.
+    /// Answers a question that the policy left to others ([`LspEvent::Undecided`]). `false`: nobody waits for the
+    /// answer any more.
     pub async fn decide(&self, question: QuestionId, decision: Decision) -> bool {
         self.takes(Input::Decided { question, decision }).await
     }
 
-    /// Calls a client by its webhooks, unless it is there or was called for the same lately. `false`: it has none.
+    /// Calls a client by its webhooks, unless the client is connected or was called for the same reason lately.
+    /// `false`: the client has no webhook.
     pub async fn call(&self, peer: PeerId, occasion: Occasion) -> bool {
         self.takes(Input::Occasion { peer, occasion }).await
     }
 
-    /// All orders of channels on record: what became of them, and why.
+    /// The orders of channels on record, each with its state and, where it failed, the reason.
     pub async fn orders(&self) -> Vec<KnownOrder> {
         self.look(|service| service.known_orders().collect()).await.unwrap_or_default()
     }
 
-    /// Cancels an order whose channel is not published; what was paid goes back. `false`: it is too late.
+    /// Cancels an order whose channel is not published; a payment goes back. `false`: it is too late.
     pub async fn cancel_order(&self, order: OrderNumber) -> bool {
         self.takes(Input::CancelOrder { order }).await
     }
 
-    /// Has the channel of an order that could not be opened tried again at once. `false`: nothing waits for that.
+    /// Tries again at once to open the channel of an order, after an attempt failed. `false`: the order does not wait
+    /// for that.
     pub async fn retry_order(&self, order: OrderNumber) -> bool {
         self.takes(Input::RetryOrder { order }).await
     }
 
-    /// Whether a channel may be closed without breaking a promise to its client: ask before closing one that has a
-    /// [`ChannelKey`].
+    /// Whether a channel may be closed without breaking a promise to its client. Ask before closing a channel that has
+    /// a [`ChannelKey`].
     ///
     /// # Errors
     ///
-    /// While it is promised. Spec: LSPS2 `min_lifetime`.
+    /// While the channel is promised. Spec: LSPS2 `min_lifetime`.
     pub async fn may_close(&self, key: ChannelKey) -> Result<(), Promised> {
         // A service that has stopped cannot tell: the promise stands.
         self.look(move |service| service.may_close(key)).await.unwrap_or(Err(Promised { until: None }))
     }
 
-    /// The book in pages, as it grows for ever: every fee asked, earned or lost, and what channels cost, by time.
+    /// The book in pages, by time: every fee asked, earned or lost, and the mining fee of every channel. The book grows
+    /// for ever.
     ///
     /// # Errors
     ///
@@ -263,7 +270,7 @@ impl Lsp {
         self.book.pages().await
     }
 
-    /// All of the book at once.
+    /// The whole book at once.
     ///
     /// # Errors
     ///
@@ -278,7 +285,7 @@ impl Lsp {
     }
 }
 
-/// An event that was not dealt with. It has to be told again, after a pause.
+/// The event was not dealt with: the node has to tell it again, after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the event is not dealt with; tell it again")]
 pub struct TellAgain {

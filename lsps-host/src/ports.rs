@@ -1,4 +1,7 @@
-//! The traits through which a host reaches the world. Each says of its calls what may block and what may be called twice.
+//! The traits through which a host reaches the world. Each trait says of its calls which may block and which may be
+//! made twice.
+//!
+//! A host makes its calls from one task, one after the other: while a call blocks, nobody is served.
 
 mod clock;
 mod messages;

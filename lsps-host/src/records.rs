@@ -5,30 +5,30 @@ use std::time::Duration;
 
 use crate::ports::{Change, Clock, RecordStore, StoreError};
 
-/// Records of one kind, each under its own name.
+/// The records of one kind in a store, each under its own name.
 #[derive(Clone)]
 pub struct Records {
     store: Arc<dyn RecordStore>,
     kind: &'static str,
 }
 
-/// The records of one kind in a store.
+/// The records of one kind, as they were read from a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// Names and contents.
+    /// The names and contents of the records.
     pub records: Vec<(String, Vec<u8>)>,
-    /// Names of those that could not be read, and why.
+    /// The names of records that could not be read, and the error of each.
     pub failed: Vec<(String, StoreError)>,
 }
 
 impl Records {
-    /// Those of one kind.
+    /// The records of one kind: `service` or `book` of an LSP, `client` of a wallet.
     #[must_use]
     pub fn new(store: Arc<dyn RecordStore>, kind: &'static str) -> Self {
         Self { store, kind }
     }
 
-    /// Another kind in the same store.
+    /// The records of another kind in the same store.
     #[must_use]
     pub fn beside(&self, kind: &'static str) -> Self {
         Self { store: Arc::clone(&self.store), kind }
@@ -43,8 +43,8 @@ impl Records {
         self.store.list(self.kind).await
     }
 
-    /// All records, by name. One that cannot be read does not keep the others from being read; if none can, the store is
-    /// away.
+    /// All records, sorted by name. A record that cannot be read is tried again, and then left out; the others are read
+    /// all the same. If no record can be read, the store is taken to be away.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Records {
         Ok(loaded)
     }
 
-    /// Those of these names that are there.
+    /// The records with these names, as far as they are there.
     pub async fn read(&self, names: Vec<String>) -> Loaded {
         let mut loaded = Loaded::default();
         for some in names.chunks(AT_ONCE) {
@@ -86,12 +86,12 @@ impl Records {
         loaded
     }
 
-    /// Puts records or, where there is no content, deletes them; each name is there once. All of them are durable, or there
-    /// is an error: then some may be, and the same batch has to be written again.
+    /// Writes records or, where there is no content, removes them; each name is there once. After an error some of the
+    /// changes may be durable, and the same batch has to be written again.
     ///
     /// # Errors
     ///
-    /// When not all of them are durable.
+    /// When not all changes are durable.
     pub async fn write(&self, records: impl Iterator<Item = (impl ToString, Option<&[u8]>)>) -> Result<(), StoreError> {
         // Copied first: records of a batch cannot be held across an await by a task that may move between threads.
         let changes: Vec<Change> =

@@ -1,6 +1,6 @@
 //! Posts LSPS5 notifications over HTTPS. Feature `webhook-http`.
 //!
-//! An LSP is given a [`WebhookNotifier`]. What is below it takes any signed notification:
+//! An LSP is given a [`WebhookNotifier`]. The [`Webhooks`] below it take any signed notification:
 //!
 //! ```no_run
 //! # use lsps_host::webhook::{CannotPost, Delivery, DeliveryConfig, Webhooks};
@@ -56,7 +56,8 @@ use dispatch::Shared;
 use https::Courier;
 use target::Parcel;
 
-/// Posts notifications. Clones share one queue; when the last is dropped, what is still to be posted is not.
+/// A queue of notifications, and the task that posts them. Clones share one queue; when the last is dropped, the
+/// notifications that still wait are not posted.
 pub struct Webhooks<Id> {
     running: Arc<Running<Id>>,
 }
@@ -64,75 +65,77 @@ pub struct Webhooks<Id> {
 /// One notification for one webhook.
 #[derive(Clone, Debug)]
 pub struct Delivery<Id> {
-    /// Comes back with the answer.
+    /// The id of the delivery, which comes back with the answer.
     pub id: Id,
-    /// The client that registered the webhook: none has more than its share of the queue.
+    /// The client that registered the webhook. No client has more than its share of the queue.
     pub client: PeerId,
     /// The rank of the delivery: it goes before less urgent ones, and they give up their places to it.
     pub urgency: Urgency,
-    /// Where to.
+    /// The URL of the webhook.
     pub url: WebhookUrl,
     /// The body and the two headers, sent exactly as they were signed.
     pub signed: Signed,
-    /// How long it is worth something: from [`Webhooks::post`] to the start of the last attempt.
+    /// The longest time from [`Webhooks::post`] to the start of the last attempt; after that the notification is worth
+    /// nothing.
     pub within: Duration,
 }
 
-/// What became of a delivery; there is one for each.
+/// The end of a delivery; each delivery has one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<Id> {
-    /// Of the delivery.
+    /// The id of the delivery.
     pub id: Id,
-    /// Success is `200 OK` and nothing else. Spec: LSPS5 "Webhook Call".
+    /// The outcome: success is `200 OK` and nothing else. Spec: LSPS5 "Webhook Call".
     pub outcome: Result<(), Undelivered>,
 }
 
-/// Why a notification was not delivered.
+/// The reason for which a notification was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undelivered {
-    /// Too many wait: at all, of its client, for its domain, or of those that are less urgent.
+    /// Too many notifications wait: in all, of this client, for this domain, or of this urgency.
     #[error("too many notifications wait")]
     QueueFull,
-    /// [`Webhooks::withdraw`] took it back.
+    /// [`Webhooks::withdraw`] took the notification back.
     #[error("it was withdrawn")]
     Withdrawn,
-    /// It waited for longer than [`Delivery::within`] or [`DeliveryConfig::lifetime`].
+    /// The notification waited for longer than [`Delivery::within`] or [`DeliveryConfig::lifetime`].
     #[error("it waited for too long")]
     TooLate,
-    /// The URL is none that could be posted to.
+    /// The URL cannot be posted to.
     #[error("the URL cannot be used")]
     Url,
     /// The port is not among [`Targets::ports`].
     #[error("port {0} is not contacted")]
     Port(u16),
-    /// The host has an address that is not contacted.
+    /// The host has an address that must not be contacted.
     #[error("{0} is not contacted")]
     Address(IpAddr),
     /// The host answered, but not with 200.
     #[error("the answer was HTTP status {0}")]
     Status(u16),
-    /// The host has no address, or nobody knows it.
+    /// The host has no address, or no name server knows one.
     #[error("the host has no address")]
     Unresolved,
-    /// No connection to any of the host's addresses.
+    /// No address of the host took the connection.
     #[error("no connection")]
     Unreachable,
-    /// The host's certificate is not trusted, or it speaks no TLS.
+    /// The host's certificate is not trusted, or the host speaks no TLS.
     #[error("TLS failed")]
     Tls,
-    /// The connection ended before there was a status, or what came was no HTTP.
+    /// The connection ended before there was a status, or the answer was no HTTP.
     #[error("closed without an HTTP status")]
     Closed,
-    /// No connection within [`DeliveryConfig::connect_timeout`], or no status within [`DeliveryConfig::total_timeout`].
+    /// There was no connection within [`DeliveryConfig::connect_timeout`], or no status within
+    /// [`DeliveryConfig::total_timeout`].
     #[error("no answer in time")]
     TimedOut,
-    /// It took longer than [`DeliveryConfig::patience`] while others waited.
+    /// The attempt took longer than [`DeliveryConfig::patience`] while other deliveries waited.
     #[error("gave way to others")]
     GaveWay,
 }
 
 impl Undelivered {
-    /// Whether another attempt could end otherwise: no HTTP status came back, and no rule of ours forbids it.
+    /// Whether another attempt could end otherwise: no HTTP status came back, and no rule forbids to contact the host.
     #[must_use]
     pub fn is_worth_another_attempt(self) -> bool {
         match self {
@@ -148,41 +151,43 @@ impl Undelivered {
     }
 }
 
-/// How notifications are posted. The defaults suit an LSP on the Internet.
+/// The settings of the delivery. The defaults suit an LSP on the Internet.
 #[derive(Clone)]
 pub struct DeliveryConfig {
-    /// Who may be contacted.
+    /// The hosts, ports and networks that may be contacted.
     pub targets: Targets,
-    /// Certificate authorities that are trusted besides those of Mozilla, which are compiled in.
+    /// The certificate authorities that are trusted besides those of Mozilla, which are compiled in.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// Looks hosts up; `None`: the name servers of the system, asked without blocking a thread.
+    /// The resolver of host names. `None`: the name servers of the system, asked without blocking a thread.
     pub resolver: Option<Arc<dyn Resolve>>,
-    /// Deliveries that are not answered yet, at most.
+    /// The most deliveries that wait for their answer.
     pub most_pending: usize,
-    /// The same for one client.
+    /// The most deliveries of one client that wait for their answer.
     pub most_pending_per_client: usize,
-    /// The same for one registrable domain (`example.co.uk` for `push.example.co.uk`) or address, which has any number of
-    /// host names.
+    /// The most deliveries that wait for their answer for one registrable domain (`example.co.uk` for
+    /// `push.example.co.uk`), which has any number of host names, or for one address.
     pub most_pending_per_domain: usize,
-    /// Attempts at one time, at most. Each takes a socket.
+    /// The most attempts at one time. Each takes a socket.
     pub most_at_once: usize,
-    /// The same for one domain. Not for one address behind it: many domains share those of a content network.
+    /// The most attempts at one time for one domain. No such limit holds for the addresses behind it: many domains
+    /// share those of a content network.
     pub most_at_once_per_domain: usize,
-    /// For finding the host and connecting to it.
+    /// The longest time for finding the host and connecting to it.
     pub connect_timeout: Duration,
-    /// For an attempt, until the status is there.
+    /// The longest time for an attempt, until the status is there.
     pub total_timeout: Duration,
     /// The time that an attempt has in any case when all connections are taken and others wait. An attempt that gave way is
     /// repeated with twice the time.
     pub patience: Duration,
-    /// Attempts for one delivery, at most.
+    /// The most attempts for one delivery.
     pub most_attempts: u32,
-    /// Before the second attempt; four times that before the third, and so on. Up to half of it is left to chance.
+    /// The pause before the second attempt; the pause before the third is four times as long, and so on. Up to half of
+    /// a pause is left to chance.
     pub first_pause: Duration,
-    /// From [`Webhooks::post`] to the start of the last attempt, whatever a delivery says. Receivers may refuse signatures
-    /// that are older than ten minutes.
+    /// The longest time from [`Webhooks::post`] to the start of the last attempt, whatever a delivery says. Receivers
+    /// may refuse signatures that are older than ten minutes.
     pub lifetime: Duration,
-    /// Fixes the chance in the pauses, for tests.
+    /// The seed of the chance in the pauses, for tests.
     pub seed: Option<u64>,
 }
 
@@ -224,7 +229,7 @@ impl DeliveryConfig {
     }
 }
 
-/// Why nothing can be posted.
+/// The reason for which nothing can be posted.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotPost {
     /// An extra root is no certificate, or no provider of cryptography fits.
@@ -233,12 +238,12 @@ pub enum CannotPost {
     /// The system's name servers are not known.
     #[error("no resolver: {0}")]
     Resolver(String),
-    /// A limit that lets nothing through.
+    /// A limit is 0, which lets nothing through.
     #[error("`DeliveryConfig::{0}` is 0")]
     Zero(&'static str),
 }
 
-/// What was posted so far, and what is under way.
+/// Counts of the deliveries so far and of those under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WebhookCounts {
@@ -279,12 +284,13 @@ impl<Id: fmt::Debug + Send + 'static> Webhooks<Id> {
         self.running.shared.post(delivery);
     }
 
-    /// Takes deliveries of a client back, where `is_it` says so of their ids. One that is being posted is not posted again.
+    /// Takes back the deliveries of a client for whose ids `is_it` is true. A delivery that is being posted is not
+    /// attempted again.
     pub fn withdraw(&self, client: PeerId, is_it: impl Fn(&Id) -> bool) {
         self.running.shared.withdraw(client, is_it);
     }
 
-    /// What happened so far.
+    /// The counts of the deliveries so far.
     #[must_use]
     pub fn counts(&self) -> WebhookCounts {
         self.running.shared.counts()

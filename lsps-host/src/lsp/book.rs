@@ -10,20 +10,19 @@ use crate::records::Records;
 #[derive(Clone)]
 pub(super) struct Book(Records);
 
-/// The book in pages, by time ([`Lsp::book_pages`](crate::Lsp::book_pages)): its entries as they were when that was asked
-/// for.
+/// The book in pages, by time: the entries that were there at the call of [`Lsp::book_pages`](crate::Lsp::book_pages).
 pub struct BookPages {
     store: Records,
     /// Names of those that were not read yet, the earliest last.
     names: Vec<String>,
 }
 
-/// Some of the book.
+/// A page of the book.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BookPage {
-    /// By time.
+    /// The entries, by time.
     pub entries: Vec<BookEntry>,
-    /// Names of entries that the store does not give back, or that are damaged; and why.
+    /// The names of entries that the store does not give back, or that are damaged, each with the reason.
     pub unread: Vec<(String, String)>,
 }
 
@@ -61,13 +60,13 @@ impl Book {
 }
 
 impl BookPages {
-    /// How many entries are left to read.
+    /// The number of entries that are left to read.
     #[must_use]
     pub fn left(&self) -> usize {
         self.names.len()
     }
 
-    /// The next so many entries, of which some may be unreadable. `None`: that was all.
+    /// The next page, of at most so many entries, of which some may be unreadable. `None`: all pages were read.
     pub async fn next(&mut self, entries: usize) -> Option<BookPage> {
         let some = self.names.split_off(self.names.len().saturating_sub(entries.max(1)));
         if some.is_empty() {

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use super::pump::{Pump, Request};
 use crate::ports::{LspNode, Post, PostFate};
 
-/// The place for the end of a [`Post`]. Dropped without a word, the post ends when it is worth nothing any more.
+/// The place where a [`Notifier`](crate::ports::Notifier) reports the end of a [`Post`]. Where this is dropped without
+/// a report, the post ends when it is worth nothing any more.
 pub struct Posted {
     key: PostKey,
     /// Keeps no LSP alive.
@@ -24,7 +25,7 @@ impl Posted {
         self.key
     }
 
-    /// Ends the wait.
+    /// Reports the end of the post.
     pub fn tell(self, fate: PostFate) {
         let key = self.key;
         let input = match fate {
@@ -41,7 +42,7 @@ impl Posted {
 
 #[cfg(all(test, feature = "webhook-http"))]
 impl Posted {
-    /// For nobody but who has the other end.
+    /// A place whose report only the holder of the other end reads.
     pub(crate) fn of(key: PostKey) -> (Self, impl FnMut() -> Option<Input>) {
         let (lsp, mut told) = mpsc::unbounded_channel();
         let posted = Self { key, lsp: lsp.downgrade() };

@@ -12,36 +12,39 @@ use lsps_service::{
 use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
 use tokio::sync::Notify;
 
-/// An event of an LSP, for its operator and for what wakes phones.
+/// An event of an LSP, for its operator and for a service that wakes phones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LspEvent {
-    /// A client who is away is needed: a payment waits for it until then. LSPS5's notifications are raised besides.
+    /// A client that is away is needed: a payment waits for it until a point in time. Notifications of LSPS5 are raised
+    /// besides.
     ClientNeeded {
         /// The client.
         client: PeerId,
         /// The time at which the payment goes back to its payer.
         until: Timestamp,
     },
-    /// The policy left a request to others; answer with [`Lsp::decide`](crate::Lsp::decide).
+    /// The policy left a request to others. [`Lsp::decide`](crate::Lsp::decide) answers it.
     Undecided(Question),
-    /// A channel could not be opened, and the payment it was for goes back; or it was open and is closed.
+    /// A channel could not be opened, or was open and is closed. Where its payment was not delivered, the payment goes
+    /// back or another attempt follows.
     ChannelEnded {
         /// The channel.
         key: ChannelKey,
         /// The reason.
         why: ChannelEnd,
     },
-    /// A funding transaction is not confirmed after many blocks.
+    /// A funding transaction is not confirmed, although it was broadcast for many blocks.
     FundingStuck {
         /// The channel.
         key: ChannelKey,
         /// The transaction.
         txid: Txid,
-        /// The wallet raised its fee.
+        /// Whether the wallet raised the fee.
         bumped: bool,
     },
-    /// The mempool does not take a transaction that is owed. It is broadcast again with every block.
+    /// The mempool does not take a transaction that has to be on the chain. The host broadcasts it again with every
+    /// block.
     BroadcastRefused {
         /// The purpose of the transaction.
         of: Owed,
@@ -52,16 +55,16 @@ pub enum LspEvent {
     },
     /// Orders of channels were made ([`Lsp::orders`](crate::Lsp::orders) lists them).
     OrdersMade {
-        /// The last of them.
+        /// The latest of these orders.
         last: OrderNumber,
-        /// Their number, since this was read.
+        /// The number of orders since an event of this kind was read.
         count: u64,
     },
-    /// A refund cannot be built at present; it is tried again with every block.
+    /// The wallet cannot build a refund at present. The host tries again with every block.
     RefundFails {
         /// The refund.
         key: RefundKey,
-        /// The wallet's own words.
+        /// The reason, in the wallet's own words.
         why: String,
     },
     /// A refund is not confirmed after six hours.
@@ -70,34 +73,34 @@ pub enum LspEvent {
         key: RefundKey,
         /// The transaction.
         txid: Txid,
-        /// The wallet raised its fee.
+        /// Whether the wallet raised the fee.
         bumped: bool,
     },
-    /// A channel of an order is published, and what paid for it is lost: its claim failed, or its deposit was spent
-    /// otherwise. The book has it too.
+    /// The payment for a channel of an order is lost after the channel was published: its claim failed, or its deposit
+    /// was spent otherwise. The book has an entry of it.
     PaymentLost {
         /// The order.
         order: OrderNumber,
-        /// The fee that was not earned and what the client has in its channel, or what the deposit was worth.
+        /// The fee that was not earned and the client's balance in the channel, or the amount of the deposit.
         lost: Msat,
     },
-    /// A payment of an order was claimed with another of the same hash: whoever sent the second has paid twice. The book
-    /// has it too.
+    /// A payment of an order was claimed with another of the same hash: the sender of the second has paid twice. The
+    /// book has an entry of it.
     PaidTwice {
         /// The order.
         order: OrderNumber,
-        /// The hash of both.
+        /// The hash of both payments.
         payment_hash: PaymentHash,
         /// The amount of the second payment.
         amount: Msat,
     },
-    /// More followed from a flow than can be: the node told facts that cannot be, or this program is wrong. The flow
-    /// was stopped, and goes on with its next input. The operator has to look at it.
+    /// A flow was stopped because its steps did not end: the node told facts that contradict each other, or this
+    /// program has a defect. The flow goes on with its next input. The operator has to look at it.
     Runaway {
         /// The flow.
         flow: FlowId,
     },
-    /// The store refuses to write. Nothing is acknowledged, sent or done until it does again.
+    /// The store refuses to write; its own words. Nothing is acknowledged, sent or done until it writes again.
     StoreFails(String),
 }
 
@@ -119,17 +122,17 @@ impl LspEvent {
 /// The purpose of a transaction that the LSP broadcasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owed {
-    /// Funds this channel.
+    /// The transaction funds this channel.
     Funding(ChannelKey),
-    /// Is this refund of an order.
+    /// The transaction is this refund of an order.
     Refund(RefundKey),
 }
 
-/// A reader of the events of an LSP, from the moment on when it was asked for ([`Lsp::events`](crate::Lsp::events)).
+/// A reader of the events of an LSP since the call of [`Lsp::events`](crate::Lsp::events).
 pub struct LspEvents(Arc<Reader>);
 
 impl LspEvents {
-    /// The next event; waits for it. `None`: the LSP has stopped.
+    /// Waits for the next event. `None`: the LSP has stopped.
     pub async fn recv(&mut self) -> Option<LspEvent> {
         loop {
             if let Some(event) = self.try_recv() {

@@ -7,19 +7,20 @@ use std::time::{Duration, Instant};
 
 use lsps_types::Timestamp;
 
-/// The time of a host. Tests bring their own.
+/// The time of a host. Tests bring their own. The host's task reads no other clock; its calls must not block for longer
+/// than a look at memory takes.
 pub trait Clock: Send + Sync {
-    /// The wall clock, which somebody may set.
+    /// The time of the wall clock, which somebody may set.
     fn now(&self) -> Timestamp;
 
-    /// Time since some instant in the life of this process, whatever the wall clock is set to. The LSP notices by it that
-    /// the wall clock was set.
+    /// The time since some instant in the life of this process, whatever the wall clock is set to. The host compares
+    /// both clocks to notice that the wall clock was set.
     fn steady(&self) -> Duration {
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed()
     }
 
-    /// Waits for so long on the steady clock. A wait may end early: the host then looks around once more than needed. The
+    /// Waits for so long on the steady clock. A wait may end early: the host then has one turn more than needed. The
     /// default needs a tokio runtime.
     fn sleep(&self, time: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(time))

@@ -7,18 +7,23 @@ use lsps_types::PeerId;
 
 use crate::inbox::{Budget, PeerEvent};
 
-/// The peers of a node, and their messages. [`Inbox`](crate::Inbox) keeps what waits within bounds.
+/// The peers of a node, and their messages. [`Inbox`](crate::Inbox) keeps the messages that wait within bounds.
+///
+/// The host makes its calls from one task; none of them may block for longer than a look at memory takes.
 pub trait Messages: Send + Sync {
-    /// Sends payloads, each as one message of type 37913. Those to peers that are not connected are dropped. Must not block.
+    /// Sends payloads, each as one message of type 37913. Payloads for peers that are not connected are dropped. The
+    /// call must not block.
     fn send(&self, messages: Vec<(PeerId, Vec<u8>)>);
 
-    /// What arrived, up to a budget. No message of a peer comes before it is told that the peer is connected.
+    /// Takes events of peers that arrived, up to a budget. No message of a peer comes before the event that the peer is
+    /// connected.
     fn take(&self, budget: Budget) -> Vec<PeerEvent<PeerId>>;
 
-    /// Whether [`take`](Self::take) would give something.
+    /// Whether [`take`](Self::take) would give an event.
     fn has_news(&self) -> bool;
 
-    /// Waits until there may be something to take.
+    /// Waits until there may be an event to take. The future may end early, but must not miss an event that came before
+    /// it was polled.
     fn arrived(&self) -> Arrived<'_>;
 
     /// Whether the peer is connected now.

@@ -11,12 +11,13 @@ use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Preimage, Scid
 /// The node as an LSP sees it.
 ///
 /// Contract of all calls:
-/// - A call may be made twice, by a host that died after the first: doing again what was done is no error.
-/// - A call that reports success may still be forgotten by the node, if it dies before it saves itself. After a start the
-///   host compares.
-/// - A question shows the node's present state, what was asked of it in the same turn included.
-/// - Calls block for no longer than a look at memory takes. A node that is reached over a connection answers questions from
-///   a copy that is not older than the latest [`NodeEvent`] it told, and reports late refusals as events.
+/// - The host makes its calls from one task, one after the other, so a call must not block for longer than a look at memory
+///   takes. A node that is reached over a connection answers questions from a copy that is not older than the latest
+///   [`NodeEvent`] it told, and reports late refusals as events.
+/// - The host may make a call twice, as it can die after the first: doing again what was done is no error.
+/// - The node may forget a call that reported success, if it dies before it saves itself. After a start the host compares
+///   its records with the node.
+/// - The answer to a question shows the node's present state, including what the host asked for in the same turn.
 pub trait LspNode: Send + Sync + 'static {
     /// The network of the node's channels. `None`: it has no name in LSPS1.
     fn network(&self) -> Option<Network>;
@@ -37,7 +38,7 @@ pub trait LspNode: Send + Sync + 'static {
     /// The channel with this key, if the node has it.
     fn channel(&self, peer: PeerId, key: ChannelKey) -> Option<NodeChannel>;
 
-    /// All channels that were opened for the LSP ([`open`](Self::open)).
+    /// The channels that were opened for the LSP ([`open`](Self::open)).
     fn channels(&self) -> Vec<NodeChannel>;
 
     /// The amount that a channel carries to its peer at once in so many HTLCs, as it was negotiated. `None`: there is no such
@@ -85,13 +86,13 @@ pub trait LspNode: Send + Sync + 'static {
     /// A price that the operator set meanwhile stays.
     fn carry_others(&self, peer: PeerId, key: ChannelKey);
 
-    /// The amount that came in with the HTLC that is held by this name. `None`: none is.
+    /// The amount that came in with the HTLC that is held by this name. `None`: the node holds no such HTLC.
     fn held(&self, part: PartId) -> Option<Msat>;
 
-    /// All HTLCs that came in, in open channels.
+    /// The HTLCs that came in over any open channel, whether they are the LSP's or not.
     fn incoming(&self) -> Vec<IncomingHtlc>;
 
-    /// All HTLCs that are on their way to the peer or with it, in open channels.
+    /// The HTLCs that are on their way to the peer or with it, in open channels.
     fn outgoing(&self, peer: PeerId) -> Vec<OutgoingHtlc>;
 
     /// Forwards a held HTLC to the peer over the named channel, or another one with the same peer. Only called for an
@@ -113,18 +114,20 @@ pub trait LspNode: Send + Sync + 'static {
     /// An offer by the node's own name, whose payments are held. `None`: the node makes none.
     fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)>;
 
-    /// Claims a held payment. The node tells [`Input::PaymentClaimed`] once the claim cannot be undone.
+    /// Claims a held payment. The node tells [`Input::PaymentClaimed`] once the claim cannot be undone. Where the node
+    /// holds no such payment the call does nothing; the host sees that in [`incoming`](Self::incoming).
     fn claim_payment(&self, preimage: Preimage);
 
-    /// Fails a held payment.
+    /// Fails a held payment. Where the node holds no such payment the call does nothing.
     fn fail_payment(&self, hash: PaymentHash);
 
-    /// Has the node tell [`NodeEvent::Marker`] behind all events that it has to tell now. `false`: it will not.
+    /// Has the node tell [`NodeEvent::Marker`] behind all events that it has to tell now. `false`: the node cannot, and
+    /// the host asks again later. A marker may be lost with a crash; it must not overtake an event.
     fn send_marker(&self, marker: Marker, now: Timestamp) -> bool;
 }
 
-/// An event of a node, as far as the node can say what happened. They are told in their order, and each again until the host
-/// has dealt with it ([`Lsp::handle_node_event`](crate::Lsp::handle_node_event)).
+/// An event of a node, as far as the node can say what happened. A node tells its events in their order, and each again
+/// until the host has dealt with it ([`Lsp::handle_node_event`](crate::Lsp::handle_node_event)).
 #[derive(Clone, Debug)]
 pub enum NodeEvent {
     /// An event that says all.
@@ -135,11 +138,11 @@ pub enum NodeEvent {
     FailedHeld(Scid),
     /// Some HTLC to this node with this hash was failed: a payment that is held, or one of somebody who knows the hash.
     FailedReceive(PaymentHash),
-    /// All that the node had to tell when this marker was sent is told.
+    /// The marker came back: every event that the node had to tell when the marker was sent is told.
     Marker(Marker),
 }
 
-/// The name of an event of the node that says nothing else ([`LspNode::send_marker`]).
+/// The name of an event that says only that the events before it were told ([`LspNode::send_marker`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Marker(pub [u8; 32]);
 
@@ -148,22 +151,22 @@ pub struct Marker(pub [u8; 32]);
 pub struct NodeChannel {
     /// The key under which it was opened.
     pub key: ChannelKey,
-    /// The other side.
+    /// The peer that the channel is with.
     pub peer: PeerId,
-    /// The node's name for it.
+    /// The node's name for the channel.
     pub id: ChannelId,
     /// Whether the node has its funding transaction.
     pub is_funded: bool,
     /// Whether both sides sent `channel_ready`.
     pub is_ready: bool,
-    /// Blocks on the funding transaction, as the node counts them.
+    /// Confirmations of the funding transaction, as the node counts them. 0: none, or the node does not count.
     pub confirmations: u32,
 }
 
 /// An HTLC that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IncomingHtlc {
-    /// The hash.
+    /// The payment hash.
     pub payment_hash: PaymentHash,
     /// The amount.
     pub amount: Msat,
@@ -174,20 +177,20 @@ pub struct IncomingHtlc {
 /// The state of an HTLC that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IncomingState {
-    /// Not yet committed by both sides.
+    /// Both sides have not yet committed to the HTLC.
     Arriving,
-    /// Committed, and neither claimed nor failed: it is held, or was forwarded.
+    /// Both sides have committed to the HTLC, and it is neither claimed nor failed: it is held, or was forwarded.
     Committed,
-    /// Being claimed.
+    /// The node is claiming the HTLC.
     Claiming,
-    /// Being failed.
+    /// The node is failing the HTLC.
     Failing,
 }
 
 /// An HTLC that goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutgoingHtlc {
-    /// The hash.
+    /// The payment hash.
     pub payment_hash: PaymentHash,
     /// The amount.
     pub amount: Msat,
@@ -198,7 +201,7 @@ pub struct OutgoingHtlc {
 /// The node's answer to forwarding or failing a held HTLC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// The node does so.
+    /// The node will do so.
     Done,
     /// The node does not hold such an HTLC.
     NotHeld,

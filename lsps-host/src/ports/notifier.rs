@@ -1,4 +1,4 @@
-//! Who posts the notifications of LSPS5.
+//! The port that posts the notifications of LSPS5.
 
 use std::time::Duration;
 
@@ -10,40 +10,43 @@ use crate::lsp::Posted;
 
 /// Signs notifications with the node's key, and posts them.
 pub trait Notifier: Send + Sync {
-    /// Takes a notification on; must not block. Its end is told by `posted`.
+    /// Takes a notification on. The host calls this from its one task, so the call must not block. The implementation
+    /// reports the end of the post to `posted`.
     fn post(&self, post: Post, posted: Posted);
 
-    /// A notification is worth nothing any more. Without this it is posted in vain.
+    /// Drops a notification that is worth nothing any more. The default does nothing: the notification is posted in
+    /// vain.
     fn withdraw(&self, key: PostKey) {
         let _ = key;
     }
 }
 
-/// How a [`Post`] ended.
+/// The end of a [`Post`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostFate {
     /// The webhook answered with status 200.
     Delivered,
-    /// The webhook answered with another status, or may not be contacted: another try would end the same.
+    /// The webhook answered with another status, or may not be contacted: another attempt would end the same way.
     Refused,
-    /// No answer, or no room to post it.
+    /// The webhook did not answer, or there was no room for the post.
     Unreached,
 }
 
 /// A notification to be posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
-    /// The name of the post. The same may come twice, after a restart.
+    /// The name of the post. A post may come twice, after a restart.
     pub key: PostKey,
-    /// The address of the webhook. The host did not look at where it leads.
+    /// The URL of the webhook. A client chose it, and the host has not checked where it leads.
     pub url: WebhookUrl,
-    /// The body, exactly.
+    /// The exact body.
     pub body: String,
-    /// The time at which it was raised; signed with the body, see [`signed_text`](lsps_types::lsps5::signed_text).
+    /// The time at which the notification was raised. The signature covers it and the body: see
+    /// [`signed_text`](lsps_types::lsps5::signed_text).
     pub timestamp: DateTime,
-    /// The time from which it is worth nothing.
+    /// The time from which the notification is worth nothing.
     pub until: Timestamp,
-    /// The same as a span, from now.
+    /// The time from now to `until`.
     pub within: Duration,
     /// The rank of the post among others.
     pub urgency: Urgency,

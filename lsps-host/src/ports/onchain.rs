@@ -3,14 +3,18 @@
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
 
-/// The on-chain wallet that pays for channels.
+/// The on-chain wallet of an LSP: it pays for channels, and keeps the deposits of orders (LSPS1).
 ///
-/// Implementations must survive being asked twice: a process can die between an answer and its use.
+/// The host makes its calls from one task: none may block for longer than signing takes. Every call may be made twice,
+/// as a process can die between an answer and its use.
+///
+/// Reserved outputs are spent by [`give_back`](Self::give_back) and by nothing else. A wallet may forget its
+/// reservations when it stops: the host calls [`lock`](Self::lock) at each start.
 pub trait OnchainWallet: Send + Sync {
     /// Builds and signs a transaction with one output of `amount_sat` satoshis to `script`, and reserves its inputs.
     ///
-    /// Safe twice: the same `key` gets the same transaction again for as long as its inputs are reserved. It must not
-    /// be broadcast. Every input has to be SegWit.
+    /// Safe twice: the same `key` gets the same transaction again for as long as its inputs are reserved. The wallet
+    /// must not broadcast the transaction. Every input has to be SegWit.
     ///
     /// # Errors
     ///
@@ -23,36 +27,44 @@ pub trait OnchainWallet: Send + Sync {
         fee_rate: FeeRate,
     ) -> Result<Transaction, CannotFund>;
 
-    /// Reserves these inputs; called at start for every funding transaction on record.
+    /// Reserves these outputs, so that the wallet spends them for nothing else. The host calls this at the start for
+    /// the inputs of every funding transaction on record and for the reserved deposits of every order on record, and
+    /// for a deposit of an order as soon as it is seen. Safe twice.
     fn lock(&self, inputs: &[OutPoint]);
 
-    /// Gives these inputs back: the transaction spending them will never be broadcast by us.
+    /// Frees these outputs: the wallet may spend them. The host calls this for the inputs of a funding transaction that
+    /// it will never broadcast, for a deposit that is the wallet's now because its order is paid for good, and for
+    /// deposits that never were on record of an order that is over. Safe twice, and for outputs that are not reserved.
     fn release(&self, inputs: &[OutPoint]);
 
-    /// Satoshis that a transaction built by [`fund`](Self::fund) pays to the miners.
+    /// The mining fee in satoshis of a transaction built by [`fund`](Self::fund) or [`give_back`](Self::give_back).
     fn mining_fee_sat(&self, tx: &Transaction) -> u64;
 
-    /// Raises the fee of a transaction that is stuck, for example by spending its change. `false`: that is not possible.
+    /// Raises the fee of a funding transaction or a refund that is stuck, for example by spending its change. The
+    /// wallet must not replace the transaction itself: a channel is one of its outputs, and the host looks for its
+    /// txid. `false`: raising the fee is not possible.
     fn bump(&self, tx: &Transaction, fee_rate: FeeRate) -> bool {
         let (_, _) = (tx, fee_rate);
         false
     }
 
-    /// Satoshis that [`fund`](Self::fund) could spend now.
+    /// The satoshis that [`fund`](Self::fund) could spend now.
     fn spendable_sat(&self) -> u64;
 
-    /// An address of its own that nobody was given before, to be paid for an order (LSPS1). `None`: it gives none out, and
-    /// orders cannot be paid on the chain.
+    /// A new address of the wallet, to which an order is paid (LSPS1). `None`: the wallet gives none out, and orders
+    /// cannot be paid on the chain.
     fn address(&self) -> Option<Address> {
         None
     }
 
-    /// Builds and signs a transaction that spends exactly these outputs, paid to such addresses, whether they are reserved
-    /// or not, to `script`, less the miners' fee. It must not be broadcast.
+    /// Builds and signs a refund: a transaction that spends exactly these outputs, which were paid to addresses of
+    /// [`address`](Self::address), whether they are reserved or not, to `script`, less the mining fee. The wallet must
+    /// not broadcast it. The outputs stay reserved.
     ///
     /// # Errors
     ///
-    /// [`CannotFund::NotEnough`] where nothing but dust would be left; anything else is tried again later.
+    /// [`CannotFund::NotEnough`] where nothing but dust would be left at this feerate. After any other error the host
+    /// asks again with the next block.
     fn give_back(
         &self,
         outputs: &[OutPoint],
@@ -64,15 +76,15 @@ pub trait OnchainWallet: Send + Sync {
     }
 }
 
-/// Why no funding transaction could be built.
+/// The reason for which no funding transaction or refund could be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotFund {
-    /// The spendable coins do not cover amount and fee.
+    /// The coins that may be spent do not cover amount and fee.
     #[error("{needed_sat} sat are needed and {available_sat} sat are spendable")]
     NotEnough {
-        /// Amount and fee.
+        /// The amount and the fee.
         needed_sat: u64,
-        /// What could be spent.
+        /// The satoshis that could be spent.
         available_sat: u64,
     },
     /// The wallet failed otherwise; its own words.
@@ -82,11 +94,11 @@ pub enum CannotFund {
 
 /// The on-chain wallet that pays for ordered channels.
 ///
-/// The LSP chooses amount, script and `at_once_above`; the wallet's own limits are in `max_fee_sat`, and no implementation
-/// may pay more to the miners.
+/// The LSP chooses amount, script and `at_once_above`; the wallet's own limits are in `max_fee_sat`, and no
+/// implementation may pay a higher mining fee.
 pub trait OnchainPayer: Send + Sync {
-    /// Satoshis of mining fee that [`sign`](Self::sign) would pay for such a transaction now, as an estimate: ways to pay an
-    /// order are compared with it. Nothing is reserved.
+    /// An estimate in satoshis of the mining fee that [`sign`](Self::sign) would pay for such a transaction now. The
+    /// wallet compares ways to pay an order by it. No input is reserved.
     ///
     /// # Errors
     ///
@@ -101,8 +113,8 @@ pub trait OnchainPayer: Send + Sync {
     /// Builds and signs a transaction with exactly one output to `script`, of `amount_sat` satoshis, and reserves its
     /// inputs. It must not be broadcast yet, and must not cost more than `max_fee_sat` satoshis of mining fee.
     ///
-    /// `key` names the order; asked twice for it, either transaction will do. With a feerate above `at_once_above` the LSP
-    /// opens before it is confirmed; `None`: it waits in any case.
+    /// `key` names the order; asked twice for it, either transaction will do. With a feerate above `at_once_above` the
+    /// LSP opens the channel before the payment is confirmed; `None`: the LSP waits in any case.
     ///
     /// # Errors
     ///
@@ -117,30 +129,30 @@ pub trait OnchainPayer: Send + Sync {
         max_fee_sat: u64,
     ) -> Result<Transaction, CannotPay>;
 
-    /// Broadcasts a transaction of [`sign`](Self::sign), which is on record now, and may so again after a restart: its
-    /// inputs stay reserved.
+    /// Broadcasts a transaction of [`sign`](Self::sign), which is on record now. The host may call this again after a
+    /// restart: the inputs stay reserved.
     fn broadcast(&self, tx: &Transaction);
 
-    /// A transaction of [`sign`](Self::sign) is not to be broadcast now, and may be in some mempool, if not in this wallet's:
-    /// its inputs stay reserved. Called after a start; safe twice.
+    /// Keeps the inputs of a transaction of [`sign`](Self::sign) reserved: it is not to be broadcast now, and may be in
+    /// some mempool, if not in this wallet's. The host calls this after a start. Safe twice.
     fn reserve(&self, tx: &Transaction);
 
-    /// A transaction of [`sign`](Self::sign) will not be broadcast any more, and is in no mempool: its inputs are free, unless
-    /// it was mined.
+    /// Frees the inputs of a transaction of [`sign`](Self::sign), unless it was mined: it will not be broadcast any
+    /// more, and is in no mempool.
     fn forget(&self, tx: &Transaction);
 }
 
-/// Why a payment for an ordered channel is not signed.
+/// The reason for which a payment for an ordered channel is not signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotPay {
-    /// The miners would get more than the wallet allows.
+    /// The mining fee would be above the wallet's limit.
     #[error(
         "the mining fee would be {fee_sat} sat, above the limit of {max_fee_sat} sat: raise the limit of the order"
     )]
     TooDear {
         /// The mining fee, in satoshis.
         fee_sat: u64,
-        /// The most that it may be, in satoshis.
+        /// The limit of the mining fee, in satoshis.
         max_fee_sat: u64,
     },
     /// The wallet cannot pay.
@@ -148,29 +160,36 @@ pub enum CannotPay {
     Fund(#[from] CannotFund),
 }
 
-/// The chain, as far as the LSP touches it.
+/// The chain backend of an LSP: broadcasts, confirmations and feerates.
+///
+/// The host makes its calls from one task: none may block for longer than a look at memory takes. A backend that is
+/// reached over a connection answers from a copy, and sends in the background.
 pub trait ChainAccess: Send + Sync {
-    /// Broadcasts a transaction, and says what became of that. Called again with every block until it is confirmed. Where
-    /// several wait, those that others spend come first.
+    /// Broadcasts a transaction, and says how the backend answered. The host calls this again with every block until
+    /// the transaction is confirmed. Where several funding transactions wait, parents come before the transactions that
+    /// spend them.
     fn broadcast(&self, tx: &Transaction) -> Broadcast;
 
-    /// How many blocks deep it is; 0 while it is in none. Only asked of channels that LDK no longer knows; without an
-    /// answer it is broadcast again with every block.
+    /// The number of confirmations of a transaction; 0 while it is in no block, and where that is unknown. The host
+    /// asks with every block for each funding transaction that is to be on the chain and for each refund, until it is
+    /// six blocks deep. Where the answer for a funding transaction is 0, the host takes
+    /// [`NodeChannel::confirmations`](super::NodeChannel::confirmations). For refunds there is no other source: a
+    /// backend that always answers 0 leaves each refund unconfirmed on record, and has it broadcast with every block.
     fn confirmations(&self, txid: &Txid) -> u32 {
         let _ = txid;
         0
     }
 
-    /// The feerate at which a funding transaction confirms soon.
+    /// The feerate at which a funding transaction or a refund confirms soon.
     fn fee_rate(&self) -> FeeRate;
 
-    /// The feerate that the node gives the commitment transactions of a channel that it opens now: what its `FeeEstimator`
-    /// says for `NonAnchorChannelFee`. Channels are opened so large that the first payment fits beside such a fee.
+    /// The feerate that the node gives the commitment transactions of a channel without anchors that it opens now.
+    /// Channels are opened so large that the first payment fits beside such a fee.
     fn commitment_fee_rate(&self) -> FeeRate {
         self.fee_rate()
     }
 
-    /// The feerate at which one confirms within so many blocks.
+    /// The feerate at which a funding transaction confirms within so many blocks.
     fn fee_rate_within(&self, blocks: u32) -> FeeRate {
         let _ = blocks;
         self.fee_rate()
@@ -184,50 +203,54 @@ pub enum Broadcast {
     Accepted,
     /// The transaction was in the mempool or in a block before.
     Known,
-    /// The mempool does not take it; why, in the backend's words. For example an input is spent otherwise, too many
-    /// unconfirmed transactions hang together, or its feerate is too low.
+    /// The mempool does not take the transaction; the reason in the backend's words. For example an input is spent
+    /// otherwise, too many unconfirmed transactions hang together, or the feerate is too low.
     Refused(String),
-    /// The backend says nothing of it, as LDK's `BroadcasterInterface`.
+    /// The backend does not report whether the mempool took the transaction.
     Unanswered,
 }
 
-/// What the chain says of outputs to addresses that orders are paid to. The wallet that made them knows, or an index of
-/// scripts.
+/// The deposits of orders: outputs to the addresses that orders are paid to. The wallet that made the addresses knows
+/// them, or an index of scripts.
+///
+/// The host makes its calls from one task: none may block for longer than a look at memory takes.
 pub trait ChainWatch: Send + Sync {
-    /// Outputs to this script matter from now on. Told again for all scripts at every start.
+    /// Watches for outputs to this script from now on. The host calls this again for the scripts of all open orders at
+    /// every start.
     fn watch(&self, script: &ScriptBuf);
 
-    /// They do no longer.
+    /// Stops watching for outputs to this script.
     fn forget(&self, script: &ScriptBuf) {
         let _ = script;
     }
 
-    /// Scripts with news since this was asked last: outputs that came, were mined, or went. Asked every second and more
-    /// often; `None`: it does not know, so all are looked at.
+    /// The scripts whose outputs came, were mined, or went since the last call. The host asks in every turn, every
+    /// second and more often. `None`: the implementation does not know, and the host asks for the outputs of all
+    /// scripts.
     fn touched(&self) -> Option<Vec<ScriptBuf>> {
         None
     }
 
-    /// All outputs to a script that are in the chain or on their way there, spent or not. One that is left out counts as
-    /// gone until it is there again.
+    /// The outputs to a script that are in a block or in the mempool, spent or not. An output that is left out counts
+    /// as gone until it is there again.
     fn outputs_to(&self, script: &ScriptBuf) -> Vec<SeenOutput>;
 }
 
-/// An output to an address of ours.
+/// An output to an address of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenOutput {
-    /// Which.
+    /// The outpoint.
     pub outpoint: OutPoint,
-    /// What it is worth.
+    /// The amount.
     pub amount: Amount,
-    /// The height of the block it is in, if it is in one.
+    /// The height of the block that the output is in, if it is in one.
     pub height: Option<u32>,
-    /// Of its transaction, while it is in no block, where that is known. Only with it can a payment count without
-    /// confirmation.
+    /// The feerate of the transaction, while that is in no block, where the feerate is known. A payment counts without
+    /// confirmation only where it is known.
     pub fee_rate: Option<FeeRate>,
 }
 
-/// The outpoint that LSPS1 names so.
+/// The outpoint that LSPS1 writes in this way.
 #[must_use]
 pub fn from_lsps_outpoint(outpoint: &lsps_types::OutPoint) -> OutPoint {
     let mut txid = outpoint.txid.0;
@@ -235,7 +258,7 @@ pub fn from_lsps_outpoint(outpoint: &lsps_types::OutPoint) -> OutPoint {
     OutPoint { txid: Txid::from_byte_array(txid), vout: outpoint.index.into() }
 }
 
-/// The outpoint as LSPS1 names it. `None`: its index is larger than LSPS1 can say.
+/// The outpoint as LSPS1 writes it. `None`: the index is larger than LSPS1 can say.
 #[must_use]
 pub fn to_lsps_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint> {
     let mut txid = outpoint.txid.to_byte_array();
@@ -245,11 +268,11 @@ pub fn to_lsps_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint> {
 
 /// Tells a wallet whether the funding of a channel was published, before it is confirmed.
 ///
-/// A node that knows blocks only cannot tell; a full node's or an Esplora server's mempool can. What is seen there can
-/// still be replaced or spent otherwise: only confirmations rule that out
+/// A node that knows only blocks cannot tell; the mempool of a full node or of an Esplora server can. A transaction
+/// that is seen there can still be replaced or spent otherwise: only confirmations rule that out
 /// (`Rules::confirmations_to_wait` of the client).
 pub trait Mempool: Send + Sync {
-    /// Whether this transaction is in the mempool or in a block. Asked again and again while a payment waits for it, from
-    /// the wallet's one task: it must not block for long.
+    /// Whether this transaction is in the mempool or in a block. The wallet asks again and again while a payment waits
+    /// for it, from its one task: the call must not block for long.
     fn has_seen(&self, txid: &Txid) -> bool;
 }

@@ -11,13 +11,13 @@ use hickory_resolver::net::NetError;
 
 use super::CannotPost;
 
-/// Addresses on their way.
+/// The future of [`Resolve::resolve`].
 pub type Addresses = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Looks hosts up. The addresses are checked by whoever asked.
+/// A resolver of host names. The caller checks the addresses.
 pub trait Resolve: Send + Sync {
-    /// All addresses of a host. Dropping the future has to end the work: a name that nobody answers for must not keep a
-    /// thread, as `getaddrinfo` does.
+    /// Looks up all addresses of a host. Dropping the future has to end the work: a name that no server answers for must
+    /// not keep a thread, as with `getaddrinfo`.
     fn resolve(&self, host: &str) -> Addresses;
 }
 

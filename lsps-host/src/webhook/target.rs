@@ -1,4 +1,4 @@
-//! Who may be contacted: the rules, and a delivery whose URL has been looked at.
+//! The rules for URLs that may be contacted, and a delivery whose URL has been checked.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -12,15 +12,16 @@ use lsps_types::lsps5::Signed;
 use super::Undelivered;
 use super::address::is_global;
 
-/// Who may be contacted on a client's word.
+/// The hosts, ports and networks that may be contacted on a client's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
-    /// By default 443 and those from 1024: below are mail, directories and the like, none of which is a webhook. What a
-    /// port above belongs to gets nothing but the start of a TLS handshake unless it has the certificate.
+    /// The ports that may be contacted. By default 443 and those from 1024: below are mail, directories and the like,
+    /// none of which is a webhook. A service on a port above gets only the start of a TLS handshake unless it has the
+    /// certificate.
     pub ports: Vec<RangeInclusive<u16>>,
-    /// Hosts that may have any address, as they are written in URLs; for tests and private set-ups.
+    /// The hosts that may have any address, as they are written in URLs; for tests and private set-ups.
     pub exempt_hosts: Vec<String>,
-    /// Networks that may be contacted although they are not of the public Internet; for tests and private set-ups.
+    /// The networks that may be contacted although they are not of the public Internet; for tests and private set-ups.
     pub exempt_networks: Vec<IpNet>,
 }
 
@@ -35,7 +36,7 @@ impl Targets {
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason for which the URL would not be contacted.
     pub fn check(&self, url: &str, resolved: &[IpAddr]) -> Result<(), Undelivered> {
         let target = self.target(url)?;
         self.check_addresses(&target, target.literal().as_ref().map_or(resolved, std::slice::from_ref))

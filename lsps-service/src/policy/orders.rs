@@ -32,8 +32,8 @@ pub struct OrderPolicy {
     pub open_per_client: usize,
     /// Take payment by hold invoice.
     pub bolt11: bool,
-    /// Take payment by offer. The node has to leave such payments time to be held; with LDK its router does, if it is an
-    /// `OrderRouter` of `lsps-transport-ldk`.
+    /// Take payment by offer. The paths of the invoices for such an offer have to leave enough blocks for the payment to be
+    /// held while the channel is opened: a binding says how its node does that.
     pub bolt12: bool,
     /// Take payment by transaction, of clients who name an address to return it to.
     ///
