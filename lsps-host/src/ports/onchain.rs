@@ -33,8 +33,9 @@ pub trait OnchainWallet: Send + Sync {
     fn lock(&self, inputs: &[OutPoint]);
 
     /// Frees these outputs: the wallet may spend them. The host calls this for the inputs of a funding transaction that
-    /// it will never broadcast, for a deposit that is the wallet's now because its order is paid for good, and for
-    /// deposits that never were on record of an order that is over. Safe twice, and for outputs that are not reserved.
+    /// it will never broadcast, for a deposit that is the wallet's now because it paid for a channel or is too little
+    /// to refund, and for deposits that were never on record of an order that is over. Safe twice, and for outputs that
+    /// are not reserved.
     fn release(&self, inputs: &[OutPoint]);
 
     /// The mining fee in satoshis of a transaction built by [`fund`](Self::fund) or [`give_back`](Self::give_back).
