@@ -87,6 +87,8 @@ pub(crate) enum ChannelNews<'a> {
     Confirmed,
     /// The client claimed something over it that was not meant for it.
     Used,
+    /// It is to be given up, and something of its client is on it.
+    Carries,
 }
 
 /// What was agreed of it with its client, beside its size.
@@ -157,6 +159,8 @@ impl Channel {
             (Self::Opening { .. }, N::Ended(_)) => vec![self.open_ended()],
             (Self::Pending { .. } | Self::Ready { .. }, N::Ended(_)) => vec![ChannelEvent::Closed],
             (Self::Abandoning { .. }, N::Abandoned) => vec![ChannelEvent::Gone],
+            // It may come back.
+            (_, N::Carries) => vec![],
             (Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. }, N::Confirmed)
                 if self.funding().is_some() =>
             {

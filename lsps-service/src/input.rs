@@ -283,6 +283,12 @@ pub enum Input {
         /// The post.
         key: PostKey,
     },
+    /// A channel that is to be given up, [`Effect::AbandonChannel`](crate::Effect::AbandonChannel), carries something of its
+    /// client, so that it cannot be yet. Whoever paid for it has it.
+    ChannelCarries {
+        /// Which.
+        key: ChannelKey,
+    },
 }
 
 /// An HTLC that waits for a decision at the node.

@@ -155,6 +155,15 @@ impl Service {
         channel.is_some_and(|(_, channel)| matches!(channel, Channel::Abandoning { .. }))
     }
 
+    /// Whether something that can pay for the channel of an order is there, so that
+    /// [`Input::ChannelCarries`](crate::Input::ChannelCarries) would keep the channel.
+    #[must_use]
+    pub fn is_paid_for(&self, key: ChannelKey) -> bool {
+        let FlowId::Order(number) = key.flow else { return false };
+        let order = self.orders.get(number).filter(|order| order.key() == key);
+        order.is_some_and(|order| order.is_paid(&self.around.context(order.client)))
+    }
+
     /// How often a flow began to open a channel, and the latest.
     pub(crate) fn channel_of(&self, flow: FlowId) -> Option<(u32, &Channel)> {
         match flow {

@@ -205,6 +205,7 @@ impl Service {
             Input::ChannelReady { key, channel_id } => self.channel(key, ChannelNews::Ready(channel_id)),
             Input::ChannelEnded { key, why } => self.channel(key, ChannelNews::Ended(&why)),
             Input::ChannelAbandoned { key } => self.channel(key, ChannelNews::Abandoned),
+            Input::ChannelCarries { key } => self.channel(key, ChannelNews::Carries),
             Input::FundingConfirmed { key } => self.channel(key, ChannelNews::Confirmed),
             Input::OrderPrepared { order, prepared } => self.order_prepared(order, prepared),
             Input::PaymentHeld(held) => self.payment_held(&held),

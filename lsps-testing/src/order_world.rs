@@ -220,7 +220,7 @@ impl Model {
                 }
             }
             Step::Feerate { times } => self.node.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times),
-            Step::Ordinary { client } => self.pays_client(peer(client + 1)),
+            Step::Ordinary { client, keeps } => self.pays_client(peer(client + 1), keeps),
             Step::PayAgain { payment } => {
                 let again = choose(&self.payments.incoming, payment);
                 if let Some(Incoming { order, held, is_odd, .. }) = again.filter(|_| self.has_heard()) {
@@ -350,8 +350,8 @@ impl Model {
         }
     }
 
-    /// Somebody pays a client over a channel that it has by now; it claims that as soon as it has it.
-    fn pays_client(&mut self, client: PeerId) {
+    /// Somebody pays a client over a channel that it has by now; it claims that as soon as it has it, or keeps it.
+    fn pays_client(&mut self, client: PeerId, keeps: bool) {
         let number = u32::try_from(self.node.incoming.len()).expect("few");
         let (part, payment_hash) = (PartId([0; 32]), PaymentHash([8; 32]));
         let (amount_in, onion_amount) = (Msat(1_000), Msat(1_000));
@@ -359,7 +359,9 @@ impl Model {
         let htlc = HeldHtlc { part, scid: Scid(2), payment_hash, amount_in, onion_amount, cltv_expiry };
         self.node.passes_through(htlc, client);
         self.save();
-        self.node.client_says(number.try_into().expect("few"), true, false);
+        if !keeps {
+            self.node.client_says(number.try_into().expect("few"), true, false);
+        }
     }
 }
 

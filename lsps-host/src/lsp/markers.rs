@@ -88,6 +88,7 @@ impl<N: LspNode> Pump<N> {
     /// Sends a marker behind what the node has to tell, if anything waits for that. While one is on its way another follows
     /// only where an application may have kept the first to itself.
     pub(super) fn send_marker(&mut self) {
+        self.tell_used_channels();
         self.drop_kept_channels();
         let now = self.outside.clock.steady();
         if let Some((_, at, _)) = self.unsettled.sent.last() {
@@ -197,6 +198,16 @@ impl<N: LspNode> Pump<N> {
                 self.release(&tx);
             }
             let _ = self.feed(Input::ChannelAbandoned { key });
+        }
+    }
+
+    /// A channel that is to be given up cannot be while something is on it. Its client could keep that until what was paid for
+    /// the channel has gone back, so whoever paid for it has it now.
+    fn tell_used_channels(&mut self) {
+        let abandoned = self.unsettled.abandoned.iter().filter(|(key, _)| self.service.is_paid_for(**key));
+        let used = abandoned.filter(|(key, (peer, _))| !self.is_idle(*peer, **key)).map(|(key, _)| *key);
+        for key in used.collect::<Vec<_>>() {
+            let _ = self.feed(Input::ChannelCarries { key });
         }
     }
 

@@ -140,6 +140,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             | Input::ChannelReady { .. }
             | Input::ChannelEnded { .. }
             | Input::ChannelAbandoned { .. }
+            | Input::ChannelCarries { .. }
             | Input::FundingConfirmed { .. }
             | Input::OrderPrepared { .. }
             | Input::PaymentClaimed { .. }

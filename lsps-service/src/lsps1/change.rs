@@ -115,7 +115,7 @@ pub(crate) enum Event {
         /// The outputs that count, where they paid.
         deposits: Vec<OutPoint>,
     },
-    /// The funding goes out although nothing paid for it: its client has claimed something over the channel.
+    /// The funding goes out although nothing pays for it: its client has claimed something over the channel.
     Given {
         at: Timestamp,
         outpoint: OutPoint,

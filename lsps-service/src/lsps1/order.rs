@@ -350,6 +350,10 @@ impl Order {
                 self.open_fails(OrderFailure::Open((*why).clone()), end, ctx)
             }
             (channel, ChannelNews::Used) if self.has_unpaid_channel() => self.used(channel, ctx),
+            // It could not be given up before the payment for it is gone. The client signed it, and uses it.
+            (Channel::Abandoning { .. }, ChannelNews::Carries) if self.has_unpaid_channel() && self.is_paid(ctx) => {
+                self.used(&self.channel, ctx)
+            }
             (Channel::Opening { step: Step::Negotiated { .. }, .. }, ChannelNews::FundingBuilt { outpoint, .. }) => {
                 let mut events = vec![Event::FundingKnown(*outpoint)];
                 events.extend(self.channel.decide(news, ctx)?.into_iter().map(Event::Channel));
@@ -360,18 +364,21 @@ impl Order {
     }
 
     /// The client claimed something over a channel that is not published: whatever becomes of its order, the channel is the
-    /// client's.
+    /// client's, for what was paid for it if that is still there.
     fn used(&self, channel: &Channel, ctx: &Context<'_>) -> Vec<Event> {
         let signed = match channel {
             // The node is ahead of what it told, or the claim came between the decision to give it up and its being done.
             Channel::Opening { .. } | Channel::Abandoning { .. } => Some(Event::Channel(ChannelEvent::Pending)),
             Channel::None | Channel::Pending { .. } | Channel::Ready { .. } | Channel::Closed { .. } => None,
         };
-        // One that is closed is worth no payment any more, but its funding is owed.
-        let is_closed = matches!(channel, Channel::Closed { .. });
-        let is_paid = self.stage == Stage::Open && self.paid_by(ctx).is_some() && !is_closed;
-        let given = self.funding_outpoint.filter(|_| !is_paid).map(|outpoint| Event::Given { at: ctx.now, outpoint });
-        signed.into_iter().chain(given).collect()
+        let published = self.funding_outpoint.map(|outpoint| match self.paid_by(ctx) {
+            Some(paid_by) => {
+                let deposits = self.deposits_that_pay(ctx);
+                Event::Published { at: ctx.now, paid_by, outpoint, deposits }
+            }
+            None => Event::Given { at: ctx.now, outpoint },
+        });
+        signed.into_iter().chain(published).collect()
     }
 
     /// An open that ends early: tried again where that may help, as often as the operator says.
@@ -424,6 +431,11 @@ impl Order {
     /// What waits at the node for the channel.
     pub(super) fn held(&self) -> Option<(PaymentHash, &Payment)> {
         self.payments.iter().find(|(_, payment)| payment.is_held()).map(|(hash, payment)| (*hash, payment))
+    }
+
+    /// Whether something that can pay for its channel is there.
+    pub fn is_paid(&self, ctx: &Context<'_>) -> bool {
+        self.paid_by(ctx).is_some()
     }
 
     /// What pays for the channel.

@@ -57,17 +57,19 @@ impl Order {
         }
     }
 
-    /// A client that never answers an open does not get to hold its payment for ever.
+    /// A client that never answers an open does not get to hold its payment for ever. Whether both have signed by then, and
+    /// something is on the channel, the node is asked before it is closed.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
-        if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) || self.may_carry(ctx) {
+        if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) {
             return vec![];
         }
         self.open_fails(OrderFailure::OpenUnanswered, ChannelEvent::Abandoned, ctx)
     }
 
-    /// A held payment whose time is up, or whose order has ended without it. Spec: LSPS1 §4.1.
+    /// A held payment whose time is up, or whose order has ended without it. Spec: LSPS1 §4.1. Not before the channel is
+    /// given up: until then its client may have claimed something over it, and has to pay for the channel that it then has.
     fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let Some((hash, payment)) = self.held() else { return vec![] };
+        let Some((hash, payment)) = self.held().filter(|_| !self.has_unpaid_channel()) else { return vec![] };
         let failing = Event::PaymentMoved { hash, to: PaymentState::Failing { ask: 1 } };
         let expired = self.ways.expires_at(payment.way).is_none_or(|end| ctx.now >= end) && !self.is_being_opened();
         if self.has_ended() {
@@ -96,25 +98,20 @@ impl Order {
         if is_free && may_try && is_paid { vec![Event::Opening { at: ctx.now }] } else { vec![] }
     }
 
-    /// Gives up a channel whose payment is gone or whose order was cancelled, while nothing was spent on it. From the
-    /// signing on the channel stays while something of its client may be on it.
+    /// Gives up a channel whose payment is gone or comes close to its end, or whose order was cancelled, while nothing was
+    /// spent on it. That takes until the node has told all that it had to tell by then, and shows that nothing is on the
+    /// channel; what is claimed over it meanwhile keeps it.
     fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let is_wanted = self.lease().is_some() || (self.stage == Stage::Open && self.paid_by(ctx).is_some());
-        match &self.channel {
-            Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. } if is_wanted => vec![],
-            Channel::Closed { .. } if self.lease().is_some() => vec![],
-            Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. } | Channel::Closed { .. }
-                if !self.may_carry(ctx) =>
-            {
-                vec![Event::Channel(ChannelEvent::Abandoned)]
-            }
-            Channel::None
-            | Channel::Opening { .. }
-            | Channel::Pending { .. }
-            | Channel::Ready { .. }
-            | Channel::Closed { .. }
-            | Channel::Abandoning { .. } => vec![],
-        }
+        let is_late = self.held().is_some_and(|(_, payment)| ctx.too_close(payment.claim_before));
+        let is_paid = self.stage == Stage::Open && self.paid_by(ctx).is_some() && !is_late;
+        let is_wanted = self.lease().is_some() || is_paid;
+        let is_given_up = match &self.channel {
+            Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. } => !is_wanted,
+            // The node does not show any more whether something was claimed over it, so that is waited for a while.
+            Channel::Closed { .. } => self.lease().is_none() && (is_late || !self.may_carry(ctx)),
+            Channel::None | Channel::Abandoning { .. } => false,
+        };
+        if is_given_up { vec![Event::Channel(ChannelEvent::Abandoned)] } else { vec![] }
     }
 
     /// No way to pay is left. Spec: LSPS1 §4; reading R-36.
@@ -138,14 +135,14 @@ impl Order {
         let feerate = if self.is_asked_for(ctx) { today } else { today.min(LEAST_FEERATE) };
         let cost = cost_of_input(feerate);
         let is_worth_it = |outpoint: &OutPoint| self.outputs.get(outpoint).is_some_and(|output| output.amount > cost);
-        let mut due = self.deposits_that_count(ctx);
+        let mut due = self.deposits_left(ctx);
         due.retain(is_worth_it);
         if self.has_ended() && !due.is_empty() { vec![Event::RefundDue(due)] } else { vec![] }
     }
 
     /// Keeps outputs that are too small to give back at any feerate, once nobody asks for the order any more.
     fn keep_dust(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let left = if self.is_asked_for(ctx) { vec![] } else { self.deposits_that_count(ctx) };
+        let left = if self.is_asked_for(ctx) { vec![] } else { self.deposits_left(ctx) };
         if left.is_empty() { vec![] } else { vec![Event::DustLeft { outpoints: left, at: ctx.now }] }
     }
 
@@ -193,8 +190,8 @@ impl Order {
         old.map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
     }
 
-    /// Whether something of its client may be on its channel: a node forwards over any channel of the client, and may use
-    /// one of which the service has not heard yet that both have signed.
+    /// Whether something of its client may have been claimed over its channel, of which the node has not told yet: a node
+    /// forwards over any channel of the client, and may use one of which the service has not heard yet that both have signed.
     pub(super) fn may_carry(&self, ctx: &Context<'_>) -> bool {
         (ctx.carries_others || !ctx.is_caught_up) && self.channel.funding().is_some()
     }
@@ -213,7 +210,14 @@ impl Order {
         matches!(self.channel, Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. })
     }
 
-    /// Outputs that count and are nobody's yet. Only those in the chain can be given back.
+    /// Outputs that count, and that nothing can be paid with any more. Only those in the chain can be given back.
+    fn deposits_left(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
+        let mut left = if self.has_unpaid_channel() { vec![] } else { self.deposits_that_count(ctx) };
+        left.retain(|outpoint| self.outputs.get(outpoint).is_some_and(|output| output.confirmed_at.is_some()));
+        left
+    }
+
+    /// Outputs that count and are nobody's yet.
     fn deposits_that_count(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
         let Some(way) = &self.ways.onchain else { return vec![] };
         let outputs = self.outputs.iter().filter(|(_, output)| output.fate == Fate::Open);
@@ -221,13 +225,12 @@ impl Order {
             let is_trusted = ctx.policy.trusts_deposit(self.client, output.amount, ctx.facts);
             output.counts(way.confirmation, is_trusted, ctx.facts.height)
         });
-        let may_be_spent = counts.filter(|(_, output)| output.confirmed_at.is_some() || self.stage == Stage::Open);
-        may_be_spent.map(|(outpoint, _)| *outpoint).collect()
+        counts.map(|(outpoint, _)| *outpoint).collect()
     }
 
     /// Of outputs that count as few as pay the total, unconfirmed and small ones left out first: what is not needed goes
     /// back.
-    fn deposits_that_pay(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
+    pub(super) fn deposits_that_pay(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
         let amount = |outpoint: &OutPoint| self.outputs.get(outpoint).map_or(Sat::ZERO, |output| output.amount);
         let is_confirmed =
             |outpoint: &OutPoint| self.outputs.get(outpoint).is_some_and(|output| output.confirmed_at.is_some());
@@ -250,8 +253,7 @@ impl Order {
             Stage::Draft { until } => Some((until, Wake::OrderNotPrepared)),
             Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => None,
         };
-        // Once that time has come, it waits for what its channel may carry.
-        let opening = self.channel.given_up_at(config).map(|at| (at, Wake::OpenUnanswered)).filter(|(at, _)| *at > now);
+        let opening = self.channel.given_up_at(config).map(|at| (at, Wake::OpenUnanswered));
         let refunds = self.refunds.iter().filter_map(|refund| match refund {
             Refund::Built { asked_at, .. } => Some((*asked_at + REFUND_IS_STUCK, Wake::RefundStuck)),
             Refund::Asked | Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => None,
@@ -278,6 +280,8 @@ impl Order {
         let waits =
             self.has_ended() && self.outputs.values().any(|it| it.fate == Fate::Open && it.confirmed_at.is_some());
         let cheaper = waits.then(|| BlockHeight(height.0.saturating_add(FEERATES_CHANGE.0)));
+        // Once that height has come, what it waits for is an input.
+        let too_close = too_close.filter(|at| *at > height);
         let heights = [too_close, self.stuck_at(config), promise, cheaper].into_iter().flatten();
         heights.chain(counts.filter(|at| *at > height)).min()
     }

@@ -183,8 +183,11 @@ impl Node {
         })
     }
 
-    /// Whether a channel carries an HTLC, or has carried one that was claimed.
+    /// Whether a channel that is there carries an HTLC, or has carried one that was claimed.
     pub fn is_used(&self, key: ChannelKey) -> bool {
+        if self.stage(key).is_none() {
+            return false;
+        }
         let carries = self.now.places.values().any(|place| match place {
             Place::Queued { over, .. } | Place::AtClient { over, .. } => *over == key,
             Place::Held | Place::Claimed | Place::Failing(_) | Place::Over => false,
@@ -234,7 +237,7 @@ impl Node {
                 (there, taken) = (there + 1, taken + amount.0);
             }
         }
-        let reserve = (channel.capacity.0 / 100).max(1_000_000);
+        let reserve = (channel.capacity.0 / 100_000 * 1_000).max(1_000_000); // in whole satoshis
         let fee_sat = 2 * u64::from(self.feerate_sat_per_kw) * (724 + 172 * (there + 1)) / 1_000;
         Some(Msat(channel.capacity.0.saturating_sub(taken + reserve + fee_sat * 1_000)))
     }
@@ -349,13 +352,15 @@ impl Node {
         Resolution::Done
     }
 
-    /// Over the first channel of the client that is ready and has room.
+    /// The price is that of the channel which the onion names. The HTLC then goes over any channel of the client that is
+    /// ready, whatever the price of that one: the channel with the least room that fits.
     fn queue(&mut self, number: usize, to: PeerId, amount: Msat) {
         let is_ordinary = self.incoming[number].ordinary.is_some();
-        let mut ready = self.channels_of(to, |stage| stage == Stage::Ready);
-        ready.retain(|key| !is_ordinary || self.now.channels[key].carries_others);
-        let has_room = |key: &ChannelKey| self.room(*key, 1).is_some_and(|room| room >= amount);
-        let place = match ready.iter().copied().filter(has_room).min().or(ready.into_iter().min()) {
+        let ready = self.channels_of(to, |stage| stage == Stage::Ready);
+        let is_let_in = !is_ordinary || ready.iter().any(|key| self.now.channels[key].carries_others);
+        let room = |key: &ChannelKey| self.room(*key, 1).filter(|room| *room >= amount);
+        let fits = ready.iter().copied().filter_map(|key| Some((room(&key)?, key))).min().map(|(_, key)| key);
+        let place = match fits.or(ready.into_iter().min()).filter(|_| is_let_in) {
             Some(over) => Place::Queued { to, over, amount },
             None => Place::Failing(FailureCode::UnknownNextPeer),
         };

@@ -69,6 +69,7 @@ impl Model {
             | Input::ChannelReady { key, .. }
             | Input::ChannelEnded { key, .. }
             | Input::ChannelAbandoned { key }
+            | Input::ChannelCarries { key }
             | Input::FundingConfirmed { key } => Some(order_of(key.flow)),
             Input::Booked { key } => Some(order_of(key.flow)),
             Input::OrderPrepared { order, .. }

@@ -8,6 +8,7 @@ use lsps_types::Msat;
 use super::check::WORTHLESS_SAT;
 use super::{CLIENTS, LEASE_BLOCKS, LEAST_FEERATE, OrderWorld, order_of, total};
 use crate::model::Model;
+use crate::model::node::Place::AtClient;
 use crate::model::node::{Stage, Upstream};
 use crate::model::payments::Place;
 use crate::setup::{MINING_SAT, peer};
@@ -75,8 +76,12 @@ impl OrderWorld {
 }
 
 impl Model {
-    /// Channels that are not signed end, the others work.
+    /// Channels that are not signed end, the others work. What clients kept they claim, where the channel is still there.
     fn channels_work_or_end(&mut self) {
+        for number in self.node.numbers(|place| matches!(place, AtClient { .. })) {
+            let claims = self.node.incoming[number].given.is_some_and(|(over, _)| self.node.stage(over).is_some());
+            self.node.client_says(number, claims, false);
+        }
         for key in self.node.channels(|stage| stage < Stage::Signed) {
             self.node.rejected(key, ChannelEnd::Rejected);
         }

@@ -46,8 +46,8 @@ pub enum Step {
     Ready { channel: u8 },
     /// It closes the channel.
     Close { channel: u8 },
-    /// Somebody pays the client over the channels that it has by now, and it claims that.
-    Ordinary { client: u8 },
+    /// Somebody pays the client over the channels that it has by now, and it claims that, or keeps it until all comes to rest.
+    Ordinary { client: u8, keeps: bool },
     /// The wallet has no coin for the next funding.
     NoCoins,
     /// The operator cancels the order.
@@ -135,7 +135,7 @@ impl Step {
             33 => Self::WrongSecret { payment: a },
             34 => Self::Dust { order: a, count: b % 24 },
             35 | 36 => Self::Feerate { times: [1, 1, 4, 20, 400][usize::from(b % 5)] },
-            37 | 38 => Self::Ordinary { client: a % CLIENTS },
+            37 | 38 => Self::Ordinary { client: a % CLIENTS, keeps: yes },
             _ => Self::Proceed { client: a % CLIENTS },
         }
     }

@@ -115,6 +115,7 @@ impl Model {
             | Input::ChannelReady { key, .. }
             | Input::ChannelEnded { key, .. }
             | Input::ChannelAbandoned { key }
+            | Input::ChannelCarries { key }
             | Input::FundingConfirmed { key } => Some(scid_of(key.flow)),
             Input::Booked { key } => Some(scid_of(key.flow)),
             Input::PartForwarded { over, .. } => over.map(|key| scid_of(key.flow)),
@@ -206,6 +207,7 @@ pub fn kind(input: &Input) -> &'static str {
         Input::ChannelReady { .. } => "ChannelReady",
         Input::ChannelEnded { .. } => "ChannelEnded",
         Input::ChannelAbandoned { .. } => "ChannelAbandoned",
+        Input::ChannelCarries { .. } => "ChannelCarries",
         Input::FundingConfirmed { .. } => "FundingConfirmed",
         Input::Booked { .. } => "Booked",
         Input::Decided { .. } => "Decided",

@@ -75,3 +75,20 @@ fn case_O10_dust_that_came_after_the_payment_is_no_part_of_it() {
     let world = OrderWorld::new().hostile().play(&OPENING).play(&parts).play(&dust);
     assert_eq!(world.play(&[Step::Blocks { count: 3, are_full: false }]).comes_to_rest().fundings(), 1);
 }
+
+/// A client with one channel orders another, and signs it only when that is given up. Somebody pays it a trifle over its old
+/// channel; the node sends that over the new one, as it has the least room, and the client keeps it until the payment for its
+/// order is over.
+#[test]
+fn case_X07_who_signs_late_and_has_something_on_the_channel_pays_for_it() {
+    let (store, ordinary) = (|works| Step::Store { works }, Step::Ordinary { client: 0, keeps: true });
+    let order = Step::Order { client: 0, size: 1, refundable: false };
+    let pay = Step::Pay { order: 1, by_offer: false, amount: Amount::Exact, expires_soon: false };
+    let first = plays(&[PAID]).hostile().play(&OPENS).play(&[Step::Ready { channel: 0 }, Step::Save]);
+    let late = [store(false), Step::Wait { seconds: 61 }, Step::Sign { channel: 0 }, Step::Save];
+    let world = first.play(&[order, pay, Step::Accept { channel: 0 }]).play(&late);
+    let used = [Step::Ready { channel: 0 }, Step::Save, ordinary, store(true), Step::Save];
+    let day = Step::Blocks { count: 150, are_full: false };
+    let world = world.play(&used).play(&[day, day, day]).comes_to_rest();
+    assert_eq!((world.fundings(), world.outcomes()), (2, vec![Some(true), Some(true)]));
+}

@@ -190,22 +190,22 @@ fn with_a_payment_of_the_client(shop: &mut Shop) {
 }
 
 #[test]
-fn case_X07_a_channel_that_may_carry_a_payment_of_its_client_is_not_given_up() {
+fn case_X07_what_was_paid_does_not_go_back_before_the_channel_is_given_up() {
     for is_signed in [false, true] {
         let mut shop = Shop::new();
         shop.deposit(1, TOTAL, Some(HEIGHT));
         let key = shop.key(1);
         shop.lsp.accepts_channel(key, None); // the node has its funding by now
         with_a_payment_of_the_client(&mut shop);
+        shop.lsp.keeps_abandoned = true;
         shop.lsp.feed(Input::CancelOrder { order: shop.number });
-        assert!(!shop.lsp.acts().contains(&Act::Abandon(key)));
-        shop.lsp.wait_until(seconds(61));
         if is_signed {
             shop.lsp.funding_signed(key);
         }
-        assert!(!shop.lsp.acts().contains(&Act::Abandon(key)), "nor for any other reason");
-        shop.lsp.failed_by_client(PartId([1; 32]));
-        assert!(shop.lsp.acts().contains(&Act::Abandon(key)), "until it is known that nothing was claimed over it");
+        let is_refund = |act: &Act| matches!(act, Act::Refund { .. });
+        assert!(!shop.lsp.acts().iter().any(is_refund), "the channel may be the client's yet");
+        shop.lsp.feed(Input::ChannelAbandoned { key });
+        assert!(shop.lsp.acts().iter().any(is_refund), "the node has told all, and nothing was claimed over it");
         assert_eq!(shop.asked().order_state, OrderState::Failed);
     }
 }
@@ -218,6 +218,7 @@ fn case_X07_a_channel_over_which_the_client_claimed_is_published_whoever_paid_fo
         let key = shop.key(1);
         shop.lsp.accepts_channel(key, None);
         with_a_payment_of_the_client(&mut shop);
+        shop.lsp.keeps_abandoned = true;
         shop.lsp.feed(Input::CancelOrder { order: shop.number });
         if ends {
             shop.lsp.channel_ends(key, ChannelEnd::Closed);
@@ -228,8 +229,8 @@ fn case_X07_a_channel_over_which_the_client_claimed_is_published_whoever_paid_fo
         assert!(shop.lsp.acts().contains(&Act::Broadcast(key)), "what is claimed over it is the client's");
         let order = shop.asked();
         assert_eq!((order.order_state, order.channel.is_some()), (OrderState::Completed, true));
-        let unpaid = Booking::OrderUnpaid { fee: Msat(8_888_000), given: Msat(100_000_000) };
-        assert!(shop.lsp.book().any(|entry| entry.what == unpaid), "and the operator is told what it cost");
+        let paid = Booking::OrderPaid { fee: Msat(8_888_000), surplus: Msat::ZERO };
+        assert!(shop.lsp.book().any(|entry| entry.what == paid), "with what was paid for it");
         shop.lsp.funding_signed(key);
         shop.lsp.restarts();
         assert!(shop.lsp.acts().contains(&Act::Broadcast(key)), "until it is in the chain");
@@ -261,9 +262,9 @@ fn case_X07_a_paid_channel_that_is_given_up_and_was_claimed_over_is_published_an
     }
 }
 
-/// The same, and the payment has to go back by now, or the channel was gone before the claim was told.
+/// The same, and the payment comes close to its end, or the channel was gone before the claim was told.
 #[test]
-fn case_X07_a_channel_that_was_claimed_over_is_the_clients_though_its_payment_cannot_be_taken() {
+fn case_X07_a_channel_that_was_claimed_over_is_paid_for_with_the_payment_that_was_kept_for_it() {
     for is_closed in [false, true] {
         let mut shop = Shop::of(with_orders(OrderConfig { attempts: 3, ..OrderConfig::default() }));
         shop.pays_until(Some(HEIGHT + 100));
@@ -277,15 +278,67 @@ fn case_X07_a_channel_that_was_claimed_over_is_the_clients_though_its_payment_ca
             shop.lsp.wait_until(seconds(61));
             shop.lsp.block(HEIGHT + 99);
         }
-        shop.lsp.acts();
+        assert!(!shop.lsp.acts().contains(&Act::FailPayment(hash)), "the channel may be the client's yet");
         shop.lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key) });
         shop.lsp.failed_by_client(PartId([1; 32]));
         assert_eq!(shop.asked().order_state, OrderState::Completed);
         let acts = shop.lsp.acts();
         let is_broadcast = acts.contains(&Act::Broadcast(key)) || acts.contains(&Act::BroadcastAgain(key));
         assert!(is_broadcast && !acts.contains(&Act::Abandon(key)), "{acts:?}");
-        assert!(!is_closed || acts.contains(&Act::FailPayment(hash)), "what does not pay for it goes back: {acts:?}");
+        assert!(acts.contains(&Act::Claim(hash)), "{acts:?}");
+        let paid = Booking::OrderPaid { fee: Msat(8_888_000), surplus: Msat::ZERO };
+        assert_eq!(shop.lsp.book().filter(|entry| entry.what == paid).count(), 1);
     }
+}
+
+/// A client pays its own order, signs only when the payment has to go back, and has another HTLC of its own with it all the
+/// while. An accomplice then pays 1 sat over its other channel: the node sends that over the channel of the order.
+#[test]
+fn case_X07_a_client_that_signs_late_and_claims_a_trifle_has_no_channel_for_nothing() {
+    let story = |signs: bool| {
+        let mut shop = Shop::of(with_orders(OrderConfig { attempts: 3, ..OrderConfig::default() }));
+        shop.pays_until(Some(HEIGHT + 100));
+        let key = shop.key(1);
+        shop.lsp.accepts_channel(key, None);
+        with_a_payment_of_the_client(&mut shop);
+        shop.lsp.keeps_abandoned = true;
+        shop.lsp.wait_until(seconds(61));
+        assert!(shop.lsp.acts().contains(&Act::Abandon(key)), "whatever else is with the client: the node is asked");
+        shop.lsp.block(HEIGHT + 70);
+        assert!(!shop.lsp.acts().contains(&Act::FailPayment(shop.hash())), "the channel is not given up yet");
+        if signs {
+            shop.lsp.feed(Input::ChannelPending { key });
+        }
+        (shop, key)
+    };
+    let (mut shop, key) = story(true);
+    shop.lsp.feed(Input::ChannelCarries { key });
+    assert!(is_sold(&mut shop, key), "the client signed, and has something on it");
+
+    let (mut shop, key) = story(true);
+    shop.lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key) });
+    assert!(is_sold(&mut shop, key));
+    let unpaid = |what: &Booking| matches!(what, Booking::OrderUnpaid { .. });
+    assert!(!shop.lsp.book().any(|entry| unpaid(&entry.what)));
+
+    let (mut shop, key) = story(false);
+    shop.lsp.feed(Input::ChannelAbandoned { key });
+    assert!(shop.lsp.acts().contains(&Act::FailPayment(shop.hash())), "nobody signed");
+    shop.lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key) });
+    assert_eq!(shop.lsp.acts(), [], "the node has no such channel any more");
+
+    let (mut shop, key) = story(true);
+    shop.lsp.feed(Input::PaymentGone { payment_hash: shop.hash() });
+    shop.lsp.feed(Input::ChannelCarries { key });
+    assert!(!is_sold(&mut shop, key), "nobody pays for it");
+    assert_eq!(shop.asked().channel, None);
+}
+
+/// Published, and what was paid for it is claimed.
+fn is_sold(shop: &mut Shop, key: ChannelKey) -> bool {
+    let acts = shop.lsp.acts();
+    let is_broadcast = acts.contains(&Act::Broadcast(key)) || acts.contains(&Act::BroadcastAgain(key));
+    is_broadcast && acts.contains(&Act::Claim(shop.hash()))
 }
 
 fn ordinary() -> WhichPart {
@@ -309,6 +362,7 @@ fn case_X06_the_channel_of_an_order_carries_nothing_else_until_it_is_published()
     let key = shop.key(1);
     shop.lsp.accepts_channel(key, None);
     with_a_payment_of_the_client(&mut shop);
+    shop.lsp.keeps_abandoned = true;
     shop.lsp.feed(Input::CancelOrder { order: shop.number });
     shop.lsp.feed(Input::ChannelPending { key });
     assert!(!shop.lsp.carries_others(key), "nobody paid for it");
