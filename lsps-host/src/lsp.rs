@@ -111,7 +111,7 @@ pub struct Started<N> {
     pub lsp: Lsp,
     /// The task of the LSP, which serves while it is polled.
     pub runner: Runner<N>,
-    /// The records that cannot be read. They are left alone; the others are served.
+    /// The records that cannot be read. The host leaves them alone and serves the others.
     pub unreadable: Vec<Unreadable>,
 }
 

@@ -1,6 +1,8 @@
-//! Binds the cores to LDK: an LSP, or a wallet that is paid before it has a channel, as part of a node.
+//! Binds LSPS to LDK: an LSP, or a wallet that is paid before it has a channel, as part of a node.
 //!
-//! No protocol rule lives here. LDK's events become inputs, effects become calls, records go to any LDK store.
+//! This crate contains no rule of the protocols. The LSP is [`lsps_host`] on ports that LDK implements; the wallet is
+//! the client core with a host of its own. LDK's events become inputs, effects become calls, records go to any LDK
+//! store.
 #![forbid(unsafe_code)]
 
 mod config;

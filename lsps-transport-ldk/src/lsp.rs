@@ -27,33 +27,36 @@ use node::Node;
 pub struct LspParts<M, P, K> {
     /// The node's channel manager.
     pub channel_manager: M,
-    /// Its peer manager.
+    /// The node's peer manager.
     pub peer_manager: P,
     /// The handler that the peer manager was given.
     pub messages: Arc<LspsMessageHandler>,
-    /// Where the records go; any LDK store.
+    /// The store of the LSP's records; any LDK store.
     pub store: K,
-    /// The same store, where it can make several records durable in one transaction. Without it they are written side by
-    /// side.
+    /// The same store, where it can make several records durable in one transaction. `None`: records are written side
+    /// by side.
     pub batches: Option<Arc<dyn BatchStore>>,
-    /// Pays for channels.
+    /// The on-chain wallet that pays for channels and keeps the deposits of orders.
     pub wallet: Arc<dyn OnchainWallet>,
-    /// Sees payments on the chain for orders of channels (LSPS1); without it they cannot be paid there.
+    /// The watch for deposits of orders (LSPS1). `None`: orders cannot be paid on the chain.
     pub deposits: Option<Arc<dyn ChainWatch>>,
-    /// Broadcasts transactions and knows feerates.
+    /// The chain backend, which broadcasts transactions and knows feerates.
     pub chain: Arc<dyn ChainAccess>,
-    /// The time; [`SystemClock`] unless a test brings its own.
+    /// The clock; [`SystemClock`] unless a test brings its own.
     pub clock: Arc<dyn Clock>,
-    /// Secret and stable: offers made with one key cannot be bought with another.
+    /// The secret behind promises, and behind the preimages and ids of orders. The key must be the same at every start:
+    /// offers made with one key cannot be bought with another.
     pub promise_key: PromiseKey,
-    /// How the service behaves.
+    /// The settings of the service.
     pub config: Config,
-    /// Hand back HTLCs for SCIDs that are not ours, instead of failing them, because something else intercepts too.
+    /// Whether something else intercepts HTLCs too. `true`: the LSP leaves HTLCs to SCIDs that it has not sold to the
+    /// application, instead of failing them.
     pub others_intercept: bool,
-    /// Posts notifications to webhooks (LSPS5), as [`webhook_notifier`](crate::webhook_notifier) does; needed where
-    /// [`WebhookConfig::serve`](lsps_service::WebhookConfig) is set.
+    /// The notifier that posts to webhooks (LSPS5), for example [`webhook_notifier`](crate::webhook_notifier). An LSP
+    /// with [`WebhookConfig::serve`](lsps_service::WebhookConfig) does not start without one.
     pub notifier: Option<Arc<dyn Notifier>>,
-    /// Keeps all that the service is told and does, for [`replay`](lsps_service::replay). It grows without end.
+    /// A tape of all inputs and effects of the service, for [`replay`](lsps_service::replay). The tape grows without
+    /// end.
     pub tape: Option<Box<dyn Tape>>,
 }
 
@@ -88,7 +91,7 @@ impl<M, P, K> LspParts<M, P, K> {
     }
 }
 
-/// A running LSP. Dropping it stops it; everything that was promised is on record.
+/// A running LSP. Dropping this stops the LSP; everything that was promised is on record.
 pub struct Lsp {
     host: lsps_host::Lsp,
     others_intercept: bool,
@@ -134,11 +137,11 @@ impl Lsp {
         Ok((Self { host: started.lsp, others_intercept, stopped }, started.unreadable))
     }
 
-    /// Offers an event of the node. `true`: it was ours and is dealt with, durably.
+    /// Hands an event of the node to the LSP. `true`: the event was the LSP's, and is dealt with durably.
     ///
-    /// Offer every event, in the order in which LDK tells them. The LSP has the node tell `PaymentFailed` events with
-    /// payment ids of its own behind others, to know that those were told; until one comes back no failure is assumed and
-    /// no channel that was signed is given up.
+    /// Hand over every event, in the order in which LDK tells them. The LSP has the node tell `PaymentFailed` events
+    /// with payment ids of its own behind others, to know that those were told; until one comes back no failure is
+    /// assumed and no channel that was signed is given up.
     ///
     /// # Errors
     ///
@@ -156,12 +159,13 @@ impl Lsp {
         }
     }
 
-    /// Calls a client by its webhooks, unless it is there or was called for the same lately. `false`: it has none.
+    /// Calls a client by its webhooks, unless the client is connected or was called for the same reason lately.
+    /// `false`: the client has no webhook.
     pub async fn call(&self, client: &PublicKey, occasion: Occasion) -> bool {
         self.host.call(peer_id(client), occasion).await
     }
 
-    /// Stops after what is under way, and waits for it.
+    /// Stops the LSP after the present turn, and waits for its end.
     pub async fn stop(self) {
         drop(self.host);
         let _ = self.stopped.await;

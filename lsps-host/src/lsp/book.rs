@@ -46,7 +46,7 @@ impl Book {
         Ok(BookPages { store: self.0.clone(), names })
     }
 
-    /// All of it, by time.
+    /// The whole book, by time.
     pub async fn read(&self) -> Result<Vec<BookEntry>, StoreError> {
         let (mut pages, mut entries) = (self.pages().await?, vec![]);
         while let Some(page) = pages.next(PAGE).await {

@@ -196,7 +196,7 @@ struct Waiting {
     events: BTreeMap<About, LspEvent>,
 }
 
-/// Of events about the same only the last one waits, in the place of the first.
+/// The subject of an event. Of events about one subject only the last waits, in the place of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
     Client(PeerId),
@@ -237,7 +237,7 @@ impl Waiting {
         self.events.remove(&about)
     }
 
-    /// All else is bounded by what is on record. Questions are answered by nobody after some seconds: the oldest are void.
+    /// The records bound the number of all other events. A question is void after some seconds, so the oldest are dropped.
     fn drop_old_questions(&mut self) {
         if self.order.len() > MOST_QUESTIONS {
             let oldest = self.order.iter().position(|about| matches!(about, About::Question(_)));

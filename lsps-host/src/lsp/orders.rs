@@ -1,4 +1,4 @@
-//! What an LSP does for orders of channels: invoices, held payments, deposits and refunds.
+//! The host's work for orders of channels: invoices, held payments, deposits and refunds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -42,7 +42,7 @@ impl Onchain {
 
 struct Watched {
     address: String,
-    /// What the service was told of; `None`: in an earlier life.
+    /// The outputs that the service was told of; `None`: in an earlier life.
     seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>,
     /// Those of them that it had no room for, or gave up for a larger one, at the last block: told again with the next one,
     /// when it may have. The wallet does not spend them meanwhile.

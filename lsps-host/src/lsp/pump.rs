@@ -62,7 +62,7 @@ pub(crate) struct Pump<N> {
     queue: mpsc::UnboundedReceiver<Request>,
     /// Outcomes of notifications: they wait like messages of peers.
     posted: VecDeque<Input>,
-    /// Where answers come in that take their time.
+    /// The way back for answers that take their time.
     pub(super) requests: mpsc::WeakUnboundedSender<Request>,
     /// A batch that the store refused; written before anything else happens.
     unwritten: Option<Batch>,
@@ -74,7 +74,7 @@ pub(crate) struct Pump<N> {
     pub(super) unsettled: Unsettled,
     /// By the steady clock.
     pub(super) started_at: Duration,
-    /// Of whom the service was told that there are channels with them.
+    /// The peers of which the service was told that they have channels.
     pub(super) with_channels: BTreeSet<PeerId>,
     pub(super) onchain: Onchain,
     pub(super) height: BlockHeight,
@@ -216,7 +216,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// How many bytes of messages were heard.
+    /// Hears events of peers up to a budget; returns the bytes of their messages.
     fn hear_peers(&mut self, budget: Budget) -> usize {
         let mut heard = 0;
         for event in self.outside.messages.take(budget) {
@@ -489,7 +489,7 @@ struct Heard {
     changes: bool,
 }
 
-/// What has to be taken back when the core refuses the news of it.
+/// The act that has to be undone when the core refuses the input about it.
 enum Undo {
     Nothing,
     Part(PartId),

@@ -1,4 +1,4 @@
-//! What an operator can watch: an event of `tracing` and a counter of `metrics` for whatever happens to money.
+//! The host's tracing and metrics: an event of `tracing` and a counter of `metrics` for everything that happens to money.
 //!
 //! Field names and counters are part of the interface; README lists them.
 
@@ -250,7 +250,7 @@ pub(super) fn booked(entry: &BookEntry) {
     info!(peer = %entry.client, token = entry.token, entry = ?entry.what, "booked");
 }
 
-/// A record that the store could not give back. It is left alone, and may be back after another start.
+/// A record that the store could not give back. The host leaves it alone; it may be back after another start.
 pub(super) fn unread((name, error): (String, StoreError)) -> Unreadable {
     counter!("lsps_records_unread").increment(1);
     warn!(name, %error, "a record cannot be read");

@@ -79,7 +79,7 @@ pub trait LspNode: Send + Sync + 'static {
     /// When the node refuses at once; its own words.
     fn fund(&self, peer: PeerId, key: ChannelKey, tx: Transaction) -> Result<(), String>;
 
-    /// Closes a channel, by force if need be. One that is not there is closed already.
+    /// Closes a channel, by force if need be. A channel that is not there is closed already.
     fn close(&self, peer: PeerId, key: ChannelKey);
 
     /// Ends what `OpenTerms::carries_others: false` set: the channel forwards payments of others at the node's usual price.

@@ -112,7 +112,8 @@ pub trait OnchainPayer: Send + Sync {
     ) -> Result<u64, CannotPay>;
 
     /// Builds and signs a transaction with exactly one output to `script`, of `amount_sat` satoshis, and reserves its
-    /// inputs. It must not be broadcast yet, and must not cost more than `max_fee_sat` satoshis of mining fee.
+    /// inputs. The wallet must not broadcast the transaction yet, and must not pay more than `max_fee_sat` satoshis of
+    /// mining fee.
     ///
     /// `key` names the order; asked twice for it, either transaction will do. With a feerate above `at_once_above` the
     /// LSP opens the channel before the payment is confirmed; `None`: the LSP waits in any case.

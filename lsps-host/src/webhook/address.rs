@@ -1,4 +1,4 @@
-//! Which addresses are of the public Internet, and so may be contacted on a stranger's word.
+//! The addresses of the public Internet, which may be contacted on a stranger's word.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -63,5 +63,5 @@ const REFUSED_V6: [Ipv6Net; 4] = [
     v6(0x2002, 0, 0, 16),     // 6to4: any IPv4 address
     v6(0x3fff, 0, 0, 20),     // documentation
 ];
-/// How a host without IPv4 reaches one.
+/// The address by which a host without IPv4 reaches an IPv4 address.
 const NAT64: Ipv6Net = v6(0x64, 0xff9b, 0, 96);

@@ -14,7 +14,7 @@ use super::queue::{AttemptId, Next, Order, Queue};
 use super::target::{Parcel, Targets};
 use super::{Answer, Delivery, DeliveryConfig, Undelivered, WebhookCounts, report};
 
-/// What those who post and the one task that delivers have in common.
+/// The state that the callers and the one task that delivers share.
 pub(super) struct Shared<Id> {
     queue: Mutex<Queue<Id>>,
     changed: Notify,

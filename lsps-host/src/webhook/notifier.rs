@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// Its hosts are looked up for ever; and how often that was asked for.
+    /// A notifier whose resolver never answers, and the number of the resolver's calls.
     fn notifier(config: DeliveryConfig) -> (WebhookNotifier, Arc<AtomicUsize>) {
         struct Nobody(Arc<AtomicUsize>);
         impl Resolve for Nobody {

@@ -45,7 +45,7 @@ pub(super) struct Order<Id> {
     pub parcel: Parcel,
     pub client: PeerId,
     pub urgency: Urgency,
-    /// How long it is worth something.
+    /// The longest time until its last attempt starts.
     pub within: Duration,
 }
 
@@ -56,7 +56,7 @@ struct Job<Id> {
     client: PeerId,
     urgency: Urgency,
     attempts: u32,
-    /// How often an attempt gave way to others; each time the next one has twice the patience.
+    /// The number of attempts that gave way to others; after each the next one has twice the patience.
     gave_way: u32,
     /// No attempt starts later.
     until: Instant,
@@ -79,7 +79,7 @@ struct UnderWay {
     patient_until: Instant,
 }
 
-/// What to do now.
+/// The next thing to do.
 #[derive(Debug)]
 pub(super) enum Next<Id> {
     /// Make an attempt.
@@ -92,11 +92,11 @@ pub(super) enum Next<Id> {
     Wait(Option<Instant>),
 }
 
-/// What the end of an attempt means.
+/// The consequence of the end of an attempt.
 #[derive(Debug)]
 pub(super) struct Ended<Id> {
     pub host: String,
-    /// Which attempt it was, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
     /// `None`: there will be another attempt.
     pub answer: Option<Answer<Id>>,

@@ -1,4 +1,4 @@
-//! What an operator can watch: an event of `tracing` and a counter of `metrics` for what becomes of deliveries.
+//! Tracing and metrics of the delivery: an event of `tracing` and a counter of `metrics` for the end of each attempt.
 //!
 //! Field names and counters are part of the interface; README lists them. URLs are secrets of their clients: only the host
 //! is told.

@@ -1,4 +1,4 @@
-//! From names to addresses.
+//! The resolver, from host names to addresses.
 
 use std::future::Future;
 use std::io;

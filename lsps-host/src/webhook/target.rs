@@ -75,12 +75,12 @@ impl Targets {
     }
 }
 
-/// Where to post, in the parts that are needed.
+/// The URL to post to, in the parts that are needed.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub host: Host,
     pub port: u16,
-    /// For the `Host` header.
+    /// The value of the `Host` header.
     pub authority: String,
     /// With the query.
     pub path: String,
@@ -107,7 +107,7 @@ impl Target {
     }
 }
 
-/// What an attempt carries.
+/// The request of an attempt.
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub target: Target,
