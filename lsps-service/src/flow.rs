@@ -60,6 +60,8 @@ pub(crate) struct Context<'a> {
     pub is_caught_up: bool,
     /// Other flows of its client that hold coins for a channel, or are about to.
     pub opens_of_others: usize,
+    /// A channel on trust was published for its client, whose fee is not paid.
+    pub owes_a_fee: bool,
 }
 
 /// Whether a client can be reached.
@@ -166,7 +168,8 @@ impl Surroundings {
         let Self { config, policy, facts, now, is_caught_up, .. } = self;
         let (now, link, policy) = (*now, self.link(client), &**policy);
         let is_caught_up = *is_caught_up;
-        Context { now, link, config, policy, facts, carries_others: false, is_caught_up, opens_of_others: 0 }
+        let (carries_others, opens_of_others, owes_a_fee) = (false, 0, false);
+        Context { now, link, config, policy, facts, carries_others, is_caught_up, opens_of_others, owes_a_fee }
     }
 
     pub fn link(&self, peer: PeerId) -> Link {

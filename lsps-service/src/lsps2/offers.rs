@@ -186,13 +186,14 @@ impl Service {
         if !matches!(told, Told::ClockSet(_) | Told::Surroundings) {
             self.look_if_due(id);
         }
+        let owes_a_fee = self.offers.get(&id).is_some_and(|offer| self.owes_for_a_channel(offer.client));
         let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
         let client = offer.client;
         let (had_sent, carries_others) = (offer.has_sent_ever(), self.index.carries_others(client, id));
         let held_coins = offer.holds_coins();
         let opens_of_others =
             self.index.opening_besides(client, Some(id)).saturating_add(self.orders.opening_besides(client, None));
-        let ctx = Context { carries_others, opens_of_others, ..self.around.context(client) };
+        let ctx = Context { carries_others, opens_of_others, owes_a_fee, ..self.around.context(client) };
         let stepped = flow::step(&mut offer.flow, told, &ctx)?;
         self.released.alarms.extend(stepped.has_no_end.then(|| offer.flow()));
         if let Some(owed) = stepped.owed {

@@ -126,6 +126,9 @@ impl JitChannel {
         };
         let charged = Event::FeeCharged { payment_hash: *hash, fee, due };
         match &self.channel {
+            Channel::None if self.terms.client_trusts_lsp && ctx.owes_a_fee => {
+                self.fail_held(*hash, FailureCode::UnknownNextPeer)
+            }
             Channel::None if ctx.link != Link::Away && ctx.may_open() => {
                 let ask = ChannelRequest { client: self.client, deliver, htlcs: payment.held().count() };
                 match ctx.policy.channel(&ask, ctx.facts) {

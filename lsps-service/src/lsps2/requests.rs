@@ -133,7 +133,7 @@ impl Service {
 
     /// Whether a channel on trust was published for this client before its fee was paid. A node forwards over any channel of
     /// the client, so that a payment of an accomplice can cause it; once, until the offer is forgotten.
-    fn owes_for_a_channel(&self, client: PeerId) -> bool {
+    pub(super) fn owes_for_a_channel(&self, client: PeerId) -> bool {
         let mut unpaid = self.index.unpaid_of(client).filter_map(|id| self.offers.get(&id));
         unpaid.any(|offer| offer.was_used && offer.terms.client_trusts_lsp)
     }

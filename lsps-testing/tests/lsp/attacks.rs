@@ -395,6 +395,26 @@ fn case_X06_who_had_a_channel_on_trust_published_without_its_fee_gets_no_other_o
     assert!(call(&mut lsp, peer(1), &buy).is_ok(), "it paid");
 }
 
+/// It buys many at once, and does so with one after the other.
+#[test]
+fn case_X06_who_owes_the_fee_of_a_channel_on_trust_gets_none_that_it_bought_before() {
+    let mut lsp = offered(Some(SIZE), LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
+    assert_eq!(buys(&mut lsp, peer(1), Some(SIZE)).jit_channel_scid, OTHER_SCID);
+    lsp.part(1, SCID, 1, SIZE);
+    opens(&mut lsp);
+    let ordinary = WhichPart::Sent { to: peer(1), amount: Msat(1_000), amount_in: Some(Msat(1_001)), skim: None };
+    lsp.feed(Input::PartForwarded { part: ordinary, over: Some(key(1)) });
+    lsp.failed_by_client(id(1));
+    lsp.acts();
+    lsp.part(2, OTHER_SCID, 2, SIZE);
+    assert_eq!(lsp.acts(), [fails(2, UnknownNextPeer)]);
+    lsp.part(3, SCID, 3, SIZE);
+    lsp.claimed(id(3));
+    lsp.acts();
+    lsp.part(4, OTHER_SCID, 4, SIZE);
+    assert!(matches!(lsp.acts()[..], [Act::Open { .. }]), "it paid");
+}
+
 /// The client could claim what nobody needed, and have its channel published for no fee, or for little.
 #[test]
 fn case_X06_what_comes_on_top_of_a_whole_payment_does_not_get_to_a_client_on_trust() {
