@@ -13,4 +13,4 @@ pub mod world;
 
 pub use lsp::{Act, Lsp, buys, call};
 pub use setup::{LspSetup, MINING_SAT, NOON, address_of, an_order, anything, offer_id, outpoint, peer};
-pub use soak::{Seen, power, soak};
+pub use soak::{Seen, play_seeds, power, soak};

@@ -214,6 +214,11 @@ impl Model {
         book.map(|(_, text)| serde_json::from_slice(text).expect("an entry")).collect()
     }
 
+    /// Coins that are reserved and not spent.
+    pub fn locked(&self) -> Vec<u8> {
+        self.coins.locked(&self.chain)
+    }
+
     /// A channel whose client is there.
     pub fn reachable(&self, channel: u8, is: impl Fn(Stage) -> bool) -> Option<ChannelKey> {
         let keys = self.node.channels(is);

@@ -1,6 +1,7 @@
 //! Random scripts for as long as one likes.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex};
 
@@ -16,21 +17,34 @@ pub type Seen = BTreeMap<(&'static str, &'static str, &'static str), u64>;
 pub fn soak<S: Copy + std::fmt::Debug + std::panic::RefUnwindSafe, W>(
     step: impl Fn([u8; 4]) -> S,
     play: impl Fn(u64, &[S]) -> W + std::panic::RefUnwindSafe,
-    mut sum_up: impl FnMut(W),
+    sum_up: impl FnMut(W),
 ) -> u64 {
     let (steps, first_seed) = (read("LSPS_STEPS", 10_000_000), read("LSPS_SEED", 1));
-    let (mut played, mut seed) = (0, first_seed);
-    while played < steps {
+    let seeds = first_seed..first_seed + steps.div_ceil(LENGTH);
+    play_seeds(seeds.clone(), step, play, sum_up);
+    let played = (seeds.end - seeds.start) * LENGTH;
+    println!("{played} steps, seeds {seeds:?}");
+    played
+}
+
+/// Plays the scripts of some seeds, 200 random steps each, and gives each world to `sum_up` when it has come to rest.
+///
+/// # Panics
+///
+/// With a seed and a script that cannot be made shorter, when a script breaks something.
+pub fn play_seeds<S: Copy + std::fmt::Debug + std::panic::RefUnwindSafe, W>(
+    seeds: Range<u64>,
+    step: impl Fn([u8; 4]) -> S,
+    play: impl Fn(u64, &[S]) -> W + std::panic::RefUnwindSafe,
+    mut sum_up: impl FnMut(W),
+) {
+    for seed in seeds {
         let script: Vec<S> = random(seed).map(&step).collect();
         let world = catch_unwind(|| play(seed, &script));
         sum_up(
             world.unwrap_or_else(|_| panic!("seed {seed}: {:?}", shrunk(script, |shorter| _ = play(seed, shorter)))),
         );
-        played += LENGTH;
-        seed += 1;
     }
-    println!("{played} steps, seeds {first_seed}..{seed}");
-    played
 }
 
 /// Plays like [`soak`] and goes on after what fails: prints each kind of failure, how often it came and the steps until the

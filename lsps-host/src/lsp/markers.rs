@@ -55,7 +55,8 @@ pub(super) struct Unsettled {
 struct Shown {
     missing: BTreeMap<PeerId, Vec<PartId>>,
     claims: Vec<PaymentHash>,
-    idle: Vec<ChannelKey>,
+    /// Channels that nothing was on, and whether they were there.
+    idle: Vec<(ChannelKey, bool)>,
 }
 
 impl Default for Unsettled {
@@ -105,7 +106,8 @@ impl<N: LspNode> Pump<N> {
         let claims =
             self.unsettled.claims.iter().filter(|hash| htlcs::count_incoming(&*self.node, **hash, |_| true) == 0);
         let abandoned = self.unsettled.abandoned.iter();
-        let idle = abandoned.filter(|(key, (peer, _))| self.is_idle(*peer, **key)).map(|(key, _)| *key);
+        let idle = abandoned.filter(|(key, (peer, _))| self.is_idle(*peer, **key));
+        let idle = idle.map(|(key, (peer, _))| (*key, self.node.channel(*peer, *key).is_some()));
         let shown = Shown { missing, claims: claims.copied().collect(), idle: idle.collect() };
         let waits = !shown.missing.is_empty() || !shown.claims.is_empty() || !shown.idle.is_empty();
         if !waits && self.unsettled.is_caught_up {
@@ -139,8 +141,8 @@ impl<N: LspNode> Pump<N> {
             self.feed_all(ended);
             let _ = self.feed(Input::NodeCaughtUp);
         }
-        for key in shown.idle {
-            self.give_up(key);
+        for (key, was_there) in shown.idle {
+            self.give_up(key, was_there);
         }
     }
 
@@ -188,9 +190,13 @@ impl<N: LspNode> Pump<N> {
         !self.node.is_used(peer, key)
     }
 
-    /// Closes a channel that is still to be given up and that nothing is on.
-    fn give_up(&mut self, key: ChannelKey) {
+    /// Closes a channel that is still to be given up and that nothing is on. One that was there and is gone may have been used
+    /// in between: that is told behind the marker.
+    fn give_up(&mut self, key: ChannelKey, was_there: bool) {
         let Some((peer, tx)) = self.unsettled.abandoned.get(&key).cloned() else { return };
+        if was_there && self.node.channel(peer, key).is_none() {
+            return;
+        }
         if self.service.is_abandoning(key) && self.is_idle(peer, key) {
             self.unsettled.abandoned.remove(&key);
             self.node.close(peer, key);

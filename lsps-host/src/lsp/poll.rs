@@ -6,7 +6,7 @@ use std::time::Duration;
 use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
 
-use lsps_service::{ChannelEnd, ChannelKey, ChannelStage, HeldHtlc, Input, KnownPart, PartId, WhichPart};
+use lsps_service::{ChannelEnd, ChannelKey, ChannelStage, FlowId, HeldHtlc, Input, KnownPart, PartId, WhichPart};
 use lsps_types::{Msat, PaymentHash, PeerId};
 
 use super::events::Owed;
@@ -94,9 +94,11 @@ impl<N: LspNode> Pump<N> {
 
     /// A claim can be told again: what is like it and is still with its client was not claimed. An HTLC that the client has just
     /// claimed may be shown there for a moment longer, but what came in for it is being claimed by then, or is gone.
-    pub(super) fn tell_whereabouts_before(&mut self, claimed: WhichPart) {
+    pub(super) fn tell_whereabouts_before(&mut self, claimed: WhichPart, over: Option<ChannelKey>) {
         let like: Vec<_> = self.service.parts_like(claimed).collect();
-        for ((client, hash, amount), parts) in alike(like) {
+        for ((client, hash, amount), mut parts) in alike(like) {
+            // Of equal ones that of the channel it went over, if any, is the one that was claimed.
+            parts.sort_by_key(|part| over.is_some_and(|key| key.flow == FlowId::JitChannel(part.scid)));
             let came_in = parts.first().map_or(Msat::ZERO, |part| part.amount_in);
             let there = htlcs::undecided(&*self.node, client, hash, amount);
             let there = there.min(htlcs::unclaimed(&*self.node, hash, came_in));

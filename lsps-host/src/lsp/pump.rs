@@ -78,6 +78,8 @@ pub(crate) struct Pump<N> {
     pub(super) with_channels: BTreeSet<PeerId>,
     pub(super) onchain: Onchain,
     pub(super) height: BlockHeight,
+    /// The facts that the core was told last.
+    facts: NodeFacts,
     facts_at: Option<Duration>,
     lost_ownership: bool,
     /// The last readings of the clock and of the clock that nobody sets.
@@ -110,6 +112,7 @@ impl<N: LspNode> Pump<N> {
             with_channels,
             onchain,
             height,
+            facts: NodeFacts::default(),
             facts_at,
             lost_ownership: false,
             clock_read: None,
@@ -243,6 +246,8 @@ impl<N: LspNode> Pump<N> {
         match event {
             NodeEvent::Input(input) => {
                 if let Input::HtlcHeld(htlc) = &input {
+                    // A channel may be planned for it.
+                    self.tell_feerates();
                     self.look_for_parts_like(htlc);
                 }
                 let part = if let Input::HtlcHeld(htlc) = &input { Some(htlc.part) } else { None };
@@ -250,10 +255,11 @@ impl<N: LspNode> Pump<N> {
                     self.onchain.doubts(held.payment_hash, self.outside.clock.steady());
                 }
                 let is_ready = matches!(&input, Input::ChannelReady { .. });
-                let claimed = if let Input::PartForwarded { part, .. } = &input { Some(*part) } else { None };
-                claimed.into_iter().for_each(|claimed| self.tell_whereabouts_before(claimed));
+                let claimed =
+                    if let Input::PartForwarded { part, over } = &input { Some((*part, *over)) } else { None };
+                claimed.into_iter().for_each(|(claimed, over)| self.tell_whereabouts_before(claimed, over));
                 let outcome = self.feed(input);
-                if let Some(client) = claimed.and_then(|claimed| self.service.has_another_like(claimed)) {
+                if let Some(client) = claimed.and_then(|(claimed, _)| self.service.has_another_like(claimed)) {
                     self.unsettled.suspect(client);
                 }
                 if let Some(part) = part.filter(|_| outcome == Outcome::NotMine && fail_if_not_mine) {
@@ -453,7 +459,19 @@ impl<N: LspNode> Pump<N> {
             spendable_sat: self.outside.wallet.spendable_sat(),
             inbound: self.node.inbound(),
         };
+        self.facts = facts;
         let _ = self.feed(Input::NodeFacts(facts));
+    }
+
+    /// Tells the feerates where they moved. The other facts take a walk over all channels.
+    fn tell_feerates(&mut self) {
+        let feerate_sat_per_kw = sat_per_kw(self.outside.chain.fee_rate());
+        let commitment_feerate_sat_per_kw = sat_per_kw(self.outside.chain.commitment_fee_rate());
+        let facts = NodeFacts { feerate_sat_per_kw, commitment_feerate_sat_per_kw, ..self.facts };
+        if facts != self.facts {
+            self.facts = facts;
+            let _ = self.feed(Input::NodeFacts(facts));
+        }
     }
 
     fn pause(&self) -> Duration {

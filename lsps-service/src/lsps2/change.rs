@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, vec};
 
-use lsps_types::{Msat, PaymentHash, Timestamp};
+use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp};
 
 use crate::book::Booking;
 use crate::channel::{Channel, ChannelEvent};
@@ -49,6 +49,12 @@ pub(crate) enum Event {
         payment_hash: PaymentHash,
         id: PartId,
         surplus: Msat,
+    },
+    /// The HTLC that has the part's name now expires at another height.
+    PartExpires {
+        payment_hash: PaymentHash,
+        id: PartId,
+        at: Option<BlockHeight>,
     },
     /// The part seems to have failed; a claim that comes later still counts.
     PartPresumedFailed {
@@ -105,6 +111,9 @@ impl JitChannel {
             }
             Event::PartBrings { payment_hash, id, surplus } => {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.surplus = surplus);
+            }
+            Event::PartExpires { payment_hash, id, at } => {
+                self.part_mut(payment_hash, id).into_iter().for_each(|part| part.cltv_expiry = at);
             }
             Event::PartPresumedFailed { payment_hash, id, at } => {
                 let failed = |amount| PartState::Failed { sent: Some(amount), at };

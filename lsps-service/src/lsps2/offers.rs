@@ -206,9 +206,11 @@ impl Service {
             }
             self.changed.insert(offer.flow());
         }
-        let came_back = had_sent && !offer.has_sent_ever();
-        let gave_back = held_coins && !offer.holds_coins();
-        if offer.is_over(&ctx) {
+        let is_over = offer.is_over(&ctx);
+        // What is forgotten can be claimed no more.
+        let came_back = had_sent && (is_over || !offer.has_sent_ever());
+        let gave_back = held_coins && (is_over || !offer.holds_coins());
+        if is_over {
             self.forget_offer(id);
         } else {
             self.index.put(offer, &self.around);

@@ -23,7 +23,11 @@ impl JitChannel {
                 Some((hash, part)) => {
                     // The name says only that the onions share a secret, and whoever made one can make others.
                     let is_same = htlc.payment_hash == hash && htlc.onion_amount == part.onion_amount;
-                    self.told_again(hash, part, Some(htlc.amount_in).filter(|_| is_same))
+                    let is_in_time = !ctx.too_close(htlc.cltv_expiry);
+                    let taken = self.told_again(hash, part, Some(htlc.amount_in).filter(|_| is_same && is_in_time))?;
+                    let expires = Event::PartExpires { payment_hash: hash, id: part.id, at: htlc.cltv_expiry };
+                    let is_other = htlc.cltv_expiry != part.cltv_expiry;
+                    Ok(is_other.then_some(expires).into_iter().chain(taken).collect())
                 }
             },
             Told::PartStillHeld(id, amount_in) => self.still_held(*id, *amount_in, ctx),

@@ -252,7 +252,7 @@ impl Node {
         });
         let (there, sum) = over_it.fold((1, amount.0), |(there, sum), amount| (there + 1, sum + amount));
         let is_promised = channel.given == channel.push && sum <= channel.deliver.0 && there <= channel.htlcs;
-        let is_dear = self.feerate_sat_per_kw > 2 * channel.feerate_sat_per_kw.max(LEAST_FEERATE);
+        let is_dear = self.feerate_sat_per_kw > 2 * channel.feerate_sat_per_kw;
         assert!(
             room >= amount || !is_promised || is_dear,
             "{key:?} carries {room} more and was opened for {} in {} HTLCs: {channel:?}, {there} make {sum} msat",
@@ -543,7 +543,5 @@ const FORCED: u32 = 3;
 const LIKE: u64 = 2_000_000;
 /// Blocks before the expiry at which LDK fails what it holds.
 const FAIL_BACK_BUFFER: u32 = 39;
-/// No node opens with less.
-const LEAST_FEERATE: u32 = 253;
 /// The value of every funding output.
 const VALUE_SAT: u64 = 2_000_000;

@@ -138,6 +138,8 @@ impl LspNode for Ports {
             if model.refused.remove(&Call::Open) {
                 return Err("refused".into());
             }
+            // Planned before the store came back, at feerates of that time.
+            let rate = if model.is_late { 0 } else { rate };
             model.node.open(key, peer, terms, htlcs, rate);
             Ok(())
         })
