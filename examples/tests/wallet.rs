@@ -305,7 +305,7 @@ impl World {
     }
 
     fn outputs_to<const N: usize>(&self, script: &ScriptBuf) -> [SeenOutput; N] {
-        let mut seen = self.wallet.outputs_to(script);
+        let mut seen = self.wallet.outputs_to(script).expect("it knows");
         seen.sort_by_key(|seen| (seen.height, seen.amount));
         seen.try_into().unwrap_or_else(|seen| panic!("{seen:?}"))
     }

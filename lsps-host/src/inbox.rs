@@ -83,6 +83,18 @@ impl<F> Default for Peer<F> {
 }
 
 impl<P: Copy + Ord, F> Inbox<P, F> {
+    /// A host begins to listen that was told nothing yet: all that are there count as having just come.
+    pub fn attach(&mut self) {
+        let all = std::mem::take(&mut self.peers);
+        self.moved.clear();
+        for (peer, state) in all {
+            if state.features.is_some() {
+                self.peers.insert(peer, Peer { is_told: false, went: false, moved: None, ..state });
+                self.moves(peer);
+            }
+        }
+    }
+
     /// A peer is connected.
     pub fn connects(&mut self, peer: P, features: F) {
         self.peers.entry(peer).or_default().features = Some(features);
@@ -318,6 +330,19 @@ mod tests {
         inbox.connects(peer(1), ());
         inbox.disconnects(&peer(1));
         assert_eq!(inbox.take(Budget::ALL), [Disconnected(peer(1))]);
+    }
+
+    #[test]
+    fn a_host_that_is_started_again_hears_who_is_there() {
+        let mut inbox = with(&[peer(1), peer(2), peer(3)]);
+        inbox.receive(peer(1), vec![1]);
+        inbox.disconnects(&peer(2));
+        inbox.disconnects(&peer(3));
+        inbox.connects(peer(3), ());
+        inbox.attach();
+        let heard = [Connected(peer(1)), Connected(peer(3)), Message(peer(1), vec![1])];
+        assert_eq!(inbox.take(Budget::ALL), heard);
+        assert_eq!((inbox.peers.len(), inbox.bytes, inbox.has_news()), (2, 0, false));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod orders;
 mod poll;
 mod pump;
 mod report;
+mod unread;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -111,7 +112,9 @@ pub struct Started<N> {
     pub lsp: Lsp,
     /// The task of the LSP, which serves while it is polled.
     pub runner: Runner<N>,
-    /// The records that cannot be read. The host leaves them alone and serves the others.
+    /// The records that cannot be read. The host leaves them alone and serves the others. Records that the store did not give
+    /// back ([`Unreadable::Store`]) are read again every second: until all of them are there no channel is funded, and an event
+    /// that may be about one of them is to be told again.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -119,8 +122,8 @@ pub struct Started<N> {
 pub struct Runner<N>(Pump<N>);
 
 impl<N: LspNode> Runner<N> {
-    /// Serves until the handle is dropped. Spawn this future, or poll it in another way; dropping it before it ends is
-    /// as if the process had died.
+    /// Serves until the handle is dropped. Spawn this future, or poll it in another way. Dropping it before it ends is as
+    /// if the host had died; another host may be started while the node and its peers live on ([`Messages::attach`]).
     pub fn run(self) -> impl Future<Output = Stopped> + Send {
         self.0.run()
     }
@@ -157,6 +160,7 @@ impl Lsp {
             return Err(CannotStart::NoNotifier);
         }
         let store = Records::new(parts.store, "service");
+        parts.messages.attach();
         let loaded = store.load(&*parts.clock).await.map_err(CannotStart::Store)?;
         let scids = {
             let node = Arc::clone(&node);
@@ -180,7 +184,7 @@ impl Lsp {
             events: Arc::clone(&events),
         };
         let mut pump = Pump::new(service, node, outside, queue, requests.downgrade());
-        let mut unreadable = pump.load(loaded.records);
+        let mut unreadable = pump.load(loaded.records, loaded.failed.iter().map(|(name, _)| name.as_str()));
         unreadable.extend(loaded.failed.into_iter().map(report::unread));
         Ok(Started { lsp: Self { requests, events, book }, runner: Runner(pump), unreadable })
     }

@@ -21,6 +21,14 @@ pub struct Loaded {
     pub failed: Vec<(String, StoreError)>,
 }
 
+impl Loaded {
+    /// Whether another process owns the records.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.failed.iter().any(|(_, error)| *error == StoreError::LostOwnership)
+    }
+}
+
 impl Records {
     /// The records of one kind: `service` or `book` of an LSP, `client` of a wallet.
     #[must_use]
@@ -43,15 +51,24 @@ impl Records {
         self.store.list(self.kind).await
     }
 
+    /// Whether this process still owns the records, as far as it knows.
+    #[must_use]
+    pub fn owns(&self) -> bool {
+        self.store.owns()
+    }
+
     /// All records, sorted by name. A record that cannot be read is tried again, and then left out; the others are read
     /// all the same. If no record can be read, the store is taken to be away.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read at all.
+    /// When the store cannot be read at all, or is another process's.
     pub async fn load(&self, clock: &dyn Clock) -> Result<Loaded, StoreError> {
         let mut loaded = self.read(self.names().await?).await;
         for tries_left in (0..TRIES).rev() {
+            if loaded.is_lost() {
+                return Err(StoreError::LostOwnership);
+            }
             if loaded.failed.is_empty() {
                 break;
             }
@@ -65,6 +82,9 @@ impl Records {
             {
                 return Err(error);
             }
+        }
+        if loaded.is_lost() {
+            return Err(StoreError::LostOwnership);
         }
         loaded.records.sort_unstable();
         Ok(loaded)

@@ -140,7 +140,8 @@ impl Service {
         self.tape = Some(tape);
     }
 
-    /// Takes a record from an earlier life, and asks again for all that it is owed.
+    /// Takes a record from an earlier life, and asks again for all that it is owed. Before anything else is told, or later: as
+    /// long as a record is missing, nothing that is about it may be told.
     ///
     /// # Errors
     ///
@@ -148,7 +149,10 @@ impl Service {
     pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
         self.on_tape(|| Turn::Loaded(record.clone()));
         (self.around.is_caught_up, self.was_loaded) = (false, true);
-        match record::decode(record)? {
+        let flow = record::decode(record)?;
+        // Deadlines that are past by now are looked at with the next input, as those of records that are there at the start.
+        let now = core::mem::take(&mut self.around.now);
+        match flow {
             AnyFlow::JitChannel(offer) => {
                 self.released.effects.extend(offer.outstanding());
                 self.keep(*offer);
@@ -164,6 +168,7 @@ impl Service {
                 self.webhooks.settle(client, &self.around.config, self.around.now);
             }
         }
+        self.around.now = now;
         Ok(())
     }
 

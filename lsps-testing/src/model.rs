@@ -40,9 +40,14 @@ pub struct Model {
     pub clock_was_set: bool,
     /// Calls that are refused once.
     pub refused: BTreeSet<Call>,
+    /// So many more calls to fail an HTLC are refused.
+    pub fails_refused: u8,
     /// By kind and name.
     pub store: BTreeMap<(&'static str, String), Vec<u8>>,
     pub store_works: bool,
+    /// Records that the store does not give back.
+    pub hidden: BTreeSet<String>,
+    pub fence: Fence,
     /// The store refused something, and the LSP was not at rest since.
     pub is_late: bool,
     /// Writes and acts until the process dies, and whether the node saves itself then.
@@ -76,6 +81,32 @@ pub struct Model {
     offers: u64,
 }
 
+/// Whether the records are this process's own.
+#[derive(Debug, Default)]
+pub struct Fence {
+    /// After so many more writes they are another's, and whether the process knows that by itself.
+    pub falls: Option<(u8, bool)>,
+    is_lost: bool,
+    /// The process knows: it may do nothing more.
+    is_known: bool,
+}
+
+impl Fence {
+    fn is_due(&mut self, writes: u8) {
+        match &mut self.falls {
+            Some((left, is_told)) if *left <= writes => (self.is_lost, self.is_known) = (true, *is_told),
+            Some((left, _)) => *left -= writes,
+            None => {}
+        }
+    }
+
+    /// Another process owns the records after so many more writes.
+    pub fn falls_after(&mut self, writes: u8, is_told: bool) {
+        self.falls = Some((writes, is_told));
+        self.is_due(0);
+    }
+}
+
 /// An order as it was answered.
 #[derive(Clone, Debug)]
 pub struct Sold {
@@ -97,8 +128,11 @@ impl Model {
             saved_at: Duration::ZERO,
             clock_was_set: false,
             refused: BTreeSet::new(),
+            fails_refused: 0,
             store: BTreeMap::new(),
             store_works: true,
+            hidden: BTreeSet::new(),
+            fence: Fence::default(),
             is_late: false,
             fuse: None,
             is_dead: false,
@@ -156,6 +190,7 @@ impl Model {
     fn point(&mut self) -> bool {
         match &mut self.fuse {
             _ if self.is_dead => return false,
+            _ if self.fence.is_known => panic!("it acts on records that are another's"),
             Some((0, saved)) => {
                 if *saved {
                     self.save();
@@ -173,7 +208,7 @@ impl Model {
     /// What a death takes along; the node comes back as it was saved, and hears of the blocks that it missed.
     fn crash(&mut self) {
         (self.fuse, self.is_dead, self.is_late) = (None, false, false);
-        self.refused.clear();
+        (self.fence, self.refused, self.fails_refused) = (Fence::default(), BTreeSet::new(), 0);
         self.node.crash();
         self.payments.crash();
         self.coins.crash();

@@ -239,6 +239,7 @@ impl Model {
             Step::ComeBack { deposit } => self.with_deposit(deposit, |deposits, number, _| deposits.come_back(number)),
             Step::Reorg { deposit } => self.with_deposit(deposit, Deposits::reorg),
             Step::Watch { works } => self.deposits.is_blind = !works,
+            Step::Behind { is_behind } => self.deposits.is_behind = is_behind,
             Step::Accept { channel } => {
                 self.with_channel(channel, |stage| stage == Stage::Asked, |node, key| node.accepted(key, None));
             }

@@ -151,6 +151,7 @@ impl World {
             Step::SetWebhook { client, app, url } => self.sets_webhook(peer(client + 1), app, url),
             Step::RemoveWebhook { client, app } => self.removes_webhook(peer(client + 1), app),
             Step::Call { client, occasion } => self.calls(peer(client + 1), occasion),
+            Step::Restart => self.lsp.restart_host(),
             step => self.model().step(step),
         }
         self.run();
@@ -161,7 +162,10 @@ impl World {
         if !self.model().may_ask(client) {
             return;
         }
-        let menu = self.lsp.answers(client, &GetInfo { token: None }).expect("everybody gets a menu");
+        let is_ours = self.model().fence.falls.is_none();
+        let Some(menu) = self.lsp.answers(client, &GetInfo { token: None }) else {
+            return assert!(!is_ours, "everybody gets a menu");
+        };
         let opening_fee_params = menu.opening_fee_params_menu.into_iter().next().expect("an entry");
         let bought = self.lsp.answers(client, &Buy { opening_fee_params, payment_size_msat });
         if let Some(Bought { jit_channel_scid, .. }) = bought {
@@ -277,12 +281,23 @@ impl Model {
             Step::Evict => self.chain.evict(),
             Step::Feerate { times } => self.node.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times),
             Step::SetClock { seconds, back } => self.sets_clock(Duration::from_secs(seconds.into()), back),
+            Step::Refuse { call: Call::FailThrice } => self.fails_refused = 3,
             Step::Refuse { call } => drop(self.refused.insert(call)),
             Step::Mute { on } => self.is_mute = on,
             Step::Swap => self.node.swap_events(),
             Step::Save => self.save(),
             Step::Crash { after, saved } => self.fuse = Some((after, saved)),
             Step::Store { works } => self.store_works = works,
+            Step::Hide { sale } => {
+                if let Some((scid, ..)) = choose(&self.sold, sale) {
+                    self.hidden.insert(FlowId::JitChannel(scid).to_string());
+                }
+            }
+            Step::Show => {
+                self.hidden.clear();
+                self.passes(Duration::from_secs(1)); // it is noticed by then
+            }
+            Step::Fence { after, is_told } => self.fence.falls_after(after, is_told),
             Step::Replay => {
                 let again = self.told_last.clone();
                 self.node.now.events.extend(again);
@@ -295,7 +310,8 @@ impl Model {
             | Step::Proceed { .. }
             | Step::SetWebhook { .. }
             | Step::RemoveWebhook { .. }
-            | Step::Call { .. } => unreachable!("the world's own: {step:?}"),
+            | Step::Call { .. }
+            | Step::Restart => unreachable!("the world's own: {step:?}"),
         }
     }
 

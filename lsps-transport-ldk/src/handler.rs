@@ -91,6 +91,11 @@ impl LspsMessageHandler {
         lock(&self.queues).inbox.has_news()
     }
 
+    /// A host begins to listen.
+    pub(crate) fn attach(&self) {
+        self.change(Inbox::attach);
+    }
+
     /// Queues payloads for peers. `true`: call `PeerManager::process_events`, which fetches them.
     pub fn send(&self, messages: impl IntoIterator<Item = (PublicKey, Vec<u8>)>) -> bool {
         let messages = messages.into_iter().map(|(peer, payload)| (peer, LspsMessage { payload }));

@@ -23,7 +23,7 @@ pub use lsps_host as host;
 pub use lsps_host::ports::{Notifier, Post, PostFate};
 #[cfg(feature = "webhook-http")]
 pub use lsps_host::webhook;
-pub use lsps_host::{BookPage, BookPages, LspEvent, LspEvents, Owed, Posted, ports};
+pub use lsps_host::{BookPage, BookPages, LspEvent, LspEvents, Owed, Posted, Stopped, ports};
 pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::{Event, ReplayEvent};
 
-use lsps_host::LspParts as HostParts;
 use lsps_host::ports::{ChainAccess, ChainWatch, Clock, Notifier, OnchainWallet, SystemClock};
+use lsps_host::{LspParts as HostParts, Stopped};
 use lsps_service::{Config, Occasion, Outcome, Policy, Tape, Unreadable};
 use lsps_types::lsps2::PromiseKey;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
@@ -95,7 +95,7 @@ impl<M, P, K> LspParts<M, P, K> {
 pub struct Lsp {
     host: lsps_host::Lsp,
     others_intercept: bool,
-    stopped: oneshot::Receiver<()>,
+    stopped: watch::Receiver<Option<Stopped>>,
 }
 
 impl Lsp {
@@ -127,11 +127,11 @@ impl Lsp {
             tape: parts.tape,
         };
         let started = lsps_host::Lsp::start(host, policy).await?;
-        let (done, stopped) = oneshot::channel();
+        let (done, stopped) = watch::channel(None);
         let running = started.runner.run();
         tokio::spawn(async move {
-            running.await;
-            let _ = done.send(());
+            let why = running.await;
+            let _ = done.send(Some(why));
         });
         let others_intercept = parts.others_intercept;
         Ok((Self { host: started.lsp, others_intercept, stopped }, started.unreadable))
@@ -145,7 +145,8 @@ impl Lsp {
     ///
     /// # Errors
     ///
-    /// When the store failed: return this from the event handler, and LDK tells the event again.
+    /// When the store failed: return this from the event handler, and LDK tells the event again. Where the LSP has stopped,
+    /// that happens for ever: [`stopped`](Self::stopped) tells when and why.
     pub async fn handle_event(&self, event: &Event) -> Result<bool, ReplayEvent> {
         let Some(told) = node_event(event) else { return Ok(false) };
         let is_htlc = matches!(event, Event::HTLCIntercepted { .. });
@@ -165,11 +166,22 @@ impl Lsp {
         self.host.call(peer_id(client), occasion).await
     }
 
-    /// Stops the LSP after the present turn, and waits for its end.
-    pub async fn stop(self) {
-        drop(self.host);
-        let _ = self.stopped.await;
+    /// Waits until the LSP has stopped, and says why. A process that lost its records to another
+    /// ([`Stopped::LostOwnership`]) has to end, with its node. `None`: the task of the LSP panicked.
+    pub async fn stopped(&self) -> Option<Stopped> {
+        why(self.stopped.clone()).await
     }
+
+    /// Stops the LSP after the present turn, waits for its end, and says why it stopped: it may have stopped before.
+    pub async fn stop(self) -> Option<Stopped> {
+        drop(self.host);
+        why(self.stopped).await
+    }
+}
+
+async fn why(mut stopped: watch::Receiver<Option<Stopped>>) -> Option<Stopped> {
+    let stopped = stopped.wait_for(Option::is_some).await.ok()?;
+    *stopped
 }
 
 impl Deref for Lsp {

@@ -55,6 +55,10 @@ impl Peers {
 }
 
 impl Messages for Peers {
+    fn attach(&self) {
+        self.messages.attach();
+    }
+
     fn send(&self, messages: Vec<(PeerId, Vec<u8>)>) {
         Self::send(self, messages);
     }

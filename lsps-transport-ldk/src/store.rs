@@ -25,13 +25,20 @@ pub trait BatchStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When not all of them are durable.
+    /// When not all of them are durable. An error around [`StoreError::LostOwnership`] says that another process owns the
+    /// records by now (`io::Error::new(kind, StoreError::LostOwnership)`); this holds for errors of a [`KVStore`] too.
     fn write_all(
         &self,
         primary_namespace: &str,
         secondary_namespace: &str,
         changes: Vec<Change>,
     ) -> Pin<Box<dyn Future<Output = Result<(), io::Error>> + Send>>;
+
+    /// Whether this process still owns the records, as far as it knows without asking: see
+    /// [`RecordStore::owns`](lsps_host::ports::RecordStore::owns).
+    fn owns(&self) -> bool {
+        true
+    }
 }
 
 /// The port of a record store on an LDK store.
@@ -69,6 +76,10 @@ impl<K: Store> RecordStore for KvRecords<K> {
             }
             contents
         })
+    }
+
+    fn owns(&self) -> bool {
+        self.batches.as_ref().is_none_or(|batches| batches.owns())
     }
 
     fn write(&self, kind: &'static str, changes: Vec<Change>) -> Answer<()> {
@@ -119,8 +130,13 @@ async fn side_by_side<T>(answers: Vec<Pending<T>>) -> Vec<Result<T, io::Error>> 
 
 type Pending<T> = Pin<Box<dyn Future<Output = Result<T, io::Error>> + Send>>;
 
+/// An error may say that the records are another process's.
 fn failed(error: io::Error) -> StoreError {
-    StoreError::Failed(error.to_string())
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
+    match inner {
+        Some(StoreError::LostOwnership) => StoreError::LostOwnership,
+        Some(StoreError::Failed(_)) | None => StoreError::Failed(error.to_string()),
+    }
 }
 
 const PRIMARY: &str = "lsps";
@@ -152,9 +168,27 @@ mod tests {
         content: Mutex<BTreeMap<String, Vec<u8>>>,
         cannot_write: Mutex<Vec<&'static str>>,
         cannot_read: Mutex<Vec<&'static str>>,
+        is_anothers: Mutex<Vec<&'static str>>,
         under_way: Mutex<usize>,
         most: Mutex<usize>,
         transactions: Mutex<usize>,
+    }
+
+    /// Another process took the lease of this one.
+    struct Fenced;
+
+    impl BatchStore for Fenced {
+        fn write_all(&self, _: &str, _: &str, _: Vec<Change>) -> Pending<()> {
+            Box::pin(async { Err(anothers()) })
+        }
+
+        fn owns(&self) -> bool {
+            false
+        }
+    }
+
+    fn anothers() -> io::Error {
+        io::Error::new(io::ErrorKind::Other, StoreError::LostOwnership)
     }
 
     fn ill() -> io::Error {
@@ -197,6 +231,9 @@ mod tests {
         fn read(&self, _: &str, _: &str, key: &str) -> Pending<Vec<u8>> {
             let key = key.to_owned();
             Box::pin(flat(later(&self.0, move |disk| {
+                if disk.is_anothers.lock().unwrap().contains(&&*key) {
+                    return Err(anothers());
+                }
                 if disk.cannot_read.lock().unwrap().contains(&&*key) {
                     return Err(ill());
                 }
@@ -207,6 +244,9 @@ mod tests {
         fn write(&self, _: &str, _: &str, key: &str, bytes: Vec<u8>) -> Pending<()> {
             let key = key.to_owned();
             Box::pin(flat(later(&self.0, move |disk| {
+                if disk.is_anothers.lock().unwrap().contains(&&*key) {
+                    return Err(anothers());
+                }
                 if disk.cannot_write.lock().unwrap().contains(&&*key) {
                     return Err(ill());
                 }
@@ -301,6 +341,22 @@ mod tests {
         let loaded = records.load(&SystemClock).await.unwrap();
         assert_eq!(loaded.records.len(), 39);
         assert_eq!(loaded.failed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["007"]);
+    }
+
+    #[tokio::test]
+    async fn a_store_can_say_that_its_records_are_another_processs() {
+        let (disk, names) = (Arc::<Disk>::default(), names(3));
+        let batches: Arc<dyn BatchStore> = Arc::new(Fenced);
+        let fenced = records(&disk, Some(batches));
+        assert!(!fenced.owns());
+        assert_eq!(fenced.write(batch(&names)).await, Err(StoreError::LostOwnership));
+        // One record that is said to be another's is enough, whatever else can be read.
+        let records = records(&disk, None);
+        assert!(records.owns());
+        records.write(batch(&names)).await.unwrap();
+        disk.is_anothers.lock().unwrap().push("001");
+        assert_eq!(records.load(&SystemClock).await, Err(StoreError::LostOwnership));
+        assert_eq!(records.write(batch(&names)).await, Err(StoreError::LostOwnership));
     }
 
     #[tokio::test]

@@ -46,7 +46,7 @@ impl ChainWatch for BdkWallet {
         (before == coins.seen).then(Vec::new)
     }
 
-    fn outputs_to(&self, script: &ScriptBuf) -> Vec<SeenOutput> {
+    fn outputs_to(&self, script: &ScriptBuf) -> Option<Vec<SeenOutput>> {
         let coins = &mut self.state().coins;
         let outputs: Vec<_> = coins.bdk.list_output().filter(|output| output.txout.script_pubkey == *script).collect();
         coins.deposits.reported.extend(outputs.iter().map(|output| output.outpoint));
@@ -56,6 +56,6 @@ impl ChainWatch for BdkWallet {
             let fee_rate = height.is_none().then(|| self.chain.fee_rate_of(&output.outpoint.txid)).flatten();
             SeenOutput { outpoint: output.outpoint, amount: output.txout.value, height, fee_rate }
         };
-        outputs.into_iter().map(seen).collect()
+        Some(outputs.into_iter().map(seen).collect())
     }
 }

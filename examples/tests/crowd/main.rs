@@ -290,9 +290,9 @@ impl ChainWatch for QuietChain {
         Some(vec![])
     }
 
-    fn outputs_to(&self, _: &bitcoin::ScriptBuf) -> Vec<SeenOutput> {
+    fn outputs_to(&self, _: &bitcoin::ScriptBuf) -> Option<Vec<SeenOutput>> {
         self.looked_at.fetch_add(1, Ordering::SeqCst);
-        vec![]
+        Some(vec![])
     }
 }
 

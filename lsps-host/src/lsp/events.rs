@@ -102,6 +102,8 @@ pub enum LspEvent {
     },
     /// The store refuses to write; its own words. Nothing is acknowledged, sent or done until it writes again.
     StoreFails(String),
+    /// Another process owns the records: this LSP has ended, and writes, sends and does nothing more. The last event.
+    LostOwnership,
 }
 
 impl LspEvent {
@@ -209,6 +211,7 @@ enum About {
     RefundFails(RefundKey),
     RefundStuck(RefundKey),
     Store,
+    Ownership,
     Runaway(FlowId),
     /// Each of them once, whatever else is told of the order.
     Lost(OrderNumber, Msat),
@@ -260,6 +263,7 @@ impl About {
             LspEvent::RefundFails { key, .. } => Self::RefundFails(*key),
             LspEvent::RefundStuck { key, .. } => Self::RefundStuck(*key),
             LspEvent::StoreFails(_) => Self::Store,
+            LspEvent::LostOwnership => Self::Ownership,
             LspEvent::Runaway { flow } => Self::Runaway(*flow),
             LspEvent::PaymentLost { order, lost } => Self::Lost(*order, *lost),
             LspEvent::PaidTwice { order, payment_hash, amount } => Self::Twice(*order, *payment_hash, *amount),

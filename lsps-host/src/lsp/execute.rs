@@ -13,6 +13,11 @@ use crate::ports::{Broadcast, CannotFund, LspNode, NodeChannel, Post, Resolution
 
 impl<N: LspNode> Pump<N> {
     pub(super) fn execute(&mut self, effect: Effect) -> Vec<Input> {
+        if let Effect::FundChannel { key, .. } = &effect
+            && self.unread.postpones(*key, &effect).is_some()
+        {
+            return vec![];
+        }
         report::doing(&effect);
         match effect {
             Effect::OpenChannel { key, peer, terms } => {
@@ -161,7 +166,10 @@ impl<N: LspNode> Pump<N> {
         let is_it = |paid: &TxOut| paid.script_pubkey == script && paid.value.to_sat() == output.value_sat;
         let vout = tx.output.iter().position(is_it).and_then(|index| u32::try_from(index).ok());
         let outpoint = vout.and_then(|vout| to_lsps_outpoint(OutPoint { txid: tx.compute_txid(), vout }));
-        let outpoint = outpoint.ok_or_else(|| CannotFund::Wallet("the output to fund is missing".into()))?;
+        let outpoint = outpoint.ok_or_else(|| {
+            wallet.release(&inputs_of(&tx));
+            CannotFund::Wallet("the output to fund is missing".into())
+        })?;
         Ok(Input::FundingBuilt { key, mining_sat: wallet.mining_fee_sat(&tx), tx: serialize(&tx), outpoint })
     }
 

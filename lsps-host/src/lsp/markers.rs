@@ -42,6 +42,8 @@ pub(super) struct Unsettled {
     is_caught_up: bool,
     /// Clients of whose sent parts some failed, nodes do not say which; and when to look, by the steady clock.
     pub suspects: BTreeMap<PeerId, Duration>,
+    /// Some part failed that was sent to whomever.
+    pub suspects_all: bool,
     /// Payments that were to be claimed, of which the node seems to hold nothing any more; after a start all that were.
     pub claims: BTreeSet<PaymentHash>,
     /// Channels to be given up, and the transaction whose inputs are reserved.
@@ -65,7 +67,8 @@ impl Default for Unsettled {
         let life = RandomState::new().build_hasher().finish();
         let (suspects, abandoned) = (BTreeMap::new(), BTreeMap::new());
         let (number, sent, is_caught_up) = (0, vec![], false);
-        Self { life, number, sent, is_caught_up, suspects, claims: BTreeSet::new(), abandoned, ended: vec![] }
+        let (suspects_all, claims) = (false, BTreeSet::new());
+        Self { life, number, sent, is_caught_up, suspects, suspects_all, claims, abandoned, ended: vec![] }
     }
 }
 
@@ -110,7 +113,8 @@ impl<N: LspNode> Pump<N> {
         let idle = idle.map(|(key, (peer, _))| (*key, self.node.channel(*peer, *key).is_some()));
         let shown = Shown { missing, claims: claims.copied().collect(), idle: idle.collect() };
         let waits = !shown.missing.is_empty() || !shown.claims.is_empty() || !shown.idle.is_empty();
-        if !waits && self.unsettled.is_caught_up {
+        // Before all records are read it is not known what was told.
+        if !waits && (self.unsettled.is_caught_up || !self.unread.is_empty()) {
             return;
         }
         self.unsettled.number += 1;
@@ -136,7 +140,7 @@ impl<N: LspNode> Pump<N> {
                 let _ = self.feed(Input::PaymentGone { payment_hash });
             }
         }
-        if !std::mem::replace(&mut self.unsettled.is_caught_up, true) {
+        if self.unread.is_empty() && !std::mem::replace(&mut self.unsettled.is_caught_up, true) {
             let ended = std::mem::take(&mut self.unsettled.ended);
             self.feed_all(ended);
             let _ = self.feed(Input::NodeCaughtUp);
@@ -149,6 +153,10 @@ impl<N: LspNode> Pump<N> {
     /// Sent parts that are nowhere any more, by suspected client. Who has none missing is not suspected any longer.
     fn missing_by_client(&mut self) -> BTreeMap<PeerId, Vec<PartId>> {
         let now = self.outside.clock.steady();
+        if std::mem::take(&mut self.unsettled.suspects_all) {
+            let sent = self.service.known_parts().filter(|part| part.sent.is_some());
+            sent.for_each(|part| self.unsettled.suspect(part.client));
+        }
         let due: Vec<PeerId> =
             self.unsettled.suspects.iter().filter(|(_, at)| **at <= now).map(|(who, _)| *who).collect();
         let mut missing = BTreeMap::new();

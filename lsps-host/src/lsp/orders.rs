@@ -8,7 +8,8 @@ use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{Address, OutPoint, ScriptBuf, Transaction};
 
 use lsps_service::{
-    Deposit, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms, Prepared, RefundKey,
+    Deposit, FlowId, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms, Prepared,
+    RefundKey,
 };
 use lsps_types::{BlockHeight, FeeRate, PaymentHash, Preimage, Sat};
 
@@ -22,6 +23,8 @@ use crate::ports::{CannotFund, LspNode, OnchainWallet, SeenOutput, from_lsps_out
 pub(super) struct Onchain {
     /// Of orders on record, by the script of their address.
     watched: BTreeMap<ScriptBuf, Watched>,
+    /// Addresses of which the chain backend could not say what was paid to them.
+    unseen: BTreeSet<ScriptBuf>,
     /// Payments of which the node may hold less than is on record, and since when, by the steady clock, that is to be
     /// looked at.
     doubted: BTreeMap<PaymentHash, Duration>,
@@ -52,6 +55,12 @@ struct Watched {
 impl Watched {
     fn new(address: String, seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>) -> Self {
         Self { address, seen, unrecorded: BTreeSet::new() }
+    }
+
+    /// Those of which nothing is on record, seen before the last block or since.
+    fn unowned(&self, has_deposit: impl Fn(&str, lsps_types::OutPoint) -> bool) -> Vec<OutPoint> {
+        let unowned = self.seen.keys().filter(|outpoint| !has_deposit(&self.address, **outpoint));
+        unowned.map(from_lsps_outpoint).collect()
     }
 
     /// Takes those that are not on record for news. Whether there are any.
@@ -185,8 +194,9 @@ impl<N: LspNode> Pump<N> {
     }
 
     /// After a start: what the node and the chain say of orders on record.
-    pub(super) fn reconcile_orders(&mut self) {
-        let orders: Vec<KnownOrder> = self.service.known_orders().collect();
+    pub(super) fn reconcile_orders(&mut self, is_new: &impl Fn(FlowId) -> bool) {
+        let is_new = |order| is_new(FlowId::Order(order));
+        let orders: Vec<KnownOrder> = self.service.known_orders().filter(|order| is_new(order.number)).collect();
         for order in orders {
             let reserved: Vec<OutPoint> = order.reserved.iter().map(from_lsps_outpoint).collect();
             self.outside.wallet.lock(&reserved);
@@ -203,10 +213,11 @@ impl<N: LspNode> Pump<N> {
             let seen = known.map(|outpoint| (*outpoint, None)).collect();
             self.onchain.watched.insert(script, Watched::new(address, seen));
         }
-        let payments: Vec<KnownPayment> = self.service.known_payments().collect();
+        let payments: Vec<KnownPayment> =
+            self.service.known_payments().filter(|payment| is_new(payment.order)).collect();
         let claimed = payments.iter().filter(|payment| payment.stage == PaymentStage::Claimed);
         // Lost is one that the node neither tells of nor can make any more.
-        self.unsettled.claims = claimed.map(|payment| payment.payment_hash).collect();
+        self.unsettled.claims.extend(claimed.map(|payment| payment.payment_hash));
         for payment in payments {
             let KnownPayment { by, payment_hash, id, amount, claim_before, .. } = payment;
             let preimage = Some(payment.preimage);
@@ -237,8 +248,8 @@ impl<N: LspNode> Pump<N> {
             let is_wanted = self.service.wants_address(&watched.address);
             if !is_wanted {
                 watch.forget(script);
-                let unrecorded: Vec<OutPoint> = watched.unrecorded.iter().map(from_lsps_outpoint).collect();
-                self.outside.wallet.release(&unrecorded);
+                let has_deposit = |address: &str, outpoint| self.service.has_deposit(address, outpoint);
+                self.outside.wallet.release(&watched.unowned(has_deposit));
             }
             is_wanted
         });
@@ -261,13 +272,24 @@ impl<N: LspNode> Pump<N> {
     pub(super) fn look_at_deposits(&mut self, all: bool) {
         let Some(watch) = self.outside.deposits.clone() else { return };
         let news = watch.touched().filter(|_| !all);
-        for script in news.unwrap_or_else(|| self.onchain.watched.keys().cloned().collect()) {
+        let unseen = std::mem::take(&mut self.onchain.unseen);
+        let scripts = match news {
+            Some(news) => news.into_iter().chain(unseen).collect(),
+            None => self.onchain.watched.keys().cloned().collect::<BTreeSet<_>>(),
+        };
+        for script in scripts {
             self.look_at_address(&script, watch.outputs_to(&script));
         }
     }
 
-    fn look_at_address(&mut self, script: &ScriptBuf, outputs: Vec<SeenOutput>) {
-        let Some(Watched { address, seen, .. }) = self.onchain.watched.get_mut(script) else { return };
+    /// Where the chain backend does not know, nothing is believed to have come or gone; it is asked again.
+    fn look_at_address(&mut self, script: &ScriptBuf, outputs: Option<Vec<SeenOutput>>) {
+        let Onchain { watched, unseen, .. } = &mut self.onchain;
+        let Some(Watched { address, seen, .. }) = watched.get_mut(script) else { return };
+        let Some(outputs) = outputs else {
+            unseen.insert(script.clone());
+            return;
+        };
         let outputs: BTreeMap<_, _> =
             outputs.into_iter().filter_map(|output| Some((to_lsps_outpoint(output.outpoint)?, output))).collect();
         let mut news = vec![];
@@ -354,7 +376,7 @@ mod tests {
     use bitcoin::{Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut};
 
     use super::{Watched, give_back};
-    use crate::ports::{CannotFund, OnchainWallet, SeenOutput};
+    use crate::ports::{CannotFund, OnchainWallet, SeenOutput, from_lsps_outpoint};
 
     /// Has one coin of this worth, which costs 110 vB to give back.
     struct Coin(u64);
@@ -412,6 +434,16 @@ mod tests {
         watched.seen = seen();
         assert!(!watched.tell_again(|_, _| true));
         assert!(watched.unrecorded.is_empty() && watched.seen.values().all(Option::is_some), "there was room");
+    }
+
+    #[test]
+    fn a_deposit_that_came_since_the_last_block_is_given_back_with_an_order_that_is_over() {
+        let of = |tx| lsps_types::OutPoint { txid: lsps_types::Txid([tx; 32]), index: 0 };
+        let mut watched = Watched::new("address".into(), (1..3).map(|tx| (of(tx), None)).collect());
+        watched.tell_again(|_, outpoint| outpoint == of(1));
+        watched.seen.insert(of(3), None);
+        let released = watched.unowned(|_, outpoint| outpoint == of(1));
+        assert_eq!(released, [of(2), of(3)].map(|outpoint| from_lsps_outpoint(&outpoint)));
     }
 
     #[test]

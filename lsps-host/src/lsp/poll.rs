@@ -167,14 +167,14 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    pub(super) fn reconcile_channels(&mut self) {
+    pub(super) fn reconcile_channels(&mut self, is_new: &impl Fn(FlowId) -> bool) {
         for channel in self.node.channels() {
-            if self.service.is_given_up(channel.key) {
+            if is_new(channel.key.flow) && self.service.is_given_up(channel.key) {
                 self.node.close(channel.peer, channel.key);
             }
         }
         let mut news = vec![];
-        for channel in self.service.known_channels() {
+        for channel in self.service.known_channels().filter(|channel| is_new(channel.key.flow)) {
             if let Some(tx) = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok()) {
                 self.outside.wallet.lock(&inputs_of(&tx));
             }
@@ -205,8 +205,9 @@ impl<N: LspNode> Pump<N> {
         self.feed_all(news);
     }
 
-    pub(super) fn reconcile_parts(&mut self) {
-        let known: Vec<_> = self.service.known_parts().collect();
+    pub(super) fn reconcile_parts(&mut self, is_new: &impl Fn(FlowId) -> bool) {
+        let is_new = |part: &KnownPart| is_new(FlowId::JitChannel(part.scid));
+        let known: Vec<_> = self.service.known_parts().filter(is_new).collect();
         self.tell_whereabouts_of_all(known.clone());
         for part in known {
             if let Some(amount_in) = self.node.held(part.id) {

@@ -10,8 +10,8 @@ use bitcoin::{FeeRate, OutPoint, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use lsps_service::{
-    Batch, BookEntry, BookKey, ChannelKey, Effect, Input, KnownPart, NodeFacts, Outcome, PartId, Record, Refusal,
-    Service, Unreadable,
+    Batch, BookEntry, BookKey, ChannelKey, Effect, FlowId, Input, KnownPart, NodeFacts, Outcome, PartId, Record,
+    Refusal, Service, Unreadable,
 };
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, PaymentHash, PeerId, Timestamp};
@@ -20,6 +20,7 @@ use super::book::Book;
 use super::events::{Events, LspEvent};
 use super::markers::Unsettled;
 use super::orders::Onchain;
+use super::unread::Unread;
 use super::{Stopped, report};
 use crate::inbox::{Budget, PeerEvent};
 use crate::ports::{
@@ -68,6 +69,7 @@ pub(crate) struct Pump<N> {
     unwritten: Option<Batch>,
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
+    pub(super) unread: Unread,
     /// HTLCs that the node refused to fail, and whether the core waits for that; asked again until it does.
     unfailed: BTreeMap<PartId, (FailureCode, bool)>,
     /// Decisions that are taken once the node has told its events.
@@ -106,6 +108,7 @@ impl<N: LspNode> Pump<N> {
             requests,
             unwritten,
             unbooked,
+            unread: Unread::default(),
             unfailed: BTreeMap::new(),
             unsettled,
             started_at,
@@ -120,18 +123,28 @@ impl<N: LspNode> Pump<N> {
     }
 
     /// Takes the records, then compares them with what the node knows by now.
-    pub fn load(&mut self, records: Vec<(String, Vec<u8>)>) -> Vec<Unreadable> {
+    pub fn load<'a>(
+        &mut self,
+        records: Vec<(String, Vec<u8>)>,
+        unread: impl Iterator<Item = &'a str>,
+    ) -> Vec<Unreadable> {
+        self.unread = Unread::of(unread, self.outside.clock.steady());
         let mut unreadable = vec![];
         for (name, bytes) in records {
             unreadable.extend(self.service.load(&Record { name, bytes }).err());
         }
         self.tell_facts();
-        // Parts first: what nobody waits for any more is not opened anew.
-        self.reconcile_parts();
-        self.reconcile_orders();
-        self.reconcile_channels();
+        self.reconcile(|_| true);
         self.look_at_channels();
         unreadable
+    }
+
+    /// Compares flows that were just loaded with what the node knows by now.
+    pub(super) fn reconcile(&mut self, is_new: impl Fn(FlowId) -> bool) {
+        // Parts first: what nobody waits for any more is not opened anew.
+        self.reconcile_parts(&is_new);
+        self.reconcile_orders(&is_new);
+        self.reconcile_channels(&is_new);
     }
 
     pub async fn run(mut self) -> Stopped {
@@ -164,16 +177,21 @@ impl<N: LspNode> Pump<N> {
     /// heard. Then it hears as much of the rest as a turn has room for, so that the node waits for no more than that,
     /// whatever a crowd of strangers sends.
     async fn turn(&mut self, requests: Vec<Request>) {
+        self.read_unread().await;
+        if self.is_lost() {
+            return; // nobody is answered: what is asked is the other process's
+        }
         self.look_at_block();
         self.hear_peers(Budget { moves: MOVES, messages: 0, bytes: 0 });
         let answers = self.hear(requests);
         self.look_around();
         let written = self.commit().await;
-        if !written && !self.lost_ownership {
+        let is_told_again = answers.iter().any(|(_, outcome)| outcome.is_none());
+        if (!written || is_told_again) && !self.lost_ownership {
             self.outside.clock.sleep(RETRY).await;
         }
         for (done, outcome) in answers {
-            let _ = done.send(written.then_some(outcome));
+            let _ = done.send(outcome.filter(|_| written));
         }
         // Nothing more is taken in while nothing can be written.
         if written {
@@ -185,14 +203,14 @@ impl<N: LspNode> Pump<N> {
 
     /// Hears requests and news; returns those that are answered once the records are durable. The rest is answered at
     /// once, or waits.
-    fn hear(&mut self, requests: Vec<Request>) -> Vec<(oneshot::Sender<Option<Outcome>>, Outcome)> {
+    fn hear(&mut self, requests: Vec<Request>) -> Vec<(oneshot::Sender<Option<Outcome>>, Option<Outcome>)> {
         let mut answers = vec![];
         for request in requests {
             match request {
                 Request::Event { event, fail_if_not_mine, done } => match self.hear_node(event, fail_if_not_mine) {
                     // Nothing of it is on record, so there is nothing to wait for.
-                    Heard { outcome, changes: false } => drop(done.send(Some(outcome))),
-                    Heard { outcome, changes: true } => answers.push((done, outcome)),
+                    Heard { outcome: Some(outcome), changes: false } => drop(done.send(Some(outcome))),
+                    Heard { outcome, .. } => answers.push((done, outcome)),
                 },
                 Request::Posted(input) => self.posted.push_back(input),
                 Request::Look(look) => look(&self.service),
@@ -245,7 +263,13 @@ impl<N: LspNode> Pump<N> {
         self.facts_at = None; // what could be received or spent may have changed
         match event {
             NodeEvent::Input(input) => {
+                if self.unread.names(&input) {
+                    return Heard::AGAIN;
+                }
+                let is_unread = self.unread.may_be(&input);
                 if let Input::HtlcHeld(htlc) = &input {
+                    // What was held by this name before is gone.
+                    self.unfailed.retain(|part, (_, is_owed)| *part != htlc.part || *is_owed);
                     // A channel may be planned for it.
                     self.tell_feerates();
                     self.look_for_parts_like(htlc);
@@ -259,12 +283,21 @@ impl<N: LspNode> Pump<N> {
                     if let Input::PartForwarded { part, over } = &input { Some((*part, *over)) } else { None };
                 claimed.into_iter().for_each(|(claimed, over)| self.tell_whereabouts_before(claimed, over));
                 let outcome = self.feed(input);
+                if is_unread && outcome == Outcome::NotMine {
+                    return Heard::AGAIN;
+                }
                 if let Some(client) = claimed.and_then(|(claimed, _)| self.service.has_another_like(claimed)) {
                     self.unsettled.suspect(client);
                 }
                 if let Some(part) = part.filter(|_| outcome == Outcome::NotMine && fail_if_not_mine) {
-                    let _asked_again = self.fail_htlc(part, FailureCode::UnknownNextPeer, false);
+                    let _looked_at_below = self.fail_htlc(part, FailureCode::UnknownNextPeer, false);
                     self.node.flush();
+                }
+                // Nothing of it is on record, so the node has to keep the event until it fails it.
+                let is_refused = |part: &PartId| matches!(self.unfailed.get(part), Some((_, false)));
+                if let Some(part) = part.filter(is_refused) {
+                    self.unfailed.remove(&part);
+                    return Heard::AGAIN;
                 }
                 if is_ready {
                     self.look_for_usable_clients();
@@ -272,32 +305,40 @@ impl<N: LspNode> Pump<N> {
                 // A claim that is nobody's part may have used a channel of ours all the same.
                 // And one told again may have changed something that the store refused to write.
                 let changes = outcome != Outcome::NotMine || self.service.pending() > 0 || self.unwritten.is_some();
-                Heard { outcome, changes }
+                Heard { outcome: Some(outcome), changes }
             }
             NodeEvent::FailedTowards(peer) => {
                 self.unsettled.suspect(peer);
-                Heard { outcome: Outcome::NotMine, changes: false }
+                Heard { outcome: Some(Outcome::NotMine), changes: false }
             }
             NodeEvent::FailedReceive(payment_hash) => {
                 let is_known = self.service.known_payments_with(payment_hash).next().is_some();
                 if is_known {
                     self.onchain.doubts(payment_hash, self.outside.clock.steady());
                 }
+                if !is_known && self.unread.has_orders() {
+                    return Heard::AGAIN;
+                }
                 let outcome = if is_known { Outcome::Taken } else { Outcome::NotMine };
-                Heard { outcome, changes: is_known }
+                Heard { outcome: Some(outcome), changes: is_known }
             }
             NodeEvent::Marker(marker) => {
                 self.marker_came_back(marker);
-                Heard { outcome: Outcome::Taken, changes: true }
+                Heard { outcome: Some(Outcome::Taken), changes: true }
             }
+            NodeEvent::FailedHeld(scid) if self.unread.has_scid(scid) => Heard::AGAIN,
             NodeEvent::FailedHeld(scid) => {
+                if self.service.known_parts_to(scid).next().is_none() {
+                    // A node says so too of what it could not send, by a name that only a channel had which is gone.
+                    self.unsettled.suspects_all = true;
+                }
                 let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && self.node.held(part.id).is_none();
                 let lost: Vec<PartId> = self.service.known_parts_to(scid).filter(lost).map(|part| part.id).collect();
                 let changes = !lost.is_empty() || self.unwritten.is_some();
                 for part in lost {
                     let _ = self.feed(Input::PartGone { part });
                 }
-                Heard { outcome: Outcome::NotMine, changes }
+                Heard { outcome: Some(Outcome::NotMine), changes }
             }
         }
     }
@@ -320,9 +361,14 @@ impl<N: LspNode> Pump<N> {
         };
         let told = input.clone();
         let now = self.read_clock();
+        let ends = if let Input::ChannelEnded { key, .. } = &input { Some(*key) } else { None };
+        let client = ends.and_then(|key| self.service.known_channels().find(|channel| channel.key == key));
+        let client = client.map(|channel| channel.client);
         let outcome = self.service.handle(input, now);
         report::heard(&told, outcome);
         if let (Input::ChannelEnded { key, why }, Outcome::Taken) = (told, outcome) {
+            // What was on it may have failed, and nothing else may tell of that.
+            client.into_iter().for_each(|client| self.unsettled.suspect(client));
             self.outside.events.send(LspEvent::ChannelEnded { key, why });
         }
         match (outcome, undo) {
@@ -346,7 +392,10 @@ impl<N: LspNode> Pump<N> {
     pub(super) fn fail_htlc(&mut self, part: PartId, code: FailureCode, is_owed: bool) -> Resolution {
         let resolution = self.node.fail(part, code);
         match resolution {
-            Resolution::Refused => drop(self.unfailed.insert(part, (code, is_owed))),
+            Resolution::Refused => {
+                let entry = self.unfailed.entry(part).or_insert((code, is_owed));
+                *entry = (code, entry.1 || is_owed);
+            }
             Resolution::Done | Resolution::NotHeld => drop(self.unfailed.remove(&part)),
         }
         resolution
@@ -377,7 +426,7 @@ impl<N: LspNode> Pump<N> {
     /// Writes all that changed, then lets out what that allows, until nothing more follows. `false`: the store failed.
     async fn commit(&mut self) -> bool {
         loop {
-            if !self.keep_book().await {
+            if self.is_lost() || !self.keep_book().await || self.is_lost() {
                 return false;
             }
             let batch = self.unwritten.take().unwrap_or_else(|| self.service.drain());
@@ -387,6 +436,10 @@ impl<N: LspNode> Pump<N> {
             if let Err(error) = self.outside.store.write(batch.records()).await {
                 self.unwritten = Some(batch);
                 self.store_failed(&error);
+                return false;
+            }
+            batch.records().for_each(|(flow, _)| self.unread.is_written(flow));
+            if self.is_lost() {
                 return false;
             }
             let released = batch.written();
@@ -403,6 +456,9 @@ impl<N: LspNode> Pump<N> {
             }
             let mut flush = false;
             for effect in released.effects {
+                if self.is_lost() {
+                    return false;
+                }
                 flush |=
                     matches!(effect, Effect::ForwardPart { .. } | Effect::FailPart { .. } | Effect::FailPayment { .. });
                 let answers = self.execute(effect);
@@ -436,9 +492,26 @@ impl<N: LspNode> Pump<N> {
     fn store_failed(&mut self, error: &StoreError) {
         report::store_failed(error);
         match error {
-            StoreError::LostOwnership => self.lost_ownership = true,
+            StoreError::LostOwnership => {
+                self.lost_ownership = true;
+                self.outside.events.send(LspEvent::LostOwnership);
+            }
             StoreError::Failed(why) => self.outside.events.send(LspEvent::StoreFails(why.clone())),
         }
+    }
+
+    pub(super) fn loses_ownership(&mut self) {
+        if !self.lost_ownership {
+            self.store_failed(&StoreError::LostOwnership);
+        }
+    }
+
+    /// Whether another process owns the records, as far as is known by now.
+    fn is_lost(&mut self) -> bool {
+        if !self.outside.store.owns() {
+            self.loses_ownership();
+        }
+        self.lost_ownership
     }
 
     fn refresh_facts(&mut self) {
@@ -480,6 +553,7 @@ impl<N: LspNode> Pump<N> {
             || self.unwritten.is_some()
             || !self.unbooked.is_empty()
             || !self.unfailed.is_empty()
+            || self.unsettled.suspects_all
             || self.service.waiting_clients().next().is_some();
         let idle = if watching { WATCH } else { IDLE };
         let due = self.service.next_wake().map(|(at, _)| at.since(self.outside.clock.now()));
@@ -502,9 +576,14 @@ async fn yields() {
 
 /// The outcome of an event of the node.
 struct Heard {
-    outcome: Outcome,
+    /// `None`: to be told again.
+    outcome: Option<Outcome>,
     /// Something follows that has to be durable before the node may forget that it told.
     changes: bool,
+}
+
+impl Heard {
+    const AGAIN: Self = Self { outcome: None, changes: true };
 }
 
 /// The act that has to be undone when the core refuses the input about it.

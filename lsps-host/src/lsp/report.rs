@@ -257,6 +257,11 @@ pub(super) fn unread((name, error): (String, StoreError)) -> Unreadable {
     Unreadable::Store { name, why: error.to_string() }
 }
 
+/// The store gave a record back that is none; the operator heard of it at the start.
+pub(super) fn unreadable(why: &Unreadable) {
+    error!(%why, "a record cannot be read");
+}
+
 /// A marker did not come back for a minute. The node's events wait for something, or the application does not pass each of
 /// them to the LSP.
 pub(super) fn marker_overdue(sent: usize) {

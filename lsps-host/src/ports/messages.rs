@@ -11,6 +11,10 @@ use crate::inbox::{Budget, PeerEvent};
 ///
 /// The host makes its calls from one task; none of them may block for longer than a look at memory takes.
 pub trait Messages: Send + Sync {
+    /// Tells that a host begins to listen: peers that are connected by now count as not told yet. A message that an earlier host
+    /// took and did not answer is lost, as it is where a process dies.
+    fn attach(&self);
+
     /// Sends payloads, each as one message of type 37913. Payloads for peers that are not connected are dropped. The
     /// call must not block.
     fn send(&self, messages: Vec<(PeerId, Vec<u8>)>);

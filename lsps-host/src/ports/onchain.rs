@@ -234,8 +234,9 @@ pub trait ChainWatch: Send + Sync {
     }
 
     /// The outputs to a script that are in a block or in the mempool, spent or not. An output that is left out counts
-    /// as gone until it is there again.
-    fn outputs_to(&self, script: &ScriptBuf) -> Vec<SeenOutput>;
+    /// as gone until it is there again. `None`: the backend does not know now, as it is away or behind the node's best block;
+    /// then nothing changes, and the host asks again within a second.
+    fn outputs_to(&self, script: &ScriptBuf) -> Option<Vec<SeenOutput>>;
 }
 
 /// An output to an address of an order.

@@ -18,6 +18,13 @@ pub trait RecordStore: Send + Sync {
     /// Makes all these changes durable. The store need not write them in one transaction: after an error some may be
     /// durable, and the host brings the whole batch again before it writes anything else. Each name is there once.
     fn write(&self, kind: &'static str, changes: Vec<Change>) -> Answer<()>;
+
+    /// Whether this process still owns the records, as far as it knows without asking anybody: the term of a lease, say, has
+    /// not passed by the clock that nobody sets. Asked before a turn, before messages are sent and before each act, so it must
+    /// not block. `true` where only a write can tell.
+    fn owns(&self) -> bool {
+        true
+    }
 }
 
 /// One change of a store: the new content under a name, or `None` where the record is to be removed.

@@ -57,6 +57,8 @@ pub struct Deposits {
     pub reserved: BTreeSet<OutPoint>,
     /// The watcher does not notice what happens.
     pub is_blind: bool,
+    /// The watcher does not know yet, and says so.
+    pub is_behind: bool,
     /// What the watcher noticed last, by script.
     seen: BTreeMap<ScriptBuf, Vec<SeenOutput>>,
     touched: BTreeSet<ScriptBuf>,

@@ -435,6 +435,10 @@ impl Node {
                 if is_usable(to) && self.stage(over) == Some(Stage::Ready) && fits {
                     self.now.places.insert(number, Place::AtClient { to, over, amount });
                     self.incoming[number].given = Some((over, amount));
+                } else if self.stage(over).is_none() {
+                    // Only its name is told, and that is none by which the host knows it.
+                    self.now.places.insert(number, Place::Failing(FailureCode::UnknownNextPeer));
+                    self.now.events.push_back(NodeEvent::FailedHeld(ALIAS));
                 } else {
                     self.fails_towards(number, to); // connected is not enough
                 }
@@ -537,6 +541,8 @@ impl Node {
     }
 }
 
+/// The name of a channel that is gone.
+const ALIAS: Scid = Scid(3);
 /// Blocks before the expiry at which an HTLC that its client keeps comes back, and the channel that has it is closed.
 const FORCED: u32 = 3;
 /// Amounts that differ by less may be alike once a fee is kept of one.

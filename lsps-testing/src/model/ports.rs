@@ -187,7 +187,8 @@ impl LspNode for Ports {
     fn fail(&self, part: PartId, code: FailureCode) -> Resolution {
         self.act(Resolution::Done, |model| {
             let holds = model.node.holds(part);
-            let is_refused = holds && model.refused.remove(&Call::Fail);
+            let is_refused = holds && (model.refused.remove(&Call::Fail) || model.fails_refused > 0);
+            model.fails_refused -= u8::from(is_refused && model.fails_refused > 0);
             if is_refused { Resolution::Refused } else { model.node.fail(part, code) }
         })
     }
@@ -243,6 +244,10 @@ fn shown(key: ChannelKey, channel: &super::node::Channel) -> NodeChannel {
 }
 
 impl Messages for Ports {
+    fn attach(&self) {
+        self.model().inbox.attach();
+    }
+
     fn send(&self, messages: Vec<(PeerId, Vec<u8>)>) {
         if !messages.is_empty() {
             self.act((), |model| model.sent.extend(messages));
@@ -275,27 +280,45 @@ impl RecordStore for Ports {
 
     fn read(&self, kind: &'static str, names: Vec<String>) -> ReadAnswer {
         let model = self.model();
-        let contents = names.into_iter().map(|name| Ok(model.store.get(&(kind, name)).cloned())).collect();
+        let read = |name: String| match model.hidden.contains(&name) && kind == "service" {
+            true => Err(StoreError::Failed("it does not give it back".into())),
+            false => Ok(model.store.get(&(kind, name)).cloned()),
+        };
+        let contents = names.into_iter().map(read).collect();
         Box::pin(async { contents })
     }
 
     fn write(&self, kind: &'static str, changes: Vec<Change>) -> Answer<()> {
         let ports = self.clone();
-        Box::pin(async move { if ports.write_all(kind, changes) { ports.written() } else { pending().await } })
+        Box::pin(async move {
+            match ports.write_all(kind, changes) {
+                Some(answer) => answer,
+                None => pending().await,
+            }
+        })
+    }
+
+    fn owns(&self) -> bool {
+        !self.model().fence.is_known
     }
 }
 
 impl Ports {
-    /// `false`: the process died over it.
-    fn write_all(&self, kind: &'static str, changes: Vec<Change>) -> bool {
+    /// `None`: the process died over it.
+    fn write_all(&self, kind: &'static str, changes: Vec<Change>) -> Option<Result<(), StoreError>> {
         let mut model = self.model();
+        if model.fence.is_lost {
+            assert!(!model.fence.is_known, "it writes records that are another's");
+            model.fence.is_known = true;
+            return Some(Err(StoreError::LostOwnership));
+        }
         if !model.store_works {
             model.is_late = true;
-            return !model.is_dead;
+            return (!model.is_dead).then(|| Err(StoreError::Failed("it refuses".into())));
         }
         for (name, content) in changes {
             if !model.point() {
-                return false;
+                return None;
             }
             let before = match content {
                 Some(bytes) => model.store.insert((kind, name), bytes.clone()).filter(|before| *before != bytes),
@@ -303,11 +326,9 @@ impl Ports {
             };
             assert!(kind != "book" || before.is_none(), "an entry of the book changed");
         }
-        model.point()
-    }
-
-    fn written(&self) -> Result<(), StoreError> {
-        if self.model().store_works { Ok(()) } else { Err(StoreError::Failed("it refuses".into())) }
+        let is_alive = model.point();
+        model.fence.is_due(1);
+        is_alive.then_some(Ok(()))
     }
 }
 
@@ -317,7 +338,9 @@ impl OnchainWallet for Ports {
         self.act(Err(nothing.clone()), |model| {
             let key = ChannelKey::from_u128(key).expect("the key of a channel");
             let output = TxOut { value: Amount::from_sat(amount_sat), script_pubkey: script.clone() };
-            model.coins.fund(key, &model.chain, output).ok_or(nothing)
+            let misbuilds = model.refused.remove(&Call::Build);
+            let tx = model.coins.fund(key, &model.chain, output).ok_or(nothing)?;
+            Ok(if misbuilds { Transaction { output: vec![], ..tx } } else { tx })
         })
     }
 
@@ -402,8 +425,9 @@ impl ChainWatch for Ports {
         Some(self.model().deposits.touched())
     }
 
-    fn outputs_to(&self, script: &ScriptBuf) -> Vec<SeenOutput> {
-        self.model().deposits.outputs_to(script)
+    fn outputs_to(&self, script: &ScriptBuf) -> Option<Vec<SeenOutput>> {
+        let mut model = self.model();
+        (!model.deposits.is_behind).then(|| model.deposits.outputs_to(script))
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 
 use lsps_host::ports::NodeEvent;
-use lsps_host::{Lsp, LspParts, Started, Stopped};
-use lsps_service::{Outcome, ScidSource, Service, Turn};
+use lsps_host::{CannotStart, Lsp, LspParts, Started, Stopped};
+use lsps_service::{Outcome, ScidSource, Service, Turn, Unreadable};
 use lsps_types::jsonrpc::{FromLsp, encode_request};
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{PeerId, Request};
@@ -31,6 +31,7 @@ struct Running {
     lsp: Arc<Lsp>,
     /// The host's own task.
     host: Pin<Box<dyn Future<Output = Stopped> + Send>>,
+    stopped: Option<Stopped>,
     /// The event that is being told, and whether a crash takes it along.
     telling: Option<(bool, Task<bool>)>,
     /// The event was not dealt with: it is told again when the host has looked around.
@@ -66,6 +67,12 @@ impl Process {
     pub fn tape(&mut self) {
         self.tapes = Some(vec![]);
         self.restart();
+    }
+
+    /// The host ends and is started again, in a process that lives on: the node, its peers and the wallet keep all.
+    pub fn restart_host(&mut self) {
+        self.running = None;
+        self.start();
     }
 
     /// The process dies and starts again, as it does after a change of its set-up.
@@ -104,6 +111,10 @@ impl Process {
             *place.lock().expect("nobody panics here") = seen;
         });
         self.settle();
+        if answer.lock().expect("nobody panics here").is_none() {
+            self.ports.wakes(); // it pauses
+            self.settle();
+        }
         let seen = answer.lock().expect("nobody panics here").take();
         seen.expect("it runs, and its store works")
     }
@@ -127,7 +138,7 @@ impl Process {
         for _ in 0..ROUNDS {
             let before = self.model().acts;
             self.settle();
-            if self.model().is_dead {
+            if self.model().is_dead || self.is_fenced_off() {
                 self.dies();
                 continue;
             }
@@ -138,13 +149,20 @@ impl Process {
             self.settle();
             let mut model = self.model();
             rests = if model.acts == before && !model.is_dead { rests + 1 } else { 0 };
-            // A store that refused is asked again only when the host has looked around twice.
+            // A store that refused, or an event that is told again, has its turn only when the host has looked around twice.
             if rests > u32::from(model.is_late) {
                 model.is_late &= !model.store_works;
                 return;
             }
         }
         panic!("the host goes round for ever");
+    }
+
+    /// Another process owns the records, and this one knows: it has ended.
+    fn is_fenced_off(&mut self) -> bool {
+        let stopped = self.running.as_ref().and_then(|running| running.stopped);
+        assert!(stopped != Some(Stopped::Asked), "nobody asked it");
+        stopped.is_some()
     }
 
     fn dies(&mut self) {
@@ -160,13 +178,24 @@ impl Process {
         let waker = Waker::from(Arc::clone(&woken));
         let (parts, policy) = (self.parts(), self.model().setup.clone());
         let mut starting = Box::pin(Lsp::start(parts, policy));
-        let Poll::Ready(started) = starting.as_mut().poll(&mut Context::from_waker(&waker)) else {
-            panic!("a start waits for nothing here")
+        let started = loop {
+            match starting.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(started) => break started,
+                Poll::Pending => self.ports.wakes(), // it reads again
+            }
         };
+        if let Err(CannotStart::Store(_)) = started {
+            // Nothing can be read: somebody sees to the store.
+            self.model().hidden.clear();
+            return self.start();
+        }
         let Started { lsp, runner, unreadable } = started.expect("a valid configuration");
-        assert_eq!(unreadable, [], "we wrote them");
+        let is_hidden = |record: &Unreadable| matches!(record, Unreadable::Store { name, .. } if self.model().hidden.contains(name));
+        assert!(unreadable.iter().all(is_hidden), "we wrote them: {unreadable:?}");
         let host = Box::pin(runner.run());
-        self.running = Some(Running { lsp: Arc::new(lsp), host, telling: None, pauses: false, tasks: vec![], woken });
+        let (telling, stopped) = (None, None);
+        let running = Running { lsp: Arc::new(lsp), host, stopped, telling, pauses: false, tasks: vec![], woken };
+        self.running = Some(running);
         // What came in and was not decoded when the node died comes up after all this.
         let mut model = self.model();
         model.node.decode();
@@ -200,19 +229,24 @@ impl Process {
             if !running.woken.0.swap(false, Ordering::SeqCst) {
                 return;
             }
-            assert!(running.host.as_mut().poll(context).is_pending(), "the host goes on");
+            if running.stopped.is_none()
+                && let Poll::Ready(stopped) = running.host.as_mut().poll(context)
+            {
+                running.stopped = Some(stopped);
+            }
             running.tasks.retain_mut(|task| task.as_mut().poll(context).is_pending());
             if let Some((is_volatile, telling)) = &mut running.telling
                 && let Poll::Ready(is_heard) = telling.as_mut().poll(context)
             {
                 running.pauses = !is_heard;
+                self.ports.model().is_late |= !is_heard;
                 if is_heard && !self.ports.model().is_dead {
                     self.ports.model().event_heard(*is_volatile);
                 }
                 running.telling = None;
                 running.woken.0.store(true, Ordering::SeqCst);
             }
-            if self.ports.model().is_dead {
+            if self.ports.model().is_dead || running.stopped.is_some() {
                 return;
             }
         }

@@ -37,7 +37,7 @@ impl Model {
                 assert!(end.is_none_or(|at| at.0 > self.chain.height + guard), "payment {number} is held too long");
             }
         }
-        if !self.deposits.is_blind && self.store_works {
+        if !self.deposits.is_blind && !self.deposits.is_behind && self.store_works {
             let theirs =
                 self.deposits.coins.iter().enumerate().filter(|(number, coin)| {
                     !coin.was_kept && !coin.is_gone && self.deposits.refund_of(*number).is_none()

@@ -24,6 +24,7 @@ impl OrderWorld {
         {
             let mut model = self.model();
             (model.fuse, model.store_works, model.deposits.is_blind) = (None, true, false);
+            model.deposits.is_behind = false;
             model.node.feerate_sat_per_kw = LEAST_FEERATE;
         }
         self.run();

@@ -32,6 +32,8 @@ pub enum Step {
     Blocks { count: u8, are_full: bool },
     /// The watcher of the chain says nothing of deposits, or speaks again.
     Watch { works: bool },
+    /// The watcher of the chain does not know what is in it, and says so; or it knows again.
+    Behind { is_behind: bool },
     /// A client connects.
     Connect { client: u8 },
     /// It goes away.

@@ -26,7 +26,7 @@ impl Model {
         for (name, bytes) in self.records().filter(|(name, _)| name.starts_with("jit-")) {
             assert!(bytes.len() <= 500 + 160 * parts, "{name} has {} bytes", bytes.len());
         }
-        if self.store_works && !self.is_mute {
+        if self.store_works && !self.is_mute && self.hidden.is_empty() {
             let guard = self.setup.config.htlc_safety_blocks.0;
             for number in self.node.numbers(|place| *place == Place::Held) {
                 let expiry = self.node.incoming[number].htlc.cltv_expiry;

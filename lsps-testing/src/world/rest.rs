@@ -5,8 +5,8 @@ use std::time::Duration;
 use lsps_service::{BookTotals, ChannelEnd};
 
 use super::{CLIENTS, World};
-use crate::model::Model;
 use crate::model::node::{Place, Stage, Upstream};
+use crate::model::{Fence, Model};
 use crate::setup::{MINING_SAT, peer};
 
 impl World {
@@ -21,6 +21,8 @@ impl World {
             let mut model = self.model();
             model.fuse = None;
             (model.store_works, model.is_mute) = (true, false);
+            model.hidden.clear();
+            model.fence = Fence::default();
         }
         self.run();
         // First nobody comes: payers have their money back in time all the same.

@@ -74,6 +74,14 @@ pub enum Step {
     Crash { after: u8, saved: bool },
     /// The store refuses to write, or works again.
     Store { works: bool },
+    /// The host alone is started again: the node, its peers and the wallet live on.
+    Restart,
+    /// The store does not give back the record of this sale of those that were made.
+    Hide { sale: u8 },
+    /// It gives back all of them.
+    Show,
+    /// The records are another process's after so many more writes; whether this one knows that before its next write.
+    Fence { after: u8, is_told: bool },
     /// An event is told once more.
     Replay,
     /// The node refuses what it is asked to forward next.
@@ -93,8 +101,12 @@ pub enum Call {
     Open,
     Fund,
     Fail,
+    /// The next three.
+    FailThrice,
     Broadcast,
     Marker,
+    /// The wallet builds a transaction without the output that was asked for.
+    Build,
 }
 
 /// The difference of an HTLC with the same onion from the one before.
@@ -173,6 +185,9 @@ impl Step {
             48..=51 => Self::Proceed { client: a % CLIENTS },
             52 => Self::Feerate { times: [1, 1, 2, 4, 20][usize::from(b % 5)] },
             53 => Self::SetClock { seconds: [60, 300, 3_601, 90_000][usize::from(b % 4)], back: yes },
+            55 if c < 128 => Self::Hide { sale: a },
+            55 => Self::Show,
+            56 if c < 128 => Self::Fence { after: b % 8, is_told: yes },
             _ => Self::Refuse { call: Call::any(b) },
         }
     }

@@ -13,7 +13,7 @@ use crate::setup::peer;
 
 impl World {
     pub(super) fn sets_webhook(&mut self, client: PeerId, app: u8, url: u8) {
-        if !self.model().may_ask(client) {
+        if !self.model().may_ask(client) || self.model().fence.falls.is_some() {
             return;
         }
         let name = AppName::new(format!("app {app}")).expect("short");
@@ -27,7 +27,7 @@ impl World {
     }
 
     pub(super) fn removes_webhook(&mut self, client: PeerId, app: u8) {
-        if !self.model().may_ask(client) {
+        if !self.model().may_ask(client) || self.model().fence.falls.is_some() {
             return;
         }
         let name = AppName::new(format!("app {app}")).expect("short");

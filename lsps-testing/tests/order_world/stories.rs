@@ -92,3 +92,15 @@ fn case_X07_who_signs_late_and_has_something_on_the_channel_pays_for_it() {
     let world = world.play(&used).play(&[day, day, day]).comes_to_rest();
     assert_eq!((world.fundings(), world.outcomes()), (2, vec![Some(true), Some(true)]));
 }
+
+#[test]
+fn case_O07_a_watcher_that_is_behind_at_the_start_makes_no_deposit_vanish() {
+    let deposit = Step::Deposit { order: 0, amount: Amount::Exact, is_dear: false };
+    let blocks = Step::Blocks { count: 2, are_full: false };
+    let proceed = Step::Proceed { client: 0 };
+    let dies = [Step::Behind { is_behind: true }, Step::Crash { after: 0, saved: true }, proceed];
+    let world = plays(&[Step::Disconnect { client: 0 }, deposit, blocks]).play(&dies).play(&[proceed, proceed]);
+    assert_eq!((world.deaths(), world.fundings()), (1, 1), "what was paid counts while nobody knows better");
+    let world = world.play(&[Step::Behind { is_behind: false }, Step::Save]).comes_to_rest();
+    assert_eq!((world.fundings(), world.refunds()), (1, 0));
+}

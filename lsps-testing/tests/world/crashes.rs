@@ -159,3 +159,32 @@ fn case_H01_a_store_that_fails_for_a_while_changes_no_outcome() {
         }
     }
 }
+
+#[test]
+fn what_is_another_processs_is_left_alone_at_once() {
+    let mut points = 0;
+    for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
+        for (name, life) in LIVES {
+            for at in 1..=life.len() {
+                for is_told in [false, true] {
+                    for after in 0.. {
+                        let (before, rest) = life.split_at(at);
+                        let (last, before) = before.split_last().expect("at least one");
+                        let fence = [Step::Fence { after, is_told }, *last];
+                        // The world fails where anything is written, sent, broadcast or asked of the node after that.
+                        let world = plays(trust, before).play(&fence);
+                        if world.deaths() == 0 {
+                            break; // it does not write so much in this step
+                        }
+                        points += 1;
+                        let world = world.play(&[CONNECT, USABLE]).play(rest).play(&AGAIN).comes_to_rest();
+                        let may_differ = world.outcomes().is_empty() || name.starts_with("a client that goes");
+                        assert!(is_paid(&world) || may_differ, "{name}, {trust:?}: {fence:?} at step {at}");
+                    }
+                }
+            }
+        }
+    }
+    println!("{points} times another process took over");
+    assert!(points > 200, "{points}");
+}

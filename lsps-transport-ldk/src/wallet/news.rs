@@ -94,6 +94,8 @@ pub enum WalletEvent {
         /// The purchase.
         payment_hash: PaymentHash,
     },
+    /// Another process owns the records: the wallet has ended, and writes, sends and does nothing more.
+    LostOwnership,
     /// No payment came in time.
     Expired {
         /// The purchase.
@@ -154,6 +156,7 @@ impl fmt::Display for WalletEvent {
             Self::GaveUp { .. } => {
                 f.write_str("the channel was not confirmed in time or is gone, the payment went back")
             }
+            Self::LostOwnership => f.write_str("another process has the wallet's records: this one has ended"),
             Self::Expired { .. } => f.write_str("no payment came in time"),
             Self::Ordered { way, .. } => write!(f, "a channel is ordered, to be paid {way}"),
             Self::OrderPaid { .. } => f.write_str("the provider has the payment for the channel"),

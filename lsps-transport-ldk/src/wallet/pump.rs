@@ -23,7 +23,7 @@ use super::pay::Payments;
 use super::receive::CannotReceive;
 use crate::handler::PeerEvent;
 use crate::peers::{Manager, Peers, peer_id, public_key};
-use lsps_host::ports::{Mempool, OnchainPayer, to_lsps_outpoint};
+use lsps_host::ports::{Mempool, OnchainPayer, StoreError, to_lsps_outpoint};
 use lsps_host::{RETRY, Records};
 
 /// What reaches the pump, and who waits for it to be dealt with and written.
@@ -56,6 +56,8 @@ pub(super) struct Pump<M> {
     events: broadcast::Sender<WalletEvent>,
     /// A batch that the store refused; written before anything else happens.
     unwritten: Option<Batch>,
+    /// Another process owns the records.
+    is_lost: bool,
     /// Requests of LSPs that the client took and the node still waits on.
     pub(super) requests: BTreeMap<ChannelKey, (PublicKey, ChannelId)>,
     /// Requests for a channel in the place of one that the LSP may have forgotten; it shows when that is re-established.
@@ -100,6 +102,7 @@ impl<M: Manager> Pump<M> {
             wake,
             events,
             unwritten,
+            is_lost: false,
             requests,
             postponed,
             held,
@@ -143,10 +146,16 @@ impl<M: Manager> Pump<M> {
         })
     }
 
+    /// Until the wallet is dropped, or the records are another process's.
     pub async fn run(mut self) {
         let mut told = vec![];
         loop {
-            self.turn(std::mem::take(&mut told)).await;
+            if !self.is_lost() {
+                self.turn(std::mem::take(&mut told)).await;
+            }
+            if self.is_lost() {
+                return self.tell(WalletEvent::LostOwnership);
+            }
             let pause = self.pause();
             tokio::select! {
                 first = self.queue.recv() => match first {
@@ -181,7 +190,7 @@ impl<M: Manager> Pump<M> {
         self.look_for_confirmations();
         self.session.with(|client, now| client.tick(now));
         let written = self.commit().await;
-        if !written {
+        if !written && !self.is_lost {
             tokio::time::sleep(RETRY).await;
         }
         for (ours, done) in heard {
@@ -356,19 +365,31 @@ impl<M: Manager> Pump<M> {
             if batch.is_empty() {
                 return true;
             }
-            if self.store.write(batch.records()).await.is_err() {
+            if let Err(error) = self.store.write(batch.records()).await {
                 self.unwritten = Some(batch);
+                self.is_lost |= error == StoreError::LostOwnership;
+                return false;
+            }
+            if self.is_lost() {
                 return false;
             }
             let released = batch.written();
             self.peers.send(released.messages);
             for effect in released.effects {
+                if self.is_lost() {
+                    return false;
+                }
                 self.perform(effect);
             }
             for notice in released.notices {
                 self.pass_on(notice);
             }
         }
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.is_lost |= !self.store.owns();
+        self.is_lost
     }
 
     fn perform(&mut self, effect: Effect) {
