@@ -226,6 +226,11 @@ impl Model {
             Step::PayAgain { part, changed } => self.pays_again(part, changed),
             Step::PayOrdinary { client, amount, same_hash } => self.pays_ordinary(peer(client + 1), amount, same_hash),
             Step::Retry { payment, told_late } => self.retries(payment, told_late),
+            Step::PayerCloses { part } => {
+                if let Some(number) = choose(&self.node.numbers(|place| *place == Place::Held), part) {
+                    self.node.incoming[number].is_cut_off = true;
+                }
+            }
             Step::PayNobody => self.arrives(Scid(1), 9, SIZE, SIZE, false),
             Step::Accept { channel, greedy } => {
                 if let Some(key) = self.reachable(channel, |stage| stage == Stage::Asked) {

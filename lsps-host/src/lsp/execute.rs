@@ -7,6 +7,7 @@ use lsps_service::{ChannelEnd, ChannelId, ChannelKey, Effect, FlowId, FundingOut
 use lsps_types::{Blocks, Msat, PeerId};
 
 use super::events::{LspEvent, Owed};
+use super::htlcs;
 use super::pump::{Pump, inputs_of, sat_per_kw};
 use super::report;
 use crate::ports::{Broadcast, CannotFund, LspNode, NodeChannel, Post, Resolution, to_lsps_outpoint};
@@ -121,6 +122,9 @@ impl<N: LspNode> Pump<N> {
             self.unsettled.suspect(peer);
             return self.not_forwarded(part, key, amount_in);
         }
+        if self.is_cut_off(part, peer, amount, amount_in) {
+            return vec![Input::ForwardRefused { part }];
+        }
         match self.node.forward(part, peer, key, channel_id, amount) {
             Resolution::Done => vec![],
             Resolution::NotHeld => {
@@ -129,6 +133,14 @@ impl<N: LspNode> Pump<N> {
             }
             Resolution::Refused => vec![Input::ForwardRefused { part }],
         }
+    }
+
+    /// Whether the channel that a held HTLC came over is closed: nodes hold it on, and forward it when asked to, for what went to
+    /// the miners. Equal ones that are with the client came in as well.
+    fn is_cut_off(&self, part: PartId, peer: PeerId, amount: Msat, amount_in: Msat) -> bool {
+        let Some(known) = self.service.known_parts_of(peer).find(|known| known.id == part) else { return false };
+        let gone_on = htlcs::undecided(&*self.node, peer, known.payment_hash, amount);
+        htlcs::unclaimed(&*self.node, known.payment_hash, amount_in) <= gone_on
     }
 
     /// The inputs for an HTLC that is held and was not forwarded; first of them whether the part on record is with the

@@ -24,6 +24,8 @@ pub struct Incoming {
     pub given: Option<(ChannelKey, Msat)>,
     /// Set once: what the payer got.
     pub outcome: Option<Upstream>,
+    /// The channel it came over was closed while the node held it: who claims it on has it at the LSP's expense.
+    pub is_cut_off: bool,
 }
 
 impl Incoming {
@@ -144,7 +146,7 @@ impl Node {
 
     fn comes_in(&mut self, htlc: HeldHtlc, ordinary: Option<PeerId>) {
         let number = self.incoming.len();
-        self.incoming.push(Incoming { htlc, ordinary, given: None, outcome: None });
+        self.incoming.push(Incoming { htlc, ordinary, given: None, outcome: None, is_cut_off: false });
         self.intercept(number);
     }
 
@@ -160,7 +162,8 @@ impl Node {
 
     /// The HTLCs that came in and are not over, as the node shows them.
     pub fn htlcs(&self) -> impl Iterator<Item = IncomingHtlc> {
-        let open = self.incoming.iter().enumerate().filter(|(_, incoming)| incoming.outcome.is_none());
+        let open = self.incoming.iter().enumerate();
+        let open = open.filter(|(_, incoming)| incoming.outcome.is_none() && !incoming.is_cut_off);
         open.map(|(number, incoming)| {
             let state = match self.now.places.get(&number) {
                 Some(Place::Claimed) => IncomingState::Claiming,

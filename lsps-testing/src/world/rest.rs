@@ -102,7 +102,8 @@ impl Model {
         assert_eq!(under_way, [0; 0], "{:?}", self.node.now.places);
         for (number, incoming) in self.node.incoming.iter().enumerate() {
             let outcome = incoming.outcome.unwrap_or_else(|| panic!("the payer of part {number} hears nothing"));
-            if let (Upstream::Fulfilled, Some((over, _))) = (outcome, incoming.given) {
+            if let (Upstream::Fulfilled, Some((over, amount))) = (outcome, incoming.given) {
+                assert!(!incoming.is_cut_off, "nothing came in for part {number}, and its client has {amount}");
                 assert!(self.chain.knows(over), "part {number} was claimed over {over:?}, which is not on the chain");
             }
         }

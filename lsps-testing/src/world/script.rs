@@ -20,6 +20,8 @@ pub enum Step {
     /// A client fails a payment; its payer tries again in two parts before the LSP has noticed, and the node tells of the
     /// failure after that or before.
     Retry { payment: u8, told_late: bool },
+    /// The channel that a held part came over is closed; the node holds the part on.
+    PayerCloses { part: u8 },
     /// A part to an SCID that nobody issued.
     PayNobody,
     /// A client connects; its channels work later.

@@ -384,3 +384,10 @@ fn case_X65_an_offer_that_is_read_when_it_is_over_is_forgotten() {
     let later = Step::SetClock { seconds: 90_000, back: false };
     let _ = hostile(Trust::LspTrustsClient).play(&away).play(&[later]).comes_to_rest();
 }
+
+/// A payer sends parts, closes its channel to the LSP, and comes to the LSP as the client that it pays.
+#[test]
+fn case_X04_a_part_whose_channel_is_closed_by_now_is_not_forwarded() {
+    let world = world(Trust::LspTrustsClient).play(&[WHOLE, Step::PayerCloses { part: 0 }]).play(&OPENS);
+    assert_eq!(world.play(&[CLAIM, Step::Save]).comes_to_rest().outcomes(), [Some(false)]);
+}
