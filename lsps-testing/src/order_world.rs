@@ -221,6 +221,17 @@ impl Model {
             }
             Step::Feerate { times } => self.node.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times),
             Step::Ordinary { client, keeps } => self.pays_client(peer(client + 1), keeps),
+            Step::SameHash { client, payment } => {
+                if let Some(Incoming { held, .. }) = choose(&self.payments.incoming, payment) {
+                    self.passes_through(peer(client + 1), held.payment_hash, held.amount);
+                    self.save();
+                }
+            }
+            Step::PartGone { payment } => {
+                if let Some(number) = choose(&self.payments.numbers(Place::Held), payment) {
+                    self.payments.incoming[number].lacks_a_part = true;
+                }
+            }
             Step::PayAgain { payment } => {
                 let again = choose(&self.payments.incoming, payment);
                 if let Some(Incoming { order, held, is_odd, .. }) = again.filter(|_| self.has_heard()) {
@@ -317,6 +328,13 @@ impl Model {
         self.payment_arrives(order, held, is_odd);
     }
 
+    fn passes_through(&mut self, client: PeerId, payment_hash: PaymentHash, amount: Msat) {
+        let (part, amount_in, onion_amount) = (PartId([0; 32]), amount, amount);
+        let cltv_expiry = Some(BlockHeight(self.chain.height + 400));
+        let htlc = HeldHtlc { part, scid: Scid(2), payment_hash, amount_in, onion_amount, cltv_expiry };
+        self.node.passes_through(htlc, client);
+    }
+
     /// Of all that was claimed. A host that has not takes another payment of its hash for the one that it claims: who pays
     /// what is paid gives it away.
     fn has_heard(&self) -> bool {
@@ -354,11 +372,7 @@ impl Model {
     /// Somebody pays a client over a channel that it has by now; it claims that as soon as it has it, or keeps it.
     fn pays_client(&mut self, client: PeerId, keeps: bool) {
         let number = u32::try_from(self.node.incoming.len()).expect("few");
-        let (part, payment_hash) = (PartId([0; 32]), PaymentHash([8; 32]));
-        let (amount_in, onion_amount) = (Msat(1_000), Msat(1_000));
-        let cltv_expiry = Some(BlockHeight(self.chain.height + 400));
-        let htlc = HeldHtlc { part, scid: Scid(2), payment_hash, amount_in, onion_amount, cltv_expiry };
-        self.node.passes_through(htlc, client);
+        self.passes_through(client, PaymentHash([8; 32]), Msat(1_000));
         self.save();
         if !keeps {
             self.node.client_says(number.try_into().expect("few"), true, false);

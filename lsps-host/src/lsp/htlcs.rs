@@ -56,16 +56,59 @@ pub(super) fn came_and_went_on(node: &impl LspNode, peer: PeerId, hash: PaymentH
     (count_incoming(node, hash, stays), sent)
 }
 
-/// Sums of the HTLCs with these payment hashes, held and being claimed.
+/// Sums of the HTLCs with these payment hashes, held and being claimed. Anybody who knows a hash can send HTLCs with it on to
+/// somebody else: of those that came in, one for each that goes out is no part of a payment to this node.
 pub(super) fn received(node: &impl LspNode, hashes: &[PaymentHash]) -> BTreeMap<PaymentHash, Received> {
-    let mut all: BTreeMap<_, Received> = hashes.iter().map(|hash| (*hash, Received::default())).collect();
+    let mut all: BTreeMap<_, (Vec<Msat>, Received)> = hashes.iter().map(|hash| (*hash, Default::default())).collect();
     for htlc in node.incoming() {
-        let Some(sum) = all.get_mut(&htlc.payment_hash) else { continue };
+        let Some((stays, sum)) = all.get_mut(&htlc.payment_hash) else { continue };
         match htlc.state {
             IncomingState::Claiming => sum.claimed = Msat(sum.claimed.0.saturating_add(htlc.amount.0)),
-            IncomingState::Committed => sum.held = Msat(sum.held.0.saturating_add(htlc.amount.0)),
+            IncomingState::Committed => stays.push(htlc.amount),
             IncomingState::Arriving | IncomingState::Failing => {}
         }
     }
-    all
+    if all.values().any(|(stays, _)| !stays.is_empty()) {
+        let peers = node.forced_closes().into_keys();
+        for htlc in peers.flat_map(|peer| node.outgoing(peer)) {
+            if let Some((stays, _)) = all.get_mut(&htlc.payment_hash) {
+                went_on(stays, htlc.amount);
+            }
+        }
+    }
+    let sums = all.into_iter().map(|(hash, (stays, sum))| {
+        let held = stays.iter().fold(Msat::ZERO, |held, amount| Msat(held.0.saturating_add(amount.0)));
+        (hash, Received { held, ..sum })
+    });
+    sums.collect()
+}
+
+/// Takes away the least that can have brought this, so that no stranger takes away more than it brought.
+fn went_on(stays: &mut Vec<Msat>, amount: Msat) {
+    let brought = stays.iter().enumerate().filter(|(_, came_in)| **came_in >= amount);
+    if let Some((at, _)) = brought.min_by_key(|(_, came_in)| **came_in) {
+        stays.swap_remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lsps_types::Msat;
+
+    use super::went_on;
+
+    #[test]
+    #[allow(non_snake_case, reason = "as the table of attacks names it")]
+    fn case_X05_a_strangers_htlc_that_goes_on_neither_adds_to_a_payment_nor_takes_from_it() {
+        let left = |came_in: &[u64], goes_out: u64| {
+            let mut stays = came_in.iter().copied().map(Msat).collect();
+            went_on(&mut stays, Msat(goes_out));
+            stays.iter().map(|amount| amount.0).sum::<u64>()
+        };
+        assert_eq!(left(&[1_000], 990), 0, "the payment is gone");
+        assert_eq!(left(&[2_000], 1), 0, "whatever the stranger leaves the LSP");
+        assert_eq!(left(&[1_000, 1_010], 1_000), 1_010, "the payment is there");
+        assert!(left(&[400, 600, 2_000], 1) >= 1_000 && left(&[400, 600, 1], 1) == 1_000);
+        assert_eq!(left(&[1_000], 2_000), 1_000, "that came in elsewhere");
+    }
 }

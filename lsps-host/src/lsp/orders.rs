@@ -8,10 +8,10 @@ use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{Address, OutPoint, ScriptBuf, Transaction};
 
 use lsps_service::{
-    Deposit, FlowId, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms, Prepared,
-    RefundKey,
+    ChannelKey, Deposit, FlowId, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms,
+    Prepared, RefundKey,
 };
-use lsps_types::{BlockHeight, FeeRate, PaymentHash, Preimage, Sat};
+use lsps_types::{BlockHeight, FeeRate, Msat, PaymentHash, Preimage, Sat};
 
 use super::events::{LspEvent, Owed};
 use super::htlcs;
@@ -96,9 +96,17 @@ impl<N: LspNode> Pump<N> {
         vec![Input::OrderPrepared { order, prepared: Prepared { invoice, offer, address } }]
     }
 
-    /// The node tells that it claimed one, or says nothing where it refuses.
+    /// The node tells that it claimed one, or says nothing where it refuses. The claim of a payment that is incomplete by now
+    /// it would drop, and keep what is there of the payment. Another payment with this hash may have come in its place.
     pub(super) fn claim_payment(&mut self, payment_hash: PaymentHash, preimage: Preimage) -> Vec<Input> {
-        self.node.claim_payment(preimage);
+        let there = htlcs::received(&*self.node, &[payment_hash]).remove(&payment_hash).unwrap_or_default();
+        let known = self.service.known_payments_with(payment_hash).next();
+        let is_whole = known.is_none_or(|payment| there.held >= payment.due);
+        if is_whole || there.held == Msat::ZERO || there.claimed > Msat::ZERO {
+            self.node.claim_payment(preimage);
+        } else {
+            self.node.fail_payment(payment_hash);
+        }
         self.onchain.doubts(payment_hash, self.outside.clock.steady());
         vec![]
     }
@@ -112,7 +120,7 @@ impl<N: LspNode> Pump<N> {
     }
 
     /// Of doubted payments: one is gone once less than it is worth waits at the node, whatever else of its hash came or
-    /// went. A stranger would have to bring as much again, and nodes fail that at once.
+    /// went. A stranger would have to bring as much again, and nodes fail that at once, or send it on.
     pub(super) fn look_for_lost_payments(&mut self) {
         if !self.onchain.has_doubts() {
             return;
@@ -145,6 +153,26 @@ impl<N: LspNode> Pump<N> {
                     self.onchain.doubted.remove(&payment_hash);
                 }
                 PaymentStage::Held | PaymentStage::Claimed | PaymentStage::Failed => {}
+            }
+        }
+    }
+
+    /// Both sides signed the channel of an order, so that it is about to be published: whether what pays for it is still there
+    /// is looked at before. Nodes do not tell that the channel which an HTLC came over is closed.
+    pub(super) fn look_before_publication(&mut self, key: ChannelKey) {
+        let FlowId::Order(number) = key.flow else { return };
+        let held = |payment: &KnownPayment| payment.is_live && payment.stage == PaymentStage::Held;
+        let held: Vec<KnownPayment> = self.service.known_payments_of(number).filter(held).collect();
+        let hashes: Vec<PaymentHash> = held.iter().map(|payment| payment.payment_hash).collect();
+        if hashes.is_empty() {
+            return;
+        }
+        let received = htlcs::received(&*self.node, &hashes);
+        for payment in held {
+            let there = received.get(&payment.payment_hash).copied().unwrap_or_default();
+            if there.held < payment.amount {
+                self.node.fail_payment(payment.payment_hash);
+                self.is_gone(payment.payment_hash);
             }
         }
     }

@@ -202,7 +202,12 @@ impl<N: LspNode> Pump<N> {
                 (ChannelStage::Closed | ChannelStage::Abandoning, _) => {}
             }
         }
-        self.feed_all(news);
+        for input in news {
+            if let Input::ChannelPending { key } = &input {
+                self.look_before_publication(*key);
+            }
+            let _ = self.feed(input);
+        }
     }
 
     pub(super) fn reconcile_parts(&mut self, is_new: &impl Fn(FlowId) -> bool) {

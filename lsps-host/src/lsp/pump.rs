@@ -278,6 +278,9 @@ impl<N: LspNode> Pump<N> {
                 if let Input::PaymentHeld(held) = &input {
                     self.onchain.doubts(held.payment_hash, self.outside.clock.steady());
                 }
+                if let Input::ChannelPending { key } | Input::ChannelReady { key, .. } = &input {
+                    self.look_before_publication(*key);
+                }
                 let is_ready = matches!(&input, Input::ChannelReady { .. });
                 let claimed =
                     if let Input::PartForwarded { part, over } = &input { Some((*part, *over)) } else { None };

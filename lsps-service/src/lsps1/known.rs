@@ -44,6 +44,11 @@ impl Service {
         self.orders.all().flat_map(Order::known_payments)
     }
 
+    /// Those of one order.
+    pub fn known_payments_of(&self, order: OrderNumber) -> impl Iterator<Item = KnownPayment> {
+        self.orders.get(order).into_iter().flat_map(Order::known_payments)
+    }
+
     /// Those of the order that a payment with this hash is for.
     pub fn known_payments_with(&self, payment_hash: PaymentHash) -> impl Iterator<Item = KnownPayment> {
         let order = self.orders.of_hash(payment_hash).and_then(|order| self.orders.get(order));
@@ -119,6 +124,8 @@ pub struct KnownPayment {
     pub preimage: Preimage,
     /// What was received.
     pub amount: Msat,
+    /// The least that pays for the order.
+    pub due: Msat,
     /// The node can claim it before this height.
     pub claim_before: Option<BlockHeight>,
     /// What was decided of it.
@@ -185,6 +192,7 @@ impl Order {
             id: self.ids.get(hash).copied(),
             preimage: payment.preimage,
             amount: payment.amount,
+            due: self.due_for(payment.way),
             claim_before: payment.claim_before,
             stage: match payment.state {
                 PaymentState::Held => PaymentStage::Held,

@@ -444,6 +444,12 @@ impl Order {
         lightning.or_else(|| self.is_paid_onchain(ctx).then_some(Way::Onchain))
     }
 
+    /// What it costs to pay this way, with what the client is given.
+    pub(super) fn due_for(&self, way: Way) -> Msat {
+        let given = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
+        Msat(self.fee_of(way).0.saturating_add(given.0))
+    }
+
     pub(super) fn fee_of(&self, way: Way) -> Msat {
         let fee = match way {
             Way::Bolt11 => self.ways.bolt11.as_ref().map(|way| way.fee),

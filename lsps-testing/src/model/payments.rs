@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lsps_host::ports::{IncomingHtlc, IncomingState, NodeEvent};
 use lsps_service::{HeldPayment, Input, PaymentId};
-use lsps_types::PaymentHash;
+use lsps_types::{Msat, PaymentHash};
 
 /// One payment; its payer's truth.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Incoming {
     pub outcome: Option<bool>,
     /// What carried it was closed, or it timed out: nobody could have claimed it.
     pub lost: bool,
+    /// One HTLC of several was failed. The node does not say so, and drops the claim of what is left.
+    pub lacks_a_part: bool,
     /// The onion has a custom TLV of an even type: the node holds the payment, and fails it when it is to claim it.
     pub is_odd: bool,
 }
@@ -30,6 +32,8 @@ pub enum Place {
     Claiming,
     /// To be failed with the next save.
     Failing,
+    /// Neither claimed nor failed, until its time is up.
+    Dropped,
     /// The payer knows.
     Over,
 }
@@ -55,13 +59,17 @@ impl Payments {
         let number = self.incoming.len();
         let held = HeldPayment { id: Some(PaymentId([u8::try_from(number % 251).unwrap_or(0); 32])), ..held };
         self.now.insert(number, Place::Held);
-        self.incoming.push(Incoming { held, order, outcome: None, lost: false, is_odd });
+        self.incoming.push(Incoming { held, order, outcome: None, lost: false, lacks_a_part: false, is_odd });
         Some(NodeEvent::Input(Input::PaymentHeld(held)))
     }
 
     /// Claims it, if it is there; what is to be told.
     pub fn claim(&mut self, hash: PaymentHash) -> Option<NodeEvent> {
-        let is_odd = self.incoming[self.find(hash)?].is_odd;
+        let Incoming { is_odd, lacks_a_part, .. } = self.incoming[self.find(hash)?];
+        if lacks_a_part {
+            self.set(hash, Place::Dropped);
+            return None;
+        }
         self.set(hash, if is_odd { Place::Failing } else { Place::Claiming });
         is_odd.then_some(NodeEvent::FailedReceive(hash))
     }
@@ -120,9 +128,10 @@ impl Payments {
                 Some(Place::Over) => return None,
                 Some(Place::Claiming) => IncomingState::Claiming,
                 Some(Place::Failing) => IncomingState::Failing,
-                Some(Place::Held) | None => IncomingState::Committed,
+                Some(Place::Held | Place::Dropped) | None => IncomingState::Committed,
             };
             let HeldPayment { payment_hash, amount, .. } = incoming.held;
+            let amount = if incoming.lacks_a_part { Msat(amount.0 / 2) } else { amount };
             (!incoming.lost).then_some(IncomingHtlc { payment_hash, amount, state })
         })
     }

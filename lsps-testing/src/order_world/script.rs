@@ -50,6 +50,10 @@ pub enum Step {
     Close { channel: u8 },
     /// Somebody pays the client over the channels that it has by now, and it claims that, or keeps it until all comes to rest.
     Ordinary { client: u8, keeps: bool },
+    /// Somebody sends as much to a client through the LSP, with the hash of a payment for an order; the client keeps that.
+    SameHash { client: u8, payment: u8 },
+    /// A part of a held payment is gone, and nothing is told of that.
+    PartGone { payment: u8 },
     /// The wallet has no coin for the next funding.
     NoCoins,
     /// The operator cancels the order.

@@ -104,3 +104,29 @@ fn case_O07_a_watcher_that_is_behind_at_the_start_makes_no_deposit_vanish() {
     let world = world.play(&[Step::Behind { is_behind: false }, Step::Save]).comes_to_rest();
     assert_eq!((world.fundings(), world.refunds()), (1, 0));
 }
+
+/// A client with a channel, and its second order, which is paid; the client has answered nothing yet.
+fn paid_order_of_a_client_with_a_channel() -> OrderWorld {
+    let order = Step::Order { client: 0, size: 0, refundable: false };
+    let pay = Step::Pay { order: 1, by_offer: false, amount: Amount::Exact, expires_soon: false };
+    let first = plays(&[PAID]).hostile().play(&OPENS).play(&[Step::Ready { channel: 0 }, Step::Save]);
+    first.play(&[order, pay])
+}
+
+/// A stranger who knows the hash of an order's payment sends as much through the LSP to a node of its own.
+#[test]
+fn case_X05_a_payment_that_is_gone_is_missed_though_an_htlc_with_its_hash_is_forwarded() {
+    let stranger = [Step::SameHash { client: 0, payment: 1 }, Step::PayerGone { payment: 0 }, Step::Save];
+    let world = paid_order_of_a_client_with_a_channel().play(&stranger).play(&[Step::Wait { seconds: 6 }]);
+    let world = world.play(&OPENS).comes_to_rest();
+    assert_eq!((world.fundings(), world.outcomes()), (1, vec![Some(true), Some(false)]));
+}
+
+/// The channel that a part came over was closed, or the part was failed by itself: LDK would claim nothing.
+#[test]
+fn case_X05_an_order_whose_payment_is_incomplete_by_now_is_not_published() {
+    let gone = [OPENS[0], Step::Wait { seconds: 6 }, Step::PartGone { payment: 0 }];
+    let world = paid_order_of_a_client_with_a_channel().play(&gone);
+    let world = world.play(&OPENS[1..]).comes_to_rest();
+    assert_eq!((world.fundings(), world.outcomes()), (1, vec![Some(true), Some(false)]));
+}
