@@ -17,15 +17,28 @@ use crate::ports::LspNode;
 impl<N: LspNode> Pump<N> {
     /// A block is looked at before what peers say, so that they are answered with what it brought.
     pub(super) fn look_at_block(&mut self) {
-        if self.node.height() != self.height {
-            self.tell_facts();
+        self.notes_block();
+        // What is owed by a decision that is not on record is not broadcast: after a crash it may be decided otherwise.
+        if self.follows_block && self.is_on_record() {
+            self.follows_block = false;
+            self.look_at_refunds();
             self.look_at_fundings();
+        }
+        if std::mem::take(&mut self.tells_block) {
+            self.tell_facts();
             self.look_at_deposits(false);
             self.forget_addresses();
-            self.look_at_refunds();
             self.look_at_channels();
         } else {
             self.look_at_deposits(false);
+        }
+    }
+
+    /// A block that is noticed is looked at in the next turn at the latest.
+    pub(super) fn notes_block(&mut self) {
+        let height = self.node.height();
+        if height != self.height {
+            (self.height, self.tells_block, self.follows_block) = (height, true, true);
         }
     }
 

@@ -80,6 +80,10 @@ pub(crate) struct Pump<N> {
     pub(super) with_channels: BTreeSet<PeerId>,
     pub(super) onchain: Onchain,
     pub(super) height: BlockHeight,
+    /// The block at this height brings facts that are not told yet.
+    pub(super) tells_block: bool,
+    /// The transactions that are owed have to be looked at since the block at this height.
+    pub(super) follows_block: bool,
     /// The facts that the core was told last.
     facts: NodeFacts,
     facts_at: Option<Duration>,
@@ -115,6 +119,8 @@ impl<N: LspNode> Pump<N> {
             with_channels,
             onchain,
             height,
+            tells_block: false,
+            follows_block: false,
             facts: NodeFacts::default(),
             facts_at,
             lost_ownership: false,
@@ -517,6 +523,11 @@ impl<N: LspNode> Pump<N> {
         self.lost_ownership
     }
 
+    /// Whether all that the core decided is durable.
+    pub(super) fn is_on_record(&self) -> bool {
+        self.unwritten.is_none() && self.service.pending() == 0
+    }
+
     fn refresh_facts(&mut self) {
         let now = self.outside.clock.steady();
         if self.facts_at.is_none_or(|at| now.saturating_sub(at) >= FACTS_AGE) {
@@ -525,7 +536,7 @@ impl<N: LspNode> Pump<N> {
     }
 
     pub(super) fn tell_facts(&mut self) {
-        self.height = self.node.height();
+        self.notes_block();
         self.facts_at = Some(self.outside.clock.steady());
         let facts = NodeFacts {
             height: self.height,

@@ -7,6 +7,7 @@
 #![allow(non_snake_case)]
 
 mod crashes;
+mod found;
 mod stories;
 
 use lsps_testing::Seen;

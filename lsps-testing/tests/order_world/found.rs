@@ -1,0 +1,25 @@
+//! Scripts that soaks of the hostile world of orders found, as short as they get. Each broke something that is mended.
+
+use lsps_testing::order_world::{Amount, Step};
+
+use super::plays_hostile;
+
+/// The order is completed while the store fails, a block comes, and the process dies before the order is on record.
+const NOT_ON_RECORD: &[Step] = &[
+    Step::Pay { order: 214, by_offer: false, amount: Amount::Exact, expires_soon: false },
+    Step::Accept { channel: 33 },
+    Step::Store { works: false },
+    Step::Sign { channel: 14 },
+    Step::Crash { after: 1, saved: false },
+    Step::Ordinary { client: 2, keeps: false },
+    Step::Blocks { count: 1, are_full: false },
+    Step::Wait { seconds: 7201 },
+    Step::Store { works: true },
+];
+
+#[test]
+fn case_X07_scripts_that_broke_something_of_orders_break_it_no_more() {
+    for script in [NOT_ON_RECORD] {
+        let _ = plays_hostile(false, script);
+    }
+}
