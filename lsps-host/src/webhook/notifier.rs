@@ -11,8 +11,11 @@ use crate::ports::{Notifier, Post, PostFate};
 /// Signs and posts the notifications of an LSP ([`LspParts::notifier`](crate::LspParts)).
 pub struct WebhookNotifier {
     webhooks: Webhooks<Posted>,
-    sign: Box<dyn Fn(&str) -> Option<LnSignature> + Send + Sync>,
+    sign: Box<Sign>,
 }
+
+/// `None`: the signer is not there.
+type Sign = dyn Fn(&str) -> Option<LnSignature> + Send + Sync;
 
 impl WebhookNotifier {
     /// Starts posting, on the present tokio runtime, what is signed with the node's key.
