@@ -69,7 +69,7 @@ pub enum Effect {
     /// On-chain: [`order_signed`](crate::Client::order_signed) with a transaction that is *not* broadcast yet, or
     /// `order_not_sent`. Safe twice: only one transaction is ever recorded, and none other is broadcast.
     PayOrder {
-        /// Which.
+        /// The order.
         order: OrderKey,
         /// Whose.
         lsp: PeerId,
@@ -81,7 +81,7 @@ pub enum Effect {
     /// [`order_not_sent`](crate::Client::order_not_sent) if nothing is under way; else its outcome comes as ever. Safe
     /// twice: what is stopped stays so.
     StopPaying {
-        /// Which.
+        /// The order.
         order: OrderKey,
         /// How it was to be paid: over Lightning.
         way: Way,
@@ -90,7 +90,7 @@ pub enum Effect {
     /// [`broadcasts_payment`](crate::Client::broadcasts_payment) still says so; and again with every block while it does, as
     /// mempools may drop the transaction. Safe twice: it is the same one.
     BroadcastPayment {
-        /// Which.
+        /// The order.
         order: OrderKey,
         /// The transaction that was recorded.
         transaction: Vec<u8>,

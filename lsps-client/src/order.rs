@@ -323,7 +323,7 @@ pub enum Event {
     Unanswered(Timestamp),
     /// The LSP answers again, and as it should.
     Heard,
-    /// It is done, and its channel is not confirmed yet, as far as the node has told.
+    /// The order is done, and its channel is not confirmed yet, as far as the node has told.
     Unconfirmed {
         /// From then on that is a trouble.
         until: Timestamp,

@@ -72,7 +72,7 @@ pub enum Event {
     Registered(AppName),
     /// The LSP refused it.
     Refused {
-        /// Which.
+        /// The app.
         app: AppName,
         /// Why; [`SetWebhookError`](lsps_types::codes::SetWebhookError) knows some.
         code: i64,

@@ -99,7 +99,7 @@ pub enum Booking {
     },
     /// A channel is on the chain.
     ChannelPaid {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
         /// What its funding transaction paid to the miners, in satoshis.
         mining_sat: u64,

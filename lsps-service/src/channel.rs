@@ -87,7 +87,7 @@ pub(crate) enum ChannelNews<'a> {
     Confirmed,
     /// The client claimed something over it that was not meant for it.
     Used,
-    /// It is to be given up, and something of its client is on it.
+    /// The channel is to be given up, and an HTLC of its client is on it.
     Carries,
 }
 

@@ -65,7 +65,7 @@ pub enum Effect {
     ///
     /// Answer: `ChannelAbandoned`. Safe twice: after the answer to the first there is nothing left to do.
     AbandonChannel {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
         /// The client.
         peer: PeerId,
@@ -88,7 +88,7 @@ pub enum Effect {
     /// the channel is not usable. Safe twice: a node refuses a part that it no longer holds, and the amount is the recorded
     /// one.
     ForwardPart {
-        /// Which.
+        /// The part.
         part: PartId,
         /// What it pays for.
         payment_hash: PaymentHash,
@@ -109,7 +109,7 @@ pub enum Effect {
     ///
     /// Answer: `PartFailed` (or `PartGone`). Safe twice: as for forwarding.
     FailPart {
-        /// Which.
+        /// The part.
         part: PartId,
         /// What the payer is to learn.
         code: FailureCode,
@@ -149,7 +149,7 @@ pub enum Effect {
     ClaimPayment {
         /// Of which order.
         order: OrderNumber,
-        /// Which.
+        /// The payment.
         payment_hash: PaymentHash,
         /// Claims it.
         preimage: Preimage,
@@ -162,7 +162,7 @@ pub enum Effect {
     FailPayment {
         /// Of which order.
         order: OrderNumber,
-        /// Which.
+        /// The payment.
         payment_hash: PaymentHash,
         /// How often this was asked, from 1.
         ask: u32,
@@ -173,7 +173,7 @@ pub enum Effect {
     KeepDeposit {
         /// Of which order.
         order: OrderNumber,
-        /// Which.
+        /// The output.
         outpoint: OutPoint,
         /// What it is worth.
         amount: Sat,

@@ -42,7 +42,7 @@ pub enum Input {
     HtlcHeld(HeldHtlc),
     /// The node no longer holds a part, and nobody asked it to let go: it timed out, or its channel closed.
     PartGone {
-        /// Which.
+        /// The part.
         part: PartId,
     },
     /// The node holds a part of which the record says otherwise: after a restart, asked part by part; or because it was not
@@ -50,7 +50,7 @@ pub enum Input {
     ///
     /// The held HTLC need not be the one on record: an upstream node can send the same onion again, with other values.
     PartStillHeld {
-        /// Which.
+        /// The part.
         part: PartId,
         /// The amount that came in with the held HTLC, as the node tells it.
         amount_in: Msat,
@@ -72,7 +72,7 @@ pub enum Input {
     },
     /// The node refused to forward a part and still holds it.
     ForwardRefused {
-        /// Which.
+        /// The part.
         part: PartId,
     },
     /// The client claimed a forwarded part. Afterwards the host looks whether the client still has the part of which
@@ -85,7 +85,7 @@ pub enum Input {
     },
     /// A part was failed back: as we asked, by the client, or on the way to it.
     PartFailed {
-        /// Which.
+        /// The part.
         part: PartId,
     },
     /// The node neither holds nor carries a part that was sent, and whoever says so had to guess what became of it: it
@@ -108,7 +108,7 @@ pub enum Input {
     },
     /// The client accepted the channel; the node waits for its funding transaction.
     ChannelNegotiated {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
         /// The delay the client asks for, in blocks, if the node tells it and did not check it itself.
         to_self_delay: Option<u16>,
@@ -128,26 +128,26 @@ pub enum Input {
     },
     /// Both sides signed: broadcasting the funding transaction is safe.
     ChannelPending {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
     },
     /// Both sides sent `channel_ready`.
     ChannelReady {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
         /// The node's own name for it.
         channel_id: ChannelId,
     },
     /// A channel could not be opened, or is no more.
     ChannelEnded {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
         /// Why.
         why: ChannelEnd,
     },
     /// [`Effect::AbandonChannel`](crate::Effect::AbandonChannel) was carried out, or there was nothing to do any more.
     ChannelAbandoned {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
     },
     /// The funding transaction is so deep in the chain that it stays there; six blocks, usually.
@@ -166,7 +166,7 @@ pub enum Input {
     PaymentHeld(HeldPayment),
     /// A payment that was to be claimed is claimed.
     PaymentClaimed {
-        /// Which.
+        /// The payment.
         payment_hash: PaymentHash,
         /// The node's id of the payment, of those with this hash; `None`: the node tells none.
         id: Option<PaymentId>,
@@ -178,7 +178,7 @@ pub enum Input {
     /// Only for what the node surely does not hold: that *some* HTLC of this hash failed says nothing, as everybody on the
     /// route knows the hash and can send such HTLCs.
     PaymentGone {
-        /// Which.
+        /// The payment.
         payment_hash: PaymentHash,
     },
     /// An output to the address of an order was seen, is in a block, or is in none any more.
@@ -187,7 +187,7 @@ pub enum Input {
     DepositGone {
         /// To which address.
         address: String,
-        /// Which.
+        /// The output.
         outpoint: OutPoint,
     },
     /// [`Effect::KeepDeposit`](crate::Effect::KeepDeposit) was carried out.
@@ -199,7 +199,7 @@ pub enum Input {
     },
     /// The refund that was asked for is signed.
     RefundBuilt {
-        /// Which.
+        /// The refund.
         key: RefundKey,
         /// The signed transaction in consensus encoding.
         tx: Vec<u8>,
@@ -208,17 +208,17 @@ pub enum Input {
     },
     /// A refund would cost more than it gives back.
     RefundImpossible {
-        /// Which.
+        /// The refund.
         key: RefundKey,
     },
     /// A refund is so deep in the chain that it stays there; six blocks, usually.
     RefundConfirmed {
-        /// Which.
+        /// The refund.
         key: RefundKey,
     },
     /// The operator cancels an order whose channel is not published; what was paid goes back.
     CancelOrder {
-        /// Which.
+        /// The order.
         order: OrderNumber,
     },
     /// The operator has a channel that could not be opened tried again at once.
@@ -228,12 +228,12 @@ pub enum Input {
     },
     /// An entry is in the book.
     Booked {
-        /// Which.
+        /// The entry of the book.
         key: BookKey,
     },
     /// What was decided of a question that the policy left to others.
     Decided {
-        /// Which.
+        /// The question.
         question: QuestionId,
         /// The answer.
         decision: Decision,
@@ -269,12 +269,12 @@ pub enum Input {
     },
     /// A notification was delivered: the webhook answered with status 200.
     WebhookDelivered {
-        /// Which.
+        /// The notification.
         key: PostKey,
     },
     /// A notification was answered with another status, so it will not be delivered. The webhook is kept.
     WebhookFailed {
-        /// Which.
+        /// The notification.
         key: PostKey,
     },
     /// A notification got no answer at all, and will not be posted again by the host: the webhook's server could not be
@@ -286,7 +286,7 @@ pub enum Input {
     /// A channel that is to be given up, [`Effect::AbandonChannel`](crate::Effect::AbandonChannel), carries something of its
     /// client, so that it cannot be yet. Whoever paid for it has it.
     ChannelCarries {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
     },
 }

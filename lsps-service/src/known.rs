@@ -22,11 +22,11 @@ pub struct KnownPart {
     pub client: PeerId,
     /// What it pays for.
     pub payment_hash: PaymentHash,
-    /// What came in for it.
+    /// The amount that came in with the HTLC.
     pub amount_in: Msat,
     /// What the client was to get, where the node was asked to forward it and the outcome is unknown.
     pub sent: Option<Msat>,
-    /// What the client got, where it claimed the part.
+    /// The amount that the client was sent and claimed. `None`: the client did not claim the part.
     pub claimed: Option<Msat>,
     /// The node showed no HTLC like it at the client since then, or one although it was claimed:
     /// [`Input::PartAtClient`](crate::Input::PartAtClient).

@@ -18,7 +18,7 @@ use crate::setup::{LspSetup, MINING_SAT, address_of, offer_id, outpoint};
 pub enum Act {
     /// Asked the client for a channel.
     Open {
-        /// Which.
+        /// The channel.
         key: ChannelKey,
         /// What it has to be.
         terms: OpenTerms,
@@ -38,7 +38,7 @@ pub enum Act {
     Abandon(ChannelKey),
     /// Forwarded a part.
     Forward {
-        /// Which.
+        /// The part.
         part: PartId,
         /// To the client.
         amount: Msat,
@@ -47,7 +47,7 @@ pub enum Act {
     },
     /// Failed a part.
     Fail {
-        /// Which.
+        /// The part.
         part: PartId,
         /// What the payer learns.
         code: FailureCode,
@@ -75,7 +75,7 @@ pub enum Act {
     Refund {
         /// To where.
         to: String,
-        /// Which.
+        /// The deposits that it spends.
         deposits: Vec<(OutPoint, Sat)>,
     },
     /// Raised the fee of a refund.

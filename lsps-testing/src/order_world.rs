@@ -123,7 +123,7 @@ impl OrderWorld {
                 }
             }
             Step::Connect { client } => self.connects(peer(client + 1)),
-            Step::Disconnect { client } => self.disconnects(peer(client + 1)),
+            Step::Disconnect { client } => self.lsp.disconnects(peer(client + 1)),
             Step::Cancel { order } => {
                 let sold = choose(&self.model().orders, order);
                 if let Some(Sold { number, .. }) = sold {
@@ -169,34 +169,13 @@ impl OrderWorld {
     }
 
     fn connects(&mut self, client: PeerId) {
-        let is_new = self.model().links.insert(client, true).is_none();
-        if is_new {
-            self.lsp.connects(client);
-        }
+        self.lsp.connects(client, true);
     }
 
-    fn disconnects(&mut self, client: PeerId) {
-        let was_there = self.model().links.remove(&client).is_some();
-        if was_there {
-            self.model().node.disconnected(client);
-            self.lsp.disconnects(client);
-        }
-    }
-
-    /// All its channels get as far as they can.
+    /// All channels of the client get as far as they can.
     fn proceeds(&mut self, client: PeerId) {
         self.connects(client);
-        for _ in 0..3 {
-            {
-                let mut model = self.model();
-                for key in model.node.channels_of(client, |_| true) {
-                    model.node.proceeds(key);
-                }
-            }
-            self.run();
-            self.model().save();
-            self.run();
-        }
+        self.lsp.proceeds(client);
     }
 }
 

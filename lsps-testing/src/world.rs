@@ -146,7 +146,7 @@ impl World {
             Step::Buy { client, fixed } => self.buys(peer(client + 1), fixed.then_some(SIZE)),
             Step::Connect { client } => self.connects(peer(client + 1)),
             Step::Usable { client } => self.model().becomes_usable(peer(client + 1)),
-            Step::Disconnect { client } => self.disconnects(peer(client + 1)),
+            Step::Disconnect { client } => self.lsp.disconnects(peer(client + 1)),
             Step::Proceed { client } => self.proceeds(peer(client + 1)),
             Step::SetWebhook { client, app, url } => self.sets_webhook(peer(client + 1), app, url),
             Step::RemoveWebhook { client, app } => self.removes_webhook(peer(client + 1), app),
@@ -176,35 +176,14 @@ impl World {
     }
 
     fn connects(&mut self, client: PeerId) {
-        let is_new = self.model().links.insert(client, false).is_none();
-        if is_new {
-            self.lsp.connects(client);
-        }
+        self.lsp.connects(client, false);
     }
 
-    fn disconnects(&mut self, client: PeerId) {
-        let was_there = self.model().links.remove(&client).is_some();
-        if was_there {
-            self.model().node.disconnected(client);
-            self.lsp.disconnects(client);
-        }
-    }
-
-    /// All its channels get as far as they can.
+    /// All channels of the client get as far as they can.
     fn proceeds(&mut self, client: PeerId) {
         self.connects(client);
         self.model().becomes_usable(client);
-        for _ in 0..3 {
-            {
-                let mut model = self.model();
-                for key in model.node.channels_of(client, |_| true) {
-                    model.node.proceeds(key);
-                }
-            }
-            self.run();
-            self.model().save();
-            self.run();
-        }
+        self.lsp.proceeds(client);
     }
 }
 

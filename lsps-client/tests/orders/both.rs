@@ -166,7 +166,7 @@ fn case_X45_a_purchase_whose_time_is_over_does_not_change_the_terms_of_an_order(
     assert_eq!((terms.confirmations, terms.accept_underpaying), (1, false));
 }
 
-/// It may be the channel of either purchase.
+/// The channel may be that of either purchase.
 #[test]
 fn case_X45_a_channel_that_may_be_one_of_several_purchases_has_the_strictest_delay() {
     let (mut desk, _) = pays_for(&empty());

@@ -444,7 +444,7 @@ impl Order {
         lightning.or_else(|| self.is_paid_onchain(ctx).then_some(Way::Onchain))
     }
 
-    /// What it costs to pay this way, with what the client is given.
+    /// The amount that has to be paid this way: the fee, and the balance that the client is given.
     pub(super) fn due_for(&self, way: Way) -> Msat {
         let given = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
         Msat(self.fee_of(way).0.saturating_add(given.0))

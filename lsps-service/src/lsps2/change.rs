@@ -38,7 +38,7 @@ pub(crate) enum Event {
         id: PartId,
         in_doubt: bool,
     },
-    /// It is claimed, and another HTLC with the same onion waits at the node; or does no longer.
+    /// The part is claimed, and another HTLC with the same onion waits at the node, or no longer does.
     AnotherHeld {
         payment_hash: PaymentHash,
         id: PartId,

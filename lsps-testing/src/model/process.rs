@@ -86,12 +86,35 @@ impl Process {
         self.tapes.iter().flatten().map(|tape| tape.lock().expect("nobody panics here").clone())
     }
 
-    pub fn connects(&self, peer: PeerId) {
-        self.ports.connects(peer);
+    /// A peer connects; `is_usable`: its channels take HTLCs at once.
+    pub fn connects(&self, peer: PeerId, is_usable: bool) {
+        let is_new = self.model().links.insert(peer, is_usable).is_none();
+        if is_new {
+            self.ports.connects(peer);
+        }
     }
 
     pub fn disconnects(&self, peer: PeerId) {
-        self.ports.disconnects(peer);
+        let was_there = self.model().links.remove(&peer).is_some();
+        if was_there {
+            self.model().node.disconnected(peer);
+            self.ports.disconnects(peer);
+        }
+    }
+
+    /// All channels of a client get as far as they can.
+    pub fn proceeds(&mut self, client: PeerId) {
+        for _ in 0..3 {
+            {
+                let mut model = self.model();
+                for key in model.node.channels_of(client, |_| true) {
+                    model.node.proceeds(key);
+                }
+            }
+            self.run();
+            self.model().save();
+            self.run();
+        }
     }
 
     /// The application asks the LSP for something.

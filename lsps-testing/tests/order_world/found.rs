@@ -18,6 +18,6 @@ const NOT_ON_RECORD: &[Step] = &[
 ];
 
 #[test]
-fn case_X07_an_order_completed_while_the_store_fails_is_not_published_by_a_block() {
+fn an_order_completed_while_the_store_fails_is_not_published_by_a_block() {
     let _ = plays_hostile(false, NOT_ON_RECORD);
 }
