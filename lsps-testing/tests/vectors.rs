@@ -40,9 +40,6 @@ mod scenario;
 mod schemas;
 #[path = "vectors/signatures.rs"]
 mod signatures;
-#[path = "../../examples/tests/webhooks/stage.rs"]
-#[allow(dead_code, reason = "the other tests of posting use the rest")]
-mod stage;
 #[path = "vectors/webhooks.rs"]
 mod webhooks;
 

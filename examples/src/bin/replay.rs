@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lsps_examples::scene::LspNode;
-use lsps_examples::tape::{Replayed, replay_file};
+use lsps_testing::scene::LspNode;
+use lsps_testing::tape::{Replayed, replay_file};
 
 /// Plays a tape of an LSP's service again; `jit-channel --tape FILE` makes one.
 #[derive(Parser)]

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use clap::Parser;
-use lsps_examples::scene::{Error, Scene, Script, WalletNode};
-use lsps_examples::store::MemoryStore;
-use lsps_examples::{Chain, store::Store};
+use lsps_node::store::MemoryStore;
+use lsps_node::{Chain, store::Store};
+use lsps_testing::scene::{Error, Scene, Script, WalletNode};
 use lsps_transport_ldk::wallet::WalletEvent;
 use lsps_transport_ldk::{Msat, Wallet};
 

@@ -143,8 +143,16 @@ fn side_of(file: &Path) -> Side {
 
 fn files_below(folder: &str) -> Vec<PathBuf> {
     let mut files = vec![];
-    let members =
-        ["lsps-types", "lsps-client", "lsps-service", "lsps-host", "lsps-transport-ldk", "lsps-testing", "examples"];
+    let members = [
+        "lsps-types",
+        "lsps-client",
+        "lsps-service",
+        "lsps-host",
+        "lsps-transport-ldk",
+        "lsps-node",
+        "lsps-testing",
+        "examples",
+    ];
     for member in members {
         rust_files(&root().join(member).join(folder), &mut files);
     }

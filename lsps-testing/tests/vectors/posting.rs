@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use lsps_examples::https::Authority;
-use lsps_transport_ldk::webhook::{DeliveryConfig, Targets, Undelivered};
+use lsps_host::webhook::{DeliveryConfig, Targets, Undelivered};
+use lsps_testing::hook::stage::{Does, HERE, SHORT, Service, config, post};
+use lsps_testing::https::Authority;
 use serde_json::{Value, json};
 
-use super::stage::{Does, HERE, SHORT, Service, config, post};
 use super::webhooks::is_kept_after_failure;
 use super::{Case, Given, number};
 

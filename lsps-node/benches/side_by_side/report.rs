@@ -1,0 +1,85 @@
+//! `docs/benchmarks.md`, written from what ran.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lsps_types::{DateTime, Timestamp};
+
+/// What was measured, and what had been wanted.
+#[derive(Default)]
+pub struct Report {
+    tables: String,
+    targets: Vec<[String; 4]>,
+}
+
+impl Report {
+    /// A table, with what has to be said of it.
+    pub fn table(&mut self, title: &str, about: &str, head: &[&str], rows: &[Vec<String>]) {
+        let mut table = format!("\n## {title}\n\n{about}\n\n");
+        line(&mut table, head);
+        line(&mut table, &[&["---"], vec!["--:"; head.len() - 1].as_slice()].concat());
+        for row in rows {
+            line(&mut table, row);
+        }
+        print!("{table}");
+        self.tables += &table;
+    }
+
+    /// A target: what, how much, and what holds it if it is missed.
+    pub fn target(&mut self, what: &str, wanted: f64, measured: f64, unit: &str, holds: &str) {
+        let (verdict, why) = if measured <= wanted { ("met", "") } else { ("missed", holds) };
+        let number = |n: f64| match n {
+            n if n == 0.0 || n >= 100.0 => format!("{n:.0}{unit}"),
+            n if n < 0.01 => format!("{n:.5}{unit}"),
+            n => format!("{n:.2}{unit}"),
+        };
+        let verdict = if why.is_empty() { verdict.into() } else { format!("{verdict}: {why}") };
+        self.targets.push([what.into(), format!("≤ {}", number(wanted)), number(measured), verdict]);
+    }
+
+    /// Prints the targets and, if asked to, writes everything down.
+    pub fn finish(mut self) {
+        let rows: Vec<_> = self.targets.drain(..).map(Vec::from).collect();
+        let tables = std::mem::take(&mut self.tables);
+        self.table("Targets", ABOUT_TARGETS, &["what", "wanted", "measured", "verdict"], &rows);
+        if std::env::var_os("LSPS_BLESS").is_some() {
+            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+            let now = Timestamp::from_unix_millis(u64::try_from(since_epoch.as_millis()).expect("before the end"));
+            let (date, targets) = (DateTime::from(now).as_str()[..10].to_string(), &self.tables);
+            let versions = concat!("lsps ", env!("CARGO_PKG_VERSION"), ", lightning-liquidity 0.2.7");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
+            let text = format!("{HEAD}\n{date}; {versions}.\n{targets}{tables}");
+            std::fs::write(&path, text).expect("docs can be written");
+        }
+    }
+}
+
+/// Microseconds.
+pub fn micros(nanos: f64) -> String {
+    if nanos < 10_000.0 { format!("{:.2} µs", nanos / 1e3) } else { format!("{:.1} µs", nanos / 1e3) }
+}
+
+/// So many times.
+pub fn times(ratio: f64) -> String {
+    if ratio < 10.0 { format!("{ratio:.2}×") } else { format!("{ratio:.0}×") }
+}
+
+fn line(table: &mut String, cells: &[impl AsRef<str>]) {
+    for cell in cells {
+        write!(table, "| {} ", cell.as_ref()).expect("a string takes all");
+    }
+    table.push_str("|\n");
+}
+
+const HEAD: &str = "# Benchmarks
+
+Beside `lightning-liquidity`, driven through its public interface: the same work in the same process on the same bytes. Times are
+medians of thread CPU time, and only their ratios say something about another machine; they vary by a tenth from run to run, and by a
+third where caches are cold and something else runs on the machine. Both sides begin with the bytes of a message as the node
+reads them and end with the bytes of the answer; what has to be written goes to a store that counts it. Written by
+`LSPS_BLESS=1 cargo bench -p lsps-node`.
+";
+
+const ABOUT_TARGETS: &str = "\"× theirs\" and \"× the floor\": our time as a multiple of that, in this run. These were amounts of time \
+on a machine on which both sides are faster, divided by what `lightning-liquidity` took there.";

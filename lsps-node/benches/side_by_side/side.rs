@@ -1,0 +1,59 @@
+//! What both sides are asked to do, from the bytes of a message to the bytes of its answer.
+
+use std::sync::Arc;
+
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use lsps_node::store::MemoryStore;
+use lsps_types::{PeerId, Scid};
+
+use crate::tally::Tally;
+
+/// An LSP that can be measured.
+pub trait Side: Sized {
+    /// Starts on a store with records in it.
+    fn start(store: MemoryStore) -> Self;
+    /// Records of offers that wait for their payment, one for each client.
+    fn offers(clients: &[Client]) -> MemoryStore;
+    /// Records of one client that has channels, each of which was paid for.
+    fn channels(client: &Client, count: u32) -> MemoryStore;
+    /// Answers a request, having written what has to be written.
+    fn receives(&mut self, client: &Client, message: &[u8]) -> Vec<u8>;
+    /// Takes in one of the parts of a payment, which is not complete by that, and writes what has to be written.
+    fn part(&mut self, scid: Scid, name: [u8; 32], payment: [u8; 32]);
+    /// Looks after what time changes.
+    fn tick(&mut self);
+    fn store(&self) -> &Arc<Tally>;
+}
+
+/// A peer, by the names that both sides have for it.
+#[derive(Clone, Copy)]
+pub struct Client {
+    pub key: PublicKey,
+    pub id: PeerId,
+}
+
+/// As many different clients.
+pub fn clients(count: u32) -> Vec<Client> {
+    let curve = Secp256k1::new();
+    let client = |number: u32| {
+        let mut secret = [1; 32];
+        secret[..4].copy_from_slice(&number.to_be_bytes());
+        let key = SecretKey::from_slice(&secret).expect("a key").public_key(&curve);
+        Client { key, id: PeerId(key.serialize()) }
+    };
+    (0..count).map(client).collect()
+}
+
+/// The SCID of the offer of a client, by its place in the list.
+pub fn scid_of(place: usize) -> Scid {
+    Scid((u64::try_from(place).expect("a small number") + 1) << 40)
+}
+
+/// Where new offers get their SCIDs, above all of those.
+pub fn fresh_scids() -> impl FnMut() -> Scid + Send + 'static {
+    let mut last = 1 << 62;
+    move || {
+        last += 1 << 16;
+        Scid(last)
+    }
+}

@@ -1,0 +1,3 @@
+//! Where a node has its blocks from.
+
+pub mod embedded;

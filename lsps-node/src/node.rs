@@ -1,0 +1,433 @@
+//! A complete Lightning node from LDK's parts, on the embedded chain.
+
+pub mod broadcast;
+mod chores;
+pub mod dice;
+mod invoice;
+pub mod logger;
+pub mod messages;
+pub mod pay;
+mod run;
+pub mod save;
+pub mod types;
+mod wait;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::{BlockHash, Network, io};
+use lightning::ln::channelmanager::{ChainParameters, ChannelManagerReadArgs};
+use lightning::ln::peer_handler::{CustomMessageHandler, IgnoringMessageHandler, MessageHandler};
+use lightning::routing::scoring::{ProbabilisticScoringDecayParameters, ProbabilisticScoringFeeParameters};
+use lightning::sign::{EntropySource, KeysManager, NodeSigner, Recipient};
+use lightning::util::config::UserConfig;
+use lightning::util::persist::{
+    CHANNEL_MANAGER_PERSISTENCE_KEY, CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
+    CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, read_channel_monitors,
+};
+use lightning::util::ser::ReadableArgs;
+use lsps_transport_ldk::wallet::Connect;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::chain::embedded::Chain;
+use crate::store::Store;
+use crate::wallet::{BdkWallet, HomeKeys};
+
+pub use wait::{passes, while_there, within};
+
+use broadcast::Broadcaster;
+use dice::Dice;
+use logger::NodeLogger;
+use save::SaveQueue;
+use types::{
+    ChainMonitor, ChannelManager, MessageRouter, NetworkGraph, OnionMessenger, OwnRouter, PeerManager, Router, Scorer,
+};
+
+/// What makes one node different from another.
+pub struct Setup {
+    /// For logs.
+    pub name: &'static str,
+    /// Where all its keys come from.
+    pub seed: [u8; 32],
+    /// What outlives it. A store with a node in it brings that node back.
+    pub store: Store,
+    /// LDK's settings.
+    pub config: UserConfig,
+    /// The chain it lives on.
+    pub chain: Chain,
+}
+
+/// What there is of a node before it has peers.
+pub struct Core {
+    /// The channels.
+    pub manager: Arc<ChannelManager>,
+    /// The keys.
+    pub keys: Arc<KeysManager>,
+    /// The way out to the chain.
+    pub broadcaster: Arc<Broadcaster>,
+}
+
+/// A node: keys, channels, monitors, peers over loopback TCP, coins. [`run`](Self::run) gives it life.
+pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessageHandler> {
+    name: &'static str,
+    chain: Chain,
+    keys: Arc<KeysManager>,
+    dice: Arc<Dice>,
+    wallet: Arc<BdkWallet>,
+    logger: Arc<NodeLogger>,
+    broadcaster: Arc<Broadcaster>,
+    manager: Arc<ChannelManager>,
+    monitor: Arc<ChainMonitor>,
+    peers: Arc<PeerManager<H>>,
+    onions: Arc<OnionMessenger>,
+    saves: Arc<SaveQueue>,
+    store: Store,
+    address: SocketAddr,
+    /// Height up to which manager and monitors have seen the chain.
+    seen: AtomicU32,
+    was_loaded: bool,
+    stopping: AtomicBool,
+    life: Mutex<Option<JoinHandle<()>>>,
+    connections: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
+    /// Builds the node, or brings it back from its store, and listens; nothing happens to its channels before it runs.
+    ///
+    /// # Errors
+    ///
+    /// When the store or the network fails, or what is stored cannot be read.
+    pub async fn build(setup: Setup, messages: Arc<H>) -> io::Result<Arc<Self>> {
+        Self::build_with(setup, |_| std::future::ready(Ok(messages))).await
+    }
+
+    /// The same, where what handles custom messages is made of the node's own parts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), and those of `messages`.
+    pub async fn build_with<F>(setup: Setup, messages: impl FnOnce(Core) -> F) -> io::Result<Arc<Self>>
+    where
+        F: Future<Output = io::Result<Arc<H>>>,
+    {
+        let Setup { name, seed, store, config, chain } = setup;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u32::try_from(since_epoch.as_secs()).unwrap_or(u32::MAX);
+        let keys = Arc::new(KeysManager::new(&seed, since_epoch.as_secs(), since_epoch.subsec_nanos(), true));
+        let dice = Arc::new(Dice::new(Arc::clone(&keys)));
+        let wallet = BdkWallet::new(&seed, chain.clone(), Arc::clone(&store))?;
+        let channel_keys = Arc::new(HomeKeys::new(Arc::clone(&keys), Arc::clone(&wallet)));
+        let (logger, saves) = (Arc::new(NodeLogger::new(name)), Arc::new(SaveQueue::default()));
+        let broadcaster = Arc::new(Broadcaster::new(chain.clone()));
+        let fees = Arc::new(chain.clone());
+        let monitor: Arc<ChainMonitor> = Arc::new(ChainMonitor::new(
+            None,
+            Arc::clone(&broadcaster),
+            Arc::clone(&logger),
+            Arc::clone(&fees),
+            Arc::clone(&saves),
+            Arc::clone(&keys),
+            keys.get_peer_storage_key(),
+        ));
+        let graph = Arc::new(NetworkGraph::new(Network::Regtest, Arc::clone(&logger)));
+        let decay = ProbabilisticScoringDecayParameters::default();
+        let scorer = Arc::new(RwLock::new(Scorer::new(decay, Arc::clone(&graph), Arc::clone(&logger))));
+        let scoring = ProbabilisticScoringFeeParameters::default();
+        let own = OwnRouter::new(Arc::clone(&graph), Arc::clone(&logger), Arc::clone(&keys), scorer, scoring);
+        let router = Arc::new(Router::new(Arc::new(own), Arc::clone(&keys), HOLD));
+        let message_router = Arc::new(MessageRouter::new(graph, Arc::clone(&keys)));
+
+        let parts = Parts {
+            keys: &keys,
+            dice: &dice,
+            channel_keys: &channel_keys,
+            logger: &logger,
+            broadcaster: &broadcaster,
+            fees: &fees,
+            monitor: &monitor,
+        };
+        let stored = parts.load(&store, &chain, &router, &message_router, config.clone())?;
+        let was_loaded = stored.is_some();
+        let manager = Arc::new(stored.unwrap_or_else(|| {
+            let params = ChainParameters { network: Network::Regtest, best_block: chain.best_block() };
+            ChannelManager::new(
+                fees,
+                Arc::clone(&monitor),
+                Arc::clone(&broadcaster),
+                router,
+                Arc::clone(&message_router),
+                Arc::clone(&logger),
+                Arc::clone(&dice),
+                Arc::clone(&keys),
+                channel_keys,
+                config,
+                params,
+                now,
+            )
+        }));
+        let core =
+            Core { manager: Arc::clone(&manager), keys: Arc::clone(&keys), broadcaster: Arc::clone(&broadcaster) };
+        let messages = messages(core).await?;
+        let onions = messages::messenger(&keys, &logger, &manager, message_router);
+        let handlers = MessageHandler {
+            chan_handler: Arc::clone(&manager),
+            route_handler: Arc::new(IgnoringMessageHandler {}),
+            onion_message_handler: Arc::clone(&onions),
+            custom_message_handler: messages,
+            send_only_message_handler: Arc::new(IgnoringMessageHandler {}),
+        };
+        let random = keys.get_secure_random_bytes();
+        let peers = Arc::new(PeerManager::new(handlers, now, &random, Arc::clone(&logger), Arc::clone(&keys)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| broken(e.to_string()))?;
+        let address = listener.local_addr().map_err(|e| broken(e.to_string()))?;
+        let node = Arc::new(Self {
+            name,
+            wallet,
+            seen: AtomicU32::new(chain.height()),
+            chain,
+            keys,
+            dice,
+            logger,
+            broadcaster,
+            manager,
+            monitor,
+            peers,
+            onions,
+            saves,
+            store,
+            address,
+            was_loaded,
+            stopping: AtomicBool::new(false),
+            life: Mutex::default(),
+            connections: Mutex::default(),
+        });
+        node.keep(tokio::spawn(listen(listener, Arc::clone(&node.peers))));
+        Ok(node)
+    }
+
+    /// What it is called in logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The channels.
+    #[must_use]
+    pub fn channel_manager(&self) -> &Arc<ChannelManager> {
+        &self.manager
+    }
+
+    /// The monitors of the channels.
+    #[must_use]
+    pub fn chain_monitor(&self) -> &Arc<ChainMonitor> {
+        &self.monitor
+    }
+
+    /// The peers.
+    #[must_use]
+    pub fn peer_manager(&self) -> &Arc<PeerManager<H>> {
+        &self.peers
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<KeysManager> {
+        &self.keys
+    }
+
+    /// Where its channel manager has random bytes from.
+    #[must_use]
+    pub fn dice(&self) -> &Dice {
+        &self.dice
+    }
+
+    /// The coins.
+    #[must_use]
+    pub fn wallet(&self) -> &Arc<BdkWallet> {
+        &self.wallet
+    }
+
+    /// The log, and the failure codes it overheard.
+    #[must_use]
+    pub fn logger(&self) -> &Arc<NodeLogger> {
+        &self.logger
+    }
+
+    /// The node's way out to the chain.
+    #[must_use]
+    pub fn broadcaster(&self) -> &Arc<Broadcaster> {
+        &self.broadcaster
+    }
+
+    /// The chain it lives on.
+    #[must_use]
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Where it keeps what must outlive it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The queue of channel manager and monitors to be saved.
+    #[must_use]
+    pub fn saves(&self) -> &SaveQueue {
+        &self.saves
+    }
+
+    /// Saves it now, as its life does all the time.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn save(&self) -> io::Result<()> {
+        self.saves.save(&self.manager, &self.monitor, &self.store)
+    }
+
+    /// Its name in the network.
+    ///
+    /// # Panics
+    ///
+    /// Never: `KeysManager` knows its own key.
+    #[must_use]
+    pub fn node_id(&self) -> PublicKey {
+        self.keys.get_node_id(Recipient::Node).expect("a node knows its own key")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connects to a peer. `false`: it cannot be reached.
+    pub async fn connect(&self, peer: PublicKey, address: SocketAddr) -> bool {
+        match lightning_net_tokio::connect_outbound(Arc::clone(&self.peers), peer, address).await {
+            Some(connection) => {
+                self.keep(tokio::spawn(connection));
+                within(|| self.peers.peer_by_node_id(&peer).is_some()).await
+            }
+            None => false,
+        }
+    }
+
+    /// What connects this node for a wallet on it.
+    #[must_use]
+    pub fn connector(self: &Arc<Self>) -> Arc<dyn Connect> {
+        Arc::new(Connector(Arc::downgrade(self)))
+    }
+
+    fn keep(&self, task: JoinHandle<()>) {
+        lock(&self.connections).push(task);
+    }
+}
+
+struct Connector<H: CustomMessageHandler + Send + Sync + 'static>(Weak<Node<H>>);
+
+impl<H: CustomMessageHandler + Send + Sync + 'static> Connect for Connector<H> {
+    fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        let (node, address) = (self.0.upgrade(), address.parse());
+        Box::pin(async move {
+            let (Some(node), Ok(address)) = (node, address) else { return false };
+            node.connect(node_id, address).await
+        })
+    }
+}
+
+/// What a stored channel manager is put together with.
+struct Parts<'a> {
+    keys: &'a Arc<KeysManager>,
+    dice: &'a Arc<Dice>,
+    channel_keys: &'a Arc<HomeKeys>,
+    logger: &'a Arc<NodeLogger>,
+    broadcaster: &'a Arc<Broadcaster>,
+    fees: &'a Arc<Chain>,
+    monitor: &'a Arc<ChainMonitor>,
+}
+
+impl Parts<'_> {
+    /// The stored node, having seen the whole chain.
+    fn load(
+        &self,
+        store: &Store,
+        chain: &Chain,
+        router: &Arc<Router>,
+        message_router: &Arc<MessageRouter>,
+        config: UserConfig,
+    ) -> io::Result<Option<ChannelManager>> {
+        let read = store.read(
+            CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
+            CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE,
+            CHANNEL_MANAGER_PERSISTENCE_KEY,
+        );
+        let bytes = match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        save::finish(store)?;
+        let monitors = read_channel_monitors(Arc::clone(store), Arc::clone(self.keys), Arc::clone(self.channel_keys))?;
+        let args = ChannelManagerReadArgs::new(
+            Arc::clone(self.dice),
+            Arc::clone(self.keys),
+            Arc::clone(self.channel_keys),
+            Arc::clone(self.fees),
+            Arc::clone(self.monitor),
+            Arc::clone(self.broadcaster),
+            Arc::clone(router),
+            Arc::clone(message_router),
+            Arc::clone(self.logger),
+            config,
+            monitors.iter().map(|(_, monitor)| monitor).collect(),
+        );
+        let (_, manager) = <(BlockHash, ChannelManager)>::read(&mut bytes.as_slice(), args)
+            .map_err(|e| broken(format!("the stored node cannot be read: {e:?}")))?;
+        for (_, monitor) in monitors {
+            for height in monitor.current_best_block().height + 1..=chain.height() {
+                if let Some(block) = chain.block_at(height) {
+                    let txs: Vec<_> = block.txdata.iter().enumerate().collect();
+                    let (broadcaster, fees) = (Arc::clone(self.broadcaster), Arc::clone(self.fees));
+                    monitor.block_connected(&block.header, &txs, height, broadcaster, fees, self.logger);
+                }
+            }
+            let (channel, update) = (monitor.channel_id(), monitor.get_latest_update_id());
+            let loaded = self.monitor.load_existing_monitor(channel, monitor);
+            loaded.map_err(|()| broken("a channel monitor is stored twice"))?;
+            // A manager saved while a new channel waited for its first monitor would wait for ever.
+            let _ = self.monitor.channel_monitor_updated(channel, update);
+        }
+        for height in manager.current_best_block().height + 1..=chain.height() {
+            if let Some(block) = chain.block_at(height) {
+                lightning::chain::Listen::block_connected(&manager, &block, height);
+            }
+        }
+        Ok(Some(manager))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each use is one call on what is inside.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn broken(why: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::Other, why.to_string())
+}
+
+async fn listen<H: CustomMessageHandler + Send + Sync + 'static>(listener: TcpListener, peers: Arc<PeerManager<H>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        if let Ok(stream) = stream.into_std() {
+            tokio::spawn(lightning_net_tokio::setup_inbound(Arc::clone(&peers), stream));
+        }
+    }
+}
+
+/// How long a payment by offer may be held.
+const HOLD: Duration = Duration::from_secs(60 * 60);

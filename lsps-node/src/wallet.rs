@@ -1,0 +1,186 @@
+//! The on-chain wallet of one node: BDK's, with blocks and mempool of the embedded chain.
+//!
+//! Its keys are those of BIP 84, from the node's seed. LDK pays what a closed channel leaves to addresses of this wallet
+//! ([`HomeKeys`]), so a cooperative close ends up here without a further transaction.
+
+mod addresses;
+mod bump;
+mod coins;
+mod deposits;
+mod ldk;
+mod payer;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bdk_wallet::template::Bip84;
+use bdk_wallet::{KeychainKind, Wallet};
+use bitcoin::bip32::Xpriv;
+use bitcoin::{Address, FeeRate, Network, OutPoint, Script, ScriptBuf, Transaction, Txid, io};
+use lsps_transport_ldk::ports::{CannotFund, OnchainWallet};
+
+use crate::chain::embedded::Chain;
+use crate::store::Store;
+
+pub use ldk::HomeKeys;
+pub use payer::Payer;
+
+use coins::Coins;
+
+/// Coins, keys, and which coins are spoken for.
+///
+/// Kept is only how many addresses were handed out; the coins are read from the chain again at every start. Reservations
+/// live in memory. A process that dies forgets those nobody recorded, which is right: their transactions were never
+/// broadcast. Whoever recorded one locks its inputs again after the start.
+pub struct BdkWallet {
+    chain: Chain,
+    store: Store,
+    state: Mutex<State>,
+}
+
+impl BdkWallet {
+    /// The wallet of the node with this seed and this store.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    ///
+    /// # Panics
+    ///
+    /// Never: every seed has such keys.
+    pub fn new(seed: &[u8; 32], chain: Chain, store: Store) -> io::Result<Arc<Self>> {
+        let master = Xpriv::new_master(Network::Regtest, seed).expect("half of an HMAC is a valid key");
+        let [receiving, change] = KEYCHAINS.map(|keychain| Bip84(master, keychain));
+        let bdk = Wallet::create(receiving, change).network(Network::Regtest).lookahead(LOOKAHEAD);
+        let mut bdk = bdk.create_wallet_no_persist().expect("the template is a valid descriptor");
+        let kept = addresses::reveal_kept(&mut bdk, &store)?;
+        let state = State { coins: Coins::new(bdk), funded: HashMap::new(), bumped: HashMap::new(), kept };
+        Ok(Arc::new(Self { chain, store, state: Mutex::new(state) }))
+    }
+
+    /// The script of its first address, which no order gets; it can be paid to any number of times.
+    #[must_use]
+    pub fn script(&self) -> ScriptBuf {
+        self.state().coins.bdk.peek_address(KeychainKind::External, 0).script_pubkey()
+    }
+
+    /// Satoshis in all coins of the wallet, reserved ones included, that are confirmed and mature or its own change.
+    #[must_use]
+    pub fn balance_sat(&self) -> u64 {
+        self.state().coins.usable().map(|coin| coin.txout.value.to_sat()).sum()
+    }
+
+    /// Where those coins are.
+    #[must_use]
+    pub fn outpoints(&self) -> Vec<OutPoint> {
+        self.state().coins.usable().map(|coin| coin.outpoint).collect()
+    }
+
+    /// Pays `amount_sat` satoshis to `script` and hands the transaction to nobody: it is the caller's to broadcast.
+    ///
+    /// # Errors
+    ///
+    /// When the free coins do not suffice.
+    pub fn pay(&self, script: &Script, amount_sat: u64, fee_rate: FeeRate) -> Result<Transaction, CannotFund> {
+        self.spend(&mut self.state(), script, amount_sat, fee_rate)
+    }
+
+    fn spend(
+        &self,
+        state: &mut State,
+        script: &Script,
+        amount_sat: u64,
+        fee_rate: FeeRate,
+    ) -> Result<Transaction, CannotFund> {
+        let tx = state.coins.pay(script, amount_sat, fee_rate)?;
+        self.keep_addresses(state).map_err(|error| CannotFund::Wallet(error.to_string()))?;
+        state.coins.reserved.extend(spent_by(&tx));
+        Ok(tx)
+    }
+
+    /// As the chain is now.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().expect("BDK does not panic");
+        state.coins.follow(&self.chain);
+        state
+    }
+}
+
+impl OnchainWallet for BdkWallet {
+    fn fund(
+        &self,
+        key: u128,
+        script: &ScriptBuf,
+        amount_sat: u64,
+        fee_rate: FeeRate,
+    ) -> Result<Transaction, CannotFund> {
+        let state = &mut *self.state();
+        if let Some(tx) = state.funded.get(&key) {
+            return same_purpose(tx, script, amount_sat);
+        }
+        let tx = self.spend(state, script, amount_sat, fee_rate)?;
+        state.funded.insert(key, tx.clone());
+        Ok(tx)
+    }
+
+    fn lock(&self, inputs: &[OutPoint]) {
+        self.state().coins.reserved.extend(inputs);
+    }
+
+    fn release(&self, inputs: &[OutPoint]) {
+        let State { coins, funded, .. } = &mut *self.state();
+        coins.reserved.retain(|outpoint| !inputs.contains(outpoint));
+        for (_, tx) in funded.extract_if(|_, tx| spent_by(tx).any(|outpoint| inputs.contains(&outpoint))) {
+            coins.bdk.cancel_tx(&tx); // the next one may have its change address
+        }
+    }
+
+    fn mining_fee_sat(&self, tx: &Transaction) -> u64 {
+        self.state().coins.bdk.calculate_fee(tx).map_or(0, bitcoin::Amount::to_sat)
+    }
+
+    fn bump(&self, tx: &Transaction, fee_rate: FeeRate) -> bool {
+        self.spend_change_of(tx, fee_rate)
+    }
+
+    fn spendable_sat(&self) -> u64 {
+        self.state().coins.free().map(|coin| coin.txout.value.to_sat()).sum()
+    }
+
+    fn address(&self) -> Option<Address> {
+        self.deposit_address()
+    }
+
+    fn give_back(
+        &self,
+        outputs: &[OutPoint],
+        script: &ScriptBuf,
+        fee_rate: FeeRate,
+    ) -> Result<Transaction, CannotFund> {
+        self.state().coins.give_back(outputs, script, fee_rate)
+    }
+}
+
+struct State {
+    coins: Coins,
+    funded: HashMap<u128, Transaction>,
+    /// Which transaction pays for that one too, and at what rate for both.
+    bumped: HashMap<Txid, (FeeRate, Transaction)>,
+    kept: addresses::HandedOut,
+}
+
+fn same_purpose(tx: &Transaction, script: &ScriptBuf, amount_sat: u64) -> Result<Transaction, CannotFund> {
+    let pays = |output: &bitcoin::TxOut| output.script_pubkey == *script && output.value.to_sat() == amount_sat;
+    if tx.output.iter().any(pays) {
+        return Ok(tx.clone());
+    }
+    Err(CannotFund::Wallet("the key stands for a transaction to another output".into()))
+}
+
+fn spent_by(tx: &Transaction) -> impl Iterator<Item = OutPoint> {
+    tx.input.iter().map(|input| input.previous_output)
+}
+
+const KEYCHAINS: [KeychainKind; 2] = [KeychainKind::External, KeychainKind::Internal];
+/// All addresses are kept before they are used; this is for what a store lost.
+const LOOKAHEAD: u32 = 10;

@@ -1,0 +1,161 @@
+//! The coins as BDK sees them, and what may be spent of them.
+
+use std::collections::HashSet;
+
+use bdk_wallet::coin_selection::{InsufficientFunds, LargestFirstCoinSelection};
+use bdk_wallet::error::CreateTxError;
+use bdk_wallet::{LocalOutput, SignOptions, TxBuilder, Wallet};
+use bitcoin::absolute::LockTime;
+use bitcoin::constants::COINBASE_MATURITY;
+use bitcoin::policy::MAX_STANDARD_TX_WEIGHT;
+use bitcoin::{Amount, FeeRate, OutPoint, Psbt, Script, Transaction, TxIn, Txid, Weight};
+use lsps_transport_ldk::ports::CannotFund;
+
+use super::deposits::Deposits;
+use crate::chain::embedded::{Chain, News};
+
+pub(super) struct Coins {
+    pub(super) bdk: Wallet,
+    /// Never offered for spending; those a transaction has spent since do no harm here.
+    pub(super) reserved: HashSet<OutPoint>,
+    pub(super) deposits: Deposits,
+    /// Changes of the chain that BDK knows of.
+    pub(super) seen: u64,
+}
+
+impl Coins {
+    pub(super) fn new(bdk: Wallet) -> Self {
+        Self { bdk, reserved: HashSet::new(), deposits: Deposits::default(), seen: 0 }
+    }
+
+    /// Tells BDK what is new on the chain.
+    pub(super) fn follow(&mut self, chain: &Chain) {
+        let is_known = |height, hash| self.bdk.local_chain().get(height).is_some_and(|known| known.hash() == hash);
+        let Some(News { changes, blocks, mempool }) = chain.news(self.seen, is_known) else { return };
+        for (height, block) in &blocks {
+            self.bdk.apply_block(block, *height).expect("it is on top of one that is known");
+        }
+        // The count of changes is BDK's clock: what was seen last wins, and what is not seen any more is gone.
+        let waiting: HashSet<Txid> = mempool.iter().map(Transaction::compute_txid).collect();
+        self.bdk.apply_unconfirmed_txs(mempool.into_iter().map(|tx| (tx, changes)));
+        let is_gone = |txid: &Txid| !waiting.contains(txid);
+        let unconfirmed = self.bdk.transactions().filter(|tx| !tx.chain_position.is_confirmed());
+        let gone: Vec<_> = unconfirmed.map(|tx| tx.tx_node.txid).filter(is_gone).map(|txid| (txid, changes)).collect();
+        if !gone.is_empty() {
+            self.bdk.apply_evicted_txs(gone);
+        }
+        let _read_again_at_the_next_start = self.bdk.take_staged();
+        self.seen = changes;
+    }
+
+    /// A coin someone else may still take back by not confirming it is none of ours.
+    pub(super) fn usable(&self) -> impl Iterator<Item = LocalOutput> {
+        let next = self.bdk.latest_checkpoint().height() + 1;
+        self.bdk.list_unspent().filter(move |coin| {
+            let Some(tx) = self.bdk.tx_graph().get_tx(coin.outpoint.txid) else { return false };
+            match coin.chain_position.confirmation_height_upper_bound() {
+                Some(height) => !tx.is_coinbase() || next >= height + COINBASE_MATURITY,
+                None => {
+                    let is_own = |input: &TxIn| self.bdk.spk_index().txout(input.previous_output).is_some();
+                    tx.input.iter().all(is_own) && self.has_few_unconfirmed(coin.outpoint.txid)
+                }
+            }
+        })
+    }
+
+    /// Whether what spends this transaction would hang on few that are not confirmed: mempools take no long lines.
+    fn has_few_unconfirmed(&self, txid: Txid) -> bool {
+        let is_unconfirmed = |txid| self.bdk.get_tx(txid).is_some_and(|tx| !tx.chain_position.is_confirmed());
+        let (mut known, mut left) = (HashSet::new(), vec![txid]);
+        while let Some(txid) = left.pop() {
+            if is_unconfirmed(txid) && known.insert(txid) {
+                let tx = self.bdk.tx_graph().get_tx(txid);
+                left.extend(tx.iter().flat_map(|tx| &tx.input).map(|input| input.previous_output.txid));
+            }
+            if known.len() >= MOST_UNCONFIRMED {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Those that nothing else is to be paid with.
+    pub(super) fn free(&self) -> impl Iterator<Item = LocalOutput> {
+        let free = self.usable().filter(|coin| !self.reserved.contains(&coin.outpoint));
+        free.filter(|coin| !self.deposits.is_unreported(coin))
+    }
+
+    /// Spends as few coins as suffice; what is left goes back to the wallet, or to the miner when it is dust.
+    pub(super) fn pay(
+        &mut self,
+        script: &Script,
+        amount_sat: u64,
+        fee_rate: FeeRate,
+    ) -> Result<Transaction, CannotFund> {
+        let (amount, free): (_, HashSet<_>) =
+            (Amount::from_sat(amount_sat), self.free().map(|coin| coin.outpoint).collect());
+        can_be_counted(amount, fee_rate)?;
+        let unspendable = self.bdk.list_unspent().map(|coin| coin.outpoint).filter(|coin| !free.contains(coin));
+        let unspendable = unspendable.collect();
+        // The same coins each time, so that what was seen once can be seen again.
+        let mut builder = self.bdk.build_tx().coin_selection(LargestFirstCoinSelection);
+        builder.unspendable(unspendable).add_recipient(script, amount).fee_rate(fee_rate);
+        // BDK would lock it to the newest block, which LDK may not know yet and then does not take it.
+        builder.nlocktime(LockTime::ZERO);
+        let psbt = builder.finish().map_err(cannot)?;
+        self.sign(psbt)
+    }
+
+    /// Spends exactly these to one output, less the fee.
+    pub(super) fn give_back(
+        &mut self,
+        outputs: &[OutPoint],
+        script: &Script,
+        fee_rate: FeeRate,
+    ) -> Result<Transaction, CannotFund> {
+        can_be_counted(Amount::ZERO, fee_rate)?;
+        self.drain(outputs, script, |builder| _ = builder.fee_rate(fee_rate))
+    }
+
+    /// The same, with a fee of whatever kind.
+    pub(super) fn drain(
+        &mut self,
+        outputs: &[OutPoint],
+        script: &Script,
+        fee: impl FnOnce(&mut TxBuilder<'_, LargestFirstCoinSelection>),
+    ) -> Result<Transaction, CannotFund> {
+        let mut builder = self.bdk.build_tx().coin_selection(LargestFirstCoinSelection);
+        builder.manually_selected_only().drain_to(script.into()).nlocktime(LockTime::ZERO);
+        builder.add_utxos(outputs).map_err(|_| CannotFund::Wallet("an output is spent or gone".into()))?;
+        fee(&mut builder);
+        let psbt = builder.finish().map_err(cannot)?;
+        self.sign(psbt)
+    }
+
+    fn sign(&self, mut psbt: Psbt) -> Result<Transaction, CannotFund> {
+        let signed = self.bdk.sign(&mut psbt, SignOptions::default());
+        if !signed.map_err(|error| CannotFund::Wallet(error.to_string()))? {
+            return Err(CannotFund::Wallet("a coin could not be signed for".into()));
+        }
+        psbt.extract_tx().map_err(|error| CannotFund::Wallet(error.to_string()))
+    }
+}
+
+/// Unconfirmed transactions that hang together, at the most. Bitcoin Core takes 25, from version 31 on 64.
+pub(super) const MOST_UNCONFIRMED: usize = 20;
+
+/// BDK's sums overflow where a fee rate, which may be a peer's, is absurd.
+pub(super) fn can_be_counted(amount: Amount, fee_rate: FeeRate) -> Result<(), CannotFund> {
+    let most = fee_rate.checked_mul_by_weight(Weight::from_wu(MAX_STANDARD_TX_WEIGHT.into()));
+    let most = most.and_then(|most| most.checked_add(amount)).filter(|most| *most <= Amount::MAX_MONEY);
+    most.map(drop).ok_or(CannotFund::NotEnough { needed_sat: u64::MAX, available_sat: Amount::MAX_MONEY.to_sat() })
+}
+
+fn cannot(error: CreateTxError) -> CannotFund {
+    match error {
+        CreateTxError::CoinSelection(InsufficientFunds { needed, available }) => {
+            CannotFund::NotEnough { needed_sat: needed.to_sat(), available_sat: available.to_sat() }
+        }
+        other => CannotFund::Wallet(other.to_string()),
+    }
+}

@@ -1,0 +1,83 @@
+//! What a wallet that orders channels asks of its coins.
+
+use std::sync::Arc;
+
+use bitcoin::{FeeRate, ScriptBuf, Transaction, Txid};
+use lightning::chain::chaininterface::BroadcasterInterface;
+use lsps_transport_ldk::ports::{CannotPay, Mempool, OnchainPayer, OnchainWallet as _};
+
+use super::{BdkWallet, spent_by};
+use crate::chain::embedded::{Chain, FEE_SAT_PER_KW};
+use crate::node::broadcast::Broadcaster;
+
+/// Pays with a node's coins, by the node's own way out.
+pub struct Payer {
+    /// The coins.
+    pub coins: Arc<BdkWallet>,
+    /// The way out.
+    pub broadcaster: Arc<Broadcaster>,
+}
+
+impl Payer {
+    /// At the usual feerate, or at a higher one that the LSP takes at once.
+    fn pays(&self, script: &ScriptBuf, amount_sat: u64, at_once_above: Option<FeeRate>) -> Result<Paid, CannotPay> {
+        let usual = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
+        let enough =
+            at_once_above.map_or(usual, |rate| FeeRate::from_sat_per_kwu(rate.to_sat_per_kwu().saturating_add(1)));
+        let tx = self.coins.pay(script, amount_sat, usual.max(enough))?;
+        Ok(Paid { fee_sat: self.coins.mining_fee_sat(&tx), tx })
+    }
+}
+
+struct Paid {
+    tx: Transaction,
+    fee_sat: u64,
+}
+
+impl OnchainPayer for Payer {
+    fn mining_fee_sat(
+        &self,
+        script: &ScriptBuf,
+        amount_sat: u64,
+        at_once_above: Option<FeeRate>,
+    ) -> Result<u64, CannotPay> {
+        let Paid { tx, fee_sat } = self.pays(script, amount_sat, at_once_above)?;
+        self.forget(&tx);
+        Ok(fee_sat)
+    }
+
+    fn sign(
+        &self,
+        _: u128,
+        script: &ScriptBuf,
+        amount_sat: u64,
+        at_once_above: Option<FeeRate>,
+        max_fee_sat: u64,
+    ) -> Result<Transaction, CannotPay> {
+        let Paid { tx, fee_sat } = self.pays(script, amount_sat, at_once_above)?;
+        if fee_sat > max_fee_sat {
+            self.forget(&tx);
+            return Err(CannotPay::TooDear { fee_sat, max_fee_sat });
+        }
+        Ok(tx)
+    }
+
+    fn broadcast(&self, tx: &Transaction) {
+        self.reserve(tx);
+        self.broadcaster.broadcast_transactions(&[tx]);
+    }
+
+    fn reserve(&self, tx: &Transaction) {
+        self.coins.lock(&spent_by(tx).collect::<Vec<_>>());
+    }
+
+    fn forget(&self, tx: &Transaction) {
+        self.coins.release(&spent_by(tx).collect::<Vec<_>>());
+    }
+}
+
+impl Mempool for Chain {
+    fn has_seen(&self, txid: &Txid) -> bool {
+        self.transaction(txid).is_some()
+    }
+}

@@ -1,0 +1,151 @@
+//! The chain as `bitcoind` shows it: what Lightning nodes ask of it over JSON-RPC. On loopback, whatever the password.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+
+use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
+use bitcoin::{BlockHash, Transaction, Txid};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use lsps_node::chain::embedded::{Chain, FEE_SAT_PER_KW};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// A server for one chain. Dropping it ends it.
+pub struct Rpc {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Rpc {
+    /// Listens on a free port.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub async fn serve(chain: Chain) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        Ok(Self { address, serving: tokio::spawn(accept(listener, chain)) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Rpc {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, chain: Chain) {
+    // Its connections end with the server.
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        // Else each answer waits for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let chain = chain.clone();
+        let service = service_fn(move |request| respond(chain.clone(), request));
+        connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+async fn respond(chain: Chain, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let call: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let (result, error) = match answer(&chain, &call) {
+        Ok(result) => (result, Value::Null),
+        Err(Refused(code, message)) => (Value::Null, json!({ "code": code, "message": message })),
+    };
+    let reply = json!({ "result": result, "error": error, "id": call["id"] });
+    Ok(Response::new(Full::from(reply.to_string())))
+}
+
+/// The code and the words of an error.
+struct Refused(i32, String);
+
+fn answer(chain: &Chain, call: &Value) -> Result<Value, Refused> {
+    let params = &call["params"];
+    let waiting = || chain.waiting(&parse::<Txid>(params)?).ok_or_else(|| not_found("transaction"));
+    match call["method"].as_str().unwrap_or_default() {
+        "getblockchaininfo" => {
+            let tip = chain.best_block();
+            Ok(json!({ "chain": "regtest", "blocks": tip.height, "bestblockhash": tip.block_hash }))
+        }
+        "getblockheader" => header(chain, parse(params)?),
+        "getblock" => {
+            let block = chain.block_at(height_of(chain, parse(params)?)?);
+            block.map(|block| serialize_hex(&block).into()).ok_or_else(|| not_found("block"))
+        }
+        "getrawmempool" => Ok(chain.mempool().iter().map(Transaction::compute_txid).map(|txid| json!(txid)).collect()),
+        // Nodes take a transaction that came at a height they have seen, in a second they have seen, for known.
+        "getmempoolentry" => waiting().map(|_| json!({ "time": now(), "height": chain.height() + 1 })),
+        "getrawtransaction" => waiting().map(|tx| serialize_hex(&tx).into()),
+        "sendrawtransaction" => {
+            let tx = params[0].as_str().and_then(|hex| deserialize_hex(hex).ok());
+            let tx = tx.ok_or_else(|| Refused(DESERIALIZATION, "no transaction".into()))?;
+            chain.submit(tx).map(|txid| json!(txid)).map_err(|why| Refused(REJECTED, why.to_string()))
+        }
+        "estimatesmartfee" => Ok(json!({ "feerate": feerate(), "blocks": params[0] })),
+        "getmempoolinfo" => Ok(json!({ "mempoolminfee": feerate() })),
+        other => Err(Refused(NO_SUCH_METHOD, format!("there is no method {other:?}"))),
+    }
+}
+
+fn header(chain: &Chain, hash: BlockHash) -> Result<Value, Refused> {
+    let height = height_of(chain, hash)?;
+    let header = chain.block_at(height).ok_or_else(|| not_found("block"))?.header;
+    // Every block has the same difficulty, so the work adds up to a multiple of one block's.
+    let work: u64 = (u64::from(height) + 1) * WORK_OF_A_BLOCK;
+    let mut shown = json!({
+        "hash": hash, "height": height, "chainwork": format!("{work:064x}"), "version": header.version.to_consensus(),
+        "merkleroot": header.merkle_root, "time": header.time, "nonce": header.nonce,
+        "bits": format!("{:08x}", header.bits.to_consensus()),
+    });
+    if height > 0 {
+        shown["previousblockhash"] = json!(header.prev_blockhash);
+    }
+    Ok(shown)
+}
+
+fn height_of(chain: &Chain, hash: BlockHash) -> Result<u32, Refused> {
+    let mut heights = (0..=chain.height()).rev();
+    heights.find(|height| chain.hash_at(*height) == Some(hash)).ok_or_else(|| not_found("block"))
+}
+
+/// The first parameter, which is a hash in all calls that look something up.
+fn parse<T: std::str::FromStr>(params: &Value) -> Result<T, Refused> {
+    let text = params[0].as_str().unwrap_or_default();
+    text.parse().map_err(|_| Refused(INVALID_PARAMETER, format!("{text:?} is no hash")))
+}
+
+fn not_found(what: &str) -> Refused {
+    Refused(NOT_FOUND, format!("no such {what}"))
+}
+
+/// In bitcoin per 1000 virtual bytes.
+fn feerate() -> f64 {
+    f64::from(FEE_SAT_PER_KW) * 4.0 / 100_000_000.0
+}
+
+fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}
+
+const WORK_OF_A_BLOCK: u64 = 2;
+const NOT_FOUND: i32 = -5;
+const INVALID_PARAMETER: i32 = -8;
+const DESERIALIZATION: i32 = -22;
+const REJECTED: i32 = -26;
+const NO_SUCH_METHOD: i32 = -32_601;

@@ -1,0 +1,93 @@
+//! Who has what when a wallet ordered a channel, and whether it adds up.
+
+use bitcoin::Txid;
+use bitcoin::hashes::Hash as _;
+use lsps_client::order::Lease;
+use lsps_node::node::within;
+use lsps_types::Sat;
+
+use super::{Balance, Error, Scene, shares};
+
+/// What both have, at some height.
+#[derive(Clone, Copy, Debug)]
+pub struct Ledger {
+    /// The wallet's.
+    pub wallet: Balance,
+    /// The LSP's.
+    pub lsp: Balance,
+    height: u32,
+}
+
+impl Ledger {
+    /// Read from the nodes and the chain.
+    ///
+    /// # Errors
+    ///
+    /// When an HTLC is under way, or the accounts of a node differ.
+    pub fn read(scene: &Scene) -> Result<Self, Error> {
+        let (lsp, wallet) = (&scene.lsp.node, &scene.wallet.node);
+        let [from_wallet, at_lsp] = shares(lsp)?;
+        let [from_lsp, at_wallet] = shares(wallet)?;
+        Ok(Self {
+            wallet: Balance { coins_sat: wallet.wallet().balance_sat(), channels_msat: from_wallet + at_wallet },
+            lsp: Balance { coins_sat: lsp.wallet().balance_sat(), channels_msat: at_lsp + from_lsp },
+            height: scene.chain.height(),
+        })
+    }
+
+    /// The channel is there and paid for: the LSP earned its fee less what its funding cost, the rest of what is missing
+    /// went to the miners.
+    ///
+    /// # Errors
+    ///
+    /// When the channel cannot be used within ten seconds, or a millisatoshi is missing then.
+    pub async fn check_done(&self, scene: &Scene, fee: Sat, lease: &Lease) -> Result<(), Error> {
+        let mut txid = lease.funding.txid.0;
+        txid.reverse();
+        let funding = scene.chain.fee_sat(&Txid::from_byte_array(txid)).ok_or("the funding is not on the chain")?;
+        let manager = scene.wallet.node.channel_manager();
+        if !within(|| manager.list_usable_channels().iter().any(|channel| !channel.is_outbound)).await {
+            return Err("the channel cannot be used".into());
+        }
+        self.check(scene, gain(fee.0) - gain(funding)).await
+    }
+
+    /// All is as before, less what the miners got for the payment and the refund.
+    ///
+    /// # Errors
+    ///
+    /// When a millisatoshi is missing after ten seconds.
+    pub async fn check_refunded(&self, scene: &Scene) -> Result<(), Error> {
+        self.check(scene, 0).await
+    }
+
+    async fn check(&self, scene: &Scene, lsp_gains_sat: i128) -> Result<(), Error> {
+        if !within(|| Self::read(scene).is_ok_and(|after| self.differs(scene, &after, lsp_gains_sat).is_none())).await {
+            let after = Self::read(scene)?;
+            return Err(self.differs(scene, &after, lsp_gains_sat).unwrap_or_default().into());
+        }
+        Ok(())
+    }
+
+    fn differs(&self, scene: &Scene, after: &Self, lsp_gains_sat: i128) -> Option<String> {
+        let miners = gain(self.mined_since(scene));
+        let gained = |before: Balance, after: Balance| gain(after.total_msat()) - gain(before.total_msat());
+        let (lsp, wallet) = (gained(self.lsp, after.lsp), gained(self.wallet, after.wallet));
+        let has_to_be = |who: &str, is: i128, should: i128| {
+            (is != should * 1_000).then(|| format!("the {who} gained {is} msat and should have {should} sat"))
+        };
+        let of_lsp = has_to_be("LSP", lsp, lsp_gains_sat);
+        of_lsp.or_else(|| has_to_be("wallet", wallet, -lsp_gains_sat - miners))
+    }
+
+    /// Satoshis that all transactions since then paid to the miners.
+    fn mined_since(&self, scene: &Scene) -> u64 {
+        let blocks = (self.height + 1..=scene.chain.height()).filter_map(|height| scene.chain.block_at(height));
+        let fees = blocks.flat_map(|block| block.txdata).filter(|tx| !tx.is_coinbase());
+        fees.filter_map(|tx| scene.chain.fee_sat(&tx.compute_txid())).sum()
+    }
+}
+
+fn gain(amount: u64) -> i128 {
+    i128::from(amount)
+}
