@@ -23,10 +23,11 @@ pub mod rpc;
 pub mod scene;
 mod setup;
 mod soak;
+#[cfg(feature = "nodes")]
+pub mod story;
 pub mod table;
 #[cfg(feature = "nodes")]
 pub mod tape;
-pub mod words;
 pub mod world;
 
 pub use lsp::{Act, Lsp, buys, call};

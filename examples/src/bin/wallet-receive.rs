@@ -4,14 +4,12 @@
 //! its price and sells, but as this wallet lives on a chain of its own, no payment can come from there.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::secp256k1::PublicKey;
 use clap::Parser;
-use lsps_node::store::MemoryStore;
-use lsps_node::{Chain, store::Store};
-use lsps_testing::scene::{Error, Scene, Script, WalletNode};
+use lightning_invoice::Bolt11Invoice;
+use lsps_testing::Error;
+use lsps_testing::scene::{Scene, Script, WalletNode};
 use lsps_transport_ldk::wallet::WalletEvent;
 use lsps_transport_ldk::{Msat, Wallet};
 
@@ -30,46 +28,30 @@ struct Options {
     lsp: Option<String>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(&Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("wallet-receive: {why}");
-            ExitCode::FAILURE
+fn main() -> ExitCode {
+    let options = Options::parse();
+    lsps_testing::story::run("wallet-receive", |_| play(options))
+}
+
+async fn play(options: Options) -> Result<(), Error> {
+    if let Some(lsp) = &options.lsp {
+        let wallet = WalletNode::alone(lsp).await?;
+        return invoice(&wallet.host, &options).await.map(drop);
+    }
+    let scene = Scene::set(Script::default()).await?;
+    let mut events = scene.wallet.host.events();
+    let invoice = invoice(&scene.wallet.host, &options).await?;
+    scene.payer.pay(&invoice, options.amount_msat)?;
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(30), events.recv()).await??;
+        println!("{event}");
+        if let WalletEvent::Received { .. } | WalletEvent::Refused { .. } = event {
+            return Ok(());
         }
     }
 }
 
-async fn run(options: &Options) -> Result<(), Error> {
-    match &options.lsp {
-        Some(lsp) => {
-            let (id, address) = lsp.split_once('@').ok_or("an LSP is NODE-ID@HOST:PORT")?;
-            let lsp: (PublicKey, _) =
-                (id.parse()?, tokio::net::lookup_host(address).await?.next().ok_or("no such host")?);
-            let (chain, store): (_, Store) = (Chain::new(), Arc::new(MemoryStore::new()));
-            let script = Script { wallet_connects: true, ..Script::default() };
-            let wallet = WalletNode::start(&chain, &store, lsp, &script).await?;
-            invoice(&wallet.host, options).await?;
-        }
-        None => {
-            let scene = Scene::set(Script::default()).await?;
-            let mut events = scene.wallet.host.events();
-            let invoice = invoice(&scene.wallet.host, options).await?;
-            scene.payer.pay(&invoice, options.amount_msat)?;
-            loop {
-                let event = tokio::time::timeout(Duration::from_secs(30), events.recv()).await??;
-                println!("{event}");
-                if let WalletEvent::Received { .. } | WalletEvent::Refused { .. } = event {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn invoice(wallet: &Wallet, options: &Options) -> Result<lightning_invoice::Bolt11Invoice, Error> {
+async fn invoice(wallet: &Wallet, options: &Options) -> Result<Bolt11Invoice, Error> {
     let (amount, limit) = (Msat(options.amount_msat), Msat(options.max_fee_msat));
     let jit = wallet.receive_via_jit_channel(amount, "wallet-receive", Duration::from_secs(3_600), limit).await?;
     println!("{} opens a channel and keeps {} of {amount}", jit.lsp, jit.fee);

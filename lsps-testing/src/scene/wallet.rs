@@ -9,7 +9,7 @@ use lightning::util::config::UserConfig;
 use lightning::util::persist::KVStoreSyncWrapper;
 use lsps_node::Chain;
 use lsps_node::node::Node;
-use lsps_node::store::Store;
+use lsps_node::store::{MemoryStore, Store};
 use lsps_node::wallet::Payer;
 use lsps_service::Trust;
 use lsps_transport_ldk::{KnownLsp, LspsMessageHandler, Role, Wallet, WalletParts, preset_for_wallet};
@@ -25,6 +25,19 @@ pub struct WalletNode {
 }
 
 impl WalletNode {
+    /// A wallet on a chain of its own, as a customer of the LSP `NODE-ID@HOST:PORT`, to which it connects by itself.
+    ///
+    /// # Errors
+    ///
+    /// When that is no such address, or the wallet cannot start.
+    pub async fn alone(lsp: &str) -> Result<Self, Error> {
+        let (id, address) = lsp.split_once('@').ok_or("an LSP is NODE-ID@HOST:PORT")?;
+        let address = tokio::net::lookup_host(address).await?.next().ok_or("no such host")?;
+        let (store, script): (Store, _) =
+            (Arc::new(MemoryStore::new()), Script { wallet_connects: true, ..Script::default() });
+        Self::start(&Chain::new(), &store, (id.parse()?, address), &script).await
+    }
+
     /// Starts it as a customer of this LSP, which it trusts if the script says so.
     ///
     /// # Errors

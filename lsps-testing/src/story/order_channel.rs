@@ -1,23 +1,95 @@
-//! What happens, in words.
+//! A wallet orders a channel, pays for it and gets it, or gets its money back: what the program is asked for, and tells.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use lightning::events::Event;
+use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{End, Quote, WayKind};
-use lsps_testing::scene::{Balance, Ledger, Scene, Who};
-use lsps_testing::words::sat;
+use lsps_client::session::{OrderHandle, Outcome};
+use lsps_transport_ldk::Msat;
+use lsps_types::Sat;
 
-use crate::Options;
+use super::{sat, show_balances};
+use crate::Error;
+use crate::scene::{Ledger, Scene, Script, Stock, Who};
 
-#[derive(Default)]
+/// What is to be ordered, and how it is paid.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Plan {
+    /// Pays by hold invoice, over a channel that the wallet has already. The default.
+    #[arg(long, conflicts_with_all = ["onchain", "offer"])]
+    pub lightning: bool,
+    /// Pays what the offer asks for (BOLT 12), over the same channel.
+    #[arg(long, conflicts_with = "onchain")]
+    pub offer: bool,
+    /// Pays by a transaction.
+    #[arg(long)]
+    pub onchain: bool,
+    /// The LSP finds its coins spent when it is to open the channel: the payment goes back.
+    #[arg(long)]
+    pub fail_open: bool,
+    /// What the LSP is to put into the channel, in satoshis.
+    #[arg(long, default_value_t = 500_000)]
+    pub lsp_balance_sat: u64,
+    /// What the wallet is to have in it at once, in satoshis.
+    #[arg(long, default_value_t = 50_000)]
+    pub client_balance_sat: u64,
+    /// The most that the wallet pays for it, in satoshis.
+    #[arg(long, default_value_t = 20_000)]
+    pub max_fee_sat: u64,
+}
+
+impl Plan {
+    /// How the wallet pays.
+    #[must_use]
+    pub fn way(&self) -> WayKind {
+        match (self.onchain, self.offer) {
+            (true, _) => WayKind::Onchain,
+            (false, true) => WayKind::Bolt12,
+            (false, false) => WayKind::Bolt11,
+        }
+    }
+
+    /// What both need for it.
+    #[must_use]
+    pub fn stock(&self) -> Stock {
+        let (lsp, client) = (Sat(self.lsp_balance_sat), Sat(self.client_balance_sat));
+        Stock { lsp, client, fee: Sat(self.max_fee_sat), has_channel: !self.onchain }
+    }
+
+    /// The most that the wallet pays in fees.
+    #[must_use]
+    pub fn limits(&self) -> FeeLimits {
+        let most = Msat(self.max_fee_sat.saturating_mul(1_000));
+        FeeLimits { max_total_fee: Some(most), max_proportional_fee: None }
+    }
+}
+
+/// Tells what happens, in words.
 pub struct Story {
+    start: Instant,
     /// What happens before is not part of it.
     has_begun: AtomicBool,
 }
 
+impl Default for Story {
+    fn default() -> Self {
+        Self { start: Instant::now(), has_begun: AtomicBool::new(false) }
+    }
+}
+
 impl Story {
-    pub fn begins(&self, scene: &Scene, options: &Options) {
+    /// What is to be played for it.
+    #[must_use]
+    pub fn script(self: &Arc<Self>) -> Script {
+        let on_event = Arc::clone(self);
+        Script { on_event: Arc::new(move |who, event| on_event.event(who, event)), ..Script::of_orders() }
+    }
+
+    /// Tells who is on the scene, and what is ordered.
+    pub fn begins(&self, scene: &Scene, plan: &Plan) {
         println!("Two nodes on a regtest chain of their own");
         println!("  LSP     {}", scene.lsp.node.node_id());
         println!("  wallet  {}", scene.wallet.node.node_id());
@@ -26,10 +98,11 @@ impl Story {
         let outbound: u64 = channels.iter().map(|channel| channel.outbound_capacity_msat).sum();
         println!("          can send {}, can receive {}\n", sat(outbound), sat(inbound));
         self.has_begun.store(true, Ordering::SeqCst);
-        let (lsp, own) = (sat(options.lsp_balance_sat * 1_000), sat(options.client_balance_sat * 1_000));
+        let (lsp, own) = (sat(plan.lsp_balance_sat * 1_000), sat(plan.client_balance_sat * 1_000));
         self.tells("wallet", &format!("orders a channel with {lsp} of the LSP's and {own} of its own"));
     }
 
+    /// Tells the price of each way to pay.
     pub fn is_quoted(&self, quote: &Quote, chosen: WayKind) {
         for way in &quote.ways {
             let (fee, total) = (sat(way.fee.0 * 1_000), sat(way.total.0 * 1_000));
@@ -38,7 +111,62 @@ impl Story {
         self.tells("wallet", &format!("pays {}", words(chosen)));
     }
 
-    pub fn event(&self, who: Who, event: &Event) {
+    /// Waits for the end of the order while blocks come, and has what is then on the chain stay there.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end.
+    pub async fn until_over(&self, scene: &Scene, handle: &OrderHandle) -> Result<End, Error> {
+        let over = async {
+            match handle.wait().await {
+                Outcome::Failed => {
+                    self.tells("wallet", "is told that there will be no channel, and waits for its money");
+                    handle.over().await
+                }
+                outcome => outcome,
+            }
+        };
+        match scene.while_blocks_come(over, || self.tells("chain", "has a new block")).await? {
+            Outcome::Ended(end) => {
+                scene.chain.mine(CONFIRMATIONS);
+                Ok(end)
+            }
+            other => Err(format!("the order does not end: {other:?}").into()),
+        }
+    }
+
+    /// Checks who has what now, and tells it.
+    ///
+    /// # Errors
+    ///
+    /// When the order ended otherwise than planned, or a satoshi is not where it should be.
+    pub async fn ends(
+        &self,
+        scene: &Scene,
+        plan: &Plan,
+        handle: &OrderHandle,
+        before: &Ledger,
+        end: &End,
+    ) -> Result<(), Error> {
+        let order = handle.snapshot();
+        let fee = order.and_then(|order| Some(order.way(plan.way())?.fee)).ok_or("the order is gone")?;
+        match end {
+            End::Done { lease, .. } if !plan.fail_open => before.check_done(scene, fee, lease).await?,
+            End::Refunded if plan.fail_open => before.check_refunded(scene).await?,
+            other => return Err(format!("the order ended otherwise: {other:?}").into()),
+        }
+        let after = Ledger::read(scene)?;
+        show_balances(&[("LSP", before.lsp, after.lsp), ("wallet", before.wallet, after.wallet)]);
+        match end {
+            End::Done { lease, .. } => println!("\n  the channel {} stays until {}", lease.funding, date(lease.until)),
+            End::Refunded | End::Unpaid(_) | End::GivenUp => println!("\n  no channel, and the money is back"),
+        }
+        let took = self.start.elapsed().as_secs_f32();
+        println!("\nEverything adds up to the satoshi, read from the nodes and the chain. {took:.1} s.");
+        Ok(())
+    }
+
+    fn event(&self, who: Who, event: &Event) {
         let line = match (who, event) {
             (Who::Lsp, Event::PaymentClaimable { amount_msat, .. }) => format!("holds {}", sat(*amount_msat)),
             (Who::Wallet, Event::OpenChannelRequest { funding_satoshis, .. }) => {
@@ -55,25 +183,10 @@ impl Story {
         self.tells(who.name(), &line);
     }
 
-    pub fn tells(&self, who: &str, line: &str) {
+    fn tells(&self, who: &str, line: &str) {
         if self.has_begun.load(Ordering::SeqCst) {
             println!("  {who:6}  {line}");
         }
-    }
-
-    pub fn ends(&self, before: &Ledger, after: &Ledger, end: &End, took: Duration) {
-        let row = |name: &str, before: Balance, after: Balance| {
-            println!("  {name:8}{:>22}{:>22}", sat(before.total_msat()), sat(after.total_msat()));
-        };
-        println!("\n  {:8}{:>22}{:>22}", "", "before", "after");
-        row("LSP", before.lsp, after.lsp);
-        row("wallet", before.wallet, after.wallet);
-        match end {
-            End::Done { lease, .. } => println!("\n  the channel {} stays until {}", lease.funding, date(lease.until)),
-            End::Refunded | End::Unpaid(_) | End::GivenUp => println!("\n  no channel, and the money is back"),
-        }
-        let took = took.as_secs_f32();
-        println!("\nEverything adds up to the satoshi, read from the nodes and the chain. {took:.1} s.");
     }
 }
 
@@ -88,3 +201,6 @@ fn words(way: WayKind) -> &'static str {
 fn date(at: lsps_types::Timestamp) -> String {
     lsps_types::DateTime::from(at).as_str().into()
 }
+
+/// What the chain takes for a refund to stay.
+const CONFIRMATIONS: u32 = 6;

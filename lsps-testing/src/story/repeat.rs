@@ -6,46 +6,65 @@ use std::time::{Duration, Instant};
 use bitcoin::hashes::{Hash, sha256};
 use lightning::types::payment::PaymentPreimage;
 use lsps_node::node::within;
-use lsps_testing::scene::{Error, LspNode, Scene};
-use lsps_testing::tape::replay_file;
 use lsps_transport_ldk::wallet::JitInvoice;
 
-/// One after the other over the SCID that was bought, which leads to a channel that is open and paid for; the mean of each.
-pub async fn payments(scene: &Scene, jit: &JitInvoice, count: u16) -> Result<Duration, Error> {
-    let hints = jit.invoice.route_hints();
-    let hint = hints.first().ok_or("the invoice has no hint")?;
-    let (wallet, facts) = (&scene.wallet.node, || scene.seen.facts());
-    let start = Instant::now();
-    for number in 0..count {
-        scene.seen.forget();
-        let preimage = sha256::Hash::hash(&number.to_be_bytes()).to_byte_array();
-        let invoice = wallet.invoice_over(hint.clone(), Some(AMOUNT_MSAT), Some(preimage))?;
-        scene.payer.pay(&invoice, AMOUNT_MSAT)?;
-        let arrives = || facts().unconfirmed_at_claim.is_some() || facts().has_failed;
-        within(arrives).await;
-        wallet.channel_manager().claim_funds(PaymentPreimage(preimage));
-        if !within(|| facts().sent.is_some()).await {
-            return Err(format!("payment {} over the same SCID does not arrive", number + 1).into());
-        }
-    }
-    Ok(start.elapsed() / u32::from(count))
+use crate::Error;
+use crate::scene::{LspNode, Scene};
+use crate::tape::replay_file;
+
+/// How long payments took.
+pub struct Measured {
+    first: Duration,
+    count: u16,
+    /// The mean of the others.
+    each: Duration,
+    /// Of each, the LSP's service.
+    service: Duration,
 }
 
-/// The LSP's service is played again from its tape, to see how much of the time was its own.
-pub fn tells(first: Duration, each: Duration, count: u16, tape: &Path) -> Result<(), Error> {
-    let service = replay_file(tape, &LspNode::promise_key())?.took / (u32::from(count) + 1);
-    let row = |what: &str, time: Duration| println!("  {what:58}{:>10.3} ms", time.as_secs_f64() * 1_000.0);
-    println!();
-    row("the first payment, from the price to the preimage", first);
-    row(&format!("each of {count} more over the same SCID"), each);
-    row("of each, the LSP's service (its tape, played again)", service);
-    row("of each, everything else: LDK on three nodes, TCP, files", each.saturating_sub(service));
-    println!(
-        "  {:.1} first payments a second, {:.1} further ones",
-        1.0 / first.as_secs_f64(),
-        1.0 / each.as_secs_f64()
-    );
-    Ok(())
+impl Measured {
+    /// One after the other over the SCID that was bought, which leads to a channel that is open and paid for. Then the LSP's
+    /// service is played again from its tape, to see how much of the time was its own.
+    pub async fn payments(
+        scene: &Scene,
+        jit: &JitInvoice,
+        first: Duration,
+        count: u16,
+        tape: &Path,
+    ) -> Result<Self, Error> {
+        let hints = jit.invoice.route_hints();
+        let hint = hints.first().ok_or("the invoice has no hint")?;
+        let (wallet, facts) = (&scene.wallet.node, || scene.seen.facts());
+        let start = Instant::now();
+        for number in 0..count {
+            scene.seen.forget();
+            let preimage = sha256::Hash::hash(&number.to_be_bytes()).to_byte_array();
+            let invoice = wallet.invoice_over(hint.clone(), Some(AMOUNT_MSAT), Some(preimage))?;
+            scene.payer.pay(&invoice, AMOUNT_MSAT)?;
+            let arrives = || facts().unconfirmed_at_claim.is_some() || facts().has_failed;
+            within(arrives).await;
+            wallet.channel_manager().claim_funds(PaymentPreimage(preimage));
+            if !within(|| facts().sent.is_some()).await {
+                return Err(format!("payment {} over the same SCID does not arrive", number + 1).into());
+            }
+        }
+        let each = start.elapsed() / u32::from(count);
+        let service = replay_file(tape, &LspNode::promise_key())?.took / (u32::from(count) + 1);
+        Ok(Self { first, count, each, service })
+    }
+
+    /// Prints it.
+    pub fn show(&self) {
+        let Self { first, count, each, service } = *self;
+        let row = |what: &str, time: Duration| println!("  {what:58}{:>10.3} ms", time.as_secs_f64() * 1_000.0);
+        println!();
+        row("the first payment, from the invoice to the preimage", first);
+        row(&format!("each of {count} more over the same SCID"), each);
+        row("of each, the LSP's service (its tape, played again)", service);
+        row("of each, everything else: LDK on three nodes, TCP, files", each.saturating_sub(service));
+        let (first, each) = (1.0 / first.as_secs_f64(), 1.0 / each.as_secs_f64());
+        println!("  {first:.1} first payments a second, {each:.1} further ones");
+    }
 }
 
 const AMOUNT_MSAT: u64 = 10_000;

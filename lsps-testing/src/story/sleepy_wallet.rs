@@ -1,22 +1,59 @@
-//! What happens, in words.
+//! A wallet sleeps while it is paid: what the program is asked for, and tells.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use lightning::events::Event;
-use lsps_testing::scene::{Account, Balance, Balances, Scene, Who};
-use lsps_testing::words::sat;
+use lightning::sign::EntropySource as _;
+use lsps_node::node::within;
 use lsps_transport_ldk::Msat;
 use lsps_transport_ldk::wallet::JitInvoice;
-use lsps_types::lsps5::Notification;
+use lsps_types::PeerId;
+use lsps_types::lsps5::{AppName, Notification};
 
-#[derive(Default)]
+use super::{sat, show_balances};
+use crate::Error;
+use crate::fault::Shifted;
+use crate::hook::reached_with;
+use crate::https::Authority;
+use crate::push::PushService;
+use crate::scene::{Balances, Scene, Script, Who};
+
+/// What is to be paid, and whether anybody notices.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Plan {
+    /// Nobody wakes the wallet: the payment goes back in time.
+    #[arg(long)]
+    pub never_wakes: bool,
+    /// What the payer pays, in millisatoshis.
+    #[arg(long, default_value_t = 40_000_000)]
+    pub amount_msat: u64,
+    /// The most that the opening may cost, in millisatoshis.
+    #[arg(long, default_value_t = 2_000_000)]
+    pub max_fee_msat: u64,
+}
+
+/// Tells what happens, in words.
 pub struct Story {
+    start: Instant,
+    clock: Arc<Shifted>,
     /// What happens before is not part of it.
     has_begun: AtomicBool,
 }
 
 impl Story {
+    /// A story, and what is to be played for it: an LSP that posts to servers of this authority.
+    #[must_use]
+    pub fn new(authority: &Authority) -> (Arc<Self>, Script) {
+        let (clock, script) = Shifted::script();
+        let story = Arc::new(Self { start: Instant::now(), clock, has_begun: AtomicBool::new(false) });
+        let on_event = Arc::clone(&story);
+        let on_event: crate::scene::OnEvent = Arc::new(move |who, event| on_event.event(who, event));
+        (story, Script { webhooks: Some(reached_with(authority)), on_event, ..script })
+    }
+
+    /// Tells who is on the scene.
     pub fn begins(&self, scene: &Scene) {
         println!("Three nodes on a regtest chain of their own, and a notification service");
         println!("  payer   {}", scene.payer.node_id());
@@ -26,23 +63,124 @@ impl Story {
         self.has_begun.store(true, Ordering::SeqCst);
     }
 
+    /// The wallet has the LSP post to its notification service, which hears so from the LSP.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not take the webhook, or does not confirm it.
+    pub async fn register(&self, scene: &Scene, push: &mut PushService) -> Result<(), Error> {
+        let lsp = scene.lsp.node.node_id();
+        let secret = scene.wallet.node.keys().get_secure_random_bytes();
+        let url = push.enrol(PeerId(lsp.serialize()), &secret)?;
+        self.tells("wallet", &format!("registers {} with its LSP", url.as_str()));
+        scene.wallet.host.keep_registered(&lsp, AppName::new("sleepy-wallet".into())?, url).await?;
+        let first = push.next().await?;
+        if self.posted(first, Notification::WebhookRegistered) {
+            Ok(())
+        } else {
+            Err("the webhook was not confirmed".into())
+        }
+    }
+
+    /// Tells what was bought.
     pub fn has_invoice(&self, jit: &JitInvoice) {
         self.tells("wallet", &format!("buys a channel; the LSP may keep {} of the payment", sat(jit.fee.0)));
         self.tells("wallet", &format!("hands out an invoice: {}", jit.invoice));
     }
 
-    pub fn pays(&self, amount: Msat) {
+    /// The app is closed: what it knows is in its store.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not notice.
+    pub async fn falls_asleep(&self, scene: &Scene) -> Result<(), Error> {
+        let (lsp, wallet) = (&scene.lsp.node, &scene.wallet.node);
+        wallet.stop().await;
+        let is_gone = || lsp.peer_manager().peer_by_node_id(&wallet.node_id()).is_none();
+        if !within(is_gone).await {
+            return Err("the wallet is still connected".into());
+        }
+        self.tells("wallet", "falls asleep");
+        Ok(())
+    }
+
+    /// The payer pays, and the LSP calls the wallet.
+    ///
+    /// # Errors
+    ///
+    /// When it calls for something else, or not at all.
+    pub async fn is_called(
+        &self,
+        scene: &Scene,
+        push: &mut PushService,
+        jit: &JitInvoice,
+        amount: Msat,
+    ) -> Result<(), Error> {
         self.tells("payer", &format!("pays {}", sat(amount.0)));
+        scene.payer.pay(&jit.invoice, amount.0)?;
+        let is_payment = self.posted(push.next().await?, Notification::PaymentIncoming);
+        if is_payment { Ok(()) } else { Err("the LSP calls for something else".into()) }
+    }
+
+    /// Nobody wakes the wallet until the LSP does not wait any longer.
+    pub fn stays_dark(&self) {
+        self.tells("phone", "stays dark");
+        self.clock.jump(HOLD_SECS);
+        self.tells("LSP", &format!("has waited for {HOLD_SECS} s, by a clock that jumps"));
+    }
+
+    /// Starts the wallet again.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start, or does not reach its LSP.
+    pub async fn wakes(&self, scene: &mut Scene) -> Result<(), Error> {
+        self.tells("wallet", "wakes, and connects to its LSP");
+        scene.restart_wallet().await?;
+        let lsp = &scene.lsp.node;
+        let is_there = scene.wallet.node.connect(lsp.node_id(), lsp.address()).await;
+        if is_there { Ok(()) } else { Err("the wallet does not reach its LSP".into()) }
+    }
+
+    /// Everybody has what was bought.
+    ///
+    /// # Errors
+    ///
+    /// When a millisatoshi is not where it should be.
+    pub async fn ends(&self, scene: &Scene, before: Balances, jit: &JitInvoice, amount: Msat) -> Result<(), Error> {
+        let account = scene.settle(before, jit.fee.0).await?;
+        if account.paid != amount.0 {
+            return Err(format!("{} msat were paid", account.paid).into());
+        }
+        show(account.before, account.after);
+        let (paid, received, kept) = (sat(account.paid), sat(account.received), sat(account.kept));
+        println!("\n  paid {paid} = received {received} + opening fee {kept}");
+        println!("  the LSP paid the miners {} for the funding, which is confirmed", sat(account.mining));
+        self.adds_up();
+        Ok(())
+    }
+
+    /// The payer has its money back without a block having passed, over a channel that stays; nothing was opened.
+    ///
+    /// # Errors
+    ///
+    /// When anybody has less or more than before.
+    pub async fn ends_as_before(&self, scene: &Scene, before: Balances) -> Result<(), Error> {
+        has_it_back(scene, before).await?;
+        show(before, before);
+        println!("\n  no channel was opened, none was closed, and everybody has what they had");
+        self.adds_up();
+        Ok(())
     }
 
     /// What the notification service passes on. Whether it is what it should be.
-    pub fn posted(&self, is: Notification, should: Notification) -> bool {
+    fn posted(&self, is: Notification, should: Notification) -> bool {
         let method = is.method().unwrap_or("something");
         self.tells("push", &format!("is told {method} over HTTPS, and verifies the LSP's signature"));
         is == should
     }
 
-    pub fn event(&self, who: Who, event: &Event) {
+    fn event(&self, who: Who, event: &Event) {
         let line = match (who, event) {
             (Who::Lsp, Event::HTLCIntercepted { inbound_amount_msat, .. }) => {
                 format!("holds {}, as the wallet is away, and calls it", sat(*inbound_amount_msat))
@@ -62,38 +200,41 @@ impl Story {
         self.tells(who.name(), &line);
     }
 
-    pub fn tells(&self, who: &str, line: &str) {
+    fn tells(&self, who: &str, line: &str) {
         if self.has_begun.load(Ordering::SeqCst) {
             println!("  {who:6}  {line}");
         }
     }
 
-    pub fn ends(&self, account: &Account, took: Duration) {
-        let Account { paid, received, kept, mining, .. } = *account;
-        Self::shows(account.before, account.after);
-        println!("\n  paid {} = received {} + opening fee {}", sat(paid), sat(received), sat(kept));
-        println!("  the LSP paid the miners {} for the funding, which is confirmed", sat(mining));
-        Self::adds_up(took);
-    }
-
-    pub fn ends_as_before(&self, before: Balances, took: Duration) {
-        Self::shows(before, before);
-        println!("\n  no channel was opened, none was closed, and everybody has what they had");
-        Self::adds_up(took);
-    }
-
-    fn shows(before: Balances, after: Balances) {
-        let row = |name: &str, before: Balance, after: Balance| {
-            println!("  {name:8}{:>22}{:>22}", sat(before.total_msat()), sat(after.total_msat()));
-        };
-        println!("\n  {:8}{:>22}{:>22}", "", "before", "after");
-        row("payer", before.payer, after.payer);
-        row("LSP", before.lsp, after.lsp);
-        row("wallet", before.wallet, after.wallet);
-    }
-
-    fn adds_up(took: Duration) {
-        let took = took.as_secs_f32();
+    fn adds_up(&self) {
+        let took = self.start.elapsed().as_secs_f32();
         println!("\nEverything adds up to the millisatoshi, read from the nodes and the chain. {took:.1} s.");
     }
 }
+
+fn show(before: Balances, after: Balances) {
+    show_balances(&[
+        ("payer", before.payer, after.payer),
+        ("LSP", before.lsp, after.lsp),
+        ("wallet", before.wallet, after.wallet),
+    ]);
+}
+
+async fn has_it_back(scene: &Scene, before: Balances) -> Result<(), Error> {
+    let height = scene.chain.height();
+    if !within(|| scene.seen.facts().has_failed).await {
+        return Err("the payment is still held".into());
+    }
+    if !within(|| scene.balances().is_ok_and(|after| after == before)).await {
+        return Err(format!("not everybody has what they had: {:?}", scene.balances()).into());
+    }
+    let usable = scene.payer.channel_manager().list_usable_channels().len();
+    let opened = scene.lsp.node.channel_manager().list_channels().len() - usable;
+    if usable != 1 || opened != 0 || !scene.chain.mempool().is_empty() || scene.chain.height() != height {
+        return Err(format!("{usable} channels can be used, {opened} were opened, or something is on the chain").into());
+    }
+    Ok(())
+}
+
+/// How long an LSP holds a payment for its client, by default and by LSPS2, and a second.
+const HOLD_SECS: u64 = 91;
