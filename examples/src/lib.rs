@@ -1,6 +1,14 @@
 //! Programs that show LSPS at work on nodes of their own: an LSP, a wallet and a payer on an embedded regtest chain.
 
-/// The examples in the README compile and run.
+/// The examples in the documents compile and run.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/wallet.md")]
+    struct Wallet;
+    #[doc = include_str!("../../docs/lsp.md")]
+    struct Lsp;
+    #[doc = include_str!("../../docs/cores.md")]
+    struct Cores;
+}

@@ -150,7 +150,7 @@ fn an_lsp_answers_all_but_requests_with_a_parse_error() {
     );
 }
 
-/// The example of the README.
+/// The example of docs/cores.md.
 #[test]
 fn case_X54_two_services_that_answer_each_other_fall_silent() {
     fn answer(payload: &[u8]) -> Option<Vec<u8>> {

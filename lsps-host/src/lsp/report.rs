@@ -1,6 +1,6 @@
 //! The host's tracing and metrics: an event of `tracing` and a counter of `metrics` for everything that happens to money.
 //!
-//! Field names and counters are part of the interface; README lists them.
+//! Field names and counters are part of the interface; docs/operation.md lists them.
 
 use bitcoin::Txid;
 use lsps_service::{BookEntry, Booking, ChannelEnd, Effect, FlowId, Input, Outcome, Refusal, Unreadable};

@@ -1,6 +1,6 @@
 //! Tracing and metrics of the delivery: an event of `tracing` and a counter of `metrics` for the end of each attempt.
 //!
-//! Field names and counters are part of the interface; README lists them. URLs are secrets of their clients: only the host
+//! Field names and counters are part of the interface; docs/operation.md lists them. URLs are secrets of their clients: only the host
 //! is told.
 
 use std::fmt::Debug;

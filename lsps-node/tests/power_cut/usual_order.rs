@@ -43,7 +43,7 @@ impl KVStoreSync for MonitorsFirst {
 
 const MANAGER: &str = lightning::util::persist::CHANNEL_MANAGER_PERSISTENCE_KEY;
 
-/// LDK does that, whatever the LSP does; so the nodes of the examples save in another order, and the README says what this one
+/// LDK does that, whatever the LSP does; so the nodes of the examples save in another order, and docs/ldk-limits.md says what this one
 /// risks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_X28_an_lsp_that_saves_monitors_before_its_manager_and_is_killed_loses_the_channel_of_the_payer() {
