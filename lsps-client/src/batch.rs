@@ -4,6 +4,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
 use lsps_types::{PaymentHash, PeerId};
+use serde::{Deserialize, Serialize};
 
 use crate::effect::Effect;
 use crate::jit_receive::Event;
@@ -39,7 +40,7 @@ impl Batch {
 }
 
 /// What may happen now that the records are durable.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
     /// Payloads of type 37913, each for one LSP, in order.
     pub messages: Vec<(PeerId, Vec<u8>)>,
@@ -59,7 +60,7 @@ impl Released {
 }
 
 /// Something worth telling; nothing has to be done about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Notice {
     /// A purchase moved on. After [`Event::Registered`] its invoice may be handed out.
@@ -75,7 +76,7 @@ pub enum Notice {
 }
 
 /// A thing with a life and a record of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FlowId {
     /// One purchase of a JIT channel, by the payment hash of its invoice.
     Purchase(PaymentHash),

@@ -1,24 +1,27 @@
-//! The wallet's side of the protocols: calls out, answers in, and the purchases that come of them.
+//! The wallet's side of the protocols: inputs in, and the purchases, orders and webhooks that come of them.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-use lsps_types::jsonrpc::{BadFormat, ErrorReply, FromLsp, InvalidReply, TooLarge};
-use lsps_types::{Msat, OutPoint, PaymentHash, PeerId, Preimage, Request, Timestamp};
+use lsps_types::jsonrpc::{ErrorReply, FromLsp, InvalidReply, RequestData};
+use lsps_types::{Msat, PaymentHash, PeerId, Request, Timestamp};
 
 use crate::batch::{Batch, FlowId, Notice, UnknownFlow};
 use crate::effect::{ChannelKey, Effect};
+use crate::input::{CallId, Input};
 use crate::jit_receive::book::Book;
-use crate::jit_receive::{
-    Arrival, Handled, Input, OpenRequest, Prepared, Purchase, Received, RefuseChannel, RefusePurchase, Verdict, Via,
-};
-use crate::order::{self, Polling};
-use crate::pending::{Pending, Ticket};
+use crate::jit_receive::{Arrival, Command, Handled, OpenRequest, Purchase, Received, RefuseChannel, Verdict, Via};
+use crate::order::book::handled;
+use crate::order::{self, Order, OrderKey, Polling, Quote, RefusePlace};
+use crate::outcome::{Heard, NotSent, Outcome, Refusal};
+use crate::pending::{Pending, RequestIds, Ticket};
 use crate::record;
+use crate::tape::{Recorder, Tape, Turn};
+use crate::wake::Wake;
 use crate::webhooks as hooks;
 
-mod orders;
+mod by_name;
 mod webhooks;
 
 pub(crate) use webhooks::RETRY;
@@ -64,7 +67,8 @@ impl Default for Config {
 
 /// The client: inputs in; records, messages, effects and notices out.
 ///
-/// It knows no node, store, clock or socket. Write what [`drain`](Self::drain) gives before acting on it.
+/// It knows no node, store, clock or socket. The host feeds what happens with [`handle`](Self::handle), writes what
+/// [`drain`](Self::drain) gives, and only then sends and acts.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) config: Config,
@@ -73,28 +77,11 @@ pub struct Client {
     pub(crate) orders: order::book::Book,
     pub(crate) webhooks: hooks::book::Book,
     pub(crate) out: Batch,
-    /// The last time that was told.
+    /// The time of the last tick.
     pub(crate) ticked_at: Timestamp,
     /// Records were loaded since then.
     pub(crate) was_loaded: bool,
-}
-
-/// Why a call was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotSent {
-    /// The LSP is not connected.
-    #[error("the provider is not connected")]
-    NotConnected,
-    /// It sent something that is no message; it gets no more of ours until it reconnects. Spec: LSPS0 (SHOULD).
-    #[error("the provider sent a malformed message; reconnect before asking it again")]
-    Suspended,
-    /// As many calls to it wait already as may.
-    #[error("too many requests to the provider are waiting")]
-    TooManyPending,
-    /// It does not fit into a message.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
+    tape: Recorder,
 }
 
 /// Why a call that was sent has no result.
@@ -118,21 +105,6 @@ pub enum CallError<E: lsps_types::codes::MethodError> {
     Forgotten,
 }
 
-/// What a payload from an LSP turned out to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// The answer to a call that waits for it.
-    Answer,
-    /// An answer that nobody waits for, at least not from this LSP.
-    UnknownId,
-    /// An error without a request: the LSP could not read something of ours.
-    UncorrelatedError,
-    /// News of a kind we do not know; today all are.
-    UnknownNotification,
-    /// No message at all. It was dropped, and the LSP is suspended until it reconnects.
-    BadFormat(BadFormat),
-}
-
 /// A record that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
@@ -153,12 +125,17 @@ pub enum Unreadable {
 }
 
 impl Client {
-    /// A client without purchases and orders; `entropy` is 32 random bytes, fresh at every start, that request ids come
-    /// from.
+    /// A client without purchases and orders; `ids` is 32 random bytes, fresh at every start, that request ids are made of.
     #[must_use]
-    pub fn new(config: Config, entropy: [u8; 32]) -> Self {
-        let (book, orders, webhooks, out, ticked_at, was_loaded) = Default::default();
-        Self { config, pending: Pending::new(entropy), book, orders, webhooks, out, ticked_at, was_loaded }
+    pub fn new(config: Config, ids: impl Into<RequestIds>) -> Self {
+        let pending = Pending::new(ids.into());
+        let (book, orders, webhooks, out, ticked_at, was_loaded, tape) = Default::default();
+        Self { config, pending, book, orders, webhooks, out, ticked_at, was_loaded, tape }
+    }
+
+    /// From now on all that it is given and gives is kept as well, so that [`replay`](crate::replay) can play it again.
+    pub fn record_on(&mut self, tape: Box<dyn Tape>) {
+        self.tape.begin(tape);
     }
 
     /// Takes a record from an earlier life, and asks again for what it is owed.
@@ -167,6 +144,7 @@ impl Client {
     ///
     /// When the record cannot be read; the others are not affected.
     pub fn load(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
+        self.tape.keep(|| Turn::Loaded { name: name.into(), bytes: bytes.into() });
         self.was_loaded = true;
         let loaded = match name.parse()? {
             FlowId::Purchase(hash) => self.book.load(hash, bytes, &mut self.out),
@@ -176,13 +154,83 @@ impl Client {
         loaded.map_err(Unreadable::Content)
     }
 
+    /// Takes in one thing that happened. What follows from it waits in [`drain`](Self::drain).
+    pub fn handle(&mut self, input: &Input, now: Timestamp) -> Outcome {
+        self.tape.keep(|| Turn::Told(now, input.clone()));
+        let outcome = self.hear(input, now);
+        for id in self.pending.take_drawn() {
+            self.tape.keep(|| Turn::Drew(id));
+        }
+        outcome
+    }
+
+    /// Routes what is told to what it is about.
+    fn hear(&mut self, input: &Input, now: Timestamp) -> Outcome {
+        use order::Command as Told;
+        match input {
+            Input::PeerConnected { peer } => self.connected(*peer),
+            Input::PeerDisconnected { peer } => self.disconnected(*peer),
+            Input::Message { peer, payload } => Outcome::Heard(self.message(*peer, payload)),
+            Input::Call { lsp, request, answer_within } => self.calls(*lsp, request, *answer_within, now),
+            Input::CallOver { call } => self.call_over(call),
+            Input::RegisterPurchase { prepared, payment_hash } => {
+                self.book.register(prepared, *payment_hash, self.config.purchases, now, &mut self.out).into()
+            }
+            Input::ChannelRequested(request) => self.channel_requested(request, now).into(),
+            Input::ChannelWith { peer } => self.new_channel_with(*peer),
+            Input::ChannelFunded { key, funding } => {
+                let ordered = Told::ChannelPending { key: *key, funding: *funding };
+                self.channel_moved(*key, &Command::ChannelPending(*key), &ordered, now).into()
+            }
+            Input::ChannelEnded { key } => {
+                self.channel_moved(*key, &Command::ChannelEnded(*key), &Told::ChannelEnded(*key), now).into()
+            }
+            Input::ChannelConfirmed { key } => {
+                let confirmed = Told::ChannelConfirmed(*key);
+                self.orders.channel_moved(*key, &confirmed, &self.config.polling, now, &mut self.out).into()
+            }
+            Input::PaymentHeld { payment_hash: hash, received, skimmed, preimage, over } => {
+                self.take_from_order(*hash, *skimmed, over, now);
+                self.book.held(*hash, (*received, *skimmed), *preimage, over, now, &mut self.out).into()
+            }
+            Input::HeldPaymentFailed { payment_hash } => self.book.gave_up(*payment_hash, now, &mut self.out).into(),
+            Input::PaymentClaimed { payment_hash: hash, received, skimmed, over } => {
+                self.take_from_order(*hash, *skimmed, over, now);
+                self.book.claimed(*hash, (*received, *skimmed), over, now, &mut self.out).into()
+            }
+            Input::AbandonPurchase { payment_hash } => self.book.abandon(*payment_hash, now, &mut self.out).into(),
+            Input::PlaceOrder(quote) => self.place(quote, now),
+            Input::PayOrder { order, ways } => self.order_does(*order, &Told::Pay(ways.clone()), now),
+            Input::OrderSigned { order, transaction } => {
+                self.order_does(*order, &Told::Signed(transaction.clone()), now)
+            }
+            Input::Broadcasting { order } if self.orders.broadcasts(*order, now) => Outcome::Taken,
+            Input::Broadcasting { .. } => Outcome::Refused(Refusal::MayNotBroadcast),
+            Input::PaymentForgotten { order } => self.order_hears(*order, &Told::Forgotten, now),
+            Input::OrderSettled { order } => self.order_hears(*order, &Told::Settled, now),
+            Input::OrderNotSent { order } => self.order_hears(*order, &Told::NotSent, now),
+            Input::OrderReturned { order } => {
+                let ask_for = self.config.polling.after_return;
+                self.order_hears(*order, &Told::Returned { ask_for }, now)
+            }
+            Input::AbandonOrder { order } => self.order_does(*order, &Told::Abandon, now),
+            Input::KeepWebhook { lsp, app, url } => self.keeps_webhook(*lsp, app, url, now).into(),
+            Input::RemoveWebhook { lsp, app } => {
+                self.webhooks.step(*lsp, &hooks::Command::Remove(app.clone()), now, &mut self.out);
+                Outcome::Taken
+            }
+            Input::ClockSet { from, to } => self.hears_of_clock(*from, *to),
+            Input::Tick => self.time_passes(now),
+        }
+    }
+
     /// Sends a request. The answer waits under the ticket; forget it where nobody will ask for it.
     ///
     /// # Errors
     ///
     /// When it cannot be sent now; nothing is left behind.
     pub fn call<R: Request>(&mut self, lsp: PeerId, request: &R, now: Timestamp) -> Result<Ticket<R>, NotSent> {
-        self.call_within(lsp, request, self.config.answer_within, now)
+        self.call_as_long(lsp, request, None, now)
     }
 
     /// The same for a caller who waits no longer than `within`.
@@ -197,32 +245,29 @@ impl Client {
         within: Duration,
         now: Timestamp,
     ) -> Result<Ticket<R>, NotSent> {
-        self.pending.call(lsp, request, self.config.calls_per_lsp, (now, within), &mut self.out)
+        self.call_as_long(lsp, request, Some(within), now)
     }
 
-    /// Takes in a payload of type 37913. Nothing is ever answered to an LSP.
-    pub fn receive(&mut self, from: PeerId, payload: &[u8]) -> Heard {
-        let heard = match FromLsp::decode(payload) {
-            Err(bad) => {
-                self.pending.suspend(from);
-                Heard::BadFormat(bad)
-            }
-            Ok(FromLsp::Notification { .. }) => Heard::UnknownNotification,
-            Ok(FromLsp::Response { id: None, outcome: Err(_) }) => Heard::UncorrelatedError,
-            Ok(FromLsp::Response { id: None, outcome: Ok(_) }) => Heard::UnknownId,
-            Ok(FromLsp::Response { id: Some(id), outcome }) => self.pending.answer(from, id, outcome),
-        };
-        match heard {
-            Heard::BadFormat(_) => self.out.released.tell_once(Notice::BadPayload(from)),
-            Heard::UnknownNotification => self.out.released.tell_once(Notice::UnknownNotification(from)),
-            Heard::Answer | Heard::UnknownId | Heard::UncorrelatedError => {}
+    fn call_as_long<R: Request>(
+        &mut self,
+        lsp: PeerId,
+        request: &R,
+        answer_within: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Ticket<R>, NotSent> {
+        let request = RequestData::of(request);
+        match self.handle(&Input::Call { lsp, request, answer_within }, now) {
+            Outcome::Sent(call) => Ok(Ticket::of(call)),
+            Outcome::Refused(Refusal::Call(why)) => Err(why),
+            other => unreachable!("a call is sent or not: {other:?}"),
         }
-        heard
     }
 
     /// The outcome of a call, once; `None` while it is open.
     pub fn take<R: Request>(&mut self, ticket: &Ticket<R>) -> Option<Result<R::Reply, CallError<R::Error>>> {
-        self.pending.take(ticket)
+        let outcome = self.pending.outcome(ticket)?;
+        self.forget(ticket);
+        Some(outcome)
     }
 
     /// As [`take`](Self::take), for futures: wakes `waker` when there is an outcome.
@@ -231,10 +276,10 @@ impl Client {
         ticket: &Ticket<R>,
         waker: &Waker,
     ) -> Poll<Result<R::Reply, CallError<R::Error>>> {
-        match self.pending.take(ticket) {
+        match self.take(ticket) {
             Some(outcome) => Poll::Ready(outcome),
             None => {
-                self.pending.wake_later(ticket, waker);
+                self.pending.wake_later(ticket.call(), waker);
                 Poll::Pending
             }
         }
@@ -242,35 +287,14 @@ impl Client {
 
     /// Nobody waits for this answer any more; it is ignored when it comes.
     pub fn forget<R: Request>(&mut self, ticket: &Ticket<R>) {
-        self.pending.forget(ticket);
+        let over = Input::CallOver { call: ticket.call().clone() };
+        let _it_may_be_over_already = self.handle(&over, self.ticked_at);
     }
 
-    /// An LSP is connected.
-    pub fn peer_connected(&mut self, lsp: PeerId) {
-        self.pending.connected(lsp);
-        self.orders.connected(lsp, &self.config.polling, &mut self.pending);
-    }
-
-    /// An LSP is gone: what it owed us is lost, and what was not sent yet is not sent any more.
-    pub fn peer_disconnected(&mut self, lsp: PeerId) {
-        self.out.released.messages.retain(|(to, _)| *to != lsp);
-        self.pending.disconnected(lsp);
-    }
-
-    /// Time passes: calls time out, purchases and orders expire, LSPs are asked about orders and webhooks, and
-    /// their answers looked at.
-    pub fn tick(&mut self, now: Timestamp) {
-        self.read_clock(now);
-        self.pending.tick(now, self.config.keep_outcomes);
-        self.book.tick(now, &mut self.out);
-        self.orders.tick(now, &self.config, &mut self.pending, &mut self.out);
-        self.look_after_webhooks(now);
-    }
-
-    /// When [`tick`](Self::tick) has something to do next.
+    /// The next deadline, and what it is for: [`Input::Tick`] has something to do then.
     #[must_use]
-    pub fn next_wake(&self) -> Option<Timestamp> {
-        let wakes = [self.pending.next_deadline(), self.book.next_wake(), self.orders.next_wake(&self.pending)];
+    pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
+        let wakes = [self.pending.next_wake(), self.book.next_wake(), self.orders.next_wake(&self.pending)];
         let webhooks = self.webhooks.next_wake(self.config.check_webhooks, &self.pending);
         wakes.into_iter().chain([webhooks]).flatten().min()
     }
@@ -285,69 +309,6 @@ impl Client {
     #[must_use]
     pub fn ignored_answers(&self) -> u64 {
         self.pending.ignored()
-    }
-
-    /// Puts a purchase on record under the hash of its invoice. Hand the invoice out only after that is written.
-    ///
-    /// # Errors
-    ///
-    /// When it is too late, or there are too many; nothing is recorded then.
-    pub fn register(&mut self, prepared: &Prepared, hash: PaymentHash, now: Timestamp) -> Result<(), RefusePurchase> {
-        self.book.register(prepared, hash, self.config.purchases, now, &mut self.out)
-    }
-
-    /// An LSP wants to open a channel. Accepted: the effect says how, once it is written.
-    ///
-    /// One that is as ordered is taken for the order; while a purchase from that LSP waits for a channel too, on the terms
-    /// of the purchase. Which it is for shows when a payment comes over it, or when the LSP names it as the order's.
-    ///
-    /// # Errors
-    ///
-    /// When it is not one that was bought or ordered. The application may know it; else refuse it.
-    pub fn open_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
-        let bought = self.book.hopes_for_channel(request.lsp, now);
-        let ordered = self.orders.open_requested(request, bought, &self.config.polling, now, &mut self.out);
-        let Err(not_ordered) = ordered else { return Ok(()) };
-        match self.book.open_requested(request, now, &mut self.out) {
-            Ok(()) => {
-                self.orders.passed_over(request, &self.config.polling, now, &mut self.out);
-                Ok(())
-            }
-            Err(RefuseChannel::NothingBought) => Err(not_ordered),
-            Err(not_bought) => Err(not_bought),
-        }
-    }
-
-    /// There is a new channel with this peer, whoever opened it and for whatever: HTLCs of purchases may come over it too.
-    pub fn channel_with(&mut self, lsp: PeerId) {
-        let allow = Effect::AllowUnderpaying { lsp };
-        if self.book.allows_underpaying(lsp) && !self.out.released.effects.contains(&allow) {
-            self.out.released.effects.push(allow);
-        }
-    }
-
-    /// A channel that was accepted is funded. For hosts that know no more of it; the channel of an order needs
-    /// [`channel_funded`](Self::channel_funded).
-    pub fn channel_pending(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
-        self.channel_moved(key, &Input::ChannelPending(key), &order::Input::ChannelPending { key, funding: None }, now)
-    }
-
-    /// A channel that was accepted is funded by this output. An order is done only when its LSP names that.
-    pub fn channel_funded(&mut self, key: ChannelKey, funding: OutPoint, now: Timestamp) -> Handled {
-        let ordered = order::Input::ChannelPending { key, funding: Some(funding) };
-        self.channel_moved(key, &Input::ChannelPending(key), &ordered, now)
-    }
-
-    /// A channel that was accepted is no more; the LSP may open another for the same purchase.
-    pub fn channel_ended(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
-        self.channel_moved(key, &Input::ChannelEnded(key), &order::Input::ChannelEnded(key), now)
-    }
-
-    /// The funding of a channel that was accepted has a first confirmation. Hosts look for it while an order that is done
-    /// has an [`unconfirmed_channel`](crate::order::Order::unconfirmed_channel).
-    pub fn channel_confirmed(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
-        let confirmed = order::Input::ChannelConfirmed(key);
-        self.orders.channel_moved(key, &confirmed, &self.config.polling, now, &mut self.out)
     }
 
     /// Whether the amounts of a payment are as promised. Any skim of a payment that is no purchase is a reason to fail
@@ -369,18 +330,135 @@ impl Client {
         self.book.arrived(hash, received, over, &ordered, wait)
     }
 
-    /// A payment that is to be held, by [`arrived`](Self::arrived), waits until its channels can bear it: the effect says so
-    /// once it is written. Without a preimage the application is told then, and claims it.
-    pub fn held(
+    /// A purchase, by the payment hash of its invoice.
+    #[must_use]
+    pub fn purchase(&self, hash: PaymentHash) -> Option<&Purchase> {
+        self.book.get(hash)
+    }
+
+    /// All purchases on record.
+    pub fn purchases(&self) -> impl Iterator<Item = &Purchase> {
+        self.book.iter()
+    }
+
+    /// An order, by its local name.
+    #[must_use]
+    pub fn order(&self, order: OrderKey) -> Option<&Order> {
+        self.orders.get(order)
+    }
+
+    /// All orders on record.
+    pub fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.orders.iter()
+    }
+
+    /// For futures: wakes `waker` when this order changes, or goes.
+    pub fn watch_order(&mut self, order: OrderKey, waker: &Waker) {
+        self.orders.watch(order, waker);
+    }
+
+    /// Whether [`drain`](Self::drain) would give nothing.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// All changes since the last drain.
+    pub fn drain(&mut self) -> Batch {
+        let batch = core::mem::take(&mut self.out);
+        if !batch.is_empty() {
+            self.tape.keep(|| Turn::gave(&batch));
+        }
+        batch
+    }
+}
+
+/// What is told, one by one.
+impl Client {
+    fn connected(&mut self, lsp: PeerId) -> Outcome {
+        self.pending.connected(lsp);
+        self.orders.connected(lsp, &self.config.polling, &mut self.pending);
+        Outcome::Taken
+    }
+
+    fn disconnected(&mut self, lsp: PeerId) -> Outcome {
+        self.out.released.messages.retain(|(to, _)| *to != lsp);
+        self.pending.disconnected(lsp);
+        Outcome::Taken
+    }
+
+    fn message(&mut self, from: PeerId, payload: &[u8]) -> Heard {
+        let heard = match FromLsp::decode(payload) {
+            Err(bad) => {
+                self.pending.suspend(from);
+                Heard::BadFormat(bad)
+            }
+            Ok(FromLsp::Notification { .. }) => Heard::UnknownNotification,
+            Ok(FromLsp::Response { id: None, outcome: Err(_) }) => Heard::UncorrelatedError,
+            Ok(FromLsp::Response { id: None, outcome: Ok(_) }) => Heard::UnknownId,
+            Ok(FromLsp::Response { id: Some(id), outcome }) => self.pending.answer(from, id, outcome),
+        };
+        match heard {
+            Heard::BadFormat(_) => self.out.released.tell_once(Notice::BadPayload(from)),
+            Heard::UnknownNotification => self.out.released.tell_once(Notice::UnknownNotification(from)),
+            Heard::Answer | Heard::UnknownId | Heard::UncorrelatedError => {}
+        }
+        heard
+    }
+
+    fn calls(&mut self, lsp: PeerId, request: &RequestData, within: Option<Duration>, now: Timestamp) -> Outcome {
+        let within = within.unwrap_or(self.config.answer_within);
+        let sent = self.pending.call(lsp, request, self.config.calls_per_lsp, (now, within), &mut self.out);
+        sent.map_or_else(|why| Outcome::Refused(why.into()), Outcome::Sent)
+    }
+
+    fn call_over(&mut self, call: &CallId) -> Outcome {
+        self.pending.forget(call);
+        Outcome::Taken
+    }
+
+    fn time_passes(&mut self, now: Timestamp) -> Outcome {
+        self.read_clock(now);
+        self.pending.tick(now, self.config.keep_outcomes);
+        self.book.tick(now, &mut self.out);
+        self.orders.tick(now, &self.config, &mut self.pending, &mut self.out);
+        self.look_after_webhooks(now);
+        Outcome::Taken
+    }
+
+    fn channel_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
+        let bought = self.book.hopes_for_channel(request.lsp, now);
+        let ordered = self.orders.open_requested(request, bought, &self.config.polling, now, &mut self.out);
+        let Err(not_ordered) = ordered else { return Ok(()) };
+        match self.book.open_requested(request, now, &mut self.out) {
+            Ok(()) => {
+                self.orders.passed_over(request, &self.config.polling, now, &mut self.out);
+                Ok(())
+            }
+            Err(RefuseChannel::NothingBought) => Err(not_ordered),
+            Err(not_bought) => Err(not_bought),
+        }
+    }
+
+    fn new_channel_with(&mut self, lsp: PeerId) -> Outcome {
+        let allow = Effect::AllowUnderpaying { lsp };
+        if self.book.allows_underpaying(lsp) && !self.out.released.effects.contains(&allow) {
+            self.out.released.effects.push(allow);
+        }
+        Outcome::Taken
+    }
+
+    /// A purchase may hold it while an order may turn out to be what it is for, so both hear of it.
+    fn channel_moved(
         &mut self,
-        hash: PaymentHash,
-        (received, skimmed): (Msat, Msat),
-        preimage: Option<Preimage>,
-        over: &[ChannelKey],
+        key: ChannelKey,
+        bought: &Command,
+        ordered: &order::Command,
         now: Timestamp,
     ) -> Handled {
-        self.take_from_order(hash, skimmed, over, now);
-        self.book.held(hash, (received, skimmed), preimage, over, now, &mut self.out)
+        let bought = self.book.channel_moved(key, bought, now, &mut self.out);
+        let ordered = self.orders.channel_moved(key, ordered, &self.config.polling, now, &mut self.out);
+        if ordered == Handled::Taken { ordered } else { bought }
     }
 
     /// A fee was kept for a purchase that has no channel, nor has another of its LSP one to spare: its channel was taken
@@ -398,48 +476,22 @@ impl Client {
         self.book.passed(hash, channel.into(), now, &mut self.out);
     }
 
-    /// A payment that was held went back to the payer, as its blocks ran out. It may come again.
-    pub fn gave_up(&mut self, hash: PaymentHash, now: Timestamp) -> Handled {
-        self.book.gave_up(hash, now, &mut self.out)
+    fn place(&mut self, quote: &Quote, now: Timestamp) -> Outcome {
+        let is_known = quote.payment_hash().is_some_and(|hash| self.book.get(hash).is_some());
+        let placed = match is_known {
+            true => Err(RefusePlace::KnownPaymentHash),
+            false => self.orders.place(quote.clone(), self.config.orders, now, &mut self.out),
+        };
+        placed.map_or_else(|why| Outcome::Refused(why.into()), Outcome::Placed)
     }
 
-    /// A payment was claimed, over these channels as far as the node tells.
-    pub fn claimed(
-        &mut self,
-        hash: PaymentHash,
-        received: Msat,
-        skimmed: Msat,
-        over: &[ChannelKey],
-        now: Timestamp,
-    ) -> Handled {
-        self.take_from_order(hash, skimmed, over, now);
-        self.book.claimed(hash, (received, skimmed), over, now, &mut self.out)
+    /// The application wants something of an order.
+    fn order_does(&mut self, order: OrderKey, command: &order::Command, now: Timestamp) -> Outcome {
+        self.orders.hear(order, command, &self.config.polling, now, &mut self.out).into()
     }
 
-    /// The wallet does not want this payment any more.
-    pub fn abandon(&mut self, hash: PaymentHash, now: Timestamp) -> Handled {
-        self.book.abandon(hash, now, &mut self.out)
-    }
-
-    /// A purchase, by the payment hash of its invoice.
-    #[must_use]
-    pub fn purchase(&self, hash: PaymentHash) -> Option<&Purchase> {
-        self.book.get(hash)
-    }
-
-    /// All purchases on record.
-    pub fn purchases(&self) -> impl Iterator<Item = &Purchase> {
-        self.book.iter()
-    }
-
-    /// Whether [`drain`](Self::drain) would give nothing.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.out.is_empty()
-    }
-
-    /// All changes since the last drain.
-    pub fn drain(&mut self) -> Batch {
-        core::mem::take(&mut self.out)
+    /// The node tells something of an order.
+    fn order_hears(&mut self, order: OrderKey, command: &order::Command, now: Timestamp) -> Outcome {
+        handled(&self.orders.hear(order, command, &self.config.polling, now, &mut self.out)).into()
     }
 }

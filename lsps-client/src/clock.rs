@@ -3,17 +3,13 @@
 use lsps_types::{ClockShift, Timestamp};
 
 use crate::client::Client;
+use crate::outcome::Outcome;
 
 impl Client {
-    /// The host's clock was set, forward or back, by more than some seconds: it shows `to`, and would show `from`, by a clock
-    /// that cannot be set. Waits are no shorter and no longer for it: those for answers, the pauses between questions, how
-    /// long an LSP may be silent. Dates come earlier or later: the ends of offers, invoices and orders. To be told before
-    /// anything else is told by the new time; a `session::Session` with a steady clock does so.
-    ///
-    /// Without it, a clock set back makes waits up to twice as long, and one set forward ends them early.
-    pub fn clock_set(&mut self, from: Timestamp, to: Timestamp) {
+    pub(crate) fn hears_of_clock(&mut self, from: Timestamp, to: Timestamp) -> Outcome {
         self.ticked_at = to;
         self.shift_waits(&ClockShift { from, to, now: to });
+        Outcome::Taken
     }
 
     /// A clock that fell behind without a word was ahead, and so was perhaps the one that records were written by.

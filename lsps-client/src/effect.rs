@@ -6,15 +6,17 @@ use lsps_types::{Blocks, PaymentHash, PeerId, Preimage};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::FlowId;
+#[cfg(doc)]
+use crate::input::Input;
 use crate::jit_receive::Channel;
 use crate::order::{Accept, OrderKey, Way};
 
 /// Owed to a purchase or an order until it moves on. Each says why doing it twice does no harm.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// Accept the channel that its LSP asked to open, on these terms.
     ///
-    /// Answers: [`channel_funded`](crate::Client::channel_funded) or [`channel_ended`](crate::Client::channel_ended);
+    /// Answers: [`ChannelFunded`](Input::ChannelFunded) or [`ChannelEnded`](Input::ChannelEnded);
     /// the latter too if the node knows neither the channel nor a request for it any more, as after a restart. Safe
     /// twice: the host looks for a channel of that key first.
     AcceptChannel {
@@ -31,7 +33,7 @@ pub enum Effect {
     /// its funding transaction was published as far as the host can tell; fail it back when its blocks run out before.
     /// Without a preimage: tell the application that it may claim.
     ///
-    /// Answers: [`claimed`](crate::Client::claimed) or [`gave_up`](crate::Client::gave_up). Safe twice: a node claims a
+    /// Answers: [`PaymentClaimed`](Input::PaymentClaimed) or [`HeldPaymentFailed`](Input::HeldPaymentFailed). Safe twice: a node claims a
     /// payment once, and an application may be told twice.
     ClaimAfter {
         /// The payment.
@@ -59,15 +61,15 @@ pub enum Effect {
     },
     /// Pay an order, exactly its total, unless it is past `pay_by`.
     ///
-    /// Lightning: [`order_settled`](crate::Client::order_settled), or [`order_returned`](crate::Client::order_returned)
-    /// once the node will not try any more, or [`order_not_sent`](crate::Client::order_not_sent) if it sent nothing. Safe
+    /// Lightning: [`OrderSettled`](Input::OrderSettled), or [`OrderReturned`](Input::OrderReturned)
+    /// once the node will not try any more, or [`OrderNotSent`](Input::OrderNotSent) if it sent nothing. Safe
     /// twice: a node pays under one id once; take a value made of `order` and of the kind of the way, and of something that
     /// no other payment of the node has in its id. The payment hash will not do: the LSP chooses it, and can take that of a
     /// payment of the application's. A payment hash that the node pays under another id is not paid. What is under way is
     /// not begun again.
     ///
-    /// On-chain: [`order_signed`](crate::Client::order_signed) with a transaction that is *not* broadcast yet, or
-    /// `order_not_sent`. Safe twice: only one transaction is ever recorded, and none other is broadcast.
+    /// On-chain: [`OrderSigned`](Input::OrderSigned) with a transaction that is *not* broadcast yet, or
+    /// `OrderNotSent`. Safe twice: only one transaction is ever recorded, and none other is broadcast.
     PayOrder {
         /// The order.
         order: OrderKey,
@@ -78,7 +80,7 @@ pub enum Effect {
     },
     /// Do not begin to pay an order any more, nor try other routes: the LSP says that it failed.
     ///
-    /// [`order_not_sent`](crate::Client::order_not_sent) if nothing is under way; else its outcome comes as ever. Safe
+    /// [`OrderNotSent`](Input::OrderNotSent) if nothing is under way; else its outcome comes as ever. Safe
     /// twice: what is stopped stays so.
     StopPaying {
         /// The order.
@@ -87,7 +89,7 @@ pub enum Effect {
         way: Way,
     },
     /// Broadcast the transaction that pays an order, if
-    /// [`broadcasts_payment`](crate::Client::broadcasts_payment) still says so; and again with every block while it does, as
+    /// [`Broadcasting`](Input::Broadcasting) is still taken; and again with every block while it does, as
     /// mempools may drop the transaction. Safe twice: it is the same one.
     BroadcastPayment {
         /// The order.
@@ -106,7 +108,7 @@ pub enum Effect {
     /// The transaction that was to pay an order is broadcast no more, and is in no mempool: it never left this wallet, or
     /// its order was over for longer than mempools keep it. Its inputs may be spent otherwise, unless it was mined.
     ///
-    /// Answer: [`payment_forgotten`](crate::Client::payment_forgotten), before the inputs pay for anything else. Safe twice
+    /// Answer: [`PaymentForgotten`](Input::PaymentForgotten), before the inputs pay for anything else. Safe twice
     /// until then. After a restart it comes before every [`BroadcastPayment`](Self::BroadcastPayment), which may spend the
     /// same inputs.
     ForgetPayment {
@@ -149,7 +151,7 @@ impl Effect {
 }
 
 /// How to accept a channel that was bought or ordered. Spec: LSPS2 §3 "Opening", LSPS1 §5.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptTerms {
     /// What it is for: an order, or one of the purchases it may be for, which is known when the payment comes.
     pub flow: FlowId,

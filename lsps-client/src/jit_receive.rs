@@ -8,6 +8,7 @@ use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Preimage, Scid, Timesta
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{AcceptTerms, ChannelKey, Effect};
+use crate::wake::Wake;
 
 mod arrival;
 pub(crate) mod book;
@@ -123,7 +124,7 @@ pub struct Holding {
 
 /// What happens to a purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum Command {
     /// Its LSP asks to open this channel.
     OpenRequested { key: ChannelKey, max_to_self_delay: Blocks },
     /// The funding of a channel is negotiated.
@@ -146,7 +147,7 @@ pub(crate) enum Input {
 }
 
 /// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// Recorded: the invoice may be handed out.
     Registered,
@@ -177,7 +178,7 @@ pub enum Event {
     Dropped,
 }
 
-/// Why an input means nothing to a purchase. Nothing has changed.
+/// Why a command means nothing to a purchase. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reject {
     /// It stands for no channel any more.
@@ -193,70 +194,70 @@ impl Purchase {
         Self { payment_hash, lsp: prepared.lsp, terms: prepared.terms.clone(), state: State::Waiting }
     }
 
-    /// Reads only: what `input` means here, or why it means nothing.
-    pub(crate) fn decide(&self, input: &Input, now: Timestamp) -> Result<Vec<Event>, Reject> {
+    /// Reads only: what `command` means here, or why it means nothing.
+    pub(crate) fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Reject> {
         use State as S;
-        let event = match (&self.state, input) {
-            (S::Waiting, Input::OpenRequested { .. }) if now >= self.terms.open_until => return Err(Reject::NotOpen),
-            (S::Waiting, Input::OpenRequested { key, max_to_self_delay }) => Event::ChannelAsked(Channel {
+        let event = match (&self.state, command) {
+            (S::Waiting, Command::OpenRequested { .. }) if now >= self.terms.open_until => return Err(Reject::NotOpen),
+            (S::Waiting, Command::OpenRequested { key, max_to_self_delay }) => Event::ChannelAsked(Channel {
                 key: *key,
                 attempt: 1,
                 max_to_self_delay: *max_to_self_delay,
                 pending: false,
             }),
             // The LSP repeats itself after a reconnect: the node has to be asked again.
-            (S::Channel(channel), Input::OpenRequested { key, .. }) if channel.key == *key && !channel.pending => {
+            (S::Channel(channel), Command::OpenRequested { key, .. }) if channel.key == *key && !channel.pending => {
                 Event::ChannelAsked(Channel { attempt: channel.attempt.saturating_add(1), ..*channel })
             }
-            (S::Channel(_) | S::Holding(_), Input::OpenRequested { .. }) => return Err(Reject::HasChannel),
-            (S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone, Input::OpenRequested { .. }) => {
+            (S::Channel(_) | S::Holding(_), Command::OpenRequested { .. }) => return Err(Reject::HasChannel),
+            (S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone, Command::OpenRequested { .. }) => {
                 return Err(Reject::NotOpen);
             }
 
-            (_, Input::ChannelPending(key)) if self.has(*key).is_some_and(|channel| channel.pending) => {
+            (_, Command::ChannelPending(key)) if self.has(*key).is_some_and(|channel| channel.pending) => {
                 return Ok(Vec::new());
             }
-            (_, Input::ChannelPending(key)) if self.has(*key).is_some() => Event::ChannelPending,
-            (_, Input::ChannelEnded(key)) if self.has(*key).is_some() => Event::ChannelEnded,
-            (S::Waiting | S::Channel(_) | S::Holding(_) | S::Expired(_), Input::ChannelPassed(other)) => {
+            (_, Command::ChannelPending(key)) if self.has(*key).is_some() => Event::ChannelPending,
+            (_, Command::ChannelEnded(key)) if self.has(*key).is_some() => Event::ChannelEnded,
+            (S::Waiting | S::Channel(_) | S::Holding(_) | S::Expired(_), Command::ChannelPassed(other)) => {
                 Event::ChannelPassed(*other)
             }
             (
                 S::Waiting | S::Channel(_) | S::Holding(_) | S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone,
-                Input::ChannelPending(_) | Input::ChannelEnded(_) | Input::ChannelPassed(_),
+                Command::ChannelPending(_) | Command::ChannelEnded(_) | Command::ChannelPassed(_),
             ) => return Err(Reject::OtherChannel),
 
-            (S::Waiting | S::Channel(_) | S::Expired(_), Input::Held { received, skimmed, preimage }) => {
+            (S::Waiting | S::Channel(_) | S::Expired(_), Command::Held { received, skimmed, preimage }) => {
                 let (received, skimmed, preimage) = (*received, *skimmed, *preimage);
                 Event::Held(Holding { received, skimmed, preimage, channel: self.channel() })
             }
             // The node repeats itself.
-            (S::Holding(_), Input::Held { .. }) => return Ok(Vec::new()),
-            (S::Paid { .. } | S::Abandoned | S::Gone, Input::Held { .. }) => return Err(Reject::NotOpen),
-            (S::Holding(_), Input::GaveUp) => Event::GaveUp,
-            (S::Waiting | S::Channel(_) | S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone, Input::GaveUp) => {
+            (S::Holding(_), Command::Held { .. }) => return Ok(Vec::new()),
+            (S::Paid { .. } | S::Abandoned | S::Gone, Command::Held { .. }) => return Err(Reject::NotOpen),
+            (S::Holding(_), Command::GaveUp) => Event::GaveUp,
+            (S::Waiting | S::Channel(_) | S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone, Command::GaveUp) => {
                 return Err(Reject::NotOpen);
             }
 
             (
                 S::Waiting | S::Channel(_) | S::Holding(_) | S::Expired(_) | S::Abandoned,
-                Input::Claimed { received, skimmed },
+                Command::Claimed { received, skimmed },
             ) => Event::Paid { received: *received, skimmed: *skimmed },
-            (S::Paid { .. }, Input::Claimed { .. }) => return Ok(Vec::new()),
-            (S::Gone, Input::Claimed { .. }) => return Err(Reject::NotOpen),
+            (S::Paid { .. }, Command::Claimed { .. }) => return Ok(Vec::new()),
+            (S::Gone, Command::Claimed { .. }) => return Err(Reject::NotOpen),
 
-            (S::Waiting | S::Channel(_) | S::Expired(_), Input::Abandon) => Event::Abandoned,
-            (S::Holding(_) | S::Paid { .. } | S::Abandoned | S::Gone, Input::Abandon) => return Err(Reject::NotOpen),
+            (S::Waiting | S::Channel(_) | S::Expired(_), Command::Abandon) => Event::Abandoned,
+            (S::Holding(_) | S::Paid { .. } | S::Abandoned | S::Gone, Command::Abandon) => return Err(Reject::NotOpen),
 
-            (S::Waiting | S::Channel(_), Input::Tick) if now >= self.terms.open_until => Event::Expired,
-            (S::Paid { .. } | S::Expired(_) | S::Abandoned, Input::Tick) if now >= self.terms.keep_until => {
+            (S::Waiting | S::Channel(_), Command::Tick) if now >= self.terms.open_until => Event::Expired,
+            (S::Paid { .. } | S::Expired(_) | S::Abandoned, Command::Tick) if now >= self.terms.keep_until => {
                 Event::Dropped
             }
             // What is held ends with its HTLCs, which the node knows, and not with a clock that may have jumped: the record
             // has the preimage.
             (
                 S::Waiting | S::Channel(_) | S::Holding(_) | S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone,
-                Input::Tick,
+                Command::Tick,
             ) => return Ok(Vec::new()),
         };
         Ok(Vec::from([event]))
@@ -403,10 +404,12 @@ impl Purchase {
     }
 
     /// When time alone changes it next. Nothing does while a payment is held.
-    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+    pub(crate) fn deadline(&self) -> Option<(Timestamp, Wake)> {
         match &self.state {
-            State::Waiting | State::Channel(_) => Some(self.terms.open_until),
-            State::Paid { .. } | State::Expired(_) | State::Abandoned => Some(self.terms.keep_until),
+            State::Waiting | State::Channel(_) => Some((self.terms.open_until, Wake::PurchaseOver)),
+            State::Paid { .. } | State::Expired(_) | State::Abandoned => {
+                Some((self.terms.keep_until, Wake::PurchaseForgotten))
+            }
             State::Holding(_) | State::Gone => None,
         }
     }

@@ -2,14 +2,18 @@
 //!
 //! A wallet that wants to be paid through a channel it does not have yet:
 //! [`Client::call`] with [`GetInfo`](lsps_types::lsps2::GetInfo), [`jit_receive::choose`], `call` with
-//! [`Buy`](lsps_types::lsps2::Buy), [`jit_receive::prepare`], make the invoice, [`Client::register`], and when the record
-//! is written, hand the invoice out. Then [`Client::open_requested`], [`Client::judge`], [`Client::claimed`].
+//! [`Buy`](lsps_types::lsps2::Buy), [`jit_receive::prepare`], make the invoice, [`Input::RegisterPurchase`], and when
+//! the record is written, hand the invoice out. Then [`Input::ChannelRequested`], [`Client::arrived`],
+//! [`Input::PaymentClaimed`].
 //!
 //! A wallet that orders a channel: `call` with [`GetInfo`](lsps_types::lsps1::GetInfo), [`order::Offered::draft`], `call`
-//! with [`order::Draft::request`], [`order::Draft::weigh`], [`Client::place_order`], [`Client::pay_order`], and the effects
+//! with [`order::Draft::request`], [`order::Draft::weigh`], [`Input::PlaceOrder`], [`Input::PayOrder`], and the effects
 //! that follow. Feature `session` has all of that in one call.
 //!
-//! A wallet that sleeps: [`Client::keep_webhook`], once for each app.
+//! A wallet that sleeps: [`Input::KeepWebhook`], once for each app.
+//!
+//! All that happens is an [`Input`] to [`Client::handle`]. A tape ([`Client::record_on`]) keeps the inputs and what followed,
+//! and [`replay`] plays it again.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -22,17 +26,25 @@ mod batch;
 mod client;
 mod clock;
 mod effect;
+mod input;
 pub mod jit_receive;
 pub mod order;
+mod outcome;
 mod pending;
 mod record;
 pub mod select;
 #[cfg(feature = "session")]
 pub mod session;
+mod tape;
+mod wake;
 pub mod webhooks;
 
 pub use batch::{Batch, FlowId, Notice, Released, UnknownFlow};
-pub use client::{CallError, Client, Config, Heard, NotSent, Unreadable};
+pub use client::{CallError, Client, Config, Unreadable};
 pub use effect::{AcceptTerms, ChannelKey, Effect};
-pub use pending::Ticket;
+pub use input::{CallId, Input};
+pub use outcome::{Heard, NotSent, Outcome, Refusal};
+pub use pending::{RequestIds, Ticket};
 pub use record::Unreadable as UnreadableContent;
+pub use tape::{Departure, Tape, Turn, replay};
+pub use wake::Wake;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{AcceptTerms, ChannelKey, Effect};
 use crate::jit_receive::OpenRequest;
+use crate::wake::Wake;
 
 pub(crate) mod book;
 mod changes;
@@ -28,7 +29,7 @@ pub use key::{NoKey, OrderKey};
 pub use polls::Polling;
 pub use quote::{Bill, CannotOrder, Draft, Offered, Quote, RefuseOrder, RefuseWay, Rules, Way, WayKind, Wish};
 
-pub(crate) use changes::{Input, Reject};
+pub(crate) use changes::{Command, Reject};
 
 /// One order that was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,7 +261,7 @@ pub enum Trouble {
 }
 
 /// What became of an order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// On record, unpaid.
     Placed,
@@ -556,16 +557,21 @@ impl Order {
     }
 
     /// When time alone changes it next.
-    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+    pub(crate) fn deadline(&self) -> Option<(Timestamp, Wake)> {
+        let returned = |paying: &Paying| paying.asks_until().map(|at| (at, Wake::ReturnSettled));
+        let given_up = |paying: &Paying| Some((self.ends_at(paying), Wake::OrderGivenUp));
         match &self.state {
-            State::Quoted => self.ways.iter().map(|way| way.pay_by).max(),
+            State::Quoted => self.ways.iter().map(|way| (way.pay_by, Wake::OrderExpired)).max(),
             State::Paying(paying) => {
-                let early = [paying.asks_until(), self.unbegun_ends(paying), self.is_late_at(paying)];
-                early.into_iter().flatten().chain([self.ends_at(paying)]).min()
+                let unbegun = self.unbegun_ends(paying).map(|at| (at, Wake::OrderExpired));
+                let late = self.is_late_at(paying).map(|at| (at, Wake::PaymentLate));
+                [returned(paying), unbegun, late, given_up(paying)].into_iter().flatten().min()
             }
-            State::Refunding(paying) => paying.asks_until().into_iter().chain([self.ends_at(paying)]).min(),
+            State::Refunding(paying) => [returned(paying), given_up(paying)].into_iter().flatten().min(),
             State::Ended { keep_until, .. } => {
-                Some(self.confirm_by.filter(|_| self.trouble.is_none()).map_or(*keep_until, |at| at.min(*keep_until)))
+                let unconfirmed = self.confirm_by.filter(|_| self.trouble.is_none());
+                let unconfirmed = unconfirmed.map(|at| (at, Wake::OrderUnconfirmed));
+                unconfirmed.into_iter().chain([(*keep_until, Wake::OrderForgotten)]).min()
             }
             State::Gone => None,
         }
@@ -585,7 +591,7 @@ impl Order {
     }
 
     /// Whether its transaction may be broadcast now. A host broadcasts only after
-    /// [`Client::broadcasts_payment`](crate::Client::broadcasts_payment) said so.
+    /// [`Input::Broadcasting`](crate::Input::Broadcasting) was taken.
     #[must_use]
     pub fn may_broadcast(&self, now: Timestamp) -> bool {
         match &self.state {

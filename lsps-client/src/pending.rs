@@ -1,36 +1,98 @@
 //! Calls that wait for their answers: ids, deadlines, and everything that can come instead of an answer.
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     string::{String, ToString},
+    vec::Vec,
 };
 use core::{fmt, marker::PhantomData, task::Waker, time::Duration};
 
 use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use hex_conservative::DisplayHex;
-use lsps_types::jsonrpc::{ErrorObject, Raw, RequestId, encode_request};
+use lsps_types::jsonrpc::{ErrorObject, Raw, RequestData, RequestId};
 use lsps_types::{ClockShift, PeerId, Request, Timestamp};
 
 use crate::batch::Batch;
-use crate::client::{CallError, Heard, NotSent};
+use crate::client::CallError;
+use crate::input::CallId;
+use crate::outcome::{Heard, NotSent};
+use crate::wake::Wake;
 
 /// Stands for the answer to a request of type `R`.
 pub struct Ticket<R> {
-    lsp: PeerId,
-    id: String,
+    call: CallId,
     of: PhantomData<fn() -> R>,
+}
+
+impl<R> Ticket<R> {
+    pub(crate) fn of(call: CallId) -> Self {
+        Self { call, of: PhantomData }
+    }
+
+    /// The call that the answer is for.
+    #[must_use]
+    pub fn call(&self) -> &CallId {
+        &self.call
+    }
 }
 
 impl<R> fmt::Debug for Ticket<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ticket({})", self.id)
+        write!(f, "Ticket({})", self.call.id)
+    }
+}
+
+/// The source of request ids: 32 random bytes, fresh at every start.
+pub struct RequestIds(Source);
+
+enum Source {
+    Entropy {
+        entropy: [u8; 32],
+        drawn: u64,
+    },
+    /// Those that were drawn when a tape was made.
+    Tape(VecDeque<String>),
+}
+
+impl From<[u8; 32]> for RequestIds {
+    fn from(entropy: [u8; 32]) -> Self {
+        Self(Source::Entropy { entropy, drawn: 0 })
+    }
+}
+
+/// Shows nothing of the source, as ids are made of it.
+impl fmt::Debug for RequestIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestIds")
+    }
+}
+
+impl RequestIds {
+    pub(crate) fn drawn_before(ids: VecDeque<String>) -> Self {
+        Self(Source::Tape(ids))
+    }
+
+    /// 128 bits that nobody can tell from random ones. Spec: LSPS0: 80 bits at the least, and no plain counter.
+    fn draw(&mut self) -> String {
+        match &mut self.0 {
+            Source::Entropy { entropy, drawn } => {
+                *drawn = drawn.wrapping_add(1);
+                let mut engine = HmacEngine::<sha256::Hash>::new(entropy);
+                engine.input(&drawn.to_be_bytes());
+                let mac = Hmac::from_engine(engine).to_byte_array();
+                mac.as_hex().to_string().chars().take(ID_LENGTH).collect()
+            }
+            // More draws than there were: the replay departs at the next thing given.
+            Source::Tape(ids) => ids.pop_front().unwrap_or_default(),
+        }
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Pending {
-    entropy: [u8; 32],
-    drawn: u64,
+    ids: RequestIds,
+    /// Ids that were drawn since they were last put on the tape.
+    drawn: Vec<String>,
     calls: BTreeMap<(PeerId, String), Call>,
     connected: BTreeSet<PeerId>,
     suspended: BTreeSet<PeerId>,
@@ -59,18 +121,20 @@ enum State {
 }
 
 impl Pending {
-    pub fn new(entropy: [u8; 32]) -> Self {
-        let (calls, connected, suspended) = Default::default();
-        Self { entropy, drawn: 0, calls, connected, suspended, ignored: 0 }
+    pub fn new(ids: RequestIds) -> Self {
+        let (drawn, calls, connected, suspended) = Default::default();
+        Self { ids, drawn, calls, connected, suspended, ignored: 0 }
     }
 
-    /// 128 bits that nobody can tell from random ones. Spec: LSPS0: 80 bits at the least, and no plain counter.
     fn fresh_id(&mut self) -> String {
-        self.drawn = self.drawn.wrapping_add(1);
-        let mut engine = HmacEngine::<sha256::Hash>::new(&self.entropy);
-        engine.input(&self.drawn.to_be_bytes());
-        let mac = Hmac::from_engine(engine).to_byte_array();
-        mac.as_hex().to_string().chars().take(ID_LENGTH).collect()
+        let id = self.ids.draw();
+        self.drawn.push(id.clone());
+        id
+    }
+
+    /// The ids that were drawn since the last time.
+    pub fn take_drawn(&mut self) -> Vec<String> {
+        core::mem::take(&mut self.drawn)
     }
 
     pub fn may_call(&self, lsp: PeerId, limit: usize) -> Result<(), NotSent> {
@@ -84,21 +148,33 @@ impl Pending {
     }
 
     /// Sends a request, unless `limit` calls to this LSP wait. Its answer may come within that time of `now`.
-    pub fn call<R: Request>(
+    pub fn call(
+        &mut self,
+        lsp: PeerId,
+        request: &RequestData,
+        limit: usize,
+        (now, wait): (Timestamp, Duration),
+        out: &mut Batch,
+    ) -> Result<CallId, NotSent> {
+        self.may_call(lsp, limit)?;
+        let id = self.fresh_id();
+        let payload = request.encode(&id)?;
+        out.released.messages.push((lsp, payload));
+        let call = Call { state: State::Open, deadline: now + wait, wait, overdue: false, waker: None };
+        self.calls.insert((lsp, id.clone()), call);
+        Ok(CallId { lsp, id })
+    }
+
+    /// The same for the client itself.
+    pub fn ask<R: Request>(
         &mut self,
         lsp: PeerId,
         request: &R,
         limit: usize,
-        (now, wait): (Timestamp, Duration),
+        within: (Timestamp, Duration),
         out: &mut Batch,
     ) -> Result<Ticket<R>, NotSent> {
-        self.may_call(lsp, limit)?;
-        let id = self.fresh_id();
-        let payload = encode_request(&id, request)?;
-        out.released.messages.push((lsp, payload));
-        let call = Call { state: State::Open, deadline: now + wait, wait, overdue: false, waker: None };
-        self.calls.insert((lsp, id.clone()), call);
-        Ok(Ticket { lsp, id, of: PhantomData })
+        self.call(lsp, &RequestData::of(request), limit, within, out).map(Ticket::of)
     }
 
     pub fn answer(&mut self, from: PeerId, id: RequestId, outcome: Result<Raw<'_>, ErrorObject>) -> Heard {
@@ -118,34 +194,39 @@ impl Pending {
         }
     }
 
+    /// The outcome of a call, which is forgotten with that; `None` while it is open.
     pub fn take<R: Request>(&mut self, ticket: &Ticket<R>) -> Option<Result<R::Reply, CallError<R::Error>>> {
-        let call = match self.calls.entry((ticket.lsp, ticket.id.clone())) {
-            Entry::Occupied(call) if call.get().is_open() => return None,
-            Entry::Occupied(call) => call.remove(),
-            Entry::Vacant(_) => return Some(Err(CallError::Forgotten)),
-        };
-        Some(match call.state {
+        let outcome = self.outcome(ticket)?;
+        self.forget(ticket.call());
+        Some(outcome)
+    }
+
+    /// The outcome of a call; `None` while it is open.
+    pub fn outcome<R: Request>(&self, ticket: &Ticket<R>) -> Option<Result<R::Reply, CallError<R::Error>>> {
+        let CallId { lsp, id } = ticket.call();
+        let Some(call) = self.calls.get(&(*lsp, id.clone())) else { return Some(Err(CallError::Forgotten)) };
+        Some(match &call.state {
             State::Open => return None,
-            State::Result(text) => Raw::of(&text).reply::<R>().map_err(CallError::InvalidReply),
-            State::Error(error) => Err(CallError::Refused(error.typed())),
+            State::Result(text) => Raw::of(text).reply::<R>().map_err(CallError::InvalidReply),
+            State::Error(error) => Err(CallError::Refused(error.clone().typed())),
             State::Disconnected => Err(CallError::Disconnected),
             State::TimedOut => Err(CallError::TimedOut),
         })
     }
 
     /// Whether [`take`](Self::take) gives something.
-    pub fn is_answered<R>(&self, ticket: &Ticket<R>) -> bool {
-        self.calls.get(&(ticket.lsp, ticket.id.clone())).is_none_or(|call| !call.is_open())
+    pub fn is_answered(&self, CallId { lsp, id }: &CallId) -> bool {
+        self.calls.get(&(*lsp, id.clone())).is_none_or(|call| !call.is_open())
     }
 
-    pub fn wake_later<R>(&mut self, ticket: &Ticket<R>, waker: &Waker) {
-        if let Some(call) = self.calls.get_mut(&(ticket.lsp, ticket.id.clone())) {
+    pub fn wake_later(&mut self, CallId { lsp, id }: &CallId, waker: &Waker) {
+        if let Some(call) = self.calls.get_mut(&(*lsp, id.clone())) {
             call.waker = Some(waker.clone());
         }
     }
 
-    pub fn forget<R>(&mut self, ticket: &Ticket<R>) {
-        self.calls.remove(&(ticket.lsp, ticket.id.clone()));
+    pub fn forget(&mut self, CallId { lsp, id }: &CallId) {
+        self.calls.remove(&(*lsp, id.clone()));
     }
 
     pub fn connected(&mut self, lsp: PeerId) {
@@ -191,8 +272,9 @@ impl Pending {
         }
     }
 
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.calls.values().map(|call| call.deadline).min()
+    pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
+        let why = |call: &Call| if call.is_open() { Wake::AnswerOverdue } else { Wake::OutcomeForgotten };
+        self.calls.values().map(|call| (call.deadline, why(call))).min()
     }
 
     pub fn len(&self) -> usize {

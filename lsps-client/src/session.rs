@@ -1,7 +1,7 @@
 //! The client for async code: `lsp.get_info(None).await`. Names no runtime.
 //!
 //! A [`Session`] shares one [`Client`] between tasks. It does no I/O either: its host is woken whenever there is something
-//! to drain, and feeds what the LSPs answer to [`Client::receive`] by way of [`Session::with`].
+//! to drain, and tells what the LSPs answer ([`Input::Message`]) by way of [`Session::with`].
 
 use std::boxed::Box;
 use std::future::{Future, poll_fn};
@@ -25,7 +25,9 @@ pub use order::{NotOrdered, OrderHandle, Outcome};
 pub use shop::{Ask, NobodySells, Shopped, WhyNot};
 pub use webhooks::NotRegistered;
 
-use crate::client::{CallError, Client, NotSent};
+use crate::client::{CallError, Client};
+use crate::input::Input;
+use crate::outcome::NotSent;
 use crate::pending::Ticket;
 
 /// A [`Client`] that several tasks use; clones share it.
@@ -60,7 +62,7 @@ impl Session {
     }
 
     /// The same with a second clock that nobody sets, as of [`Instant`](std::time::Instant): time since any instant. Read
-    /// with each turn, it shows when the other was set, which the client is told ([`Client::clock_set`]). Where it stands
+    /// with each turn, it shows when the other was set, which the client is told ([`Input::ClockSet`]). Where it stands
     /// still while the device sleeps, that time does not count for what is waited for.
     pub fn with_steady_clock(
         client: Client,
@@ -133,7 +135,7 @@ impl Shared {
         let (was, then) = timed.read.replace((now, steady)).unwrap_or((now, steady));
         let from = was + steady.saturating_sub(then);
         if now.since(from).max(from.since(now)) >= CLOCK_SET {
-            timed.client.clock_set(from, now);
+            let _it_is_always_taken = timed.client.handle(&Input::ClockSet { from, to: now }, now);
         }
         now
     }

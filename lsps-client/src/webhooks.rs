@@ -1,7 +1,7 @@
 //! Webhooks by which an LSP calls the wallet while it is away (LSPS5): one flow for each LSP.
 //!
 //! What the wallet wants is on record first. Then it is registered, looked for now and then, and registered again where the
-//! LSP lost it: [`Client::keep_webhook`](crate::Client::keep_webhook) is all that an application says.
+//! LSP lost it: [`Input::KeepWebhook`](crate::Input::KeepWebhook) is all that an application says.
 
 use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 use core::time::Duration;
@@ -50,7 +50,7 @@ pub enum AppState {
 
 /// What happens to them.
 #[derive(Debug)]
-pub(crate) enum Input {
+pub(crate) enum Command {
     /// The wallet wants this.
     Keep(AppName, WebhookUrl),
     /// It wants this no more.
@@ -64,7 +64,7 @@ pub(crate) enum Input {
 }
 
 /// What became of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// On record: it will be registered.
     Wanted(AppName, WebhookUrl),
@@ -110,19 +110,19 @@ impl Webhooks {
         Self { lsp, apps: BTreeMap::new(), checked_at: now }
     }
 
-    /// Reads only: what the input means here.
-    pub(crate) fn decide(&self, input: &Input, now: Timestamp) -> Vec<Event> {
+    /// Reads only: what the command means here.
+    pub(crate) fn decide(&self, command: &Command, now: Timestamp) -> Vec<Event> {
         use AppState as S;
-        match input {
-            Input::Keep(name, url) => match self.apps.get(name) {
+        match command {
+            Command::Keep(name, url) => match self.apps.get(name) {
                 Some(App { url: same, state: S::Wanted | S::Registered }) if same == url => vec![],
                 Some(_) | None => vec![Event::Wanted(name.clone(), url.clone())],
             },
-            Input::Remove(name) => match self.apps.get(name).map(|app| app.state) {
+            Command::Remove(name) => match self.apps.get(name).map(|app| app.state) {
                 Some(S::Wanted | S::Registered | S::Refused { .. }) => vec![Event::Unwanted(name.clone())],
                 Some(S::Unwanted) | None => vec![],
             },
-            Input::Answered(name, url, outcome) => match (self.apps.get(name), outcome) {
+            Command::Answered(name, url, outcome) => match (self.apps.get(name), outcome) {
                 // Otherwise the wallet changed its mind while the LSP was asked.
                 (Some(app), Ok(())) if app.is_wanted_at(url) => vec![Event::Registered(name.clone())],
                 (Some(app), Err(code)) if app.is_wanted_at(url) => {
@@ -130,12 +130,12 @@ impl Webhooks {
                 }
                 (Some(_) | None, Ok(()) | Err(_)) => vec![],
             },
-            Input::Removed(name) => match self.apps.get(name).map(|app| app.state) {
+            Command::Removed(name) => match self.apps.get(name).map(|app| app.state) {
                 Some(S::Unwanted) => vec![Event::Removed(name.clone())],
                 // The wallet changed its mind, and what it wants now was or will be asked for.
                 Some(S::Wanted | S::Registered | S::Refused { .. }) | None => vec![],
             },
-            Input::Listed(names) => {
+            Command::Listed(names) => {
                 let is_to_be_set = |(name, app): &(&AppName, &App)| match app.state {
                     S::Registered => !names.iter().any(|listed| listed == name.as_str()),
                     S::Refused { .. } => true,

@@ -205,7 +205,7 @@ fn case_X42_a_payment_that_is_late_is_held_to_the_channel_too() {
 
 #[test]
 fn case_X39_a_purchase_that_holds_a_payment_makes_no_room_and_does_not_end_by_the_clock() {
-    let mut client = Client::new(Config { purchases: 1, ..Config::default() }, [7; 32]);
+    let mut client = common::taped(Config { purchases: 1, ..Config::default() }, [7; 32]);
     registers(&mut client, 1, 3);
     opens(&mut client, 1);
     assert_eq!(client.held(hash(1), (NET, FEE), Some(PREIMAGE), &[ChannelKey(1)], NOON), Handled::Taken);
@@ -223,7 +223,7 @@ fn case_X39_a_purchase_that_holds_a_payment_makes_no_room_and_does_not_end_by_th
 #[test]
 fn case_X38_a_purchase_ends_with_its_invoice_however_long_its_terms_are_valid() {
     let rules = Rules::default();
-    let mut client = Client::new(Config { purchases: 2, ..Config::default() }, [7; 32]);
+    let mut client = common::taped(Config { purchases: 2, ..Config::default() }, [7; 32]);
     let year_9999 = Timestamp::from_unix_millis(253_370_764_800_000);
     let opening_fee_params = OpeningFeeParams { valid_until: year_9999.into(), ..terms() };
     let buy = Buy { opening_fee_params, payment_size_msat: Some(SIZE) };

@@ -118,12 +118,13 @@ fn case_T10_ten_thousand_disconnects_leave_nothing_behind() {
 /// L0-060
 #[test]
 fn case_T11_each_way_of_not_answering_has_its_own_error() {
-    let mut client = Client::new(Config::default(), [7; 32]);
+    let mut client = common::taped(Config::default(), [7; 32]);
     assert!(matches!(client.call(LSP, &ASK, NOON), Err(NotSent::NotConnected)));
 
     client.peer_connected(LSP);
     let (ticket, _) = call(&mut client, LSP, &ASK);
-    let deadline = client.next_wake().expect("calls have deadlines");
+    let (deadline, why) = client.next_wake().expect("calls have deadlines");
+    assert_eq!(why, lsps_client::Wake::AnswerOverdue);
     client.tick(just_before(deadline));
     assert!(client.take(&ticket).is_none());
     client.tick(deadline);
@@ -166,7 +167,7 @@ fn lost_tickets_cost_no_place_for_ever() {
     client.forget(&ticket);
 
     let mut turns = 0;
-    while let Some(wake) = client.next_wake() {
+    while let Some((wake, _)) = client.next_wake() {
         client.tick(wake);
         turns += 1;
         assert!(turns < 10, "each wake has to change something");
@@ -246,7 +247,7 @@ fn what_does_not_fit_into_a_message_is_not_sent() {
 #[test]
 fn request_ids_are_long_distinct_and_fresh_at_every_start() {
     let ids = |entropy| {
-        let mut client = Client::new(Config::default(), entropy);
+        let mut client = common::taped(Config::default(), entropy);
         client.peer_connected(LSP);
         let mut ids = BTreeSet::new();
         for _ in 0..10_000 {
@@ -351,7 +352,7 @@ fn case_X19_an_answer_is_not_waited_for_longer_when_the_clock_is_set_back() {
     // Nobody said by how much.
     let (mut client, ticket) = half_waited();
     client.tick(set_back);
-    assert!(client.next_wake().is_some_and(|at| at <= set_back + MINUTE));
+    assert!(client.next_wake().is_some_and(|(at, _)| at <= set_back + MINUTE));
     client.tick(set_back + MINUTE);
     assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))));
 

@@ -49,7 +49,7 @@ fn a_wallet_that_restarts_while_it_waits_is_asked_to_claim_again() {
     let mut before = holding();
     let batch = before.drain();
     let (name, bytes) = batch.records().map(|(id, bytes)| (id.to_string(), bytes.unwrap().to_vec())).next().unwrap();
-    let mut after = Client::new(Config::default(), [8; 32]);
+    let mut after = common::taped(Config::default(), [8; 32]);
     after.load(&name, &bytes).unwrap();
     assert_eq!(effects(&mut after), [ALLOW, CLAIM]);
     let State::Holding(Holding { received, skimmed, channel: Some(channel), .. }) =

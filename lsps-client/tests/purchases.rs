@@ -11,7 +11,9 @@ use lsps_client::jit_receive::{
     Event, Fault, Handled, OpenRequest, Part, Received, RefuseChannel, RefusePurchase, Rules, State, Verdict, Wish,
     prepare,
 };
-use lsps_client::{AcceptTerms, ChannelKey, Client, Config, Effect, FlowId, Notice, Unreadable, UnreadableContent};
+use lsps_client::{
+    AcceptTerms, ChannelKey, Client, Config, Effect, FlowId, Notice, Unreadable, UnreadableContent, Wake,
+};
 use lsps_types::lsps2::{Buy, OpeningFeeParams};
 use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
 
@@ -400,14 +402,17 @@ fn a_purchase_that_nobody_pays_expires_and_later_goes() {
     registers(&mut client, LSP, 1, Some(SIZE));
     let _ = client.drain();
 
-    let open_until = client.next_wake().unwrap();
+    let (open_until, why) = client.next_wake().unwrap();
+    assert_eq!(why, Wake::PurchaseOver);
     assert!(NOON + HOUR < open_until, "a payment that was complete in time may still open a channel");
     assert_eq!(client.open_requested(&open_request(1), open_until), Err(RefuseChannel::NothingBought));
     client.tick(open_until);
     assert_eq!(released(&mut client), (vec![FORBID], vec![Notice::Purchase(hash(1), Event::Expired)]));
     assert_eq!(client.judge(hash(1), &AS_PROMISED), Verdict::Claim, "a payment on its way is held to the promise");
 
-    client.tick(client.next_wake().unwrap());
+    let (keep_until, why) = client.next_wake().unwrap();
+    assert_eq!(why, Wake::PurchaseForgotten);
+    client.tick(keep_until);
     let batch = client.drain();
     let records: Vec<_> = batch.records().map(|(_, bytes)| bytes.is_none()).collect();
     assert_eq!(records, [true], "the record is deleted");
@@ -417,7 +422,7 @@ fn a_purchase_that_nobody_pays_expires_and_later_goes() {
 
 #[test]
 fn when_the_book_is_full_what_is_over_makes_room_and_what_waits_does_not() {
-    let mut client = Client::new(Config { purchases: 3, ..Config::default() }, [7; 32]);
+    let mut client = common::taped(Config { purchases: 3, ..Config::default() }, [7; 32]);
     for number in 1..=3 {
         registers(&mut client, LSP, number, Some(SIZE));
     }
@@ -435,7 +440,7 @@ fn when_the_book_is_full_what_is_over_makes_room_and_what_waits_does_not() {
 
 #[test]
 fn of_what_is_over_the_oldest_makes_room() {
-    let mut client = Client::new(Config { purchases: 2, ..Config::default() }, [7; 32]);
+    let mut client = common::taped(Config { purchases: 2, ..Config::default() }, [7; 32]);
     for (number, ends) in [(1, HOUR), (2, HOUR / 2)] {
         let opening_fee_params = OpeningFeeParams { valid_until: (NOON + ends).into(), ..terms() };
         let buy = Buy { opening_fee_params, payment_size_msat: Some(SIZE) };

@@ -5,7 +5,7 @@ mod common;
 
 use common::{DAY, HOUR, LSP, NOON, OTHER_LSP, answer, answer_in_text, client};
 use lsps_client::webhooks::{AppState, Event, TooManyApps};
-use lsps_client::{Client, Config, FlowId, Notice, Released, Unreadable, UnreadableContent};
+use lsps_client::{Client, Config, FlowId, Notice, Released, Unreadable, UnreadableContent, Wake};
 use lsps_types::jsonrpc::Incoming;
 use lsps_types::lsps5::{
     AppName, ListWebhooks, RemoveWebhook, SetWebhook, WebhookRemoved, WebhookSet, WebhookUrl, Webhooks,
@@ -78,7 +78,7 @@ fn what_a_wallet_wants_is_on_record_before_it_is_asked_for() {
     assert_eq!(notices, [Notice::Webhooks(LSP, Event::Wanted(app("app"), url("phone")))]);
 
     client.receive(LSP, &answer::<SetWebhook>(asked, &SET));
-    assert_eq!(client.next_wake(), Some(Timestamp::default()), "the answer is to be looked at");
+    assert_eq!(client.next_wake(), Some((Timestamp::default(), Wake::AnswerArrived)), "the answer is to be looked at");
     client.tick(NOON);
     assert_eq!(client.drain().written().notices, [Notice::Webhooks(LSP, Event::Registered(app("app")))]);
     assert_eq!(state(&client, "app"), Some(AppState::Registered));
@@ -153,7 +153,7 @@ fn what_is_wanted_outlives_a_restart_and_an_answer_that_was_lost() {
     let batch = client.drain();
     let (id, bytes) = batch.records().next().unwrap();
 
-    let mut again = Client::new(Config::default(), [8; 32]);
+    let mut again = common::taped(Config::default(), [8; 32]);
     again.load(&id.to_string(), bytes.unwrap()).unwrap();
     let twice = again.load(&id.to_string(), bytes.unwrap());
     assert_eq!(twice, Err(Unreadable::Content(UnreadableContent::Twice)));
@@ -271,7 +271,7 @@ fn an_lsp_without_webhooks_is_not_asked_all_the_time() {
 
 #[test]
 fn the_number_of_apps_is_bounded() {
-    let mut client = Client::new(Config { webhook_apps: 2, ..Config::default() }, [7; 32]);
+    let mut client = common::taped(Config { webhook_apps: 2, ..Config::default() }, [7; 32]);
     client.keep_webhook(LSP, app("one"), url("a"), NOON).unwrap();
     client.keep_webhook(OTHER_LSP, app("one"), url("a"), NOON).unwrap();
     assert_eq!(client.keep_webhook(LSP, app("two"), url("a"), NOON), Err(TooManyApps));

@@ -228,7 +228,7 @@ impl World {
     fn passes(&mut self, span: Duration) {
         let end = self.now + span;
         self.turn();
-        while let Some(at) = self.client.next_wake().filter(|at| *at <= end) {
+        while let Some((at, _)) = self.client.next_wake().filter(|(at, _)| *at <= end) {
             self.now = self.now.max(at);
             self.lsp.wait_until(self.now);
             self.turn();

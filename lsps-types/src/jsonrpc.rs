@@ -18,7 +18,7 @@ pub(crate) use reading::Members;
 pub use reading::{FromLsp, Incoming, InvalidReply, NotARequest, Raw};
 pub use refusal::{ErrorObject, ErrorReply, InvalidParams, Refusal};
 pub use scan::BadFormat;
-pub use writing::{TooLarge, encode_error, encode_reply, encode_request};
+pub use writing::{RequestData, TooLarge, encode_error, encode_reply, encode_request};
 
 /// The type of the BOLT 8 message that carries a payload.
 pub const MESSAGE_TYPE: u16 = 37_913;

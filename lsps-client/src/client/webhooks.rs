@@ -9,30 +9,20 @@ use lsps_types::jsonrpc::{ErrorReply, Refusal};
 use lsps_types::lsps5::{AppName, ListWebhooks, RemoveWebhook, SetWebhook, WebhookUrl};
 use lsps_types::{PeerId, Timestamp};
 
-use super::{CallError, Client, NotSent};
+use super::{CallError, Client, Config};
+use crate::outcome::NotSent;
 use crate::webhooks::book::Asked;
-use crate::webhooks::{AppState, Ask, Input, TooManyApps, Webhooks};
+use crate::webhooks::{AppState, Ask, Command, TooManyApps, Webhooks};
 
 impl Client {
-    /// From now on this app is registered with the LSP, at this URL: as soon as it is connected, and again whenever it lost
-    /// the webhook. Survives restarts. The same name again replaces its URL.
-    ///
-    /// # Errors
-    ///
-    /// When there are too many; nothing is recorded then.
-    pub fn keep_webhook(
+    pub(super) fn keeps_webhook(
         &mut self,
         lsp: PeerId,
-        app: AppName,
-        url: WebhookUrl,
+        app: &AppName,
+        url: &WebhookUrl,
         now: Timestamp,
     ) -> Result<(), TooManyApps> {
-        self.webhooks.keep(lsp, (app, url), self.config.webhook_apps, now, &mut self.out)
-    }
-
-    /// The app is to be called no more; its webhook is removed as soon as the LSP is connected.
-    pub fn remove_webhook(&mut self, lsp: PeerId, app: &AppName, now: Timestamp) {
-        self.webhooks.step(lsp, &Input::Remove(app.clone()), now, &mut self.out);
+        self.webhooks.keep(lsp, (app.clone(), url.clone()), self.config.webhook_apps, now, &mut self.out)
     }
 
     /// What is registered with an LSP, or is to be.
@@ -73,16 +63,18 @@ impl Client {
     }
 
     fn ask_about_webhook(&mut self, lsp: PeerId, ask: Ask, now: Timestamp) -> Result<Asked, NotSent> {
+        let Config { calls_per_lsp: limit, answer_within, .. } = self.config;
+        let (pending, within, out) = (&mut self.pending, (now, answer_within), &mut self.out);
         Ok(match ask {
             Ask::Set(name, url) => {
-                let ticket = self.call(lsp, &SetWebhook::new(name.clone(), url.clone()), now)?;
-                Asked::Set(name, url, ticket)
+                let request = SetWebhook::new(name.clone(), url.clone());
+                Asked::Set(name, url, pending.ask(lsp, &request, limit, within, out)?)
             }
             Ask::Remove(name) => {
-                let ticket = self.call(lsp, &RemoveWebhook { app_name: name.as_str().into() }, now)?;
-                Asked::Remove(name, ticket)
+                let request = RemoveWebhook { app_name: name.as_str().into() };
+                Asked::Remove(name, pending.ask(lsp, &request, limit, within, out)?)
             }
-            Ask::List => Asked::List(self.call(lsp, &ListWebhooks {}, now)?),
+            Ask::List => Asked::List(pending.ask(lsp, &ListWebhooks {}, limit, within, out)?),
         })
     }
 
@@ -90,9 +82,9 @@ impl Client {
         let (app, heard) = match asked {
             Asked::Set(name, url, ticket) => {
                 let heard = match self.pending.take(&ticket) {
-                    Some(Ok(_)) => Ok(Input::Answered(name.clone(), url, Ok(()))),
+                    Some(Ok(_)) => Ok(Command::Answered(name.clone(), url, Ok(()))),
                     Some(Err(CallError::Refused(refused))) => {
-                        Ok(Input::Answered(name.clone(), url, Err(refused.object.code)))
+                        Ok(Command::Answered(name.clone(), url, Err(refused.object.code)))
                     }
                     Some(Err(error)) => Err(self.pause_after(&error)),
                     None => return,
@@ -103,20 +95,20 @@ impl Client {
                 let heard = match self.pending.take(&ticket) {
                     Some(
                         Ok(_) | Err(CallError::Refused(ErrorReply { refusal: Refusal::Method(AppNameNotFound), .. })),
-                    ) => Ok(Input::Removed(name.clone())),
+                    ) => Ok(Command::Removed(name.clone())),
                     Some(Err(error)) => Err(self.pause_after(&error)),
                     None => return,
                 };
                 (Some(name), heard)
             }
             Asked::List(ticket) => match self.pending.take(&ticket) {
-                Some(Ok(listed)) => (None, Ok(Input::Listed(listed.app_names))),
+                Some(Ok(listed)) => (None, Ok(Command::Listed(listed.app_names))),
                 Some(Err(error)) => (None, Err(self.pause_after(&error))),
                 None => return,
             },
         };
         match heard {
-            Ok(input) => self.webhooks.step(lsp, &input, now, &mut self.out),
+            Ok(command) => self.webhooks.step(lsp, &command, now, &mut self.out),
             // It is asked again as soon as the LSP is back.
             Err(Duration::ZERO) => {}
             Err(pause) => self.webhooks.rests_about(lsp, app, pause, self.config.check_webhooks, now),

@@ -29,8 +29,8 @@ pub struct Via {
 pub enum Arrival {
     /// The payment may be claimed now. For a payment that was not bought: nothing was kept of it.
     Claim,
-    /// The payment is as promised, but a channel that it came over is not confirmed (or not seen) yet: call
-    /// [`Client::held`](crate::Client::held).
+    /// The payment is as promised, but a channel that it came over is not confirmed (or not seen) yet: told
+    /// with [`Input::PaymentHeld`](crate::Input::PaymentHeld).
     Hold,
     /// Parts are still missing; the node's usual time-out for them applies.
     WaitForMore,

@@ -3,18 +3,20 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Arrival, Channel, Event, Fault, Input, Prepared, Purchase, Received, Reject, State, Verdict, Via, judge, v1,
+    Arrival, Channel, Command, Event, Fault, Prepared, Purchase, Received, Reject, State, Verdict, Via, judge, v1,
 };
 use crate::{
     batch::{Batch, FlowId, Notice},
     effect::{ChannelKey, Effect},
     record::{self, Unreadable},
+    wake::Wake,
 };
 
 /// An LSP asks to open a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenRequest {
     /// Who asks.
     pub lsp: PeerId,
@@ -109,8 +111,8 @@ impl Book {
         let Some(hash) = same.or_else(free).map(|purchase| purchase.payment_hash) else {
             return Err(RefuseChannel::AllHaveChannels);
         };
-        let input = Input::OpenRequested { key: request.key, max_to_self_delay };
-        self.step(hash, &input, now, out).map_err(|reject| match reject {
+        let command = Command::OpenRequested { key: request.key, max_to_self_delay };
+        self.step(hash, &command, now, out).map_err(|reject| match reject {
             Reject::HasChannel => RefuseChannel::AllHaveChannels,
             Reject::NotOpen | Reject::OtherChannel => RefuseChannel::NothingBought,
         })
@@ -127,9 +129,15 @@ impl Book {
         self.outstanding(lsp).contains(&Effect::AllowUnderpaying { lsp })
     }
 
-    pub(crate) fn channel_moved(&mut self, key: ChannelKey, input: &Input, now: Timestamp, out: &mut Batch) -> Handled {
+    pub(crate) fn channel_moved(
+        &mut self,
+        key: ChannelKey,
+        command: &Command,
+        now: Timestamp,
+        out: &mut Batch,
+    ) -> Handled {
         match self.holder_of(key) {
-            Some(hash) => self.step(hash, input, now, out).into(),
+            Some(hash) => self.step(hash, command, now, out).into(),
             None => Handled::NotMine,
         }
     }
@@ -148,7 +156,7 @@ impl Book {
         if purchase.can_hold() {
             let _used = self.take_used_channel(hash, over, now, out);
         }
-        self.step(hash, &Input::Claimed { received, skimmed }, now, out).into()
+        self.step(hash, &Command::Claimed { received, skimmed }, now, out).into()
     }
 
     /// Where the payment used the channel of another purchase: that one gets the channel of the paid one in exchange, if
@@ -164,14 +172,14 @@ impl Book {
         let (own, lsp) = (purchase.channel(), purchase.lsp);
         let other = self.used_of_another(paid, own, lsp, over)?;
         let used = self.purchases.get(&other)?.channel();
-        let passed = self.step(other, &Input::ChannelPassed(own), now, out);
+        let passed = self.step(other, &Command::ChannelPassed(own), now, out);
         debug_assert!(passed.is_ok(), "only a purchase with a channel is asked to pass it");
         used
     }
 
     /// The channel of an order, or of another purchase, is this purchase's.
     pub(crate) fn passed(&mut self, hash: PaymentHash, channel: Channel, now: Timestamp, out: &mut Batch) {
-        let passed = self.step(hash, &Input::ChannelPassed(Some(channel)), now, out);
+        let passed = self.step(hash, &Command::ChannelPassed(Some(channel)), now, out);
         debug_assert!(passed.is_ok(), "its payment is here");
     }
 
@@ -217,26 +225,26 @@ impl Book {
         if let Some(used) = Some(()).filter(|()| is_new).and_then(|()| self.take_used_channel(hash, over, now, out)) {
             self.passed(hash, used, now, out);
         }
-        self.step(hash, &Input::Held { received, skimmed, preimage }, now, out).into()
+        self.step(hash, &Command::Held { received, skimmed, preimage }, now, out).into()
     }
 
     pub(crate) fn gave_up(&mut self, hash: PaymentHash, now: Timestamp, out: &mut Batch) -> Handled {
-        self.step(hash, &Input::GaveUp, now, out).into()
+        self.step(hash, &Command::GaveUp, now, out).into()
     }
 
     pub(crate) fn abandon(&mut self, hash: PaymentHash, now: Timestamp, out: &mut Batch) -> Handled {
-        self.step(hash, &Input::Abandon, now, out).into()
+        self.step(hash, &Command::Abandon, now, out).into()
     }
 
     pub(crate) fn tick(&mut self, now: Timestamp, out: &mut Batch) {
-        let due = self.purchases.values().filter(|purchase| purchase.deadline().is_some_and(|at| at <= now));
+        let due = self.purchases.values().filter(|purchase| purchase.deadline().is_some_and(|(at, _)| at <= now));
         for hash in due.map(|purchase| purchase.payment_hash).collect::<Vec<_>>() {
-            let ticked = self.step(hash, &Input::Tick, now, out);
+            let ticked = self.step(hash, &Command::Tick, now, out);
             debug_assert!(ticked.is_ok(), "time passes for every purchase");
         }
     }
 
-    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
+    pub(crate) fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         self.purchases.values().filter_map(Purchase::deadline).min()
     }
 
@@ -306,9 +314,9 @@ impl Book {
     }
 
     /// The only loop: what a purchase decides is applied, recorded and told, and what it newly asks for is released.
-    fn step(&mut self, hash: PaymentHash, input: &Input, now: Timestamp, out: &mut Batch) -> Result<(), Reject> {
+    fn step(&mut self, hash: PaymentHash, command: &Command, now: Timestamp, out: &mut Batch) -> Result<(), Reject> {
         let purchase = self.purchases.get(&hash).ok_or(Reject::NotOpen)?;
-        let events = purchase.decide(input, now)?;
+        let events = purchase.decide(command, now)?;
         if events.is_empty() {
             return Ok(());
         }
@@ -357,7 +365,7 @@ impl Book {
         else {
             return false;
         };
-        self.step(hash, &Input::Tick, Timestamp::from_unix_millis(u64::MAX), out).is_ok()
+        self.step(hash, &Command::Tick, Timestamp::from_unix_millis(u64::MAX), out).is_ok()
     }
 
     fn of(&self, lsp: PeerId) -> impl Iterator<Item = &Purchase> {

@@ -6,6 +6,7 @@ use lsps_types::{
     Blocks, Msat, PeerId, Ppm, Scid, Timestamp,
     lsps2::{Bought, Buy},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{AcceptTrust, Promised, Rules, Terms};
 
@@ -26,7 +27,7 @@ pub struct Wish {
 /// What to write into the invoice.
 ///
 /// Spec: LSPS2 §2 "Invoice". Should the terms travel by another way than BOLT 11, all of them must reach the payer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceTerms {
     /// The one route hint.
     pub hint: RouteHint,
@@ -43,7 +44,7 @@ pub struct InvoiceTerms {
 }
 
 /// The only hop of the only route hint. Its fees are zero: the opening fee is kept another way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteHint {
     /// The LSP.
     pub node_id: PeerId,
@@ -61,7 +62,7 @@ impl RouteHint {
 }
 
 /// A purchase that was weighed and found good, ready to be registered under the payment hash of its invoice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
     /// What to write into the invoice.
     pub invoice: InvoiceTerms,

@@ -9,13 +9,15 @@ use lsps_types::lsps1::{GetOrder, Order as Reply, OrderState};
 use lsps_types::{Blocks, ClockShift, Msat, OutPoint, PeerId, Sat, Timestamp};
 
 use super::polls::{Poll, Polling};
-use super::{Accept, Asked, Channel, Event, Input, Order, OrderKey, Paying, Quote, Reject, State, WayKind, v1};
+use super::{Accept, Asked, Channel, Command, Event, Order, OrderKey, Paying, Quote, Reject, State, WayKind, v1};
 use crate::batch::{Batch, FlowId, Notice};
-use crate::client::{CallError, Config, NotSent};
+use crate::client::{CallError, Config};
 use crate::effect::{ChannelKey, Effect};
 use crate::jit_receive::{Handled, OpenRequest, RefuseChannel};
+use crate::outcome::NotSent;
 use crate::pending::Pending;
 use crate::record::{self, Unreadable};
+use crate::wake::Wake;
 
 /// The orders by their local names; their number is bounded.
 #[derive(Debug, Default)]
@@ -57,7 +59,7 @@ impl Book {
     ) -> Result<OrderKey, RefusePlace> {
         let order = Order::new(quote);
         let key = order.key;
-        if order.deadline().is_none_or(|end| now >= end) {
+        if order.deadline().is_none_or(|(end, _)| now >= end) {
             return Err(RefusePlace::Expired);
         }
         if self.orders.contains_key(&key) {
@@ -75,16 +77,16 @@ impl Book {
         Ok(key)
     }
 
-    /// One input for one order; what it does not know changes nothing.
+    /// One command for one order; what it does not know changes nothing.
     pub(crate) fn hear(
         &mut self,
         key: OrderKey,
-        input: &Input,
+        command: &Command,
         polling: &Polling,
         now: Timestamp,
         out: &mut Batch,
     ) -> Result<(), OrderError> {
-        self.step(key, input, polling, now, out).map(|_| ())
+        self.step(key, command, polling, now, out).map(|_| ())
     }
 
     /// Takes the channel for the order that it suits best, of those that pay for such a one. Which it is really for shows
@@ -117,7 +119,7 @@ impl Book {
             None => self.makes_free(&asked, request.lsp, polling, now, out).ok_or(RefuseChannel::AllHaveChannels)?,
         };
         let accept = self.accept(key, request, purchases);
-        let asked = self.hear(key, &Input::OpenRequested { key: request.key, asked, accept }, polling, now, out);
+        let asked = self.hear(key, &Command::OpenRequested { key: request.key, asked, accept }, polling, now, out);
         asked.map_err(|_| RefuseChannel::AllHaveChannels)
     }
 
@@ -156,8 +158,8 @@ impl Book {
             let suits = |order: &&Order| order.channel().is_none() && order.asked_for(&asked);
             waiting().find(suits).map(|other| (holder.key, channel, other.key))
         })?;
-        self.hear(holder, &Input::ChannelPassed(None), polling, now, out).ok()?;
-        self.hear(other, &Input::ChannelPassed(Some(channel)), polling, now, out).ok()?;
+        self.hear(holder, &Command::ChannelPassed(None), polling, now, out).ok()?;
+        self.hear(other, &Command::ChannelPassed(Some(channel)), polling, now, out).ok()?;
         Some(holder)
     }
 
@@ -169,7 +171,7 @@ impl Book {
         let Some(key) = fitting.min_by_key(|order| order.misses(&asked)).map(|order| order.key) else { return };
         let accept = self.accept(key, request, None);
         let other = Channel::new(request.key, asked, accept);
-        let _it_has_another = self.hear(key, &Input::OtherChannel(other), polling, now, out);
+        let _it_has_another = self.hear(key, &Command::OtherChannel(other), polling, now, out);
     }
 
     /// This channel turned out to be a purchase's. The order that it stood for waits for another, unless the LSP says that
@@ -178,8 +180,8 @@ impl Book {
     pub(crate) fn used(&mut self, channel: ChannelKey, polling: &Polling, now: Timestamp, out: &mut Batch) {
         let held = |order: &Order| order.channel().filter(|its| its.key == channel).map(|its| (order.key, its));
         let Some((key, used)) = self.orders.values().find_map(held) else { return };
-        for input in [Input::ChannelPassed(None), Input::OtherChannel(used)] {
-            let moved = self.hear(key, &input, polling, now, out);
+        for command in [Command::ChannelPassed(None), Command::OtherChannel(used)] {
+            let moved = self.hear(key, &command, polling, now, out);
             debug_assert!(moved.is_ok(), "only an order that is being paid has a channel");
         }
     }
@@ -200,8 +202,8 @@ impl Book {
             return;
         }
         let back = own.filter(|own| self.orders.get(&holder).is_some_and(|holder| suits(holder, own)));
-        for (key, input) in [(holder, Input::ChannelPassed(back)), (key, Input::ChannelPassed(Some(channel)))] {
-            let passed = self.hear(key, &input, polling, now, out);
+        for (key, command) in [(holder, Command::ChannelPassed(back)), (key, Command::ChannelPassed(Some(channel)))] {
+            let passed = self.hear(key, &command, polling, now, out);
             debug_assert!(passed.is_ok(), "both are being paid");
         }
     }
@@ -219,7 +221,7 @@ impl Book {
     pub(crate) fn channel_moved(
         &mut self,
         channel: ChannelKey,
-        input: &Input,
+        command: &Command,
         polling: &Polling,
         now: Timestamp,
         out: &mut Batch,
@@ -228,7 +230,7 @@ impl Book {
         let holds = |order: &&Order| order.has(channel).is_some() || is_done_by(order);
         let mut all = Handled::NotMine;
         for key in self.orders.values().filter(holds).map(|order| order.key).collect::<Vec<_>>() {
-            if self.hear(key, input, polling, now, out).is_ok() {
+            if self.hear(key, command, polling, now, out).is_ok() {
                 all = Handled::Taken;
             }
         }
@@ -240,7 +242,7 @@ impl Book {
         for (key, poll) in &mut self.polls {
             if self.orders.get(key).is_some_and(|order| order.lsp == lsp) {
                 if let Some(ticket) = poll.asked.take() {
-                    pending.forget(&ticket);
+                    pending.forget(ticket.call());
                 }
                 *poll = Poll::at_once(polling);
             }
@@ -253,9 +255,9 @@ impl Book {
             self.take_answer(key, now, config, pending, out);
             self.ask(key, now, config, pending, out);
         }
-        let due = self.orders.values().filter(|order| order.deadline().is_some_and(|at| at <= now));
+        let due = self.orders.values().filter(|order| order.deadline().is_some_and(|(at, _)| at <= now));
         for key in due.map(|order| order.key).collect::<Vec<_>>() {
-            let ticked = self.hear(key, &Input::Tick, &config.polling, now, out);
+            let ticked = self.hear(key, &Command::Tick, &config.polling, now, out);
             debug_assert!(ticked.is_ok(), "time passes for every order");
         }
         let loaded = core::mem::take(&mut self.loaded);
@@ -270,19 +272,20 @@ impl Book {
     pub(crate) fn clock_set(&mut self, shift: &ClockShift, polling: &Polling, out: &mut Batch) {
         self.polls.values_mut().for_each(|poll| poll.clock_set(shift));
         for key in self.orders.keys().copied().collect::<Vec<_>>() {
-            let input = Input::ClockSet { shift: *shift, ask_for: polling.after_return };
-            let told = self.step(key, &input, polling, shift.now, out);
+            let command = Command::ClockSet { shift: *shift, ask_for: polling.after_return };
+            let told = self.step(key, &command, polling, shift.now, out);
             debug_assert!(told.is_ok(), "a clock is set for every order");
         }
     }
 
     /// The next deadline or question. Open questions end by deadlines of their own; an answer is due at once.
-    pub(crate) fn next_wake(&self, pending: &Pending) -> Option<Timestamp> {
+    pub(crate) fn next_wake(&self, pending: &Pending) -> Option<(Timestamp, Wake)> {
+        let at_once = Timestamp::default();
         let polls = self.polls.values().filter_map(|poll| match &poll.asked {
-            Some(ticket) => pending.is_answered(ticket).then(Timestamp::default),
-            None => Some(poll.next),
+            Some(ticket) => pending.is_answered(ticket.call()).then_some((at_once, Wake::AnswerArrived)),
+            None => Some((poll.next, Wake::OrderAsked)),
         });
-        let loaded = self.loaded.first().map(|_| Timestamp::default());
+        let loaded = self.loaded.first().map(|_| (at_once, Wake::OrdersLoaded));
         polls.chain(self.orders.values().filter_map(Order::deadline)).chain(loaded).min()
     }
 
@@ -316,7 +319,7 @@ impl Book {
         if core::mem::take(&mut poll.is_stale) {
             return;
         }
-        let input = match outcome {
+        let command = match outcome {
             Ok(reply) => {
                 if let (OrderState::Completed, Some(channel)) = (reply.order_state, &reply.channel) {
                     self.corrects(key, channel.funding_outpoint, &config.polling, now, out);
@@ -324,24 +327,24 @@ impl Book {
                 self.heard(key, &reply, &config.polling)
             }
             Err(CallError::Refused(error)) if error.refusal == Refusal::Method(GetOrderError::NotFound) => {
-                Some(Input::NotFound)
+                Some(Command::NotFound)
             }
             Err(CallError::InvalidReply(_)) => {
-                Some(Input::NoAnswer { unreadable: true, silent_after: config.polling.silent_after })
+                Some(Command::NoAnswer { unreadable: true, silent_after: config.polling.silent_after })
             }
             Err(CallError::Refused(_) | CallError::Disconnected | CallError::TimedOut | CallError::Forgotten) => {
-                Some(Input::NoAnswer { unreadable: false, silent_after: config.polling.silent_after })
+                Some(Command::NoAnswer { unreadable: false, silent_after: config.polling.silent_after })
             }
         };
-        if let Some(input) = input {
-            self.answered(key, &input, now, config, out);
+        if let Some(command) = command {
+            self.answered(key, &command, now, config, out);
         }
     }
 
-    fn heard(&self, key: OrderKey, reply: &Reply, polling: &Polling) -> Option<Input> {
+    fn heard(&self, key: OrderKey, reply: &Reply, polling: &Polling) -> Option<Command> {
         let (order, Polling { seen_within, refund_within, .. }) = (self.orders.get(&key)?, *polling);
         let read = order.read(reply, order.paying()?.way);
-        Some(read.map_or_else(Input::Differs, |said| Input::Said { said, seen_within, refund_within }))
+        Some(read.map_or_else(Command::Differs, |said| Command::Said { said, seen_within, refund_within }))
     }
 
     fn ask(&mut self, key: OrderKey, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Batch) {
@@ -351,20 +354,20 @@ impl Book {
         }
         let question = GetOrder { order_id: order.id.as_str().into() };
         // Half of the places are the application's.
-        match pending.call(order.lsp, &question, config.calls_per_lsp.div_ceil(2), (now, config.answer_within), out) {
+        match pending.ask(order.lsp, &question, config.calls_per_lsp.div_ceil(2), (now, config.answer_within), out) {
             Ok(ticket) => poll.asked = Some(ticket),
             // That is our own doing.
             Err(NotSent::TooManyPending) => poll.slower(&config.polling, false, now),
             Err(NotSent::NotConnected | NotSent::Suspended | NotSent::TooLarge(_)) => {
                 let silent_after = config.polling.silent_after;
-                self.answered(key, &Input::NoAnswer { unreadable: false, silent_after }, now, config, out);
+                self.answered(key, &Command::NoAnswer { unreadable: false, silent_after }, now, config, out);
             }
         }
     }
 
     /// An answer, or none: without news the next question comes later.
-    fn answered(&mut self, key: OrderKey, input: &Input, now: Timestamp, config: &Config, out: &mut Batch) {
-        let stepped = self.step(key, input, &config.polling, now, out);
+    fn answered(&mut self, key: OrderKey, command: &Command, now: Timestamp, config: &Config, out: &mut Batch) {
+        let stepped = self.step(key, command, &config.polling, now, out);
         debug_assert!(stepped.is_ok(), "only orders that are being paid are asked about");
         if let (Ok(Moved::No), Some(order), Some(poll)) = (stepped, self.orders.get(&key), self.polls.get_mut(&key)) {
             let is_returned = order.paying().is_some_and(Paying::is_returned);
@@ -377,13 +380,13 @@ impl Book {
     fn step(
         &mut self,
         key: OrderKey,
-        input: &Input,
+        command: &Command,
         polling: &Polling,
         now: Timestamp,
         out: &mut Batch,
     ) -> Result<Moved, OrderError> {
         let order = self.orders.get_mut(&key).ok_or(OrderError::NoSuchOrder)?;
-        let events = order.decide(input, now)?;
+        let events = order.decide(command, now)?;
         if events.is_empty() {
             return Ok(Moved::No);
         }
@@ -429,9 +432,11 @@ impl Book {
     /// Forgets the order that is over and would go first, if there is one. One whose payment may be in a mempool stays.
     fn make_room(&mut self, out: &mut Batch) -> bool {
         let over = self.orders.values().filter(|order| order.end().is_some() && !order.holds_coins());
-        let Some(key) = over.min_by_key(|order| order.deadline()).map(|order| order.key) else { return false };
+        let Some(key) = over.min_by_key(|order| order.deadline().map(|(at, _)| at)).map(|order| order.key) else {
+            return false;
+        };
         let end = Timestamp::from_unix_millis(u64::MAX);
-        self.hear(key, &Input::Tick, &Polling::default(), end, out).is_ok()
+        self.hear(key, &Command::Tick, &Polling::default(), end, out).is_ok()
     }
 }
 

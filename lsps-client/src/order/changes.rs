@@ -15,7 +15,7 @@ use crate::effect::ChannelKey;
 
 /// What happens to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum Command {
     /// The wallet chooses how to pay: in the first of these ways that can be paid, the others in turn where it cannot.
     Pay(Vec<WayKind>),
     /// The wallet's transaction that pays it.
@@ -56,7 +56,7 @@ pub(crate) enum Input {
     Tick,
 }
 
-/// Why an input means nothing to an order. Nothing has changed.
+/// Why a command means nothing to an order. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reject {
     /// Another way was chosen before.
@@ -72,51 +72,51 @@ pub(crate) enum Reject {
 }
 
 impl Order {
-    /// Reads only: what `input` means here, or why it means nothing.
-    pub(crate) fn decide(&self, input: &Input, now: Timestamp) -> Result<Vec<Event>, Reject> {
+    /// Reads only: what `command` means here, or why it means nothing.
+    pub(crate) fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Reject> {
         use State as S;
-        let event = match (&self.state, input) {
-            (S::Quoted, Input::Pay(ways)) => return self.chooses(ways, now),
-            (S::Paying(paying) | S::Refunding(paying), Input::Pay(ways)) if ways.first() != Some(&paying.way) => {
+        let event = match (&self.state, command) {
+            (S::Quoted, Command::Pay(ways)) => return self.chooses(ways, now),
+            (S::Paying(paying) | S::Refunding(paying), Command::Pay(ways)) if ways.first() != Some(&paying.way) => {
                 return Err(Reject::OtherWay(paying.way));
             }
-            (S::Paying(_), Input::Pay(_)) => return Ok(Vec::new()),
+            (S::Paying(_), Command::Pay(_)) => return Ok(Vec::new()),
 
-            (S::Paying(paying), Input::Signed(tx)) => return self.signed(paying, tx, now),
-            (S::Paying(paying) | S::Refunding(paying), Input::Settled) => return self.settled(paying),
-            (S::Paying(paying) | S::Refunding(paying), Input::NotSent | Input::Returned { .. }) => {
-                return self.came_back(paying, input, now);
+            (S::Paying(paying), Command::Signed(tx)) => return self.signed(paying, tx, now),
+            (S::Paying(paying) | S::Refunding(paying), Command::Settled) => return self.settled(paying),
+            (S::Paying(paying) | S::Refunding(paying), Command::NotSent | Command::Returned { .. }) => {
+                return self.came_back(paying, command, now);
             }
             // The node repeats itself.
-            (S::Ended { .. }, Input::Settled | Input::NotSent | Input::Returned { .. }) => return Ok(Vec::new()),
+            (S::Ended { .. }, Command::Settled | Command::NotSent | Command::Returned { .. }) => return Ok(Vec::new()),
 
-            (S::Paying(paying) | S::Refunding(paying), Input::Said { said, seen_within, refund_within }) => {
+            (S::Paying(paying) | S::Refunding(paying), Command::Said { said, seen_within, refund_within }) => {
                 return Ok(self.said(paying, said, (*seen_within, *refund_within), now));
             }
-            (S::Paying(_) | S::Refunding(_), Input::Differs(field)) => {
+            (S::Paying(_) | S::Refunding(_), Command::Differs(field)) => {
                 return Ok(self.troubled(Trouble::Differs { field: field.clone() }));
             }
-            (S::Paying(paying) | S::Refunding(paying), Input::NotFound) if paying.is_returned() => {
+            (S::Paying(paying) | S::Refunding(paying), Command::NotFound) if paying.is_returned() => {
                 self.ends(End::Unpaid(Unpaid::NotSent), now)
             }
-            (S::Paying(_) | S::Refunding(_), Input::NotFound) => return Ok(self.troubled(Trouble::Forgotten)),
-            (S::Paying(_) | S::Refunding(_), Input::NoAnswer { unreadable, silent_after }) => {
+            (S::Paying(_) | S::Refunding(_), Command::NotFound) => return Ok(self.troubled(Trouble::Forgotten)),
+            (S::Paying(_) | S::Refunding(_), Command::NoAnswer { unreadable, silent_after }) => {
                 return Ok(self.unanswered(*unreadable, *silent_after, now));
             }
 
             (
                 S::Paying(_) | S::Refunding(_),
-                Input::OpenRequested { .. }
-                | Input::OtherChannel(_)
-                | Input::ChannelPending { .. }
-                | Input::ChannelEnded(_)
-                | Input::ChannelPassed(_),
-            ) => return self.channel_moves(input, now),
+                Command::OpenRequested { .. }
+                | Command::OtherChannel(_)
+                | Command::ChannelPending { .. }
+                | Command::ChannelEnded(_)
+                | Command::ChannelPassed(_),
+            ) => return self.channel_moves(command, now),
 
-            (_, Input::Forgotten) if self.reserved.as_ref().is_some_and(|reserved| reserved.is_free) => {
+            (_, Command::Forgotten) if self.reserved.as_ref().is_some_and(|reserved| reserved.is_free) => {
                 Event::Forgotten
             }
-            (_, Input::ClockSet { shift, ask_for }) => {
+            (_, Command::ClockSet { shift, ask_for }) => {
                 let (shift, ask_for) = (*shift, *ask_for);
                 return Ok(if self.is_shifted_by(&shift, ask_for) {
                     Vec::from([Event::ClockSet { shift, ask_for }])
@@ -124,51 +124,51 @@ impl Order {
                     Vec::new()
                 });
             }
-            (S::Quoted, Input::Abandon) => self.ends(End::Unpaid(Unpaid::Abandoned), now),
-            (S::Paying(paying) | S::Refunding(paying), Input::Abandon) => return Ok(self.abandoned(paying, now)),
+            (S::Quoted, Command::Abandon) => self.ends(End::Unpaid(Unpaid::Abandoned), now),
+            (S::Paying(paying) | S::Refunding(paying), Command::Abandon) => return Ok(self.abandoned(paying, now)),
 
-            (S::Quoted, Input::Tick) if self.deadline().is_some_and(|end| now >= end) => {
+            (S::Quoted, Command::Tick) if self.deadline().is_some_and(|(end, _)| now >= end) => {
                 self.ends(End::Unpaid(Unpaid::Expired), now)
             }
-            (S::Paying(paying) | S::Refunding(paying), Input::Tick) => return Ok(self.time_passed(paying, now)),
-            (S::Ended { .. }, Input::ChannelEnded(key) | Input::ChannelConfirmed(key))
+            (S::Paying(paying) | S::Refunding(paying), Command::Tick) => return Ok(self.time_passed(paying, now)),
+            (S::Ended { .. }, Command::ChannelEnded(key) | Command::ChannelConfirmed(key))
                 if self.unconfirmed_channel().is_some_and(|channel| channel.key == *key) =>
             {
-                return Ok(self.shows_whether_it_is_confirmed(input));
+                return Ok(self.shows_whether_it_is_confirmed(command));
             }
-            (S::Ended { end: End::Done { lease, .. }, .. }, Input::Tick)
+            (S::Ended { end: End::Done { lease, .. }, .. }, Command::Tick)
                 if self.trouble.is_none() && self.confirm_by.is_some_and(|at| now >= at) =>
             {
                 return Ok(self.troubled(Trouble::Unconfirmed { funding: lease.funding }));
             }
-            (S::Ended { keep_until, .. }, Input::Tick) if now >= *keep_until => {
+            (S::Ended { keep_until, .. }, Command::Tick) if now >= *keep_until => {
                 if self.holds_coins() {
                     Event::InputsFree
                 } else {
                     Event::Dropped
                 }
             }
-            (S::Quoted | S::Ended { .. } | S::Gone, Input::Tick) => return Ok(Vec::new()),
+            (S::Quoted | S::Ended { .. } | S::Gone, Command::Tick) => return Ok(Vec::new()),
 
             (
                 S::Quoted | S::Paying(_) | S::Refunding(_) | S::Ended { .. } | S::Gone,
-                Input::Pay(_)
-                | Input::Forgotten
-                | Input::Signed(_)
-                | Input::Settled
-                | Input::NotSent
-                | Input::Returned { .. }
-                | Input::Said { .. }
-                | Input::Differs(_)
-                | Input::NotFound
-                | Input::NoAnswer { .. }
-                | Input::OpenRequested { .. }
-                | Input::OtherChannel(_)
-                | Input::ChannelPending { .. }
-                | Input::ChannelEnded(_)
-                | Input::ChannelConfirmed(_)
-                | Input::ChannelPassed(_)
-                | Input::Abandon,
+                Command::Pay(_)
+                | Command::Forgotten
+                | Command::Signed(_)
+                | Command::Settled
+                | Command::NotSent
+                | Command::Returned { .. }
+                | Command::Said { .. }
+                | Command::Differs(_)
+                | Command::NotFound
+                | Command::NoAnswer { .. }
+                | Command::OpenRequested { .. }
+                | Command::OtherChannel(_)
+                | Command::ChannelPending { .. }
+                | Command::ChannelEnded(_)
+                | Command::ChannelConfirmed(_)
+                | Command::ChannelPassed(_)
+                | Command::Abandon,
             ) => return Err(Reject::NotExpected),
         };
         Ok(Vec::from([event]))
@@ -218,12 +218,12 @@ impl Order {
         }
     }
 
-    fn came_back(&self, paying: &Paying, input: &Input, now: Timestamp) -> Result<Vec<Event>, Reject> {
-        let event = match (&paying.payment, input) {
+    fn came_back(&self, paying: &Paying, command: &Command, now: Timestamp) -> Result<Vec<Event>, Reject> {
+        let event = match (&paying.payment, command) {
             (Payment::Asked, _) if paying.held => self.ends(End::Refunded, now),
             (Payment::Asked, _) if paying.called_off => self.ends(End::Unpaid(Unpaid::Abandoned), now),
             // An LSP may fail a payment that it held before it was ever asked.
-            (Payment::Asked, Input::Returned { ask_for }) if paying.way != WayKind::Onchain => {
+            (Payment::Asked, Command::Returned { ask_for }) if paying.way != WayKind::Onchain => {
                 Event::Returned { ask_until: now + *ask_for }
             }
             (Payment::Asked, _) => self.unpaid(paying, Unpaid::NotSent, now),
@@ -233,10 +233,10 @@ impl Order {
         Ok(Vec::from([event]))
     }
 
-    fn channel_moves(&self, input: &Input, now: Timestamp) -> Result<Vec<Event>, Reject> {
+    fn channel_moves(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Reject> {
         let paying = self.paying().ok_or(Reject::NotExpected)?;
-        let event = match *input {
-            Input::OpenRequested { key, asked, accept } if matches!(self.state, State::Paying(_)) => {
+        let event = match *command {
+            Command::OpenRequested { key, asked, accept } if matches!(self.state, State::Paying(_)) => {
                 Event::ChannelAsked(match paying.channel {
                     None => Channel::new(key, asked, accept),
                     // The LSP repeats itself after a reconnect: the node has to be asked again.
@@ -246,24 +246,24 @@ impl Order {
                     Some(_) => return Err(Reject::HasChannel),
                 })
             }
-            Input::OtherChannel(channel) if self.has(channel.key).is_none() => Event::OtherChannel(channel),
-            Input::OtherChannel(_) => return Ok(Vec::new()),
-            Input::ChannelPending { key, funding } => match self.has(key) {
+            Command::OtherChannel(channel) if self.has(channel.key).is_none() => Event::OtherChannel(channel),
+            Command::OtherChannel(_) => return Ok(Vec::new()),
+            Command::ChannelPending { key, funding } => match self.has(key) {
                 Some(its) if its.pending && (funding.is_none() || its.funding == funding) => return Ok(Vec::new()),
                 Some(_) => Event::ChannelPending { key, funding, at: now },
                 None => return Err(Reject::NotExpected),
             },
-            Input::ChannelEnded(key) if self.has(key).is_some() => Event::ChannelEnded(key),
-            Input::ChannelPassed(channel) => Event::ChannelPassed(channel),
+            Command::ChannelEnded(key) if self.has(key).is_some() => Event::ChannelEnded(key),
+            Command::ChannelPassed(channel) => Event::ChannelPassed(channel),
             _ => return Err(Reject::NotExpected),
         };
         Ok(Vec::from([event]))
     }
 
     /// The order is done, and its channel is confirmed now or will never be.
-    fn shows_whether_it_is_confirmed(&self, input: &Input) -> Vec<Event> {
-        match (input, self.end()) {
-            (Input::ChannelEnded(key), Some(End::Done { lease, .. })) => {
+    fn shows_whether_it_is_confirmed(&self, command: &Command) -> Vec<Event> {
+        match (command, self.end()) {
+            (Command::ChannelEnded(key), Some(End::Done { lease, .. })) => {
                 let troubled = self.troubled(Trouble::Unconfirmed { funding: lease.funding });
                 troubled.into_iter().chain([Event::ChannelEnded(*key)]).collect()
             }

@@ -10,6 +10,7 @@ use lsps_types::lsps1::{
 use lsps_types::{Address, DateTime, FeeRate, Network, PaymentHash, PeerId, Ppm, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::wire;
 use crate::jit_receive::{FeeLimits, within_share};
 
 /// What an LSP said can be ordered from it. Nothing is ordered without. Spec: LSPS1 §1.
@@ -81,7 +82,7 @@ pub struct Draft {
 }
 
 /// What the LSP asks for, weighed and found good.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
     /// The ways to pay that can be used, never empty. Only one of them will be.
     pub ways: Vec<Way>,
@@ -89,6 +90,7 @@ pub struct Quote {
     pub refused: Vec<(WayKind, RefuseWay)>,
     pub(super) lsp: PeerId,
     pub(super) id: OrderId,
+    #[serde(with = "wire::Ordered")]
     pub(super) order: CreateOrder,
     pub(super) keep: Duration,
     pub(super) give_up_after: Duration,
@@ -387,7 +389,7 @@ pub enum RefuseOrder {
 }
 
 /// Why a way to pay is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefuseWay {
     /// It must not be.

@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// Puts an order on record, to be paid in the first of these ways that works, see
-    /// [`Client::pay_order_in_turn`](crate::Client::pay_order_in_turn) and [`Quote::ranked`].
+    /// [`Input::PayOrder`](crate::Input::PayOrder) and [`Quote::ranked`].
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ pub enum NotRegistered {
 
 impl Lsp {
     /// Keeps an app registered with this LSP from now on, also after a restart, and waits until it is for the first time.
-    /// Dropping the future ends only the waiting. See [`Client::keep_webhook`](crate::Client::keep_webhook).
+    /// Dropping the future ends only the waiting. See [`Input::KeepWebhook`](crate::Input::KeepWebhook).
     ///
     /// # Errors
     ///

@@ -7,11 +7,12 @@ use core::time::Duration;
 use lsps_types::lsps5::{AppName, ListWebhooks, RemoveWebhook, SetWebhook, WebhookUrl};
 use lsps_types::{ClockShift, PeerId, Timestamp};
 
-use super::{Ask, Event, Input, Webhooks};
+use super::{Ask, Command, Event, Webhooks};
 use crate::batch::{Batch, FlowId, Notice};
 use crate::client::RETRY;
 use crate::pending::{Pending, Ticket};
 use crate::record::{self, Unreadable};
+use crate::wake::Wake;
 
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -70,14 +71,14 @@ impl Book {
             return Err(TooManyApps);
         }
         self.lsps.entry(lsp).or_insert_with(|| Kept::new(Webhooks::new(lsp, now)));
-        self.step(lsp, &Input::Keep(name, url), now, out);
+        self.step(lsp, &Command::Keep(name, url), now, out);
         Ok(())
     }
 
     /// Tells the flow, puts it on record, and wakes whoever waits for it.
-    pub fn step(&mut self, lsp: PeerId, input: &Input, now: Timestamp, out: &mut Batch) {
+    pub fn step(&mut self, lsp: PeerId, command: &Command, now: Timestamp, out: &mut Batch) {
         let Some(kept) = self.lsps.get_mut(&lsp) else { return };
-        let events = kept.flow.decide(input, now);
+        let events = kept.flow.decide(command, now);
         if events.is_empty() {
             return;
         }
@@ -169,11 +170,11 @@ impl Book {
         }
     }
 
-    pub fn next_wake(&self, check_every: Duration, pending: &Pending) -> Option<Timestamp> {
+    pub fn next_wake(&self, check_every: Duration, pending: &Pending) -> Option<(Timestamp, Wake)> {
         let wake = |kept: &Kept| match &kept.asked {
-            Some(asked) => asked.is_answered(pending).then(Timestamp::default),
+            Some(asked) => asked.is_answered(pending).then_some((Timestamp::default(), Wake::AnswerArrived)),
             None => {
-                let due = kept.due(check_every).map(|(at, _)| at.max(kept.not_before)).min();
+                let due = kept.due(check_every).map(|(at, _)| (at.max(kept.not_before), Wake::WebhookAsked)).min();
                 due.filter(|_| pending.may_call(kept.flow.lsp, usize::MAX).is_ok())
             }
         };
@@ -204,9 +205,9 @@ impl Kept {
 impl Asked {
     fn is_answered(&self, pending: &Pending) -> bool {
         match self {
-            Self::Set(_, _, ticket) => pending.is_answered(ticket),
-            Self::Remove(_, ticket) => pending.is_answered(ticket),
-            Self::List(ticket) => pending.is_answered(ticket),
+            Self::Set(_, _, ticket) => pending.is_answered(ticket.call()),
+            Self::Remove(_, ticket) => pending.is_answered(ticket.call()),
+            Self::List(ticket) => pending.is_answered(ticket.call()),
         }
     }
 }

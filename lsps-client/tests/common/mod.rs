@@ -1,10 +1,11 @@
 //! A wallet that talks to LSPs by hand.
 #![allow(dead_code, reason = "each file of tests uses its own part")]
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lsps_client::jit_receive::{OpenRequest, Prepared, Rules, Wish, prepare};
-use lsps_client::{CallError, ChannelKey, Client, Config, Effect, Heard, Notice, Released, Ticket};
+use lsps_client::{CallError, ChannelKey, Client, Config, Effect, Heard, Notice, Released, Tape, Ticket, Turn, replay};
 use lsps_types::jsonrpc::{Incoming, RequestId, encode_reply};
 use lsps_types::lsps2::{Bought, Buy, OpeningFeeParams, Promise};
 use lsps_types::{Blocks, DateTime, Msat, PaymentHash, PeerId, Ppm, Request, Sat, Scid, Timestamp};
@@ -30,9 +31,72 @@ pub const WISH: Wish = Wish {
     max_proportional_fee: None,
 };
 
+/// A client whose tape is written down and played again when it is gone: all of these stories replay.
+pub fn taped(config: Config, entropy: [u8; 32]) -> Client {
+    let mut client = Client::new(config, entropy);
+    client.record_on(Box::new(Kept::new(config)));
+    client
+}
+
+/// A tape of one life.
+pub struct Kept {
+    config: Config,
+    turns: Arc<Mutex<Vec<Turn>>>,
+    /// The copy that the client has.
+    is_first: bool,
+}
+
+impl Kept {
+    pub fn new(config: Config) -> Self {
+        Self { config, turns: Arc::default(), is_first: true }
+    }
+
+    /// The same tape, to be read.
+    pub fn copy(&self) -> Self {
+        Self { config: self.config, turns: Arc::clone(&self.turns), is_first: false }
+    }
+
+    pub fn turns(&self) -> Vec<Turn> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The client that comes of it, by way of a file's text.
+    pub fn replays(&self) -> Client {
+        let turns = self.turns();
+        let text: Vec<String> =
+            turns.iter().map(|turn| serde_json::to_string(turn).expect("a turn is plain data")).collect();
+        let read: Vec<Turn> = text.iter().map(|line| serde_json::from_str(line).expect("it was written so")).collect();
+        assert_eq!(read, turns);
+        replay(&read, |ids| Client::new(self.config, ids)).expect("it goes as it went")
+    }
+}
+
+impl Tape for Kept {
+    fn keep(&mut self, turn: Turn) {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).push(turn);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.is_first && !std::thread::panicking() {
+            drop(replay(&self.turns(), |ids| Client::new(self.config, ids)).expect("it goes as it went"));
+        }
+    }
+}
+
+/// All that can be asked of a client.
+pub fn state(client: &Client) -> impl PartialEq + std::fmt::Debug + use<> {
+    let purchases: Vec<_> = client.purchases().cloned().collect();
+    let orders: Vec<_> = client.orders().cloned().collect();
+    let webhooks = [LSP, OTHER_LSP].map(|lsp| client.webhooks(lsp).cloned());
+    let calls = (client.pending_calls(), client.ignored_answers());
+    (purchases, orders, webhooks, calls, client.next_wake(), client.is_idle())
+}
+
 /// A client to which both LSPs are connected.
 pub fn client() -> Client {
-    let mut client = Client::new(Config::default(), [7; 32]);
+    let mut client = taped(Config::default(), [7; 32]);
     client.peer_connected(LSP);
     client.peer_connected(OTHER_LSP);
     client

@@ -13,7 +13,7 @@ use lsps_types::lsps1::{
 };
 use lsps_types::{Address, DateTime, Msat, Network, OutPoint, PaymentHash, PeerId, Sat, Timestamp, Txid};
 
-use crate::common::{DAY, HOUR, LSP, NOON, OTHER_LSP, answer_in_text, open_request};
+use crate::common::{DAY, HOUR, Kept, LSP, NOON, OTHER_LSP, answer_in_text, open_request};
 
 pub const ADDRESS: &str = "bcrt1q9e7jcqaf2pawye0v7k6n26y955ee8gszrwzkyg";
 /// Costs less on-chain, as the tests have it.
@@ -177,6 +177,8 @@ pub struct Desk {
     /// The question that had no answer.
     open: Option<(PeerId, Vec<u8>)>,
     config: Config,
+    /// Of the present life.
+    pub tape: Kept,
 }
 
 impl Desk {
@@ -186,8 +188,12 @@ impl Desk {
 
     pub fn with(config: Config) -> Self {
         let (effects, events, asked, store) = Default::default();
+        let tape = Kept::new(config);
+        let mut client = Client::new(config, [7; 32]);
+        let copy = tape.copy();
+        client.record_on(Box::new(tape));
         let mut desk = Self {
-            client: Client::new(config, [7; 32]),
+            client,
             now: NOON,
             store,
             lsp: Manner::Silent,
@@ -197,6 +203,7 @@ impl Desk {
             broadcasts: true,
             open: None,
             config,
+            tape: copy,
         };
         desk.connects();
         desk
@@ -303,7 +310,7 @@ impl Desk {
     pub fn passes(&mut self, span: Duration) {
         let end = self.now + span;
         self.turn();
-        while let Some(at) = self.client.next_wake().filter(|at| *at <= end) {
+        while let Some((at, _)) = self.client.next_wake().filter(|(at, _)| *at <= end) {
             self.now = self.now.max(at);
             self.turn();
         }
@@ -313,7 +320,10 @@ impl Desk {
 
     /// The process dies, and starts again with what was written.
     pub fn restarts(&mut self) {
+        let tape = Kept::new(self.config);
         self.client = Client::new(self.config, [8; 32]);
+        self.tape = tape.copy();
+        self.client.record_on(Box::new(tape));
         for (name, bytes) in &self.store {
             self.client.load(name, bytes).expect("we wrote it");
         }

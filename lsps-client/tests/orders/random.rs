@@ -12,7 +12,7 @@ use lsps_types::{OutPoint, Sat, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::common::{DAY, LSP};
+use crate::common::{DAY, LSP, state};
 use crate::desk::{Desk, Facts, Manner, OUTPOINT, completed, draft, invoice, made, open_as_ordered, order, wish};
 
 /// What happens next.
@@ -232,6 +232,8 @@ proptest! {
         let first = node.broadcast.first().map(|(tx, _)| tx.clone());
         prop_assert!(node.broadcast.iter().all(|(tx, _)| Some(tx) == first.as_ref()), "one transaction");
         prop_assert!(node.lightning != Some(true) || node.broadcast.is_empty(), "one payment");
+
+        prop_assert_eq!(state(&desk.tape.replays()), state(&desk.client), "its tape brings it to where it is");
 
         // From here on the LSP says no more, and the node tells what it did, or nothing.
         desk.lsp = Manner::Silent;

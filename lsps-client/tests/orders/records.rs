@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lsps_client::jit_receive::Handled;
 use lsps_client::order::{End, Order, Payment, State, Trouble, WayKind};
-use lsps_client::{Client, Config, Effect, Unreadable, UnreadableContent};
+use lsps_client::{Config, Effect, Unreadable, UnreadableContent, Wake};
 use lsps_types::lsps1::CreateOrder;
 
 use crate::common::{HOUR, LSP, NOON};
@@ -55,7 +55,7 @@ fn a_record_that_cannot_be_read_hurts_no_other() {
     let key = desk.pays(WayKind::Bolt11);
     let name = format!("order-{key}");
     let good = desk.store[&name].clone();
-    let mut client = Client::new(Config::default(), [9; 32]);
+    let mut client = crate::common::taped(Config::default(), [9; 32]);
     let content = |read: Result<(), Unreadable>| match read {
         Err(Unreadable::Content(why)) => why,
         other => panic!("{other:?}"),
@@ -82,11 +82,15 @@ fn what_is_told_right_after_the_start_takes_nothing_from_what_is_owed() {
     let mut desk = Desk::new();
     let key = desk.pays(WayKind::Bolt11);
     desk.has_channel();
-    let mut client = Client::new(Config::default(), [9; 32]);
+    let mut client = crate::common::taped(Config::default(), [9; 32]);
     for (name, bytes) in &desk.store {
         client.load(name, bytes).unwrap();
     }
-    assert!(client.next_wake().is_some_and(|at| at <= NOON), "what is owed is released at the first tick");
+    assert_eq!(
+        client.next_wake().map(|(_, why)| why),
+        Some(Wake::OrdersLoaded),
+        "what is owed is released at the first tick"
+    );
     assert_eq!(client.channel_ended(desk.order(key).channel().unwrap().key, NOON), Handled::Taken);
     client.tick(NOON);
     let effects = client.drain().written().effects;
@@ -101,7 +105,7 @@ fn loaded(text: &'static str) -> BTreeMap<&'static str, Order> {
         let [what, name, hex] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
         let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(digits).collect();
-        let mut client = Client::new(Config::default(), [9; 32]);
+        let mut client = crate::common::taped(Config::default(), [9; 32]);
         assert_eq!(client.load(name, &bytes), Ok(()), "{what}");
         let order = client.orders().next().expect("it is there").clone();
         assert_eq!((order.lsp(), order.id().as_str(), order.ways().len()), (LSP, "a1", 3), "{what}");
@@ -109,7 +113,7 @@ fn loaded(text: &'static str) -> BTreeMap<&'static str, Order> {
         // It goes on as an order of the present version.
         client.tick(NOON + HOUR * 24 * 400);
         for (name, bytes) in client.drain().records().filter_map(|(id, bytes)| Some((id.to_string(), bytes?))) {
-            assert_eq!(Client::new(Config::default(), [9; 32]).load(&name, bytes), Ok(()), "{what}");
+            assert_eq!(crate::common::taped(Config::default(), [9; 32]).load(&name, bytes), Ok(()), "{what}");
         }
     }
     orders

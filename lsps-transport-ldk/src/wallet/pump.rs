@@ -491,7 +491,7 @@ impl<M: Manager> Pump<M> {
         if self.unwritten.is_some() {
             return RETRY;
         }
-        let due = self.session.with(|client, now| client.next_wake().map(|at| at.since(now)));
+        let due = self.session.with(|client, now| client.next_wake().map(|(at, _)| at.since(now)));
         let watches = !self.held.is_empty() || !self.postponed.is_empty() || !self.payments.is_idle();
         let idle = if watches { WATCH } else { IDLE };
         due.unwrap_or(idle).clamp(Duration::from_millis(1), idle)

@@ -1,8 +1,9 @@
 //! Messages as they go out.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, string::String, vec::Vec};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{ErrorObject, MAX_PAYLOAD, NotARequest, RequestId, VERSION, to_json};
 use crate::method::Request;
@@ -13,15 +14,76 @@ use crate::method::Request;
 ///
 /// When it does not fit into one message.
 pub fn encode_request<R: Request>(id: &str, request: &R) -> Result<Vec<u8>, TooLarge> {
+    encode_call(id, R::METHOD.name(), request)
+}
+
+fn encode_call(id: &str, method: &str, params: &impl Serialize) -> Result<Vec<u8>, TooLarge> {
     #[derive(Serialize)]
-    struct Call<'a, R> {
+    struct Call<'a, P> {
         jsonrpc: &'static str,
-        method: &'static str,
-        params: &'a R,
+        method: &'a str,
+        params: &'a P,
         id: &'a str,
     }
-    let payload = to_json(&Call { jsonrpc: VERSION, method: R::METHOD.name(), params: request, id });
+    let payload = to_json(&Call { jsonrpc: VERSION, method, params, id });
     if payload.len() > MAX_PAYLOAD { Err(TooLarge) } else { Ok(payload) }
+}
+
+/// A request of any method as plain data, which can be kept and sent later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RequestData {
+    method: String,
+    #[serde(with = "json_text")]
+    params: Box<RawValue>,
+}
+
+impl RequestData {
+    /// The data of this request.
+    #[must_use]
+    pub fn of<R: Request>(request: &R) -> Self {
+        let params = serde_json::value::to_raw_value(request).expect("our own types have string keys and serialise");
+        Self { method: R::METHOD.name().into(), params }
+    }
+
+    /// Name of the method on the wire.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The message with this id, as [`encode_request`] writes it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not fit into one message.
+    pub fn encode(&self, id: &str) -> Result<Vec<u8>, TooLarge> {
+        encode_call(id, &self.method, &self.params)
+    }
+}
+
+impl PartialEq for RequestData {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.method, self.params.get()) == (&other.method, other.params.get())
+    }
+}
+
+impl Eq for RequestData {}
+
+/// JSON within data of any format: as text, and checked when it is read.
+mod json_text {
+    use alloc::{boxed::Box, string::String};
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::value::RawValue;
+
+    pub fn serialize<S: Serializer>(json: &RawValue, serializer: S) -> Result<S::Ok, S::Error> {
+        json.get().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<RawValue>, D::Error> {
+        RawValue::from_string(String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
 }
 
 /// A message that would exceed 65533 bytes.

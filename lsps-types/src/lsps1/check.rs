@@ -1,5 +1,7 @@
 //! Whether an order is what was ordered, and which of its ways to pay can be used.
 
+use serde::{Deserialize, Serialize};
+
 use super::payment::{MOST_CHARACTERS, OnchainPayment};
 use super::{CreateOrder, LightningState, OnchainState, Order};
 use crate::units::{Address, DateTime, Msat, Network, PaymentHash, PeerId, Sat, Timestamp};
@@ -83,7 +85,7 @@ pub enum Status {
 }
 
 /// Why a way to pay must not be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {
     /// Fee and client balance are not the total.

@@ -3,10 +3,12 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Timestamp;
 
 /// How instants that were read from a clock change when that is set, or was while nobody watched. Dates do not change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockShift {
     /// The time that the clock would show if it had not been set.
     pub from: Timestamp,

@@ -1,0 +1,235 @@
+//! Inputs by name, for callers that do not use [`Client::handle`] yet.
+
+use alloc::vec::Vec;
+
+use lsps_types::lsps5::{AppName, WebhookUrl};
+use lsps_types::{Msat, OutPoint, PaymentHash, PeerId, Preimage, Timestamp};
+
+use super::Client;
+use crate::effect::ChannelKey;
+use crate::input::Input;
+use crate::jit_receive::{Handled, OpenRequest, Prepared, RefuseChannel, RefusePurchase};
+use crate::order::{OrderError, OrderKey, Quote, RefusePlace, WayKind};
+use crate::outcome::{Heard, Outcome, Refusal};
+use crate::webhooks::TooManyApps;
+
+impl Client {
+    /// [`Input::Message`].
+    pub fn receive(&mut self, from: PeerId, payload: &[u8]) -> Heard {
+        match self.handle(&Input::Message { peer: from, payload: payload.into() }, self.ticked_at) {
+            Outcome::Heard(heard) => heard,
+            other => unreachable!("a message is heard: {other:?}"),
+        }
+    }
+
+    /// [`Input::PeerConnected`].
+    pub fn peer_connected(&mut self, lsp: PeerId) {
+        let _ = self.handle(&Input::PeerConnected { peer: lsp }, self.ticked_at);
+    }
+
+    /// [`Input::PeerDisconnected`].
+    pub fn peer_disconnected(&mut self, lsp: PeerId) {
+        let _ = self.handle(&Input::PeerDisconnected { peer: lsp }, self.ticked_at);
+    }
+
+    /// [`Input::Tick`].
+    pub fn tick(&mut self, now: Timestamp) {
+        let _ = self.handle(&Input::Tick, now);
+    }
+
+    /// [`Input::ClockSet`].
+    pub fn clock_set(&mut self, from: Timestamp, to: Timestamp) {
+        let _ = self.handle(&Input::ClockSet { from, to }, to);
+    }
+
+    /// [`Input::RegisterPurchase`].
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn register(&mut self, prepared: &Prepared, hash: PaymentHash, now: Timestamp) -> Result<(), RefusePurchase> {
+        match self.handle(&Input::RegisterPurchase { prepared: prepared.clone(), payment_hash: hash }, now) {
+            Outcome::Refused(Refusal::Purchase(why)) => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// [`Input::ChannelRequested`].
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn open_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
+        match self.handle(&Input::ChannelRequested(*request), now) {
+            Outcome::Refused(Refusal::Channel(why)) => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// [`Input::ChannelWith`].
+    pub fn channel_with(&mut self, lsp: PeerId) {
+        let _ = self.handle(&Input::ChannelWith { peer: lsp }, self.ticked_at);
+    }
+
+    /// [`Input::ChannelFunded`] by a node that does not tell the output.
+    pub fn channel_pending(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
+        self.told(&Input::ChannelFunded { key, funding: None }, now)
+    }
+
+    /// [`Input::ChannelFunded`].
+    pub fn channel_funded(&mut self, key: ChannelKey, funding: OutPoint, now: Timestamp) -> Handled {
+        self.told(&Input::ChannelFunded { key, funding: Some(funding) }, now)
+    }
+
+    /// [`Input::ChannelEnded`].
+    pub fn channel_ended(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
+        self.told(&Input::ChannelEnded { key }, now)
+    }
+
+    /// [`Input::ChannelConfirmed`].
+    pub fn channel_confirmed(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
+        self.told(&Input::ChannelConfirmed { key }, now)
+    }
+
+    /// [`Input::PaymentHeld`].
+    pub fn held(
+        &mut self,
+        hash: PaymentHash,
+        (received, skimmed): (Msat, Msat),
+        preimage: Option<Preimage>,
+        over: &[ChannelKey],
+        now: Timestamp,
+    ) -> Handled {
+        self.told(&Input::PaymentHeld { payment_hash: hash, received, skimmed, preimage, over: over.into() }, now)
+    }
+
+    /// [`Input::HeldPaymentFailed`].
+    pub fn gave_up(&mut self, hash: PaymentHash, now: Timestamp) -> Handled {
+        self.told(&Input::HeldPaymentFailed { payment_hash: hash }, now)
+    }
+
+    /// [`Input::PaymentClaimed`].
+    pub fn claimed(
+        &mut self,
+        hash: PaymentHash,
+        received: Msat,
+        skimmed: Msat,
+        over: &[ChannelKey],
+        now: Timestamp,
+    ) -> Handled {
+        self.told(&Input::PaymentClaimed { payment_hash: hash, received, skimmed, over: over.into() }, now)
+    }
+
+    /// [`Input::AbandonPurchase`].
+    pub fn abandon(&mut self, hash: PaymentHash, now: Timestamp) -> Handled {
+        self.told(&Input::AbandonPurchase { payment_hash: hash }, now)
+    }
+
+    /// [`Input::PlaceOrder`].
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn place_order(&mut self, quote: Quote, now: Timestamp) -> Result<OrderKey, RefusePlace> {
+        match self.handle(&Input::PlaceOrder(quote), now) {
+            Outcome::Placed(order) => Ok(order),
+            Outcome::Refused(Refusal::Place(why)) => Err(why),
+            other => unreachable!("an order is placed or not: {other:?}"),
+        }
+    }
+
+    /// [`Input::PayOrder`] in this way alone.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn pay_order(&mut self, order: OrderKey, way: WayKind, now: Timestamp) -> Result<(), OrderError> {
+        self.pay_order_in_turn(order, &[way], now)
+    }
+
+    /// [`Input::PayOrder`].
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn pay_order_in_turn(&mut self, order: OrderKey, ways: &[WayKind], now: Timestamp) -> Result<(), OrderError> {
+        self.ordered(&Input::PayOrder { order, ways: ways.into() }, now)
+    }
+
+    /// [`Input::OrderSigned`].
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn order_signed(&mut self, order: OrderKey, transaction: Vec<u8>, now: Timestamp) -> Result<(), OrderError> {
+        self.ordered(&Input::OrderSigned { order, transaction }, now)
+    }
+
+    /// [`Input::Broadcasting`].
+    pub fn broadcasts_payment(&mut self, order: OrderKey, now: Timestamp) -> bool {
+        self.handle(&Input::Broadcasting { order }, now) == Outcome::Taken
+    }
+
+    /// [`Input::PaymentForgotten`].
+    pub fn payment_forgotten(&mut self, order: OrderKey, now: Timestamp) -> Handled {
+        self.told(&Input::PaymentForgotten { order }, now)
+    }
+
+    /// [`Input::OrderSettled`].
+    pub fn order_settled(&mut self, order: OrderKey, now: Timestamp) -> Handled {
+        self.told(&Input::OrderSettled { order }, now)
+    }
+
+    /// [`Input::OrderNotSent`].
+    pub fn order_not_sent(&mut self, order: OrderKey, now: Timestamp) -> Handled {
+        self.told(&Input::OrderNotSent { order }, now)
+    }
+
+    /// [`Input::OrderReturned`].
+    pub fn order_returned(&mut self, order: OrderKey, now: Timestamp) -> Handled {
+        self.told(&Input::OrderReturned { order }, now)
+    }
+
+    /// [`Input::AbandonOrder`].
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn abandon_order(&mut self, order: OrderKey, now: Timestamp) -> Result<(), OrderError> {
+        self.ordered(&Input::AbandonOrder { order }, now)
+    }
+
+    /// [`Input::KeepWebhook`].
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn keep_webhook(
+        &mut self,
+        lsp: PeerId,
+        app: AppName,
+        url: WebhookUrl,
+        now: Timestamp,
+    ) -> Result<(), TooManyApps> {
+        match self.handle(&Input::KeepWebhook { lsp, app, url }, now) {
+            Outcome::Refused(Refusal::Webhook(why)) => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// [`Input::RemoveWebhook`].
+    pub fn remove_webhook(&mut self, lsp: PeerId, app: &AppName, now: Timestamp) {
+        let _ = self.handle(&Input::RemoveWebhook { lsp, app: app.clone() }, now);
+    }
+
+    fn told(&mut self, input: &Input, now: Timestamp) -> Handled {
+        if self.handle(input, now) == Outcome::Taken { Handled::Taken } else { Handled::NotMine }
+    }
+
+    fn ordered(&mut self, input: &Input, now: Timestamp) -> Result<(), OrderError> {
+        match self.handle(input, now) {
+            Outcome::Refused(Refusal::Order(why)) => Err(why),
+            _ => Ok(()),
+        }
+    }
+}
