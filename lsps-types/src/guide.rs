@@ -1,4 +1,4 @@
-//! Which type for which text of the specifications.
+//! Index from the texts of the specifications to the types that implement them.
 //!
 //! | Specification | Text | Type |
 //! |---|---|---|

@@ -1,7 +1,8 @@
 //! The JSON-RPC envelope. Spec: LSPS0 "Payload Format".
 //!
-//! Strict where the specification is: one complete object, UTF-8, no zero byte, no key twice, no lone surrogate, bounded
-//! depth. Respelled but equivalent JSON (escapes, order of keys, white space) is read.
+//! The reader is as strict as the specification: one complete object, UTF-8, no zero byte, no repeated key, no lone
+//! surrogate, bounded depth. JSON that is spelled differently but equivalent (escapes, order of keys, white space) is
+//! accepted.
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
@@ -20,26 +21,26 @@ pub use refusal::{ErrorObject, ErrorReply, InvalidParams, Refusal};
 pub use scan::BadFormat;
 pub use writing::{RequestData, TooLarge, encode_error, encode_reply, encode_request};
 
-/// The type of the BOLT 8 message that carries a payload.
+/// Type of the BOLT 8 message that carries a payload.
 pub const MESSAGE_TYPE: u16 = 37_913;
 
-/// The largest payload, in bytes: what BOLT 8 allows less the message type.
+/// Largest payload, in bytes: the BOLT 8 maximum less the two bytes of the message type.
 pub const MAX_PAYLOAD: usize = 65_533;
 
-/// What ties a reply to its request; echoed exactly.
+/// Id that ties a reply to its request. A reply echoes it exactly.
 ///
-/// Clients have to use strings; an LSP also answers those that use integers (reading R-04).
+/// Clients have to use strings. An LSP also answers clients that use integers (reading R-04).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RequestId {
-    /// As the spec wants it.
+    /// A string, as the specification requires.
     Text(String),
-    /// As some clients do.
+    /// An integer, as some clients send it.
     Number(i64),
 }
 
 impl RequestId {
-    /// Reads the raw value of an `id`.
+    /// Parses the raw JSON value of an `id`.
     fn read(raw: &str) -> Result<Self, BadFormat> {
         let id = match scan::string(raw) {
             Some(text) if text.len() > LONGEST_ID => None,
@@ -66,9 +67,9 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// The only version there is.
+/// The only version of JSON-RPC that is accepted.
 const VERSION: &str = "2.0";
-/// In bytes. Reading R-06.
+/// Longest request id, in bytes. Reading R-06.
 const LONGEST_ID: usize = 256;
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

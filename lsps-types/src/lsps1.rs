@@ -23,31 +23,31 @@ pub use payment::{
     Bolt11Payment, Bolt12Payment, Confirmation, LightningState, MOST_CHARACTERS, OnchainPayment, OnchainState, Payment,
 };
 
-/// Asks what can be ordered. Spec: LSPS1 §1 `lsps1.get_info`.
+/// Request for the options of an LSP, which bound what can be ordered. Spec: LSPS1 §1 `lsps1.get_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetInfo {}
 
-/// Orders a channel. Spec: LSPS1 §2 `lsps1.create_order`.
+/// Request for a channel. Spec: LSPS1 §2 `lsps1.create_order`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateOrder {
-    /// What the LSP is to put in; at least 1 sat.
+    /// Balance of the LSP in the new channel; at least 1 sat.
     #[serde(deserialize_with = "not_zero")]
     pub lsp_balance_sat: Sat,
-    /// What the client is to have at once. It pays for it.
+    /// Initial balance of the client in the new channel. The client pays for it on top of the fee.
     pub client_balance_sat: Sat,
-    /// Confirmations after which the LSP is to send `channel_ready`.
+    /// Confirmations after which the LSP has to send `channel_ready`.
     pub required_channel_confirmations: u16,
-    /// Blocks within which the funding is to confirm, from the payment on.
+    /// Blocks within which the funding transaction has to confirm, counted from the payment.
     pub funding_confirms_within_blocks: u16,
-    /// Blocks for which the LSP is to keep the channel; at least 1.
+    /// Blocks for which the LSP keeps the channel open; at least 1.
     #[serde(deserialize_with = "not_zero")]
     pub channel_expiry_blocks: u32,
-    /// A coupon or the like.
+    /// Discount code or the like that the LSP gave to the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// Where on-chain payments are returned to; without it none are offered.
+    /// Address to which an on-chain payment is refunded. Without it the LSP offers no on-chain payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund_onchain_address: Option<Address>,
     /// Whether the channel is to be announced to the network.
@@ -55,11 +55,11 @@ pub struct CreateOrder {
 }
 
 impl CreateOrder {
-    /// Whether its address is of this network (reading R-09).
+    /// Checks that the refund address is of this network (reading R-09).
     ///
     /// # Errors
     ///
-    /// What to answer.
+    /// The error object with which an LSP answers the request.
     pub fn fits(&self, network: Network) -> Result<(), InvalidParams> {
         if self.refund_onchain_address.as_ref().is_none_or(|address| address.is_on(network)) {
             return Ok(());
@@ -68,13 +68,14 @@ impl CreateOrder {
         Err(InvalidParams { property: Some(property), message: Some(message), ..InvalidParams::default() })
     }
 
-    /// Both balances; `None` above 2^64 - 1 sat.
+    /// Sum of both balances; `None` above 2^64 - 1 sat.
     #[must_use]
     pub fn capacity(&self) -> Option<Sat> {
         self.lsp_balance_sat.checked_add(self.client_balance_sat)
     }
 
-    /// Whether a peer has to support large channels (BOLT 9 `option_support_large_channel`) before this may be sent.
+    /// Whether the peer has to support large channels (BOLT 9 `option_support_large_channel`) before the client may
+    /// send this order.
     ///
     /// Spec: LSPS1 §2.
     #[must_use]
@@ -83,76 +84,76 @@ impl CreateOrder {
     }
 }
 
-/// Asks for the state of an order. Spec: LSPS1 §3 `lsps1.get_order`.
+/// Request for the state of an order. Spec: LSPS1 §3 `lsps1.get_order`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetOrder {
-    /// As the LSP named it.
+    /// Id of the order, as the LSP gave it.
     pub order_id: String,
 }
 
 /// An order as the LSP sees it: the reply to [`CreateOrder`] and to [`GetOrder`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// Names it in [`GetOrder`].
+    /// Id of the order, to be used in [`GetOrder`].
     pub order_id: OrderId,
-    /// As ordered.
+    /// Balance of the LSP, as ordered.
     pub lsp_balance_sat: Sat,
-    /// As ordered.
+    /// Balance of the client, as ordered.
     pub client_balance_sat: Sat,
-    /// As ordered.
+    /// Confirmations before `channel_ready`, as ordered.
     pub required_channel_confirmations: u16,
-    /// As ordered.
+    /// Blocks within which the funding has to confirm, as ordered.
     pub funding_confirms_within_blocks: u16,
-    /// As ordered.
+    /// Lifetime of the channel in blocks, as ordered.
     pub channel_expiry_blocks: u32,
-    /// As ordered; empty if none was given.
+    /// Token, as ordered; empty if the order had none.
     #[serde(default, deserialize_with = "null_as_default")]
     pub token: String,
-    /// When it was made.
+    /// Time at which the LSP created the order.
     pub created_at: DateTime,
-    /// As ordered.
+    /// Whether the channel is announced, as ordered.
     pub announce_channel: bool,
-    /// Where it stands.
+    /// State of the order.
     pub order_state: OrderState,
-    /// How it can be paid, and how far that is.
+    /// Payment methods of the order and their states.
     #[serde(deserialize_with = "object")]
     pub payment: Payment,
-    /// Null until the funding is published.
+    /// The channel; null until the funding transaction is published.
     #[serde(default, deserialize_with = "optional_object")]
     pub channel: Option<Channel>,
 }
 
-/// Where an order stands. Spec: LSPS1 §2.
+/// State of an order. Spec: LSPS1 §2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OrderState {
-    /// Not paid, or paid and not open.
+    /// The order is not paid, or it is paid and the channel is not open yet.
     Created,
-    /// The funding is published.
+    /// The funding transaction is published.
     Completed,
-    /// It will not be opened; what was paid goes back.
+    /// The LSP will not open the channel and refunds the payment.
     Failed,
 }
 
 /// The channel of an order. Spec: LSPS1 §5.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
-    /// When its funding was published.
+    /// Time at which the funding transaction was published.
     pub funded_at: DateTime,
-    /// The output that funds it.
+    /// Funding output of the channel.
     pub funding_outpoint: OutPoint,
-    /// Before this the LSP does not close it (reading R-16).
+    /// Time before which the LSP does not close the channel (reading R-16).
     pub expires_at: DateTime,
 }
 
-/// The name of an order: 1 to 64 characters. Writers draw a UUID v4.
+/// Id of an order: 1 to 64 characters. This library creates ids as UUID v4.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OrderId(String);
 
 impl OrderId {
-    /// The name.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -179,10 +180,10 @@ impl fmt::Display for OrderId {
     }
 }
 
-/// Why a text names no order.
+/// Error for a text that is not an order id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an order id has 1 to 64 characters")]
 pub struct InvalidOrderId;
 
-/// The largest channel that every peer takes.
+/// Largest channel without `option_support_large_channel`, in satoshis.
 const LARGEST_SMALL_CHANNEL: Sat = Sat(16_777_216);

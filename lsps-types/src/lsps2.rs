@@ -13,66 +13,67 @@ mod promise;
 
 pub use promise::{InvalidPromise, NotPromised, Promise, PromiseKey, Unpromised};
 
-/// Asks for the fees of a JIT channel. Spec: LSPS2 §1 `lsps2.get_info`.
+/// Request for the fees of a JIT channel. Spec: LSPS2 §1 `lsps2.get_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetInfo {
-    /// A coupon or the like that the LSP gave out by other ways.
+    /// Discount code or the like that the LSP gave to the client outside this protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
 }
 
-/// What a JIT channel costs. Spec: LSPS2 §1. May be empty: none are offered now.
+/// Prices of a JIT channel. Spec: LSPS2 §1. An empty menu means that the LSP sells none now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Menu {
-    /// Terms to choose from, in strictly rising order of fees when the LSP follows the spec.
+    /// Terms to choose from, in strictly rising order of fees if the LSP follows the specification.
     #[serde(deserialize_with = "objects")]
     pub opening_fee_params_menu: Vec<OpeningFeeParams>,
 }
 
-/// Terms for one JIT channel, copied back verbatim in [`Buy`].
+/// Terms for one JIT channel. The client copies them verbatim into [`Buy`].
 ///
-/// Spec: LSPS2 §1. A client must refuse terms it does not fully know, hence no unknown fields.
+/// Spec: LSPS2 §1. A client must refuse terms that it does not fully know, hence unknown fields are an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpeningFeeParams {
-    /// Least fee, in millisatoshis.
+    /// Least opening fee, in millisatoshis.
     pub min_fee_msat: Msat,
-    /// Share of the first payment, in parts per million.
+    /// Opening fee as a share of the first payment, in parts per million.
     pub proportional: Ppm,
-    /// Last instant at which they can be bought; a payment must be complete before it. Keeps its text.
+    /// Last instant at which the terms can be bought; the payment must be complete before it. The text is kept as
+    /// received.
     pub valid_until: DateTime,
     /// Blocks after confirmation during which the LSP does not close a channel that was paid for.
     pub min_lifetime: u32,
-    /// The most blocks the client may ask for as `to_self_delay`.
+    /// Largest `to_self_delay`, in blocks, that the client may ask for.
     pub max_client_to_self_delay: u32,
-    /// Least payment, inclusive.
+    /// Smallest payment, inclusive.
     pub min_payment_size_msat: Msat,
     /// Largest payment, inclusive.
     pub max_payment_size_msat: Msat,
-    /// The LSP's proof that it made these terms; opaque to the client.
+    /// Proof that the LSP made these terms; opaque to the client.
     pub promise: Promise,
 }
 
-/// Buys a JIT channel on terms from a [`Menu`]. Spec: LSPS2 §2 `lsps2.buy`.
+/// Purchase of a JIT channel on terms from a [`Menu`]. Spec: LSPS2 §2 `lsps2.buy`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Buy {
-    /// The terms, as the menu had them.
+    /// Terms as the menu had them.
     #[serde(deserialize_with = "object")]
     pub opening_fee_params: OpeningFeeParams,
-    /// Size of the payment to come; absent for an invoice without amount.
+    /// Size of the expected payment; absent for an invoice without amount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_size_msat: Option<Msat>,
 }
 
 impl Buy {
-    /// Whether the terms are still valid, and the payment fits them: within their bounds, and larger than the fee on it.
-    /// Whether they were promised at all is [`PromiseKey::check`]'s to say.
+    /// Checks that the terms are still valid and that the payment fits them: within their bounds, and larger than its
+    /// fee. [`PromiseKey::check`] also checks that the LSP promised the terms.
     ///
     /// # Errors
     ///
-    /// The error that answers the request. Spec: LSPS2 §2.
+    /// The error with which an LSP answers the request. Spec: LSPS2 §2.
     pub fn fits_its_terms(&self, now: Timestamp) -> Result<(), BuyError> {
         if self.opening_fee_params.valid_until.instant() < now {
             return Err(BuyError::InvalidOpeningFeeParams);
@@ -84,20 +85,20 @@ impl Buy {
     }
 }
 
-/// What to put into the invoice. Spec: LSPS2 §2.
+/// Reply to [`Buy`]: the hop hint for the invoice, and the trust model. Spec: LSPS2 §2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bought {
-    /// The SCID that makes the LSP open the channel.
+    /// SCID of the hop hint. An HTLC to it makes the LSP open the channel.
     pub jit_channel_scid: Scid,
-    /// CLTV delta of the hop from the LSP.
+    /// CLTV expiry delta of the hop from the LSP to the client.
     pub lsp_cltv_expiry_delta: u16,
-    /// Whether the preimage is to be released before the funding transaction is seen.
+    /// Whether the client has to release the preimage before the funding transaction is published.
     #[serde(default, deserialize_with = "null_as_default")]
     pub client_trusts_lsp: bool,
 }
 
 impl OpeningFeeParams {
-    /// The part of the terms that money is computed with.
+    /// The terms that decide the fee.
     #[must_use]
     pub fn fee_terms(&self) -> fee::FeeTerms {
         fee::FeeTerms {
@@ -110,8 +111,8 @@ impl OpeningFeeParams {
 }
 
 impl Menu {
-    /// A menu as the spec wants it: each entry dearer than the one before, in one of the two fees at the least and
-    /// cheaper in none. Entries that do not fit into such an order are left out.
+    /// Sorts entries into a menu as the specification requires: each entry has at least one fee above that of the entry
+    /// before, and none below. Entries that do not fit into such an order are left out.
     #[must_use]
     pub fn rising(mut entries: Vec<OpeningFeeParams>) -> Self {
         entries.sort_by_key(|entry| (entry.min_fee_msat, entry.proportional));

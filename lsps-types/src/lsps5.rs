@@ -18,30 +18,31 @@ pub use notification::{Custom, InvalidMethodName, MalformedBody, Notification, S
 #[cfg(feature = "secp256k1")]
 pub use verifier::{Profile, Refused, Verifier};
 
-/// Registers a webhook. Spec: LSPS5 `lsps5.set_webhook`.
+/// Registration of a webhook. Spec: LSPS5 `lsps5.set_webhook`.
 ///
-/// As it came: an LSP answers bad names and URLs with errors of their own, see [`checked`](Self::checked).
+/// The fields are as received: an LSP answers an invalid name or URL with an error of its own, see
+/// [`checked`](Self::checked).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetWebhook {
-    /// The app; the same name again replaces its webhook.
+    /// Name of the app; a second registration with the same name replaces the webhook.
     pub app_name: String,
-    /// Where to post.
+    /// URL to post notifications to.
     pub webhook: String,
 }
 
 impl SetWebhook {
-    /// With parts that are known to be good.
+    /// Creates a request from a valid name and URL.
     #[must_use]
     pub fn new(app_name: AppName, webhook: WebhookUrl) -> Self {
         Self { app_name: app_name.into(), webhook: webhook.into() }
     }
 
-    /// The same, looked at; lengths first (reading R-27).
+    /// Validates the name and the URL; lengths first (reading R-27).
     ///
     /// # Errors
     ///
-    /// What to answer.
+    /// The error with which an LSP answers the request.
     pub fn checked(&self) -> Result<(AppName, WebhookUrl), SetWebhookError> {
         let name = AppName::new(self.app_name.clone()).map_err(|NameTooLong| SetWebhookError::TooLong)?;
         let url = WebhookUrl::new(self.webhook.clone()).map_err(|invalid| match invalid {
@@ -53,46 +54,46 @@ impl SetWebhook {
     }
 }
 
-/// The reply to [`SetWebhook`].
+/// Reply to [`SetWebhook`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookSet {
-    /// How many the client has now.
+    /// Number of webhooks that the client has now.
     pub num_webhooks: u32,
-    /// How many it may have.
+    /// Largest number of webhooks of one client.
     pub max_webhooks: u32,
-    /// Whether name and URL were registered already; then no `lsps5.webhook_registered` is sent.
+    /// Whether the same name and URL were registered already. In that case no `lsps5.webhook_registered` is sent.
     pub no_change: bool,
 }
 
-/// `data` of error 503. Spec: LSPS5 `too_many_webhooks`. Deployed LSPS leave it out.
+/// `data` of error 503. Spec: LSPS5 `too_many_webhooks`. Deployed LSPs leave it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TooManyWebhooks {
-    /// How many the client may have.
+    /// Largest number of webhooks of one client.
     pub max_webhooks: u32,
 }
 
-/// Asks for the registered apps. Spec: LSPS5 `lsps5.list_webhooks`.
+/// Request for the names of the registered apps. Spec: LSPS5 `lsps5.list_webhooks`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListWebhooks {}
 
-/// The reply to [`ListWebhooks`].
+/// Reply to [`ListWebhooks`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhooks {
-    /// The names, in no order.
+    /// Names of the apps, in any order.
     pub app_names: Vec<String>,
-    /// How many there may be.
+    /// Largest number of webhooks of one client.
     pub max_webhooks: u32,
 }
 
-/// Removes a webhook. Spec: LSPS5 `lsps5.remove_webhook`.
+/// Removal of a webhook. Spec: LSPS5 `lsps5.remove_webhook`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveWebhook {
-    /// The app.
+    /// Name of the app.
     pub app_name: String,
 }
 
-/// The reply to [`RemoveWebhook`]: nothing (reading R-30).
+/// Reply to [`RemoveWebhook`], without content (reading R-30).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookRemoved {}

@@ -1,4 +1,4 @@
-//! The one table of methods: wire name, parameters, reply, errors.
+//! All methods in one table: wire name, parameters, reply, errors.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -8,13 +8,13 @@ use crate::codes::{
 use crate::jsonrpc::{Incoming, InvalidParams};
 use crate::{lsps0, lsps1, lsps2, lsps5};
 
-/// Binds a request to the only reply and the only errors it can have.
+/// Ties a request to its reply and to its errors.
 pub trait Request: Serialize + DeserializeOwned {
-    /// Its name, and the specification it belongs to.
+    /// Method of the request.
     const METHOD: Method;
-    /// What it is answered with.
+    /// Type of the reply.
     type Reply: Serialize + DeserializeOwned;
-    /// What may be answered instead, besides [`CommonError`](crate::codes::CommonError).
+    /// Errors that the method defines, besides [`CommonError`](crate::codes::CommonError).
     type Error: MethodError;
 }
 
@@ -28,22 +28,22 @@ macro_rules! methods {
         }
 
         impl Method {
-            /// Every method there is.
+            /// All methods that this library knows.
             pub const ALL: &'static [Self] = &[$(Self::$method,)*];
 
-            /// Its name on the wire.
+            /// Name on the wire.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$method => $name,)* }
             }
 
-            /// The number of the LSPS that defines it.
+            /// Number of the LSPS that defines the method.
             #[must_use]
             pub fn lsps(self) -> u16 {
                 match self { $(Self::$method => $lsps,)* }
             }
 
-            /// The method of that name.
+            /// The method of that name, if this library knows it.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$method),)* _ => None }
@@ -63,11 +63,11 @@ macro_rules! methods {
         }
 
         impl AnyRequest {
-            /// Reads the parameters that `method` takes.
+            /// Parses the parameters of `method`.
             ///
             /// # Errors
             ///
-            /// When they do not fit; what to answer.
+            /// The parameters do not fit; the value is the `data` to answer with.
             pub fn decode(method: Method, incoming: &Incoming<'_>) -> Result<Self, InvalidParams> {
                 Ok(match method { $(Method::$method => Self::$method(incoming.params()?),)* })
             }

@@ -11,29 +11,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[cfg(feature = "secp256k1")]
 mod keys;
 
-/// A recoverable signature; 104 characters of zbase32 in text.
+/// Recoverable signature of a node; 104 characters of zbase32 in text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LnSignature([u8; LENGTH]);
 
-/// Signs with a node's key, which stays where it is.
+/// Signer with the node's key. The key does not leave the signer.
 pub trait SignMessage {
-    /// Why it would not.
+    /// Reason for which the signer failed.
     type Error;
 
-    /// The signature over `message` as it is: without a prefix, which is the signer's to add as `signmessage` does.
+    /// Signs `message` with the node's key. `message` has no prefix; the signer adds it, as `signmessage` does.
     ///
     /// # Errors
     ///
-    /// When the signer is not there or refuses.
+    /// The signer is unavailable or refuses.
     fn sign_message(&self, message: &[u8]) -> Result<LnSignature, Self::Error>;
 }
 
 impl LnSignature {
-    /// From its bytes: 31 plus the recovery id, then `r` and `s`.
+    /// Creates a signature from its bytes: 31 plus the recovery id, then `r` and `s`.
     ///
     /// # Errors
     ///
-    /// When the first byte is none of 31 to 34.
+    /// The first byte is not 31 to 34.
     pub fn from_bytes(bytes: [u8; LENGTH]) -> Result<Self, InvalidSignature> {
         if bytes.first().is_some_and(|first| (31..=34).contains(first)) {
             Ok(Self(bytes))
@@ -42,14 +42,14 @@ impl LnSignature {
         }
     }
 
-    /// Its bytes.
+    /// The bytes: 31 plus the recovery id, then `r` and `s`.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; LENGTH] {
         &self.0
     }
 }
 
-/// What is signed for `message`.
+/// The digest of `message` that is signed.
 #[must_use]
 pub fn digest(message: &[u8]) -> [u8; 32] {
     let mut engine = sha256d::Hash::engine();
@@ -82,7 +82,7 @@ impl fmt::Debug for LnSignature {
 impl FromStr for LnSignature {
     type Err = InvalidSignature;
 
-    /// Lower case only (reading R-08).
+    /// Only lower case is accepted (reading R-08).
     fn from_str(text: &str) -> Result<Self, InvalidSignature> {
         if text.len() != CHARACTERS {
             return Err(InvalidSignature);
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for LnSignature {
     }
 }
 
-/// Why a text is no signature.
+/// Error for a text that is not a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a recoverable signature in zbase32")]
 pub struct InvalidSignature;

@@ -1,11 +1,11 @@
-//! Reading structs from objects only: derived impls would take an array of their fields too.
+//! Deserializers that read structs from objects only; derived impls would also accept an array of the fields.
 
 use alloc::vec::Vec;
 use core::{fmt, marker::PhantomData};
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
-/// For `deserialize_with`, on a field that is a struct.
+/// `deserialize_with` for a field that is a struct.
 pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     struct Object<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
@@ -22,7 +22,7 @@ pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserialize
     deserializer.deserialize_map(Object(PhantomData))
 }
 
-/// For `deserialize_with`, on an optional field that is a struct; null counts as left out (reading R-07).
+/// `deserialize_with` for an optional field that is a struct; null is read as absent (reading R-07).
 pub(crate) fn optional_object<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -31,14 +31,14 @@ where
     Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
-/// For `deserialize_with`, on a field that null means the default of (reading R-07).
+/// `deserialize_with` for a field whose default null stands for (reading R-07).
 pub(crate) fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// For `deserialize_with`, on a number that cannot be zero.
+/// `deserialize_with` for a number that must not be zero.
 pub(crate) fn not_zero<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Default + PartialEq + Deserialize<'de>,
@@ -48,7 +48,7 @@ where
     if value == T::default() { Err(de::Error::custom("has to be at least 1")) } else { Ok(value) }
 }
 
-/// For `deserialize_with`, on a field that is a list of structs.
+/// `deserialize_with` for a field that is a list of structs.
 pub(crate) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let objects = Vec::<Object<T>>::deserialize(deserializer)?;
     Ok(objects.into_iter().map(|Object(value)| value).collect())

@@ -1,18 +1,18 @@
-//! Text from strangers.
+//! Text that a peer wrote.
 
 use alloc::string::String;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Text a peer wrote. [`Display`](fmt::Display) is safe for logs and dialogues: bounded, one line, no control
-/// characters, no markup. Spec: LSPS0 "Error Handling" wants it filtered before anyone sees it.
+/// Text that a peer wrote. [`Display`](fmt::Display) makes it safe for logs and dialogues: bounded, one line, no
+/// control characters, no markup. Spec: LSPS0 "Error Handling" requires the filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PeerText(String);
 
 impl PeerText {
-    /// As the peer wrote it. Do not show this to people.
+    /// The text as the peer wrote it. Do not show it to people.
     #[must_use]
     pub fn unfiltered(&self) -> &str {
         &self.0
@@ -42,7 +42,7 @@ impl fmt::Display for PeerText {
     }
 }
 
-/// Line separators, marks that reorder text, and characters of no width.
+/// Whether `c` is a line separator, a mark that reorders text, or a character of no width.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -1,7 +1,8 @@
 //! Amounts, proportions, heights, instants and identifiers, each as its own type.
 //!
-//! On the wire (human-readable formats) they take the LSPS0 forms: amounts are decimal strings, SCIDs `BxTxO`, keys and
-//! hashes lower-case hex. In compact formats, such as our records, they are plain integers and bytes.
+//! On the wire (human-readable formats) the types have the LSPS0 forms: amounts are decimal strings, SCIDs `BxTxO`,
+//! keys and hashes lower-case hex. In compact formats, such as the records of this library, they are plain integers and
+//! bytes.
 
 use core::{fmt, ops, str::FromStr, time::Duration};
 
@@ -30,28 +31,28 @@ pub use shift::ClockShift;
 pub struct Msat(pub u64);
 
 impl Msat {
-    /// Nothing.
+    /// The zero amount.
     pub const ZERO: Self = Self(0);
 
-    /// The sum, or `None` above `u64::MAX` millisatoshis.
+    /// The sum; `None` above `u64::MAX` millisatoshis.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The difference, or `None` below zero.
+    /// The difference; `None` below zero.
     #[must_use]
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
 
-    /// The sum of all amounts, or `None` above `u64::MAX` millisatoshis.
+    /// The sum of all amounts; `None` above `u64::MAX` millisatoshis.
     #[must_use]
     pub fn checked_sum(amounts: impl IntoIterator<Item = Self>) -> Option<Self> {
         amounts.into_iter().try_fold(Self::ZERO, Self::checked_add)
     }
 
-    /// The least number of whole satoshis that holds this amount.
+    /// The amount in satoshis, rounded up.
     #[must_use]
     pub fn to_sat_ceil(self) -> u64 {
         self.0.div_ceil(1_000)
@@ -77,16 +78,16 @@ impl FromStr for Msat {
 pub struct Sat(pub u64);
 
 impl Sat {
-    /// Nothing.
+    /// The zero amount.
     pub const ZERO: Self = Self(0);
 
-    /// The sum, or `None` above `u64::MAX` satoshis.
+    /// The sum; `None` above `u64::MAX` satoshis.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The same amount, or `None` above `u64::MAX` millisatoshis.
+    /// The amount in millisatoshis; `None` above `u64::MAX` millisatoshis.
     #[must_use]
     pub fn to_msat(self) -> Option<Msat> {
         self.0.checked_mul(1_000).map(Msat)
@@ -107,7 +108,7 @@ impl FromStr for Sat {
     }
 }
 
-/// Why a text is no amount.
+/// Error for a text that is not an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a plain decimal number of at most 2^64 - 1")]
 pub struct InvalidAmount;
@@ -177,7 +178,7 @@ impl FromStr for Scid {
     }
 }
 
-/// Why a text is no short channel id.
+/// Error for a text that is not a short channel id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a short channel id of the form BLOCKxTXxOUTPUT")]
 pub struct InvalidScid;
@@ -190,7 +191,7 @@ pub struct InvalidScid;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The instant that many milliseconds after the Unix epoch.
+    /// The instant at this number of milliseconds after the Unix epoch.
     #[must_use]
     pub const fn from_unix_millis(millis: u64) -> Self {
         Self(millis)
@@ -202,7 +203,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Time from `earlier` to here; zero if `earlier` is later.
+    /// Time from `earlier` to this instant; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -212,13 +213,13 @@ impl Timestamp {
 impl ops::Add<Duration> for Timestamp {
     type Output = Self;
 
-    /// Saturates at the end of time.
+    /// The sum saturates at the largest instant.
     fn add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 }
 
-/// Reads digits and nothing else, in their only spelling.
+/// Parses a plain decimal number; signs and leading zeros are refused.
 pub(crate) fn decimal(text: &str) -> Option<u64> {
     let canonical = text == "0" || !text.starts_with('0');
     (canonical && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?

@@ -1,4 +1,4 @@
-//! Messages as they come in: requests at an LSP, replies and notifications at a client.
+//! Incoming messages: requests at an LSP, replies and notifications at a client.
 
 use alloc::{borrow::Cow, string::String};
 use core::str;
@@ -9,32 +9,33 @@ use super::{MAX_PAYLOAD, RequestId, VERSION, typed};
 use crate::method::{Method, Request};
 use crate::text::PeerText;
 
-/// A request as an LSP reads it, its parameters not yet looked at.
+/// A request as an LSP receives it; its parameters are not parsed yet.
 #[derive(Clone, Debug)]
 pub struct Incoming<'a> {
     id: RequestId,
     method: Cow<'a, str>,
-    /// An object or an array.
+    /// Raw JSON of an object or an array.
     params: &'a str,
 }
 
-/// A payload that is no request. [`answer`](Self::answer) says what to send back.
+/// Error for a payload that is not a request. [`answer`](Self::answer) gives the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotARequest {
-    /// Answered with [`ErrorObject::parse_error`] and a null id.
+    /// The payload is malformed. The answer is [`ErrorObject::parse_error`] with a null id.
     #[error(transparent)]
     Bad(#[from] BadFormat),
-    /// An error response with a null id. Never answered, or two LSPs would exchange them for ever (reading R-32).
+    /// The payload is an error response with a null id. An LSP never answers it, or two LSPs would exchange errors for
+    /// ever (reading R-32).
     #[error("an error response without a request")]
     UncorrelatedError,
 }
 
 impl<'a> Incoming<'a> {
-    /// Reads a payload that came from a client.
+    /// Parses a payload that a client sent.
     ///
     /// # Errors
     ///
-    /// When it is no request; says what to do then.
+    /// The payload is not a request. The error says how to answer.
     pub fn decode(payload: &'a [u8]) -> Result<Self, NotARequest> {
         let envelope = Envelope::read(payload)?;
         let Some(method) = envelope.method else {
@@ -54,57 +55,58 @@ impl<'a> Incoming<'a> {
         Ok(Self { id, method, params })
     }
 
-    /// To be echoed.
+    /// The id, which the reply echoes.
     #[must_use]
     pub fn id(&self) -> &RequestId {
         &self.id
     }
 
-    /// What is asked for, if it is a method we know.
+    /// The requested method, if this library knows it.
     #[must_use]
     pub fn method(&self) -> Option<Method> {
         Method::from_name(&self.method)
     }
 
-    /// What is asked for, known or not.
+    /// The name of the requested method, known or not.
     #[must_use]
     pub fn method_name(&self) -> &str {
         &self.method
     }
 
-    /// Reads the parameters of a method.
+    /// Parses the parameters of a method.
     ///
     /// # Errors
     ///
-    /// Names all unknown parameters, and the first of the others that does not fit. Spec: LSPS0 "Invalid Parameters Error".
+    /// The error lists all unknown parameters, and the first of the others that does not fit. Spec: LSPS0 "Invalid
+    /// Parameters Error".
     pub fn params<R: Request>(&self) -> Result<R, InvalidParams> {
         typed::read(self.params).map_err(|_| typed::faults::<R>(self.params))
     }
 }
 
-/// What a client gets from an LSP.
+/// A message that a client receives from an LSP.
 #[derive(Clone, Debug)]
 pub enum FromLsp<'a> {
-    /// An answer.
+    /// A response to a request.
     Response {
-        /// To which request; `None` where the LSP could not read that.
+        /// Id of the request; `None` if the LSP could not read it.
         id: Option<RequestId>,
-        /// A result not yet looked at, or an error.
+        /// A result that is not parsed yet, or an error.
         outcome: Result<Raw<'a>, ErrorObject>,
     },
-    /// News. None are defined on this transport so far.
+    /// A notification. The specifications define none on this transport so far.
     Notification {
-        /// Of what.
+        /// Name of the notification's method.
         method: Cow<'a, str>,
     },
 }
 
 impl<'a> FromLsp<'a> {
-    /// Reads a payload that came from an LSP.
+    /// Parses a payload that an LSP sent.
     ///
     /// # Errors
     ///
-    /// When it is neither a response nor a notification. Never to be answered.
+    /// The payload is neither a response nor a notification. A client never answers such a payload.
     pub fn decode(payload: &'a [u8]) -> Result<Self, BadFormat> {
         let envelope = Envelope::read(payload)?;
         let result = envelope.result.filter(|result| *result != NULL);
@@ -135,50 +137,50 @@ impl<'a> FromLsp<'a> {
     }
 }
 
-/// A result not yet looked at.
+/// A result as raw JSON, not parsed yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {
     json: &'a str,
 }
 
 impl<'a> Raw<'a> {
-    /// A result that was kept as text, to be read once its type is known.
+    /// Wraps the text of a result that was stored, to be parsed once its type is known.
     #[must_use]
     pub fn of(json: &'a str) -> Self {
         Self { json }
     }
 
-    /// Its JSON.
+    /// The JSON of the result.
     #[must_use]
     pub fn text(&self) -> &'a str {
         self.json
     }
 
-    /// Reads it as the reply to a request of type `R`. Unknown members are skipped.
+    /// Parses the result as the reply to a request of type `R`. Unknown members are skipped.
     ///
     /// # Errors
     ///
-    /// Says what does not fit, and where.
+    /// The error says which member does not fit.
     pub fn reply<R: Request>(&self) -> Result<R::Reply, InvalidReply> {
         typed::read(self.json)
             .map_err(|at| InvalidReply { path: at.path.unwrap_or_else(|| ".".into()), message: at.message })
     }
 }
 
-/// A result that is not what its method promises.
+/// Error for a result that does not have the form that its method defines.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the provider's answer does not fit at `{path}`")]
 pub struct InvalidReply {
-    /// Where, from the result down; `.` is the result itself.
+    /// Path of the member that does not fit, from the result down; `.` is the result itself.
     pub path: String,
-    /// What is wrong there. May quote the peer.
+    /// Description of the fault. The text may quote the peer.
     pub message: PeerText,
 }
 
-/// What is posted to a webhook, which is no payload of this transport.
+/// Method and parameters of a notification that is posted to a webhook, which is not a payload of this transport.
 pub(crate) struct Members<'a> {
     pub method: Cow<'a, str>,
-    /// An object.
+    /// Raw JSON of an object.
     pub params: &'a str,
 }
 
@@ -194,7 +196,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The members that JSON-RPC knows, as raw JSON.
+/// The members that JSON-RPC defines, as raw JSON.
 #[derive(Default)]
 struct Envelope<'a> {
     jsonrpc: Option<&'a str>,

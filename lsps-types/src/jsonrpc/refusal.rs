@@ -1,4 +1,4 @@
-//! Errors in replies: as they travel, and what they mean.
+//! Errors in replies: their wire form and their meaning.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
@@ -12,11 +12,11 @@ use crate::text::PeerText;
 /// The `error` member of a response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ErrorObject {
-    /// What happened.
+    /// Error code.
     pub code: i64,
-    /// The peer's words.
+    /// Message in the peer's words.
     pub message: PeerText,
-    /// Whatever came along; an object where a method defines one.
+    /// Additional data; an object if the method defines one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
 }
@@ -24,13 +24,13 @@ pub struct ErrorObject {
 /// `data` of [`CommonError::InvalidParams`]. Spec: LSPS0 "Invalid Parameters Error"; reading R-03.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvalidParams {
-    /// Names of parameters that the method does not have: all of them, up to 2 048 bytes.
+    /// Names of the parameters that the method does not have, up to 2 048 bytes in all.
     #[serde(default)]
     pub unrecognized: Vec<String>,
-    /// The path of a parameter that is missing or does not fit.
+    /// Path of a parameter that is missing or does not fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub property: Option<String>,
-    /// What is wrong with it.
+    /// Description of the fault in `property`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<PeerText>,
 }
@@ -41,57 +41,57 @@ struct Rejection {
     message: PeerText,
 }
 
-/// An error response to a method with errors `E`: what it means, and all that came with it.
+/// An error response to a method with errors `E`: its meaning, and the object as received.
 #[derive(Clone, Debug)]
 pub struct ErrorReply<E> {
-    /// What it means.
+    /// Meaning of the error.
     pub refusal: Refusal<E>,
-    /// As received.
+    /// The error object as received.
     pub object: ErrorObject,
 }
 
-/// What an LSP says instead of a result.
+/// Meaning of an error that an LSP answered instead of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal<E> {
     /// An error that the method defines.
     Method(E),
-    /// The LSP does not serve this client; its reason, if it gave one.
+    /// The LSP does not serve this client; with its reason, if it gave one.
     ClientRejected(Option<PeerText>),
-    /// Parameters were refused; what the LSP said of them, as far as it said.
+    /// The LSP refused parameters; with the details that it gave.
     InvalidParams(InvalidParams),
-    /// Any other error that every method can have. [`CommonError::Internal`] stands for the whole server range too.
+    /// Any other error that every method can have. [`CommonError::Internal`] also stands for the whole server range.
     Common(CommonError),
-    /// An error that neither the method nor JSON-RPC defines.
+    /// An error code that neither the method nor JSON-RPC defines.
     Unrecognized(i64),
 }
 
 impl ErrorObject {
-    /// The payload was no request.
+    /// The error for a payload that is not a request.
     #[must_use]
     pub fn parse_error() -> Self {
         Self::common(CommonError::Parse, "Parse error")
     }
 
-    /// Nothing of that name is offered.
+    /// The error for a method that is not offered.
     #[must_use]
     pub fn method_not_found() -> Self {
         Self::common(CommonError::MethodNotFound, "Method not found")
     }
 
-    /// The request could not be handled, for reasons of ours.
+    /// The error for a request that failed for a reason inside the LSP.
     #[must_use]
     pub fn internal() -> Self {
         Self::common(CommonError::Internal, "Internal error")
     }
 
-    /// Unknown, missing or wrong parameters.
+    /// The error for unknown, missing or wrong parameters.
     #[must_use]
     pub fn invalid_params(data: &InvalidParams) -> Self {
         Self::common(CommonError::InvalidParams, "Invalid params").with(data)
     }
 
-    /// This client is not served; why, for people to read.
+    /// The error for a client that is not served, with a reason for people to read.
     #[must_use]
     pub fn client_rejected(message: &str) -> Self {
         Self::common(CommonError::ClientRejected, "Client rejected").with(&Rejection { message: message.into() })
@@ -103,13 +103,13 @@ impl ErrorObject {
         Self { code: error.code(), message: PeerText::from(alloc::format!("{error}")), data: None }
     }
 
-    /// The same with the `data` that the method defines for it.
+    /// An error that the method defines, with the `data` that the method defines for it.
     #[must_use]
     pub fn of_method_with(error: impl MethodError, data: &impl Serialize) -> Self {
         Self::of_method(error).with(data)
     }
 
-    /// What it means as an answer to a method with errors `E`.
+    /// The meaning of this error as an answer to a method with errors `E`.
     #[must_use]
     pub fn typed<E: MethodError>(self) -> ErrorReply<E> {
         let refusal = if let Some(error) = E::from_code(self.code) {
@@ -129,7 +129,8 @@ impl ErrorObject {
         ErrorReply { refusal, object: self }
     }
 
-    /// The same error without data, or with as little as its code allows, for when it would not fit into one message.
+    /// This error without `data`, or with the least `data` that its code allows, for when it does not fit into one
+    /// message.
     pub(super) fn without_data(&self) -> Self {
         let bare = Self { code: self.code, message: self.message.clone(), data: None };
         if self.code == CommonError::InvalidParams.code() { bare.with(&InvalidParams::default()) } else { bare }
@@ -143,7 +144,7 @@ impl ErrorObject {
         Self { data: serde_json::value::to_raw_value(data).ok(), ..self }
     }
 
-    /// Its `data` as the type that the method defines for the error; `None` if it is not there or does not fit.
+    /// Parses `data` as the type that the method defines for the error; `None` if it is absent or does not fit.
     #[must_use]
     pub fn read_data<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(self.data.as_deref()?.get()).ok()
@@ -162,7 +163,7 @@ impl<E: MethodError> fmt::Display for Refusal<E> {
     }
 }
 
-/// Our own words; the peer's are in [`ErrorReply::object`].
+/// Displays this library's own words; the peer's are in [`ErrorReply::object`].
 impl<E: MethodError> fmt::Display for ErrorReply<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.refusal, f)

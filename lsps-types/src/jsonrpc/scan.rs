@@ -1,41 +1,42 @@
-//! A strict walk over one JSON object.
+//! A strict parser of one JSON object into its members.
 //!
-//! `serde_json` skips what a struct does not ask for without looking for repeated keys or lone surrogates. Two parsers may
-//! read such a text as two different messages, so we refuse it, wherever in the payload it stands (reading R-06).
+//! `serde_json` skips members that a struct does not have without checking them for repeated keys or lone surrogates.
+//! Two parsers may read such a text as two different messages, so this module refuses it anywhere in the payload
+//! (reading R-06).
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 
-/// A payload that is no JSON-RPC message for this receiver. Spec: LSPS0 "Payload Format".
+/// Error for a payload that is not a JSON-RPC message for this receiver. Spec: LSPS0 "Payload Format".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadFormat {
-    /// More bytes than a message can have.
+    /// The payload is longer than 65533 bytes.
     #[error("the payload is longer than 65533 bytes")]
     TooLong,
-    /// Not text.
+    /// The payload is not UTF-8.
     #[error("the payload is not UTF-8")]
     NotUtf8,
-    /// Not one complete object of strict JSON, or with something else around it than white space.
+    /// The payload is not exactly one complete object of strict JSON, with nothing but white space around it.
     #[error("the payload is not one JSON object")]
     NotOneObject,
-    /// An object with two members of one name.
+    /// An object has two members of one name.
     #[error("the payload has a key twice in one object")]
     KeyTwice,
-    /// A string with half of a UTF-16 pair.
+    /// A string contains half of a UTF-16 surrogate pair.
     #[error("the payload has a lone surrogate")]
     LoneSurrogate,
-    /// Objects and arrays nested too deeply.
+    /// Objects and arrays are nested too deeply.
     #[error("the payload is nested too deeply")]
     TooDeep,
     /// `jsonrpc` is not `"2.0"`.
     #[error("the payload is not JSON-RPC 2.0")]
     Version,
-    /// An object, but not of the kind this side receives.
+    /// The payload is an object, but not of the kind that this side receives.
     #[error("the payload is no message for this side: {0}")]
     Kind(&'static str),
 }
 
-/// Calls `member` with the name and the raw value of each member of the object that `text` is, in their order.
+/// Calls `member` with the name and the raw value of each member of the object `text`, in their order.
 ///
 /// # Errors
 /// `text` is not one JSON object with nothing but white space around it, or is one that parsers could read differently.
@@ -47,7 +48,7 @@ pub(super) fn members<'a>(text: &'a str, member: impl FnMut(&str, &'a str)) -> R
     if scan.at == text.len() { Ok(()) } else { Err(BadFormat::NotOneObject) }
 }
 
-/// The string that `raw`, a value found by [`members`], stands for; `None` if it is another kind of value.
+/// Decodes `raw`, a value found by [`members`], as a string; `None` if it is another kind of value.
 pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
@@ -59,7 +60,7 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
 struct Scan<'a> {
     text: &'a str,
     at: usize,
-    /// Names seen in the objects we are inside of, innermost last.
+    /// Names of the members seen so far in all open objects, innermost object last.
     keys: Vec<Cow<'a, str>>,
 }
 
@@ -88,11 +89,11 @@ impl<'a> Scan<'a> {
         self.close(outer_keys)
     }
 
-    /// Forgets the names of the object just left, unless one of them came twice.
+    /// Drops the names of the object that just ended, or fails if one of them occurred twice.
     fn close(&mut self, outer_keys: usize) -> Result<(), BadFormat> {
         let own = self.keys.get_mut(outer_keys..).unwrap_or_default();
         let twice = if own.len() <= FEW_KEYS {
-            // Names of different lengths cost next to nothing to tell apart.
+            // Comparing names of different lengths costs next to nothing.
             own.iter().enumerate().any(|(n, key)| own.iter().take(n).any(|other| other == key))
         } else {
             own.sort_unstable();
@@ -133,7 +134,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Steps over a string and returns it with its quotes, as written.
+    /// Skips over a string and returns it with its quotes, as written.
     fn string(&mut self) -> Result<&'a str, BadFormat> {
         let start = self.at;
         self.expect(b'"')?;
@@ -195,7 +196,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// At least one digit.
+    /// Skips over at least one digit.
     fn digits(&mut self) -> Result<(), BadFormat> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
@@ -242,7 +243,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Bytes before the first quote, backslash or control character; eight at a time, as most of a message is such bytes.
+/// Number of bytes before the first quote, backslash or control character. The function reads eight bytes at a time,
+/// since most of a message is plain.
 fn plain_bytes(text: &[u8]) -> Option<usize> {
     let (words, rest) = text.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
@@ -256,20 +258,20 @@ fn plain_bytes(text: &[u8]) -> Option<usize> {
     words.len().checked_mul(8)?.checked_add(plain)
 }
 
-/// The highest bit of each byte that is a quote, a backslash or a control character. Above the lowest such byte the borrow
-/// may mark others too.
+/// Sets the highest bit of each byte that is a quote, a backslash or a control character. The borrow may set further
+/// bits above the lowest such byte.
 fn special_bytes(word: u64) -> u64 {
     let below = |word: u64, least: u64| word.wrapping_sub(ONES.wrapping_mul(least)) & !word;
     (below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1)) & (ONES * 0x80)
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
-/// Objects and arrays within each other, the outermost included. LSPS0 names no bound; our conformance list wants at
+/// Deepest nesting of objects and arrays, the outermost included. LSPS0 names no bound; our conformance list wants at
 /// least 32 and at most 128.
 const MAX_DEPTH: u8 = 64;
-/// Compared one by one; more are sorted first.
+/// Up to this number, the keys of an object are compared pairwise; more are sorted first.
 const FEW_KEYS: usize = 16;
-/// Enough for every message of the specs, so that the list of names is allocated once.
+/// Initial capacity of the list of names: enough for every message of the specifications, so that it is allocated once.
 const USUAL_KEYS: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! From a raw object to a type; where that fails, what does not fit and where.
+//! Conversion of a raw object to a type. On failure, the error says which member does not fit and why.
 
 use alloc::{
     format,
@@ -14,26 +14,27 @@ use serde::{
 use super::{refusal::InvalidParams, scan};
 use crate::text::PeerText;
 
-/// What does not fit its type.
+/// Error for a value that does not fit its type.
 pub(super) struct Misfit {
-    /// Where, from the object down, as in `menu[1].valid_until`; of a missing member, where it should be. Safe to show.
-    /// `None`: the object itself.
+    /// Path of the member, from the object down, as in `menu[1].valid_until`; for a missing member, its expected place.
+    /// The path is safe to show. `None`: the object itself.
     pub path: Option<String>,
-    /// What is wrong there.
+    /// Description of the fault.
     pub message: PeerText,
 }
 
-/// Reads a value found by [`scan::members`] as the object `T`.
+/// Parses a value found by [`scan::members`] as the object `T`.
 pub(super) fn read<T: DeserializeOwned>(raw: &str) -> Result<T, Misfit> {
-    // Derived impls would take an array of the members too.
+    // Derived impls would accept an array of the members too.
     if !raw.starts_with('{') {
         return Err(Misfit { path: None, message: "not an object".into() });
     }
-    // The path costs time, so it is asked for only when there is something to say.
+    // Tracking the path costs time, so it is tracked only after a failure.
     serde_json::from_str(raw).or_else(|_| read_with_path(raw))
 }
 
-/// The members that `T` does not know, as many as there is room for, and the first of the others that does not fit.
+/// Finds the members that `T` does not have, up to [`LONGEST_NAMES`] bytes of them, and the first of the others that
+/// does not fit.
 pub(super) fn faults<T: DeserializeOwned>(raw: &str) -> InvalidParams {
     let known = names::<T>();
     let (mut unrecognized, mut rest, mut room) = (Vec::new(), Vec::new(), LONGEST_NAMES);
@@ -47,21 +48,21 @@ pub(super) fn faults<T: DeserializeOwned>(raw: &str) -> InvalidParams {
             unrecognized.push(bounded(name));
         }
     });
-    // A reader stops at the first fault, so what is unknown is left out of the second look.
+    // A parser stops at the first fault, so the second pass leaves the unknown members out.
     let known_only = format!("{{{}}}", rest.join(","));
     let misfit = read::<T>(if is_object.is_ok() { &known_only } else { raw }).err();
     let (property, message) = misfit.map(|misfit| (misfit.path, misfit.message)).unzip();
     InvalidParams { unrecognized, property: property.flatten(), message }
 }
 
-/// Bytes of unknown names that are told: whoever sends more of them does not ask to learn them.
+/// Bytes of unknown names that an answer lists. A client that sends more of them does not need them listed.
 const LONGEST_NAMES: usize = 2_048;
 
 fn read_with_path<T: DeserializeOwned>(raw: &str) -> Result<T, Misfit> {
     let mut deserializer = serde_json::Deserializer::from_str(raw);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let message = error.inner().to_string();
-        // The position counts from the start of the object, which says little.
+        // The position counts from the start of the object and is of little use.
         let message = message.rsplit_once(" at line ").map_or(&*message, |(text, _)| text);
         let path = Some(bounded(&error.path().to_string())).filter(|path| path != ".");
         let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
@@ -74,15 +75,15 @@ fn read_with_path<T: DeserializeOwned>(raw: &str) -> Result<T, Misfit> {
     })
 }
 
-/// Both path and message may quote the peer, at any length.
+/// Bounds the length of a path or message, as both may quote the peer.
 fn bounded(text: &str) -> String {
     PeerText::from(text).to_string()
 }
 
-/// The names of the members of `T`, so that they need not be listed a second time.
+/// The names of the members of `T`, taken from its `Deserialize` impl so that they need not be listed a second time.
 fn names<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
-    // Always an error: a type gets no further than to say what it looks for.
+    // `deserialize` always fails here: the deserializer only records the names that the type asks for.
     let _ = T::deserialize(Names(&mut names));
     names
 }

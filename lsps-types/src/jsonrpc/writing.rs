@@ -1,4 +1,4 @@
-//! Messages as they go out.
+//! Outgoing messages.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use super::{ErrorObject, MAX_PAYLOAD, NotARequest, RequestId, VERSION, to_json};
 use crate::method::Request;
 
-/// A request, with an id that only its sender can know. Spec: LSPS0: a UUID, or at least 80 random bits in hex.
+/// Encodes a request. The id has to be unpredictable to others. Spec: LSPS0: a UUID, or at least 80 random bits in hex.
 ///
 /// # Errors
 ///
-/// When it does not fit into one message.
+/// The request does not fit into one message.
 pub fn encode_request<R: Request>(id: &str, request: &R) -> Result<Vec<u8>, TooLarge> {
     encode_call(id, R::METHOD.name(), request)
 }
@@ -91,7 +91,7 @@ mod json_text {
 #[error("the message would be longer than 65533 bytes")]
 pub struct TooLarge;
 
-/// The answer to a request; an internal error where it would not fit into one message.
+/// Encodes the reply to a request; an internal error if the reply does not fit into one message.
 #[must_use]
 pub fn encode_reply<R: Request>(id: &RequestId, reply: &R::Reply) -> Vec<u8> {
     #[derive(Serialize)]
@@ -104,8 +104,8 @@ pub fn encode_reply<R: Request>(id: &RequestId, reply: &R::Reply) -> Vec<u8> {
     if payload.len() > MAX_PAYLOAD { encode_error(id, &ErrorObject::internal()) } else { payload }
 }
 
-/// The error that answers a request; without data that would not fit into one message. What answers a payload that is no
-/// request is [`NotARequest::answer`]'s to say.
+/// Encodes the error that answers a request, without its `data` if that does not fit into one message.
+/// [`NotARequest::answer`] encodes the answer to a payload that is not a request.
 #[must_use]
 pub fn encode_error(id: &RequestId, error: &ErrorObject) -> Vec<u8> {
     encode_failure(Some(id), error)

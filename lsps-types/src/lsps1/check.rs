@@ -1,4 +1,4 @@
-//! Whether an order is what was ordered, and which of its ways to pay can be used.
+//! Checks of an LSP's order against the client's request, and of each of its payment methods.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,81 +6,81 @@ use super::payment::{MOST_CHARACTERS, OnchainPayment};
 use super::{CreateOrder, LightningState, OnchainState, Order};
 use crate::units::{Address, DateTime, Msat, Network, PaymentHash, PeerId, Sat, Timestamp};
 
-/// What the client knows besides its order.
+/// Facts besides the order that a client checks an LSP's order against.
 #[derive(Clone, Copy, Debug)]
 pub struct Expect {
-    /// The network of the connection (reading R-09).
+    /// Network of the connection (reading R-09).
     pub network: Network,
-    /// Who has to be paid by an invoice; `None` leaves that open, as an LSP may be paid through another node.
+    /// Node that an invoice has to pay; `None` skips the check, as an LSP may be paid through another node.
     pub payee: Option<PeerId>,
-    /// What has ended by then is of no use; `None` does not look.
+    /// Current time, by which payment methods expire; `None` skips the check.
     pub now: Option<Timestamp>,
 }
 
 impl Expect {
-    /// What was paid does not expire any more.
+    /// Skips the expiry check unless the method still expects a payment (`is_open`).
     fn if_open(self, is_open: bool) -> Self {
         Self { now: self.now.filter(|_| is_open), ..self }
     }
 }
 
-/// Reads invoices and offers. Feature `invoices` has one; nodes bring their own.
+/// Parser of invoices and offers. Feature `invoices` provides one; a node can bring its own.
 pub trait ReadInvoices {
-    /// Reads a BOLT 11 invoice and checks its signature. `None`: it is none.
+    /// Parses a BOLT 11 invoice and checks its signature; `None` if the text is not a valid invoice.
     fn bolt11(&self, invoice: &str, network: Network) -> Option<PaymentFacts>;
 
-    /// Reads a BOLT 12 offer. `None`: it is none.
+    /// Parses a BOLT 12 offer; `None` if the text is not a valid offer.
     fn bolt12(&self, offer: &str, network: Network) -> Option<PaymentFacts>;
 }
 
-/// What matters of an invoice or an offer.
+/// The facts of an invoice or an offer that the checks need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PaymentFacts {
-    /// What it asks for, if that is an amount in bitcoin.
+    /// Requested amount, if there is one in bitcoin.
     pub amount: Option<Msat>,
-    /// Whether it can be paid on the network asked about.
+    /// Whether the invoice or offer can be paid on the network in question.
     pub is_on_network: bool,
-    /// Who is paid, where it says so.
+    /// Node id of the payee, if the invoice or offer names it.
     pub payee: Option<PeerId>,
-    /// When it ends, if it does.
+    /// Expiry time, if there is one.
     pub expires_at: Option<Timestamp>,
-    /// What an invoice is paid with.
+    /// Payment hash of an invoice; `None` for an offer.
     pub payment_hash: Option<PaymentHash>,
 }
 
-/// The LSP's order is not the client's.
+/// Error for an order of the LSP that differs from the client's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the order differs from what was ordered in `{field}`")]
 pub struct MirrorMismatch {
-    /// Where.
+    /// Name of the field that differs.
     pub field: &'static str,
 }
 
-/// What can be done with each way to pay.
+/// Status of each payment method of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statuses {
-    /// The invoice.
+    /// Status of the BOLT 11 invoice.
     pub bolt11: Status,
-    /// The offer.
+    /// Status of the BOLT 12 offer.
     pub bolt12: Status,
-    /// The address.
+    /// Status of the on-chain address.
     pub onchain: Status,
 }
 
-/// What can be done with one way to pay.
+/// Status of one payment method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It is not offered.
+    /// The order does not offer this method.
     Absent,
-    /// It can be paid.
+    /// The client can pay with this method.
     Usable,
-    /// It was paid, and waits for the channel or for its confirmation.
+    /// A payment arrived, and waits for the channel or for its confirmation.
     Held,
-    /// It was paid, for good.
+    /// The payment is complete.
     Paid,
-    /// It cannot be paid any more; what was paid went back.
+    /// The payment was refunded, and the method can no longer be used.
     Refunded,
-    /// It must not be paid.
+    /// The client must not pay with this method.
     Unusable(Unusable),
 }
 
@@ -88,41 +88,41 @@ pub enum Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {
-    /// Fee and client balance are not the total.
+    /// The fee and the client balance do not add up to the total.
     #[error("the fee and the balance are not the total")]
     WrongSum,
-    /// More than 2048 characters.
+    /// The invoice or offer is longer than 2048 characters.
     #[error("it is too long")]
     TooLong,
-    /// No invoice, offer or address.
+    /// The text is not a valid invoice, offer or address.
     #[error("it cannot be read")]
     Unreadable,
-    /// Not over the total.
+    /// The amount of the invoice or offer is not the order's total.
     #[error("it is not over the total")]
     WrongAmount,
-    /// Of another network.
+    /// The invoice, offer or address is of another network.
     #[error("it is of another network")]
     WrongNetwork,
-    /// Pays somebody else.
+    /// The invoice or offer pays another node.
     #[error("it pays somebody else")]
     WrongPayee,
-    /// It ended.
+    /// The payment method has expired.
     #[error("it has expired")]
     Expired,
-    /// A transaction cannot carry so little.
+    /// The total is below the dust limit.
     #[error("the amount is dust")]
     Dust,
-    /// Money would go back to an address that the client did not give.
+    /// The refund address is not the one that the client gave.
     #[error("its refund address is not the one that was given")]
     WrongRefundAddress,
 }
 
 impl Order {
-    /// Compares with what was ordered, and looks at each way to pay. Spec: LSPS1 §2, §4; reading R-11.
+    /// Compares the order with the client's request, and checks each payment method. Spec: LSPS1 §2, §4; reading R-11.
     ///
     /// # Errors
     ///
-    /// When it is not the order that was made: pay nothing.
+    /// The order differs from the request; the client must not pay it.
     pub fn judge(
         &self,
         ordered: &CreateOrder,
@@ -153,11 +153,11 @@ impl Order {
         Ok(Statuses { bolt11, bolt12, onchain })
     }
 
-    /// Compares with what was ordered. Spec: LSPS1 §2.
+    /// Compares the order with the client's request. Spec: LSPS1 §2.
     ///
     /// # Errors
     ///
-    /// When it is not the order that was made.
+    /// The order differs from the request.
     pub fn mirrors(&self, ordered: &CreateOrder) -> Result<(), MirrorMismatch> {
         let same = [
             (self.lsp_balance_sat == ordered.lsp_balance_sat, "lsp_balance_sat"),
@@ -178,7 +178,7 @@ impl Order {
     }
 }
 
-/// What all ways to pay have in common.
+/// Terms that all payment methods have.
 struct Terms<'a> {
     fee: Sat,
     total: Sat,
@@ -239,5 +239,5 @@ fn onchain(way: &OnchainPayment, ordered: &CreateOrder, expect: &Expect) -> Stat
     }
 }
 
-/// Outputs of less are not relayed, whatever kind of address they are to.
+/// Dust limit in satoshis, for every kind of address: nodes do not relay outputs below it.
 const DUST: Sat = Sat(546);

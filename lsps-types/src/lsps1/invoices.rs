@@ -1,4 +1,4 @@
-//! Invoices and offers, read by LDK's parsers.
+//! Parser of invoices and offers on LDK.
 
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ use lightning_invoice::{Bolt11Invoice, Currency};
 use super::{PaymentFacts, ReadInvoices};
 use crate::units::{Msat, Network, PaymentHash, PeerId, Timestamp};
 
-/// Reads invoices and offers with LDK's parsers.
+/// Parses invoices and offers with LDK's parsers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LdkInvoices;
 
@@ -44,7 +44,8 @@ impl ReadInvoices for LdkInvoices {
             Some(Amount::Bitcoin { amount_msats }) => Some(Msat(amount_msats)),
             Some(Amount::Currency { .. }) | None => None,
         };
-        // Who gives paths to itself signs with a key made for the offer: that names nobody.
+        // An issuer that gives blinded paths to itself signs with a key made for the offer, which does not name its
+        // node.
         let payee = offer.issuer_signing_pubkey().filter(|_| offer.paths().is_empty());
         Some(PaymentFacts {
             amount,

@@ -1,4 +1,4 @@
-//! What an LSP offers, and whether an order fits into it.
+//! The options of an LSP, and the check of an order against them.
 
 use alloc::string::String;
 
@@ -9,48 +9,49 @@ use crate::strict::not_zero;
 use crate::text::PeerText;
 use crate::units::Sat;
 
-/// What can be ordered. Spec: LSPS1 §1. Each maximum is at least its minimum; should change at most once a day.
+/// Options of an LSP, which bound what can be ordered. Spec: LSPS1 §1. Each maximum is at least its minimum. An LSP
+/// should change them at most once a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 #[allow(clippy::struct_field_names, reason = "the names of the spec")]
 pub struct Options {
-    /// Least number of confirmations that can be asked for; 0 where the LSP opens 0-conf channels.
+    /// Least number of confirmations that an order can require; 0 if the LSP opens 0-conf channels.
     pub min_required_channel_confirmations: u16,
-    /// Shortest time within which the funding can be asked to confirm, in blocks; at least 1.
+    /// Least number of blocks within which an order can require the funding to confirm; at least 1.
     pub min_funding_confirms_within_blocks: u16,
     /// Whether the client may have a channel reserve of zero.
     pub supports_zero_channel_reserve: bool,
-    /// Longest time for which a channel can be had, in blocks; at least 1.
+    /// Longest lifetime of a channel that can be ordered, in blocks; at least 1.
     pub max_channel_expiry_blocks: u32,
-    /// Least that the client can have at once.
+    /// Least initial balance of the client.
     pub min_initial_client_balance_sat: Sat,
-    /// Most that the client can have at once.
+    /// Largest initial balance of the client.
     pub max_initial_client_balance_sat: Sat,
-    /// Least that the LSP puts in.
+    /// Least initial balance of the LSP.
     pub min_initial_lsp_balance_sat: Sat,
-    /// Most that the LSP puts in.
+    /// Largest initial balance of the LSP.
     pub max_initial_lsp_balance_sat: Sat,
-    /// Least sum of both.
+    /// Least sum of both balances.
     pub min_channel_balance_sat: Sat,
-    /// Largest sum of both.
+    /// Largest sum of both balances.
     pub max_channel_balance_sat: Sat,
 }
 
 /// `data` of error 100: an order outside the options. Spec: LSPS1 §2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OptionMismatch {
-    /// Which option; its bare name (reading R-18).
+    /// Name of the option that is not met, without a path (reading R-18).
     pub property: String,
-    /// For people.
+    /// Description for people to read.
     pub message: PeerText,
 }
 
 impl Options {
-    /// Whether the numbers fit together; a service asks before it offers them.
+    /// Checks that the options are consistent. An LSP calls this before it offers them.
     ///
     /// # Errors
     ///
-    /// Which do not.
+    /// A description of the first rule that is broken.
     pub fn validate(&self) -> Result<(), &'static str> {
         let rules = [
             (self.min_funding_confirms_within_blocks > 0, "min_funding_confirms_within_blocks has to be at least 1"),
@@ -71,7 +72,8 @@ impl Options {
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, broken)| Err(broken))
     }
 
-    /// Whether `order` is within them: to be asked by clients before they send it, and by LSPs. Spec: LSPS1 §2.
+    /// Checks that `order` is within the options. Clients call this before they send an order, LSPs when they receive
+    /// one. Spec: LSPS1 §2.
     ///
     /// # Errors
     ///
@@ -103,7 +105,7 @@ impl Options {
     }
 }
 
-/// As it stands on the wire.
+/// The options as on the wire, before the check.
 #[derive(Deserialize)]
 #[allow(clippy::struct_field_names, reason = "the names of the spec")]
 struct Unchecked {

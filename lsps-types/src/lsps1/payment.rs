@@ -1,4 +1,4 @@
-//! The ways to pay an order. Ways that are not known are skipped.
+//! The payment methods of an order. Unknown methods are skipped.
 
 use alloc::string::String;
 use core::num::NonZeroU16;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use crate::strict::optional_object;
 use crate::units::{DateTime, FeeRate, Sat};
 
-/// How an order can be paid. Spec: LSPS1 §4. Each way has its own price and end; only one should be used.
+/// Payment methods of an order. Spec: LSPS1 §4. Each method has its own price and expiry; a client should use only one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
-    /// By a hold invoice.
+    /// Payment by BOLT 11 hold invoice.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
     pub bolt11: Option<Bolt11Payment>,
-    /// By an offer.
+    /// Payment by BOLT 12 offer.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
     pub bolt12: Option<Bolt12Payment>,
-    /// By a transaction; only with a refund address.
+    /// Payment by on-chain transaction; only if the client gave a refund address.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
     pub onchain: Option<OnchainPayment>,
 }
@@ -25,97 +25,100 @@ pub struct Payment {
 /// Payment by BOLT 11 invoice. Spec: LSPS1 §4.1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bolt11Payment {
-    /// How far it is.
+    /// State of the payment.
     pub state: LightningState,
-    /// Until when it can be paid.
+    /// Time until which it can be paid.
     pub expires_at: DateTime,
-    /// What the LSP takes.
+    /// Fee of the LSP.
     pub fee_total_sat: Sat,
-    /// What is to be paid: the fee and the client's balance.
+    /// Amount to pay: the fee and the client's balance.
     pub order_total_sat: Sat,
-    /// The hold invoice over the total, at most [`MOST_CHARACTERS`]. Not looked at yet: see
-    /// [`Order::judge`](super::Order::judge).
+    /// Hold invoice over the total, at most [`MOST_CHARACTERS`] long. [`Order::judge`](super::Order::judge) checks it;
+    /// until then it is not validated.
     pub invoice: String,
 }
 
 /// Payment by BOLT 12 offer. Spec: LSPS1 §4.2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bolt12Payment {
-    /// How far it is.
+    /// State of the payment.
     pub state: LightningState,
-    /// Until when it can be paid.
+    /// Time until which it can be paid.
     pub expires_at: DateTime,
-    /// What the LSP takes.
+    /// Fee of the LSP.
     pub fee_total_sat: Sat,
-    /// What is to be paid: the fee and the client's balance.
+    /// Amount to pay: the fee and the client's balance.
     pub order_total_sat: Sat,
-    /// The offer over the total, at most [`MOST_CHARACTERS`]. Not looked at yet: see [`Order::judge`](super::Order::judge).
+    /// Offer over the total, at most [`MOST_CHARACTERS`] long. [`Order::judge`](super::Order::judge) checks it; until
+    /// then it is not validated.
     pub offer: String,
 }
 
-/// Payment by transaction. Spec: LSPS1 §4.3.
+/// Payment by on-chain transaction. Spec: LSPS1 §4.3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OnchainWire", into = "OnchainWire")]
 pub struct OnchainPayment {
-    /// How far it is.
+    /// State of the payment.
     pub state: OnchainState,
-    /// Until when it can be paid.
+    /// Time until which it can be paid.
     pub expires_at: DateTime,
-    /// What the LSP takes.
+    /// Fee of the LSP.
     pub fee_total_sat: Sat,
-    /// What is to be paid: the fee and the client's balance.
+    /// Amount to pay: the fee and the client's balance.
     pub order_total_sat: Sat,
-    /// Where to; an [`Address`](crate::Address) if the LSP behaves. Not looked at yet.
+    /// Address to pay to; not validated yet, an [`Address`](crate::Address) if the LSP follows the specification.
     pub address: String,
-    /// When it counts.
+    /// Confirmations after which the LSP accepts the payment.
     pub confirmation: Confirmation,
-    /// Where it is returned to; as ordered.
+    /// Address for a refund, as ordered.
     pub refund_onchain_address: Option<String>,
 }
 
-/// When an on-chain payment counts; at six confirmations always. Spec: LSPS1 §4.3.
+/// Rule by which the LSP accepts an on-chain payment; six confirmations always suffice. Spec: LSPS1 §4.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Confirmation {
-    /// At once, if its fee rate is above this one; else with the first block (reading R-14).
+    /// The payment counts at once if its feerate is above the given one; otherwise with its first confirmation (reading
+    ///
     AtOnce {
-        /// Not below [`FeeRate::LEAST`] when written.
+        /// Feerate above which zero confirmations suffice; not below [`FeeRate::LEAST`] when written.
         above: Option<FeeRate>,
     },
-    /// After so many blocks.
+    /// The payment counts after this number of confirmations.
     After(NonZeroU16),
 }
 
-/// How far a Lightning payment is. Spec: LSPS1 §4.1.
+/// State of a Lightning payment. Spec: LSPS1 §4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum LightningState {
-    /// Nothing came yet.
+    /// No payment arrived yet.
     ExpectPayment,
-    /// It came and waits for the channel.
+    /// The payment is held until the channel is open.
     Hold,
-    /// The channel is open and the preimage is out.
+    /// The LSP has opened the channel and released the preimage.
     Paid,
-    /// It went back, or cannot come any more. Also read as `CANCELLED` (reading R-12).
+    /// The payment was refunded, or can no longer arrive. `CANCELLED` is read as this state too (reading R-12).
     #[serde(alias = "CANCELLED")]
     Refunded,
 }
 
-/// How far an on-chain payment is. Spec: LSPS1 §4.3.
+/// State of an on-chain payment. Spec: LSPS1 §4.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OnchainState {
-    /// Nothing came that counts.
+    /// No sufficient payment arrived yet.
     ExpectPayment,
-    /// Seen and not confirmed: some LSPs say `HOLD`. Written as the spec has it, `EXPECT_PAYMENT` (reading R-13).
+    /// The payment is in the mempool and not confirmed; some LSPs call this `HOLD`. This library writes
+    /// `EXPECT_PAYMENT`, as the specification has it (reading R-13).
     #[serde(rename(serialize = "EXPECT_PAYMENT", deserialize = "HOLD"))]
     Seen,
-    /// Confirmed.
+    /// The payment is confirmed.
     Paid,
-    /// It went back.
+    /// The payment was refunded.
     Refunded,
 }
 
-/// The most characters of an invoice or an offer. Spec: LSPS1 §4.1, §4.2.
+/// Largest number of characters of an invoice or an offer. Spec: LSPS1 §4.1, §4.2.
 pub const MOST_CHARACTERS: usize = 2_048;
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -134,7 +137,7 @@ struct OnchainWire {
 
 impl From<OnchainWire> for OnchainPayment {
     fn from(wire: OnchainWire) -> Self {
-        // With confirmations the fee rate means nothing (reading R-15).
+        // With a number of confirmations the feerate has no meaning (reading R-15).
         let confirmation = NonZeroU16::new(wire.min_onchain_payment_confirmations)
             .map_or(Confirmation::AtOnce { above: wire.min_fee_for_0conf }, Confirmation::After);
         Self {

@@ -1,4 +1,4 @@
-//! The opening fee, and its split over the parts of a payment.
+//! The opening fee, and its distribution over the parts of a payment.
 
 use alloc::vec::Vec;
 
@@ -7,25 +7,26 @@ use serde::{Deserialize, Serialize};
 use crate::codes::BuyError;
 use crate::units::{Msat, Ppm};
 
-/// What the price of a JIT channel depends on.
+/// Terms that decide the price of a JIT channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeeTerms {
-    /// Least fee.
+    /// Least opening fee.
     pub min_fee: Msat,
-    /// Share of the first payment.
+    /// Opening fee as a share of the first payment.
     pub proportional: Ppm,
-    /// Least payment, inclusive.
+    /// Smallest payment, inclusive.
     pub min_payment_size: Msat,
     /// Largest payment, inclusive.
     pub max_payment_size: Msat,
 }
 
 impl FeeTerms {
-    /// The fee on a payment of agreed size, as [`Buy`](super::Buy) is checked.
+    /// Opening fee on a payment whose size was agreed in [`Buy`](super::Buy).
     ///
     /// # Errors
     ///
-    /// When the size is out of bounds, the fee overflows or leaves nothing. Spec: LSPS2 §2; reading R-21.
+    /// The size is out of bounds, the fee overflows, or the fee leaves nothing of the payment. Spec: LSPS2 §2; reading
+    ///
     pub fn fee_on(&self, size: Msat) -> Result<Msat, BuyError> {
         if size < self.min_payment_size {
             return Err(BuyError::PaymentSizeTooSmall);
@@ -37,8 +38,8 @@ impl FeeTerms {
         if fee < size { Ok(fee) } else { Err(BuyError::PaymentSizeTooSmall) }
     }
 
-    /// The fee on a payment of one part whose size was not agreed; `None` if the part cannot carry it and still be
-    /// forwarded. Spec: LSPS2 §3, "no-MPP+var-invoice".
+    /// Opening fee on a single-part payment whose size was not agreed; `None` if the part cannot pay the fee and still
+    /// be forwarded. Spec: LSPS2 §3, "no-MPP+var-invoice".
     #[must_use]
     pub fn fee_on_single_part(&self, amount: Msat, htlc_minimum: Msat) -> Option<Msat> {
         let within = self.min_payment_size <= amount && amount <= self.max_payment_size;
@@ -67,11 +68,11 @@ pub fn opening_fee(size: Msat, min_fee: Msat, proportional: Ppm) -> Option<Msat>
     Some(Msat(fee.max(min_fee.0)))
 }
 
-/// What each part of a payment gives towards `fee`, in the order of `parts`.
+/// Splits `fee` over the parts of a payment; the result has the order of `parts`.
 ///
-/// Each part gives in proportion to what it can give while keeping `htlc_minimum` (and at least 1 msat), up to 1 msat more
-/// or less. So a client that claims only some of the parts pays their share of the fee. The sum is exactly `fee`. `None` if
-/// the parts cannot carry it, or overflow; then the payment fails before a channel is opened.
+/// The share of a part is proportional to its amount above `htlc_minimum` (at least 1 msat), up to 1 msat more or less.
+/// So a client that claims only some of the parts pays their share of the fee. The sum is exactly `fee`. The result is
+/// `None` if the parts cannot pay the fee, or on overflow; then the payment fails before a channel is opened.
 ///
 /// Spec: LSPS2 §3 "Forwarding The Payment Parts".
 #[must_use]
@@ -79,7 +80,7 @@ pub fn split(fee: Msat, parts: &[Msat], htlc_minimum: Msat) -> Option<Vec<Msat>>
     let keep = htlc_minimum.max(Msat(1));
     let spare = parts.iter().map(|part| part.checked_sub(keep)).collect::<Option<Vec<Msat>>>()?;
     let all = Msat::checked_sum(spare.iter().copied()).filter(|all| *all >= fee)?;
-    // What the parts up to this one give together is in proportion, rounded down: no part gives more than it has to spare.
+    // The shares of the parts so far add up to their proportion, rounded down, so no part pays more than it can spare.
     let (mut sum, mut given) = (0_u64, 0_u64);
     let share = |spare: Msat| {
         sum = sum.checked_add(spare.0)?;

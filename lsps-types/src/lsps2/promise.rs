@@ -1,8 +1,9 @@
-//! The promise: how an LSP recognises terms it issued, without remembering them.
+//! The promise, by which an LSP recognises terms that it issued without storing them.
 //!
-//! A promise is `1.` and 64 hex digits of HMAC-SHA256 over the other seven fields and the client's node id; where the
-//! menu was made for a token, the token follows in hex. So terms cannot be changed, nor used by another client, nor with
-//! another token, and a buy, which names no token, still tells which one it was.
+//! A promise is `1.` and 64 hex digits of HMAC-SHA256 over the other seven fields and the client's node id. If the
+//! client gave a token for the menu, the token follows in hex. So a client cannot change the terms, use those of
+//! another client, or combine them with another token; and the LSP learns the token from a buy request, which does not
+//! carry one.
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
@@ -15,19 +16,19 @@ use super::{Buy, OpeningFeeParams};
 use crate::codes::BuyError;
 use crate::units::{DateTime, Msat, PeerId, Ppm, Timestamp};
 
-/// Text of an LSP that stands for its promise. At most 512 bytes as JSON; opaque to a client.
+/// Text by which an LSP recognises its terms. At most 512 bytes as JSON; opaque to a client.
 ///
-/// Spec: LSPS2 §1 "`promise`". What we write is printable ASCII that needs no escapes.
+/// Spec: LSPS2 §1 "`promise`". This library writes printable ASCII that needs no escapes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Promise(String);
 
 impl Promise {
-    /// Takes any text that a client has to accept.
+    /// Wraps a received text that a client has to accept.
     ///
     /// # Errors
     ///
-    /// When it is longer than 512 bytes, written as a JSON string without its quotes.
+    /// The text is longer than 512 bytes, as a JSON string without its quotes.
     pub fn received(text: impl Into<String>) -> Result<Self, InvalidPromise> {
         let text = text.into();
         let written = if text.bytes().all(is_plain) {
@@ -39,17 +40,17 @@ impl Promise {
         if written > LONGEST { Err(InvalidPromise::TooLong) } else { Ok(Self(text)) }
     }
 
-    /// Takes text that an LSP may write.
+    /// Wraps a text that an LSP may issue.
     ///
     /// # Errors
     ///
-    /// When it is too long, or not printable ASCII without characters that JSON escapes.
+    /// The text is too long, is not printable ASCII, or contains characters that JSON escapes.
     pub fn issued(text: impl Into<String>) -> Result<Self, InvalidPromise> {
         let text = text.into();
         if text.bytes().all(is_plain) { Self::received(text) } else { Err(InvalidPromise::Characters) }
     }
 
-    /// The text.
+    /// The promise as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -62,23 +63,23 @@ impl<'de> Deserialize<'de> for Promise {
     }
 }
 
-/// Whether JSON writes it as it is.
+/// Whether JSON writes this byte without an escape.
 fn is_plain(byte: u8) -> bool {
     (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\'
 }
 
-/// A text that cannot be a promise.
+/// Error for a text that is not a promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPromise {
-    /// More than 512 bytes.
+    /// The text is longer than 512 bytes.
     #[error("a promise has at most 512 bytes")]
     TooLong,
-    /// Not printable ASCII, or with characters that JSON escapes.
+    /// The text is not printable ASCII, or contains characters that JSON escapes.
     #[error("a promise is printable ASCII without quotes and backslashes")]
     Characters,
 }
 
-/// [`OpeningFeeParams`] before they are promised.
+/// Terms as in [`OpeningFeeParams`], without a promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unpromised {
     /// See [`OpeningFeeParams::min_fee_msat`].
@@ -97,10 +98,10 @@ pub struct Unpromised {
     pub max_payment_size_msat: Msat,
 }
 
-/// The LSP's secret. Keep it for as long as promises made with it are valid.
+/// Secret key of the LSP's promises. Keep it for as long as promises made with it are valid.
 #[derive(Clone)]
 pub struct PromiseKey(
-    /// Has taken in the secret, which is half of the work for a text as short as ours.
+    /// HMAC state after the secret, which saves half of the work for a text as short as ours.
     HmacEngine<sha256::Hash>,
 );
 
@@ -111,17 +112,17 @@ impl fmt::Debug for PromiseKey {
 }
 
 impl PromiseKey {
-    /// A key from 32 secret random bytes.
+    /// Creates a key from 32 secret random bytes.
     #[must_use]
     pub fn new(secret: [u8; 32]) -> Self {
         Self(HmacEngine::new(&secret))
     }
 
-    /// Promises these terms to a client, who gave this token.
+    /// Issues terms to a client, for the token that the client gave.
     ///
     /// # Errors
     ///
-    /// When the token is longer than 200 bytes, which leaves no room for it.
+    /// The token is longer than 200 bytes.
     pub fn issue(
         &self,
         terms: Unpromised,
@@ -141,26 +142,27 @@ impl PromiseKey {
         })
     }
 
-    /// Whether a purchase on these terms may be sold as far as the terms say: they were promised to this client, are still
-    /// valid, and fit the size of the payment. If so, for which token they were promised.
+    /// Checks the terms of a purchase: that they were promised to this client, are still valid, and fit the size of the
+    /// payment. The result is the token that they were promised for.
     ///
-    /// Whether to sell to this client at all, and whether there is enough liquidity, is left to the LSP.
+    /// The LSP still has to decide whether to sell to this client, and whether it has enough liquidity.
     ///
     /// # Errors
     ///
-    /// The error that answers the request. Spec: LSPS2 §2.
+    /// The error with which an LSP answers the request. Spec: LSPS2 §2.
     pub fn check(&self, buy: &Buy, client: PeerId, now: Timestamp) -> Result<Option<String>, BuyError> {
         let token = self.verify(&buy.opening_fee_params, client).map_err(|_| BuyError::InvalidOpeningFeeParams)?;
         buy.fits_its_terms(now)?;
         Ok(token)
     }
 
-    /// Whether these terms were promised to this client, and if so, for which token. That alone does not make a sale: the
-    /// terms may have expired long ago, and the payment be of any size. [`check`](Self::check) looks at those too.
+    /// Checks that these terms were promised to this client; the result is the token that they were promised for. This
+    /// does not suffice for a sale: the terms may have expired, and the payment may be of any size.
+    /// [`check`](Self::check) covers both.
     ///
     /// # Errors
     ///
-    /// When they were not, at least not in these words.
+    /// The terms were not promised to this client, or were changed.
     pub fn verify(&self, terms: &OpeningFeeParams, client: PeerId) -> Result<Option<String>, NotPromised> {
         let mut parts = terms.promise.as_str().split('.');
         let (version, _mac, token) = (parts.next(), parts.next(), parts.next());
@@ -174,12 +176,13 @@ impl PromiseKey {
             }
         };
         let expected = text_of(&self.mac(&Fields::from(terms), client, token.as_deref()), token.as_deref());
-        // One spelling per promise: what is compared is what was written.
+        // A promise has one spelling, so the texts are compared.
         let same = same_in_constant_time(expected.as_bytes(), terms.promise.as_str().as_bytes());
         if same { Ok(token) } else { Err(NotPromised) }
     }
 
-    /// Bytes that nobody else can foresee, always the same for the same purpose and facts: preimages and names of orders.
+    /// Derives unpredictable bytes from the secret, always the same for the same purpose and facts. Preimages and order
+    /// ids are derived this way.
     #[must_use]
     pub fn derive(&self, purpose: &str, facts: &[&[u8]]) -> [u8; 32] {
         let mut engine = self.0.clone();
@@ -215,12 +218,12 @@ fn text_of(mac: &Hmac<sha256::Hash>, token: Option<&str>) -> String {
     text
 }
 
-/// The terms are not ours, or not for this client, or were changed.
+/// Error for terms that this LSP did not issue, that belong to another client, or that were changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the promise does not fit these terms")]
 pub struct NotPromised;
 
-/// The seven fields as numbers of fixed length, so that no two sets of terms have the same bytes.
+/// The seven fields as numbers of fixed length, so that two different sets of terms never have the same bytes.
 struct Fields([u64; 7]);
 
 macro_rules! fields_of {
@@ -243,7 +246,7 @@ macro_rules! fields_of {
 fields_of!(Unpromised);
 fields_of!(OpeningFeeParams);
 
-/// Takes as long for a near miss as for a far one, so that a code cannot be guessed byte by byte.
+/// Compares in constant time, so that a promise cannot be guessed byte by byte.
 fn same_in_constant_time(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && core::hint::black_box(a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b))) == 0
 }

@@ -1,4 +1,4 @@
-//! The URL that a wallet makes for itself at its notification service.
+//! The webhook URL that a wallet builds for its notification service.
 
 use alloc::{format, string::String};
 use core::fmt::Write;
@@ -6,25 +6,26 @@ use core::fmt::Write;
 use super::{InvalidUrl, WebhookUrl};
 use crate::units::PeerId;
 
-/// What a notification service has to find in the URL of a post. Spec: LSPS5 `lsps5.set_webhook`, "URL Schema".
+/// Parts of a webhook URL that a notification service needs to verify and deliver a post. Spec: LSPS5
+/// `lsps5.set_webhook`, "URL Schema".
 #[derive(Clone, Copy, Debug)]
 pub struct HookAddress<'a> {
-    /// Where the service takes posts: an `https` URL or IRI, perhaps with a query.
+    /// Endpoint of the service: an `https` URL or IRI, with or without a query.
     pub service: &'a str,
-    /// Whose signature it is to expect.
+    /// Node id of the LSP whose signature the service expects.
     pub lsp: PeerId,
-    /// The device to wake, by whatever name the service knows it; empty where the secret says it.
+    /// Name by which the service knows the device; empty if the secret identifies it.
     pub device: &'a str,
-    /// 256 random bits that the service gave to this device or was told by it: who does not know them cannot make the URL.
+    /// 256 random bits, shared by the service and this device. Nobody else can build the URL.
     pub secret: &'a [u8; 32],
 }
 
 impl HookAddress<'_> {
-    /// `service?lsp=<node id>&device=<name>&secret=<hex>`.
+    /// Builds `service?lsp=<node id>&device=<name>&secret=<hex>`.
     ///
     /// # Errors
     ///
-    /// When that is too long, or the service's own part is not of `https`.
+    /// The URL is too long, or the endpoint is not an `https` URL.
     pub fn url(&self) -> Result<WebhookUrl, InvalidUrl> {
         let mut url = String::from(self.service);
         let joint = if self.service.contains('?') { '&' } else { '?' };
@@ -41,7 +42,7 @@ impl HookAddress<'_> {
     }
 }
 
-/// With everything percent-encoded that could mean something in a query.
+/// Percent-encodes every character that could have a meaning in a query.
 fn encoded(text: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => String::from(char::from(byte)),

@@ -1,4 +1,4 @@
-//! Names and URLs that a service stores for clients.
+//! Names and URLs that an LSP stores for clients.
 
 use alloc::{format, string::String};
 use core::fmt;
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::PeerText;
 
-/// The name of an app: at most 64 bytes as JSON text, quotes not counted (reading R-26). Compared exactly.
+/// Name of an app: at most 64 bytes as JSON text without quotes (reading R-26). Names are compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AppName(String);
 
 impl AppName {
-    /// Measures a name.
+    /// Validates the length of a name.
     ///
     /// # Errors
     ///
-    /// When it is too long.
+    /// The name is too long.
     pub fn new(name: String) -> Result<Self, NameTooLong> {
         if escaped_len(&name) > LONGEST_NAME { Err(NameTooLong) } else { Ok(Self(name)) }
     }
 
-    /// As the client wrote it; its `Display` is safe to show.
+    /// The name as the client wrote it; `Display` makes it safe to show.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -50,7 +50,7 @@ impl From<AppName> for String {
     }
 }
 
-/// Bytes of the shortest JSON string, without its quotes.
+/// Length in bytes of the shortest JSON string for `text`, without its quotes.
 fn escaped_len(text: &str) -> usize {
     let escaped = |c: char| match c {
         '"' | '\\' | '\u{8}' | '\t' | '\n' | '\u{c}' | '\r' => 2,
@@ -60,24 +60,24 @@ fn escaped_len(text: &str) -> usize {
     text.chars().map(escaped).fold(0, usize::saturating_add)
 }
 
-/// A name that is too long.
+/// Error for a name that is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name is longer than 64 bytes")]
 pub struct NameTooLong;
 
-/// Where to post notifications: an `https` URL of at most 1024 ASCII characters, without credentials or fragment.
+/// URL to post notifications to: an `https` URL of at most 1024 ASCII characters, without credentials or fragment.
 ///
-/// That it leads to a host that may be contacted is for the delivery to find out.
+/// Whether the host may be contacted is checked at delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WebhookUrl(String);
 
 impl WebhookUrl {
-    /// Looks at a URL, and keeps it as it is written.
+    /// Validates a URL and keeps its spelling.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The first rule that the URL breaks.
     pub fn new(url: String) -> Result<Self, InvalidUrl> {
         if url.chars().count() > LONGEST_URL {
             return Err(InvalidUrl::TooLong);
@@ -93,11 +93,12 @@ impl WebhookUrl {
         if port_fits && !hides_something { Ok(Self(url)) } else { Err(InvalidUrl::Malformed) }
     }
 
-    /// From an IRI: what is not ASCII after the host is percent-encoded, as the spec wants of clients.
+    /// Converts an IRI: characters after the host that are not ASCII are percent-encoded, as the specification requires
+    /// of clients.
     ///
     /// # Errors
     ///
-    /// What is wrong with it; a host that is not ASCII has to be written in Punycode.
+    /// The first rule that the URL breaks; a host that is not ASCII has to be written in Punycode.
     pub fn from_iri(iri: &str) -> Result<Self, InvalidUrl> {
         let mut url = String::with_capacity(iri.len());
         for c in iri.chars() {
@@ -112,7 +113,7 @@ impl WebhookUrl {
         if host.is_some_and(|host| host.contains('%')) { Err(InvalidUrl::Malformed) } else { Self::new(url) }
     }
 
-    /// As the client wrote it.
+    /// The URL as the client wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -133,16 +134,16 @@ impl From<WebhookUrl> for String {
     }
 }
 
-/// Why a text is no URL to post to.
+/// Error for a text that is not a webhook URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUrl {
-    /// More than 1024 characters.
+    /// The URL is longer than 1024 characters.
     #[error("the URL is longer than 1024 characters")]
     TooLong,
-    /// No URL, or one with parts that a webhook has not.
+    /// The text is not a URL, or has parts that a webhook URL must not have.
     #[error("not a URL to post to")]
     Malformed,
-    /// Of another scheme.
+    /// The scheme is not https.
     #[error("the URL is not https")]
     NotHttps,
 }

@@ -1,4 +1,4 @@
-//! What a service posts to webhooks: the body, and the signature over it.
+//! Notifications that an LSP posts to webhooks: the body, and the signature over it.
 
 use alloc::{format, string::String};
 use core::str;
@@ -9,29 +9,29 @@ use crate::jsonrpc::Members;
 use crate::signature::{LnSignature, SignMessage};
 use crate::units::{BlockHeight, DateTime, Timestamp};
 
-/// Why a client is woken. Spec: LSPS5 "Webhook Notification Methods".
+/// Notification to a client. Spec: LSPS5 "Webhook Notification Methods".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notification {
-    /// The webhook was registered or changed; goes to it alone, before anything else.
+    /// The webhook was registered or changed. Only this webhook receives the notification, before any other.
     WebhookRegistered,
-    /// A payment waits.
+    /// A payment for the client waits at the LSP.
     PaymentIncoming,
-    /// A contract is about to force the channel onto the chain.
+    /// An HTLC or another contract is about to time out, which would force the channel on-chain.
     ExpirySoon {
-        /// When it does.
+        /// Height of the timeout.
         timeout: BlockHeight,
     },
-    /// The LSP wants liquidity back.
+    /// The LSP asks for liquidity back.
     LiquidityManagementRequest,
-    /// An onion message waits.
+    /// An onion message for the client waits at the LSP.
     OnionMessageIncoming,
-    /// Of a kind that this library does not know; to be ignored.
+    /// A kind that this library does not know. The receiver ignores it.
     Unknown,
 }
 
 impl Notification {
-    /// Its method; `None` for the unknown, which cannot be written.
+    /// Name of the method; `None` for [`Unknown`](Self::Unknown), which cannot be written.
     #[must_use]
     pub fn method(self) -> Option<&'static str> {
         Some(match self {
@@ -44,7 +44,7 @@ impl Notification {
         })
     }
 
-    /// The bytes to post; `None` for the unknown.
+    /// The bytes to post; `None` for [`Unknown`](Self::Unknown).
     #[must_use]
     pub fn body(self) -> Option<String> {
         let params = match self {
@@ -58,11 +58,11 @@ impl Notification {
         Some(body(self.method()?, &params))
     }
 
-    /// Reads a body. Unknown parameters are skipped. To be trusted only with its signature.
+    /// Parses a body. Unknown parameters are skipped. The result is authentic only if the signature is verified too.
     ///
     /// # Errors
     ///
-    /// When it is no JSON-RPC 2.0 notification, or one of the five without its parameters.
+    /// The body is not a JSON-RPC 2.0 notification, or lacks the parameters of its method.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedBody> {
         #[derive(Deserialize)]
         struct ExpirySoon {
@@ -84,20 +84,20 @@ impl Notification {
     }
 }
 
-/// A notification that another specification or an application defines.
+/// Notification that another specification or an application defines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Custom {
     method: String,
-    /// The text of an object.
+    /// JSON text of an object.
     params: String,
 }
 
 impl Custom {
-    /// With a method of its own prefix, as in `acme.low_balance`, and parameters that are an object.
+    /// Creates a notification with a method of its own prefix, as in `acme.low_balance`, and an object of parameters.
     ///
     /// # Errors
     ///
-    /// When the name or the parameters are not of that form.
+    /// The name or the parameters do not have that form.
     pub fn new(method: &str, params: &impl Serialize) -> Result<Self, InvalidMethodName> {
         let (prefix, name) = method.split_once('.').ok_or(InvalidMethodName::NoPrefix)?;
         if prefix == "lsps5" {
@@ -113,7 +113,7 @@ impl Custom {
         Ok(Self { method: method.into(), params: params.ok_or(InvalidMethodName::Params)? })
     }
 
-    /// Its method.
+    /// Name of the method.
     #[must_use]
     pub fn method(&self) -> &str {
         &self.method
@@ -126,45 +126,45 @@ impl Custom {
     }
 }
 
-/// Why a notification of one's own cannot be made.
+/// Error for a [`Custom`] notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMethodName {
-    /// Only LSPS5 may use `lsps5.`.
+    /// The prefix `lsps5.` is reserved for LSPS5.
     #[error("the prefix lsps5 is reserved")]
     Reserved,
-    /// It needs a prefix and a dot.
+    /// The method name lacks a prefix with a dot.
     #[error("the method has no prefix")]
     NoPrefix,
-    /// Method names are snake_case words.
+    /// The method name is not in snake_case.
     #[error("the method is not in snake_case")]
     NotSnakeCase,
-    /// Parameters go by name.
+    /// The parameters are not an object.
     #[error("the parameters are no object")]
     Params,
 }
 
-/// A body that is no notification.
+/// Error for a body that is not a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a JSON-RPC 2.0 notification")]
 pub struct MalformedBody;
 
-/// What is to be posted: the body, and the two headers.
+/// A notification to post: the body, and the values of the two headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// Exactly these bytes.
+    /// Exact bytes of the body.
     pub body: String,
-    /// `x-lsps5-timestamp`.
+    /// Value of `x-lsps5-timestamp`.
     pub timestamp: DateTime,
-    /// `x-lsps5-signature`.
+    /// Value of `x-lsps5-signature`.
     pub signature: LnSignature,
 }
 
 impl Signed {
-    /// Signs a body that is posted now. Spec: LSPS5 "Signing".
+    /// Signs a body that is posted at `now`. Spec: LSPS5 "Signing".
     ///
     /// # Errors
     ///
-    /// When the signer does not.
+    /// The signer failed.
     pub fn new<S: SignMessage>(body: String, now: Timestamp, signer: &S) -> Result<Self, S::Error> {
         let timestamp = DateTime::from(now);
         let signature = signer.sign_message(signed_text(timestamp.as_str(), &body).as_bytes())?;
@@ -177,7 +177,7 @@ impl Signed {
     pub const SIGNATURE_HEADER: &'static str = "x-lsps5-signature";
 }
 
-/// The text that is signed: the timestamp and the body exactly as they travel.
+/// The signed text: it holds the timestamp and the body exactly as they are sent.
 #[must_use]
 pub fn signed_text(timestamp: &str, body: &str) -> String {
     format!("LSPS5: DO NOT SIGN THIS MESSAGE MANUALLY: LSP: At {timestamp} I notify {body}")

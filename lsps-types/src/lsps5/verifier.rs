@@ -1,4 +1,4 @@
-//! For notification services: is this post what the LSP signed, and is it new?
+//! Verification of posts at a notification service: signature, age, and replay.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::ops::Add;
@@ -9,74 +9,74 @@ use super::{MalformedBody, Notification, signed_text};
 use crate::signature::{InvalidSignature, LnSignature, digest};
 use crate::units::{DateTime, PeerId, Timestamp};
 
-/// How old posts may be, and whether they may come twice.
+/// Rules for the age and the repetition of posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// As the bLIP has it now: any timestamp, any number of times (reading R-28).
+    /// The rules of the current bLIP: any timestamp, any number of times (reading R-28).
     Blip,
-    /// As older text had it: ten minutes to either side, and once.
+    /// The rules of earlier text: within ten minutes of the present, and once.
     Legacy,
 }
 
-/// Verifies posts. Bounded: remembers no more of each LSP than it was told to, so that no LSP uses up what the others need.
+/// Verifier of posts. It remembers at most `capacity` posts of each LSP, so no LSP can use up memory that others need.
 #[derive(Debug)]
 pub struct Verifier {
     profile: Profile,
     capacity: usize,
-    /// Signatures that were accepted, by LSP.
+    /// Digests of accepted posts, by LSP.
     seen: BTreeMap<PeerId, Seen>,
 }
 
-/// Signatures that were accepted from one LSP.
+/// Digests of accepted posts of one LSP.
 #[derive(Debug, Default)]
 struct Seen {
     posts: BTreeSet<[u8; 32]>,
-    /// The same in the order in which it is forgotten, and when.
+    /// The same digests in the order in which they are dropped, each with the time of that.
     order: VecDeque<(Timestamp, [u8; 32])>,
 }
 
-/// Why a post is refused. It has no effect on later ones.
+/// Reason to refuse a post. A refused post has no effect on later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The header is no datetime and nothing else.
+    /// The timestamp header is not a datetime.
     #[error("the timestamp is no datetime")]
     MalformedTimestamp,
-    /// The header is no signature.
+    /// The signature header is not a signature.
     #[error("{0}")]
     MalformedSignature(InvalidSignature),
-    /// The body is no notification.
+    /// The body is not a notification.
     #[error("{0}")]
     MalformedBody(MalformedBody),
-    /// Not the LSP's signature over timestamp and body.
+    /// The signature over timestamp and body is not the LSP's.
     #[error("the signature is not the provider's")]
     BadSignature,
-    /// Too old, or of the future.
+    /// The timestamp is too old or in the future.
     #[error("the timestamp is too far from the present")]
     StaleTimestamp,
-    /// It was accepted before.
+    /// The post was accepted before.
     #[error("the notification was accepted before")]
     Replay,
-    /// No more of this LSP can be remembered at the moment, so that a replay would not be noticed. Other LSPs are not
+    /// No more posts of this LSP can be remembered at the moment, so a replay would go unnoticed. Other LSPs are not
     /// affected.
     #[error("the provider sent too many notifications within twenty minutes")]
     Full,
 }
 
 impl Verifier {
-    /// `capacity` bounds how many posts of each LSP are remembered, for twenty minutes each; only [`Profile::Legacy`]
-    /// remembers any. The number of LSPs is the caller's: verify only posts in the name of LSPs that a user of the service
-    /// named.
+    /// Creates a verifier that remembers at most `capacity` posts of each LSP, for twenty minutes each; only
+    /// [`Profile::Legacy`] remembers any. The caller bounds the number of LSPs: verify only posts of LSPs that a user
+    /// of the service named.
     #[must_use]
     pub fn new(profile: Profile, capacity: usize) -> Self {
         Self { profile, capacity, seen: BTreeMap::new() }
     }
 
-    /// Verifies one post, by the bytes that came: both headers and the body. Spec: LSPS5 "Delivery".
+    /// Verifies one post by the received bytes of both headers and of the body. Spec: LSPS5 "Delivery".
     ///
     /// # Errors
     ///
-    /// Why it must not be passed on.
+    /// The reason why the post must not be delivered.
     pub fn verify(
         &mut self,
         lsp: PeerId,
@@ -87,7 +87,7 @@ impl Verifier {
     ) -> Result<Notification, Refused> {
         let instant = timestamp.parse::<DateTime>().map_err(|_| Refused::MalformedTimestamp)?.instant();
         let signature: LnSignature = signature.parse().map_err(Refused::MalformedSignature)?;
-        // What is no text is nothing that can have been signed.
+        // A body that is not UTF-8 cannot have been signed.
         let text = str::from_utf8(body).map_err(|_| Refused::MalformedBody(MalformedBody))?;
         let text = signed_text(timestamp, text);
         if signature.signer(text.as_bytes()) != Some(lsp) {
@@ -100,7 +100,7 @@ impl Verifier {
         Ok(notification)
     }
 
-    /// Remembers by what was signed: a signature has a second form.
+    /// Remembers the signed content, not the signature: an ECDSA signature has a second valid form.
     fn is_fresh(&mut self, lsp: PeerId, post: [u8; 32], instant: Timestamp, now: Timestamp) -> Result<(), Refused> {
         if instant.since(now) > WINDOW || now.since(instant) > WINDOW {
             return Err(Refused::StaleTimestamp);
@@ -131,7 +131,7 @@ impl Seen {
     }
 }
 
-/// To either side of the present.
+/// Largest distance of a timestamp from the present, to either side.
 const WINDOW: Duration = Duration::from_secs(10 * 60);
-/// A post of the near future stays acceptable for so long.
+/// Time for which a post is remembered: one with a timestamp in the near future stays acceptable for so long.
 const MEMORY: Duration = Duration::from_secs(20 * 60);

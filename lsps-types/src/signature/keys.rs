@@ -1,4 +1,4 @@
-//! What needs the curve.
+//! Signature operations that need secp256k1.
 
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
@@ -7,20 +7,20 @@ use super::{LnSignature, digest};
 use crate::units::{ConnectionString, PeerId};
 
 impl LnSignature {
-    /// Signs with a key at hand; deterministic (RFC 6979), with a low `s`.
+    /// Signs with a key in memory; deterministic (RFC 6979), with a low `s`.
     #[must_use]
     pub fn sign(message: &[u8], key: &SecretKey) -> Self {
         let hash = Message::from_digest(digest(message));
         let (id, compact) = Secp256k1::signing_only().sign_ecdsa_recoverable(&hash, key).serialize_compact();
         let mut bytes = [0; super::LENGTH];
         let (first, rest) = bytes.split_at_mut(1);
-        // The id is 0 to 3.
+        // The recovery id is 0 to 3.
         first.fill(u8::try_from(id.to_i32()).unwrap_or_default().saturating_add(FIRST));
         rest.copy_from_slice(&compact);
         Self(bytes)
     }
 
-    /// Whose signature over `message` it is; `None` if it is nobody's.
+    /// Recovers the node id that signed `message`; `None` if the signature is invalid.
     #[must_use]
     pub fn signer(&self, message: &[u8]) -> Option<PeerId> {
         let (first, compact) = self.0.split_first()?;
@@ -33,7 +33,7 @@ impl LnSignature {
 }
 
 impl PeerId {
-    /// Whether it is a point on the curve. Spec: LSPS0 "Pubkey" wants readers to look.
+    /// Whether the node id is a point on the curve. Spec: LSPS0 "Pubkey" asks readers to check.
     #[must_use]
     pub fn is_on_curve(&self) -> bool {
         PublicKey::from_slice(&self.0).is_ok()
@@ -41,12 +41,12 @@ impl PeerId {
 }
 
 impl ConnectionString {
-    /// Whether its node id is a point on the curve.
+    /// Whether the node id is a point on the curve.
     #[must_use]
     pub fn is_on_curve(&self) -> bool {
         self.node_id.is_on_curve()
     }
 }
 
-/// Marks a compressed key; the recovery id comes on top.
+/// Offset of the recovery id in the first byte, for a compressed key.
 const FIRST: u8 = 31;

@@ -6,7 +6,8 @@ use core::{fmt, str::FromStr};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
-/// Bytes; base64 on the wire: the standard alphabet, padded, in its only spelling. Spec: LSPS0 "Binary Blob".
+/// Binary data; base64 on the wire, in its only spelling: the standard alphabet with padding. Spec: LSPS0 "Binary
+/// Blob".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Blob(pub Vec<u8>);
@@ -39,7 +40,7 @@ impl From<Blob> for String {
     }
 }
 
-/// Why a text is no blob.
+/// Error for a text that is not base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not base64 of the standard alphabet with padding")]
 pub struct InvalidBase64;

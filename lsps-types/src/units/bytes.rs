@@ -1,4 +1,4 @@
-//! Identifiers of fixed length: hex for people, raw bytes in records.
+//! Identifiers of fixed length: hex in text, raw bytes in records.
 
 use core::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use bitcoin_hashes::{Hash, sha256};
 use hex_conservative::{DisplayHex, FromHex};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A text that is not hex of the right length.
+/// Error for a text that is not hex of the right length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not hex of the right length")]
 pub struct InvalidHex;
@@ -78,8 +78,8 @@ macro_rules! fixed_bytes {
 fixed_bytes! {
     /// A node id: the compressed public key by which BOLT 8 knows a peer.
     ///
-    /// It names a peer; that the bytes are a point on the curve is the transport's knowledge. Where they come from
-    /// elsewhere, feature `secp256k1` has `PeerId::is_on_curve`.
+    /// The type does not guarantee that the bytes are a point on the curve; the transport checks that for a connected
+    /// peer. For other sources, feature `secp256k1` has `PeerId::is_on_curve`.
     PeerId, 33
 }
 
@@ -96,14 +96,14 @@ fixed_bytes! {
     PaymentHash, 32
 }
 impl PaymentHash {
-    /// What a payment with this preimage is locked to.
+    /// The payment hash of this preimage.
     #[must_use]
     pub fn of(preimage: &Preimage) -> Self {
         Self(sha256::Hash::hash(&preimage.0).to_byte_array())
     }
 }
 
-/// What claims a payment. Not shown in logs.
+/// Preimage of a payment. `Debug` hides it.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preimage(pub [u8; 32]);
 
@@ -114,6 +114,6 @@ impl fmt::Debug for Preimage {
 }
 
 fixed_bytes! {
-    /// A transaction id, in the byte order block explorers print.
+    /// A transaction id, in the byte order that block explorers print.
     Txid, 32
 }

@@ -1,4 +1,4 @@
-//! How to reach a node.
+//! Connection strings: the node id and address of a peer.
 
 use alloc::string::String;
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{PeerId, decimal};
 
-/// A node and where it listens; `node-id@address:port` on the wire. Spec: LSPS0 "Connection Strings".
+/// Node id, host and port of a node; `node-id@address:port` on the wire. Spec: LSPS0 "Connection Strings".
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ConnectionString {
-    /// Who.
+    /// Node id.
     pub node_id: PeerId,
-    /// Where.
+    /// Host.
     pub host: Host,
-    /// The TCP port.
+    /// TCP port.
     pub port: NonZeroU16,
 }
 
-/// An address of one of the four kinds that LSPS0 knows.
+/// Host of one of the four kinds that LSPS0 defines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// An IPv4 address.
@@ -30,7 +30,7 @@ pub enum Host {
     Ipv6(Ipv6Addr),
     /// A Tor v3 onion name, in lower case.
     TorV3(String),
-    /// A name for DNS.
+    /// A DNS name.
     Dns(String),
 }
 
@@ -53,7 +53,8 @@ impl fmt::Display for ConnectionString {
 impl FromStr for ConnectionString {
     type Err = InvalidConnectionString;
 
-    /// Splits at the first `@` and the last `:`; both cases of hex are read, and IPv6 with or without brackets.
+    /// Splits at the first `@` and the last `:`. The node id may be in either case, an IPv6 address with or without
+    /// brackets.
     fn from_str(text: &str) -> Result<Self, InvalidConnectionString> {
         let (node_id, rest) = text.split_once('@').ok_or(InvalidConnectionString::Form)?;
         let (host, port) = rest.rsplit_once(':').ok_or(InvalidConnectionString::Form)?;
@@ -94,12 +95,12 @@ impl FromStr for Host {
     }
 }
 
-/// 35 bytes in base32.
+/// Whether `key` is 35 bytes in base32.
 fn is_tor_v3(key: &str) -> bool {
     key.len() == 56 && key.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
 }
 
-/// Labels of letters, digits and inner hyphens, the last of which is no number.
+/// Whether `name` consists of labels of letters, digits and inner hyphens, with a last label that is not a number.
 fn is_dns(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -125,19 +126,19 @@ impl From<ConnectionString> for String {
     }
 }
 
-/// Why a text is no connection string.
+/// Error for a text that is not a connection string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidConnectionString {
-    /// It lacks `@` or `:`.
+    /// The text lacks `@` or `:`.
     #[error("not of the form NODE-ID@ADDRESS:PORT")]
     Form,
-    /// The part before `@`.
+    /// The part before `@` is not a node id.
     #[error("the node id is no compressed public key in hex")]
     NodeId,
-    /// The part between.
+    /// The part between `@` and the last `:` is not an address.
     #[error("the address is neither IPv4, IPv6, Tor v3 nor a DNS name")]
     Host,
-    /// The part after the last `:`.
+    /// The part after the last `:` is not a port.
     #[error("the port is no number from 1 to 65535")]
     Port,
 }

@@ -1,4 +1,4 @@
-//! Datetimes as the wire writes them.
+//! Datetimes in the wire's form.
 
 use alloc::string::{String, ToString};
 use core::{fmt, str::FromStr};
@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Timestamp;
 
-/// A UTC datetime that keeps the text it was read from.
+/// A UTC datetime that keeps the text from which it was parsed.
 ///
-/// What is echoed or signed has to come back byte for byte, and deployed peers write zero to nine fraction digits and
-/// `+00:00` for `Z`. We write `YYYY-MM-DDThh:mm:ss.uuuZ`. Spec: LSPS0 "Datetime".
+/// A datetime that is echoed or signed has to keep its bytes, and deployed peers write zero to nine fraction digits and
+/// `+00:00` for `Z`. This library writes `YYYY-MM-DDThh:mm:ss.uuuZ`. Spec: LSPS0 "Datetime".
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DateTime {
     text: String,
@@ -18,13 +18,13 @@ pub struct DateTime {
 }
 
 impl DateTime {
-    /// The instant it names, truncated to milliseconds.
+    /// The instant, truncated to milliseconds.
     #[must_use]
     pub fn instant(&self) -> Timestamp {
         self.instant
     }
 
-    /// The text as received, or in our own form.
+    /// The text as received, or as this library writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -32,14 +32,15 @@ impl DateTime {
 }
 
 impl From<Timestamp> for DateTime {
-    /// In the form of the spec. Instants after the year 9999, which it cannot write, become the last one it can.
+    /// Writes the form of the specification. That form cannot express instants after the year 9999; they become its
+    /// last one.
     fn from(instant: Timestamp) -> Self {
         let millis = instant.unix_millis().min(LAST_MILLIS);
         let seconds = i64::try_from(millis / 1_000).expect("within the years 1970 to 9999");
         let utc = time::OffsetDateTime::from_unix_timestamp(seconds).expect("within the years 1970 to 9999");
         let (year, month, day) = utc.to_calendar_date();
         let (hour, minute, second) = utc.to_hms();
-        // Menus have several of these, and formatting costs more than all the rest of a menu.
+        // A menu has several datetimes, and formatting them costs more than the rest of the menu.
         let mut text = String::with_capacity("YYYY-MM-DDThh:mm:ss.uuuZ".len());
         let mut field = |number: u64, width: u32, after: char| {
             let digits = (0..width).rev().map(|place| number.checked_div(10_u64.pow(place)).unwrap_or_default() % 10);
@@ -66,7 +67,7 @@ impl FromStr for DateTime {
     }
 }
 
-/// Reads `YYYY-MM-DDThh:mm:ss`, up to nine fraction digits, and `Z` or `+00:00`; nothing before 1970, no leap seconds.
+/// Parses `YYYY-MM-DDThh:mm:ss`, up to nine fraction digits, and `Z` or `+00:00`; nothing before 1970, no leap seconds.
 fn parse(text: &str) -> Option<Timestamp> {
     let local = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00"))?;
     let (whole, fraction) = match local.split_once('.') {
@@ -88,7 +89,7 @@ fn parse(text: &str) -> Option<Timestamp> {
     seconds.checked_mul(1_000)?.checked_add(millis(fraction)?).map(Timestamp::from_unix_millis)
 }
 
-/// Of up to nine digits the first three; those that are not there are zero.
+/// The first three of up to nine fraction digits, as milliseconds; missing digits are zero.
 fn millis(fraction: Option<&str>) -> Option<u64> {
     let Some(digits) = fraction else { return Some(0) };
     if digits.is_empty() || digits.len() > 9 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -99,7 +100,7 @@ fn millis(fraction: Option<&str>) -> Option<u64> {
     value.checked_mul(*scale)
 }
 
-/// Why a text is no datetime.
+/// Error for a text that is not a datetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a UTC datetime of the form YYYY-MM-DDThh:mm:ss.uuuZ")]
 pub struct InvalidDateTime;
@@ -135,5 +136,5 @@ impl<'de> Deserialize<'de> for DateTime {
 }
 
 const SHAPE: &[u8] = b"0000-00-00T00:00:00";
-/// 9999-12-31T23:59:59.999Z.
+/// The instant 9999-12-31T23:59:59.999Z.
 const LAST_MILLIS: u64 = 253_402_300_799_999;

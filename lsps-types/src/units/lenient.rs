@@ -1,4 +1,4 @@
-//! Opt-in reading of amounts as deployed peers of old write them.
+//! Optional parsing of amounts as old peers write them.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{Msat, Sat};
 
-/// An amount that may also be a JSON integer of at most 2^53. For readers that talk to old peers only; nothing in this
+/// An amount that may also be a JSON integer of at most 2^53. Only for readers that talk to old peers; nothing in this
 /// crate uses it (reading R-08).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lenient<T>(pub T);
@@ -38,5 +38,5 @@ macro_rules! lenient {
 }
 lenient!(Msat Sat);
 
-/// Up to here every JSON reader agrees on integers.
+/// Largest range in which every JSON parser reads integers exactly.
 const EXACT: u64 = 1 << 53;

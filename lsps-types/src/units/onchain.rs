@@ -1,4 +1,4 @@
-//! What is said of the chain: fee rates, outpoints, addresses.
+//! On-chain types: feerates, outpoints, addresses.
 
 use alloc::{string::String, vec::Vec};
 use core::{fmt, str::FromStr};
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Txid, decimal};
 
-/// A fee rate in satoshis per 1000 weight units; an integer on the wire. Spec: LSPS0 "On-chain Feerates".
+/// A feerate in satoshis per 1000 weight units; an integer on the wire. Spec: LSPS0 "On-chain Feerates".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FeeRate(pub u32);
 
 impl FeeRate {
-    /// The least that makes sense to write: one satoshi per virtual byte, rounded up.
+    /// Least feerate that is written: one satoshi per virtual byte, rounded up.
     pub const LEAST: Self = Self(253);
 }
 
@@ -28,9 +28,9 @@ impl fmt::Display for FeeRate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OutPoint {
-    /// The transaction.
+    /// Id of the transaction.
     pub txid: Txid,
-    /// The index of the output.
+    /// Index of the output.
     pub index: u16,
 }
 
@@ -64,28 +64,28 @@ impl From<OutPoint> for String {
     }
 }
 
-/// Why a text is no outpoint.
+/// Error for a text that is not an outpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an outpoint of the form TXID:INDEX")]
 pub struct InvalidOutPoint;
 
-/// A Bitcoin network, as far as addresses and invoices tell them apart.
+/// A Bitcoin network, as far as addresses and invoices distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// The one with value.
+    /// Mainnet.
     Bitcoin,
-    /// Addresses as on [`Network::Signet`].
+    /// Testnet; its addresses look like those of [`Network::Signet`].
     Testnet,
-    /// Addresses as on [`Network::Testnet`].
+    /// Signet; its addresses look like those of [`Network::Testnet`].
     Signet,
-    /// One's own.
+    /// A private regtest network.
     Regtest,
 }
 
 /// A SegWit address, of any network; lower case when written.
 ///
-/// Spec: LSPS0 "On-chain Addresses": version 0 as bech32, later ones as bech32m, no other kind of address.
+/// Spec: LSPS0 "On-chain Addresses": version 0 as bech32, later versions as bech32m, no other kind of address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Address {
@@ -95,31 +95,32 @@ pub struct Address {
 }
 
 impl Address {
-    /// The address.
+    /// The address as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its witness version, 0 to 16.
+    /// Witness version, 0 to 16.
     #[must_use]
     pub fn version(&self) -> u8 {
         self.version
     }
 
-    /// Its witness program, 2 to 40 bytes.
+    /// Witness program, 2 to 40 bytes.
     #[must_use]
     pub fn program(&self) -> &[u8] {
         &self.program
     }
 
-    /// Whether it is one of the three kinds that every reader knows (P2WPKH, P2WSH, P2TR). Others should not be written.
+    /// Whether the address is of a kind that every reader knows: P2WPKH, P2WSH or P2TR. Other kinds should not be
+    /// written.
     #[must_use]
     pub fn is_common(&self) -> bool {
         matches!((self.version, self.program.len()), (0, 20 | 32) | (1, 32))
     }
 
-    /// Whether it is an address on this network (reading R-09).
+    /// Whether the address belongs to this network (reading R-09).
     #[must_use]
     pub fn is_on(&self, network: Network) -> bool {
         let prefix = match network {
@@ -162,7 +163,7 @@ impl From<Address> for String {
     }
 }
 
-/// Why a text is no address.
+/// Error for a text that is not an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a SegWit address")]
 pub struct InvalidAddress;

@@ -1,4 +1,4 @@
-//! Clocks that are set.
+//! Corrections for a clock that was set.
 #![expect(clippy::arithmetic_side_effects, reason = "an instant and a wait end at the end of time")]
 
 use core::time::Duration;
@@ -10,28 +10,28 @@ use super::Timestamp;
 /// How instants that were read from a clock change when that is set, or was while nobody watched. Dates do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockShift {
-    /// The time that the clock would show if it had not been set.
+    /// Time that the clock would show if it had not been set.
     pub from: Timestamp,
-    /// The time that it shows.
+    /// Time that the clock shows.
     pub to: Timestamp,
-    /// Now: no instant of the past is later, and no wait ends later than a whole one from here.
+    /// Present time: no past event is later, and no wait ends later than its whole duration from here.
     pub now: Timestamp,
 }
 
 impl ClockShift {
-    /// A clock that was ahead, nobody knows by how much.
+    /// Shift for a clock that was ahead by an unknown amount.
     #[must_use]
     pub const fn unknown(now: Timestamp) -> Self {
         Self { from: now, to: now, now }
     }
 
-    /// When something happened. Never ahead of the clock, whatever it was read from.
+    /// Shifts the time of a past event. The result is never after the present.
     #[must_use]
     pub fn past(&self, at: Timestamp) -> Timestamp {
         self.shifted(at).min(self.now)
     }
 
-    /// When a wait ends. Never later than a whole one from now.
+    /// Shifts the end of a wait. The result is never later than the whole `wait` from the present.
     #[must_use]
     pub fn end(&self, at: Timestamp, wait: Duration) -> Timestamp {
         self.shifted(at).min(self.now + wait)
