@@ -1,4 +1,4 @@
-//! Write before act: records first, then messages and effects.
+//! Write before act: the records of a turn are written first, then its messages and effects are released.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::effect::{Effect, PostKey};
 use crate::{ids::FlowId, questions::Question};
 
-/// Everything since the last drain. Write the records, then ask for the rest.
+/// Records, messages and effects since the last drain. Write the records, then call [`written`](Self::written).
 #[derive(Debug, Default)]
 #[must_use = "records that are never written are lost in a crash"]
 pub struct Batch {
@@ -17,39 +17,40 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// What to make durable, in any order: the new content of a record, or `None` where it is to be deleted.
+    /// The records to make durable, in any order: the new content of each, or `None` if it is to be deleted.
     pub fn records(&self) -> impl Iterator<Item = (FlowId, Option<&[u8]>)> {
         self.records.iter().map(|(id, bytes)| (*id, bytes.as_deref()))
     }
 
-    /// Call once the records are durable; nothing else yields the messages and effects.
+    /// Releases the messages and effects. Call this only once the records are durable.
     #[must_use = "these are the replies and the acts that were waited for"]
     pub fn written(self) -> Released {
         self.released
     }
 
-    /// Whether there is nothing to write, send or do.
+    /// Whether there is no record to write, no message to send and no effect to execute.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.released.is_empty()
     }
 }
 
-/// What may happen now that the records are durable.
+/// Messages and effects that may go out, now that the records are durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
-    /// Payloads of type 37913, each for one peer, in order.
+    /// Payloads of type 37913, each with its receiver, in order.
     pub messages: Vec<(PeerId, Vec<u8>)>,
-    /// Acts of the node and the wallet, in order.
+    /// Effects for the node and the wallet to execute, in order.
     pub effects: Vec<Effect>,
-    /// Flows from which more followed than can be: the node told facts that cannot be, or this program is wrong. The
-    /// service stopped them; each goes on with its next input, and the operator has to look at them.
+    /// Flows that took more steps than any valid input causes: the node reported impossible facts, or the service has a
+    /// defect. Such a flow was stopped and goes on with its next input. The operator has to look at it.
     #[serde(default)]
     pub alarms: Vec<FlowId>,
-    /// What the policy left to others. Answer: [`Input::Decided`](crate::Input::Decided). Not asked again after a restart.
+    /// Decisions that the policy left to others. Answer with [`Input::Decided`](crate::Input::Decided). They are not
+    /// asked again after a restart.
     pub questions: Vec<Question>,
-    /// Notifications that are owed no more: their webhook was changed or removed, or its client came. One that is being
-    /// posted may still arrive.
+    /// Notifications that are no longer to be delivered: their webhook was changed or removed, or the client connected.
+    /// One that is being posted may still arrive.
     #[serde(default)]
     pub withdrawn: Vec<PostKey>,
 }

@@ -1,4 +1,5 @@
-//! The operator's book: every fee asked, earned or lost, and every channel paid for, each once.
+//! The operator's book: one entry for each fee that was charged, earned or lost, and for each channel that was paid
+//! for.
 
 use alloc::{collections::BTreeMap, string::String};
 
@@ -7,135 +8,136 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BookKey, ChannelKey, FlowId, PartId, RefundKey};
 
-/// One line of the book.
+/// Entry of the book.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookEntry {
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
-    /// Whose channel it is about.
+    /// Client whose channel the entry is about.
     pub client: PeerId,
-    /// The token it was sold for.
+    /// Token for which the channel was sold.
     pub token: Option<String>,
-    /// What happened.
+    /// Kind and amounts of the entry.
     pub what: Booking,
 }
 
-/// What is booked.
+/// Kind and amounts of a book entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Booking {
-    /// A payment that is to pay a fee, or what is left of it, goes to the client. One that never does is no entry.
+    /// A payment that carries a fee, or the rest of one, is being forwarded to the client. Payments that are never
+    /// forwarded have no entry.
     FeeAsked {
-        /// Which payment.
+        /// Payment hash of the payment.
         payment_hash: PaymentHash,
-        /// How much.
+        /// Opening fee to be kept.
         fee: Msat,
     },
-    /// The client claimed a part of which something was kept.
+    /// The client claimed a part of a payment of which the LSP kept something.
     FeeEarned {
-        /// Which payment.
+        /// Payment hash of the payment.
         payment_hash: PaymentHash,
-        /// Which part of it.
+        /// The part that was claimed.
         part: PartId,
-        /// How much of the opening fee.
+        /// Opening fee kept of the part.
         fee: Msat,
-        /// What the payer gave above what it asked to forward.
+        /// Amount that the payer sent above the amount that the onion says to forward.
         surplus: Msat,
-        /// The fee had been given up: it was booked as lost.
+        /// Whether the fee had been booked as lost before.
         was_lost: bool,
     },
-    /// A payment that was to pay a fee will not, or not all of it.
+    /// A payment will not bring its fee, or not all of it.
     FeeLost {
-        /// Which payment.
+        /// Payment hash of the payment.
         payment_hash: PaymentHash,
-        /// How much of the fee.
+        /// Amount of the fee that is lost.
         fee: Msat,
     },
-    /// An ordered channel is paid for.
+    /// An ordered channel was paid for.
     OrderPaid {
-        /// What we took.
+        /// Fee of the LSP.
         fee: Msat,
-        /// What was paid above the total.
+        /// Amount received above the total of the order.
         surplus: Msat,
     },
-    /// The payment for an ordered channel was lost after the channel was published.
+    /// The payment for an ordered channel was lost after the funding was published.
     OrderUnpaid {
-        /// What we would have taken.
+        /// Fee that the LSP did not receive.
         fee: Msat,
-        /// What the client has in the channel all the same.
+        /// Balance that the client has in the channel without having paid for it.
         given: Msat,
     },
-    /// The payment that was booked as lost is there after all.
+    /// A payment that was booked as lost was received after all.
     OrderFound {
-        /// What we took.
+        /// Fee of the LSP.
         fee: Msat,
-        /// What the client has in the channel, paid for now.
+        /// Balance of the client in the channel, which is paid for now.
         given: Msat,
-        /// What was paid above the total.
+        /// Amount received above the total of the order.
         surplus: Msat,
     },
-    /// An output that paid for a channel was spent otherwise before it was confirmed.
+    /// A deposit that paid for a channel was double-spent before it confirmed.
     DepositLost {
-        /// What it was worth.
+        /// Value of the deposit.
         amount: Msat,
     },
-    /// An output that was booked as lost is there after all.
+    /// A deposit that was booked as lost confirmed after all.
     DepositFound {
-        /// What it is worth.
+        /// Value of the deposit.
         amount: Msat,
     },
-    /// On-chain payments for an order went back, less what that cost.
+    /// Deposits of an order were refunded, less the on-chain fee.
     Refunded {
-        /// Which refund.
+        /// Key of the refund.
         key: RefundKey,
-        /// What had been received, in satoshis.
+        /// Value of the deposits, in satoshis.
         received_sat: u64,
-        /// What the miners got of it, in satoshis.
+        /// On-chain fee of the refund, in satoshis.
         mining_sat: u64,
     },
-    /// On-chain payments for an order that would cost more to return than they are worth.
+    /// Deposits of an order were kept because a refund would cost more than their value.
     DustKept {
-        /// What they are worth.
+        /// Value of the deposits.
         amount: Msat,
     },
-    /// A channel is on the chain.
+    /// The funding transaction of a channel was published.
     ChannelPaid {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
-        /// What its funding transaction paid to the miners, in satoshis.
+        /// On-chain fee of the funding transaction, in satoshis.
         mining_sat: u64,
     },
-    /// A second payment with the hash of one that paid for an ordered channel was claimed with it: its payer has paid
-    /// twice, and the operator has to give it back otherwise.
+    /// A second payment with the hash of the one that paid for an ordered channel was claimed with it. Its payer paid
+    /// twice, and the operator has to return the amount by other means.
     OrderPaidAgain {
-        /// The hash of both.
+        /// Payment hash of both payments.
         payment_hash: PaymentHash,
-        /// The amount of the second payment.
+        /// Amount of the second payment.
         amount: Msat,
     },
 }
 
-/// What a book adds up to.
+/// Totals of a book.
 ///
-/// `asked = earned + lost + what is under way`, and an LSP's balance has changed by `earned + surplus` less what was given
-/// for nothing and what the miners got.
+/// `asked = earned + lost + fees in flight`. The LSP's balance changed by `earned + surplus` less `given` and less the
+/// on-chain fees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BookTotals {
-    /// Fees asked for.
+    /// Fees charged.
     pub asked: Msat,
     /// Fees earned.
     pub earned: Msat,
-    /// Fees asked for in vain.
+    /// Fees charged and not received.
     pub lost: Msat,
-    /// What payers gave above what they asked to forward or had to pay, and what was too little to return.
+    /// Amounts that payers sent above what was to be forwarded or paid, and deposits too small to refund.
     pub surplus: Msat,
-    /// What clients got without having paid for it in the end.
+    /// Balances that clients received without having paid for them.
     pub given: Msat,
-    /// What the miners got of ours, in satoshis.
+    /// On-chain fees that the LSP paid, in satoshis.
     pub mining_sat: u64,
 }
 
 impl BookTotals {
-    /// Adds up a book.
+    /// Adds up the entries of a book.
     #[must_use]
     pub fn of<'a>(book: impl IntoIterator<Item = &'a BookEntry>) -> Self {
         let (mut sum, mut recovered) = (Self::default(), Msat::ZERO);
@@ -170,7 +172,7 @@ impl BookTotals {
                 Booking::DepositLost { amount } => add(&mut sum.given, amount),
                 Booking::DepositFound { amount } => sum.given = Msat(sum.given.0.saturating_sub(amount.0)),
                 Booking::DustKept { amount } | Booking::OrderPaidAgain { amount, .. } => add(&mut sum.surplus, amount),
-                // What the miners got was the client's.
+                // The on-chain fee of a refund was paid from the client's deposit.
                 Booking::Refunded { .. } => {}
                 Booking::ChannelPaid { mining_sat, .. } => sum.mining_sat = sum.mining_sat.saturating_add(mining_sat),
             }
@@ -180,7 +182,7 @@ impl BookTotals {
     }
 }
 
-/// Entries of one flow that are not yet in the book.
+/// Entries of one flow that are not in the book yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     next: u32,

@@ -1,4 +1,4 @@
-//! The one channel of a flow, from the open to its end.
+//! The channel of a flow, from the open to its end.
 
 use alloc::{vec, vec::Vec};
 use core::time::Duration;
@@ -13,20 +13,20 @@ use crate::flow::{Context, Reject};
 use crate::ids::{ChannelId, ChannelKey};
 use crate::input::{ChannelEnd, FundingOutput};
 
-/// `None -> Opening -> Pending -> Ready -> Closed`; an open that ended early, or whose funding will never be broadcast,
-/// goes back to `None` by way of `Abandoning`, which gives the inputs back.
+/// `None -> Opening -> Pending -> Ready -> Closed`. An open that ends early, or a channel whose funding will never be
+/// broadcast, goes back to `None` through `Abandoning`, which releases the reserved inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Channel {
     None,
     Opening {
-        /// When the open, or its last step, began.
+        /// Time at which the open, or its last step, began.
         since: Timestamp,
         capacity_sat: u64,
         deliver: Msat,
         client_reserve: Ppm,
         step: Step,
     },
-    /// Both sides signed. `funding` stays until it is confirmed.
+    /// Both sides signed. `funding` is kept until it is confirmed.
     Pending {
         funding: Option<Funding>,
     },
@@ -35,7 +35,7 @@ pub(crate) enum Channel {
         funding: Option<Funding>,
         channel_id: ChannelId,
     },
-    /// Closed after its funding was broadcast.
+    /// The channel was closed after its funding was broadcast.
     Closed {
         funding: Option<Funding>,
     },
@@ -44,14 +44,14 @@ pub(crate) enum Channel {
     },
 }
 
-/// How far an open has come.
+/// Step of an open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Step {
-    /// The node was asked to open.
+    /// The node was asked to open the channel.
     Asked,
-    /// The client accepted; the wallet was asked for the transaction.
+    /// The client accepted, and the wallet was asked for the funding transaction.
     Negotiated { output: FundingOutput },
-    /// The transaction is on record; the node was given it.
+    /// The funding transaction is on record and was given to the node.
     Funded(Funding),
 }
 
@@ -59,17 +59,17 @@ pub(crate) enum Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Funding {
     pub tx: Vec<u8>,
-    /// What it pays to the miners.
+    /// On-chain fee of the transaction, in satoshis.
     pub mining_sat: u64,
-    /// How often the node was asked to broadcast it, and the height at which that was last.
+    /// Number of broadcasts that were asked for, and the height at the last of them.
     pub ask: u32,
     pub asked_at: BlockHeight,
 }
 
-/// News of the channel of the present attempt.
+/// Event of the channel of the current attempt.
 #[derive(Debug)]
 pub(crate) enum ChannelNews<'a> {
-    /// The node was asked to open it.
+    /// The node was asked to open the channel.
     Asked,
     Negotiated {
         to_self_delay: Option<u16>,
@@ -85,16 +85,16 @@ pub(crate) enum ChannelNews<'a> {
     Ended(&'a ChannelEnd),
     Abandoned,
     Confirmed,
-    /// The client claimed something over it that was not meant for it.
+    /// The client claimed an HTLC over the channel that was not meant for it.
     Used,
-    /// The channel is to be given up, and an HTLC of its client is on it.
+    /// The channel is to be abandoned, but an HTLC of its client is on it.
     Carries,
 }
 
-/// What was agreed of it with its client, beside its size.
+/// Terms of the channel agreed with the client, besides its size.
 pub(crate) struct Agreed {
     pub max_client_to_self_delay: Option<u32>,
-    /// What the client is given at once.
+    /// Initial balance of the client.
     pub push: Msat,
     pub announce: bool,
     pub confirmations: u16,
@@ -102,7 +102,7 @@ pub(crate) struct Agreed {
     pub carries_others: bool,
 }
 
-/// One change of it.
+/// State change of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelEvent {
     Opening {
@@ -111,20 +111,20 @@ pub(crate) enum ChannelEvent {
         deliver: Msat,
         client_reserve: Ppm,
     },
-    /// The node was asked to open it no sooner than then.
+    /// The node was asked to open the channel at this time or later.
     Asked(Timestamp),
     Negotiated(FundingOutput),
     Funded {
         funding: Funding,
         at: Timestamp,
     },
-    /// Its funding is not confirmed since it was asked for last.
+    /// The funding transaction is still unconfirmed at this height.
     Stuck(BlockHeight),
     Pending,
     Ready(ChannelId),
-    /// Its funding will never be broadcast.
+    /// The funding transaction will never be broadcast.
     Abandoned,
-    /// There is no channel and nothing is reserved for one.
+    /// There is no channel, and nothing is reserved for one.
     Gone,
     Closed,
     Confirmed {
@@ -134,8 +134,8 @@ pub(crate) enum ChannelEvent {
 }
 
 impl Channel {
-    /// What news means to a channel, whatever it is for. The end of one, and its use, mean more to some flows: they look at
-    /// those first.
+    /// The changes that an event causes in a channel of any flow. For some flows the end of a channel, or its use,
+    /// means more; they handle those events first.
     pub fn decide(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<ChannelEvent>, Reject> {
         use ChannelNews as N;
         Ok(match (self, news) {
@@ -159,14 +159,14 @@ impl Channel {
             (Self::Opening { .. }, N::Ended(_)) => vec![self.open_ended()],
             (Self::Pending { .. } | Self::Ready { .. }, N::Ended(_)) => vec![ChannelEvent::Closed],
             (Self::Abandoning { .. }, N::Abandoned) => vec![ChannelEvent::Gone],
-            // It may come back.
+            // The forward may still come back.
             (_, N::Carries) => vec![],
             (Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. }, N::Confirmed)
                 if self.funding().is_some() =>
             {
                 vec![ChannelEvent::Confirmed { at: ctx.now, height: ctx.facts.height }]
             }
-            // Repeated, or overtaken by what was decided meanwhile.
+            // The event is a repetition, or later decisions made it void.
             (
                 Self::Pending { .. } | Self::Ready { .. } | Self::Closed { .. } | Self::Abandoning { .. },
                 N::Pending | N::Ready(_) | N::Ended(_) | N::Confirmed,
@@ -191,12 +191,12 @@ impl Channel {
         })
     }
 
-    /// How an open ends: inputs that are reserved have to be given back.
+    /// The change by which an open ends: `Abandoned` if inputs are reserved, `Gone` otherwise.
     pub fn open_ended(&self) -> ChannelEvent {
         if self.funding().is_some() { ChannelEvent::Abandoned } else { ChannelEvent::Gone }
     }
 
-    /// Writes only: total. Nothing else assigns the state.
+    /// Applies a change. Nothing else assigns the state.
     pub fn apply(&mut self, event: ChannelEvent) {
         match event {
             ChannelEvent::Opening { at, capacity_sat, deliver, client_reserve } => {
@@ -228,7 +228,7 @@ impl Channel {
         }
     }
 
-    /// What the world owes it.
+    /// The effect that the channel still needs from the host.
     pub fn owed(&self, key: ChannelKey, peer: PeerId, agreed: &Agreed, may_broadcast: bool) -> Option<Effect> {
         let &Agreed { max_client_to_self_delay, push, announce, confirmations, confirm_within, carries_others } =
             agreed;
@@ -266,14 +266,14 @@ impl Channel {
         }
     }
 
-    /// The clock was set.
+    /// Shifts the start of an open after the clock was set.
     pub fn clock_set(&mut self, shift: &Shift) {
         if let Self::Opening { since, .. } = self {
             *since = shift.past(*since);
         }
     }
 
-    /// When an open is given up that its client has not answered.
+    /// Time at which an open that the client did not answer is given up.
     pub fn given_up_at(&self, config: &Config) -> Option<Timestamp> {
         match self {
             Self::Opening { since, step: Step::Funded(_), .. } => Some(*since + config.sign_timeout),
@@ -286,25 +286,25 @@ impl Channel {
         }
     }
 
-    /// A funding transaction that is owed and stays unconfirmed for many blocks.
+    /// The change for a funding transaction that stays unconfirmed for many blocks.
     pub fn is_stuck(&self, ctx: &Context<'_>) -> Option<ChannelEvent> {
         let height = ctx.facts.height;
         self.stuck_at(ctx.config.stuck_after).filter(|at| *at <= height).map(|_| ChannelEvent::Stuck(height))
     }
 
-    /// The height at which it counts as stuck, `after` so many blocks.
+    /// Height at which the funding transaction counts as stuck: `after` blocks after it was last asked for.
     pub fn stuck_at(&self, after: Blocks) -> Option<BlockHeight> {
         match self {
             Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => {
                 let asked_at = funding.as_ref()?.asked_at;
-                // There is no height at which it would be stuck, if that is beyond all of them.
+                // A height beyond the maximum is never reached.
                 asked_at.0.checked_add(after.0).map(BlockHeight)
             }
             Self::None | Self::Opening { .. } | Self::Abandoning { .. } => None,
         }
     }
 
-    /// The funding transaction, where it may have to be broadcast or its inputs given back.
+    /// The funding transaction, while it may have to be broadcast or its inputs released.
     pub fn funding(&self) -> Option<&Funding> {
         match self {
             Self::Opening { step: Step::Funded(funding), .. } => Some(funding),
@@ -329,7 +329,7 @@ impl Channel {
         }
     }
 
-    /// Whether both sides signed it, and it is not closed.
+    /// Whether both sides signed the channel and it is not closed.
     pub fn is_signed(&self) -> bool {
         match self {
             Self::Pending { .. } | Self::Ready { .. } => true,
@@ -337,7 +337,7 @@ impl Channel {
         }
     }
 
-    /// Whether the world has something to do for it: open, broadcast, abandon.
+    /// Whether the channel needs nothing more from the host: no open, no broadcast, no abandonment.
     pub fn is_settled(&self) -> bool {
         match self {
             Self::None => true,
@@ -363,7 +363,7 @@ impl Channel {
         }
     }
 
-    /// Same state, with the transaction no longer needed.
+    /// Drops the funding transaction, which is confirmed; the state stays the same.
     fn confirmed(&mut self) {
         match self {
             Self::Pending { funding } | Self::Ready { funding, .. } | Self::Closed { funding } => *funding = None,
@@ -372,6 +372,6 @@ impl Channel {
     }
 }
 
-/// A client that was asked later than this has its time from then on. Sooner it makes no difference, and is no record to
-/// write.
+/// Smallest delay of `ChannelAsked` after the decision that restarts the client's time. A smaller one is not worth a
+/// write of the record.
 const LATE: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The host's clock may be set. Dates are dates, but waits go on: what was to take 90 seconds takes about as many.
+//! Corrections after the host's clock was set. Promised dates stay; waits keep their length.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -14,7 +14,8 @@ use crate::lsps5::webhooks;
 use crate::service::Service;
 
 impl Service {
-    /// Before an input is looked at. A clock that stands a moment behind is waited for; one that was set back is believed.
+    /// Reads the clock before an input is handled. A clock that fell back by a moment is waited for; one that was set
+    /// back is followed.
     pub(crate) fn read_clock(&mut self, input: &Input, now: Timestamp) {
         let before = self.around.now;
         let was_loaded = core::mem::take(&mut self.was_loaded);
@@ -32,7 +33,7 @@ impl Service {
         }
     }
 
-    /// Tells the flows for which `is_told` holds, by whether they have an instant that changes.
+    /// Steps the flows for which `is_told` holds; its argument says whether an instant of the flow changes.
     fn shift_waits(&mut self, shift: Shift, is_told: impl Fn(bool) -> bool) {
         let config = &self.around.config;
         let offers = self.offers.values().filter(|offer| is_told(offer.is_shifted_by(&shift)));
@@ -54,5 +55,5 @@ impl Service {
     }
 }
 
-/// How far a clock may fall back without having been set.
+/// Largest step back of a clock that was not set.
 const JITTER: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! What an operator sets once. Plain data; [`Config::validate`] names the field that does not fit.
+//! Settings of the operator, as plain data. [`Config::validate`] names the field that is out of range.
 
 use core::time::Duration;
 
@@ -7,38 +7,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
 
-/// How the service behaves. The defaults are those of LSPS2 where it names a value.
+/// Settings of the service. The defaults are those of LSPS2 where it names a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// CLTV delta of the hop from us to the client, in blocks, as promised to the payer.
+    /// CLTV expiry delta of the hop from the LSP to the client, in blocks, as promised to the payer.
     pub cltv_expiry_delta: u16,
-    /// Least amount that the channels to clients carry.
+    /// Least HTLC amount that the channels to clients forward.
     pub htlc_minimum: Msat,
-    /// How long parts are held for the rest of their payment, or for the client; LSPS2 wants 90 s at the least.
+    /// Time for which HTLCs are held until their payment is complete, or until the client connects; LSPS2 requires 90 s
+    /// at least.
     pub hold: Duration,
-    /// How long an open may take until the client has accepted it and the funding transaction is built.
+    /// Time limit of an open until the client has accepted it and the funding transaction is built.
     pub open_timeout: Duration,
-    /// How long the client may take to sign then, while coins are reserved for it; it is connected and has one message to
-    /// answer.
+    /// Time limit for the client to sign after that, while coins are reserved for it; the client is connected and has
+    /// one message to answer.
     pub sign_timeout: Duration,
-    /// Blocks that have to be left of an incoming HTLC; at that number it is failed. Where the node tells its expiry.
+    /// Blocks that have to be left until an incoming HTLC expires; at that number it is failed. Only for nodes that
+    /// report the expiry.
     pub htlc_safety_blocks: Blocks,
-    /// How long the outcome of a part is remembered: longer than the node needs to save itself.
+    /// Time for which the outcome of a part is kept on record; it has to be longer than the node needs to persist
+    /// itself.
     pub keep_resolved: Duration,
-    /// How long an offer is remembered after `valid_until`.
+    /// Time for which an offer is kept on record after `valid_until`.
     pub keep_expired: Duration,
-    /// How long after `valid_until` a payment is still taken where the channel is open and not paid for.
+    /// Time after `valid_until` during which a payment is still accepted if the channel is open and not paid for.
     pub honour_expired: Duration,
-    /// Blocks after which a funding transaction that is not confirmed counts as stuck.
+    /// Blocks after which an unconfirmed funding transaction counts as stuck.
     pub stuck_after: Blocks,
-    /// How long a decision taken elsewhere may take before the client is told that there is none.
+    /// Time limit of a decision taken elsewhere. After it the client receives an error.
     pub decision_timeout: Duration,
-    /// How orders of channels are dealt with.
+    /// Settings of orders (LSPS1).
     pub orders: OrderConfig,
-    /// How clients are woken.
+    /// Settings of webhooks (LSPS5).
     pub webhooks: WebhookConfig,
-    /// Bounds on what peers can make us keep.
+    /// Bounds on the state that peers can make the service keep.
     pub limits: Limits,
 }
 
@@ -46,18 +49,19 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OrderConfig {
-    /// Addresses to return payments to have to be of this network, which is the node's. `None`: the host asks its node; a
-    /// service that sells channels does not start without.
+    /// Network of the node, to which refund addresses have to belong. `None`: the host asks its node. A service that
+    /// sells channels does not start without a network.
     pub network: Option<Network>,
-    /// How long the node may take to make an invoice, an offer and an address.
+    /// Time limit of the node for an invoice, an offer and an address.
     pub prepare_timeout: Duration,
-    /// Opens that may fail until an order does. Those that our own restarts or the client's absence ended do not count.
+    /// Number of failed opens after which an order fails. Opens that ended because the LSP restarted or the client was
+    /// absent do not count.
     pub attempts: u32,
-    /// How long to wait between them.
+    /// Delay before the next open after one that failed.
     pub retry_after: Duration,
-    /// How long an order can be asked about after it failed, or its lease ended.
+    /// Time for which an order is kept on record after it failed or its lease ended.
     pub keep_ended: Duration,
-    /// The same where nothing was paid for it.
+    /// Time for which a failed order is kept on record if no payment for it ever arrived.
     pub keep_unpaid: Duration,
 }
 
@@ -65,15 +69,15 @@ pub struct OrderConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookConfig {
-    /// Whether clients may register webhooks; only where the host posts to them.
+    /// Whether clients may register webhooks. Set it only if the host posts notifications.
     pub serve: bool,
-    /// How long a client that stays away is not called for the same again.
+    /// Time after a notification during which an absent client is not called again for the same reason.
     pub cooldown: Duration,
-    /// How long webhooks of a client are kept that has no channel any more; LSPS5 wants 7 days at the least.
+    /// Time for which the webhooks of a client are kept after its last channel closed; LSPS5 requires 7 days at least.
     pub keep: Duration,
-    /// The same of one that never had nor paid for a channel.
+    /// Time for which the webhooks of a client are kept that never had or paid for a channel.
     pub keep_strangers: Duration,
-    /// How long a notification may take to be delivered; no longer than a payment that waits for the client is held.
+    /// Time limit for the delivery of a notification; it must not exceed the time for which a payment is held.
     pub post_within: Duration,
 }
 
@@ -119,11 +123,11 @@ impl Default for WebhookConfig {
 }
 
 impl Config {
-    /// Whether all fields fit.
+    /// Checks that all fields are in range.
     ///
     /// # Errors
     ///
-    /// Names the first field that does not.
+    /// The error names the first field that is not.
     pub fn validate(&self) -> Result<(), ConfigError> {
         first_broken([
             (self.cltv_expiry_delta >= LEAST_CLTV_DELTA, "cltv_expiry_delta", "has to be at least 48 blocks"),
@@ -180,17 +184,17 @@ pub(crate) fn first_broken<const N: usize>(rules: [(bool, &'static str, &'static
     broken.map_or(Ok(()), |(_, field, rule)| Err(ConfigError { field, rule }))
 }
 
-/// A setting that does not fit.
+/// Error for a setting that is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {rule}")]
 pub struct ConfigError {
-    /// The setting.
+    /// Name of the setting.
     pub field: &'static str,
-    /// What it has to be.
+    /// Rule that it breaks.
     pub rule: &'static str,
 }
 
-/// Nodes refuse to forward with less.
+/// Least CLTV expiry delta: nodes refuse to forward with less.
 const LEAST_CLTV_DELTA: u16 = 48;
 const LEAST_HOLD: Duration = Duration::from_secs(90);
 const LEAST_KEPT: Duration = Duration::from_secs(7 * 86_400);

@@ -1,4 +1,5 @@
-//! What the service asks of the host. Read off the state of the flows, so asked again after a restart.
+//! Effects: calls that the service asks the host to make. They follow from the state of the flows, so they are repeated
+//! after a restart.
 
 use alloc::{string::String, vec::Vec};
 
@@ -11,98 +12,99 @@ use crate::book::BookEntry;
 use crate::ids::{BookKey, ChannelId, ChannelKey, FlowId, OrderNumber, PartId, RefundKey};
 use crate::input::FundingOutput;
 
-/// Owed to a flow until an [`Input`](crate::Input) says it happened. Each says why doing it twice does no harm.
+/// Call that the host has to make for a flow; it is outstanding until an [`Input`](crate::Input) reports its result.
+/// Each variant says why a repetition does no harm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// Open a channel on these terms with SCID alias, and keep `key` with it.
+    /// Open a channel with SCID alias on these terms, and store `key` with it.
     ///
-    /// Answers: `ChannelNegotiated`, or `ChannelEnded`. Safe twice: look for a channel of that key first.
+    /// Answers: `ChannelNegotiated`, or `ChannelEnded`. Safe twice: look for a channel with this key first.
     OpenChannel {
-        /// The node's key for the channel.
+        /// Key under which the node stores the channel.
         key: ChannelKey,
         /// The client.
         peer: PeerId,
-        /// What it has to be.
+        /// Terms of the channel.
         terms: OpenTerms,
     },
     /// Build and sign the funding transaction without broadcasting it, and reserve its inputs.
     ///
-    /// Answers: `FundingBuilt` or `ChannelEnded`. Safe twice: the wallet gives the same transaction for the same key.
+    /// Answers: `FundingBuilt` or `ChannelEnded`. Safe twice: the wallet returns the same transaction for the same key.
     FundChannel {
-        /// For which channel.
+        /// Key of the channel.
         key: ChannelKey,
         /// The client.
         peer: PeerId,
-        /// The output to fund.
+        /// Output to fund.
         output: FundingOutput,
-        /// Blocks within which it is to be confirmed, where that was agreed; else soon.
+        /// Blocks within which the transaction has to confirm, if that was agreed; otherwise soon.
         confirm_within: Option<Blocks>,
     },
     /// Give the funding transaction to the node, which must not broadcast it by itself.
     ///
     /// Answers: `ChannelPending` or `ChannelEnded`. Safe twice: the node refuses a second one.
     HandFunding {
-        /// For which channel.
+        /// Key of the channel.
         key: ChannelKey,
         /// The client.
         peer: PeerId,
         /// The signed transaction.
         tx: Vec<u8>,
     },
-    /// Broadcast the funding transaction, and again until it is confirmed.
+    /// Broadcast the funding transaction, and repeat that until it is confirmed.
     ///
-    /// Answer: `FundingConfirmed`. Safe twice: it is one transaction.
+    /// Answer: `FundingConfirmed`. Safe twice: the transaction is the same.
     BroadcastFunding {
-        /// Of which channel.
+        /// Key of the channel.
         key: ChannelKey,
         /// The signed transaction.
         tx: Vec<u8>,
-        /// How often this was asked, from 1. From 2 on it is stuck, unless it is in a block already: raise its fee where
-        /// possible, and tell the operator.
+        /// Number of this request, from 1. From 2 on the transaction is stuck unless it is in a block already: raise
+        /// its fee if possible, and tell the operator.
         ask: u32,
     },
-    /// Close a channel whose funding was not broadcast, if it is still there, then give the inputs back.
+    /// Close a channel whose funding was not broadcast, if the node still has it, then release the inputs.
     ///
-    /// Answer: `ChannelAbandoned`. Safe twice: after the answer to the first there is nothing left to do.
+    /// Answer: `ChannelAbandoned`. Safe twice: after the first answer there is nothing left to do.
     AbandonChannel {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
         /// The client.
         peer: PeerId,
-        /// The transaction whose inputs are reserved.
+        /// Funding transaction whose inputs are reserved.
         tx: Option<Vec<u8>>,
     },
-    /// Let a channel carry what others send to the client over it, at the node's usual price: it was opened with
-    /// [`OpenTerms::carries_others`] unset, and is paid for now, or published all the same.
+    /// Let a channel forward other payments to the client at the node's usual price. The channel was opened with
+    /// [`OpenTerms::carries_others`] unset, and is now paid for, or was published all the same.
     ///
-    /// No answer; it is asked again after each start. Safe twice: a setting.
+    /// No answer; the effect is repeated after each start. Safe twice: it is a setting.
     CarryOthers {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
         /// The client.
         peer: PeerId,
     },
     /// Forward a held part over the client's channel, if that is usable.
     ///
-    /// Answers: `PartForwarded`, `PartFailed`, `ForwardRefused` or `PartGone`; `PartStillHeld` where the node holds it and
-    /// the channel is not usable. Safe twice: a node refuses a part that it no longer holds, and the amount is the recorded
-    /// one.
+    /// Answers: `PartForwarded`, `PartFailed`, `ForwardRefused` or `PartGone`; `PartStillHeld` if the node holds the
+    /// part and the channel is not usable. Safe twice: a node refuses a part that it no longer holds, and the amount is
+    /// the recorded one.
     ForwardPart {
         /// The part.
         part: PartId,
-        /// What it pays for.
+        /// Payment hash of the part.
         payment_hash: PaymentHash,
-        /// The channel opened for it.
+        /// Key of the channel that was opened for the payment.
         key: ChannelKey,
-        /// The node's name of that channel.
+        /// Channel id that the node gave to that channel.
         channel_id: ChannelId,
         /// The client.
         peer: PeerId,
-        /// What the client gets.
+        /// Amount that the client receives.
         amount: Msat,
-        /// What is kept, announced to the client as `extra_fee`; zero: nothing is announced.
+        /// Fee that is kept and announced to the client as `extra_fee`; zero if nothing is announced.
         extra_fee: Msat,
-        /// How often this was asked, from 1.
+        /// Number of this request, from 1.
         ask: u32,
     },
     /// Fail a held part back.
@@ -111,183 +113,186 @@ pub enum Effect {
     FailPart {
         /// The part.
         part: PartId,
-        /// What the payer is to learn.
+        /// Failure that the payer receives.
         code: FailureCode,
-        /// How often this was asked, from 1.
+        /// Number of this request, from 1.
         ask: u32,
     },
-    /// Wake the client: a payment waits for it. LSPS5's notifications do, where the client registered for them.
+    /// Wake the client, since a payment waits for it. If the client registered webhooks, LSPS5 notifications do that.
     ///
-    /// No answer; it ends when the client connects or the payment is let go. Safe twice: a client that is awake connects.
+    /// No answer; the effect ends when the client connects or the payment is failed. Safe twice: a client that is awake
+    /// connects.
     WakeClient {
-        /// For which offer or order.
+        /// Flow whose payment waits.
         flow: FlowId,
-        /// Who.
+        /// The client.
         peer: PeerId,
-        /// When the payment will be let go.
+        /// Time at which the payment will be failed.
         until: Timestamp,
-        /// How often it was needed, from 1.
+        /// Number of this call, from 1.
         call: u32,
     },
-    /// Make what an order can be paid with: a hold invoice with this hash, an offer, an address of ours that is watched from
-    /// now on. What cannot be made is left out.
+    /// Create the payment methods of an order: a hold invoice with this hash, an offer, and an address of the wallet
+    /// that is watched from now on. The answer leaves out what cannot be created.
     ///
-    /// Answer: `OrderPrepared`. Safe twice: what was made before is never given out.
+    /// Answer: `OrderPrepared`. Safe twice: results of the first call were never given to a client.
     PrepareOrder {
-        /// For which order.
+        /// The order.
         order: OrderNumber,
-        /// The invoice.
+        /// Payment hash and terms of the invoice, if one is wanted.
         invoice: Option<(PaymentHash, PaymentTerms)>,
-        /// The offer.
+        /// Terms of the offer, if one is wanted.
         offer: Option<PaymentTerms>,
-        /// An address.
+        /// Whether an address is wanted.
         address: bool,
     },
-    /// Claim a held payment: its channel is published.
+    /// Claim a held payment; its channel is published.
     ///
     /// Answers: `PaymentClaimed` or `PaymentGone`. Safe twice: a node claims a payment once.
     ClaimPayment {
-        /// Of which order.
+        /// The order.
         order: OrderNumber,
-        /// The payment.
+        /// Payment hash of the payment.
         payment_hash: PaymentHash,
-        /// Claims it.
+        /// Preimage that claims the payment.
         preimage: Preimage,
-        /// How often this was asked, from 1.
+        /// Number of this request, from 1.
         ask: u32,
     },
     /// Fail a held payment back.
     ///
-    /// Answer: `PaymentGone`. Safe twice: a node that does not hold it has nothing to do.
+    /// Answer: `PaymentGone`. Safe twice: a node that does not hold the payment does nothing.
     FailPayment {
-        /// Of which order.
+        /// The order.
         order: OrderNumber,
-        /// The payment.
+        /// Payment hash of the payment.
         payment_hash: PaymentHash,
-        /// How often this was asked, from 1.
+        /// Number of this request, from 1.
         ask: u32,
     },
-    /// The wallet may spend this output from now on: it paid for a channel, or is too little to return.
+    /// Allow the wallet to spend this deposit: it paid for a channel, or is too small to refund.
     ///
-    /// Answer: `DepositKept`. Safe twice: a setting.
+    /// Answer: `DepositKept`. Safe twice: it is a setting.
     KeepDeposit {
-        /// Of which order.
+        /// The order.
         order: OrderNumber,
-        /// The output.
+        /// Outpoint of the deposit.
         outpoint: OutPoint,
-        /// What it is worth.
+        /// Value of the deposit.
         amount: Sat,
     },
-    /// Build and sign a transaction that spends these outputs and nothing else to this address, less a reasonable fee,
-    /// without broadcasting it.
+    /// Build and sign a transaction that spends exactly these deposits to this address, less a reasonable fee, without
+    /// broadcasting it.
     ///
-    /// Answers: `RefundBuilt`, or `RefundImpossible` where that would leave nothing to pay out. Safe twice: outputs are
+    /// Answers: `RefundBuilt`, or `RefundImpossible` if the fee would leave nothing to pay out. Safe twice: outputs are
     /// spent once.
     BuildRefund {
-        /// Which refund.
+        /// Key of the refund.
         key: RefundKey,
-        /// The address.
+        /// Address that receives the refund.
         to: String,
-        /// What goes back, and what it is worth.
+        /// Deposits to refund, with their values.
         deposits: Vec<(OutPoint, Sat)>,
     },
-    /// Broadcast a refund, and again until it is confirmed.
+    /// Broadcast a refund, and repeat that until it is confirmed.
     ///
-    /// Answer: `RefundConfirmed`. Safe twice: it is one transaction.
+    /// Answer: `RefundConfirmed`. Safe twice: the transaction is the same.
     BroadcastRefund {
-        /// Which refund.
+        /// Key of the refund.
         key: RefundKey,
         /// The signed transaction.
         tx: Vec<u8>,
-        /// How often this was asked, from 1. From 2 on it waits for six hours: raise its fee.
+        /// Number of this request, from 1. From 2 on the refund has been unconfirmed for six hours: raise its fee.
         ask: u32,
     },
-    /// Put an entry into the operator's book.
+    /// Write an entry into the operator's book.
     ///
-    /// Answer: `Booked`. Safe twice: the same key has the same entry.
+    /// Answer: `Booked`. Safe twice: the entry of a key never changes.
     Book {
-        /// Its name.
+        /// Key of the entry.
         key: BookKey,
-        /// Its content.
+        /// Content of the entry.
         entry: BookEntry,
     },
-    /// Sign this notification with the node's key and post it: exactly these bytes, and the timestamp, which is signed too.
+    /// Sign this notification with the node's key and post it: exactly these bytes, and the timestamp, which is signed
+    /// too.
     ///
-    /// Answers: `WebhookDelivered`, `WebhookFailed` or `WebhookUnreached`; without any it ends at `until`. Withdrawn by
-    /// [`Released::withdrawn`](crate::Released::withdrawn). Safe twice: the receiver sees a replay.
+    /// Answers: `WebhookDelivered`, `WebhookFailed` or `WebhookUnreached`; without an answer the effect ends at
+    /// `until`. [`Released::withdrawn`](crate::Released::withdrawn) cancels it. Safe twice: the receiver sees a replay.
     PostWebhook {
-        /// Its name.
+        /// Key of the post.
         key: PostKey,
-        /// Where to. What it leads to is not looked at yet.
+        /// URL to post to. The host has to check the address to which it resolves.
         url: WebhookUrl,
         /// The body.
         body: String,
-        /// When it was raised.
+        /// Time at which the notification was raised.
         timestamp: DateTime,
-        /// When it is worth nothing any more.
+        /// Time from which the notification is worthless.
         until: Timestamp,
-        /// The rank of the notification among others.
+        /// Urgency among other notifications.
         urgency: Urgency,
     },
 }
 
-/// How much is lost when a notification comes late: the less urgent ones give way.
+/// Loss that a late notification causes: when there is a lack of room, less urgent ones are dropped first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Urgency {
-    /// A webhook is told that it is registered. Anybody can cause any number of these.
+    /// Confirmation of a registration. Anybody can cause any number of these.
     Registration,
-    /// Neither of the others.
+    /// All other notifications.
     Normal,
-    /// A payment waits for the client, or a channel of the client is about to be closed.
+    /// Notification of a payment that waits, or of a channel that is about to be closed.
     High,
 }
 
 /// One post to one webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PostKey {
-    /// Whose webhook it is.
+    /// Client whose webhook is posted to.
     pub client: PeerId,
-    /// Counted from 0 for each client.
+    /// Number of the post, from 0 for each client.
     pub number: u32,
 }
 
-/// What a channel has to be when it is opened.
+/// Terms on which a channel is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenTerms {
-    /// Satoshis of the funding output.
+    /// Value of the funding output, in satoshis.
     pub capacity_sat: u64,
-    /// What the channel has to carry to the client at once, on top of reserves and commitment fees.
+    /// Amount that the channel has to deliver to the client at once, on top of reserves and commitment fees.
     pub deliver: Msat,
-    /// Share of the channel that the client has to keep on its side, where the node lets one choose.
+    /// Share of the channel that the client has to keep as its reserve, for nodes that let one choose.
     pub client_reserve: Ppm,
-    /// The most blocks the client may ask for as `to_self_delay`.
+    /// Largest `to_self_delay`, in blocks, that the client may ask for.
     pub max_client_to_self_delay: Option<u32>,
-    /// What the client is given at once.
+    /// Initial balance of the client.
     pub push: Msat,
-    /// Whether the network is to know of it.
+    /// Whether the channel is announced to the network.
     pub announce: bool,
-    /// Confirmations after which it is used; 0: at once.
+    /// Confirmations before the channel is used; 0 means at once.
     pub confirmations: u16,
-    /// Blocks within which the funding is to be confirmed, where that was agreed; else soon.
+    /// Blocks within which the funding has to confirm, if that was agreed; otherwise soon.
     pub confirm_within: Option<Blocks>,
-    /// Whether the channel carries payments of others to the client from the beginning. If not, price forwards over it
-    /// out of reach until [`Effect::CarryOthers`]: a claim over it would make the LSP publish the funding while nobody has
-    /// paid for it. Channels of orders are opened so, and JIT channels whose client trusts the LSP.
+    /// Whether the channel forwards other payments to the client from the beginning. If not, set the price of forwards
+    /// over it out of reach until [`Effect::CarryOthers`]: a claim over it would make the LSP publish the funding
+    /// before anybody has paid for it. Channels of orders are opened this way, and JIT channels whose client trusts the
+    /// LSP.
     pub carries_others: bool,
 }
 
-/// What an invoice or an offer asks for.
+/// Terms of an invoice or an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentTerms {
-    /// Exactly this.
+    /// Exact amount.
     pub amount: Msat,
-    /// It cannot be paid from then on.
+    /// Time from which it cannot be paid.
     pub expires_at: Timestamp,
-    /// Blocks that the last HTLC has to have left when it arrives, so that it can be held until then.
+    /// Blocks that have to be left until the last HTLC expires when it arrives, so that it can be held long enough.
     pub final_cltv: Blocks,
 }
 
-/// Equal for two askings of the same thing; a new attempt has a new key.
+/// Identity of an effect: equal for two requests of the same call. A new attempt has a new key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EffectKey {
     /// See [`Effect::OpenChannel`].
@@ -327,7 +332,7 @@ pub enum EffectKey {
 }
 
 impl EffectKey {
-    /// The flow it is about, or the part.
+    /// The flow, or the part, that the effect belongs to.
     pub(crate) fn about(&self) -> Result<FlowId, PartId> {
         match self {
             Self::Open(key)
@@ -351,7 +356,7 @@ impl EffectKey {
 }
 
 impl Effect {
-    /// What makes this effect the same as another.
+    /// The identity of this effect.
     #[must_use]
     pub fn key(&self) -> EffectKey {
         match self {
