@@ -1,4 +1,4 @@
-//! What flows of all kinds have in common, and the one step loop.
+//! The trait of all flows, their shared state, and the step loop.
 
 use alloc::{
     boxed::Box,
@@ -15,104 +15,106 @@ use crate::effect::{Effect, EffectKey};
 use crate::ids::FlowId;
 use crate::policy::{NodeFacts, Policy};
 
-/// A thing with a life and a record of its own.
+/// A state machine with a record of its own.
 pub(crate) trait Flow {
-    /// What an input means to it.
+    /// Command to the flow: an input, reduced to the flow's part of it.
     type Told<'a>;
-    /// One change of its state.
+    /// Change of the flow's state.
     type Event;
 
-    /// Reads only: what it was told means, or why it means nothing.
+    /// The events that a command causes, or the reason to reject it. Reads the state only.
     fn decide(&self, told: &Self::Told<'_>, ctx: &Context<'_>) -> Result<Vec<Self::Event>, Reject>;
 
-    /// Writes only: total, no clock. Nothing else changes its state.
+    /// Applies an event. Nothing else changes the state, and the method never fails nor reads a clock.
     fn apply(&mut self, event: Self::Event);
 
-    /// What follows from its state by itself, or nothing: then it waits for the world.
+    /// The events that follow from the state without a further command; none if the flow waits for an input.
     fn follow(&self, ctx: &Context<'_>) -> Vec<Self::Event>;
 
-    /// What the world owes it. Asked after every step, where the new ones are released, and after a restart, where all are.
+    /// The effects that the flow needs from the host. Called after every step, to release the new ones, and after a
+    /// restart, to release all.
     fn outstanding(&self) -> Vec<Effect>;
 }
 
-/// All that is known besides the states of flows.
+/// State of the service besides the flows.
 pub(crate) struct Surroundings {
     pub config: Config,
     pub policy: Box<dyn Policy>,
     pub facts: NodeFacts,
-    /// The time of the clock, or the time before it fell back by a moment.
+    /// Current time; while the clock stands a moment behind an earlier reading, that reading.
     pub now: Timestamp,
     pub links: BTreeMap<PeerId, Link>,
-    /// No event that the node has from an earlier life waits to be told.
+    /// Whether all events have been reported that the node kept from before the restart.
     pub is_caught_up: bool,
 }
 
-/// What a flow may know of it.
+/// The part of the shared state that a flow can read.
 pub(crate) struct Context<'a> {
     pub now: Timestamp,
     pub link: Link,
     pub config: &'a Config,
     pub policy: &'a dyn Policy,
     pub facts: &'a NodeFacts,
-    /// Something that is not of this flow is with its client, over whichever of its channels.
+    /// Whether an HTLC of another flow is with this flow's client, over any channel.
     pub carries_others: bool,
-    /// No event that the node has from an earlier life waits to be told. Until then a claim may be among them.
+    /// Whether all events have been reported that the node kept from before the restart. Until then a claim may be
+    /// among them.
     pub is_caught_up: bool,
-    /// Other flows of its client that hold coins for a channel, or are about to.
+    /// Number of other flows of the client that reserve coins for a channel, or are about to.
     pub opens_of_others: usize,
-    /// A channel on trust was published for its client, whose fee is not paid.
+    /// Whether a channel was published for the client on trust, whose fee is not paid yet.
     pub owes_a_fee: bool,
 }
 
-/// Whether a client can be reached.
+/// Reachability of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Link {
-    /// Not at all.
+    /// The client is not connected.
     Away,
-    /// By messages.
+    /// The client is connected; messages reach it.
     Connected,
-    /// By HTLCs too.
+    /// The client's channels are usable too, so HTLCs reach it.
     Usable,
 }
 
-/// Whether the client is being woken.
+/// State of the calls that wake a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Call {
-    /// How often that was begun.
+    /// Number of calls so far.
     pub number: u32,
-    /// When what waits for it will be let go.
+    /// Time at which the payment that waits for the client will be failed; `None` if the client is not being called.
     pub until: Option<Timestamp>,
 }
 
-/// One change of it.
+/// State change of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallEvent {
     Begun { until: Timestamp },
     Over,
 }
 
-/// Nothing changed. Whoever brought the input undoes it at the source.
+/// Reason for which an input changed nothing. The host undoes the input at its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reject {
-    /// The part is to be failed.
+    /// The part has to be failed.
     FailPart(FailureCode),
-    /// The payment is to be failed.
+    /// The payment has to be failed.
     FailPayment,
-    /// It concerns an attempt or a part that is over.
+    /// The input is about an attempt or a part that is over.
     Stale,
 }
 
-/// The result of a step.
+/// Result of a step.
 #[derive(Debug)]
 pub(crate) struct Stepped {
-    /// Effects that are newly owed. `None`: nothing changed.
+    /// Effects that became outstanding; `None` if the state did not change.
     pub owed: Option<Vec<Effect>>,
-    /// More events followed than [`MOST_STEPS`]: the node told facts that cannot be, or there is a defect. The rest
-    /// follows at the next step, if it still does.
+    /// Whether the step stopped after [`MOST_STEPS`] rounds of events: the node reported impossible facts, or there is
+    /// a defect. The remaining events follow at the next step, if they still do.
     pub has_no_end: bool,
 }
 
-/// Decide, apply, and whatever follows; then what is newly owed.
+/// Executes a command: decides and applies its events, then all that follow, and returns the new effects.
 pub(crate) fn step<F: Flow>(flow: &mut F, told: &F::Told<'_>, ctx: &Context<'_>) -> Result<Stepped, Reject> {
     let owed: BTreeSet<EffectKey> = flow.outstanding().iter().map(Effect::key).collect();
     let mut events = flow.decide(told, ctx)?;
@@ -130,11 +132,11 @@ pub(crate) fn step<F: Flow>(flow: &mut F, told: &F::Told<'_>, ctx: &Context<'_>)
     Ok(Stepped { owed: changed.then(|| flow.outstanding().into_iter().filter(new).collect()), has_no_end })
 }
 
-/// Far more than follow from anything: each part of a payment, and each refund of an order, is good for a few.
+/// Far more rounds than any input causes: each part of a payment, and each refund of an order, causes a few.
 const MOST_STEPS: usize = 10_000;
 
 impl Call {
-    /// Something that could go on if only its client were there waits `until` then, or nothing does.
+    /// The change for a payment that waits for its absent client until `until`; `None` if no payment waits.
     pub fn follow(self, until: Option<Timestamp>) -> Option<CallEvent> {
         match (until, self.until) {
             (Some(until), None) => Some(CallEvent::Begun { until }),
@@ -178,12 +180,12 @@ impl Surroundings {
 }
 
 impl Context<'_> {
-    /// Whether the client may have another channel opened now.
+    /// Whether another channel may be opened for the client now.
     pub fn may_open(&self) -> bool {
         self.opens_of_others < self.config.limits.opens_per_client
     }
 
-    /// Whether an HTLC with this expiry has to be let go now.
+    /// Whether an HTLC with this expiry has to be failed now.
     pub fn too_close(&self, cltv_expiry: Option<BlockHeight>) -> bool {
         let Some(BlockHeight(expiry)) = cltv_expiry else { return false };
         expiry <= self.facts.height.0.saturating_add(self.config.htlc_safety_blocks.0)
@@ -198,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts, and has something to count for ever.
+    /// A flow whose events never end: each step counts one up.
     struct Endless(u64);
 
     impl Flow for Endless {

@@ -1,4 +1,4 @@
-//! Names of flows, channels and parts.
+//! Identifiers of flows, channels, parts and book entries.
 
 use alloc::string::String;
 use core::{fmt, str::FromStr};
@@ -6,34 +6,35 @@ use core::{fmt, str::FromStr};
 use lsps_types::{PeerId, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// One HTLC held by the node. LDK: the intercept id.
+/// Id of an HTLC that the node holds. LDK: the intercept id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartId(pub [u8; 32]);
 
-/// The node's name of an open channel.
+/// Id that the node gave to an open channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChannelId(pub [u8; 32]);
 
-/// The node's name of a BOLT 12 offer. LDK: the offer id.
+/// Id that the node gave to a BOLT 12 offer. LDK: the offer id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OfferId(pub [u8; 32]);
 
-/// The node's name of a payment that it received: two with the same hash have two. LDK: the payment id.
+/// Id that the node gave to a received payment; two payments with the same hash have different ids. LDK: the payment
+/// id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PaymentId(pub [u8; 32]);
 
-/// A thing with a life and a record of its own.
+/// Id of a flow, which has a record of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FlowId {
-    /// One accepted `lsps2.buy`, by the SCID it was given.
+    /// An accepted `lsps2.buy`, by the SCID in its reply.
     JitChannel(Scid),
-    /// One `lsps1.create_order`.
+    /// An accepted `lsps1.create_order`.
     Order(OrderNumber),
     /// The webhooks of one client.
     Webhooks(PeerId),
 }
 
-/// Our own short name of an order: the first half of its id on the wire.
+/// Short number of an order: the first half of its id on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OrderNumber(pub u64);
 
@@ -43,7 +44,7 @@ impl fmt::Display for OrderNumber {
     }
 }
 
-/// Also the name of the flow's record: letters, digits and `-` only, as any store takes them.
+/// Displays the name of the flow's record: only letters, digits and `-`, which any store accepts.
 impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,22 +70,23 @@ impl FromStr for FlowId {
     }
 }
 
-/// A record whose name no flow of this version has.
+/// Error for a record name that no flow of this version has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no kind of record is named {0:?}")]
 pub struct UnknownFlow(pub String);
 
-/// One attempt of a flow to open a channel, so that a late event of an earlier attempt cannot be taken for a later one.
+/// Key of one attempt of a flow to open a channel. A late event of an earlier attempt has another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChannelKey {
-    /// Whose channel it is.
+    /// Flow that the channel belongs to.
     pub flow: FlowId,
-    /// Counted from 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
 }
 
 impl ChannelKey {
-    /// As a number that the node keeps with the channel. LDK: the user channel id. 0 for a flow that has no channels.
+    /// Encodes the key as the number that the node stores with the channel. LDK: the user channel id. The result is 0
+    /// for a flow that has no channels.
     #[must_use]
     pub fn to_u128(self) -> u128 {
         let (tag, flow) = match self.flow {
@@ -95,7 +97,7 @@ impl ChannelKey {
         tag << TAG_SHIFT | u128::from(self.attempt) << ATTEMPT_SHIFT | u128::from(flow)
     }
 
-    /// The key that gave this number, or `None` for a channel that is not ours.
+    /// Decodes the key from the node's number; `None` if the channel belongs to no flow.
     #[must_use]
     pub fn from_u128(number: u128) -> Option<Self> {
         let attempt = u32::try_from(number >> ATTEMPT_SHIFT & u128::from(u32::MAX)).ok()?;
@@ -109,46 +111,46 @@ impl ChannelKey {
     }
 }
 
-/// One refund of an order.
+/// Key of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RefundKey {
-    /// Of which order.
+    /// Order of the refund.
     pub order: OrderNumber,
-    /// Counted from 0 in each order.
+    /// Number of the refund within its order, from 0.
     pub number: u32,
 }
 
-/// An entry of the book. Never given out twice, even where an SCID is used anew.
+/// Key of a book entry. A key is never used twice, even if an SCID is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BookKey {
-    /// What it is about.
+    /// Flow of the entry.
     pub flow: FlowId,
-    /// When it happened.
+    /// Time of the event.
     pub at: Timestamp,
-    /// Counted from 0 in each flow.
+    /// Number of the entry within its flow, from 0.
     pub number: u32,
 }
 
-/// Also the name of the entry in a store: letters, digits and `-` only.
+/// Displays the name of the entry in a store: only letters, digits and `-`.
 impl fmt::Display for BookKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.flow, self.at.unix_millis(), self.number)
     }
 }
 
-/// A question that the policy left to others.
+/// Id of a decision that the policy left to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct QuestionId {
-    /// Who waits for the answer.
+    /// Client that waits for the answer.
     pub client: PeerId,
-    /// Rises, and goes on rising after a restart as long as the clock does.
+    /// Number that rises with each question, also after a restart as long as the clock does.
     pub number: u64,
 }
 
 const JIT_CHANNEL: &str = "jit-";
 const ORDER: &str = "order-";
 const WEBHOOKS: &str = "webhooks-";
-/// Tells our channels from those of an application that numbers its own.
+/// Tag that distinguishes these channels from those of an application that numbers its own.
 const JIT_CHANNEL_TAG: u128 = 0x4c53_5032;
 const ORDER_TAG: u128 = 0x4c53_5031;
 const TAG_SHIFT: u32 = 96;

@@ -1,4 +1,4 @@
-//! Finding offers without looking at all of them. Rebuilt at load, never written.
+//! Indices that find JIT channel offers without a scan of all. They are rebuilt at load and never written.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -20,28 +20,28 @@ use crate::sets::{Agenda, Due, Groups, lead, shift};
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     by_part: BTreeMap<PartId, Scid>,
-    /// Offers that were paid for, of all clients and by client; and those that were not.
+    /// Paid offers, all and by client, and unpaid offers by client.
     paid: BTreeSet<Scid>,
     paid_of: Groups<PeerId, Scid>,
     unpaid_of: Groups<PeerId, Scid>,
-    /// Offers that the coming and going of their client, or a report about it, may concern.
+    /// Offers that may change when their client connects or disconnects, or when the host reports on it.
     busy_of: Groups<PeerId, Scid>,
-    /// Offers with parts that wait or are under way.
+    /// Offers with parts that are held or in flight.
     live_of: Groups<PeerId, Scid>,
-    /// Offers with parts that are with their client, or may be in spite of what the node showed.
+    /// Offers with parts at their client, or possibly there although the node did not show them.
     sent_of: Groups<PeerId, Scid>,
-    /// Offers that hold coins for a channel.
+    /// Offers that reserve coins for a channel.
     opening_of: Groups<PeerId, Scid>,
     /// Offers that count as uses of their token.
     uses_of: Groups<String, Scid>,
     /// Offers whose funding transaction is not confirmed.
     unconfirmed: BTreeSet<Scid>,
-    /// Offers for which nothing ever came, by when they may give way.
+    /// Offers that no payment ever reached, by the time from which a new one may replace them.
     give_way: BTreeSet<(Timestamp, Scid)>,
     agenda: Agenda<Scid>,
 }
 
-/// A flow, and what the index holds of it. In one place, so that whoever finds the one has found the other.
+/// A flow together with its index entry, so that one look-up finds both.
 #[derive(Debug)]
 pub(crate) struct Indexed {
     pub flow: JitChannel,
@@ -49,7 +49,7 @@ pub(crate) struct Indexed {
 }
 
 impl Indexed {
-    /// Not in the index yet: [`Index::put`] enters it.
+    /// Wraps a flow that is not in the index yet; [`Index::put`] enters it.
     pub fn new(flow: JitChannel) -> Self {
         Self { flow, entry: Entry::default() }
     }
@@ -67,7 +67,7 @@ impl Deref for Indexed {
     }
 }
 
-/// What the maps hold of one flow, so that only what changed is changed there.
+/// The values of one flow in the maps; only their differences are updated.
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Entry {
     parts: Vec<PartId>,
@@ -100,7 +100,7 @@ impl Entry {
             is_busy,
             is_live,
             is_sent: flow.has_sent_ever(),
-            // What is being paid, or can be, is a use although its own time is over.
+            // A payment in flight, or one that can still be made, counts as a use although the offer has expired.
             is_use: is_paid || is_live || *now < flow.honoured_until(config),
             is_opening: flow.holds_coins(),
             is_unconfirmed: flow.channel.funding().is_some(),
@@ -159,22 +159,22 @@ impl Index {
         self.busy_of.of(&client)
     }
 
-    /// Clients with parts that wait or are under way.
+    /// Clients with parts that are held or in flight, with their offers.
     pub fn live_clients(&self) -> impl Iterator<Item = (PeerId, impl Iterator<Item = Scid>)> {
         self.live_of.iter().map(|(client, offers)| (*client, offers))
     }
 
-    /// Whether something of another offer is with this client, or may be.
+    /// Whether a part of another offer is at this client, or may be.
     pub fn carries_others(&self, client: PeerId, id: Scid) -> bool {
         self.sent_of.of(&client).any(|other| other != id)
     }
 
-    /// Whether something is with this client.
+    /// Whether any part is at this client, or may be.
     pub fn carries(&self, client: PeerId) -> bool {
         self.sent_of.count(&client) > 0
     }
 
-    /// How many offers of this client hold coins for a channel, this one not counted.
+    /// Number of offers of this client, besides `id`, that reserve coins for a channel.
     pub fn opening_besides(&self, client: PeerId, id: Option<Scid>) -> usize {
         self.opening_of.of(&client).filter(|other| Some(*other) != id).count()
     }
@@ -187,7 +187,7 @@ impl Index {
         self.paid.len()
     }
 
-    /// Offers of this client that were not paid for.
+    /// Unpaid offers of this client.
     pub fn unpaid_of(&self, client: PeerId) -> impl Iterator<Item = Scid> {
         self.unpaid_of.of(&client)
     }
@@ -200,7 +200,7 @@ impl Index {
         token.map_or(0, |token| self.uses_of.count(token))
     }
 
-    /// The first that may give way to another one now.
+    /// The first offer that a new one may replace now.
     pub fn first_to_give_way(&self, now: Timestamp) -> Option<Scid> {
         self.give_way.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
     }

@@ -1,4 +1,5 @@
-//! What the host tells the service. Plain data: a recorded log of inputs replays to the same state.
+//! Inputs: what the host reports to the service. They are plain data, so a recorded log of inputs replays to the same
+//! state.
 
 use alloc::{string::String, vec::Vec};
 
@@ -11,63 +12,64 @@ use crate::lsps5::occasion::Occasion;
 use crate::policy::NodeFacts;
 use crate::questions::Decision;
 
-/// One thing that happened, in the world or at the node.
+/// One report of the host: an event at the node, the wallet or a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
-    /// A peer is connected; messages reach it, its channels may not be usable yet.
+    /// A peer connected. Messages reach it; its channels may not be usable yet.
     PeerConnected {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
-    /// A peer is gone. Whatever was being sent to it is lost.
+    /// A peer disconnected. Messages that were being sent to it are lost.
     PeerDisconnected {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
-    /// The channels with a connected peer carry HTLCs now. Forwarding before that loses the HTLC.
+    /// The channels with a connected peer are usable now. An HTLC forwarded before that is lost.
     ChannelsUsable {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
     /// The payload of a message of type 37913.
     Message {
-        /// The sender, as BOLT 8 authenticated it.
+        /// Sender, as BOLT 8 authenticated it.
         peer: PeerId,
-        /// The bytes after the message type.
+        /// Bytes after the message type.
         payload: Vec<u8>,
     },
-    /// The node holds an HTLC whose next hop is an SCID that is no channel of its own.
+    /// The node holds an HTLC whose next hop is an SCID that is not a channel of its own.
     ///
-    /// May be told again, for instance after a restart.
+    /// The host may report the same HTLC again, for instance after a restart.
     HtlcHeld(HeldHtlc),
-    /// The node no longer holds a part, and nobody asked it to let go: it timed out, or its channel closed.
+    /// The node no longer holds a part although nobody asked it to fail or forward it: the HTLC timed out, or its
+    /// channel closed.
     PartGone {
         /// The part.
         part: PartId,
     },
-    /// The node holds a part of which the record says otherwise: after a restart, asked part by part; or because it was not
-    /// asked to forward it, as the client's channels are not usable at the moment.
+    /// The node holds a part that is not on record as held. The host reports it after a restart, for each part; or
+    /// because the node was not asked to forward it, as the client's channels are not usable at the moment.
     ///
     /// The held HTLC need not be the one on record: an upstream node can send the same onion again, with other values.
     PartStillHeld {
         /// The part.
         part: PartId,
-        /// The amount that came in with the held HTLC, as the node tells it.
+        /// Amount of the held HTLC, as the node reports it.
         amount_in: Msat,
     },
-    /// Whether the node shows an HTLC like a forwarded part on its way to the client, or undecided there. Where it shows
-    /// none, the part was never sent, or its outcome is about to be told. Until this is told, a forwarded part counts as
-    /// there, and one that was claimed as gone: if the node shows more HTLCs like those that were forwarded than there are,
-    /// it has forgotten a claim, and that is told again.
+    /// Whether the node shows an HTLC like a forwarded part on its way to the client, or undecided there. If it shows
+    /// none, the part was never sent, or its outcome is about to be reported. Until this report, a forwarded part
+    /// counts as at the client, and a claimed one as gone. If the node shows more such HTLCs than were forwarded, it
+    /// has forgotten a claim and will report that again.
     ///
-    /// Told before [`HtlcHeld`](Self::HtlcHeld) of the parts with the same payment hash or name, before
-    /// [`PartStillHeld`](Self::PartStillHeld), and after a start, where it differs from
-    /// [`KnownPart::in_doubt`](crate::KnownPart). Just before [`PartForwarded`](Self::PartForwarded) it is told of each part
-    /// that [`parts_like`](crate::Service::parts_like) names.
+    /// Report it before [`HtlcHeld`](Self::HtlcHeld) for the parts with the same payment hash or id, before
+    /// [`PartStillHeld`](Self::PartStillHeld), and after a start, if it differs from
+    /// [`KnownPart::in_doubt`](crate::KnownPart). Just before [`PartForwarded`](Self::PartForwarded), report it for
+    /// each part in [`parts_like`](crate::Service::parts_like).
     PartAtClient {
         /// The part.
         part: PartId,
-        /// Whether there is one.
+        /// Whether the node shows such an HTLC.
         is_there: bool,
     },
     /// The node refused to forward a part and still holds it.
@@ -75,334 +77,334 @@ pub enum Input {
         /// The part.
         part: PartId,
     },
-    /// The client claimed a forwarded part. Afterwards the host looks whether the client still has the part of which
-    /// [`has_another_like`](crate::Service::has_another_like) speaks.
+    /// The client claimed a forwarded part. Afterwards the host checks whether the client in
+    /// [`has_another_like`](crate::Service::has_another_like) still has its part.
     PartForwarded {
-        /// Which, as precisely as the node can tell.
+        /// The part, as precisely as the node reports it.
         part: WhichPart,
-        /// The channel it went over, where that is one of ours: a node may use any channel of the client.
+        /// Channel that the part was forwarded over, if it belongs to a flow: a node may use any channel of the client.
         over: Option<ChannelKey>,
     },
-    /// A part was failed back: as we asked, by the client, or on the way to it.
+    /// A part was failed: by the LSP, by the client, or on the way to it.
     PartFailed {
         /// The part.
         part: PartId,
     },
-    /// The node neither holds nor carries a part that was sent, and whoever says so had to guess what became of it: it
-    /// seems to have failed. Its payer may try again, and a claim that is told later still counts. The channel it may have
-    /// gone over is not given up until no such claim can come any more
-    /// ([`Config::keep_resolved`](crate::Config::keep_resolved)).
+    /// The node neither holds nor forwards a part that was sent, and the host presumes that it failed. The payer may
+    /// try again, and a claim that is reported later still counts. The channel over which it may have been sent is not
+    /// abandoned before such a claim has become impossible ([`Config::keep_resolved`](crate::Config::keep_resolved)).
     PartPresumedFailed {
         /// The part.
         part: PartId,
     },
-    /// The node has told all events that it had when the host compared the records with it. Needed once after each start at
-    /// which records were loaded: before that no outcome is forgotten, and no signed channel is given up.
+    /// The node has reported all events that it had when the host compared the records with it. The service needs this
+    /// once after each start with records: before it, no outcome is dropped and no signed channel abandoned.
     NodeCaughtUp,
-    /// The node was asked to open a channel. Its client has [`Config::open_timeout`](crate::Config::open_timeout) from then
-    /// on, also where the store or a crowd kept the host from asking at once. A host that does not tell it counts from the
-    /// decision.
+    /// The node was asked to open a channel. The client has [`Config::open_timeout`](crate::Config::open_timeout) from
+    /// this time, even if the store or a queue delayed the call. Without this report the time counts from the decision.
     ChannelAsked {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
     },
     /// The client accepted the channel; the node waits for its funding transaction.
     ChannelNegotiated {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
-        /// The delay the client asks for, in blocks, if the node tells it and did not check it itself.
+        /// `to_self_delay` that the client asks for, in blocks, if the node reports it and did not check it.
         to_self_delay: Option<u16>,
-        /// The output to fund.
+        /// Output to fund.
         output: FundingOutput,
     },
-    /// The wallet built the funding transaction that was asked for, and reserved its inputs.
+    /// The wallet built the funding transaction and reserved its inputs.
     FundingBuilt {
-        /// For which channel.
+        /// Key of the channel.
         key: ChannelKey,
-        /// The signed transaction in consensus encoding.
+        /// Signed transaction in consensus encoding.
         tx: Vec<u8>,
-        /// What it pays to the miners, in satoshis.
+        /// On-chain fee of the transaction, in satoshis.
         mining_sat: u64,
-        /// Its output that is the channel.
+        /// Funding output of the channel.
         outpoint: OutPoint,
     },
-    /// Both sides signed: broadcasting the funding transaction is safe.
+    /// Both sides signed. Broadcasting the funding transaction is safe now.
     ChannelPending {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
     },
     /// Both sides sent `channel_ready`.
     ChannelReady {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
-        /// The node's own name for it.
+        /// Channel id that the node gave to the channel.
         channel_id: ChannelId,
     },
-    /// A channel could not be opened, or is no more.
+    /// A channel could not be opened, or was closed.
     ChannelEnded {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
-        /// Why.
+        /// Reason.
         why: ChannelEnd,
     },
-    /// [`Effect::AbandonChannel`](crate::Effect::AbandonChannel) was carried out, or there was nothing to do any more.
+    /// [`Effect::AbandonChannel`](crate::Effect::AbandonChannel) was executed, or there was nothing left to do.
     ChannelAbandoned {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
     },
-    /// The funding transaction is so deep in the chain that it stays there; six blocks, usually.
+    /// The funding transaction is confirmed deeply enough not to be reorganised; usually six blocks.
     FundingConfirmed {
-        /// For which channel.
+        /// Key of the channel.
         key: ChannelKey,
     },
-    /// What an order can be paid with is there.
+    /// The payment methods of an order were created.
     OrderPrepared {
-        /// Which order.
+        /// The order.
         order: OrderNumber,
-        /// As far as it could be made.
+        /// The payment methods that could be created.
         prepared: Prepared,
     },
-    /// The node holds a payment for an invoice or an offer. May be told again, for instance after a restart.
+    /// The node holds a payment for an invoice or an offer. The host may report it again, for instance after a restart.
     PaymentHeld(HeldPayment),
-    /// A payment that was to be claimed is claimed.
+    /// The node claimed a payment.
     PaymentClaimed {
-        /// The payment.
+        /// Payment hash of the payment.
         payment_hash: PaymentHash,
-        /// The node's id of the payment, of those with this hash; `None`: the node tells none.
+        /// Id that the node gave to the payment; `None` if the node reports none.
         id: Option<PaymentId>,
-        /// What was received.
+        /// Amount received.
         amount: Msat,
     },
-    /// The node no longer holds a payment: it was failed back, as we asked or because its time was up.
+    /// The node no longer holds a payment: it was failed on request, or because of its expiry.
     ///
-    /// Only for what the node surely does not hold: that *some* HTLC of this hash failed says nothing, as everybody on the
-    /// route knows the hash and can send such HTLCs.
+    /// Report this only for a payment that the node surely does not hold. The failure of *some* HTLC with this hash
+    /// proves nothing, as everybody on the route knows the hash and can send such HTLCs.
     PaymentGone {
-        /// The payment.
+        /// Payment hash of the payment.
         payment_hash: PaymentHash,
     },
-    /// An output to the address of an order was seen, is in a block, or is in none any more.
+    /// An output to the address of an order was seen, was confirmed, or lost its confirmation in a reorganisation.
     Deposit(Deposit),
-    /// Such an output will never be in a block: another transaction spends the same.
+    /// A deposit can never confirm: another transaction spends the same inputs.
     DepositGone {
-        /// To which address.
+        /// Address of the deposit.
         address: String,
-        /// The output.
+        /// Outpoint of the deposit.
         outpoint: OutPoint,
     },
-    /// [`Effect::KeepDeposit`](crate::Effect::KeepDeposit) was carried out.
+    /// [`Effect::KeepDeposit`](crate::Effect::KeepDeposit) was executed.
     DepositKept {
-        /// Of which order.
+        /// The order.
         order: OrderNumber,
-        /// Which output.
+        /// Outpoint of the deposit.
         outpoint: OutPoint,
     },
-    /// The refund that was asked for is signed.
+    /// The wallet built and signed a refund.
     RefundBuilt {
-        /// The refund.
+        /// Key of the refund.
         key: RefundKey,
-        /// The signed transaction in consensus encoding.
+        /// Signed transaction in consensus encoding.
         tx: Vec<u8>,
-        /// What it pays to the miners, in satoshis.
+        /// On-chain fee of the transaction, in satoshis.
         mining_sat: u64,
     },
-    /// A refund would cost more than it gives back.
+    /// A refund would cost more than the value of its deposits.
     RefundImpossible {
-        /// The refund.
+        /// Key of the refund.
         key: RefundKey,
     },
-    /// A refund is so deep in the chain that it stays there; six blocks, usually.
+    /// A refund is confirmed deeply enough not to be reorganised; usually six blocks.
     RefundConfirmed {
-        /// The refund.
+        /// Key of the refund.
         key: RefundKey,
     },
-    /// The operator cancels an order whose channel is not published; what was paid goes back.
+    /// The operator cancels an order whose channel is not published. Payments for it are refunded.
     CancelOrder {
         /// The order.
         order: OrderNumber,
     },
-    /// The operator has a channel that could not be opened tried again at once.
+    /// The operator asks for an immediate retry of an open that failed.
     RetryOrder {
-        /// Of which order.
+        /// The order.
         order: OrderNumber,
     },
-    /// An entry is in the book.
+    /// An entry was written to the book.
     Booked {
-        /// The entry of the book.
+        /// Key of the entry.
         key: BookKey,
     },
-    /// What was decided of a question that the policy left to others.
+    /// A decision that the policy had left to others was taken.
     Decided {
-        /// The question.
+        /// Id of the question.
         question: QuestionId,
-        /// The answer.
+        /// The decision.
         decision: Decision,
     },
-    /// The node's own circumstances changed; tell it at every block at the least.
+    /// Facts of the node changed; report them with every block at least.
     NodeFacts(NodeFacts),
-    /// The host's clock was set, forward or back, by more than some seconds; as a clock shows that cannot be set. Waits are
-    /// no shorter and no longer for it, dates come earlier or later. Without this input a clock set back makes waits up to
-    /// twice as long, and one set forward ends them.
+    /// The host's clock was set, forward or back, by more than some seconds; a monotonic clock shows this. Waits keep
+    /// their length, dates come earlier or later. Without this input a clock that is set back makes waits up to twice
+    /// as long, and one that is set forward ends them.
     ClockSet {
-        /// The time that the clock would show if it had not been set.
+        /// Time that the clock would show if it had not been set.
         from: Timestamp,
-        /// The time that the clock shows.
+        /// Time that the clock shows.
         to: Timestamp,
     },
-    /// Time passed; needed when [`Service::next_wake`](crate::Service::next_wake) is due and nothing else happens.
+    /// Time passed. Send this when [`Service::next_wake`](crate::Service::next_wake) is due and nothing else happens.
     Tick,
-    /// Whether the node has any channel with a peer: its webhooks are kept for as long, and a while after. Told when that
-    /// changes, and at the start of all peers with channels and of all in
+    /// Whether the node has any channel with a peer, whose webhooks are kept for as long as it has, and a while after.
+    /// Report it when it changes, and at the start for all peers with channels and for all in
     /// [`clients_with_channels`](crate::Service::clients_with_channels).
     ChannelsWith {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Whether there is any.
+        /// Whether the node has a channel with the peer.
         any: bool,
     },
-    /// A client should come. It is called by its webhooks, if it has any, is away, and was not called for the same lately.
+    /// A client should connect. The service notifies its webhooks if the client is absent and was not notified of the
+    /// same lately.
     Occasion {
-        /// Who.
+        /// The client.
         peer: PeerId,
-        /// Why.
+        /// Reason of the call.
         occasion: Occasion,
     },
-    /// A notification was delivered: the webhook answered with status 200.
+    /// A notification was delivered: the webhook's server answered with status 200.
     WebhookDelivered {
-        /// The notification.
+        /// Key of the post.
         key: PostKey,
     },
-    /// A notification was answered with another status, so it will not be delivered. The webhook is kept.
+    /// The webhook's server answered a notification with another status, so it will not be delivered. The webhook stays
+    /// registered.
     WebhookFailed {
-        /// The notification.
+        /// Key of the post.
         key: PostKey,
     },
-    /// A notification got no answer at all, and will not be posted again by the host: the webhook's server could not be
-    /// reached, or too many notifications wait. The service may raise it again.
+    /// A notification got no answer, and the host will not post it again: the webhook's server was unreachable, or too
+    /// many notifications were queued. The service may raise it again.
     WebhookUnreached {
-        /// The post.
+        /// Key of the post.
         key: PostKey,
     },
-    /// A channel that is to be given up, [`Effect::AbandonChannel`](crate::Effect::AbandonChannel), carries something of its
-    /// client, so that it cannot be yet. Whoever paid for it has it.
+    /// A channel that is to be abandoned by [`Effect::AbandonChannel`](crate::Effect::AbandonChannel) has an HTLC of
+    /// its client on it, so it cannot be abandoned yet. If the order is paid, the channel is kept.
     ChannelCarries {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
     },
 }
 
-/// An HTLC that waits for a decision at the node.
+/// HTLC that the node holds until it is forwarded or failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldHtlc {
-    /// The node's name for it; the same across restarts. LDK: the intercept id.
+    /// Id of the HTLC, which survives restarts. LDK: the intercept id.
     pub part: PartId,
-    /// The next hop its onion names.
+    /// SCID of the next hop in the onion.
     pub scid: Scid,
-    /// What it pays for.
+    /// Payment hash.
     pub payment_hash: PaymentHash,
-    /// What came in.
+    /// Amount of the incoming HTLC.
     pub amount_in: Msat,
-    /// What its onion asks to forward.
+    /// Amount to forward according to the onion.
     pub onion_amount: Msat,
-    /// The block at which the incoming HTLC times out, where the node tells it.
+    /// Height at which the incoming HTLC expires, if the node reports it.
     pub cltv_expiry: Option<BlockHeight>,
 }
 
-/// What an order can be paid with.
+/// Payment methods that the node and the wallet created for an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
-    /// A BOLT 11 invoice.
+    /// BOLT 11 invoice.
     pub invoice: Option<String>,
-    /// A BOLT 12 offer, and the node's name of it.
+    /// BOLT 12 offer, and its id at the node.
     pub offer: Option<(String, OfferId)>,
-    /// An address.
+    /// On-chain address.
     pub address: Option<String>,
 }
 
-/// A payment that the node holds: all HTLCs of it are there, and nothing is claimed.
+/// Payment that the node holds: all its HTLCs have arrived, and none is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldPayment {
-    /// What it pays for.
+    /// Invoice or offer that the payment pays.
     pub by: PaidBy,
-    /// Its hash.
+    /// Payment hash.
     pub payment_hash: PaymentHash,
-    /// The node's id of the payment, of those with this hash; `None`: the node tells none.
+    /// Id that the node gave to the payment; `None` if the node reports none.
     pub id: Option<PaymentId>,
-    /// Whether the node would claim it as it is. A node refuses what its onion says and it does not understand; LDK: custom
-    /// TLVs of even types.
+    /// Whether the node would claim the payment. A node refuses to if the onion contains required fields that it does
+    /// not know; LDK: custom TLVs of even types.
     pub claimable: bool,
-    /// What claims it, where the node made that.
+    /// Preimage of the payment, if the node created it.
     pub preimage: Option<Preimage>,
-    /// The sum of its HTLCs.
+    /// Sum of its HTLCs.
     pub amount: Msat,
-    /// The node can claim it before this height, where it tells.
+    /// Height before which the node can claim it, if the node reports it.
     pub claim_before: Option<BlockHeight>,
 }
 
-/// What a payment was made for.
+/// Invoice or offer that a payment pays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaidBy {
-    /// The invoice with its hash.
+    /// The invoice with the payment's hash.
     Invoice,
-    /// An offer.
+    /// A BOLT 12 offer.
     Offer(OfferId),
 }
 
-/// An output to the address of an order.
+/// Output to the address of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deposit {
-    /// The address.
+    /// Address of the order.
     pub address: String,
-    /// The output.
+    /// Outpoint.
     pub outpoint: OutPoint,
-    /// What it is worth.
+    /// Value.
     pub amount: Sat,
-    /// The block it is in, if it is in one.
+    /// Height of the block that contains it; `None` if it is unconfirmed.
     pub confirmed_at: Option<BlockHeight>,
-    /// Of its transaction, where it is known.
+    /// Feerate of its transaction, if known.
     pub fee_rate: Option<FeeRate>,
 }
 
-/// How precisely a node can say which part it means.
+/// Reference to a part, as precise as the node reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WhichPart {
-    /// This one.
+    /// The part with this id.
     Id(PartId),
-    /// One that carried this amount to this client; LDK reports no payment. A part is meant only if all agrees that is told
-    /// here: what else the client claims may look alike.
+    /// A part that sent this amount to this client; LDK reports no payment hash. A part matches only if all given
+    /// values agree, since the client may claim other HTLCs that look alike.
     Sent {
-        /// The next hop.
+        /// Node id of the next hop.
         to: PeerId,
-        /// The amount that the next hop received; where it claimed on the chain, rounded down to whole satoshis.
+        /// Amount that the next hop received; for an on-chain claim, rounded down to whole satoshis.
         amount: Msat,
-        /// The amount that came in for it, where the node tells that. LDK: the amount and the total fee.
+        /// Amount of the incoming HTLC, if the node reports it. LDK: the amount and the total fee.
         amount_in: Option<Msat>,
-        /// The part of the amount its onion asks to forward that was kept, where the node tells that and it is not
-        /// nothing.
+        /// Amount that was kept of the amount to forward according to the onion, if the node reports it and it is not
+        /// zero.
         skim: Option<Msat>,
     },
 }
 
-/// The output that a funding transaction has to have.
+/// Output that a funding transaction has to have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FundingOutput {
-    /// The script in raw bytes.
+    /// Script in raw bytes.
     pub script: Vec<u8>,
-    /// Satoshis.
+    /// Value in satoshis.
     pub value_sat: u64,
 }
 
-/// Why a channel did not come to be, or ended.
+/// Reason for which an open failed or a channel closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChannelEnd {
-    /// The client refused to open it.
+    /// The client refused the open.
     Rejected,
-    /// The client went away before `funding_signed`.
+    /// The client disconnected before `funding_signed`.
     PeerGone,
-    /// It was open and closed, by either side.
+    /// The channel was open and was closed, by either side.
     Closed,
-    /// Our own side could not open it now; what it said. For example the coins do not suffice.
+    /// The LSP's node could not open the channel now, for example for lack of coins; with its error text.
     CannotOpen(String),
-    /// Our own side ended it and wants to open anew at once, for example to change a batch.
+    /// The LSP's node ended the open and wants to retry at once, for example to change a batch.
     TryAgain,
 }

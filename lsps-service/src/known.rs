@@ -1,5 +1,5 @@
-//! What the service believes of the node, for hosts to compare: after a restart, with every block, after a failure that
-//! the node reports without saying whose.
+//! The service's view of the node, for hosts to compare with the node: after a restart, with every block, and after a
+//! failure that the node reports without naming the HTLC.
 
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 
@@ -14,69 +14,69 @@ use crate::service::Service;
 /// A part on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownPart {
-    /// The node's name for it.
+    /// Id that the node gave to the HTLC.
     pub id: PartId,
-    /// The offer it came for.
+    /// SCID of the offer that the part pays.
     pub scid: Scid,
-    /// Whom it is for.
+    /// Client that receives the part.
     pub client: PeerId,
-    /// What it pays for.
+    /// Payment hash.
     pub payment_hash: PaymentHash,
-    /// The amount that came in with the HTLC.
+    /// Amount of the incoming HTLC.
     pub amount_in: Msat,
-    /// What the client was to get, where the node was asked to forward it and the outcome is unknown.
+    /// Amount to forward to the client, if the node was asked to and the outcome is unknown.
     pub sent: Option<Msat>,
-    /// The amount that the client was sent and claimed. `None`: the client did not claim the part.
+    /// Amount that was forwarded to the client and claimed; `None` if the client did not claim the part.
     pub claimed: Option<Msat>,
-    /// The node showed no HTLC like it at the client since then, or one although it was claimed:
-    /// [`Input::PartAtClient`](crate::Input::PartAtClient).
+    /// Whether the node's view contradicts the record: it showed no HTLC like a forwarded part at the client, or one
+    /// like a claimed part; see [`Input::PartAtClient`](crate::Input::PartAtClient).
     pub in_doubt: bool,
-    /// Whether the node may still hold or carry it.
+    /// Whether the node may still hold or forward the part.
     pub is_live: bool,
 }
 
 /// A channel on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownChannel<'a> {
-    /// The node's key for it.
+    /// Key under which the node stores the channel.
     pub key: ChannelKey,
-    /// The peer.
+    /// The client.
     pub client: PeerId,
-    /// How far it has come.
+    /// Stage of the channel.
     pub stage: ChannelStage,
-    /// The funding transaction, until it is confirmed.
+    /// Funding transaction, until it is confirmed.
     pub funding: Option<&'a [u8]>,
-    /// Whether that transaction is to be on the chain.
+    /// Whether the funding transaction has to be broadcast.
     pub owed: bool,
 }
 
-/// How far a channel has come.
+/// Stage of a channel on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChannelStage {
-    /// Not signed by both sides.
+    /// The channel is not signed by both sides yet.
     Opening,
-    /// Signed, not ready.
+    /// Both sides signed the channel; it is not ready yet.
     Pending,
-    /// In use.
+    /// The channel is in use.
     Ready,
-    /// Closed after its funding was broadcast.
+    /// The channel was closed after its funding was broadcast.
     Closed,
-    /// About to be closed, its inputs to be given back.
+    /// The channel is about to be closed and its inputs released.
     Abandoning,
 }
 
 /// The first payment of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenedFor {
-    /// The amount that the client is to get at once.
+    /// Amount that the channel has to deliver to the client at once.
     pub deliver: Msat,
-    /// The HTLCs it comes in.
+    /// Number of HTLCs of the payment.
     pub htlcs: usize,
 }
 
 impl Service {
-    /// The payment that a channel is being opened for, to be compared with what was negotiated before coins are spent
-    /// on it. `None`: the channel has to carry nothing, or nothing any more.
+    /// The payment for which a channel is being opened. Hosts compare it with the negotiated channel before coins are
+    /// spent. `None`: no payment needs the channel, or none does any more.
     #[must_use]
     pub fn opened_for(&self, key: ChannelKey) -> Option<OpenedFor> {
         match key.flow {
@@ -87,26 +87,28 @@ impl Service {
         }
     }
 
-    /// Parts that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
-    /// [`Input::PartStillHeld`](crate::Input::PartStillHeld) or [`Input::PartGone`](crate::Input::PartGone) for each.
+    /// Parts that the node may hold, or that were resolved lately. After a restart hosts compare them with the node and
+    /// report [`Input::PartStillHeld`](crate::Input::PartStillHeld) or [`Input::PartGone`](crate::Input::PartGone) for
+    /// each.
     pub fn known_parts(&self) -> impl Iterator<Item = KnownPart> {
         self.offers.values().flat_map(|offer| offer.known_parts())
     }
 
-    /// Those that came for one SCID.
+    /// Parts that pay the offer with this SCID.
     pub fn known_parts_to(&self, scid: Scid) -> impl Iterator<Item = KnownPart> {
         self.offers.get(&scid).into_iter().flat_map(|offer| offer.known_parts())
     }
 
-    /// Those of one client.
+    /// Parts for this client.
     pub fn known_parts_of(&self, client: PeerId) -> impl Iterator<Item = KnownPart> {
         self.index.busy_of(client).flat_map(|scid| self.known_parts_to(scid))
     }
 
-    /// The parts that are believed to be with the client and may be the one of which the node tells that it was claimed. A claim
-    /// can be told again after a crash, and be taken for that of an equal part; so hosts tell just before it where each of
-    /// these is: [`Input::PartAtClient`](crate::Input::PartAtClient), also where it is as was believed. A part is with its
-    /// client if the node shows an HTLC like it there, and an HTLC like it that came in and is not being claimed.
+    /// Parts that are believed to be at the client and may be the one whose claim the node reports. After a crash a
+    /// claim can be reported again and be taken for that of an equal part. So just before it hosts report for each of
+    /// these parts whether the node shows it: [`Input::PartAtClient`](crate::Input::PartAtClient), even if the record
+    /// agrees. A part is at its client if the node shows an HTLC like it there, and an incoming HTLC like it that is
+    /// not being claimed.
     pub fn parts_like(&self, claimed: WhichPart) -> impl Iterator<Item = KnownPart> {
         let told = match claimed {
             WhichPart::Sent { to, amount, .. } => Some((to, amount)),
@@ -115,16 +117,16 @@ impl Service {
                 Some((offer.client, part.claimed().or(part.sent()).or(part.unlikely())?))
             }),
         };
-        // A claim on the chain is told in whole satoshis.
+        // The amount of an on-chain claim is reported in whole satoshis.
         let is_like = |sent: Msat, amount: Msat| sent == amount || sent.0 / 1_000 * 1_000 == amount.0;
         told.into_iter().flat_map(move |(client, amount)| {
             self.known_parts_of(client).filter(move |part| part.sent.is_some_and(|sent| is_like(sent, amount)))
         })
     }
 
-    /// The client that is believed to have a part like this one, which was told to be claimed. A node that forgot the claim
-    /// of one part shows the HTLC of that after a start, and it was taken for the other: where that one is has to be asked
-    /// once the claim is told again. `None`: no part is like it.
+    /// The client that is believed to hold a part like this one, whose claim was reported. A node that forgot the claim
+    /// of one part shows its HTLC after a start, and that HTLC may have been taken for the other part. So the host has
+    /// to ask for the other part again once the claim is reported again. `None`: no part is like this one.
     #[must_use]
     pub fn has_another_like(&self, claimed: WhichPart) -> Option<PeerId> {
         self.parts_like(claimed).next().map(|part| part.client)
@@ -134,29 +136,29 @@ impl Service {
         self.offers.get(&self.index.of_part(part)?).map(|offer| &offer.flow)
     }
 
-    /// Channels on record, to be compared with the node after a restart.
+    /// Channels on record, which hosts compare with the node after a restart.
     pub fn known_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
         let of_orders = self.orders.all().filter_map(Order::known_channel);
         self.offers.values().filter_map(|offer| offer.known_channel()).chain(of_orders)
     }
 
-    /// Whether a channel that the node has was given up by its offer: a crash can undo the close. Its funding is never
-    /// broadcast, so it has to be closed before anything is forwarded over it.
+    /// Whether the flow has given up this channel of the node. A crash can undo the close. The funding of such a
+    /// channel is never broadcast, so it has to be closed before anything is forwarded over it.
     #[must_use]
     pub fn is_given_up(&self, key: ChannelKey) -> bool {
         let channel = self.channel_of(key.flow);
         channel.is_some_and(|(attempt, channel)| attempt != key.attempt || *channel == Channel::None)
     }
 
-    /// Whether a channel is still to be given up: what is claimed over it meanwhile keeps it.
+    /// Whether a channel is still to be abandoned. A claim over it before that keeps the channel.
     #[must_use]
     pub fn is_abandoning(&self, key: ChannelKey) -> bool {
         let channel = self.channel_of(key.flow).filter(|(attempt, _)| *attempt == key.attempt);
         channel.is_some_and(|(_, channel)| matches!(channel, Channel::Abandoning { .. }))
     }
 
-    /// Whether something that can pay for the channel of an order is there, so that
-    /// [`Input::ChannelCarries`](crate::Input::ChannelCarries) would keep the channel.
+    /// Whether the order of this channel is paid, so that [`Input::ChannelCarries`](crate::Input::ChannelCarries) would
+    /// keep the channel.
     #[must_use]
     pub fn is_paid_for(&self, key: ChannelKey) -> bool {
         let FlowId::Order(number) = key.flow else { return false };
@@ -164,7 +166,7 @@ impl Service {
         order.is_some_and(|order| order.is_paid(&self.around.context(order.client)))
     }
 
-    /// How often a flow began to open a channel, and the latest.
+    /// Number of channels that a flow has begun to open, and the latest of them.
     pub(crate) fn channel_of(&self, flow: FlowId) -> Option<(u32, &Channel)> {
         match flow {
             FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| (offer.attempt, &offer.channel)),
@@ -173,36 +175,38 @@ impl Service {
         }
     }
 
-    /// Those whose funding transaction is not confirmed, to be looked at with every block.
+    /// Channels whose funding transaction is not confirmed. Hosts check them with every block.
     pub fn unconfirmed_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
         let of_orders = self.orders.unconfirmed().filter_map(Order::known_channel);
         self.index.unconfirmed().filter_map(|scid| self.offers.get(&scid)?.known_channel()).chain(of_orders)
     }
 
-    /// Clients that are connected and have parts waiting, but whose channels are not known to be usable. Nodes do not say
-    /// when that changes; ask yours, and feed [`Input::ChannelsUsable`](crate::Input::ChannelsUsable).
+    /// Clients that are connected and for whom parts wait, but whose channels are not known to be usable. Nodes do not
+    /// report when they become usable; check with the node, and report
+    /// [`Input::ChannelsUsable`](crate::Input::ChannelsUsable).
     pub fn waiting_clients(&self) -> impl Iterator<Item = PeerId> {
         let clients = self.index.live_clients().map(|(client, _)| client);
         clients.filter(|client| self.around.link(*client) == Link::Connected)
     }
 
-    /// Clients with webhooks of whom it is believed that the node has channels with them.
+    /// Clients with webhooks with whom the node is believed to have channels.
     pub fn clients_with_channels(&self) -> impl Iterator<Item = PeerId> {
         self.webhooks.iter().filter(|webhooks| webhooks.has_channel).map(|webhooks| webhooks.client)
     }
 
-    /// The state of each offer's channel and fee, by name; to be counted and shown, not to be decided on.
+    /// SCID, channel state and fee state of each offer, as names for metrics and displays. Do not base decisions on
+    /// them.
     pub fn states(&self) -> impl Iterator<Item = (Scid, &'static str, &'static str)> {
         self.offers.values().map(|offer| (offer.id, offer.channel.name(), offer.fee.name()))
     }
 
-    /// Whether the LSP may close a channel that it opened for a client without breaking its promise.
+    /// Checks that the LSP can close a channel that it opened for a client without breaking its promise.
     ///
     /// Spec: LSPS2 §1 `min_lifetime`.
     ///
     /// # Errors
     ///
-    /// While it is promised.
+    /// The channel is still promised to the client.
     pub fn may_close(&self, key: ChannelKey) -> Result<(), Promised> {
         let height = self.around.facts.height;
         match key.flow {
@@ -219,11 +223,11 @@ impl Service {
     }
 }
 
-/// A channel that was paid for is promised to its client for some time.
+/// Error for a channel that was paid for and is promised to its client for some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this channel was paid for and is promised to its client")]
 pub struct Promised {
-    /// Up to this height; `None`: its time begins when its funding is confirmed.
+    /// Height until which the channel is promised; `None`: the time begins when the funding is confirmed.
     pub until: Option<BlockHeight>,
 }
 

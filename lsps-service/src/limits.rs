@@ -1,57 +1,61 @@
-//! Bounds on what peers can make us keep. Each is compared with the length of the collection itself.
+//! Bounds on the state that peers can make the service keep. Each is compared with the length of the collection itself.
 
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How much is kept for whom.
+/// Limits by kind of state and of client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Offers of one client that were not paid for; those that expired count until they are forgotten.
+    /// Unpaid offers of one client. Expired offers count until they are removed.
     pub offers_per_client: usize,
-    /// The same of all clients. Strangers have three quarters of it; once half of those are taken, what they buy is valid for
-    /// minutes.
+    /// Unpaid offers of all clients. Strangers can use three quarters of it. Once they use half of their share, terms
+    /// sold to strangers are valid for minutes only.
     pub offers: usize,
-    /// Channels of one client, for offers and orders, that are being opened or whose funding is kept back: each holds coins.
-    /// Each further one waits for the end of one of them, and goes back when its time is up.
+    /// Channels of one client, for offers and orders, that are being opened or whose funding is held back; each of them
+    /// reserves coins. Another open waits until one of them ends, and its payment is refunded when its time is up.
     pub opens_per_client: usize,
-    /// Parts of one offer that the node holds or carries; a channel has no more HTLC slots.
+    /// Parts of one offer that the node holds or forwards. A channel has no more HTLC slots.
     pub parts_per_offer: usize,
-    /// Parts of one offer that are remembered, resolved ones included.
+    /// Parts of one offer on record, resolved ones included.
     pub known_parts_per_offer: usize,
     /// Orders of one client that are neither completed nor failed.
     pub orders_per_client: usize,
-    /// Orders of all clients that are not completed; those that failed count until they are forgotten. Strangers have three
-    /// quarters of it; once half of those are taken, a stranger has one, which can be paid over Lightning for some minutes.
+    /// Orders of all clients that are not completed; failed orders count until they are removed. Strangers can use
+    /// three quarters of it. Once they use half of their share, each stranger can have one order, which can be paid
+    /// over Lightning for some minutes.
     pub orders: usize,
-    /// Lightning payments of one order that are remembered.
+    /// Lightning payments of one order on record.
     pub payments_per_order: usize,
-    /// Outputs to the address of one order; what comes after that is the operator's to look at.
+    /// Deposits of one order on record. Further deposits are left to the operator.
     pub deposits_per_order: usize,
-    /// SCIDs drawn for one buy until it is given up.
+    /// SCIDs drawn for one buy until it is refused.
     pub scid_draws: usize,
     /// Requests of one client that wait for a decision taken elsewhere.
     pub questions_per_client: usize,
-    /// The same of all clients. Strangers leave half of it to clients with a channel or a paid offer.
+    /// Requests of all clients that wait for a decision taken elsewhere. Strangers leave half of it to clients with a
+    /// channel or a paid offer.
     pub questions: usize,
-    /// Offers, orders and changes of webhooks within a second of strangers: clients that have no channel with the node and
-    /// paid for nothing. A name costs them nothing, and each of these is a record to write. What is beyond is refused.
+    /// Offers, orders and webhook changes per second of all strangers together: clients that have no channel with the
+    /// node and paid for nothing. A node id costs nothing, and each of these is a record to write. Requests beyond the
+    /// limit are refused.
     pub sales_to_strangers: usize,
     /// Webhooks of one client that has, had or paid for a channel.
     pub webhooks_per_client: usize,
-    /// Such clients with webhooks.
+    /// Number of clients with webhooks that have, had or paid for a channel.
     pub webhook_clients: usize,
-    /// Webhooks of one client that never had nor paid for a channel: a stranger.
+    /// Webhooks of one stranger: a client that never had or paid for a channel.
     pub webhooks_per_stranger: usize,
-    /// Strangers with webhooks.
+    /// Number of strangers with webhooks.
     pub webhook_strangers: usize,
-    /// Webhooks that one client sets anew or changes within an hour: each makes us post to a URL of its choice. A stranger
-    /// may make at most two changes for each of its webhooks.
+    /// Webhooks that one client can set or change within an hour; each makes the LSP post to a URL of the client's
+    /// choice. A stranger can make at most two changes for each of its webhooks.
     pub webhook_changes: usize,
     /// Notifications that wait to be posted to one webhook.
     pub posts_per_webhook: usize,
-    /// How often a client is called for the same without a whole cooldown between, each time after it came and went.
+    /// Number of notifications of one method to a client without a whole cooldown between them, each after the client
+    /// connected and disconnected.
     pub calls_per_cooldown: usize,
 }
 
@@ -83,29 +87,31 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Of so much room the share of strangers; the rest is for clients that have a channel or paid for something.
+    /// Share of strangers in a limit. The rest is reserved for clients that have a channel or paid for something.
     pub(crate) fn of_strangers(room: usize) -> usize {
         room.saturating_sub(room / SHARE_OF_KNOWN)
     }
 
-    /// So many are half of that share: then each further one has its turn only.
+    /// Half of the strangers' share. From there on, each further stranger gets a short turn only.
     pub(crate) fn crowd(room: usize) -> usize {
         Self::of_strangers(room).div_ceil(2)
     }
 
-    /// How long a stranger can pay when half of the share is taken. What can be sold within that time, and until it gives
-    /// way, fits into nine tenths of the other half: so the next has its turn, whatever the crowd does.
+    /// Time for which a stranger can pay an order once half of the share is used. The orders that can be sold within
+    /// that time, and until they can be replaced, fit into nine tenths of the other half. So the next stranger always
+    /// gets a turn.
     pub(crate) fn turn_of_order(&self) -> Duration {
         // An order is kept for half as long after that.
         (self.time_of_crowd(self.orders) * 3 / 5).max(LEAST_TURN)
     }
 
-    /// The same of an offer, which gives way at once.
+    /// Time for which a stranger can pay an offer once half of the share is used. An unpaid offer can be replaced at
+    /// once.
     pub(crate) fn turn_of_offer(&self) -> Duration {
         (self.time_of_crowd(self.offers) * 9 / 10).max(LEAST_OFFER)
     }
 
-    /// How long it takes to sell to strangers what half of their share has room for.
+    /// Time in which the sales to strangers fill half of their share.
     fn time_of_crowd(&self, room: usize) -> Duration {
         let seconds = (Self::of_strangers(room) / 2).checked_div(self.sales_to_strangers).unwrap_or(0);
         Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX).min(LONGEST))
@@ -121,11 +127,11 @@ impl Limits {
     }
 }
 
-/// One part of so many of the room is not for strangers.
+/// One in this many places is reserved for clients that are not strangers.
 const SHARE_OF_KNOWN: usize = 4;
-/// In seconds: a day. Nothing is sold for longer in a crowd.
+/// Longest turn of a stranger, in seconds: a day.
 const LONGEST: u64 = 86_400;
-/// In less time nobody pays an order.
+/// Shortest turn of an order; in less time nobody pays.
 const LEAST_TURN: Duration = Duration::from_secs(60);
-/// Or an invoice that was made for it after a purchase.
+/// Shortest turn of an offer, in which its invoice has to be made and paid.
 const LEAST_OFFER: Duration = Duration::from_secs(600);

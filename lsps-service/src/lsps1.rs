@@ -1,4 +1,4 @@
-//! LSPS1: channels to order.
+//! LSPS1: orders of channels.
 
 pub(crate) mod change;
 pub(crate) mod known;

@@ -1,4 +1,4 @@
-//! What can change in an order, and the only place that changes it.
+//! Events of an order, and the only code that applies them.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -15,12 +15,12 @@ use crate::input::Prepared;
 use crate::lsps1::order::{Lease, Order, OrderFailure, Stage};
 use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, sum};
 
-/// One change of state.
+/// State change of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// What it can be paid with is there.
+    /// The payment methods were created.
     Offered(Prepared),
-    /// That did not come.
+    /// The payment methods were not created in time.
     Dropped,
     PaymentAdded {
         hash: PaymentHash,
@@ -32,7 +32,7 @@ pub(crate) enum Event {
         to: PaymentState,
     },
     PaymentForgotten(PaymentHash),
-    /// A payment is claimed.
+    /// A payment was claimed.
     Paid {
         hash: PaymentHash,
         id: Option<PaymentId>,
@@ -44,14 +44,14 @@ pub(crate) enum Event {
         hash: PaymentHash,
         at: Timestamp,
     },
-    /// It is claimed all the same.
+    /// A payment that counted as lost was claimed after all.
     PaidAfterAll {
         hash: PaymentHash,
         id: Option<PaymentId>,
         amount: Msat,
         at: Timestamp,
     },
-    /// Another with its hash is claimed as well.
+    /// A second payment with the same hash was claimed too.
     PaidAgain {
         hash: PaymentHash,
         id: Option<PaymentId>,
@@ -64,17 +64,17 @@ pub(crate) enum Event {
         output: Output,
     },
     OutputGone(OutPoint),
-    /// What paid for the channel was spent otherwise.
+    /// A deposit that paid for the channel was double-spent.
     DepositLost {
         outpoint: OutPoint,
         at: Timestamp,
     },
-    /// It is there after all.
+    /// A deposit that counted as lost is confirmed after all.
     DepositFound {
         outpoint: OutPoint,
         at: Timestamp,
     },
-    /// The wallet knows that it is ours.
+    /// The wallet was allowed to spend the deposit.
     OutputSpendable(OutPoint),
     RefundDue(Vec<OutPoint>),
     RefundMoved {
@@ -82,24 +82,25 @@ pub(crate) enum Event {
         to: Refund,
         at: Timestamp,
     },
-    /// It costs more than it would give back: what was paid is ours.
+    /// A refund would cost more than the value of its deposits, so the LSP keeps them.
     DustKept {
         number: u32,
         at: Timestamp,
     },
-    /// Outputs that paid for nothing cost more to give back than they are worth, and their order is forgotten.
+    /// Deposits that paid for nothing cost more to refund than they are worth, and their order is about to be removed.
     DustLeft {
         outpoints: Vec<OutPoint>,
         at: Timestamp,
     },
-    /// It spends what is no more; the rest is given back anew, and of the two only one can be confirmed.
+    /// A deposit that the refund spends is gone. The others are refunded anew, and only one of the two refunds can
+    /// confirm.
     RefundVoid(u32),
-    /// Such a one is confirmed.
+    /// A void refund confirmed.
     RefundRevived {
         number: u32,
         at: Timestamp,
     },
-    /// An attempt that counts.
+    /// An open failed in a way that counts against the limit of attempts.
     OpenFailed,
     RetryAt(Timestamp),
     Opening {
@@ -107,15 +108,16 @@ pub(crate) enum Event {
     },
     FundingKnown(OutPoint),
     Channel(ChannelEvent),
-    /// The funding goes out, and what paid for it is taken.
+    /// The funding transaction is broadcast, and the payment for it is taken.
     Published {
         at: Timestamp,
         paid_by: Way,
         outpoint: OutPoint,
-        /// The outputs that count, where they paid.
+        /// Deposits that pay for the channel; empty for a Lightning payment.
         deposits: Vec<OutPoint>,
     },
-    /// The funding goes out although nothing pays for it: its client has claimed something over the channel.
+    /// The funding transaction is broadcast although nothing pays for it: the client has claimed an HTLC over the
+    /// channel.
     Given {
         at: Timestamp,
         outpoint: OutPoint,
@@ -126,7 +128,7 @@ pub(crate) enum Event {
     },
     Call(CallEvent),
     Booked(u32),
-    /// And how long preparing, and waiting between opens, takes at the most.
+    /// The clock was set; with the longest times for the preparation and for the delay between opens.
     ClockSet {
         shift: Shift,
         prepare: Duration,
@@ -135,7 +137,7 @@ pub(crate) enum Event {
 }
 
 impl Order {
-    /// Writes only: total, no clock. Nothing else assigns the state.
+    /// Applies an event. The method never fails nor reads a clock, and nothing else assigns the state.
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Offered(prepared) => self.offer(prepared),
@@ -155,7 +157,7 @@ impl Order {
             }
             Event::WayClosed(Way::Bolt11) => self.ways.bolt11.iter_mut().for_each(|way| way.closed = true),
             Event::WayClosed(Way::Bolt12) => self.ways.bolt12.iter_mut().for_each(|way| way.closed = true),
-            // Nobody can close an address.
+            // An address cannot be closed.
             Event::WayClosed(Way::Onchain) => {}
             Event::OutputSeen { outpoint, output } => {
                 self.outputs.insert(outpoint, output);
@@ -239,7 +241,7 @@ impl Order {
         self.channel.apply(ChannelEvent::Opening { at, capacity_sat, deliver, client_reserve });
     }
 
-    /// Ways that the host has nothing for are left out.
+    /// Stores the payment methods that the host created; methods without a result are dropped.
     fn offer(&mut self, prepared: Prepared) {
         let Prepared { invoice, offer, address } = prepared;
         let ways = &mut self.ways;
@@ -274,7 +276,7 @@ impl Order {
         }
     }
 
-    /// Whose is what was received for the channel.
+    /// Splits the amount received for the channel.
     fn shares(&self, received: Msat) -> Shares {
         let fee = self.lease().map_or(Msat::ZERO, |lease| self.fee_of(lease.paid_by));
         let given = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
@@ -290,14 +292,14 @@ impl Order {
         self.channel.apply(event);
     }
 
-    /// Whether something on record was read from a clock that this changes.
+    /// Whether this clock correction changes any instant on record.
     pub fn is_shifted_by(&self, shift: &Shift, config: &OrderConfig) -> bool {
         let mut shifted = self.clone();
         shifted.clock_set(shift, config.prepare_timeout, config.retry_after);
         shifted != *self
     }
 
-    /// Shifts waits. The ends of payments and of the lease stay: they are dates that were promised.
+    /// Shifts the waits. The expiry of payment methods and of the lease stays: these dates were promised.
     fn clock_set(&mut self, shift: &Shift, prepare: Duration, retry: Duration) {
         match &mut self.stage {
             Stage::Draft { until } => *until = shift.end(*until, prepare),
@@ -366,13 +368,13 @@ impl Order {
     }
 }
 
-/// Of what an order is paid with.
+/// Shares of the amount received for an order.
 struct Shares {
     fee: Msat,
-    /// The client has it in the channel.
+    /// Balance of the client in the channel.
     given: Msat,
     surplus: Msat,
 }
 
-/// How long a block takes in a date (reading R-16).
+/// Duration of a block in the computation of a date (reading R-16).
 const BLOCK_TIME: Duration = Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! What the service believes of orders, for hosts to compare with the node and for operators to look at.
+//! The service's view of orders, for hosts to compare with the node and for operators to inspect.
 
 use alloc::{string::String, vec::Vec};
 
@@ -18,44 +18,46 @@ impl Service {
         self.orders.all().map(Order::known)
     }
 
-    /// One of them, by its id on the wire.
+    /// One order on record.
     #[must_use]
     pub fn known_order(&self, order: OrderNumber) -> Option<KnownOrder> {
         self.orders.get(order).map(Order::known)
     }
 
-    /// Whether an order on record can be paid to this address, so that it has to be watched.
+    /// Whether an order on record can be paid to this address, so that the address has to be watched.
     #[must_use]
     pub fn wants_address(&self, address: &str) -> bool {
         self.orders.of_address(address).is_some()
     }
 
-    /// Whether an output to this address is on record. One that is not had no room, or lost it to a larger one: the host tells
-    /// it again with every block, [`Input::Deposit`](crate::Input::Deposit), and keeps it from being spent meanwhile.
+    /// Whether a deposit to this address is on record. A deposit that is not on record found no room, or lost it to a
+    /// larger one: the host reports it again with every block as [`Input::Deposit`](crate::Input::Deposit), and keeps
+    /// the wallet from spending it meanwhile.
     #[must_use]
     pub fn has_deposit(&self, address: &str, outpoint: OutPoint) -> bool {
         let order = self.orders.of_address(address).and_then(|order| self.orders.get(order));
         order.is_some_and(|order| order.outputs.contains_key(&outpoint))
     }
 
-    /// Payments that the node is believed to hold or to have let go of lately, to be compared with it after a restart:
-    /// [`Input::PaymentHeld`](crate::Input::PaymentHeld) or [`Input::PaymentGone`](crate::Input::PaymentGone) for each.
+    /// Payments that the node may hold, or that were resolved lately. After a restart hosts compare them with the node
+    /// and report [`Input::PaymentHeld`](crate::Input::PaymentHeld) or
+    /// [`Input::PaymentGone`](crate::Input::PaymentGone) for each.
     pub fn known_payments(&self) -> impl Iterator<Item = KnownPayment> {
         self.orders.all().flat_map(Order::known_payments)
     }
 
-    /// Those of one order.
+    /// Payments of one order on record.
     pub fn known_payments_of(&self, order: OrderNumber) -> impl Iterator<Item = KnownPayment> {
         self.orders.get(order).into_iter().flat_map(Order::known_payments)
     }
 
-    /// Those of the order that a payment with this hash is for.
+    /// Payments on record with this hash.
     pub fn known_payments_with(&self, payment_hash: PaymentHash) -> impl Iterator<Item = KnownPayment> {
         let order = self.orders.of_hash(payment_hash).and_then(|order| self.orders.get(order));
         order.into_iter().flat_map(Order::known_payments).filter(move |payment| payment.payment_hash == payment_hash)
     }
 
-    /// Refunds that are not confirmed, to be looked at with every block.
+    /// Refunds that are not confirmed. Hosts check them with every block.
     pub fn unconfirmed_refunds(&self) -> impl Iterator<Item = KnownRefund<'_>> {
         self.orders.unconfirmed().flat_map(Order::unconfirmed_refunds)
     }
@@ -64,47 +66,47 @@ impl Service {
 /// An order on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownOrder {
-    /// Our own name of it.
+    /// Short number of the order.
     pub number: OrderNumber,
-    /// Its id on the wire.
+    /// Id of the order on the wire.
     pub id: OrderId,
-    /// Whose it is.
+    /// Client that ordered.
     pub client: PeerId,
-    /// When it was made.
+    /// Time at which the order was created.
     pub created_at: Timestamp,
-    /// How far it has come.
+    /// Stage of the order.
     pub stage: OrderStage,
-    /// Opens of its channel begun so far, and when the next is due after one that failed.
+    /// Number of opens of its channel so far.
     pub attempts: u32,
-    /// When the next is due, after one that failed.
+    /// Time of the next open, after one that failed.
     pub retry_at: Option<Timestamp>,
-    /// The address it can be paid to, to be watched for as long as the order is on record.
+    /// Address of the order, to be watched for as long as the order is on record.
     pub address: Option<String>,
-    /// Outputs to that address which the wallet must not spend: it is not decided yet whose they are.
+    /// Deposits that the wallet must not spend, since they may be refunded.
     pub reserved: Vec<OutPoint>,
-    /// Those that it may spend.
+    /// Deposits that the wallet may spend.
     pub spendable: Vec<OutPoint>,
 }
 
-/// How far an order has come.
+/// Stage of an order on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderStage {
-    /// The node makes what it can be paid with.
+    /// The node creates the payment methods.
     Draft,
-    /// It can be paid, or is paid and waits for its channel.
+    /// The order can be paid, or is paid and waits for its channel.
     Open,
-    /// Its channel is published.
+    /// The channel is published.
     Completed {
-        /// What was paid.
+        /// Method by which the order was paid.
         paid_by: Way,
-        /// The channel.
+        /// Funding outpoint of the channel.
         outpoint: OutPoint,
-        /// Before this, and before as many blocks as were ordered, the channel is not closed.
+        /// Time before which the channel is not closed; the ordered number of blocks has to pass too.
         lease_ends: Timestamp,
     },
-    /// There will be no channel.
+    /// The order has failed and will have no channel.
     Failed {
-        /// Why.
+        /// Reason.
         why: OrderFailure,
     },
 }
@@ -112,47 +114,48 @@ pub enum OrderStage {
 /// A Lightning payment of an order on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownPayment {
-    /// Of which order.
+    /// The order.
     pub order: OrderNumber,
-    /// What it was made for.
+    /// Invoice or offer that it pays.
     pub by: PaidBy,
-    /// Its hash.
+    /// Payment hash.
     pub payment_hash: PaymentHash,
-    /// The node's id of the payment, of those with this hash; `None`: the node told none.
+    /// Id that the node gave to the payment; `None` if the node reported none.
     pub id: Option<PaymentId>,
-    /// What claims it.
+    /// Preimage of the payment.
     pub preimage: Preimage,
-    /// What was received.
+    /// Amount received.
     pub amount: Msat,
-    /// The least that pays for the order.
+    /// Least amount that pays for the order.
     pub due: Msat,
-    /// The node can claim it before this height.
+    /// Height before which the node can claim it.
     pub claim_before: Option<BlockHeight>,
-    /// What was decided of it.
+    /// Decision on the payment.
     pub stage: PaymentStage,
-    /// Whether the node is believed to hold it: it has not told what became of it.
+    /// Whether the node is believed to hold the payment, since it has not reported the outcome.
     pub is_live: bool,
 }
 
-/// What was decided of a payment.
+/// Decision on a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaymentStage {
-    /// Nothing: it waits for the channel.
+    /// No decision yet: the payment waits for the channel.
     Held,
-    /// To claim it; the node did, or still has to.
+    /// The payment is to be claimed; the node has done so, or still has to.
     Claimed,
-    /// To fail it; the node did, or still has to.
+    /// The payment is to be failed; the node has done so, or still has to.
     Failed,
 }
 
 /// A refund whose transaction is on record and not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownRefund<'a> {
-    /// Its name.
+    /// Key of the refund.
     pub key: RefundKey,
-    /// The signed transaction.
+    /// Signed transaction.
     pub tx: &'a [u8],
-    /// Whether it is to be broadcast. Else what it spends went, and goes back otherwise; it may come and be confirmed yet.
+    /// Whether the transaction has to be broadcast. If not, one of its inputs is gone and the other deposits are
+    /// refunded anew; the transaction may still confirm.
     pub owed: bool,
 }
 

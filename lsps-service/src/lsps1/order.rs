@@ -1,10 +1,10 @@
-//! One order, from the request to the end of its lease: what inputs mean ([`Order::decide`]). What events change is in
-//! [`super::change`], what follows from a state by itself in [`super::progress`], what the world owes it in
-//! [`super::outstanding`].
+//! An order, from the request to the end of its lease. This module decides which events a command causes
+//! ([`Order::decide`]). [`super::change`] applies events, [`super::progress`] derives those that follow from a state,
+//! and [`super::outstanding`] the effects.
 //!
-//! What stage it has reached, its channel and each payment are kept apart, so that "paid twice", "late" and "expired" are
-//! states and not accidents. Nothing is claimed, and no funding broadcast, before it is `Completed`; nothing is broadcast
-//! once it is `Failed`.
+//! The stage, the channel and each payment are separate states, so that "paid twice", "late" and "expired" are states
+//! and not accidents. No payment is claimed and no funding broadcast before the order is `Completed`; nothing is
+//! broadcast once it is `Failed`.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -26,38 +26,38 @@ use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
 use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, Ways, sum};
 
-/// An order and all that came of it.
+/// State of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub number: OrderNumber,
-    /// Its id on the wire, a UUID.
+    /// Id on the wire, a UUID.
     pub id: [u8; 16],
     pub client: PeerId,
     pub ordered: Ordered,
     pub created_at: Timestamp,
     pub ways: Ways,
     pub stage: Stage,
-    /// Opens begun so far; the present one's number.
+    /// Number of opens so far, which is the number of the current one.
     pub attempt: u32,
-    /// How many of them failed, and when the next may begin.
+    /// Number of opens that failed, and the time from which the next may begin.
     pub failures: u32,
     pub retry_at: Option<Timestamp>,
     pub channel: Channel,
     pub funding_outpoint: Option<OutPoint>,
-    /// The height at which its funding was confirmed.
+    /// Height at which the funding was confirmed.
     pub confirmed_at: Option<BlockHeight>,
     pub payments: BTreeMap<PaymentHash, Payment>,
     pub outputs: BTreeMap<OutPoint, Output>,
     pub refunds: Vec<Refund>,
     pub call: Call,
     pub ledger: Ledger,
-    /// Remembered until then if it is completed.
+    /// Time until which a completed order is kept on record.
     pub remember_until: Option<Timestamp>,
-    /// The node's names of its payments, where it tells them. Version 1 of the record ends before them.
+    /// Ids that the node gave to the payments, if it reports them. Version 1 of the record ends before this field.
     pub ids: BTreeMap<PaymentHash, PaymentId>,
 }
 
-/// What was ordered.
+/// The request for the order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ordered {
     pub lsp_balance: Sat,
@@ -69,22 +69,22 @@ pub(crate) struct Ordered {
     pub announce_channel: bool,
 }
 
-/// How far it has come.
+/// Stage of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
-    /// The host was asked for what it can be paid with. Not on record: its client has no answer yet.
+    /// The host was asked for the payment methods. The order is not on record, since its client has no answer yet.
     Draft { until: Timestamp },
-    /// It can be paid, or is paid and waits for its channel.
+    /// The order can be paid, or is paid and waits for its channel.
     Open,
-    /// The funding is published.
+    /// The funding transaction is published.
     Completed(Lease),
-    /// There will be no channel; what was paid goes back.
+    /// The order will have no channel; payments are refunded.
     Failed { at: Timestamp, why: OrderFailure },
-    /// It never was offered.
+    /// The order was never offered to the client.
     Dropped,
 }
 
-/// What the client paid for.
+/// The channel that the client paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lease {
     pub paid_by: Way,
@@ -93,10 +93,10 @@ pub(crate) struct Lease {
     pub expires_at: Timestamp,
 }
 
-/// Why an order has no channel.
+/// Reason for which an order has no channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderFailure {
-    /// It was not paid in time, or its client stayed away.
+    /// The order was not paid in time, or its client stayed absent.
     Expired,
     /// The channel could not be opened.
     Open(ChannelEnd),
@@ -106,7 +106,7 @@ pub enum OrderFailure {
     Cancelled,
 }
 
-/// What an input means to one order.
+/// Command to an order.
 #[derive(Debug)]
 pub(crate) enum Told<'a> {
     Prepared(&'a Prepared),
@@ -128,7 +128,7 @@ pub(crate) enum Told<'a> {
     Cancel,
     Retry,
     ClockSet(Shift),
-    /// Something around it changed: the time, the link, the height.
+    /// The time, the link, the height or another shared fact changed.
     Surroundings,
 }
 
@@ -150,7 +150,7 @@ impl Flow for Order {
             Told::DepositGone(outpoint) => self.deposit_gone(*outpoint, ctx.now),
             Told::DepositKept(outpoint) => match self.outputs.get(outpoint).map(|output| output.fate) {
                 Some(Fate::Kept) => Ok(vec![Event::OutputSpendable(*outpoint)]),
-                // Told again, or decided anew meanwhile.
+                // The report is a repetition, or a later decision replaced this one.
                 Some(Fate::Open | Fate::Spendable | Fate::Lost | Fate::Refunded(_)) | None => Ok(vec![]),
             },
             Told::RefundBuilt { number, tx, mining_sat } => self.refund_built(*number, tx, *mining_sat, ctx.now),
@@ -204,25 +204,26 @@ impl Order {
         }
     }
 
-    /// What a Lightning payment has to be.
+    /// Amount to pay for the order by a method with this fee.
     pub fn total(&self, fee: Sat) -> Option<Sat> {
         fee.checked_add(self.ordered.client_balance)
     }
 
-    /// Whether a payment may wait here. Refused ones are not recorded.
+    /// Whether the node may hold a payment for this order. Refused payments are not recorded.
     fn admit(&self, held: &HeldPayment, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         let hash = held.payment_hash;
         if let Some(known) = self.payments.get(&hash) {
             let again = |to| Ok(vec![Event::PaymentMoved { hash, to }]);
             let is_another = self.is_another(hash, held.id);
             return match known.state {
-                // A node holds one payment of a hash, and what it fails is that: the one on record is gone.
+                // A node holds one payment of a hash. A failure by hash would fail this one, as the one on record is
+                // gone.
                 PaymentState::Held if is_another => {
                     let failing = Event::PaymentMoved { hash, to: PaymentState::Failing { ask: 1 } };
                     Ok(vec![failing, Event::WayClosed(known.way)])
                 }
                 PaymentState::Held => Ok(vec![]),
-                // To claim it is to claim by hash: the payer of the one that is claimed by now would pay twice.
+                // A claim is by hash, so the payer of the payment that was claimed before would pay twice.
                 PaymentState::Claiming { .. } if is_another => Err(Reject::FailPayment),
                 PaymentState::Claiming { ask } => again(PaymentState::Claiming { ask: ask.saturating_add(1) }),
                 PaymentState::Failing { ask } => again(PaymentState::Failing { ask: ask.saturating_add(1) }),
@@ -264,9 +265,9 @@ impl Order {
     ) -> Result<Vec<Event>, Reject> {
         match self.payments.get(&hash).ok_or(Reject::Stale)?.state {
             PaymentState::Claiming { .. } => Ok(vec![Event::Paid { hash, id, amount, at }]),
-            // The claim waited for longer than the payment, and took another with the same hash.
+            // The claim took another payment with the same hash, as the first was gone by then.
             PaymentState::Lost { .. } => Ok(vec![Event::PaidAfterAll { hash, id, amount, at }]),
-            // It took another besides: whoever sent that has paid twice.
+            // The claim took a second payment too, so its payer has paid twice.
             PaymentState::Claimed { .. } if self.is_another(hash, id) => {
                 Ok(vec![Event::PaidAgain { hash, id, amount, at }])
             }
@@ -286,16 +287,16 @@ impl Order {
         })
     }
 
-    /// Whether the node's name of a payment is that of another one than is on record with its hash.
+    /// Whether the node's id of a payment differs from the one on record for its hash.
     fn is_another(&self, hash: PaymentHash, id: Option<PaymentId>) -> bool {
         self.ids.get(&hash).zip(id).is_some_and(|(known, id)| *known != id)
     }
 
-    /// News of an output to its address.
+    /// The events of a deposit to the order's address.
     fn receive(&self, deposit: &Deposit, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         let Deposit { outpoint, amount, confirmed_at, fee_rate, .. } = *deposit;
         let known = self.outputs.get(&outpoint);
-        // What went back, or is the LSP's, keeps no room from others: strangers send dust.
+        // Refunded deposits, and those of the LSP, take no room from others: strangers send dust.
         let takes_room = |output: &&Output| matches!(output.fate, Fate::Open | Fate::Kept);
         let taken = self.outputs.values().filter(takes_room).count();
         let is_full = known.is_none() && taken >= ctx.config.limits.deposits_per_order;
@@ -330,27 +331,28 @@ impl Order {
         })
     }
 
-    /// Of outputs that are nobody's yet the least, unconfirmed before confirmed: strangers who send dust do not keep a
-    /// payment from being seen, nor can what is in no block take the place of what is.
+    /// The least undecided deposit, unconfirmed before confirmed. So strangers who send dust cannot displace a payment,
+    /// and an unconfirmed deposit cannot displace a confirmed one.
     fn least_output(&self) -> Option<((bool, Sat), OutPoint)> {
         let open = self.outputs.iter().filter(|(_, output)| output.fate == Fate::Open);
         open.map(|(outpoint, output)| ((output.confirmed_at.is_some(), output.amount), *outpoint)).min()
     }
 
-    /// What news of the channel means to the order; the rest is the channel's own.
+    /// The events of a channel event for the order; the channel itself decides the rest.
     fn decide_channel(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         Ok(match (&self.channel, news) {
             (Channel::Opening { .. }, ChannelNews::Ended(why)) => {
                 let end = if self.may_carry(ctx) { ChannelEvent::Closed } else { self.channel.open_ended() };
                 self.open_fails(OrderFailure::Open((*why).clone()), end, ctx)
             }
-            // Not published, so nothing was spent.
+            // The funding is not published, so nothing was spent.
             (Channel::Pending { .. } | Channel::Ready { .. }, ChannelNews::Ended(why)) if self.lease().is_none() => {
                 let end = if self.may_carry(ctx) { ChannelEvent::Closed } else { ChannelEvent::Abandoned };
                 self.open_fails(OrderFailure::Open((*why).clone()), end, ctx)
             }
             (channel, ChannelNews::Used) if self.has_unpaid_channel() => self.used(channel, ctx),
-            // It could not be given up before the payment for it is gone. The client signed it, and uses it.
+            // The channel could not be abandoned before the payment for it was gone. The client signed the channel, and
+            // uses it.
             (Channel::Abandoning { .. }, ChannelNews::Carries) if self.has_unpaid_channel() && self.is_paid(ctx) => {
                 self.used(&self.channel, ctx)
             }
@@ -363,11 +365,11 @@ impl Order {
         })
     }
 
-    /// The client claimed something over a channel that is not published: whatever becomes of its order, the channel is the
-    /// client's, for what was paid for it if that is still there.
+    /// The client claimed an HTLC over an unpublished channel. The channel is the client's from now on, and the payment
+    /// for it is taken if it is still there.
     fn used(&self, channel: &Channel, ctx: &Context<'_>) -> Vec<Event> {
         let signed = match channel {
-            // The node is ahead of what it told, or the claim came between the decision to give it up and its being done.
+            // The node is ahead of its reports, or the claim came between the decision to abandon and its execution.
             Channel::Opening { .. } | Channel::Abandoning { .. } => Some(Event::Channel(ChannelEvent::Pending)),
             Channel::None | Channel::Pending { .. } | Channel::Ready { .. } | Channel::Closed { .. } => None,
         };
@@ -381,15 +383,15 @@ impl Order {
         signed.into_iter().chain(published).collect()
     }
 
-    /// An open that ends early: tried again where that may help, as often as the operator says.
+    /// The events of an open that ends early: a retry if that may help, up to the operator's limit.
     pub(super) fn open_fails(&self, why: OrderFailure, end: ChannelEvent, ctx: &Context<'_>) -> Vec<Event> {
         let later = Event::RetryAt(ctx.now + ctx.config.orders.retry_after);
         let again = match &why {
-            // We have not heard of it yet, or it is back already.
+            // The reconnection was not reported yet, or has already happened.
             OrderFailure::Open(ChannelEnd::PeerGone) if ctx.link != Link::Away => {
                 return vec![Event::Channel(end), later];
             }
-            // It waits for its client to come back, or was ended by ourselves.
+            // The open waits for its client, or the node ended it by itself.
             OrderFailure::Open(ChannelEnd::PeerGone | ChannelEnd::TryAgain) => None,
             OrderFailure::Open(ChannelEnd::Rejected | ChannelEnd::Closed | ChannelEnd::CannotOpen(_))
             | OrderFailure::OpenUnanswered
@@ -409,7 +411,7 @@ impl Order {
         usize::try_from(number).ok().and_then(|number| self.refunds.get(number)).ok_or(Reject::Stale)
     }
 
-    /// Refunds on their way that spend one of these.
+    /// Unconfirmed refunds that spend one of these deposits.
     pub(super) fn refunds_of(&self, spent: &[(OutPoint, Sat)]) -> BTreeSet<u32> {
         let outputs = spent.iter().filter_map(|(outpoint, _)| self.outputs.get(outpoint));
         outputs
@@ -417,7 +419,7 @@ impl Order {
             .collect()
     }
 
-    /// What the outputs that count are worth together. Spec: LSPS1 §4.3; reading R-41.
+    /// Whether the deposits that count add up to the total. Spec: LSPS1 §4.3; reading R-41.
     pub(super) fn is_paid_onchain(&self, ctx: &Context<'_>) -> bool {
         let Some(way) = &self.ways.onchain else { return false };
         let trusted = |output: &Output| ctx.policy.trusts_deposit(self.client, output.amount, ctx.facts);
@@ -428,23 +430,23 @@ impl Order {
         self.total(way.fee).is_some_and(|total| sum(received) >= total)
     }
 
-    /// What waits at the node for the channel.
+    /// The payment that the node holds for the channel.
     pub(super) fn held(&self) -> Option<(PaymentHash, &Payment)> {
         self.payments.iter().find(|(_, payment)| payment.is_held()).map(|(hash, payment)| (*hash, payment))
     }
 
-    /// Whether something that can pay for its channel is there.
+    /// Whether a payment for the channel is there.
     pub fn is_paid(&self, ctx: &Context<'_>) -> bool {
         self.paid_by(ctx).is_some()
     }
 
-    /// What pays for the channel.
+    /// The method that pays for the channel.
     pub(super) fn paid_by(&self, ctx: &Context<'_>) -> Option<Way> {
         let lightning = self.held().map(|(_, payment)| payment.way);
         lightning.or_else(|| self.is_paid_onchain(ctx).then_some(Way::Onchain))
     }
 
-    /// The amount that has to be paid this way: the fee, and the balance that the client is given.
+    /// Amount due by this method: its fee and the client's balance.
     pub(super) fn due_for(&self, way: Way) -> Msat {
         let given = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
         Msat(self.fee_of(way).0.saturating_add(given.0))

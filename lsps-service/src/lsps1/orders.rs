@@ -1,4 +1,4 @@
-//! All orders, and finding them without looking at each. Rebuilt at load, never written.
+//! All orders with their indices, which are rebuilt at load and never written.
 
 use alloc::{
     boxed::Box,
@@ -19,7 +19,7 @@ use crate::sets::{Agenda, Due, Groups, lead, shift};
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     all: BTreeMap<OrderNumber, Box<Shelved>>,
-    /// Requests whose order is being prepared. In memory only: after a restart the client asks again.
+    /// Requests whose order is being prepared. They are kept in memory only: after a restart the client asks again.
     pub waiting: BTreeMap<OrderNumber, RequestId>,
     index: Index,
 }
@@ -31,23 +31,23 @@ struct Index {
     by_address: BTreeMap<String, OrderNumber>,
     /// Orders that have no channel yet, or never will.
     without_channel: BTreeSet<OrderNumber>,
-    /// Orders that hold coins for a channel.
+    /// Orders that reserve coins for a channel.
     opening_of: Groups<PeerId, OrderNumber>,
-    /// Orders that may still be paid or opened.
+    /// Orders that can still be paid or opened.
     open_of: Groups<PeerId, OrderNumber>,
-    /// Orders that the coming and going of their client may concern.
+    /// Orders that may change when their client connects or disconnects.
     busy_of: Groups<PeerId, OrderNumber>,
     uses_of: Groups<String, OrderNumber>,
-    /// Orders that were completed.
+    /// Completed orders.
     leases_of: Groups<PeerId, OrderNumber>,
-    /// Orders that failed before anything came for them, by when they may give way.
+    /// Orders that failed before any payment arrived, by the time from which a new order may replace them.
     give_way: BTreeSet<(Timestamp, OrderNumber)>,
-    /// Orders with a transaction that is not confirmed.
+    /// Orders with an unconfirmed transaction.
     unconfirmed: BTreeSet<OrderNumber>,
     agenda: Agenda<OrderNumber>,
 }
 
-/// An order, and what the index holds of it.
+/// An order together with its index entry.
 #[derive(Debug)]
 struct Shelved {
     order: Order,
@@ -113,7 +113,7 @@ impl Orders {
         self.all.get_mut(&number).map(|shelved| &mut shelved.order)
     }
 
-    /// Whether it should have been looked at by now.
+    /// Whether a deadline of the order has passed.
     pub fn is_due(&self, number: OrderNumber, now: Timestamp) -> bool {
         self.all.get(&number).is_some_and(|shelved| shelved.entry.due.is_past(now))
     }
@@ -129,7 +129,7 @@ impl Orders {
         self.enter(number, around);
     }
 
-    /// After each change.
+    /// Updates the index entry of an order; called after each change.
     pub fn enter(&mut self, number: OrderNumber, around: &Surroundings) {
         let Some(shelved) = self.all.get_mut(&number) else { return };
         let new = Entry::of(&shelved.order, around);
@@ -169,7 +169,7 @@ impl Orders {
         self.index.leases_of.count(&client)
     }
 
-    /// The first that may give way to another one, and from when on.
+    /// The first order that a new one may replace, and the time from which it may.
     pub fn first_to_give_way(&self) -> Option<(Timestamp, OrderNumber)> {
         self.index.give_way.first().copied()
     }
@@ -178,7 +178,7 @@ impl Orders {
         self.index.open_of.count(&client)
     }
 
-    /// How many orders of this client hold coins for a channel, this one not counted.
+    /// Number of orders of this client, besides `id`, that reserve coins for a channel.
     pub fn opening_besides(&self, client: PeerId, id: Option<OrderNumber>) -> usize {
         self.index.opening_of.of(&client).filter(|other| Some(*other) != id).count()
     }
@@ -195,7 +195,7 @@ impl Orders {
         &self.index.agenda
     }
 
-    /// Whether a request of this client and id waits for its order.
+    /// Whether a request of this client with this id waits for its order.
     pub fn has_waiting(&self, client: PeerId, request: &RequestId) -> bool {
         let mut drafts = self.index.open_of.of(&client).filter_map(|number| self.waiting.get(&number));
         drafts.any(|waiting| waiting == request)

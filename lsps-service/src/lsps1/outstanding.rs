@@ -1,4 +1,4 @@
-//! What the world still owes an order.
+//! The effects that an order still needs from the host.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -13,7 +13,8 @@ use crate::lsps1::order::{Order, Stage};
 use crate::lsps1::payments::{Fate, PaymentState, Refund};
 
 impl Order {
-    /// Asked after every step, where the new ones are released, and after a restart, where all are.
+    /// The effects of all parts of the order. Called after every step, to release the new ones, and after a restart, to
+    /// release all.
     pub fn outstanding(&self) -> Vec<Effect> {
         let begin = self.owed_for_offer().into_iter().chain(self.owed_for_channel()).chain(self.owed_once_published());
         let payments = begin.chain(self.owed_for_payments()).chain(self.owed_for_refunds());
@@ -47,7 +48,7 @@ impl Order {
         self.channel.owed(self.key(), self.client, &agreed, self.lease().is_some())
     }
 
-    /// Until then a claim over it would be over a channel that nobody may have paid for.
+    /// Forwards of others are allowed only once the channel is paid for and published.
     fn owed_once_published(&self) -> Option<Effect> {
         let is_published = self.channel.is_signed() && self.lease().is_some();
         is_published.then(|| Effect::CarryOthers { key: self.key(), peer: self.client })
@@ -100,7 +101,7 @@ impl Order {
     }
 }
 
-/// Blocks come every ten minutes, and over hours not twice as fast.
+/// Shortest average time between blocks over some hours.
 const FASTEST_BLOCK: Duration = Duration::from_secs(300);
-/// For an open that ends late, for the node to claim in, and for the safety that a service demands.
+/// Blocks on top for an open that ends late, for the node's claim, and for the safety margin of the service.
 const MARGIN: Blocks = Blocks(100);
