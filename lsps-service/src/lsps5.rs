@@ -20,7 +20,7 @@ use occasion::Occasion;
 use webhooks::Told;
 
 impl Service {
-    /// Whatever waits for a client that is away calls it, also by its webhooks.
+    /// Notifies the webhooks of every absent client that an effect wants to wake.
     pub(crate) fn call_by_webhooks(&mut self, effects: &[Effect]) {
         for effect in effects {
             if let Effect::WakeClient { peer, .. } = effect {
@@ -29,7 +29,8 @@ impl Service {
         }
     }
 
-    /// Remembered for clients without webhooks too: they may register.
+    /// Stores whether the node has channels with a client, also for clients without webhooks: they may register some
+    /// later.
     pub(crate) fn channels_with(&mut self, peer: PeerId, any: bool) -> Outcome {
         if any {
             self.with_channels.insert(peer);
@@ -39,7 +40,7 @@ impl Service {
         self.tell_webhooks(peer, &Told::Channels(any))
     }
 
-    /// Tells the webhooks of a client; releases what is newly owed, or forgets what is over.
+    /// Executes a command to the webhooks of a client; releases new effects, or removes a record that is over.
     pub(crate) fn tell_webhooks(&mut self, client: PeerId, told: &Told<'_>) -> Outcome {
         if !matches!(told, Told::ClockSet(_) | Told::Surroundings) && self.webhooks.is_due(client, self.around.now) {
             let _it_is_there = self.tell_webhooks(client, &Told::Surroundings);

@@ -1,32 +1,33 @@
-//! What hosts hear of what they told.
+//! Results of inputs, for the host.
 
 use lsps_types::bolt4::FailureCode;
 
 use crate::flow::Reject;
 
-/// What became of an input.
+/// Result of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a refused input has to be undone at its source"]
 pub enum Outcome {
-    /// It is dealt with, once what follows is written.
+    /// The service accepted the input. The consequences wait in the next batch.
     Taken,
-    /// It concerns an SCID, channel or part that is not ours.
+    /// The input is about an SCID, channel or part that belongs to no flow.
     NotMine,
-    /// Nothing changed; the host undoes it at the source.
+    /// The input changed nothing. The host has to undo it at its source.
     Refused(Refusal),
 }
 
-/// What the host has to undo.
+/// Action of the host that undoes a refused input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Fail this payment now. Nothing is recorded of it.
+    /// Fail this payment now. The service keeps no record of it.
     FailPayment,
-    /// Fail this part now. Nothing is recorded of it: until the node has saved that it told of the part, it tells again.
+    /// Fail this part now. The service keeps no record of it: the node reports the part again until it has persisted
+    /// that it did.
     FailPart(FailureCode),
-    /// It came too late: close the channel, or release the inputs, that the news was about.
+    /// The report came too late. Close the channel, or release the inputs, that it is about.
     Stale,
-    /// The message is no request, of which its sender was told: nothing is to be undone, but operators should know.
-    /// Spec: LSPS0, payload format.
+    /// The message was not a request, and its sender was told so. The host has nothing to undo, but should tell the
+    /// operator. Spec: LSPS0, payload format.
     BadMessage,
 }
 

@@ -1,4 +1,4 @@
-//! What the operator decides: who may buy, at what price, with how large a channel.
+//! Decisions of the operator: who may buy, at what price, and with how large a channel.
 
 mod orders;
 mod standard;
@@ -14,74 +14,76 @@ use crate::config::ConfigError;
 pub use orders::{AmountRule, OrderPolicy};
 pub use standard::{ClientTerms, StandardPolicy, TokenTerms};
 
-/// The node's circumstances that prices depend on.
+/// Facts of the node that prices depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
     /// Height of the best chain.
     pub height: BlockHeight,
-    /// Feerate at which a funding transaction confirms soon, in satoshis per 1000 weight units.
+    /// Feerate at which a funding transaction confirms soon, in satoshis per 1 000 weight units.
     pub feerate_sat_per_kw: u32,
-    /// Feerate that the node gives the commitment transactions of a channel that it opens now, in the same unit. LDK: what
-    /// its fee estimator says for `NonAnchorChannelFee`.
+    /// Feerate of the commitment transactions of a channel that the node opens now, in the same unit. LDK: the fee
+    /// estimator's `NonAnchorChannelFee`.
     #[serde(default)]
     pub commitment_feerate_sat_per_kw: u32,
-    /// Whether the node gives channels anchors where the client takes them; those of other clients have none.
+    /// Whether the node opens anchor channels with clients that accept them; other clients get channels without
+    /// anchors.
     #[serde(default)]
     pub anchors: bool,
-    /// Satoshis the on-chain wallet could spend on channels now.
+    /// Satoshis that the on-chain wallet could spend on channels now.
     pub spendable_sat: u64,
-    /// What the node could receive over its own channels now.
+    /// Amount that the node could receive over its own channels now.
     pub inbound: Msat,
 }
 
-/// Decides from what it is given: the same question has to get the same answer. What has to be decided elsewhere is
-/// answered with `Later`, and by the host with [`Input::Decided`](crate::Input::Decided).
+/// The operator's decisions. A policy has to be deterministic: the same question gets the same answer. For a decision
+/// taken elsewhere it answers `Later`, and the host reports the decision with
+/// [`Input::Decided`](crate::Input::Decided).
 pub trait Policy: Send {
-    /// Whether its settings fit; asked once, when the service starts.
+    /// Checks the settings of the policy; called once, when the service starts.
     ///
     /// # Errors
     ///
-    /// Names the first that does not.
+    /// The error names the first setting that is out of range.
     fn validate(&self) -> Result<(), ConfigError> {
         Ok(())
     }
 
-    /// The terms on offer, dearest last. An empty list: none at present.
+    /// The terms on offer, most expensive last. An empty list means that there are none at present.
     ///
     /// # Errors
     ///
-    /// When the client or its token gets none at all, or that is decided elsewhere.
+    /// The client or its token gets no terms, or the decision is taken elsewhere.
     fn menu(&self, ask: &MenuRequest<'_>, facts: &NodeFacts) -> Result<Vec<OfferTerms>, MenuRefusal>;
 
-    /// Whether this client may buy on terms that were offered to it, and who has to trust whom.
+    /// Decides whether this client may buy on terms that were offered to it, and the trust model.
     ///
-    /// Asked before the promise, the time and the amounts are checked; those checks hold whatever this says.
+    /// Called before the promise, the time and the amounts are checked; these checks hold regardless of the answer.
     ///
     /// # Errors
     ///
-    /// When it may not, the payment is too large for what the node can take, or that is decided elsewhere.
+    /// The client may not buy, the payment is too large for the node, or the decision is taken elsewhere.
     fn may_buy(&self, buy: &BuyRequest<'_>, facts: &NodeFacts) -> Result<Sale, BuyRefusal>;
 
-    /// What can be ordered; `None`: nothing, and LSPS1 is not served. Should change at most once a day.
+    /// The options of orders; `None` if LSPS1 is not served. They should change at most once a day.
     ///
     /// Spec: LSPS1 §1.
     fn options(&self) -> Option<Options> {
         None
     }
 
-    /// What a channel costs that is within the options, by each way that it can be paid.
+    /// The price of a channel within the options, by payment method.
     ///
-    /// A way to pay on the chain is left out where the client gave no address to return it to.
+    /// Without a refund address, the on-chain method is not offered.
     ///
     /// # Errors
     ///
-    /// When the client gets none, its token is not good, or that is decided elsewhere.
+    /// The client gets no channel, its token is invalid, or the decision is taken elsewhere.
     fn may_order(&self, ask: &OrderRequest<'_>, facts: &NodeFacts) -> Result<OrderTerms, OrderRefusal> {
         let (_, _) = (ask, facts);
         Err(OrderRefusal::Client("no channels are sold".into()))
     }
 
-    /// Whether an on-chain payment counts as soon as its order says; if not, it takes six confirmations.
+    /// Whether an on-chain payment counts after the number of confirmations in its order; otherwise it needs six.
     ///
     /// Spec: LSPS1 §4.3.
     fn trusts_deposit(&self, client: PeerId, amount: Sat, facts: &NodeFacts) -> bool {
@@ -89,185 +91,186 @@ pub trait Policy: Send {
         true
     }
 
-    /// The channel that is to carry a payment to the client at once. `None`: there is none at present, and the payment goes
-    /// back before anything is opened.
+    /// The channel that has to deliver a payment to the client at once. `None`: no channel is opened at present, and
+    /// the payment is failed first.
     ///
     /// The capacity has to leave room for the reserve, the commitment fee and the anchors, which the LSP pays:
-    /// [`capacity`](crate::capacity) says how much.
+    /// [`capacity`](crate::capacity) computes them.
     fn channel(&self, ask: &ChannelRequest, facts: &NodeFacts) -> Option<ChannelPlan>;
 }
 
-/// Who asks for a menu.
+/// A client's request for a menu.
 #[derive(Clone, Copy, Debug)]
 pub struct MenuRequest<'a> {
-    /// The asking peer.
+    /// The client.
     pub client: PeerId,
-    /// The token it gave.
+    /// Token that the client gave.
     pub token: Option<&'a str>,
-    /// Offers that were bought for this token and are paid or may still be.
+    /// Number of offers bought with this token that are paid or can still be.
     pub token_uses: usize,
-    /// What is known of the client.
+    /// Offers of the client on record.
     pub history: ClientHistory,
-    /// Now.
+    /// Current time.
     pub now: Timestamp,
 }
 
-/// Who wants to buy what.
+/// A client's request to buy on offered terms.
 #[derive(Clone, Copy, Debug)]
 pub struct BuyRequest<'a> {
-    /// The asking peer.
+    /// The client.
     pub client: PeerId,
-    /// The token its menu was made for.
+    /// Token for which the menu was made.
     pub token: Option<&'a str>,
-    /// Offers that were bought for this token and are paid or may still be.
+    /// Number of offers bought with this token that are paid or can still be.
     pub token_uses: usize,
-    /// The payment to come, if its size is fixed.
+    /// Size of the payment, if it is fixed.
     pub payment_size: Option<Msat>,
-    /// What is known of the client.
+    /// Offers of the client on record.
     pub history: ClientHistory,
-    /// Now.
+    /// Current time.
     pub now: Timestamp,
 }
 
-/// Who wants to order what.
+/// A client's order of a channel.
 #[derive(Clone, Copy, Debug)]
 pub struct OrderRequest<'a> {
-    /// The asking peer.
+    /// The client.
     pub client: PeerId,
-    /// Within the options.
+    /// The order; it is within the options.
     pub order: &'a CreateOrder,
-    /// Offers and orders for the same token that are paid or may still be.
+    /// Number of offers and orders for the same token that are paid or can still be.
     pub token_uses: usize,
-    /// The client's orders that have neither a channel nor failed.
+    /// Number of the client's orders that are neither completed nor failed.
     pub open_orders: usize,
-    /// What is known of the client.
+    /// Offers of the client on record.
     pub history: ClientHistory,
-    /// Now.
+    /// Current time.
     pub now: Timestamp,
 }
 
-/// What an order costs.
+/// Prices of an order, by payment method.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderTerms {
-    /// By hold invoice.
+    /// Price for payment by hold invoice.
     pub bolt11: Option<WayTerms>,
-    /// By offer.
+    /// Price for payment by BOLT 12 offer.
     pub bolt12: Option<WayTerms>,
-    /// By transaction, and when that counts.
+    /// Price for on-chain payment, and the rule by which that counts.
     pub onchain: Option<(WayTerms, Confirmation)>,
-    /// Remember the order until then if it is completed, so that uses of its token are counted.
+    /// Time until which a completed order is kept on record, so that uses of its token are counted.
     pub remember_until: Option<Timestamp>,
 }
 
-/// One way to pay an order.
+/// Price and expiry of one payment method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WayTerms {
-    /// Our fee; the client's balance comes on top.
+    /// Fee of the LSP; the client's balance comes on top.
     pub fee: Sat,
-    /// It has to be paid, and the channel to be opened, before then.
+    /// Time before which the order has to be paid and the channel opened.
     pub expires_at: Timestamp,
 }
 
-/// Why an order is refused.
+/// Reason for which an order is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderRefusal {
-    /// The token is unknown, or no longer good.
+    /// The token is unknown or no longer valid.
     Token,
-    /// This client is not served; why, for people to read.
+    /// This client is not served; with a reason for people to read.
     Client(String),
-    /// Somebody else decides; see [`Released::questions`](crate::Released::questions).
+    /// The decision is taken elsewhere; see [`Released::questions`](crate::Released::questions).
     Later,
-    /// The order is within the options, and no channel can carry it at present. Spec: LSPS1 §2, error 100.
+    /// The order is within the options, but no channel can be opened for it at present. Spec: LSPS1 §2, error 100.
     Option(OptionMismatch),
 }
 
-/// A client's offers that are on record.
+/// Numbers of a client's offers on record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientHistory {
-    /// Not paid for.
+    /// Offers that were not paid for.
     pub unpaid: usize,
-    /// Paid for, and remembered for as long as their channel was promised.
+    /// Offers that were paid for; they are kept on record for as long as their channel is promised.
     pub paid: usize,
 }
 
-/// One entry of a menu before it is promised.
+/// Entry of a menu, without a promise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferTerms {
-    /// Least fee.
+    /// Least opening fee.
     pub min_fee: Msat,
-    /// Share of the first payment.
+    /// Opening fee as a share of the first payment.
     pub proportional: Ppm,
-    /// Until when.
+    /// Time until which the terms are valid.
     pub valid_until: Timestamp,
-    /// Blocks for which a channel that was paid for is kept.
+    /// Blocks for which a channel that was paid for is kept open.
     pub min_lifetime: Blocks,
-    /// The most the client may ask for as `to_self_delay`.
+    /// Largest `to_self_delay` that the client may ask for.
     pub max_client_to_self_delay: Blocks,
-    /// Least payment, inclusive.
+    /// Smallest payment, inclusive.
     pub min_payment_size: Msat,
     /// Largest payment, inclusive.
     pub max_payment_size: Msat,
 }
 
-/// What is agreed to beyond the terms.
+/// Agreement on a sale besides its terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sale {
-    /// Who has to trust whom.
+    /// Trust model of the channel.
     pub trust: Trust,
-    /// Remember the offer until then if it is paid for, so that uses of its token are counted.
+    /// Time until which a paid offer is kept on record, so that uses of its token are counted.
     pub remember_until: Option<Timestamp>,
 }
 
-/// Whose risk the funding transaction is until the first payment is claimed. Spec: LSPS2 "Trust Models".
+/// Trust model: the party that bears the risk of the funding transaction until the first payment is claimed. Spec:
+/// LSPS2 "Trust Models".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trust {
-    /// The LSP broadcasts at once, and may have opened for nothing.
+    /// The LSP broadcasts the funding at once, and may have opened the channel for nothing.
     #[default]
     LspTrustsClient,
-    /// The LSP broadcasts once the client has claimed.
+    /// The LSP broadcasts the funding once the client has claimed.
     ClientTrustsLsp,
 }
 
-/// The purpose of a channel that is to be opened.
+/// Purpose of a channel that is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelRequest {
-    /// The peer.
+    /// The client.
     pub client: PeerId,
-    /// The amount that the channel has to carry to the client at once, after all fees of the LSP.
+    /// Amount that the channel has to deliver to the client at once, after all fees of the LSP.
     pub deliver: Msat,
-    /// In so many HTLCs.
+    /// Number of HTLCs in which it is delivered.
     pub htlcs: usize,
 }
 
-/// A channel to be opened.
+/// Channel to open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelPlan {
-    /// Satoshis of the funding output.
+    /// Value of the funding output, in satoshis.
     pub capacity_sat: u64,
-    /// Share of the channel that the client has to keep on its side. Not all nodes let one choose less than a percent.
+    /// Share of the channel that the client has to keep as its reserve. Not all nodes allow less than one percent.
     pub client_reserve: Ppm,
 }
 
-/// Why there is no menu.
+/// Reason for which a client gets no menu.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MenuRefusal {
-    /// The token is unknown, or no longer good.
+    /// The token is unknown or no longer valid.
     Token,
-    /// This client is not served; why, for people to read.
+    /// This client is not served; with a reason for people to read.
     Client(String),
-    /// Somebody else decides; see [`Released::questions`](crate::Released::questions).
+    /// The decision is taken elsewhere; see [`Released::questions`](crate::Released::questions).
     Later,
 }
 
-/// Why a buy is refused.
+/// Reason for which a buy is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BuyRefusal {
-    /// This client is not served; why, for people to read.
+    /// This client is not served; with a reason for people to read.
     Client(String),
-    /// The token of its menu is no longer good.
+    /// The token of the menu is no longer valid.
     Token,
-    /// The node could not receive or fund that much.
+    /// The node cannot receive or fund that much.
     TooLarge,
-    /// Somebody else decides; see [`Released::questions`](crate::Released::questions).
+    /// The decision is taken elsewhere; see [`Released::questions`](crate::Released::questions).
     Later,
 }

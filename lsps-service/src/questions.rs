@@ -1,4 +1,5 @@
-//! Requests that wait for a decision taken elsewhere. In memory only: after a restart the client asks again.
+//! Requests that wait for a decision taken elsewhere. They are kept in memory only: after a restart the client asks
+//! again.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -19,48 +20,48 @@ use crate::ids::QuestionId;
 use crate::limits::Limits;
 use crate::policy::{BuyRefusal, MenuRefusal, OfferTerms, OrderRefusal, OrderTerms, Sale};
 
-/// What somebody else is to decide.
+/// A decision that the policy left to others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
-    /// Its name; who asks is in there.
+    /// Id of the question, which names the client.
     pub id: QuestionId,
-    /// What is asked for.
+    /// The client's request.
     pub about: Asked,
-    /// When the client will be told that there is no answer.
+    /// Time at which the client receives an error if there is no decision.
     pub until: Timestamp,
 }
 
-/// What a client asks for.
+/// Request of a client that waits for a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Asked {
-    /// A menu.
+    /// Request for a menu.
     Menu {
-        /// For this token.
+        /// Token that the client gave.
         token: Option<String>,
     },
-    /// To buy.
+    /// Request to buy.
     Buy {
-        /// On terms that were offered for this token.
+        /// Token for which the terms were offered.
         token: Option<String>,
-        /// The payment to come, if its size is fixed.
+        /// Size of the payment, if it is fixed.
         payment_size: Option<Msat>,
     },
-    /// To order a channel.
+    /// Order of a channel.
     Order(CreateOrder),
 }
 
-/// What was decided; as a [`Policy`](crate::Policy) would have. `Later` is no answer and counts as a refusal.
+/// A decision, in the form in which a [`Policy`](crate::Policy) answers. `Later` counts as a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
-    /// Of a menu.
+    /// Decision on a menu.
     Menu(Result<Vec<OfferTerms>, MenuRefusal>),
-    /// Of a buy.
+    /// Decision on a buy.
     Buy(Result<Sale, BuyRefusal>),
-    /// Of an order.
+    /// Decision on an order.
     Order(Result<OrderTerms, OrderRefusal>),
 }
 
-/// A request as it waits.
+/// A waiting request.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub request: RequestId,
@@ -75,7 +76,7 @@ pub(crate) enum Request {
     Order(CreateOrder),
 }
 
-/// All requests that wait.
+/// All waiting requests.
 #[derive(Debug, Default)]
 pub(crate) struct Questions {
     waiting: BTreeMap<QuestionId, Waiting>,
@@ -84,12 +85,12 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
-    /// Whether a request of this client and id waits.
+    /// Whether a request of this client with this id waits.
     pub fn has(&self, client: PeerId, request: &RequestId) -> bool {
         self.of(client).any(|(_, waiting)| waiting.request == *request)
     }
 
-    /// `None` where a limit is hit.
+    /// Adds a request; `None` if a limit is reached.
     pub fn add(
         &mut self,
         client: PeerId,
@@ -115,14 +116,14 @@ impl Questions {
         Some(waiting)
     }
 
-    /// The client is gone, and its requests with it.
+    /// Removes the requests of a client that disconnected.
     pub fn forget(&mut self, client: PeerId) {
         for id in self.of(client).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.take(id);
         }
     }
 
-    /// The clock was set; none waits for longer than `timeout`.
+    /// Shifts the deadlines after the clock was set; none becomes later than `timeout` from now.
     pub fn clock_set(&mut self, shift: &Shift, timeout: Duration) {
         for waiting in self.waiting.values_mut() {
             waiting.until = shift.end(waiting.until, timeout);

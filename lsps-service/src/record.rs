@@ -1,4 +1,4 @@
-//! Records: a version, then the flow.
+//! Records: a version byte, then the state of a flow.
 
 mod v1;
 mod webhooks_v1;
@@ -12,43 +12,43 @@ use crate::lsps1::order::Order;
 use crate::lsps2::jit_channel::JitChannel;
 use crate::lsps5::webhooks::Webhooks;
 
-/// A record as it stands in the store.
+/// A record as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its name: a [`FlowId`] as text.
+    /// Name of the record: a [`FlowId`] as text.
     pub name: String,
-    /// Its content.
+    /// Content of the record.
     pub bytes: Vec<u8>,
 }
 
-/// A record that cannot be used. The others are not affected.
+/// Error for a record that cannot be read. Other records are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// No flow has such a name.
+    /// The name belongs to no flow.
     #[error(transparent)]
     Name(#[from] UnknownFlow),
-    /// It was written by a later version.
+    /// A later version of this program wrote the record.
     #[error("record {name:?} has version {version}; this program reads up to {newest}")]
     Newer {
-        /// The record.
+        /// Name of the record.
         name: String,
-        /// Its version.
+        /// Version of the record.
         version: u8,
-        /// The newest that this program knows of its kind.
+        /// Newest version of this kind of record that this program reads.
         newest: u8,
     },
-    /// The store has it and does not give it back.
+    /// The store lists the record and fails to read it.
     #[error("record {name:?} cannot be read from the store: {why}; it is left alone, and read again at the next start")]
     Store {
-        /// The record.
+        /// Name of the record.
         name: String,
-        /// The store's own words.
+        /// Error text of the store.
         why: String,
     },
     /// The bytes are damaged.
     #[error("record {name:?} is damaged")]
     Damaged {
-        /// The record.
+        /// Name of the record.
         name: String,
     },
 }

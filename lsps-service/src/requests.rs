@@ -1,4 +1,4 @@
-//! From a payload to its answer.
+//! Requests of clients and their answers.
 
 use alloc::vec::Vec;
 
@@ -120,7 +120,7 @@ impl Service {
         Ok(Answer::Later)
     }
 
-    /// Somebody decided what the policy did not.
+    /// Answers a request by a decision that was taken elsewhere.
     pub(crate) fn decided(&mut self, id: QuestionId, decision: Decision) -> Outcome {
         let Some(waiting) = self.questions.take(id) else { return Outcome::NotMine };
         let client = id.client;
@@ -145,7 +145,7 @@ impl Service {
         Outcome::Taken
     }
 
-    /// Nobody did in time.
+    /// Answers a request whose decision was not taken in time.
     pub(crate) fn undecided(&mut self, id: QuestionId) {
         if let Some(waiting) = self.questions.take(id) {
             self.send(id.client, encode_error(&waiting.request, &ErrorObject::internal()));
@@ -158,10 +158,12 @@ enum Answer {
     Later,
 }
 
-/// In bytes. Those that operators give out are shorter, and what a client sends is kept while somebody decides on it.
+/// Longest token, in bytes. Operators give out shorter ones, and a client's token is kept in memory while its request
+/// waits.
 const LONGEST_TOKEN: usize = 200;
 
-/// Terms with other fields than the eight are not the promised ones (reading R-23). Unknown parameters come first.
+/// The error for parameters that do not fit. Terms with other fields than the eight are not the promised ones (reading
+/// Unknown parameters take precedence.
 fn refused_params(method: Method, invalid: &InvalidParams) -> ErrorObject {
     let path = invalid.property.as_deref().unwrap_or_default();
     let within_terms = path.starts_with("opening_fee_params.") && invalid.unrecognized.is_empty();

@@ -1,4 +1,4 @@
-//! Routing and the one step loop, nothing else.
+//! The service: it routes inputs to flows and collects their records, messages and effects.
 
 use alloc::{
     boxed::Box,
@@ -31,15 +31,15 @@ use crate::record::{self, AnyFlow, Record, Unreadable};
 use crate::tape::{Tape, Turn};
 use crate::wake::Wake;
 
-/// The LSP's side of the protocols: inputs in, records, messages and effects out.
+/// The LSP's side of the protocols: inputs in; records, messages and effects out.
 ///
-/// It knows no node, store, clock or socket. The host feeds what happens with [`handle`](Self::handle), writes what
-/// [`drain`](Self::drain) gives, and only then sends and acts.
+/// The service has no access to a node, store, clock or socket. The host reports events with [`handle`](Self::handle),
+/// writes the records from [`drain`](Self::drain), and only then sends the messages and executes the effects.
 pub struct Service {
     pub(crate) around: Surroundings,
     pub(crate) scids: Box<dyn ScidSource>,
     pub(crate) promises: PromiseKey,
-    /// Boxed, as a map's nodes have room for more than they hold.
+    /// The flows are boxed, as a map's nodes reserve room for more entries than they hold.
     pub(crate) offers: BTreeMap<Scid, Box<Indexed>>,
     pub(crate) index: Index,
     pub(crate) orders: Orders,
@@ -47,24 +47,26 @@ pub struct Service {
     /// Peers with whom the node has channels.
     pub(crate) with_channels: BTreeSet<PeerId>,
     pub(crate) questions: Questions,
-    /// Sales to strangers within the present second.
+    /// Number of sales to strangers within the present second.
     sold: Sold,
     pub(crate) changed: BTreeSet<FlowId>,
     pub(crate) released: Released,
-    /// Parts that are to be forwarded for the first time, which the host was not asked yet.
+    /// Parts that are to be forwarded for the first time, and whose forward the host was not asked for yet.
     pub(crate) unasked: BTreeSet<PartId>,
-    /// Parts that the node showed at their client in what was told last.
+    /// Parts that the node showed at their client in the latest reports.
     pub(crate) shown: BTreeSet<PartId>,
-    /// Records were loaded since the clock was read last; whoever wrote them may have read one that was ahead.
+    /// Whether records were loaded since the clock was last read. The process that wrote them may have read a clock
+    /// that was ahead.
     pub(crate) was_loaded: bool,
     tape: Option<Box<dyn Tape>>,
 }
 
-/// Gives SCIDs that the node recognises as its own to intercept.
+/// Source of SCIDs that the node recognises as its own and intercepts.
 ///
-/// It need not know which it gave before, nor which are channels' aliases by now: the service draws again.
+/// The source need not remember which SCIDs it gave before, nor which are aliases of channels by now: the service draws
+/// again.
 pub trait ScidSource: Send {
-    /// Any such SCID, not to be guessed by others.
+    /// An SCID of that kind that others cannot predict.
     fn draw(&mut self) -> Scid;
 }
 
@@ -74,7 +76,7 @@ impl<F: FnMut() -> Scid + Send> ScidSource for F {
     }
 }
 
-/// The count of sales to strangers since a second began.
+/// Number of sales to strangers since a second began.
 #[derive(Debug, Default)]
 struct Sold {
     since: Timestamp,
@@ -83,7 +85,7 @@ struct Sold {
 
 impl Sold {
     fn one_more(&mut self, now: Timestamp, most: usize) -> bool {
-        // A clock that was ahead is set right: what was sold then does not count for now.
+        // The clock was ahead and was set right: sales before that do not count for this second.
         if now >= self.since + SECOND || now < self.since {
             *self = Self { since: now, count: 0 };
         }
@@ -96,13 +98,13 @@ impl Sold {
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Service {
-    /// A service without offers; [`load`](Self::load) brings the recorded ones back.
+    /// Creates a service without flows; [`load`](Self::load) restores the recorded ones.
     ///
     /// `promises` has to be the same key for as long as offers made with it are valid.
     ///
     /// # Errors
     ///
-    /// When a setting does not fit.
+    /// A setting is out of range.
     pub fn new(
         config: Config,
         policy: impl Policy + 'static,
@@ -135,22 +137,22 @@ impl Service {
         })
     }
 
-    /// From now on all that it is given and gives is kept as well, so that [`replay`](crate::replay) can play it again.
+    /// Records all inputs and outputs from now on, so that [`replay`](crate::replay) can repeat them.
     pub fn record_on(&mut self, tape: Box<dyn Tape>) {
         self.tape = Some(tape);
     }
 
-    /// Takes a record from an earlier life, and asks again for all that it is owed. Before anything else is told, or later: as
-    /// long as a record is missing, nothing that is about it may be told.
+    /// Restores a flow from its record, and repeats its outstanding effects. Load records before the first input, or
+    /// later: until a record is loaded, no input about its flow may be reported.
     ///
     /// # Errors
     ///
-    /// When the record cannot be read. It is left out and the service goes on without it.
+    /// The record cannot be read. The service goes on without it.
     pub fn load(&mut self, record: &Record) -> Result<(), Unreadable> {
         self.on_tape(|| Turn::Loaded(record.clone()));
         (self.around.is_caught_up, self.was_loaded) = (false, true);
         let flow = record::decode(record)?;
-        // Deadlines that are past by now are looked at with the next input, as those of records that are there at the start.
+        // Deadlines that have passed are handled with the next input, like those of records loaded at the start.
         let now = core::mem::take(&mut self.around.now);
         match flow {
             AnyFlow::JitChannel(offer) => {
@@ -172,7 +174,7 @@ impl Service {
         Ok(())
     }
 
-    /// Takes in one thing that happened. What follows from it waits in [`drain`](Self::drain).
+    /// Handles one input. Its consequences wait for [`drain`](Self::drain).
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Outcome {
         self.on_tape(|| Turn::Told(now, input.clone()));
         self.read_clock(&input, now);
@@ -183,7 +185,7 @@ impl Service {
         self.hear(input)
     }
 
-    /// Routes what is told to what it is about.
+    /// Routes an input to its flow.
     fn hear(&mut self, input: Input) -> Outcome {
         match input {
             Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
@@ -247,7 +249,7 @@ impl Service {
     }
 
     fn order_prepared(&mut self, order: OrderNumber, mut prepared: Prepared) -> Outcome {
-        // Whoever pays there pays for one order only.
+        // An address or offer pays for one order only.
         prepared.address = prepared.address.filter(|address| self.orders.of_address(address).is_none());
         prepared.offer = prepared.offer.filter(|(_, id)| self.orders.of_offer(*id).is_none());
         self.order(Some(order), &order::Told::Prepared(&prepared))
@@ -285,15 +287,15 @@ impl Service {
         Outcome::Taken
     }
 
-    /// Number of records and effects that [`drain`](Self::drain) would give now. A host that hears many messages drains
-    /// when there are enough.
+    /// Number of records and effects that [`drain`](Self::drain) would return now. A host with many messages drains
+    /// once there are enough.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.changed.len().saturating_add(self.released.effects.len())
     }
 
-    /// The next deadline, and what it is for. Feed [`Input::Tick`] then, if nothing else; it may be due still, as many
-    /// things that end at one instant are not all looked at in one tick.
+    /// The next deadline and its reason. Report [`Input::Tick`] then if there is no other input. The deadline may be
+    /// due still after that, as one tick handles only some of many flows that are due at one instant.
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
@@ -302,7 +304,7 @@ impl Service {
         wakes.into_iter().flatten().min()
     }
 
-    /// All changes since the last drain. Effects that are no longer owed by now are not among them.
+    /// All changes since the last drain, without effects that are no longer outstanding.
     pub fn drain(&mut self) -> Batch {
         self.take_back_forwards();
         let mut effects = core::mem::take(&mut self.released.effects);
@@ -319,7 +321,7 @@ impl Service {
         batch
     }
 
-    /// The protocols served, as `lsps0.list_protocols` answers them.
+    /// The LSPS numbers that the service serves, as `lsps0.list_protocols` reports them.
     #[must_use]
     pub fn protocols(&self) -> Vec<u16> {
         let lsps1 = self.around.policy.options().map(|_| 1);
@@ -327,7 +329,7 @@ impl Service {
         lsps1.into_iter().chain([2]).chain(lsps5).collect()
     }
 
-    /// What is to be written of a flow; `None`: it is over.
+    /// Content of a flow's record; `None` if the flow is over.
     fn record_of(&self, id: FlowId) -> Option<Vec<u8>> {
         match id {
             FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode_offer(offer)),
@@ -371,7 +373,7 @@ impl Service {
     }
 
     fn order(&mut self, number: Option<OrderNumber>, told: &order::Told<'_>) -> Outcome {
-        // One that is over by now is forgotten as soon as it is looked at: then it is nobody's.
+        // An order that is over is removed when it is looked at, and then belongs to no flow.
         if let Some(number) = number.filter(|number| self.orders.is_due(*number, self.around.now)) {
             self.look_around_order(number);
         }
@@ -405,7 +407,8 @@ impl Service {
         }
     }
 
-    /// Some of what is due that nothing waits for; any of it that is asked about is looked at before.
+    /// Handles some of the deadlines that are not urgent. A flow whose deadline has passed is also handled when an
+    /// input is about it.
     fn do_chores(&mut self) -> Outcome {
         for id in self.index.agenda().chores(self.around.now) {
             self.look_around(id);
@@ -419,7 +422,7 @@ impl Service {
         Outcome::Taken
     }
 
-    /// Whether a client has, had or paid for a channel: names are free, channels are not.
+    /// Whether a client has, had or paid for a channel: node ids cost nothing, channels do.
     pub(crate) fn is_known(&self, client: PeerId) -> bool {
         self.with_channels.contains(&client)
             || self.index.history(client).paid > 0
@@ -427,7 +430,7 @@ impl Service {
             || self.webhooks.get(client).is_some_and(|known| known.is_customer)
     }
 
-    /// Whether one more record may be made for this client within the present second; then it counts.
+    /// Counts a new record for this client within the present second, or refuses it if the limit is reached.
     pub(crate) fn may_be_sold_to(&mut self, client: PeerId) -> Result<(), ErrorObject> {
         if self.is_known(client) || self.sold.one_more(self.around.now, self.around.config.limits.sales_to_strangers) {
             return Ok(());
@@ -435,12 +438,12 @@ impl Service {
         Err(ErrorObject::client_rejected("too many new clients ask at once; come back in a second"))
     }
 
-    /// Offers and orders for a token that are paid or may still be.
+    /// Number of offers and orders for a token that are paid or can still be.
     pub(crate) fn token_uses(&self, token: Option<&str>) -> usize {
         self.index.token_uses(token).saturating_add(self.orders.token_uses(token))
     }
 
-    /// Orders whose channel may be given up once nothing is with their client.
+    /// Steps the orders of a client whose channel may be abandoned once no HTLC is with the client.
     pub(crate) fn look_around_unpaid_orders(&mut self, client: PeerId) {
         let waits = |order: &OrderNumber| self.orders.get(*order).is_some_and(Order::has_unpaid_channel);
         for order in self.orders.busy_of(client).into_iter().filter(waits).collect::<Vec<_>>() {

@@ -1,4 +1,4 @@
-//! Sets of flows of one kind, by what they have in common or wait for. Rebuilt at load, never written.
+//! Sets of flows by common keys and by deadlines. They are rebuilt at load and never written.
 
 use alloc::{
     boxed::Box,
@@ -11,12 +11,12 @@ use lsps_types::{BlockHeight, Timestamp};
 
 use crate::wake::Wake;
 
-/// When each has to be looked at.
+/// Deadlines of all flows of one kind.
 #[derive(Debug)]
 pub(crate) struct Agenda<I> {
-    /// Those that something waits for.
+    /// Deadlines that something waits for.
     wakes: BTreeMap<(Timestamp, I), Wake>,
-    /// Those that nothing waits for: any number of them may be due at one instant.
+    /// Deadlines that nothing waits for: any number of them may be due at one instant.
     chores: BTreeMap<(Timestamp, I), Wake>,
     heights: BTreeSet<(BlockHeight, I)>,
 }
@@ -27,17 +27,17 @@ impl<I> Default for Agenda<I> {
     }
 }
 
-/// What an agenda has of one flow.
+/// The next deadlines of one flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Due {
     pub wake: Option<(Timestamp, Wake)>,
-    /// Nothing waits for it: no payment, no channel, no client.
+    /// Whether no payment, channel or client waits for the deadline.
     pub is_chore: bool,
     pub height: Option<BlockHeight>,
 }
 
 impl Due {
-    /// Whether it should have been looked at by now.
+    /// Whether the deadline has passed.
     pub fn is_past(self, now: Timestamp) -> bool {
         self.wake.is_some_and(|(at, _)| at <= now)
     }
@@ -64,12 +64,12 @@ impl<I: Copy + Ord> Agenda<I> {
         firsts.into_iter().flatten().map(|((at, _), why)| (*at, *why)).min()
     }
 
-    /// All that something waits for.
+    /// All flows with a deadline that is due and that something waits for.
     pub fn due(&self, now: Timestamp) -> Vec<I> {
         due(&self.wakes, now).collect()
     }
 
-    /// The first of those that nothing waits for.
+    /// The first of the flows with a deadline that is due and that nothing waits for.
     pub fn chores(&self, now: Timestamp) -> Vec<I> {
         due(&self.chores, now).take(CHORES).collect()
     }
@@ -87,14 +87,14 @@ fn due<I: Copy>(wakes: &BTreeMap<(Timestamp, I), Wake>, now: Timestamp) -> impl 
     wakes.keys().take_while(move |(at, _)| *at <= now).map(|(_, id)| *id)
 }
 
-/// How many of them are looked at in one tick: each may be a record to write.
+/// Number of such flows that one tick handles: each may cause a write of its record.
 const CHORES: usize = 32;
 
-/// Flows by what they have in common.
+/// Flows grouped by a common key.
 #[derive(Debug)]
 pub(crate) struct Groups<K, I>(BTreeMap<K, Group<I>>);
 
-/// Mostly it is one, which needs no tree of its own.
+/// A group of flows. Most groups have one member, which needs no tree of its own.
 #[derive(Debug)]
 pub(crate) enum Group<I> {
     One(I),
@@ -149,7 +149,7 @@ impl<I: Copy + Ord> Group<I> {
         }
     }
 
-    /// Whether nothing is left.
+    /// Removes a member; `true` if the group is empty then.
     fn remove(&mut self, id: I) -> bool {
         match self {
             Self::One(one) => *one == id,
@@ -185,7 +185,7 @@ pub(crate) fn shift<I: Ord>(set: &mut BTreeSet<I>, id: I, was: bool, is: bool) {
     }
 }
 
-/// Keys that lead to one flow.
+/// Updates a map from keys to one flow each.
 pub(crate) fn lead<'a, K: Ord + Clone + 'a, I: Copy>(
     map: &mut BTreeMap<K, I>,
     id: I,

@@ -1,4 +1,4 @@
-//! A tape of all that a service was given, and of what it gave: the same service plays it again to the same end.
+//! A tape of all inputs and outputs of a service, from which an equal service can repeat them.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
@@ -11,27 +11,27 @@ use crate::input::Input;
 use crate::record::Record;
 use crate::service::{ScidSource, Service};
 
-/// One thing on a tape.
+/// Entry of a tape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Turn {
-    /// A record of an earlier life was brought back.
+    /// A record was loaded.
     Loaded(Record),
-    /// This was told, at that time.
+    /// An input was handled at this time.
     Told(Timestamp, Input),
-    /// An SCID was drawn, for what was told before.
+    /// An SCID was drawn, for the last input.
     Drew(Scid),
-    /// All that followed since the last time.
+    /// A batch was drained.
     Gave {
-        /// What was to be written or deleted.
+        /// Records that were written or deleted.
         records: Vec<(FlowId, Option<Vec<u8>>)>,
-        /// What was let out once that was durable.
+        /// Messages and effects that were released after that.
         released: Released,
     },
 }
 
-/// Keeps turns, in order. They hold what peers sent and what payments there were, and no key.
+/// Store of entries, in order. They contain messages of peers and data of payments, but no key.
 pub trait Tape: Send {
-    /// One more.
+    /// Appends an entry.
     fn keep(&mut self, turn: Turn);
 }
 
@@ -41,29 +41,31 @@ impl<F: FnMut(Turn) + Send> Tape for F {
     }
 }
 
-/// A replay that went another way than its tape: another configuration, policy, promise key or version, or a defect.
+/// Error of a replay that differs from its tape: the configuration, the policy, the promise key or the version is
+/// another one, or there is a defect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("turn {turn} of the tape says {taped:?}, and now it is {now:?}")]
 pub struct Departure {
-    /// Counted from 0.
+    /// Number of the entry, from 0.
     pub turn: usize,
-    /// What was given when the tape was made.
+    /// Entry on the tape.
     pub taped: Box<Turn>,
-    /// What was given this time.
+    /// Entry of this replay.
     pub now: Box<Turn>,
 }
 
-/// Plays the tape of one life; `service` makes one as it was then: the same configuration, policy and promise key.
+/// Replays the tape of one run; `service` creates the service with the same configuration, policy and promise key as
+/// then.
 ///
 /// # Errors
 ///
-/// At the first turn that went another way.
+/// The first entry that differs.
 pub fn replay(turns: &[Turn], service: impl FnOnce(Draws) -> Service) -> Result<Service, Departure> {
     let drawn = turns.iter().filter_map(|turn| if let Turn::Drew(scid) = turn { Some(*scid) } else { None });
     let mut service = service(Draws(drawn.collect()));
     for (number, turn) in turns.iter().enumerate() {
         match turn {
-            // One that could not be read then cannot be read now; what follows tells.
+            // A record that could not be read then cannot be read now; the following entries show any difference.
             Turn::Loaded(record) => drop(service.load(record)),
             Turn::Told(now, input) => {
                 let _what_follows_tells = service.handle(input.clone(), *now);
@@ -80,13 +82,13 @@ pub fn replay(turns: &[Turn], service: impl FnOnce(Draws) -> Service) -> Result<
     Ok(service)
 }
 
-/// The SCIDs that were drawn when a tape was made.
+/// The SCIDs that were drawn when a tape was recorded.
 #[derive(Debug)]
 pub struct Draws(VecDeque<Scid>);
 
 impl ScidSource for Draws {
     fn draw(&mut self) -> Scid {
-        // More draws than there were: the replay departs at the next thing given.
+        // More SCIDs are drawn than on the tape, so the replay will differ at the next batch.
         self.0.pop_front().unwrap_or(Scid(0))
     }
 }

@@ -1,36 +1,36 @@
-//! Deadlines of all kinds.
+//! Reasons for deadlines.
 
-/// Why a deadline is one.
+/// Reason for a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wake {
-    /// A payment did not become complete, or its client did not come.
+    /// A payment is not complete in time, or its client did not connect.
     PartsHeldTooLong,
     /// The client did not answer an open.
     OpenUnanswered,
-    /// What became of a payment need not be remembered any longer.
+    /// The outcome of a payment can be dropped from the record.
     OutcomeForgotten,
     /// An offer can no longer be paid.
     OfferExpired,
-    /// A decision taken elsewhere did not come.
+    /// A decision taken elsewhere was not taken in time.
     NobodyDecided,
-    /// The offer is over for good.
+    /// The record of an offer can be removed.
     OfferOver,
-    /// What an order can be paid with was not made in time.
+    /// The payment methods of an order were not created in time.
     OrderNotPrepared,
-    /// An order can no longer be paid in some way.
+    /// A payment method of an order has expired.
     OrderExpired,
-    /// A channel that could not be opened is tried again.
+    /// An open that failed is due for a retry.
     OpenTriedAgain,
     /// A refund is not confirmed.
     RefundStuck,
-    /// An order is over for good.
+    /// The record of an order can be removed.
     OrderOver,
     /// A notification was not delivered in time.
     PostOverdue,
-    /// A notification reached no webhook and is raised again.
+    /// A notification that reached no webhook is due to be raised again.
     RaisedAgain,
-    /// A client without channels did not register again for long.
+    /// The webhooks of a client without channels have lapsed, as it did not register again.
     WebhooksLapse,
-    /// A client without webhooks need not be remembered any longer.
+    /// The record of a client without webhooks can be removed.
     WebhooksOver,
 }

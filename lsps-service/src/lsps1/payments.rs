@@ -1,4 +1,4 @@
-//! The ways to pay an order, what came over them, and what goes back.
+//! Payment methods of an order, the payments received by them, and refunds.
 
 use alloc::{string::String, vec::Vec};
 
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 use crate::capacity::MOST_DUST_LIMIT_SAT;
 use crate::ids::OfferId;
 
-/// One way to pay. Spec: LSPS1 §4.
+/// Payment method of an order. Spec: LSPS1 §4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Way {
-    /// By the hold invoice.
+    /// BOLT 11 hold invoice.
     Bolt11,
-    /// By the offer.
+    /// BOLT 12 offer.
     Bolt12,
-    /// By transactions to the address.
+    /// On-chain deposits to an address.
     Onchain,
 }
 
-/// The ways to pay that an order has.
+/// The payment methods of an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ways {
     pub bolt11: Option<Lightning<Preimage>>,
@@ -28,19 +28,19 @@ pub(crate) struct Ways {
     pub onchain: Option<Onchain>,
 }
 
-/// By HTLCs. `by` tells whose they are.
+/// A Lightning payment method. `by` identifies its payments: a preimage or an offer id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lightning<By> {
     pub fee: Sat,
     pub expires_at: Timestamp,
     pub by: By,
-    /// The invoice or the offer.
+    /// Text of the invoice or the offer.
     pub text: String,
-    /// Nothing is taken over it any more.
+    /// Whether the method accepts no more payments.
     pub closed: bool,
 }
 
-/// By transactions.
+/// The on-chain payment method.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Onchain {
     pub fee: Sat,
@@ -50,30 +50,30 @@ pub(crate) struct Onchain {
     pub refund_to: String,
 }
 
-/// A payment that the node holds, or did.
+/// A Lightning payment that the node holds or held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Payment {
     pub way: Way,
     pub preimage: Preimage,
     pub amount: Msat,
-    /// The node can claim it before this height.
+    /// Height before which the node can claim it.
     pub claim_before: Option<BlockHeight>,
     pub state: PaymentState,
 }
 
-/// `Held -> Claiming -> Claimed`, or `Held -> Failing -> Failed`. A claim can come too late: `Claiming -> Lost`; and take
-/// another payment with the same hash yet: `Lost -> Claimed`.
+/// `Held -> Claiming -> Claimed`, or `Held -> Failing -> Failed`. A claim can come too late: `Claiming -> Lost`. It can
+/// still claim another payment with the same hash: `Lost -> Claimed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PaymentState {
     Held,
-    /// The node was asked to claim it, so often.
+    /// The node was asked to claim the payment; `ask` counts the requests.
     Claiming {
         ask: u32,
     },
     Claimed {
         at: Timestamp,
     },
-    /// The node was asked to fail it, so often.
+    /// The node was asked to fail the payment; `ask` counts the requests.
     Failing {
         ask: u32,
     },
@@ -85,7 +85,7 @@ pub(crate) enum PaymentState {
     },
 }
 
-/// An output to the address of an order.
+/// A deposit: an output to the address of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Output {
     pub amount: Sat,
@@ -94,38 +94,38 @@ pub(crate) struct Output {
     pub fate: Fate,
 }
 
-/// Whose an output is.
+/// State of a deposit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Fate {
-    /// Not decided.
+    /// Undecided: it may pay for the channel, or be refunded.
     Open,
-    /// It paid for the channel; the wallet is to be told.
+    /// Used: the deposit paid for the channel, and the wallet was not allowed to spend it yet.
     Kept,
-    /// The wallet knows.
+    /// Used, and the wallet may spend it.
     Spendable,
-    /// It paid for the channel, and something else was spent since; it may yet come back.
+    /// Double-spent after it paid for the channel; it may still confirm.
     Lost,
-    /// It goes back, with this refund.
+    /// Refunded by the refund of this number.
     Refunded(u32),
 }
 
-/// A transaction that gives outputs back.
+/// A transaction that refunds deposits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Refund {
-    /// The wallet was asked for it.
+    /// The wallet was asked to build the transaction.
     Asked,
-    /// It is on record, and broadcast until it is confirmed.
+    /// The transaction is on record, and is broadcast until it is confirmed.
     Built { tx: Vec<u8>, mining_sat: u64, ask: u32, asked_at: Timestamp },
-    /// It is deep in the chain.
+    /// The transaction is confirmed deeply.
     Confirmed,
-    /// Its outputs are worth less than it would cost, or one went before it was built.
+    /// The deposits are worth less than the refund would cost, or one of them was gone before it was built.
     Impossible,
-    /// An output that it spends went, and the others go back anew. Should that one come back, this may be confirmed all the
-    /// same.
+    /// A deposit that the transaction spends is gone, and the others are refunded anew. If that deposit comes back,
+    /// this transaction may still confirm.
     Void { tx: Vec<u8>, mining_sat: u64, spends: Vec<(OutPoint, Sat)> },
 }
 
-/// What the ways over Lightning have in common.
+/// Terms that both Lightning methods have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub fee: Sat,
@@ -140,14 +140,14 @@ impl<By> Lightning<By> {
 }
 
 impl Ways {
-    /// The ways over Lightning.
+    /// The Lightning methods that the order has.
     pub fn lightning(&self) -> impl Iterator<Item = (Way, Terms)> {
         let bolt11 = self.bolt11.as_ref().map(|way| (Way::Bolt11, way.terms()));
         let bolt12 = self.bolt12.as_ref().map(|way| (Way::Bolt12, way.terms()));
         bolt11.into_iter().chain(bolt12)
     }
 
-    /// Those that there are.
+    /// All methods that the order has.
     pub fn all(&self) -> impl Iterator<Item = Way> {
         [Way::Bolt11, Way::Bolt12, Way::Onchain].into_iter().filter(|way| self.expires_at(*way).is_some())
     }
@@ -159,7 +159,7 @@ impl Ways {
 }
 
 impl Payment {
-    /// Whether the node holds it.
+    /// Whether the node holds the payment.
     pub fn is_live(&self) -> bool {
         match self.state {
             PaymentState::Held | PaymentState::Claiming { .. } | PaymentState::Failing { .. } => true,
@@ -180,12 +180,13 @@ impl Payment {
 }
 
 impl Output {
-    /// Blocks it is deep in the chain.
+    /// Number of confirmations at this height.
     pub fn depth(&self, height: BlockHeight) -> u32 {
         self.confirmed_at.map_or(0, |at| height.0.saturating_add(1).saturating_sub(at.0))
     }
 
-    /// Whether it counts by the rule of its order, or only when it is sure. Spec: LSPS1 §4.3.
+    /// Whether the deposit counts as paid, by the rule of its order if it is trusted, and with six confirmations
+    /// always. Spec: LSPS1 §4.3.
     pub fn counts(&self, rule: Confirmation, is_trusted: bool, height: BlockHeight) -> bool {
         let depth = self.depth(height);
         let early = match rule {
@@ -196,7 +197,7 @@ impl Output {
         early && is_trusted || depth >= SURE
     }
 
-    /// The heights at which that may change.
+    /// The heights at which the deposit may begin to count.
     pub fn counts_from(&self, rule: Confirmation) -> impl Iterator<Item = BlockHeight> {
         let wanted = match rule {
             Confirmation::AtOnce { .. } => 1,
@@ -208,7 +209,7 @@ impl Output {
 }
 
 impl Refund {
-    /// Whether the world has something to do for it.
+    /// Whether the refund needs nothing more from the host.
     pub fn is_settled(&self) -> bool {
         match self {
             Self::Confirmed | Self::Impossible | Self::Void { .. } => true,
@@ -216,7 +217,7 @@ impl Refund {
         }
     }
 
-    /// Its transaction, while that may still be confirmed.
+    /// The transaction, while it can still confirm.
     pub fn unconfirmed(&self) -> Option<&[u8]> {
         match self {
             Self::Built { tx, .. } | Self::Void { tx, .. } => Some(tx),
@@ -225,22 +226,22 @@ impl Refund {
     }
 }
 
-/// There are fewer satoshis than it can hold.
+/// The sum; it saturates, though there are fewer satoshis than `u64` can hold.
 pub(super) fn sum(amounts: impl IntoIterator<Item = Sat>) -> Sat {
     amounts.into_iter().fold(Sat::ZERO, |sum, amount| Sat(sum.0.saturating_add(amount.0)))
 }
 
-/// Mining fee, at this feerate, of spending an output to an address of ours. An output of no more than that costs more
-/// than it brings.
+/// On-chain fee, at this feerate, of spending an output to an address of the wallet. An output of no greater value is
+/// not worth its fee.
 pub(super) fn cost_of_input(feerate_sat_per_kw: u32) -> Sat {
     Sat(INPUT_WEIGHT.saturating_mul(feerate_sat_per_kw.into()).div_ceil(1_000))
 }
 
-/// Outputs of less are not relayed, whatever kind of address they are to.
+/// Dust limit in satoshis, for every kind of address: nodes do not relay outputs below it.
 pub(super) const DUST: Sat = Sat(MOST_DUST_LIMIT_SAT);
-/// In satoshis per 1 000 weight units, 1 sat/vB: transactions that pay less are not relayed.
+/// Least feerate that nodes relay, in satoshis per 1 000 weight units: 1 sat/vB.
 pub(super) const LEAST_FEERATE: u32 = 250;
-/// Of an input that spends P2WPKH; one that spends P2TR weighs less.
+/// Weight of an input that spends P2WPKH; one that spends P2TR weighs less.
 const INPUT_WEIGHT: u64 = 272;
 /// Confirmations with which every payment counts. Spec: LSPS1 §4.3.
 const SURE: u32 = 6;

@@ -1,5 +1,5 @@
-//! What follows from the state of an order without any further input: deadlines, a payment opens the channel, a signed
-//! channel is published and paid for, what paid for nothing goes back.
+//! Events that follow from the state of an order without a command: deadlines pass, a payment opens the channel, a
+//! signed channel is published and paid for, deposits that paid for nothing are refunded.
 
 use alloc::{vec, vec::Vec};
 use core::time::Duration;
@@ -16,7 +16,7 @@ use crate::lsps1::payments::{Fate, LEAST_FEERATE, Payment, PaymentState, Refund,
 use crate::wake::Wake;
 
 impl Order {
-    /// The next changes, or none: then the order waits for the world.
+    /// The next events; none if the order waits for an input.
     pub fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
         let steps = [
             Self::drop_draft,
@@ -38,13 +38,14 @@ impl Order {
 
     fn drop_draft(&self, ctx: &Context<'_>) -> Vec<Event> {
         match self.stage {
-            // Its client has to be there to be answered.
+            // The client has to be connected to receive the answer.
             Stage::Draft { until } if ctx.now >= until || ctx.link == Link::Away => vec![Event::Dropped],
             Stage::Draft { .. } | Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => vec![],
         }
     }
 
-    /// Both sides signed, and the payment is still there. Spec: LSPS1 §6: it is claimed now.
+    /// Publishes the channel once both sides signed it and the payment is still there. Spec: LSPS1 §6: the payment is
+    /// claimed now.
     fn complete(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_signed = matches!(self.channel, Channel::Pending { .. } | Channel::Ready { .. });
         let in_time = self.held().is_none_or(|(_, payment)| !ctx.too_close(payment.claim_before));
@@ -57,8 +58,8 @@ impl Order {
         }
     }
 
-    /// A client that never answers an open does not get to hold its payment for ever. Whether both have signed by then, and
-    /// something is on the channel, the node is asked before it is closed.
+    /// Gives up an open that the client does not answer, so that its payment is not held for ever. Before the channel
+    /// is closed, the host checks with the node whether both sides have signed meanwhile and an HTLC is on the channel.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
         if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) {
             return vec![];
@@ -66,8 +67,9 @@ impl Order {
         self.open_fails(OrderFailure::OpenUnanswered, ChannelEvent::Abandoned, ctx)
     }
 
-    /// A held payment whose time is up, or whose order has ended without it. Spec: LSPS1 §4.1. Not before the channel is
-    /// given up: until then its client may have claimed something over it, and has to pay for the channel that it then has.
+    /// Fails a held payment that has expired, or whose order has ended. Spec: LSPS1 §4.1. The channel has to be
+    /// abandoned first: until then the client may have claimed an HTLC over it, and has to pay for the channel in that
+    /// case.
     fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
         let Some((hash, payment)) = self.held().filter(|_| !self.has_unpaid_channel()) else { return vec![] };
         let failing = Event::PaymentMoved { hash, to: PaymentState::Failing { ask: 1 } };
@@ -89,7 +91,7 @@ impl Order {
         over.map(|(way, _)| Event::WayClosed(way)).collect()
     }
 
-    /// Paid for, and the client is there. Spec: LSPS1 §6.
+    /// Opens the channel once the order is paid and the client connected. Spec: LSPS1 §6.
     fn begin(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_free = self.channel == Channel::None && self.stage == Stage::Open && ctx.link != Link::Away;
         let may_try = self.retry_at.is_none_or(|at| ctx.now >= at) && ctx.may_open();
@@ -98,23 +100,23 @@ impl Order {
         if is_free && may_try && is_paid { vec![Event::Opening { at: ctx.now }] } else { vec![] }
     }
 
-    /// Gives up a channel whose payment is gone or comes close to its end, or whose order was cancelled, while nothing was
-    /// spent on it. That takes until the node has told all that it had to tell by then, and shows that nothing is on the
-    /// channel; what is claimed over it meanwhile keeps it.
+    /// Abandons an unpublished channel whose payment is gone or about to expire, or whose order was cancelled.
+    /// Abandonment waits until the node has reported all its events and shows no HTLC on the channel; a claim over it
+    /// before that keeps the channel.
     fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_late = self.held().is_some_and(|(_, payment)| ctx.too_close(payment.claim_before));
         let is_paid = self.stage == Stage::Open && self.paid_by(ctx).is_some() && !is_late;
         let is_wanted = self.lease().is_some() || is_paid;
         let is_given_up = match &self.channel {
             Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. } => !is_wanted,
-            // The node does not show any more whether something was claimed over it, so that is waited for a while.
+            // The node no longer shows whether an HTLC was claimed over the channel, so a report of it is waited for.
             Channel::Closed { .. } => self.lease().is_none() && (is_late || !self.may_carry(ctx)),
             Channel::None | Channel::Abandoning { .. } => false,
         };
         if is_given_up { vec![Event::Channel(ChannelEvent::Abandoned)] } else { vec![] }
     }
 
-    /// No way to pay is left. Spec: LSPS1 §4; reading R-36.
+    /// Fails an order that can no longer be paid by any method. Spec: LSPS1 §4; reading R-36.
     fn expire(&self, ctx: &Context<'_>) -> Vec<Event> {
         let over = self.ways.lightning().all(|(_, terms)| terms.closed)
             && self.ways.onchain.as_ref().is_none_or(|way| ctx.now >= way.expires_at)
@@ -127,9 +129,9 @@ impl Order {
         }
     }
 
-    /// Confirmed outputs that paid for nothing, together, but for those that cost more than they bring at this feerate:
-    /// they wait for a lower one, until nobody asks for the order any more. Then the least feerate counts, with which the
-    /// refund may wait in its turn. Spec: LSPS1 §4.3.
+    /// Refunds confirmed deposits that paid for nothing, together, except those that cost more to refund than they are
+    /// worth at this feerate. These wait for a lower feerate as long as the order can be asked for. After that the
+    /// least feerate applies, with which the refund itself may have to wait. Spec: LSPS1 §4.3.
     fn give_back(&self, ctx: &Context<'_>) -> Vec<Event> {
         let today = ctx.facts.feerate_sat_per_kw;
         let feerate = if self.is_asked_for(ctx) { today } else { today.min(LEAST_FEERATE) };
@@ -140,7 +142,7 @@ impl Order {
         if self.has_ended() && !due.is_empty() { vec![Event::RefundDue(due)] } else { vec![] }
     }
 
-    /// Keeps outputs that are too small to give back at any feerate, once nobody asks for the order any more.
+    /// Keeps deposits that are too small to refund at any feerate, once the order can no longer be asked for.
     fn keep_dust(&self, ctx: &Context<'_>) -> Vec<Event> {
         let left = if self.is_asked_for(ctx) { vec![] } else { self.deposits_left(ctx) };
         if left.is_empty() { vec![] } else { vec![Event::DustLeft { outpoints: left, at: ctx.now }] }
@@ -157,7 +159,8 @@ impl Order {
         }
     }
 
-    /// A funding transaction that stays unconfirmed for many blocks, or a refund for six hours. Spec: LSPS1 §4.3.
+    /// Repeats the broadcast of a funding transaction that is unconfirmed for many blocks, or of a refund for six
+    /// hours. Spec: LSPS1 §4.3.
     fn broadcast_again(&self, ctx: &Context<'_>) -> Vec<Event> {
         let funding = self.channel.is_stuck(ctx).filter(|_| self.lease().is_some());
         let mut events: Vec<Event> = funding.map(Event::Channel).into_iter().collect();
@@ -173,14 +176,15 @@ impl Order {
         events
     }
 
-    /// A paid order that could go on if only its client were there. Spec: LSPS1 §6.
+    /// Calls the client of a paid order that waits for its connection. Spec: LSPS1 §6.
     fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
         let waits = self.stage == Stage::Open && self.channel == Channel::None && ctx.link == Link::Away;
         let until = self.paid_by(ctx).filter(|_| waits).and_then(|way| self.ways.expires_at(way));
         self.call.follow(until).map(Event::Call).into_iter().collect()
     }
 
-    /// Outcomes are kept until the node has surely saved its own state since, and told what it had to tell.
+    /// Drops old outcomes of payments, once the node has surely persisted its state since and has reported all its
+    /// events.
     fn forget(&self, ctx: &Context<'_>) -> Vec<Event> {
         if !ctx.is_caught_up {
             return vec![];
@@ -190,18 +194,18 @@ impl Order {
         old.map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
     }
 
-    /// Whether something of its client may have been claimed over its channel, of which the node has not told yet: a node
-    /// forwards over any channel of the client, and may use one of which the service has not heard yet that both have signed.
+    /// Whether the client may have claimed an HTLC over the channel that the node has not reported yet. A node forwards
+    /// over any channel of the client, and may use one before the service learns that both sides signed it.
     pub(super) fn may_carry(&self, ctx: &Context<'_>) -> bool {
         (ctx.carries_others || !ctx.is_caught_up) && self.channel.funding().is_some()
     }
 
-    /// Whether it has a channel that nobody paid for, and which costs nothing yet.
+    /// Whether there is a channel that nobody paid for and whose funding is not published.
     pub fn has_unpaid_channel(&self) -> bool {
         self.lease().is_none() && self.channel.funding().is_some()
     }
 
-    /// Whether coins are held for its channel, or about to be, that nothing on the chain has spent.
+    /// Whether coins are reserved for the channel, or about to be, and no published transaction has spent them.
     pub fn holds_coins(&self) -> bool {
         matches!(self.channel, Channel::Opening { .. }) || self.has_unpaid_channel()
     }
@@ -210,14 +214,14 @@ impl Order {
         matches!(self.channel, Channel::Opening { .. } | Channel::Pending { .. } | Channel::Ready { .. })
     }
 
-    /// Outputs that count, and that nothing can be paid with any more. Only those in the chain can be given back.
+    /// Confirmed deposits that count and that no channel can use any more, so that they can be refunded.
     fn deposits_left(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
         let mut left = if self.has_unpaid_channel() { vec![] } else { self.deposits_that_count(ctx) };
         left.retain(|outpoint| self.outputs.get(outpoint).is_some_and(|output| output.confirmed_at.is_some()));
         left
     }
 
-    /// Outputs that count and are nobody's yet.
+    /// Undecided deposits that count.
     fn deposits_that_count(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
         let Some(way) = &self.ways.onchain else { return vec![] };
         let outputs = self.outputs.iter().filter(|(_, output)| output.fate == Fate::Open);
@@ -228,8 +232,8 @@ impl Order {
         counts.map(|(outpoint, _)| *outpoint).collect()
     }
 
-    /// Of outputs that count as few as pay the total, unconfirmed and small ones left out first: what is not needed goes
-    /// back.
+    /// The deposits that pay for the channel: as few as reach the total, leaving out unconfirmed and small ones first.
+    /// The others are refunded.
     pub(super) fn deposits_that_pay(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
         let amount = |outpoint: &OutPoint| self.outputs.get(outpoint).map_or(Sat::ZERO, |output| output.amount);
         let is_confirmed =
@@ -247,7 +251,8 @@ impl Order {
         deposits
     }
 
-    /// The next instant at which [`follow`](Self::follow) may have something to say or the record may go, and why.
+    /// The next instant at which [`follow`](Self::follow) may cause events or the record may be removed, with the
+    /// reason.
     pub fn next_wake(&self, config: &Config, now: Timestamp, is_caught_up: bool) -> Option<(Timestamp, Wake)> {
         let draft = match self.stage {
             Stage::Draft { until } => Some((until, Wake::OrderNotPrepared)),
@@ -260,7 +265,7 @@ impl Order {
         });
         let resolved = self.payments.values().filter(|_| is_caught_up).filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
-        // Once such a time has come, what it waits for is an input.
+        // Once one of these times has passed, the order waits for an input.
         let ends = [Way::Bolt11, Way::Bolt12, Way::Onchain].into_iter().filter_map(|way| self.ways.expires_at(way));
         let ends = ends.filter(|_| self.stage == Stage::Open).map(|at| (at, Wake::OrderExpired));
         let retry = self.retry_at.filter(|_| self.stage == Stage::Open).map(|at| (at, Wake::OpenTriedAgain));
@@ -269,7 +274,7 @@ impl Order {
         [draft, opening, forgetting].into_iter().flatten().chain(refunds).chain(later).min()
     }
 
-    /// The next height at which the same holds.
+    /// The next height at which [`follow`](Self::follow) may cause events.
     pub fn next_height(&self, config: &Config, height: BlockHeight) -> Option<BlockHeight> {
         let claim_before = self.held().and_then(|(_, payment)| payment.claim_before);
         let too_close = claim_before.map(|end| BlockHeight(end.0.saturating_sub(config.htlc_safety_blocks.0)));
@@ -280,13 +285,13 @@ impl Order {
         let waits =
             self.has_ended() && self.outputs.values().any(|it| it.fate == Fate::Open && it.confirmed_at.is_some());
         let cheaper = waits.then(|| BlockHeight(height.0.saturating_add(FEERATES_CHANGE.0)));
-        // Once that height has come, what it waits for is an input.
+        // Once that height has passed, the order waits for an input.
         let too_close = too_close.filter(|at| *at > height);
         let heights = [too_close, self.stuck_at(config), promise, cheaper].into_iter().flatten();
         heights.chain(counts.filter(|at| *at > height)).min()
     }
 
-    /// Whether nothing depends on the record any more. While outcomes of payments are on it, the node has more to tell.
+    /// Whether the record can be removed. As long as it holds outcomes of payments, the node may have more to report.
     pub fn is_over(&self, config: &Config, now: Timestamp, height: BlockHeight) -> bool {
         let settled = self.channel.is_settled()
             && self.payments.is_empty()
@@ -297,7 +302,7 @@ impl Order {
         self.stage == Stage::Dropped || (settled && self.over_at(config).is_some_and(|at| now >= at))
     }
 
-    /// When it failed, if nothing ever came for it.
+    /// Time at which the order failed, if no payment for it ever arrived.
     fn unpaid_since(&self) -> Option<Timestamp> {
         let was_paid = self.attempt > 0 || !self.payments.is_empty() || !self.outputs.is_empty();
         match self.stage {
@@ -306,8 +311,9 @@ impl Order {
         }
     }
 
-    /// From when on it may give way to another one: it failed, nothing ever came for it, and what comes late has had its time.
-    /// An address is watched for an hour; over Lightning it is half as long as it could be paid.
+    /// Time from which a new order may replace this one: it failed, no payment ever arrived, and the time for late
+    /// payments is over. An address is watched for an hour; over Lightning the time is half of that in which the order
+    /// could be paid.
     pub fn gives_way_at(&self) -> Option<Timestamp> {
         let failed_at = self.unpaid_since()?;
         if self.ways.onchain.is_some() {
@@ -318,7 +324,7 @@ impl Order {
         Some(end + LATE_PAYMENTS.min(end.since(self.created_at) / 2))
     }
 
-    /// The least time for which it is kept.
+    /// Least time until which the order is kept on record.
     fn over_at(&self, config: &Config) -> Option<Timestamp> {
         let resolved = self.payments.values().filter_map(Payment::resolved_at).max();
         let remembered = resolved.map_or(Timestamp::default(), |at| at + config.keep_resolved);
@@ -336,7 +342,8 @@ impl Order {
         }
     }
 
-    /// Whether its channel may be closed without breaking the lease. Spec: LSPS1 §5; reading R-16: by date and by height.
+    /// Checks that the channel can be closed without breaking the lease. Spec: LSPS1 §5; reading R-16: by date and by
+    /// height.
     pub fn may_close(&self, height: BlockHeight, now: Option<Timestamp>) -> Result<(), Promised> {
         let Some(lease) = self.lease().filter(|_| !matches!(self.channel, Channel::Closed { .. })) else {
             return Ok(());
@@ -351,9 +358,9 @@ impl Order {
     }
 }
 
-/// Payments that come so late are given back in any case.
+/// Time after the failure of an order in which a late payment is refunded in any case.
 const LATE_PAYMENTS: Duration = Duration::from_secs(3_600);
-/// After so many blocks another feerate may hold.
+/// Number of blocks after which the feerate is checked again.
 const FEERATES_CHANGE: Blocks = Blocks(6);
-/// Spec: LSPS1 §4.3.
+/// Time after which an unconfirmed refund counts as stuck. Spec: LSPS1 §4.3.
 const REFUND_IS_STUCK: Duration = Duration::from_secs(6 * 3_600);

@@ -1,4 +1,4 @@
-//! What becomes of refunds: of transactions that spend the same, only one is ever confirmed.
+//! Outcomes of refunds: of several transactions that spend the same deposit, only one ever confirms.
 
 use alloc::{vec, vec::Vec};
 use core::mem;
@@ -39,7 +39,7 @@ impl Order {
     pub(super) fn refund_confirmed(&self, number: u32, at: Timestamp) -> Result<Vec<Event>, Reject> {
         match self.refund(number)? {
             Refund::Built { .. } => Ok(vec![Event::RefundMoved { number, to: Refund::Confirmed, at }]),
-            // Whatever else was to spend the same cannot be confirmed any more.
+            // No other transaction that spends the same deposits can confirm any more.
             Refund::Void { spends, .. } => {
                 let mut events: Vec<_> = self.refunds_of(spends).into_iter().map(Event::RefundVoid).collect();
                 events.push(Event::RefundRevived { number, at });
@@ -60,7 +60,7 @@ impl Order {
         self.set_refund(number, to);
     }
 
-    /// What is left of its outputs goes back anew.
+    /// Marks a refund as void, so that its remaining deposits are refunded anew.
     pub(super) fn void_refund(&mut self, number: u32) {
         let spends = self.deposits(Fate::Refunded(number));
         self.decide_outputs(&outpoints(&spends), Fate::Open);
@@ -72,14 +72,14 @@ impl Order {
         };
     }
 
-    /// A void one is confirmed: all that it spends is there again, whether we were told so or not.
+    /// Marks a void refund as confirmed: all its deposits were there after all, whether that was reported or not.
     pub(super) fn revive_refund(&mut self, number: u32, at: Timestamp) {
         let Some(Refund::Void { mining_sat, spends, .. }) = self.refund_mut(number).cloned() else { return };
         let fate = Fate::Refunded(number);
         for (outpoint, amount) in &spends {
             let unseen = Output { amount: *amount, confirmed_at: None, fee_rate: None, fate: Fate::Open };
             let before = mem::replace(&mut self.outputs.entry(*outpoint).or_insert(unseen).fate, fate);
-            // Dust that had become ours.
+            // A small deposit that had been kept by the LSP.
             if let Fate::Kept | Fate::Spendable = before {
                 let amount = amount.to_msat().unwrap_or(Msat::ZERO);
                 self.ledger.enter(at, Booking::DepositLost { amount });
@@ -89,7 +89,7 @@ impl Order {
         self.set_refund(number, Refund::Confirmed);
     }
 
-    /// Books outputs that cost more than they would give back as ours.
+    /// Keeps deposits that cost more to refund than they are worth, and books them.
     pub(super) fn take_dust(&mut self, dust: &[(OutPoint, Sat)], at: Timestamp) {
         let amount = sum(dust.iter().map(|(_, amount)| *amount)).to_msat().unwrap_or(Msat::ZERO);
         self.decide_outputs(&outpoints(dust), Fate::Kept);

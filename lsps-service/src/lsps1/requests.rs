@@ -20,7 +20,7 @@ use crate::policy::{OrderRefusal, OrderRequest, OrderTerms};
 use crate::service::Service;
 
 impl Service {
-    /// What needs no policy: the address, the options. Spec: LSPS1 §2.
+    /// Checks of an order that need no policy: the address and the options. Spec: LSPS1 §2.
     pub(crate) fn may_be_ordered(&self, order: &CreateOrder) -> Result<(), ErrorObject> {
         let options = self.around.policy.options().ok_or_else(ErrorObject::method_not_found)?;
         let network = self.around.config.orders.network.ok_or_else(ErrorObject::internal)?;
@@ -29,7 +29,7 @@ impl Service {
         options.allow(order).map_err(mismatch)
     }
 
-    /// What the policy takes for it.
+    /// The policy's terms for the order.
     pub(crate) fn verdict_on_order(&self, client: PeerId, order: &CreateOrder) -> Result<OrderTerms, OrderRefusal> {
         let token_uses = self.token_uses(order.token.as_deref());
         let (open_orders, history) = (self.orders.open_of(client), self.index.history(client));
@@ -37,7 +37,7 @@ impl Service {
         self.around.policy.may_order(&ask, &self.around.facts)
     }
 
-    /// Spec: LSPS1 §2. The answer follows when the node has made what the order can be paid with.
+    /// Creates an order. Spec: LSPS1 §2. The reply follows once the node has created the payment methods.
     pub(crate) fn create_order(
         &mut self,
         client: PeerId,
@@ -62,9 +62,9 @@ impl Service {
         Ok(())
     }
 
-    /// Node ids cost nothing, so a crowd of them does not keep clients out that have a channel or bought one: a quarter
-    /// of the room is theirs. Of the rest a stranger has one order as soon as half is taken. Orders that nobody paid
-    /// and that are over go first.
+    /// Makes room for an order. Node ids cost nothing, so a quarter of the room is reserved for clients that have a
+    /// channel or paid for one. Once half of the rest is used, each stranger can have one order. Failed orders that
+    /// nobody paid are removed first.
     fn makes_room_for_order(&mut self, client: PeerId) -> bool {
         let limits = &self.around.config.limits;
         let most = if self.is_known(client) { limits.orders } else { Limits::of_strangers(limits.orders) };
@@ -78,7 +78,7 @@ impl Service {
             } else if core::mem::replace(&mut has_looked, true) {
                 return false;
             } else {
-                // Some of those that are due may be over.
+                // Some of the orders that are due may be over.
                 let due = self.orders.agenda().chores(self.around.now);
                 due.into_iter().for_each(|order| self.look_around_order(order));
             }
@@ -87,17 +87,17 @@ impl Service {
         open < per_client && !(open > 0 && self.is_crowded_for(client))
     }
 
-    /// Whether so many orders wait that a stranger has its turn only.
+    /// Whether so many orders are open that this client, as a stranger, gets a short turn only.
     fn is_crowded_for(&self, client: PeerId) -> bool {
         let crowd = Limits::crowd(self.around.config.limits.orders);
         !self.is_known(client) && self.orders.without_channel() >= crowd
     }
 
-    /// `None` where nothing is left to pay with.
+    /// Drafts an order; `None` if no payment method is left.
     fn draft(&self, client: PeerId, request: &RequestId, order: CreateOrder, terms: OrderTerms) -> Option<Order> {
         let (number, id) = self.unused_order_id(client, request)?;
         let preimage = Preimage(self.promises.derive("preimage of an order", &[&id]));
-        // What cannot be said in millisatoshis cannot be paid over Lightning.
+        // An amount that overflows in millisatoshis cannot be paid over Lightning.
         let is_payable = |fee: Sat| fee.checked_add(order.client_balance_sat).and_then(Sat::to_msat).is_some();
         let payable = |way: &crate::policy::WayTerms| is_payable(way.fee);
         let limits = &self.around.config.limits;
@@ -153,7 +153,7 @@ impl Service {
         })
     }
 
-    /// A UUID, drawn from the key and from what is only once: a client's orders at one instant.
+    /// Derives a UUID from the key and from values that do not repeat: client, time and request.
     fn unused_order_id(&self, client: PeerId, request: &RequestId) -> Option<(OrderNumber, [u8; 16])> {
         let now = self.around.now.unix_millis().to_be_bytes();
         let request = encode_error(request, &ErrorObject::internal());
@@ -166,7 +166,7 @@ impl Service {
         })
     }
 
-    /// Spec: LSPS1 §3. Nobody learns whether others have an order of that id.
+    /// The state of an order. Spec: LSPS1 §3. A client does not learn whether the id belongs to another client's order.
     pub(crate) fn get_order(&mut self, client: PeerId, request: &GetOrder) -> Result<lsps1::Order, ErrorObject> {
         let not_found = || ErrorObject::of_method_with(GetOrderError::NotFound, &Nothing {});
         let id = Uuid::try_parse(&request.order_id).map_err(|_| not_found())?.into_bytes();
@@ -180,7 +180,7 @@ impl Service {
         Ok(order.view(&self.around.context(client)))
     }
 
-    /// Tells an order; releases what is newly owed, answers its client, or forgets what is over.
+    /// Executes a command to an order; releases new effects, answers the client, or removes an order that is over.
     pub(crate) fn step_order(&mut self, number: OrderNumber, told: &Told<'_>) -> Result<(), Reject> {
         if !matches!(told, Told::ClockSet(_) | Told::Surroundings) && self.orders.is_due(number, self.around.now) {
             self.look_around_order(number);
@@ -229,7 +229,7 @@ pub(crate) fn refused_token() -> ErrorObject {
     ErrorObject::of_method_with(CreateOrderError::UnrecognizedOrStaleToken, &Nothing {})
 }
 
-/// `data` of errors that say all by their code.
+/// Empty `data` of errors whose code says everything.
 #[derive(Serialize)]
 struct Nothing {}
 

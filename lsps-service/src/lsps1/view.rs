@@ -1,4 +1,4 @@
-//! An order as its client sees it.
+//! The client's view of an order, as on the wire.
 
 use alloc::string::String;
 
@@ -13,7 +13,7 @@ use crate::lsps1::order::{Lease, Order, Stage};
 use crate::lsps1::payments::{Fate, PaymentState, Way};
 
 impl Order {
-    /// Spec: LSPS1 §2, §4, §5.
+    /// The order as it is sent to the client. Spec: LSPS1 §2, §4, §5.
     pub fn view(&self, ctx: &Context<'_>) -> lsps1::Order {
         let total = |fee| self.total(fee).unwrap_or(fee);
         let ways = &self.ways;
@@ -83,7 +83,7 @@ impl Order {
         }
     }
 
-    /// Never `HOLD` (reading R-13).
+    /// State of the on-chain payment; never `HOLD` (reading R-13).
     fn onchain_state(&self, ctx: &Context<'_>) -> OnchainState {
         let fates = || self.outputs.values().map(|output| output.fate);
         if self.lease().is_some_and(|lease| lease.paid_by == Way::Onchain) {

@@ -1,4 +1,4 @@
-//! How often a client that stays away is told the same.
+//! Limits on how often an absent client is notified of the same.
 
 use alloc::{collections::BTreeMap, string::String};
 use core::time::Duration;
@@ -8,52 +8,52 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Shift;
 
-/// What a client was told lately, by method.
+/// The recent notifications of a client, by method.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cooldown(pub BTreeMap<String, Streak>);
 
-/// The same method, without a whole cooldown between one time and the next.
+/// A series of notifications of one method without a whole cooldown between any two of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Streak {
-    /// When the cooldown of the last time ends.
+    /// Time at which the cooldown of the last notification ends.
     pub until: Timestamp,
     pub times: usize,
-    /// The client came since: it heard, and may be called once more.
+    /// Whether the client connected since; then it may be notified once more.
     pub came: bool,
-    /// The last time reached nobody: it may be told again from then on.
+    /// Time from which the last notification may be repeated, since no webhook could be reached.
     pub again_at: Option<Timestamp>,
 }
 
 impl Cooldown {
-    /// Whether a client that is away may be told this now. One that comes and goes ends a cooldown, and so does a
-    /// notification that reached nobody, though only `most` times in one streak: whoever causes them cannot have the client
-    /// called without end.
+    /// Whether an absent client may be notified of this now. A cooldown ends early if the client connected since, or if
+    /// the notification reached no webhook, but at most `most` times in one series. So nobody can have a client
+    /// notified without end.
     pub fn is_over(&self, method: &str, now: Timestamp, most: usize) -> bool {
         let ended_early = |streak: &Streak| streak.came || streak.again_at.is_some_and(|at| now >= at);
         let may_go_on = |streak: &Streak| now >= streak.until || (ended_early(streak) && streak.times < most);
         self.0.get(method).is_none_or(may_go_on)
     }
 
-    /// It is told now, and the cooldown ends at `until`. What ended before is forgotten.
+    /// Starts a cooldown for a notification, until `until`, and drops those that have ended.
     pub fn begin(&mut self, method: String, now: Timestamp, until: Timestamp) {
         self.0.retain(|_, streak| now < streak.until);
         let times = self.0.get(&method).map_or(0, |streak| streak.times);
         self.0.insert(method, Streak { until, times: times.saturating_add(1), came: false, again_at: None });
     }
 
-    /// The notification reached nobody, so the cooldown ends sooner.
+    /// Ends the cooldown sooner, since the notification reached no webhook.
     pub fn shorten(&mut self, method: &str, again_at: Timestamp) {
         if let Some(streak) = self.0.get_mut(method) {
             streak.again_at = Some(again_at);
         }
     }
 
-    /// Whether the client's coming would change something.
+    /// Whether a connection of the client would change a cooldown.
     pub fn waits_for_client(&self) -> bool {
         self.0.values().any(|streak| !streak.came)
     }
 
-    /// The clock was set; no cooldown is longer than that.
+    /// Shifts the cooldowns after the clock was set; none becomes longer than `cooldown`.
     pub fn clock_set(&mut self, shift: &Shift, cooldown: Duration) {
         for streak in self.0.values_mut() {
             streak.until = shift.end(streak.until, cooldown);

@@ -1,4 +1,4 @@
-//! What a client that is away is called for.
+//! Reasons to notify an absent client.
 
 use alloc::string::String;
 
@@ -6,23 +6,23 @@ use lsps_types::BlockHeight;
 use lsps_types::lsps5::{Custom, Notification};
 use serde::{Deserialize, Serialize};
 
-/// Why a client that is away should come. Spec: LSPS5 "Webhook Notification Methods".
+/// Reason for which an absent client should connect. Spec: LSPS5 "Webhook Notification Methods".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Occasion {
-    /// A payment waits that the service does not know of. For those of LSPS1 and LSPS2 it calls by itself.
+    /// A payment waits that the service does not know of. The service itself notifies for payments of LSPS1 and LSPS2.
     PaymentIncoming,
-    /// A contract will force a channel with the client onto the chain, unless it comes.
+    /// An HTLC or another contract will force a channel with the client on-chain unless the client connects.
     ///
-    /// Passed on no earlier than 24 blocks before, so it may be told with every block.
+    /// The service notifies no earlier than 24 blocks before, so the host may report it with every block.
     ExpirySoon {
-        /// The height of the forced close.
+        /// Height of the forced close.
         timeout: BlockHeight,
     },
-    /// The LSP wants liquidity back.
+    /// The LSP asks for liquidity back.
     LiquidityManagementRequest,
-    /// An onion message waits.
+    /// An onion message for the client waits.
     OnionMessageIncoming,
-    /// What another specification or the operator defines.
+    /// A notification that another specification or the operator defines.
     Other(Custom),
 }
 
@@ -42,7 +42,7 @@ impl Occasion {
         }
     }
 
-    /// Whether it is time for it.
+    /// Whether the client may be notified at this height.
     pub(crate) fn is_due(&self, height: BlockHeight) -> bool {
         match self {
             Self::ExpirySoon { timeout } => timeout.0.checked_sub(height.0).is_some_and(|left| left <= SOON),
@@ -63,5 +63,5 @@ impl Occasion {
     }
 }
 
-/// Blocks before a forced close. Spec: LSPS5 `lsps5.expiry_soon`.
+/// Number of blocks before a forced close from which clients are notified. Spec: LSPS5 `lsps5.expiry_soon`.
 const SOON: u32 = 24;

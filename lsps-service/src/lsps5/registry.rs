@@ -1,4 +1,4 @@
-//! The webhooks of all clients. Finding those that time concerns needs no look at the others.
+//! The webhooks of all clients, with an agenda of their deadlines.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use crate::sets::{Agenda, Due, shift};
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     clients: BTreeMap<PeerId, Kept>,
-    /// Clients that never had nor paid for a channel.
+    /// Clients that never had or paid for a channel.
     strangers: BTreeSet<PeerId>,
     agenda: Agenda<PeerId>,
 }
 
-/// A flow, and what the agenda has of it.
+/// A flow together with its agenda entry.
 #[derive(Debug)]
 struct Kept {
     flow: Webhooks,
@@ -24,7 +24,7 @@ struct Kept {
 }
 
 impl Registry {
-    /// [`settle`](Self::settle) has to follow any change, the first too.
+    /// Inserts the webhooks of a client. [`settle`](Self::settle) has to follow any change, including this one.
     pub fn insert(&mut self, flow: Webhooks) {
         let client = flow.client;
         if let Some(before) = self.clients.insert(client, Kept { flow, due: Due::default() }) {
@@ -40,7 +40,7 @@ impl Registry {
         self.clients.get_mut(&client).map(|kept| &mut kept.flow)
     }
 
-    /// Enters the next deadline of a client, or forgets it where nothing depends on it any more; then `true`.
+    /// Updates the agenda entry of a client, or removes the client if its record is over; `true` if it was removed.
     pub fn settle(&mut self, client: PeerId, config: &Config, now: Timestamp) -> bool {
         let Some(kept) = self.clients.get_mut(&client) else { return false };
         let is_over = kept.flow.is_over(now);
@@ -56,7 +56,7 @@ impl Registry {
         is_over
     }
 
-    /// Whether it should have been looked at by now.
+    /// Whether a deadline of this client has passed.
     pub fn is_due(&self, client: PeerId, now: Timestamp) -> bool {
         self.clients.get(&client).is_some_and(|kept| kept.due.is_past(now))
     }

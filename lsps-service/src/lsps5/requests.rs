@@ -9,7 +9,7 @@ use crate::lsps5::webhooks::{self, Told};
 use crate::service::Service;
 
 impl Service {
-    /// Checked in this order: name and URL, the client's own limits, ours.
+    /// Registers a webhook. The checks come in this order: name and URL, the client's own limits, those of the service.
     pub(crate) fn set_webhook(&mut self, client: PeerId, request: &SetWebhook) -> Result<WebhookSet, ErrorObject> {
         let (name, url) = request.checked().map_err(ErrorObject::of_method)?;
         let limits = &self.around.config.limits;

@@ -1,7 +1,7 @@
-//! The webhooks of one client, from the first it registers to the day it is forgotten.
+//! The webhooks of one client, from its first registration until its record is removed.
 //!
-//! What is to be posted is part of the state, so it outlives a crash, though for no longer than
-//! [`post_within`](crate::WebhookConfig::post_within). A post whose answer was lost is asked for again and its receiver sees
+//! Notifications to be posted are part of the state, so they outlive a crash, though for no longer than
+//! [`post_within`](crate::WebhookConfig::post_within). A post whose answer was lost is repeated, and its receiver sees
 //! it twice.
 
 use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
@@ -19,29 +19,30 @@ use crate::lsps5::cooldown::Cooldown;
 use crate::lsps5::occasion::Occasion;
 use crate::wake::Wake;
 
-/// All that one client registered, and what is being posted there.
+/// The registrations of one client, and the notifications that are being posted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Webhooks {
     pub client: PeerId,
     pub hooks: BTreeMap<AppName, Hook>,
     pub cooldown: Cooldown,
-    /// Notifications whose fate is not known yet, or that reached no webhook, by method.
+    /// Notifications, by method, whose outcome is open or that reached no webhook.
     pub calls: BTreeMap<String, RaisedCall>,
-    /// Whether the node has a channel with the client; then nothing is forgotten.
+    /// Whether the node has a channel with the client; as long as it has, the record is kept.
     pub has_channel: bool,
-    /// Whether the client ever had a channel or paid for one. Others have little room, and are forgotten soon.
+    /// Whether the client ever had or paid for a channel. Other clients have a lower limit, and their records are
+    /// removed sooner.
     pub is_customer: bool,
-    /// When the client last registered, or lost its last channel.
+    /// Time at which the client last registered, or lost its last channel.
     pub since: Timestamp,
     pub changes: Changes,
-    /// Posts so far: the number of the next one.
+    /// Number of posts so far, which is the number of the next one.
     pub posted: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hook {
     pub url: WebhookUrl,
-    /// In the order in which they were raised.
+    /// Posts in the order in which they were raised.
     pub posts: Vec<Post>,
 }
 
@@ -50,11 +51,11 @@ pub(crate) struct Post {
     pub number: u32,
     pub body: String,
     pub at: Timestamp,
-    /// Not posted any more from then on.
+    /// Time from which the post is dropped.
     pub until: Timestamp,
-    /// It tells the webhook that it was registered, and goes before all others.
+    /// Whether the post confirms the registration to the webhook; such a post goes before all others.
     pub is_first: bool,
-    /// The notification it belongs to, by method.
+    /// Method of the notification that the post belongs to.
     pub method: Option<String>,
 }
 
@@ -62,26 +63,26 @@ pub(crate) struct Post {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaisedCall {
     body: String,
-    /// When the occasion is over.
+    /// Time at which the reason for the notification ends.
     until: Timestamp,
     tries: u32,
-    /// Some webhook answered.
+    /// Whether some webhook answered.
     is_heard: bool,
-    /// When it is raised again, since no webhook could be reached.
+    /// Time at which the notification is raised again, since no webhook could be reached.
     again_at: Option<Timestamp>,
 }
 
-/// Changes within an hour.
+/// Number of changes within an hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Changes {
     until: Timestamp,
     count: usize,
 }
 
-/// What an input means to one client's webhooks.
+/// Command to the webhooks of one client.
 #[derive(Debug)]
 pub(crate) enum Told<'a> {
-    /// It may: that is checked.
+    /// Register a webhook; the request has been checked.
     Set {
         name: AppName,
         url: WebhookUrl,
@@ -92,20 +93,20 @@ pub(crate) enum Told<'a> {
         name: AppName,
     },
     Occasion(&'a Occasion),
-    /// A post is over; and whether the webhook answered, with whatever status.
+    /// A post has ended; `is_heard` says whether the webhook's server answered, with any status.
     PostOver {
         number: u32,
         is_heard: bool,
     },
     Connected,
-    /// Whether there is any.
+    /// Whether the node has a channel with the client.
     Channels(bool),
     ClockSet(Shift),
-    /// Time passed.
+    /// The time or another shared fact changed.
     Surroundings,
 }
 
-/// One change of it.
+/// State change of the webhooks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Set {
@@ -117,7 +118,7 @@ pub(crate) enum Event {
     Renewed(Timestamp),
     BecameCustomer,
     Removed(AppName),
-    /// Only webhooks with fewer than `room` posts are told.
+    /// A notification was raised, for the webhooks with fewer than `room` posts.
     Raised {
         method: String,
         body: String,
@@ -130,12 +131,12 @@ pub(crate) enum Event {
         number: u32,
         is_heard: bool,
     },
-    /// All posts of a notification are over and no webhook answered.
+    /// All posts of a notification have ended and no webhook answered.
     Unheard {
         method: String,
         at: Timestamp,
     },
-    /// All posts of a notification are over, or what it was raised for.
+    /// All posts of a notification have ended, or its reason has.
     CallOver(String),
     ClientCame,
     Channels {
@@ -143,7 +144,7 @@ pub(crate) enum Event {
         at: Timestamp,
     },
     Lapsed,
-    /// And how long a post and a cooldown take at the most.
+    /// The clock was set; with the longest times of a post and of a cooldown.
     ClockSet {
         shift: Shift,
         post: Duration,
@@ -164,7 +165,7 @@ impl Flow for Webhooks {
                     let until = at + config.post_within;
                     Some(Event::Set { name: name.clone(), url: url.clone(), at, until })
                 } else {
-                    // One who registers the same all day long does not have it written all day long.
+                    // A client that repeats the same registration all day does not cause a write each time.
                     (at >= self.since + RENEWED_AFTER).then_some(Event::Renewed(at))
                 };
                 new_customer.into_iter().chain(set).collect()
@@ -198,7 +199,7 @@ impl Flow for Webhooks {
                 let body = Notification::WebhookRegistered.body().unwrap_or_default();
                 let first = Post { number: self.posted, body, at, until, is_first: true, method: None };
                 self.posted = self.posted.wrapping_add(1);
-                // What was to go to the URL before is of no use any more.
+                // Posts to the former URL are of no use any more.
                 self.hooks.insert(name, Hook { url, posts: vec![first] });
                 self.since = at;
                 self.changes = self.changes.with_one(at);
@@ -260,7 +261,8 @@ impl Flow for Webhooks {
         if overdue.is_empty() { self.follow_calls(ctx) } else { overdue }
     }
 
-    /// Nothing else goes to a webhook before it was told that it is registered, or could not be told in time.
+    /// The posts that the host has to make. A webhook receives other notifications only after the confirmation of its
+    /// registration was delivered or has expired.
     fn outstanding(&self) -> Vec<Effect> {
         let next = |hook: &Hook| hook.posts.iter().position(|post| !post.is_first).unwrap_or(hook.posts.len());
         let waits_for_first = |hook: &Hook, post: &Post| next(hook) > 0 && !post.is_first;
@@ -278,7 +280,8 @@ impl Flow for Webhooks {
 }
 
 impl Post {
-    /// Clients lose money when they miss a payment or a deadline, and nothing when they miss that they registered.
+    /// Urgency of the post: a client that misses a payment or a deadline loses money, one that misses a confirmation of
+    /// its registration does not.
     fn urgency(&self) -> Urgency {
         let is_urgent = |method: &String| {
             let urgent =
@@ -294,23 +297,23 @@ impl Post {
 }
 
 impl Webhooks {
-    /// Without any yet.
+    /// Creates a record without webhooks.
     pub fn new(client: PeerId, has_channel: bool, is_customer: bool) -> Self {
         let (hooks, cooldown, calls, since, changes) = Default::default();
         Self { client, hooks, cooldown, calls, has_channel, is_customer, since, changes, posted: 0 }
     }
 
-    /// Whether the client is being called, so that something waits for what is due.
+    /// Whether the client is being notified, so that a deadline of the record is urgent.
     pub fn is_calling(&self) -> bool {
         !self.calls.is_empty()
     }
 
-    /// All posts that are owed, by name.
+    /// Keys of all outstanding posts.
     pub fn owed_posts(&self) -> impl Iterator<Item = PostKey> {
         self.posts().map(|(_, post)| PostKey { client: self.client, number: post.number })
     }
 
-    /// Whether something on record was read from a clock that this changes.
+    /// Whether this clock correction changes any instant on record.
     pub fn is_shifted_by(&self, shift: &Shift, config: &WebhookConfig) -> bool {
         let mut shifted = self.clone();
         shifted.clock_set(shift, config.post_within, config.cooldown);
@@ -342,12 +345,13 @@ impl Webhooks {
         self.hooks.get(name).map(|hook| &hook.url)
     }
 
-    /// How many there were within an hour.
+    /// Number of changes within the present hour.
     pub fn changes(&self, now: Timestamp) -> usize {
         if now < self.changes.until { self.changes.count } else { 0 }
     }
 
-    /// The next instant at which [`follow`](Flow::follow) may have something to say or the record may go, and why.
+    /// The next instant at which [`follow`](Flow::follow) may cause events or the record may be removed, with the
+    /// reason.
     pub fn next_wake(&self, config: &Config) -> Option<(Timestamp, Wake)> {
         let overdue = self.posts().map(|(_, post)| (post.until, Wake::PostOverdue)).min();
         let lapse = self.lapses_at(config).map(|at| (at, Wake::WebhooksLapse));
@@ -356,7 +360,7 @@ impl Webhooks {
         [overdue, lapse, again, over].into_iter().flatten().min()
     }
 
-    /// Whether nothing depends on the record any more. A client does not get new changes by removing all it has.
+    /// Whether the record can be removed. A client does not gain further changes by removing all its webhooks.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.hooks.is_empty() && now >= self.changes.until
     }
@@ -373,7 +377,7 @@ impl Webhooks {
         self.cooldown.is_over(method, ctx.now, ctx.config.limits.calls_per_cooldown)
     }
 
-    /// A webhook that takes nothing more does not silence the others.
+    /// Whether any webhook has room for a post. A webhook that is full does not keep the others from being posted to.
     fn has_room(&self, ctx: &Context<'_>) -> bool {
         self.hooks.values().any(|hook| hook.posts.len() < ctx.config.limits.posts_per_webhook)
     }
@@ -383,7 +387,8 @@ impl Webhooks {
         Event::Raised { method, body, at, until, cool_at, room: ctx.config.limits.posts_per_webhook }
     }
 
-    /// A notification that no webhook answered is raised again after a pause that doubles, while its occasion lasts.
+    /// Raises a notification that no webhook answered again, after a pause that doubles each time, as long as its
+    /// reason lasts.
     fn follow_calls(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_under_way = |method: &String| self.posts().any(|(_, post)| post.method.as_ref() == Some(method));
         let next = self.calls.iter().filter(|(method, _)| !is_under_way(method)).find_map(|(method, call)| {
@@ -402,7 +407,7 @@ impl Webhooks {
         next.into_iter().collect()
     }
 
-    /// When those of a client without channels are forgotten.
+    /// Time at which the webhooks of a client without channels are removed.
     fn lapses_at(&self, config: &Config) -> Option<Timestamp> {
         let may_lapse = !self.has_channel && !self.hooks.is_empty();
         let keep = if self.is_customer { config.webhooks.keep } else { config.webhooks.keep_strangers };
@@ -425,7 +430,7 @@ impl Changes {
 }
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// A registration is renewed on record at most this often, and kept for as much longer.
+/// Least time between two writes of a renewed registration; registrations are kept for as much longer.
 const RENEWED_AFTER: Duration = HOUR;
-/// Before a notification that reached no webhook is raised again.
+/// First pause before a notification that reached no webhook is raised again.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! What ordered channels cost, as plain data.
+//! Prices of ordered channels, as plain data.
 
 use alloc::{format, vec, vec::Vec};
 use core::num::NonZeroU16;
@@ -13,53 +13,55 @@ use super::{NodeFacts, OrderRequest, OrderTerms, WayTerms};
 use crate::capacity::{Commitment, reserve_sat};
 use crate::config::{ConfigError, first_broken};
 
-/// Prices of ordered channels by feerate, and by how much of our money they bind for how long.
+/// Prices of ordered channels by feerate, by balance of the LSP, and by length of the lease.
 ///
-/// A fee is `min_fee_sat`, and the weight of the channel's transactions at the present feerate, and of the LSP's balance the
-/// share `per_year` for each year of the lease.
+/// The fee is the sum of `min_fee_sat`, of the on-chain weight at the present feerate, and of the share `per_year` of
+/// the LSP's balance for each year of the lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OrderPolicy {
-    /// What can be ordered, as `lsps1.get_info` tells it. Should change at most once a day.
+    /// Options as `lsps1.get_info` reports them. They should change at most once a day.
     pub options: Options,
-    /// Satoshis that every channel costs.
+    /// Fixed part of the fee, in satoshis.
     pub min_fee_sat: u64,
-    /// Weight units a channel costs on the chain over its life, for which the present feerate is charged.
+    /// Weight of a channel's on-chain transactions over its life, charged at the present feerate.
     pub onchain_weight: u32,
-    /// The price of our money, in parts per million of the LSP's balance and a year of 52 560 blocks.
+    /// Price of the LSP's balance, in parts per million for a year of 52 560 blocks.
     pub per_year: Ppm,
-    /// Orders of one client that may be open. The service's own limit holds besides.
+    /// Open orders of one client. The limit of the service holds too.
     pub open_per_client: usize,
-    /// Take payment by hold invoice.
+    /// Whether payment by hold invoice is offered.
     pub bolt11: bool,
-    /// Take payment by offer. The paths of the invoices for such an offer have to leave enough blocks for the payment to be
-    /// held while the channel is opened: a binding says how its node does that.
+    /// Whether payment by BOLT 12 offer is offered. The blinded paths of the invoices for such an offer have to leave
+    /// enough blocks for the payment to be held while the channel is opened; a node binding documents how its node does
+    /// that.
     pub bolt12: bool,
-    /// Take payment by transaction, of clients who name an address to return it to.
+    /// Whether on-chain payment is offered to clients that give a refund address.
     ///
-    /// Not by default: the clients of lightning-liquidity (0.2.7 and 0.3, in ldk-node among others) take an order for
-    /// garbage whose address needs confirmations, and hear nothing more of that LSP. They read it where
-    /// [`confirmations`](Self::confirmations) are 0, and whoever is paid so bears the risk that the payment is replaced
-    /// after the channel is published.
+    /// Off by default: the clients of lightning-liquidity (0.2.7 and 0.3, in ldk-node among others) fail to parse an
+    /// order whose address needs confirmations, and accept nothing more from that LSP. They parse it if
+    /// [`confirmations`](Self::confirmations) are 0, but then the LSP bears the risk that the payment is replaced after
+    /// the channel is published.
     pub onchain: bool,
-    /// How long an order can be paid over Lightning, and its client be waited for; keep it well below the CLTV delta of
-    /// the invoices.
+    /// Time for which an order can be paid over Lightning and its client is waited for. Keep it well below the CLTV
+    /// expiry delta of the invoices.
     pub lightning_validity: Duration,
-    /// How long an order can be paid on the chain, and its client be waited for.
+    /// Time for which an order can be paid on-chain and its client is waited for.
     pub onchain_validity: Duration,
-    /// Weight units that taking a payment on the chain costs us on top, for which the present feerate is charged.
+    /// Additional weight of an on-chain payment, charged at the present feerate.
     pub deposit_weight: u32,
-    /// Confirmations by total, for all up to the amount; the last counts for whatever is above.
+    /// Confirmations by total of the order: each rule holds up to its amount, the last one also above.
     pub confirmations: Vec<AmountRule>,
 }
 
-/// Confirmations that a payment on the chain needs.
+/// Number of confirmations that an on-chain payment needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AmountRule {
-    /// For orders of up to so much in total.
+    /// Largest total of an order, in satoshis, for which the rule holds.
     pub up_to_sat: u64,
-    /// 0: it counts at once if its feerate is above twice the present one, else with the first block.
+    /// Number of confirmations. 0: the payment counts at once if its feerate is above twice the present one, otherwise
+    /// with the first block.
     pub confirmations: u16,
 }
 
@@ -111,7 +113,7 @@ impl OrderPolicy {
         ])
     }
 
-    /// `discount` is what the token takes off the fee.
+    /// The terms of an order; `discount` is the share of the fee that the token saves.
     pub(super) fn terms(&self, ask: &OrderRequest<'_>, discount: Ppm, facts: &NodeFacts) -> OrderTerms {
         let fee = |weight: u32| Sat(less(self.fee_sat(ask.order, weight, facts), discount));
         let (over_lightning, over_chain) = (fee(0), fee(self.deposit_weight));
@@ -143,12 +145,12 @@ impl OrderPolicy {
     }
 }
 
-/// Whether there can be such a channel: whoever funds it has to keep its reserve in it, and pay for a commitment
-/// transaction with a few HTLCs. A node refuses to open with less, or its peer to accept.
+/// Checks that such a channel is possible: the funder has to keep its reserve in it, and to pay for a commitment
+/// transaction with a few HTLCs. With less, the node refuses to open or the peer to accept.
 pub(super) fn can_be_carried(order: &CreateOrder, facts: &NodeFacts) -> Result<(), OptionMismatch> {
     let capacity = order.capacity().unwrap_or(Sat(u64::MAX));
     let feerate_sat_per_kw = facts.feerate_sat_per_kw.saturating_mul(FEERATE_MARGIN);
-    // Without anchors it is less.
+    // Channels without anchors need less.
     let commitment = Commitment { feerate_sat_per_kw, anchors: true };
     let least = Sat(reserve_sat(capacity.0).saturating_add(commitment.kept_sat(HTLCS_AT_OPEN)));
     if order.lsp_balance_sat >= least {
@@ -159,9 +161,10 @@ pub(super) fn can_be_carried(order: &CreateOrder, facts: &NodeFacts) -> Result<(
     Err(OptionMismatch { property: "min_initial_lsp_balance_sat".into(), message: message.as_str().into() })
 }
 
-/// LDK opens no channel whose funder could not pay for these and one more (`MIN_AFFORDABLE_HTLC_COUNT`).
+/// Number of HTLCs that the funder has to be able to pay for; LDK checks this number and one more
+/// (`MIN_AFFORDABLE_HTLC_COUNT`).
 const HTLCS_AT_OPEN: u64 = 3;
-/// The channel is opened later, at another feerate.
+/// Factor by which the feerate may have risen when the channel is opened.
 const FEERATE_MARGIN: u32 = 2;
 const BLOCKS_PER_YEAR: u128 = 52_560;
 const MOST_CONFIRMATIONS: u16 = 6;

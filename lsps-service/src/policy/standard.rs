@@ -1,4 +1,4 @@
-//! A policy good enough to run a business on, as plain data.
+//! Standard policy: prices, tokens and channel sizes, as plain data.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
@@ -15,92 +15,92 @@ use super::{
 use crate::capacity::{Commitment, LEAST_FEERATE_SAT_PER_KW};
 use crate::config::{ConfigError, first_broken};
 
-/// Prices by feerate, proportional share and minimum; terms by token; channels that fit.
+/// Prices by feerate, proportional share and minimum; terms by token; channel capacity by payment.
 ///
-/// Plain data, so that it can stand in an operator's configuration.
+/// The policy is plain data, so it can be part of an operator's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StandardPolicy {
-    /// Least fee, whatever the feerate.
+    /// Least opening fee at any feerate.
     pub min_fee: Msat,
-    /// Share of the first payment.
+    /// Opening fee as a share of the first payment.
     pub proportional: Ppm,
-    /// Weight units a channel costs on the chain over its life, for which the present feerate is charged.
+    /// Weight of a channel's on-chain transactions over its life, charged at the present feerate.
     pub onchain_weight: u32,
-    /// For how long each menu entry holds, shortest first; every further one costs `longer_costs` more.
+    /// Validity of each menu entry, shortest first. Each further entry costs `longer_costs` more.
     pub validities: Vec<Duration>,
     /// Surcharge of each further validity, in parts per million of the one before.
     pub longer_costs: Ppm,
-    /// Terms by token. A token not listed is refused.
+    /// Terms by token. A token that is not listed is refused.
     pub tokens: BTreeMap<String, TokenTerms>,
-    /// Only clients with a token are served.
+    /// Whether only clients with a token are served.
     pub token_needed: bool,
     /// Clients that are not served.
     pub refused_clients: Vec<PeerId>,
-    /// Clients for whom something else holds.
+    /// Clients with terms of their own.
     pub clients: Vec<ClientTerms>,
-    /// Offers a client may have that are not paid for. The service's own limit holds besides.
+    /// Unpaid offers of one client. The limit of the service holds too.
     pub unpaid_per_client: usize,
-    /// Least payment, inclusive.
+    /// Smallest payment, inclusive.
     pub min_payment_size: Msat,
     /// Largest payment, inclusive.
     pub max_payment_size: Msat,
-    /// Blocks for which a channel that was paid for is kept.
+    /// Blocks for which a channel that was paid for is kept open.
     pub min_lifetime: Blocks,
-    /// The most a client may ask for as `to_self_delay`.
+    /// Largest `to_self_delay` that a client may ask for.
     pub max_client_to_self_delay: Blocks,
-    /// Whose risk the funding transaction is.
+    /// Trust model of the channels.
     pub trust: Trust,
-    /// Clients who paid for this many channels that are remembered are trusted whatever `trust` says.
+    /// Number of remembered channels that a client has to have paid for to be trusted regardless of `trust`.
     pub trusted_after: Option<usize>,
-    /// Least capacity of a channel.
+    /// Least capacity of a channel, in satoshis.
     pub min_capacity_sat: u64,
-    /// Largest capacity of a channel. Menus promise no payment that needs more at present, and a payment that needs more
-    /// when it comes goes back.
+    /// Largest capacity of a channel, in satoshis. Menus offer no payment that needs more at present; a payment that
+    /// needs more when it arrives is failed.
     pub max_capacity_sat: u64,
-    /// Satoshis that the client can receive over its channel beside its first payment. Reserve, commitment fee and anchors
-    /// come on top ([`capacity`](crate::capacity)).
+    /// Satoshis that the client can receive over its channel besides its first payment. Reserve, commitment fee and
+    /// anchors come on top ([`capacity`](crate::capacity)).
     pub spare_sat: u64,
-    /// By how much the feerate may rise from the open until the first payment is through, in parts per million of the
-    /// present one: room for such a commitment fee is part of the capacity.
+    /// Rise of the feerate, from the open until the first payment is delivered, for which the capacity leaves room; in
+    /// parts per million of the present feerate.
     pub feerate_rise: Ppm,
-    /// HTLCs in which a payment of agreed size is expected at the most when it is sold. One that comes in more needs a
-    /// larger channel, and goes back if that is above `max_capacity_sat`.
+    /// Largest number of HTLCs that is expected for a payment of agreed size when it is sold. A payment in more HTLCs
+    /// needs a larger channel, and is failed if that is above `max_capacity_sat`.
     pub expected_htlcs: usize,
-    /// Share of the channel that the client has to keep on its side.
+    /// Share of the channel that the client has to keep as its reserve.
     pub client_reserve: Ppm,
-    /// What ordered channels cost (LSPS1); `None`: they are not sold.
+    /// Prices of ordered channels (LSPS1); `None` if none are sold.
     pub orders: Option<OrderPolicy>,
 }
 
-/// What a token is good for.
+/// Terms of a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenTerms {
-    /// For people; the token itself is what stands in the book.
+    /// Name of the token, for people to read; the book records the token itself.
     pub name: String,
-    /// Off the fee, in parts per million of it.
+    /// Share of the fee that the token saves, in parts per million.
     pub discount: Ppm,
-    /// The only client that may use it.
+    /// The only client that can use the token; `None` if any can.
     pub client: Option<PeerId>,
-    /// The token cannot be used from then on, like everything that is valid until some time.
+    /// Time from which the token cannot be used.
     pub valid_until: Option<Timestamp>,
-    /// How often it can be used. A use that is not paid for by the end of its offer is given back. Needs `valid_until`,
-    /// until which paid uses are remembered.
+    /// Number of uses. A use that is not paid for before its offer ends becomes available again. Requires
+    /// `valid_until`, until which paid uses are remembered.
     pub uses: Option<usize>,
 }
 
-/// What holds for one client instead.
+/// Terms of one client that replace those of the policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientTerms {
-    /// Who.
+    /// The client.
     pub client: PeerId,
-    /// Instead of [`StandardPolicy::spare_sat`].
+    /// Replaces [`StandardPolicy::spare_sat`].
     pub spare_sat: Option<u64>,
-    /// Instead of [`StandardPolicy::client_reserve`].
+    /// Replaces [`StandardPolicy::client_reserve`].
     pub client_reserve: Option<Ppm>,
-    /// Instead of [`StandardPolicy::trust`].
+    /// Replaces [`StandardPolicy::trust`].
     pub trust: Option<Trust>,
 }
 
@@ -145,7 +145,7 @@ impl StandardPolicy {
         }
     }
 
-    /// What the token is good for; `None` if for nothing.
+    /// The terms of the token; `None` if the client cannot use it.
     fn token(&self, token: Option<&str>, client: PeerId, uses: usize, now: Timestamp) -> Option<TokenTerms> {
         let Some(token) = token else { return Some(TokenTerms::default()) };
         let terms = self.tokens.get(token)?;
@@ -235,7 +235,7 @@ impl Policy for StandardPolicy {
             return Err(BuyRefusal::Client("too many offers are not paid for yet".into()));
         }
         if let Some(size) = buy.payment_size {
-            // The opening fee stays here: what is delivered is less.
+            // The opening fee is not delivered, so this is an upper bound.
             let needed = self.needed_sat(buy.client, size, self.expected_htlcs, facts);
             if size > facts.inbound || needed > self.max_capacity_sat || needed > facts.spendable_sat {
                 return Err(BuyRefusal::TooLarge);
@@ -275,22 +275,22 @@ impl Policy for StandardPolicy {
 }
 
 impl StandardPolicy {
-    /// The least capacity, in satoshis, of a channel that carries such a payment to the client.
+    /// Least capacity, in satoshis, of a channel that can deliver this payment to the client.
     fn needed_sat(&self, client: PeerId, deliver: Msat, htlcs: usize, facts: &NodeFacts) -> u64 {
         let carried = Msat(deliver.0.saturating_add(self.spare_msat(client)));
         let htlcs = u64::try_from(htlcs).unwrap_or(u64::MAX);
         self.commitments(facts).map(|kind| kind.capacity_sat(carried, htlcs)).max().unwrap_or(u64::MAX)
     }
 
-    /// The largest payment for which a channel can be opened at present.
+    /// Largest payment for which a channel can be opened at present.
     fn largest_payment(&self, client: PeerId, facts: &NodeFacts) -> Msat {
         let htlcs = u64::try_from(self.expected_htlcs).unwrap_or(u64::MAX);
         let carried = self.commitments(facts).map(|kind| kind.carries(self.max_capacity_sat, htlcs)).min();
         Msat(carried.unwrap_or(Msat::ZERO).0.saturating_sub(self.spare_msat(client)))
     }
 
-    /// Kinds of channel that may come of an open, at the feerate that they may have by the time they are used. Whether a
-    /// client takes anchors is not known before it was asked, so the channel has to do without.
+    /// Kinds of channel that an open may lead to, at the feerate that may hold when the channel is used. Whether a
+    /// client accepts anchors is not known before the open, so the capacity has to suffice without them.
     fn commitments(&self, facts: &NodeFacts) -> impl Iterator<Item = Commitment> {
         let present = u64::from(facts.commitment_feerate_sat_per_kw.max(LEAST_FEERATE_SAT_PER_KW));
         let risen = present.saturating_add(share_of(present, self.feerate_rise));
@@ -304,7 +304,7 @@ impl StandardPolicy {
         spare_sat.saturating_mul(1_000)
     }
 
-    /// Whether the largest channel carries such a payment when blocks are cheapest.
+    /// Whether the largest channel can deliver this payment at the least feerate.
     fn fits(&self, payment: Msat) -> bool {
         let cheapest = Commitment { feerate_sat_per_kw: LEAST_FEERATE_SAT_PER_KW, anchors: false };
         let htlcs = u64::try_from(self.expected_htlcs).unwrap_or(u64::MAX);
@@ -318,7 +318,7 @@ pub(super) fn less(amount: u64, share: Ppm) -> u64 {
     amount.saturating_sub(share_of(amount, share))
 }
 
-/// `amount` more a share of it, and always more, as menus have to rise.
+/// `amount` plus a share of it, at least one unit more, as menus have to rise.
 fn more(amount: u64, share: Ppm) -> u64 {
     amount.saturating_add(share_of(amount, share).max(1))
 }
@@ -329,9 +329,9 @@ pub(super) fn share_of(amount: u64, share: Ppm) -> u64 {
 }
 
 const MILLION: u32 = 1_000_000;
-/// Spec: BOLT 2 `max_accepted_htlcs`.
+/// Most HTLCs in one direction of a channel. Spec: BOLT 2 `max_accepted_htlcs`.
 const MOST_HTLCS: usize = 483;
-/// Spec: LSPS2 §1 `valid_until`.
+/// Least validity of a menu entry. Spec: LSPS2 §1 `valid_until`.
 const LEAST_VALIDITY: Duration = Duration::from_secs(600);
-/// What a promise has room for.
+/// Longest token, in bytes, that fits into a promise.
 const LONGEST_TOKEN: usize = 200;

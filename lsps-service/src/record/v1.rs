@@ -1,5 +1,6 @@
-//! Offers as version 1 wrote them: without token, book, surplus of parts and calls, and without what the funding cost.
-//! Offers as versions 2 and 3 wrote them, and orders as version 1 did: without what the next version has at the end.
+//! JIT channel records of versions 1 to 3 and order records of version 1. Version 1 of JIT channels lacks the token,
+//! the book, the surplus of parts, the calls and the cost of the funding. The others lack the last fields of the next
+//! version.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
@@ -14,25 +15,27 @@ use crate::input::FundingOutput;
 use crate::lsps2::jit_channel::{self, Charged};
 use crate::lsps2::parts::{self, PartState};
 
-/// An order of version 1 in the layout of version 2, in which the names of its payments follow: there are none.
+/// Converts an order record of version 1 to the layout of version 2, which adds the ids of its payments: there are
+/// none.
 pub(super) fn order(bytes: &[u8]) -> Vec<u8> {
     [bytes, &[NO_ENTRIES]].concat()
 }
 
-/// An offer of version 2 in the layout of version 3, in which follows that its fee in flight is in the book: version 2 booked
-/// it at once.
+/// Converts a JIT channel record of version 2 to the layout of version 3, which adds whether the fee in flight is in
+/// the book: version 2 booked it at once.
 pub(super) fn offer_of_v2(bytes: &[u8]) -> Vec<u8> {
     offer_of_v3(&[bytes, &[TRUE]].concat())
 }
 
-/// An offer of version 3 in the layout of version 4, in which follows when its channel was opened to others: never.
+/// Converts a JIT channel record of version 3 to the layout of version 4, which adds when the channel was opened to
+/// other payments: never.
 pub(super) fn offer_of_v3(bytes: &[u8]) -> Vec<u8> {
     [bytes, &[NONE]].concat()
 }
 
 const TRUE: u8 = 1;
 const NONE: u8 = 0;
-/// An empty map.
+/// Encoding of an empty map.
 const NO_ENTRIES: u8 = 0;
 
 #[derive(Deserialize)]
@@ -128,7 +131,7 @@ impl From<JitChannel> for jit_channel::JitChannel {
 
 impl From<Channel> for channel::Channel {
     fn from(old: Channel) -> Self {
-        // Asked for anew at load, so that the count of blocks begins with the height after that.
+        // The broadcast is asked for again at load, so the count of blocks begins with the next height.
         let funding = |tx| Funding { tx, mining_sat: 0, ask: 1, asked_at: BlockHeight(0) };
         let kept = |tx: Option<Vec<u8>>| tx.map(funding);
         match old {

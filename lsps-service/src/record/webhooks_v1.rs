@@ -1,4 +1,4 @@
-//! Webhooks as version 1 wrote them: without notifications that are raised again, and without who is a customer.
+//! Webhook records of version 1, which lack notifications that are raised again, and whether the client is a customer.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -48,7 +48,7 @@ impl From<Webhooks> for webhooks::Webhooks {
         let streak = |Streak { until, times, came }| cooldown::Streak { until, times, came, again_at: None };
         let cooldown = Cooldown(cooldown.into_iter().map(|(method, old)| (method, streak(old))).collect());
         let hooks = hooks.into_iter().map(|(name, hook)| (name, hook.into())).collect();
-        // Nobody wrote down who had a channel before, so nobody is forgotten sooner than was promised.
+        // Version 1 did not record who had a channel, so no record is removed sooner than was promised.
         let is_customer = true;
         Self { client, hooks, cooldown, calls: BTreeMap::new(), has_channel, is_customer, since, changes, posted }
     }
