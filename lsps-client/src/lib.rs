@@ -1,4 +1,6 @@
-//! The wallet's side of the LSPS protocols, as a state machine without I/O.
+#![doc = include_str!("../README.md")]
+//!
+//! # The steps
 //!
 //! A wallet that wants to be paid through a channel it does not have yet:
 //! [`Client::call`] with [`GetInfo`](lsps_types::lsps2::GetInfo), [`jit_receive::choose`], `call` with
@@ -15,6 +17,7 @@
 //! All that happens is an [`Input`] to [`Client::handle`]. A tape ([`Client::record_on`]) keeps the inputs and what followed,
 //! and [`replay`] plays it again.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -38,6 +41,8 @@ pub mod session;
 mod tape;
 mod wake;
 pub mod webhooks;
+
+pub use lsps_types as types;
 
 pub use batch::{Batch, FlowId, Notice, Released, UnknownFlow};
 pub use client::{CallError, Client, Config, Unreadable};

@@ -1,4 +1,6 @@
-//! Runs the LSPS service of an LSP in a process, on any node.
+#![doc = include_str!("../README.md")]
+//!
+//! # The ports
 //!
 //! The node, its peers' messages, the on-chain wallet, the chain backend, the record store, the notifier and the clock
 //! are [`ports`]: traits that a binding implements. The host is the one implementation of the rules that keep money
@@ -8,6 +10,7 @@
 //! [`Lsp::start`] gives back a handle and a [`Runner`]. A binding polls the future of [`Runner::run`] on the runtime of
 //! its choice, and passes every event of its node to [`Lsp::handle_node_event`]. The repository's `docs/host.md` is the
 //! guide for bindings.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -17,6 +20,9 @@ pub mod ports;
 mod records;
 #[cfg(feature = "webhook-http")]
 pub mod webhook;
+
+pub use lsps_service as service;
+pub use lsps_types as types;
 
 pub use inbox::{Budget, Inbox, PeerEvent};
 pub use lsp::{

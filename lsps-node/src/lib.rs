@@ -1,15 +1,20 @@
-//! A Lightning node from LDK's parts, with the on-chain wallet and the stores that LSPs and wallets of these crates need.
+#![doc = include_str!("../README.md")]
 //!
-//! [`Node`] has channels, peers and coins, and is saved in an order that no power cut can punish ([`node::save`]). A host of
-//! `lsps-transport-ldk` makes it an LSP, or a wallet that is paid before it has a channel. [`Chain`] is a regtest chain
-//! inside the process: it checks and mines real transactions in real blocks, with nothing installed. [`BdkWallet`] pays for
-//! channels, sees deposits and refunds them; [`store`] keeps what must outlive a node.
+//! # The parts
+//!
+//! [`Node`] has channels, peers and coins; [`node::save`] is the order in which it is saved. [`Chain`] checks and mines real
+//! transactions in real blocks. [`BdkWallet`] pays for channels, sees deposits and refunds them; [`store`] keeps what must
+//! outlive a node.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 pub mod chain;
 pub mod node;
 pub mod store;
 pub mod wallet;
+
+pub use lsps_transport_ldk;
+pub use lsps_transport_ldk::{bitcoin, lightning};
 
 pub use chain::embedded::Chain;
 pub use node::Node;

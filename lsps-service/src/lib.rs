@@ -1,5 +1,6 @@
-//! The provider's side of the LSPS protocols, as state machines without I/O.
+#![doc = include_str!("../README.md")]
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -30,6 +31,8 @@ mod service;
 mod sets;
 mod tape;
 mod wake;
+
+pub use lsps_types as types;
 
 pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};

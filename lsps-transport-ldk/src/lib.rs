@@ -1,8 +1,11 @@
-//! Binds LSPS to LDK: an LSP, or a wallet that is paid before it has a channel, as part of a node.
+#![doc = include_str!("../README.md")]
+//!
+//! # The binding
 //!
 //! This crate contains no rule of the protocols. The LSP is [`lsps_host`] on ports that LDK implements; the wallet is
 //! the client core with a host of its own. LDK's events become inputs, effects become calls, records go to any LDK
 //! store.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod config;
@@ -16,10 +19,12 @@ mod signer;
 mod store;
 pub mod wallet;
 
+pub use {bitcoin, lightning};
+pub use {lsps_client as client, lsps_host as host, lsps_service as service, lsps_types as types};
+
 pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet};
 pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
 pub use lsp::{Lsp, LspParts};
-pub use lsps_host as host;
 pub use lsps_host::ports::{Notifier, Post, PostFate};
 #[cfg(feature = "webhook-http")]
 pub use lsps_host::webhook;

@@ -40,6 +40,27 @@ impl PeerId {
     }
 }
 
+impl From<PublicKey> for PeerId {
+    fn from(key: PublicKey) -> Self {
+        Self(key.serialize())
+    }
+}
+
+impl From<&PublicKey> for PeerId {
+    fn from(key: &PublicKey) -> Self {
+        Self(key.serialize())
+    }
+}
+
+/// Fails where the bytes are no point on the curve.
+impl TryFrom<PeerId> for PublicKey {
+    type Error = secp256k1::Error;
+
+    fn try_from(id: PeerId) -> Result<Self, Self::Error> {
+        Self::from_slice(&id.0)
+    }
+}
+
 impl ConnectionString {
     /// Whether the node id is a point on the curve.
     #[must_use]

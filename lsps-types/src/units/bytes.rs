@@ -79,7 +79,8 @@ fixed_bytes! {
     /// A node id: the compressed public key by which BOLT 8 knows a peer.
     ///
     /// The type does not guarantee that the bytes are a point on the curve; the transport checks that for a connected
-    /// peer. For other sources, feature `secp256k1` has `PeerId::is_on_curve`.
+    /// peer. For other sources, feature `secp256k1` has `PeerId::is_on_curve`, and
+    /// conversions from and to `PublicKey`.
     PeerId, 33
 }
 
