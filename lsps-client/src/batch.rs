@@ -1,4 +1,4 @@
-//! Write before act: records first, then messages and effects.
+//! Write before act: the records of a turn are written first, then its messages and effects are released.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
@@ -11,7 +11,8 @@ use crate::jit_receive::Event;
 use crate::order::{self, OrderKey};
 use crate::webhooks;
 
-/// Everything since the last drain. Write the records, then ask for the rest.
+/// Records, messages, effects and notices since the last drain. Write the records, then call
+/// [`written`](Self::written).
 #[derive(Debug, Default)]
 #[must_use = "records that are never written are lost in a crash"]
 pub struct Batch {
@@ -20,18 +21,18 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// What to make durable, in any order: the new content of a record, or `None` where it is to be deleted.
+    /// The records to make durable, in any order: the new content of each, or `None` if it is to be deleted.
     pub fn records(&self) -> impl Iterator<Item = (FlowId, Option<&[u8]>)> {
         self.records.iter().map(|(id, bytes)| (*id, bytes.as_deref()))
     }
 
-    /// Call once the records are durable; nothing else yields the messages and effects.
+    /// Releases the messages and effects. Call this only once the records are durable.
     #[must_use = "these are the requests and the acts that were waited for"]
     pub fn written(self) -> Released {
         self.released
     }
 
-    /// Whether there is nothing to write, send, do or tell.
+    /// Whether there is no record, message, effect or notice.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Released { messages, effects, notices } = &self.released;
@@ -39,19 +40,19 @@ impl Batch {
     }
 }
 
-/// What may happen now that the records are durable.
+/// Messages, effects and notices that may go out, now that the records are durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
-    /// Payloads of type 37913, each for one LSP, in order.
+    /// Payloads of type 37913, each with its receiver, in order.
     pub messages: Vec<(PeerId, Vec<u8>)>,
-    /// Acts of the wallet's node, in order.
+    /// Effects for the wallet's node to execute, in order.
     pub effects: Vec<Effect>,
-    /// What an application or an operator may want to know.
+    /// Notices for the application or its operator.
     pub notices: Vec<Notice>,
 }
 
 impl Released {
-    /// A peer that repeats itself does not make the list grow.
+    /// Adds a notice unless it is in the list, so that a peer that repeats itself does not make the list grow.
     pub(crate) fn tell_once(&mut self, notice: Notice) {
         if !self.notices.contains(&notice) {
             self.notices.push(notice);
@@ -59,34 +60,34 @@ impl Released {
     }
 }
 
-/// Something worth telling; nothing has to be done about it.
+/// Information that requires no action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Notice {
-    /// A purchase moved on. After [`Event::Registered`] its invoice may be handed out.
+    /// A purchase changed. After [`Event::Registered`] its invoice may be handed out.
     Purchase(PaymentHash, Event),
-    /// An order moved on.
+    /// An order changed.
     Order(OrderKey, order::Event),
-    /// Something became of a webhook at that LSP.
+    /// A webhook at this LSP changed.
     Webhooks(PeerId, webhooks::Event),
-    /// An LSP sent what is no JSON-RPC 2.0 response. It is asked nothing more until it reconnects.
+    /// An LSP sent a payload that is not a JSON-RPC 2.0 response. It receives no more requests until it reconnects.
     BadPayload(PeerId),
-    /// An LSP sent a notification that means nothing here.
+    /// An LSP sent a notification that this library does not know.
     UnknownNotification(PeerId),
 }
 
-/// A thing with a life and a record of its own.
+/// Id of a flow, which has a record of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FlowId {
-    /// One purchase of a JIT channel, by the payment hash of its invoice.
+    /// A purchase of a JIT channel, by the payment hash of its invoice.
     Purchase(PaymentHash),
-    /// One order of a channel, by its local name.
+    /// An order of a channel, by its local key.
     Order(OrderKey),
     /// The webhooks at one LSP.
     Webhooks(PeerId),
 }
 
-/// Also the name of the flow's record: letters, digits and `-` only, as any store takes them.
+/// Displays the name of the flow's record: only letters, digits and `-`, which any store accepts.
 impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -108,7 +109,7 @@ impl FromStr for FlowId {
     }
 }
 
-/// A record whose name no flow of this version has.
+/// Error for a record name that no flow of this version has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no kind of record is named {0:?}")]
 pub struct UnknownFlow(pub String);

@@ -1,4 +1,4 @@
-//! The wallet's side of the protocols: inputs in, and the purchases, orders and webhooks that come of them.
+//! The client: inputs in, and the purchases, orders and webhooks that they change.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::task::{Poll, Waker};
@@ -26,24 +26,24 @@ mod webhooks;
 
 pub(crate) use webhooks::RETRY;
 
-/// How long a wallet waits, and how much it remembers.
+/// Time limits and bounds of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How long an answer may take. Spec: LSPS0 wants some minutes at the most.
+    /// Time limit for an answer. Spec: LSPS0 asks for some minutes at most.
     pub answer_within: Duration,
-    /// How long an outcome is kept for a ticket that nobody asks about.
+    /// Time for which the outcome of a call is kept if it is not taken.
     pub keep_outcomes: Duration,
-    /// Calls to one LSP that may wait at once, or whose outcomes wait.
+    /// Largest number of calls to one LSP that are open or whose outcome was not taken.
     pub calls_per_lsp: usize,
-    /// Purchases on record, open or over.
+    /// Largest number of purchases on record, open or over.
     pub purchases: usize,
-    /// Orders on record, open or over.
+    /// Largest number of orders on record, open or over.
     pub orders: usize,
-    /// How often LSPs are asked about orders that are being paid.
+    /// Intervals at which LSPs are asked about orders that are being paid.
     pub polling: Polling,
-    /// Apps with webhooks on record, at all LSPs.
+    /// Largest number of apps with webhooks on record, at all LSPs together.
     pub webhook_apps: usize,
-    /// How often an LSP is asked which webhooks it has.
+    /// Interval at which an LSP is asked for its list of webhooks.
     pub check_webhooks: Duration,
 }
 
@@ -65,10 +65,10 @@ impl Default for Config {
     }
 }
 
-/// The client: inputs in; records, messages, effects and notices out.
+/// The wallet's side of the protocols: inputs in; records, messages, effects and notices out.
 ///
-/// It knows no node, store, clock or socket. The host feeds what happens with [`handle`](Self::handle), writes what
-/// [`drain`](Self::drain) gives, and only then sends and acts.
+/// The client has no access to a node, store, clock or socket. The host reports events with [`handle`](Self::handle),
+/// writes the records from [`drain`](Self::drain), and only then sends the messages and executes the effects.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) config: Config,
@@ -77,55 +77,56 @@ pub struct Client {
     pub(crate) orders: order::book::Book,
     pub(crate) webhooks: hooks::book::Book,
     pub(crate) out: Batch,
-    /// The time of the last tick.
+    /// Time of the last input that carried one.
     pub(crate) ticked_at: Timestamp,
-    /// Records were loaded since then.
+    /// Whether records were loaded since then.
     pub(crate) was_loaded: bool,
     tape: Recorder,
 }
 
-/// Why a call that was sent has no result.
+/// Reason for which a call that was sent has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError<E: lsps_types::codes::MethodError> {
-    /// The LSP went away. It may have acted on the call all the same.
+    /// The LSP disconnected. It may have executed the call all the same.
     #[error("the provider disconnected before it answered")]
     Disconnected,
-    /// No answer in time. It may still have acted on the call.
+    /// The LSP did not answer in time. It may have executed the call all the same.
     #[error("the provider did not answer in time")]
     TimedOut,
-    /// The answer is not what the method promises.
+    /// The reply does not have the form that its method defines.
     #[error(transparent)]
     InvalidReply(InvalidReply),
-    /// The LSP said no.
+    /// The LSP answered with an error.
     #[error(transparent)]
     Refused(ErrorReply<E>),
-    /// The ticket was forgotten, or its outcome taken before or left for too long.
+    /// The ticket was dropped, or its outcome was taken before or not taken for too long.
     #[error("nobody waits for this answer any more")]
     Forgotten,
 }
 
-/// A record that cannot be used.
+/// Error for a record that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// No flow has such a name.
+    /// The name belongs to no flow.
     #[error(transparent)]
     Name(#[from] UnknownFlow),
-    /// Its content.
+    /// The content cannot be read.
     #[error("{0}")]
     Content(record::Unreadable),
-    /// The store has it and does not give it back.
+    /// The store lists the record and fails to read it.
     #[error("record {name:?} cannot be read from the store: {why}; it is left alone, and read again at the next start")]
     Store {
-        /// The record.
+        /// Name of the record.
         name: String,
-        /// The store's own words.
+        /// Error text of the store.
         why: String,
     },
 }
 
 impl Client {
-    /// A client without purchases and orders; `ids` is 32 random bytes, fresh at every start, that request ids are made of.
+    /// Creates a client without flows. `ids` is 32 random bytes, fresh at every start, from which request ids are
+    /// derived.
     #[must_use]
     pub fn new(config: Config, ids: impl Into<RequestIds>) -> Self {
         let pending = Pending::new(ids.into());
@@ -133,16 +134,16 @@ impl Client {
         Self { config, pending, book, orders, webhooks, out, ticked_at, was_loaded, tape }
     }
 
-    /// From now on all that it is given and gives is kept as well, so that [`replay`](crate::replay) can play it again.
+    /// Records all inputs and outputs from now on, so that [`replay`](crate::replay) can repeat them.
     pub fn record_on(&mut self, tape: Box<dyn Tape>) {
         self.tape.begin(tape);
     }
 
-    /// Takes a record from an earlier life, and asks again for what it is owed.
+    /// Restores a flow from its record, and repeats its outstanding effects.
     ///
     /// # Errors
     ///
-    /// When the record cannot be read; the others are not affected.
+    /// The record cannot be read; the others are not affected.
     pub fn load(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
         self.tape.keep(|| Turn::Loaded { name: name.into(), bytes: bytes.into() });
         self.was_loaded = true;
@@ -154,7 +155,7 @@ impl Client {
         loaded.map_err(Unreadable::Content)
     }
 
-    /// Takes in one thing that happened. What follows from it waits in [`drain`](Self::drain).
+    /// Handles one input. Its consequences wait for [`drain`](Self::drain).
     pub fn handle(&mut self, input: &Input, now: Timestamp) -> Outcome {
         self.tape.keep(|| Turn::Told(now, input.clone()));
         let outcome = self.hear(input, now);
@@ -164,7 +165,7 @@ impl Client {
         outcome
     }
 
-    /// Routes what is told to what it is about.
+    /// Routes an input to its flow.
     fn hear(&mut self, input: &Input, now: Timestamp) -> Outcome {
         use order::Command as Told;
         match input {
@@ -224,20 +225,20 @@ impl Client {
         }
     }
 
-    /// Sends a request. The answer waits under the ticket; forget it where nobody will ask for it.
+    /// Sends a request. The outcome is kept for the ticket; call [`forget`](Self::forget) if it is not needed.
     ///
     /// # Errors
     ///
-    /// When it cannot be sent now; nothing is left behind.
+    /// The request cannot be sent now; no call is left open.
     pub fn call<R: Request>(&mut self, lsp: PeerId, request: &R, now: Timestamp) -> Result<Ticket<R>, NotSent> {
         self.call_as_long(lsp, request, None, now)
     }
 
-    /// The same for a caller who waits no longer than `within`.
+    /// Sends a request whose answer is waited for no longer than `within`.
     ///
     /// # Errors
     ///
-    /// When it cannot be sent now; nothing is left behind.
+    /// The request cannot be sent now; no call is left open.
     pub fn call_within<R: Request>(
         &mut self,
         lsp: PeerId,
@@ -263,14 +264,14 @@ impl Client {
         }
     }
 
-    /// The outcome of a call, once; `None` while it is open.
+    /// Takes the outcome of a call, once; `None` while the call is open.
     pub fn take<R: Request>(&mut self, ticket: &Ticket<R>) -> Option<Result<R::Reply, CallError<R::Error>>> {
         let outcome = self.pending.outcome(ticket)?;
         self.forget(ticket);
         Some(outcome)
     }
 
-    /// As [`take`](Self::take), for futures: wakes `waker` when there is an outcome.
+    /// Like [`take`](Self::take), for futures: wakes `waker` when there is an outcome.
     pub fn poll_take<R: Request>(
         &mut self,
         ticket: &Ticket<R>,
@@ -285,13 +286,13 @@ impl Client {
         }
     }
 
-    /// Nobody waits for this answer any more; it is ignored when it comes.
+    /// Drops a call; its answer is ignored when it arrives.
     pub fn forget<R: Request>(&mut self, ticket: &Ticket<R>) {
         let over = Input::CallOver { call: ticket.call().clone() };
         let _it_may_be_over_already = self.handle(&over, self.ticked_at);
     }
 
-    /// The next deadline, and what it is for: [`Input::Tick`] has something to do then.
+    /// The next deadline and its reason. Report [`Input::Tick`] then.
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let wakes = [self.pending.next_wake(), self.book.next_wake(), self.orders.next_wake(&self.pending)];
@@ -299,29 +300,29 @@ impl Client {
         wakes.into_iter().chain([webhooks]).flatten().min()
     }
 
-    /// Calls that are open or whose outcome was not taken yet.
+    /// Number of calls that are open or whose outcome was not taken yet.
     #[must_use]
     pub fn pending_calls(&self) -> usize {
         self.pending.len()
     }
 
-    /// Answers that nobody waited for, since the start.
+    /// Number of answers without an open call, since the start.
     #[must_use]
     pub fn ignored_answers(&self) -> u64 {
         self.pending.ignored()
     }
 
-    /// Whether the amounts of a payment are as promised. Any skim of a payment that is no purchase is a reason to fail
-    /// it. [`arrived`](Self::arrived) decides about complete payments, as it looks at their channels too.
+    /// Checks the amounts of a payment against the purchase. If there is no purchase, any skim is a reason to fail the
+    /// payment. For complete payments use [`arrived`](Self::arrived), which also checks their channels.
     #[must_use]
     pub fn judge(&self, hash: PaymentHash, received: &Received<'_>) -> Verdict {
         self.book.judge(hash, received)
     }
 
-    /// Decides about a payment that the node holds complete, by its amounts and by the channels that it came `over`.
+    /// Decides on a payment that the node holds completely, by its amounts and by the channels `over` which it arrived.
     ///
-    /// `wait`: confirmations that a payment which was not bought needs of a channel that its peer funded,
-    /// [`Rules::confirmations_to_wait`](crate::jit_receive::Rules); purchases have their own on record.
+    /// `wait`: confirmations that a peer-funded channel needs before a payment without a purchase is claimed,
+    /// [`Rules::confirmations_to_wait`](crate::jit_receive::Rules). Purchases have their own number on record.
     #[must_use]
     pub fn arrived(&self, hash: PaymentHash, received: &Received<'_>, over: &[Via], wait: u16) -> Arrival {
         let lsp = self.book.get(hash).map(Purchase::lsp);
@@ -330,7 +331,7 @@ impl Client {
         self.book.arrived(hash, received, over, &ordered, wait)
     }
 
-    /// A purchase, by the payment hash of its invoice.
+    /// The purchase with this payment hash.
     #[must_use]
     pub fn purchase(&self, hash: PaymentHash) -> Option<&Purchase> {
         self.book.get(hash)
@@ -341,7 +342,7 @@ impl Client {
         self.book.iter()
     }
 
-    /// An order, by its local name.
+    /// The order with this local key.
     #[must_use]
     pub fn order(&self, order: OrderKey) -> Option<&Order> {
         self.orders.get(order)
@@ -352,12 +353,12 @@ impl Client {
         self.orders.iter()
     }
 
-    /// For futures: wakes `waker` when this order changes, or goes.
+    /// Wakes `waker` when this order changes or its record is removed; for futures.
     pub fn watch_order(&mut self, order: OrderKey, waker: &Waker) {
         self.orders.watch(order, waker);
     }
 
-    /// Whether [`drain`](Self::drain) would give nothing.
+    /// Whether [`drain`](Self::drain) would return an empty batch.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.out.is_empty()
@@ -373,7 +374,7 @@ impl Client {
     }
 }
 
-/// What is told, one by one.
+/// Handlers of the inputs.
 impl Client {
     fn connected(&mut self, lsp: PeerId) -> Outcome {
         self.pending.connected(lsp);
@@ -448,7 +449,8 @@ impl Client {
         Outcome::Taken
     }
 
-    /// A purchase may hold it while an order may turn out to be what it is for, so both hear of it.
+    /// Reports a channel event to purchases and orders. Both need it: a purchase may have a channel that turns out to
+    /// be an order's.
     fn channel_moved(
         &mut self,
         key: ChannelKey,
@@ -461,9 +463,10 @@ impl Client {
         if ordered == Handled::Taken { ordered } else { bought }
     }
 
-    /// A fee was kept for a purchase that has no channel, nor has another of its LSP one to spare: its channel was taken
-    /// for that of an order. It is the purchase's now, and the order waits for another. Should the LSP say that the channel
-    /// is the order's all the same, the order is done by that.
+    /// Moves the channel of an order to a purchase: a fee was kept for the purchase, and it has no channel, nor has
+    /// another purchase from this LSP one to spare. So the channel that was taken for the order's is the purchase's,
+    /// and the order waits for another. If the LSP says that the channel is the order's all the same, the order is
+    /// done.
     fn take_from_order(&mut self, hash: PaymentHash, skimmed: Msat, over: &[ChannelKey], now: Timestamp) {
         let Some(purchase) = self.book.get(hash).filter(|it| it.can_hold() && skimmed > Msat::ZERO) else { return };
         if self.book.has_channel_to_spare(purchase) {
@@ -485,12 +488,12 @@ impl Client {
         placed.map_or_else(|why| Outcome::Refused(why.into()), Outcome::Placed)
     }
 
-    /// The application wants something of an order.
+    /// Passes a command of the application to an order.
     fn order_does(&mut self, order: OrderKey, command: &order::Command, now: Timestamp) -> Outcome {
         self.orders.hear(order, command, &self.config.polling, now, &mut self.out).into()
     }
 
-    /// The node tells something of an order.
+    /// Passes a report of the node to an order.
     fn order_hears(&mut self, order: OrderKey, command: &order::Command, now: Timestamp) -> Outcome {
         handled(&self.orders.hear(order, command, &self.config.polling, now, &mut self.out)).into()
     }

@@ -1,4 +1,4 @@
-//! The host's clock may be set. Dates are dates, but waits go on: an answer that may take a minute takes about as long.
+//! Corrections after the host's clock was set. Dates stay; waits keep their length.
 
 use lsps_types::{ClockShift, Timestamp};
 
@@ -12,7 +12,8 @@ impl Client {
         Outcome::Taken
     }
 
-    /// A clock that fell behind without a word was ahead, and so was perhaps the one that records were written by.
+    /// Reads the clock. A clock that fell back without [`Input::ClockSet`](crate::Input::ClockSet) was ahead before,
+    /// and so may have been the one by which records were written.
     pub(crate) fn read_clock(&mut self, now: Timestamp) {
         let before = core::mem::replace(&mut self.ticked_at, now);
         let was_loaded = core::mem::take(&mut self.was_loaded);
@@ -28,5 +29,5 @@ impl Client {
     }
 }
 
-/// How far a clock may fall back without having been set.
+/// Largest step back of a clock that was not set.
 const JITTER: core::time::Duration = core::time::Duration::from_secs(5);

@@ -1,4 +1,5 @@
-//! What the client asks of the wallet's node. Read off the state of purchases and orders, so asked again after a restart.
+//! Effects: calls that the client asks the wallet's host to make. They follow from the state of purchases and orders,
+//! so they are repeated after a restart.
 
 use alloc::vec::Vec;
 
@@ -11,116 +12,118 @@ use crate::input::Input;
 use crate::jit_receive::Channel;
 use crate::order::{Accept, OrderKey, Way};
 
-/// Owed to a purchase or an order until it moves on. Each says why doing it twice does no harm.
+/// Call that the host has to make for a purchase or an order; it is outstanding until that changes. Each variant says
+/// why a repetition does no harm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// Accept the channel that its LSP asked to open, on these terms.
+    /// Accept the channel that the LSP asked to open, on these terms.
     ///
-    /// Answers: [`ChannelFunded`](Input::ChannelFunded) or [`ChannelEnded`](Input::ChannelEnded);
-    /// the latter too if the node knows neither the channel nor a request for it any more, as after a restart. Safe
-    /// twice: the host looks for a channel of that key first.
+    /// Answers: [`ChannelFunded`](Input::ChannelFunded) or [`ChannelEnded`](Input::ChannelEnded); the latter also if
+    /// the node knows neither the channel nor a request for it, as after a restart. Safe twice: the host looks for a
+    /// channel with this key first.
     AcceptChannel {
-        /// The host's name for the channel.
+        /// Key that the host gave to the channel.
         key: ChannelKey,
-        /// How often its opening was asked for, from 1.
+        /// Number of requests to open this channel, from 1.
         attempt: u32,
-        /// Who opens it.
+        /// LSP that opens the channel.
         lsp: PeerId,
-        /// How to accept it.
+        /// Terms on which to accept it.
         terms: AcceptTerms,
     },
-    /// Claim the payment once every channel over which it came, unless this node funded it, has so many confirmations, and
-    /// its funding transaction was published as far as the host can tell; fail it back when its blocks run out before.
-    /// Without a preimage: tell the application that it may claim.
+    /// Claim the payment once every channel over which it arrived, unless this node funded it, has this number of
+    /// confirmations, and its funding transaction was published as far as the host can tell. Fail it if its HTLCs are
+    /// about to expire before that. Without a preimage: tell the application that it may claim.
     ///
-    /// Answers: [`PaymentClaimed`](Input::PaymentClaimed) or [`HeldPaymentFailed`](Input::HeldPaymentFailed). Safe twice: a node claims a
-    /// payment once, and an application may be told twice.
+    /// Answers: [`PaymentClaimed`](Input::PaymentClaimed) or [`HeldPaymentFailed`](Input::HeldPaymentFailed). Safe
+    /// twice: a node claims a payment once, and an application may be told twice.
     ClaimAfter {
-        /// The payment.
+        /// Payment hash of the purchase.
         purchase: PaymentHash,
-        /// From whom it came.
+        /// LSP that sold the channel.
         lsp: PeerId,
-        /// Claims it; `None`: the application has it.
+        /// Preimage of the payment; `None` if the application has it.
         preimage: Option<Preimage>,
-        /// Of the funding transaction.
+        /// Confirmations that the funding transaction needs.
         confirmations: u16,
     },
-    /// Let HTLCs on all channels with this LSP carry less than their onions say: it may forward over any of them.
+    /// Accept HTLCs below the amount in their onions on all channels with this LSP, which may forward over any of them.
     ///
-    /// Safe twice: a setting. What is kept of a payment is judged in any case.
+    /// Safe twice: it is a setting. The amount that was kept of a payment is checked in any case.
     AllowUnderpaying {
-        /// With whom.
+        /// The LSP.
         lsp: PeerId,
     },
-    /// Do so no more: no purchase waits for a payment from this LSP.
+    /// Refuse HTLCs below the amount in their onions again: no purchase waits for a payment from this LSP.
     ///
-    /// Safe twice: a setting.
+    /// Safe twice: it is a setting.
     ForbidUnderpaying {
-        /// With whom.
+        /// The LSP.
         lsp: PeerId,
     },
-    /// Pay an order, exactly its total, unless it is past `pay_by`.
+    /// Pay an order, exactly its total, unless `pay_by` has passed.
     ///
-    /// Lightning: [`OrderSettled`](Input::OrderSettled), or [`OrderReturned`](Input::OrderReturned)
-    /// once the node will not try any more, or [`OrderNotSent`](Input::OrderNotSent) if it sent nothing. Safe
-    /// twice: a node pays under one id once; take a value made of `order` and of the kind of the way, and of something that
-    /// no other payment of the node has in its id. The payment hash will not do: the LSP chooses it, and can take that of a
-    /// payment of the application's. A payment hash that the node pays under another id is not paid. What is under way is
-    /// not begun again.
+    /// Lightning: [`OrderSettled`](Input::OrderSettled), or [`OrderReturned`](Input::OrderReturned) once the node makes
+    /// no more attempts, or [`OrderNotSent`](Input::OrderNotSent) if it sent nothing. Safe twice: a node pays once
+    /// under one payment id. Derive the id from `order`, from the kind of payment method, and from a value that no
+    /// other payment id of the node contains. The payment hash does not suffice: the LSP chooses it, and can take that
+    /// of a payment of the application. Do not pay a payment hash that the node pays under another id, and do not start
+    /// a payment again that is in flight.
     ///
-    /// On-chain: [`OrderSigned`](Input::OrderSigned) with a transaction that is *not* broadcast yet, or
-    /// `OrderNotSent`. Safe twice: only one transaction is ever recorded, and none other is broadcast.
+    /// On-chain: [`OrderSigned`](Input::OrderSigned) with a transaction that is *not* broadcast yet, or `OrderNotSent`.
+    /// Safe twice: only one transaction is ever recorded, and no other is broadcast.
     PayOrder {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
-        /// Whose.
+        /// LSP of the order.
         lsp: PeerId,
-        /// What is to be paid, and how.
+        /// Payment method, with the amount.
         way: Way,
     },
-    /// Do not begin to pay an order any more, nor try other routes: the LSP says that it failed.
+    /// Do not start to pay an order, nor try other routes: the LSP says that the order failed.
     ///
-    /// [`OrderNotSent`](Input::OrderNotSent) if nothing is under way; else its outcome comes as ever. Safe
-    /// twice: what is stopped stays so.
+    /// Answer: [`OrderNotSent`](Input::OrderNotSent) if no payment is in flight; otherwise its outcome is reported as
+    /// usual. Safe twice: a payment that is stopped stays stopped.
     StopPaying {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
-        /// How it was to be paid: over Lightning.
+        /// Lightning payment method of the order.
         way: Way,
     },
-    /// Broadcast the transaction that pays an order, if
-    /// [`Broadcasting`](Input::Broadcasting) is still taken; and again with every block while it does, as
-    /// mempools may drop the transaction. Safe twice: it is the same one.
+    /// Broadcast the transaction that pays an order, if [`Broadcasting`](Input::Broadcasting) is accepted right before;
+    /// repeat that with every block, as mempools may drop the transaction. Safe twice: the transaction is the same.
     BroadcastPayment {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
-        /// The transaction that was recorded.
+        /// Recorded transaction.
         transaction: Vec<u8>,
     },
-    /// The transaction that pays an order is not to be broadcast, and may be in a mempool that the wallet does not see: its
-    /// inputs pay for nothing else. Asked after a restart, when a wallet may have forgotten. Safe twice: a reservation.
+    /// Keep the inputs of this transaction reserved. It pays an order and is not to be broadcast, but may be in a
+    /// mempool that the wallet does not see. The effect is repeated after a restart, when a wallet may have forgotten
+    /// the reservation. Safe twice: it is a reservation.
     ReservePayment {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
-        /// The transaction that was recorded.
+        /// Recorded transaction.
         transaction: Vec<u8>,
     },
-    /// The transaction that was to pay an order is broadcast no more, and is in no mempool: it never left this wallet, or
-    /// its order was over for longer than mempools keep it. Its inputs may be spent otherwise, unless it was mined.
+    /// Release the inputs of a transaction that was to pay an order. It is broadcast no more, and is in no mempool: it
+    /// never left this wallet, or its order has been over for longer than mempools keep it. The inputs may be spent
+    /// unless the transaction was mined.
     ///
-    /// Answer: [`PaymentForgotten`](Input::PaymentForgotten), before the inputs pay for anything else. Safe twice
-    /// until then. After a restart it comes before every [`BroadcastPayment`](Self::BroadcastPayment), which may spend the
-    /// same inputs.
+    /// Answer: [`PaymentForgotten`](Input::PaymentForgotten), before the inputs are spent. Safe twice until then. After
+    /// a restart the effect precedes every [`BroadcastPayment`](Self::BroadcastPayment), which may spend the same
+    /// inputs.
     ForgetPayment {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
-        /// The transaction that was recorded.
+        /// Recorded transaction.
         transaction: Vec<u8>,
     },
 }
 
 impl Effect {
-    /// Whether it asks for the same thing as `other`. A channel that changes purchases is not asked for again.
+    /// Whether both effects are the same call. A channel that moves to another purchase is not accepted again.
     pub(crate) fn repeats(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::AcceptChannel { key, attempt, .. }, Self::AcceptChannel { key: k, attempt: a, .. }) => {
@@ -150,18 +153,19 @@ impl Effect {
     }
 }
 
-/// How to accept a channel that was bought or ordered. Spec: LSPS2 §3 "Opening", LSPS1 §5.
+/// Terms on which a channel that was bought or ordered is accepted. Spec: LSPS2 §3 "Opening", LSPS1 §5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptTerms {
-    /// What it is for: an order, or one of the purchases it may be for, which is known when the payment comes.
+    /// Flow that the channel is for: an order, or one of several purchases. Which purchase it is shows when the payment
+    /// arrives.
     pub flow: FlowId,
-    /// Of its funding, before it is used. With 0 it is used at once.
+    /// Confirmations of the funding before the channel is used; with 0 it is used at once.
     pub confirmations: u16,
-    /// Ask for no longer `to_self_delay` than this.
+    /// Largest `to_self_delay` to ask for.
     pub max_to_self_delay: Blocks,
-    /// Share of the channel that may be in flight towards us.
+    /// Largest share of the capacity, in percent, that may be in flight towards the wallet.
     pub in_flight_percent: u8,
-    /// Let HTLCs carry less than their onions say.
+    /// Whether HTLCs may be below the amount in their onions.
     pub accept_underpaying: bool,
 }
 
@@ -187,7 +191,7 @@ impl AcceptTerms {
     }
 }
 
-/// The host's own name for a channel, chosen before it is accepted, kept by the node and told when it ends.
+/// Key of a channel. The host chooses it before the channel is accepted, the node stores it, and reports carry it.
 ///
 /// LDK: the user channel id. An LSP may repeat a request after a reconnect under the same temporary channel id; a key
 /// made of peer and temporary id then names the same channel.

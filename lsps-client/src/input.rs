@@ -1,4 +1,5 @@
-//! What hosts and applications tell the client. Plain data: a recorded log of inputs replays to the same state.
+//! Inputs: what the host and the application report to the client. They are plain data, so a recorded log of inputs
+//! replays to the same state.
 
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
@@ -12,225 +13,229 @@ use crate::effect::ChannelKey;
 use crate::jit_receive::{OpenRequest, Prepared};
 use crate::order::{OrderKey, Quote, WayKind};
 
-/// One thing that happened, at the wallet's node, at an LSP or in the application.
+/// One report: an event at the wallet's node or at an LSP, or a request of the application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Input {
-    /// An LSP is connected. It is asked at once about its orders.
+    /// An LSP connected. The client asks it at once about its orders.
     PeerConnected {
         /// The LSP.
         peer: PeerId,
     },
-    /// An LSP is gone. Its answers are lost, and requests that were not sent yet are not sent any more.
+    /// An LSP disconnected. Its answers are lost, and requests that were not sent yet are dropped.
     PeerDisconnected {
         /// The LSP.
         peer: PeerId,
     },
-    /// The payload of a message of type 37913. Nothing is ever answered to an LSP.
+    /// The payload of a message of type 37913. The client never answers an LSP.
     ///
     /// Outcome: [`Heard`](crate::Outcome::Heard).
     Message {
-        /// The sender, as BOLT 8 authenticated it.
+        /// Sender, as BOLT 8 authenticated it.
         peer: PeerId,
-        /// The bytes after the message type.
+        /// Bytes after the message type.
         payload: Vec<u8>,
     },
-    /// A request is to be sent to an LSP. [`Client::call`](crate::Client::call) makes this input of a request, and a ticket
-    /// of its outcome.
+    /// A request to send to an LSP. [`Client::call`](crate::Client::call) creates this input from a request, and a
+    /// ticket from its outcome.
     ///
-    /// Outcome: [`Sent`](crate::Outcome::Sent); refused where the request cannot be sent now.
+    /// Outcome: [`Sent`](crate::Outcome::Sent); refused if the request cannot be sent now.
     Call {
         /// The LSP.
         lsp: PeerId,
         /// The request.
         request: RequestData,
-        /// The time for the answer. `None`: [`Config::answer_within`](crate::Config::answer_within).
+        /// Time limit for the answer. `None`: [`Config::answer_within`](crate::Config::answer_within).
         answer_within: Option<Duration>,
     },
-    /// Nobody waits for the answer to this call any more, or its outcome was taken.
+    /// The answer to this call is no longer needed, or its outcome was taken.
     CallOver {
         /// The call.
         call: CallId,
     },
-    /// A purchase goes on record under the hash of its invoice. The invoice is handed out only after that is written.
+    /// Puts a purchase on record under the hash of its invoice. Hand the invoice out only after the record is written.
     ///
-    /// Refused where it is too late, or there are too many purchases.
+    /// Refused if it is too late, or there are too many purchases.
     RegisterPurchase {
         /// The purchase.
         prepared: Prepared,
-        /// The payment hash of its invoice.
+        /// Payment hash of the invoice.
         payment_hash: PaymentHash,
     },
-    /// An LSP wants to open a channel. Taken: [`Effect::AcceptChannel`](crate::Effect::AcceptChannel) says how, once that is
-    /// written.
+    /// An LSP asks to open a channel. If accepted, [`Effect::AcceptChannel`](crate::Effect::AcceptChannel) has the
+    /// terms, once the record is written.
     ///
-    /// A channel that is as ordered is taken for the order; while a purchase from that LSP waits for a channel too, on the
-    /// terms of the purchase. Which it is for shows when a payment comes over it, or when the LSP names it as the order's.
+    /// A channel that meets the terms of an order is taken for the order's; if a purchase from that LSP waits for a
+    /// channel too, it is accepted on the terms of the purchase. The true purpose shows when a payment arrives over it,
+    /// or when the LSP names it as the order's.
     ///
-    /// Refused where it is not one that was bought or ordered: the application may know it, otherwise the host refuses it.
+    /// Refused if no such channel was bought or ordered. The application may expect it; otherwise the host refuses it.
     ChannelRequested(OpenRequest),
-    /// There is a new channel with this peer, whoever opened it and for whatever: HTLCs of purchases may come over it too.
+    /// A channel with this peer was opened, by either side and for any purpose. HTLCs of purchases may arrive over it
+    /// too.
     ChannelWith {
         /// The peer.
         peer: PeerId,
     },
-    /// A channel that was accepted is funded.
+    /// The funding of an accepted channel is negotiated.
     ChannelFunded {
         /// The channel.
         key: ChannelKey,
-        /// The output that funds it. `None`: the node does not tell. An order is done only when its LSP names this output.
+        /// Funding output; `None` if the node does not report it. An order is done only when its LSP names this output.
         funding: Option<OutPoint>,
     },
-    /// A channel that was accepted is no more; the LSP may open another for the same purchase.
+    /// An accepted channel could not be opened or was closed. The LSP may open another for the same purchase.
     ChannelEnded {
         /// The channel.
         key: ChannelKey,
     },
-    /// The funding of a channel that was accepted has a first confirmation. Hosts look for it while an order that is done
-    /// has an [`unconfirmed_channel`](crate::order::Order::unconfirmed_channel).
+    /// The funding of an accepted channel has its first confirmation. Hosts watch for it while a completed order has an
+    /// [`unconfirmed_channel`](crate::order::Order::unconfirmed_channel).
     ChannelConfirmed {
         /// The channel.
         key: ChannelKey,
     },
-    /// The node holds a payment, complete and as promised, which is to wait until its channels can bear it, by
-    /// [`Client::arrived`](crate::Client::arrived). [`Effect::ClaimAfter`](crate::Effect::ClaimAfter) follows once that is
-    /// written.
+    /// The node holds a complete payment as promised, whose channels are not confirmed enough to claim, by
+    /// [`Client::arrived`](crate::Client::arrived). [`Effect::ClaimAfter`](crate::Effect::ClaimAfter) follows once the
+    /// record is written.
     PaymentHeld {
-        /// The payment.
+        /// Payment hash.
         payment_hash: PaymentHash,
-        /// The amount that arrived.
+        /// Amount that arrived.
         received: Msat,
-        /// The amount that was kept on the way.
+        /// Amount that was kept on the way.
         skimmed: Msat,
-        /// Claims the payment. `None`: the application has the preimage, and claims.
+        /// Preimage of the payment; `None` if the application has it and claims.
         preimage: Option<Preimage>,
-        /// The channels that the payment came over.
+        /// Channels over which the payment arrived.
         over: Vec<ChannelKey>,
     },
-    /// A payment that was held went back to the payer, as its blocks ran out. It may come again.
+    /// A held payment was failed, as its HTLCs were about to expire. The payer may send it again.
     HeldPaymentFailed {
-        /// The payment.
+        /// Payment hash.
         payment_hash: PaymentHash,
     },
     /// A payment was claimed.
     PaymentClaimed {
-        /// The payment.
+        /// Payment hash.
         payment_hash: PaymentHash,
-        /// The amount that arrived.
+        /// Amount that arrived.
         received: Msat,
-        /// The amount that was kept on the way.
+        /// Amount that was kept on the way.
         skimmed: Msat,
-        /// The channels that the payment came over, as far as the node tells.
+        /// Channels over which the payment arrived, as far as the node reports them.
         over: Vec<ChannelKey>,
     },
-    /// The wallet does not want the payment of a purchase any more.
+    /// The wallet no longer wants the payment of a purchase.
     AbandonPurchase {
-        /// The payment hash of its invoice.
+        /// Payment hash of the invoice.
         payment_hash: PaymentHash,
     },
-    /// An order goes on record that the LSP made and that was weighed. Nothing is paid yet, and it may be left at that.
+    /// Puts an order on record that the LSP created and that passed the checks. No payment is made yet, and none has to
+    /// be.
     ///
-    /// Outcome: [`Placed`](crate::Outcome::Placed); refused where it is too late, there are too many orders, or its payment
-    /// hash was used before.
+    /// Outcome: [`Placed`](crate::Outcome::Placed); refused if it is too late, there are too many orders, or the
+    /// payment hash was used before.
     PlaceOrder(Quote),
-    /// An order is to be paid in the first of these ways, and in the next only when nothing of the one before was sent or all
-    /// of it came back, while the LSP says that the order stands. No two are ever under way at once.
+    /// Pay an order by the first of these methods. The next is tried only if nothing was sent by the one before or all
+    /// of it came back, and the LSP still lists the order as open. No two payments are ever in flight at once.
     ///
-    /// Refused where another way was chosen before, or it is too late for all of them.
+    /// Refused if another method was chosen before, or it is too late for all of them.
     PayOrder {
         /// The order.
         order: OrderKey,
-        /// The ways.
+        /// Payment methods, in the order of preference.
         ways: Vec<WayKind>,
     },
-    /// The wallet signed the transaction that pays an order: it has exactly one output of the total to the address. It must
-    /// not be broadcast before [`Effect::BroadcastPayment`](crate::Effect::BroadcastPayment) says so; nor ever, if this is
-    /// refused or another was recorded.
+    /// The wallet signed the transaction that pays an order, with exactly one output of the total to the address. It
+    /// must not be broadcast before [`Effect::BroadcastPayment`](crate::Effect::BroadcastPayment), and never if this
+    /// input is refused or another transaction was recorded.
     OrderSigned {
         /// The order.
         order: OrderKey,
-        /// The transaction in consensus encoding.
+        /// Transaction in consensus encoding.
         transaction: Vec<u8>,
     },
-    /// The transaction of an order is about to be broadcast, the first time or again: told right before, each time. Refused:
-    /// it must not be, as an effect may have waited until its time was over.
+    /// The host is about to broadcast the transaction of an order; report this right before every broadcast. Refused if
+    /// it must not be broadcast, as the effect may have waited until it was too late.
     Broadcasting {
         /// The order.
         order: OrderKey,
     },
-    /// The inputs of a transaction that is not broadcast any more are free, as
-    /// [`Effect::ForgetPayment`](crate::Effect::ForgetPayment) said.
+    /// The inputs of a transaction that is broadcast no more were released, as
+    /// [`Effect::ForgetPayment`](crate::Effect::ForgetPayment) asked.
     PaymentForgotten {
         /// The order.
         order: OrderKey,
     },
-    /// Over Lightning the payment of an order was taken: the node has the preimage.
+    /// Lightning: the LSP claimed the payment of an order, and the node has the preimage.
     OrderSettled {
         /// The order.
         order: OrderKey,
     },
-    /// Nothing of the payment of an order was sent, and the node does not try any more. On-chain: none was signed.
+    /// Nothing was sent for an order, and the node makes no more attempts. On-chain: no transaction was signed.
     OrderNotSent {
         /// The order.
         order: OrderKey,
     },
-    /// Over Lightning the payment of an order failed or came back, and the node does not try any more. The LSP may have held
-    /// it before it was ever asked, so it is asked once more, for
-    /// [`Polling::after_return`](crate::order::Polling::after_return) at the most.
+    /// Lightning: the payment of an order failed, and the node makes no more attempts. The LSP may have held it before,
+    /// so it is asked once more, for [`Polling::after_return`](crate::order::Polling::after_return) at most.
     OrderReturned {
         /// The order.
         order: OrderKey,
     },
-    /// An order ends, whatever its state. One that was not paid is over at once. What the node may still pay over Lightning
-    /// is stopped, and the order is over when the node says so; told a second time, or with its payment taken or signed, it
-    /// is given up at once: what is lost with it is lost, and a channel that comes all the same is refused.
+    /// Ends an order in any state. An unpaid order is over at once. A Lightning payment is stopped, and the order is
+    /// over when the node reports the outcome. On a second report, or with its payment claimed or signed, the order is
+    /// given up at once: the payment may be lost, and a channel that is opened all the same is refused.
     ///
-    /// Refused where it is over, or there is no such order.
+    /// Refused if the order is over or does not exist.
     AbandonOrder {
         /// The order.
         order: OrderKey,
     },
-    /// From now on this app is registered with the LSP, at this URL: as soon as it is connected, and again whenever it lost
-    /// the webhook. Survives restarts. The same name again replaces its URL.
+    /// Registers this app with the LSP, at this URL: as soon as the LSP is connected, and again whenever it lost the
+    /// webhook, also after restarts. A second URL for the same name replaces the first.
     ///
-    /// Refused where there are too many.
+    /// Refused if there are too many apps.
     KeepWebhook {
         /// The LSP.
         lsp: PeerId,
         /// The app.
         app: AppName,
-        /// The URL to which the LSP is to post.
+        /// URL to which the LSP posts.
         url: WebhookUrl,
     },
-    /// An app is to be called no more; its webhook is removed as soon as the LSP is connected.
+    /// Removes the webhook of an app, as soon as the LSP is connected.
     RemoveWebhook {
         /// The LSP.
         lsp: PeerId,
         /// The app.
         app: AppName,
     },
-    /// The host's clock was set, forward or back, by more than some seconds. Waits are no shorter and no longer for it: those
-    /// for answers, the pauses between questions, how long an LSP may be silent. Dates come earlier or later: the ends of
-    /// offers, invoices and orders. To be told before anything else is told by the new time; a `session::Session` with a
-    /// steady clock does so.
+    /// The host's clock was set, forward or back, by more than some seconds. Waits keep their length: for answers,
+    /// between requests, and until an LSP counts as silent. Dates come earlier or later: the expiry of offers, invoices
+    /// and orders. Report this before any other input with the new time; a `session::Session` with a steady clock does
+    /// so.
     ///
-    /// Without it, a clock set back makes waits up to twice as long, and one set forward ends them early.
+    /// Without this input, a clock that is set back makes waits up to twice as long, and one that is set forward ends
+    /// them early.
     ClockSet {
-        /// The time that the clock would show if it had not been set.
+        /// Time that the clock would show if it had not been set.
         from: Timestamp,
-        /// The time that the clock shows.
+        /// Time that the clock shows.
         to: Timestamp,
     },
-    /// Time passes: calls time out, purchases and orders expire, LSPs are asked about orders and webhooks, and their answers
-    /// looked at. Told when [`Client::next_wake`](crate::Client::next_wake) is due, and at any time besides.
+    /// Time passed: calls time out, purchases and orders expire, LSPs are asked about orders and webhooks, and their
+    /// answers are handled. Report this when [`Client::next_wake`](crate::Client::next_wake) is due; more often does no
+    /// harm.
     Tick,
 }
 
-/// The name of a call to an LSP. It stands in the request, so that the answer is found by it.
+/// Id of a call to an LSP. The request carries it, and the answer echoes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CallId {
     /// The LSP.
     pub lsp: PeerId,
-    /// The id in the request.
+    /// Id in the request.
     pub id: String,
 }

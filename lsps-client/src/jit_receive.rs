@@ -1,7 +1,8 @@
-//! A payment through a channel that does not exist yet (LSPS2): one purchase, one flow.
+//! Receiving over a JIT channel (LSPS2): a purchase, which is one flow.
 //!
-//! `menu -> choose -> buy -> prepare -> register -> channel -> judge -> claim | reject`. What comes before `register` is
-//! pure functions of messages, and worth nothing yet: nobody has the invoice. From there on the purchase has a record.
+//! `menu -> choose -> buy -> prepare -> register -> channel -> judge -> claim | reject`. The steps before `register`
+//! are pure functions of messages and bind nobody: no invoice is handed out yet. From `register` on the purchase has a
+//! record.
 
 use alloc::vec::Vec;
 use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Preimage, Scid, Timestamp};
@@ -26,7 +27,7 @@ pub(crate) use judge::within_share;
 pub use judge::{Expected, Fault, Part, Promised, Received, Verdict, enough_blocks_left, judge};
 pub use rules::{AcceptTrust, Rules};
 
-/// One purchase, known by the payment hash of its invoice.
+/// A purchase, identified by the payment hash of its invoice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purchase {
     pub(crate) payment_hash: PaymentHash,
@@ -35,70 +36,70 @@ pub struct Purchase {
     pub(crate) state: State,
 }
 
-/// What was bought, as far as it matters after the purchase.
+/// The terms of a purchase that matter after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
-    /// The SCID in the invoice. The channel's own alias may be the same or another.
+    /// SCID in the invoice. The alias of the channel may be the same or another.
     pub scid: Scid,
-    /// The amount of the invoice, if it names one.
+    /// Amount of the invoice, if it has one.
     pub amount: Option<Msat>,
-    /// What the LSP may keep, once.
+    /// Opening fee that the LSP may keep, once.
     pub promised: Promised,
-    /// The largest share the wallet lets it keep of a payment whose size the payer chooses.
+    /// Largest share of the payment that the LSP may keep if the payer chooses the amount.
     pub max_proportional_fee: Option<Ppm>,
-    /// The least that has to be left of a payment when the fee was kept of it.
+    /// Least amount that has to arrive of a payment of which a fee was kept.
     pub least_net: Msat,
-    /// When the LSP stops to take payments for it; the invoice expires no later.
+    /// Time until which the LSP accepts payments; the invoice expires no later.
     pub valid_until: Timestamp,
-    /// When no channel is accepted for it any more: some time after its invoice ended.
+    /// Time until which a channel is accepted: some time after the invoice expires.
     pub open_until: Timestamp,
-    /// When its record goes.
+    /// Time until which the record is kept.
     pub keep_until: Timestamp,
     /// Blocks after confirmation during which the LSP keeps the channel open.
     pub min_lifetime: Blocks,
-    /// The most blocks we may ask for as `to_self_delay`.
+    /// Largest `to_self_delay`, in blocks, that the wallet may ask for.
     pub max_to_self_delay: Blocks,
-    /// Whether the payment is to be claimed before the funding transaction is seen.
+    /// Whether the wallet has to claim the payment before the funding transaction is published.
     pub client_trusts_lsp: bool,
-    /// Confirmations to wait for before the payment is claimed.
+    /// Confirmations that the wallet waits for before it claims the payment.
     pub confirmations_to_wait: u16,
 }
 
-/// Where a purchase stands.
+/// State of a purchase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
-    /// The invoice may be out; no channel of it lives.
+    /// The invoice may have been handed out; there is no channel.
     Waiting,
-    /// A channel was accepted; nothing came through it yet.
+    /// A channel was accepted; no payment arrived yet.
     Channel(Channel),
-    /// The payment is here, as promised, and waits until the funding of its channel is confirmed.
+    /// The payment arrived as promised, and is held until the funding of its channel is confirmed.
     Holding(Holding),
-    /// The payment was claimed. Nothing may be kept of any other for this hash.
+    /// The payment was claimed. No fee may be kept of another payment with this hash.
     Paid {
-        /// What arrived.
+        /// Amount that arrived.
         received: Msat,
-        /// What the LSP kept.
+        /// Amount that the LSP kept.
         skimmed: Msat,
     },
-    /// No channel is accepted any more. A payment already on its way is still held to the promise; the channel that stood
-    /// for it is remembered, as the promise is worth nothing without one.
+    /// No channel is accepted any more. A payment that is in flight is still checked against the promise. The channel
+    /// of the purchase is remembered, as without one no fee may be kept.
     Expired(Option<Channel>),
-    /// Called off by the wallet. Nothing may be kept of a payment that comes all the same.
+    /// The wallet abandoned the purchase. No fee may be kept of a payment that arrives all the same.
     Abandoned,
-    /// To be deleted.
+    /// The record is to be removed.
     Gone,
 }
 
-/// A channel that stands for a purchase.
+/// A channel that was opened for a purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
-    /// The host's name for it.
+    /// Key that the host gave to the channel.
     pub key: ChannelKey,
-    /// How often its opening was asked for, from 1.
+    /// Number of requests to open this channel, from 1.
     pub attempt: u32,
-    /// The strictest promise that was outstanding when it was accepted.
+    /// Strictest `to_self_delay` limit of the purchases that waited for a channel when it was accepted.
     pub max_to_self_delay: Blocks,
-    /// Whether its funding is negotiated, so that the node will remember it.
+    /// Whether the funding is negotiated, so that the node remembers the channel.
     pub pending: bool,
 }
 
@@ -109,83 +110,83 @@ impl From<crate::order::Channel> for Channel {
     }
 }
 
-/// A payment that is here and not claimed yet.
+/// A payment that is held and not claimed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holding {
-    /// What arrived.
+    /// Amount that arrived.
     pub received: Msat,
-    /// What the LSP kept.
+    /// Amount that the LSP kept.
     pub skimmed: Msat,
-    /// Claims it; the node does not tell it twice. `None`: the application has it.
+    /// Preimage, which the node does not report twice; `None` if the application has it.
     pub preimage: Option<Preimage>,
-    /// The channel of the purchase, if it has one.
+    /// Channel of the purchase, if it has one.
     pub channel: Option<Channel>,
 }
 
-/// What happens to a purchase.
+/// Command to a purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Its LSP asks to open this channel.
+    /// The LSP asks to open this channel.
     OpenRequested { key: ChannelKey, max_to_self_delay: Blocks },
     /// The funding of a channel is negotiated.
     ChannelPending(ChannelKey),
-    /// A channel could not be opened, or is closed.
+    /// A channel could not be opened, or was closed.
     ChannelEnded(ChannelKey),
-    /// The channel of this purchase was used for another one, whose own channel it gets in exchange, if there is one;
-    /// or the purchase gets the channel that its payment came over.
+    /// The channel of this purchase was used for another one, whose own channel this one gets in exchange, if there is
+    /// one; or this purchase gets the channel over which its payment arrived.
     ChannelPassed(Option<Channel>),
-    /// Its payment is here, as promised, and to be claimed later.
+    /// The payment arrived as promised, and is to be claimed later.
     Held { received: Msat, skimmed: Msat, preimage: Option<Preimage> },
-    /// The payment that was held went back: there was no time left.
+    /// The held payment was failed, as its HTLCs were about to expire.
     GaveUp,
-    /// Its payment was claimed.
+    /// The payment was claimed.
     Claimed { received: Msat, skimmed: Msat },
-    /// The wallet calls it off.
+    /// The wallet abandons the purchase.
     Abandon,
     /// Time passed.
     Tick,
 }
 
-/// What became of it.
+/// State change of a purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// Recorded: the invoice may be handed out.
+    /// The purchase is on record; its invoice may be handed out.
     Registered,
-    /// A channel is to be accepted for it.
+    /// A channel is to be accepted for the purchase.
     ChannelAsked(Channel),
-    /// Its channel is being funded.
+    /// The funding of its channel is negotiated.
     ChannelPending,
-    /// Its channel is no more; another may come.
+    /// Its channel could not be opened or was closed; the LSP may open another.
     ChannelEnded,
-    /// Its channel was used for another purchase; it has this one now.
+    /// Its channel was used for another purchase; the given one is its channel now.
     ChannelPassed(Option<Channel>),
-    /// Its payment is here and waits for confirmations.
+    /// Its payment arrived and waits for confirmations.
     Held(Holding),
-    /// The payment that was held went back.
+    /// The held payment was failed.
     GaveUp,
     /// Its payment was claimed.
     Paid {
-        /// What arrived.
+        /// Amount that arrived.
         received: Msat,
-        /// What the LSP kept.
+        /// Amount that the LSP kept.
         skimmed: Msat,
     },
-    /// No payment came in time.
+    /// No payment arrived in time.
     Expired,
-    /// Called off.
+    /// The wallet abandoned the purchase.
     Abandoned,
-    /// Forgotten.
+    /// The record was removed.
     Dropped,
 }
 
-/// Why a command means nothing to a purchase. Nothing has changed.
+/// Reason for which a command to a purchase is rejected. The state has not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reject {
-    /// It stands for no channel any more.
+    /// The purchase accepts no channel or payment any more.
     NotOpen,
-    /// It has a channel already.
+    /// The purchase has a channel already.
     HasChannel,
-    /// The channel is not its own.
+    /// The channel belongs to another flow.
     OtherChannel,
 }
 
@@ -194,7 +195,7 @@ impl Purchase {
         Self { payment_hash, lsp: prepared.lsp, terms: prepared.terms.clone(), state: State::Waiting }
     }
 
-    /// Reads only: what `command` means here, or why it means nothing.
+    /// The events that `command` causes, or the reason to reject it. Reads the state only.
     pub(crate) fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Reject> {
         use State as S;
         let event = match (&self.state, command) {
@@ -205,7 +206,7 @@ impl Purchase {
                 max_to_self_delay: *max_to_self_delay,
                 pending: false,
             }),
-            // The LSP repeats itself after a reconnect: the node has to be asked again.
+            // The LSP repeats its request after a reconnect, so the node has to accept again.
             (S::Channel(channel), Command::OpenRequested { key, .. }) if channel.key == *key && !channel.pending => {
                 Event::ChannelAsked(Channel { attempt: channel.attempt.saturating_add(1), ..*channel })
             }
@@ -231,7 +232,7 @@ impl Purchase {
                 let (received, skimmed, preimage) = (*received, *skimmed, *preimage);
                 Event::Held(Holding { received, skimmed, preimage, channel: self.channel() })
             }
-            // The node repeats itself.
+            // The node repeats its report.
             (S::Holding(_), Command::Held { .. }) => return Ok(Vec::new()),
             (S::Paid { .. } | S::Abandoned | S::Gone, Command::Held { .. }) => return Err(Reject::NotOpen),
             (S::Holding(_), Command::GaveUp) => Event::GaveUp,
@@ -253,8 +254,8 @@ impl Purchase {
             (S::Paid { .. } | S::Expired(_) | S::Abandoned, Command::Tick) if now >= self.terms.keep_until => {
                 Event::Dropped
             }
-            // What is held ends with its HTLCs, which the node knows, and not with a clock that may have jumped: the record
-            // has the preimage.
+            // A held payment ends with its HTLCs, which the node knows, and not by a clock that may have jumped: the
+            // record holds the preimage.
             (
                 S::Waiting | S::Channel(_) | S::Holding(_) | S::Paid { .. } | S::Expired(_) | S::Abandoned | S::Gone,
                 Command::Tick,
@@ -263,7 +264,7 @@ impl Purchase {
         Ok(Vec::from([event]))
     }
 
-    /// Writes only: total, no clock. Nothing else assigns `self.state`.
+    /// Applies an event. Never fails nor reads a clock. Nothing else assigns `self.state`.
     pub(crate) fn apply(&mut self, event: &Event) {
         let pending = |channel: &Channel| Channel { pending: true, ..*channel };
         self.state = match (&self.state, event) {
@@ -292,7 +293,7 @@ impl Purchase {
         };
     }
 
-    /// What the world still owes this purchase. Asked after every step and again after a restart.
+    /// The effects that the purchase needs from the host. Called after every step and after a restart.
     pub(crate) fn outstanding(&self) -> Vec<Effect> {
         let lsp = self.lsp;
         match &self.state {
@@ -307,7 +308,7 @@ impl Purchase {
                     terms: AcceptTerms::of(self.payment_hash, channel),
                 },
             ]),
-            // It may go back, and come again.
+            // The payment may be failed, and the payer may send it again.
             State::Holding(held) => Vec::from([
                 Effect::AllowUnderpaying { lsp },
                 Effect::ClaimAfter {
@@ -322,7 +323,7 @@ impl Purchase {
         }
     }
 
-    /// What a payment for it should be; `None` if it is to be judged as an ordinary one.
+    /// The promise to check a payment against; `None` if the payment is to be checked as an ordinary one.
     #[must_use]
     pub fn expected(&self) -> Option<Expected> {
         let amount = self.terms.amount;
@@ -339,31 +340,31 @@ impl Purchase {
         }
     }
 
-    /// The payment hash of its invoice.
+    /// Payment hash of the invoice.
     #[must_use]
     pub fn payment_hash(&self) -> PaymentHash {
         self.payment_hash
     }
 
-    /// From whom it was bought.
+    /// LSP that sold the channel.
     #[must_use]
     pub fn lsp(&self) -> PeerId {
         self.lsp
     }
 
-    /// What was bought.
+    /// Terms of the purchase.
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
     }
 
-    /// Where it stands.
+    /// State of the purchase.
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Whether its payment is still to come, so that a channel may be opened or is open for it.
+    /// Whether the payment is still to come, so that a channel may be opened or is open for it.
     #[must_use]
     pub fn is_unpaid(&self) -> bool {
         match &self.state {
@@ -372,7 +373,7 @@ impl Purchase {
         }
     }
 
-    /// Whether a payment that comes now, as promised, can be held until its channels are confirmed.
+    /// Whether a payment that arrives as promised can be held until its channels are confirmed.
     pub(crate) fn can_hold(&self) -> bool {
         match &self.state {
             State::Waiting | State::Channel(_) | State::Holding(_) | State::Expired(_) => true,
@@ -380,7 +381,7 @@ impl Purchase {
         }
     }
 
-    /// Whether nothing is to come of it any more that its record would be needed for.
+    /// Whether the purchase is over, so that its record is needed for late payments only.
     pub(crate) fn is_over(&self) -> bool {
         match &self.state {
             State::Paid { .. } | State::Expired(_) | State::Abandoned | State::Gone => true,
@@ -392,7 +393,7 @@ impl Purchase {
         self.channel().filter(|channel| channel.key == key)
     }
 
-    /// The channel that stands for it, if there is one.
+    /// The channel of the purchase, if it has one.
     #[must_use]
     pub fn channel(&self) -> Option<Channel> {
         match &self.state {
@@ -403,7 +404,7 @@ impl Purchase {
         }
     }
 
-    /// When time alone changes it next. Nothing does while a payment is held.
+    /// The next time at which a tick changes the purchase, with the reason; `None` while a payment is held.
     pub(crate) fn deadline(&self) -> Option<(Timestamp, Wake)> {
         match &self.state {
             State::Waiting | State::Channel(_) => Some((self.terms.open_until, Wake::PurchaseOver)),

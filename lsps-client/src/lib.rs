@@ -2,20 +2,19 @@
 //!
 //! # The steps
 //!
-//! A wallet that wants to be paid through a channel it does not have yet:
-//! [`Client::call`] with [`GetInfo`](lsps_types::lsps2::GetInfo), [`jit_receive::choose`], `call` with
-//! [`Buy`](lsps_types::lsps2::Buy), [`jit_receive::prepare`], make the invoice, [`Input::RegisterPurchase`], and when
-//! the record is written, hand the invoice out. Then [`Input::ChannelRequested`], [`Client::arrived`],
-//! [`Input::PaymentClaimed`].
+//! Receiving a payment over a channel that does not exist yet: [`Client::call`] with
+//! [`GetInfo`](lsps_types::lsps2::GetInfo), [`jit_receive::choose`], `call` with [`Buy`](lsps_types::lsps2::Buy),
+//! [`jit_receive::prepare`], make the invoice, [`Input::RegisterPurchase`], and hand the invoice out once the record is
+//! written. Then [`Input::ChannelRequested`], [`Client::arrived`], [`Input::PaymentClaimed`].
 //!
-//! A wallet that orders a channel: `call` with [`GetInfo`](lsps_types::lsps1::GetInfo), [`order::Offered::draft`], `call`
-//! with [`order::Draft::request`], [`order::Draft::weigh`], [`Input::PlaceOrder`], [`Input::PayOrder`], and the effects
-//! that follow. Feature `session` has all of that in one call.
+//! Ordering a channel: `call` with [`GetInfo`](lsps_types::lsps1::GetInfo), [`order::Offered::draft`], `call` with
+//! [`order::Draft::request`], [`order::Draft::weigh`], [`Input::PlaceOrder`], [`Input::PayOrder`], and the effects that
+//! follow. Feature `session` has all of that in one call.
 //!
-//! A wallet that sleeps: [`Input::KeepWebhook`], once for each app.
+//! Being woken while the wallet sleeps: [`Input::KeepWebhook`], once for each app.
 //!
-//! All that happens is an [`Input`] to [`Client::handle`]. A tape ([`Client::record_on`]) keeps the inputs and what followed,
-//! and [`replay`] plays it again.
+//! Every event is an [`Input`] to [`Client::handle`]. A tape ([`Client::record_on`]) records the inputs and their
+//! consequences, and [`replay`] repeats them.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Inputs by name, for callers that do not use [`Client::handle`] yet.
+//! One method for each input, for callers that do not use [`Client::handle`] yet.
 
 use alloc::vec::Vec;
 
@@ -14,7 +14,7 @@ use crate::outcome::{Heard, Outcome, Refusal};
 use crate::webhooks::TooManyApps;
 
 impl Client {
-    /// [`Input::Message`].
+    /// Reports [`Input::Message`] to [`Client::handle`].
     pub fn receive(&mut self, from: PeerId, payload: &[u8]) -> Heard {
         match self.handle(&Input::Message { peer: from, payload: payload.into() }, self.ticked_at) {
             Outcome::Heard(heard) => heard,
@@ -22,31 +22,31 @@ impl Client {
         }
     }
 
-    /// [`Input::PeerConnected`].
+    /// Reports [`Input::PeerConnected`] to [`Client::handle`].
     pub fn peer_connected(&mut self, lsp: PeerId) {
         let _ = self.handle(&Input::PeerConnected { peer: lsp }, self.ticked_at);
     }
 
-    /// [`Input::PeerDisconnected`].
+    /// Reports [`Input::PeerDisconnected`] to [`Client::handle`].
     pub fn peer_disconnected(&mut self, lsp: PeerId) {
         let _ = self.handle(&Input::PeerDisconnected { peer: lsp }, self.ticked_at);
     }
 
-    /// [`Input::Tick`].
+    /// Reports [`Input::Tick`] to [`Client::handle`].
     pub fn tick(&mut self, now: Timestamp) {
         let _ = self.handle(&Input::Tick, now);
     }
 
-    /// [`Input::ClockSet`].
+    /// Reports [`Input::ClockSet`] to [`Client::handle`].
     pub fn clock_set(&mut self, from: Timestamp, to: Timestamp) {
         let _ = self.handle(&Input::ClockSet { from, to }, to);
     }
 
-    /// [`Input::RegisterPurchase`].
+    /// Reports [`Input::RegisterPurchase`] to [`Client::handle`].
     ///
     /// # Errors
     ///
-    /// When it is refused.
+    /// The client refuses the input.
     pub fn register(&mut self, prepared: &Prepared, hash: PaymentHash, now: Timestamp) -> Result<(), RefusePurchase> {
         match self.handle(&Input::RegisterPurchase { prepared: prepared.clone(), payment_hash: hash }, now) {
             Outcome::Refused(Refusal::Purchase(why)) => Err(why),
@@ -54,11 +54,11 @@ impl Client {
         }
     }
 
-    /// [`Input::ChannelRequested`].
+    /// Reports [`Input::ChannelRequested`] to [`Client::handle`].
     ///
     /// # Errors
     ///
-    /// When it is refused.
+    /// The client refuses the input.
     pub fn open_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
         match self.handle(&Input::ChannelRequested(*request), now) {
             Outcome::Refused(Refusal::Channel(why)) => Err(why),
@@ -66,32 +66,32 @@ impl Client {
         }
     }
 
-    /// [`Input::ChannelWith`].
+    /// Reports [`Input::ChannelWith`] to [`Client::handle`].
     pub fn channel_with(&mut self, lsp: PeerId) {
         let _ = self.handle(&Input::ChannelWith { peer: lsp }, self.ticked_at);
     }
 
-    /// [`Input::ChannelFunded`] by a node that does not tell the output.
+    /// Reports [`Input::ChannelFunded`] of a node that does not name the funding output.
     pub fn channel_pending(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
         self.told(&Input::ChannelFunded { key, funding: None }, now)
     }
 
-    /// [`Input::ChannelFunded`].
+    /// Reports [`Input::ChannelFunded`] to [`Client::handle`].
     pub fn channel_funded(&mut self, key: ChannelKey, funding: OutPoint, now: Timestamp) -> Handled {
         self.told(&Input::ChannelFunded { key, funding: Some(funding) }, now)
     }
 
-    /// [`Input::ChannelEnded`].
+    /// Reports [`Input::ChannelEnded`] to [`Client::handle`].
     pub fn channel_ended(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
         self.told(&Input::ChannelEnded { key }, now)
     }
 
-    /// [`Input::ChannelConfirmed`].
+    /// Reports [`Input::ChannelConfirmed`] to [`Client::handle`].
     pub fn channel_confirmed(&mut self, key: ChannelKey, now: Timestamp) -> Handled {
         self.told(&Input::ChannelConfirmed { key }, now)
     }
 
-    /// [`Input::PaymentHeld`].
+    /// Reports [`Input::PaymentHeld`] to [`Client::handle`].
     pub fn held(
         &mut self,
         hash: PaymentHash,
@@ -103,12 +103,12 @@ impl Client {
         self.told(&Input::PaymentHeld { payment_hash: hash, received, skimmed, preimage, over: over.into() }, now)
     }
 
-    /// [`Input::HeldPaymentFailed`].
+    /// Reports [`Input::HeldPaymentFailed`] to [`Client::handle`].
     pub fn gave_up(&mut self, hash: PaymentHash, now: Timestamp) -> Handled {
         self.told(&Input::HeldPaymentFailed { payment_hash: hash }, now)
     }
 
-    /// [`Input::PaymentClaimed`].
+    /// Reports [`Input::PaymentClaimed`] to [`Client::handle`].
     pub fn claimed(
         &mut self,
         hash: PaymentHash,
@@ -120,16 +120,16 @@ impl Client {
         self.told(&Input::PaymentClaimed { payment_hash: hash, received, skimmed, over: over.into() }, now)
     }
 
-    /// [`Input::AbandonPurchase`].
+    /// Reports [`Input::AbandonPurchase`] to [`Client::handle`].
     pub fn abandon(&mut self, hash: PaymentHash, now: Timestamp) -> Handled {
         self.told(&Input::AbandonPurchase { payment_hash: hash }, now)
     }
 
-    /// [`Input::PlaceOrder`].
+    /// Reports [`Input::PlaceOrder`] to [`Client::handle`].
     ///
     /// # Errors
     ///
-    /// When it is refused.
+    /// The client refuses the input.
     pub fn place_order(&mut self, quote: Quote, now: Timestamp) -> Result<OrderKey, RefusePlace> {
         match self.handle(&Input::PlaceOrder(quote), now) {
             Outcome::Placed(order) => Ok(order),
@@ -138,72 +138,72 @@ impl Client {
         }
     }
 
-    /// [`Input::PayOrder`] in this way alone.
+    /// Reports [`Input::PayOrder`] with this payment method alone.
     ///
     /// # Errors
     ///
-    /// When it is refused.
+    /// The client refuses the input.
     pub fn pay_order(&mut self, order: OrderKey, way: WayKind, now: Timestamp) -> Result<(), OrderError> {
         self.pay_order_in_turn(order, &[way], now)
     }
 
-    /// [`Input::PayOrder`].
+    /// Reports [`Input::PayOrder`] to [`Client::handle`].
     ///
     /// # Errors
     ///
-    /// When it is refused.
+    /// The client refuses the input.
     pub fn pay_order_in_turn(&mut self, order: OrderKey, ways: &[WayKind], now: Timestamp) -> Result<(), OrderError> {
         self.ordered(&Input::PayOrder { order, ways: ways.into() }, now)
     }
 
-    /// [`Input::OrderSigned`].
+    /// Reports [`Input::OrderSigned`] to [`Client::handle`].
     ///
     /// # Errors
     ///
-    /// When it is refused.
+    /// The client refuses the input.
     pub fn order_signed(&mut self, order: OrderKey, transaction: Vec<u8>, now: Timestamp) -> Result<(), OrderError> {
         self.ordered(&Input::OrderSigned { order, transaction }, now)
     }
 
-    /// [`Input::Broadcasting`].
+    /// Reports [`Input::Broadcasting`] to [`Client::handle`].
     pub fn broadcasts_payment(&mut self, order: OrderKey, now: Timestamp) -> bool {
         self.handle(&Input::Broadcasting { order }, now) == Outcome::Taken
     }
 
-    /// [`Input::PaymentForgotten`].
+    /// Reports [`Input::PaymentForgotten`] to [`Client::handle`].
     pub fn payment_forgotten(&mut self, order: OrderKey, now: Timestamp) -> Handled {
         self.told(&Input::PaymentForgotten { order }, now)
     }
 
-    /// [`Input::OrderSettled`].
+    /// Reports [`Input::OrderSettled`] to [`Client::handle`].
     pub fn order_settled(&mut self, order: OrderKey, now: Timestamp) -> Handled {
         self.told(&Input::OrderSettled { order }, now)
     }
 
-    /// [`Input::OrderNotSent`].
+    /// Reports [`Input::OrderNotSent`] to [`Client::handle`].
     pub fn order_not_sent(&mut self, order: OrderKey, now: Timestamp) -> Handled {
         self.told(&Input::OrderNotSent { order }, now)
     }
 
-    /// [`Input::OrderReturned`].
+    /// Reports [`Input::OrderReturned`] to [`Client::handle`].
     pub fn order_returned(&mut self, order: OrderKey, now: Timestamp) -> Handled {
         self.told(&Input::OrderReturned { order }, now)
     }
 
-    /// [`Input::AbandonOrder`].
+    /// Reports [`Input::AbandonOrder`] to [`Client::handle`].
     ///
     /// # Errors
     ///
-    /// When it is refused.
+    /// The client refuses the input.
     pub fn abandon_order(&mut self, order: OrderKey, now: Timestamp) -> Result<(), OrderError> {
         self.ordered(&Input::AbandonOrder { order }, now)
     }
 
-    /// [`Input::KeepWebhook`].
+    /// Reports [`Input::KeepWebhook`] to [`Client::handle`].
     ///
     /// # Errors
     ///
-    /// When it is refused.
+    /// The client refuses the input.
     pub fn keep_webhook(
         &mut self,
         lsp: PeerId,
@@ -217,7 +217,7 @@ impl Client {
         }
     }
 
-    /// [`Input::RemoveWebhook`].
+    /// Reports [`Input::RemoveWebhook`] to [`Client::handle`].
     pub fn remove_webhook(&mut self, lsp: PeerId, app: &AppName, now: Timestamp) {
         let _ = self.handle(&Input::RemoveWebhook { lsp, app: app.clone() }, now);
     }

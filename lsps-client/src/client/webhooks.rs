@@ -1,4 +1,4 @@
-//! Webhooks: what an application says of them, and what LSPs are asked.
+//! Webhooks: inputs of the application, and requests to LSPs.
 
 use core::task::{Poll, Waker};
 use core::time::Duration;
@@ -25,14 +25,14 @@ impl Client {
         self.webhooks.keep(lsp, (app.clone(), url.clone()), self.config.webhook_apps, now, &mut self.out)
     }
 
-    /// What is registered with an LSP, or is to be.
+    /// The webhooks that are registered with an LSP, or are to be.
     #[must_use]
     pub fn webhooks(&self, lsp: PeerId) -> Option<&Webhooks> {
         self.webhooks.get(lsp)
     }
 
-    /// The state of an app once the LSP has answered, for futures: wakes `waker` when that may be so. `None`: it is not
-    /// kept.
+    /// The state of an app once the LSP has answered; for futures: wakes `waker` when that may be so. `None`: the app
+    /// has no webhook on record.
     pub fn poll_webhook(&mut self, lsp: PeerId, app: &AppName, waker: &Waker) -> Poll<Option<AppState>> {
         let state = self.webhooks.get(lsp).and_then(|webhooks| webhooks.app(app)).map(|app| app.state);
         match state {
@@ -44,7 +44,7 @@ impl Client {
         }
     }
 
-    /// Hears the answers about webhooks, and asks what is to be asked next.
+    /// Handles the answers about webhooks, and sends the next requests.
     pub(super) fn look_after_webhooks(&mut self, now: Timestamp) {
         for lsp in self.webhooks.lsps() {
             if let Some(asked) = self.webhooks.answered(lsp, &self.pending) {
@@ -109,13 +109,13 @@ impl Client {
         };
         match heard {
             Ok(command) => self.webhooks.step(lsp, &command, now, &mut self.out),
-            // It is asked again as soon as the LSP is back.
+            // The request is repeated as soon as the LSP reconnects.
             Err(Duration::ZERO) => {}
             Err(pause) => self.webhooks.rests_about(lsp, app, pause, self.config.check_webhooks, now),
         }
     }
 
-    /// How long an LSP is left alone about what it gave no useful answer to.
+    /// Pause before a request that failed in this way is repeated.
     fn pause_after<E: MethodError>(&self, error: &CallError<E>) -> Duration {
         match error {
             CallError::Disconnected => Duration::ZERO,

@@ -1,46 +1,46 @@
-//! Whether a payment may be claimed, by the channels over which it came.
+//! Decision on a complete payment by the channels over which it arrived.
 //!
-//! [`judge`](super::judge) looks at amounts alone. A promise is made by one LSP and for a channel: nobody else may keep the
-//! fee, and nobody before a channel was opened. And a channel whose funding is not confirmed can be taken back by its
-//! funder, together with every payment that was claimed over it, bought or not.
+//! [`judge`](super::judge) checks the amounts alone. A promise is made by one LSP and for a channel: no other peer may
+//! keep the fee, and nobody before a channel was opened. And the funder of a channel whose funding is not confirmed can
+//! take it back, together with every payment that was claimed over it, bought or not.
 
 use lsps_types::{Msat, PeerId, bolt4::decode_extra_fee};
 
 use super::{Fault, Received};
 use crate::effect::ChannelKey;
 
-/// A channel over which a payment came, as the node tells it.
+/// A channel over which a payment arrived, as the node reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Via {
-    /// The peer at its other end; `None` where the channel is closed and the node does not know any more.
+    /// Peer of the channel; `None` if the channel is closed and the node no longer knows it.
     pub peer: Option<PeerId>,
-    /// The host's name for the channel.
+    /// Key that the host gave to the channel.
     pub key: ChannelKey,
     /// Confirmations of its funding transaction.
     pub confirmations: u32,
-    /// Whether this node funded it: then nobody else can spend the inputs of the funding transaction again.
+    /// Whether this node funded the channel, so that nobody else can double-spend the funding transaction.
     pub is_ours: bool,
     /// Whether the funding transaction was published; `None` where the host cannot tell.
     pub is_seen: Option<bool>,
 }
 
-/// Verdict on a payment that the node holds complete.
+/// Decision on a payment that the node holds completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// The payment may be claimed now. For a payment that was not bought: nothing was kept of it.
+    /// The payment may be claimed now. Without a purchase: no fee was kept of it.
     Claim,
-    /// The payment is as promised, but a channel that it came over is not confirmed (or not seen) yet: told
-    /// with [`Input::PaymentHeld`](crate::Input::PaymentHeld).
+    /// The payment is as promised, but a channel over which it arrived is not confirmed (or not published) yet. Report
+    /// [`Input::PaymentHeld`](crate::Input::PaymentHeld).
     Hold,
     /// Parts are still missing; the node's usual time-out for them applies.
     WaitForMore,
-    /// Fail all of it back.
+    /// All HTLCs of the payment have to be failed.
     Reject(Fault),
 }
 
 impl Via {
-    /// Whether a payment over this channel is safe to claim: a claim takes nothing from a channel that is gone, and gives its
-    /// peer the preimage all the same. `takes_unseen`: the wallet trusts the LSP to publish the funding.
+    /// Whether a payment over this channel is safe to claim. A claim gains nothing if the channel is gone, but gives
+    /// its peer the preimage. `takes_unseen`: the wallet trusts the LSP to publish the funding.
     pub(crate) fn bears(&self, confirmations: u16, takes_unseen: bool) -> bool {
         let is_seen = self.confirmations > 0 || takes_unseen || self.is_seen != Some(false);
         let is_safe = self.is_ours || (is_seen && self.confirmations >= u32::from(confirmations));
@@ -49,7 +49,7 @@ impl Via {
 }
 
 impl Received<'_> {
-    /// The sum of what was kept on the way. A part whose TLV is malformed counts as nothing; `judge` refuses it.
+    /// Sum of the fees that were kept on the way. A part with a malformed TLV counts as zero; `judge` refuses it.
     pub(crate) fn skimmed(&self) -> Msat {
         match self {
             Self::Totals { skimmed, .. } => *skimmed,

@@ -1,4 +1,4 @@
-//! All purchases of a wallet, and the one loop that moves them.
+//! All purchases of a wallet, and the loop that steps them.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
@@ -15,26 +15,26 @@ use crate::{
     wake::Wake,
 };
 
-/// An LSP asks to open a channel.
+/// Request of an LSP to open a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenRequest {
-    /// Who asks.
+    /// LSP that asks.
     pub lsp: PeerId,
-    /// The host's name for the channel, the same if the same request comes again.
+    /// Key that the host gave to the channel; the same if the request is repeated.
     pub key: ChannelKey,
     /// Whether the channel would be announced to the network.
     pub announced: bool,
-    /// Whether `option_scid_alias` is negotiated: as part of the channel's type, or between the nodes when they connected.
+    /// Whether `option_scid_alias` is negotiated, as part of the channel type or between the nodes.
     pub scid_alias: bool,
-    /// Whether the channel's type lets it be used before its funding is confirmed.
+    /// Whether the channel type allows use before the funding is confirmed.
     pub zero_conf: bool,
-    /// The capacity.
+    /// Capacity.
     pub funding: Sat,
-    /// What would be ours at once.
+    /// Initial balance of the wallet.
     pub pushed: Msat,
 }
 
-/// The purchases, by payment hash; their number is bounded.
+/// The purchases, by payment hash. Their number is bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     purchases: BTreeMap<PaymentHash, Purchase>,
@@ -85,7 +85,7 @@ impl Book {
         Ok(())
     }
 
-    /// Assigns the channel to the unpaid purchase that ends first; which one it is really for shows when a payment comes.
+    /// Assigns the channel to the unpaid purchase that expires first. Its true purchase shows when a payment arrives.
     pub(crate) fn open_requested(
         &mut self,
         request: &OpenRequest,
@@ -118,13 +118,13 @@ impl Book {
         })
     }
 
-    /// The strictest `to_self_delay` promised by purchases that still wait for a channel of this LSP; `None`: none does.
+    /// The strictest `to_self_delay` limit of the purchases that wait for a channel of this LSP; `None` if none waits.
     pub(crate) fn hopes_for_channel(&self, lsp: PeerId, now: Timestamp) -> Option<Blocks> {
         let hoping = self.of(lsp).filter(|purchase| purchase.is_unpaid() && now < purchase.terms.open_until);
         hoping.map(|purchase| purchase.terms.max_to_self_delay).min()
     }
 
-    /// Whether HTLCs on channels with this LSP may carry less than their onions say.
+    /// Whether HTLCs on channels with this LSP may be below the amount in their onions.
     pub(crate) fn allows_underpaying(&self, lsp: PeerId) -> bool {
         self.outstanding(lsp).contains(&Effect::AllowUnderpaying { lsp })
     }
@@ -142,8 +142,8 @@ impl Book {
         }
     }
 
-    /// Marks a purchase as paid, `over` these channels as far as the node tells. That uses up one channel of the LSP,
-    /// whichever purchase it was assigned to.
+    /// Marks a purchase as paid, `over` these channels as far as the node reports them. One channel of the LSP is used
+    /// up by that, regardless of its purchase.
     pub(crate) fn claimed(
         &mut self,
         hash: PaymentHash,
@@ -159,8 +159,8 @@ impl Book {
         self.step(hash, &Command::Claimed { received, skimmed }, now, out).into()
     }
 
-    /// Where the payment used the channel of another purchase: that one gets the channel of the paid one in exchange, if
-    /// there is one. The channel that was used.
+    /// Returns the channel over which the payment arrived if that belongs to another purchase. The other purchase gets
+    /// the channel of the paid one in exchange, if there is one.
     fn take_used_channel(
         &mut self,
         paid: PaymentHash,
@@ -177,21 +177,22 @@ impl Book {
         used
     }
 
-    /// The channel of an order, or of another purchase, is this purchase's.
+    /// Gives the channel of an order, or of another purchase, to this purchase.
     pub(crate) fn passed(&mut self, hash: PaymentHash, channel: Channel, now: Timestamp, out: &mut Batch) {
         let passed = self.step(hash, &Command::ChannelPassed(Some(channel)), now, out);
         debug_assert!(passed.is_ok(), "its payment is here");
     }
 
-    /// Whether the purchase has a channel, or another of its LSP has one that no held payment came over.
+    /// Whether the purchase, or another one from its LSP, has a channel over which no held payment arrived.
     pub(crate) fn has_channel_to_spare(&self, purchase: &Purchase) -> bool {
         let is_free =
             |it: &Purchase| it.payment_hash == purchase.payment_hash || !matches!(it.state, State::Holding(_));
         self.of(purchase.lsp).any(|it| it.channel().is_some() && is_free(it))
     }
 
-    /// The other purchase whose channel was used: by the node's account; or, if that shows no channel of a purchase and
-    /// the paid one has none, any, as the LSP will have opened one for this payment.
+    /// The other purchase whose channel was used, by the node's report. If the report names no channel of a purchase
+    /// and the paid purchase has none, any other purchase with a channel, as the LSP will have opened that for this
+    /// payment.
     fn used_of_another(
         &self,
         paid: PaymentHash,
@@ -205,12 +206,12 @@ impl Book {
         if own.is_some() {
             return None;
         }
-        // One that holds a payment has what that came over.
+        // A purchase that holds a payment owns the channel over which that arrived.
         let spare = |purchase: &&Purchase| purchase.channel().is_some() && !matches!(purchase.state, State::Holding(_));
         self.of(lsp).find(spare).map(|purchase| purchase.payment_hash)
     }
 
-    /// The payment is here, as promised, and its channel is to be confirmed before it is claimed.
+    /// Holds a payment that arrived as promised until its channel is confirmed.
     pub(crate) fn held(
         &mut self,
         hash: PaymentHash,
@@ -220,7 +221,8 @@ impl Book {
         now: Timestamp,
         out: &mut Batch,
     ) -> Handled {
-        // What it came over is its own from now on, so that no other fee is kept for the same channel.
+        // The channel over which the payment arrived is this purchase's from now on, so that no other fee is kept for
+        // it.
         let is_new = self.purchases.get(&hash).is_some_and(|purchase| !matches!(purchase.state, State::Holding(_)));
         if let Some(used) = Some(()).filter(|()| is_new).and_then(|()| self.take_used_channel(hash, over, now, out)) {
             self.passed(hash, used, now, out);
@@ -252,8 +254,8 @@ impl Book {
         judge(self.purchases.get(&hash).and_then(Purchase::expected).as_ref(), received)
     }
 
-    /// Whether a complete payment may be claimed, by its amounts and by the channels it came over. `ordered`: channels that
-    /// stand for orders, and may have been opened for a purchase.
+    /// Decides on a complete payment by its amounts and by the channels over which it arrived. `ordered`: channels that
+    /// were taken for orders' and may have been opened for a purchase.
     pub(crate) fn arrived(
         &self,
         hash: PaymentHash,
@@ -289,8 +291,9 @@ impl Book {
         }
     }
 
-    /// Whether a channel that may be the purchase's is funded, or carries the payment. Which of several purchases a channel
-    /// is for shows when a payment comes; one that a held payment came over is not free for another.
+    /// Whether a channel that may be the purchase's is funded, or the payment arrived over it. Which of several
+    /// purchases a channel is for shows when a payment arrives; a channel over which a held payment arrived is not free
+    /// for another.
     fn has_opened(&self, purchase: &Purchase, over: &[Via], ordered: &[Channel]) -> bool {
         let is_there = |channel: Channel| channel.pending || over.iter().any(|via| via.key == channel.key);
         let free = |other: &&Purchase| {
@@ -313,7 +316,8 @@ impl Book {
         self.purchases.values()
     }
 
-    /// The only loop: what a purchase decides is applied, recorded and told, and what it newly asks for is released.
+    /// Executes a command: applies and records its events, adds notices, and releases the new effects. No other code
+    /// steps a purchase.
     fn step(&mut self, hash: PaymentHash, command: &Command, now: Timestamp, out: &mut Batch) -> Result<(), Reject> {
         let purchase = self.purchases.get(&hash).ok_or(Reject::NotOpen)?;
         let events = purchase.decide(command, now)?;
@@ -336,7 +340,8 @@ impl Book {
         Ok(())
     }
 
-    /// What the purchases from one LSP ask for: a setting wanted by one of them outweighs that the others need it no more.
+    /// The effects of all purchases from one LSP. A setting that one of them needs takes precedence over its removal by
+    /// the others.
     fn outstanding(&self, lsp: PeerId) -> Vec<Effect> {
         let mut effects: Vec<Effect> = Vec::new();
         for effect in self.of(lsp).flat_map(Purchase::outstanding) {
@@ -358,7 +363,7 @@ impl Book {
         }
     }
 
-    /// Forgets the purchase that is over and ends first, if there is one.
+    /// Removes the finished purchase that would be removed first, if there is one.
     fn make_room(&mut self, out: &mut Batch) -> bool {
         let over = self.purchases.values().filter(|purchase| purchase.is_over());
         let Some(hash) = over.min_by_key(|purchase| purchase.terms.keep_until).map(|purchase| purchase.payment_hash)
@@ -387,45 +392,45 @@ impl From<Result<(), Reject>> for Handled {
     }
 }
 
-/// What became of a report about a channel or a payment.
+/// Result of a report about a channel or a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Handled {
-    /// A purchase knew it.
+    /// A purchase or an order handled it.
     Taken,
-    /// None did: it is the application's own business, or was told before.
+    /// No flow knows it: it is the application's own, or was reported before.
     NotMine,
 }
 
-/// Why a channel is not to be accepted as a bought one.
+/// Reason to refuse a channel as a bought or ordered one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefuseChannel {
-    /// No purchase from this peer waits for a payment, and no order for its channel.
+    /// No purchase from this peer waits for a payment, and no order for a channel.
     #[error("no channel was bought from this peer")]
     NothingBought,
     /// Each purchase or order from this peer has its channel.
     #[error("each channel bought from this peer is open or opening")]
     AllHaveChannels,
-    /// A bought channel is never announced.
+    /// The channel would be announced, which a bought channel never is.
     #[error("the channel would be announced")]
     Announced,
-    /// A channel was ordered, but another one, or it is not paid for yet.
+    /// A channel was ordered, but the requested one differs from it, or the order is not paid yet.
     #[error("the channel is not as ordered")]
     NotAsOrdered,
-    /// A bought channel has `option_scid_alias`.
+    /// The channel lacks `option_scid_alias`, which a bought channel has.
     #[error("the channel lacks option_scid_alias")]
     NoScidAlias,
 }
 
-/// Why a purchase is not registered. Its invoice must not be handed out.
+/// Reason for which a purchase is not registered. Its invoice must not be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefusePurchase {
-    /// It ran out meanwhile.
+    /// The purchase has expired.
     #[error("the offer has expired")]
     Expired,
-    /// There is a purchase of that payment hash.
+    /// A purchase with this payment hash exists.
     #[error("there is a purchase of this payment hash already")]
     KnownPaymentHash,
     /// Too many purchases wait for their payments.
@@ -433,5 +438,5 @@ pub enum RefusePurchase {
     TooMany,
 }
 
-/// Of a purchase's record.
+/// Version of a purchase's record.
 const VERSION: u8 = 2;

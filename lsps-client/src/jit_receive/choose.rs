@@ -1,4 +1,4 @@
-//! Which terms of a menu to buy on.
+//! Choice of the terms of a menu.
 
 use alloc::vec::Vec;
 use core::{cmp::Reverse, fmt, time::Duration};
@@ -10,31 +10,32 @@ use lsps_types::{
 
 use super::{Rules, judge::within_share};
 
-/// What is wanted of an LSP.
+/// Request for a JIT channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
-    /// The payment to come.
+    /// Payment to receive.
     pub payment: Payment,
-    /// What it may cost.
+    /// Limits of the opening fee.
     pub limits: FeeLimits,
-    /// How long the invoice is to stand. Terms that last as long are preferred to cheaper ones that do not; `None`: any do.
+    /// Time for which the invoice has to be valid. Terms that are valid as long are preferred to cheaper ones; `None`:
+    /// any do.
     pub expiry: Option<Duration>,
 }
 
-/// The payment to come.
+/// Payment to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payment {
     /// The invoice names the amount; the payer may split it.
     Fixed(Msat),
-    /// The invoice leaves the amount to the payer, who must send it in one piece.
+    /// The invoice leaves the amount to the payer, who must send it in one part.
     Variable {
-        /// The size at which prices are compared and held against the limits. What arrives may be another.
+        /// Amount at which prices are compared and checked against the limits. The payment may have another.
         expected: Msat,
     },
 }
 
 impl Payment {
-    /// The size at which prices are compared.
+    /// Amount at which prices are compared.
     #[must_use]
     pub fn size(self) -> Msat {
         match self {
@@ -43,48 +44,49 @@ impl Payment {
     }
 }
 
-/// Limits of the cost of an opening; `None` sets no limit. There is no default: an application that wants no limit says
+/// Limits of the cost of a channel; `None` sets no limit. There is no default: an application that wants no limit uses
 /// [`FeeLimits::UNLIMITED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeeLimits {
-    /// The most in all.
+    /// Largest fee.
     pub max_total_fee: Option<Msat>,
-    /// The most as a share of the payment.
+    /// Largest fee as a share of the payment.
     pub max_proportional_fee: Option<Ppm>,
 }
 
 impl FeeLimits {
-    /// Any fee that leaves something of the payment. For tests, and for applications that ask their user about the fee.
+    /// No limit, as long as something of the payment is left. For tests, and for applications that ask their user about
+    /// the fee.
     pub const UNLIMITED: Self = Self { max_total_fee: None, max_proportional_fee: None };
 
-    /// No more than this in all.
+    /// Limits the fee to this amount.
     #[must_use]
     pub fn total(most: Msat) -> Self {
         Self { max_total_fee: Some(most), ..Self::UNLIMITED }
     }
 
-    /// No more than this share of the payment.
+    /// Limits the fee to this share of the payment.
     #[must_use]
     pub fn share(most: Ppm) -> Self {
         Self { max_proportional_fee: Some(most), ..Self::UNLIMITED }
     }
 }
 
-/// The terms that won, and what they cost.
+/// The chosen terms, and their price.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// As the menu had them.
+    /// Terms as the menu had them.
     pub params: OpeningFeeParams,
-    /// The payment they were chosen for.
+    /// Payment for which they were chosen.
     pub payment: Payment,
-    /// The opening fee at [`Payment::size`].
+    /// Opening fee at [`Payment::size`].
     pub fee: Msat,
-    /// Whether the terms last for [`Want::expiry`]; else the invoice ends sooner.
+    /// Whether the terms are valid for [`Want::expiry`]; otherwise the invoice expires sooner.
     pub lasts: bool,
 }
 
 impl Choice {
-    /// The request that buys it: the terms are echoed, the size only given when the invoice will name it.
+    /// The `lsps2.buy` request for these terms. The size is included only if the invoice will name an amount.
     ///
     /// Spec: LSPS2 §2.
     #[must_use]
@@ -97,16 +99,16 @@ impl Choice {
     }
 }
 
-/// The cheapest terms that fit `want`, of those that last as long as it wants, or else of all; of equally cheap ones those
-/// valid longest, then the first.
+/// Chooses the cheapest terms that fit `want`: among those that are valid as long as it asks for, or else among all. Of
+/// equally cheap terms it takes those valid longest, then the first.
 ///
-/// Entries are taken in any order: LSPs should sort their menus, deployed ones do not always.
+/// The order of the entries does not matter: LSPs should sort their menus, but deployed ones do not always.
 ///
 /// Spec: LSPS2 §1 "Computing the `opening_fee`", and the client's duty to judge the fee before buying.
 ///
 /// # Errors
 ///
-/// [`NoOffer`] with the reason for each entry, in the order of the menu.
+/// [`NoOffer`] has the reason for each entry, in the order of the menu.
 pub fn choose(menu: &Menu, want: &Want, rules: &Rules, now: Timestamp) -> Result<Choice, NoOffer> {
     let mut reasons = Vec::new();
     let mut best: Option<Choice> = None;
@@ -126,7 +128,7 @@ pub fn choose(menu: &Menu, want: &Want, rules: &Rules, now: Timestamp) -> Result
     best.ok_or(NoOffer { reasons })
 }
 
-/// The opening fee of one entry, if the entry makes sense and fits.
+/// The opening fee of one entry, if the entry is consistent and fits.
 fn price(params: &OpeningFeeParams, want: &Want, rules: &Rules, now: Timestamp) -> Result<Msat, Unfit> {
     let (size, min, max) = (want.payment.size(), params.min_payment_size_msat, params.max_payment_size_msat);
     if params.valid_until.instant() < now + rules.min_validity {
@@ -162,10 +164,10 @@ fn price(params: &OpeningFeeParams, want: &Want, rules: &Rules, now: Timestamp) 
     Ok(fee)
 }
 
-/// No entry of the menu will do.
+/// Error: no entry of the menu fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoOffer {
-    /// Why not, entry by entry; empty if the LSP offers no JIT channels now.
+    /// Reason for each entry; empty if the LSP offers no JIT channels now.
     pub reasons: Vec<Unfit>,
 }
 
@@ -185,61 +187,62 @@ impl fmt::Display for NoOffer {
     }
 }
 
-/// Why an entry of the menu will not do.
+/// Reason for which an entry of the menu does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
-    /// Expired, or nearly so.
+    /// The terms have expired, or nearly so.
     #[error("expires too soon")]
     ExpiresTooSoon,
-    /// Its least payment is above its largest.
+    /// The smallest payment is above the largest.
     #[error("takes no payment at all")]
     EmptyRange,
-    /// The payment is below what the entry takes.
+    /// The payment is below the minimum.
     #[error("takes payments from {min} only")]
     PaymentTooSmall {
-        /// The least it takes.
+        /// Smallest payment.
         min: Msat,
     },
-    /// The payment is above what the entry takes.
+    /// The payment is above the maximum.
     #[error("takes payments up to {max} only")]
     PaymentTooLarge {
-        /// The most it takes.
+        /// Largest payment.
         max: Msat,
     },
-    /// The wallet would have less time than it wants to punish a revoked state.
+    /// The largest allowed `to_self_delay` is below the one that the wallet wants, which is its time to punish a
+    /// revoked state.
     #[error("lets us ask for a delay of {} blocks at most", max.0)]
     SelfDelayTooShort {
-        /// The longest `to_self_delay` it allows.
+        /// Largest `to_self_delay` allowed.
         max: Blocks,
     },
-    /// The fee cannot be computed in 64 bits.
+    /// The fee overflows 64 bits.
     #[error("its fee is absurd")]
     FeeOverflow,
-    /// Nothing would be left.
+    /// The fee leaves nothing of the payment.
     #[error("its fee of {fee} leaves nothing of the payment")]
     FeeSwallowsPayment {
-        /// The fee.
+        /// Opening fee.
         fee: Msat,
     },
-    /// Less would be left than [`Rules::least_net`].
+    /// The fee leaves less than [`Rules::least_net`].
     #[error("its fee leaves {net} of the payment, and at least {least} are wanted")]
     LeavesTooLittle {
-        /// The amount that would be left.
+        /// Amount that would be left.
         net: Msat,
-        /// The least that has to be.
+        /// Least amount that has to be left.
         least: Msat,
     },
-    /// More than [`FeeLimits::max_total_fee`].
+    /// The fee is above [`FeeLimits::max_total_fee`].
     #[error("its fee of {fee} is above the limit")]
     FeeAboveLimit {
-        /// The fee.
+        /// Opening fee.
         fee: Msat,
     },
-    /// More than [`FeeLimits::max_proportional_fee`].
+    /// The fee is above [`FeeLimits::max_proportional_fee`].
     #[error("its fee of {fee} is too large a share of the payment")]
     FeeAboveShare {
-        /// The fee.
+        /// Opening fee.
         fee: Msat,
     },
 }

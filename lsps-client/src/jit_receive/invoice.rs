@@ -1,4 +1,4 @@
-//! What to write into the invoice of a purchase.
+//! Terms of the invoice for a purchase.
 
 use core::time::Duration;
 
@@ -10,47 +10,48 @@ use serde::{Deserialize, Serialize};
 
 use super::{AcceptTrust, Promised, Rules, Terms};
 
-/// What the wallet wants of its invoice.
+/// The wallet's request for its invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The final CLTV delta that the node asks for in ordinary invoices.
+    /// Final CLTV expiry delta that the node asks for in ordinary invoices.
     pub normal_min_final_cltv_expiry_delta: u16,
     /// Confirmations of the funding transaction to wait for before the payment is claimed.
     pub confirmations_to_wait: u16,
-    /// How long the invoice should stand; if `None`, as long as the purchase and [`Rules::longest_invoice`] allow.
+    /// Time for which the invoice is to be valid; if `None`, as long as the purchase and [`Rules::longest_invoice`]
+    /// allow.
     pub expiry: Option<Duration>,
-    /// The largest share that may be kept of a payment whose size the payer chooses. A smaller payment whose fee is a
-    /// larger share goes back. Payments of a known size were held to the limits when the terms were chosen.
+    /// Largest share that may be kept of a payment whose amount the payer chooses. A payment of which the fee is a
+    /// larger share is failed. Payments of a known amount were checked against the limits when the terms were chosen.
     pub max_proportional_fee: Option<Ppm>,
 }
 
-/// What to write into the invoice.
+/// Terms that the invoice has to contain.
 ///
-/// Spec: LSPS2 §2 "Invoice". Should the terms travel by another way than BOLT 11, all of them must reach the payer.
+/// Spec: LSPS2 §2 "Invoice". If the terms do not travel in a BOLT 11 invoice, all of them must reach the payer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceTerms {
-    /// The one route hint.
+    /// The only route hint.
     pub hint: RouteHint,
-    /// The amount; none leaves it to the payer.
+    /// Amount; `None` leaves it to the payer.
     pub amount: Option<Msat>,
-    /// Final CLTV delta to ask for.
+    /// Final CLTV expiry delta to ask for.
     pub min_final_cltv_expiry_delta: u16,
-    /// When the invoice was made, in whole seconds. The expiry counts from here.
+    /// Time of the invoice, in whole seconds, from which its expiry counts.
     pub timestamp: Timestamp,
-    /// Seconds from `timestamp` for which it stands: never past the end of the purchase.
+    /// Expiry in seconds from `timestamp`, never past the end of the purchase.
     pub expiry_secs: u64,
     /// Whether the payer may split the payment (`basic_mpp`).
     pub basic_mpp: bool,
 }
 
-/// The only hop of the only route hint. Its fees are zero: the opening fee is kept another way.
+/// The only hop of the only route hint. Its fees are zero: the opening fee is kept of the forwarded amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteHint {
     /// The LSP.
     pub node_id: PeerId,
-    /// The SCID that makes the LSP open the channel.
+    /// SCID that makes the LSP open the channel.
     pub scid: Scid,
-    /// The LSP's CLTV delta.
+    /// CLTV expiry delta of the LSP.
     pub cltv_expiry_delta: u16,
 }
 
@@ -61,20 +62,20 @@ impl RouteHint {
     pub const FEE_PROPORTIONAL_MILLIONTHS: u32 = 0;
 }
 
-/// A purchase that was weighed and found good, ready to be registered under the payment hash of its invoice.
+/// A purchase that passed the checks, to be registered under the payment hash of its invoice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
-    /// What to write into the invoice.
+    /// Terms of the invoice.
     pub invoice: InvoiceTerms,
     pub(crate) lsp: PeerId,
     pub(crate) terms: Terms,
 }
 
-/// Weighs what `lsp` answered to `buy`, before any invoice exists.
+/// Checks the reply of `lsp` to `buy`, before an invoice is made.
 ///
 /// # Errors
 ///
-/// [`CannotInvoice`]: the purchase is to be left alone; it costs nothing.
+/// [`CannotInvoice`]: do not use the purchase; it costs nothing.
 pub fn prepare(
     lsp: PeerId,
     buy: &Buy,
@@ -99,7 +100,7 @@ pub fn prepare(
     }
     let promised = Promised::by(params, buy.payment_size_msat).ok_or(CannotInvoice::FeeOverflow)?;
     let valid_until = params.valid_until.instant();
-    // Of a payment of any size it is judged when that comes.
+    // A payment of any amount is checked when it arrives.
     if let (Some(size), Promised::Fee(fee)) = (buy.payment_size_msat, promised) {
         let net = size.checked_sub(fee).filter(|net| *net >= rules.least_net);
         net.ok_or(CannotInvoice::LeavesTooLittle { fee, least: rules.least_net })?;
@@ -114,7 +115,7 @@ pub fn prepare(
         expiry_secs: expiry_secs(valid_until, wish, now).ok_or(CannotInvoice::Expired)?,
         basic_mpp: buy.payment_size_msat.is_some(),
     };
-    // A purchase ends with its invoice, however long the LSP says that its terms are valid.
+    // A purchase ends with its invoice, even if the LSP's terms are valid for longer.
     let ends = invoice.timestamp + Duration::from_secs(invoice.expiry_secs);
     let open_until = ends.min(valid_until) + rules.late_channel;
     let terms = Terms {
@@ -134,12 +135,13 @@ pub fn prepare(
     Ok(Prepared { invoice, lsp, terms })
 }
 
-/// Two blocks for the opening, and those that the wallet itself waits for.
+/// The final CLTV expiry delta: the normal one, two blocks for the opening, and the confirmations that the wallet waits
+/// for.
 fn final_delta(wish: &Wish) -> Option<u16> {
     wish.normal_min_final_cltv_expiry_delta.checked_add(OPENING_BLOCKS)?.checked_add(wish.confirmations_to_wait)
 }
 
-/// Seconds until `valid_until`, or fewer if so wished; `None` if nothing is left. Fractions are cut, never rounded up.
+/// Seconds until `valid_until`, or fewer if requested; `None` if none are left. Fractions are cut, never rounded up.
 fn expiry_secs(valid_until: Timestamp, wish: &Wish, now: Timestamp) -> Option<u64> {
     let left = whole_secs(valid_until).checked_sub(whole_secs(now)).filter(|secs| *secs > 0 && now < valid_until)?;
     Some(wish.expiry.map_or(left, |wanted| wanted.as_secs().min(left)))
@@ -149,42 +151,42 @@ fn whole_secs(instant: Timestamp) -> u64 {
     instant.unix_millis() / 1_000
 }
 
-/// Why no invoice can be made of a purchase.
+/// Reason for which no invoice can be made for a purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotInvoice {
-    /// The terms ran out.
+    /// The terms have expired.
     #[error("the offer has expired")]
     Expired,
-    /// The LSP wants the preimage before the funding transaction is published, and our rules say no.
+    /// The LSP wants the preimage before it publishes the funding transaction, and the wallet's rules forbid that.
     #[error("the LSP asks to be trusted with the first payment")]
     TrustRefused,
-    /// Whoever trusts the LSP must claim at once.
+    /// The LSP wants to be trusted, which requires an immediate claim, but the wallet waits for confirmations.
     #[error("the LSP asks to be trusted, so confirmations cannot be waited for")]
     CannotWaitWhenClientTrustsLsp,
-    /// The LSP's hop would lock the payer's money for too long.
+    /// The LSP's CLTV expiry delta would lock the payer's money for too long.
     #[error("the LSP asks for a CLTV delta of {delta} blocks, at most {max} are accepted")]
     CltvDeltaTooLarge {
-        /// Asked for.
+        /// Requested delta.
         delta: u16,
-        /// Ours.
+        /// Largest accepted delta.
         max: u16,
     },
-    /// The final CLTV delta does not fit its field.
+    /// The final CLTV expiry delta overflows its field.
     #[error("too many confirmations to wait for")]
     FinalDeltaTooLarge,
-    /// The fee cannot be computed in 64 bits.
+    /// The fee overflows 64 bits.
     #[error("the opening fee is absurd")]
     FeeOverflow,
-    /// Less would be left of the payment than [`Rules::least_net`].
+    /// The fee leaves less of the payment than [`Rules::least_net`].
     #[error("an opening fee of {fee} leaves less than {least} of the payment")]
     LeavesTooLittle {
-        /// The opening fee.
+        /// Opening fee.
         fee: Msat,
-        /// The least that has to be left.
+        /// Least amount that has to be left.
         least: Msat,
     },
 }
 
-/// The LSP opens the channel while the HTLC ticks.
+/// Blocks in which the LSP opens the channel while it holds the HTLC.
 const OPENING_BLOCKS: u16 = 2;

@@ -1,4 +1,4 @@
-//! Whether what arrived is what was promised.
+//! Checks of the amounts of a payment against the promise.
 
 use lsps_types::{
     Blocks, Msat, Ppm,
@@ -7,22 +7,22 @@ use lsps_types::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What an LSP may keep of a payment, once.
+/// Fee that an LSP may keep of a payment, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Promised {
-    /// This much: the payment's size was known at the purchase.
+    /// A fixed fee: the amount of the payment was known at the purchase.
     Fee(Msat),
-    /// What the formula gives for the payment that comes.
+    /// The fee by the formula for the amount that arrives.
     Rate {
-        /// The least.
+        /// Least fee.
         min_fee: Msat,
-        /// The share of the payment.
+        /// Fee as a share of the payment.
         proportional: Ppm,
     },
 }
 
 impl Promised {
-    /// The promise that terms make for a payment of `size`, or for one of any size. `None` on overflow.
+    /// The promise of these terms for a payment of `size`, or of any size. `None` on overflow.
     #[must_use]
     pub fn by(params: &OpeningFeeParams, size: Option<Msat>) -> Option<Self> {
         let rate = Self::Rate { min_fee: params.min_fee_msat, proportional: params.proportional };
@@ -32,7 +32,7 @@ impl Promised {
         }
     }
 
-    /// The fee on a payment of `gross`, before the fee is taken. `None` on overflow.
+    /// The fee on a payment of `gross`, the amount before the fee. `None` on overflow.
     ///
     /// Spec: LSPS2 §1 "Computing the `opening_fee`".
     #[must_use]
@@ -44,145 +44,149 @@ impl Promised {
     }
 }
 
-/// What a payment for an outstanding purchase should be.
+/// The promise for the payment of an outstanding purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// The amount of the invoice, if it names one.
+    /// Amount of the invoice, if it has one.
     pub amount: Option<Msat>,
-    /// What may be missing from it.
+    /// Fee that the LSP may keep.
     pub promised: Promised,
-    /// The largest share of it that may be missing, whatever was promised.
+    /// Largest share of the payment that may be kept, regardless of the promise.
     pub max_share: Option<Ppm>,
-    /// The least that has to arrive where something was kept.
+    /// Least amount that has to arrive if a fee was kept.
     pub least_net: Msat,
 }
 
-/// What a node reports of a payment that waits to be claimed or failed.
+/// A node's report of a payment that waits to be claimed or failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received<'a> {
-    /// Sums over a complete set of parts; the node checked each part and its TLV itself, as LDK does.
+    /// Sums over a complete set of parts. The node checked each part and its TLV itself, as LDK does.
     Totals {
-        /// What came in.
+        /// Amount that arrived.
         received: Msat,
-        /// What was kept on the way, as announced in `extra_fee`.
+        /// Fee that was kept on the way, as announced in `extra_fee`.
         skimmed: Msat,
     },
-    /// The parts so far, for a node that leaves the checks to us.
+    /// The parts so far, for a node that leaves the checks to this library.
     Parts(&'a [Part<'a>]),
 }
 
-/// One HTLC of a payment.
+/// An HTLC of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// What its onion says should arrive.
+    /// Amount to forward according to the onion.
     pub onion: Msat,
-    /// What the HTLC carries.
+    /// Amount of the HTLC.
     pub amount: Msat,
-    /// The value of TLV 65537 of its `update_add_htlc`, if there is one.
+    /// Value of TLV 65537 in `update_add_htlc`, if there is one.
     pub extra_fee: Option<&'a [u8]>,
 }
 
-/// What to do with a payment that waits.
+/// Decision on the amounts of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// As promised: it may be claimed. For a payment that is no purchase: nothing was kept of it.
+    /// The payment is as promised and may be claimed. Without a purchase: no fee was kept of it.
     Claim,
     /// Parts are still missing; the node's usual time-out for them applies.
     WaitForMore,
-    /// Fail all of it back.
+    /// All HTLCs of the payment have to be failed.
     Reject(Fault),
 }
 
-/// Why a payment is to be failed back.
+/// Reason to fail a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// More was kept than promised.
+    /// The fee that was kept is above the promise.
     #[error("{skimmed} kept, {promised} promised")]
     SkimAbovePromise {
-        /// Kept, over all parts.
+        /// Sum kept over all parts.
         skimmed: Msat,
-        /// The opening fee; zero if it was paid before.
+        /// Promised fee; zero if it was paid before.
         promised: Msat,
     },
-    /// What was kept is as promised, but a larger share of this payment than the wallet gives.
+    /// The fee that was kept is within the promise, but is a larger share of this payment than the wallet allows.
     #[error("{skimmed} kept of {gross}, which is too large a share")]
     SkimAboveShare {
-        /// Kept, over all parts.
+        /// Sum kept over all parts.
         skimmed: Msat,
-        /// What arrived and what was kept.
+        /// Amount that arrived plus the fee that was kept.
         gross: Msat,
     },
-    /// Something was kept of a payment for which nothing was bought.
+    /// A fee was kept of a payment without a purchase.
     #[error("a fee was kept of a payment that opens no channel")]
     SkimWithoutPurchase,
-    /// The payer meant less than the invoice asks for.
+    /// The payer sent less than the invoice asks for.
     #[error("{gross} paid, {wanted} wanted")]
     TooLittle {
-        /// What arrived and what was kept.
+        /// Amount that arrived plus the fee that was kept.
         gross: Msat,
-        /// The amount of the invoice.
+        /// Amount of the invoice.
         wanted: Msat,
     },
-    /// The payment is not worth its fee.
+    /// The fee leaves nothing of the payment.
     #[error("an opening fee of {fee} on a payment of {gross}")]
     FeeSwallowsPayment {
-        /// The promised fee.
+        /// Promised fee.
         fee: Msat,
-        /// What arrived and what was kept.
+        /// Amount that arrived plus the fee that was kept.
         gross: Msat,
     },
-    /// The fee leaves too little of the payment to be worth a channel.
+    /// The fee leaves less than the wallet's minimum.
     #[error("{received} of {gross} arrived, and at least {least} have to: the wallet's `least_net`")]
     LeavesTooLittle {
-        /// The amount that arrived.
+        /// Amount that arrived.
         received: Msat,
-        /// The amount that arrived and the fee that was kept, together.
+        /// Amount that arrived plus the fee that was kept.
         gross: Msat,
-        /// The least that has to arrive.
+        /// Least amount that has to arrive.
         least: Msat,
     },
-    /// The promised fee was kept, and the LSP has not opened a channel for it.
+    /// The promised fee was kept, but the LSP has not opened a channel for it.
     #[error("{skimmed} kept for a channel that was not opened")]
     NoChannelOpened {
-        /// Kept, over all parts.
+        /// Sum kept over all parts.
         skimmed: Msat,
     },
-    /// A fee was kept by a peer that is not the LSP from which the channel was bought.
+    /// The fee was kept by a peer that is not the LSP of the purchase.
     #[error("{skimmed} kept by a peer from which nothing was bought for this payment")]
     KeptByAnother {
-        /// Kept, over all parts.
+        /// Sum kept over all parts.
         skimmed: Msat,
     },
-    /// The payment came over a channel that its funder could still take back, and cannot wait until it is confirmed.
+    /// The payment arrived over a channel that its funder could still double-spend, and it cannot be held until that is
+    /// confirmed.
     #[error("it came over a channel with {confirmations} confirmation(s), and {wanted} are waited for")]
     Unconfirmed {
-        /// Of the channel's funding transaction.
+        /// Confirmations of the channel's funding transaction.
         confirmations: u32,
         /// Confirmations that the wallet waits for.
         wanted: u16,
     },
-    /// A channel over which a part of the payment came is gone: what came over it cannot be claimed from its peer any more.
+    /// A channel over which a part of the payment arrived is closed, so that part cannot be claimed from its peer any
+    /// more.
     #[error("a channel that it came over is closed; the payer has to pay again")]
     ChannelGone,
-    /// The payment came over a channel whose funding transaction was never published, and cannot wait until it is.
+    /// The payment arrived over a channel whose funding transaction was never published, and it cannot be held until it
+    /// is.
     #[error("it came over a channel whose funding transaction is not published")]
     Unpublished,
-    /// An `extra_fee` that is not eight bytes long.
+    /// An `extra_fee` is not eight bytes long.
     #[error("malformed extra fee")]
     MalformedExtraFee,
-    /// A part does not carry its onion's amount less its extra fee.
+    /// The amount of a part is not the amount in its onion less its extra fee.
     #[error("a part does not carry what it says")]
     WrongPartAmount,
-    /// A sum above 2^64 millisatoshis.
+    /// A sum overflows 64 bits.
     #[error("absurd amounts")]
     Overflow,
 }
 
-/// Judges a payment: against what was bought, or as an ordinary one (`None`).
+/// Checks the amounts of a payment against its purchase, or as an ordinary payment (`None`).
 ///
-/// The fee is judged on the gross amount, summed over all parts: what was kept must not be above the promise, and what
-/// the payer meant to pay must not be below the invoice. Whether an ordinary payment is large enough is the node's to say.
+/// The fee is checked on the gross amount, summed over all parts: the fee that was kept must not be above the promise,
+/// and the amount that the payer sent must not be below the invoice. The node checks whether an ordinary payment is
+/// large enough.
 ///
 /// Spec: LSPS2 §3 "Forwarding The Payment Parts", bLIP-25.
 #[must_use]
@@ -195,8 +199,8 @@ pub fn judge(expected: Option<&Expected>, received: &Received<'_>) -> Verdict {
     weighed.unwrap_or_else(Verdict::Reject)
 }
 
-/// Whether enough blocks are left to claim an HTLC: its expiry is held to the normal final delta, not to the larger one
-/// that the invoice asked for.
+/// Whether enough blocks are left to claim an HTLC. Its expiry is compared with the normal final delta, not with the
+/// larger one in the invoice.
 ///
 /// Spec: LSPS2 §2 "Invoice".
 #[must_use]
@@ -204,12 +208,12 @@ pub fn enough_blocks_left(left: Blocks, normal_min_final_cltv_expiry_delta: u16)
     left >= Blocks(u32::from(normal_min_final_cltv_expiry_delta))
 }
 
-/// Whether `fee` is at most this share of `size`. Cannot overflow.
+/// Whether `fee` is at most this share of `size`. The computation cannot overflow.
 pub(crate) fn within_share(fee: Msat, size: Msat, share: Ppm) -> bool {
     u128::from(fee.0) * MILLION <= u128::from(size.0) * u128::from(share.0)
 }
 
-/// A payment in sums.
+/// Sums over the parts of a payment.
 struct Sums {
     gross: Msat,
     skimmed: Msat,
@@ -269,7 +273,7 @@ impl Sums {
 }
 
 impl Part<'_> {
-    /// What was kept of this part, which must say so and be right about it.
+    /// The fee that was kept of this part; an error if the part does not announce it, or announces another amount.
     fn kept(&self, bought: bool) -> Result<Msat, Fault> {
         let kept = match self.extra_fee {
             None => Msat::ZERO,

@@ -1,4 +1,4 @@
-//! The first layout of a purchase's record.
+//! Version 1 of a purchase's record.
 
 use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Preimage, Scid, Timestamp};
 use serde::Deserialize;
@@ -65,7 +65,7 @@ impl From<Terms> for super::Terms {
             amount,
             promised,
             max_proportional_fee,
-            // There was no such rule: what was agreed then stands.
+            // Version 1 had no such rule.
             least_net: Msat::ZERO,
             valid_until,
             open_until,
@@ -87,7 +87,7 @@ impl From<State> for super::State {
                 Self::Holding(super::Holding { received, skimmed, preimage: Some(preimage), channel })
             }
             State::Paid { received, skimmed } => Self::Paid { received, skimmed },
-            // Its channel was forgotten.
+            // Version 1 did not keep the channel.
             State::Expired => Self::Expired(None),
             State::Abandoned => Self::Abandoned,
             State::Gone => Self::Gone,
