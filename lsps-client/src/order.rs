@@ -1,7 +1,8 @@
-//! A channel that is ordered and paid for (LSPS1): one order, one flow.
+//! Ordering a channel (LSPS1): an order, which is one flow.
 //!
-//! `Offered -> draft -> create_order -> weigh -> place -> pay -> polls -> channel | money back`. What comes before `place`
-//! is pure functions of messages. From there on the order has a record, and nothing is paid that is not on it.
+//! `Offered -> draft -> create_order -> weigh -> place -> pay -> polls -> channel | refund`. The steps before `place`
+//! are pure functions of messages. From `place` on the order has a record, and no payment is made that is not on
+//! record.
 
 use alloc::{string::String, vec::Vec};
 use core::{cmp::Reverse, time::Duration};
@@ -31,7 +32,7 @@ pub use quote::{Bill, CannotOrder, Draft, Offered, Quote, RefuseOrder, RefuseWay
 
 pub(crate) use changes::{Command, Reject};
 
-/// One order that was made.
+/// An order that the LSP created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     pub(crate) key: OrderKey,
@@ -40,92 +41,94 @@ pub struct Order {
     #[serde(with = "wire::Ordered")]
     pub(crate) ordered: CreateOrder,
     pub(crate) ways: Vec<Way>,
-    /// How long it is remembered after its end, in milliseconds.
+    /// Time for which the record is kept after the end of the order, in milliseconds.
     pub(crate) keep_millis: u64,
-    /// When it is given up, whatever is missing.
+    /// Time at which the order is given up in any state.
     pub(crate) give_up_at: Timestamp,
     pub(crate) is_paid_under_its_hash: bool,
     pub(crate) state: State,
     pub(crate) trouble: Option<Trouble>,
-    /// Since when questions about it have had no answer.
+    /// Time since which requests about the order have had no answer.
     pub(crate) unanswered_since: Option<Timestamp>,
-    /// A transaction that was signed to pay it and is to be broadcast no more.
+    /// A transaction that was signed to pay the order and is to be broadcast no more.
     pub(crate) reserved: Option<Reserved>,
-    /// Done, by a channel of which the node has told no confirmation: when that becomes a trouble.
+    /// Time from which a completed order without a reported confirmation is in trouble.
     pub(crate) confirm_by: Option<Timestamp>,
 }
 
-/// A transaction that was signed to pay an order, when the order is over or is paid in another way. Nodes may have it in
-/// their mempools, so that its inputs pay for nothing else meanwhile.
+/// A transaction that was signed to pay an order, when the order is over or is paid by another method. Nodes may have
+/// it in their mempools, so its inputs stay reserved meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reserved {
     pub(crate) transaction: Vec<u8>,
-    /// Its inputs may be spent otherwise: nobody ever had it, or mempools have dropped it by now.
+    /// Whether the inputs may be spent: nobody ever had the transaction, or mempools have dropped it by now.
     pub(crate) is_free: bool,
 }
 
-/// Where an order stands.
+/// State of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
-    /// Its prices are known. Nothing is paid, and nothing will be before a way is chosen.
+    /// The prices are known. No payment is made before a method is chosen.
     Quoted,
-    /// A way is chosen, for good; the channel is to come.
+    /// A payment method is chosen; the channel is still to come.
     Paying(Paying),
-    /// There will be no channel, and what was paid was not seen to come back yet.
+    /// The order failed, and the refund was not seen yet.
     Refunding(Paying),
-    /// It is over.
+    /// The order is over.
     Ended {
-        /// How.
+        /// Outcome.
         end: End,
-        /// When its record goes.
+        /// Time until which the record is kept.
         keep_until: Timestamp,
     },
-    /// To be deleted.
+    /// The record is to be removed.
     Gone,
 }
 
-/// The payment of an order, and what it brought so far.
+/// The payment of an order, and its results so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paying {
-    /// The way that is being paid, alone.
+    /// Payment method that is being used.
     pub way: WayKind,
-    /// Ways that are tried in turn, each once nothing of the one before is out.
+    /// Methods to try in turn, each once nothing of the one before is in flight.
     pub then: Vec<WayKind>,
-    /// How far our side is.
+    /// State of the payment at the wallet.
     pub payment: Payment,
-    /// The LSP said that it has the payment.
+    /// Whether the LSP said that it holds the payment.
     pub held: bool,
-    /// The channel that was accepted for it, as far as is known.
+    /// Channel that was accepted for the order, as far as is known.
     pub channel: Option<Channel>,
-    /// Another channel of this LSP that would do and was accepted for a purchase: the LSP says which of the two it is.
+    /// Another channel of this LSP that suits the order and was accepted for a purchase. The LSP says which of the two
+    /// is the order's.
     pub other: Option<Channel>,
-    /// Since when the LSP says what our own node does not see.
+    /// Time since which the LSP reports something that the wallet's node does not see.
     pub unseen_since: Option<Timestamp>,
-    /// On-chain: its time was over while the transaction was not known to be there, so that it is not broadcast before the
-    /// LSP says that the order stands.
+    /// On-chain: whether the time to pay passed before the transaction was known to have been received. It is not
+    /// broadcast until the LSP says that the order is still open.
     pub late: bool,
-    /// On-chain: until then the order stands, in the word of an LSP that was asked when the time was over.
+    /// On-chain: time until which the order is open, according to the LSP's answer after the time to pay had passed.
     pub stands_until: Option<Timestamp>,
-    /// The user called it off; what is out is waited for.
+    /// Whether the user cancelled the order; payments in flight are waited for.
     pub called_off: bool,
-    /// On-chain: the transaction was signed in this run of the wallet, and its broadcast was not begun: nobody else has it.
-    /// Not on record, as a broadcast leaves no trace there: after a restart it may have been.
+    /// On-chain: whether the transaction was signed in this run of the wallet and its broadcast was not begun, so that
+    /// nobody else has it. This is not on record, as a broadcast leaves no trace there: after a restart it may have
+    /// happened.
     #[serde(skip)]
     pub unsent: bool,
 }
 
-/// How far the payment is, by our own node or wallet.
+/// State of a payment at the wallet's own node or wallet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payment {
-    /// The node was asked to pay; over Lightning it may have done so.
+    /// The node was asked to pay; a Lightning payment may have been sent.
     Asked,
-    /// This transaction pays it. It may be broadcast.
+    /// This transaction pays the order. It may be broadcast.
     Signed(Vec<u8>),
-    /// Over Lightning: the LSP took it.
+    /// Lightning: the LSP claimed the payment.
     Settled,
-    /// Over Lightning: it came back. Whether the LSP had it is asked until then.
+    /// Lightning: the payment failed. The LSP is asked whether it had it.
     Returned {
-        /// After that it counts as one that did not get there.
+        /// Time after which the payment counts as one that the LSP never had.
         ask_until: Timestamp,
     },
 }
@@ -133,221 +136,224 @@ pub enum Payment {
 /// A channel that was accepted for an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
-    /// The host's name for it.
+    /// Key that the host gave to the channel.
     pub key: ChannelKey,
-    /// How often its opening was asked for, from 1.
+    /// Number of requests to open this channel, from 1.
     pub attempt: u32,
-    /// Whether its funding is negotiated, so that the node will remember it.
+    /// Whether the funding is negotiated, so that the node remembers the channel.
     pub pending: bool,
-    /// The output that funds it, by our own node.
+    /// Funding output, as the wallet's node reports it.
     pub funding: Option<OutPoint>,
-    /// When our own node told of that output.
+    /// Time at which the node reported the funding output.
     pub funded_at: Option<Timestamp>,
-    /// The channel as the LSP asked for it. `None`: the record is older than this field.
+    /// The channel as the LSP requested it. `None`: the record is older than this field.
     pub asked: Option<Asked>,
-    /// On which terms it is accepted.
+    /// Terms on which the channel is accepted.
     pub accept: Accept,
 }
 
-/// A channel as its LSP wants to open it.
+/// Properties of a channel that an LSP asks to open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
-    /// Whether it would be announced to the network.
+    /// Whether the channel would be announced to the network.
     pub announced: bool,
-    /// Whether its type lets it be used before its funding is confirmed.
+    /// Whether the channel type allows use before the funding is confirmed.
     pub zero_conf: bool,
-    /// The capacity.
+    /// Capacity.
     pub funding: Sat,
-    /// The wallet's balance in it from the start.
+    /// Initial balance of the wallet.
     pub pushed: Msat,
 }
 
-/// Terms on which the channel of an order is accepted: the order's own; while a purchase from the same LSP waits for a
-/// channel that could be this one, the purchase's.
+/// Terms on which the channel of an order is accepted: the order's own, or those of a purchase from the same LSP that
+/// waits for a channel which could be this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accept {
-    /// Confirmations before it is used.
+    /// Confirmations before the channel is used.
     pub confirmations: u16,
-    /// The most blocks that we may ask for as `to_self_delay`.
+    /// Largest `to_self_delay`, in blocks, that the wallet may ask for.
     pub max_to_self_delay: Blocks,
-    /// Whether HTLCs may carry less than their onions say.
+    /// Whether HTLCs may be below the amount in their onions.
     pub underpaying: bool,
 }
 
-/// How an order ended.
+/// Outcome of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
-    /// The channel is funded, by our own node, which knows it by the output that the LSP names. Whether that is confirmed
+    /// The channel is funded with the output that the LSP names, by the report of the wallet's node. Its confirmation
     /// shows later ([`Order::unconfirmed_channel`], [`Trouble::Unconfirmed`]).
     Done {
-        /// What the LSP says of it.
+        /// The LSP's data of the channel.
         lease: Lease,
-        /// The channel that was accepted for the order. `None`: in a record of before that was asked for.
+        /// Channel that was accepted for the order. `None`: the record is older than this field.
         channel: Option<Channel>,
     },
-    /// The order failed. Over Lightning the payment came back; on-chain the LSP *says* that it sent the refund, and the
-    /// wallet did not look.
+    /// The order failed. A Lightning payment came back; for an on-chain payment the LSP *says* that it sent the refund,
+    /// which the wallet did not check.
     Refunded,
-    /// It was not paid.
+    /// The order was not paid.
     Unpaid(Unpaid),
-    /// The order was given up, by the wallet or because its time was long over, with money out that is not accounted
-    /// for. A channel that still comes is refused.
+    /// The order was given up, by the wallet or because its time was long over, although a payment is unaccounted for.
+    /// A channel that is opened all the same is refused.
     GivenUp,
 }
 
-/// The channel of an order, by the LSP.
+/// The LSP's data of the channel of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The output that funds it.
+    /// Funding output.
     pub funding: OutPoint,
-    /// When it was published.
+    /// Time at which the funding was published.
     pub funded_at: Timestamp,
-    /// Before this the LSP does not close it.
+    /// Time before which the LSP does not close the channel.
     pub until: Timestamp,
 }
 
-/// Why an order was not paid.
+/// Reason for which an order was not paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unpaid {
-    /// No way was chosen in time, or the chosen one was not begun with.
+    /// No method was chosen in time, or the payment was not started.
     Expired,
-    /// The payment did not get there: it could not be made, or came back and the LSP says of none.
+    /// The payment did not reach the LSP: it could not be made, or it failed and the LSP reports none.
     NotSent,
-    /// The LSP closed the order before.
+    /// The LSP closed the order before it was paid.
     Closed,
-    /// The wallet called it off.
+    /// The wallet cancelled the order.
     Abandoned,
 }
 
-/// What keeps a paid order from going on. It is asked about all the same, slowly; a good answer clears it.
+/// Problem of a paid order. The LSP is still asked about the order, at a longer interval; a good answer ends the
+/// trouble.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trouble {
     /// The LSP has not answered for [`Polling::silent_after`].
     Silent {
-        /// Since when.
+        /// Time since which it is silent.
         since: Timestamp,
     },
-    /// The LSP answers, for [`Polling::silent_after`], and what it answers is no order.
+    /// The LSP's answers have not been valid orders for [`Polling::silent_after`].
     Unreadable {
-        /// Since when.
+        /// Time since which its answers are invalid.
         since: Timestamp,
     },
-    /// The LSP says that there is no such order.
+    /// The LSP says that it has no such order.
     Forgotten,
-    /// The LSP tells of an order that is not the one that was made.
+    /// The LSP's order differs from the one that it created.
     Differs {
-        /// In what.
+        /// Name of the field that differs.
         field: String,
     },
-    /// The LSP says that the channel is open, and our own node knows no channel of this order with that funding.
+    /// The LSP says that the channel is open, but the wallet's node has no channel of this order with that funding
+    /// output.
     NoChannel {
-        /// The output that the LSP names, if it names one.
+        /// Funding output that the LSP names, if it names one.
         funding: Option<OutPoint>,
     },
-    /// The channel is there, and the LSP promises to keep it for less than half of the time that was paid for.
+    /// The channel is open, but the LSP promises to keep it for less than half of the ordered time.
     ShortLease {
-        /// Until when it says that it keeps it.
+        /// Time until which the LSP says that it keeps the channel.
         until: Timestamp,
     },
-    /// The LSP took the payment, and there is no channel: it failed the order and keeps the money, or does nothing.
+    /// The LSP claimed the payment and opened no channel: it failed the order without a refund, or does nothing.
     Kept,
-    /// The order is done, and the funding of its channel is not confirmed although the blocks that were ordered for that
-    /// are long over, or the channel was closed before. Until a first confirmation the LSP can spend the inputs of the
-    /// funding otherwise, and take back everything in the channel.
+    /// The order is done, but the funding of its channel was not confirmed within the ordered number of blocks, or the
+    /// channel was closed before. Until a first confirmation the LSP can double-spend the funding, and take back the
+    /// whole balance.
     Unconfirmed {
-        /// The output that was to fund the channel.
+        /// Funding output that the LSP named.
         funding: OutPoint,
     },
 }
 
-/// What became of an order.
+/// State change of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// On record, unpaid.
+    /// The order is on record, unpaid.
     Placed,
-    /// A way is chosen and will be paid; also the next, when nothing of the one before is out.
+    /// A payment method is chosen; also the next one, when nothing of the one before is in flight.
     Chosen {
-        /// The way that is paid.
+        /// Payment method that is used.
         way: WayKind,
-        /// Ways that are tried after it, in turn.
+        /// Methods to try after it, in turn.
         then: Vec<WayKind>,
     },
-    /// The transaction that pays it, to be broadcast.
+    /// This transaction pays the order and is to be broadcast.
     Signed(Vec<u8>),
-    /// On-chain: the time of the payment is over. It is not broadcast any more before the LSP says that the order stands.
+    /// On-chain: the time to pay has passed. The transaction is not broadcast before the LSP says that the order is
+    /// open.
     Late,
-    /// On-chain: the transaction was never broadcast, nor will be. Its inputs are free.
+    /// On-chain: the transaction was never broadcast and will not be. Its inputs are free.
     Unsent,
-    /// The order is over, and for so long that mempools have dropped the transaction that was to pay it. Its inputs are
-    /// free, unless it was mined.
+    /// The order has been over for so long that mempools have dropped the transaction that was to pay it. Its inputs
+    /// are free unless it was mined.
     InputsFree,
-    /// The wallet knows that the inputs of the transaction are free.
+    /// The wallet released the inputs of the transaction.
     Forgotten,
-    /// The LSP says that the order stands: its payment may be broadcast after all.
+    /// The LSP says that the order is open: its payment may be broadcast after all.
     Stands {
-        /// For so long, if it is not paid already.
+        /// Time until which it is open, unless it is paid already.
         until: Option<Timestamp>,
     },
-    /// Called off: nothing more is to be paid, and what is out is waited for.
+    /// The user cancelled the order: no more payment is started, and those in flight are waited for.
     CalledOff,
-    /// Over Lightning the LSP took the payment.
+    /// Lightning: the LSP claimed the payment.
     Settled,
-    /// Over Lightning the payment came back; the LSP is asked what it knows of it.
+    /// Lightning: the payment failed; the LSP is asked whether it had it.
     Returned {
-        /// For so long.
+        /// Time until which the LSP is asked.
         ask_until: Timestamp,
     },
-    /// The LSP says that it has the payment.
+    /// The LSP says that it holds the payment.
     Held,
-    /// A channel is to be accepted for it.
+    /// A channel is to be accepted for the order.
     ChannelAsked(Channel),
-    /// Its channel is being funded.
+    /// The funding of its channel is negotiated.
     ChannelPending {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
-        /// By this output, as far as the node tells.
+        /// Funding output, if the node reports it.
         funding: Option<OutPoint>,
-        /// When the node told.
+        /// Time of the report.
         at: Timestamp,
     },
-    /// Its channel is no more; another may come.
+    /// Its channel could not be opened or was closed; the LSP may open another.
     ChannelEnded(ChannelKey),
-    /// The channel of this order turned out to be another's; this order has the given one now.
+    /// The channel of this order turned out to be another flow's; the given one is the order's now.
     ChannelPassed(Option<Channel>),
-    /// Another channel that would do was accepted for a purchase.
+    /// Another channel that suits the order was accepted for a purchase.
     OtherChannel(Channel),
-    /// The LSP says what our own node does not see, the first time in a row.
+    /// The LSP reports something that the wallet's node does not see, for the first time in a row.
     Unseen(Timestamp),
-    /// There will be no channel; the money is waited for.
+    /// The order failed; its refund is waited for.
     Refunding,
-    /// A question had no answer, the first in a row.
+    /// A request had no answer, for the first time in a row.
     Unanswered(Timestamp),
-    /// The LSP answers again, and as it should.
+    /// The LSP answers again, and correctly.
     Heard,
-    /// The order is done, and its channel is not confirmed yet, as far as the node has told.
+    /// The order is done, and the node has not reported a confirmation of its channel yet.
     Unconfirmed {
-        /// From then on that is a trouble.
+        /// Time from which that is a trouble.
         until: Timestamp,
     },
-    /// The channel of an order that is done is confirmed.
+    /// The channel of a completed order is confirmed.
     Confirmed,
-    /// It does not go on.
+    /// The order is in trouble.
     Troubled(Trouble),
-    /// It is over.
+    /// The order is over.
     Ended {
-        /// How.
+        /// Outcome.
         end: End,
-        /// When its record goes.
+        /// Time until which the record is kept.
         keep_until: Timestamp,
     },
-    /// The host's clock was set, or was ahead when the record was written: what the order waits for moved with it.
+    /// The host's clock was set, or was ahead when the record was written: the waits of the order were shifted.
     ClockSet {
-        /// By how much.
+        /// Shift of the clock.
         shift: ClockShift,
-        /// How long an LSP is asked about a payment that came back.
+        /// Time for which an LSP is asked about a payment that failed.
         ask_for: Duration,
     },
-    /// Forgotten.
+    /// The record was removed.
     Dropped,
 }
 
@@ -374,7 +380,7 @@ impl Order {
         }
     }
 
-    /// What the world still owes this order. Asked after every step and again after a restart.
+    /// The effects that the order needs from the host. Called after every step and after a restart.
     pub(crate) fn outstanding(&self) -> Vec<Effect> {
         let (order, lsp) = (self.key, self.lsp);
         let free = self.reserved.as_ref().filter(|reserved| reserved.is_free);
@@ -382,7 +388,7 @@ impl Order {
         let mut effects: Vec<_> = free.map(forget).into_iter().collect();
         let paying = match &self.state {
             State::Paying(paying) => paying,
-            // What is out is out, and what is not shall not pay for an order that failed.
+            // Payments in flight are left alone; no other may start for an order that failed.
             State::Refunding(paying) => {
                 let way = self.way(paying.way).filter(|_| paying.payment == Payment::Asked).cloned();
                 effects.extend(way.map(|way| Effect::StopPaying { order, way }));
@@ -407,7 +413,7 @@ impl Order {
         effects
     }
 
-    /// The same for what a wallet may have forgotten in a restart: its coins.
+    /// The effects to repeat after a restart for what a wallet may have forgotten: its reserved coins.
     pub(crate) fn owed_after_restart(&self) -> Vec<Effect> {
         let kept = self.reserved.as_ref().filter(|reserved| !reserved.is_free).map(|reserved| &reserved.transaction);
         let transaction = match &self.state {
@@ -419,68 +425,69 @@ impl Order {
         self.outstanding().into_iter().chain(transaction.map(reserve)).collect()
     }
 
-    /// Its name on this side: no LSP can give it to another order.
+    /// Local key of the order. No LSP can give it to another order.
     #[must_use]
     pub fn key(&self) -> OrderKey {
         self.key
     }
 
-    /// Who opens the channel.
+    /// LSP that opens the channel.
     #[must_use]
     pub fn lsp(&self) -> PeerId {
         self.lsp
     }
 
-    /// Its name at the LSP.
+    /// Id of the order at the LSP.
     #[must_use]
     pub fn id(&self) -> &OrderId {
         &self.id
     }
 
-    /// What was ordered.
+    /// The request.
     #[must_use]
     pub fn ordered(&self) -> &CreateOrder {
         &self.ordered
     }
 
-    /// The ways in which it could be paid when it was made.
+    /// Payment methods that could be used when the order was created.
     #[must_use]
     pub fn ways(&self) -> &[Way] {
         &self.ways
     }
 
-    /// One of them.
+    /// The payment method of this kind.
     #[must_use]
     pub fn way(&self, kind: WayKind) -> Option<&Way> {
         self.ways.iter().find(|way| way.kind() == kind)
     }
 
-    /// The payment hash of its invoice, if it has one.
+    /// Payment hash of the order's invoice, if it has one.
     #[must_use]
     pub fn payment_hash(&self) -> Option<PaymentHash> {
         quote::payment_hash(&self.ways)
     }
 
-    /// Whether its invoice is paid under the payment hash as the node's payment id. Orders of before the first release were,
-    /// and their payments may be under way; the payment id of any other is made of [`key`](Self::key) and way.
+    /// Whether the invoice is paid under the payment hash as the node's payment id. Orders from before the first
+    /// release were, and their payments may be in flight. Any other payment id is derived from [`key`](Self::key) and
+    /// method.
     #[must_use]
     pub fn is_paid_under_its_hash(&self) -> bool {
         self.is_paid_under_its_hash
     }
 
-    /// Where it stands.
+    /// State of the order.
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// What keeps it from going on, if something does.
+    /// Trouble of the order, if it has any.
     #[must_use]
     pub fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
     }
 
-    /// Its payment, once a way is chosen and while it is not over.
+    /// The payment, once a method is chosen and while the order is not over.
     #[must_use]
     pub fn paying(&self) -> Option<&Paying> {
         match &self.state {
@@ -489,14 +496,14 @@ impl Order {
         }
     }
 
-    /// The way that is tried when nothing of the present one is out, if one is left that can still be paid.
+    /// The method to try when nothing of the present one is in flight, if one is left that can still be used.
     #[must_use]
     pub fn next_way(&self, now: Timestamp) -> Option<WayKind> {
         let is_open = |kind: &WayKind| self.way(*kind).is_some_and(|way| now < way.pay_by);
         self.paying()?.then.iter().copied().find(is_open)
     }
 
-    /// How it ended.
+    /// Outcome of the order, once it is over.
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         match &self.state {
@@ -505,13 +512,13 @@ impl Order {
         }
     }
 
-    /// The channel that was accepted for it, while it is not over.
+    /// Channel that was accepted for the order, while the order is not over.
     #[must_use]
     pub fn channel(&self) -> Option<Channel> {
         self.paying().and_then(|paying| paying.channel)
     }
 
-    /// The channel of an order that is done, while the node has told no confirmation of its funding.
+    /// Channel of a completed order whose funding is not reported as confirmed yet.
     #[must_use]
     pub fn unconfirmed_channel(&self) -> Option<Channel> {
         match self.end().filter(|_| self.confirm_by.is_some())? {
@@ -520,7 +527,8 @@ impl Order {
         }
     }
 
-    /// Whether a channel may still come of it: a way is chosen, it did not fail, and the money is not back.
+    /// Whether the LSP may still open a channel: a method is chosen, the order did not fail, and the payment did not
+    /// come back.
     pub(crate) fn awaits_channel(&self) -> bool {
         match &self.state {
             State::Paying(paying) => !paying.is_returned(),
@@ -528,7 +536,7 @@ impl Order {
         }
     }
 
-    /// Whether it is paid for, as far as we know, and this is such a channel as was ordered, or a better one.
+    /// Whether the order is paid as far as is known, and such a channel is as ordered or better.
     ///
     /// Spec: LSPS1 §5 "Channel Open".
     pub(crate) fn asked_for(&self, asked: &Asked) -> bool {
@@ -540,8 +548,8 @@ impl Order {
             && (ordered.required_channel_confirmations == 0 || !asked.zero_conf)
     }
 
-    /// By how much such a channel is better than what was ordered: of several orders that it suits it is likely for the one
-    /// that it suits exactly, and of equal ones the strictest takes it.
+    /// The amounts by which such a channel is better than ordered, to be minimised. Of several orders that a channel
+    /// suits, it belongs to the one that it suits exactly; of equal ones the strictest takes it.
     pub(crate) fn misses(&self, asked: &Asked) -> (u64, u64, Reverse<u16>) {
         let ordered = &self.ordered;
         let capacity = ordered.capacity().map_or(0, |capacity| asked.funding.0.saturating_sub(capacity.0));
@@ -551,12 +559,12 @@ impl Order {
         (capacity, asked.pushed.0.saturating_sub(balance), Reverse(confirmations))
     }
 
-    /// The channel with this name, of those that may be its own.
+    /// The channel with this key, if it may be the order's.
     pub(crate) fn has(&self, key: ChannelKey) -> Option<Channel> {
         self.channels().find(|channel| channel.key == key)
     }
 
-    /// When time alone changes it next.
+    /// The next time at which a tick changes the order, with the reason.
     pub(crate) fn deadline(&self) -> Option<(Timestamp, Wake)> {
         let returned = |paying: &Paying| paying.asks_until().map(|at| (at, Wake::ReturnSettled));
         let given_up = |paying: &Paying| Some((self.ends_at(paying), Wake::OrderGivenUp));
@@ -577,12 +585,12 @@ impl Order {
         }
     }
 
-    /// When it is given up; what may still be paid is called off before.
+    /// Time at which the order is given up; payments that may still be made are cancelled before.
     pub(crate) fn ends_at(&self, paying: &Paying) -> Timestamp {
         if paying.called_off { self.give_up_at + CALLED_OFF } else { self.give_up_at }
     }
 
-    /// When a transaction that nobody has seen yet is broadcast no more.
+    /// Time from which a transaction that nobody has seen yet is broadcast no more.
     pub(crate) fn is_late_at(&self, paying: &Paying) -> Option<Timestamp> {
         let waits = matches!(paying.payment, Payment::Signed(_)) && !paying.late && !paying.held;
         self.way(paying.way)
@@ -590,8 +598,8 @@ impl Order {
             .map(|way| paying.stands_until.map_or(way.pay_by, |end| end.max(way.pay_by)))
     }
 
-    /// Whether its transaction may be broadcast now. A host broadcasts only after
-    /// [`Input::Broadcasting`](crate::Input::Broadcasting) was taken.
+    /// Whether the transaction may be broadcast now. A host broadcasts only after
+    /// [`Input::Broadcasting`](crate::Input::Broadcasting) was accepted.
     #[must_use]
     pub fn may_broadcast(&self, now: Timestamp) -> bool {
         match &self.state {
@@ -602,13 +610,13 @@ impl Order {
         }
     }
 
-    /// The channels that stand for it, or may turn out to.
+    /// The channels that belong to the order or may turn out to.
     pub fn channels(&self) -> impl Iterator<Item = Channel> + use<> {
         let both = self.paying().map(|paying| [paying.channel, paying.other]);
         both.into_iter().flatten().flatten()
     }
 
-    /// When a payment on-chain that was not signed can no longer begin. Over Lightning only the node knows.
+    /// Time from which an unsigned on-chain payment can no longer start. For a Lightning payment only the node knows.
     fn unbegun_ends(&self, paying: &Paying) -> Option<Timestamp> {
         self.way(paying.way).filter(|_| paying.is_unbegun()).map(|way| way.pay_by)
     }
@@ -644,17 +652,17 @@ impl Paying {
         }
     }
 
-    /// The node is to pay, or does.
+    /// Whether the node was asked for a Lightning payment, whose outcome is open.
     pub(crate) fn is_under_way(&self) -> bool {
         self.way != WayKind::Onchain && self.payment == Payment::Asked
     }
 
-    /// On-chain, nothing is signed yet, and nothing is broadcast that is not on record: no money is out.
+    /// Whether an on-chain payment is not signed yet, so that nothing was sent.
     pub(crate) fn is_unbegun(&self) -> bool {
         self.way == WayKind::Onchain && self.payment == Payment::Asked
     }
 
-    /// It came back, and the LSP is still asked whether it had it.
+    /// Whether the payment failed and the LSP is still asked about it.
     pub(crate) fn is_returned(&self) -> bool {
         self.asks_until().is_some()
     }
@@ -667,7 +675,7 @@ impl Paying {
     }
 }
 
-/// A node drops a transaction from its mempool two weeks after it came, by the default of Bitcoin Core. One day more.
+/// Time after which no mempool has the transaction: two weeks by the default of Bitcoin Core, and a day more.
 pub(crate) const OUT_OF_MEMPOOLS: Duration = Duration::from_secs(15 * 24 * 60 * 60);
-/// For so long the end of a payment is waited for that was called off when its order's time was over.
+/// Time for which the outcome of a cancelled payment is waited for once the order's time is over.
 const CALLED_OFF: Duration = Duration::from_secs(24 * 60 * 60);

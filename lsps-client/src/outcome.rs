@@ -1,4 +1,4 @@
-//! What hosts and applications hear of what they told.
+//! Results of inputs, for hosts and applications.
 
 use lsps_types::jsonrpc::{BadFormat, TooLarge};
 
@@ -7,26 +7,26 @@ use crate::jit_receive::{Handled, RefuseChannel, RefusePurchase};
 use crate::order::{OrderError, OrderKey, RefusePlace};
 use crate::webhooks::TooManyApps;
 
-/// What became of an input.
+/// Result of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a refused input changed nothing, and may have to be undone at its source"]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The client has dealt with it; what follows waits in [`Client::drain`](crate::Client::drain).
+    /// The client handled the input; the consequences wait in [`Client::drain`](crate::Client::drain).
     Taken,
-    /// No purchase and no order knows it: it is the application's own business, or was told before.
+    /// No purchase and no order knows it: the report is about the application's own, or was made before.
     NotMine,
-    /// The request of [`Input::Call`](crate::Input::Call) is on its way once the batch is written.
+    /// The request of [`Input::Call`](crate::Input::Call) is sent once the batch is written.
     Sent(CallId),
-    /// The payload of [`Input::Message`](crate::Input::Message) turned out to be this.
+    /// Kind of the payload of [`Input::Message`](crate::Input::Message).
     Heard(Heard),
-    /// The order of [`Input::PlaceOrder`](crate::Input::PlaceOrder) has this name.
+    /// The order of [`Input::PlaceOrder`](crate::Input::PlaceOrder) has this key.
     Placed(OrderKey),
-    /// Nothing changed.
+    /// The input changed nothing.
     Refused(Refusal),
 }
 
-/// Why an input changed nothing.
+/// Reason for which an input changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -36,13 +36,13 @@ pub enum Refusal {
     /// The purchase is not registered; its invoice must not be handed out.
     #[error(transparent)]
     Purchase(#[from] RefusePurchase),
-    /// The channel is not to be accepted as a bought or ordered one.
+    /// The channel is not accepted as a bought or ordered one.
     #[error(transparent)]
     Channel(#[from] RefuseChannel),
     /// The order is not put on record; it must not be paid.
     #[error(transparent)]
     Place(#[from] RefusePlace),
-    /// The order does not do that.
+    /// The order rejects the input.
     #[error(transparent)]
     Order(#[from] OrderError),
     /// The transaction that pays the order must not be broadcast now.
@@ -53,35 +53,35 @@ pub enum Refusal {
     Webhook(#[from] TooManyApps),
 }
 
-/// What a payload from an LSP turned out to be.
+/// Kind of a payload from an LSP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// The answer to a call that waits for it.
+    /// The answer to an open call.
     Answer,
-    /// An answer that nobody waits for, at least not from this LSP.
+    /// An answer to no open call of this LSP.
     UnknownId,
-    /// An error without a request: the LSP could not read something of ours.
+    /// An error without a request: the LSP could not read a message of this client.
     UncorrelatedError,
-    /// News of a kind we do not know; today all are.
+    /// A notification of unknown kind; at present all are.
     UnknownNotification,
-    /// No message at all. It was dropped, and the LSP is suspended until it reconnects.
+    /// The payload is not a message. It was dropped, and the LSP is suspended until it reconnects.
     BadFormat(BadFormat),
 }
 
-/// Why a call was not sent.
+/// Reason for which a call was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotSent {
     /// The LSP is not connected.
     #[error("the provider is not connected")]
     NotConnected,
-    /// It sent something that is no message; it gets no more of ours until it reconnects. Spec: LSPS0 (SHOULD).
+    /// The LSP sent a malformed payload; it receives no more messages until it reconnects. Spec: LSPS0 (SHOULD).
     #[error("the provider sent a malformed message; reconnect before asking it again")]
     Suspended,
-    /// As many calls to it wait already as may.
+    /// The limit of open calls to this LSP is reached.
     #[error("too many requests to the provider are waiting")]
     TooManyPending,
-    /// It does not fit into a message.
+    /// The request does not fit into a message.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
 }

@@ -1,4 +1,4 @@
-//! Calls that wait for their answers: ids, deadlines, and everything that can come instead of an answer.
+//! Open calls: their ids, their deadlines, and everything that can come instead of an answer.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -18,7 +18,7 @@ use crate::input::CallId;
 use crate::outcome::{Heard, NotSent};
 use crate::wake::Wake;
 
-/// Stands for the answer to a request of type `R`.
+/// Reference to the answer to a request of type `R`.
 pub struct Ticket<R> {
     call: CallId,
     of: PhantomData<fn() -> R>,
@@ -29,7 +29,7 @@ impl<R> Ticket<R> {
         Self { call, of: PhantomData }
     }
 
-    /// The call that the answer is for.
+    /// The call of the ticket.
     #[must_use]
     pub fn call(&self) -> &CallId {
         &self.call
@@ -42,7 +42,7 @@ impl<R> fmt::Debug for Ticket<R> {
     }
 }
 
-/// The source of request ids: 32 random bytes, fresh at every start.
+/// Source of request ids: 32 random bytes, fresh at every start.
 pub struct RequestIds(Source);
 
 enum Source {
@@ -50,7 +50,7 @@ enum Source {
         entropy: [u8; 32],
         drawn: u64,
     },
-    /// Those that were drawn when a tape was made.
+    /// Ids that were drawn when a tape was recorded.
     Tape(VecDeque<String>),
 }
 
@@ -60,7 +60,7 @@ impl From<[u8; 32]> for RequestIds {
     }
 }
 
-/// Shows nothing of the source, as ids are made of it.
+/// Hides the source, as ids are derived from it.
 impl fmt::Debug for RequestIds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RequestIds")
@@ -72,7 +72,7 @@ impl RequestIds {
         Self(Source::Tape(ids))
     }
 
-    /// 128 bits that nobody can tell from random ones. Spec: LSPS0: 80 bits at the least, and no plain counter.
+    /// Derives 128 bits that look random. Spec: LSPS0: 80 bits at least, and no plain counter.
     fn draw(&mut self) -> String {
         match &mut self.0 {
             Source::Entropy { entropy, drawn } => {
@@ -82,7 +82,7 @@ impl RequestIds {
                 let mac = Hmac::from_engine(engine).to_byte_array();
                 mac.as_hex().to_string().chars().take(ID_LENGTH).collect()
             }
-            // More draws than there were: the replay departs at the next thing given.
+            // More ids are drawn than on the tape, so the replay will differ at the next batch.
             Source::Tape(ids) => ids.pop_front().unwrap_or_default(),
         }
     }
@@ -102,15 +102,15 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 struct Call {
     state: State,
-    /// When an open call times out; after that, when its outcome goes even if nobody took it.
+    /// Time at which an open call times out; after that, time at which its outcome is dropped even if nobody took it.
     deadline: Timestamp,
-    /// The most that may be left until then.
+    /// Longest time that may be left until the deadline.
     wait: Duration,
     overdue: bool,
     waker: Option<Waker>,
 }
 
-/// An outcome is kept as text until it is asked for by its type.
+/// State of a call. An outcome is kept as text until it is taken with its type.
 #[derive(Debug)]
 enum State {
     Open,
@@ -132,7 +132,7 @@ impl Pending {
         id
     }
 
-    /// The ids that were drawn since the last time.
+    /// Takes the ids that were drawn since the last call.
     pub fn take_drawn(&mut self) -> Vec<String> {
         core::mem::take(&mut self.drawn)
     }
@@ -147,7 +147,7 @@ impl Pending {
         if self.of(lsp).count() >= limit { Err(NotSent::TooManyPending) } else { Ok(()) }
     }
 
-    /// Sends a request, unless `limit` calls to this LSP wait. Its answer may come within that time of `now`.
+    /// Sends a request, unless `limit` calls to this LSP are open. The answer has to arrive within `wait` of `now`.
     pub fn call(
         &mut self,
         lsp: PeerId,
@@ -165,7 +165,7 @@ impl Pending {
         Ok(CallId { lsp, id })
     }
 
-    /// The same for the client itself.
+    /// Sends a request of the client itself.
     pub fn ask<R: Request>(
         &mut self,
         lsp: PeerId,
@@ -194,7 +194,7 @@ impl Pending {
         }
     }
 
-    /// The outcome of a call, which is forgotten with that; `None` while it is open.
+    /// Takes the outcome of a call, which is dropped with that; `None` while the call is open.
     pub fn take<R: Request>(&mut self, ticket: &Ticket<R>) -> Option<Result<R::Reply, CallError<R::Error>>> {
         let outcome = self.outcome(ticket)?;
         self.forget(ticket.call());
@@ -214,7 +214,7 @@ impl Pending {
         })
     }
 
-    /// Whether [`take`](Self::take) gives something.
+    /// Whether [`take`](Self::take) would return an outcome.
     pub fn is_answered(&self, CallId { lsp, id }: &CallId) -> bool {
         self.calls.get(&(*lsp, id.clone())).is_none_or(|call| !call.is_open())
     }
@@ -243,14 +243,14 @@ impl Pending {
         }
     }
 
-    /// Calls that wait stay as they are: the answer may still come.
+    /// Suspends an LSP. Open calls stay, as their answers may still arrive.
     pub fn suspend(&mut self, lsp: PeerId) {
         if self.connected.contains(&lsp) {
             self.suspended.insert(lsp);
         }
     }
 
-    /// Calls time out; outcomes that nobody took go when they were there for `keep`, so that a lost ticket costs no place.
+    /// Times out open calls, and drops outcomes that nobody took for `keep`, so that a lost ticket uses up no place.
     pub fn tick(&mut self, now: Timestamp, keep: Duration) {
         self.calls.retain(|_, call| {
             if now < call.deadline {
@@ -265,7 +265,7 @@ impl Pending {
         });
     }
 
-    /// The clock was set: calls wait as long as they were to.
+    /// Shifts the deadlines after the clock was set; calls wait as long as they were to.
     pub fn clock_set(&mut self, shift: &ClockShift) {
         for call in self.calls.values_mut() {
             call.deadline = shift.end(call.deadline, call.wait);
@@ -306,5 +306,5 @@ impl Call {
     }
 }
 
-/// Hex digits.
+/// Length of an id in hex digits.
 const ID_LENGTH: usize = 32;

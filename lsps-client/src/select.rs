@@ -1,4 +1,4 @@
-//! Choosing among several LSPs.
+//! Choice among several LSPs.
 
 use alloc::boxed::Box;
 
@@ -6,25 +6,25 @@ use lsps_types::PeerId;
 
 use crate::jit_receive::Choice;
 
-/// The best terms of one LSP, within the wallet's limits.
+/// The best terms of one LSP within the wallet's limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// Whose.
+    /// The LSP.
     pub lsp: PeerId,
-    /// The terms, and their whole fee on the payment.
+    /// The terms, and their fee on the whole payment.
     pub choice: Choice,
-    /// How often the LSP lately offered terms and then did not sell on them. Higher is worse; 0 is as it should be.
+    /// Number of recent times that the LSP offered terms and then did not sell on them; 0 is best.
     pub broken: u32,
 }
 
-/// Decides from whom to buy. The offers come in the order in which the LSPs are configured, whenever they arrived.
+/// Chooses the LSP to buy from. The offers are in the order in which the LSPs are configured.
 pub trait Select: Send + Sync {
-    /// The index of the offer to take; `None` takes none. At least one is there.
+    /// Index of the offer to take; `None` takes none. `offers` is never empty.
     fn select(&self, offers: &[Offer]) -> Option<usize>;
 }
 
-/// The cheapest whole fee of those that last as long as wanted, unless they broke their word more often than others; of
-/// equal ones the LSP configured first.
+/// Chooses the lowest fee among the offers that are valid as long as requested, from the LSPs with the fewest broken
+/// offers; of equal ones the LSP configured first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cheapest;
 

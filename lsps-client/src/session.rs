@@ -1,7 +1,7 @@
-//! The client for async code: `lsp.get_info(None).await`. Names no runtime.
+//! The client for async code: `lsp.get_info(None).await`. It does not depend on a runtime.
 //!
-//! A [`Session`] shares one [`Client`] between tasks. It does no I/O either: its host is woken whenever there is something
-//! to drain, and tells what the LSPs answer ([`Input::Message`]) by way of [`Session::with`].
+//! A [`Session`] shares one [`Client`] between tasks. It does no I/O either: the session wakes its host when there is
+//! something to drain, and the host reports the LSPs' answers ([`Input::Message`]) through [`Session::with`].
 
 use std::boxed::Box;
 use std::future::{Future, poll_fn};
@@ -45,14 +45,15 @@ struct Shared {
 
 struct Timed {
     client: Client,
-    /// The last readings of the clock and of the clock that nobody sets.
+    /// Last readings of the clock and of the steady clock.
     read: Option<(Timestamp, Duration)>,
 }
 
 impl Session {
-    /// `clock` tells the time. `wake_host` is called after every turn that left something to drain. Neither may call back.
+    /// Creates a session. `clock` returns the time. `wake_host` is called after every turn that left something to
+    /// drain. Neither may call back.
     ///
-    /// A clock that is set shortens or lengthens what is waited for: see [`with_steady_clock`](Self::with_steady_clock).
+    /// If the clock is set, waits become shorter or longer: see [`with_steady_clock`](Self::with_steady_clock).
     pub fn new(
         client: Client,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
@@ -61,9 +62,9 @@ impl Session {
         Self::build(client, Box::new(clock), None, Box::new(wake_host))
     }
 
-    /// The same with a second clock that nobody sets, as of [`Instant`](std::time::Instant): time since any instant. Read
-    /// with each turn, it shows when the other was set, which the client is told ([`Input::ClockSet`]). Where it stands
-    /// still while the device sleeps, that time does not count for what is waited for.
+    /// Creates a session with a second clock that nobody sets, such as [`Instant`](std::time::Instant): time since any
+    /// instant. Compared at each turn, it shows that the first clock was set, which is reported to the client
+    /// ([`Input::ClockSet`]). If it stops while the device sleeps, that time does not count for waits.
     pub fn with_steady_clock(
         client: Client,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
@@ -83,7 +84,7 @@ impl Session {
         Self { shared: Arc::new(Shared { timed, clock, steady, wake_host }) }
     }
 
-    /// One turn with the client, alone with it. `turn` must not use this session.
+    /// Runs one turn with exclusive access to the client. `turn` must not use this session.
     pub fn with<T>(&self, turn: impl FnOnce(&mut Client, Timestamp) -> T) -> T {
         let (result, idle) = {
             let mut timed = self.lock();
@@ -96,7 +97,7 @@ impl Session {
         result
     }
 
-    /// Runs these at once, and gives their results in their order when the last is there.
+    /// Runs these futures concurrently, and returns their results in their order once the last has finished.
     pub async fn all<T>(&self, futures: Vec<impl Future<Output = T>>) -> Vec<T> {
         let mut running: Vec<Result<T, Pin<Box<_>>>> =
             futures.into_iter().map(|future| Err(Box::pin(future))).collect();
@@ -115,7 +116,7 @@ impl Session {
         running.into_iter().filter_map(Result::ok).collect()
     }
 
-    /// One LSP, to be asked through this session.
+    /// A handle for requests to one LSP.
     #[must_use]
     pub fn lsp(&self, id: PeerId) -> Lsp {
         Lsp { session: self.clone(), id }
@@ -128,7 +129,7 @@ impl Session {
 }
 
 impl Shared {
-    /// Tells the client that the clock was set, before anything else is told by it.
+    /// Reports to the client that the clock was set, before any other input with the new time.
     fn read_clock(&self, timed: &mut Timed) -> Timestamp {
         let now = (self.clock)();
         let Some(steady) = self.steady.as_ref().map(|steady| steady()) else { return now };
@@ -141,7 +142,7 @@ impl Shared {
     }
 }
 
-/// One LSP. Its methods can be dropped at any time; an answer that comes later is ignored.
+/// A handle for requests to one LSP. Its futures can be dropped at any time; a later answer is ignored.
 #[derive(Clone)]
 pub struct Lsp {
     session: Session,
@@ -149,7 +150,7 @@ pub struct Lsp {
 }
 
 impl Lsp {
-    /// The LSP's node id.
+    /// Node id of the LSP.
     #[must_use]
     pub fn id(&self) -> PeerId {
         self.id
@@ -159,13 +160,13 @@ impl Lsp {
     ///
     /// # Errors
     ///
-    /// When it cannot be sent, no answer comes, or the answer is not the result.
+    /// The request cannot be sent, no answer arrives, or the answer is not a result.
     pub async fn call<R: Request>(&self, request: &R) -> Result<R::Reply, Failed<R::Error>> {
         let ticket = self.session.with(|client, now| client.call(self.id, request, now))?;
         self.answer(ticket).await
     }
 
-    /// The same, waiting no longer than `within`.
+    /// Sends a request and waits for its answer, no longer than `within`.
     ///
     /// # Errors
     ///
@@ -182,7 +183,7 @@ impl Lsp {
         outcome.map_err(Failed::Call)
     }
 
-    /// Which protocols it serves. Spec: LSPS0 `lsps0.list_protocols`.
+    /// Asks for the protocols that the LSP serves. Spec: LSPS0 `lsps0.list_protocols`.
     ///
     /// # Errors
     ///
@@ -191,7 +192,7 @@ impl Lsp {
         self.call(&ListProtocols {}).await
     }
 
-    /// At which terms it opens JIT channels. Spec: LSPS2 §1.
+    /// Asks for the LSP's terms of JIT channels. Spec: LSPS2 §1.
     ///
     /// # Errors
     ///
@@ -200,7 +201,7 @@ impl Lsp {
         self.call(&GetInfo { token }).await
     }
 
-    /// Buys a JIT channel; nothing is owed before a payment comes. Spec: LSPS2 §2.
+    /// Buys a JIT channel; it costs nothing before a payment arrives. Spec: LSPS2 §2.
     ///
     /// # Errors
     ///
@@ -210,21 +211,21 @@ impl Lsp {
     }
 }
 
-/// Why there is no result.
+/// Reason for which a call has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failed<E: MethodError> {
     /// The request was not sent.
     #[error(transparent)]
     NotSent(#[from] NotSent),
-    /// It was sent.
+    /// The request was sent and has no result.
     #[error(transparent)]
     Call(CallError<E>),
 }
 
-/// The largest correction of a clock that does not count as having been set.
+/// Largest change of a clock that does not count as having been set.
 const CLOCK_SET: Duration = Duration::from_secs(5);
 
-/// Forgets its ticket when nobody waits any more; for one whose outcome was taken that means nothing.
+/// Drops the ticket of a future that is dropped; without effect if the outcome was taken.
 struct Waiting<'a, R: Request> {
     session: &'a Session,
     ticket: Ticket<R>,

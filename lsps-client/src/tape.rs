@@ -1,4 +1,4 @@
-//! A tape of all that a client was given, and of what it gave: the same client plays it again to the same end.
+//! A tape of all inputs and outputs of a client, from which an equal client can repeat them.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
@@ -11,33 +11,33 @@ use crate::client::Client;
 use crate::input::Input;
 use crate::pending::RequestIds;
 
-/// One thing on a tape.
+/// Entry of a tape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Turn {
-    /// A record of an earlier life was brought back.
+    /// A record was loaded.
     Loaded {
-        /// Its name: a [`FlowId`] as text.
+        /// Name of the record: a [`FlowId`] as text.
         name: String,
-        /// Its content.
+        /// Content of the record.
         bytes: Vec<u8>,
     },
-    /// This was told, at that time.
+    /// An input was handled at this time.
     Told(Timestamp, Input),
-    /// A request id was drawn, for what was told before.
+    /// A request id was drawn, for the last input.
     Drew(String),
-    /// All that followed since the last time.
+    /// A batch was drained.
     Gave {
-        /// What was to be written or deleted.
+        /// Records that were written or deleted.
         records: Vec<(FlowId, Option<Vec<u8>>)>,
-        /// What was let out once that was durable.
+        /// Messages, effects and notices that were released after that.
         released: Released,
     },
 }
 
-/// Keeps turns, in order. They hold what LSPs sent, what was bought, ordered and paid, and the preimages of payments that
-/// are held; nothing that request ids are made of.
+/// Store of entries, in order. They contain messages of LSPs, data of purchases, orders and payments, and the preimages
+/// of held payments; they do not contain the source of request ids.
 pub trait Tape: Send {
-    /// One more.
+    /// Appends an entry.
     fn keep(&mut self, turn: Turn);
 }
 
@@ -47,29 +47,29 @@ impl<F: FnMut(Turn) + Send> Tape for F {
     }
 }
 
-/// A replay that went another way than its tape: another configuration or version, or a defect.
+/// Error of a replay that differs from its tape: the configuration or version is another one, or there is a defect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("turn {turn} of the tape says {taped:?}, and now it is {now:?}")]
 pub struct Departure {
-    /// Counted from 0.
+    /// Number of the entry, from 0.
     pub turn: usize,
-    /// What was given when the tape was made.
+    /// Entry on the tape.
     pub taped: Box<Turn>,
-    /// What was given this time.
+    /// Entry of this replay.
     pub now: Box<Turn>,
 }
 
-/// Plays the tape of one life; `client` makes one as it was then, with the same configuration.
+/// Replays the tape of one run; `client` creates the client with the same configuration as then.
 ///
 /// # Errors
 ///
-/// At the first turn that went another way.
+/// The first entry that differs.
 pub fn replay(turns: &[Turn], client: impl FnOnce(RequestIds) -> Client) -> Result<Client, Departure> {
     let drawn = turns.iter().filter_map(|turn| if let Turn::Drew(id) = turn { Some(id.clone()) } else { None });
     let mut client = client(RequestIds::drawn_before(drawn.collect()));
     for (number, turn) in turns.iter().enumerate() {
         match turn {
-            // One that could not be read then cannot be read now; what follows tells.
+            // A record that could not be read then cannot be read now; the following entries show any difference.
             Turn::Loaded { name, bytes } => drop(client.load(name, bytes)),
             Turn::Told(now, input) => {
                 let _what_follows_tells = client.handle(input, *now);
@@ -93,7 +93,7 @@ impl Turn {
     }
 }
 
-/// The tape of a client, if it has one.
+/// The tape of a client, if there is one.
 #[derive(Default)]
 pub(crate) struct Recorder(Option<Box<dyn Tape>>);
 

@@ -1,35 +1,35 @@
-//! Deadlines of all kinds.
+//! Reasons for deadlines.
 
-/// Why a deadline is one.
+/// Reason for a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Wake {
-    /// An LSP answered about an order or a webhook, which is to be looked at.
+    /// An LSP answered about an order or a webhook, and the answer has to be handled.
     AnswerArrived,
-    /// Orders of an earlier life were loaded; what they ask for depends on the time.
+    /// Orders were loaded, and their effects depend on the time.
     OrdersLoaded,
     /// An LSP did not answer a call in time.
     AnswerOverdue,
-    /// The outcome of a call was not taken for so long that it is dropped.
+    /// The outcome of a call was not taken in time and is dropped.
     OutcomeForgotten,
-    /// No channel is accepted for a purchase any more.
+    /// A purchase accepts no channel any more.
     PurchaseOver,
-    /// A purchase that is over need not be remembered any longer.
+    /// The record of a finished purchase can be removed.
     PurchaseForgotten,
-    /// An LSP is to be asked about an order.
+    /// A request about an order is due.
     OrderAsked,
-    /// An order can no longer be paid, or not in the way that was chosen.
+    /// An order can no longer be paid, or not by the chosen method.
     OrderExpired,
-    /// The transaction that pays an order is broadcast no more.
+    /// The transaction that pays an order is too late to be broadcast.
     PaymentLate,
-    /// The LSP was asked for long enough about a payment that came back.
+    /// The time to ask an LSP about a payment that came back is over.
     ReturnSettled,
     /// An order is given up.
     OrderGivenUp,
-    /// The channel of an order that is done should be confirmed by now.
+    /// The channel of a completed order should be confirmed by now.
     OrderUnconfirmed,
-    /// An order that is over need not be remembered any longer.
+    /// The record of a finished order can be removed.
     OrderForgotten,
-    /// An LSP is to be told of a webhook, or asked which it has.
+    /// A request about a webhook, or about the list of webhooks, is due.
     WebhookAsked,
 }

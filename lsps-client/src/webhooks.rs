@@ -1,7 +1,7 @@
-//! Webhooks by which an LSP calls the wallet while it is away (LSPS5): one flow for each LSP.
+//! Webhooks by which an LSP wakes the wallet (LSPS5): one flow for each LSP.
 //!
-//! What the wallet wants is on record first. Then it is registered, looked for now and then, and registered again where the
-//! LSP lost it: [`Input::KeepWebhook`](crate::Input::KeepWebhook) is all that an application says.
+//! The wallet's wish is put on record first. Then the webhook is registered, checked from time to time, and registered
+//! again if the LSP lost it. The application only reports [`Input::KeepWebhook`](crate::Input::KeepWebhook).
 
 use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 use core::time::Duration;
@@ -14,80 +14,80 @@ pub(crate) mod book;
 
 pub use book::TooManyApps;
 
-/// What is registered with one LSP, or is to be.
+/// The webhooks that are registered with one LSP, or are to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhooks {
     pub(crate) lsp: PeerId,
     apps: BTreeMap<AppName, App>,
-    /// When the LSP last said what it has.
+    /// Time at which the LSP last listed its webhooks.
     checked_at: Timestamp,
 }
 
-/// One app of the wallet.
+/// An app of the wallet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct App {
-    /// Where the LSP is to post.
+    /// URL to which the LSP posts.
     pub url: WebhookUrl,
-    /// How far it is.
+    /// State of the registration.
     pub state: AppState,
 }
 
-/// How far an app is.
+/// State of an app's registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AppState {
-    /// To be registered, for the first time or again.
+    /// The webhook is to be registered, for the first time or again.
     Wanted,
-    /// The LSP said that it is.
+    /// The LSP confirmed the registration.
     Registered,
-    /// The LSP said no. It is asked again some hours later.
+    /// The LSP refused the webhook. It is asked again some hours later.
     Refused {
-        /// Why; [`SetWebhookError`](lsps_types::codes::SetWebhookError) knows some.
+        /// Error code; [`SetWebhookError`](lsps_types::codes::SetWebhookError) names some.
         code: i64,
     },
-    /// To be removed.
+    /// The webhook is to be removed.
     Unwanted,
 }
 
-/// What happens to them.
+/// Command to the webhooks at one LSP.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// The wallet wants this.
+    /// The wallet wants this webhook.
     Keep(AppName, WebhookUrl),
-    /// It wants this no more.
+    /// The wallet no longer wants the webhook of this app.
     Remove(AppName),
-    /// What the LSP said to this name and URL, and why where it refused.
+    /// The LSP answered the registration of this name and URL; with the error code if it refused.
     Answered(AppName, WebhookUrl, Result<(), i64>),
-    /// It does not have this name any more.
+    /// The LSP has no webhook of this name any more.
     Removed(AppName),
-    /// It has these.
+    /// The LSP listed its webhooks.
     Listed(Vec<String>),
 }
 
-/// What became of them.
+/// State change of the webhooks at one LSP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// On record: it will be registered.
+    /// The webhook is on record, to be registered.
     Wanted(AppName, WebhookUrl),
-    /// The LSP has it.
+    /// The LSP confirmed the registration.
     Registered(AppName),
-    /// The LSP refused it.
+    /// The LSP refused the webhook.
     Refused {
-        /// The app.
+        /// Name of the app.
         app: AppName,
-        /// Why; [`SetWebhookError`](lsps_types::codes::SetWebhookError) knows some.
+        /// Error code; [`SetWebhookError`](lsps_types::codes::SetWebhookError) names some.
         code: i64,
     },
-    /// The LSP does not have it, or it is time to ask once more; it will be registered again.
+    /// The webhook is to be registered again: the LSP lost it, or refused it some time ago.
     Again(AppName),
-    /// On record: it will be removed.
+    /// The removal of the webhook is on record.
     Unwanted(AppName),
-    /// The LSP has it no more.
+    /// The LSP has removed the webhook.
     Removed(AppName),
-    /// The LSP said what it has.
+    /// The LSP listed its webhooks.
     Checked(Timestamp),
 }
 
-/// What is to be asked next.
+/// Next request to an LSP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     Set(AppName, WebhookUrl),
@@ -96,7 +96,7 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
-    /// The app that the question is about; `None`: the whole list.
+    /// App of the request; `None` for the list.
     pub fn app(&self) -> Option<&AppName> {
         match self {
             Self::Set(name, _) | Self::Remove(name) => Some(name),
@@ -110,7 +110,7 @@ impl Webhooks {
         Self { lsp, apps: BTreeMap::new(), checked_at: now }
     }
 
-    /// Reads only: what the command means here.
+    /// The events that a command causes. Reads the state only.
     pub(crate) fn decide(&self, command: &Command, now: Timestamp) -> Vec<Event> {
         use AppState as S;
         match command {
@@ -123,7 +123,7 @@ impl Webhooks {
                 Some(S::Unwanted) | None => vec![],
             },
             Command::Answered(name, url, outcome) => match (self.apps.get(name), outcome) {
-                // Otherwise the wallet changed its mind while the LSP was asked.
+                // Without a match, the wallet changed its wish while the LSP was asked.
                 (Some(app), Ok(())) if app.is_wanted_at(url) => vec![Event::Registered(name.clone())],
                 (Some(app), Err(code)) if app.is_wanted_at(url) => {
                     vec![Event::Refused { app: name.clone(), code: *code }]
@@ -132,7 +132,7 @@ impl Webhooks {
             },
             Command::Removed(name) => match self.apps.get(name).map(|app| app.state) {
                 Some(S::Unwanted) => vec![Event::Removed(name.clone())],
-                // The wallet changed its mind, and what it wants now was or will be asked for.
+                // The wallet changed its wish meanwhile; the new one was or will be sent.
                 Some(S::Wanted | S::Registered | S::Refused { .. }) | None => vec![],
             },
             Command::Listed(names) => {
@@ -147,7 +147,7 @@ impl Webhooks {
         }
     }
 
-    /// Writes only: total, no clock. Nothing else changes the state.
+    /// Applies an event. Never fails nor reads a clock. Nothing else changes the state.
     pub(crate) fn apply(&mut self, event: &Event) {
         match event {
             Event::Wanted(name, url) => {
@@ -162,14 +162,13 @@ impl Webhooks {
         }
     }
 
-    /// The clock was set. Not worth a record: a check comes some hours earlier or later.
+    /// Shifts the last check after the clock was set. No record is written: a check comes some hours earlier or later.
     pub(crate) fn clock_set(&mut self, shift: &ClockShift) {
         self.checked_at = shift.past(self.checked_at);
     }
 
-    /// Questions to the LSP, and when each was due. Changes that an app waits for were due long ago, first removals,
-    /// which make room, then the others; the list of what the LSP has is due from time to time. Asking twice does no
-    /// harm.
+    /// Requests to the LSP, each with the time from which it is due. Changes are due at once: first removals, which
+    /// make room, then registrations. The list is due from time to time. A repeated request does no harm.
     pub(crate) fn outstanding(&self, check_every: Duration) -> impl Iterator<Item = (Timestamp, Ask)> {
         let unwanted = self.apps.iter().filter(|(_, app)| app.state == AppState::Unwanted);
         let wanted = self.apps.iter().filter(|(_, app)| app.state == AppState::Wanted);
@@ -179,7 +178,7 @@ impl Webhooks {
         apps.chain([(self.checked_at + check_every, Ask::List)])
     }
 
-    /// With whom.
+    /// The LSP.
     #[must_use]
     pub fn lsp(&self) -> PeerId {
         self.lsp
@@ -190,7 +189,7 @@ impl Webhooks {
         self.apps.iter()
     }
 
-    /// One of them.
+    /// The app of this name.
     #[must_use]
     pub fn app(&self, name: &AppName) -> Option<&App> {
         self.apps.get(name)

@@ -1,4 +1,4 @@
-//! All orders of a wallet, the one loop that moves them, and the questions to their LSPs.
+//! All orders of a wallet, the loop that steps them, and the requests to their LSPs.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::task::Waker;
@@ -19,14 +19,14 @@ use crate::pending::Pending;
 use crate::record::{self, Unreadable};
 use crate::wake::Wake;
 
-/// The orders by their local names; their number is bounded.
+/// The orders, by local key. Their number is bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     orders: BTreeMap<OrderKey, Order>,
-    /// One for each order that is being paid.
+    /// Poll state of each order that is being paid.
     polls: BTreeMap<OrderKey, Poll>,
     watchers: BTreeMap<OrderKey, Vec<Waker>>,
-    /// Orders that were loaded: what they are owed depends on the time, which the next tick tells.
+    /// Orders that were loaded. Their effects depend on the time, which the next tick reports.
     loaded: Vec<OrderKey>,
 }
 
@@ -77,7 +77,7 @@ impl Book {
         Ok(key)
     }
 
-    /// One command for one order; what it does not know changes nothing.
+    /// Executes a command to an order. A rejected command changes nothing.
     pub(crate) fn hear(
         &mut self,
         key: OrderKey,
@@ -89,11 +89,10 @@ impl Book {
         self.step(key, command, polling, now, out).map(|_| ())
     }
 
-    /// Takes the channel for the order that it suits best, of those that pay for such a one. Which it is really for shows
-    /// when the LSP says so.
+    /// Takes a requested channel for the paid order that it suits best. Its true purpose shows when the LSP names it.
     ///
-    /// `purchases`: the strictest delay that purchases from this LSP bear, where some wait for a channel. One that could be
-    /// theirs is accepted on their terms.
+    /// `purchases`: the strictest `to_self_delay` limit of purchases that wait for a channel from this LSP. A channel
+    /// that could be for one of them is accepted on their terms.
     pub(crate) fn open_requested(
         &mut self,
         request: &OpenRequest,
@@ -123,8 +122,8 @@ impl Book {
         asked.map_err(|_| RefuseChannel::AllHaveChannels)
     }
 
-    /// HTLCs of a purchase may come over any channel with the LSP; one in which nothing is ours at once may be the
-    /// purchase's.
+    /// The terms on which to accept a channel. HTLCs of a purchase may arrive over any channel with the LSP; one
+    /// without an initial balance of the wallet may be the purchase's.
     fn accept(&self, order: OrderKey, request: &OpenRequest, purchases: Option<Blocks>) -> Accept {
         let confirmations = self.orders.get(&order).map(|order| order.ordered.required_channel_confirmations);
         let own = Accept {
@@ -141,8 +140,8 @@ impl Book {
         }
     }
 
-    /// An order that such a channel suits and whose own would do for another order, which gets it: the LSP opens channels in
-    /// the order it likes, and a large one suits a small order.
+    /// An order that the new channel suits, and whose present channel suits another order, which gets it: the LSP opens
+    /// channels in any sequence, and a large channel suits a small order.
     fn makes_free(
         &mut self,
         asked: &Asked,
@@ -163,7 +162,8 @@ impl Book {
         Some(holder)
     }
 
-    /// A channel that would do for an order was taken for a purchase, as the order has one: the LSP says which is which.
+    /// Notes for an order that a channel which suits it was taken for a purchase, as the order has one. The LSP says
+    /// which channel is whose.
     pub(crate) fn passed_over(&mut self, request: &OpenRequest, polling: &Polling, now: Timestamp, out: &mut Batch) {
         let asked = Asked::of(request);
         let waiting = self.orders.values().filter(|order| order.lsp == request.lsp && order.awaits_channel());
@@ -174,9 +174,9 @@ impl Book {
         let _it_has_another = self.hear(key, &Command::OtherChannel(other), polling, now, out);
     }
 
-    /// This channel turned out to be a purchase's. The order that it stood for waits for another, unless the LSP says that
-    /// it is the order's all the same, when it has another. The order does not get the channel in exchange
-    /// that passed it over for a purchase before: a fee was kept for that channel, too.
+    /// Takes this channel from its order, as it turned out to be a purchase's. The order waits for another one, unless
+    /// the LSP says that the channel is the order's, and the purchase has another. The order does not get a channel in
+    /// exchange that was passed over for a purchase before: a fee was kept for that channel, too.
     pub(crate) fn used(&mut self, channel: ChannelKey, polling: &Polling, now: Timestamp, out: &mut Batch) {
         let held = |order: &Order| order.channel().filter(|its| its.key == channel).map(|its| (order.key, its));
         let Some((key, used)) = self.orders.values().find_map(held) else { return };
@@ -186,7 +186,8 @@ impl Book {
         }
     }
 
-    /// The LSP says that this output funds the channel of an order. If it stands for another of its orders, they change.
+    /// Corrects the assignment of channels: the LSP says that this output funds the channel of an order. If that
+    /// channel was assigned to another of its orders, the two are swapped.
     fn corrects(&mut self, key: OrderKey, funding: OutPoint, polling: &Polling, now: Timestamp, out: &mut Batch) {
         let Some(order) = self.orders.get(&key) else { return };
         let funds = |channel: &Channel| channel.funding == Some(funding);
@@ -208,7 +209,7 @@ impl Book {
         }
     }
 
-    /// The host is about to broadcast the payment. Whether it may; from then on others may have the transaction.
+    /// Whether the host may broadcast the payment. From then on others may have the transaction.
     pub(crate) fn broadcasts(&mut self, key: OrderKey, now: Timestamp) -> bool {
         let Some(order) = self.orders.get_mut(&key).filter(|order| order.may_broadcast(now)) else { return false };
         if let State::Paying(paying) = &mut order.state {
@@ -217,7 +218,7 @@ impl Book {
         true
     }
 
-    /// Whether an order knows the channel.
+    /// Reports a channel event to the order of the channel, if there is one.
     pub(crate) fn channel_moved(
         &mut self,
         channel: ChannelKey,
@@ -237,7 +238,7 @@ impl Book {
         all
     }
 
-    /// An LSP is back: it is asked at once about all its orders.
+    /// Asks an LSP that connected about all its orders at once.
     pub(crate) fn connected(&mut self, lsp: PeerId, polling: &Polling, pending: &mut Pending) {
         for (key, poll) in &mut self.polls {
             if self.orders.get(key).is_some_and(|order| order.lsp == lsp) {
@@ -249,7 +250,7 @@ impl Book {
         }
     }
 
-    /// Answers are taken in, questions go out, and what ends by time ends.
+    /// Handles answers, sends requests, and ends what has expired.
     pub(crate) fn tick(&mut self, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Batch) {
         for key in self.polls.keys().copied().collect::<Vec<_>>() {
             self.take_answer(key, now, config, pending, out);
@@ -263,12 +264,12 @@ impl Book {
         let loaded = core::mem::take(&mut self.loaded);
         let mut owed: Vec<_> =
             loaded.iter().filter_map(|key| self.orders.get(key)).flat_map(Order::owed_after_restart).collect();
-        // Inputs that one order frees may be another's by now, which reserves them again.
+        // Inputs that one order releases may belong to another order by now, which reserves them again.
         owed.sort_by_key(|effect| !matches!(effect, Effect::ForgetPayment { .. }));
         out.released.effects.extend(owed);
     }
 
-    /// The clock was set: the questions to come, and what orders wait for, move with it.
+    /// Shifts the waits of orders and polls after the clock was set.
     pub(crate) fn clock_set(&mut self, shift: &ClockShift, polling: &Polling, out: &mut Batch) {
         self.polls.values_mut().for_each(|poll| poll.clock_set(shift));
         for key in self.orders.keys().copied().collect::<Vec<_>>() {
@@ -278,7 +279,7 @@ impl Book {
         }
     }
 
-    /// The next deadline or question. Open questions end by deadlines of their own; an answer is due at once.
+    /// The next deadline or request. Open requests have deadlines of their own; an answer is due at once.
     pub(crate) fn next_wake(&self, pending: &Pending) -> Option<(Timestamp, Wake)> {
         let at_once = Timestamp::default();
         let polls = self.polls.values().filter_map(|poll| match &poll.asked {
@@ -289,8 +290,8 @@ impl Book {
         polls.chain(self.orders.values().filter_map(Order::deadline)).chain(loaded).min()
     }
 
-    /// Channels that stand for orders of this LSP, and may have been opened for a purchase: of those nothing is the
-    /// client's.
+    /// Channels that were taken for orders of this LSP and may have been opened for a purchase: those without an
+    /// initial balance of the wallet.
     pub(crate) fn perhaps_bought(&self, lsp: PeerId) -> impl Iterator<Item = super::Channel> {
         let is_alike = move |order: &&Order| order.lsp == lsp && order.ordered.client_balance_sat == Sat::ZERO;
         self.orders.values().filter(is_alike).filter_map(Order::channel)
@@ -304,7 +305,7 @@ impl Book {
         self.orders.values()
     }
 
-    /// Wakes it at the next change of this order.
+    /// Wakes `waker` at the next change of this order.
     pub(crate) fn watch(&mut self, key: OrderKey, waker: &Waker) {
         let watchers = self.watchers.entry(key).or_default();
         if !watchers.iter().any(|watcher| watcher.will_wake(waker)) {
@@ -353,10 +354,10 @@ impl Book {
             return;
         }
         let question = GetOrder { order_id: order.id.as_str().into() };
-        // Half of the places are the application's.
+        // Half of the calls are reserved for the application.
         match pending.ask(order.lsp, &question, config.calls_per_lsp.div_ceil(2), (now, config.answer_within), out) {
             Ok(ticket) => poll.asked = Some(ticket),
-            // That is our own doing.
+            // The wallet's own limit is no fault of the LSP.
             Err(NotSent::TooManyPending) => poll.slower(&config.polling, false, now),
             Err(NotSent::NotConnected | NotSent::Suspended | NotSent::TooLarge(_)) => {
                 let silent_after = config.polling.silent_after;
@@ -365,7 +366,7 @@ impl Book {
         }
     }
 
-    /// An answer, or none: without news the next question comes later.
+    /// Handles an answer, or the lack of one: without news the next request comes later.
     fn answered(&mut self, key: OrderKey, command: &Command, now: Timestamp, config: &Config, out: &mut Batch) {
         let stepped = self.step(key, command, &config.polling, now, out);
         debug_assert!(stepped.is_ok(), "only orders that are being paid are asked about");
@@ -376,7 +377,8 @@ impl Book {
         }
     }
 
-    /// The only loop: what an order decides is applied, recorded and told, and what it newly asks for is released.
+    /// Executes a command: applies and records its events, adds notices, and releases the new effects. No other code
+    /// steps an order.
     fn step(
         &mut self,
         key: OrderKey,
@@ -390,7 +392,7 @@ impl Book {
         if events.is_empty() {
             return Ok(Moved::No);
         }
-        // What a loaded order is owed is released at the first tick.
+        // The effects of a loaded order are released at the first tick.
         let was_loaded = self.loaded.contains(&key);
         let before = if was_loaded { Vec::new() } else { order.outstanding() };
         self.loaded.retain(|loaded| *loaded != key);
@@ -429,7 +431,8 @@ impl Book {
         }
     }
 
-    /// Forgets the order that is over and would go first, if there is one. One whose payment may be in a mempool stays.
+    /// Removes the finished order that would be removed first, if there is one. An order whose payment may be in a
+    /// mempool stays.
     fn make_room(&mut self, out: &mut Batch) -> bool {
         let over = self.orders.values().filter(|order| order.end().is_some() && !order.holds_coins());
         let Some(key) = over.min_by_key(|order| order.deadline().map(|(at, _)| at)).map(|order| order.key) else {
@@ -440,7 +443,7 @@ impl Book {
     }
 }
 
-/// Whether there was news of an order itself, and not only of whether its LSP talks.
+/// Whether the order itself changed, and not only the record of whether its LSP answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {
     Yes,
@@ -451,17 +454,17 @@ pub(crate) fn handled(done: &Result<(), OrderError>) -> Handled {
     if done.is_ok() { Handled::Taken } else { Handled::NotMine }
 }
 
-/// Why an order is not put on record. It must not be paid.
+/// Reason for which an order is not put on record. It must not be paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefusePlace {
-    /// It ran out meanwhile.
+    /// The order has expired.
     #[error("the order has expired")]
     Expired,
-    /// The LSP has given its name to another order.
+    /// The LSP has given the same id to another order.
     #[error("the LSP has another order of this name")]
     KnownOrder,
-    /// The invoice has the payment hash of another order's invoice or of an invoice of this wallet. Paying it would
+    /// The invoice has the payment hash of another order's invoice or of an invoice of this wallet. Its payment would
     /// prove nothing, and the outcome of one payment would be taken for the other's.
     #[error("the payment hash of the order's invoice was used before: order again")]
     KnownPaymentHash,
@@ -470,23 +473,23 @@ pub enum RefusePlace {
     TooMany,
 }
 
-/// Why an order does not do what it was told. Nothing has changed.
+/// Reason for which an order rejects an input. The state has not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OrderError {
-    /// None of that name is on record.
+    /// No order with this key is on record.
     #[error("there is no such order")]
     NoSuchOrder,
-    /// Only one way is ever paid.
+    /// Another payment method was chosen before; only one is ever used.
     #[error("the order is paid {0}")]
     OtherWay(WayKind),
-    /// It cannot be paid that way.
+    /// The order does not have this payment method.
     #[error("the order cannot be paid that way")]
     NoSuchWay,
-    /// It ends too soon.
+    /// Too little time is left to pay.
     #[error("it is too late to begin with the payment")]
     TooLate,
-    /// It is in no state for that.
+    /// The state of the order does not allow the input.
     #[error("the order is not in a state for that")]
     NotExpected,
 }
@@ -502,12 +505,12 @@ impl From<Reject> for OrderError {
     }
 }
 
-/// Version 3 added fields at the end, which are empty in an order of before.
+/// Converts version 2 to version 3, which has more fields at the end, all empty.
 fn v3_of_v2(bytes: &[u8]) -> Vec<u8> {
     let fields = bytes.get(1..).unwrap_or_default();
     [&[VERSION], fields, &NONE].concat()
 }
 
 const NONE: [u8; 2] = [0, 0];
-/// Of an order's record.
+/// Version of an order's record.
 const VERSION: u8 = 3;

@@ -1,4 +1,4 @@
-//! What happens to an order, and what becomes of it.
+//! Commands to an order, and the events that they cause.
 
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
@@ -13,42 +13,42 @@ use super::{
 };
 use crate::effect::ChannelKey;
 
-/// What happens to an order.
+/// Command to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// The wallet chooses how to pay: in the first of these ways that can be paid, the others in turn where it cannot.
+    /// Pay by the first of these methods that can be used, the others in turn if it fails.
     Pay(Vec<WayKind>),
-    /// The wallet's transaction that pays it.
+    /// The wallet signed this transaction, which pays the order.
     Signed(Vec<u8>),
-    /// Over Lightning the payment was taken.
+    /// Lightning: the LSP claimed the payment.
     Settled,
-    /// Nothing of the payment was sent, nor will be.
+    /// No payment was sent, and none will be.
     NotSent,
-    /// Over Lightning the payment failed or came back. The LSP is asked for so long whether it had it.
+    /// Lightning: the payment failed. The LSP is asked for this time whether it had it.
     Returned { ask_for: Duration },
-    /// The LSP tells of it. What it says is to be seen within these.
+    /// The LSP answered with the order. The wallet has to see the claims of the answer within these times.
     Said { said: Said, seen_within: Duration, refund_within: Duration },
-    /// The LSP tells of another, different in this field.
+    /// The LSP answered with an order that differs in this field.
     Differs(String),
-    /// The LSP does not know it.
+    /// The LSP does not know the order.
     NotFound,
-    /// A question had no answer, or one that cannot be read. That is noticed after so long.
+    /// A request had no answer, or an invalid one. After `silent_after` the order is in trouble.
     NoAnswer { unreadable: bool, silent_after: Duration },
-    /// Its LSP asks to open this channel.
+    /// The LSP asks to open this channel.
     OpenRequested { key: ChannelKey, asked: Asked, accept: Accept },
-    /// A channel that would do as well is with a purchase.
+    /// A channel that suits the order is assigned to a purchase.
     OtherChannel(Channel),
     /// The funding of a channel is negotiated.
     ChannelPending { key: ChannelKey, funding: Option<OutPoint> },
-    /// A channel could not be opened, or is closed.
+    /// A channel could not be opened, or was closed.
     ChannelEnded(ChannelKey),
     /// The funding of a channel is confirmed.
     ChannelConfirmed(ChannelKey),
-    /// The channel of this order turned out to be another's; this order has the given one now.
+    /// The channel of this order turned out to be another flow's; the given one is the order's now.
     ChannelPassed(Option<Channel>),
-    /// The wallet's coins are free of the transaction that is to be broadcast no more.
+    /// The wallet released the inputs of the transaction that is to be broadcast no more.
     Forgotten,
-    /// The wallet gives it up.
+    /// The wallet gives the order up.
     Abandon,
     /// The clock was set.
     ClockSet { shift: ClockShift, ask_for: Duration },
@@ -56,23 +56,23 @@ pub(crate) enum Command {
     Tick,
 }
 
-/// Why a command means nothing to an order. Nothing has changed.
+/// Reason for which an order rejects a command. The state has not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reject {
-    /// Another way was chosen before.
+    /// Another payment method was chosen before.
     OtherWay(WayKind),
-    /// The order cannot be paid in this way.
+    /// The order does not have this payment method.
     NoSuchWay,
-    /// It is too late to begin with this payment.
+    /// Too little time is left to pay.
     TooLate,
-    /// It has a channel.
+    /// The order has a channel already.
     HasChannel,
-    /// It is in no state for that.
+    /// The state of the order does not allow the command.
     NotExpected,
 }
 
 impl Order {
-    /// Reads only: what `command` means here, or why it means nothing.
+    /// The events that `command` causes, or the reason to reject it. Reads the state only.
     pub(crate) fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Reject> {
         use State as S;
         let event = match (&self.state, command) {
@@ -87,7 +87,7 @@ impl Order {
             (S::Paying(paying) | S::Refunding(paying), Command::NotSent | Command::Returned { .. }) => {
                 return self.came_back(paying, command, now);
             }
-            // The node repeats itself.
+            // The node repeats its report.
             (S::Ended { .. }, Command::Settled | Command::NotSent | Command::Returned { .. }) => return Ok(Vec::new()),
 
             (S::Paying(paying) | S::Refunding(paying), Command::Said { said, seen_within, refund_within }) => {
@@ -174,7 +174,7 @@ impl Order {
         Ok(Vec::from([event]))
     }
 
-    /// Takes the first of these ways that can still be paid.
+    /// Chooses the first of these methods that can still be used.
     fn chooses(&self, ways: &[WayKind], now: Timestamp) -> Result<Vec<Event>, Reject> {
         let mut ways = ways.iter();
         let mut why = Reject::NoSuchWay;
@@ -191,12 +191,13 @@ impl Order {
         Err(why)
     }
 
-    /// Whether a transaction of it may be in a mempool although its order is over.
+    /// Whether a transaction of the order may be in a mempool although the order is over.
     pub(crate) fn holds_coins(&self) -> bool {
         self.reserved.as_ref().is_some_and(|reserved| !reserved.is_free)
     }
 
-    /// Nothing of this way is out, nor will be: the next is tried while the order lives, or it is over.
+    /// The event when nothing was sent by the present method, and nothing will be: the next method is tried if the
+    /// order is open, or the order is over.
     fn unpaid(&self, paying: &Paying, why: Unpaid, now: Timestamp) -> Event {
         let is_open = matches!(self.state, State::Paying(_)) && !paying.called_off;
         let next = if is_open { self.chooses(&paying.then, now).ok() } else { None };
@@ -205,7 +206,7 @@ impl Order {
 
     fn settled(&self, paying: &Paying) -> Result<Vec<Event>, Reject> {
         match (paying.way, &paying.payment) {
-            // Whatever it told before: this is proof.
+            // The preimage proves the payment, whatever the node reported before.
             (WayKind::Bolt11 | WayKind::Bolt12, Payment::Asked | Payment::Returned { .. }) => {
                 let mut events = Vec::from([Event::Settled]);
                 if matches!(self.state, State::Refunding(_)) && !paying.called_off {
@@ -222,7 +223,7 @@ impl Order {
         let event = match (&paying.payment, command) {
             (Payment::Asked, _) if paying.held => self.ends(End::Refunded, now),
             (Payment::Asked, _) if paying.called_off => self.ends(End::Unpaid(Unpaid::Abandoned), now),
-            // An LSP may fail a payment that it held before it was ever asked.
+            // An LSP may fail a payment that it held before the first request about it.
             (Payment::Asked, Command::Returned { ask_for }) if paying.way != WayKind::Onchain => {
                 Event::Returned { ask_until: now + *ask_for }
             }
@@ -239,7 +240,7 @@ impl Order {
             Command::OpenRequested { key, asked, accept } if matches!(self.state, State::Paying(_)) => {
                 Event::ChannelAsked(match paying.channel {
                     None => Channel::new(key, asked, accept),
-                    // The LSP repeats itself after a reconnect: the node has to be asked again.
+                    // The LSP repeats its request after a reconnect, so the node has to accept again.
                     Some(channel) if channel.key == key && !channel.pending => {
                         Channel { attempt: channel.attempt.saturating_add(1), ..channel }
                     }
@@ -260,7 +261,7 @@ impl Order {
         Ok(Vec::from([event]))
     }
 
-    /// The order is done, and its channel is confirmed now or will never be.
+    /// The events of a completed order whose channel is confirmed now, or never will be.
     fn shows_whether_it_is_confirmed(&self, command: &Command) -> Vec<Event> {
         match (command, self.end()) {
             (Command::ChannelEnded(key), Some(End::Done { lease, .. })) => {
@@ -271,7 +272,7 @@ impl Order {
         }
     }
 
-    /// Every order can be ended. What the node may still pay is stopped first.
+    /// The events that end an order in any state. A payment that may still be sent is stopped first.
     fn abandoned(&self, paying: &Paying, now: Timestamp) -> Vec<Event> {
         let is_failed = matches!(self.state, State::Refunding(_));
         let event = if paying.unsent {
@@ -309,7 +310,7 @@ impl Order {
         Vec::from([event])
     }
 
-    /// Writes only: total, no clock. Nothing else assigns `self.state`.
+    /// Applies an event. Never fails nor reads a clock. Nothing else assigns `self.state`.
     pub(crate) fn apply(&mut self, event: &Event) {
         let paying = match &mut self.state {
             State::Paying(paying) | State::Refunding(paying) => Some(paying),
@@ -406,14 +407,15 @@ impl Order {
         }
     }
 
-    /// Whether an instant on record was read from a clock that this changes.
+    /// Whether this clock correction changes any instant on record.
     fn is_shifted_by(&self, shift: &ClockShift, ask_for: Duration) -> bool {
         let mut shifted = self.clone();
         shifted.clock_set(shift, ask_for);
         shifted != *self
     }
 
-    /// Waits, and when they began. The ends of ways to pay, of the order and of its record are dates.
+    /// Shifts waits and their beginnings. The expiry of payment methods, of the order and of its record are dates and
+    /// stay.
     fn clock_set(&mut self, shift: &ClockShift, ask_for: Duration) {
         let past = |at: &mut Option<Timestamp>| *at = at.map(|at| shift.past(at));
         past(&mut self.unanswered_since);
@@ -438,15 +440,15 @@ impl Order {
             Payment::Asked if paying.way != WayKind::Onchain => Err(Reject::NotExpected),
             Payment::Asked if self.way(paying.way).is_none_or(|way| now >= way.pay_by) => Err(Reject::TooLate),
             Payment::Asked => Ok(Vec::from([Event::Signed(tx.into())])),
-            // Asked twice, it may have made two. The first is the one that counts.
+            // Asked twice, the wallet may have signed two transactions. The first one counts.
             Payment::Signed(_) => Ok(Vec::new()),
             Payment::Settled | Payment::Returned { .. } => Err(Reject::NotExpected),
         }
     }
 
-    /// What an answer about a chosen way means. Spec: LSPS1 §4, §5.
+    /// The events of the LSP's answer about the chosen method. Spec: LSPS1 §4, §5.
     ///
-    /// The LSP's word moves an order only where our own node, or nobody, can know better.
+    /// The LSP's word changes an order only if the wallet's node, or nobody, can know better.
     fn said(
         &self,
         paying: &Paying,
@@ -461,7 +463,7 @@ impl Order {
             (Some(Ok(end)), _) => {
                 events.extend([self.ends(end, now), Event::Unconfirmed { until: now + self.confirm_within() }])
             }
-            // It is back, and only whether it had been there is open.
+            // The payment is back; it is only open whether the LSP had it.
             (opened, way) if paying.is_returned() => {
                 let was_there = matches!(way, Some(WayState::Held | WayState::Paid | WayState::Refunded));
                 events.push(match was_there || opened.is_some() {
@@ -508,7 +510,7 @@ impl Order {
         self.heard(trouble, events)
     }
 
-    /// An answer clears whatever trouble there was, unless it is still the same.
+    /// The events of an answer: it ends any trouble unless that is unchanged.
     fn heard(&self, trouble: Option<Trouble>, events: Vec<Event>) -> Vec<Event> {
         let is_known = self.trouble == trouble && self.unanswered_since.is_none();
         let was = (self.trouble.is_some() || self.unanswered_since.is_some()) && !is_known;
@@ -517,17 +519,17 @@ impl Order {
         heard.into_iter().chain(events).chain(troubled).collect()
     }
 
-    /// The channel that the LSP calls open, held against what our own node knows of it. Spec: LSPS1 §5.
+    /// Checks the channel that the LSP calls open against the wallet's node. Spec: LSPS1 §5.
     ///
-    /// The channel of a purchase may be the order's where the purchase has another in exchange: with one channel, the fee of
-    /// the purchase is for that, and the order has none yet.
+    /// The channel of a purchase may be the order's if the purchase has another in exchange: with only one channel, the
+    /// fee of the purchase was for that one, and the order has none yet.
     fn opened(&self, lease: Option<Lease>, now: Timestamp) -> Result<End, Trouble> {
         let lease = lease.ok_or(Trouble::NoChannel { funding: None })?;
         let own = self.channel();
         let is_own = |channel: &Channel| own.is_some_and(|own| own.key == channel.key || own.pending);
         let ours = self.channels().filter(is_own).find(|channel| channel.funding == Some(lease.funding));
         let ours = ours.ok_or(Trouble::NoChannel { funding: Some(lease.funding) })?;
-        // By our own clock: the LSP chooses its times.
+        // The wallet's own clock is used, as the LSP chooses its times.
         let paid_for = LEAST_OF_BLOCK.saturating_mul(self.ordered.channel_expiry_blocks);
         if lease.until < ours.funded_at.unwrap_or(now) + paid_for {
             return Err(Trouble::ShortLease { until: lease.until });
@@ -535,7 +537,8 @@ impl Order {
         Ok(End::Done { lease, channel: Some(ours) })
     }
 
-    /// There will be no channel. Whether the money is back is the node's to say; on-chain, the LSP's.
+    /// The events of an order that failed. The node reports whether a Lightning payment is back; for an on-chain refund
+    /// the LSP does.
     fn failing(&self, paying: &Paying, way: Option<WayState>, now: Timestamp) -> Vec<Event> {
         let closed = || self.ends(End::Unpaid(Unpaid::Closed), now);
         match (&paying.payment, way) {
@@ -548,7 +551,7 @@ impl Order {
         }
     }
 
-    /// Blocks come when they like: twice as long as they usually take, and some more.
+    /// Time within which the funding should confirm: twice the usual time, and some more, as blocks come at random.
     fn confirm_within(&self) -> Duration {
         MOST_OF_BLOCK.saturating_mul(self.ordered.funding_confirms_within_blocks.into()) + LATE_BLOCKS
     }
@@ -578,9 +581,9 @@ impl Order {
     }
 }
 
-/// Half of the usual time: blocks come when they like.
+/// Half of the usual time of a block, as blocks come at random.
 const LEAST_OF_BLOCK: Duration = Duration::from_secs(300);
-/// Twice the usual time.
+/// Twice the usual time of a block.
 const MOST_OF_BLOCK: Duration = Duration::from_secs(1_200);
-/// Twelve blocks may pass in this time, and now and then none does.
+/// Time in which twelve blocks may come, and sometimes none does.
 const LATE_BLOCKS: Duration = Duration::from_secs(2 * 60 * 60);

@@ -1,4 +1,4 @@
-//! What an order is called on this side.
+//! Local key of an order.
 
 use core::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use hex_conservative::FromHex;
 use lsps_types::{PeerId, lsps1::OrderId};
 use serde::{Deserialize, Serialize};
 
-/// The local name of an order: drawn from the LSP and its own name for it, so that two LSPs may use the same.
+/// Local key of an order: a hash of the LSP and of its order id, so that two LSPs may use the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OrderKey(pub u128);
 
@@ -22,7 +22,7 @@ impl OrderKey {
     }
 }
 
-/// 32 hexadecimal digits.
+/// Displays 32 hexadecimal digits.
 impl fmt::Display for OrderKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -37,7 +37,7 @@ impl FromStr for OrderKey {
     }
 }
 
-/// A text that names no order.
+/// Error for a text that is not an order key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not 32 hexadecimal digits")]
 pub struct NoKey;

@@ -1,4 +1,5 @@
-//! When to ask an LSP about an order. Nothing of it is on record: after a start each is asked about at once.
+//! Intervals at which an LSP is asked about an order. They are not on record: after a start each order is asked about
+//! at once.
 
 use core::time::Duration;
 
@@ -7,25 +8,25 @@ use lsps_types::{ClockShift, Timestamp};
 
 use crate::pending::Ticket;
 
-/// How often the LSP is asked about an order that is being paid.
+/// Intervals at which an LSP is asked about an order that is being paid.
 ///
-/// It depends on what happened, never on what the LSP announced. Spec: LSPS1 §4.3 (the client does not rely on it).
+/// The intervals depend on events, never on the LSP's announcements. Spec: LSPS1 §4.3 (the client does not rely on it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Polling {
-    /// After news.
+    /// Interval after a change.
     pub first: Duration,
-    /// The pause doubles without news, up to this.
+    /// Longest interval; without changes the interval doubles up to this.
     pub longest: Duration,
-    /// While it does not go on: after a failure or in trouble.
+    /// Interval for an order that has failed or is in trouble.
     pub slow: Duration,
-    /// An LSP that has not answered for so long is silent, which is told.
+    /// Time without an answer after which an LSP counts as silent, which is reported as a trouble.
     pub silent_after: Duration,
-    /// For so long it is asked about a payment that came back: whether it had it, or it never got there.
+    /// Time for which the LSP is asked about a payment that came back: whether the LSP had it, or it never arrived.
     pub after_return: Duration,
-    /// Within this time our own node has to see what the LSP says (an open channel, the claim of a payment); else it
-    /// counts as a lie.
+    /// Time within which the wallet's node has to see what the LSP reports (an open channel, the claim of a payment);
+    /// after that the report counts as false.
     pub seen_within: Duration,
-    /// On-chain, a refund has to be made within this once the order failed.
+    /// Time within which an on-chain refund has to be made once the order failed.
     pub refund_within: Duration,
 }
 
@@ -44,43 +45,43 @@ impl Default for Polling {
     }
 }
 
-/// The questions about one order.
+/// Poll state of one order.
 #[derive(Debug)]
 pub(super) struct Poll {
     pub next: Timestamp,
-    /// The most that may be left until then.
+    /// Longest time that may be left until `next`.
     wait: Duration,
     pause: Duration,
     pub asked: Option<Ticket<GetOrder>>,
-    /// The open question was asked before what its answer is to tell.
+    /// Whether the open request was sent before the event that its answer should reflect.
     pub is_stale: bool,
 }
 
 impl Poll {
-    /// To be asked at once.
+    /// A poll that is due at once.
     pub fn at_once(polling: &Polling) -> Self {
         let (next, wait) = Default::default();
         Self { next, wait, pause: polling.first, asked: None, is_stale: false }
     }
 
-    /// To be asked at once, whatever the answer to an open question is.
+    /// Makes the poll due at once, even if a request is open.
     pub fn anew(&mut self, polling: &Polling) {
         (self.pause, self.next, self.is_stale) = (polling.first, Timestamp::default(), self.asked.is_some());
     }
 
-    /// There is news of the order itself.
+    /// Schedules the next request after a change of the order.
     pub fn news(&mut self, polling: &Polling, now: Timestamp) {
         self.pause = polling.first;
         self.waits(polling.first, now);
     }
 
-    /// There is none: a step slower.
+    /// Schedules the next request after an answer without a change: one step later than before.
     pub fn slower(&mut self, polling: &Polling, stuck: bool, now: Timestamp) {
         self.waits(if stuck { polling.slow } else { self.pause }, now);
         self.pause = (self.pause * 2).min(polling.longest);
     }
 
-    /// The clock was set.
+    /// Shifts the next request after the clock was set.
     pub fn clock_set(&mut self, shift: &ClockShift) {
         self.next = shift.end(self.next, self.wait);
     }

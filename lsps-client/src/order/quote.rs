@@ -1,4 +1,5 @@
-//! Ordering a channel, up to its price. All of this is functions of messages: nothing is paid, nothing is on record.
+//! Ordering a channel, up to its price. This module consists of functions of messages: nothing is paid or on record
+//! yet.
 
 use alloc::{string::String, vec::Vec};
 use core::{fmt, time::Duration};
@@ -13,48 +14,51 @@ use serde::{Deserialize, Serialize};
 use super::wire;
 use crate::jit_receive::{FeeLimits, within_share};
 
-/// What an LSP said can be ordered from it. Nothing is ordered without. Spec: LSPS1 §1.
+/// The options of an LSP, without which no order is made. Spec: LSPS1 §1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offered {
     /// The LSP.
     pub lsp: PeerId,
-    /// Its answer to `lsps1.get_info`.
+    /// The LSP's answer to `lsps1.get_info`.
     pub options: Options,
 }
 
-/// What the wallet wants, and what it puts up with.
+/// The wallet's request for a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The channel.
+    /// The order.
     pub order: CreateOrder,
-    /// The most that it may cost: the LSP's fee with the mining or routing fees of the payment. The share is one of what the
-    /// LSP puts in. The balance that is ordered for the client is not a cost.
+    /// Largest cost: the LSP's fee plus the on-chain or routing fees of the payment. The share is one of the LSP's
+    /// balance. The balance that is ordered for the client is not a cost.
     pub limits: FeeLimits,
-    /// The network of the connection.
+    /// Network of the connection.
     pub network: Network,
     /// Whether the LSP's node supports large channels (BOLT 9).
     pub large_channels: bool,
-    /// What the wallet puts up with.
+    /// The wallet's rules for orders.
     pub rules: Rules,
 }
 
-/// What the wallet puts up with.
+/// The wallet's rules for orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Whether invoices and offers that name another payee than the LSP's node are left alone.
+    /// Whether an invoice or offer that names a payee other than the LSP's node is refused.
     pub pay_only_the_lsp: bool,
-    /// A way to pay is left alone when it ends sooner. On-chain, the blocks that it has to wait for come on top.
+    /// Least remaining time of a payment method. For an on-chain payment, the blocks that it has to wait for come on
+    /// top.
     pub min_validity: Duration,
-    /// How long after its order was made a way to pay is begun with, at the most: its end is the LSP's choice.
+    /// Longest time after the creation of the order in which a payment may start; the LSP's own limit may be later.
     pub longest: Duration,
-    /// How long an order is remembered after its end; one that has a channel at least until the LSP may close that.
+    /// Time for which a finished order is kept on record; one with a channel is kept at least until the LSP may close
+    /// that.
     pub keep: Duration,
-    /// How long after the last moment to pay an order whose money is out is given up: no channel of it is taken after that.
+    /// Time after the last moment to pay, after which an order with a payment in flight is given up. No channel of it
+    /// is accepted after that.
     pub give_up_after: Duration,
-    /// The highest feerate that is paid on-chain so that the LSP opens the channel without a confirmation. When the LSP asks
-    /// for more, the payment has the wallet's usual feerate and one confirmation is waited for.
+    /// Highest feerate that is paid on-chain so that the LSP opens the channel without a confirmation. If the LSP asks
+    /// for more, the payment has the wallet's usual feerate and waits for one confirmation.
     pub max_fee_rate_at_once: FeeRate,
-    /// The most mining or routing fees that one payment may cost on top of the LSP's fee. Where the limits leave less, less.
+    /// Largest on-chain or routing fees of one payment on top of the LSP's fee; less if the limits leave less.
     pub max_extra: Sat,
 }
 
@@ -67,7 +71,7 @@ impl Default for Rules {
             longest: day * 7,
             keep: day * 14,
             give_up_after: day * 30,
-            // 100 sat/vB.
+            // The value is 100 sat/vB.
             max_fee_rate_at_once: FeeRate(25_000),
             max_extra: Sat(50_000),
         }
@@ -81,12 +85,12 @@ pub struct Draft {
     wish: Wish,
 }
 
-/// What the LSP asks for, weighed and found good.
+/// The LSP's answer to an order, after it passed the checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
-    /// The ways to pay that can be used, never empty. Only one of them will be.
+    /// Payment methods that can be used; never empty. Only one of them will be.
     pub ways: Vec<Way>,
-    /// Those that are offered and cannot.
+    /// Offered payment methods that cannot be used, with the reason.
     pub refused: Vec<(WayKind, RefuseWay)>,
     pub(super) lsp: PeerId,
     pub(super) id: OrderId,
@@ -96,67 +100,68 @@ pub struct Quote {
     pub(super) give_up_after: Duration,
 }
 
-/// One way to pay an order.
+/// A payment method of an order, with its price.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Way {
-    /// What is to be paid, and how.
+    /// Payment instructions.
     pub bill: Bill,
-    /// What the LSP takes of it.
+    /// Fee of the LSP.
     pub fee: Sat,
-    /// The amount to be paid: the fee and the client's balance. Mining or routing fees come on top.
+    /// Amount to pay: the fee and the client's balance. On-chain or routing fees come on top.
     pub total: Sat,
-    /// The most mining or routing fees that the payment may cost on top of the total.
+    /// Largest on-chain or routing fees of the payment on top of the total.
     pub extra: Sat,
-    /// The last moment to begin with it; the LSP's own end is later.
+    /// Last moment to start the payment; the LSP's own limit is later.
     pub pay_by: Timestamp,
 }
 
-/// What is to be paid.
+/// Payment instructions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bill {
     /// A BOLT 11 hold invoice over the total.
     Invoice {
-        /// As the LSP wrote it.
+        /// Text of the invoice.
         invoice: String,
-        /// What it is paid with.
+        /// Payment hash of the invoice.
         payment_hash: PaymentHash,
     },
     /// A BOLT 12 offer over the total.
     Offer {
-        /// As the LSP wrote it.
+        /// Text of the offer.
         offer: String,
     },
-    /// An output of exactly the total.
+    /// An address that has to receive one output of exactly the total.
     Address {
-        /// Where to.
+        /// Address.
         address: Address,
-        /// Blocks after which it counts. The LSP may see it otherwise, and nothing here relies on it.
+        /// Confirmations after which the payment counts. The LSP may decide otherwise, and the client does not rely on
+        /// it.
         confirmations: u16,
-        /// With no blocks to wait for: a higher feerate than this makes it count at once, else it takes one. Never above
-        /// [`Rules::max_fee_rate_at_once`].
+        /// With 0 confirmations: a higher feerate than this makes the payment count at once, otherwise it needs one.
+        /// Never above [`Rules::max_fee_rate_at_once`].
         at_once_above: Option<FeeRate>,
     },
 }
 
-/// The ways to pay that are known.
+/// Kind of a payment method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum WayKind {
-    /// By invoice.
+    /// BOLT 11 invoice.
     Bolt11,
-    /// By offer.
+    /// BOLT 12 offer.
     Bolt12,
-    /// By transaction.
+    /// On-chain transaction.
     Onchain,
 }
 
 impl Offered {
-    /// What is wanted, held against what is offered.
+    /// Checks the wallet's request against the LSP's options.
     ///
     /// Spec: LSPS1 §2; readings.
     ///
     /// # Errors
     ///
-    /// When the LSP would refuse it. Nothing was asked.
+    /// The LSP would refuse the order. No request is sent.
     pub fn draft(&self, wish: Wish) -> Result<Draft, CannotOrder> {
         let order = &wish.order;
         if order.lsp_balance_sat == Sat::ZERO || order.channel_expiry_blocks == 0 {
@@ -172,19 +177,20 @@ impl Offered {
 }
 
 impl Draft {
-    /// The request.
+    /// The `lsps1.create_order` request.
     #[must_use]
     pub fn request(&self) -> &CreateOrder {
         &self.wish.order
     }
 
-    /// Weighs what the LSP answered, before anything is paid.
+    /// Checks the LSP's answer, before anything is paid.
     ///
     /// Spec: LSPS1 §2, §4.
     ///
     /// # Errors
     ///
-    /// When it is not the order that was made, or cannot be paid as the wallet wants: leave it alone, it ends by itself.
+    /// The answer is another order, or cannot be paid within the wallet's limits. Leave the order alone; it expires by
+    /// itself.
     pub fn weigh(&self, reply: &Reply, read: &impl ReadInvoices, now: Timestamp) -> Result<Quote, RefuseOrder> {
         let Wish { order, network, rules, .. } = &self.wish;
         let payee = rules.pay_only_the_lsp.then_some(self.lsp);
@@ -214,7 +220,7 @@ impl Draft {
         Ok(Quote { ways, refused, lsp: self.lsp, id, order, keep, give_up_after: rules.give_up_after })
     }
 
-    /// A way that was judged usable, unless it is too dear or ends too soon.
+    /// Checks the price and expiry of a payment method that is usable as such.
     fn way(&self, kind: WayKind, reply: &Reply, read: &impl ReadInvoices, now: Timestamp) -> Result<Way, RefuseWay> {
         let network = self.wish.network;
         let ends = |at: &DateTime, facts: Option<&PaymentFacts>| {
@@ -252,8 +258,8 @@ impl Draft {
         if now < pay_by { Ok(Way { bill, fee, total, extra, pay_by }) } else { Err(RefuseWay::EndsTooSoon) }
     }
 
-    /// Blocks to wait for, and the feerate that spares the first. Spec: LSPS1 §4.3: the LSP names that feerate, and can name
-    /// any.
+    /// The number of confirmations to wait for, and the feerate that makes the first one unnecessary. Spec: LSPS1 §4.3:
+    /// the LSP names that feerate, and can name any.
     fn waits_for(&self, confirmation: Confirmation) -> (u16, Option<FeeRate>) {
         match confirmation {
             Confirmation::AtOnce { above: Some(rate) } if rate > self.wish.rules.max_fee_rate_at_once => (1, None),
@@ -262,10 +268,10 @@ impl Draft {
         }
     }
 
-    /// The mining or routing fees that the limits leave room for. Spec: LSPS1 §2: the client judges the fee.
+    /// The largest on-chain or routing fees that the limits allow. Spec: LSPS1 §2: the client judges the fee.
     fn afford(&self, fee: Sat) -> Result<Sat, RefuseWay> {
         let (limits, funded) = (self.wish.limits, self.wish.order.lsp_balance_sat);
-        // Limits are in millisatoshis; what does not fit there is above any.
+        // Limits are in millisatoshis. An amount that overflows in millisatoshis is above any limit.
         let in_msat = fee.to_msat();
         if limits.max_total_fee.is_some_and(|limit| in_msat.is_none_or(|fee| fee > limit)) {
             return Err(RefuseWay::FeeAboveLimit { fee });
@@ -286,16 +292,16 @@ impl Draft {
 }
 
 impl Quote {
-    /// The way that costs least, see [`ranked`](Self::ranked).
+    /// The cheapest payment method, see [`ranked`](Self::ranked).
     #[must_use]
     pub fn cheapest(&self, extra: impl Fn(&Way) -> Option<Sat>) -> Option<WayKind> {
         self.ranked(extra).first().copied()
     }
 
-    /// The ways that the wallet can pay, the cheapest first; of equal ones Lightning before the chain.
+    /// The payment methods that the wallet can use, cheapest first; of equal ones Lightning before on-chain.
     ///
-    /// `extra` says what a way costs on top of the LSP's fee: the mining fee, or what is known of routing fees. `None`: the
-    /// wallet cannot pay it. A way that costs more than its [`Way::extra`] is left out.
+    /// `extra` returns the cost of a method on top of the LSP's fee: the on-chain fee, or the known routing fees.
+    /// `None`: the wallet cannot use it. A method that costs more than its [`Way::extra`] is left out.
     #[must_use]
     pub fn ranked(&self, extra: impl Fn(&Way) -> Option<Sat>) -> Vec<WayKind> {
         let cost = |way: &Way| {
@@ -307,20 +313,21 @@ impl Quote {
         ways.into_iter().map(|(_, kind)| kind).collect()
     }
 
-    /// Whose.
+    /// LSP of the order.
     #[must_use]
     pub fn lsp(&self) -> PeerId {
         self.lsp
     }
 
-    /// The payment hash of its invoice, if it has one.
+    /// Payment hash of the order's invoice, if it has one.
     #[must_use]
     pub fn payment_hash(&self) -> Option<PaymentHash> {
         payment_hash(&self.ways)
     }
 }
 
-/// The payment hash of the invoice among these ways. That of an offer's invoice is not known before it is asked for.
+/// The payment hash of the invoice among these methods. The hash for an offer is not known before its invoice is
+/// requested.
 pub(super) fn payment_hash(ways: &[Way]) -> Option<PaymentHash> {
     ways.iter().find_map(|way| match way.bill {
         Bill::Invoice { payment_hash, .. } => Some(payment_hash),
@@ -329,7 +336,7 @@ pub(super) fn payment_hash(ways: &[Way]) -> Option<PaymentHash> {
 }
 
 impl Way {
-    /// Which it is.
+    /// Kind of the payment method.
     #[must_use]
     pub fn kind(&self) -> WayKind {
         match &self.bill {
@@ -341,7 +348,7 @@ impl Way {
 }
 
 impl Bill {
-    /// How long a payment takes to count, roughly, so that it does so before the order ends.
+    /// Approximate time until a payment counts, by which it has to start before the order ends.
     fn waits(&self) -> Duration {
         match self {
             Self::Invoice { .. } | Self::Offer { .. } => Duration::ZERO,
@@ -355,65 +362,65 @@ fn earlier(instant: Timestamp, by: Duration) -> Timestamp {
     Timestamp::from_unix_millis(instant.unix_millis().saturating_sub(by))
 }
 
-/// Why an order is not sent.
+/// Reason for which an order is not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotOrder {
-    /// Nothing from the LSP, or for no time.
+    /// The LSP's balance or the lifetime is zero.
     #[error("the LSP's balance and the time have to be at least 1")]
     Nothing,
     /// The refund address is of another network.
     #[error("the refund address is of another network")]
     RefundAddress,
-    /// Outside what the LSP offers.
+    /// The order is outside the LSP's options.
     #[error("the LSP does not offer it: `{}`", .0.property)]
     Options(OptionMismatch),
-    /// Above 16 777 216 sat, and the LSP's node does not support it.
+    /// The channel is above 16 777 216 sat, and the LSP's node does not support large channels.
     #[error("the LSP's node does not support channels of that size")]
     LargeChannels,
 }
 
-/// Why an order is left alone.
+/// Reason to refuse an LSP's answer to an order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefuseOrder {
-    /// It is not the order that was made.
+    /// The answer differs from the request.
     #[error(transparent)]
     Differs(#[from] MirrorMismatch),
-    /// It is paid, open or over already.
+    /// The order is paid, open or over already.
     #[error("the order is not a new one")]
     NotNew,
-    /// No way to pay can be used; why not, for each that is offered.
+    /// No payment method can be used; with the reason for each that is offered.
     #[error("the order cannot be paid{}", Reasons(.0))]
     NoWayToPay(Vec<(WayKind, RefuseWay)>),
 }
 
-/// Why a way to pay is not used.
+/// Reason not to use a payment method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefuseWay {
-    /// It must not be.
+    /// The method did not pass the checks of [`Order::judge`](lsps_types::lsps1::Order::judge).
     #[error(transparent)]
     Unusable(Unusable),
-    /// The LSP says that it was paid or is closed.
+    /// The LSP says that the method is paid or closed.
     #[error("it is paid or closed already")]
     NotOpen,
-    /// It is on-chain, and the order names no address to which it could go back.
+    /// The payment is on-chain, and the order has no refund address.
     #[error("it could not go back")]
     NoRefundAddress,
-    /// There is too little time for it.
+    /// Too little time is left.
     #[error("it ends too soon")]
     EndsTooSoon,
-    /// More than [`FeeLimits::max_total_fee`].
+    /// The fee is above [`FeeLimits::max_total_fee`].
     #[error("its fee of {fee} is above the limit")]
     FeeAboveLimit {
-        /// The fee.
+        /// Fee of the LSP.
         fee: Sat,
     },
-    /// More than [`FeeLimits::max_proportional_fee`].
+    /// The fee is above [`FeeLimits::max_proportional_fee`].
     #[error("its fee of {fee} is too large a share of what the LSP puts in")]
     FeeAboveShare {
-        /// The fee.
+        /// Fee of the LSP.
         fee: Sat,
     },
 }
@@ -429,5 +436,5 @@ impl fmt::Display for Reasons<'_> {
     }
 }
 
-/// The usual time for one.
+/// Usual time of a block.
 const BLOCK: Duration = Duration::from_secs(600);

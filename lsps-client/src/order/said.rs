@@ -1,4 +1,4 @@
-//! What an answer of the LSP says of an order, as far as it matters once a way is chosen.
+//! The parts of an LSP's answer about an order that matter once a payment method is chosen.
 
 use alloc::string::String;
 
@@ -7,32 +7,32 @@ use lsps_types::{Sat, Timestamp};
 
 use super::{Bill, Lease, Order, Way, WayKind};
 
-/// An answer about the order that was made.
+/// An LSP's answer about an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Said {
     pub state: OrderState,
-    /// The way that was chosen; `None`: not a word about it.
+    /// State of the chosen payment method; `None` if the answer does not contain it.
     pub way: Option<WayState>,
-    /// Until when that way can be paid, in its word.
+    /// Time until which that method can be used, according to the LSP.
     pub open_until: Option<Timestamp>,
     pub lease: Option<Lease>,
 }
 
-/// How far one way to pay is, in the LSP's words.
+/// State of a payment method, according to the LSP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WayState {
-    /// Nothing came.
+    /// No payment arrived.
     Expected,
-    /// It came, and waits for the channel or for its confirmation.
+    /// A payment arrived, and waits for the channel or for its confirmation.
     Held,
-    /// It was paid.
+    /// The payment is complete.
     Paid,
-    /// It went back, or cannot come any more.
+    /// The payment was refunded, or can no longer arrive.
     Refunded,
 }
 
 impl Said {
-    /// Whether the order can still be paid in the chosen way, or was.
+    /// Whether the order can still be paid by the chosen method, or was.
     pub fn stands(&self, now: Timestamp) -> bool {
         self.state == OrderState::Created
             && match self.way {
@@ -44,11 +44,11 @@ impl Said {
 }
 
 impl Order {
-    /// Reads an answer, if it is about this order and the bill is still the one that was weighed.
+    /// Reads an answer, if it is about this order and its payment instructions are unchanged.
     ///
     /// # Errors
     ///
-    /// In which field it is about another.
+    /// Name of the field that differs.
     pub(super) fn read(&self, reply: &Reply, chosen: WayKind) -> Result<Said, String> {
         if reply.order_id != self.id {
             return Err("order_id".into());

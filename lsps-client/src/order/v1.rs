@@ -1,4 +1,4 @@
-//! Orders as version 1 of their record had them. Kept as they were; only what becomes of them here may change.
+//! Version 1 of an order's record. Only the conversion may change here.
 
 use alloc::{string::String, vec::Vec};
 

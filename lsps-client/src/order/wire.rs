@@ -1,4 +1,4 @@
-//! Messages as they stand in a record: the wire leaves fields out, a record must not.
+//! Record forms of messages: the wire omits empty fields, a record must not.
 
 use alloc::string::String;
 
@@ -6,7 +6,7 @@ use lsps_types::lsps1::CreateOrder;
 use lsps_types::{Address, Sat};
 use serde::{Deserialize, Serialize};
 
-/// [`CreateOrder`] with all its fields.
+/// All fields of [`CreateOrder`].
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "CreateOrder")]
 pub(super) struct Ordered {

@@ -1,4 +1,4 @@
-//! Sentences for people.
+//! Display texts of orders.
 
 use core::fmt;
 

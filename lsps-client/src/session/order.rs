@@ -1,4 +1,4 @@
-//! Ordering a channel in one call, and waiting for what becomes of it.
+//! Ordering a channel in one call, and waiting for its outcome.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -14,7 +14,7 @@ use crate::order::{
     Wish,
 };
 
-/// An order on record. Dropping it changes nothing; [`Session::order`] gives it again, after a restart too.
+/// Handle of an order on record. Dropping it changes nothing; [`Session::order`] creates it again, after a restart too.
 #[derive(Clone)]
 pub struct OrderHandle {
     session: Session,
@@ -27,55 +27,55 @@ impl fmt::Debug for OrderHandle {
     }
 }
 
-/// What became of an order.
+/// Result of waiting for an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is over.
+    /// The order is over.
     Ended(End),
-    /// There will be no channel, and what was paid is not back yet. [`OrderHandle::over`] waits for it.
+    /// The order failed, and its refund was not seen yet. [`OrderHandle::over`] waits for it.
     Failed,
-    /// It does not go on, though it may yet.
+    /// The order is in trouble, which may end.
     Stuck(Trouble),
-    /// It is on record no more.
+    /// The order has no record any more.
     NoRecord,
 }
 
-/// Why no channel is ordered. Nothing is paid.
+/// Reason for which no channel was ordered. Nothing is paid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotOrdered {
-    /// The LSP does not say what it offers.
+    /// The LSP did not return its options.
     #[error("asking what can be ordered: {0}")]
     GetInfo(#[source] Failed<NoError>),
-    /// It does not offer that.
+    /// The LSP's options do not allow the order.
     #[error(transparent)]
     Draft(#[from] CannotOrder),
-    /// It did not take the order.
+    /// The LSP did not create the order.
     #[error("ordering the channel: {0}")]
     Create(#[source] Failed<CreateOrderError>),
-    /// What it asks for is not acceptable.
+    /// The LSP's answer to the order is not acceptable.
     #[error(transparent)]
     Refused(#[from] RefuseOrder),
-    /// None of the ways to pay was chosen, or the wallet can pay in none of them.
+    /// No payment method was chosen, or the wallet can use none of them.
     #[error("no way to pay was chosen, or none can be paid within the limits")]
     NothingChosen,
     /// The order cannot be put on record.
     #[error(transparent)]
     Place(#[from] RefusePlace),
-    /// It cannot be paid as chosen.
+    /// The order cannot be paid as chosen.
     #[error(transparent)]
     Pay(#[from] OrderError),
 }
 
 impl Lsp {
-    /// Orders a channel and has it paid in the way that `choose` says, [`Quote::cheapest`] for one.
+    /// Orders a channel and has it paid by the method that `choose` returns, such as [`Quote::cheapest`].
     ///
-    /// The host pays once that is on record, see [`Effect::PayOrder`](crate::Effect::PayOrder). Dropping the future is safe:
-    /// nothing is paid then.
+    /// The host pays once the order is on record, see [`Effect::PayOrder`](crate::Effect::PayOrder). Dropping the
+    /// future is safe: nothing is paid then.
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    /// The LSP does not answer, or does not offer the channel on acceptable terms.
     pub async fn order_channel(
         &self,
         wish: Wish,
@@ -87,13 +87,13 @@ impl Lsp {
         self.session.pay_quote(quote, way)
     }
 
-    /// Orders a channel up to its price, for a wallet that asks its user. Left alone, the order ends by itself.
+    /// Orders a channel up to its price, for a wallet that asks its user. An order that is not paid expires by itself.
     ///
     /// Spec: LSPS1 §1, §2.
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    /// The LSP does not answer, or does not offer the channel on acceptable terms.
     pub async fn quote_channel(&self, wish: Wish, read: &impl ReadInvoices) -> Result<Quote, NotOrdered> {
         let options = self.call(&GetInfo {}).await.map_err(NotOrdered::GetInfo)?;
         let draft = Offered { lsp: self.id, options }.draft(wish)?;
@@ -104,21 +104,21 @@ impl Lsp {
 }
 
 impl Session {
-    /// Puts an order on record, to be paid in this way.
+    /// Puts an order on record, to be paid by this method.
     ///
     /// # Errors
     ///
-    /// When it is too late for that, or there are too many.
+    /// There is too little time, or there are too many orders.
     pub fn pay_quote(&self, quote: Quote, way: WayKind) -> Result<OrderHandle, NotOrdered> {
         self.pay_quote_in_turn(quote, &[way])
     }
 
-    /// Puts an order on record, to be paid in the first of these ways that works, see
+    /// Puts an order on record, to be paid by the first of these methods that works, see
     /// [`Input::PayOrder`](crate::Input::PayOrder) and [`Quote::ranked`].
     ///
     /// # Errors
     ///
-    /// When there is no way, it is too late for all of them, or there are too many orders.
+    /// `ways` is empty, there is too little time for all of them, or there are too many orders.
     pub fn pay_quote_in_turn(&self, quote: Quote, ways: &[WayKind]) -> Result<OrderHandle, NotOrdered> {
         if ways.is_empty() {
             return Err(NotOrdered::NothingChosen);
@@ -131,7 +131,7 @@ impl Session {
         Ok(self.order(key))
     }
 
-    /// An order on record.
+    /// The handle of an order on record.
     #[must_use]
     pub fn order(&self, key: OrderKey) -> OrderHandle {
         OrderHandle { session: self.clone(), key }
@@ -139,25 +139,25 @@ impl Session {
 }
 
 impl OrderHandle {
-    /// The order's name on this side.
+    /// Local key of the order.
     #[must_use]
     pub fn key(&self) -> OrderKey {
         self.key
     }
 
-    /// Who opens the channel; `None` once there is no record.
+    /// LSP that opens the channel; `None` if the order has no record any more.
     #[must_use]
     pub fn lsp(&self) -> Option<PeerId> {
         self.snapshot().map(|order| order.lsp())
     }
 
-    /// How the order stands now; `None` once there is no record.
+    /// The order as it is now; `None` if it has no record any more.
     #[must_use]
     pub fn snapshot(&self) -> Option<Order> {
         self.session.with(|client, _| client.order(self.key).cloned())
     }
 
-    /// Waits until it is known whether there will be a channel, or until nothing goes on any more.
+    /// Waits until the outcome is known or the order is in trouble.
     pub async fn wait(&self) -> Outcome {
         self.until(|order| match (order.state(), order.trouble()) {
             (State::Ended { end, .. }, _) => Some(Outcome::Ended(end.clone())),
@@ -169,12 +169,12 @@ impl OrderHandle {
         .await
     }
 
-    /// Waits until the order is over, however long that takes. An LSP may never let it.
+    /// Waits until the order is over, however long that takes. With some LSPs that may be never.
     pub async fn over(&self) -> Outcome {
         self.until(|order| order.end().map(|end| Outcome::Ended(end.clone()))).await
     }
 
-    /// Waits until it is not as in `seen` any more; the order then.
+    /// Waits until the order differs from `seen`, and returns it.
     pub async fn changed(&self, seen: &Order) -> Option<Order> {
         let differs = |order: &Order| (order != seen).then(|| Some(order.clone()));
         self.until_or(differs, None).await

@@ -15,40 +15,40 @@ use super::{Failed, Session};
 use crate::jit_receive::{CannotInvoice, NoOffer, Rules, Want, choose};
 use crate::select::{Offer, Select};
 
-/// Whom to ask.
+/// An LSP to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// The LSP.
     pub lsp: PeerId,
-    /// A coupon or the like from it.
+    /// Discount code or the like from the LSP.
     pub token: Option<String>,
-    /// What the wallet puts up with from this one.
+    /// The wallet's rules for this LSP.
     pub rules: Rules,
-    /// Whether it said before that it serves LSPS2; it is asked where that is not known.
+    /// Whether the LSP is known to serve LSPS2; if not, it is asked first.
     pub serves_lsps2: bool,
-    /// How often the LSP lately offered terms and then did not sell on them. Higher is worse.
+    /// Number of recent times that the LSP offered terms and then did not sell on them; 0 is best.
     pub broken: u32,
 }
 
-/// What came of asking.
+/// Results of asking several LSPs.
 #[derive(Debug, Default)]
 pub struct Shopped {
-    /// The best terms of each LSP that has any within the limits, in the order asked.
+    /// Best terms of each LSP that has any within the limits, in the order asked.
     pub offers: Vec<Offer>,
-    /// Why the others have none.
+    /// Reasons of the others.
     pub failures: BTreeMap<PeerId, WhyNot>,
 }
 
-/// Why an LSP makes no offer.
+/// Reason for which an LSP makes no offer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WhyNot {
-    /// It could not be asked, did not answer or refused to say what it serves.
+    /// The request for its protocols was not sent, not answered or refused.
     #[error("asking what it serves: {0}")]
     Protocols(#[source] Failed<NoError>),
-    /// It does not open JIT channels.
+    /// The LSP does not serve LSPS2.
     #[error("it does not serve LSPS2")]
     NotServed,
-    /// It could not be asked, did not answer or refused.
+    /// The request for its terms was not sent, not answered or refused.
     #[error("asking for its terms: {0}")]
     GetInfo(#[source] Failed<GetInfoError>),
     /// None of its terms is within the limits.
@@ -57,15 +57,15 @@ pub enum WhyNot {
     /// The LSP offered terms, and then did not answer or refused to sell on them.
     #[error("buying the channel: {0}")]
     Buy(#[source] Failed<BuyError>),
-    /// The LSP offered terms, and the channel that it sold on them is not acceptable.
+    /// The LSP offered terms, but the channel that it sold on them is not acceptable.
     #[error(transparent)]
     Terms(#[from] CannotInvoice),
 }
 
-/// Nobody sells.
+/// Error: no LSP sells a channel within the limits.
 #[derive(Debug)]
 pub struct NobodySells {
-    /// Why not, for each that was asked. One that made an offer is not among them if the hook took none.
+    /// Reason of each LSP that made no offer. LSPs whose offer `select` did not take are not in the map.
     pub failures: BTreeMap<PeerId, WhyNot>,
 }
 
@@ -82,11 +82,11 @@ impl fmt::Display for NobodySells {
 }
 
 impl Shopped {
-    /// The offer to take, and what to say of the others.
+    /// The offer to take, and the reasons of the LSPs without one.
     ///
     /// # Errors
     ///
-    /// When there is none, or `select` takes none.
+    /// There is no offer, or `select` takes none.
     pub fn take(mut self, select: &dyn Select) -> Result<(Offer, BTreeMap<PeerId, WhyNot>), NobodySells> {
         match self.take_next(select) {
             Some(offer) => Ok((offer, self.failures)),
@@ -94,7 +94,7 @@ impl Shopped {
         }
     }
 
-    /// The offer to try next; it is not among the offers any more. `None`: there is none, or `select` takes none.
+    /// Removes and returns the offer to try next. `None`: there is none, or `select` takes none.
     pub fn take_next(&mut self, select: &dyn Select) -> Option<Offer> {
         let index = if self.offers.is_empty() { None } else { select.select(&self.offers) };
         index.filter(|index| *index < self.offers.len()).map(|index| self.offers.remove(index))
@@ -102,7 +102,7 @@ impl Shopped {
 }
 
 impl Session {
-    /// Asks all of them at once, and waits for the slowest, though no longer than `patience` for each question.
+    /// Asks all LSPs at once, and waits for the slowest, though no longer than `patience` for each request.
     pub async fn shop(&self, asks: &[Ask], want: &Want, patience: Duration) -> Shopped {
         let answers = asks.iter().map(|ask| self.ask(ask, want, patience)).collect();
         let mut shopped = Shopped::default();

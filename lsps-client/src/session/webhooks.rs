@@ -1,4 +1,4 @@
-//! Being called while away.
+//! Webhooks for async code.
 
 use std::future::poll_fn;
 
@@ -8,31 +8,31 @@ use lsps_types::lsps5::{AppName, WebhookUrl};
 use super::Lsp;
 use crate::webhooks::{AppState, TooManyApps};
 
-/// Why an app is not registered.
+/// Reason for which an app is not registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotRegistered {
-    /// Nothing was recorded.
+    /// The limit of apps is reached; nothing was recorded.
     #[error(transparent)]
     TooMany(#[from] TooManyApps),
-    /// The LSP refused. It is asked again some hours later.
+    /// The LSP refused the webhook. It is asked again some hours later.
     #[error("the provider refused the webhook: {}", reason(*code))]
     Refused {
-        /// Why; [`SetWebhookError`] knows some.
+        /// Error code; [`SetWebhookError`] names some.
         code: i64,
     },
-    /// It was removed meanwhile.
+    /// The webhook was removed meanwhile.
     #[error("the webhook was removed")]
     Removed,
 }
 
 impl Lsp {
-    /// Keeps an app registered with this LSP from now on, also after a restart, and waits until it is for the first time.
+    /// Keeps an app registered with this LSP from now on, also after a restart, and waits for the first registration.
     /// Dropping the future ends only the waiting. See [`Input::KeepWebhook`](crate::Input::KeepWebhook).
     ///
     /// # Errors
     ///
-    /// When it cannot be kept, or the LSP refuses it.
+    /// The limit of apps is reached, or the LSP refuses the webhook.
     pub async fn keep_registered(&self, app: AppName, url: WebhookUrl) -> Result<(), NotRegistered> {
         self.session.with(|client, now| client.keep_webhook(self.id, app.clone(), url, now))?;
         let state = poll_fn(|cx| self.session.with(|client, _| client.poll_webhook(self.id, &app, cx.waker())));
@@ -43,7 +43,7 @@ impl Lsp {
         }
     }
 
-    /// The app is to be called no more: its webhook is removed as soon as the LSP is connected.
+    /// Removes the webhook of an app as soon as the LSP is connected.
     pub fn remove_webhook(&self, app: &AppName) {
         self.session.with(|client, now| client.remove_webhook(self.id, app, now));
     }

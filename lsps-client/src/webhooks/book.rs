@@ -1,4 +1,4 @@
-//! The webhooks at all LSPs, what is being asked about them, and the one loop that moves them.
+//! The webhooks at all LSPs, the open requests about them, and the loop that steps them.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::task::Waker;
@@ -19,19 +19,19 @@ pub(crate) struct Book {
     lsps: BTreeMap<PeerId, Kept>,
 }
 
-/// A flow, and what is not on record of it: after a restart the LSP is simply asked again.
+/// A flow with its state that is not on record: after a restart the LSP is asked again.
 #[derive(Debug)]
 struct Kept {
     flow: Webhooks,
-    /// One question at a time.
+    /// Open request; there is one at a time.
     asked: Option<Asked>,
     not_before: Timestamp,
-    /// Questions that had no useful answer, each by its app; `None`: the list.
+    /// Requests without a useful answer, by app; `None`: the list.
     rests: BTreeMap<Option<AppName>, Rest>,
     waiting: Vec<(AppName, Waker)>,
 }
 
-/// A question that is not asked again before this time, so that it does not keep the others waiting.
+/// Pause of a request, so that it does not delay the others.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     until: Timestamp,
@@ -75,7 +75,7 @@ impl Book {
         Ok(())
     }
 
-    /// Tells the flow, puts it on record, and wakes whoever waits for it.
+    /// Executes a command to the webhooks of an LSP, puts the result on record, and wakes the tasks that wait for it.
     pub fn step(&mut self, lsp: PeerId, command: &Command, now: Timestamp, out: &mut Batch) {
         let Some(kept) = self.lsps.get_mut(&lsp) else { return };
         let events = kept.flow.decide(command, now);
@@ -105,18 +105,18 @@ impl Book {
         }
     }
 
-    /// LSPs with a question that has been answered, or that may be asked one.
+    /// LSPs that have webhooks on record.
     pub fn lsps(&self) -> Vec<PeerId> {
         self.lsps.keys().copied().collect()
     }
 
-    /// Takes what was asked, if there is an answer.
+    /// Takes the open request if it has been answered.
     pub fn answered(&mut self, lsp: PeerId, pending: &Pending) -> Option<Asked> {
         let kept = self.lsps.get_mut(&lsp)?;
         kept.asked.take_if(|asked| asked.is_answered(pending))
     }
 
-    /// The question that was due first, of those that do not rest.
+    /// The request that was due first, among those without a pause.
     pub fn to_ask(&self, lsp: PeerId, check_every: Duration, now: Timestamp) -> Option<Ask> {
         let kept = self.lsps.get(&lsp).filter(|kept| kept.asked.is_none() && now >= kept.not_before)?;
         let due = kept.due(check_every).filter(|(at, _)| *at <= now);
@@ -129,14 +129,15 @@ impl Book {
         }
     }
 
-    /// The LSP cannot be asked; some other time.
+    /// Pauses all requests to an LSP that cannot be asked.
     pub fn rests(&mut self, lsp: PeerId, until: Timestamp) {
         if let Some(kept) = self.lsps.get_mut(&lsp) {
             kept.not_before = until;
         }
     }
 
-    /// This question was of no use. It is asked again after a pause, which doubles up to `longest`; the others go on.
+    /// Pauses this request, which had no useful answer. The pause doubles each time, up to `longest`; other requests go
+    /// on.
     pub fn rests_about(
         &mut self,
         lsp: PeerId,
@@ -151,7 +152,7 @@ impl Book {
         kept.rests.insert(app, Rest { until: now + pause, pause });
     }
 
-    /// The clock was set: questions rest as long as they were to.
+    /// Shifts the pauses after the clock was set; they keep their length.
     pub fn clock_set(&mut self, shift: &ClockShift) {
         for kept in self.lsps.values_mut() {
             kept.flow.clock_set(shift);
@@ -162,7 +163,7 @@ impl Book {
         }
     }
 
-    /// An app that waits for its answer; wakes the task when something happened to its LSP's.
+    /// Wakes `waker` when the webhooks of this LSP change, for a task that waits for an app's answer.
     pub fn wake_later(&mut self, lsp: PeerId, name: &AppName, waker: &Waker) {
         if let Some(kept) = self.lsps.get_mut(&lsp) {
             kept.waiting.retain(|(waiting, other)| waiting != name || !other.will_wake(waker));
@@ -212,7 +213,7 @@ impl Asked {
     }
 }
 
-/// There are too many apps on record.
+/// Error: too many apps are on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many apps have webhooks")]
 pub struct TooManyApps;
