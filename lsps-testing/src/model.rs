@@ -24,7 +24,7 @@ use crate::setup::{LspSetup, NOON};
 use crate::world::Call;
 use chain::{Chain, Coins};
 use deposits::Deposits;
-use node::{Node, Stage};
+use node::{Node, Place, Stage};
 use payments::Payments;
 use webhooks::Hooks;
 
@@ -70,6 +70,10 @@ pub struct Model {
     pub coins: Coins,
     pub chain: Chain,
     pub broadcast: BTreeSet<ChannelKey>,
+    /// Channels that the LSP closed, and those of them that a crash brought back while the store did not give back the record
+    /// which says so.
+    closed: BTreeSet<ChannelKey>,
+    pub came_back: BTreeSet<ChannelKey>,
     pub deposits: Deposits,
     /// The SCIDs of offers: to whom they were sold, for which size.
     pub sold: Vec<(Scid, PeerId, Option<Msat>)>,
@@ -149,6 +153,8 @@ impl Model {
             coins: Coins::new(coins),
             chain,
             broadcast: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            came_back: BTreeSet::new(),
             deposits: Deposits::default(),
             sold: vec![],
             said: BTreeMap::new(),
@@ -210,6 +216,9 @@ impl Model {
         (self.fuse, self.is_dead, self.is_late) = (None, false, false);
         (self.fence, self.refused, self.fails_refused) = (Fence::default(), BTreeSet::new(), 0);
         self.node.crash();
+        let is_unread = |key: &&ChannelKey| self.hidden.contains(&key.flow.to_string());
+        let is_back = |key: &&ChannelKey| self.node.stage(**key).is_some();
+        self.came_back.extend(self.closed.iter().filter(is_unread).filter(is_back));
         self.payments.crash();
         self.coins.crash();
         self.deposits.reserved.clear();
@@ -220,8 +229,34 @@ impl Model {
         self.hear_blocks();
     }
 
+    /// The client's word about an HTLC it has; `false`: nobody hears it. Over a channel that is closed only the chain tells
+    /// of a claim, in whole satoshis and without the fee: LDK reads the preimage from the transaction that spends the HTLC,
+    /// and there is none before the funding.
+    pub fn client_says(&mut self, number: usize, claims: bool, rounded: bool) -> bool {
+        let Some(Place::AtClient { over, .. }) = self.node.now.places.get(&number).copied() else { return false };
+        let is_open = self.node.stage(over).is_some();
+        let is_heard = is_open || (claims && self.chain.knows(over));
+        if is_heard {
+            self.node.client_says(number, claims, rounded || !is_open);
+        }
+        is_heard
+    }
+
+    /// An HTLC times out at its client. A client whose claim the node forgot takes it from the chain, if its channel is there;
+    /// otherwise its claim is void.
+    fn times_out(&mut self, number: usize, over: ChannelKey) {
+        if self.said.get(&number) == Some(&true) {
+            self.node.closed(over);
+            let is_heard = self.client_says(number, true, true);
+            self.said.insert(number, is_heard);
+        }
+    }
+
     /// The node hears of the best block.
     pub fn hear_blocks(&mut self) {
+        for (number, over) in self.node.late(self.chain.height) {
+            self.times_out(number, over);
+        }
         self.node.blocks(self.chain.height);
         let late = self.payments.blocks(self.chain.height);
         self.node.now.events.extend(late);

@@ -283,7 +283,7 @@ impl Model {
             }
             Step::Fence { after, is_told } => self.fence.falls_after(after, is_told),
             Step::Replay => {
-                let again = self.told_last.clone();
+                let again = self.told_last.clone().filter(|event| !self.node.is_outdated(event));
                 self.node.now.events.extend(again);
             }
             Step::RefuseForward => self.node.refuses = true,
@@ -338,7 +338,7 @@ impl Model {
             for (number, claims) in self.said.clone() {
                 // What it said was lost with our crash; it says it again.
                 if matches!(self.node.now.places.get(&number), Some(Place::AtClient { to, .. }) if *to == client) {
-                    self.node.client_says(number, claims, false);
+                    self.client_says(number, claims, false);
                 }
             }
         }
@@ -426,8 +426,9 @@ impl Model {
     }
 
     fn says(&mut self, number: usize, claims: bool, rounded: bool) {
-        self.said.insert(number, claims);
-        self.node.client_says(number, claims, rounded);
+        if self.client_says(number, claims, rounded) {
+            self.said.insert(number, claims);
+        }
     }
 }
 

@@ -379,15 +379,9 @@ impl Node {
 
     /// Lets HTLCs go that come too close to their expiry, and closes channels whose client keeps one.
     pub fn blocks(&mut self, height: u32) {
-        for number in self.numbers(|place| matches!(place, Place::AtClient { .. } | Place::Queued { .. })) {
-            let (Place::AtClient { to, over, .. } | Place::Queued { to, over, .. }) = self.now.places[&number] else {
-                continue;
-            };
-            let expiry = self.incoming[number].htlc.cltv_expiry;
-            if expiry.is_some_and(|expiry| expiry.0 <= height.saturating_add(FORCED)) {
-                self.closed(over);
-                self.fails_towards(number, to);
-            }
+        for (number, over) in self.late(height) {
+            self.closed(over);
+            self.times_out(number);
         }
         let held: Vec<usize> = self.numbers(|place| *place == Place::Held);
         for number in held {
@@ -396,6 +390,23 @@ impl Node {
                 self.now.places.insert(number, Place::Failing(FailureCode::TemporaryChannelFailure));
                 self.now.events.push_back(NodeEvent::FailedHeld(htlc.scid));
             }
+        }
+    }
+
+    /// HTLCs on their way to clients or with them that come too close to their expiry, and the channel of each.
+    pub fn late(&self, height: u32) -> Vec<(usize, ChannelKey)> {
+        let late = self.now.places.iter().filter_map(|(number, place)| match place {
+            Place::AtClient { over, .. } | Place::Queued { over, .. } => Some((*number, *over)),
+            Place::Held | Place::Claimed | Place::Failing(_) | Place::Over => None,
+        });
+        let is_late = |expiry: BlockHeight| expiry.0 <= height.saturating_add(FORCED);
+        late.filter(|(number, _)| self.incoming[*number].htlc.cltv_expiry.is_some_and(is_late)).collect()
+    }
+
+    /// An HTLC that went to a client comes back, as its time is up.
+    pub fn times_out(&mut self, number: usize) {
+        if let Some(Place::AtClient { to, .. } | Place::Queued { to, .. }) = self.now.places.get(&number) {
+            self.fails_towards(number, *to);
         }
     }
 
@@ -478,6 +489,14 @@ impl Node {
         if first.is_some_and(|first| second.is_some_and(|second| !of_channel(first) || !of_channel(second))) {
             self.now.events.swap(0, 1);
         }
+    }
+
+    /// Whether an event is of an HTLC after which another one came by the same name. LDK tells an HTLC again only after a start,
+    /// and the later one behind it.
+    pub fn is_outdated(&self, event: &NodeEvent) -> bool {
+        let NodeEvent::Input(Input::HtlcHeld(told)) = event else { return false };
+        let latest = self.incoming.iter().map(|incoming| incoming.htlc).rfind(|htlc| htlc.part == told.part);
+        latest.is_some_and(|latest| latest != *told)
     }
 
     /// Dies, and comes back as it was saved. HTLCs that came in since are decoded anew, later.

@@ -157,6 +157,7 @@ impl LspNode for Ports {
         self.act((), |model| {
             assert!(!model.chain.knows(key), "a channel on the chain is given up: {key:?}");
             model.node.close(key);
+            model.closed.insert(key);
         });
     }
 

@@ -170,6 +170,9 @@ impl Process {
                 running.pauses = false;
             }
             self.settle();
+            if self.is_fenced_off() {
+                continue;
+            }
             let mut model = self.model();
             rests = if model.acts == before && !model.is_dead { rests + 1 } else { 0 };
             // A store that refused, or an event that is told again, has its turn only when the host has looked around twice.
@@ -182,7 +185,7 @@ impl Process {
     }
 
     /// Another process owns the records, and this one knows: it has ended.
-    fn is_fenced_off(&mut self) -> bool {
+    fn is_fenced_off(&self) -> bool {
         let stopped = self.running.as_ref().and_then(|running| running.stopped);
         assert!(stopped != Some(Stopped::Asked), "nobody asked it");
         stopped.is_some()

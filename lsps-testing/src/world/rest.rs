@@ -93,7 +93,10 @@ impl Model {
         }
         for number in self.node.numbers(|place| matches!(place, Place::AtClient { .. })) {
             let claims = *self.said.entry(number).or_insert(false);
-            self.node.client_says(number, claims, false);
+            if !self.client_says(number, claims, false) {
+                self.said.insert(number, false);
+                self.node.times_out(number); // over a channel that is closed
+            }
         }
     }
 
@@ -104,7 +107,11 @@ impl Model {
             let outcome = incoming.outcome.unwrap_or_else(|| panic!("the payer of part {number} hears nothing"));
             if let (Upstream::Fulfilled, Some((over, amount))) = (outcome, incoming.given) {
                 assert!(!incoming.is_cut_off, "nothing came in for part {number}, and its client has {amount}");
-                assert!(self.chain.knows(over), "part {number} was claimed over {over:?}, which is not on the chain");
+                // A node that forgot that it closed a channel forwards over it until it is asked to close it again. The host does
+                // so at the start, but for a channel whose record the store does not give back then: it cannot tell that one
+                // from a channel in use, and closing those would be worse.
+                let is_there = self.chain.knows(over) || self.came_back.contains(&over);
+                assert!(is_there, "part {number} was claimed over {over:?}, which is not on the chain");
             }
         }
         if self.node.is_hostile {
