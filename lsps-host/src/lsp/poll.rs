@@ -121,6 +121,25 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
+    /// Parts that are believed to be with the client and may be the one that was claimed, where the node holds an HTLC of that
+    /// name.
+    pub(super) fn held_like(&self, claimed: WhichPart) -> Vec<KnownPart> {
+        self.service.parts_like(claimed).filter(|part| self.node.held(part.id).is_some()).collect()
+    }
+
+    /// The part that was taken for the claimed one may never have been sent, as a store that fails holds that up, and what is
+    /// held by its name would wait for ever.
+    pub(super) fn tell_held_and_claimed(&mut self, held: &[KnownPart]) {
+        for part in held {
+            let is_claimed = |known: &KnownPart| known.id == part.id && known.claimed.is_some();
+            let amount_in =
+                self.node.held(part.id).filter(|_| self.service.known_parts_to(part.scid).any(|it| is_claimed(&it)));
+            if let Some(amount_in) = amount_in {
+                let _ = self.feed(Input::PartStillHeld { part: part.id, amount_in });
+            }
+        }
+    }
+
     /// Tells which of these parts, as far as they were sent, are with their client still.
     pub(super) fn tell_whereabouts(&mut self, mut parts: Vec<KnownPart>) {
         parts.retain(|part| part.sent.is_some());

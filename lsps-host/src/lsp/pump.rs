@@ -70,6 +70,8 @@ pub(crate) struct Pump<N> {
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
     pub(super) unread: Unread,
+    /// The claim that was told last and is not on record yet.
+    unrecorded: Option<Unrecorded>,
     /// HTLCs that the node refused to fail, and whether the core waits for that; asked again until it does.
     unfailed: BTreeMap<PartId, (FailureCode, bool)>,
     /// Decisions that are taken once the node has told its events.
@@ -113,6 +115,7 @@ impl<N: LspNode> Pump<N> {
             unwritten,
             unbooked,
             unread: Unread::default(),
+            unrecorded: None,
             unfailed: BTreeMap::new(),
             unsettled,
             started_at,
@@ -188,10 +191,13 @@ impl<N: LspNode> Pump<N> {
             return; // nobody is answered: what is asked is the other process's
         }
         self.look_at_block();
+        // A channel may be planned for whoever comes back, or for an HTLC.
+        self.tell_feerates();
         self.hear_peers(Budget { moves: MOVES, messages: 0, bytes: 0 });
         let answers = self.hear(requests);
         self.look_around();
         let written = self.commit().await;
+        self.unrecorded.take_if(|claim| std::mem::take(&mut claim.is_being_told) && written);
         let is_told_again = answers.iter().any(|(_, outcome)| outcome.is_none());
         if (!written || is_told_again) && !self.lost_ownership {
             self.outside.clock.sleep(RETRY).await;
@@ -272,12 +278,14 @@ impl<N: LspNode> Pump<N> {
                 if self.unread.names(&input) {
                     return Heard::AGAIN;
                 }
+                if let Some(claim) = self.unrecorded.as_mut().filter(|claim| claim.input == input) {
+                    claim.is_being_told = true;
+                    return Heard { outcome: Some(claim.outcome), changes: true };
+                }
                 let is_unread = self.unread.may_be(&input);
                 if let Input::HtlcHeld(htlc) = &input {
                     // What was held by this name before is gone.
                     self.unfailed.retain(|part, (_, is_owed)| *part != htlc.part || *is_owed);
-                    // A channel may be planned for it.
-                    self.tell_feerates();
                     self.look_for_parts_like(htlc);
                 }
                 let part = if let Input::HtlcHeld(htlc) = &input { Some(htlc.part) } else { None };
@@ -291,7 +299,10 @@ impl<N: LspNode> Pump<N> {
                 let claimed =
                     if let Input::PartForwarded { part, over } = &input { Some((*part, *over)) } else { None };
                 claimed.into_iter().for_each(|(claimed, over)| self.tell_whereabouts_before(claimed, over));
+                let told = claimed.is_some().then(|| input.clone());
+                let held = claimed.map(|(claimed, _)| self.held_like(claimed)).unwrap_or_default();
                 let outcome = self.feed(input);
+                self.tell_held_and_claimed(&held);
                 if is_unread && outcome == Outcome::NotMine {
                     return Heard::AGAIN;
                 }
@@ -314,6 +325,9 @@ impl<N: LspNode> Pump<N> {
                 // A claim that is nobody's part may have used a channel of ours all the same.
                 // And one told again may have changed something that the store refused to write.
                 let changes = outcome != Outcome::NotMine || self.service.pending() > 0 || self.unwritten.is_some();
+                if let Some(input) = told.filter(|_| changes) {
+                    self.unrecorded = Some(Unrecorded { input, outcome, is_being_told: true });
+                }
                 Heard { outcome: Some(outcome), changes }
             }
             NodeEvent::FailedTowards(peer) => {
@@ -598,6 +612,15 @@ struct Heard {
 
 impl Heard {
     const AGAIN: Self = Self { outcome: None, changes: true };
+}
+
+/// A claim that the core has taken. Nodes tell each event until its record is written, and the events behind it only then:
+/// told again, it is no claim of another part like it.
+struct Unrecorded {
+    input: Input,
+    outcome: Outcome,
+    /// It waits for its answer in this turn.
+    is_being_told: bool,
 }
 
 /// The act that has to be undone when the core refuses the input about it.

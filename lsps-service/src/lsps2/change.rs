@@ -38,11 +38,13 @@ pub(crate) enum Event {
         id: PartId,
         in_doubt: bool,
     },
-    /// The part is claimed, and another HTLC with the same onion waits at the node, or no longer does.
+    /// The outcome of the part is known, and the node holds an HTLC by its name, or no longer does. The node has to save that
+    /// it let go of that one before the outcome is forgotten, so the outcome is kept as long as one of now.
     AnotherHeld {
         payment_hash: PaymentHash,
         id: PartId,
         is_held: bool,
+        at: Timestamp,
     },
     /// Another HTLC with the same onion took its place, with so much above what it asks to forward.
     PartBrings {
@@ -106,8 +108,8 @@ impl JitChannel {
             Event::PartDoubted { payment_hash, id, in_doubt } => {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.in_doubt = in_doubt);
             }
-            Event::AnotherHeld { payment_hash, id, is_held } => {
-                self.part_mut(payment_hash, id).into_iter().for_each(|part| part.another_held = is_held);
+            Event::AnotherHeld { payment_hash, id, is_held, at } => {
+                self.part_mut(payment_hash, id).into_iter().for_each(|part| part.another_is_held(is_held, at));
             }
             Event::PartBrings { payment_hash, id, surplus } => {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.surplus = surplus);

@@ -57,7 +57,7 @@ impl JitChannel {
                 ask,
             }),
             (PartState::Failing { code, ask }, _) => Some(Effect::FailPart { part: part.id, code, ask }),
-            (PartState::Claimed { .. }, _) if part.another_held => {
+            (PartState::Claimed { .. } | PartState::Failed { .. }, _) if part.another_held => {
                 Some(Effect::FailPart { part: part.id, code: FailureCode::UnknownNextPeer, ask: 1 })
             }
             // Without its channel a sent part is resolved by the node.

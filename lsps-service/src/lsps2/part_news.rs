@@ -68,7 +68,9 @@ impl JitChannel {
             P::Held => vec![Event::PartLost { payment_hash, id }],
             P::Sent { amount, .. } => failed(Some(amount)),
             P::Failing { .. } => failed(None),
-            P::Claimed { .. } if part.another_held => vec![Event::AnotherHeld { payment_hash, id, is_held: false }],
+            P::Claimed { .. } | P::Failed { .. } if part.another_held => {
+                vec![Event::AnotherHeld { payment_hash, id, is_held: false, at }]
+            }
             P::Claimed { .. } | P::Failed { .. } => vec![],
         })
     }
@@ -109,7 +111,7 @@ impl JitChannel {
         let claimed = moved(payment_hash, part, P::Claimed { skim: part.skim(amount), at });
         // What waits by its name is another HTLC, of which nothing more is told.
         let is_held = matches!(part.state, P::Held | P::Failing { .. });
-        let another = Event::AnotherHeld { payment_hash, id, is_held };
+        let another = Event::AnotherHeld { payment_hash, id, is_held, at };
         Ok([claimed].into_iter().chain(is_held.then_some(another)).collect())
     }
 
@@ -226,9 +228,10 @@ impl JitChannel {
             }
             // What is outstanding was asked again at load.
             P::Failing { .. } => Ok(vec![]),
-            P::Held | P::Sent { .. } | P::Claimed { .. } | P::Failed { .. } => {
-                self.told_again(payment_hash, part, Some(amount_in))
+            P::Claimed { .. } | P::Failed { .. } => {
+                Ok(vec![Event::AnotherHeld { payment_hash, id, is_held: true, at: ctx.now }])
             }
+            P::Held | P::Sent { .. } => self.told_again(payment_hash, part, Some(amount_in)),
         }
     }
 

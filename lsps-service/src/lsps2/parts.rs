@@ -33,8 +33,9 @@ pub(crate) struct Part {
     /// start.
     #[serde(skip)]
     pub in_doubt: bool,
-    /// The part was claimed, and the node holds another HTLC with the same onion, which is to be failed. This is not on
-    /// record either: after a start hosts tell what is held.
+    /// The part was claimed or failed, and the node holds an HTLC by its name, which is to be failed: another one with the same
+    /// onion, or the part itself, if the node forgot that it failed it. This is not on record either: after a start hosts tell
+    /// what is held.
     #[serde(skip)]
     pub another_held: bool,
 }
@@ -158,6 +159,14 @@ impl Part {
     pub fn seems_over(&mut self, to: impl FnOnce(Msat) -> PartState) {
         if let PartState::Sent { amount, .. } = self.state {
             (self.sent_before, self.state, self.in_doubt) = (Some(amount), to(amount), false);
+        }
+    }
+
+    /// The node holds an HTLC by the name of this part, whose outcome is known, or no longer does.
+    pub fn another_is_held(&mut self, is_held: bool, now: Timestamp) {
+        self.another_held = is_held;
+        if let PartState::Claimed { at, .. } | PartState::Failed { at, .. } = &mut self.state {
+            *at = now;
         }
     }
 

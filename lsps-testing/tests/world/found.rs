@@ -118,6 +118,67 @@ const HIDDEN: &[Step] = &[
 const REFUSES_TO_FAIL: &[Step] =
     &[Step::Refuse { call: Call::Fail }, PROCEED, again(0), Step::Claim { payment: 0, rounded: false }];
 
+/// Of two payments like each other one is failed and one claimed while the store refuses to write, so that the node tells the
+/// claim several times.
+const STORE_REFUSES_A_CLAIM: &[Step] = &[
+    Step::Buy { client: 0, fixed: false },
+    pay(81, 3, 10),
+    PROCEED,
+    Step::Store { works: false },
+    MUTE,
+    Step::FailOne { payment: 199, part: 14 },
+    Step::Claim { payment: 244, rounded: false },
+    SPEAK,
+];
+
+/// A part is to be forwarded, which the store holds up; an ordinary payment like it is claimed.
+const CLAIMED_WHILE_HELD: &[Step] = &[
+    PROCEED,
+    Step::ClaimOne { payment: 3, part: 108 },
+    Step::PayOdd { offer: 254, hash: 0, odd: 177 },
+    PROCEED,
+    Step::Retry { payment: 212, told_late: true },
+    Step::Refuse { call: Call::Marker },
+    PROCEED,
+    Step::PayOrdinary { client: 0, amount: 117, same_hash: false },
+    Step::Crash { after: 7, saved: true },
+    pay(44, 3, 10),
+    Step::Retry { payment: 53, told_late: false },
+    Step::Store { works: false },
+    Step::RefuseForward,
+    PROCEED,
+    Step::Claim { payment: 158, rounded: false },
+];
+
+/// The LSP failed a part, its node forgot that, and the record that says so is read only after ten minutes, and by a process
+/// that dies at once.
+const READ_TOO_LATE: &[Step] = &[
+    Step::Hide { sale: 121 },
+    Step::Save,
+    Step::SetWebhook { client: 0, app: 2, url: 1 },
+    Step::Disconnect { client: 0 },
+    pay(156, 3, 6),
+    Step::Refuse { call: Call::Open },
+    pay(252, 3, 5),
+    Step::Fence { after: 3, is_told: true },
+    PROCEED,
+    Step::Fence { after: 2, is_told: true },
+    Step::Connect { client: 1 },
+    Step::Buy { client: 1, fixed: true },
+    Step::Wait { seconds: 3_601 },
+    Step::Show,
+];
+
+/// A client comes back when feerates have doubled, and they double again before the payment goes on.
+const DEARER: &[Step] = &[
+    Step::Crash { after: 0, saved: false },
+    Step::Reject { channel: 165 },
+    Step::Feerate { times: 2 },
+    PROCEED,
+    Step::Feerate { times: 4 },
+    PROCEED,
+];
+
 fn plays(script: &[Step]) {
     for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
         let _ = plays_hostile(trust, false, script);
@@ -152,4 +213,24 @@ fn case_X01_an_htlc_by_the_name_of_a_part_hides_that_part_only_while_it_is_there
 #[test]
 fn an_htlc_that_the_node_refuses_to_fail_is_not_the_part_of_its_name() {
     plays(REFUSES_TO_FAIL);
+}
+
+#[test]
+fn case_X04_a_claim_that_the_store_refuses_is_no_second_claim_when_it_is_told_again() {
+    plays(STORE_REFUSES_A_CLAIM);
+}
+
+#[test]
+fn case_X04_a_part_that_is_held_and_taken_for_the_claimed_one_is_failed() {
+    plays(CLAIMED_WHILE_HELD);
+}
+
+#[test]
+fn an_outcome_is_kept_until_the_node_has_saved_what_it_was_asked_for_again() {
+    plays(READ_TOO_LATE);
+}
+
+#[test]
+fn case_X16_a_channel_for_a_client_that_comes_back_is_planned_at_the_feerate_of_now() {
+    plays(DEARER);
 }
