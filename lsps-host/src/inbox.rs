@@ -1,43 +1,44 @@
-//! Events of peers that no host has taken yet, within bounds that no peer can exceed.
+//! Events of peers that the host has not taken yet, within bounds that no peer can exceed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// An event of a peer, as a host hears it. `P` names the peer.
+/// An event of a peer, as the host takes it. `P` identifies the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerEvent<P> {
-    /// The peer is connected.
+    /// The peer connected.
     Connected(P),
-    /// The peer is gone.
+    /// The peer disconnected.
     Disconnected(P),
     /// The peer sent a message with this payload.
     Message(P, Vec<u8>),
 }
 
-/// The connected peers, and their events that wait to be taken. `P` names a peer; `F` is kept for each peer while it is
-/// connected, for example its features.
+/// The connected peers, and their events that wait to be taken. `P` identifies a peer; `F` is kept for each peer while
+/// it is connected, for example its features.
 ///
 /// At most 64 messages of one peer wait; further ones are dropped. At most 16 MiB of all peers' messages wait; above
 /// that the inbox drops the latest message of the peer whose messages take up most.
 pub struct Inbox<P, F> {
     peers: BTreeMap<P, Peer<F>>,
-    /// Peers whose coming or going is not told yet, in that order. Each is there once, under the number that it knows.
+    /// Peers whose connection or disconnection was not reported yet, in that order. Each is in the map once, under the
+    /// number that its entry holds.
     moved: BTreeMap<u64, P>,
-    /// Peers with messages, in the order in which it is their turn; likewise.
+    /// Peers with messages, in the order of their turns; each once, under the number that its entry holds.
     turns: BTreeMap<u64, P>,
     last_number: u64,
-    /// The same by what their messages take up, the heaviest last.
+    /// Peers with messages by the size of these, largest last.
     weights: BTreeSet<(usize, P)>,
     bytes: usize,
     dropped: u64,
 }
 
-/// One that is connected, or whose going is not told yet.
+/// A peer that is connected, or whose disconnection was not reported yet.
 struct Peer<F> {
-    /// `None`: it is gone.
+    /// Features of the peer; `None` if it is disconnected.
     features: Option<F>,
-    /// Whether the host was told last that it is there.
+    /// Whether the host was last told that the peer is connected.
     is_told: bool,
-    /// The peer disconnected since that was told.
+    /// Whether the peer disconnected since that report.
     went: bool,
     moved: Option<u64>,
     turn: Option<u64>,
@@ -45,14 +46,14 @@ struct Peer<F> {
     bytes: usize,
 }
 
-/// A limit on the events that are taken at once.
+/// Limit on the events that are taken at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// The peers that came or went.
+    /// Largest number of connections and disconnections.
     pub moves: usize,
-    /// The messages.
+    /// Largest number of messages.
     pub messages: usize,
-    /// The sizes of these messages together, in bytes. The first message is taken whatever its size.
+    /// Largest size of these messages together, in bytes. The first message is taken whatever its size.
     pub bytes: usize,
 }
 
@@ -83,7 +84,7 @@ impl<F> Default for Peer<F> {
 }
 
 impl<P: Copy + Ord, F> Inbox<P, F> {
-    /// A host begins to listen that was told nothing yet: all that are there count as having just come.
+    /// Starts over for a host that was told nothing yet: all connected peers are reported to it as connected.
     pub fn attach(&mut self) {
         let all = std::mem::take(&mut self.peers);
         self.moved.clear();
@@ -95,13 +96,13 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         }
     }
 
-    /// A peer is connected.
+    /// Adds a peer that connected.
     pub fn connects(&mut self, peer: P, features: F) {
         self.peers.entry(peer).or_default().features = Some(features);
         self.moves(peer);
     }
 
-    /// A peer is gone. The inbox forgets its messages: they cannot be answered any more.
+    /// Removes a peer that disconnected, with its messages: they cannot be answered any more.
     pub fn disconnects(&mut self, peer: &P) {
         let Some(state) = self.peers.get_mut(peer) else { return };
         (state.features, state.went) = (None, state.is_told);
@@ -113,13 +114,13 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         if state.is_told {
             self.moves(*peer);
         } else {
-            // Nobody heard that it came.
+            // The connection was never reported.
             state.moved.take().map(|number| self.moved.remove(&number));
             self.peers.remove(peer);
         }
     }
 
-    /// A message arrived. A message of a peer that is not connected is ignored.
+    /// Adds a message. A message of a peer that is not connected is ignored.
     pub fn receive(&mut self, sender: P, payload: Vec<u8>) {
         let Some(state) = self.peers.get_mut(&sender).filter(|state| state.features.is_some()) else { return };
         if state.messages.len() >= MOST_WAITING {
@@ -137,26 +138,26 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         }
     }
 
-    /// The features of a peer that is connected.
+    /// The features of a connected peer.
     #[must_use]
     pub fn features(&self, peer: &P) -> Option<&F> {
         self.peers.get(peer)?.features.as_ref()
     }
 
-    /// The number of messages that were dropped so far.
+    /// Number of messages that were dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Whether there is something to take.
+    /// Whether there is an event to take.
     #[must_use]
     pub fn has_news(&self) -> bool {
         !self.moved.is_empty() || !self.turns.is_empty()
     }
 
-    /// Takes events up to a budget: first the peers that came or went, each of them once however often it did both,
-    /// then one message of each sender in turn. No message of a peer comes before the event that the peer is connected.
+    /// Takes events up to a budget: first the peers that connected or disconnected, each once however often it did
+    /// both, then one message of each sender in turn. No message of a peer comes before the report of its connection.
     pub fn take(&mut self, budget: Budget) -> Vec<PeerEvent<P>> {
         let mut events = vec![];
         for _ in 0..budget.moves.min(self.moved.len()) {
@@ -174,7 +175,7 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         events
     }
 
-    /// A sender with messages gets in line, once its coming is told.
+    /// Queues a sender with messages, once its connection was reported.
     fn gets_turn(&mut self, sender: P) {
         let Some(state) = self.peers.get_mut(&sender) else { return };
         if state.turn.is_none() && state.moved.is_none() && !state.messages.is_empty() {
@@ -193,7 +194,7 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         }
     }
 
-    /// Whether it is there now, and before that whether it was away.
+    /// The events that report whether the peer is connected now, and whether it was disconnected before that.
     fn tell(&mut self, peer: P) -> Vec<PeerEvent<P>> {
         let Some(state) = self.peers.get_mut(&peer) else { return vec![] };
         let (is_there, was_told, went) = (state.features.is_some(), state.is_told, state.went);
@@ -207,7 +208,7 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         gone.into_iter().chain(came).collect()
     }
 
-    /// The next message of a sender whose turn it is.
+    /// The next message of the sender whose turn it is.
     fn next_of(&mut self, sender: P) -> Option<Vec<u8>> {
         let state = self.peers.get_mut(&sender)?;
         state.turn = None;
@@ -222,7 +223,7 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
         Some(payload)
     }
 
-    /// The latest message of whoever's take up most.
+    /// Drops the latest message of the peer whose messages take up most.
     fn drop_heaviest(&mut self) {
         let Some((bytes, peer)) = self.weights.pop_last() else { return };
         let Some(state) = self.peers.get_mut(&peer) else { return };
@@ -238,14 +239,14 @@ impl<P: Copy + Ord, F> Inbox<P, F> {
     }
 }
 
-/// A message takes up more than its text.
+/// Memory that a message takes up, in bytes: its payload and an overhead.
 fn weight(payload: &[u8]) -> usize {
     payload.len() + OVERHEAD
 }
 
-/// Messages of one peer that wait to be read; no well-behaved client has so many requests under way.
+/// Largest number of waiting messages of one peer; no well-behaved client has so many requests open.
 const MOST_WAITING: usize = 64;
-/// Bytes of all waiting messages: some thousand of the usual length for each of a thousand peers.
+/// Largest size of all waiting messages, in bytes: some thousand of the usual length for each of a thousand peers.
 const MOST_BYTES: usize = 16 << 20;
 const OVERHEAD: usize = 64;
 
@@ -303,7 +304,7 @@ mod tests {
             inbox.connects(stranger, ());
             (0..64).for_each(|_| inbox.receive(stranger, vec![0; 1_000]));
             inbox.disconnects(&stranger);
-            // Nor is anything taken in for one that is gone.
+            // A message of a disconnected peer is ignored.
             inbox.receive(stranger, vec![0; 1_000]);
         }
         assert_eq!((inbox.peers.len(), inbox.bytes, inbox.take(Budget::ALL)), (0, 0, vec![]));
@@ -359,7 +360,7 @@ mod tests {
         assert_eq!(inbox.take(some(2)), [Connected(peers[2]), message(0, 0), message(1, 100)]);
         assert!(inbox.has_news());
         assert_eq!(inbox.take(some(3)), [message(2, 200), message(0, 1), message(0, 2)]);
-        // Not told to be there yet: its message waits, those of others do not.
+        // The connection was not reported yet: messages of this peer wait, those of others do not.
         inbox.disconnects(&peers[2]);
         inbox.connects(peers[2], ());
         inbox.receive(peers[2], vec![201]);

@@ -37,23 +37,23 @@ use events::Events;
 pub use events::{LspEvent, LspEvents, Owed};
 use pump::{Outside, Pump, Request};
 
-/// The parts of an LSP.
+/// The parts of which an LSP is built.
 pub struct LspParts<N> {
     /// The LSP's node.
     pub node: Arc<N>,
-    /// The node's peers, and their messages.
+    /// The peers of the node, and their messages.
     pub messages: Arc<dyn Messages>,
     /// The store of the LSP's records.
     pub store: Arc<dyn RecordStore>,
     /// The on-chain wallet that pays for channels and keeps the deposits of orders.
     pub wallet: Arc<dyn OnchainWallet>,
-    /// The watch for deposits of orders (LSPS1). `None`: orders cannot be paid on the chain.
+    /// The watch for deposits of orders (LSPS1). `None`: orders cannot be paid on-chain.
     pub deposits: Option<Arc<dyn ChainWatch>>,
     /// The chain backend, which broadcasts transactions and knows feerates.
     pub chain: Arc<dyn ChainAccess>,
-    /// The clock; [`SystemClock`] unless a test brings its own.
+    /// The clock; [`SystemClock`] except in tests.
     pub clock: Arc<dyn Clock>,
-    /// The secret behind promises, and behind the preimages and ids of orders. The key must be the same at every start:
+    /// The secret key of promises and of the preimages and ids of orders. The key must be the same at every start:
     /// offers made with one key cannot be bought with another.
     pub promise_key: PromiseKey,
     /// The settings of the service.
@@ -62,12 +62,12 @@ pub struct LspParts<N> {
     /// [`WebhookConfig::serve`](lsps_service::WebhookConfig) does not start without one.
     pub notifier: Option<Arc<dyn Notifier>>,
     /// A tape of all inputs and effects of the service, for [`replay`](lsps_service::replay). The tape grows without
-    /// end.
+    /// bound.
     pub tape: Option<Box<dyn Tape>>,
 }
 
 impl<N: LspNode> LspParts<N> {
-    /// The parts that every LSP has, with the defaults for the rest.
+    /// Creates the parts that every LSP has, with defaults for the rest.
     pub fn new(
         node: Arc<N>,
         messages: Arc<dyn Messages>,
@@ -91,7 +91,7 @@ pub enum CannotStart {
     /// Webhooks are to be served ([`WebhookConfig::serve`](lsps_service::WebhookConfig)), and there is no notifier.
     #[error("webhooks are to be served, but there is no `LspParts::notifier`")]
     NoNotifier,
-    /// Refunds would go to addresses of another network than the node's.
+    /// The configured network for refund addresses is not the node's.
     #[error("`OrderConfig::network` is not the node's network; leave it out, and the node is asked")]
     OrdersElsewhere,
     /// The records could not be read from the store.
@@ -99,7 +99,7 @@ pub enum CannotStart {
     Store(StoreError),
 }
 
-/// The handle of a running LSP. Once the handle is dropped the LSP stops; everything that was promised is on record.
+/// The handle of a running LSP. The LSP stops when the handle is dropped; every promise is on record by then.
 pub struct Lsp {
     requests: mpsc::UnboundedSender<Request>,
     events: Arc<Events>,
@@ -112,18 +112,19 @@ pub struct Started<N> {
     pub lsp: Lsp,
     /// The task of the LSP, which serves while it is polled.
     pub runner: Runner<N>,
-    /// The records that cannot be read. The host leaves them alone and serves the others. Records that the store did not give
-    /// back ([`Unreadable::Store`]) are read again every second: until all of them are there no channel is funded, and an event
-    /// that may be about one of them is to be told again.
+    /// The records that cannot be read. The host leaves them alone and serves the others. Records that the store failed
+    /// to read ([`Unreadable::Store`]) are read again every second. Until all of them are read, no channel is funded,
+    /// and the node has to repeat an event that may be about one of them.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// The task of an LSP. From here the host calls its ports, one call after the other.
+/// The task of an LSP, which makes all calls to the ports, one after the other.
 pub struct Runner<N>(Pump<N>);
 
 impl<N: LspNode> Runner<N> {
-    /// Serves until the handle is dropped. Spawn this future, or poll it in another way. Dropping it before it ends is as
-    /// if the host had died; another host may be started while the node and its peers live on ([`Messages::attach`]).
+    /// Serves until the handle is dropped. Spawn this future, or poll it in another way. Dropping it early has the
+    /// effect of a crash of the host; another host may be started while the node and its peers stay
+    /// ([`Messages::attach`]).
     pub fn run(self) -> impl Future<Output = Stopped> + Send {
         self.0.run()
     }
@@ -135,17 +136,17 @@ pub enum Stopped {
     /// The handle was dropped, and the last turn is complete. A batch that the store refused was neither acknowledged
     /// nor sent.
     Asked,
-    /// Another process owns the records. Nothing was written, sent or done after the store said so.
+    /// Another process owns the records. Since the store reported that, nothing was written, sent or executed.
     LostOwnership,
 }
 
 impl Lsp {
-    /// Loads the records and compares them with the node. Call it once the node's own state is loaded, and before its peers
-    /// connect.
+    /// Loads the records and compares them with the node. Call it after the node's own state is loaded, and before its
+    /// peers connect.
     ///
     /// # Errors
     ///
-    /// When a setting is not valid or the store cannot be read at all.
+    /// A setting is not valid, or the store cannot be read at all.
     pub async fn start<N: LspNode>(
         parts: LspParts<N>,
         policy: impl Policy + 'static,
@@ -189,13 +190,13 @@ impl Lsp {
         Ok(Started { lsp: Self { requests, events, book }, runner: Runner(pump), unreadable })
     }
 
-    /// Hands an event of the node to the LSP, and waits until all records that follow from the event are durable. Hand
-    /// over every event, one after the other, in the order in which the node tells them. `fail_if_not_mine`: the host
-    /// fails an HTLC to an SCID that the LSP has not sold; pass `true` where nothing else intercepts HTLCs.
+    /// Passes an event of the node to the LSP, and waits until all records that follow from it are durable. Pass every
+    /// event, one after the other, in the order in which the node reports them. `fail_if_not_mine`: the host fails an
+    /// HTLC to an SCID that the LSP has not sold; pass `true` if nothing else intercepts HTLCs.
     ///
     /// # Errors
     ///
-    /// When the store failed or the LSP has stopped: the node must not forget the event, and has to tell it again.
+    /// The store failed or the LSP has stopped: the node must keep the event and report it again.
     pub async fn handle_node_event(&self, event: NodeEvent, fail_if_not_mine: bool) -> Result<Outcome, TellAgain> {
         let (done, answer) = oneshot::channel();
         let asked = self.requests.send(Request::Event { event, fail_if_not_mine, done });
@@ -210,7 +211,7 @@ impl Lsp {
         self.requests.is_closed()
     }
 
-    /// Reads the service's present state. `None`: the LSP has stopped.
+    /// Reads the present state of the service. `None`: the LSP has stopped.
     pub async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Service) -> T + Send + 'static) -> Option<T> {
         let (done, answer) = oneshot::channel();
         let look = Request::Look(Box::new(move |service| drop(done.send(look(service)))));
@@ -218,58 +219,58 @@ impl Lsp {
         answer.await.ok()
     }
 
-    /// A reader of the LSP's events from now on. However slowly a caller reads, it misses no event that somebody has to
-    /// act on; orders that were made are counted.
+    /// A reader of the LSP's events from now on. A slow reader misses no event that requires an action; order events
+    /// are merged into a count.
     #[must_use]
     pub fn events(&self) -> LspEvents {
         self.events.subscribe()
     }
 
-    /// Answers a question that the policy left to others ([`LspEvent::Undecided`]). `false`: nobody waits for the
-    /// answer any more.
+    /// Answers a question that the policy left to others ([`LspEvent::Undecided`]). `false`: the answer is no longer
+    /// needed.
     pub async fn decide(&self, question: QuestionId, decision: Decision) -> bool {
         self.takes(Input::Decided { question, decision }).await
     }
 
-    /// Calls a client by its webhooks, unless the client is connected or was called for the same reason lately.
+    /// Notifies the webhooks of a client, unless the client is connected or was notified for the same reason lately.
     /// `false`: the client has no webhook.
     pub async fn call(&self, peer: PeerId, occasion: Occasion) -> bool {
         self.takes(Input::Occasion { peer, occasion }).await
     }
 
-    /// The orders of channels on record, each with its state and, where it failed, the reason.
+    /// The orders on record, each with its state and, if it failed, the reason.
     pub async fn orders(&self) -> Vec<KnownOrder> {
         self.look(|service| service.known_orders().collect()).await.unwrap_or_default()
     }
 
-    /// Cancels an order whose channel is not published; a payment goes back. `false`: it is too late.
+    /// Cancels an order whose channel is not published; a payment is refunded. `false`: it is too late.
     pub async fn cancel_order(&self, order: OrderNumber) -> bool {
         self.takes(Input::CancelOrder { order }).await
     }
 
-    /// Tries again at once to open the channel of an order, after an attempt failed. `false`: the order does not wait
-    /// for that.
+    /// Retries to open the channel of an order at once, after an attempt failed. `false`: the order does not wait for a
+    /// retry.
     pub async fn retry_order(&self, order: OrderNumber) -> bool {
         self.takes(Input::RetryOrder { order }).await
     }
 
-    /// Whether a channel may be closed without breaking a promise to its client. Ask before closing a channel that has
-    /// a [`ChannelKey`].
+    /// Checks that a channel can be closed without breaking a promise to its client. Call this before closing a channel
+    /// that has a [`ChannelKey`].
     ///
     /// # Errors
     ///
-    /// While the channel is promised. Spec: LSPS2 `min_lifetime`.
+    /// The channel is still promised to its client. Spec: LSPS2 `min_lifetime`.
     pub async fn may_close(&self, key: ChannelKey) -> Result<(), Promised> {
-        // A service that has stopped cannot tell: the promise stands.
+        // The service has stopped and cannot answer, so the promise is taken to hold.
         self.look(move |service| service.may_close(key)).await.unwrap_or(Err(Promised { until: None }))
     }
 
-    /// The book in pages, by time: every fee asked, earned or lost, and the mining fee of every channel. The book grows
-    /// for ever.
+    /// The book in pages, by time: every fee charged, earned or lost, and the on-chain fee of every channel. The book
+    /// grows without bound.
     ///
     /// # Errors
     ///
-    /// When the store cannot be listed.
+    /// The store cannot list the entries.
     pub async fn book_pages(&self) -> Result<BookPages, StoreError> {
         self.book.pages().await
     }
@@ -278,18 +279,18 @@ impl Lsp {
     ///
     /// # Errors
     ///
-    /// When the store cannot be read, or an entry is damaged; [`book_pages`](Self::book_pages) reads the others.
+    /// The store cannot be read, or an entry is damaged; [`book_pages`](Self::book_pages) reads the others.
     pub async fn book(&self) -> Result<Vec<BookEntry>, StoreError> {
         self.book.read().await
     }
 
-    /// Whether the core took an input of the application.
+    /// Whether the core accepted an input of the application.
     async fn takes(&self, input: Input) -> bool {
         self.handle_node_event(NodeEvent::Input(input), false).await == Ok(Outcome::Taken)
     }
 }
 
-/// The event was not dealt with: the node has to tell it again, after a pause.
+/// Error: the event was not handled. The node has to report it again, after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the event is not dealt with; tell it again")]
 pub struct TellAgain {

@@ -1,7 +1,7 @@
-//! The traits through which a host reaches the world. Each trait says of its calls which may block and which may be
-//! made twice.
+//! The traits through which a host uses the node, the wallet, the chain, the store and the clock. Each trait documents
+//! which calls may block and which may be made twice.
 //!
-//! A host makes its calls from one task, one after the other: while a call blocks, nobody is served.
+//! A host makes its calls from one task, one after the other: while a call blocks, no client is served.
 
 mod clock;
 mod messages;

@@ -42,11 +42,11 @@ impl Records {
         Self { store: Arc::clone(&self.store), kind }
     }
 
-    /// The names of all records, in no order.
+    /// Names of all records, in any order.
     ///
     /// # Errors
     ///
-    /// When the store does not list them.
+    /// The store failed to list them.
     pub async fn names(&self) -> Result<Vec<String>, StoreError> {
         self.store.list(self.kind).await
     }
@@ -57,12 +57,12 @@ impl Records {
         self.store.owns()
     }
 
-    /// All records, sorted by name. A record that cannot be read is tried again, and then left out; the others are read
-    /// all the same. If no record can be read, the store is taken to be away.
+    /// All records, sorted by name. A record that cannot be read is tried again, and then left out. If no record can be
+    /// read, the store is taken to be unreachable.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read at all, or is another process's.
+    /// The store cannot be read at all, or another process owns it.
     pub async fn load(&self, clock: &dyn Clock) -> Result<Loaded, StoreError> {
         let mut loaded = self.read(self.names().await?).await;
         for tries_left in (0..TRIES).rev() {
@@ -90,7 +90,7 @@ impl Records {
         Ok(loaded)
     }
 
-    /// The records with these names, as far as they are there.
+    /// The records with these names that exist.
     pub async fn read(&self, names: Vec<String>) -> Loaded {
         let mut loaded = Loaded::default();
         for some in names.chunks(AT_ONCE) {
@@ -106,24 +106,25 @@ impl Records {
         loaded
     }
 
-    /// Writes records or, where there is no content, removes them; each name is there once. After an error some of the
-    /// changes may be durable, and the same batch has to be written again.
+    /// Writes records, or removes those without content; each name occurs once. After an error some of the changes may
+    /// be durable, and the same batch has to be written again.
     ///
     /// # Errors
     ///
-    /// When not all changes are durable.
+    /// Not all changes are durable.
     pub async fn write(&self, records: impl Iterator<Item = (impl ToString, Option<&[u8]>)>) -> Result<(), StoreError> {
-        // Copied first: records of a batch cannot be held across an await by a task that may move between threads.
+        // The contents are copied first: a future that may move between threads cannot hold records of a batch across
+        // an await.
         let changes: Vec<Change> =
             records.map(|(name, content)| (name.to_string(), content.map(<[u8]>::to_vec))).collect();
         if changes.is_empty() { Ok(()) } else { self.store.write(self.kind, changes).await }
     }
 }
 
-/// Names in one call of the store.
+/// Largest number of names in one call of the store.
 const AT_ONCE: usize = 1_000;
-/// How often a record is read again that could not be read, before it is left out.
+/// Number of times that a record is read again before it is left out.
 const TRIES: usize = 3;
-/// The pause before a store that failed is asked again, and events are told again; longer would hold up the node's own
-/// saves.
+/// Pause before a store that failed is called again, and before events are repeated. A longer pause would delay the
+/// node's own writes.
 pub const RETRY: Duration = Duration::from_millis(250);

@@ -1,6 +1,6 @@
 //! Posts LSPS5 notifications over HTTPS. Feature `webhook-http`.
 //!
-//! An LSP is given a [`WebhookNotifier`]. The [`Webhooks`] below it take any signed notification:
+//! [`WebhookNotifier`] serves an LSP. The [`Webhooks`] below it accept any signed notification:
 //!
 //! ```no_run
 //! # use lsps_host::webhook::{CannotPost, Delivery, DeliveryConfig, Webhooks};
@@ -14,16 +14,16 @@
 //! # }
 //! ```
 //!
-//! URLs come from strangers. So only addresses of the public Internet are contacted, looked up anew for each attempt and
-//! connected to as they were checked ([`Targets`]); nothing is sent before the host has shown its certificate; redirects
-//! are not followed, no proxy is asked, and of the answer only the status is read.
+//! Strangers choose the URLs. So only addresses of the public Internet are contacted; they are resolved anew for each
+//! attempt and connected to as they were checked ([`Targets`]). Nothing is sent before the host has shown its
+//! certificate, redirects are not followed, no proxy is used, and only the status of the answer is read.
 //!
 //! Urgent notifications go first, and registrations, which strangers can cause without end, have a small share. Domains
-//! take turns, and neither a domain nor a client has more than its share of queue and connections. When all connections are
-//! taken and somebody waits, an attempt gives way once it has had its [`patience`](DeliveryConfig::patience): hooks that
-//! are slow or dead cost the others at most that.
+//! take turns, and neither a domain nor a client has more than its share of queue and connections. When all connections
+//! are in use and others wait, an attempt ends once it has used up its [`patience`](DeliveryConfig::patience): slow or
+//! dead hooks delay the others by that at most.
 //!
-//! An attempt is repeated only where no HTTP status came back, with the same signature, after a pause that grows.
+//! An attempt is repeated only if no HTTP status came back, with the same signature, after a pause that grows.
 
 mod address;
 mod dispatch;
@@ -65,22 +65,22 @@ pub struct Webhooks<Id> {
 /// One notification for one webhook.
 #[derive(Clone, Debug)]
 pub struct Delivery<Id> {
-    /// The id of the delivery, which comes back with the answer.
+    /// The id of the delivery, which the answer repeats.
     pub id: Id,
     /// The client that registered the webhook. No client has more than its share of the queue.
     pub client: PeerId,
-    /// The rank of the delivery: it goes before less urgent ones, and they give up their places to it.
+    /// The urgency of the delivery: it goes before less urgent ones, which lose their places to it.
     pub urgency: Urgency,
     /// The URL of the webhook.
     pub url: WebhookUrl,
     /// The body and the two headers, sent exactly as they were signed.
     pub signed: Signed,
-    /// The longest time from [`Webhooks::post`] to the start of the last attempt; after that the notification is worth
-    /// nothing.
+    /// The longest time from [`Webhooks::post`] to the start of the last attempt; after that the notification is
+    /// worthless.
     pub within: Duration,
 }
 
-/// The end of a delivery; each delivery has one answer.
+/// The result of a delivery; each delivery has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<Id> {
     /// The id of the delivery.
@@ -92,7 +92,7 @@ pub struct Answer<Id> {
 /// The reason for which a notification was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undelivered {
-    /// Too many notifications wait: in all, of this client, for this domain, or of this urgency.
+    /// Too many notifications wait: in all, for this client, for this domain, or of this urgency.
     #[error("too many notifications wait")]
     QueueFull,
     /// [`Webhooks::withdraw`] took the notification back.
@@ -113,16 +113,16 @@ pub enum Undelivered {
     /// The host answered, but not with 200.
     #[error("the answer was HTTP status {0}")]
     Status(u16),
-    /// The host has no address, or no name server knows one.
+    /// No name server knows an address of the host.
     #[error("the host has no address")]
     Unresolved,
-    /// No address of the host took the connection.
+    /// No address of the host accepted the connection.
     #[error("no connection")]
     Unreachable,
     /// The host's certificate is not trusted, or the host speaks no TLS.
     #[error("TLS failed")]
     Tls,
-    /// The connection ended before there was a status, or the answer was no HTTP.
+    /// The connection ended without a status, or the answer was not HTTP.
     #[error("closed without an HTTP status")]
     Closed,
     /// There was no connection within [`DeliveryConfig::connect_timeout`], or no status within
@@ -135,7 +135,8 @@ pub enum Undelivered {
 }
 
 impl Undelivered {
-    /// Whether another attempt could end otherwise: no HTTP status came back, and no rule forbids to contact the host.
+    /// Whether another attempt could have another result: no HTTP status came back, and no rule forbids contacting the
+    /// host.
     #[must_use]
     pub fn is_worth_another_attempt(self) -> bool {
         match self {
@@ -160,34 +161,34 @@ pub struct DeliveryConfig {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// The resolver of host names. `None`: the name servers of the system, asked without blocking a thread.
     pub resolver: Option<Arc<dyn Resolve>>,
-    /// The most deliveries that wait for their answer.
+    /// Largest number of deliveries without a result.
     pub most_pending: usize,
-    /// The most deliveries of one client that wait for their answer.
+    /// Largest number of deliveries without a result for one client.
     pub most_pending_per_client: usize,
-    /// The most deliveries that wait for their answer for one registrable domain (`example.co.uk` for
+    /// Largest number of deliveries without a result for one registrable domain (`example.co.uk` for
     /// `push.example.co.uk`), which has any number of host names, or for one address.
     pub most_pending_per_domain: usize,
-    /// The most attempts at one time. Each takes a socket.
+    /// Largest number of concurrent attempts. Each uses a socket.
     pub most_at_once: usize,
-    /// The most attempts at one time for one domain. No such limit holds for the addresses behind it: many domains
-    /// share those of a content network.
+    /// Largest number of concurrent attempts for one domain. No such limit holds for the addresses behind it: many
+    /// domains share those of a content network.
     pub most_at_once_per_domain: usize,
-    /// The longest time for finding the host and connecting to it.
+    /// Time limit for resolving the host and connecting to it.
     pub connect_timeout: Duration,
-    /// The longest time for an attempt, until the status is there.
+    /// Time limit for an attempt, until its status arrives.
     pub total_timeout: Duration,
-    /// The time that an attempt has in any case when all connections are taken and others wait. An attempt that gave way is
-    /// repeated with twice the time.
+    /// Time that an attempt has in any case when all connections are in use and others wait. An attempt that gave way
+    /// is repeated with twice the time.
     pub patience: Duration,
-    /// The most attempts for one delivery.
+    /// Largest number of attempts for one delivery.
     pub most_attempts: u32,
-    /// The pause before the second attempt; the pause before the third is four times as long, and so on. Up to half of
-    /// a pause is left to chance.
+    /// Pause before the second attempt; the pause before the third is four times as long, and so on. Up to half of a
+    /// pause is random.
     pub first_pause: Duration,
-    /// The longest time from [`Webhooks::post`] to the start of the last attempt, whatever a delivery says. Receivers
-    /// may refuse signatures that are older than ten minutes.
+    /// Longest time from [`Webhooks::post`] to the start of the last attempt, whatever a delivery says. Receivers may
+    /// refuse signatures that are older than ten minutes.
     pub lifetime: Duration,
-    /// The seed of the chance in the pauses, for tests.
+    /// Seed of the random part of the pauses, for tests.
     pub seed: Option<u64>,
 }
 
@@ -232,7 +233,7 @@ impl DeliveryConfig {
 /// The reason for which nothing can be posted.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotPost {
-    /// An extra root is no certificate, or no provider of cryptography fits.
+    /// An extra root is not a certificate, or no provider of cryptography fits.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] tokio_rustls::rustls::Error),
     /// The system's name servers are not known.
@@ -243,13 +244,13 @@ pub enum CannotPost {
     Zero(&'static str),
 }
 
-/// Counts of the deliveries so far and of those under way.
+/// Counts of finished and pending deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WebhookCounts {
-    /// Deliveries that have no answer yet, those under way included.
+    /// Deliveries without a result, including those with an attempt in progress.
     pub pending: usize,
-    /// Attempts under way.
+    /// Attempts in progress.
     pub under_way: usize,
     /// Deliveries that were answered with 200.
     pub delivered: u64,
@@ -266,7 +267,7 @@ impl<Id: fmt::Debug + Send + 'static> Webhooks<Id> {
     ///
     /// # Errors
     ///
-    /// When TLS or the resolver cannot be set up, or a limit is 0.
+    /// TLS or the resolver cannot be set up, or a limit is 0.
     pub fn new(config: DeliveryConfig) -> Result<(Self, mpsc::UnboundedReceiver<Answer<Id>>), CannotPost> {
         config.check()?;
         let courier = Arc::new(Courier::new(&config)?);
@@ -279,12 +280,12 @@ impl<Id: fmt::Debug + Send + 'static> Webhooks<Id> {
         Ok((Self { running: Arc::new(Running { shared, task }) }, answers))
     }
 
-    /// Takes a delivery, without waiting for anything. If it cannot be taken the answer says so.
+    /// Accepts a delivery without blocking. If there is no room for it, its answer says so.
     pub fn post(&self, delivery: Delivery<Id>) {
         self.running.shared.post(delivery);
     }
 
-    /// Takes back the deliveries of a client for whose ids `is_it` is true. A delivery that is being posted is not
+    /// Withdraws the deliveries of a client for whose ids `is_it` is true. A delivery that is being posted is not
     /// attempted again.
     pub fn withdraw(&self, client: PeerId, is_it: impl Fn(&Id) -> bool) {
         self.running.shared.withdraw(client, is_it);

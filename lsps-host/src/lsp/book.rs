@@ -1,4 +1,4 @@
-//! The operator's book in the record store: one JSON text per entry, under its own name, never changed.
+//! The operator's book in the record store: one JSON text per entry, each under its own name, never changed.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::records::Records;
 #[derive(Clone)]
 pub(super) struct Book(Records);
 
-/// The book in pages, by time: the entries that were there at the call of [`Lsp::book_pages`](crate::Lsp::book_pages).
+/// The book in pages, by time: the entries that existed at the call of [`Lsp::book_pages`](crate::Lsp::book_pages).
 pub struct BookPages {
     store: Records,
-    /// Names of those that were not read yet, the earliest last.
+    /// Names of the entries that were not read yet, the earliest last.
     names: Vec<String>,
 }
 
@@ -22,7 +22,7 @@ pub struct BookPages {
 pub struct BookPage {
     /// The entries, by time.
     pub entries: Vec<BookEntry>,
-    /// The names of entries that the store does not give back, or that are damaged, each with the reason.
+    /// The names of entries that the store failed to read, or that are damaged, each with the reason.
     pub unread: Vec<(String, String)>,
 }
 
@@ -31,7 +31,7 @@ impl Book {
         Self(records.beside("book"))
     }
 
-    /// Writing one twice leaves one.
+    /// Writes entries. Writing an entry twice has no further effect.
     pub async fn enter(&self, entries: &BTreeMap<BookKey, BookEntry>) -> Result<(), StoreError> {
         let mut texts = vec![];
         for (key, entry) in entries {
@@ -66,7 +66,7 @@ impl BookPages {
         self.names.len()
     }
 
-    /// The next page, of at most so many entries, of which some may be unreadable. `None`: all pages were read.
+    /// The next page, of at most this number of entries, some of which may be unreadable. `None`: all pages were read.
     pub async fn next(&mut self, entries: usize) -> Option<BookPage> {
         let some = self.names.split_off(self.names.len().saturating_sub(entries.max(1)));
         if some.is_empty() {
@@ -85,7 +85,7 @@ impl BookPages {
     }
 }
 
-/// The second last number of a [`BookKey`]'s name.
+/// The time in the name of a [`BookKey`]: the second last number.
 fn time_of(name: &str) -> u64 {
     name.rsplit('-').nth(1).and_then(|millis| millis.parse().ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The peers that have channels, and notifications to those that are away (LSPS5).
+//! The peers with channels, and notifications to absent clients (LSPS5).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,22 +10,22 @@ use tokio::sync::mpsc;
 use super::pump::{Pump, Request};
 use crate::ports::{LspNode, Post, PostFate};
 
-/// The place where a [`Notifier`](crate::ports::Notifier) reports the end of a [`Post`]. Where this is dropped without
-/// a report, the post ends when it is worth nothing any more.
+/// The receiver of the result of a [`Post`], to which a [`Notifier`](crate::ports::Notifier) reports. If it is dropped
+/// without a report, the post ends at its own deadline.
 pub struct Posted {
     key: PostKey,
-    /// Keeps no LSP alive.
+    /// A weak handle, which does not keep the LSP running.
     lsp: mpsc::WeakUnboundedSender<Request>,
 }
 
 impl Posted {
-    /// The name of the post.
+    /// Key of the post.
     #[must_use]
     pub fn key(&self) -> PostKey {
         self.key
     }
 
-    /// Reports the end of the post.
+    /// Reports the result of the post.
     pub fn tell(self, fate: PostFate) {
         let key = self.key;
         let input = match fate {
@@ -34,7 +34,7 @@ impl Posted {
             PostFate::Unreached => Input::WebhookUnreached { key },
         };
         if let Some(lsp) = self.lsp.upgrade() {
-            // If it does not become durable, it is posted again after a restart.
+            // If the report does not become durable, the notification is posted again after a restart.
             let _ = lsp.send(Request::Posted(input));
         }
     }
@@ -42,7 +42,7 @@ impl Posted {
 
 #[cfg(all(test, feature = "webhook-http"))]
 impl Posted {
-    /// A place whose report only the holder of the other end reads.
+    /// A receiver whose report is read at the other end.
     pub(crate) fn of(key: PostKey) -> (Self, impl FnMut() -> Option<Input>) {
         let (lsp, mut told) = mpsc::unbounded_channel();
         let posted = Self { key, lsp: lsp.downgrade() };
@@ -64,7 +64,7 @@ impl fmt::Debug for Posted {
 }
 
 impl<N: LspNode> Pump<N> {
-    /// Posts it, if there is somebody who does.
+    /// Posts a notification, if there is a notifier.
     pub(super) fn post(&self, post: Post) -> Vec<Input> {
         match &self.outside.notifier {
             Some(notifier) => {
@@ -76,14 +76,14 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Tells the service, with every block, which peers have channels (they are no strangers) and which absent clients
-    /// lose a channel if they do not come.
+    /// Reports to the service, with every block, which peers have channels (and so are not strangers), and which absent
+    /// clients will lose a channel unless they connect.
     pub(super) fn look_at_channels(&mut self) {
         let has_webhooks = self.service.protocols().contains(&LSPS5);
         let closes = self.node.forced_closes();
         let now: BTreeSet<PeerId> = closes.keys().copied().collect();
         let before = std::mem::replace(&mut self.with_channels, now.clone());
-        // After a start it is the records that say what was believed before.
+        // After a start the records say what was reported before.
         let believed: BTreeSet<PeerId> = self.service.clients_with_channels().chain(before.iter().copied()).collect();
         let mut inputs: Vec<Input> = now.difference(&before).map(|peer| channels(*peer, true)).collect();
         inputs.extend(believed.difference(&now).map(|peer| channels(*peer, false)));

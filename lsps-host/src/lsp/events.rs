@@ -1,5 +1,5 @@
-//! Events for the operator of an LSP. No event is lost that somebody has to act on, and events do not pile up: a later
-//! event about the same channel, client or refund replaces an unread earlier one, and made orders are counted.
+//! Events for the operator of an LSP. No event that requires an action is lost, and events do not pile up: a later
+//! event about the same channel, client or refund replaces an unread earlier one, and new orders are counted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,29 +12,29 @@ use lsps_service::{
 use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
 use tokio::sync::Notify;
 
-/// An event of an LSP, for its operator and for a service that wakes phones.
+/// An event of an LSP, for its operator or for a service that wakes phones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LspEvent {
-    /// A client that is away is needed: a payment waits for it until a point in time. Notifications of LSPS5 are raised
-    /// besides.
+    /// An absent client is needed, since a payment waits for it until a point in time. LSPS5 notifications are raised
+    /// as well.
     ClientNeeded {
         /// The client.
         client: PeerId,
-        /// The time at which the payment goes back to its payer.
+        /// The time at which the payment is failed.
         until: Timestamp,
     },
-    /// The policy left a request to others. [`Lsp::decide`](crate::Lsp::decide) answers it.
+    /// The policy left a request to others. Answer it with [`Lsp::decide`](crate::Lsp::decide).
     Undecided(Question),
-    /// A channel could not be opened, or was open and is closed. Where its payment was not delivered, the payment goes
-    /// back or another attempt follows.
+    /// A channel could not be opened, or was closed. If its payment was not delivered, the payment is failed or another
+    /// attempt follows.
     ChannelEnded {
         /// The channel.
         key: ChannelKey,
         /// The reason.
         why: ChannelEnd,
     },
-    /// A funding transaction is not confirmed, although it was broadcast for many blocks.
+    /// A funding transaction is unconfirmed after many blocks of broadcasts.
     FundingStuck {
         /// The channel.
         key: ChannelKey,
@@ -43,8 +43,7 @@ pub enum LspEvent {
         /// Whether the wallet raised the fee.
         bumped: bool,
     },
-    /// The mempool does not take a transaction that has to be on the chain. The host broadcasts it again with every
-    /// block.
+    /// The mempool does not accept a transaction that has to confirm. The host broadcasts it again with every block.
     BroadcastRefused {
         /// The purpose of the transaction.
         of: Owed,
@@ -53,7 +52,7 @@ pub enum LspEvent {
         /// The reason, in the words of the chain backend.
         why: String,
     },
-    /// Orders of channels were made ([`Lsp::orders`](crate::Lsp::orders) lists them).
+    /// Orders were created ([`Lsp::orders`](crate::Lsp::orders) lists them).
     OrdersMade {
         /// The latest of these orders.
         last: OrderNumber,
@@ -77,15 +76,15 @@ pub enum LspEvent {
         bumped: bool,
     },
     /// The payment for a channel of an order is lost after the channel was published: its claim failed, or its deposit
-    /// was spent otherwise. The book has an entry of it.
+    /// was double-spent. The book has an entry for it.
     PaymentLost {
         /// The order.
         order: OrderNumber,
         /// The fee that was not earned and the client's balance in the channel, or the amount of the deposit.
         lost: Msat,
     },
-    /// A payment of an order was claimed with another of the same hash: the sender of the second has paid twice. The
-    /// book has an entry of it.
+    /// A payment of an order was claimed together with another of the same hash: the sender of the second has paid
+    /// twice. The book has an entry for it.
     PaidTwice {
         /// The order.
         order: OrderNumber,
@@ -94,20 +93,21 @@ pub enum LspEvent {
         /// The amount of the second payment.
         amount: Msat,
     },
-    /// A flow was stopped because its steps did not end: the node told facts that contradict each other, or this
-    /// program has a defect. The flow goes on with its next input. The operator has to look at it.
+    /// A flow was stopped because its steps did not end: the node reported contradictory facts, or this program has a
+    /// defect. The flow goes on with its next input. The operator has to look at it.
     Runaway {
         /// The flow.
         flow: FlowId,
     },
-    /// The store refuses to write; its own words. Nothing is acknowledged, sent or done until it writes again.
+    /// The store fails to write; its error text. Nothing is acknowledged, sent or executed until it writes again.
     StoreFails(String),
-    /// Another process owns the records: this LSP has ended, and writes, sends and does nothing more. The last event.
+    /// Another process owns the records: this LSP has stopped, and writes, sends and executes nothing more. This is the
+    /// last event.
     LostOwnership,
 }
 
 impl LspEvent {
-    /// The event for a booking that an operator has to know at once.
+    /// The event for a book entry that an operator has to know at once.
     pub(super) fn alarm(key: &BookKey, entry: &BookEntry) -> Option<Self> {
         let FlowId::Order(order) = key.flow else { return None };
         match entry.what {
@@ -141,14 +141,14 @@ impl LspEvents {
                 return Some(event);
             }
             if self.0.is_over.load(Ordering::SeqCst) {
-                // The last one may have come in between.
+                // The last event may have arrived in between.
                 return self.try_recv();
             }
             self.0.arrived.notified().await;
         }
     }
 
-    /// The next event, if it is there.
+    /// The next event, if there is one.
     pub fn try_recv(&mut self) -> Option<LspEvent> {
         lock(&self.0.waiting).next()
     }
@@ -161,7 +161,7 @@ struct Reader {
     is_over: AtomicBool,
 }
 
-/// Tells all readers.
+/// The readers of the events.
 #[derive(Default)]
 pub(crate) struct Events(Mutex<Vec<Weak<Reader>>>);
 
@@ -198,12 +198,12 @@ struct Waiting {
     events: BTreeMap<About, LspEvent>,
 }
 
-/// The subject of an event. Of events about one subject only the last waits, in the place of the first.
+/// The subject of an event. Of several events about one subject only the last is kept, in the place of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
     Client(PeerId),
     Question(QuestionId),
-    /// The channel of a flow, whichever attempt it is.
+    /// The channel of a flow, whichever attempt it belongs to.
     ChannelEnd(FlowId),
     Funding(ChannelKey),
     Refused(Owed),
@@ -213,7 +213,7 @@ enum About {
     Store,
     Ownership,
     Runaway(FlowId),
-    /// Each of them once, whatever else is told of the order.
+    /// Each lost payment is a subject of its own.
     Lost(OrderNumber, Msat),
     Twice(OrderNumber, PaymentHash, Msat),
 }
@@ -240,7 +240,8 @@ impl Waiting {
         self.events.remove(&about)
     }
 
-    /// The records bound the number of all other events. A question is void after some seconds, so the oldest are dropped.
+    /// Drops the oldest questions above the limit: a question is void after some seconds. Records bound the number of
+    /// all other events.
     fn drop_old_questions(&mut self) {
         if self.order.len() > MOST_QUESTIONS {
             let oldest = self.order.iter().position(|about| matches!(about, About::Question(_)));
@@ -272,11 +273,11 @@ impl About {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is inside changes by whole events.
+    // The content changes by whole events only, so a panic leaves it intact.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Twice the default of `Limits::questions`.
+/// Largest number of unread questions: twice the default of `Limits::questions`.
 const MOST_QUESTIONS: usize = 20_000;
 
 #[cfg(test)]

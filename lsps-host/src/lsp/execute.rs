@@ -1,4 +1,4 @@
-//! Effects to calls. The node's immediate answer becomes an input; the rest comes as events.
+//! Execution of effects. The node's immediate answer becomes an input; later results arrive as events.
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
@@ -57,7 +57,7 @@ impl<N: LspNode> Pump<N> {
             }
             Effect::AbandonChannel { key, peer, tx } => {
                 if tx.is_some() {
-                    // Both may have signed it, and something may be on it that is not told yet.
+                    // Both sides may have signed the channel, and an HTLC that is not reported yet may be on it.
                     self.unsettled.abandoned.insert(key, (peer, tx));
                     return vec![];
                 }
@@ -100,8 +100,8 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Nodes forward any amount, whatever came in, and may give the name of an HTLC that they forwarded to the next one with
-    /// that onion. So what is held is looked at here.
+    /// Forwards a held HTLC. Nodes forward any amount, regardless of the incoming one, and may reuse the id of an HTLC
+    /// that they forwarded for the next one with that onion. So the held HTLC is checked here.
     fn forward(
         &mut self,
         part: PartId,
@@ -111,7 +111,7 @@ impl<N: LspNode> Pump<N> {
         amount: Msat,
     ) -> Vec<Input> {
         let Some(amount_in) = self.node.held(part) else {
-            // It may be with the client: then nothing is known yet.
+            // The part may be at the client: then nothing is known yet.
             self.unsettled.suspect(peer);
             return vec![];
         };
@@ -135,16 +135,16 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Whether the channel that a held HTLC came over is closed: nodes hold it on, and forward it when asked to, for what went to
-    /// the miners. Equal ones that are with the client came in as well.
+    /// Whether the channel over which a held HTLC arrived is closed. A node keeps holding such an HTLC, and forwards it
+    /// when asked to, although the incoming amount can no longer be claimed. For each equal HTLC at the client, one
+    /// arrived too.
     fn is_cut_off(&self, part: PartId, peer: PeerId, amount: Msat, amount_in: Msat) -> bool {
         let Some(known) = self.service.known_parts_of(peer).find(|known| known.id == part) else { return false };
         let gone_on = htlcs::undecided(&*self.node, peer, known.payment_hash, amount);
         htlcs::unclaimed(&*self.node, known.payment_hash, amount_in) <= gone_on
     }
 
-    /// The inputs for an HTLC that is held and was not forwarded; first of them whether the part on record is with the
-    /// client.
+    /// The inputs for a held HTLC that was not forwarded; first of them whether the part on record is at the client.
     fn not_forwarded(&mut self, part: PartId, key: ChannelKey, amount_in: Msat) -> Vec<Input> {
         if let FlowId::JitChannel(scid) = key.flow {
             let known = self.service.known_parts_to(scid).collect();
@@ -153,8 +153,8 @@ impl<N: LspNode> Pump<N> {
         vec![Input::PartStillHeld { part, amount_in }]
     }
 
-    /// The client may have taken another kind of channel than the one that was planned, and feerates move. Nothing is spent
-    /// yet.
+    /// Checks that the negotiated channel can deliver the payment: the client may have accepted another channel type
+    /// than planned, and feerates change. Nothing is spent yet.
     fn check_room(&self, key: ChannelKey, peer: PeerId) -> Result<(), String> {
         let Some(OpenedFor { deliver, htlcs }) = self.service.opened_for(key) else { return Ok(()) };
         match self.node.room(peer, key, htlcs) {
@@ -188,7 +188,8 @@ impl<N: LspNode> Pump<N> {
     fn hand_funding(&self, key: ChannelKey, peer: PeerId, tx: &[u8]) -> Vec<Input> {
         let gone = || vec![Input::ChannelEnded { key, why: ChannelEnd::PeerGone }];
         let (Some(channel), Ok(tx)) = (self.node.channel(peer, key), deserialize::<Transaction>(tx)) else {
-            // After a start what the node tells of it is still to come, and its end is told after that.
+            // After a start the node's earlier events about the channel are still to come, and its end is reported
+            // after them.
             return if self.unsettled.is_caught_up() { gone() } else { vec![] };
         };
         if channel.is_funded {
@@ -200,19 +201,19 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// For channels whose peer is not at hand.
+    /// Closes a channel whose peer is unknown.
     pub(super) fn close_by_key(&self, key: ChannelKey) {
         if let Some(channel) = self.channel_by_key(key) {
             self.node.close(channel.peer, key);
         }
     }
 
-    /// The same for a question; walks all channels.
+    /// Finds a channel by its key among all channels of the node.
     pub(super) fn channel_by_key(&self, key: ChannelKey) -> Option<NodeChannel> {
         self.node.channels().into_iter().find(|channel| channel.key == key)
     }
 
-    /// Whatever the chain says, it is broadcast again with the next block.
+    /// Broadcasts a transaction. Whatever the answer, the broadcast is repeated with the next block.
     pub(super) fn broadcast(&self, of: Owed, tx: &Transaction) {
         let (txid, answer) = (tx.compute_txid(), self.outside.chain.broadcast(tx));
         report::broadcast(of, &txid, &answer);

@@ -1,4 +1,4 @@
-//! Counts of HTLCs, as the node shows them.
+//! Counts of the HTLCs that the node shows.
 
 use std::collections::BTreeMap;
 
@@ -9,55 +9,55 @@ use crate::ports::{IncomingState, LspNode};
 /// Sums of the HTLCs with one payment hash at the node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Received {
-    /// In HTLCs that are neither claimed nor failed.
+    /// Sum of the HTLCs that are neither claimed nor failed.
     pub held: Msat,
-    /// In HTLCs that are being claimed.
+    /// Sum of the HTLCs that are being claimed.
     pub claimed: Msat,
 }
 
-/// HTLCs of this payment and amount that are on their way to the peer or with it, and not decided.
+/// Number of undecided HTLCs of this payment and amount that are at the peer or on their way to it.
 pub(super) fn undecided(node: &impl LspNode, peer: PeerId, hash: PaymentHash, amount: Msat) -> usize {
     let htlcs = node.outgoing(peer).into_iter();
     htlcs.filter(|htlc| htlc.payment_hash == hash && htlc.amount == amount && !htlc.is_resolved).count()
 }
 
-/// HTLCs of this payment and amount that are on their way to the peer, with it, or being removed.
+/// Number of HTLCs of this payment and amount that are at the peer, on their way to it, or being removed.
 pub(super) fn carried(node: &impl LspNode, peer: PeerId, hash: PaymentHash, amount: Msat) -> usize {
     node.outgoing(peer).into_iter().filter(|htlc| htlc.payment_hash == hash && htlc.amount == amount).count()
 }
 
-/// HTLCs of this payment and amount that came in and are neither being claimed nor being failed.
+/// Number of incoming HTLCs of this payment and amount that are neither being claimed nor being failed.
 pub(super) fn unclaimed(node: &impl LspNode, hash: PaymentHash, amount: Msat) -> usize {
     let stays = |state| matches!(state, IncomingState::Arriving | IncomingState::Committed);
     let htlcs = node.incoming().into_iter();
     htlcs.filter(|htlc| htlc.payment_hash == hash && htlc.amount == amount && stays(htlc.state)).count()
 }
 
-/// Whether an HTLC of this payment that came in is there, and not being claimed.
+/// Whether there is an incoming HTLC of this payment that is not being claimed.
 pub(super) fn has_incoming(node: &impl LspNode, hash: PaymentHash) -> bool {
     count_incoming(node, hash, |state| state != IncomingState::Claiming) > 0
 }
 
-/// Whether an HTLC of this payment that came in is being claimed.
+/// Whether an incoming HTLC of this payment is being claimed.
 pub(super) fn claims(node: &impl LspNode, hash: PaymentHash) -> bool {
     count_incoming(node, hash, |state| state == IncomingState::Claiming) > 0
 }
 
-/// HTLCs of this payment that came in and are in such a state.
+/// Number of incoming HTLCs of this payment in such a state.
 pub(super) fn count_incoming(node: &impl LspNode, hash: PaymentHash, is_it: impl Fn(IncomingState) -> bool) -> usize {
     node.incoming().into_iter().filter(|htlc| htlc.payment_hash == hash && is_it(htlc.state)).count()
 }
 
-/// HTLCs of this payment that came in and are neither being claimed nor being failed, and those of it that are on their way
-/// to the peer.
+/// Number of incoming HTLCs of this payment that are neither being claimed nor being failed, and number of its outgoing
+/// HTLCs to the peer.
 pub(super) fn came_and_went_on(node: &impl LspNode, peer: PeerId, hash: PaymentHash) -> (usize, usize) {
     let stays = |state| matches!(state, IncomingState::Arriving | IncomingState::Committed);
     let sent = node.outgoing(peer).into_iter().filter(|htlc| htlc.payment_hash == hash).count();
     (count_incoming(node, hash, stays), sent)
 }
 
-/// Sums of the HTLCs with these payment hashes, held and being claimed. Anybody who knows a hash can send HTLCs with it on to
-/// somebody else: of those that came in, one for each that goes out is no part of a payment to this node.
+/// Sums of the incoming HTLCs with these payment hashes, held and being claimed. Anybody who knows a hash can send
+/// HTLCs with it through this node to another: for each outgoing HTLC, one incoming HTLC is not counted.
 pub(super) fn received(node: &impl LspNode, hashes: &[PaymentHash]) -> BTreeMap<PaymentHash, Received> {
     let mut all: BTreeMap<_, (Vec<Msat>, Received)> = hashes.iter().map(|hash| (*hash, Default::default())).collect();
     for htlc in node.incoming() {
@@ -83,7 +83,8 @@ pub(super) fn received(node: &impl LspNode, hashes: &[PaymentHash]) -> BTreeMap<
     sums.collect()
 }
 
-/// Takes away the least that can have brought this, so that no stranger takes away more than it brought.
+/// Removes the smallest incoming HTLC that can have paid for an outgoing one, so that a stranger cannot hide more than
+/// it sent.
 fn went_on(stays: &mut Vec<Msat>, amount: Msat) {
     let brought = stays.iter().enumerate().filter(|(_, came_in)| **came_in >= amount);
     if let Some((at, _)) = brought.min_by_key(|(_, came_in)| **came_in) {

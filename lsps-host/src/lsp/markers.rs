@@ -1,9 +1,9 @@
-//! Whether the node has told all that it had to tell. Nodes do not say; but their events come in order, so one that is asked
-//! for now comes behind all that are there now.
+//! Markers, which show when the node has reported all its earlier events. Nodes do not announce that; but events come
+//! in order, so the event of a marker that is sent now follows all events that exist now.
 //!
-//! What looks as if it had failed may have been claimed, with the claim waiting to be told: for minutes, after a start. So
-//! what the node shows is noted, a marker is put behind the events that it has, and once that comes back the same is looked
-//! at again. No time of the clock is in this.
+//! An HTLC that seems to have failed may have been claimed, with the claim still to be reported; after a start that can
+//! take minutes. So the host notes what the node shows, sends a marker, and checks the same again once the marker comes
+//! back. The procedure uses no clock time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -25,30 +25,32 @@ fn marker(life: u64, number: u64) -> Marker {
 }
 
 impl Marker {
-    /// The marker of this name. `None`: the name was made by somebody else.
+    /// The marker of this name. `None`: the name does not belong to a marker.
     #[must_use]
     pub fn of(name: [u8; 32]) -> Option<Self> {
         name.starts_with(NAME).then_some(Self(name))
     }
 }
 
-/// Decisions that wait until the node has told its events.
+/// Decisions that wait until the node has reported its events.
 pub(super) struct Unsettled {
-    /// Markers of an earlier life, which the node may still tell, mean nothing.
+    /// Random number of this run: markers of an earlier run, which the node may still report, are ignored.
     life: u64,
     number: u64,
-    /// The markers that are on their way, the oldest first, when each was sent and what the node showed then.
+    /// Markers that have not come back, oldest first, each with the time of sending and what the node showed then.
     sent: Vec<(Marker, Duration, Shown)>,
     is_caught_up: bool,
-    /// Clients of whose sent parts some failed, nodes do not say which; and when to look, by the steady clock.
+    /// Clients with sent parts of which some failed, without a report of which; with the time of the next check on the
+    /// steady clock.
     pub suspects: BTreeMap<PeerId, Duration>,
-    /// Some part failed that was sent to whomever.
+    /// Whether some sent part failed, of an unknown client.
     pub suspects_all: bool,
-    /// Payments that were to be claimed, of which the node seems to hold nothing any more; after a start all that were.
+    /// Payments that were to be claimed and of which the node seems to hold nothing any more; after a start, all that
+    /// were to be claimed.
     pub claims: BTreeSet<PaymentHash>,
-    /// Channels to be given up, and the transaction whose inputs are reserved.
+    /// Channels to be abandoned, with their peer and the transaction whose inputs are reserved.
     pub abandoned: BTreeMap<ChannelKey, (PeerId, Option<Vec<u8>>)>,
-    /// Inputs that say what is believed to be gone, as long as the node does not tell otherwise.
+    /// Inputs about channels that seem to be gone, unless the node reports otherwise first.
     pub ended: Vec<Input>,
 }
 
@@ -57,13 +59,13 @@ pub(super) struct Unsettled {
 struct Shown {
     missing: BTreeMap<PeerId, Vec<PartId>>,
     claims: Vec<PaymentHash>,
-    /// Channels that nothing was on, and whether they were there.
+    /// Channels without HTLCs, and whether the node had them.
     idle: Vec<(ChannelKey, bool)>,
 }
 
 impl Default for Unsettled {
     fn default() -> Self {
-        // The standard library's own source of numbers that nobody guesses.
+        // The standard library's own source of unpredictable numbers.
         let life = RandomState::new().build_hasher().finish();
         let (suspects, abandoned) = (BTreeMap::new(), BTreeMap::new());
         let (number, sent, is_caught_up) = (0, vec![], false);
@@ -73,12 +75,12 @@ impl Default for Unsettled {
 }
 
 impl Unsettled {
-    /// Some part that was sent to this client failed, or may have.
+    /// Notes that some part that was sent to this client failed, or may have.
     pub fn suspect(&mut self, client: PeerId) {
         self.suspects.entry(client).or_default();
     }
 
-    /// Whether something of it has to be looked at by and by, which no event announces.
+    /// Whether a later check is due that no event announces.
     pub fn is_watched(&self) -> bool {
         !self.suspects.is_empty() || !self.abandoned.is_empty()
     }
@@ -89,8 +91,8 @@ impl Unsettled {
 }
 
 impl<N: LspNode> Pump<N> {
-    /// Sends a marker behind what the node has to tell, if anything waits for that. While one is on its way another follows
-    /// only where an application may have kept the first to itself.
+    /// Sends a marker behind the node's present events, if a decision waits for that. While one is on its way, another
+    /// follows only if the application may have lost the first.
     pub(super) fn send_marker(&mut self) {
         self.tell_used_channels();
         self.drop_kept_channels();
@@ -113,7 +115,7 @@ impl<N: LspNode> Pump<N> {
         let idle = idle.map(|(key, (peer, _))| (*key, self.node.channel(*peer, *key).is_some()));
         let shown = Shown { missing, claims: claims.copied().collect(), idle: idle.collect() };
         let waits = !shown.missing.is_empty() || !shown.claims.is_empty() || !shown.idle.is_empty();
-        // Before all records are read it is not known what was told.
+        // Until all records are read, it is unknown what was reported.
         if !waits && (self.unsettled.is_caught_up || !self.unread.is_empty()) {
             return;
         }
@@ -126,10 +128,10 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// All that the node had to tell when this marker was sent is told.
+    /// Handles a marker that came back: all events that the node had when it was sent are reported.
     pub(super) fn marker_came_back(&mut self, marker: Marker) {
         let Some(at) = self.unsettled.sent.iter().position(|(sent, ..)| *sent == marker) else { return };
-        // Those before it are lost: they would have been told before it.
+        // Earlier markers are lost, as they would have come back before.
         let Some((_, _, shown)) = self.unsettled.sent.drain(..=at).next_back() else { return };
         for (client, parts) in shown.missing {
             self.parts_failed(client, &parts);
@@ -150,7 +152,8 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Sent parts that are nowhere any more, by suspected client. Who has none missing is not suspected any longer.
+    /// Sent parts that the node shows nowhere any more, by suspected client. A client without missing parts is not
+    /// suspected any longer.
     fn missing_by_client(&mut self) -> BTreeMap<PeerId, Vec<PartId>> {
         let now = self.outside.clock.steady();
         if std::mem::take(&mut self.unsettled.suspects_all) {
@@ -166,7 +169,7 @@ impl<N: LspNode> Pump<N> {
             }
             self.unsettled.suspects.remove(&client);
             let parts = self.missing_parts(client);
-            // Under the name of a part that was sent the node may hold another HTLC, which hides whether that part is missing.
+            // The node may hold another HTLC under the id of a sent part, which hides whether that part is missing.
             let is_hidden = |part: KnownPart| part.sent.is_some() && self.node.held(part.id).is_some();
             if self.service.known_parts_of(client).any(is_hidden) {
                 self.unsettled.suspects.insert(client, now + AGAIN);
@@ -178,8 +181,8 @@ impl<N: LspNode> Pump<N> {
         missing
     }
 
-    /// Whether the node has sent or failed what it was asked to forward. After a start it waits with that until its peers
-    /// are back, and so does this; where one stays away, not for ever.
+    /// Whether the node has executed the forwards and failures that it was asked for. After a start it waits with these
+    /// until its peers are back, and so does this check; but not for ever if a peer stays away.
     fn is_processed(&mut self, client: PeerId) -> bool {
         if !self.node.has_unprocessed() {
             return true;
@@ -189,17 +192,17 @@ impl<N: LspNode> Pump<N> {
         if may_flush {
             self.node.flush();
         }
-        // Another thread may be at it, and then the node does nothing when asked.
+        // If another thread is processing, the node does nothing when asked.
         may_flush && !self.node.has_unprocessed()
     }
 
-    /// Whether nothing is on a channel that is to be given up, as far as the node shows.
+    /// Whether no HTLC is on a channel that is to be abandoned, as far as the node shows.
     fn is_idle(&self, peer: PeerId, key: ChannelKey) -> bool {
         !self.node.is_used(peer, key)
     }
 
-    /// Closes a channel that is still to be given up and that nothing is on. One that was there and is gone may have been used
-    /// in between: that is told behind the marker.
+    /// Closes a channel that is still to be abandoned and has no HTLC. A channel that existed and is gone may have been
+    /// used in between; that is reported before the next marker comes back.
     fn give_up(&mut self, key: ChannelKey, was_there: bool) {
         let Some((peer, tx)) = self.unsettled.abandoned.get(&key).cloned() else { return };
         if was_there && self.node.channel(peer, key).is_none() {
@@ -215,8 +218,8 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// A channel that is to be given up cannot be while something is on it. Its client could keep that until what was paid for
-    /// the channel has gone back, so whoever paid for it has it now.
+    /// Reports channels that are to be abandoned but have an HTLC. The client could keep such a channel until the
+    /// payment for it is refunded, so the paid order keeps it.
     fn tell_used_channels(&mut self) {
         let abandoned = self.unsettled.abandoned.iter().filter(|(key, _)| self.service.is_paid_for(**key));
         let used = abandoned.filter(|(key, (peer, _))| !self.is_idle(*peer, **key)).map(|(key, _)| *key);
@@ -225,7 +228,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Channels that are not given up after all, as something was claimed over them.
+    /// Drops channels that are not abandoned after all, since a payment was claimed over them.
     fn drop_kept_channels(&mut self) {
         let kept = self.unsettled.abandoned.iter().filter(|(key, _)| !self.service.is_abandoning(**key));
         for (key, peer) in kept.map(|(key, (peer, _))| (*key, *peer)).collect::<Vec<_>>() {
@@ -237,12 +240,12 @@ impl<N: LspNode> Pump<N> {
     }
 }
 
-/// Before a client is looked at again that hides something.
+/// Pause before a client whose part is hidden is checked again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// After this an application seems to keep a marker to itself.
+/// Time after which the application seems to have lost a marker.
 const OVERDUE: Duration = Duration::from_secs(60);
-/// Markers that are on their way at one time.
+/// Largest number of markers on their way.
 const MOST_SENT: usize = 10;
 const NAME: &[u8; 16] = b"lsps: told up to";
-/// After this the node sends what it was asked to forward before a restart, whoever is there.
+/// Time after a start after which the node executes earlier forwards even if a peer is away.
 const PEERS_COME_BACK: Duration = Duration::from_secs(10);

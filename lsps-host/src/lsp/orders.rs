@@ -18,17 +18,17 @@ use super::htlcs;
 use super::pump::Pump;
 use crate::ports::{CannotFund, LspNode, OnchainWallet, SeenOutput, from_lsps_outpoint, to_lsps_outpoint};
 
-/// Deposits and refunds, as far as they are seen by now.
+/// State of the deposits and refunds.
 #[derive(Default)]
 pub(super) struct Onchain {
-    /// Of orders on record, by the script of their address.
+    /// Watched addresses of orders on record, by script.
     watched: BTreeMap<ScriptBuf, Watched>,
-    /// Addresses of which the chain backend could not say what was paid to them.
+    /// Addresses for which the chain backend could not answer.
     unseen: BTreeSet<ScriptBuf>,
-    /// Payments of which the node may hold less than is on record, and since when, by the steady clock, that is to be
-    /// looked at.
+    /// Payments of which the node may hold less than is on record, with the time on the steady clock at which that was
+    /// noticed.
     doubted: BTreeMap<PaymentHash, Duration>,
-    /// Refunds that the wallet could not build; tried again with every block.
+    /// Refunds that the wallet could not build; the host retries with every block.
     unbuilt: BTreeMap<RefundKey, (String, Vec<lsps_types::OutPoint>)>,
 }
 
@@ -45,10 +45,10 @@ impl Onchain {
 
 struct Watched {
     address: String,
-    /// The outputs that the service was told of; `None`: in an earlier life.
+    /// Outputs that were reported to the service; `None`: reported in an earlier run.
     seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>,
-    /// Those of them that it had no room for, or gave up for a larger one, at the last block: told again with the next one,
-    /// when it may have. The wallet does not spend them meanwhile.
+    /// Reported outputs that are not on record, since the service had no room or dropped them for a larger one. They
+    /// are reported again with the next block, when there may be room. The wallet does not spend them meanwhile.
     unrecorded: BTreeSet<lsps_types::OutPoint>,
 }
 
@@ -57,13 +57,13 @@ impl Watched {
         Self { address, seen, unrecorded: BTreeSet::new() }
     }
 
-    /// Those of which nothing is on record, seen before the last block or since.
+    /// Reported outputs that are not on record.
     fn unowned(&self, has_deposit: impl Fn(&str, lsps_types::OutPoint) -> bool) -> Vec<OutPoint> {
         let unowned = self.seen.keys().filter(|outpoint| !has_deposit(&self.address, **outpoint));
         unowned.map(from_lsps_outpoint).collect()
     }
 
-    /// Takes those that are not on record for news. Whether there are any.
+    /// Marks the outputs that are not on record as unreported; `true` if there are any.
     fn tell_again(&mut self, has_deposit: impl Fn(&str, lsps_types::OutPoint) -> bool) -> bool {
         let Self { address, seen, unrecorded } = self;
         *unrecorded = seen.keys().copied().filter(|outpoint| !has_deposit(address, *outpoint)).collect();
@@ -73,7 +73,7 @@ impl Watched {
 }
 
 impl<N: LspNode> Pump<N> {
-    /// Makes what an order can be paid with.
+    /// Creates the payment methods of an order.
     pub(super) fn prepare_order(
         &mut self,
         order: OrderNumber,
@@ -96,8 +96,8 @@ impl<N: LspNode> Pump<N> {
         vec![Input::OrderPrepared { order, prepared: Prepared { invoice, offer, address } }]
     }
 
-    /// The node tells that it claimed one, or says nothing where it refuses. The claim of a payment that is incomplete by now
-    /// it would drop, and keep what is there of the payment. Another payment with this hash may have come in its place.
+    /// Claims a payment. The node reports the claim, or nothing if it refuses. If the payment is incomplete by now, the
+    /// node would drop the claim and keep the HTLCs that are left. Another payment with this hash may have replaced it.
     pub(super) fn claim_payment(&mut self, payment_hash: PaymentHash, preimage: Preimage) -> Vec<Input> {
         let there = htlcs::received(&*self.node, &[payment_hash]).remove(&payment_hash).unwrap_or_default();
         let known = self.service.known_payments_with(payment_hash).next();
@@ -111,16 +111,16 @@ impl<N: LspNode> Pump<N> {
         vec![]
     }
 
-    /// Fails a payment. News of failed HTLCs can be about others with the same hash, so the node is asked when this one
-    /// is gone.
+    /// Fails a payment. Reports of failed HTLCs can be about other payments with the same hash, so the node is asked
+    /// whether this one is gone.
     pub(super) fn fail_payment(&mut self, payment_hash: PaymentHash) -> Vec<Input> {
         self.node.fail_payment(payment_hash);
         self.onchain.doubts(payment_hash, self.outside.clock.steady());
         vec![]
     }
 
-    /// Of doubted payments: one is gone once less than it is worth waits at the node, whatever else of its hash came or
-    /// went. A stranger would have to bring as much again, and nodes fail that at once, or send it on.
+    /// Checks doubted payments: a payment is gone once the node holds less than its amount with this hash. A stranger
+    /// would have to send the same amount to hide that, and nodes fail such HTLCs at once, or forward them.
     pub(super) fn look_for_lost_payments(&mut self) {
         if !self.onchain.has_doubts() {
             return;
@@ -138,13 +138,14 @@ impl<N: LspNode> Pump<N> {
             let is_held = there.held >= payment.amount;
             match payment.stage {
                 PaymentStage::Held if !is_held => {
-                    // A channel that it came over may be closed: the node could still claim it there, and nobody will.
+                    // A channel over which it arrived may be closed: the node could still claim the HTLC there, but
+                    // nobody will.
                     self.node.fail_payment(payment_hash);
                     self.is_gone(payment_hash);
                 }
                 PaymentStage::Failed if !is_held => self.is_gone(payment_hash),
                 PaymentStage::Failed if is_old => drop(self.fail_payment(payment_hash)),
-                // The news of a claim may wait behind others.
+                // The report of a claim may wait behind other events.
                 PaymentStage::Claimed if there.held.0 == 0 && there.claimed.0 == 0 => {
                     self.onchain.doubted.remove(&payment_hash);
                     self.unsettled.claims.insert(payment_hash);
@@ -157,8 +158,8 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Both sides signed the channel of an order, so that it is about to be published: whether what pays for it is still there
-    /// is looked at before. Nodes do not tell that the channel which an HTLC came over is closed.
+    /// Checks that the payment of an order is still there before its channel, which both sides signed, is published.
+    /// Nodes do not report that the channel over which an HTLC arrived is closed.
     pub(super) fn look_before_publication(&mut self, key: ChannelKey) {
         let FlowId::Order(number) = key.flow else { return };
         let held = |payment: &KnownPayment| payment.is_live && payment.stage == PaymentStage::Held;
@@ -221,7 +222,7 @@ impl<N: LspNode> Pump<N> {
         vec![]
     }
 
-    /// After a start: what the node and the chain say of orders on record.
+    /// Compares orders on record with the node and the chain, after a start.
     pub(super) fn reconcile_orders(&mut self, is_new: &impl Fn(FlowId) -> bool) {
         let is_new = |order| is_new(FlowId::Order(order));
         let orders: Vec<KnownOrder> = self.service.known_orders().filter(|order| is_new(order.number)).collect();
@@ -235,8 +236,7 @@ impl<N: LspNode> Pump<N> {
             if let Some(watch) = &self.outside.deposits {
                 watch.watch(&script);
             }
-            // One that is not there any more is told to be gone at the first look; those the wallet may spend are not set
-            // aside anew.
+            // A deposit that is gone is reported at the first check; spendable deposits are not reserved again.
             let known = order.reserved.iter().chain(&order.spendable);
             let seen = known.map(|outpoint| (*outpoint, None)).collect();
             self.onchain.watched.insert(script, Watched::new(address, seen));
@@ -244,13 +244,13 @@ impl<N: LspNode> Pump<N> {
         let payments: Vec<KnownPayment> =
             self.service.known_payments().filter(|payment| is_new(payment.order)).collect();
         let claimed = payments.iter().filter(|payment| payment.stage == PaymentStage::Claimed);
-        // Lost is one that the node neither tells of nor can make any more.
+        // A payment is lost if the node neither reports its claim nor can still make it.
         self.unsettled.claims.extend(claimed.map(|payment| payment.payment_hash));
         for payment in payments {
             let KnownPayment { by, payment_hash, id, amount, claim_before, .. } = payment;
             let preimage = Some(payment.preimage);
             match (payment.stage, htlcs::has_incoming(&*self.node, payment_hash)) {
-                // What was asked is asked again by what is outstanding.
+                // Outstanding effects repeat the calls.
                 (PaymentStage::Claimed, _) | (PaymentStage::Held, true) => {}
                 (PaymentStage::Failed, true) => {
                     let claimable = true;
@@ -258,7 +258,8 @@ impl<N: LspNode> Pump<N> {
                     let _ = self.feed(Input::PaymentHeld(held));
                 }
                 (PaymentStage::Held | PaymentStage::Failed, false) => {
-                    // A channel that it came over may be closed: the node could still claim it there, and nobody will.
+                    // A channel over which it arrived may be closed: the node could still claim the HTLC there, but
+                    // nobody will.
                     self.node.fail_payment(payment_hash);
                     let _ = self.feed(Input::PaymentGone { payment_hash });
                 }
@@ -267,9 +268,9 @@ impl<N: LspNode> Pump<N> {
         self.look_at_deposits(true);
     }
 
-    /// Forgets addresses of orders that are over, and looks again at deposits for which there was no room. What never was on
-    /// record of an order that is over is the wallet's. Runs with every block; each address and each deposit costs a look
-    /// into the service, each deposit that is not on record one into the chain.
+    /// Stops watching addresses of finished orders, and reports deposits again for which there was no room. Deposits of
+    /// finished orders that were never on record are the wallet's. Runs with every block; each address and each deposit
+    /// costs a look-up in the service, and each deposit that is not on record one in the chain.
     pub(super) fn forget_addresses(&mut self) {
         let Some(watch) = self.outside.deposits.clone() else { return };
         self.onchain.watched.retain(|script, watched| {
@@ -295,8 +296,8 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Outputs to addresses of orders that came, moved or went. `all`: not only where there is news, if that is known; a
-    /// block is news to those that are paid in it.
+    /// Reports outputs to addresses of orders that appeared, moved or disappeared. `all`: check all addresses, not only
+    /// those that the backend reports as touched; a block touches the addresses that it pays.
     pub(super) fn look_at_deposits(&mut self, all: bool) {
         let Some(watch) = self.outside.deposits.clone() else { return };
         let news = watch.touched().filter(|_| !all);
@@ -310,7 +311,8 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Where the chain backend does not know, nothing is believed to have come or gone; it is asked again.
+    /// Reports the changes of one address. If the chain backend does not know the outputs, nothing is reported, and it
+    /// is asked again.
     fn look_at_address(&mut self, script: &ScriptBuf, outputs: Option<Vec<SeenOutput>>) {
         let Onchain { watched, unseen, .. } = &mut self.onchain;
         let Some(Watched { address, seen, .. }) = watched.get_mut(script) else { return };
@@ -349,7 +351,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// With every block: refunds that are not built, not broadcast or not deep enough.
+    /// Handles refunds with every block: those that are not built, not broadcast or not confirmed deeply enough.
     pub(super) fn look_at_refunds(&mut self) {
         for (key, (to, deposits)) in std::mem::take(&mut self.onchain.unbuilt) {
             let answers = self.build_refund(key, to, deposits);
@@ -370,11 +372,11 @@ impl<N: LspNode> Pump<N> {
     }
 }
 
-/// Requests that wait for peers of the node are asked again after this.
+/// Interval at which requests that wait for peers of the node are repeated.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Builds a refund at the present feerate, unless the miners would get more than the payer: then at a lower feerate,
-/// with which the refund is broadcast until feerates fall. Only outputs below the dust limit at the least relayed
-/// feerate are dust.
+/// Builds a refund at the present feerate, unless the on-chain fee would exceed the amount paid out. In that case a
+/// lower feerate is used, and the refund is broadcast until feerates fall. Only outputs that are below the dust limit
+/// at the least relayed feerate are kept as dust.
 fn give_back(
     wallet: &dyn OnchainWallet,
     outputs: &[OutPoint],
@@ -406,7 +408,7 @@ mod tests {
     use super::{Watched, give_back};
     use crate::ports::{CannotFund, OnchainWallet, SeenOutput, from_lsps_outpoint};
 
-    /// Has one coin of this worth, which costs 110 vB to give back.
+    /// A wallet with one coin of this value, whose refund takes 110 vB.
     struct Coin(u64);
 
     impl OnchainWallet for Coin {
@@ -477,7 +479,7 @@ mod tests {
     #[test]
     #[allow(non_snake_case, reason = "as the table of attacks names it")]
     fn case_X08_a_refund_on_a_dear_day_waits_for_a_cheaper_one_and_is_not_called_dust() {
-        // 500 sat/vB would take 55 000 sat: a quarter of that is less than half.
+        // 500 sat/vB would take 55 000 sat; at a quarter of that, the fee is less than half.
         assert_eq!(given_back(55_000, 500), Some(55_000 - 110 * 125 * 2));
         assert_eq!(
             given_back(1_000_000, 500),

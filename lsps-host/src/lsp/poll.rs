@@ -1,4 +1,4 @@
-//! Facts that no event tells: usable channels, blocks, which of several parts failed, and what a crash undid.
+//! Facts that no event reports: usable channels, blocks, which of several parts failed, and what a crash undid.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use super::pump::{Pump, inputs_of};
 use crate::ports::LspNode;
 
 impl<N: LspNode> Pump<N> {
-    /// A block is looked at before what peers say, so that they are answered with what it brought.
+    /// Handles a new block before the requests of peers, so that the answers take it into account.
     pub(super) fn look_at_block(&mut self) {
         self.notes_block();
-        // What is owed by a decision that is not on record is not broadcast: after a crash it may be decided otherwise.
+        // A broadcast has to wait until the decision for it is on record: after a crash it may be decided otherwise.
         if self.follows_block && self.is_on_record() {
             self.follows_block = false;
             self.look_at_refunds();
@@ -34,7 +34,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// A block that is noticed is looked at in the next turn at the latest.
+    /// Notes a new block, which is handled in the next turn at the latest.
     pub(super) fn notes_block(&mut self) {
         let height = self.node.height();
         if height != self.height {
@@ -42,7 +42,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Looks at usable channels, deadlines, and which of several parts failed.
+    /// Checks usable channels, deadlines, and which of several parts failed.
     pub(super) fn look_around(&mut self) {
         self.fail_again();
         self.look_for_usable_clients();
@@ -59,8 +59,8 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Sent parts that are neither held, nor on their way to the client, nor being claimed upstream. Of equal ones it does
-    /// not matter which.
+    /// Sent parts that are neither held, nor on their way to the client, nor being claimed upstream. Of equal parts any
+    /// is as good.
     pub(super) fn missing_parts(&mut self, client: PeerId) -> Vec<PartId> {
         let mut alike: BTreeMap<(PaymentHash, Msat), Vec<PartId>> = BTreeMap::new();
         for (part, amount) in self.service.known_parts_of(client).filter_map(|part| Some((part, part.sent?))) {
@@ -72,7 +72,7 @@ impl<N: LspNode> Pump<N> {
         for ((hash, amount), parts) in alike {
             let missing = parts.len().saturating_sub(htlcs::carried(&*self.node, client, hash, amount));
             if missing > 0 && htlcs::claims(&*self.node, hash) && !htlcs::has_incoming(&*self.node, hash) {
-                // Once the claims are told it is known which of them failed, if any.
+                // Once the claims are reported, it is known which of them failed, if any.
                 self.unsettled.suspects.entry(client).or_insert(self.outside.clock.steady() + AGAIN);
                 continue;
             }
@@ -81,8 +81,8 @@ impl<N: LspNode> Pump<N> {
         all_missing
     }
 
-    /// These were missing before the node told its events, and no claim of them was among those. Where something of their
-    /// payment is still coming in, on the way to the chain perhaps, that is no proof.
+    /// Marks parts as failed that were missing before the node reported its events, none of which was their claim. If
+    /// an HTLC of their payment is still incoming, perhaps on-chain, that is no proof.
     pub(super) fn parts_failed(&mut self, client: PeerId, before: &[PartId]) {
         let missing = self.missing_parts(client).into_iter().filter(|part| before.contains(part)).collect::<Vec<_>>();
         for part in missing {
@@ -97,20 +97,21 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Where a payment is tried again, parts of the try before may be gone, though nothing was told of them yet. And an HTLC
-    /// can have the name of one that is still with the client.
+    /// Reports where similar parts are when a payment is retried: parts of the earlier attempt may be gone without a
+    /// report, and an HTLC can have the id of one that is still at the client.
     pub(super) fn look_for_parts_like(&mut self, again: &HeldHtlc) {
         let known = self.service.known_parts_to(again.scid);
         let alike = known.filter(|part| part.payment_hash == again.payment_hash || part.id == again.part);
         self.tell_whereabouts(alike.collect());
     }
 
-    /// A claim can be told again: what is like it and is still with its client was not claimed. An HTLC that the client has just
-    /// claimed may be shown there for a moment longer, but what came in for it is being claimed by then, or is gone.
+    /// Reports where similar parts are before a claim, as a claim can be reported again: a similar part that is still
+    /// at its client was not claimed. An HTLC that the client has just claimed may be shown there for a moment longer,
+    /// but its incoming HTLC is being claimed by then, or is gone.
     pub(super) fn tell_whereabouts_before(&mut self, claimed: WhichPart, over: Option<ChannelKey>) {
         let like: Vec<_> = self.service.parts_like(claimed).collect();
         for ((client, hash, amount), mut parts) in alike(like) {
-            // Of equal ones that of the channel it went over, if any, is the one that was claimed.
+            // Of equal parts, the one of the channel over which the claim came was claimed.
             parts.sort_by_key(|part| over.is_some_and(|key| key.flow == FlowId::JitChannel(part.scid)));
             let came_in = parts.first().map_or(Msat::ZERO, |part| part.amount_in);
             let there = htlcs::undecided(&*self.node, client, hash, amount);
@@ -146,11 +147,12 @@ impl<N: LspNode> Pump<N> {
         self.tell_whereabouts_of_all(parts);
     }
 
-    /// After a start also of parts that were claimed: where the node shows more HTLCs than were sent it has forgotten a claim.
+    /// Reports the same for all parts; after a start also for claimed ones. If the node shows more HTLCs than were
+    /// sent, it has forgotten a claim.
     fn tell_whereabouts_of_all(&mut self, parts: Vec<KnownPart>) {
         for ((client, hash, amount), mut parts) in alike(parts) {
             let there = htlcs::undecided(&*self.node, client, hash, amount);
-            // Of equal ones those are there that are not here.
+            // Of equal parts, those that the node does not hold are at the client.
             parts.sort_by_key(|part| (part.sent.is_none(), self.node.held(part.id).is_some()));
             for (number, part) in parts.into_iter().enumerate() {
                 let is_there = number < there;
@@ -161,7 +163,8 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// A funding transaction that is owed is broadcast until it is in a block, and looked at until it is deep.
+    /// Broadcasts every funding transaction that has to confirm until it is in a block, and checks it until it is deep
+    /// enough.
     pub(super) fn look_at_fundings(&mut self) {
         let (mut confirmed, mut missing) = (vec![], vec![]);
         for channel in self.service.unconfirmed_channels().filter(|channel| channel.owed) {
@@ -185,7 +188,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// How many blocks deep the funding of a channel is. Without its client all channels of the node are looked at.
+    /// Number of confirmations of a channel's funding. Without the client's id, all channels of the node are searched.
     pub(super) fn depth(&self, key: ChannelKey, client: Option<PeerId>, funding: &Transaction) -> u32 {
         match self.outside.chain.confirmations(&funding.compute_txid()) {
             0 => {
@@ -213,9 +216,9 @@ impl<N: LspNode> Pump<N> {
             let key = channel.key;
             let there = self.node.channel(channel.client, key);
             match (channel.stage, there) {
-                // It is our crash that ended it, so it is tried again. The transaction of this attempt was not broadcast
-                // yet: a monitor that the node may have kept has nothing to guard. Where both may have signed it, what the node
-                // has to tell of it comes first.
+                // A crash of the LSP ended the open, so it is tried again. The funding of this attempt was not
+                // broadcast yet, so a monitor that the node may have kept has nothing to guard. If both sides may have
+                // signed, the node's earlier reports about the channel come first.
                 (ChannelStage::Opening, None) if channel.funding.is_some() => {
                     self.unsettled.ended.push(Input::ChannelEnded { key, why: ChannelEnd::TryAgain });
                 }
@@ -258,7 +261,7 @@ impl<N: LspNode> Pump<N> {
     }
 }
 
-/// In an order in which a mempool takes them: a funding may spend the change of another that is not confirmed.
+/// Sorts transactions so that a mempool accepts them: a funding may spend the unconfirmed change of another.
 fn parents_first<T>(txs: Vec<(T, Transaction)>) -> Vec<(T, Transaction)> {
     let mut left: BTreeMap<_, _> = txs.into_iter().map(|(of, tx)| (tx.compute_txid(), (of, tx))).collect();
     let mut sorted = Vec::with_capacity(left.len());
@@ -273,12 +276,12 @@ fn parents_first<T>(txs: Vec<(T, Transaction)>) -> Vec<(T, Transaction)> {
     sorted
 }
 
-/// Blocks on a funding transaction after which no reorganisation takes it away.
+/// Confirmations after which no reorganisation is expected to remove a funding transaction.
 pub(super) const DEEP: u32 = 6;
-/// While what came of a payment is being claimed from its payer.
+/// Interval of checks while the incoming HTLCs of a part are being claimed.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Parts that were sent or claimed, by what the node tells them apart by.
+/// Groups sent or claimed parts by the properties that the node reports.
 fn alike(parts: Vec<KnownPart>) -> BTreeMap<(PeerId, PaymentHash, Msat), Vec<KnownPart>> {
     let mut alike: BTreeMap<_, Vec<KnownPart>> = BTreeMap::new();
     for (part, amount) in parts.into_iter().filter_map(|part| Some((part, part.sent.or(part.claimed)?))) {

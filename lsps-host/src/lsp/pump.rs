@@ -1,4 +1,4 @@
-//! The one task that owns the service: inputs in, records written, then messages and acts.
+//! The task that owns the service: it passes inputs, writes records, then sends messages and executes effects.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
@@ -28,22 +28,22 @@ use crate::ports::{
 };
 use crate::records::{RETRY, Records};
 
-/// A request to the pump, with the place for the answer.
+/// A request to the pump, with the channel for its answer.
 pub(crate) enum Request {
-    /// An event of the node, to be dealt with.
+    /// An event of the node, to be handled.
     Event {
         event: NodeEvent,
         fail_if_not_mine: bool,
-        /// `None`: not durable; to be told again.
+        /// Result of the event; `None` if it is not durable and has to be reported again.
         done: oneshot::Sender<Option<Outcome>>,
     },
-    /// The end of a notification.
+    /// The result of a notification.
     Posted(Input),
-    /// A look at the service.
+    /// A function that reads the service.
     Look(Box<dyn FnOnce(&Service) + Send>),
 }
 
-/// The world besides the node.
+/// The ports besides the node.
 pub(crate) struct Outside {
     pub messages: Arc<dyn Messages>,
     pub wallet: Arc<dyn OnchainWallet>,
@@ -61,11 +61,11 @@ pub(crate) struct Pump<N> {
     pub(super) node: Arc<N>,
     pub(super) outside: Outside,
     queue: mpsc::UnboundedReceiver<Request>,
-    /// Outcomes of notifications: they wait like messages of peers.
+    /// Results of notifications, which wait like messages of peers.
     posted: VecDeque<Input>,
-    /// The way back for answers that take their time.
+    /// Sender for answers that take time.
     pub(super) requests: mpsc::WeakUnboundedSender<Request>,
-    /// A batch that the store refused; written before anything else happens.
+    /// A batch that the store refused. It is written before anything else.
     unwritten: Option<Batch>,
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
@@ -74,23 +74,23 @@ pub(crate) struct Pump<N> {
     unrecorded: Option<Unrecorded>,
     /// HTLCs that the node refused to fail, and whether the core waits for that; asked again until it does.
     unfailed: BTreeMap<PartId, (FailureCode, bool)>,
-    /// Decisions that are taken once the node has told its events.
+    /// Decisions that are taken once the node has reported its events.
     pub(super) unsettled: Unsettled,
-    /// By the steady clock.
+    /// Time of the start on the steady clock.
     pub(super) started_at: Duration,
-    /// The peers of which the service was told that they have channels.
+    /// The peers that were reported to the service as having channels.
     pub(super) with_channels: BTreeSet<PeerId>,
     pub(super) onchain: Onchain,
     pub(super) height: BlockHeight,
-    /// The block at this height brings facts that are not told yet.
+    /// Whether the block at this height was not reported to the service yet.
     pub(super) tells_block: bool,
-    /// The transactions that are owed have to be looked at since the block at this height.
+    /// Whether outstanding transactions have not been checked since the block at this height.
     pub(super) follows_block: bool,
-    /// The facts that the core was told last.
+    /// The facts that were last reported to the core.
     facts: NodeFacts,
     facts_at: Option<Duration>,
     lost_ownership: bool,
-    /// The last readings of the clock and of the clock that nobody sets.
+    /// Last readings of the clock and of the steady clock.
     clock_read: Option<(Timestamp, Duration)>,
 }
 
@@ -131,7 +131,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Takes the records, then compares them with what the node knows by now.
+    /// Loads the records, then compares them with the node.
     pub fn load<'a>(
         &mut self,
         records: Vec<(String, Vec<u8>)>,
@@ -148,9 +148,9 @@ impl<N: LspNode> Pump<N> {
         unreadable
     }
 
-    /// Compares flows that were just loaded with what the node knows by now.
+    /// Compares flows that were just loaded with the node.
     pub(super) fn reconcile(&mut self, is_new: impl Fn(FlowId) -> bool) {
-        // Parts first: what nobody waits for any more is not opened anew.
+        // Parts come first, so that no channel is opened for a payment that is gone.
         self.reconcile_parts(&is_new);
         self.reconcile_orders(&is_new);
         self.reconcile_channels(&is_new);
@@ -181,10 +181,10 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// One turn. First it hears the node, the connections of peers and the deadlines, as HTLCs depend on them and
-    /// nobody can cause them at no cost; their records are written and their answers given before anything else is
-    /// heard. Then it hears as much of the rest as a turn has room for, so that the node waits for no more than that,
-    /// whatever a crowd of strangers sends.
+    /// One turn. First it handles events of the node, connections of peers and deadlines: HTLCs depend on them, and
+    /// nobody can cause them at no cost. Their records are written and their answers given before anything else is
+    /// handled. Then it handles as much of the rest as one turn has room for, so that a crowd of strangers cannot delay
+    /// the node for longer than that.
     async fn turn(&mut self, requests: Vec<Request>) {
         self.read_unread().await;
         if self.is_lost() {
@@ -205,7 +205,7 @@ impl<N: LspNode> Pump<N> {
         for (done, outcome) in answers {
             let _ = done.send(outcome.filter(|_| written));
         }
-        // Nothing more is taken in while nothing can be written.
+        // No more input is accepted while nothing can be written.
         if written {
             self.hear_others();
             let _ = self.feed(Input::Tick);
@@ -213,14 +213,14 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Hears requests and news; returns those that are answered once the records are durable. The rest is answered at
-    /// once, or waits.
+    /// Handles requests and events; returns those that are answered once the records are durable. The others are
+    /// answered at once, or wait.
     fn hear(&mut self, requests: Vec<Request>) -> Vec<(oneshot::Sender<Option<Outcome>>, Option<Outcome>)> {
         let mut answers = vec![];
         for request in requests {
             match request {
                 Request::Event { event, fail_if_not_mine, done } => match self.hear_node(event, fail_if_not_mine) {
-                    // Nothing of it is on record, so there is nothing to wait for.
+                    // No record depends on it, so the answer need not wait.
                     Heard { outcome: Some(outcome), changes: false } => drop(done.send(Some(outcome))),
                     Heard { outcome, .. } => answers.push((done, outcome)),
                 },
@@ -231,7 +231,7 @@ impl<N: LspNode> Pump<N> {
         answers
     }
 
-    /// Hears messages of peers and outcomes of notifications, in turn, until there is enough to be written or done.
+    /// Handles messages of peers and results of notifications, in turn, until there is enough to write or execute.
     fn hear_others(&mut self) {
         if self.outside.messages.has_news() {
             self.refresh_facts();
@@ -249,7 +249,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Hears events of peers up to a budget; returns the bytes of their messages.
+    /// Handles events of peers up to a budget; returns the number of bytes of their messages.
     fn hear_peers(&mut self, budget: Budget) -> usize {
         let mut heard = 0;
         for event in self.outside.messages.take(budget) {
@@ -284,7 +284,7 @@ impl<N: LspNode> Pump<N> {
                 }
                 let is_unread = self.unread.may_be(&input);
                 if let Input::HtlcHeld(htlc) = &input {
-                    // What was held by this name before is gone.
+                    // The HTLC that was held under this id before is gone.
                     self.unfailed.retain(|part, (_, is_owed)| *part != htlc.part || *is_owed);
                     self.look_for_parts_like(htlc);
                 }
@@ -313,7 +313,7 @@ impl<N: LspNode> Pump<N> {
                     let _looked_at_below = self.fail_htlc(part, FailureCode::UnknownNextPeer, false);
                     self.node.flush();
                 }
-                // Nothing of it is on record, so the node has to keep the event until it fails it.
+                // The service has no record of the HTLC, so the node has to keep the event until it fails the HTLC.
                 let is_refused = |part: &PartId| matches!(self.unfailed.get(part), Some((_, false)));
                 if let Some(part) = part.filter(is_refused) {
                     self.unfailed.remove(&part);
@@ -322,8 +322,8 @@ impl<N: LspNode> Pump<N> {
                 if is_ready {
                     self.look_for_usable_clients();
                 }
-                // A claim that is nobody's part may have used a channel of ours all the same.
-                // And one told again may have changed something that the store refused to write.
+                // A claim that belongs to no part may have used an order's channel all the same, and a repeated claim
+                // may have caused changes that the store refused to write.
                 let changes = outcome != Outcome::NotMine || self.service.pending() > 0 || self.unwritten.is_some();
                 if let Some(input) = told.filter(|_| changes) {
                     self.unrecorded = Some(Unrecorded { input, outcome, is_being_told: true });
@@ -352,7 +352,8 @@ impl<N: LspNode> Pump<N> {
             NodeEvent::FailedHeld(scid) if self.unread.has_scid(scid) => Heard::AGAIN,
             NodeEvent::FailedHeld(scid) => {
                 if self.service.known_parts_to(scid).next().is_none() {
-                    // A node says so too of what it could not send, by a name that only a channel had which is gone.
+                    // A node also reports this for an HTLC that it could not send, under an SCID of a channel that is
+                    // gone.
                     self.unsettled.suspects_all = true;
                 }
                 let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && self.node.held(part.id).is_none();
@@ -372,7 +373,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Tells the core, and undoes at the source what it refuses.
+    /// Passes an input to the core, and undoes a refused one at its source.
     pub(super) fn feed(&mut self, input: Input) -> Outcome {
         let undo = match &input {
             Input::HtlcHeld(htlc) => Undo::Part(htlc.part),
@@ -390,7 +391,7 @@ impl<N: LspNode> Pump<N> {
         let outcome = self.service.handle(input, now);
         report::heard(&told, outcome);
         if let (Input::ChannelEnded { key, why }, Outcome::Taken) = (told, outcome) {
-            // What was on it may have failed, and nothing else may tell of that.
+            // HTLCs on the channel may have failed, and no other event may report that.
             client.into_iter().for_each(|client| self.unsettled.suspect(client));
             self.outside.events.send(LspEvent::ChannelEnded { key, why });
         }
@@ -410,8 +411,8 @@ impl<N: LspNode> Pump<N> {
         outcome
     }
 
-    /// Fails an HTLC that is held. One that the node refuses to fail is asked for again. `is_owed`: it is a part on record
-    /// that the core wants failed, and not another HTLC of that name.
+    /// Fails a held HTLC. If the node refuses, the call is repeated later. `is_owed`: the HTLC is a part on record that
+    /// the core wants failed, and not another HTLC with its id.
     pub(super) fn fail_htlc(&mut self, part: PartId, code: FailureCode, is_owed: bool) -> Resolution {
         let resolution = self.node.fail(part, code);
         match resolution {
@@ -424,7 +425,7 @@ impl<N: LspNode> Pump<N> {
         resolution
     }
 
-    /// Asks again for those that the node refused to fail.
+    /// Repeats the calls for HTLCs that the node refused to fail.
     pub(super) fn fail_again(&mut self) {
         for (part, (code, is_owed)) in std::mem::take(&mut self.unfailed) {
             if self.fail_htlc(part, code, is_owed) != Resolution::Refused && is_owed {
@@ -433,7 +434,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Tells the core that the clock was set, before anything else is told by it.
+    /// Reports to the core that the clock was set, before any other input with the new time.
     fn read_clock(&mut self) -> Timestamp {
         let (now, steady) = (self.outside.clock.now(), self.outside.clock.steady());
         let (was, then) = self.clock_read.replace((now, steady)).unwrap_or((now, steady));
@@ -446,7 +447,8 @@ impl<N: LspNode> Pump<N> {
         now
     }
 
-    /// Writes all that changed, then lets out what that allows, until nothing more follows. `false`: the store failed.
+    /// Writes all changed records, then releases messages and effects, until nothing more follows. `false`: the store
+    /// failed.
     async fn commit(&mut self) -> bool {
         loop {
             if self.is_lost() || !self.keep_book().await || self.is_lost() {
@@ -493,7 +495,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Entries go into the book before the service is told that they are there.
+    /// Writes entries to the book before they are reported to the service as booked.
     async fn keep_book(&mut self) -> bool {
         if self.unbooked.is_empty() {
             return true;
@@ -529,7 +531,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Whether another process owns the records, as far as is known by now.
+    /// Whether another process owns the records, as far as is known.
     fn is_lost(&mut self) -> bool {
         if !self.outside.store.owns() {
             self.loses_ownership();
@@ -537,7 +539,7 @@ impl<N: LspNode> Pump<N> {
         self.lost_ownership
     }
 
-    /// Whether all that the core decided is durable.
+    /// Whether all decisions of the core are durable.
     pub(super) fn is_on_record(&self) -> bool {
         self.unwritten.is_none() && self.service.pending() == 0
     }
@@ -564,7 +566,7 @@ impl<N: LspNode> Pump<N> {
         let _ = self.feed(Input::NodeFacts(facts));
     }
 
-    /// Tells the feerates where they moved. The other facts take a walk over all channels.
+    /// Reports the feerates if they changed. The other facts require a walk over all channels.
     fn tell_feerates(&mut self) {
         let feerate_sat_per_kw = sat_per_kw(self.outside.chain.fee_rate());
         let commitment_feerate_sat_per_kw = sat_per_kw(self.outside.chain.commitment_fee_rate());
@@ -589,7 +591,7 @@ impl<N: LspNode> Pump<N> {
     }
 }
 
-/// Lets other tasks of the same thread go first, once.
+/// Yields to other tasks of the same thread once.
 async fn yields() {
     let mut has_yielded = false;
     poll_fn(|context| {
@@ -602,11 +604,11 @@ async fn yields() {
     .await;
 }
 
-/// The outcome of an event of the node.
+/// Result of an event of the node.
 struct Heard {
-    /// `None`: to be told again.
+    /// Outcome; `None` if the event has to be reported again.
     outcome: Option<Outcome>,
-    /// Something follows that has to be durable before the node may forget that it told.
+    /// Whether changes follow that have to be durable before the node may drop the event.
     changes: bool,
 }
 
@@ -632,7 +634,7 @@ enum Undo {
     Payment(PaymentHash),
 }
 
-/// No feerate is so high that it cannot be told.
+/// Converts a feerate to satoshis per 1 000 weight units; it saturates.
 pub(super) fn sat_per_kw(rate: FeeRate) -> u32 {
     u32::try_from(rate.to_sat_per_kwu()).unwrap_or(u32::MAX)
 }
@@ -641,19 +643,19 @@ pub(super) fn inputs_of(tx: &Transaction) -> Vec<OutPoint> {
     tx.input.iter().map(|input| input.previous_output).collect()
 }
 
-/// While a client's channels, or an outcome, are waited for.
+/// Interval of checks while a client's channels, or an outcome, are waited for.
 const WATCH: Duration = Duration::from_millis(50);
-/// While nothing is; blocks are noticed this fast.
+/// Interval of checks otherwise, by which blocks are noticed.
 const IDLE: Duration = Duration::from_secs(1);
-/// The largest correction of a clock that does not count as having been set.
+/// The largest change of a clock that does not count as having been set.
 const CLOCK_SET: Duration = Duration::from_secs(5);
-/// How old facts may be when a client asks, where the node told nothing since: looking them up walks all its channels.
+/// Age up to which facts are reused when a client asks; reading them walks all its channels.
 const FACTS_AGE: Duration = Duration::from_millis(50);
-/// Records and effects after which a turn hears no more messages; some more may follow from the last of them.
+/// Number of records and effects after which a turn handles no more messages; the last message may add some.
 const CHANGES: usize = 32;
-/// Messages that are heard in a turn where they change nothing.
+/// Largest number of messages that a turn handles if they change nothing.
 const MESSAGES: usize = 256;
-/// Bytes of messages that are heard in a turn: long ones take long to read.
+/// Largest size of messages that a turn handles, in bytes, as long ones take long to parse.
 const BYTES: usize = 256 << 10;
-/// Peers whose coming or going is heard in a turn.
+/// Largest number of connections and disconnections that a turn handles.
 const MOVES: usize = 256;

@@ -1,4 +1,4 @@
-//! The host's tracing and metrics: an event of `tracing` and a counter of `metrics` for everything that happens to money.
+//! Tracing and metrics of the host: an event of `tracing` and a counter of `metrics` for everything that affects money.
 //!
 //! Field names and counters are part of the interface; docs/operation.md lists them.
 
@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::events::Owed;
 use crate::ports::{Broadcast, StoreError};
 
-/// The service was told something; what became of it.
+/// Reports an input of the service and its outcome.
 pub(super) fn heard(input: &Input, outcome: Outcome) {
     match (input, outcome) {
         (Input::HtlcHeld(htlc), outcome) => {
@@ -59,7 +59,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             let (outpoint, amount_sat) = (deposit.outpoint, deposit.amount.0);
             match outcome {
                 Outcome::Taken => info!(%outpoint, amount_sat, confirmed_at = ?deposit.confirmed_at, "deposit"),
-                // More outputs than are kept for an order: they stay reserved in the wallet.
+                // The order has more deposits than are recorded: they stay reserved in the wallet.
                 Outcome::Refused(_) | Outcome::NotMine => {
                     counter!("lsps_deposits_refused").increment(1);
                     warn!(%outpoint, amount_sat, address = deposit.address, "a deposit that has to be looked at");
@@ -162,7 +162,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
     }
 }
 
-/// The service asked for something, which is about to be done.
+/// Reports an effect that is about to be executed.
 pub(super) fn doing(effect: &Effect) {
     match effect {
         Effect::OpenChannel { key, peer, terms } => {
@@ -217,7 +217,7 @@ pub(super) fn doing(effect: &Effect) {
     }
 }
 
-/// An entry is in the book.
+/// Reports a new entry of the book.
 pub(super) fn booked(entry: &BookEntry) {
     match &entry.what {
         Booking::FeeAsked { fee, .. } => counter!("lsps_fees_asked_msat").increment(fee.0),
@@ -250,32 +250,32 @@ pub(super) fn booked(entry: &BookEntry) {
     info!(peer = %entry.client, token = entry.token, entry = ?entry.what, "booked");
 }
 
-/// A record that the store could not give back. The host leaves it alone; it may be back after another start.
+/// Reports a record that the store failed to read. The host leaves it alone; another start may read it.
 pub(super) fn unread((name, error): (String, StoreError)) -> Unreadable {
     counter!("lsps_records_unread").increment(1);
     warn!(name, %error, "a record cannot be read");
     Unreadable::Store { name, why: error.to_string() }
 }
 
-/// The store gave a record back that is none; the operator heard of it at the start.
+/// Reports an invalid record that the store returned later; the operator learnt of it at the start.
 pub(super) fn unreadable(why: &Unreadable) {
     error!(%why, "a record cannot be read");
 }
 
-/// A marker did not come back for a minute. The node's events wait for something, or the application does not pass each of
-/// them to the LSP.
+/// Reports a marker that did not come back for a minute. The node's events are stuck, or the application does not pass
+/// each of them to the LSP.
 pub(super) fn marker_overdue(sent: usize) {
     counter!("lsps_markers_overdue").increment(1);
     warn!(sent, "the node does not tell its events, or not all of them reach the LSP: nothing is decided on failures");
 }
 
-/// More followed than can be.
+/// Reports a flow whose steps did not end.
 pub(super) fn runaway(flow: FlowId) {
     counter!("lsps_runaways").increment(1);
     error!(%flow, "more followed than can be: the node's facts are wrong, or this program is");
 }
 
-/// A transaction was broadcast.
+/// Reports a broadcast and its answer.
 pub(super) fn broadcast(of: Owed, txid: &Txid, answer: &Broadcast) {
     match answer {
         Broadcast::Accepted => info!(?of, %txid, "in the mempool"),
@@ -287,7 +287,7 @@ pub(super) fn broadcast(of: Owed, txid: &Txid, answer: &Broadcast) {
     }
 }
 
-/// The store refused.
+/// Reports an error of the store.
 pub(super) fn store_failed(error: &StoreError) {
     counter!("lsps_store_failures").increment(1);
     warn!(%error, "the store cannot be written");

@@ -1,5 +1,5 @@
-//! Records that the store did not give back at the start. An event that may be about one of them is told again until they are
-//! read: taken for nobody's, a claim would be lost.
+//! Records that the store failed to read at the start. An event that may be about one of them has to be repeated until
+//! they are read: treated as nobody's, a claim would be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use super::pump::Pump;
 use super::report;
 use crate::ports::LspNode;
 
-/// The flows whose records are not read, and what waits for them.
+/// The flows whose records are not read, and the effects that wait for them.
 #[derive(Default)]
 pub(super) struct Unread {
     flows: BTreeSet<FlowId>,
-    /// By the steady clock.
+    /// Time of the last attempt on the steady clock.
     looked_at: Duration,
-    /// Channels to be funded: it is not known which coins are set aside for those that are not read.
+    /// Channels that wait for their funding: it is unknown which coins are reserved for unread records.
     unfunded: BTreeMap<ChannelKey, Effect>,
 }
 
 impl Unread {
-    /// Names that no flow of this version has are nobody's.
+    /// Creates the set from record names. Names that belong to no flow of this version are left out.
     pub fn of<'a>(names: impl Iterator<Item = &'a str>, now: Duration) -> Self {
         let flows = names.filter_map(|name| name.parse().ok()).collect();
         Self { flows, looked_at: now, unfunded: BTreeMap::new() }
@@ -32,17 +32,17 @@ impl Unread {
         self.flows.is_empty()
     }
 
-    /// Whether the record of this offer is one of them.
+    /// Whether the record of this offer is unread.
     pub fn has_scid(&self, scid: Scid) -> bool {
         self.flows.contains(&FlowId::JitChannel(scid))
     }
 
-    /// Whether the record of some order is one of them.
+    /// Whether the record of some order is unread.
     pub fn has_orders(&self) -> bool {
         self.flows.iter().any(|flow| matches!(flow, FlowId::Order(_)))
     }
 
-    /// Whether an input names a flow whose record is one of them.
+    /// Whether an input names a flow whose record is unread.
     pub fn names(&self, input: &Input) -> bool {
         let flow = match input {
             Input::HtlcHeld(htlc) => FlowId::JitChannel(htlc.scid),
@@ -60,7 +60,7 @@ impl Unread {
         self.flows.contains(&flow)
     }
 
-    /// Whether an input that is nobody's may be about one of them.
+    /// Whether an input that belongs to no flow may be about an unread record.
     pub fn may_be(&self, input: &Input) -> bool {
         match input {
             Input::PartForwarded { .. }
@@ -74,19 +74,19 @@ impl Unread {
         }
     }
 
-    /// Keeps a channel from being funded until all is read. `None`: nothing is missing.
+    /// Postpones the funding of a channel until all records are read. `None`: none is unread.
     pub fn postpones(&mut self, key: ChannelKey, effect: &Effect) -> Option<()> {
         (!self.is_empty()).then(|| drop(self.unfunded.insert(key, effect.clone())))
     }
 
-    /// A flow whose record is written anew has no other.
+    /// Removes a flow whose record was written anew.
     pub fn is_written(&mut self, flow: FlowId) {
         self.flows.remove(&flow);
     }
 }
 
 impl<N: LspNode> Pump<N> {
-    /// Reads them again, once a second, and compares those that are there with the node.
+    /// Reads the records again, once a second, and compares those that could be read with the node.
     pub(super) async fn read_unread(&mut self) {
         let now = self.outside.clock.steady();
         if self.unread.is_empty() || now.saturating_sub(self.unread.looked_at) < AGAIN {
@@ -120,5 +120,5 @@ impl<N: LspNode> Pump<N> {
     }
 }
 
-/// The pause before they are read again.
+/// Pause before the unread records are read again.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Time, and waiting for it.
+//! Time, and sleeping.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,21 +7,20 @@ use std::time::{Duration, Instant};
 
 use lsps_types::Timestamp;
 
-/// The time of a host. Tests bring their own. The host's task reads no other clock; its calls must not block for longer
-/// than a look at memory takes.
+/// The clock of a host. Tests bring their own. The host's task reads no other clock. Calls must return at once.
 pub trait Clock: Send + Sync {
-    /// The time of the wall clock, which somebody may set.
+    /// Time of the wall clock, which can be set.
     fn now(&self) -> Timestamp;
 
-    /// The time since some instant in the life of this process, whatever the wall clock is set to. The host compares
+    /// Time since some instant in the life of this process, unaffected by changes of the wall clock. The host compares
     /// both clocks to notice that the wall clock was set.
     fn steady(&self) -> Duration {
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed()
     }
 
-    /// Waits for so long on the steady clock. A wait may end early: the host then has one turn more than needed. The
-    /// default needs a tokio runtime.
+    /// Sleeps for this time on the steady clock. The future may end early: the host then takes one turn more than
+    /// needed. The default needs a tokio runtime.
     fn sleep(&self, time: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(time))
     }

@@ -7,27 +7,26 @@ use lsps_types::PeerId;
 
 use crate::inbox::{Budget, PeerEvent};
 
-/// The peers of a node, and their messages. [`Inbox`](crate::Inbox) keeps the messages that wait within bounds.
+/// The peers of a node, and their messages. [`Inbox`](crate::Inbox) keeps the waiting messages within bounds.
 ///
-/// The host makes its calls from one task; none of them may block for longer than a look at memory takes.
+/// The host makes its calls from one task; all of them must return at once.
 pub trait Messages: Send + Sync {
-    /// Tells that a host begins to listen: peers that are connected by now count as not told yet. A message that an earlier host
-    /// took and did not answer is lost, as it is where a process dies.
+    /// Tells the implementation that a host begins to listen: all connected peers are to be reported as connected. A
+    /// message that an earlier host took and did not answer is lost, as in a crash.
     fn attach(&self);
 
     /// Sends payloads, each as one message of type 37913. Payloads for peers that are not connected are dropped. The
     /// call must not block.
     fn send(&self, messages: Vec<(PeerId, Vec<u8>)>);
 
-    /// Takes events of peers that arrived, up to a budget. No message of a peer comes before the event that the peer is
-    /// connected.
+    /// Takes events of peers, up to a budget. No message of a peer comes before the report of its connection.
     fn take(&self, budget: Budget) -> Vec<PeerEvent<PeerId>>;
 
-    /// Whether [`take`](Self::take) would give an event.
+    /// Whether [`take`](Self::take) would return an event.
     fn has_news(&self) -> bool;
 
-    /// Waits until there may be an event to take. The future may end early, but must not miss an event that came before
-    /// it was polled.
+    /// Waits until there may be an event to take. The future may end early, but must not miss an event that arrived
+    /// before it was polled.
     fn arrived(&self) -> Arrived<'_>;
 
     /// Whether the peer is connected now.

@@ -1,4 +1,4 @@
-//! The port that posts the notifications of LSPS5.
+//! The port that posts LSPS5 notifications.
 
 use std::time::Duration;
 
@@ -10,18 +10,17 @@ use crate::lsp::Posted;
 
 /// Signs notifications with the node's key, and posts them.
 pub trait Notifier: Send + Sync {
-    /// Takes a notification on. The host calls this from its one task, so the call must not block. The implementation
-    /// reports the end of the post to `posted`.
+    /// Accepts a notification. The host calls this from its one task, so the call must not block. The implementation
+    /// reports the result of the post to `posted`.
     fn post(&self, post: Post, posted: Posted);
 
-    /// Drops a notification that is worth nothing any more. The default does nothing: the notification is posted in
-    /// vain.
+    /// Drops a notification that is worthless by now. The default does nothing: the notification is posted in vain.
     fn withdraw(&self, key: PostKey) {
         let _ = key;
     }
 }
 
-/// The end of a [`Post`].
+/// Result of a [`Post`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostFate {
     /// The webhook answered with status 200.
@@ -35,19 +34,19 @@ pub enum PostFate {
 /// A notification to be posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
-    /// The name of the post. A post may come twice, after a restart.
+    /// Key of the post. After a restart the same post may come again.
     pub key: PostKey,
-    /// The URL of the webhook. A client chose it, and the host has not checked where it leads.
+    /// URL of the webhook. A client chose it, and the host has not checked the address to which it resolves.
     pub url: WebhookUrl,
-    /// The exact body.
+    /// Exact bytes of the body.
     pub body: String,
     /// The time at which the notification was raised. The signature covers it and the body: see
     /// [`signed_text`](lsps_types::lsps5::signed_text).
     pub timestamp: DateTime,
-    /// The time from which the notification is worth nothing.
+    /// Time from which the notification is worthless.
     pub until: Timestamp,
     /// The time from now to `until`.
     pub within: Duration,
-    /// The rank of the post among others.
+    /// Urgency of the post among others.
     pub urgency: Urgency,
 }

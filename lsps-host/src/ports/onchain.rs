@@ -1,4 +1,4 @@
-//! On-chain wallets, and the chain.
+//! The on-chain wallet and the chain backend.
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
@@ -18,7 +18,7 @@ pub trait OnchainWallet: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When the spendable coins do not suffice or cannot be signed for.
+    /// The spendable coins do not suffice, or cannot be signed for.
     fn fund(
         &self,
         key: u128,
@@ -32,40 +32,39 @@ pub trait OnchainWallet: Send + Sync {
     /// for a deposit of an order as soon as it is seen. Safe twice.
     fn lock(&self, inputs: &[OutPoint]);
 
-    /// Frees these outputs: the wallet may spend them. The host calls this for the inputs of a funding transaction that
-    /// it will never broadcast, for a deposit that is the wallet's now because it paid for a channel or is too little
-    /// to refund, and for deposits that were never on record of an order that is over. Safe twice, and for outputs that
-    /// are not reserved.
+    /// Releases these outputs: the wallet may spend them. The host calls this for the inputs of a funding transaction
+    /// that it will never broadcast, for a deposit that paid for a channel or is too small to refund, and for deposits
+    /// of a finished order that were never on record. Safe twice, and for outputs that are not reserved.
     fn release(&self, inputs: &[OutPoint]);
 
-    /// The mining fee in satoshis of a transaction built by [`fund`](Self::fund) or [`give_back`](Self::give_back).
+    /// On-chain fee, in satoshis, of a transaction built by [`fund`](Self::fund) or [`give_back`](Self::give_back).
     fn mining_fee_sat(&self, tx: &Transaction) -> u64;
 
     /// Raises the fee of a funding transaction or a refund that is stuck, for example by spending its change. The
-    /// wallet must not replace the transaction itself: a channel is one of its outputs, and the host looks for its
-    /// txid. `false`: raising the fee is not possible.
+    /// wallet must not replace the transaction itself: the channel is one of its outputs, and the host watches its
+    /// txid. `false`: the fee cannot be raised.
     fn bump(&self, tx: &Transaction, fee_rate: FeeRate) -> bool {
         let (_, _) = (tx, fee_rate);
         false
     }
 
-    /// The satoshis that [`fund`](Self::fund) could spend now.
+    /// Satoshis that [`fund`](Self::fund) could spend now.
     fn spendable_sat(&self) -> u64;
 
-    /// A new address of the wallet, to which an order is paid (LSPS1). `None`: the wallet gives none out, and orders
-    /// cannot be paid on the chain.
+    /// A new address of the wallet, to which an order is paid (LSPS1). `None`: the wallet creates none, and orders
+    /// cannot be paid on-chain.
     fn address(&self) -> Option<Address> {
         None
     }
 
     /// Builds and signs a refund: a transaction that spends exactly these outputs, which were paid to addresses of
-    /// [`address`](Self::address), whether they are reserved or not, to `script`, less the mining fee. The wallet must
-    /// not broadcast it. The outputs stay reserved.
+    /// [`address`](Self::address), whether they are reserved or not, to `script`, less the on-chain fee. The wallet
+    /// must not broadcast it. The outputs stay reserved.
     ///
     /// # Errors
     ///
-    /// [`CannotFund::NotEnough`] where nothing but dust would be left at this feerate. After any other error the host
-    /// asks again with the next block.
+    /// [`CannotFund::NotEnough`] if at most dust would be left at this feerate. After any other error the host asks
+    /// again with the next block.
     fn give_back(
         &self,
         outputs: &[OutPoint],
@@ -80,7 +79,7 @@ pub trait OnchainWallet: Send + Sync {
 /// The reason for which no funding transaction or refund could be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotFund {
-    /// The coins that may be spent do not cover amount and fee.
+    /// The spendable coins do not cover amount and fee.
     #[error("{needed_sat} sat are needed and {available_sat} sat are spendable")]
     NotEnough {
         /// The amount and the fee.
@@ -88,22 +87,22 @@ pub enum CannotFund {
         /// The satoshis that could be spent.
         available_sat: u64,
     },
-    /// The wallet failed otherwise; its own words.
+    /// The wallet failed for another reason; its error text.
     #[error("the wallet failed: {0}")]
     Wallet(String),
 }
 
 /// The on-chain wallet that pays for ordered channels.
 ///
-/// The LSP chooses amount, script and `at_once_above`; the wallet's own limits are in `max_fee_sat`, and no
-/// implementation may pay a higher mining fee.
+/// The LSP chooses amount, script and `at_once_above`; the wallet's own limit is `max_fee_sat`, and no implementation
+/// may pay a higher on-chain fee.
 pub trait OnchainPayer: Send + Sync {
-    /// An estimate in satoshis of the mining fee that [`sign`](Self::sign) would pay for such a transaction now. The
-    /// wallet compares ways to pay an order by it. No input is reserved.
+    /// Estimates the on-chain fee, in satoshis, that [`sign`](Self::sign) would pay for such a transaction now, to
+    /// compare payment methods. No input is reserved.
     ///
     /// # Errors
     ///
-    /// When the spendable coins do not suffice.
+    /// The spendable coins do not suffice.
     fn mining_fee_sat(
         &self,
         script: &ScriptBuf,
@@ -112,16 +111,16 @@ pub trait OnchainPayer: Send + Sync {
     ) -> Result<u64, CannotPay>;
 
     /// Builds and signs a transaction with exactly one output to `script`, of `amount_sat` satoshis, and reserves its
-    /// inputs. The wallet must not broadcast the transaction yet, and must not pay more than `max_fee_sat` satoshis of
-    /// mining fee.
+    /// inputs. The wallet must not broadcast the transaction yet, and must not pay an on-chain fee above `max_fee_sat`
+    /// satoshis.
     ///
-    /// `key` names the order; asked twice for it, either transaction will do. With a feerate above `at_once_above` the
-    /// LSP opens the channel before the payment is confirmed; `None`: the LSP waits in any case.
+    /// `key` identifies the order; if called twice for it, either transaction will do. With a feerate above
+    /// `at_once_above` the LSP opens the channel before the payment is confirmed; `None`: the LSP waits in any case.
     ///
     /// # Errors
     ///
-    /// When the spendable coins do not suffice or cannot be signed for, or the mining fee would be above `max_fee_sat`; then
-    /// no input is reserved. The host asks again without `at_once_above`.
+    /// The spendable coins do not suffice or cannot be signed for, or the on-chain fee would be above `max_fee_sat`. In
+    /// that case no input is reserved, and the host calls again without `at_once_above`.
     fn sign(
         &self,
         key: u128,
@@ -131,15 +130,15 @@ pub trait OnchainPayer: Send + Sync {
         max_fee_sat: u64,
     ) -> Result<Transaction, CannotPay>;
 
-    /// Broadcasts a transaction of [`sign`](Self::sign), which is on record now. The host may call this again after a
+    /// Broadcasts a transaction of [`sign`](Self::sign) that is on record. The host may repeat the call after a
     /// restart: the inputs stay reserved.
     fn broadcast(&self, tx: &Transaction);
 
-    /// Keeps the inputs of a transaction of [`sign`](Self::sign) reserved: it is not to be broadcast now, and may be in
+    /// Keeps the inputs of a transaction of [`sign`](Self::sign) reserved. It is not to be broadcast now, and may be in
     /// some mempool, if not in this wallet's. The host calls this after a start. Safe twice.
     fn reserve(&self, tx: &Transaction);
 
-    /// Frees the inputs of a transaction of [`sign`](Self::sign), unless it was mined: it will not be broadcast any
+    /// Releases the inputs of a transaction of [`sign`](Self::sign), unless it was mined: it will not be broadcast any
     /// more, and is in no mempool.
     fn forget(&self, tx: &Transaction);
 }
@@ -147,14 +146,14 @@ pub trait OnchainPayer: Send + Sync {
 /// The reason for which a payment for an ordered channel is not signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotPay {
-    /// The mining fee would be above the wallet's limit.
+    /// The on-chain fee would be above the wallet's limit.
     #[error(
         "the mining fee would be {fee_sat} sat, above the limit of {max_fee_sat} sat: raise the limit of the order"
     )]
     TooDear {
-        /// The mining fee, in satoshis.
+        /// On-chain fee, in satoshis.
         fee_sat: u64,
-        /// The limit of the mining fee, in satoshis.
+        /// Limit of the on-chain fee, in satoshis.
         max_fee_sat: u64,
     },
     /// The wallet cannot pay.
@@ -164,17 +163,17 @@ pub enum CannotPay {
 
 /// The chain backend of an LSP: broadcasts, confirmations and feerates.
 ///
-/// The host makes its calls from one task: none may block for longer than a look at memory takes. A backend that is
-/// reached over a connection answers from a copy, and sends in the background.
+/// The host makes its calls from one task; all of them must return at once. A backend that is reached over a connection
+/// answers from a copy, and sends in the background.
 pub trait ChainAccess: Send + Sync {
-    /// Broadcasts a transaction, and says how the backend answered. The host calls this again with every block until
-    /// the transaction is confirmed. Where several funding transactions wait, parents come before the transactions that
-    /// spend them.
+    /// Broadcasts a transaction, and returns the backend's answer. The host repeats the call with every block until the
+    /// transaction is confirmed. If several funding transactions wait, parents come before the transactions that spend
+    /// them.
     fn broadcast(&self, tx: &Transaction) -> Broadcast;
 
-    /// The number of confirmations of a transaction; 0 while it is in no block, and where that is unknown. The host
-    /// asks with every block for each funding transaction that is to be on the chain and for each refund, until it is
-    /// six blocks deep. Where the answer for a funding transaction is 0, the host takes
+    /// Number of confirmations of a transaction; 0 if it is unconfirmed or the number is unknown. The host asks with
+    /// every block for each funding transaction that has to confirm and for each refund, until it has six. If the
+    /// answer for a funding transaction is 0, the host uses
     /// [`NodeChannel::confirmations`](super::NodeChannel::confirmations). For refunds there is no other source: a
     /// backend that always answers 0 leaves each refund unconfirmed on record, and has it broadcast with every block.
     fn confirmations(&self, txid: &Txid) -> u32 {
@@ -185,39 +184,39 @@ pub trait ChainAccess: Send + Sync {
     /// The feerate at which a funding transaction or a refund confirms soon.
     fn fee_rate(&self) -> FeeRate;
 
-    /// The feerate that the node gives the commitment transactions of a channel without anchors that it opens now.
-    /// Channels are opened so large that the first payment fits beside such a fee.
+    /// The feerate of the commitment transactions of a channel without anchors that the node opens now. The capacity of
+    /// channels leaves room for such a fee beside the first payment.
     fn commitment_fee_rate(&self) -> FeeRate {
         self.fee_rate()
     }
 
-    /// The feerate at which a funding transaction confirms within so many blocks.
+    /// The feerate at which a funding transaction confirms within this number of blocks.
     fn fee_rate_within(&self, blocks: u32) -> FeeRate {
         let _ = blocks;
         self.fee_rate()
     }
 }
 
-/// The answer to a broadcast.
+/// Answer to a broadcast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broadcast {
-    /// The mempool took it.
+    /// The mempool accepted the transaction.
     Accepted,
     /// The transaction was in the mempool or in a block before.
     Known,
-    /// The mempool does not take the transaction; the reason in the backend's words. For example an input is spent
-    /// otherwise, too many unconfirmed transactions hang together, or the feerate is too low.
+    /// The mempool does not accept the transaction; the reason in the backend's words. For example an input is spent
+    /// already, there are too many unconfirmed ancestors, or the feerate is too low.
     Refused(String),
     /// The backend does not report whether the mempool took the transaction.
     Unanswered,
 }
 
-/// The deposits of orders: outputs to the addresses that orders are paid to. The wallet that made the addresses knows
-/// them, or an index of scripts.
+/// The deposits of orders: outputs to the addresses that orders are paid to. The wallet that created the addresses can
+/// implement this, or an index of scripts.
 ///
-/// The host makes its calls from one task: none may block for longer than a look at memory takes.
+/// The host makes its calls from one task; all of them must return at once.
 pub trait ChainWatch: Send + Sync {
-    /// Watches for outputs to this script from now on. The host calls this again for the scripts of all open orders at
+    /// Watches for outputs to this script from now on. The host repeats the call for the scripts of all open orders at
     /// every start.
     fn watch(&self, script: &ScriptBuf);
 
@@ -226,34 +225,34 @@ pub trait ChainWatch: Send + Sync {
         let _ = script;
     }
 
-    /// The scripts whose outputs came, were mined, or went since the last call. The host asks in every turn, every
-    /// second and more often. `None`: the implementation does not know, and the host asks for the outputs of all
+    /// The scripts whose outputs appeared, were mined, or disappeared since the last call. The host asks in every turn,
+    /// every second and more often. `None`: the implementation does not know, and the host asks for the outputs of all
     /// scripts.
     fn touched(&self) -> Option<Vec<ScriptBuf>> {
         None
     }
 
     /// The outputs to a script that are in a block or in the mempool, spent or not. An output that is left out counts
-    /// as gone until it is there again. `None`: the backend does not know now, as it is away or behind the node's best block;
-    /// then nothing changes, and the host asks again within a second.
+    /// as gone until it is back. `None`: the backend does not know now, as it is unreachable or behind the node's best
+    /// block; nothing changes then, and the host asks again within a second.
     fn outputs_to(&self, script: &ScriptBuf) -> Option<Vec<SeenOutput>>;
 }
 
 /// An output to an address of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenOutput {
-    /// The outpoint.
+    /// Outpoint.
     pub outpoint: OutPoint,
-    /// The amount.
+    /// Value.
     pub amount: Amount,
-    /// The height of the block that the output is in, if it is in one.
+    /// Height of the block that contains the output; `None` if it is unconfirmed.
     pub height: Option<u32>,
-    /// The feerate of the transaction, while that is in no block, where the feerate is known. A payment counts without
-    /// confirmation only where it is known.
+    /// Feerate of the transaction while it is unconfirmed, if known. A payment counts without confirmation only if the
+    /// feerate is known.
     pub fee_rate: Option<FeeRate>,
 }
 
-/// The outpoint that LSPS1 writes in this way.
+/// Converts an outpoint from its LSPS1 form.
 #[must_use]
 pub fn from_lsps_outpoint(outpoint: &lsps_types::OutPoint) -> OutPoint {
     let mut txid = outpoint.txid.0;
@@ -261,7 +260,7 @@ pub fn from_lsps_outpoint(outpoint: &lsps_types::OutPoint) -> OutPoint {
     OutPoint { txid: Txid::from_byte_array(txid), vout: outpoint.index.into() }
 }
 
-/// The outpoint as LSPS1 writes it. `None`: the index is larger than LSPS1 can say.
+/// Converts an outpoint to its LSPS1 form. `None`: the index is larger than LSPS1 can express.
 #[must_use]
 pub fn to_lsps_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint> {
     let mut txid = outpoint.txid.to_byte_array();
@@ -269,13 +268,13 @@ pub fn to_lsps_outpoint(outpoint: OutPoint) -> Option<lsps_types::OutPoint> {
     Some(lsps_types::OutPoint { txid: lsps_types::Txid(txid), index: u16::try_from(outpoint.vout).ok()? })
 }
 
-/// Tells a wallet whether the funding of a channel was published, before it is confirmed.
+/// Shows a wallet whether the funding of a channel was published, before it is confirmed.
 ///
 /// A node that knows only blocks cannot tell; the mempool of a full node or of an Esplora server can. A transaction
-/// that is seen there can still be replaced or spent otherwise: only confirmations rule that out
+/// that is seen there can still be replaced or double-spent: only confirmations rule that out
 /// (`Rules::confirmations_to_wait` of the client).
 pub trait Mempool: Send + Sync {
-    /// Whether this transaction is in the mempool or in a block. The wallet asks again and again while a payment waits
-    /// for it, from its one task: the call must not block for long.
+    /// Whether this transaction is in the mempool or in a block. The wallet repeats the call from its one task while a
+    /// payment waits for the transaction; the call must not block for long.
     fn has_seen(&self, txid: &Txid) -> bool;
 }

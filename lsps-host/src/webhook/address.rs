@@ -1,10 +1,10 @@
-//! The addresses of the public Internet, which may be contacted on a stranger's word.
+//! The addresses of the public Internet, which may be contacted at a stranger's request.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// Whether an address belongs to somebody on the Internet. What is reserved, local, or a way round to either does not.
+/// Whether an address is on the public Internet: neither reserved nor local, nor a form of such an address.
 pub(super) fn is_global(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_global_v4(v4),
@@ -16,7 +16,8 @@ fn is_global_v4(address: Ipv4Addr) -> bool {
     !REFUSED_V4.iter().any(|network| network.contains(&address))
 }
 
-/// All that is not global unicast is refused unseen: loopback, link-local, unique local, multicast, IPv4 in other clothes.
+/// Whether an IPv6 address is public. Everything outside global unicast is refused: loopback, link-local, unique local,
+/// multicast, mapped IPv4.
 fn is_global_v6(address: Ipv6Addr) -> bool {
     GLOBAL_UNICAST.contains(&address) && !REFUSED_V6.iter().any(|network| network.contains(&address))
 }
@@ -35,7 +36,7 @@ const fn v6(a: u16, b: u16, c: u16, bits: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), bits)
 }
 
-/// IANA's registry of special-purpose IPv4 addresses, and what comes close to it. `SECURITY.md` has the same list.
+/// IANA's registry of special-purpose IPv4 addresses, and similar ones. `SECURITY.md` has the same list.
 const REFUSED_V4: [Ipv4Net; 16] = [
     v4(0, 0, 0, 0, 8),        // "this network"
     v4(10, 0, 0, 0, 8),       // private
@@ -56,12 +57,12 @@ const REFUSED_V4: [Ipv4Net; 16] = [
 ];
 
 const GLOBAL_UNICAST: Ipv6Net = v6(0x2000, 0, 0, 3);
-/// Within global unicast.
+/// Refused networks within global unicast.
 const REFUSED_V6: [Ipv6Net; 4] = [
     v6(0x2001, 0, 0, 23),     // protocol assignments: Teredo, benchmarks, ORCHID
     v6(0x2001, 0xdb8, 0, 32), // documentation
     v6(0x2002, 0, 0, 16),     // 6to4: any IPv4 address
     v6(0x3fff, 0, 0, 20),     // documentation
 ];
-/// The address by which a host without IPv4 reaches an IPv4 address.
+/// The prefix through which a host without IPv4 reaches an IPv4 address.
 const NAT64: Ipv6Net = v6(0x64, 0xff9b, 0, 96);

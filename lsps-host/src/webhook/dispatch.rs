@@ -1,4 +1,4 @@
-//! Makes the attempts that the queue asks for.
+//! Makes the attempts that the queue schedules.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -71,13 +71,13 @@ impl<Id: Debug> Shared<Id> {
         let _nobody_listens = self.answers.send(answer);
     }
 
-    /// A panic elsewhere leaves the queue as good as it was: its methods do not panic half-way.
+    /// The queue. A panic elsewhere leaves it intact, as its methods do not panic half-way.
     fn queue(&self) -> MutexGuard<'_, Queue<Id>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Delivers until it is aborted, which ends the attempts too.
+/// Delivers until it is aborted, which also ends the attempts.
 pub(super) async fn run<Id, C, A>(shared: Arc<Shared<Id>>, carry: C)
 where
     Id: Debug,
@@ -106,7 +106,7 @@ where
     }
 }
 
-/// The attempts under way, each in a task of its own.
+/// The attempts in progress, each in a task of its own.
 #[derive(Default)]
 struct Attempts {
     tasks: JoinSet<(AttemptId, Result<(), Undelivered>)>,
@@ -128,7 +128,7 @@ impl Attempts {
         }
     }
 
-    /// `None`: none is under way.
+    /// Waits for the end of an attempt. `None`: none is in progress.
     async fn ended(&mut self) -> Option<(AttemptId, Result<(), Undelivered>)> {
         loop {
             match self.tasks.join_next().await? {
@@ -137,7 +137,7 @@ impl Attempts {
                     return Some((attempt, outcome));
                 }
                 Err(error) => {
-                    // One that was stopped is not known any more; one that panicked gives its place back.
+                    // An attempt that was stopped is not in the map any more; one that panicked frees its place.
                     let of_it = self.handles.iter().find(|(_, handle)| handle.id() == error.id());
                     if let Some(attempt) = of_it.map(|(attempt, _)| *attempt) {
                         self.handles.remove(&attempt);

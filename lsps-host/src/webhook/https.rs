@@ -1,4 +1,4 @@
-//! One attempt: find the host, look at its addresses, connect to one of those, post, read the status.
+//! One attempt: resolve the host, check its addresses, connect to one of them, post, read the status.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -66,12 +66,13 @@ impl Courier {
         timeout(self.total_timeout, attempt).await.unwrap_or(Err(Undelivered::TimedOut))
     }
 
-    /// To the very addresses that were checked: a name that leads elsewhere a moment later gains nothing.
+    /// Connects to the addresses that were checked, so that a name that resolves otherwise a moment later gains
+    /// nothing.
     async fn connect(&self, target: &Target) -> Result<TcpStream, Undelivered> {
         let addresses = self.addresses(target).await.map_err(|_| Undelivered::Unresolved)?;
         self.targets.check_addresses(target, &addresses)?;
         let tried = addresses.len().min(MOST_ADDRESSES);
-        // Each has its share of the time: one that swallows what it is sent must not hide the others.
+        // Each address has its share of the time, so that one which does not answer does not hide the others.
         let share = self.connect_timeout / u32::try_from(tried).unwrap_or(u32::MAX);
         for address in addresses.into_iter().take(tried) {
             let connecting = TcpStream::connect(SocketAddr::new(address, target.port));
@@ -100,7 +101,7 @@ impl Courier {
     }
 }
 
-/// The status is all that counts: the connection is dropped with the rest of the answer unread.
+/// Posts, and reads only the status: the connection is dropped with the rest of the answer unread.
 async fn post(stream: TlsStream<TcpStream>, parcel: &Parcel) -> Result<StatusCode, Undelivered> {
     let request = request(parcel).ok_or(Undelivered::Url)?;
     let shaken = http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await;
@@ -114,7 +115,7 @@ async fn post(stream: TlsStream<TcpStream>, parcel: &Parcel) -> Result<StatusCod
     answer.map(|answer| answer.status()).map_err(|_| Undelivered::Closed)
 }
 
-/// Spec: LSPS5 "Webhook Call": `POST`, the two headers, the body as it was signed.
+/// Builds the request. Spec: LSPS5 "Webhook Call": `POST`, the two headers, the body as it was signed.
 fn request(parcel: &Parcel) -> Option<Request<Full<Bytes>>> {
     let (target, signed) = (&parcel.target, &parcel.signed);
     Request::post(&target.path)
@@ -128,7 +129,7 @@ fn request(parcel: &Parcel) -> Option<Request<Full<Bytes>>> {
         .ok()
 }
 
-/// Bytes of status line and headers, at most.
+/// Largest size of status line and headers, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
-/// Addresses of a host that are tried.
+/// Largest number of addresses of a host that are tried.
 const MOST_ADDRESSES: usize = 8;

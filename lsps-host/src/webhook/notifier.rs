@@ -14,15 +14,15 @@ pub struct WebhookNotifier {
     sign: Box<Sign>,
 }
 
-/// `None`: the signer is not there.
+/// Signs a text; `None` if the signer is unavailable.
 type Sign = dyn Fn(&str) -> Option<LnSignature> + Send + Sync;
 
 impl WebhookNotifier {
-    /// Starts posting, on the present tokio runtime, what is signed with the node's key.
+    /// Starts posting, on the present tokio runtime, with signatures of `signer`.
     ///
     /// # Errors
     ///
-    /// When TLS or the resolver cannot be set up, or a limit is 0.
+    /// TLS or the resolver cannot be set up, or a limit is 0.
     pub fn new(config: DeliveryConfig, signer: impl SignMessage + Send + Sync + 'static) -> Result<Self, CannotPost> {
         let (webhooks, mut answers) = Webhooks::<Posted>::new(config)?;
         tokio::spawn(async move {
@@ -58,7 +58,8 @@ impl Notifier for WebhookNotifier {
     }
 }
 
-/// A webhook that may not be contacted is not reached by another try either.
+/// The result for the service. A webhook that may not be contacted counts as refused, as another attempt would not
+/// reach it either.
 fn fate(outcome: Result<(), Undelivered>) -> PostFate {
     match outcome {
         Ok(()) => PostFate::Delivered,
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(asked.load(Ordering::SeqCst), 0);
     }
 
-    /// The service knows by itself when it is worth nothing any more.
+    /// The service knows the deadline of the notification by itself.
     #[tokio::test]
     async fn what_is_under_way_when_it_shuts_down_ends_without_a_word() {
         let (notifier, asked) = notifier(DeliveryConfig::default());
@@ -158,7 +159,7 @@ mod tests {
         (WebhookNotifier::new(config, Signer).expect("it starts"), asked)
     }
 
-    /// Posts to `url`; the inputs that tell the service the outcome, as they come.
+    /// Posts to `url`; returns the inputs that report the result to the service.
     fn posts(notifier: &WebhookNotifier, url: &str, within: Duration) -> impl FnMut() -> Option<Input> + use<> {
         let at = Timestamp::from_unix_millis(1_767_268_800_007);
         let url = WebhookUrl::new(url.into()).expect("a URL");

@@ -1,4 +1,4 @@
-//! Whose turn it is. No I/O and no clock: the time comes in as an argument.
+//! The order of attempts. No I/O and no clock: the time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use tokio::time::Instant;
 use super::target::Parcel;
 use super::{Answer, DeliveryConfig, Undelivered, WebhookCounts};
 
-/// Deliveries that have no answer yet.
+/// Deliveries that have no result yet.
 pub(super) struct Queue<Id> {
     config: DeliveryConfig,
     chance: fastrand::Rng,
     jobs: BTreeMap<JobId, Job<Id>>,
     domains: BTreeMap<Arc<str>, Domain>,
     clients: BTreeMap<PeerId, BTreeSet<JobId>>,
-    /// Jobs with no attempt under way, the least urgent first.
+    /// Jobs without an attempt in progress, the least urgent first.
     idle: BTreeSet<(Urgency, JobId)>,
     registrations: BTreeSet<JobId>,
-    /// Domains of which something can start, in turn, for each urgency.
+    /// Domains with a job that can start, in turn, for each urgency.
     turns: BTreeMap<Urgency, VecDeque<Arc<str>>>,
-    /// Attempts under way, the oldest first.
+    /// Attempts in progress, the oldest first.
     under_way: BTreeMap<AttemptId, UnderWay>,
-    /// Jobs between two attempts, by when the next one is due.
+    /// Jobs between two attempts, by the time of the next one.
     pausing: BTreeSet<(Instant, JobId)>,
     next_job: u64,
     next_attempt: u64,
@@ -39,7 +39,7 @@ pub(super) struct JobId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AttemptId(u64);
 
-/// A delivery that is taken.
+/// A delivery that was accepted.
 pub(super) struct Order<Id> {
     pub id: Id,
     pub parcel: Parcel,
@@ -58,7 +58,7 @@ struct Job<Id> {
     attempts: u32,
     /// The number of attempts that gave way to others; after each the next one has twice the patience.
     gave_way: u32,
-    /// No attempt starts later.
+    /// Time after which no attempt starts.
     until: Instant,
 }
 
@@ -75,20 +75,20 @@ struct Domain {
 struct UnderWay {
     job: JobId,
     urgency: Urgency,
-    /// When it gives way, if somebody waits.
+    /// Time from which the attempt gives way if others wait.
     patient_until: Instant,
 }
 
-/// The next thing to do.
+/// The next action.
 #[derive(Debug)]
 pub(super) enum Next<Id> {
     /// Make an attempt.
     Start(AttemptId, Arc<Parcel>),
-    /// End an attempt that has had its time, then say so with [`Queue::ended`].
+    /// End an attempt that has used up its time, then report that with [`Queue::ended`].
     GiveWay(AttemptId),
-    /// Tell.
+    /// Report this answer.
     Tell(Answer<Id>),
-    /// Nothing before then, unless something happens.
+    /// Wait until this time, or for an event.
     Wait(Option<Instant>),
 }
 
@@ -98,7 +98,7 @@ pub(super) struct Ended<Id> {
     pub host: String,
     /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// `None`: there will be another attempt.
+    /// The answer; `None` if there will be another attempt.
     pub answer: Option<Answer<Id>>,
 }
 
@@ -126,13 +126,13 @@ impl<Id> Queue<Id> {
         WebhookCounts { pending: self.jobs.len(), under_way: self.under_way.len(), ..self.counts }
     }
 
-    /// A delivery that will never be attempted.
+    /// The answer for a delivery that will never be attempted.
     pub fn refuse(&mut self, id: Id, why: Undelivered) -> Answer<Id> {
         self.counts.failed += 1;
         Answer { id, outcome: Err(why) }
     }
 
-    /// Takes a delivery, and gives the answer of the one that does not find or lost its place, if there is one.
+    /// Adds a delivery. Returns the answer for the one that found no place or lost it, if there is one.
     pub fn push(&mut self, order: Order<Id>, now: Instant) -> Option<Answer<Id>> {
         let Order { id, parcel, client, urgency, within } = order;
         let domain = parcel.target.domain();
@@ -156,8 +156,9 @@ impl<Id> Queue<Id> {
         displaced
     }
 
-    /// Whatever strangers register, the notifications of others find room: registrations have a small part of it, and where
-    /// all is taken, or all of a domain, the newest of the least urgent jobs gives up its place to a more urgent one.
+    /// Finds room for a delivery. Registrations have a small part of it, so strangers leave room for the notifications
+    /// of others. If all room is used, or all of a domain, the newest of the least urgent jobs loses its place to a
+    /// more urgent one.
     fn room_for(&self, domain: &Arc<str>, client: PeerId, urgency: Urgency) -> Room {
         let config = &self.config;
         let of_client = self.clients.get(&client).map_or(0, BTreeSet::len);
@@ -182,7 +183,7 @@ impl<Id> Queue<Id> {
         newest.and_then(gives_up).unwrap_or(Room::None)
     }
 
-    /// Deliveries of a client that are worth nothing any more. What is being posted is not posted again.
+    /// Withdraws deliveries of a client. A delivery that is being posted is not attempted again.
     pub fn withdraw(&mut self, client: PeerId, is_it: impl Fn(&Id) -> bool, now: Instant) -> Vec<Answer<Id>> {
         let of_client: Vec<JobId> = self.clients.get(&client).into_iter().flatten().copied().collect();
         let mut answers = vec![];
@@ -196,7 +197,7 @@ impl<Id> Queue<Id> {
         answers
     }
 
-    /// To be asked until there is nothing to do.
+    /// The next action; to be called until there is none.
     pub fn next(&mut self, now: Instant) -> Next<Id> {
         while let Some((due, job)) = self.pausing.first().copied().filter(|(due, _)| *due <= now) {
             self.pausing.remove(&(due, job));
@@ -219,7 +220,7 @@ impl<Id> Queue<Id> {
         }
     }
 
-    /// An attempt is over. `None`: it was before.
+    /// Ends an attempt. `None`: it ended before.
     pub fn ended(&mut self, attempt: AttemptId, outcome: Result<(), Undelivered>, now: Instant) -> Option<Ended<Id>> {
         let UnderWay { job, .. } = self.under_way.remove(&attempt)?;
         let known = self.jobs.get_mut(&job)?;
@@ -227,7 +228,7 @@ impl<Id> Queue<Id> {
         let host = known.parcel.target.host.to_string();
         let gave_way = outcome == Err(Undelivered::GaveWay);
         if gave_way {
-            // It did not fail: it is tried again for longer, and as often as one that never had to.
+            // The attempt did not fail: it is repeated with more time, and does not count.
             known.attempts = attempts.saturating_sub(1);
             known.gave_way = known.gave_way.saturating_add(1);
         }
@@ -249,7 +250,8 @@ impl<Id> Queue<Id> {
         Some(Ended { host, attempt: attempts, answer })
     }
 
-    /// The most urgent first, and of those each domain in turn. Registrations leave most connections to others.
+    /// Starts an attempt: the most urgent first, and of those each domain in turn. Registrations leave most connections
+    /// to others.
     fn start(&mut self, now: Instant) -> Option<Next<Id>> {
         for urgency in [Urgency::High, Urgency::Normal, Urgency::Registration] {
             let of_kind = || self.under_way.values().filter(|running| running.urgency == urgency).count();
@@ -298,7 +300,7 @@ impl<Id> Queue<Id> {
         self.give_turns(&name);
     }
 
-    /// Puts a domain at the end of each row for which something of it can start.
+    /// Queues a domain for each urgency of which a job can start.
     fn give_turns(&mut self, name: &Arc<str>) {
         let Some(domain) = self.domains.get_mut(name) else { return };
         if domain.under_way.len() >= self.config.most_at_once_per_domain {
@@ -346,21 +348,21 @@ impl<Id> Queue<Id> {
     }
 }
 
-/// Room for one more delivery.
+/// Room for another delivery.
 enum Room {
     Free,
-    /// The place of this one.
+    /// The place of this job.
     Of(JobId),
     None,
 }
 
-/// The clock has an end, which settings may lie behind.
+/// The instant after this pause; an instant that the clock cannot express becomes one in a year.
 fn after(now: Instant, pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now + A_YEAR)
 }
 
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// One place and one connection of so many may be taken by registrations.
+/// Registrations may use one in this many places and connections.
 const REGISTRATIONS: usize = 8;
 
 #[cfg(test)]
@@ -460,7 +462,7 @@ mod tests {
         assert_eq!(answer, Some(Answer { id: 1, outcome: Err(Undelivered::Status(500)) }));
     }
 
-    /// X58: a crowd that registers webhooks whose name server never answers.
+    /// X58: many clients register webhooks whose name server never answers.
     #[test]
     fn case_X58_registrations_of_strangers_leave_room_and_connections_to_payments_that_wait() {
         let (mut queue, now) = (queue(|_| ()), Instant::now());
@@ -508,7 +510,7 @@ mod tests {
         assert_eq!((queue.counts().pending, queue.domains.len(), queue.clients.len()), (0, 0, 0));
     }
 
-    /// X65: a hook that takes longer than the patience of a full house.
+    /// X65: a webhook that takes longer than the patience while all connections are in use.
     #[test]
     fn case_X65_an_attempt_that_gives_way_costs_none_and_has_twice_the_time_next() {
         let (mut queue, mut now) =
@@ -554,7 +556,7 @@ mod tests {
         Parcel { target, signed }
     }
 
-    /// A post of one of many clients; who lost a place, and why.
+    /// Posts for one of many clients; returns the delivery that lost its place, and the reason.
     fn pushes(queue: &mut Queue<usize>, number: u16, urgency: Urgency, host: &str) -> Option<(usize, Undelivered)> {
         let mut client = ME;
         client.0[1..3].copy_from_slice(&number.to_be_bytes());

@@ -1,7 +1,7 @@
 //! Tracing and metrics of the delivery: an event of `tracing` and a counter of `metrics` for the end of each attempt.
 //!
-//! Field names and counters are part of the interface; docs/operation.md lists them. URLs are secrets of their clients: only the host
-//! is told.
+//! Field names and counters are part of the interface; docs/operation.md lists them. URLs are secrets of their clients:
+//! only the host is reported.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,7 @@ use tracing::{debug, info};
 use super::queue::Ended;
 use super::{Answer, Undelivered};
 
-/// An attempt is over.
+/// Reports the end of an attempt.
 pub(super) fn attempted<Id>(ended: &Ended<Id>, outcome: Result<(), Undelivered>) {
     let (host, attempt) = (&ended.host, ended.attempt);
     match outcome {
@@ -23,7 +23,7 @@ pub(super) fn attempted<Id>(ended: &Ended<Id>, outcome: Result<(), Undelivered>)
     }
 }
 
-/// A delivery has its answer.
+/// Reports the answer to a delivery.
 pub(super) fn answered<Id: Debug>(answer: &Answer<Id>) {
     let webhook = &answer.id;
     match answer.outcome {

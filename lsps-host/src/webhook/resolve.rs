@@ -16,12 +16,12 @@ pub type Addresses = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send
 
 /// A resolver of host names. The caller checks the addresses.
 pub trait Resolve: Send + Sync {
-    /// Looks up all addresses of a host. Dropping the future has to end the work: a name that no server answers for must
-    /// not keep a thread, as with `getaddrinfo`.
+    /// Resolves all addresses of a host. Dropping the future has to end the work: a name that no server answers for
+    /// must not occupy a thread, as `getaddrinfo` does.
     fn resolve(&self, host: &str) -> Addresses;
 }
 
-/// Asks the name servers of the system, and its file of hosts.
+/// The resolver of the system: its name servers and its hosts file.
 pub(super) struct SystemResolver(TokioResolver);
 
 impl SystemResolver {
@@ -35,7 +35,8 @@ impl SystemResolver {
 
 impl Resolve for SystemResolver {
     fn resolve(&self, host: &str) -> Addresses {
-        // The dot at the end keeps the system's search domains out: a URL names a host of the Internet, not of our network.
+        // The dot at the end disables the system's search domains: a URL names a host of the Internet, not of the local
+        // network.
         let (resolver, host) = (self.0.clone(), format!("{}.", host.trim_end_matches('.')));
         Box::pin(async move { Ok(resolver.lookup_ip(host).await.map_err(io::Error::other)?.iter().collect()) })
     }

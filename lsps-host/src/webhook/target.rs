@@ -12,16 +12,16 @@ use lsps_types::lsps5::Signed;
 use super::Undelivered;
 use super::address::is_global;
 
-/// The hosts, ports and networks that may be contacted on a client's word.
+/// The hosts, ports and networks that may be contacted at a client's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
-    /// The ports that may be contacted. By default 443 and those from 1024: below are mail, directories and the like,
-    /// none of which is a webhook. A service on a port above gets only the start of a TLS handshake unless it has the
-    /// certificate.
+    /// Ports that may be contacted. By default 443 and those from 1024: lower ports are mail, directories and the like,
+    /// none of which is a webhook. A service on a higher port receives only the start of a TLS handshake unless it has
+    /// the certificate.
     pub ports: Vec<RangeInclusive<u16>>,
-    /// The hosts that may have any address, as they are written in URLs; for tests and private set-ups.
+    /// Hosts that may have any address, as written in URLs; for tests and private set-ups.
     pub exempt_hosts: Vec<String>,
-    /// The networks that may be contacted although they are not of the public Internet; for tests and private set-ups.
+    /// Networks that may be contacted although they are not of the public Internet; for tests and private set-ups.
     pub exempt_networks: Vec<IpNet>,
 }
 
@@ -42,7 +42,7 @@ impl Targets {
         self.check_addresses(&target, target.literal().as_ref().map_or(resolved, std::slice::from_ref))
     }
 
-    /// A URL taken apart, if its form and its port do.
+    /// Splits a URL, if its form and its port are allowed.
     pub(super) fn target(&self, url: &str) -> Result<Target, Undelivered> {
         let url = Url::parse(url).map_err(|_| Undelivered::Url)?;
         let has_userinfo = !url.username().is_empty() || url.password().is_some();
@@ -60,7 +60,8 @@ impl Targets {
         Ok(Target { host: host.to_owned(), port, authority, path })
     }
 
-    /// One that must not be contacted spoils all: such a host is up to something, or in the wrong place.
+    /// Checks the addresses of a host. A single address that must not be contacted excludes the host: it is malicious,
+    /// or in the wrong place.
     pub(super) fn check_addresses(&self, target: &Target, addresses: &[IpAddr]) -> Result<(), Undelivered> {
         let host = target.host.to_string();
         if addresses.is_empty() {
@@ -75,19 +76,19 @@ impl Targets {
     }
 }
 
-/// The URL to post to, in the parts that are needed.
+/// The parts of a URL that a post needs.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub host: Host,
     pub port: u16,
     /// The value of the `Host` header.
     pub authority: String,
-    /// With the query.
+    /// Path with the query.
     pub path: String,
 }
 
 impl Target {
-    /// The address, where the URL has one instead of a name; however it was written.
+    /// The address, if the URL has one instead of a name, in any notation.
     pub fn literal(&self) -> Option<IpAddr> {
         match self.host {
             Host::Ipv4(v4) => Some(v4.into()),
@@ -96,8 +97,8 @@ impl Target {
         }
     }
 
-    /// The name that hosts of one owner share at no cost to it: the registrable domain, or the address itself; of IPv6
-    /// the network that one customer of a provider has.
+    /// The name that all hosts of one owner share: the registrable domain, or the address itself; for IPv6 the network
+    /// of one customer of a provider.
     pub fn domain(&self) -> Arc<str> {
         match &self.host {
             Host::Domain(name) => psl::domain_str(name.trim_end_matches('.')).unwrap_or(name).to_lowercase().into(),
