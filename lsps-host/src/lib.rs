@@ -17,6 +17,7 @@
 mod inbox;
 mod lsp;
 pub mod ports;
+mod pump;
 mod records;
 #[cfg(feature = "webhook-http")]
 pub mod webhook;
@@ -25,8 +26,6 @@ pub use lsps_service as service;
 pub use lsps_types as types;
 
 pub use inbox::{Budget, Inbox, PeerEvent};
-pub use lsp::{
-    BookPage, BookPages, CannotStart, Lsp, LspEvent, LspEvents, LspParts, Owed, Posted, Runner, Started, Stopped,
-    TellAgain,
-};
+pub use lsp::{BookPage, BookPages, CannotStart, Lsp, LspEvent, LspEvents, LspParts, Owed, Posted, Runner, Started};
+pub use pump::{Stopped, TellAgain};
 pub use records::{Loaded, RETRY, Records};

@@ -28,6 +28,7 @@ use crate::ports::{
     ChainAccess, ChainWatch, Clock, LspNode, Messages, NodeEvent, Notifier, OnchainWallet, RecordStore, StoreError,
     SystemClock,
 };
+use crate::pump::{Durable, Stopped, TellAgain, serve};
 use crate::records::Records;
 
 use book::Book;
@@ -119,25 +120,18 @@ pub struct Started<N> {
 }
 
 /// The task of an LSP, which makes all calls to the ports, one after the other.
-pub struct Runner<N>(Pump<N>);
+pub struct Runner<N> {
+    pump: Pump<N>,
+    queue: mpsc::UnboundedReceiver<Request>,
+}
 
 impl<N: LspNode> Runner<N> {
     /// Serves until the handle is dropped. Spawn this future, or poll it in another way. Dropping it early has the
     /// effect of a crash of the host; another host may be started while the node and its peers stay
     /// ([`Messages::attach`]).
     pub fn run(self) -> impl Future<Output = Stopped> + Send {
-        self.0.run()
+        serve(self.pump, self.queue)
     }
-}
-
-/// The reason for which an LSP stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// The handle was dropped, and the last turn is complete. A batch that the store refused was neither acknowledged
-    /// nor sent.
-    Asked,
-    /// Another process owns the records. Since the store reported that, nothing was written, sent or executed.
-    LostOwnership,
 }
 
 impl Lsp {
@@ -180,14 +174,13 @@ impl Lsp {
             notifier: parts.notifier,
             chain: parts.chain,
             clock: parts.clock,
-            store,
             book: book.clone(),
             events: Arc::clone(&events),
         };
-        let mut pump = Pump::new(service, node, outside, queue, requests.downgrade());
+        let mut pump = Pump::new(service, node, outside, Durable::new(store), requests.downgrade());
         let mut unreadable = pump.load(loaded.records, loaded.failed.iter().map(|(name, _)| name.as_str()));
         unreadable.extend(loaded.failed.into_iter().map(report::unread));
-        Ok(Started { lsp: Self { requests, events, book }, runner: Runner(pump), unreadable })
+        Ok(Started { lsp: Self { requests, events, book }, runner: Runner { pump, queue }, unreadable })
     }
 
     /// Passes an event of the node to the LSP, and waits until all records that follow from it are durable. Pass every
@@ -288,12 +281,4 @@ impl Lsp {
     async fn takes(&self, input: Input) -> bool {
         self.handle_node_event(NodeEvent::Input(input), false).await == Ok(Outcome::Taken)
     }
-}
-
-/// Error: the event was not handled. The node has to report it again, after a pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the event is not dealt with; tell it again")]
-pub struct TellAgain {
-    /// Whether the LSP has stopped. Otherwise the host has paused already.
-    pub is_stopped: bool,
 }

@@ -113,12 +113,18 @@ impl Records {
     ///
     /// Not all changes are durable.
     pub async fn write(&self, records: impl Iterator<Item = (impl ToString, Option<&[u8]>)>) -> Result<(), StoreError> {
-        // The contents are copied first: a future that may move between threads cannot hold records of a batch across
-        // an await.
-        let changes: Vec<Change> =
-            records.map(|(name, content)| (name.to_string(), content.map(<[u8]>::to_vec))).collect();
+        self.write_all(changes(records)).await
+    }
+
+    /// The same for changes that were made before.
+    pub(crate) async fn write_all(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         if changes.is_empty() { Ok(()) } else { self.store.write(self.kind, changes).await }
     }
+}
+
+/// Copies the contents: a future that may move between threads cannot hold records of a batch across an await.
+pub(crate) fn changes<'a>(records: impl Iterator<Item = (impl ToString, Option<&'a [u8]>)>) -> Vec<Change> {
+    records.map(|(name, content)| (name.to_string(), content.map(<[u8]>::to_vec))).collect()
 }
 
 /// Largest number of names in one call of the store.

@@ -13,7 +13,7 @@ use super::report;
 use crate::ports::{Broadcast, CannotFund, LspNode, NodeChannel, Post, Resolution, to_lsps_outpoint};
 
 impl<N: LspNode> Pump<N> {
-    pub(super) fn execute(&mut self, effect: Effect) -> Vec<Input> {
+    pub(super) fn carry_out(&mut self, effect: Effect) -> Vec<Input> {
         if let Effect::FundChannel { key, .. } = &effect
             && self.unread.postpones(*key, &effect).is_some()
         {

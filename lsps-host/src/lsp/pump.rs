@@ -1,13 +1,11 @@
 //! The task that owns the service: it passes inputs, writes records, then sends messages and executes effects.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bitcoin::{FeeRate, OutPoint, Transaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use lsps_service::{
     Batch, BookEntry, BookKey, ChannelKey, Effect, FlowId, Input, KnownPart, NodeFacts, Outcome, PartId, Record,
@@ -20,13 +18,15 @@ use super::book::Book;
 use super::events::{Events, LspEvent};
 use super::markers::Unsettled;
 use super::orders::Onchain;
+use super::report;
 use super::unread::Unread;
-use super::{Stopped, report};
 use crate::inbox::{Budget, PeerEvent};
 use crate::ports::{
-    ChainAccess, ChainWatch, Clock, LspNode, Messages, NodeEvent, Notifier, OnchainWallet, Resolution, StoreError,
+    ChainAccess, ChainWatch, Change, Clock, LspNode, Messages, NodeEvent, Notifier, OnchainWallet, Resolution,
+    StoreError,
 };
-use crate::records::{RETRY, Records};
+use crate::pump::{self, BYTES, Durable, MESSAGES, MOVES, Waits};
+use crate::records;
 
 /// A request to the pump, with the channel for its answer.
 pub(crate) enum Request {
@@ -51,7 +51,6 @@ pub(crate) struct Outside {
     pub notifier: Option<Arc<dyn Notifier>>,
     pub chain: Arc<dyn ChainAccess>,
     pub clock: Arc<dyn Clock>,
-    pub store: Records,
     pub book: Book,
     pub events: Arc<Events>,
 }
@@ -60,13 +59,11 @@ pub(crate) struct Pump<N> {
     pub(super) service: Service,
     pub(super) node: Arc<N>,
     pub(super) outside: Outside,
-    queue: mpsc::UnboundedReceiver<Request>,
+    pub(super) durable: Durable<Batch>,
     /// Results of notifications, which wait like messages of peers.
     posted: VecDeque<Input>,
     /// Sender for answers that take time.
     pub(super) requests: mpsc::WeakUnboundedSender<Request>,
-    /// A batch that the store refused. It is written before anything else.
-    unwritten: Option<Batch>,
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
     pub(super) unread: Unread,
@@ -89,7 +86,8 @@ pub(crate) struct Pump<N> {
     /// The facts that were last reported to the core.
     facts: NodeFacts,
     facts_at: Option<Duration>,
-    lost_ownership: bool,
+    /// Whether the node has to send what it was asked to forward or to fail.
+    flushes: bool,
     /// Last readings of the clock and of the steady clock.
     clock_read: Option<(Timestamp, Duration)>,
 }
@@ -99,20 +97,19 @@ impl<N: LspNode> Pump<N> {
         service: Service,
         node: Arc<N>,
         outside: Outside,
-        queue: mpsc::UnboundedReceiver<Request>,
+        durable: Durable<Batch>,
         requests: mpsc::WeakUnboundedSender<Request>,
     ) -> Self {
-        let (unwritten, unbooked, posted) = (None, BTreeMap::new(), VecDeque::new());
+        let (unbooked, posted) = (BTreeMap::new(), VecDeque::new());
         let (unsettled, started_at, with_channels) = (Unsettled::default(), outside.clock.steady(), BTreeSet::new());
         let (onchain, height, facts_at) = (Onchain::default(), BlockHeight(0), None);
         Self {
             service,
             node,
             outside,
-            queue,
+            durable,
             posted,
             requests,
-            unwritten,
             unbooked,
             unread: Unread::default(),
             unrecorded: None,
@@ -126,7 +123,7 @@ impl<N: LspNode> Pump<N> {
             follows_block: false,
             facts: NodeFacts::default(),
             facts_at,
-            lost_ownership: false,
+            flushes: false,
             clock_read: None,
         }
     }
@@ -156,99 +153,6 @@ impl<N: LspNode> Pump<N> {
         self.reconcile_channels(&is_new);
     }
 
-    pub async fn run(mut self) -> Stopped {
-        self.turn(vec![]).await;
-        loop {
-            if self.lost_ownership {
-                return Stopped::LostOwnership;
-            }
-            let (pause, has_more) = (self.pause(), self.has_more());
-            let first = tokio::select! {
-                biased;
-                request = self.queue.recv() => match request {
-                    Some(request) => Some(request),
-                    None => return Stopped::Asked,
-                },
-                () = yields(), if has_more => None,
-                () = self.outside.messages.arrived() => None,
-                () = self.outside.clock.sleep(pause) => None,
-            };
-            let mut requests: Vec<Request> = first.into_iter().collect();
-            while let Ok(more) = self.queue.try_recv() {
-                requests.push(more);
-            }
-            self.turn(requests).await;
-        }
-    }
-
-    /// One turn. First it handles events of the node, connections of peers and deadlines: HTLCs depend on them, and
-    /// nobody can cause them at no cost. Their records are written and their answers given before anything else is
-    /// handled. Then it handles as much of the rest as one turn has room for, so that a crowd of strangers cannot delay
-    /// the node for longer than that.
-    async fn turn(&mut self, requests: Vec<Request>) {
-        self.read_unread().await;
-        if self.is_lost() {
-            return; // nobody is answered: what is asked is the other process's
-        }
-        self.look_at_block();
-        // A channel may be planned for whoever comes back, or for an HTLC.
-        self.tell_feerates();
-        self.hear_peers(Budget { moves: MOVES, messages: 0, bytes: 0 });
-        let answers = self.hear(requests);
-        self.look_around();
-        let written = self.commit().await;
-        self.unrecorded.take_if(|claim| std::mem::take(&mut claim.is_being_told) && written);
-        let is_told_again = answers.iter().any(|(_, outcome)| outcome.is_none());
-        if (!written || is_told_again) && !self.lost_ownership {
-            self.outside.clock.sleep(RETRY).await;
-        }
-        for (done, outcome) in answers {
-            let _ = done.send(outcome.filter(|_| written));
-        }
-        // No more input is accepted while nothing can be written.
-        if written {
-            self.hear_others();
-            let _ = self.feed(Input::Tick);
-            let _it_is_tried_again = self.commit().await;
-        }
-    }
-
-    /// Handles requests and events; returns those that are answered once the records are durable. The others are
-    /// answered at once, or wait.
-    fn hear(&mut self, requests: Vec<Request>) -> Vec<(oneshot::Sender<Option<Outcome>>, Option<Outcome>)> {
-        let mut answers = vec![];
-        for request in requests {
-            match request {
-                Request::Event { event, fail_if_not_mine, done } => match self.hear_node(event, fail_if_not_mine) {
-                    // No record depends on it, so the answer need not wait.
-                    Heard { outcome: Some(outcome), changes: false } => drop(done.send(Some(outcome))),
-                    Heard { outcome, .. } => answers.push((done, outcome)),
-                },
-                Request::Posted(input) => self.posted.push_back(input),
-                Request::Look(look) => look(&self.service),
-            }
-        }
-        answers
-    }
-
-    /// Handles messages of peers and results of notifications, in turn, until there is enough to write or execute.
-    fn hear_others(&mut self) {
-        if self.outside.messages.has_news() {
-            self.refresh_facts();
-        }
-        let mut bytes_left = BYTES;
-        for _ in 0..MESSAGES {
-            let posted = self.posted.pop_front();
-            let heard = self.hear_peers(Budget { moves: 0, messages: usize::from(bytes_left > 0), bytes: 1 });
-            bytes_left = bytes_left.saturating_sub(heard);
-            let nothing_left = posted.is_none() && heard == 0;
-            self.feed_all(posted.into_iter().collect());
-            if nothing_left || self.service.pending() >= CHANGES {
-                return;
-            }
-        }
-    }
-
     /// Handles events of peers up to a budget; returns the number of bytes of their messages.
     fn hear_peers(&mut self, budget: Budget) -> usize {
         let mut heard = 0;
@@ -263,12 +167,6 @@ impl<N: LspNode> Pump<N> {
             };
         }
         heard
-    }
-
-    fn has_more(&self) -> bool {
-        self.unwritten.is_none()
-            && self.unbooked.is_empty()
-            && (self.outside.messages.has_news() || !self.posted.is_empty())
     }
 
     fn hear_node(&mut self, event: NodeEvent, fail_if_not_mine: bool) -> Heard {
@@ -324,7 +222,7 @@ impl<N: LspNode> Pump<N> {
                 }
                 // A claim that belongs to no part may have used an order's channel all the same, and a repeated claim
                 // may have caused changes that the store refused to write.
-                let changes = outcome != Outcome::NotMine || self.service.pending() > 0 || self.unwritten.is_some();
+                let changes = outcome != Outcome::NotMine || self.service.pending() > 0 || !self.durable.is_written();
                 if let Some(input) = told.filter(|_| changes) {
                     self.unrecorded = Some(Unrecorded { input, outcome, is_being_told: true });
                 }
@@ -358,7 +256,7 @@ impl<N: LspNode> Pump<N> {
                 }
                 let lost = |part: &KnownPart| part.is_live && part.sent.is_none() && self.node.held(part.id).is_none();
                 let lost: Vec<PartId> = self.service.known_parts_to(scid).filter(lost).map(|part| part.id).collect();
-                let changes = !lost.is_empty() || self.unwritten.is_some();
+                let changes = !lost.is_empty() || !self.durable.is_written();
                 for part in lost {
                     let _ = self.feed(Input::PartGone { part });
                 }
@@ -447,101 +345,13 @@ impl<N: LspNode> Pump<N> {
         now
     }
 
-    /// Writes all changed records, then releases messages and effects, until nothing more follows. `false`: the store
-    /// failed.
-    async fn commit(&mut self) -> bool {
-        loop {
-            if self.is_lost() || !self.keep_book().await || self.is_lost() {
-                return false;
-            }
-            let batch = self.unwritten.take().unwrap_or_else(|| self.service.drain());
-            if batch.is_empty() {
-                return true;
-            }
-            if let Err(error) = self.outside.store.write(batch.records()).await {
-                self.unwritten = Some(batch);
-                self.store_failed(&error);
-                return false;
-            }
-            batch.records().for_each(|(flow, _)| self.unread.is_written(flow));
-            if self.is_lost() {
-                return false;
-            }
-            let released = batch.written();
-            self.outside.messages.send(released.messages);
-            for flow in released.alarms {
-                report::runaway(flow);
-                self.outside.events.send(LspEvent::Runaway { flow });
-            }
-            if let Some(notifier) = &self.outside.notifier {
-                released.withdrawn.iter().for_each(|key| notifier.withdraw(*key));
-            }
-            for question in released.questions {
-                self.outside.events.send(LspEvent::Undecided(question));
-            }
-            let mut flush = false;
-            for effect in released.effects {
-                if self.is_lost() {
-                    return false;
-                }
-                flush |=
-                    matches!(effect, Effect::ForwardPart { .. } | Effect::FailPart { .. } | Effect::FailPayment { .. });
-                let answers = self.execute(effect);
-                self.feed_all(answers);
-            }
-            if flush {
-                self.node.flush();
-            }
-        }
-    }
-
-    /// Writes entries to the book before they are reported to the service as booked.
-    async fn keep_book(&mut self) -> bool {
-        if self.unbooked.is_empty() {
-            return true;
-        }
-        if let Err(error) = self.outside.book.enter(&self.unbooked).await {
-            self.store_failed(&error);
-            return false;
-        }
-        for (key, entry) in std::mem::take(&mut self.unbooked) {
-            report::booked(&entry);
-            if let Some(alarm) = LspEvent::alarm(&key, &entry) {
-                self.outside.events.send(alarm);
-            }
-            let _ = self.feed(Input::Booked { key });
-        }
-        true
-    }
-
-    fn store_failed(&mut self, error: &StoreError) {
-        report::store_failed(error);
-        match error {
-            StoreError::LostOwnership => {
-                self.lost_ownership = true;
-                self.outside.events.send(LspEvent::LostOwnership);
-            }
-            StoreError::Failed(why) => self.outside.events.send(LspEvent::StoreFails(why.clone())),
-        }
-    }
-
     pub(super) fn loses_ownership(&mut self) {
-        if !self.lost_ownership {
-            self.store_failed(&StoreError::LostOwnership);
-        }
-    }
-
-    /// Whether another process owns the records, as far as is known.
-    fn is_lost(&mut self) -> bool {
-        if !self.outside.store.owns() {
-            self.loses_ownership();
-        }
-        self.lost_ownership
+        pump::loses_ownership(self);
     }
 
     /// Whether all decisions of the core are durable.
     pub(super) fn is_on_record(&self) -> bool {
-        self.unwritten.is_none() && self.service.pending() == 0
+        self.durable.is_written() && self.service.pending() == 0
     }
 
     fn refresh_facts(&mut self) {
@@ -580,7 +390,7 @@ impl<N: LspNode> Pump<N> {
     fn pause(&self) -> Duration {
         let watching = self.unsettled.is_watched()
             || self.onchain.has_doubts()
-            || self.unwritten.is_some()
+            || !self.durable.is_written()
             || !self.unbooked.is_empty()
             || !self.unfailed.is_empty()
             || self.unsettled.suspects_all
@@ -591,18 +401,144 @@ impl<N: LspNode> Pump<N> {
     }
 }
 
-/// Yields to other tasks of the same thread once.
-async fn yields() {
-    let mut has_yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut has_yielded, true) {
-            return Poll::Ready(());
+impl<N: LspNode> pump::Pump for Pump<N> {
+    type Request = Request;
+    type Answer = Answer;
+    type Batch = Batch;
+    type Effect = Effect;
+
+    fn durable(&mut self) -> &mut Durable<Batch> {
+        &mut self.durable
+    }
+
+    fn waits(&self) -> Waits {
+        let (messages, clock) = (Arc::clone(&self.outside.messages), Arc::clone(&self.outside.clock));
+        let can_write = self.durable.is_written() && self.unbooked.is_empty();
+        let has_more = can_write && (messages.has_news() || !self.posted.is_empty());
+        Waits { messages, clock, wake: Arc::<Notify>::default(), at_most: self.pause(), has_more }
+    }
+
+    async fn read_unread(&mut self) {
+        self.read_missing().await;
+    }
+
+    fn hear(&mut self, requests: Vec<Request>) -> Vec<Answer> {
+        self.look_at_block();
+        // A channel may be planned for whoever comes back, or for an HTLC.
+        self.tell_feerates();
+        self.hear_peers(MOVES);
+        let mut answers = vec![];
+        for request in requests {
+            match request {
+                Request::Event { event, fail_if_not_mine, done } => match self.hear_node(event, fail_if_not_mine) {
+                    // No record depends on it, so the answer need not wait.
+                    Heard { outcome: Some(outcome), changes: false } => drop(done.send(Some(outcome))),
+                    Heard { outcome, .. } => answers.push((done, outcome)),
+                },
+                Request::Posted(input) => self.posted.push_back(input),
+                Request::Look(look) => look(&self.service),
+            }
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+        self.look_around();
+        answers
+    }
+
+    fn committed(&mut self, written: bool) {
+        self.unrecorded.take_if(|claim| std::mem::take(&mut claim.is_being_told) && written);
+    }
+
+    /// Handles messages of peers and results of notifications, in turn, until there is enough to write or execute.
+    fn hear_others(&mut self) {
+        if self.outside.messages.has_news() {
+            self.refresh_facts();
+        }
+        let mut bytes_left = BYTES;
+        for _ in 0..MESSAGES {
+            let posted = self.posted.pop_front();
+            let heard = self.hear_peers(Budget { moves: 0, messages: usize::from(bytes_left > 0), bytes: 1 });
+            bytes_left = bytes_left.saturating_sub(heard);
+            let nothing_left = posted.is_none() && heard == 0;
+            self.feed_all(posted.into_iter().collect());
+            if nothing_left || self.service.pending() >= CHANGES {
+                break;
+            }
+        }
+        let _ = self.feed(Input::Tick);
+    }
+
+    fn is_told_again((_, outcome): &Answer) -> bool {
+        outcome.is_none()
+    }
+
+    fn answer(&mut self, (done, outcome): Answer, written: bool) {
+        let _ = done.send(outcome.filter(|_| written));
+    }
+
+    /// Writes entries to the book before they are reported to the service as booked.
+    async fn write_ahead(&mut self) -> Result<(), StoreError> {
+        if self.unbooked.is_empty() {
+            return Ok(());
+        }
+        self.outside.book.enter(&self.unbooked).await?;
+        for (key, entry) in std::mem::take(&mut self.unbooked) {
+            report::booked(&entry);
+            if let Some(alarm) = LspEvent::alarm(&key, &entry) {
+                self.outside.events.send(alarm);
+            }
+            let _ = self.feed(Input::Booked { key });
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Option<Batch> {
+        Some(self.service.drain()).filter(|batch| !batch.is_empty())
+    }
+
+    fn changes(batch: &Batch) -> Vec<Change> {
+        records::changes(batch.records())
+    }
+
+    fn release(&mut self, batch: Batch) -> Vec<Effect> {
+        batch.records().for_each(|(flow, _)| self.unread.is_written(flow));
+        let released = batch.written();
+        self.outside.messages.send(released.messages);
+        for flow in released.alarms {
+            report::runaway(flow);
+            self.outside.events.send(LspEvent::Runaway { flow });
+        }
+        if let Some(notifier) = &self.outside.notifier {
+            released.withdrawn.iter().for_each(|key| notifier.withdraw(*key));
+        }
+        for question in released.questions {
+            self.outside.events.send(LspEvent::Undecided(question));
+        }
+        released.effects
+    }
+
+    fn execute(&mut self, effect: Effect) {
+        self.flushes |=
+            matches!(effect, Effect::ForwardPart { .. } | Effect::FailPart { .. } | Effect::FailPayment { .. });
+        let answers = self.carry_out(effect);
+        self.feed_all(answers);
+    }
+
+    fn executed(&mut self) {
+        if std::mem::take(&mut self.flushes) {
+            self.node.flush();
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError) {
+        report::store_failed(error);
+        self.outside.events.send(match error {
+            StoreError::LostOwnership => LspEvent::LostOwnership,
+            StoreError::Failed(why) => LspEvent::StoreFails(why.clone()),
+        });
+    }
 }
+
+/// The place for the answer to an event, and the outcome of the event; `None`: to be told again.
+type Answer = (oneshot::Sender<Option<Outcome>>, Option<Outcome>);
 
 /// Result of an event of the node.
 struct Heard {
@@ -653,9 +589,3 @@ const CLOCK_SET: Duration = Duration::from_secs(5);
 const FACTS_AGE: Duration = Duration::from_millis(50);
 /// Number of records and effects after which a turn handles no more messages; the last message may add some.
 const CHANGES: usize = 32;
-/// Largest number of messages that a turn handles if they change nothing.
-const MESSAGES: usize = 256;
-/// Largest size of messages that a turn handles, in bytes, as long ones take long to parse.
-const BYTES: usize = 256 << 10;
-/// Largest number of connections and disconnections that a turn handles.
-const MOVES: usize = 256;

@@ -87,14 +87,14 @@ impl Unread {
 
 impl<N: LspNode> Pump<N> {
     /// Reads the records again, once a second, and compares those that could be read with the node.
-    pub(super) async fn read_unread(&mut self) {
+    pub(super) async fn read_missing(&mut self) {
         let now = self.outside.clock.steady();
         if self.unread.is_empty() || now.saturating_sub(self.unread.looked_at) < AGAIN {
             return;
         }
         self.unread.looked_at = now;
         let names: Vec<String> = self.unread.flows.iter().map(FlowId::to_string).collect();
-        let read = self.outside.store.read(names).await;
+        let read = self.durable.store.read(names).await;
         if read.is_lost() {
             return self.loses_ownership();
         }
@@ -113,7 +113,7 @@ impl<N: LspNode> Pump<N> {
         }
         if self.unread.is_empty() {
             for (_, effect) in std::mem::take(&mut self.unread.unfunded) {
-                let answers = self.execute(effect);
+                let answers = self.carry_out(effect);
                 self.feed_all(answers);
             }
         }
