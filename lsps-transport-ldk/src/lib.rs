@@ -17,6 +17,7 @@ mod router;
 #[cfg(feature = "webhook-http")]
 mod signer;
 mod store;
+#[path = "../../lsps-host/src/wallet.rs"]
 pub mod wallet;
 
 pub use {bitcoin, lightning};

@@ -1,13 +1,22 @@
 //! The wallet on LDK: one call that receives, one that orders a channel, and the events of the node that follow from them.
 
+#[path = "../../lsps-transport-ldk/src/wallet/invoice.rs"]
 mod invoice;
+#[path = "wallet/lsps.rs"]
 mod lsps;
+#[path = "wallet/events.rs"]
 mod news;
+#[path = "../../lsps-transport-ldk/src/wallet/node.rs"]
 mod node;
+#[path = "wallet/opens.rs"]
 mod opens;
+#[path = "wallet/orders.rs"]
 mod orders;
+#[path = "wallet/pay.rs"]
 mod pay;
+#[path = "wallet/pump.rs"]
 mod pump;
+#[path = "wallet/receive.rs"]
 mod receive;
 
 use std::sync::Arc;
