@@ -8,8 +8,8 @@
 //! its source; after a start the records are compared with the node.
 //!
 //! [`Lsp::start`] gives back a handle and a [`Runner`]. A binding polls the future of [`Runner::run`] on the runtime of
-//! its choice, and passes every event of its node to [`Lsp::handle_node_event`]. The repository's `docs/host.md` is the
-//! guide for bindings.
+//! its choice, and passes every event of its node to [`Lsp::handle_node_event`]. [`wallet`] has the same for a wallet. The
+//! repository's `docs/host.md` is the guide for bindings.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -19,9 +19,11 @@ mod lsp;
 pub mod ports;
 mod pump;
 mod records;
+pub mod wallet;
 #[cfg(feature = "webhook-http")]
 pub mod webhook;
 
+pub use lsps_client as client;
 pub use lsps_service as service;
 pub use lsps_types as types;
 

@@ -9,6 +9,7 @@ mod node;
 mod notifier;
 mod onchain;
 mod store;
+mod wallet;
 
 pub use clock::{Clock, Sleep, SystemClock};
 pub use messages::{Arrived, Messages};
@@ -19,3 +20,7 @@ pub use onchain::{
     from_lsps_outpoint, to_lsps_outpoint,
 };
 pub use store::{Answer, Change, ReadAnswer, RecordStore, StoreError};
+pub use wallet::{
+    ChannelRequest, Connect, Connecting, HeldPayment, PayAnswer, PayLimits, PaymentEnd, PaymentId, PaymentProgress,
+    SettingMissing, WalletChannel, WalletHtlc, WalletNode, WalletNodeEvent,
+};

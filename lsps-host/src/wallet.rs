@@ -1,117 +1,92 @@
-//! The wallet on LDK: one call that receives, one that orders a channel, and the events of the node that follow from them.
+//! The wallet's host: one call that receives, one that orders a channel, and the node's events that follow from them. The
+//! [`pump`] behind the handle moves the client.
 
-#[path = "../../lsps-transport-ldk/src/wallet/invoice.rs"]
-mod invoice;
-#[path = "wallet/lsps.rs"]
+mod events;
+mod held;
 mod lsps;
-#[path = "wallet/events.rs"]
-mod news;
-#[path = "../../lsps-transport-ldk/src/wallet/node.rs"]
-mod node;
-#[path = "wallet/opens.rs"]
 mod opens;
-#[path = "wallet/orders.rs"]
 mod orders;
-#[path = "wallet/pay.rs"]
 mod pay;
-#[path = "wallet/pump.rs"]
 mod pump;
-#[path = "wallet/receive.rs"]
 mod receive;
+mod report;
+mod unread;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::Network;
-use bitcoin::secp256k1::PublicKey;
-use lightning::events::{Event, ReplayEvent};
-use lightning::sign::{EntropySource, NodeSigner};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
-use tokio::task::JoinSet;
 
-use lsps_client::jit_receive::{Purchase, Rules};
+use lsps_client::jit_receive::{Handled, Purchase, Rules};
 use lsps_client::order;
 use lsps_client::select::{Cheapest, Select};
 use lsps_client::session::{NotRegistered, Session};
 use lsps_client::{Client, Config, Unreadable};
 use lsps_types::lsps5::{AppName, WebhookUrl};
+use lsps_types::{PaymentHash, PeerId};
 
-use crate::config::{CannotStart, Takes, require_for_wallet};
-use crate::handler::LspsMessageHandler;
-use crate::peers::{Manager, PeerManager, Peers, network_of, peer_id};
-use crate::store::{KvRecords, Store, nobody_there};
-use lsps_host::Records;
-use lsps_host::ports::{Clock, Mempool, OnchainPayer, StoreError, SystemClock};
+use crate::ports::{
+    Clock, Connect, Mempool, Messages, OnchainPayer, RecordStore, StoreError, SystemClock, WalletNode, WalletNodeEvent,
+};
+use crate::pump::{Durable, Stopped, TellAgain, serve};
+use crate::records::Records;
 
-pub use lsps::{Connect, KnownLsp};
+pub use events::WalletEvent;
+pub use lsps::KnownLsp;
 pub use lsps_client::session::{OrderHandle, Outcome};
-pub use news::WalletEvent;
-pub use orders::CannotOrderChannel;
+pub use orders::{CannotEndOrder, CannotOrderChannel};
 pub use receive::{CannotReceive, JitInvoice};
 
+use events::Events;
 use lsps::Lsps;
-use node::Node;
-use pump::{Pump, Told};
+use pump::{Outside, Pump, Request};
+use unread::Unread;
 
-/// What a wallet that receives through JIT channels is made of.
-pub struct WalletParts<M, P, K> {
-    /// The node's channel manager.
-    pub channel_manager: M,
-    /// Its peer manager.
-    pub peer_manager: P,
-    /// The handler that the peer manager was given.
-    pub messages: Arc<LspsMessageHandler>,
-    /// Where the records of purchases go; any LDK store.
-    pub store: K,
-    /// Signs invoices and draws random numbers.
-    pub keys: Arc<dyn Keys>,
-    /// For the prefix of invoices.
-    pub network: Network,
-    /// From whom channels are bought.
+/// The parts of a wallet that receives through JIT channels and orders channels.
+pub struct WalletParts {
+    /// The wallet's node.
+    pub node: Arc<dyn WalletNode>,
+    /// The node's peers, and their messages.
+    pub messages: Arc<dyn Messages>,
+    /// The store of the wallet's records.
+    pub store: Arc<dyn RecordStore>,
+    /// The LSPs from which channels are bought.
     pub lsps: Vec<KnownLsp>,
-    /// Connects those that have an address, and again when they are gone; without it the application does.
+    /// Connects the LSPs that have an address, and again when they are gone; without it the application does.
     pub connect: Option<Arc<dyn Connect>>,
-    /// Chooses among those that make an offer within the limits; [`Cheapest`] unless an application knows better.
+    /// Chooses among the LSPs that make an offer within the limits; [`Cheapest`] unless an application knows better.
     pub select: Arc<dyn Select>,
     /// How long the slowest LSP may take to tell its terms while the others have.
     pub patience: Duration,
-    /// What the wallet puts up with. Its `to_self_delay` is the node's own, its `accept_trust` that of each LSP.
+    /// The wallet's rules for purchases. Their `to_self_delay` is the node's own, their `accept_trust` that of each LSP.
     pub rules: Rules,
     /// The wallet's rules for channels that it orders.
     pub order_rules: order::Rules,
-    /// How long it waits, and how much it remembers.
+    /// How long the client waits, and how much it remembers.
     pub config: Config,
-    /// The time; [`SystemClock`] unless a test brings its own.
+    /// The clock; [`SystemClock`] unless a test brings its own.
     pub clock: Arc<dyn Clock>,
-    /// Pays for ordered channels on-chain; without it they are paid over Lightning only.
+    /// Pays for ordered channels on the chain; without it they are paid over Lightning only.
     pub onchain: Option<Arc<dyn OnchainPayer>>,
     /// Tells whether a funding transaction was published. With it, a payment over a channel that is not confirmed waits
     /// until its funding was seen, unless its LSP is trusted; without it the wallet takes the LSP's word for that.
     pub mempool: Option<Arc<dyn Mempool>>,
 }
 
-/// What the wallet needs of the node's keys. LDK's `KeysManager` is one.
-pub trait Keys: NodeSigner + EntropySource + Send + Sync {}
-impl<T: NodeSigner + EntropySource + Send + Sync> Keys for T {}
-
-impl<M, P, K> WalletParts<M, P, K> {
-    /// The usual parts, with the defaults for the rest.
+impl WalletParts {
+    /// The parts that every wallet has, with the defaults for the rest.
     pub fn new(
-        channel_manager: M,
-        peer_manager: P,
-        messages: Arc<LspsMessageHandler>,
-        store: K,
-        keys: Arc<impl Keys + 'static>,
-        network: Network,
+        node: Arc<dyn WalletNode>,
+        messages: Arc<dyn Messages>,
+        store: Arc<dyn RecordStore>,
         lsps: impl IntoIterator<Item = impl Into<KnownLsp>>,
     ) -> Self {
         Self {
-            channel_manager,
-            peer_manager,
+            node,
             messages,
             store,
-            keys,
-            network,
             lsps: lsps.into_iter().map(Into::into).collect(),
             connect: None,
             select: Arc::new(Cheapest),
@@ -126,109 +101,168 @@ impl<M, P, K> WalletParts<M, P, K> {
     }
 }
 
-/// A wallet that can be paid before it has a channel. Dropping it stops it; every invoice it handed out is on record.
+/// The handle of a running wallet, which can be paid before it has a channel. Once the handle is dropped the wallet stops;
+/// every invoice that it handed out is on record.
 pub struct Wallet {
     session: Session,
-    told: mpsc::UnboundedSender<Told>,
-    events: broadcast::Sender<WalletEvent>,
+    requests: mpsc::UnboundedSender<Request>,
+    events: Events,
     lsps: Arc<Lsps>,
     select: Arc<dyn Select>,
     patience: Duration,
     rules: Rules,
     order_rules: order::Rules,
-    network: Network,
-    /// The channels that the node takes.
-    takes: Takes,
+    node: Arc<dyn WalletNode>,
     onchain: Option<Arc<dyn OnchainPayer>>,
-    /// Ends with the wallet.
-    _connecting: JoinSet<()>,
-    stopped: oneshot::Receiver<()>,
+}
+
+/// A wallet whose records are loaded and compared with the node.
+pub struct Started {
+    /// The handle of the wallet.
+    pub wallet: Wallet,
+    /// The task of the wallet, which works while it is polled.
+    pub runner: Runner,
+    /// The records that cannot be read. The host leaves them alone and works with the others. Records that the store did not
+    /// give back ([`Unreadable::Store`]) are read again every second: until all of them are there, an event of the node that
+    /// is nobody's is to be told again.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// The task of a wallet. From here the host calls its ports, one call after the other.
+pub struct Runner {
+    pump: Pump,
+    queue: mpsc::UnboundedReceiver<Request>,
+    lsps: Arc<Lsps>,
+}
+
+impl Runner {
+    /// Works until the handle is dropped. Spawn this future, or poll it in another way. Dropping it before it ends is as if the
+    /// host had died; another host may be started while the node and its peers live on ([`Messages::attach`]).
+    pub fn run(self) -> impl Future<Output = Stopped> + Send {
+        let Self { pump, queue, lsps } = self;
+        async move {
+            let (mut connecting, mut serving) = (lsps.keep_connected(), pin!(serve(pump, queue)));
+            poll_fn(|context| {
+                connecting.retain_mut(|one| one.as_mut().poll(context).is_pending());
+                serving.as_mut().poll(context)
+            })
+            .await
+        }
+    }
+}
+
+/// The reason for which a request is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum NotDone {
+    #[error("it could not be stored")]
+    NotStored,
+    #[error("the wallet was stopped")]
+    Stopped,
+}
+
+/// The reason for which a purchase is not called off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CannotAbandon {
+    /// No purchase of that payment hash is on record.
+    #[error("there is no such purchase")]
+    NotFound,
+    /// The payment of the purchase is here, or the purchase was called off before.
+    #[error("it is too late to call the purchase off")]
+    TooLate,
+    /// The store failed. The purchase is called off once the store writes again, unless the process ends before.
+    #[error("the end of the purchase could not be stored")]
+    NotStored,
+    /// The wallet was stopped.
+    #[error("the wallet was stopped")]
+    Stopped,
+}
+
+impl From<NotDone> for CannotAbandon {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::NotStored => Self::NotStored,
+            NotDone::Stopped => Self::Stopped,
+        }
+    }
 }
 
 impl Wallet {
-    /// Loads the purchases, compares them with the node, and listens. Call it once the node's own state is loaded and
-    /// before its peers connect.
-    ///
-    /// Records that cannot be read are reported and left alone; the others are served.
+    /// Loads the records and compares them with the node. Call it once the node's own state is loaded, and before its peers
+    /// connect.
     ///
     /// # Errors
     ///
-    /// When a setting is missing or the store cannot be read at all.
-    pub async fn start<M: Manager, P: PeerManager, K: Store>(
-        parts: WalletParts<M, P, K>,
-    ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
-        let (configured, node) = (parts.network, network_of(&parts.channel_manager));
-        if node != Some(configured) {
-            return Err(CannotStart::WrongNetwork { configured, node });
-        }
-        let node = Node::new(parts.channel_manager, Arc::clone(&parts.keys), parts.network);
-        require_for_wallet(&node.config())?;
-        let store = Records::new(KvRecords::shared(parts.store, None), "client");
-        let loaded = store.load(&*parts.clock).await.map_err(CannotStart::Store)?;
-        let wake = Arc::new(Notify::new());
-        let client = Client::new(parts.config, parts.keys.get_secure_random_bytes());
+    /// When the store cannot be read at all.
+    pub async fn start(parts: WalletParts) -> Result<Started, StoreError> {
+        let store = Records::new(parts.store, "client");
+        parts.messages.attach();
+        let loaded = store.load(&*parts.clock).await?;
+        let wake = Arc::<Notify>::default();
         let session = {
-            let (clock, steady, wake) = (Arc::clone(&parts.clock), parts.clock, Arc::clone(&wake));
+            let client = Client::new(parts.config, parts.node.draw_bytes());
+            let (clock, steady, wake) = (Arc::clone(&parts.clock), Arc::clone(&parts.clock), Arc::clone(&wake));
             Session::with_steady_clock(client, move || clock.now(), move || steady.steady(), move || wake.notify_one())
         };
-        let rules = Rules { to_self_delay: node.to_self_delay(), ..parts.rules };
-        let lsps = Arc::new(Lsps::new(parts.lsps, Arc::clone(&parts.messages), parts.connect));
-        let peers = Peers::new(parts.messages, parts.peer_manager);
-        let (told, queue) = mpsc::unbounded_channel();
-        let events = broadcast::Sender::new(EVENTS_KEPT);
-        let (network, takes, onchain) = (parts.network, Takes::of(&node.config()), parts.onchain.clone());
-        let pump = Pump::new(session.clone(), node, peers, store, queue, wake, events.clone());
-        let pump = pump.waiting_for(rules.confirmations_to_wait, parts.mempool);
-        let mut pump = pump.paying_onchain(parts.onchain);
-        let mut unreadable = pump.load(loaded.records);
-        unreadable.extend(loaded.failed.into_iter().map(unread));
-        let (done, stopped) = oneshot::channel();
-        tokio::spawn(async move {
-            pump.run().await;
-            let _ = done.send(());
-        });
-        let connecting = lsps.keep_connected();
-        let (select, patience) = (parts.select, parts.patience);
+        let rules = Rules { to_self_delay: parts.node.to_self_delay(), ..parts.rules };
+        let (messages, clock) = (Arc::clone(&parts.messages), Arc::clone(&parts.clock));
+        let lsps = Arc::new(Lsps::new(parts.lsps, messages, parts.connect, clock));
+        let (requests, queue) = mpsc::unbounded_channel();
+        let events = Events::default();
+        let outside = Outside {
+            messages: parts.messages,
+            clock: parts.clock,
+            onchain: parts.onchain.clone(),
+            mempool: parts.mempool,
+            events: events.clone(),
+        };
+        let (node, wait) = (Arc::clone(&parts.node), rules.confirmations_to_wait);
+        let mut pump = Pump::new(session.clone(), node, outside, Durable::new(store), wake, wait);
+        pump.unread = Unread::of(loaded.failed.iter().map(|(name, _)| name.as_str()), pump.outside.clock.steady());
+        let records = loaded.records.iter();
+        let mut unreadable: Vec<Unreadable> =
+            session.with(|client, _| records.filter_map(|(name, bytes)| client.load(name, bytes).err()).collect());
+        pump.reconcile();
+        unreadable.extend(loaded.failed.into_iter().map(report::unread));
         let wallet = Self {
             session,
-            told,
+            requests,
             events,
-            lsps,
-            select,
-            patience,
+            lsps: Arc::clone(&lsps),
+            select: parts.select,
+            patience: parts.patience,
             rules,
             order_rules: parts.order_rules,
-            network,
-            takes,
-            onchain,
-            _connecting: connecting,
-            stopped,
+            node: parts.node,
+            onchain: parts.onchain,
         };
-        Ok((wallet, unreadable))
+        Ok(Started { wallet, runner: Runner { pump, queue, lsps }, unreadable })
     }
 
-    /// Offers an event of the node. `true`: it was ours and is dealt with, durably. `false`: it is the application's, a
-    /// channel request or a payment too; such a payment is one of which nothing was kept, or one to a hash of the
-    /// application's.
+    /// Hands an event of the node to the wallet, and waits until all records that follow from the event are durable. Hand
+    /// over every event, one after the other, in the order in which the node tells them.
     ///
-    /// Every payment has to pass here before the application claims it: one over a channel with fewer confirmations than
-    /// [`Rules::confirmations_to_wait`] goes back.
+    /// [`Handled::NotMine`]: the event is the application's, a channel request or a payment too; such a payment is one of which
+    /// nothing was kept, or one to a hash of the application's. Every payment has to pass here before the application claims
+    /// it: one over a channel with fewer confirmations than [`Rules::confirmations_to_wait`] goes back.
     ///
     /// # Errors
     ///
-    /// When the store failed: return this from the event handler, and LDK tells the event again.
-    pub async fn handle_event(&self, event: &Event) -> Result<bool, ReplayEvent> {
-        let Some(news) = news::of(event) else { return Ok(false) };
+    /// When the store failed or the wallet has stopped: the node must not forget the event, and has to tell it again.
+    pub async fn handle_node_event(&self, event: WalletNodeEvent) -> Result<Handled, TellAgain> {
         let (done, answer) = oneshot::channel();
-        let _nobody_answers_then = self.told.send(Told::News(news, done));
-        match answer.await {
-            // The pump waited before it gave up an answer, so that a store that is away is not asked in a tight loop.
-            Ok(answer) => answer.ok_or(ReplayEvent()),
-            Err(_) => Err(nobody_there().await),
-        }
+        self.requests.send(Request::Event(event, done)).map_err(|_| TellAgain { is_stopped: true })?;
+        let handled = answer.await.ok().flatten();
+        handled.ok_or_else(|| TellAgain { is_stopped: self.is_stopped() })
     }
 
-    /// What happens from now on, for a user interface. A receiver that falls behind loses the oldest.
+    /// Whether the wallet has stopped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    /// The events from now on, for a user interface. A receiver that falls behind loses the oldest.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<WalletEvent> {
         self.events.subscribe()
@@ -240,14 +274,30 @@ impl Wallet {
         self.session.with(|client, _| client.purchases().cloned().collect())
     }
 
+    /// Calls a purchase off. A payment for it that comes all the same is held to no promise: nothing may be kept of it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such purchase, or its payment is here.
+    pub async fn abandon(&self, payment_hash: PaymentHash) -> Result<(), CannotAbandon> {
+        let abandon = move |session: &Session, _: &dyn WalletNode| {
+            session.with(|client, now| match client.purchase(payment_hash).is_some() {
+                false => Err(CannotAbandon::NotFound),
+                true if client.abandon(payment_hash, now) == Handled::Taken => Ok(()),
+                true => Err(CannotAbandon::TooLate),
+            })
+        };
+        self.change(abandon, |_, ()| {}).await
+    }
+
     /// Has this LSP call an app while the wallet is away: keeps its webhook registered from now on, also after a restart,
     /// and waits until it is for the first time. Dropping the future ends only the waiting.
     ///
     /// # Errors
     ///
     /// When it cannot be kept, or the LSP refuses it.
-    pub async fn keep_registered(&self, lsp: &PublicKey, app: AppName, url: WebhookUrl) -> Result<(), NotRegistered> {
-        self.session.lsp(peer_id(lsp)).keep_registered(app, url).await
+    pub async fn keep_registered(&self, lsp: PeerId, app: AppName, url: WebhookUrl) -> Result<(), NotRegistered> {
+        self.session.lsp(lsp).keep_registered(app, url).await
     }
 
     /// The client below, for calls that this wallet does not make by itself.
@@ -256,30 +306,48 @@ impl Wallet {
         &self.session
     }
 
-    /// Stops after what is under way, and waits for it.
-    pub async fn stop(self) {
-        let Self { told, stopped, .. } = self;
-        drop(told);
-        let _ = stopped.await;
+    /// Connects whom it can; then waits for a turn of the pump. `None`: the wallet was stopped.
+    async fn know_who_is_connected(&self) -> Option<()> {
+        self.lsps.connect_all(&self.session, self.patience).await;
+        self.look(|_| ()).await
     }
 
-    /// Connects whom it can; then waits for a turn of the pump. `None`: it was stopped.
-    async fn know_who_is_connected(&self) -> Option<()> {
-        self.lsps.connect_all(self.patience).await;
-        let (done, turned) = oneshot::channel();
-        self.told.send(Told::Turn(done)).ok()?;
-        turned.await.ok()
+    /// Asks the node, after a turn. `None`: the wallet was stopped.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&dyn WalletNode) -> T + Send + 'static) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        let look = Request::Look(Box::new(move |node| drop(done.send(look(node)))));
+        self.requests.send(look).ok()?;
+        answer.await.ok()
+    }
+
+    /// Makes a change and waits until it is durable. It is undone where it does not become so, or nobody waits any more.
+    async fn change<T: Send + 'static, E: From<NotDone> + Send + 'static>(
+        &self,
+        change: impl FnOnce(&Session, &dyn WalletNode) -> Result<T, E> + Send + 'static,
+        undo: impl FnOnce(&Session, &T) + Send + 'static,
+    ) -> Result<T, E> {
+        let (done, answer) = oneshot::channel();
+        let change = Request::Change(Box::new(move |session, node| {
+            let changed = if done.is_closed() { Err(NotDone::Stopped.into()) } else { change(session, node) };
+            Box::new(move |session, written| {
+                let answer = match changed {
+                    Ok(value) if !written => {
+                        undo(session, &value);
+                        return drop(done.send(Err(NotDone::NotStored.into())));
+                    }
+                    changed => changed,
+                };
+                if let Err(Ok(value)) = done.send(answer) {
+                    undo(session, &value); // nobody waits for it any more
+                }
+            })
+        }));
+        self.requests.send(change).map_err(|_| NotDone::Stopped)?;
+        answer.await.unwrap_or_else(|_| Err(NotDone::Stopped.into()))
     }
 
     fn tell(&self, event: WalletEvent) {
-        let _ = self.events.send(event); // fails when nobody listens
+        report::told(&event);
+        self.events.send(event);
     }
 }
-
-/// A record that the store could not give back.
-fn unread((name, error): (String, StoreError)) -> Unreadable {
-    Unreadable::Store { name, why: error.to_string() }
-}
-
-/// Events that a slow listener may lag behind.
-const EVENTS_KEPT: usize = 256;

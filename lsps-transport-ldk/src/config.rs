@@ -3,6 +3,7 @@
 use bitcoin::Network;
 use lightning::ln::channelmanager::MIN_CLTV_EXPIRY_DELTA;
 use lightning::util::config::UserConfig;
+pub use lsps_host::ports::SettingMissing;
 use lsps_host::ports::StoreError;
 use lsps_types::Sat;
 
@@ -26,18 +27,6 @@ pub enum CannotStart {
     /// The records could not be read from the store.
     #[error("the store cannot be read: {0}")]
     Store(StoreError),
-}
-
-/// A setting of the node without which payments would be lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`UserConfig::{setting}` has to be {value}: {why}")]
-pub struct SettingMissing {
-    /// Where it is.
-    pub setting: &'static str,
-    /// What it has to be.
-    pub value: &'static str,
-    /// What happens otherwise.
-    pub why: &'static str,
 }
 
 /// Sets what an LSP needs, except what is set for each channel that it opens; `docs/settings.md` says why each is needed.

@@ -2,9 +2,8 @@
 //!
 //! # The binding
 //!
-//! This crate contains no rule of the protocols. The LSP is [`lsps_host`] on ports that LDK implements; the wallet is
-//! the client core with a host of its own. LDK's events become inputs, effects become calls, records go to any LDK
-//! store.
+//! This crate contains no rule of the protocols. LSP and wallet are [`lsps_host`] on ports that LDK implements. LDK's
+//! events become the host's, its calls become LDK's, records go to any LDK store.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
@@ -17,7 +16,6 @@ mod router;
 #[cfg(feature = "webhook-http")]
 mod signer;
 mod store;
-#[path = "../../lsps-host/src/wallet.rs"]
 pub mod wallet;
 
 pub use {bitcoin, lightning};

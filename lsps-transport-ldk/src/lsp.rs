@@ -179,7 +179,7 @@ impl Lsp {
     }
 }
 
-async fn why(mut stopped: watch::Receiver<Option<Stopped>>) -> Option<Stopped> {
+pub(crate) async fn why(mut stopped: watch::Receiver<Option<Stopped>>) -> Option<Stopped> {
     let stopped = stopped.wait_for(Option::is_some).await.ok()?;
     *stopped
 }

@@ -33,25 +33,6 @@ impl Peers {
     pub fn new(messages: Arc<LspsMessageHandler>, manager: impl PeerManager) -> Self {
         Self { messages, fetch: Box::new(move || manager.as_ref().process_events()) }
     }
-
-    pub fn send(&self, messages: Vec<(PeerId, Vec<u8>)>) {
-        let messages = messages.into_iter().filter_map(|(peer, payload)| Some((public_key(peer)?, payload)));
-        if self.messages.send(messages) {
-            (self.fetch)();
-        }
-    }
-
-    pub fn take(&self) -> Vec<PeerEvent> {
-        self.messages.take()
-    }
-
-    pub async fn arrived(&self) {
-        self.messages.arrived.notified().await;
-    }
-
-    pub fn have_scid_alias(&self, peer: &PublicKey) -> bool {
-        self.messages.has_scid_alias(peer)
-    }
 }
 
 impl Messages for Peers {
@@ -60,7 +41,10 @@ impl Messages for Peers {
     }
 
     fn send(&self, messages: Vec<(PeerId, Vec<u8>)>) {
-        Self::send(self, messages);
+        let messages = messages.into_iter().filter_map(|(peer, payload)| Some((public_key(peer)?, payload)));
+        if self.messages.send(messages) {
+            (self.fetch)();
+        }
     }
 
     fn take(&self, budget: Budget) -> Vec<HostPeerEvent<PeerId>> {

@@ -1,23 +1,13 @@
-//! What the node tells, and what the wallet tells of it.
+//! Events of a wallet, for a user interface.
 
 use std::fmt;
 
-use bitcoin::hashes::{Hash, HashEngine, sha256};
-use bitcoin::secp256k1::PublicKey;
-use lightning::events::{Event, InboundChannelFunds, PaymentFailureReason};
-use lightning::ln::channelmanager::PaymentId;
-use lightning::ln::types::ChannelId;
-use lightning::types::payment::PaymentPreimage;
-
-use lsps_client::ChannelKey;
-use lsps_client::jit_receive::{Fault, OpenRequest, RefuseChannel};
+use lsps_client::jit_receive::{Fault, RefuseChannel};
 use lsps_client::order::{End, OrderKey, Trouble, WayKind};
-use lsps_types::{Msat, OutPoint, PaymentHash, Sat};
+use lsps_types::{Msat, PaymentHash, PeerId};
+use tokio::sync::broadcast;
 
-use crate::peers::peer_id;
-use lsps_host::ports::to_lsps_outpoint;
-
-/// What happens to a wallet, for a user interface. Nothing has to be done about it.
+/// An event of a wallet, for a user interface. Nothing has to be done about it but what its own text says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WalletEvent {
@@ -26,7 +16,7 @@ pub enum WalletEvent {
     /// Terms were chosen.
     Offered {
         /// The LSP.
-        lsp: PublicKey,
+        lsp: PeerId,
         /// The opening fee at the size asked for.
         fee: Msat,
     },
@@ -42,41 +32,41 @@ pub enum WalletEvent {
     },
     /// A channel was refused although one was bought.
     ChannelRefused {
-        /// Who wanted to open it.
-        lsp: PublicKey,
-        /// What was wrong with it.
+        /// The peer that wanted to open it.
+        lsp: PeerId,
+        /// The fault of the channel.
         why: RefuseChannel,
     },
     /// A payment arrived and is being claimed.
     PaymentArriving {
         /// The purchase.
         payment_hash: PaymentHash,
-        /// What came in.
+        /// The amount that came in.
         received: Msat,
-        /// What the LSP kept.
+        /// The fee that the LSP kept.
         kept: Msat,
     },
     /// A payment arrived, and is claimed when its channel is confirmed.
     Holding {
         /// The purchase.
         payment_hash: PaymentHash,
-        /// How many confirmations are waited for.
+        /// The confirmations that are waited for.
         confirmations: u16,
     },
-    /// It is claimed.
+    /// A payment is claimed.
     Received {
         /// The purchase.
         payment_hash: PaymentHash,
-        /// What came in.
+        /// The amount that came in.
         received: Msat,
-        /// What the LSP kept.
+        /// The fee that the LSP kept.
         fee: Msat,
     },
     /// A payment was failed back: the payer keeps the money.
     Refused {
         /// The payment.
         payment_hash: PaymentHash,
-        /// What was wrong with it.
+        /// The fault of the payment.
         why: Fault,
     },
     /// A payment to a hash of the application's waited, and its channels are good now: the application may claim it, or
@@ -94,6 +84,8 @@ pub enum WalletEvent {
         /// The purchase.
         payment_hash: PaymentHash,
     },
+    /// The store refuses to write; its own words. Nothing is acknowledged, sent, paid or claimed until it writes again.
+    StoreFails(String),
     /// Another process owns the records: the wallet has ended, and writes, sends and does nothing more.
     LostOwnership,
     /// No payment came in time.
@@ -105,7 +97,7 @@ pub enum WalletEvent {
     Ordered {
         /// The order.
         order: OrderKey,
-        /// How it is paid.
+        /// The way in which the order is paid.
         way: WayKind,
     },
     /// The LSP has the payment of an order.
@@ -127,14 +119,14 @@ pub enum WalletEvent {
     OrderStuck {
         /// The order.
         order: OrderKey,
-        /// What keeps it.
+        /// The reason.
         why: Trouble,
     },
     /// An order is over.
     OrderOver {
         /// The order.
         order: OrderKey,
-        /// How it ended.
+        /// The end.
         end: End,
     },
 }
@@ -156,6 +148,7 @@ impl fmt::Display for WalletEvent {
             Self::GaveUp { .. } => {
                 f.write_str("the channel was not confirmed in time or is gone, the payment went back")
             }
+            Self::StoreFails(why) => write!(f, "the wallet's records cannot be written: {why}"),
             Self::LostOwnership => f.write_str("another process has the wallet's records: this one has ended"),
             Self::Expired { .. } => f.write_str("no payment came in time"),
             Self::Ordered { way, .. } => write!(f, "a channel is ordered, to be paid {way}"),
@@ -168,123 +161,25 @@ impl fmt::Display for WalletEvent {
     }
 }
 
-/// An event that may be ours.
-#[derive(Clone, Debug)]
-pub(super) enum News {
-    OpenRequested {
-        lsp: PublicKey,
-        temporary: ChannelId,
-        request: OpenRequest,
-    },
-    PaymentEnded(PaymentId, PaymentEnd),
-    ChannelPending(PublicKey, ChannelKey, Option<OutPoint>),
-    ChannelEnded(ChannelKey),
-    Claimable(Claimable),
-    Claimed {
-        hash: PaymentHash,
-        received: Msat,
-        kept: Msat,
-        over: Vec<ChannelKey>,
-        /// The application has the preimage, and is to hear of this as well.
-        by_application: bool,
-    },
+/// Tells all readers.
+#[derive(Clone)]
+pub(super) struct Events(broadcast::Sender<WalletEvent>);
+
+impl Events {
+    pub fn subscribe(&self) -> broadcast::Receiver<WalletEvent> {
+        self.0.subscribe()
+    }
+
+    pub fn send(&self, event: WalletEvent) {
+        let _ = self.0.send(event); // fails when nobody listens
+    }
 }
 
-/// How a payment of ours ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PaymentEnd {
-    Paid,
-    /// What was sent of it came back.
-    Returned,
-    /// Nothing was sent: no invoice came for the offer in time.
-    NoInvoice,
-    /// Nothing was sent, nor will be.
-    NotSent,
+impl Default for Events {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(KEPT))
+    }
 }
 
-/// A complete payment that waits for its preimage.
-#[derive(Clone, Debug)]
-pub(super) struct Claimable {
-    pub hash: PaymentHash,
-    pub received: Msat,
-    pub kept: Msat,
-    /// Known for invoices whose secret the node made.
-    pub preimage: Option<PaymentPreimage>,
-    /// The channels that its HTLCs came over.
-    pub over: Vec<(ChannelId, Option<ChannelKey>)>,
-}
-
-pub(super) fn of(event: &Event) -> Option<News> {
-    Some(match event {
-        Event::OpenChannelRequest {
-            temporary_channel_id,
-            counterparty_node_id,
-            channel_type,
-            is_announced,
-            funding_satoshis,
-            channel_negotiation_type,
-            ..
-        } => News::OpenRequested {
-            lsp: *counterparty_node_id,
-            temporary: *temporary_channel_id,
-            request: OpenRequest {
-                lsp: peer_id(counterparty_node_id),
-                key: channel_key(counterparty_node_id, temporary_channel_id),
-                announced: *is_announced,
-                scid_alias: channel_type.requires_scid_privacy(),
-                zero_conf: channel_type.requires_zero_conf(),
-                funding: Sat(*funding_satoshis),
-                pushed: match channel_negotiation_type {
-                    InboundChannelFunds::PushMsat(pushed) => Msat(*pushed),
-                    InboundChannelFunds::DualFunded => Msat::ZERO,
-                },
-            },
-        },
-        Event::PaymentSent { payment_id: Some(id), .. } => News::PaymentEnded(*id, PaymentEnd::Paid),
-        Event::PaymentFailed { payment_id, payment_hash, reason } => {
-            let end = match (payment_hash, reason) {
-                (Some(_), _) => PaymentEnd::Returned,
-                (None, Some(PaymentFailureReason::InvoiceRequestExpired)) => PaymentEnd::NoInvoice,
-                (None, _) => PaymentEnd::NotSent,
-            };
-            News::PaymentEnded(*payment_id, end)
-        }
-        Event::ChannelPending { user_channel_id, counterparty_node_id, funding_txo, .. } => {
-            let (key, funding) = (ChannelKey(*user_channel_id), to_lsps_outpoint(*funding_txo));
-            News::ChannelPending(*counterparty_node_id, key, funding)
-        }
-        Event::ChannelClosed { user_channel_id, .. } => News::ChannelEnded(ChannelKey(*user_channel_id)),
-        Event::PaymentClaimable {
-            payment_hash,
-            amount_msat,
-            counterparty_skimmed_fee_msat,
-            purpose,
-            receiving_channel_ids,
-            ..
-        } => News::Claimable(Claimable {
-            hash: PaymentHash(payment_hash.0),
-            received: Msat(*amount_msat),
-            kept: Msat(*counterparty_skimmed_fee_msat),
-            preimage: purpose.preimage(),
-            over: receiving_channel_ids.iter().map(|(id, key)| (*id, key.map(ChannelKey))).collect(),
-        }),
-        Event::PaymentClaimed { payment_hash, amount_msat, htlcs, purpose, .. } => {
-            let kept = htlcs.iter().fold(0u64, |sum, htlc| sum.saturating_add(htlc.counterparty_skimmed_fee_msat));
-            let over = htlcs.iter().map(|htlc| ChannelKey(htlc.user_channel_id)).collect();
-            let (received, kept) = (Msat(*amount_msat), Msat(kept));
-            let (hash, by_application) = (PaymentHash(payment_hash.0), purpose.preimage().is_none());
-            News::Claimed { hash, received, kept, over, by_application }
-        }
-        _ => return None,
-    })
-}
-
-/// The same for a request that comes again after a reconnect; LDK keeps the temporary id.
-pub(super) fn channel_key(lsp: &PublicKey, temporary: &ChannelId) -> ChannelKey {
-    let mut engine = sha256::Hash::engine();
-    engine.input(&lsp.serialize());
-    engine.input(&temporary.0);
-    let hash = sha256::Hash::from_engine(engine).to_byte_array();
-    let (key, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
-    ChannelKey(u128::from_be_bytes(*key))
-}
+/// Events that a slow reader may lag behind.
+const KEPT: usize = 256;

@@ -7,22 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
-use lsps_client::jit_receive::{AcceptTrust, Rules};
-use lsps_client::session::{Ask, Shopped, WhyNot};
-use lsps_types::PeerId;
-use tokio::task::JoinSet;
 
-use crate::handler::LspsMessageHandler;
-use crate::peers::peer_id;
+use lsps_client::jit_receive::{AcceptTrust, Rules};
+use lsps_client::session::{Ask, Session, Shopped, WhyNot};
+use lsps_types::PeerId;
+
+use crate::ports::{Clock, Connect, Connecting, Messages};
 
 /// An LSP that the wallet may buy from.
 #[derive(Clone, Debug)]
 pub struct KnownLsp {
-    /// Its node id.
-    pub node_id: PublicKey,
-    /// Where it listens, in whatever form [`Connect`] takes; without it the application keeps it connected.
+    /// The LSP's node id.
+    pub node_id: PeerId,
+    /// The address of the LSP, in whatever form [`Connect`] takes; without it the application keeps the LSP connected.
     pub address: Option<String>,
-    /// A coupon or the like from it.
+    /// A coupon or the like from the LSP.
     pub token: Option<String>,
     /// Whether it may ask for the preimage before it publishes the channel's funding.
     pub accept_trust: AcceptTrust,
@@ -31,8 +30,8 @@ pub struct KnownLsp {
 impl KnownLsp {
     /// An LSP that is not trusted, and that the application connects.
     #[must_use]
-    pub fn new(node_id: PublicKey) -> Self {
-        Self { node_id, address: None, token: None, accept_trust: AcceptTrust::Never }
+    pub fn new(node_id: impl Into<PeerId>) -> Self {
+        Self { node_id: node_id.into(), address: None, token: None, accept_trust: AcceptTrust::Never }
     }
 
     /// To be connected here by the wallet.
@@ -54,24 +53,24 @@ impl KnownLsp {
     }
 }
 
+impl From<PeerId> for KnownLsp {
+    fn from(node_id: PeerId) -> Self {
+        Self::new(node_id)
+    }
+}
+
 impl From<PublicKey> for KnownLsp {
     fn from(node_id: PublicKey) -> Self {
         Self::new(node_id)
     }
 }
 
-/// Connects to peers; usually a few lines around `lightning_net_tokio::connect_outbound`. It may return before the peers
-/// have shaken hands: the wallet waits for that.
-pub trait Connect: Send + Sync {
-    /// Connects, and keeps the connection going in a task of its own. `false`: the peer cannot be reached.
-    fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>>;
-}
-
 /// What is known of the LSPs while the wallet runs.
 pub(super) struct Lsps {
     known: Vec<KnownLsp>,
-    messages: Arc<LspsMessageHandler>,
+    messages: Arc<dyn Messages>,
     connect: Option<Arc<dyn Connect>>,
+    clock: Arc<dyn Clock>,
     /// Those that answered a question of LSPS2 before.
     serving: Mutex<BTreeSet<PeerId>>,
     /// For how many sales of others those are passed over that offered terms and did not sell on them.
@@ -79,14 +78,19 @@ pub(super) struct Lsps {
 }
 
 impl Lsps {
-    pub fn new(known: Vec<KnownLsp>, messages: Arc<LspsMessageHandler>, connect: Option<Arc<dyn Connect>>) -> Self {
-        Self { known, messages, connect, serving: Mutex::default(), broken: Mutex::default() }
+    pub fn new(
+        known: Vec<KnownLsp>,
+        messages: Arc<dyn Messages>,
+        connect: Option<Arc<dyn Connect>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { known, messages, connect, clock, serving: Mutex::default(), broken: Mutex::default() }
     }
 
     /// One question for each.
     pub fn asks(&self, rules: &Rules) -> Vec<Ask> {
         let ask = |lsp: &KnownLsp| {
-            let id = peer_id(&lsp.node_id);
+            let id = lsp.node_id;
             let rules = Rules { accept_trust: lsp.accept_trust, ..*rules };
             let broken = self.broken().get(&id).copied().unwrap_or(0);
             Ask { lsp: id, token: lsp.token.clone(), rules, serves_lsps2: self.serving().contains(&id), broken }
@@ -95,16 +99,12 @@ impl Lsps {
     }
 
     pub fn rules_for(&self, lsp: PeerId, rules: &Rules) -> Rules {
-        let known = self.known.iter().find(|known| peer_id(&known.node_id) == lsp);
+        let known = self.known.iter().find(|known| known.node_id == lsp);
         Rules { accept_trust: known.map_or(AcceptTrust::Never, |known| known.accept_trust), ..*rules }
     }
 
     pub fn token_of(&self, lsp: PeerId) -> Option<String> {
-        self.known.iter().find(|known| peer_id(&known.node_id) == lsp)?.token.clone()
-    }
-
-    pub fn have_large_channels(&self, lsp: &PublicKey) -> bool {
-        self.messages.has_large_channels(lsp)
+        self.known.iter().find(|known| known.node_id == lsp)?.token.clone()
     }
 
     /// Whoever told its terms serves LSPS2.
@@ -132,43 +132,41 @@ impl Lsps {
     /// Tries all that are not connected at once, and waits until they can be asked: for those that were reached until they
     /// have shaken hands, for those that the application connects only while there is nobody else. No longer than
     /// `patience`.
-    pub async fn connect_all(&self, patience: Duration) {
-        let (mut attempts, mut reached) = (JoinSet::new(), vec![]);
-        for lsp in &self.known {
-            if let Some(attempt) = self.attempt(lsp) {
-                let id = lsp.node_id;
-                attempts.spawn(async move {
-                    tokio::time::timeout(patience, attempt).await.is_ok_and(|it| it).then_some(id)
-                });
-            }
-        }
-        let until = tokio::time::Instant::now() + patience;
-        while let Some(attempt) = attempts.join_next().await {
-            reached.extend(attempt.ok().flatten()); // who is not there says so when asked
-        }
-        let is_there = |id: &PublicKey| self.messages.is_connected(id);
+    pub async fn connect_all(&self, session: &Session, patience: Duration) {
+        let until = self.clock.steady() + patience;
+        let attempts = self.known.iter().filter_map(|lsp| Some((lsp.node_id, self.attempt(lsp)?)));
+        let reach = |(id, attempt)| async move { self.within(patience, attempt).await.then_some(id) };
+        // Who is not there says so when asked.
+        let reached: Vec<PeerId> = session.all(attempts.map(reach).collect()).await.into_iter().flatten().collect();
+        let is_there = |id: &PeerId| self.messages.is_connected(*id);
         let may_come = |lsp: &&KnownLsp| lsp.address.is_none() || self.connect.is_none();
         let is_enough = || {
             let someone = self.known.iter().any(|lsp| is_there(&lsp.node_id));
             reached.iter().all(is_there) && (someone || !self.known.iter().any(|lsp| may_come(&lsp)))
         };
-        while !is_enough() && tokio::time::Instant::now() < until {
-            tokio::time::sleep(LOOK).await;
+        while !is_enough() && self.clock.steady() < until {
+            self.clock.sleep(LOOK).await;
         }
     }
 
-    fn attempt(&self, lsp: &KnownLsp) -> Option<Pin<Box<dyn Future<Output = bool> + Send>>> {
+    fn attempt(&self, lsp: &KnownLsp) -> Option<Connecting> {
         let (connect, address) = (self.connect.as_ref()?, lsp.address.as_ref()?);
-        (!self.messages.is_connected(&lsp.node_id)).then(|| connect.connect(lsp.node_id, address))
+        (!self.messages.is_connected(lsp.node_id)).then(|| connect.connect(lsp.node_id, address))
+    }
+
+    async fn within(&self, time: Duration, attempt: Connecting) -> bool {
+        tokio::select! {
+            reached = attempt => reached,
+            () = self.clock.sleep(time) => false,
+        }
     }
 
     /// Reconnects each of them for ever, slower with each attempt that fails; one that hangs holds up no other.
-    pub fn keep_connected(self: &Arc<Self>) -> JoinSet<()> {
-        let mut tasks = JoinSet::new();
-        for n in 0..self.known.len() {
-            tasks.spawn(Arc::clone(self).keep_one(n));
+    pub fn keep_connected(self: &Arc<Self>) -> Vec<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        if self.connect.is_none() {
+            return vec![];
         }
-        tasks
+        (0..self.known.len()).map(|n| Box::pin(Arc::clone(self).keep_one(n)) as Pin<Box<_>>).collect()
     }
 
     async fn keep_one(self: Arc<Self>, n: usize) {
@@ -176,11 +174,11 @@ impl Lsps {
         let mut pause = SHORTEST;
         loop {
             let reached = match self.attempt(lsp) {
-                Some(attempt) => tokio::time::timeout(LONGEST, attempt).await.unwrap_or(false),
+                Some(attempt) => self.within(LONGEST, attempt).await,
                 None => true,
             };
             pause = if reached { SHORTEST } else { (pause * 2).min(LONGEST) };
-            tokio::time::sleep(pause).await;
+            self.clock.sleep(pause).await;
         }
     }
 

@@ -1,66 +1,89 @@
 //! Channels that LSPs ask to open.
 
-use bitcoin::secp256k1::PublicKey;
-use lightning::ln::types::ChannelId;
+use bitcoin::hashes::{Hash, HashEngine, sha256};
 
-use lsps_client::ChannelKey;
-use lsps_client::jit_receive::{OpenRequest, Purchase, RefuseChannel};
+use lsps_client::jit_receive::{Handled, OpenRequest, Purchase, RefuseChannel};
 use lsps_client::order::Order;
+use lsps_client::{AcceptTerms, ChannelKey};
+use lsps_types::PeerId;
 
-use super::news::WalletEvent;
+use super::events::WalletEvent;
 use super::pump::Pump;
-use crate::peers::{Manager, peer_id};
+use crate::ports::ChannelRequest;
 
-impl<M: Manager> Pump<M> {
-    /// Whether it was ours.
-    pub(super) fn open_requested(&mut self, lsp: PublicKey, temporary: ChannelId, request: OpenRequest) -> bool {
+impl Pump {
+    pub(super) fn open_requested(&mut self, request: ChannelRequest) -> Handled {
+        let ChannelRequest { peer, announced, zero_conf, funding, pushed, .. } = request;
         // LSPs in the field leave it out of the channel's type. Later invoices have their alias all the same.
-        let scid_alias = request.scid_alias || self.peers.have_scid_alias(&lsp);
-        let request = OpenRequest { scid_alias, ..request };
-        match self.session.with(|client, now| client.open_requested(&request, now)) {
+        let scid_alias = request.scid_alias || self.node.has_scid_alias(peer);
+        let key = channel_key(&request);
+        let asked = OpenRequest { lsp: peer, key, announced, scid_alias, zero_conf, funding, pushed };
+        match self.session.with(|client, now| client.open_requested(&asked, now)) {
             Ok(()) => {
-                self.requests.insert(request.key, (lsp, temporary));
-                true
+                self.requests.insert(key, request);
+                Handled::Taken
             }
             // After a crash of the LSP its next attempt may be here before the end of the one it forgot.
-            Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(&lsp) => {
-                self.postponed.insert(request.key, (request, lsp, temporary));
-                true
+            Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(peer) => {
+                self.postponed.insert(key, (asked, request));
+                Handled::Taken
             }
-            Err(RefuseChannel::NothingBought | RefuseChannel::AllHaveChannels) => false,
+            Err(RefuseChannel::NothingBought | RefuseChannel::AllHaveChannels) => Handled::NotMine,
             Err(why) => {
-                self.refuse(&temporary, lsp, why);
-                true
+                self.refuse(&request, why);
+                Handled::Taken
             }
         }
     }
 
     /// Takes what was postponed when there is room for it, and refuses it when the channels turn out to be alive.
     pub(super) fn look_at_postponed(&mut self) {
-        for (key, (request, lsp, temporary)) in std::mem::take(&mut self.postponed) {
-            match self.session.with(|client, now| client.open_requested(&request, now)) {
-                Ok(()) => drop(self.requests.insert(key, (lsp, temporary))),
-                Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(&lsp) => {
-                    self.postponed.insert(key, (request, lsp, temporary));
+        for (key, (asked, request)) in std::mem::take(&mut self.postponed) {
+            match self.session.with(|client, now| client.open_requested(&asked, now)) {
+                Ok(()) => drop(self.requests.insert(key, request)),
+                Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(request.peer) => {
+                    self.postponed.insert(key, (asked, request));
                 }
-                Err(why) => self.refuse(&temporary, lsp, why),
+                Err(why) => self.refuse(&request, why),
             }
         }
     }
 
-    /// Whether a channel that was bought or ordered is not usable yet or again, or closed without our having heard.
-    fn may_have_lost_one(&self, lsp: &PublicKey) -> bool {
-        let id = peer_id(lsp);
-        let keys: Vec<ChannelKey> = self.session.with(|client, _| {
-            let bought = client.purchases().filter(|purchase| purchase.lsp() == id).filter_map(Purchase::channel);
-            let ordered = client.orders().filter(|order| order.lsp() == id).filter_map(Order::channel);
-            bought.map(|channel| channel.key).chain(ordered.map(|channel| channel.key)).collect()
-        });
-        keys.into_iter().any(|key| self.node.channel(lsp, key).is_none_or(|channel| !channel.is_usable))
+    /// The effect that accepts a channel. The node may know neither the channel nor the request any more.
+    pub(super) fn accept(&mut self, key: ChannelKey, lsp: PeerId, terms: &AcceptTerms) {
+        if self.channel(lsp, key).is_some() {
+            return;
+        }
+        let request = self.requests.remove(&key);
+        if !request.is_some_and(|request| self.node.accept(&request, key, terms).is_ok()) {
+            let _ = self.channel_ended(key);
+        }
     }
 
-    fn refuse(&self, temporary: &ChannelId, lsp: PublicKey, why: RefuseChannel) {
-        self.node.refuse(temporary, &lsp, why.to_string());
-        self.tell(WalletEvent::ChannelRefused { lsp, why });
+    /// Whether a channel that was bought or ordered is not usable yet or again, or closed without our having heard.
+    fn may_have_lost_one(&self, lsp: PeerId) -> bool {
+        let keys: Vec<ChannelKey> = self.session.with(|client, _| {
+            let bought = client.purchases().filter(|purchase| purchase.lsp() == lsp).filter_map(Purchase::channel);
+            let ordered = client.orders().filter(|order| order.lsp() == lsp).filter_map(Order::channel);
+            bought.map(|channel| channel.key).chain(ordered.map(|channel| channel.key)).collect()
+        });
+        let channels = self.node.channels_with(lsp);
+        let is_alive = |key: &ChannelKey| channels.iter().any(|channel| channel.key == *key && channel.is_usable);
+        !keys.iter().all(is_alive)
     }
+
+    fn refuse(&self, request: &ChannelRequest, why: RefuseChannel) {
+        self.node.refuse(request, &why.to_string());
+        self.tell(WalletEvent::ChannelRefused { lsp: request.peer, why });
+    }
+}
+
+/// The same for a request that comes again after a reconnect.
+fn channel_key(request: &ChannelRequest) -> ChannelKey {
+    let mut engine = sha256::Hash::engine();
+    engine.input(&request.peer.0);
+    engine.input(&request.id);
+    let hash = sha256::Hash::from_engine(engine).to_byte_array();
+    let (key, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
+    ChannelKey(u128::from_be_bytes(*key))
 }

@@ -1,21 +1,18 @@
 //! One call that orders a channel: ask, weigh, choose how to pay, put it on record, pay.
 
-use bitcoin::secp256k1::PublicKey;
+use std::sync::Arc;
 
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{Order, OrderKey, Quote, WayKind, Wish};
-use lsps_client::session::{NotOrdered, OrderHandle};
-use lsps_types::lsps1::{CreateOrder, LdkInvoices};
-use lsps_types::{Msat, Sat};
-use tokio::sync::oneshot;
+use lsps_client::order::{Order, OrderError, OrderKey, Quote, WayKind, Wish};
+use lsps_client::session::{NotOrdered, OrderHandle, Session};
+use lsps_types::lsps1::{CreateOrder, PaymentFacts, ReadInvoices};
+use lsps_types::{Network, PeerId, Sat};
 
-use super::news::WalletEvent;
-use super::pump::Told;
-use super::{Wallet, pay};
-use crate::config::SettingMissing;
-use crate::peers::{network_name, peer_id};
+use super::events::WalletEvent;
+use super::{NotDone, Wallet, pay};
+use crate::ports::{SettingMissing, WalletNode};
 
-/// Why no channel is ordered. Nothing is paid.
+/// The reason for which no channel is ordered. Nothing is paid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotOrderChannel {
@@ -25,17 +22,67 @@ pub enum CannotOrderChannel {
     /// The LSP does not offer it, or not on acceptable terms.
     #[error(transparent)]
     NotOrdered(#[from] NotOrdered),
+    /// The node's network has no name in LSPS1.
+    #[error("channels cannot be ordered on the node's network")]
+    NoNetwork,
+    /// The store failed, and an order must not be paid without its record. The order is called off.
+    #[error("the order could not be stored")]
+    NotStored,
     /// The wallet was stopped.
     #[error("the wallet was stopped")]
     Stopped,
+}
+
+impl From<NotDone> for CannotOrderChannel {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::NotStored => Self::NotStored,
+            NotDone::Stopped => Self::Stopped,
+        }
+    }
+}
+
+/// The reason for which an order is not ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CannotEndOrder {
+    /// No order of that name is on record.
+    #[error("there is no such order")]
+    NotFound,
+    /// The order is over.
+    #[error("the order is over")]
+    TooLate,
+    /// The store failed. The order is ended once the store writes again, unless the process ends before.
+    #[error("the end of the order could not be stored")]
+    NotStored,
+    /// The wallet was stopped.
+    #[error("the wallet was stopped")]
+    Stopped,
+}
+
+impl From<NotDone> for CannotEndOrder {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::NotStored => Self::NotStored,
+            NotDone::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<OrderError> for CannotEndOrder {
+    fn from(why: OrderError) -> Self {
+        match why {
+            OrderError::NoSuchOrder => Self::NotFound,
+            _ => Self::TooLate,
+        }
+    }
 }
 
 impl Wallet {
     /// Orders a channel of this LSP and pays for it in the cheapest way that costs no more than `limits` say, mining and
     /// routing fees included: by invoice or offer where the node's channels hold that much, and on-chain if
     /// [`WalletParts::onchain`](super::WalletParts::onchain) is there and the order names an address for refunds. Where that
-    /// way turns out not to work, the next is tried, as long as the order lives and nothing of the one before is out. Offers
-    /// take an onion messenger, and an [`OrderRouter`](crate::OrderRouter), for the LSP to have time.
+    /// way turns out not to work, the next is tried, as long as the order lives and nothing of the one before is out.
     ///
     /// The handle tells what becomes of it. The channel is accepted if it is as ordered. Dropping the future is safe.
     ///
@@ -44,12 +91,12 @@ impl Wallet {
     /// When the LSP does not answer, does not offer it, or not on acceptable terms.
     pub async fn order_channel(
         &self,
-        lsp: PublicKey,
+        lsp: PeerId,
         order: CreateOrder,
         limits: FeeLimits,
     ) -> Result<OrderHandle, CannotOrderChannel> {
         let quote = self.quote_channel(lsp, order, limits).await?;
-        let outbound = self.outbound().await.ok_or(CannotOrderChannel::Stopped)?;
+        let outbound = self.look(WalletNode::outbound).await.ok_or(CannotOrderChannel::Stopped)?;
         let ways = quote.ranked(|way| match (way.kind(), &self.onchain) {
             (WayKind::Onchain, Some(wallet)) => pay::extra(&**wallet, way),
             (WayKind::Onchain, None) => None,
@@ -58,7 +105,7 @@ impl Wallet {
                 way.total.to_msat().is_some_and(|total| total <= outbound).then_some(Sat::ZERO)
             }
         });
-        Ok(self.session.pay_quote_in_turn(quote, &ways)?)
+        self.place(quote, ways).await
     }
 
     /// As [`Self::order_channel`], where `choose` says how it is paid.
@@ -68,42 +115,59 @@ impl Wallet {
     /// When the LSP does not answer, does not offer it, or not on acceptable terms.
     pub async fn order_channel_paying(
         &self,
-        lsp: PublicKey,
+        lsp: PeerId,
         order: CreateOrder,
         limits: FeeLimits,
         choose: impl FnOnce(&Quote) -> Option<WayKind>,
     ) -> Result<OrderHandle, CannotOrderChannel> {
         let quote = self.quote_channel(lsp, order, limits).await?;
         let way = choose(&quote).ok_or(NotOrdered::NothingChosen)?;
-        Ok(self.session.pay_quote(quote, way)?)
+        self.place(quote, vec![way]).await
     }
 
     async fn quote_channel(
         &self,
-        lsp: PublicKey,
+        lsp: PeerId,
         order: CreateOrder,
         limits: FeeLimits,
     ) -> Result<Quote, CannotOrderChannel> {
-        self.takes.require(order.announce_channel, order.capacity())?;
+        let (announced, capacity) = (order.announce_channel, order.capacity());
+        let takes = self.look(move |node| node.takes_channel(announced, capacity)).await;
+        takes.ok_or(CannotOrderChannel::Stopped)??;
         self.tell(WalletEvent::Asked);
         self.know_who_is_connected().await.ok_or(CannotOrderChannel::Stopped)?;
-        let id = peer_id(&lsp);
-        let token = order.token.or_else(|| self.lsps.token_of(id));
-        let wish = Wish {
-            order: CreateOrder { token, ..order },
-            limits,
-            network: network_name(self.network),
-            large_channels: self.lsps.have_large_channels(&lsp),
-            rules: self.order_rules,
-        };
-        Ok(self.session.lsp(id).quote_channel(wish, &LdkInvoices).await?)
+        let node = self.look(move |node| (node.network(), node.has_large_channels(lsp))).await;
+        let (network, large_channels) = node.ok_or(CannotOrderChannel::Stopped)?;
+        let network = network.ok_or(CannotOrderChannel::NoNetwork)?;
+        let token = order.token.or_else(|| self.lsps.token_of(lsp));
+        let order = CreateOrder { token, ..order };
+        let wish = Wish { order, limits, network, large_channels, rules: self.order_rules };
+        Ok(self.session.lsp(lsp).quote_channel(wish, &Reads(Arc::clone(&self.node))).await?)
     }
 
-    /// The amount that the node's channels could pay. `None`: the wallet was stopped.
-    async fn outbound(&self) -> Option<Msat> {
-        let (done, outbound) = oneshot::channel();
-        self.told.send(Told::Outbound(done)).ok()?;
-        outbound.await.ok()
+    /// Puts an order on record, to be paid in the first of these ways that works. It is called off where that does not become
+    /// durable: nobody knows of it then.
+    async fn place(&self, quote: Quote, ways: Vec<WayKind>) -> Result<OrderHandle, CannotOrderChannel> {
+        let place = move |session: &Session, _: &dyn WalletNode| {
+            session.pay_quote_in_turn(quote, &ways).map_err(CannotOrderChannel::from)
+        };
+        let call_off = |session: &Session, order: &OrderHandle| {
+            // An error says that it is over.
+            let _ = session.with(|client, now| client.abandon_order(order.key(), now));
+        };
+        self.change(place, call_off).await
+    }
+
+    /// Ends an order, whatever its state ([`Client::abandon_order`](lsps_client::Client::abandon_order) says how).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such order, or the order is over.
+    pub async fn end_order(&self, order: OrderKey) -> Result<(), CannotEndOrder> {
+        let end = move |session: &Session, _: &dyn WalletNode| {
+            session.with(|client, now| client.abandon_order(order, now)).map_err(CannotEndOrder::from)
+        };
+        self.change(end, |_, ()| {}).await
     }
 
     /// All orders on record, open and over.
@@ -112,9 +176,22 @@ impl Wallet {
         self.session.with(|client, _| client.orders().cloned().collect())
     }
 
-    /// An order on record, from before a restart for one.
+    /// An order on record, for example one from before a restart.
     #[must_use]
     pub fn order(&self, key: OrderKey) -> OrderHandle {
         self.session.order(key)
+    }
+}
+
+/// Reads invoices as the node does.
+struct Reads(Arc<dyn WalletNode>);
+
+impl ReadInvoices for Reads {
+    fn bolt11(&self, invoice: &str, network: Network) -> Option<PaymentFacts> {
+        self.0.read_invoice(invoice, network)
+    }
+
+    fn bolt12(&self, offer: &str, network: Network) -> Option<PaymentFacts> {
+        self.0.read_offer(offer, network)
     }
 }

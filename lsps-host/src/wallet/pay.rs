@@ -1,87 +1,80 @@
 //! Paying for orders: over Lightning by the node, on-chain by the wallet that the application gives.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::{FeeRate, ScriptBuf, Transaction, WitnessProgram, WitnessVersion};
-use lightning::ln::channelmanager::PaymentId;
 
+use lsps_client::jit_receive::Handled;
 use lsps_client::order::{Bill, Order, OrderKey, Payment, State, Way, WayKind};
-use lsps_types::{Address, Sat, Timestamp};
+use lsps_types::{Address, BlockHeight, Sat, Timestamp};
 
-use super::news::PaymentEnd;
-use super::node::Tried;
 use super::pump::Pump;
-use crate::peers::Manager;
-use lsps_host::ports::OnchainPayer;
+use super::report;
+use crate::ports::{OnchainPayer, PayAnswer, PayLimits, PaymentEnd, PaymentId, PaymentProgress};
 
 /// Payments that the client asked for.
 #[derive(Default)]
 pub(super) struct Payments {
-    onchain: Option<Arc<dyn OnchainPayer>>,
     /// Those that were not begun yet.
     due: BTreeMap<OrderKey, Due>,
     /// Those that were broadcast since the start.
     broadcast: BTreeSet<OrderKey>,
     /// The height at which they were broadcast last.
-    height: u32,
+    height: BlockHeight,
 }
 
-/// Waits by no clock that can be set.
+/// Times are those of the steady clock.
 struct Due {
     way: Way,
-    next: Instant,
+    next: Duration,
     /// By then it is given up: the wallet has other things to try. `None`: it is tried for as long as it may be paid.
-    until: Option<Instant>,
+    until: Option<Duration>,
 }
 
 impl Payments {
-    pub fn new(onchain: Option<Arc<dyn OnchainPayer>>) -> Self {
-        Self { onchain, ..Self::default() }
-    }
-
     pub fn is_idle(&self) -> bool {
         self.due.is_empty()
     }
 }
 
-impl<M: Manager> Pump<M> {
+impl Pump {
     pub(super) fn has_to_pay(&mut self, order: OrderKey, way: Way) {
         let is_open = |order: &Order, now| order.next_way(now).is_some();
         let has_others = self.session.with(|client, now| client.order(order).is_some_and(|order| is_open(order, now)));
         let patience = if has_others { TRY_BEFORE_THE_NEXT } else { TRY_FOR };
-        let next = Instant::now();
+        let next = self.outside.clock.steady();
         self.payments.due.insert(order, Due { way, next, until: Some(next + patience) });
     }
 
     /// As long as it may be paid. At most one invoice is: they all come under the same id.
     fn asks_for_invoice_again(&mut self, order: OrderKey, way: Way) {
-        self.payments.due.insert(order, Due { way, next: Instant::now(), until: None });
+        let next = self.outside.clock.steady();
+        self.payments.due.insert(order, Due { way, next, until: None });
     }
 
     /// Begins with what is due. After a start the node has no routes yet, nor the wallet its coins.
     pub(super) fn look_at_payments(&mut self) {
-        let (now, instant) = (self.session.with(|_, now| now), Instant::now());
+        let (now, steady) = (self.session.with(|_, now| now), self.outside.clock.steady());
         for (key, mut due) in std::mem::take(&mut self.payments.due) {
             let is_wanted = |order: &Order| is_to_be_paid(order, due.way.kind());
             let wanted = self.session.with(|client, _| client.order(key).is_some_and(is_wanted));
             if !wanted {
                 continue;
             }
-            if instant < due.next {
+            if steady < due.next {
                 self.payments.due.insert(key, due);
                 continue;
             }
             match self.begin(key, &due.way, now) {
-                Tried::Begun => {}
-                Tried::NotNow if due.until.is_none_or(|until| instant < until) => {
-                    due.next = instant + TRY_AGAIN;
+                PayAnswer::Begun => {}
+                PayAnswer::NotNow if due.until.is_none_or(|until| steady < until) => {
+                    due.next = steady + TRY_AGAIN;
                     self.payments.due.insert(key, due);
                 }
-                Tried::NotNow | Tried::Never => {
+                PayAnswer::NotNow | PayAnswer::Never => {
                     let _ = self.session.with(|client, now| client.order_not_sent(key, now));
                 }
             }
@@ -91,8 +84,8 @@ impl<M: Manager> Pump<M> {
     pub(super) fn pays_no_more(&mut self, order: OrderKey, way: &Way) {
         let was_begun = self.payments.due.remove(&order).is_none();
         let Some(id) = self.id_of(order, &way.bill) else { return };
-        if self.node.knows_payment(id) {
-            self.node.give_up(id);
+        if self.node.payment(id).is_some() {
+            self.node.stop_paying(id);
             return;
         }
         // The node forgets a payment that failed before it tells that it did.
@@ -103,7 +96,7 @@ impl<M: Manager> Pump<M> {
     }
 
     pub(super) fn broadcast(&mut self, order: OrderKey, transaction: &[u8]) {
-        let Some(wallet) = &self.payments.onchain else { return };
+        let Some(wallet) = &self.outside.onchain else { return };
         // A store that is away may have held it up.
         if !self.session.with(|client, now| client.broadcasts_payment(order, now)) {
             self.payments.broadcast.remove(&order);
@@ -132,13 +125,13 @@ impl<M: Manager> Pump<M> {
     }
 
     pub(super) fn reserve(&self, transaction: &[u8]) {
-        if let (Some(wallet), Ok(transaction)) = (&self.payments.onchain, deserialize(transaction)) {
+        if let (Some(wallet), Ok(transaction)) = (&self.outside.onchain, deserialize(transaction)) {
             wallet.reserve(&transaction);
         }
     }
 
     pub(super) fn forget(&self, order: OrderKey, transaction: &[u8]) {
-        if let (Some(wallet), Ok(transaction)) = (&self.payments.onchain, deserialize(transaction)) {
+        if let (Some(wallet), Ok(transaction)) = (&self.outside.onchain, deserialize(transaction)) {
             wallet.forget(&transaction);
         }
         let _ = self.session.with(|client, now| client.payment_forgotten(order, now));
@@ -146,7 +139,7 @@ impl<M: Manager> Pump<M> {
 
     /// Over Lightning a payment has an end. Whether it was one of an order: only the way that is being paid moves its order,
     /// and no other payment of the node has such an id.
-    pub(super) fn payment_ended(&mut self, id: PaymentId, end: PaymentEnd) -> bool {
+    pub(super) fn payment_ended(&mut self, id: PaymentId, end: PaymentEnd) -> Handled {
         let of = |order: &Order, now| {
             let way = order.ways().iter().find(|way| payment_id(order, &way.bill) == Some(id))?;
             let is_chosen = order.paying().is_some_and(|paying| paying.way == way.kind());
@@ -154,18 +147,19 @@ impl<M: Manager> Pump<M> {
             Some((order.key(), way.clone(), is_chosen, is_the_last))
         };
         let of = self.session.with(|client, now| client.orders().find_map(|order| of(order, now)));
-        let Some((key, way, is_chosen, is_the_last)) = of else { return false };
+        let Some((key, way, is_chosen, is_the_last)) = of else { return Handled::NotMine };
+        report::payment_ended(key, end);
         if !is_chosen {
-            return true;
+            return Handled::Taken;
         }
         // Begun anew after a restart, before this news of the time before it was told: the new one brings its own.
-        if end != PaymentEnd::Paid && self.node.is_paying(id) {
-            return true;
+        if end != PaymentEnd::Paid && self.node.payment(id) == Some(PaymentProgress::UnderWay) {
+            return Handled::Taken;
         }
-        // LDK waits for an invoice a minute or two. Its LSP may be away for longer; another way may work at once.
+        // Nodes wait for an invoice a minute or two. Its LSP may be away for longer; another way may work at once.
         if end == PaymentEnd::NoInvoice && is_the_last {
             self.asks_for_invoice_again(key, way);
-            return true;
+            return Handled::Taken;
         }
         // Taken or told before: it is ours in any case.
         let _ = self.session.with(|client, now| match end {
@@ -173,44 +167,51 @@ impl<M: Manager> Pump<M> {
             PaymentEnd::Returned => client.order_returned(key, now),
             PaymentEnd::NoInvoice | PaymentEnd::NotSent => client.order_not_sent(key, now),
         });
-        true
+        Handled::Taken
     }
 
     fn id_of(&self, order: OrderKey, bill: &Bill) -> Option<PaymentId> {
         self.session.with(|client, _| client.order(order).and_then(|order| payment_id(order, bill)))
     }
 
-    fn begin(&mut self, key: OrderKey, way: &Way, now: Timestamp) -> Tried {
+    fn begin(&mut self, key: OrderKey, way: &Way, now: Timestamp) -> PayAnswer {
+        let limits = PayLimits { fee: way.extra, within: way.pay_by.since(now).min(PATIENCE) };
         match (&way.bill, self.id_of(key, &way.bill)) {
-            (_, Some(id)) if self.node.knows_payment(id) => Tried::Begun,
-            (_, _) if now >= way.pay_by => Tried::Never,
-            (Bill::Invoice { payment_hash, .. }, _) if self.node.pays_hash(*payment_hash) => Tried::Never,
-            (Bill::Invoice { invoice, .. }, Some(id)) => {
-                self.node.pay_invoice(id, invoice, way.extra, way.pay_by.since(now))
-            }
-            (Bill::Offer { offer }, Some(id)) => self.node.pay_offer(id, offer, way.extra, way.pay_by.since(now)),
+            (_, Some(id)) if self.node.payment(id).is_some() => PayAnswer::Begun,
+            (_, _) if now >= way.pay_by => PayAnswer::Never,
+            (Bill::Invoice { payment_hash, .. }, _) if self.node.pays_hash(*payment_hash) => PayAnswer::Never,
+            (Bill::Invoice { invoice, .. }, Some(id)) => self.node.pay_invoice(id, invoice, limits),
+            (Bill::Offer { offer }, Some(id)) => self.node.pay_offer(id, offer, limits),
             (Bill::Address { address, at_once_above, .. }, _) => self.sign(key, address, *at_once_above, way),
-            (Bill::Invoice { .. } | Bill::Offer { .. }, None) => Tried::Never,
+            (Bill::Invoice { .. } | Bill::Offer { .. }, None) => PayAnswer::Never,
         }
     }
 
     /// Within the limit on mining fees; where the LSP's feerate for opening at once is beyond it, at the usual feerate.
-    fn sign(&mut self, key: OrderKey, to: &Address, at_once_above: Option<lsps_types::FeeRate>, way: &Way) -> Tried {
-        let (Some(wallet), Some(script)) = (self.payments.onchain.clone(), script_of(to)) else { return Tried::Never };
+    fn sign(
+        &mut self,
+        key: OrderKey,
+        to: &Address,
+        at_once_above: Option<lsps_types::FeeRate>,
+        way: &Way,
+    ) -> PayAnswer {
+        let (Some(wallet), Some(script)) = (self.outside.onchain.clone(), script_of(to)) else {
+            return PayAnswer::Never;
+        };
         let sign = |rate| wallet.sign(key.0, &script, way.total.0, rate, way.extra.0);
         let signed = match sign(at_once_above.map(feerate)) {
             Err(_) if at_once_above.is_some() => sign(None),
             signed => signed,
         };
-        let Ok(transaction) = signed else { return Tried::NotNow };
+        let Ok(transaction) = signed else { return PayAnswer::NotNow };
         let is_right = pays(&transaction, &script, way.total.0);
         let signed = serialize(&transaction);
         let recorded = is_right && self.session.with(|client, now| client.order_signed(key, signed, now).is_ok());
         if recorded {
-            return Tried::Begun;
+            return PayAnswer::Begun;
         }
         wallet.forget(&transaction);
-        Tried::Never
+        PayAnswer::Never
     }
 }
 
@@ -264,3 +265,5 @@ const TRY_FOR: Duration = Duration::from_secs(60);
 /// The same where another way can be tried after it.
 const TRY_BEFORE_THE_NEXT: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// For how long a node looks for routes.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,429 +1,183 @@
-//! The one task that writes for the client: news in, records written, then messages and acts.
+//! The wallet's side of the one task: the node's events, messages and time into the client, its effects into calls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::secp256k1::PublicKey;
-use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
-use lightning::ln::types::ChannelId;
-use lightning::types::payment::PaymentPreimage;
-use lightning_invoice::{Bolt11Invoice, Description};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
-use lsps_client::jit_receive::{Arrival, Event, Handled, OpenRequest, Prepared, Purchase, Received, State};
+use lsps_client::jit_receive::{Event, Handled, OpenRequest};
 use lsps_client::order::{self, OrderKey};
 use lsps_client::session::Session;
-use lsps_client::{Batch, ChannelKey, Effect, Notice, Unreadable};
-use lsps_types::{Msat, PaymentHash, PeerId, Preimage};
+use lsps_client::{Batch, ChannelKey, Effect, Notice};
+use lsps_types::{PaymentHash, PeerId};
 
-use super::news::{Claimable, News, WalletEvent};
-use super::node::Node;
+use super::events::{Events, WalletEvent};
+use super::held::Claim;
 use super::pay::Payments;
-use super::receive::CannotReceive;
-use crate::handler::PeerEvent;
-use crate::peers::{Manager, Peers, peer_id, public_key};
-use lsps_host::ports::{Mempool, OnchainPayer, StoreError, to_lsps_outpoint};
-use lsps_host::{RETRY, Records};
+use super::report;
+use super::unread::Unread;
+use crate::inbox::{Budget, PeerEvent};
+use crate::ports::{
+    Change, ChannelRequest, Clock, Mempool, Messages, OnchainPayer, StoreError, WalletChannel, WalletNode,
+    WalletNodeEvent, to_lsps_outpoint,
+};
+use crate::pump::{BYTES, Durable, MESSAGES, MOVES, Waits};
+use crate::records::{self, RETRY};
 
-/// What reaches the pump, and who waits for it to be dealt with and written.
-pub(super) enum Told {
-    /// An event of the node. Answer: whether it was ours; `None` if it is to be told again.
-    News(News, oneshot::Sender<Option<bool>>),
-    /// Nothing but a turn, after which it is known who is connected.
-    Turn(oneshot::Sender<()>),
-    /// Asks for the amount that the node's channels could pay.
-    Outbound(oneshot::Sender<Msat>),
-    /// A purchase that needs its invoice.
-    Draft(Box<Draft>, oneshot::Sender<Result<Bolt11Invoice, CannotReceive>>),
+/// A request to the pump, with the place for the answer.
+pub(super) enum Request {
+    /// An event of the node, to be dealt with. The answer `None`: not durable; to be told again.
+    Event(WalletNodeEvent, oneshot::Sender<Option<Handled>>),
+    /// A look at the node, after a turn: the client knows who is connected.
+    Look(Box<dyn FnOnce(&dyn WalletNode) + Send>),
+    /// A change of the client that its caller wants durable.
+    Change(ClientChange),
 }
 
-pub(super) struct Draft {
-    pub prepared: Prepared,
-    /// Of a payment that the application claims.
-    pub hash: Option<PaymentHash>,
-    pub description: Description,
+/// Makes a change, and gives the call that answers it.
+pub(super) type ClientChange = Box<dyn FnOnce(&Session, &dyn WalletNode) -> Reply + Send>;
+
+/// Answers a change, or undoes it where it did not become durable (`false`).
+pub(super) type Reply = Box<dyn FnOnce(&Session, bool) + Send>;
+
+/// The world besides the node.
+pub(super) struct Outside {
+    pub messages: Arc<dyn Messages>,
+    pub clock: Arc<dyn Clock>,
+    pub onchain: Option<Arc<dyn OnchainPayer>>,
+    pub mempool: Option<Arc<dyn Mempool>>,
+    pub events: Events,
 }
 
-pub(super) struct Pump<M> {
+pub(super) struct Pump {
     pub(super) session: Session,
-    pub(super) node: Node<M>,
-    pub(super) peers: Peers,
-    store: Records,
-    queue: mpsc::UnboundedReceiver<Told>,
+    pub(super) node: Arc<dyn WalletNode>,
+    pub(super) outside: Outside,
+    pub(super) durable: Durable<Batch>,
     /// Rung when the client has something to drain.
     wake: Arc<Notify>,
-    events: broadcast::Sender<WalletEvent>,
-    /// A batch that the store refused; written before anything else happens.
-    unwritten: Option<Batch>,
-    /// Another process owns the records.
-    is_lost: bool,
+    pub(super) unread: Unread,
     /// Requests of LSPs that the client took and the node still waits on.
-    pub(super) requests: BTreeMap<ChannelKey, (PublicKey, ChannelId)>,
+    pub(super) requests: BTreeMap<ChannelKey, ChannelRequest>,
     /// Requests for a channel in the place of one that the LSP may have forgotten; it shows when that is re-established.
-    pub(super) postponed: BTreeMap<ChannelKey, (OpenRequest, PublicKey, ChannelId)>,
+    pub(super) postponed: BTreeMap<ChannelKey, (OpenRequest, ChannelRequest)>,
     /// Payments that are claimed when their channels are confirmed.
-    held: BTreeMap<PaymentHash, Claim>,
+    pub(super) held: BTreeMap<PaymentHash, Claim>,
     /// Confirmations that are waited for before a payment over a channel counts.
-    confirmations_to_wait: u16,
-    mempool: Option<Arc<dyn Mempool>>,
+    pub(super) wait: u16,
     pub(super) payments: Payments,
 }
 
-struct Claim {
-    /// `None`: the application has it.
-    preimage: Option<Preimage>,
-    confirmations: u16,
-    /// The application knows that it may claim.
-    is_told: bool,
-    /// The channels that it came over. An HTLC that comes later over one of them does not stand in for another of them.
-    over: Vec<ChannelId>,
+/// An answer that waits until the records are durable.
+pub(super) enum Answer {
+    Event(oneshot::Sender<Option<Handled>>, Option<Handled>),
+    Change(Reply),
 }
 
-impl<M: Manager> Pump<M> {
+impl Pump {
     pub fn new(
         session: Session,
-        node: Node<M>,
-        peers: Peers,
-        store: Records,
-        queue: mpsc::UnboundedReceiver<Told>,
+        node: Arc<dyn WalletNode>,
+        outside: Outside,
+        durable: Durable<Batch>,
         wake: Arc<Notify>,
-        events: broadcast::Sender<WalletEvent>,
+        wait: u16,
     ) -> Self {
-        let (unwritten, requests, postponed, held) = (None, BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let payments = Payments::default();
-        let (confirmations_to_wait, mempool) = (0, None);
-        Self {
-            session,
-            node,
-            peers,
-            store,
-            queue,
-            wake,
-            events,
-            unwritten,
-            is_lost: false,
-            requests,
-            postponed,
-            held,
-            confirmations_to_wait,
-            mempool,
-            payments,
+        let (requests, postponed, held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (unread, payments) = (Unread::default(), Payments::default());
+        Self { session, node, outside, durable, wake, unread, requests, postponed, held, wait, payments }
+    }
+
+    /// Compares all channels on record with those that the node has by now. A channel that is not funded yet is asked for
+    /// again, which shows whether it is still there.
+    pub(super) fn reconcile(&mut self) {
+        let keys: Vec<(PeerId, ChannelKey)> = self.session.with(|client, _| {
+            let bought = client.purchases().filter_map(|it| Some((it.lsp(), it.channel()?.key)));
+            let ordered = client.orders().flat_map(|it| it.channels().map(move |channel| (it.lsp(), channel.key)));
+            bought.chain(ordered).collect()
+        });
+        for (lsp, key) in keys {
+            let _ = match self.channel(lsp, key) {
+                Some(channel) => self.is_funded(&channel),
+                None => self.channel_ended(key),
+            };
         }
     }
 
-    /// Of a wallet that waits for so many confirmations, and may see what is not confirmed yet.
-    pub fn waiting_for(self, confirmations_to_wait: u16, mempool: Option<Arc<dyn Mempool>>) -> Self {
-        Self { confirmations_to_wait, mempool, ..self }
-    }
-
-    /// With a wallet that pays for orders on-chain.
-    pub fn paying_onchain(self, wallet: Option<Arc<dyn OnchainPayer>>) -> Self {
-        Self { payments: Payments::new(wallet), ..self }
-    }
-
-    /// Takes the records, then compares them with what the node knows by now.
-    pub fn load(&mut self, records: Vec<(String, Vec<u8>)>) -> Vec<Unreadable> {
-        self.session.with(|client, now| {
-            let unreadable = records.iter().filter_map(|(name, bytes)| client.load(name, bytes).err()).collect();
-            let bought = client.purchases().filter_map(|it| Some((public_key(it.lsp())?, it.channel()?.key)));
-            let ordered = client.orders().filter_map(|it| Some((public_key(it.lsp())?, it.channels())));
-            let ordered = ordered.flat_map(|(lsp, channels)| channels.map(move |channel| (lsp, channel.key)));
-            for (lsp, key) in bought.chain(ordered).collect::<Vec<_>>() {
-                // One that is not funded yet is asked for again, which shows whether it is still there.
-                let _ = match self.node.channel(&lsp, key) {
-                    Some(details) => {
-                        match details.funding_txo.and_then(|funding| to_lsps_outpoint(funding.into_bitcoin_outpoint()))
-                        {
-                            Some(funding) => client.channel_funded(key, funding, now),
-                            None => Handled::Taken,
-                        }
-                    }
-                    None => client.channel_ended(key, now),
-                };
-            }
-            unreadable
-        })
-    }
-
-    /// Until the wallet is dropped, or the records are another process's.
-    pub async fn run(mut self) {
-        let mut told = vec![];
-        loop {
-            if !self.is_lost() {
-                self.turn(std::mem::take(&mut told)).await;
-            }
-            if self.is_lost() {
-                return self.tell(WalletEvent::LostOwnership);
-            }
-            let pause = self.pause();
-            tokio::select! {
-                first = self.queue.recv() => match first {
-                    Some(first) => told.push(first),
-                    None => return,
-                },
-                () = self.peers.arrived() => {}
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
-            }
-            while let Ok(more) = self.queue.try_recv() {
-                told.push(more);
-            }
+    fn is_funded(&self, channel: &WalletChannel) -> Handled {
+        match channel.funding.and_then(to_lsps_outpoint) {
+            Some(funding) => self.session.with(|client, now| client.channel_funded(channel.key, funding, now)),
+            None => Handled::Taken,
         }
     }
 
-    async fn turn(&mut self, told: Vec<Told>) {
-        self.hear_peers();
-        let (mut heard, mut invoices) = (vec![], vec![]);
-        for told in told {
-            match told {
-                Told::Turn(done) => drop(done.send(())), // peers were heard before
-                Told::Outbound(done) => drop(done.send(self.node.outbound())),
-                Told::News(news, done) => heard.push((self.hear_node(news), done)),
-                Told::Draft(draft, done) => invoices.push((self.purchase(*draft), done)),
-            }
-        }
-        self.look_at_postponed();
-        self.look_at_held();
-        self.look_at_payments();
-        self.broadcast_again();
-        self.look_for_confirmations();
-        self.session.with(|client, now| client.tick(now));
-        let written = self.commit().await;
-        if !written && !self.is_lost {
-            tokio::time::sleep(RETRY).await;
-        }
-        for (ours, done) in heard {
-            let _ = done.send(written.then_some(ours));
-        }
-        for (invoice, done) in invoices {
-            let _ = done.send(if written { invoice } else { Err(CannotReceive::NotStored) });
-        }
+    pub(super) fn channel_ended(&self, key: ChannelKey) -> Handled {
+        self.session.with(|client, now| client.channel_ended(key, now))
     }
 
-    fn hear_peers(&mut self) {
-        for event in self.peers.take() {
+    pub(super) fn channel(&self, peer: PeerId, key: ChannelKey) -> Option<WalletChannel> {
+        self.node.channels_with(peer).into_iter().find(|channel| channel.key == key)
+    }
+
+    pub(super) fn tell(&self, event: WalletEvent) {
+        report::told(&event);
+        self.outside.events.send(event);
+    }
+
+    /// Hears events of peers up to a budget.
+    fn hear_peers(&mut self, budget: Budget) {
+        for event in self.outside.messages.take(budget) {
             if let PeerEvent::Disconnected(peer) = event {
                 // The node forgets what a peer asked for and did not get; it asks again when it is back.
-                self.requests.retain(|_, (lsp, _)| *lsp != peer);
-                self.postponed.retain(|_, (_, lsp, _)| *lsp != peer);
+                self.requests.retain(|_, request| request.peer != peer);
+                self.postponed.retain(|_, (_, request)| request.peer != peer);
             }
             self.session.with(|client, _| match event {
-                PeerEvent::Connected(peer) => client.peer_connected(peer_id(&peer)),
-                PeerEvent::Disconnected(peer) => client.peer_disconnected(peer_id(&peer)),
+                PeerEvent::Connected(peer) => client.peer_connected(peer),
+                PeerEvent::Disconnected(peer) => client.peer_disconnected(peer),
                 PeerEvent::Message(peer, payload) => {
-                    client.receive(peer_id(&peer), &payload);
+                    report::message(peer, payload.len(), &client.receive(peer, &payload))
                 }
             });
         }
     }
 
-    /// Whether it was ours.
-    fn hear_node(&mut self, news: News) -> bool {
-        let handled = match news {
-            News::OpenRequested { lsp, temporary, request } => return self.open_requested(lsp, temporary, request),
-            News::PaymentEnded(id, end) => return self.payment_ended(id, end),
-            News::Claimable(payment) => return self.claimable(payment),
-            News::ChannelPending(peer, key, funding) => self.session.with(|client, now| {
-                client.channel_with(peer_id(&peer));
-                match funding {
+    fn hear_node(&mut self, event: WalletNodeEvent) -> Handled {
+        match event {
+            WalletNodeEvent::ChannelRequested(request) => self.open_requested(request),
+            WalletNodeEvent::PaymentEnded { id, end } => self.payment_ended(id, end),
+            WalletNodeEvent::PaymentHeld(payment) => self.payment_held(payment),
+            WalletNodeEvent::ChannelFunded { key, peer, funding } => self.session.with(|client, now| {
+                client.channel_with(peer);
+                match funding.and_then(to_lsps_outpoint) {
                     Some(funding) => client.channel_funded(key, funding, now),
                     None => client.channel_pending(key, now),
                 }
             }),
-            News::ChannelEnded(key) => {
+            WalletNodeEvent::ChannelEnded { key } => {
                 self.requests.remove(&key);
                 self.postponed.remove(&key);
-                self.session.with(|client, now| client.channel_ended(key, now))
+                self.channel_ended(key)
             }
-            News::Claimed { hash, received, kept, over, by_application } => {
-                let handled = self.session.with(|client, now| client.claimed(hash, received, kept, &over, now));
-                if by_application {
-                    return false; // it is on record, and the application has to hear of it too
-                }
-                handled
-            }
-        };
-        handled == Handled::Taken
-    }
-
-    /// Claims what is as promised, fails what is not, and leaves to the application what nobody bought.
-    fn claimable(&mut self, Claimable { hash, received, kept, preimage, over }: Claimable) -> bool {
-        let totals = Received::Totals { received, skimmed: kept };
-        let (vias, wait) = (self.node.vias(&over, self.mempool.as_deref()), self.confirmations_to_wait);
-        let (arrival, confirmations) = self.session.with(|client, _| {
-            let purchase = client.purchase(hash);
-            let confirmations = purchase.map(|purchase| purchase.terms().confirmations_to_wait);
-            (client.arrived(hash, &totals, &vias, wait), confirmations)
-        });
-        if let (Arrival::Claim | Arrival::Hold, Some(_)) = (arrival, confirmations) {
-            self.tell(WalletEvent::PaymentArriving { payment_hash: hash, received, kept });
-        }
-        match (arrival, confirmations, preimage) {
-            (Arrival::Claim, Some(_), Some(preimage)) => {
-                self.node.claim(preimage);
-                true
-            }
-            // Nobody bought it, or it is the application that has the preimage.
-            (Arrival::Claim, _, _) => false,
-            (Arrival::Hold, confirmations, preimage) => {
-                let confirmations = confirmations.unwrap_or(wait);
-                self.tell(WalletEvent::Holding { payment_hash: hash, confirmations });
-                let preimage = preimage.map(|preimage| Preimage(preimage.0));
-                let keys: Vec<_> = vias.iter().map(|via| via.key).collect();
-                let held = self.session.with(|client, now| client.held(hash, (received, kept), preimage, &keys, now));
-                held == Handled::Taken
-            }
-            (Arrival::Reject(why), _, _) => {
-                self.node.fail(hash);
-                self.tell(WalletEvent::Refused { payment_hash: hash, why });
-                true
-            }
-            // LDK tells of complete payments only; one of nothing waits for more in vain.
-            (Arrival::WaitForMore, _, _) => {
-                self.node.fail(hash);
-                true
+            WalletNodeEvent::PaymentClaimed { payment_hash, received, kept, over, by_application } => {
+                let claimed = self.session.with(|client, now| client.claimed(payment_hash, received, kept, &over, now));
+                // It is on record, and the application has to hear of it too.
+                if by_application { Handled::NotMine } else { claimed }
             }
         }
     }
 
-    /// Claims what its channels bear now, or says that it may be claimed, and gives up what has no blocks left, or of which a
-    /// channel is gone: LDK claims a payment in parts without those, and gives their peer the preimage.
-    fn look_at_held(&mut self) {
-        let (mut over, mut told) = (vec![], vec![]);
-        for (hash, claim) in &mut self.held {
-            let state = self.session.with(|client, _| client.purchase(*hash).map(Purchase::state).cloned());
-            let holding = match state {
-                Some(State::Holding(holding)) => Some(holding),
-                Some(State::Paid { .. }) | None => {
-                    over.push((*hash, true));
-                    continue;
-                }
-                // Its channel ended, and whatever it holds goes back.
-                Some(_) => None,
-            };
-            let held = self.node.held(*hash, self.mempool.as_deref()).unwrap_or_default();
-            let is_whole = holding.is_some_and(|holding| held.received >= holding.received)
-                && claim.over.iter().all(|channel| held.over.contains(channel));
-            let is_good = held.confirmations >= u32::from(claim.confirmations) && held.is_seen;
-            match (claim.preimage, holding) {
-                _ if held.is_claimed => {} // the node will say so
-                (Some(preimage), _) if is_whole && is_good => {
-                    self.node.claim(PaymentPreimage(preimage.0));
-                    over.push((*hash, true));
-                }
-                // To be claimed or failed by the application, or in time by the node.
-                _ if is_whole && claim.is_told => {}
-                (None, Some(holding)) if is_whole && is_good => {
-                    claim.is_told = true;
-                    told.push((*hash, holding.received, holding.skimmed));
-                }
-                _ if is_whole && held.blocks_left > u32::from(LEAST_BLOCKS) => {}
-                _ => {
-                    self.node.fail(*hash);
-                    over.push((*hash, false));
-                }
-            }
-        }
-        for (payment_hash, received, kept) in told {
-            self.tell(WalletEvent::Claimable { payment_hash, received, kept });
-        }
-        for (hash, claimed) in over {
-            self.held.remove(&hash);
-            let taken = claimed || self.session.with(|client, now| client.gave_up(hash, now)) == Handled::Taken;
-            if !taken {
-                self.tell(WalletEvent::GaveUp { payment_hash: hash }); // the client let go of it with its channel
-            }
-        }
-    }
-
-    /// LDK tells of no confirmation where a channel is used without one.
+    /// Looks for confirmations of channels that are used without one: nodes do not tell them.
     fn look_for_confirmations(&mut self) {
-        let waiting = |order: &order::Order| Some((public_key(order.lsp())?, order.unconfirmed_channel()?.key));
+        let waiting = |order: &order::Order| Some((order.lsp(), order.unconfirmed_channel()?.key));
         let waiting: Vec<_> = self.session.with(|client, _| client.orders().filter_map(waiting).collect());
         for (lsp, key) in waiting {
-            let confirmations = self.node.channel(&lsp, key).map(|channel| channel.confirmations.unwrap_or(0));
-            let _ = match confirmations {
+            let _ = match self.channel(lsp, key).map(|channel| channel.confirmations) {
                 Some(0) => continue,
                 Some(_) => self.session.with(|client, now| client.channel_confirmed(key, now)),
-                None => self.session.with(|client, now| client.channel_ended(key, now)),
+                None => self.channel_ended(key),
             };
-        }
-    }
-
-    fn purchase(&mut self, Draft { prepared, hash, description }: Draft) -> Result<Bolt11Invoice, CannotReceive> {
-        let invoice = self.node.invoice(&prepared.invoice, hash, description);
-        let (hash, invoice) = invoice.map_err(CannotReceive::Invoice)?;
-        self.session.with(|client, now| client.register(&prepared, hash, now))?;
-        Ok(invoice)
-    }
-
-    /// Writes all that changed, then lets out what that allows, until nothing more follows. `false`: the store failed.
-    async fn commit(&mut self) -> bool {
-        loop {
-            let batch = self.unwritten.take().unwrap_or_else(|| self.session.with(|client, _| client.drain()));
-            if batch.is_empty() {
-                return true;
-            }
-            if let Err(error) = self.store.write(batch.records()).await {
-                self.unwritten = Some(batch);
-                self.is_lost |= error == StoreError::LostOwnership;
-                return false;
-            }
-            if self.is_lost() {
-                return false;
-            }
-            let released = batch.written();
-            self.peers.send(released.messages);
-            for effect in released.effects {
-                if self.is_lost() {
-                    return false;
-                }
-                self.perform(effect);
-            }
-            for notice in released.notices {
-                self.pass_on(notice);
-            }
-        }
-    }
-
-    fn is_lost(&mut self) -> bool {
-        self.is_lost |= !self.store.owns();
-        self.is_lost
-    }
-
-    fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::AcceptChannel { key, lsp, terms, .. } => {
-                let Some(peer) = public_key(lsp) else { return };
-                if self.node.channel(&peer, key).is_some() {
-                    return;
-                }
-                let accepted = self
-                    .requests
-                    .remove(&key)
-                    .is_some_and(|(peer, temporary)| self.node.accept(&temporary, &peer, key, &terms).is_ok());
-                if !accepted {
-                    let _ = self.session.with(|client, now| client.channel_ended(key, now));
-                }
-            }
-            Effect::ClaimAfter { purchase, preimage, confirmations, .. } => {
-                let over = self.node.held(purchase, self.mempool.as_deref()).map(|held| held.over).unwrap_or_default();
-                self.held.insert(purchase, Claim { preimage, confirmations, is_told: false, over });
-            }
-            Effect::AllowUnderpaying { lsp } => self.set_underpaying(lsp, true),
-            Effect::ForbidUnderpaying { lsp } => self.set_underpaying(lsp, false),
-            Effect::PayOrder { order, way, .. } => self.has_to_pay(order, way),
-            Effect::StopPaying { order, way } => self.pays_no_more(order, &way),
-            Effect::BroadcastPayment { order, transaction } => self.broadcast(order, &transaction),
-            Effect::ReservePayment { transaction, .. } => self.reserve(&transaction),
-            Effect::ForgetPayment { order, transaction } => self.forget(order, &transaction),
-        }
-    }
-
-    fn set_underpaying(&self, lsp: PeerId, allowed: bool) {
-        if let Some(peer) = public_key(lsp) {
-            self.node.set_underpaying(&peer, allowed);
         }
     }
 
@@ -483,24 +237,137 @@ impl<M: Manager> Pump<M> {
         }
     }
 
-    pub(super) fn tell(&self, event: WalletEvent) {
-        let _ = self.events.send(event); // fails when nobody listens
-    }
-
     fn pause(&self) -> Duration {
-        if self.unwritten.is_some() {
+        if !self.durable.is_written() {
             return RETRY;
         }
         let due = self.session.with(|client, now| client.next_wake().map(|(at, _)| at.since(now)));
-        let watches = !self.held.is_empty() || !self.postponed.is_empty() || !self.payments.is_idle();
+        let watches =
+            !self.held.is_empty() || !self.postponed.is_empty() || !self.payments.is_idle() || !self.unread.is_empty();
         let idle = if watches { WATCH } else { IDLE };
         due.unwrap_or(idle).clamp(Duration::from_millis(1), idle)
     }
 }
 
+impl crate::pump::Pump for Pump {
+    type Request = Request;
+    type Answer = Answer;
+    type Batch = Batch;
+    type Effect = Effect;
+
+    fn durable(&mut self) -> &mut Durable<Batch> {
+        &mut self.durable
+    }
+
+    fn waits(&self) -> Waits {
+        let (messages, clock) = (Arc::clone(&self.outside.messages), Arc::clone(&self.outside.clock));
+        let has_more = self.durable.is_written() && messages.has_news();
+        Waits { messages, clock, wake: Arc::clone(&self.wake), at_most: self.pause(), has_more }
+    }
+
+    async fn read_unread(&mut self) {
+        self.read_missing().await;
+    }
+
+    fn hear(&mut self, requests: Vec<Request>) -> Vec<Answer> {
+        self.hear_peers(MOVES);
+        let mut answers = vec![];
+        for request in requests {
+            match request {
+                Request::Event(event, done) => {
+                    let handled = self.hear_node(event);
+                    let is_anybodys = handled == Handled::NotMine;
+                    let follows = !self.session.with(|client, _| client.is_idle()) || !self.durable.is_written();
+                    if is_anybodys && !self.unread.is_empty() {
+                        answers.push(Answer::Event(done, None)); // it may be about a record that is not read yet
+                    } else if is_anybodys && !follows {
+                        let _ = done.send(Some(handled)); // nothing of it is on record, so there is nothing to wait for
+                    } else {
+                        answers.push(Answer::Event(done, Some(handled)));
+                    }
+                }
+                Request::Look(look) => look(&*self.node),
+                Request::Change(change) => answers.push(Answer::Change(change(&self.session, &*self.node))),
+            }
+        }
+        self.look_at_postponed();
+        self.look_at_held();
+        self.look_at_payments();
+        self.broadcast_again();
+        self.look_for_confirmations();
+        self.session.with(|client, now| client.tick(now));
+        answers
+    }
+
+    fn committed(&mut self, _: bool) {}
+
+    fn hear_others(&mut self) {
+        self.hear_peers(Budget { moves: 0, messages: MESSAGES, bytes: BYTES });
+        self.session.with(|client, now| client.tick(now));
+    }
+
+    fn is_told_again(answer: &Answer) -> bool {
+        matches!(answer, Answer::Event(_, None))
+    }
+
+    fn answer(&mut self, answer: Answer, written: bool) {
+        match answer {
+            Answer::Event(done, handled) => drop(done.send(handled.filter(|_| written))),
+            Answer::Change(reply) => reply(&self.session, written),
+        }
+    }
+
+    async fn write_ahead(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Option<Batch> {
+        Some(self.session.with(|client, _| client.drain())).filter(|batch| !batch.is_empty())
+    }
+
+    fn changes(batch: &Batch) -> Vec<Change> {
+        records::changes(batch.records())
+    }
+
+    fn release(&mut self, batch: Batch) -> Vec<Effect> {
+        batch.records().for_each(|(flow, _)| self.unread.is_written(flow));
+        let released = batch.written();
+        self.outside.messages.send(released.messages);
+        for notice in released.notices {
+            self.pass_on(notice);
+        }
+        released.effects
+    }
+
+    fn execute(&mut self, effect: Effect) {
+        report::doing(&effect);
+        match effect {
+            Effect::AcceptChannel { key, lsp, terms, .. } => self.accept(key, lsp, &terms),
+            Effect::ClaimAfter { purchase, preimage, confirmations, .. } => {
+                self.claims_after(purchase, preimage, confirmations);
+            }
+            Effect::AllowUnderpaying { lsp } => self.node.set_underpaying(lsp, true),
+            Effect::ForbidUnderpaying { lsp } => self.node.set_underpaying(lsp, false),
+            Effect::PayOrder { order, way, .. } => self.has_to_pay(order, way),
+            Effect::StopPaying { order, way } => self.pays_no_more(order, &way),
+            Effect::BroadcastPayment { order, transaction } => self.broadcast(order, &transaction),
+            Effect::ReservePayment { transaction, .. } => self.reserve(&transaction),
+            Effect::ForgetPayment { order, transaction } => self.forget(order, &transaction),
+        }
+    }
+
+    fn executed(&mut self) {}
+
+    fn store_failed(&mut self, error: &StoreError) {
+        report::store_failed(error);
+        self.tell(match error {
+            StoreError::LostOwnership => WalletEvent::LostOwnership,
+            StoreError::Failed(why) => WalletEvent::StoreFails(why.clone()),
+        });
+    }
+}
+
 /// How long the pump sleeps when it knows of nothing: the clock may jump.
 const IDLE: Duration = Duration::from_secs(60);
-/// While confirmations are waited for, which LDK does not tell, or a payment is to be tried again.
+/// While confirmations are waited for, which nodes do not tell, or a payment is to be tried again.
 const WATCH: Duration = Duration::from_millis(250);
-/// A payment that has no more than this is failed: LDK does so itself three blocks later.
-const LEAST_BLOCKS: u16 = MIN_FINAL_CLTV_EXPIRY_DELTA;

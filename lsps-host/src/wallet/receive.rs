@@ -3,45 +3,38 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bitcoin::secp256k1::PublicKey;
-use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
-use lightning_invoice::{Bolt11Invoice, Description};
-use tokio::sync::oneshot;
-
 use lsps_client::jit_receive::{
     CannotInvoice, Choice, FeeLimits, Payment, Prepared, RefusePurchase, Want, Wish, prepare,
 };
 use lsps_client::select::Offer;
-use lsps_client::session::{Failed, NobodySells, WhyNot};
+use lsps_client::session::{Failed, NobodySells, Session, WhyNot};
 use lsps_types::codes::BuyError;
 use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
 
-use super::Wallet;
-use super::news::WalletEvent;
-use super::pump::{Draft, Told};
-use crate::config::SettingMissing;
-use crate::peers::{peer_id, public_key};
+use super::events::WalletEvent;
+use super::{NotDone, Wallet};
+use crate::ports::{SettingMissing, WalletNode};
 
 /// An invoice whose payment opens a channel, and what was agreed for it.
 #[derive(Clone, Debug)]
 pub struct JitInvoice {
-    /// To be handed to the payer.
-    pub invoice: Bolt11Invoice,
+    /// The BOLT 11 invoice, to be handed to the payer.
+    pub invoice: String,
     /// The opening fee on the amount that was asked for. The LSP keeps it of the payment.
     pub fee: Msat,
-    /// Who opens the channel.
-    pub lsp: PublicKey,
-    /// When the invoice ends.
+    /// The LSP, which opens the channel.
+    pub lsp: PeerId,
+    /// The end of the invoice.
     pub expires_at: Timestamp,
     /// Whether that is sooner than was asked for: no LSP's terms within the limits last as long.
     pub ends_early: bool,
     /// Whether the payment is claimed before the channel's funding is seen.
     pub client_trusts_lsp: bool,
-    /// Why other LSPs made no offer.
+    /// The other LSPs, and why each made no offer.
     pub others: BTreeMap<PeerId, WhyNot>,
 }
 
-/// Why there is no invoice. Nothing is owed to anybody.
+/// The reason for which there is no invoice. Nothing is owed to anybody.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotReceive {
@@ -66,7 +59,7 @@ pub enum CannotReceive {
     /// The node could not make the invoice; in its words.
     #[error("the node cannot make the invoice: {0}")]
     Invoice(String),
-    /// The store failed, and an invoice must not be out without its record.
+    /// The store failed, and an invoice must not be out without its record. The purchase is called off.
     #[error("the purchase could not be stored")]
     NotStored,
     /// The wallet was stopped.
@@ -154,16 +147,19 @@ impl Wallet {
         description: &str,
         expiry: Duration,
     ) -> Result<JitInvoice, CannotReceive> {
-        let description = Description::new(description.into()).map_err(|_| CannotReceive::DescriptionTooLong)?;
-        self.takes.require(false, None)?;
+        if description.len() > LONGEST_DESCRIPTION {
+            return Err(CannotReceive::DescriptionTooLong);
+        }
+        self.look(|node| node.takes_channel(false, None)).await.ok_or(CannotReceive::Stopped)??;
         self.tell(WalletEvent::Asked);
         self.know_who_is_connected().await.ok_or(CannotReceive::Stopped)?;
+        let delta = self.look(WalletNode::min_final_cltv_expiry_delta).await.ok_or(CannotReceive::Stopped)?;
         let mut shopped = self.session.shop(&self.lsps.asks(&self.rules), &want, self.patience).await;
         self.lsps.learn(&shopped);
         let sold = loop {
             let Some(offer) = shopped.take_next(&*self.select) else { return Err(not_sold(shopped.failures)) };
             let (lsp, is_last) = (offer.lsp, shopped.offers.is_empty());
-            match self.buy(offer, &want, expiry, is_last).await? {
+            match self.buy(offer, &want, (expiry, delta), is_last).await {
                 Ok(sold) => break sold,
                 Err(why) => {
                     self.lsps.has_broken_its_word(lsp);
@@ -172,45 +168,57 @@ impl Wallet {
             }
         };
         let Sold { choice, prepared, client_trusts_lsp, lsp } = sold;
-        self.lsps.has_sold(peer_id(&lsp));
+        self.lsps.has_sold(lsp);
         let (made, lasts) = (prepared.invoice.timestamp, Duration::from_secs(prepared.invoice.expiry_secs));
         let ends_early = made + lasts < made + expiry;
-        let (done, answer) = oneshot::channel();
-        let draft = Told::Draft(Box::new(Draft { prepared, hash, description }), done);
-        self.told.send(draft).map_err(|_| CannotReceive::Stopped)?;
-        let invoice = answer.await.map_err(|_| CannotReceive::Stopped)??;
+        let (invoice, _) = self.purchase(prepared, hash, description.to_owned()).await?;
         let (fee, expires_at, others) = (choice.fee, made + lasts, shopped.failures);
         Ok(JitInvoice { invoice, fee, lsp, expires_at, ends_early, client_trusts_lsp, others })
     }
 
-    /// Buys on the terms of one offer. An inner error is this LSP's; then the next offer is tried.
+    /// Writes the invoice of a purchase, and puts the purchase on record.
+    async fn purchase(
+        &self,
+        prepared: Prepared,
+        hash: Option<PaymentHash>,
+        description: String,
+    ) -> Result<(String, PaymentHash), CannotReceive> {
+        let purchase = move |session: &Session, node: &dyn WalletNode| {
+            let (hash, invoice) =
+                node.invoice(&prepared.invoice, hash, &description).map_err(CannotReceive::Invoice)?;
+            session.with(|client, now| client.register(&prepared, hash, now))?;
+            Ok((invoice, hash))
+        };
+        let call_off = |session: &Session, (_, hash): &(String, PaymentHash)| {
+            let _ = session.with(|client, now| client.abandon(*hash, now));
+        };
+        self.change(purchase, call_off).await
+    }
+
+    /// Buys on the terms of one offer. An error is this LSP's; then the next offer is tried.
     async fn buy(
         &self,
-        Offer { lsp: id, choice, .. }: Offer,
+        Offer { lsp, choice, .. }: Offer,
         want: &Want,
-        expiry: Duration,
+        (expiry, delta): (Duration, u16),
         is_last: bool,
-    ) -> Result<Result<Sold, WhyNot>, CannotReceive> {
-        let lsp = public_key(id).ok_or(CannotReceive::Stopped)?;
+    ) -> Result<Sold, WhyNot> {
         self.tell(WalletEvent::Offered { lsp, fee: choice.fee });
-        let (buy, session) = (choice.buy(), self.session.lsp(id));
+        let (buy, session) = (choice.buy(), self.session.lsp(lsp));
         // Others wait to be asked; the last one may take its time.
         let bought = if is_last { session.buy(&buy).await } else { session.call_within(&buy, self.patience).await };
-        let bought = match bought {
-            Ok(bought) => bought,
-            Err(why) => return Ok(Err(WhyNot::Buy(why))),
-        };
+        let bought = bought.map_err(WhyNot::Buy)?;
         let confirmations_to_wait = self.rules.confirmations_to_wait;
         let slack = if confirmations_to_wait > 0 { BLOCKS_UNTIL_MINED } else { 0 };
         let wish = Wish {
-            normal_min_final_cltv_expiry_delta: MIN_FINAL_CLTV_EXPIRY_DELTA + slack,
+            normal_min_final_cltv_expiry_delta: delta.saturating_add(slack),
             confirmations_to_wait,
             expiry: Some(expiry),
             max_proportional_fee: want.limits.max_proportional_fee,
         };
         let client_trusts_lsp = bought.client_trusts_lsp;
-        let prepared = prepare(id, &buy, &bought, &wish, &self.lsps.rules_for(id, &self.rules), self.now());
-        Ok(prepared.map(|prepared| Sold { choice, prepared, client_trusts_lsp, lsp }).map_err(WhyNot::Terms))
+        let prepared = prepare(lsp, &buy, &bought, &wish, &self.lsps.rules_for(lsp, &self.rules), self.now())?;
+        Ok(Sold { choice, prepared, client_trusts_lsp, lsp })
     }
 
     fn now(&self) -> Timestamp {
@@ -223,7 +231,7 @@ struct Sold {
     choice: Choice,
     prepared: Prepared,
     client_trusts_lsp: bool,
-    lsp: PublicKey,
+    lsp: PeerId,
 }
 
 /// Where one LSP was asked, the application hears from it what went wrong.
@@ -238,5 +246,16 @@ fn not_sold(mut failures: BTreeMap<PeerId, WhyNot>) -> CannotReceive {
     }
 }
 
+impl From<NotDone> for CannotReceive {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::NotStored => Self::NotStored,
+            NotDone::Stopped => Self::Stopped,
+        }
+    }
+}
+
+/// Bytes; BOLT 11 takes no more.
+const LONGEST_DESCRIPTION: usize = 639;
 /// A funding that confirmations are waited for may take so long to get into its first block.
 const BLOCKS_UNTIL_MINED: u16 = 12;

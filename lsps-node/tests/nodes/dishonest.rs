@@ -166,8 +166,9 @@ async fn case_X40_when_the_cheapest_does_not_sell_the_next_does_and_is_asked_fir
                 .collect::<Vec<_>>(),
         ));
     }
-    assert_eq!(asked[0], (Some(true), vec![tempting.node_id(), honest.node_id()]), "the cheaper one first");
-    assert_eq!(asked[1], (None, vec![honest.node_id()]), "its word weighs less now");
+    let [tempting, honest] = [tempting.node_id(), honest.node_id()].map(PeerId::from);
+    assert_eq!(asked[0], (Some(true), vec![tempting, honest]), "the cheaper one first");
+    assert_eq!(asked[1], (None, vec![honest]), "its word weighs less now");
 }
 
 struct Outcome {

@@ -1,14 +1,12 @@
 //! Every call into LDK that the wallet makes, and nothing that decides. What differs between LDK versions is here.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bitcoin::Network;
-use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails};
 use lightning::ln::channelmanager::{
-    AChannelManager as _, Bolt11PaymentError, OptionalOfferPaymentParams, PaymentId, RecentPaymentDetails, Retry,
-    RetryableSendFailure,
+    AChannelManager as _, Bolt11PaymentError, MIN_FINAL_CLTV_EXPIRY_DELTA, OptionalOfferPaymentParams,
+    PaymentId as LdkPaymentId, RecentPaymentDetails, Retry, RetryableSendFailure,
 };
 use lightning::ln::types::ChannelId;
 use lightning::offers::offer::Offer;
@@ -18,78 +16,103 @@ use lightning::types::payment::{PaymentHash as LdkHash, PaymentPreimage};
 use lightning::util::config::{
     ChannelConfigOverrides, ChannelConfigUpdate, ChannelHandshakeConfigUpdate, MaxDustHTLCExposure, UserConfig,
 };
-use lightning::util::errors::APIError;
 use lightning_invoice::{Bolt11Invoice, Description};
 
-use lsps_client::jit_receive::{InvoiceTerms, Via};
+use lsps_client::jit_receive::InvoiceTerms;
 use lsps_client::{AcceptTerms, ChannelKey};
-use lsps_types::{Blocks, Msat, PaymentHash, Sat};
+use lsps_host::ports::{
+    ChannelRequest, IncomingState, PayAnswer, PayLimits, PaymentId, PaymentProgress, SettingMissing, WalletChannel,
+    WalletHtlc, WalletNode,
+};
+use lsps_service::ChannelId as LspsChannelId;
+use lsps_types::lsps1::{LdkInvoices, PaymentFacts, ReadInvoices as _};
+use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, PeerId, Preimage, Sat};
 
 use super::{Keys, invoice};
-use crate::config::PARTS;
-use crate::peers::{Manager, peer_id};
-use lsps_host::ports::Mempool;
+use crate::config::{PARTS, Takes};
+use crate::handler::LspsMessageHandler;
+use crate::peers::{Manager, network_name, peer_id, public_key};
 
 pub(super) struct Node<M> {
     manager: M,
     keys: Arc<dyn Keys>,
     network: Network,
+    messages: Arc<LspsMessageHandler>,
 }
 
 impl<M: Manager> Node<M> {
-    pub fn new(manager: M, keys: Arc<dyn Keys>, network: Network) -> Self {
-        Self { manager, keys, network }
+    pub fn new(manager: M, keys: Arc<dyn Keys>, network: Network, messages: Arc<LspsMessageHandler>) -> Self {
+        Self { manager, keys, network, messages }
     }
 
     pub fn config(&self) -> UserConfig {
         self.manager.get_cm().get_current_config()
     }
 
-    /// The height of the last block that the node knows.
-    pub fn height(&self) -> u32 {
-        self.manager.get_cm().current_best_block().height
+    /// While a payment is to come of which the LSP keeps its fee, all of its parts may be dust: what the LSP sends is the
+    /// wallet's gain, and lost is at the most what came in dust while the channel is closed.
+    fn underpaying(&self, allowed: bool) -> ChannelConfigUpdate {
+        let no_limit = MaxDustHTLCExposure::FixedLimitMsat(u64::MAX);
+        let own = self.config().channel_config.max_dust_htlc_exposure;
+        ChannelConfigUpdate {
+            accept_underpaying_htlcs: Some(allowed),
+            max_dust_htlc_exposure_msat: Some(if allowed { no_limit } else { own }),
+            ..ChannelConfigUpdate::default()
+        }
+    }
+}
+
+impl<M: Manager> WalletNode for Node<M> {
+    fn network(&self) -> Option<lsps_types::Network> {
+        Some(network_name(self.network))
     }
 
-    /// What the node asks of its peers.
-    pub fn to_self_delay(&self) -> Blocks {
+    fn height(&self) -> BlockHeight {
+        BlockHeight(self.manager.get_cm().current_best_block().height)
+    }
+
+    fn draw_bytes(&self) -> [u8; 32] {
+        self.keys.get_secure_random_bytes()
+    }
+
+    fn to_self_delay(&self) -> Blocks {
         Blocks(self.config().channel_handshake_config.our_to_self_delay.into())
     }
 
-    /// An invoice whose payment secret the node knows; for this hash, or for one whose preimage it knows too.
-    ///
-    /// LDK holds what arrives to its own least final CLTV delta, not to the larger one in the invoice, as the spec wants.
-    pub fn invoice(
-        &self,
-        terms: &InvoiceTerms,
-        hash: Option<PaymentHash>,
-        description: Description,
-    ) -> Result<(PaymentHash, Bolt11Invoice), String> {
-        let expiry = u32::try_from(terms.expiry_secs).unwrap_or(u32::MAX);
-        let (manager, amount) = (self.manager.get_cm(), terms.amount.map(|amount| amount.0));
-        let made = match hash {
-            None => manager.create_inbound_payment(amount, expiry, None),
-            Some(PaymentHash(hash)) => {
-                let hash = LdkHash(hash);
-                manager.create_inbound_payment_for_hash(hash, amount, expiry, None).map(|secret| (hash, secret))
-            }
-        };
-        let (hash, secret) = made.map_err(|()| "the node cannot receive such an amount".to_owned())?;
-        let invoice = invoice::write(terms, (hash, secret), description, self.network.into(), &*self.keys)?;
-        Ok((PaymentHash(hash.0), invoice))
+    /// LDK fails a payment itself three blocks after it has no more.
+    fn min_final_cltv_expiry_delta(&self) -> u16 {
+        MIN_FINAL_CLTV_EXPIRY_DELTA
     }
 
-    pub fn channel(&self, peer: &PublicKey, key: ChannelKey) -> Option<ChannelDetails> {
-        let channels = self.manager.get_cm().list_channels_with_counterparty(peer);
-        channels.into_iter().find(|channel| channel.user_channel_id == key.0)
+    fn takes_channel(&self, announced: bool, capacity: Option<Sat>) -> Result<(), SettingMissing> {
+        Takes::of(&self.config()).require(announced, capacity)
     }
 
-    pub fn accept(
-        &self,
-        temporary: &ChannelId,
-        peer: &PublicKey,
-        key: ChannelKey,
-        terms: &AcceptTerms,
-    ) -> Result<(), APIError> {
+    fn has_scid_alias(&self, peer: PeerId) -> bool {
+        public_key(peer).is_some_and(|peer| self.messages.has_scid_alias(&peer))
+    }
+
+    fn has_large_channels(&self, peer: PeerId) -> bool {
+        public_key(peer).is_some_and(|peer| self.messages.has_large_channels(&peer))
+    }
+
+    fn outbound(&self) -> Msat {
+        let channels = self.manager.get_cm().list_channels();
+        let ready = channels.iter().filter(|channel| channel.is_channel_ready);
+        Msat(ready.fold(0, |sum, channel| channel.outbound_capacity_msat.saturating_add(sum)))
+    }
+
+    fn channels(&self) -> Vec<WalletChannel> {
+        self.manager.get_cm().list_channels().iter().map(wallet_channel).collect()
+    }
+
+    fn channels_with(&self, peer: PeerId) -> Vec<WalletChannel> {
+        let channels = public_key(peer).map(|peer| self.manager.get_cm().list_channels_with_counterparty(&peer));
+        channels.unwrap_or_default().iter().map(wallet_channel).collect()
+    }
+
+    fn accept(&self, request: &ChannelRequest, key: ChannelKey, terms: &AcceptTerms) -> Result<(), String> {
+        let (temporary, peer) = (ChannelId(request.id), public_key(request.peer).ok_or("no public key")?);
         let delay = self.to_self_delay().min(terms.max_to_self_delay);
         let own = self.config().channel_handshake_config;
         let overrides = ChannelConfigOverrides {
@@ -107,127 +130,132 @@ impl<M: Manager> Node<M> {
             update_overrides: Some(self.underpaying(terms.accept_underpaying)),
         };
         let manager = self.manager.get_cm();
-        if terms.confirmations == 0 {
-            manager.accept_inbound_channel_from_trusted_peer_0conf(temporary, peer, key.0, Some(overrides))
+        let accepted = if terms.confirmations == 0 {
+            manager.accept_inbound_channel_from_trusted_peer_0conf(&temporary, &peer, key.0, Some(overrides))
         } else {
-            manager.accept_inbound_channel(temporary, peer, key.0, Some(overrides))
-        }
-    }
-
-    /// The facts about channels over which a payment came that decide whether the wallet claims it.
-    pub fn vias(&self, over: &[(ChannelId, Option<ChannelKey>)], mempool: Option<&dyn Mempool>) -> Vec<Via> {
-        let channels = self.manager.get_cm().list_channels();
-        let via = |(id, key): &(ChannelId, Option<ChannelKey>)| {
-            let channel = channels.iter().find(|channel| channel.channel_id == *id);
-            Via {
-                peer: channel.map(|channel| peer_id(&channel.counterparty.node_id)),
-                key: channel.map(|channel| ChannelKey(channel.user_channel_id)).or(*key).unwrap_or(ChannelKey(0)),
-                confirmations: channel.and_then(|channel| channel.confirmations).unwrap_or(0),
-                is_ours: channel.is_some_and(|channel| channel.is_outbound),
-                is_seen: channel.and_then(|channel| is_seen(channel, mempool)),
-            }
+            manager.accept_inbound_channel(&temporary, &peer, key.0, Some(overrides))
         };
-        over.iter().map(via).collect()
+        accepted.map_err(|why| format!("{why:?}"))
     }
 
-    /// How a payment stands that the node holds. HTLCs of channels that are gone are not part of it, although LDK would claim
-    /// the payment with them.
-    pub fn held(&self, hash: PaymentHash, mempool: Option<&dyn Mempool>) -> Option<Held> {
-        let manager = self.manager.get_cm();
-        let height = self.height();
-        let channels = manager.list_channels();
-        let mut held: Option<Held> = None;
-        for channel in &channels {
-            let ours = channel.pending_inbound_htlcs.iter().filter(|htlc| htlc.payment_hash.0 == hash.0);
-            let ours =
-                ours.filter(|htlc| htlc.state != Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFail));
-            let Some(expiry) = ours.clone().map(|htlc| htlc.cltv_expiry).min() else { continue };
-            let held = held.get_or_insert_default();
-            held.over.push(channel.channel_id);
-            for htlc in ours {
-                held.received = Msat(held.received.0.saturating_add(htlc.amount_msat));
-                held.is_claimed |= htlc.state == Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
-            }
-            held.blocks_left = held.blocks_left.min(expiry.saturating_sub(height));
-            if !channel.is_outbound {
-                let confirmations = channel.confirmations.unwrap_or(0);
-                held.confirmations = held.confirmations.min(confirmations);
-                held.is_seen &= confirmations > 0 || is_seen(channel, mempool) != Some(false);
-            }
-        }
-        held
-    }
-
-    pub fn refuse(&self, temporary: &ChannelId, peer: &PublicKey, why: String) {
+    fn refuse(&self, request: &ChannelRequest, why: &str) {
+        let Some(peer) = public_key(request.peer) else { return };
         // An error says that there is no such channel, which is what was wanted.
-        let _ = self.manager.get_cm().force_close_broadcasting_latest_txn(temporary, peer, why);
+        let manager = self.manager.get_cm();
+        let _ = manager.force_close_broadcasting_latest_txn(&ChannelId(request.id), &peer, why.to_owned());
     }
 
     /// On every channel with this peer: it forwards over whichever suits it.
-    pub fn set_underpaying(&self, peer: &PublicKey, allowed: bool) {
-        let manager = self.manager.get_cm();
-        for channel in manager.list_channels_with_counterparty(peer) {
+    fn set_underpaying(&self, peer: PeerId, allowed: bool) {
+        let (Some(peer), manager) = (public_key(peer), self.manager.get_cm()) else { return };
+        for channel in manager.list_channels_with_counterparty(&peer) {
             // An error says that the channel was closed meanwhile.
-            let _ = manager.update_partial_channel_config(peer, &[channel.channel_id], &self.underpaying(allowed));
+            let _ = manager.update_partial_channel_config(&peer, &[channel.channel_id], &self.underpaying(allowed));
         }
     }
 
-    /// While a payment is to come of which the LSP keeps its fee, all of its parts may be dust: what the LSP sends is the
-    /// wallet's gain, and lost is at the most what came in dust while the channel is closed.
-    fn underpaying(&self, allowed: bool) -> ChannelConfigUpdate {
-        let no_limit = MaxDustHTLCExposure::FixedLimitMsat(u64::MAX);
-        let own = self.config().channel_config.max_dust_htlc_exposure;
-        ChannelConfigUpdate {
-            accept_underpaying_htlcs: Some(allowed),
-            max_dust_htlc_exposure_msat: Some(if allowed { no_limit } else { own }),
-            ..ChannelConfigUpdate::default()
+    fn invoice(
+        &self,
+        terms: &InvoiceTerms,
+        hash: Option<PaymentHash>,
+        description: &str,
+    ) -> Result<(PaymentHash, String), String> {
+        let description = Description::new(description.to_owned()).map_err(|why| format!("{why:?}"))?;
+        let expiry = u32::try_from(terms.expiry_secs).unwrap_or(u32::MAX);
+        let (manager, amount) = (self.manager.get_cm(), terms.amount.map(|amount| amount.0));
+        let made = match hash {
+            None => manager.create_inbound_payment(amount, expiry, None),
+            Some(PaymentHash(hash)) => {
+                let hash = LdkHash(hash);
+                manager.create_inbound_payment_for_hash(hash, amount, expiry, None).map(|secret| (hash, secret))
+            }
+        };
+        let (hash, secret) = made.map_err(|()| "the node cannot receive such an amount".to_owned())?;
+        let invoice = invoice::write(terms, (hash, secret), description, self.network.into(), &*self.keys)?;
+        Ok((PaymentHash(hash.0), invoice.to_string()))
+    }
+
+    fn read_invoice(&self, invoice: &str, network: lsps_types::Network) -> Option<PaymentFacts> {
+        LdkInvoices.bolt11(invoice, network)
+    }
+
+    fn read_offer(&self, offer: &str, network: lsps_types::Network) -> Option<PaymentFacts> {
+        LdkInvoices.bolt12(offer, network)
+    }
+
+    fn incoming(&self, hash: PaymentHash) -> Vec<WalletHtlc> {
+        use InboundHTLCStateDetails::{
+            AwaitingRemoteRevokeToRemoveFail, AwaitingRemoteRevokeToRemoveFulfill, Committed,
+        };
+        let mut incoming = vec![];
+        for channel in self.manager.get_cm().list_channels() {
+            let its = channel.pending_inbound_htlcs.iter().filter(|htlc| htlc.payment_hash.0 == hash.0);
+            incoming.extend(its.filter(|htlc| htlc.state != Some(AwaitingRemoteRevokeToRemoveFail)).map(|htlc| {
+                let state = match htlc.state {
+                    Some(Committed) => IncomingState::Committed,
+                    Some(AwaitingRemoteRevokeToRemoveFulfill) => IncomingState::Claiming,
+                    _ => IncomingState::Arriving,
+                };
+                let (over, amount) = (LspsChannelId(channel.channel_id.0), Msat(htlc.amount_msat));
+                WalletHtlc { over, amount, cltv_expiry: BlockHeight(htlc.cltv_expiry), state }
+            }));
+        }
+        incoming
+    }
+
+    fn claim_payment(&self, preimage: Preimage) {
+        self.manager.get_cm().claim_funds(PaymentPreimage(preimage.0));
+    }
+
+    /// At once, instead of a random while later.
+    fn fail_payment(&self, hash: PaymentHash) {
+        self.manager.get_cm().fail_htlc_backwards(&LdkHash(hash.0));
+        self.manager.get_cm().process_pending_htlc_forwards();
+    }
+
+    fn pay_invoice(&self, id: PaymentId, invoice: &str, limits: PayLimits) -> PayAnswer {
+        let Ok(invoice) = invoice.parse::<Bolt11Invoice>() else { return PayAnswer::Never };
+        let (id, fees, retry) = (LdkPaymentId(id.0), routing_fees(limits.fee), Retry::Timeout(limits.within));
+        match self.manager.get_cm().pay_for_bolt11_invoice(&invoice, id, None, fees, retry) {
+            Ok(()) | Err(Bolt11PaymentError::SendingFailed(RetryableSendFailure::DuplicatePayment)) => PayAnswer::Begun,
+            Err(Bolt11PaymentError::SendingFailed(RetryableSendFailure::RouteNotFound)) => PayAnswer::NotNow,
+            Err(Bolt11PaymentError::InvalidAmount | Bolt11PaymentError::SendingFailed(_)) => PayAnswer::Never,
         }
     }
 
-    /// Pays an invoice under this id, which it does once, with no more than this of routing fees.
-    pub fn pay_invoice(&self, id: PaymentId, invoice: &str, most: Sat, patience: Duration) -> Tried {
-        let Ok(invoice) = invoice.parse::<Bolt11Invoice>() else { return Tried::Never };
-        let (limits, retry) = (routing_fees(most), Retry::Timeout(patience.min(PATIENCE)));
-        match self.manager.get_cm().pay_for_bolt11_invoice(&invoice, id, None, limits, retry) {
-            Ok(()) | Err(Bolt11PaymentError::SendingFailed(RetryableSendFailure::DuplicatePayment)) => Tried::Begun,
-            Err(Bolt11PaymentError::SendingFailed(RetryableSendFailure::RouteNotFound)) => Tried::NotNow,
-            Err(Bolt11PaymentError::InvalidAmount | Bolt11PaymentError::SendingFailed(_)) => Tried::Never,
-        }
-    }
-
-    /// Pays what an offer asks for under this id, which it does once, with no more than this of routing fees.
-    pub fn pay_offer(&self, id: PaymentId, offer: &str, most: Sat, patience: Duration) -> Tried {
-        let Ok(offer) = offer.parse::<Offer>() else { return Tried::Never };
-        let (route_params_config, retry_strategy) = (routing_fees(most), Retry::Timeout(patience.min(PATIENCE)));
+    fn pay_offer(&self, id: PaymentId, offer: &str, limits: PayLimits) -> PayAnswer {
+        let Ok(offer) = offer.parse::<Offer>() else { return PayAnswer::Never };
+        let (route_params_config, retry_strategy) = (routing_fees(limits.fee), Retry::Timeout(limits.within));
         let defaults = OptionalOfferPaymentParams::default();
         let params = OptionalOfferPaymentParams { route_params_config, retry_strategy, ..defaults };
-        match self.manager.get_cm().pay_for_offer(&offer, None, id, params) {
-            Ok(()) | Err(Bolt12SemanticError::DuplicatePaymentId) => Tried::Begun,
+        match self.manager.get_cm().pay_for_offer(&offer, None, LdkPaymentId(id.0), params) {
+            Ok(()) | Err(Bolt12SemanticError::DuplicatePaymentId) => PayAnswer::Begun,
             // No way back to us for the answer: no peer is connected yet.
-            Err(Bolt12SemanticError::MissingPaths) => Tried::NotNow,
-            Err(_) => Tried::Never,
+            Err(Bolt12SemanticError::MissingPaths) => PayAnswer::NotNow,
+            Err(_) => PayAnswer::Never,
         }
     }
 
-    /// The amount that the channels could pay now or once their peers are back.
-    pub fn outbound(&self) -> Msat {
-        let channels = self.manager.get_cm().list_channels();
-        let ready = channels.iter().filter(|channel| channel.is_channel_ready);
-        Msat(ready.fold(0, |sum, channel| channel.outbound_capacity_msat.saturating_add(sum)))
+    fn stop_paying(&self, id: PaymentId) {
+        self.manager.get_cm().abandon_payment(LdkPaymentId(id.0));
     }
 
-    /// Tries no other routes; what is out is waited for.
-    pub fn give_up(&self, id: PaymentId) {
-        self.manager.get_cm().abandon_payment(id);
+    fn payment(&self, id: PaymentId) -> Option<PaymentProgress> {
+        use RecentPaymentDetails::{Abandoned, AwaitingInvoice, Fulfilled, Pending};
+        let mut progress = None;
+        for payment in self.manager.get_cm().list_recent_payments() {
+            let (its, is) = match payment {
+                AwaitingInvoice { payment_id } | Pending { payment_id, .. } => (payment_id, PaymentProgress::UnderWay),
+                Fulfilled { payment_id, .. } | Abandoned { payment_id, .. } => (payment_id, PaymentProgress::Over),
+            };
+            if its.0 == id.0 && progress != Some(PaymentProgress::UnderWay) {
+                progress = Some(is);
+            }
+        }
+        progress
     }
 
-    /// Whether the node has a payment of this id, and will tell its outcome or has told its success.
-    pub fn knows_payment(&self, id: PaymentId) -> bool {
-        self.payments_of(id).next().is_some()
-    }
-
-    /// Whether the node pays or paid this hash, under whatever id, as far as it remembers.
-    pub fn pays_hash(&self, hash: PaymentHash) -> bool {
+    fn pays_hash(&self, hash: PaymentHash) -> bool {
         self.manager.get_cm().list_recent_payments().into_iter().any(|payment| match payment {
             RecentPaymentDetails::AwaitingInvoice { .. } => false,
             RecentPaymentDetails::Pending { payment_hash, .. }
@@ -235,73 +263,18 @@ impl<M: Manager> Node<M> {
             RecentPaymentDetails::Fulfilled { payment_hash, .. } => payment_hash.is_some_and(|its| its.0 == hash.0),
         })
     }
-
-    /// Whether it may still succeed.
-    pub fn is_paying(&self, id: PaymentId) -> bool {
-        self.payments_of(id).any(|payment| match payment {
-            RecentPaymentDetails::AwaitingInvoice { .. } | RecentPaymentDetails::Pending { .. } => true,
-            RecentPaymentDetails::Fulfilled { .. } | RecentPaymentDetails::Abandoned { .. } => false,
-        })
-    }
-
-    fn payments_of(&self, id: PaymentId) -> impl Iterator<Item = RecentPaymentDetails> {
-        self.manager.get_cm().list_recent_payments().into_iter().filter(move |payment| match payment {
-            RecentPaymentDetails::AwaitingInvoice { payment_id }
-            | RecentPaymentDetails::Pending { payment_id, .. }
-            | RecentPaymentDetails::Fulfilled { payment_id, .. }
-            | RecentPaymentDetails::Abandoned { payment_id, .. } => *payment_id == id,
-        })
-    }
-
-    pub fn claim(&self, preimage: PaymentPreimage) {
-        self.manager.get_cm().claim_funds(preimage);
-    }
-
-    /// At once, instead of a random while later.
-    pub fn fail(&self, hash: PaymentHash) {
-        self.manager.get_cm().fail_htlc_backwards(&LdkHash(hash.0));
-        self.manager.get_cm().process_pending_htlc_forwards();
-    }
 }
 
-/// What came of beginning with a payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tried {
-    /// It is under way, or was before.
-    Begun,
-    /// Nothing is under way; later it may be possible.
-    NotNow,
-    /// Nothing is, nor will be.
-    Never,
-}
-
-/// A payment that waits to be claimed.
-pub(super) struct Held {
-    /// Of the youngest channel that it came over and that a peer funded.
-    pub confirmations: u32,
-    /// Whether the funding of each was published, as far as that can be told.
-    pub is_seen: bool,
-    /// Until its first HTLC expires.
-    pub blocks_left: u32,
-    /// The sum of its HTLCs.
-    pub received: Msat,
-    /// The channels that its HTLCs came over.
-    pub over: Vec<ChannelId>,
-    /// Whether the node is claiming it.
-    pub is_claimed: bool,
-}
-
-/// Of no HTLC at all.
-impl Default for Held {
-    fn default() -> Self {
-        let (confirmations, blocks_left, received) = (u32::MAX, u32::MAX, Msat::ZERO);
-        Self { confirmations, is_seen: true, blocks_left, received, over: vec![], is_claimed: false }
+fn wallet_channel(details: &ChannelDetails) -> WalletChannel {
+    WalletChannel {
+        id: LspsChannelId(details.channel_id.0),
+        key: ChannelKey(details.user_channel_id),
+        peer: peer_id(&details.counterparty.node_id),
+        funding: details.funding_txo.map(|funding| funding.into_bitcoin_outpoint()),
+        confirmations: details.confirmations.unwrap_or(0),
+        is_ours: details.is_outbound,
+        is_usable: details.is_usable,
     }
-}
-
-fn is_seen(channel: &ChannelDetails, mempool: Option<&dyn Mempool>) -> Option<bool> {
-    let (mempool, funding) = (mempool?, channel.funding_txo?);
-    Some(mempool.has_seen(&funding.txid))
 }
 
 fn routing_fees(most: Sat) -> RouteParametersConfig {
@@ -311,5 +284,3 @@ fn routing_fees(most: Sat) -> RouteParametersConfig {
 
 /// One percent, as BOLT 2 suggests.
 const MOST_RESERVE_PPM: u32 = 10_000;
-/// For how long LDK tries other routes.
-const PATIENCE: Duration = Duration::from_secs(60);

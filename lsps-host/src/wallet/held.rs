@@ -1,0 +1,195 @@
+//! Payments that come: claimed when they are as promised, failed when not, held while their channels cannot bear them.
+
+use lsps_client::jit_receive::{Arrival, Handled, Purchase, Received, State, Via};
+use lsps_types::{BlockHeight, Msat, PaymentHash, Preimage};
+
+use lsps_client::ChannelKey;
+use lsps_service::ChannelId;
+
+use super::events::WalletEvent;
+use super::pump::Pump;
+use super::report;
+use crate::ports::{HeldPayment, IncomingState, WalletChannel};
+
+/// A payment that is claimed later.
+pub(super) struct Claim {
+    /// `None`: the application has it.
+    preimage: Option<Preimage>,
+    confirmations: u16,
+    /// The application knows that it may claim.
+    is_told: bool,
+    /// The channels that it came over. An HTLC that comes later over one of them does not stand in for another of them.
+    over: Vec<ChannelId>,
+}
+
+/// The state of a payment that waits to be claimed.
+struct Waiting {
+    /// Of the youngest channel that it came over and that a peer funded.
+    confirmations: u32,
+    /// Whether the funding of each was published, as far as that can be told.
+    is_seen: bool,
+    /// Until its first HTLC expires.
+    blocks_left: u32,
+    /// The sum of its HTLCs.
+    received: Msat,
+    /// The channels that its HTLCs came over.
+    over: Vec<ChannelId>,
+    /// Whether the node is claiming it.
+    is_claimed: bool,
+}
+
+/// No HTLC at all.
+impl Default for Waiting {
+    fn default() -> Self {
+        let (confirmations, blocks_left, received) = (u32::MAX, u32::MAX, Msat::ZERO);
+        Self { confirmations, is_seen: true, blocks_left, received, over: vec![], is_claimed: false }
+    }
+}
+
+impl Pump {
+    /// Claims what is as promised, fails what is not, and leaves to the application what nobody bought.
+    pub(super) fn payment_held(&mut self, payment: HeldPayment) -> Handled {
+        let HeldPayment { payment_hash, received, kept, preimage, over } = payment;
+        let totals = Received::Totals { received, skimmed: kept };
+        let (vias, wait) = (self.vias(&over), self.wait);
+        let (arrival, confirmations) = self.session.with(|client, _| {
+            let purchase = client.purchase(payment_hash);
+            let confirmations = purchase.map(|purchase| purchase.terms().confirmations_to_wait);
+            (client.arrived(payment_hash, &totals, &vias, wait), confirmations)
+        });
+        report::arrived(payment_hash, (received, kept), arrival);
+        if let (Arrival::Claim | Arrival::Hold, Some(_)) = (arrival, confirmations) {
+            self.tell(WalletEvent::PaymentArriving { payment_hash, received, kept });
+        }
+        match (arrival, confirmations, preimage) {
+            (Arrival::Claim, Some(_), Some(preimage)) => {
+                self.node.claim_payment(preimage);
+                Handled::Taken
+            }
+            // Nobody bought it, or it is the application that has the preimage.
+            (Arrival::Claim, _, _) => Handled::NotMine,
+            (Arrival::Hold, confirmations, preimage) => {
+                let confirmations = confirmations.unwrap_or(wait);
+                self.tell(WalletEvent::Holding { payment_hash, confirmations });
+                let keys: Vec<_> = vias.iter().map(|via| via.key).collect();
+                self.session.with(|client, now| client.held(payment_hash, (received, kept), preimage, &keys, now))
+            }
+            (Arrival::Reject(why), _, _) => {
+                self.node.fail_payment(payment_hash);
+                self.tell(WalletEvent::Refused { payment_hash, why });
+                Handled::Taken
+            }
+            // Nodes tell of complete payments only; one of nothing waits for more in vain.
+            (Arrival::WaitForMore, _, _) => {
+                self.node.fail_payment(payment_hash);
+                Handled::Taken
+            }
+        }
+    }
+
+    /// The effect that has a payment claimed later.
+    pub(super) fn claims_after(&mut self, purchase: PaymentHash, preimage: Option<Preimage>, confirmations: u16) {
+        let over = self.waiting(purchase).map(|waiting| waiting.over).unwrap_or_default();
+        self.held.insert(purchase, Claim { preimage, confirmations, is_told: false, over });
+    }
+
+    /// Claims what its channels bear now, or says that it may be claimed, and gives up what has no blocks left, or of which a
+    /// channel is gone: nodes claim a payment in parts without those, and give their peer the preimage.
+    pub(super) fn look_at_held(&mut self) {
+        for (hash, mut claim) in std::mem::take(&mut self.held) {
+            match self.look_at_claim(hash, &mut claim) {
+                Fate::Waits => drop(self.held.insert(hash, claim)),
+                Fate::Over => {}
+                Fate::GoesBack => {
+                    self.node.fail_payment(hash);
+                    // Where its channel ended, the client knows no more of it.
+                    if self.session.with(|client, now| client.gave_up(hash, now)) != Handled::Taken {
+                        self.tell(WalletEvent::GaveUp { payment_hash: hash });
+                    }
+                }
+            }
+        }
+    }
+
+    fn look_at_claim(&self, hash: PaymentHash, claim: &mut Claim) -> Fate {
+        let state = self.session.with(|client, _| client.purchase(hash).map(Purchase::state).cloned());
+        let holding = match state {
+            Some(State::Holding(holding)) => Some(holding),
+            Some(State::Paid { .. }) | None => return Fate::Over,
+            // Its channel ended, and whatever it holds goes back.
+            Some(_) => None,
+        };
+        let waiting = self.waiting(hash).unwrap_or_default();
+        let is_whole = holding.is_some_and(|holding| waiting.received >= holding.received)
+            && claim.over.iter().all(|channel| waiting.over.contains(channel));
+        let is_good = waiting.confirmations >= u32::from(claim.confirmations) && waiting.is_seen;
+        match (claim.preimage, holding) {
+            _ if waiting.is_claimed => Fate::Waits, // the node will say so
+            (Some(preimage), _) if is_whole && is_good => {
+                self.node.claim_payment(preimage);
+                Fate::Over
+            }
+            // To be claimed or failed by the application, or in time by the node.
+            _ if is_whole && claim.is_told => Fate::Waits,
+            (None, Some(holding)) if is_whole && is_good => {
+                claim.is_told = true;
+                let (received, kept) = (holding.received, holding.skimmed);
+                self.tell(WalletEvent::Claimable { payment_hash: hash, received, kept });
+                Fate::Waits
+            }
+            _ if is_whole && waiting.blocks_left > u32::from(self.node.min_final_cltv_expiry_delta()) => Fate::Waits,
+            _ => Fate::GoesBack,
+        }
+    }
+
+    /// The facts about channels over which a payment came that decide whether the wallet claims it.
+    fn vias(&self, over: &[(ChannelId, Option<ChannelKey>)]) -> Vec<Via> {
+        let channels = self.node.channels();
+        let via = |(id, key): &(ChannelId, Option<ChannelKey>)| {
+            let channel = channels.iter().find(|channel| channel.id == *id);
+            Via {
+                peer: channel.map(|channel| channel.peer),
+                key: channel.map(|channel| channel.key).or(*key).unwrap_or(ChannelKey(0)),
+                confirmations: channel.map_or(0, |channel| channel.confirmations),
+                is_ours: channel.is_some_and(|channel| channel.is_ours),
+                is_seen: channel.and_then(|channel| self.is_seen(channel)),
+            }
+        };
+        over.iter().map(via).collect()
+    }
+
+    /// The state of a payment that the node holds. HTLCs of channels that are gone are not part of it, although a node would
+    /// claim the payment with them.
+    fn waiting(&self, hash: PaymentHash) -> Option<Waiting> {
+        let (htlcs, channels) = (self.node.incoming(hash), self.node.channels());
+        let BlockHeight(height) = self.node.height();
+        let mut waiting: Option<Waiting> = None;
+        for htlc in htlcs {
+            let Some(channel) = channels.iter().find(|channel| channel.id == htlc.over) else { continue };
+            let waiting = waiting.get_or_insert_default();
+            if !waiting.over.contains(&channel.id) {
+                waiting.over.push(channel.id);
+            }
+            waiting.received = Msat(waiting.received.0.saturating_add(htlc.amount.0));
+            waiting.is_claimed |= htlc.state == IncomingState::Claiming;
+            waiting.blocks_left = waiting.blocks_left.min(htlc.cltv_expiry.0.saturating_sub(height));
+            if !channel.is_ours {
+                waiting.confirmations = waiting.confirmations.min(channel.confirmations);
+                waiting.is_seen &= channel.confirmations > 0 || self.is_seen(channel) != Some(false);
+            }
+        }
+        waiting
+    }
+
+    fn is_seen(&self, channel: &WalletChannel) -> Option<bool> {
+        let (mempool, funding) = (self.outside.mempool.as_ref()?, channel.funding?);
+        Some(mempool.has_seen(&funding.txid))
+    }
+}
+
+enum Fate {
+    Waits,
+    /// It is claimed, or somebody else saw to it.
+    Over,
+    GoesBack,
+}

@@ -1,0 +1,63 @@
+//! Records that the store did not give back at the start. An event that is nobody's is told again until they are read: taken
+//! for the application's, the end of a payment would be lost, and the payment made again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lsps_client::FlowId;
+
+use super::pump::Pump;
+use super::report;
+
+/// The flows whose records are not read.
+#[derive(Default)]
+pub(super) struct Unread {
+    flows: BTreeSet<FlowId>,
+    /// By the steady clock.
+    looked_at: Duration,
+}
+
+impl Unread {
+    /// Names that no flow of this version has are nobody's.
+    pub fn of<'a>(names: impl Iterator<Item = &'a str>, now: Duration) -> Self {
+        Self { flows: names.filter_map(|name| name.parse().ok()).collect(), looked_at: now }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// A flow whose record is written anew has no other.
+    pub fn is_written(&mut self, flow: FlowId) {
+        self.flows.remove(&flow);
+    }
+}
+
+impl Pump {
+    /// Reads them again, once a second, and compares those that are there with the node.
+    pub(super) async fn read_missing(&mut self) {
+        let now = self.outside.clock.steady();
+        if self.unread.is_empty() || now.saturating_sub(self.unread.looked_at) < AGAIN {
+            return;
+        }
+        self.unread.looked_at = now;
+        let names: Vec<String> = self.unread.flows.iter().map(FlowId::to_string).collect();
+        let read = self.durable.store.read(names).await;
+        if read.is_lost() {
+            return crate::pump::loses_ownership(self);
+        }
+        self.unread.flows = read.failed.iter().filter_map(|(name, _)| name.parse().ok()).collect();
+        if read.records.is_empty() {
+            return;
+        }
+        for (name, bytes) in read.records {
+            if let Err(why) = self.session.with(|client, _| client.load(&name, &bytes)) {
+                report::unreadable(&why);
+            }
+        }
+        self.reconcile();
+    }
+}
+
+/// The pause before they are read again.
+const AGAIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,354 @@
+//! The wallet on LDK: its ports, and events to the host's.
+
+mod invoice;
+mod news;
+mod node;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::Network;
+use bitcoin::secp256k1::PublicKey;
+use lightning::events::{Event, ReplayEvent};
+use lightning::sign::{EntropySource, NodeSigner};
+use lightning_invoice::Bolt11Invoice;
+use tokio::sync::watch;
+
+use lsps_client::jit_receive::{FeeLimits, Handled, Rules};
+use lsps_client::order::{self, Quote, WayKind};
+use lsps_client::select::{Cheapest, Select};
+use lsps_client::session::{NotRegistered, WhyNot};
+use lsps_client::{Config, Unreadable};
+use lsps_types::lsps1::CreateOrder;
+use lsps_types::lsps5::{AppName, WebhookUrl};
+use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
+
+use crate::config::{CannotStart, require_for_wallet};
+use crate::handler::LspsMessageHandler;
+use crate::lsp::why;
+use crate::peers::{Manager, PeerManager, Peers, network_of, peer_id, public_key};
+use crate::store::{KvRecords, Store, nobody_there};
+use lsps_host::Stopped;
+use lsps_host::ports::{self, Clock, Connecting, Mempool, OnchainPayer, SystemClock};
+use lsps_host::wallet::{JitInvoice as HostInvoice, Started, WalletParts as HostParts};
+
+pub use lsps_host::wallet::{
+    CannotAbandon, CannotEndOrder, CannotOrderChannel, CannotReceive, KnownLsp, OrderHandle, Outcome, WalletEvent,
+};
+
+use news::node_event;
+use node::Node;
+
+/// The parts of a wallet that receives through JIT channels and orders channels.
+pub struct WalletParts<M, P, K> {
+    /// The node's channel manager.
+    pub channel_manager: M,
+    /// The node's peer manager.
+    pub peer_manager: P,
+    /// The handler that the peer manager was given.
+    pub messages: Arc<LspsMessageHandler>,
+    /// The store of the wallet's records; any LDK store.
+    pub store: K,
+    /// Signs invoices and draws random numbers.
+    pub keys: Arc<dyn Keys>,
+    /// The network of the node, for the prefix of invoices.
+    pub network: Network,
+    /// The LSPs from which channels are bought.
+    pub lsps: Vec<KnownLsp>,
+    /// Connects the LSPs that have an address, and again when they are gone; without it the application does.
+    pub connect: Option<Arc<dyn Connect>>,
+    /// Chooses among the LSPs that make an offer within the limits; [`Cheapest`] unless an application knows better.
+    pub select: Arc<dyn Select>,
+    /// How long the slowest LSP may take to tell its terms while the others have.
+    pub patience: Duration,
+    /// The wallet's rules for purchases. Their `to_self_delay` is the node's own, their `accept_trust` that of each LSP.
+    pub rules: Rules,
+    /// The wallet's rules for channels that it orders.
+    pub order_rules: order::Rules,
+    /// How long the client waits, and how much it remembers.
+    pub config: Config,
+    /// The clock; [`SystemClock`] unless a test brings its own.
+    pub clock: Arc<dyn Clock>,
+    /// Pays for ordered channels on the chain; without it they are paid over Lightning only.
+    pub onchain: Option<Arc<dyn OnchainPayer>>,
+    /// Tells whether a funding transaction was published. With it, a payment over a channel that is not confirmed waits
+    /// until its funding was seen, unless its LSP is trusted; without it the wallet takes the LSP's word for that.
+    pub mempool: Option<Arc<dyn Mempool>>,
+}
+
+/// The keys of the node, as far as a wallet needs them. LDK's `KeysManager` is an implementation.
+pub trait Keys: NodeSigner + EntropySource + Send + Sync {}
+impl<T: NodeSigner + EntropySource + Send + Sync> Keys for T {}
+
+/// Connects to peers; usually a few lines around `lightning_net_tokio::connect_outbound`. It may return before the peers
+/// have shaken hands: the wallet waits for that.
+pub trait Connect: Send + Sync {
+    /// Connects, and keeps the connection going in a task of its own. `false`: the peer cannot be reached.
+    fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+}
+
+struct Connector(Arc<dyn Connect>);
+
+impl ports::Connect for Connector {
+    fn connect(&self, peer: PeerId, address: &str) -> Connecting {
+        match public_key(peer) {
+            Some(peer) => self.0.connect(peer, address),
+            None => Box::pin(async { false }),
+        }
+    }
+}
+
+impl<M, P, K> WalletParts<M, P, K> {
+    /// The usual parts, with the defaults for the rest.
+    pub fn new(
+        channel_manager: M,
+        peer_manager: P,
+        messages: Arc<LspsMessageHandler>,
+        store: K,
+        keys: Arc<impl Keys + 'static>,
+        network: Network,
+        lsps: impl IntoIterator<Item = impl Into<KnownLsp>>,
+    ) -> Self {
+        Self {
+            channel_manager,
+            peer_manager,
+            messages,
+            store,
+            keys,
+            network,
+            lsps: lsps.into_iter().map(Into::into).collect(),
+            connect: None,
+            select: Arc::new(Cheapest),
+            patience: Duration::from_secs(10),
+            rules: Rules::default(),
+            order_rules: order::Rules::default(),
+            config: Config::default(),
+            clock: Arc::new(SystemClock),
+            onchain: None,
+            mempool: None,
+        }
+    }
+}
+
+/// A wallet that can be paid before it has a channel. Dropping it stops it; every invoice it handed out is on record.
+pub struct Wallet {
+    host: lsps_host::wallet::Wallet,
+    stopped: watch::Receiver<Option<Stopped>>,
+}
+
+/// An invoice whose payment opens a channel, and what was agreed for it.
+#[derive(Clone, Debug)]
+pub struct JitInvoice {
+    /// The invoice, to be handed to the payer.
+    pub invoice: Bolt11Invoice,
+    /// The opening fee on the amount that was asked for. The LSP keeps it of the payment.
+    pub fee: Msat,
+    /// The LSP, which opens the channel.
+    pub lsp: PublicKey,
+    /// The end of the invoice.
+    pub expires_at: Timestamp,
+    /// Whether that is sooner than was asked for: no LSP's terms within the limits last as long.
+    pub ends_early: bool,
+    /// Whether the payment is claimed before the channel's funding is seen.
+    pub client_trusts_lsp: bool,
+    /// The other LSPs, and why each made no offer.
+    pub others: BTreeMap<PeerId, WhyNot>,
+}
+
+impl TryFrom<HostInvoice> for JitInvoice {
+    type Error = CannotReceive;
+
+    fn try_from(jit: HostInvoice) -> Result<Self, CannotReceive> {
+        let HostInvoice { invoice, fee, lsp, expires_at, ends_early, client_trusts_lsp, others } = jit;
+        let invoice = invoice.parse().map_err(|why| CannotReceive::Invoice(format!("{why:?}")))?;
+        let lsp = public_key(lsp).ok_or(CannotReceive::Stopped)?;
+        Ok(Self { invoice, fee, lsp, expires_at, ends_early, client_trusts_lsp, others })
+    }
+}
+
+impl Wallet {
+    /// Loads the purchases, compares them with the node, and listens, in a task of the present tokio runtime. Call it once the
+    /// node's own state is loaded and before its peers connect.
+    ///
+    /// Records that cannot be read are reported and left alone; the others are served.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is missing or the store cannot be read at all.
+    pub async fn start<M: Manager, P: PeerManager, K: Store>(
+        parts: WalletParts<M, P, K>,
+    ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
+        let (configured, node) = (parts.network, network_of(&parts.channel_manager));
+        if node != Some(configured) {
+            return Err(CannotStart::WrongNetwork { configured, node });
+        }
+        let node = Node::new(parts.channel_manager, parts.keys, parts.network, Arc::clone(&parts.messages));
+        require_for_wallet(&node.config())?;
+        let connect = parts.connect.map(|connect| Arc::new(Connector(connect)) as Arc<dyn ports::Connect>);
+        let host = HostParts {
+            node: Arc::new(node),
+            messages: Arc::new(Peers::new(parts.messages, parts.peer_manager)),
+            store: KvRecords::shared(parts.store, None),
+            lsps: parts.lsps,
+            connect,
+            select: parts.select,
+            patience: parts.patience,
+            rules: parts.rules,
+            order_rules: parts.order_rules,
+            config: parts.config,
+            clock: parts.clock,
+            onchain: parts.onchain,
+            mempool: parts.mempool,
+        };
+        let Started { wallet, runner, unreadable } =
+            lsps_host::wallet::Wallet::start(host).await.map_err(CannotStart::Store)?;
+        let (done, stopped) = watch::channel(None);
+        let running = runner.run();
+        tokio::spawn(async move {
+            let why = running.await;
+            let _ = done.send(Some(why));
+        });
+        Ok((Self { host: wallet, stopped }, unreadable))
+    }
+
+    /// Offers an event of the node. `true`: it was ours and is dealt with, durably. `false`: it is the application's, a
+    /// channel request or a payment too; such a payment is one of which nothing was kept, or one to a hash of the
+    /// application's.
+    ///
+    /// Every payment has to pass here before the application claims it: one over a channel with fewer confirmations than
+    /// [`Rules::confirmations_to_wait`] goes back.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed: return this from the event handler, and LDK tells the event again. Where the wallet has stopped,
+    /// that happens for ever: [`stopped`](Self::stopped) tells when and why.
+    pub async fn handle_event(&self, event: &Event) -> Result<bool, ReplayEvent> {
+        let Some(told) = node_event(event) else { return Ok(false) };
+        match self.host.handle_node_event(told).await {
+            Ok(handled) => Ok(handled == Handled::Taken),
+            // The host waited before it answered, so that a store that is away is not asked in a tight loop.
+            Err(again) if again.is_stopped => Err(nobody_there().await),
+            Err(_) => Err(ReplayEvent()),
+        }
+    }
+
+    /// An invoice over `amount`, payable in parts, of which the LSP keeps no more than `max_total_fee`.
+    ///
+    /// It stands for `expiry`, or less where the LSP's offer ends sooner. Dropping the future is safe.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not answer or sell, or not on acceptable terms.
+    pub async fn receive_via_jit_channel(
+        &self,
+        amount: Msat,
+        description: &str,
+        expiry: Duration,
+        max_total_fee: Msat,
+    ) -> Result<JitInvoice, CannotReceive> {
+        self.host.receive_via_jit_channel(amount, description, expiry, max_total_fee).await?.try_into()
+    }
+
+    /// As [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has, or will have.
+    ///
+    /// A payment that is as promised reaches the application as `Event::PaymentClaimable`, to be claimed or failed by it;
+    /// where it has to wait for confirmations first, as [`WalletEvent::Claimable`] when they are there. Any other is failed
+    /// back before. `Event::PaymentClaimed` reaches the application too, as often as the node tells it: that is what lasts,
+    /// while [`events`](lsps_host::wallet::Wallet::events) does not.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not answer or sell, or not on acceptable terms.
+    pub async fn receive_via_jit_channel_for_hash(
+        &self,
+        hash: PaymentHash,
+        amount: Msat,
+        description: &str,
+        expiry: Duration,
+        max_total_fee: Msat,
+    ) -> Result<JitInvoice, CannotReceive> {
+        let jit = self.host.receive_via_jit_channel_for_hash(hash, amount, description, expiry, max_total_fee).await;
+        jit?.try_into()
+    }
+
+    /// An invoice without amount, payable in one piece, of which the LSP keeps no more than a share of
+    /// `max_proportional_fee`: where its least fee is more than that of what the payer sends, the payment goes back.
+    ///
+    /// Terms are compared at a payment of `expected`. Else as [`Self::receive_via_jit_channel`].
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not answer or sell, or not on acceptable terms.
+    pub async fn receive_variable_via_jit_channel(
+        &self,
+        expected: Msat,
+        description: &str,
+        expiry: Duration,
+        share: Ppm,
+    ) -> Result<JitInvoice, CannotReceive> {
+        self.host.receive_variable_via_jit_channel(expected, description, expiry, share).await?.try_into()
+    }
+
+    /// Orders a channel of this LSP: [`Wallet::order_channel`](lsps_host::wallet::Wallet::order_channel). Offers take an
+    /// onion messenger, and an [`OrderRouter`](crate::OrderRouter), for the LSP to have time.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    pub async fn order_channel(
+        &self,
+        lsp: PublicKey,
+        order: CreateOrder,
+        limits: FeeLimits,
+    ) -> Result<OrderHandle, CannotOrderChannel> {
+        self.host.order_channel(peer_id(&lsp), order, limits).await
+    }
+
+    /// As [`Self::order_channel`], where `choose` says how it is paid.
+    ///
+    /// # Errors
+    ///
+    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    pub async fn order_channel_paying(
+        &self,
+        lsp: PublicKey,
+        order: CreateOrder,
+        limits: FeeLimits,
+        choose: impl FnOnce(&Quote) -> Option<WayKind>,
+    ) -> Result<OrderHandle, CannotOrderChannel> {
+        self.host.order_channel_paying(peer_id(&lsp), order, limits, choose).await
+    }
+
+    /// Has this LSP call an app while the wallet is away: keeps its webhook registered from now on, also after a restart,
+    /// and waits until it is for the first time. Dropping the future ends only the waiting.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept, or the LSP refuses it.
+    pub async fn keep_registered(&self, lsp: &PublicKey, app: AppName, url: WebhookUrl) -> Result<(), NotRegistered> {
+        self.host.keep_registered(peer_id(lsp), app, url).await
+    }
+
+    /// Waits until the wallet has stopped, and says why. `None`: the task of the wallet panicked.
+    pub async fn stopped(&self) -> Option<Stopped> {
+        why(self.stopped.clone()).await
+    }
+
+    /// Stops the wallet after the present turn, waits for its end, and says why it stopped: it may have stopped before.
+    pub async fn stop(self) -> Option<Stopped> {
+        drop(self.host);
+        why(self.stopped).await
+    }
+}
+
+impl Deref for Wallet {
+    type Target = lsps_host::wallet::Wallet;
+
+    fn deref(&self) -> &lsps_host::wallet::Wallet {
+        &self.host
+    }
+}
