@@ -1,3 +1,3 @@
-//! Where a node has its blocks from.
+//! Sources of blocks for a node.
 
 pub mod embedded;

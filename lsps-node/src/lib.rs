@@ -2,9 +2,9 @@
 //!
 //! # The parts
 //!
-//! [`Node`] has channels, peers and coins; [`node::save`] is the order in which it is saved. [`Chain`] checks and mines real
-//! transactions in real blocks. [`BdkWallet`] pays for channels, sees deposits and refunds them; [`store`] keeps what must
-//! outlive a node.
+//! [`Node`] has channels, peers and coins; [`node::save`] defines the order in which it is persisted. [`Chain`] checks
+//! and mines real transactions in real blocks. [`BdkWallet`] pays for channels, watches deposits and refunds them;
+//! [`store`] has the stores that outlive a node.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 

@@ -49,31 +49,31 @@ use types::{
     ChainMonitor, ChannelManager, MessageRouter, NetworkGraph, OnionMessenger, OwnRouter, PeerManager, Router, Scorer,
 };
 
-/// What makes one node different from another.
+/// Settings of one node.
 pub struct Setup {
-    /// For logs.
+    /// Name in logs.
     pub name: &'static str,
-    /// Where all its keys come from.
+    /// Seed of all its keys.
     pub seed: [u8; 32],
-    /// What outlives it. A store with a node in it brings that node back.
+    /// Store of the node. A store that contains a node restores that node.
     pub store: Store,
     /// LDK's settings.
     pub config: UserConfig,
-    /// The chain it lives on.
+    /// Chain of the node.
     pub chain: Chain,
 }
 
-/// What there is of a node before it has peers.
+/// Parts of a node that exist before it has peers.
 pub struct Core {
-    /// The channels.
+    /// Channel manager.
     pub manager: Arc<ChannelManager>,
-    /// The keys.
+    /// Keys.
     pub keys: Arc<KeysManager>,
-    /// The way out to the chain.
+    /// Broadcaster.
     pub broadcaster: Arc<Broadcaster>,
 }
 
-/// A node: keys, channels, monitors, peers over loopback TCP, coins. [`run`](Self::run) gives it life.
+/// A node: keys, channels, monitors, peers over loopback TCP, coins. [`run`](Self::run) starts its tasks.
 pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessageHandler> {
     name: &'static str,
     chain: Chain,
@@ -89,7 +89,7 @@ pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessag
     saves: Arc<SaveQueue>,
     store: Store,
     address: SocketAddr,
-    /// Height up to which manager and monitors have seen the chain.
+    /// Height up to which manager and monitors have processed the chain.
     seen: AtomicU32,
     was_loaded: bool,
     stopping: AtomicBool,
@@ -98,20 +98,20 @@ pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessag
 }
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
-    /// Builds the node, or brings it back from its store, and listens; nothing happens to its channels before it runs.
+    /// Builds the node, or restores it from its store, and listens; its channels do nothing before it runs.
     ///
     /// # Errors
     ///
-    /// When the store or the network fails, or what is stored cannot be read.
+    /// The store or the network fails, or the stored state cannot be read.
     pub async fn build(setup: Setup, messages: Arc<H>) -> io::Result<Arc<Self>> {
         Self::build_with(setup, |_| std::future::ready(Ok(messages))).await
     }
 
-    /// The same, where what handles custom messages is made of the node's own parts.
+    /// Builds the node with a custom message handler that needs the node's own parts.
     ///
     /// # Errors
     ///
-    /// Those of [`build`](Self::build), and those of `messages`.
+    /// Errors of [`build`](Self::build) and of `messages`.
     pub async fn build_with<F>(setup: Setup, messages: impl FnOnce(Core) -> F) -> io::Result<Arc<Self>>
     where
         F: Future<Output = io::Result<Arc<H>>>,
@@ -211,25 +211,25 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         Ok(node)
     }
 
-    /// What it is called in logs.
+    /// Name of the node in logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The channels.
+    /// The channel manager.
     #[must_use]
     pub fn channel_manager(&self) -> &Arc<ChannelManager> {
         &self.manager
     }
 
-    /// The monitors of the channels.
+    /// The chain monitor of the channels.
     #[must_use]
     pub fn chain_monitor(&self) -> &Arc<ChainMonitor> {
         &self.monitor
     }
 
-    /// The peers.
+    /// The peer manager.
     #[must_use]
     pub fn peer_manager(&self) -> &Arc<PeerManager<H>> {
         &self.peers
@@ -241,58 +241,58 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         &self.keys
     }
 
-    /// Where its channel manager has random bytes from.
+    /// The source of random bytes of the channel manager.
     #[must_use]
     pub fn dice(&self) -> &Dice {
         &self.dice
     }
 
-    /// The coins.
+    /// The on-chain wallet.
     #[must_use]
     pub fn wallet(&self) -> &Arc<BdkWallet> {
         &self.wallet
     }
 
-    /// The log, and the failure codes it overheard.
+    /// The log, with the failure codes that it collected.
     #[must_use]
     pub fn logger(&self) -> &Arc<NodeLogger> {
         &self.logger
     }
 
-    /// The node's way out to the chain.
+    /// The broadcaster.
     #[must_use]
     pub fn broadcaster(&self) -> &Arc<Broadcaster> {
         &self.broadcaster
     }
 
-    /// The chain it lives on.
+    /// The chain of the node.
     #[must_use]
     pub fn chain(&self) -> &Chain {
         &self.chain
     }
 
-    /// Where it keeps what must outlive it.
+    /// The store of the node.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The queue of channel manager and monitors to be saved.
+    /// The queue of the channel manager and the monitors to be saved.
     #[must_use]
     pub fn saves(&self) -> &SaveQueue {
         &self.saves
     }
 
-    /// Saves it now, as its life does all the time.
+    /// Saves the node now, as its task does continuously.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// The store fails.
     pub fn save(&self) -> io::Result<()> {
         self.saves.save(&self.manager, &self.monitor, &self.store)
     }
 
-    /// Its name in the network.
+    /// Node id.
     ///
     /// # Panics
     ///
@@ -302,7 +302,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         self.keys.get_node_id(Recipient::Node).expect("a node knows its own key")
     }
 
-    /// Where it listens.
+    /// Address on which the node listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -319,7 +319,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         }
     }
 
-    /// What connects this node for a wallet on it.
+    /// A connector for a wallet on this node.
     #[must_use]
     pub fn connector(self: &Arc<Self>) -> Arc<dyn Connect> {
         Arc::new(Connector(Arc::downgrade(self)))
@@ -342,7 +342,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Connect for Connector<H> {
     }
 }
 
-/// What a stored channel manager is put together with.
+/// Parts that restore a stored channel manager.
 struct Parts<'a> {
     keys: &'a Arc<KeysManager>,
     dice: &'a Arc<Dice>,
@@ -354,7 +354,7 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The stored node, having seen the whole chain.
+    /// Restores the stored node and connects it to the blocks since.
     fn load(
         &self,
         store: &Store,
@@ -400,7 +400,7 @@ impl Parts<'_> {
             let (channel, update) = (monitor.channel_id(), monitor.get_latest_update_id());
             let loaded = self.monitor.load_existing_monitor(channel, monitor);
             loaded.map_err(|()| broken("a channel monitor is stored twice"))?;
-            // A manager saved while a new channel waited for its first monitor would wait for ever.
+            // A manager that was saved while a new channel waited for its first monitor would wait for ever.
             let _ = self.monitor.channel_monitor_updated(channel, update);
         }
         for height in manager.current_best_block().height + 1..=chain.height() {
@@ -413,7 +413,7 @@ impl Parts<'_> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each use is one call on what is inside.
+    // Each use is one call on the content.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -429,5 +429,5 @@ async fn listen<H: CustomMessageHandler + Send + Sync + 'static>(listener: TcpLi
     }
 }
 
-/// How long a payment by offer may be held.
+/// Longest time for which a payment by offer is held.
 const HOLD: Duration = Duration::from_secs(60 * 60);

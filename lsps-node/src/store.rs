@@ -1,4 +1,4 @@
-//! Where nodes keep what must outlive them.
+//! Stores that outlive nodes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,26 +8,26 @@ use bitcoin::io;
 use lightning::util::persist::{KVStoreSync, KVStoreSyncWrapper};
 use lightning_persister::fs_store::FilesystemStore;
 
-/// Any key–value store of LDK's kind. A test puts one here that loses power.
+/// A key-value store with LDK's trait. A test uses one that loses power.
 pub type Store = Arc<dyn KVStoreSync + Send + Sync>;
 
-/// The same store through LDK's async trait, `KVStore`; each call is done when it returns its future.
+/// The same store through LDK's async trait, `KVStore`; each call is complete when it returns its future.
 pub type AsyncStore = KVStoreSyncWrapper<Store>;
 
-/// A store in files below `directory`.
+/// Creates a store in files below `directory`.
 #[must_use]
 pub fn in_directory(directory: impl Into<PathBuf>) -> Store {
     Arc::new(FilesystemStore::new(directory.into()))
 }
 
-/// A store in memory: it survives its node, though not the process.
+/// A store in memory: it outlives its node, but not the process.
 #[derive(Default)]
 pub struct MemoryStore {
     entries: Mutex<BTreeMap<Key, Vec<u8>>>,
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -1,7 +1,7 @@
-//! The on-chain wallet of one node: BDK's, with blocks and mempool of the embedded chain.
+//! The on-chain wallet of one node: BDK's, with the blocks and the mempool of the embedded chain.
 //!
-//! Its keys are those of BIP 84, from the node's seed. LDK pays what a closed channel leaves to addresses of this wallet
-//! ([`HomeKeys`]), so a cooperative close ends up here without a further transaction.
+//! Its keys follow BIP 84, from the node's seed. LDK pays the outputs of a closed channel to addresses of this wallet
+//! ([`HomeKeys`]), so a cooperative close needs no further transaction.
 
 mod addresses;
 mod bump;
@@ -27,11 +27,11 @@ pub use payer::Payer;
 
 use coins::Coins;
 
-/// Coins, keys, and which coins are spoken for.
+/// The coins, the keys, and the reservations of coins.
 ///
-/// Kept is only how many addresses were handed out; the coins are read from the chain again at every start. Reservations
-/// live in memory. A process that dies forgets those nobody recorded, which is right: their transactions were never
-/// broadcast. Whoever recorded one locks its inputs again after the start.
+/// Only the number of addresses that were given out is persisted; the coins are read from the chain at every start.
+/// Reservations are kept in memory. A crash drops those that nobody recorded, which is right: their transactions were
+/// never broadcast. The owner of a recorded one locks its inputs again after the start.
 pub struct BdkWallet {
     chain: Chain,
     store: Store,
@@ -39,11 +39,11 @@ pub struct BdkWallet {
 }
 
 impl BdkWallet {
-    /// The wallet of the node with this seed and this store.
+    /// Creates the wallet of the node with this seed and this store.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
+    /// The store cannot be read.
     ///
     /// # Panics
     ///
@@ -58,7 +58,7 @@ impl BdkWallet {
         Ok(Arc::new(Self { chain, store, state: Mutex::new(state) }))
     }
 
-    /// The script of its first address, which no order gets; it can be paid to any number of times.
+    /// Script of the first address, which no order gets; it can be paid to any number of times.
     #[must_use]
     pub fn script(&self) -> ScriptBuf {
         self.state().coins.bdk.peek_address(KeychainKind::External, 0).script_pubkey()
@@ -70,17 +70,17 @@ impl BdkWallet {
         self.state().coins.usable().map(|coin| coin.txout.value.to_sat()).sum()
     }
 
-    /// Where those coins are.
+    /// Outpoints of those coins.
     #[must_use]
     pub fn outpoints(&self) -> Vec<OutPoint> {
         self.state().coins.usable().map(|coin| coin.outpoint).collect()
     }
 
-    /// Pays `amount_sat` satoshis to `script` and hands the transaction to nobody: it is the caller's to broadcast.
+    /// Pays `amount_sat` satoshis to `script` with a transaction that the caller has to broadcast.
     ///
     /// # Errors
     ///
-    /// When the free coins do not suffice.
+    /// The free coins do not suffice.
     pub fn pay(&self, script: &Script, amount_sat: u64, fee_rate: FeeRate) -> Result<Transaction, CannotFund> {
         self.spend(&mut self.state(), script, amount_sat, fee_rate)
     }
@@ -98,7 +98,7 @@ impl BdkWallet {
         Ok(tx)
     }
 
-    /// As the chain is now.
+    /// The state, updated to the present chain.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().expect("BDK does not panic");
         state.coins.follow(&self.chain);
@@ -164,7 +164,7 @@ impl OnchainWallet for BdkWallet {
 struct State {
     coins: Coins,
     funded: HashMap<u128, Transaction>,
-    /// Which transaction pays for that one too, and at what rate for both.
+    /// Child transaction that bumps the fee of each transaction, with the feerate of both.
     bumped: HashMap<Txid, (FeeRate, Transaction)>,
     kept: addresses::HandedOut,
 }
@@ -182,5 +182,6 @@ fn spent_by(tx: &Transaction) -> impl Iterator<Item = OutPoint> {
 }
 
 const KEYCHAINS: [KeychainKind; 2] = [KeychainKind::External, KeychainKind::Internal];
-/// All addresses are kept before they are used; this is for what a store lost.
+/// Number of addresses beyond the recorded ones that are scanned, for what a store lost: addresses are recorded before
+/// they are used.
 const LOOKAHEAD: u32 = 10;

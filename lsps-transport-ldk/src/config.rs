@@ -1,4 +1,4 @@
-//! Presets that cannot be forgotten: what the protocols need of a node's `UserConfig`.
+//! Presets of a node's `UserConfig` that the protocols need.
 
 use bitcoin::Network;
 use lightning::ln::channelmanager::MIN_CLTV_EXPIRY_DELTA;
@@ -7,7 +7,7 @@ pub use lsps_host::ports::SettingMissing;
 use lsps_host::ports::StoreError;
 use lsps_types::Sat;
 
-/// Why a host could not start.
+/// Reason for which a host could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotStart {
     /// The node lacks a setting without which payments are lost.
@@ -16,12 +16,12 @@ pub enum CannotStart {
     /// The LSP's host cannot start.
     #[error(transparent)]
     Lsp(#[from] lsps_host::CannotStart),
-    /// Addresses and invoices would be of another network than the node's channels.
+    /// The configured network is not that of the node's channels, so addresses and invoices would be wrong.
     #[error("the configured network is {configured}, and the node's is {node:?}")]
     WrongNetwork {
-        /// As it was configured.
+        /// Configured network.
         configured: Network,
-        /// That of the node; `None`: one that has no name.
+        /// Network of the node; `None` if it has no name.
         node: Option<Network>,
     },
     /// The records could not be read from the store.
@@ -31,30 +31,30 @@ pub enum CannotStart {
 
 /// Sets what an LSP needs, except what is set for each channel that it opens; `docs/settings.md` says why each is needed.
 ///
-/// Later changes of these settings are the caller's; [`Lsp::start`](crate::Lsp::start) refuses a node that lacks one
-/// without which payments would be lost.
+/// The caller must not undo these settings; [`Lsp::start`](crate::Lsp::start) refuses a node that lacks one without
+/// which payments would be lost.
 pub fn preset_for_lsp(config: &mut UserConfig) {
     config.accept_intercept_htlcs = true;
     config.accept_forwards_to_priv_channels = true;
     let handshake = &mut config.channel_handshake_config;
-    // LDK takes it from here when a client refuses a channel with anchors and is asked for one without.
+    // LDK reads it from here when a client refuses a channel with anchors and is asked for one without.
     handshake.negotiate_scid_privacy = true;
-    // With LDK's default, a tenth, payments of the larger part of a channel would not reach the LSP.
+    // With LDK's default, a tenth, a payment of the larger part of a channel would not reach the LSP.
     handshake.max_inbound_htlc_value_in_flight_percent_of_channel = ALL_IN_FLIGHT;
 }
 
-/// Sets what a wallet needs, except what is set for each channel that it accepts; `docs/settings.md` says why each is
-/// needed.
+/// Sets what a wallet needs, except settings of each channel that it accepts; `docs/settings.md` has the reason for
+/// each.
 ///
-/// [`Wallet::start`](crate::Wallet::start) refuses a node without it.
+/// [`Wallet::start`](crate::Wallet::start) refuses a node without these settings.
 pub fn preset_for_wallet(config: &mut UserConfig) {
     config.manually_accept_inbound_channels = true;
 }
 
-/// Settings of a wallet's node that decide which channels it takes.
+/// Settings of a wallet's node that decide which channels it accepts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Takes {
-    /// Whether channels that peers open have to be announced, or must not be; `None`: either will do.
+    /// Whether channels that peers open have to be announced, or must not be; `None` allows both.
     announced: Option<bool>,
     largest: Sat,
 }
@@ -67,7 +67,7 @@ impl Takes {
         Self { announced, largest: Sat(limits.max_funding_satoshis) }
     }
 
-    /// Checks that the node takes a channel that is announced or not, of this capacity where that is known.
+    /// Checks that the node accepts a channel that is announced or not, and of this capacity if that is known.
     pub fn require(self, announced: bool, capacity: Option<Sat>) -> Result<(), SettingMissing> {
         let refused = |setting, value| Err(SettingMissing { setting, value, why: REFUSES_CHANNEL });
         if self.announced.is_some_and(|only| only != announced) {
@@ -103,7 +103,7 @@ fn require(is_set: bool, setting: &'static str, value: &'static str, why: &'stat
 }
 
 const REFUSES_CHANNEL: &str = "the node would refuse the channel when the LSP opens it";
-/// HTLCs that may be under way to a client at once: LDK's default, and the service's limit for one offer.
+/// Largest number of HTLCs in flight to a client: LDK's default, and the service's limit for one offer.
 pub(crate) const PARTS: u16 = 50;
-/// Percent of a channel that its peer may have in flight.
+/// Share of a channel, in percent, that its peer may have in flight.
 pub(crate) const ALL_IN_FLIGHT: u8 = 100;

@@ -1,4 +1,4 @@
-//! What `PeerManager` calls. It only queues: nothing here waits, and nothing here knows the protocol.
+//! The message handler that `PeerManager` calls. It only queues: it neither blocks nor knows the protocol.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -15,7 +15,7 @@ use lsps_types::jsonrpc::{MAX_PAYLOAD, MESSAGE_TYPE};
 
 use crate::message::LspsMessage;
 
-/// The custom message handler of a node that speaks LSPS: hand it to `PeerManager` as `custom_message_handler`, and to
+/// The custom message handler of a node that speaks LSPS. Pass it to `PeerManager` as `custom_message_handler`, and to
 /// the host that answers ([`Lsp`](crate::Lsp)).
 pub struct LspsMessageHandler {
     role: Role,
@@ -24,26 +24,26 @@ pub struct LspsMessageHandler {
     observer: OnceLock<Observer>,
 }
 
-/// Which side of the protocols a node plays.
+/// Role of a node in the protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Answers requests, and says so with feature bit 729.
+    /// LSP: answers requests, and announces that with feature bit 729.
     Service,
-    /// Sends requests.
+    /// Client: sends requests.
     Client,
 }
 
-/// The events of a peer that a host hears, in order.
+/// The events of a peer that a host takes, in order.
 pub type PeerEvent = lsps_host::PeerEvent<PublicKey>;
 
-/// A message on its way, for whoever wants to watch.
+/// A message that is sent or received, for an observer.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
     /// Whether this node sent it.
     pub sent: bool,
-    /// To or from whom.
+    /// Receiver or sender.
     pub peer: &'a PublicKey,
-    /// JSON, if the peer behaves.
+    /// Payload; JSON if the peer follows the protocol.
     pub payload: &'a [u8],
 }
 
@@ -56,42 +56,43 @@ struct Queues {
 }
 
 impl LspsMessageHandler {
-    /// For one role. A node that plays both runs two nodes' worth of peers; LDK takes one handler.
+    /// Creates a handler for one role. A node that has both roles needs two nodes: LDK takes one handler.
     #[must_use]
     pub fn new(role: Role) -> Arc<Self> {
         Arc::new(Self { role, queues: Mutex::default(), arrived: Notify::new(), observer: OnceLock::new() })
     }
 
-    /// Shows every message to `observer`, which must neither block nor call back. Only the first one is taken.
+    /// Shows every message to `observer`, which must neither block nor call back. Only the first observer is used.
     pub fn observe(&self, observer: impl Fn(Observed<'_>) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));
     }
 
-    /// Messages that were dropped because their sender, or all senders together, had too many waiting: then those of the
-    /// sender whose messages take up most go first.
+    /// Number of messages that were dropped because their sender, or all senders together, had too many waiting. In the
+    /// latter case messages of the sender that takes up most are dropped first.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         lock(&self.queues).inbox.dropped()
     }
 
-    /// The events since the last call: of each peer first whether it connected or disconnected, told once however often
-    /// it did both, then its messages. Messages of a peer that disconnected are forgotten. For hosts that drive a core
-    /// by hand; [`Lsp`](crate::Lsp) takes events otherwise.
+    /// Takes the events since the last call: for each peer first whether it connected or disconnected, reported once
+    /// however often it did both, then its messages. Messages of a peer that disconnected are dropped. For hosts that
+    /// drive a core by hand; [`Lsp`](crate::Lsp) takes events otherwise.
     pub fn take(&self) -> Vec<PeerEvent> {
         self.take_some(Budget::ALL)
     }
 
-    /// The same, up to a budget: who came or went first, then one message of each sender in turn. The rest stays.
+    /// Takes events up to a budget: connections and disconnections first, then one message of each sender in turn. The
+    /// rest stays.
     pub(crate) fn take_some(&self, budget: Budget) -> Vec<PeerEvent> {
         lock(&self.queues).inbox.take(budget)
     }
 
-    /// Whether there is something to take.
+    /// Whether there is an event to take.
     pub(crate) fn has_news(&self) -> bool {
         lock(&self.queues).inbox.has_news()
     }
 
-    /// A host begins to listen.
+    /// Starts over for a new host.
     pub(crate) fn attach(&self) {
         self.change(Inbox::attach);
     }
@@ -101,7 +102,7 @@ impl LspsMessageHandler {
         let messages = messages.into_iter().map(|(peer, payload)| (peer, LspsMessage { payload }));
         let mut queues = lock(&self.queues);
         let Queues { inbox, outbound } = &mut *queues;
-        // What is sent to nobody would stay until somebody of that name comes.
+        // A message to a peer that is not connected would stay until that peer connects.
         outbound.extend(messages.filter(|(peer, _)| inbox.features(peer).is_some()));
         !queues.outbound.is_empty()
     }
@@ -110,12 +111,13 @@ impl LspsMessageHandler {
         lock(&self.queues).inbox.features(peer).is_some()
     }
 
-    /// LDK supports `option_scid_alias` itself: it is negotiated with every peer that does, whatever a channel's type says.
+    /// Whether `option_scid_alias` is negotiated with the peer. LDK supports it, so it is negotiated with every peer
+    /// that does, regardless of a channel's type.
     pub(crate) fn has_scid_alias(&self, peer: &PublicKey) -> bool {
         self.supports(peer, InitFeatures::supports_scid_privacy)
     }
 
-    /// Whether it takes and opens channels above 16 777 215 sat.
+    /// Whether the peer accepts and opens channels above 16 777 215 sat.
     pub(crate) fn has_large_channels(&self, peer: &PublicKey) -> bool {
         self.supports(peer, InitFeatures::supports_wumbo)
     }
@@ -190,12 +192,12 @@ impl CustomMessageHandler for LspsMessageHandler {
     }
 }
 
-/// A panic elsewhere leaves the queues in order: each change to them is one push.
+/// Locks the queues. A panic elsewhere leaves them consistent: each change is one push.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Spec: LSPS0 "Feature Bit": `option_supports_lsps`, odd.
+/// Feature bit of LSPs. Spec: LSPS0 "Feature Bit": `option_supports_lsps`, odd.
 const FEATURE_BIT: usize = 729;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The LSP on LDK: its ports, and events to inputs.
+//! The LSP on LDK: the ports, and the conversion of events to inputs.
 
 mod news;
 mod node;
@@ -23,28 +23,28 @@ use crate::store::{BatchStore, KvRecords, Store, nobody_there};
 use news::node_event;
 use node::Node;
 
-/// The parts of an LSP.
+/// The parts of which an LSP is built.
 pub struct LspParts<M, P, K> {
     /// The node's channel manager.
     pub channel_manager: M,
     /// The node's peer manager.
     pub peer_manager: P,
-    /// The handler that the peer manager was given.
+    /// The message handler that was passed to the peer manager.
     pub messages: Arc<LspsMessageHandler>,
     /// The store of the LSP's records; any LDK store.
     pub store: K,
-    /// The same store, where it can make several records durable in one transaction. `None`: records are written side
-    /// by side.
+    /// The same store, if it can make several records durable in one transaction. `None`: records are written side by
+    /// side.
     pub batches: Option<Arc<dyn BatchStore>>,
     /// The on-chain wallet that pays for channels and keeps the deposits of orders.
     pub wallet: Arc<dyn OnchainWallet>,
-    /// The watch for deposits of orders (LSPS1). `None`: orders cannot be paid on the chain.
+    /// The watch for deposits of orders (LSPS1). `None`: orders cannot be paid on-chain.
     pub deposits: Option<Arc<dyn ChainWatch>>,
     /// The chain backend, which broadcasts transactions and knows feerates.
     pub chain: Arc<dyn ChainAccess>,
-    /// The clock; [`SystemClock`] unless a test brings its own.
+    /// The clock; [`SystemClock`] except in tests.
     pub clock: Arc<dyn Clock>,
-    /// The secret behind promises, and behind the preimages and ids of orders. The key must be the same at every start:
+    /// The secret key of promises and of the preimages and ids of orders. The key must be the same at every start:
     /// offers made with one key cannot be bought with another.
     pub promise_key: PromiseKey,
     /// The settings of the service.
@@ -56,12 +56,12 @@ pub struct LspParts<M, P, K> {
     /// with [`WebhookConfig::serve`](lsps_service::WebhookConfig) does not start without one.
     pub notifier: Option<Arc<dyn Notifier>>,
     /// A tape of all inputs and effects of the service, for [`replay`](lsps_service::replay). The tape grows without
-    /// end.
+    /// bound.
     pub tape: Option<Box<dyn Tape>>,
 }
 
 impl<M, P, K> LspParts<M, P, K> {
-    /// The usual parts, with the defaults for the rest.
+    /// Creates the usual parts, with defaults for the rest.
     pub fn new(
         channel_manager: M,
         peer_manager: P,
@@ -91,7 +91,7 @@ impl<M, P, K> LspParts<M, P, K> {
     }
 }
 
-/// A running LSP. Dropping this stops the LSP; everything that was promised is on record.
+/// A running LSP. Dropping the handle stops the LSP; every promise is on record by then.
 pub struct Lsp {
     host: lsps_host::Lsp,
     others_intercept: bool,
@@ -99,14 +99,14 @@ pub struct Lsp {
 }
 
 impl Lsp {
-    /// Loads the records, compares them with the node, and serves, in a task of the present tokio runtime. Call it once the
-    /// node's own state is loaded, its monitors in its `ChainMonitor`, and before its peers connect.
+    /// Loads the records, compares them with the node, and serves, in a task of the present tokio runtime. Call it
+    /// after the node's own state is loaded, its monitors in its `ChainMonitor`, and before its peers connect.
     ///
     /// Records that cannot be read are reported and left alone; the others are served.
     ///
     /// # Errors
     ///
-    /// When a setting is missing or the store cannot be read at all.
+    /// A setting is missing, or the store cannot be read at all.
     pub async fn start<M: Manager, P: PeerManager, K: Store>(
         parts: LspParts<M, P, K>,
         policy: impl Policy + 'static,
@@ -137,16 +137,16 @@ impl Lsp {
         Ok((Self { host: started.lsp, others_intercept, stopped }, started.unreadable))
     }
 
-    /// Hands an event of the node to the LSP. `true`: the event was the LSP's, and is dealt with durably.
+    /// Passes an event of the node to the LSP. `true`: the event was the LSP's, and is handled durably.
     ///
-    /// Hand over every event, in the order in which LDK tells them. The LSP has the node tell `PaymentFailed` events
-    /// with payment ids of its own behind others, to know that those were told; until one comes back no failure is
-    /// assumed and no channel that was signed is given up.
+    /// Pass every event, in the order in which LDK reports them. The LSP has the node report `PaymentFailed` events
+    /// with payment ids of its own, to know that earlier events were reported. Until one comes back no failure is
+    /// assumed and no signed channel is abandoned.
     ///
     /// # Errors
     ///
-    /// When the store failed: return this from the event handler, and LDK tells the event again. Where the LSP has stopped,
-    /// that happens for ever: [`stopped`](Self::stopped) tells when and why.
+    /// The store failed: return this from the event handler, and LDK reports the event again. If the LSP has stopped,
+    /// that happens for ever: [`stopped`](Self::stopped) says when and why.
     pub async fn handle_event(&self, event: &Event) -> Result<bool, ReplayEvent> {
         let Some(told) = node_event(event) else { return Ok(false) };
         let is_htlc = matches!(event, Event::HTLCIntercepted { .. });
@@ -154,25 +154,26 @@ impl Lsp {
         match self.host.handle_node_event(told, fail_if_not_mine).await {
             Ok(Outcome::NotMine) => Ok(fail_if_not_mine),
             Ok(Outcome::Taken | Outcome::Refused(_)) => Ok(true),
-            // The host waited before it answered, so that a store that is away is not asked in a tight loop.
+            // The host paused before it answered, so that a store that is unreachable is not called in a tight loop.
             Err(again) if again.is_stopped => Err(nobody_there().await),
             Err(_) => Err(ReplayEvent()),
         }
     }
 
-    /// Calls a client by its webhooks, unless the client is connected or was called for the same reason lately.
+    /// Notifies the webhooks of a client, unless the client is connected or was notified for the same reason lately.
     /// `false`: the client has no webhook.
     pub async fn call(&self, client: &PublicKey, occasion: Occasion) -> bool {
         self.host.call(peer_id(client), occasion).await
     }
 
-    /// Waits until the LSP has stopped, and says why. A process that lost its records to another
+    /// Waits until the LSP has stopped, and returns the reason. A process that lost its records to another
     /// ([`Stopped::LostOwnership`]) has to end, with its node. `None`: the task of the LSP panicked.
     pub async fn stopped(&self) -> Option<Stopped> {
         why(self.stopped.clone()).await
     }
 
-    /// Stops the LSP after the present turn, waits for its end, and says why it stopped: it may have stopped before.
+    /// Stops the LSP after the present turn, waits for its end, and returns the reason: the LSP may have stopped
+    /// before.
     pub async fn stop(self) -> Option<Stopped> {
         drop(self.host);
         why(self.stopped).await

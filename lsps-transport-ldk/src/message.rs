@@ -3,10 +3,10 @@
 use lightning::ln::wire::Type;
 use lightning::util::ser::{Writeable, Writer};
 
-/// One payload, as raw bytes: what is inside is the cores' business, so bad UTF-8 never disconnects a peer.
+/// One payload, as raw bytes. The cores parse it, so invalid UTF-8 never disconnects a peer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LspsMessage {
-    /// JSON text, if the peer behaves.
+    /// Bytes of the payload; JSON text if the peer follows the protocol.
     pub payload: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! A node's peers, and LDK's managers whatever their type parameters.
+//! The peers of a node, and LDK's managers with any type parameters.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use lsps_types::PeerId;
 
 use crate::handler::{LspsMessageHandler, PeerEvent};
 
-/// A `ChannelManager`.
+/// A `ChannelManager` with any type parameters.
 pub trait Manager: Deref<Target: AChannelManager> + Send + Sync + 'static {}
 impl<T: Deref<Target: AChannelManager> + Send + Sync + 'static> Manager for T {}
 
-/// A `PeerManager`.
+/// A `PeerManager` with any type parameters.
 pub trait PeerManager: Deref<Target: APeerManager> + Send + Sync + 'static {}
 impl<T: Deref<Target: APeerManager> + Send + Sync + 'static> PeerManager for T {}
 
-/// Messages in and out.
+/// The messages port on LDK.
 pub(crate) struct Peers {
     messages: Arc<LspsMessageHandler>,
-    /// Makes the `PeerManager` fetch what is queued. Never called from inside a handler.
+    /// Makes the `PeerManager` fetch queued messages. Never called from inside a handler.
     fetch: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -70,13 +70,13 @@ impl Messages for Peers {
     }
 }
 
-/// The network that the node's channels are on. `None`: it has no name.
+/// Network of the node's channels. `None`: it has no name.
 pub(crate) fn network_of(manager: &impl Manager) -> Option<Network> {
     let hashes = manager.get_cm().get_chain_hashes().unwrap_or_default();
     hashes.into_iter().find_map(Network::from_chain_hash)
 }
 
-/// The same as the protocols name it.
+/// Converts a network to its name in the protocols.
 pub(crate) fn network_name(network: Network) -> lsps_types::Network {
     match network {
         Network::Bitcoin => lsps_types::Network::Bitcoin,

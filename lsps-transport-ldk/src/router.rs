@@ -1,4 +1,4 @@
-//! Routes as a node has them, but a payment for an order by its offer goes straight to the LSP, and may be kept waiting.
+//! A router that adds what payments of orders by offer need: a path of one hop to the LSP, and blocks to be held.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -11,16 +11,18 @@ use lightning::routing::router::{BlindedTail, InFlightHtlcs, Payee, Route, Route
 use lightning::sign::EntropySource;
 use lightning::types::payment::PaymentHash;
 
-/// The router of a node that pays for orders by offers, or is paid so ([`OrderPolicy::bolt12`](lsps_service::OrderPolicy)).
+/// The router of a node that pays for orders by BOLT 12 offer, or is paid that way
+/// ([`OrderPolicy::bolt12`](lsps_service::OrderPolicy)).
 ///
-/// A channel is opened before the payment for it is claimed. That takes blocks, and LDK leaves next to none to payments for
-/// offers: an LSP cannot hold most of them, and they go back.
+/// A channel is opened before the payment for it is claimed. That takes blocks, and LDK leaves next to none to payments
+/// for offers: an LSP cannot hold most of them, and they fail.
 ///
-/// - The LSP's invoices ask for as many blocks as those of orders that are paid by invoice. They lead to the node by its
-///   name, which is no secret of an LSP: over its channels with the payer, or the public ones.
-/// - The wallet leaves as many. LDK 0.2 leaves out what an invoice asks for where it leads to a node by its name. No HTLC
-///   is locked for longer than the payment allows in all ([`PaymentParameters::max_total_cltv_expiry_delta`], 1008 blocks
-///   unless the payer sets it): an invoice that asks for more is not paid.
+/// - The LSP's invoices ask for as many blocks as those of orders that are paid by invoice. Their only path is a blinded
+///   path of one hop, which shows the node id, as that is no secret of an LSP: payments arrive over its channels with the
+///   payer, or over public ones.
+/// - The wallet adds these blocks to its route, as LDK 0.2 ignores them in a blinded path of one hop. No HTLC is locked for
+///   longer than the payment allows ([`PaymentParameters::max_total_cltv_expiry_delta`], 1008 blocks unless the payer
+///   sets it): an invoice that asks for more is not paid.
 ///
 /// [`PaymentParameters::max_total_cltv_expiry_delta`]:
 /// lightning::routing::router::PaymentParameters::max_total_cltv_expiry_delta
@@ -31,7 +33,7 @@ pub struct OrderRouter<R, E> {
 }
 
 impl<R, E> OrderRouter<R, E> {
-    /// Routes are those of `routes`. Of an LSP, orders may be held for so long:
+    /// Creates a router on top of `routes`. `held_for` is the time for which an LSP may hold payments of orders:
     /// [`OrderPolicy::lightning_validity`](lsps_service::OrderPolicy).
     pub fn new(routes: R, entropy: E, held_for: Duration) -> Self {
         let blocks = held_for.as_secs().div_ceil(FASTEST_BLOCK.as_secs());
@@ -92,11 +94,11 @@ fn leaving_what_is_asked_for(mut route: Route, route_params: &RouteParameters) -
     for path in &mut route.paths {
         let (Some(tail), Some(last)) = (path.blinded_tail.as_mut(), path.hops.last_mut()) else { continue };
         let blocks = asked_for(tail).map_or(0, u32::from);
-        // What the last hop is told, and what the HTLC to it has.
+        // The number of blocks in the onion of the last hop, and in its HTLC.
         for delta in [&mut tail.excess_final_cltv_expiry_delta, &mut last.cltv_expiry_delta] {
             *delta = delta.saturating_add(blocks);
         }
-        // The router found the way without these blocks; an LSP can write any number of them into its invoice.
+        // The router found the route without these blocks, and an LSP can write any number into its invoice.
         let locked = path.hops.iter().fold(0, |sum: u32, hop| sum.saturating_add(hop.cltv_expiry_delta));
         if locked > route_params.payment_params.max_total_cltv_expiry_delta {
             return Err(
@@ -107,6 +109,6 @@ fn leaving_what_is_asked_for(mut route: Route, route_params: &RouteParameters) -
     Ok(route)
 }
 
-/// As the service reckons for hold invoices.
+/// Shortest average time between blocks, as the service assumes it for hold invoices.
 const FASTEST_BLOCK: Duration = Duration::from_secs(300);
 const MARGIN: u16 = 100;

@@ -22,7 +22,7 @@ use lsps_types::signature::{InvalidSignature, LnSignature, SignMessage};
 ///
 /// # Errors
 ///
-/// When TLS or the resolver cannot be set up, or a limit is 0.
+/// TLS or the resolver cannot be set up, or a limit is 0.
 pub fn webhook_notifier(
     config: DeliveryConfig,
     keys: Arc<dyn NodeSigner + Send + Sync>,

@@ -1,4 +1,4 @@
-//! Records in any LDK store: files, SQLite, VSS, …
+//! Records in any LDK store, such as files, SQLite or VSS.
 
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
@@ -13,20 +13,20 @@ use lsps_host::RETRY;
 pub use lsps_host::ports::Change;
 use lsps_host::ports::{Answer, ReadAnswer, RecordStore, StoreError};
 
-/// Any LDK store, behind a pointer: `Arc<FilesystemStore>`, say.
+/// Any LDK store behind a pointer, such as `Arc<FilesystemStore>`.
 pub trait Store: Deref<Target: KVStore> + Send + Sync + 'static {}
 impl<T: Deref<Target: KVStore> + Send + Sync + 'static> Store for T {}
 
-/// A store that makes several records durable in one transaction. Without one, the records of a batch are written side by
-/// side, each by a call of [`KVStore`].
+/// A store that makes several records durable in one transaction. Without one, the records of a batch are written side
+/// by side, each by a call of [`KVStore`].
 pub trait BatchStore: Send + Sync {
-    /// Makes all these changes durable, or as many as it can: after an error the whole batch comes again. Each key is there
-    /// once.
+    /// Makes all these changes durable, or as many as possible: after an error the whole batch is repeated. Each key
+    /// occurs once.
     ///
     /// # Errors
     ///
-    /// When not all of them are durable. An error around [`StoreError::LostOwnership`] says that another process owns the
-    /// records by now (`io::Error::new(kind, StoreError::LostOwnership)`); this holds for errors of a [`KVStore`] too.
+    /// Not all of them are durable. An error around [`StoreError::LostOwnership`] says that another process owns the
+    /// records (`io::Error::new(kind, StoreError::LostOwnership)`); this holds for errors of a [`KVStore`] too.
     fn write_all(
         &self,
         primary_namespace: &str,
@@ -41,14 +41,14 @@ pub trait BatchStore: Send + Sync {
     }
 }
 
-/// The port of a record store on an LDK store.
+/// The record store port on an LDK store.
 pub(crate) struct KvRecords<K> {
     store: Arc<K>,
     batches: Option<Arc<dyn BatchStore>>,
 }
 
 impl<K: Store> KvRecords<K> {
-    /// With transactions, if there are any.
+    /// Creates the port, with transactions if `batches` is given.
     pub fn shared(store: K, batches: Option<Arc<dyn BatchStore>>) -> Arc<dyn RecordStore> {
         Arc::new(Self { store: Arc::new(store), batches })
     }
@@ -91,7 +91,7 @@ impl<K: Store> RecordStore for KvRecords<K> {
         Box::pin(async move {
             let mut changes = changes.into_iter();
             loop {
-                // A call to the store may begin the work at once, so no more calls are made than may be under way.
+                // A call to the store may start its work at once, so no more calls are made than may run concurrently.
                 let lot: Vec<Pending<()>> = changes
                     .by_ref()
                     .take(AT_ONCE)
@@ -109,7 +109,7 @@ impl<K: Store> RecordStore for KvRecords<K> {
     }
 }
 
-/// Waits for all of them, also where one fails: none may be under way when the same record is written again.
+/// Waits for all answers, also if one fails: none may be in progress when the same record is written again.
 async fn side_by_side<T>(answers: Vec<Pending<T>>) -> Vec<Result<T, io::Error>> {
     let mut waiting: Vec<_> = answers.into_iter().map(|answer| (answer, None)).collect();
     poll_fn(|context| {
@@ -130,7 +130,7 @@ async fn side_by_side<T>(answers: Vec<Pending<T>>) -> Vec<Result<T, io::Error>> 
 
 type Pending<T> = Pin<Box<dyn Future<Output = Result<T, io::Error>> + Send>>;
 
-/// An error may say that the records are another process's.
+/// Converts an error, which may say that another process owns the records.
 fn failed(error: io::Error) -> StoreError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
     match inner {
@@ -140,11 +140,12 @@ fn failed(error: io::Error) -> StoreError {
 }
 
 const PRIMARY: &str = "lsps";
-/// Reads or writes that are under way at once: a store that answers over a network or syncs a disk takes as long for some
-/// as for one.
+/// Largest number of concurrent reads or writes: a store that answers over a network or syncs a disk takes as long for
+/// some as for one.
 const AT_ONCE: usize = 16;
 
-/// An event that could not be dealt with as nobody is there to do so. Told again at once it would keep a thread busy.
+/// The error for an event that cannot be handled because the host has stopped. It waits, as an immediate repetition
+/// would keep a thread busy.
 pub(crate) async fn nobody_there() -> ReplayEvent {
     tokio::time::sleep(RETRY).await;
     ReplayEvent()
@@ -162,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers after being asked twice, refuses some names for some time, and notes how much is under way.
+    /// A store that answers after two polls, fails for some names for some time, and counts concurrent calls.
     #[derive(Default)]
     struct Disk {
         content: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -174,7 +175,7 @@ mod tests {
         transactions: Mutex<usize>,
     }
 
-    /// Another process took the lease of this one.
+    /// A store whose lease another process took.
     struct Fenced;
 
     impl BatchStore for Fenced {
@@ -195,7 +196,7 @@ mod tests {
         io::Error::new(io::ErrorKind::Other, "ill")
     }
 
-    /// Done when it is asked for the second time.
+    /// A future that is done at its second poll.
     fn later<T: Send + 'static>(disk: &Arc<Disk>, done: impl FnOnce(&Disk) -> T + Send + 'static) -> Pending<T>
     where
         Result<T, io::Error>: Send,
@@ -350,7 +351,7 @@ mod tests {
         let fenced = records(&disk, Some(batches));
         assert!(!fenced.owns());
         assert_eq!(fenced.write(batch(&names)).await, Err(StoreError::LostOwnership));
-        // One record that is said to be another's is enough, whatever else can be read.
+        // One record that belongs to another process suffices, even if others can be read.
         let records = records(&disk, None);
         assert!(records.owns());
         records.write(batch(&names)).await.unwrap();

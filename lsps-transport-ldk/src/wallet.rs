@@ -49,7 +49,7 @@ pub struct WalletParts<M, P, K> {
     pub channel_manager: M,
     /// The node's peer manager.
     pub peer_manager: P,
-    /// The handler that the peer manager was given.
+    /// The message handler that was passed to the peer manager.
     pub messages: Arc<LspsMessageHandler>,
     /// The store of the wallet's records; any LDK store.
     pub store: K,
@@ -63,7 +63,7 @@ pub struct WalletParts<M, P, K> {
     pub connect: Option<Arc<dyn Connect>>,
     /// Chooses among the LSPs that make an offer within the limits; [`Cheapest`] unless an application knows better.
     pub select: Arc<dyn Select>,
-    /// How long the slowest LSP may take to tell its terms while the others have.
+    /// Longest time to wait for the terms of the slowest LSP once the others have answered.
     pub patience: Duration,
     /// The wallet's rules for purchases. Their `to_self_delay` is the node's own, their `accept_trust` that of each LSP.
     pub rules: Rules,
@@ -75,8 +75,8 @@ pub struct WalletParts<M, P, K> {
     pub clock: Arc<dyn Clock>,
     /// Pays for ordered channels on the chain; without it they are paid over Lightning only.
     pub onchain: Option<Arc<dyn OnchainPayer>>,
-    /// Tells whether a funding transaction was published. With it, a payment over a channel that is not confirmed waits
-    /// until its funding was seen, unless its LSP is trusted; without it the wallet takes the LSP's word for that.
+    /// Shows whether a funding transaction was published. With it, a payment over an unconfirmed channel waits until
+    /// the funding was seen, unless the LSP is trusted; without it the wallet relies on the LSP for that.
     pub mempool: Option<Arc<dyn Mempool>>,
 }
 
@@ -103,7 +103,7 @@ impl ports::Connect for Connector {
 }
 
 impl<M, P, K> WalletParts<M, P, K> {
-    /// The usual parts, with the defaults for the rest.
+    /// Creates the usual parts, with defaults for the rest.
     pub fn new(
         channel_manager: M,
         peer_manager: P,
@@ -134,7 +134,8 @@ impl<M, P, K> WalletParts<M, P, K> {
     }
 }
 
-/// A wallet that can be paid before it has a channel. Dropping it stops it; every invoice it handed out is on record.
+/// A wallet that can receive before it has a channel. Dropping it stops it; every invoice that it handed out is on
+/// record.
 pub struct Wallet {
     host: lsps_host::wallet::Wallet,
     stopped: watch::Receiver<Option<Stopped>>,
@@ -178,7 +179,7 @@ impl Wallet {
     ///
     /// # Errors
     ///
-    /// When a setting is missing or the store cannot be read at all.
+    /// A setting is missing, or the store cannot be read at all.
     pub async fn start<M: Manager, P: PeerManager, K: Store>(
         parts: WalletParts<M, P, K>,
     ) -> Result<(Self, Vec<Unreadable>), CannotStart> {
@@ -215,12 +216,12 @@ impl Wallet {
         Ok((Self { host: wallet, stopped }, unreadable))
     }
 
-    /// Offers an event of the node. `true`: it was ours and is dealt with, durably. `false`: it is the application's, a
-    /// channel request or a payment too; such a payment is one of which nothing was kept, or one to a hash of the
-    /// application's.
+    /// Passes an event of the node to the wallet. `true`: the event was the wallet's and is handled durably. `false`:
+    /// it is the application's; it may also be a channel request or a payment: one of which no fee was kept, or one to
+    /// a hash of the application.
     ///
-    /// Every payment has to pass here before the application claims it: one over a channel with fewer confirmations than
-    /// [`Rules::confirmations_to_wait`] goes back.
+    /// Every payment has to pass here before the application claims it: one over a channel with fewer confirmations
+    /// than [`Rules::confirmations_to_wait`] is failed.
     ///
     /// # Errors
     ///
@@ -323,12 +324,12 @@ impl Wallet {
         self.host.order_channel_paying(peer_id(&lsp), order, limits, choose).await
     }
 
-    /// Has this LSP call an app while the wallet is away: keeps its webhook registered from now on, also after a restart,
-    /// and waits until it is for the first time. Dropping the future ends only the waiting.
+    /// Keeps the webhook of an app registered with this LSP from now on, also after a restart, and waits for the first
+    /// registration. Dropping the future ends only the waiting.
     ///
     /// # Errors
     ///
-    /// When it cannot be kept, or the LSP refuses it.
+    /// The limit of apps is reached, or the LSP refuses the webhook.
     pub async fn keep_registered(&self, lsp: &PublicKey, app: AppName, url: WebhookUrl) -> Result<(), NotRegistered> {
         self.host.keep_registered(peer_id(lsp), app, url).await
     }

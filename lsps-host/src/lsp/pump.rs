@@ -552,12 +552,12 @@ impl Heard {
     const AGAIN: Self = Self { outcome: None, changes: true };
 }
 
-/// A claim that the core has taken. Nodes tell each event until its record is written, and the events behind it only then:
-/// told again, it is no claim of another part like it.
+/// A claim that the core has accepted and that is not on record yet. Nodes report each event until its record is
+/// written, and later events only then: a repetition of this claim is not the claim of an equal part.
 struct Unrecorded {
     input: Input,
     outcome: Outcome,
-    /// It waits for its answer in this turn.
+    /// Whether the event waits for its answer in this turn.
     is_being_told: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The LSPs a wallet knows, and staying connected to them.
+//! The LSPs that a wallet knows, and the connections to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -23,7 +23,7 @@ pub struct KnownLsp {
     pub address: Option<String>,
     /// A coupon or the like from the LSP.
     pub token: Option<String>,
-    /// Whether it may ask for the preimage before it publishes the channel's funding.
+    /// Whether the LSP may ask for the preimage before it publishes the funding.
     pub accept_trust: AcceptTrust,
 }
 
@@ -34,19 +34,19 @@ impl KnownLsp {
         Self { node_id: node_id.into(), address: None, token: None, accept_trust: AcceptTrust::Never }
     }
 
-    /// To be connected here by the wallet.
+    /// Sets the address at which the wallet connects to the LSP.
     #[must_use]
     pub fn at(self, address: impl Into<String>) -> Self {
         Self { address: Some(address.into()), ..self }
     }
 
-    /// With this token.
+    /// Sets the token.
     #[must_use]
     pub fn with_token(self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self }
     }
 
-    /// It may ask to be trusted with the first payment.
+    /// Allows the LSP to ask for the preimage before it publishes the funding.
     #[must_use]
     pub fn trusted(self) -> Self {
         Self { accept_trust: AcceptTrust::Yes, ..self }
@@ -73,7 +73,8 @@ pub(super) struct Lsps {
     clock: Arc<dyn Clock>,
     /// Those that answered a question of LSPS2 before.
     serving: Mutex<BTreeSet<PeerId>>,
-    /// For how many sales of others those are passed over that offered terms and did not sell on them.
+    /// LSPs that offered terms and did not sell on them, with the number of sales of others until they have another
+    /// chance.
     broken: Mutex<BTreeMap<PeerId, u32>>,
 }
 
@@ -87,7 +88,7 @@ impl Lsps {
         Self { known, messages, connect, clock, serving: Mutex::default(), broken: Mutex::default() }
     }
 
-    /// One question for each.
+    /// The LSPs to ask.
     pub fn asks(&self, rules: &Rules) -> Vec<Ask> {
         let ask = |lsp: &KnownLsp| {
             let id = lsp.node_id;
@@ -107,7 +108,7 @@ impl Lsps {
         self.known.iter().find(|known| known.node_id == lsp)?.token.clone()
     }
 
-    /// Whoever told its terms serves LSPS2.
+    /// Notes which LSPs serve LSPS2: those that returned terms.
     pub fn learn(&self, shopped: &Shopped) {
         let offered = shopped.offers.iter().map(|offer| offer.lsp);
         let too_dear =
@@ -115,14 +116,14 @@ impl Lsps {
         self.serving().extend(offered.chain(too_dear));
     }
 
-    /// An LSP offered terms and did not sell on them: others are preferred to it.
+    /// Notes that an LSP offered terms and did not sell on them: others are preferred to it.
     pub fn has_broken_its_word(&self, lsp: PeerId) {
         let mut broken = self.broken();
         let times = broken.entry(lsp).or_default();
         *times = times.saturating_add(PASSED_OVER);
     }
 
-    /// An LSP sold: it is as good as ever, and those that were passed over come nearer to another chance.
+    /// Notes that an LSP sold: its own count is cleared, and those of the others decrease.
     pub fn has_sold(&self, lsp: PeerId) {
         let mut broken = self.broken();
         broken.remove(&lsp);
@@ -183,7 +184,7 @@ impl Lsps {
     }
 
     fn broken(&self) -> MutexGuard<'_, BTreeMap<PeerId, u32>> {
-        // A lost count is no harm.
+        // A lost count does no harm.
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -193,10 +194,10 @@ impl Lsps {
     }
 }
 
-/// So many sales of others make up for one that was offered and refused, or left unanswered.
+/// Number of sales of others that make up for one broken offer.
 const PASSED_OVER: u32 = 10;
-/// How often it is looked whether an LSP has shaken hands: the message handler tells that to the wallet's own task.
+/// Interval at which `init` of an LSP is checked for: the message handler reports it to the wallet's own task.
 const LOOK: Duration = Duration::from_millis(10);
-/// Between attempts to reach an LSP.
+/// Pauses between attempts to reach an LSP.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);

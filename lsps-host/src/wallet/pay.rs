@@ -1,4 +1,4 @@
-//! Paying for orders: over Lightning by the node, on-chain by the wallet that the application gives.
+//! Payment of orders: over Lightning by the node, on-chain by the application's wallet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::ports::{OnchainPayer, PayAnswer, PayLimits, PaymentEnd, PaymentId, Pa
 pub(super) struct Payments {
     /// Those that were not begun yet.
     due: BTreeMap<OrderKey, Due>,
-    /// Those that were broadcast since the start.
+    /// Payments whose transaction was broadcast since the start.
     broadcast: BTreeSet<OrderKey>,
     /// The height at which they were broadcast last.
     height: BlockHeight,
@@ -49,13 +49,14 @@ impl Pump {
         self.payments.due.insert(order, Due { way, next, until: Some(next + patience) });
     }
 
-    /// As long as it may be paid. At most one invoice is: they all come under the same id.
+    /// Asks for an invoice again, as long as the order can be paid. At most one invoice is paid: all use the same
+    /// payment id.
     fn asks_for_invoice_again(&mut self, order: OrderKey, way: Way) {
         let next = self.outside.clock.steady();
         self.payments.due.insert(order, Due { way, next, until: None });
     }
 
-    /// Begins with what is due. After a start the node has no routes yet, nor the wallet its coins.
+    /// Starts the payments that are due. After a start the node has no routes yet, nor the wallet its coins.
     pub(super) fn look_at_payments(&mut self) {
         let (now, steady) = (self.session.with(|_, now| now), self.outside.clock.steady());
         for (key, mut due) in std::mem::take(&mut self.payments.due) {
@@ -88,7 +89,7 @@ impl Pump {
             self.node.stop_paying(id);
             return;
         }
-        // The node forgets a payment that failed before it tells that it did.
+        // The node drops a payment that failed before it reports the failure.
         let _ = self.session.with(|client, now| match was_begun {
             true => client.order_returned(order, now),
             false => client.order_not_sent(order, now),
@@ -102,14 +103,14 @@ impl Pump {
             self.payments.broadcast.remove(&order);
             return;
         }
-        // We wrote it.
+        // The transaction was serialised here, so it always parses.
         if let Ok(transaction) = deserialize(transaction) {
             wallet.broadcast(&transaction);
             self.payments.broadcast.insert(order);
         }
     }
 
-    /// With every block: a mempool may have dropped what is not confirmed.
+    /// Repeats the broadcasts with every block, as a mempool may have dropped an unconfirmed transaction.
     pub(super) fn broadcast_again(&mut self) {
         let height = self.node.height();
         if std::mem::replace(&mut self.payments.height, height) == height {
@@ -161,7 +162,7 @@ impl Pump {
             self.asks_for_invoice_again(key, way);
             return Handled::Taken;
         }
-        // Taken or told before: it is ours in any case.
+        // The order may reject a repetition; the payment is the wallet's in any case.
         let _ = self.session.with(|client, now| match end {
             PaymentEnd::Paid => client.order_settled(key, now),
             PaymentEnd::Returned => client.order_returned(key, now),
@@ -215,8 +216,7 @@ impl Pump {
     }
 }
 
-/// The mining or routing fees of a payment on top of the total, as far as they are known; `None`: the wallet cannot pay
-/// this way.
+/// The known on-chain or routing fees of a payment on top of the total; `None`: the wallet cannot use this method.
 pub(super) fn extra(wallet: &dyn OnchainPayer, way: &Way) -> Option<Sat> {
     let Bill::Address { address, at_once_above, .. } = &way.bill else { return None };
     let script = script_of(address)?;
@@ -228,7 +228,7 @@ fn feerate(rate: lsps_types::FeeRate) -> FeeRate {
     FeeRate::from_sat_per_kwu(rate.0.into())
 }
 
-/// The node's name for a payment of this order: the same each time it is asked, and nothing that an LSP can choose.
+/// Payment id of an order's payment: always the same, and not chosen by the LSP.
 pub(super) fn payment_id(order: &Order, bill: &Bill) -> Option<PaymentId> {
     let tag: &[u8] = match bill {
         Bill::Invoice { payment_hash, .. } if order.is_paid_under_its_hash() => {
@@ -254,15 +254,15 @@ fn script_of(address: &Address) -> Option<ScriptBuf> {
     Some(ScriptBuf::new_witness_program(&program))
 }
 
-/// Spec: LSPS1 §4.3: the total, in one output.
+/// Whether the transaction pays the total in one output. Spec: LSPS1 §4.3.
 fn pays(transaction: &Transaction, script: &ScriptBuf, amount_sat: u64) -> bool {
     let to_it: Vec<_> = transaction.output.iter().filter(|output| output.script_pubkey == *script).collect();
     matches!(to_it[..], [output] if output.value.to_sat() == amount_sat)
 }
 
-/// A payment that the node or the wallet cannot begin with is tried for so long, and so often.
+/// Time for which a payment that the node or the wallet cannot start is retried, and the interval.
 const TRY_FOR: Duration = Duration::from_secs(60);
-/// The same where another way can be tried after it.
+/// Time for which it is retried if another method can be tried after it.
 const TRY_BEFORE_THE_NEXT: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// For how long a node looks for routes.

@@ -1,4 +1,4 @@
-//! One call that receives: ask, choose, buy, write the invoice, put it on record, hand it out.
+//! One call that receives: ask, choose, buy, make the invoice, put the purchase on record, hand the invoice out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::events::WalletEvent;
 use super::{NotDone, Wallet};
 use crate::ports::{SettingMissing, WalletNode};
 
-/// An invoice whose payment opens a channel, and what was agreed for it.
+/// An invoice whose payment opens a channel, with the agreed terms.
 #[derive(Clone, Debug)]
 pub struct JitInvoice {
     /// The BOLT 11 invoice, to be handed to the payer.
@@ -26,9 +26,9 @@ pub struct JitInvoice {
     pub lsp: PeerId,
     /// The end of the invoice.
     pub expires_at: Timestamp,
-    /// Whether that is sooner than was asked for: no LSP's terms within the limits last as long.
+    /// Whether that is sooner than requested: no LSP's terms within the limits are valid as long.
     pub ends_early: bool,
-    /// Whether the payment is claimed before the channel's funding is seen.
+    /// Whether the payment is claimed before the channel's funding is published.
     pub client_trusts_lsp: bool,
     /// The other LSPs, and why each made no offer.
     pub others: BTreeMap<PeerId, WhyNot>,
@@ -38,13 +38,13 @@ pub struct JitInvoice {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotReceive {
-    /// The node would not take the channel.
+    /// The node would not accept the channel.
     #[error(transparent)]
     Setting(#[from] SettingMissing),
-    /// BOLT 11 takes 639 bytes at the most.
+    /// The description exceeds the 639 bytes of BOLT 11.
     #[error("the description is too long")]
     DescriptionTooLong,
-    /// No LSP makes an offer within the limits and sells on it; why not, for each.
+    /// No LSP makes an offer within the limits and sells on it; with the reason of each.
     #[error(transparent)]
     NobodySells(#[from] NobodySells),
     /// The only LSP that was asked did not sell.
@@ -56,7 +56,7 @@ pub enum CannotReceive {
     /// The purchase cannot be put on record.
     #[error(transparent)]
     Purchase(#[from] RefusePurchase),
-    /// The node could not make the invoice; in its words.
+    /// The node could not make the invoice; its error text.
     #[error("the node cannot make the invoice: {0}")]
     Invoice(String),
     /// The store failed, and an invoice must not be out without its record. The purchase is called off.
@@ -68,13 +68,13 @@ pub enum CannotReceive {
 }
 
 impl Wallet {
-    /// An invoice over `amount`, payable in parts, of which the LSP keeps no more than `max_total_fee`.
+    /// Creates an invoice over `amount`, payable in parts, of which the LSP keeps no more than `max_total_fee`.
     ///
-    /// It stands for `expiry`, or less where the LSP's offer ends sooner. Dropping the future is safe.
+    /// The invoice is valid for `expiry`, or less if the LSP's offer ends sooner. Dropping the future is safe.
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer or sell, or not on acceptable terms.
+    /// The LSP does not answer or sell, or not on acceptable terms.
     pub async fn receive_via_jit_channel(
         &self,
         amount: Msat,
@@ -87,16 +87,16 @@ impl Wallet {
             .await
     }
 
-    /// As [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has, or will have.
+    /// Like [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has, or will have.
     ///
-    /// A payment that is as promised reaches the application as `Event::PaymentClaimable`, to be claimed or failed by it;
-    /// where it has to wait for confirmations first, as [`WalletEvent::Claimable`] when they are there. Any other is failed
-    /// back before. `Event::PaymentClaimed` reaches the application too, as often as the node tells it: that is what lasts,
-    /// while [`Wallet::events`] does not.
+    /// A payment that is as promised reaches the application as `Event::PaymentClaimable`, to be claimed or failed by
+    /// it; if it has to wait for confirmations first, as [`WalletEvent::Claimable`] after that. Any other payment is
+    /// failed before. `Event::PaymentClaimed` reaches the application too, as often as the node reports it: these
+    /// events are durable, while those of [`Wallet::events`] are not.
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer or sell, or not on acceptable terms.
+    /// The LSP does not answer or sell, or not on acceptable terms.
     pub async fn receive_via_jit_channel_for_hash(
         &self,
         payment_hash: PaymentHash,
@@ -115,14 +115,14 @@ impl Wallet {
         .await
     }
 
-    /// An invoice without amount, payable in one piece, of which the LSP keeps no more than a share of
-    /// `max_proportional_fee`: where its least fee is more than that of what the payer sends, the payment goes back.
+    /// Creates an invoice without amount, payable in one part, of which the LSP keeps no more than a share of
+    /// `max_proportional_fee`: a payment of which the LSP's least fee is a larger share is failed.
     ///
-    /// Terms are compared at a payment of `expected`. Else as [`Self::receive_via_jit_channel`].
+    /// Terms are compared at a payment of `expected`. Otherwise like [`Self::receive_via_jit_channel`].
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer or sell, or not on acceptable terms.
+    /// The LSP does not answer or sell, or not on acceptable terms.
     pub async fn receive_variable_via_jit_channel(
         &self,
         expected: Msat,
@@ -226,7 +226,7 @@ impl Wallet {
     }
 }
 
-/// A purchase that is good, and not on record yet.
+/// A purchase that passed the checks and is not on record yet.
 struct Sold {
     choice: Choice,
     prepared: Prepared,
@@ -234,7 +234,7 @@ struct Sold {
     lsp: PeerId,
 }
 
-/// Where one LSP was asked, the application hears from it what went wrong.
+/// The error for the application. If one LSP was asked, its reason is returned directly.
 fn not_sold(mut failures: BTreeMap<PeerId, WhyNot>) -> CannotReceive {
     match failures.pop_first() {
         Some((_, WhyNot::Buy(why))) if failures.is_empty() => CannotReceive::Buy(why),

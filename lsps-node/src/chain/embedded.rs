@@ -1,7 +1,8 @@
 //! A regtest chain inside the process: real blocks, real scripts, no daemon.
 //!
-//! There is one chain of blocks; nothing is ever disconnected unless a test asks for it. The mempool admits only what
-//! the very next block could contain; the first spender of a coin wins. There is no minimum fee and no size limit.
+//! There is one chain of blocks; a block is disconnected only if a test asks for it. The mempool admits only
+//! transactions that the very next block could contain; the first spender of a coin wins. There is no minimum fee and
+//! no size limit.
 
 mod block;
 mod ledger;
@@ -27,7 +28,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain of [`START_HEIGHT`] blocks whose first coinbases feed [`give`](Self::give).
+    /// Creates a chain of [`START_HEIGHT`] blocks whose first coinbases fund [`give`](Self::give).
     #[must_use]
     pub fn new() -> Self {
         let (ledger, tip) = (Mutex::new(Ledger::new()), watch::Sender::new(0));
@@ -36,13 +37,13 @@ impl Chain {
         chain
     }
 
-    /// Mines `count` blocks, the first of which takes the whole mempool; nobody but [`give`](Self::give) gets the
+    /// Mines `count` blocks, the first of which takes the whole mempool. Only [`give`](Self::give) spends their
     /// coinbases.
     pub fn mine(&self, count: u32) {
         self.mine_to(&faucet_script(), count);
     }
 
-    /// Mines `count` blocks that leave the mempool where it is.
+    /// Mines `count` empty blocks; the mempool stays.
     pub fn mine_without_mempool(&self, count: u32) {
         let mut ledger = self.ledger();
         (0..count).for_each(|_| ledger.mine_empty(&faucet_script()));
@@ -62,10 +63,10 @@ impl Chain {
         self.inner.tip.send_replace(height);
     }
 
-    /// Another branch wins: the newest `depth` blocks give way to one more, all of them empty, and what they held waits
-    /// again.
+    /// Reorganises the chain: the newest `depth` blocks are replaced by one more, all of them empty, and their
+    /// transactions return to the mempool.
     ///
-    /// Wallets follow that; nodes here do not.
+    /// Wallets follow a reorganisation; nodes here do not.
     pub fn reorganize(&self, depth: u32) {
         let mut ledger = self.ledger();
         (0..depth).for_each(|_| ledger.disconnect());
@@ -75,16 +76,16 @@ impl Chain {
         self.inner.tip.send_replace(height);
     }
 
-    /// The mempool forgets a transaction, and those that spend its outputs: another may take its coins.
+    /// Removes a transaction, and those that spend its outputs, from the mempool: another may spend the same coins.
     pub fn evict(&self, txid: &Txid) {
         self.ledger().evict(*txid);
     }
 
-    /// Pays `amount_sat` satoshis to `script` from the faucet, confirmed in a block of its own.
+    /// Pays `amount_sat` satoshis from the faucet to `script`, confirmed in a block of its own.
     ///
     /// # Panics
     ///
-    /// When the faucet cannot pay so much: the block subsidy of regtest halves every 150 blocks.
+    /// The faucet lacks funds: the block subsidy of regtest halves every 150 blocks.
     pub fn give(&self, script: &Script, amount_sat: u64) -> Txid {
         let amount = Amount::from_sat(amount_sat);
         let mut ledger = self.ledger();
@@ -95,28 +96,28 @@ impl Chain {
         txid
     }
 
-    /// Puts a transaction into the mempool; one that is there already, or already mined, is welcome again.
+    /// Puts a transaction into the mempool. A transaction that is in the mempool or mined already is accepted again.
     ///
     /// # Errors
     ///
-    /// When the next block could not contain it; the mempool is as before.
+    /// The next block could not contain it; the mempool is unchanged.
     pub fn submit(&self, tx: Transaction) -> Result<Txid, Rejected> {
         self.ledger().submit(tx)
     }
 
-    /// Whether the transaction waits to be mined.
+    /// Whether the transaction is in the mempool.
     #[must_use]
     pub fn in_mempool(&self, txid: &Txid) -> bool {
         self.ledger().waiting(txid).is_some()
     }
 
-    /// What the next block will contain, parents before children.
+    /// The transactions that the next block will contain, parents before children.
     #[must_use]
     pub fn mempool(&self) -> Vec<Transaction> {
         self.ledger().mempool().cloned().collect()
     }
 
-    /// Number of blocks that confirm the transaction, its own included; `None` while it is not mined.
+    /// Number of confirmations of the transaction; `None` while it is not mined.
     #[must_use]
     pub fn confirmations(&self, txid: &Txid) -> Option<u32> {
         let ledger = self.ledger();
@@ -129,33 +130,33 @@ impl Chain {
         self.ledger().height()
     }
 
-    /// The newest block as LDK names it.
+    /// The newest block in LDK's form.
     #[must_use]
     pub fn best_block(&self) -> BestBlock {
         let ledger = self.ledger();
         BestBlock::new(ledger.tip_hash(), ledger.height())
     }
 
-    /// The block at `height`, if there is one yet.
+    /// The block at `height`, if it exists.
     #[must_use]
     pub fn block_at(&self, height: u32) -> Option<Block> {
         self.ledger().block_at(height).cloned()
     }
 
-    /// Hash of the block at `height`, if there is one yet.
+    /// Hash of the block at `height`, if it exists.
     #[must_use]
     pub fn hash_at(&self, height: u32) -> Option<BlockHash> {
         self.ledger().block_at(height).map(Block::block_hash)
     }
 
-    /// What a transaction pays the miners for its weight; `None` while it is neither waiting nor mined.
+    /// Feerate of a transaction; `None` if it is neither in the mempool nor mined.
     #[must_use]
     pub fn fee_rate_of(&self, txid: &Txid) -> Option<FeeRate> {
         let (fee, tx) = (Amount::from_sat(self.fee_sat(txid)?), self.transaction(txid)?);
         fee.div_by_weight_floor(tx.weight())
     }
 
-    /// The transaction, waiting or mined.
+    /// The transaction, in the mempool or mined.
     #[must_use]
     pub fn transaction(&self, txid: &Txid) -> Option<Transaction> {
         let ledger = self.ledger();
@@ -163,7 +164,7 @@ impl Chain {
         ledger.waiting(txid).or_else(mined).cloned()
     }
 
-    /// What a transaction pays the miners, in satoshis; `None` while it is neither waiting nor mined.
+    /// Fee of a transaction, in satoshis; `None` if it is neither in the mempool nor mined.
     #[must_use]
     pub fn fee_sat(&self, txid: &Txid) -> Option<u64> {
         let tx = self.transaction(txid)?;
@@ -176,13 +177,14 @@ impl Chain {
         spent.checked_sub(paid).map(Amount::to_sat)
     }
 
-    /// The transaction while it waits in the mempool.
+    /// The transaction, if it is in the mempool.
     #[must_use]
     pub fn waiting(&self, txid: &Txid) -> Option<Transaction> {
         self.ledger().waiting(txid).cloned()
     }
 
-    /// All that somebody lacks who saw the chain after so many changes and holds these blocks for the best. `None`: nothing.
+    /// The changes for an observer who saw the chain up to `changes` and knows the given blocks. `None`: nothing
+    /// changed.
     #[must_use]
     pub fn news(&self, changes: u64, is_known: impl Fn(u32, BlockHash) -> bool) -> Option<News> {
         let ledger = self.ledger();
@@ -196,18 +198,18 @@ impl Chain {
         Some(News { changes: ledger.changes(), blocks, mempool: ledger.mempool().cloned().collect() })
     }
 
-    /// The feerate that it tells everybody, in satoshis per 1000 weight units.
+    /// Feerate that the chain reports as the estimate, in satoshis per 1000 weight units.
     #[must_use]
     pub fn fee_sat_per_kw(&self) -> u32 {
         self.inner.fee_rate.load(Ordering::SeqCst)
     }
 
-    /// From now on blocks are as dear as that. What waits with a lower feerate is mined all the same.
+    /// Sets the estimate of the feerate. Transactions with a lower feerate are mined all the same.
     pub fn set_fee_sat_per_kw(&self, sat_per_kw: u32) {
         self.inner.fee_rate.store(sat_per_kw, Ordering::SeqCst);
     }
 
-    /// Tells whenever the chain has grown; the value is the height of the newest block.
+    /// A receiver that is notified when the chain has grown; its value is the height of the newest block.
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<u32> {
         self.inner.tip.subscribe()
@@ -226,8 +228,8 @@ impl Default for Chain {
 }
 
 impl BroadcasterInterface for Chain {
-    /// Submits the transactions in whatever order their spends require; what the next block could not contain is
-    /// dropped, as a node far away would drop it.
+    /// Submits the transactions in the order that their spends require. Those that the next block could not contain are
+    /// dropped, as by a remote node.
     fn broadcast_transactions(&self, txs: &[&Transaction]) {
         let mut left = txs.to_vec();
         loop {
@@ -246,13 +248,13 @@ impl FeeEstimator for Chain {
     }
 }
 
-/// What is new on the chain, all of it at one moment.
+/// Changes of the chain and the mempool, at one moment.
 pub struct News {
-    /// Changes up to that moment; says what to ask for next.
+    /// Number of changes up to that moment, to be passed to the next call.
     pub changes: u64,
-    /// The blocks on top of the newest known one, with their heights.
+    /// Blocks on top of the newest known one, with their heights.
     pub blocks: Vec<(u32, Block)>,
-    /// All that waits, parents before children.
+    /// Transactions in the mempool, parents before children.
     pub mempool: Vec<Transaction>,
 }
 
@@ -262,7 +264,7 @@ struct Inner {
     fee_rate: AtomicU32,
 }
 
-/// Anyone can spend it, but nobody except the faucet tries.
+/// Script that anyone can spend; only the faucet does.
 fn faucet_script() -> ScriptBuf {
     anyone().to_p2wsh()
 }
@@ -297,8 +299,8 @@ fn faucet_payment(ledger: &Ledger, script: &Script, amount: Amount) -> Option<Tr
     Some(tx)
 }
 
-/// Height of a new chain: the first ten coinbases are mature.
+/// Height of a new chain, at which the first ten coinbases are mature.
 pub const START_HEIGHT: u32 = 110;
 
-/// The feerate that a new chain tells LDK, in satoshis per 1000 weight units: the least that a relay accepts.
+/// Feerate estimate of a new chain, in satoshis per 1000 weight units: the least that a node relays.
 pub const FEE_SAT_PER_KW: u32 = 253;

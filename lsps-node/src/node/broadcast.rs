@@ -1,4 +1,4 @@
-//! A node's way out to the chain, with a switch.
+//! The broadcaster of a node, with a switch.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,20 +9,20 @@ use lsps_transport_ldk::ports::{Broadcast, ChainAccess};
 
 use crate::chain::embedded::Chain;
 
-/// Submits to the chain unless the node is cut off.
+/// Submits transactions to the chain, unless it is cut off.
 pub struct Broadcaster {
     chain: Chain,
     cut_off: AtomicBool,
 }
 
 impl Broadcaster {
-    /// A way out that is open.
+    /// Creates a broadcaster that is not cut off.
     #[must_use]
     pub fn new(chain: Chain) -> Self {
         Self { chain, cut_off: AtomicBool::new(false) }
     }
 
-    /// From now on nothing gets out, or everything again. What was broadcast meanwhile is lost, as in a power cut.
+    /// Cuts the broadcaster off, or reconnects it. Broadcasts meanwhile are lost, as in a power cut.
     pub fn cut_off(&self, cut: bool) {
         self.cut_off.store(cut, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! What a node does about its own events, whatever it is for: pays for channels, bumps fees, brings money home.
+//! Reactions to a node's own events, in any role: it funds channels, bumps fees, and sweeps spendable outputs.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use lightning::sign::{OutputSpender, SpendableOutputDescriptor};
 use super::Node;
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
-    /// Deals with an event that nothing else wanted.
+    /// Handles an event that no other handler took.
     ///
     /// # Errors
     ///
-    /// In words, when the wallet or LDK refuses.
+    /// The wallet or LDK refuses; the error is a text.
     pub fn chores(&self, event: &Event) -> Result<(), String> {
         match event {
             Event::FundingGenerationReady {
@@ -45,7 +45,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         }
     }
 
-    /// Spends to the wallet what is not paid to it already.
+    /// Sweeps outputs to the wallet, except those that pay to it already.
     fn sweep(&self, outputs: &[SpendableOutputDescriptor]) -> Result<(), String> {
         let to_sweep = outputs.iter().filter(|o| !matches!(o, SpendableOutputDescriptor::StaticOutput { .. }));
         let to_sweep: Vec<_> = to_sweep.collect();

@@ -1,25 +1,25 @@
-//! Where a channel manager has its random bytes from.
+//! The source of random bytes of a channel manager.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lightning::sign::{EntropySource, KeysManager};
 
-/// Random bytes of a channel manager, the next of which can be settled: a payer that draws the same session key for the same
-/// route makes the same onion again.
+/// Source of random bytes of a channel manager whose next draws can be set: a payer that draws the same session key for
+/// the same route makes the same onion again.
 pub struct Dice {
     keys: Arc<KeysManager>,
     settled: Mutex<VecDeque<[u8; 32]>>,
 }
 
 impl Dice {
-    /// As random as the keys.
+    /// Creates a source that draws from the keys.
     #[must_use]
     pub fn new(keys: Arc<KeysManager>) -> Self {
         Self { keys, settled: Mutex::default() }
     }
 
-    /// The next draw gives this.
+    /// Sets the result of the next draw.
     pub fn settle(&self, draw: [u8; 32]) {
         self.settled().push_back(draw);
     }

@@ -1,4 +1,4 @@
-//! Invoices with a route hint that the caller brings.
+//! Invoices with a route hint of the caller.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,12 +13,12 @@ use lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder};
 use super::Node;
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
-    /// An invoice that leads over `hint`, for an hour; payable in parts if it names an amount. The node knows the preimage
-    /// unless `preimage` is the caller's.
+    /// Creates an invoice with `hint`, valid for an hour; payable in parts if it names an amount. The node knows the
+    /// preimage unless the caller gives `preimage`.
     ///
     /// # Errors
     ///
-    /// In words, when LDK makes none.
+    /// LDK creates no invoice; the error is a text.
     pub fn invoice_over(
         &self,
         hint: RouteHint,

@@ -1,11 +1,11 @@
-//! A quiet logger that overhears one thing: the codes of failed payments.
+//! A quiet logger that collects the failure codes of payments.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lightning::util::logger::{Level, Logger, Record};
 
-/// Writes what is at least as grave as its level, to standard error or to a sink.
+/// Writes messages of at least its level to standard error or to a sink.
 pub struct NodeLogger {
     name: String,
     level: AtomicU8,
@@ -14,7 +14,7 @@ pub struct NodeLogger {
 }
 
 impl NodeLogger {
-    /// A logger for the node of this name, showing errors only.
+    /// Creates a logger for the node of this name that shows errors only.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl NodeLogger {
         }
     }
 
-    /// Shows what is at least as grave as `level` from now on.
+    /// Shows messages of at least this level from now on.
     pub fn set_level(&self, level: Level) {
         self.level.store(rank(level), Ordering::Relaxed);
     }
@@ -35,9 +35,9 @@ impl NodeLogger {
         *lock(&self.sink) = Some(Box::new(sink));
     }
 
-    /// The BOLT 4 codes with which payments of this node failed, in the order they arrived.
+    /// BOLT 4 codes with which payments of this node failed, in the order of arrival.
     ///
-    /// LDK's events do not carry them, its log does: one line at level Info per decoded failure onion.
+    /// LDK's events do not contain them, but its log does: one line at level Info per decoded failure onion.
     #[must_use]
     pub fn failure_codes(&self) -> Vec<FailureCode> {
         lock(&self.failure_codes).clone()
@@ -65,7 +65,7 @@ impl Logger for NodeLogger {
     }
 }
 
-/// Why a payment failed, as BOLT 4 numbers it: `0x400a` is `unknown_next_peer`, `0x1007` `temporary_channel_failure`.
+/// BOLT 4 failure code of a payment: `0x400a` is `unknown_next_peer`, `0x1007` `temporary_channel_failure`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FailureCode(pub u16);
 
@@ -77,7 +77,7 @@ impl std::fmt::Debug for FailureCode {
 
 type Sink = Box<dyn Fn(&str) + Send>;
 
-/// `Onion Error[from <node>: <name>(0x<code>)…`.
+/// Parses `Onion Error[from <node>: <name>(0x<code>)…`.
 fn parse_failure_code(text: &str) -> Option<FailureCode> {
     let (_, after) = text.strip_prefix("Onion Error[from ")?.split_once("(0x")?;
     let (digits, _) = after.split_once(')')?;
@@ -96,7 +96,7 @@ fn rank(level: Level) -> u8 {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panicking sink must not silence the node: whatever is behind these locks is whole.
+    // A panicking sink must not silence the node; the locked data is always consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,4 +1,4 @@
-//! Onion messages between nodes that know each other by name: an empty graph offers no way round.
+//! Onion messages between nodes that know each other's node ids, as an empty graph has no routes.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use lightning::sign::{KeysManager, ReceiveAuthKey};
 use super::logger::NodeLogger;
 use super::types::{ChannelManager, NetworkGraph, OnionMessenger};
 
-/// Has answers sent to the node itself, as LDK's own does for a node that is announced.
+/// Router that has replies sent to the node itself, as LDK's own does for an announced node.
 pub struct StraightRouter {
     others: DefaultMessageRouter<Arc<NetworkGraph>, Arc<NodeLogger>, Arc<KeysManager>>,
     keys: Arc<KeysManager>,
 }
 
 impl StraightRouter {
-    /// For the node with these keys.
+    /// Creates a router for the node with these keys.
     #[must_use]
     pub fn new(graph: Arc<NetworkGraph>, keys: Arc<KeysManager>) -> Self {
         Self { others: DefaultMessageRouter::new(graph, Arc::clone(&keys)), keys }
@@ -47,7 +47,7 @@ impl MessageRouter for StraightRouter {
     }
 }
 
-/// A messenger for this node.
+/// Creates the onion messenger of this node.
 pub(super) fn messenger(
     keys: &Arc<KeysManager>,
     logger: &Arc<NodeLogger>,

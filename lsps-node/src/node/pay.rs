@@ -1,4 +1,4 @@
-//! Paying an invoice, in one piece or over each of several channels.
+//! Payment of invoices, in one part or over each of several channels.
 
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields, Retry};
@@ -13,11 +13,12 @@ use super::Node;
 use bitcoin::hashes::Hash;
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
-    /// Pays once, on a route that LDK finds; `amount_msat` where the invoice names none. Its events tell the outcome.
+    /// Pays once, on a route that LDK finds; `amount_msat` is used if the invoice names none. Events report the
+    /// outcome.
     ///
     /// # Errors
     ///
-    /// In LDK's words, when nothing was sent.
+    /// Nothing was sent; LDK's error text.
     pub fn pay(&self, invoice: &Bolt11Invoice, amount_msat: u64) -> Result<(), String> {
         let (id, config) = (self.payment_id(), RouteParametersConfig::default());
         let amount = invoice.amount_milli_satoshis().is_none().then_some(amount_msat);
@@ -25,21 +26,21 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         sent.map_err(|e| format!("{e:?}"))
     }
 
-    /// Pays in as many parts as there are channels, one HTLC on each, by the one hop of the invoice's route hint.
+    /// Pays in as many parts as there are channels, one HTLC on each, over the one hop of the invoice's route hint.
     ///
     /// # Errors
     ///
-    /// In words, when the invoice has no such hint or nothing was sent.
+    /// The invoice has no such hint, or nothing was sent; the error is a text.
     pub fn pay_split(&self, invoice: &Bolt11Invoice, amount_msat: u64) -> Result<(), String> {
         let count = u64::try_from(self.channels_to_hint(invoice)?.len()).map_err(|e| e.to_string())?;
         self.pay_in_parts(invoice, &equal_parts(amount_msat, count))
     }
 
-    /// Pays in these parts, one HTLC each, in turn over the channels to the one hop of the invoice's route hint.
+    /// Pays in these parts, one HTLC each, alternating between the channels to the one hop of the invoice's route hint.
     ///
     /// # Errors
     ///
-    /// In words, when the invoice has no such hint or nothing was sent.
+    /// The invoice has no such hint, or nothing was sent; the error is a text.
     pub fn pay_in_parts(&self, invoice: &Bolt11Invoice, parts_msat: &[u64]) -> Result<(), String> {
         let channels = self.channels_to_hint(invoice)?;
         let delta = hint_of(invoice)?.cltv_expiry_delta.into();
@@ -50,21 +51,21 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         self.pay_along(invoice, paths.collect::<Result<_, String>>()?)
     }
 
-    /// Pays along these hops, one HTLC for each path, all of which are one payment.
+    /// Pays along these paths, one HTLC for each; together they are one payment.
     ///
     /// # Errors
     ///
-    /// In LDK's words, when nothing was sent.
+    /// Nothing was sent; LDK's error text.
     pub fn pay_along(&self, invoice: &Bolt11Invoice, paths: Vec<Vec<RouteHop>>) -> Result<(), String> {
         let hash = PaymentHash(invoice.payment_hash().to_byte_array());
         self.pay_hash_along(hash, RecipientOnionFields::secret_only(*invoice.payment_secret()), paths)
     }
 
-    /// Sends HTLCs of this hash to the one at the end of these hops, with whatever the onion is to say there.
+    /// Sends HTLCs of this hash along these paths, with any onion fields for the recipient.
     ///
     /// # Errors
     ///
-    /// In LDK's words, when nothing was sent.
+    /// Nothing was sent; LDK's error text.
     pub fn pay_hash_along(
         &self,
         hash: PaymentHash,
@@ -77,11 +78,11 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         sent.map_err(|e| format!("{e:?}"))
     }
 
-    /// One HTLC to a peer over the channel with it, with whatever its onion is to say.
+    /// Sends one HTLC to a peer over a channel with it, with any onion fields.
     ///
     /// # Errors
     ///
-    /// In words, when there is no channel or nothing was sent.
+    /// There is no channel, or nothing was sent; the error is a text.
     pub fn pay_peer(
         &self,
         peer: bitcoin::secp256k1::PublicKey,
@@ -103,23 +104,23 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         if channels.is_empty() { Err("there is no channel to the hop of the hint".into()) } else { Ok(channels) }
     }
 
-    /// Each payment is one of its own, also where an invoice is paid again.
+    /// A fresh payment id, also if an invoice is paid again.
     fn payment_id(&self) -> PaymentId {
         PaymentId(self.keys.get_secure_random_bytes())
     }
 }
 
-/// What the last hop gets, over the one hop of the invoice's route hint.
+/// The last hop of a path, over the one hop of the invoice's route hint.
 ///
 /// # Errors
 ///
-/// In words, when the invoice has no such hint.
+/// The invoice has no such hint; the error is a text.
 pub fn last_hop(invoice: &Bolt11Invoice, amount_msat: u64) -> Result<RouteHop, String> {
     let delta = u32::try_from(invoice.min_final_cltv_expiry_delta()).map_err(|e| e.to_string())?;
     Ok(hop(invoice.get_payee_pub_key(), hint_of(invoice)?.short_channel_id, amount_msat, delta))
 }
 
-/// As many parts as that, the first with what is left over.
+/// Splits an amount into equal parts; the first contains the remainder.
 #[must_use]
 pub fn equal_parts(amount_msat: u64, count: u64) -> Vec<u64> {
     let share = amount_msat.checked_div(count).unwrap_or_default();
@@ -133,7 +134,7 @@ fn hint_of(invoice: &Bolt11Invoice) -> Result<RouteHintHop, String> {
     }
 }
 
-/// One hop of a path: the node, the channel to it, and what it keeps for forwarding, or gets at the end.
+/// A hop of a path: the node, the channel to it, and the fee that it keeps, or the amount that it receives as the last.
 #[must_use]
 pub fn hop(node: bitcoin::secp256k1::PublicKey, scid: u64, fee_msat: u64, cltv_expiry_delta: u32) -> RouteHop {
     RouteHop {

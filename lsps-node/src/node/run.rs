@@ -1,4 +1,4 @@
-//! The life of a node: blocks, events, forwards, saves, in a loop of our own.
+//! The task of a node: blocks, events, forwards and saves, in one loop.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{Node, lock};
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
-    /// Gives the node life; each of its events goes to `handler`, in order, until that has returned `Ok`.
+    /// Starts the node; each of its events goes to `handler`, in order, until that has returned `Ok`.
     pub fn run<F, Fut>(self: &Arc<Self>, handler: F)
     where
         F: Fn(Event) -> Fut + Send + Sync + 'static,
@@ -22,10 +22,10 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     {
         let node = Arc::clone(self);
         let life = tokio::spawn(async move {
-            // A forward that was accepted before the crash fails if it is sent before its peer is back.
+            // An accepted forward from before the crash fails if it is sent before its peer is back.
             let hold = if node.was_loaded { HOLD_AFTER_LOAD } else { Duration::ZERO };
             let (start, mut ticked) = (Instant::now(), Instant::now());
-            // What was said to stop is done before the last save, not after it.
+            // Work that was requested before the stop is done before the last save.
             let mut last = false;
             while !last {
                 last = node.stopping.load(Ordering::SeqCst);
@@ -57,7 +57,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         *lock(&self.life) = Some(life);
     }
 
-    /// Ends everything after a last save.
+    /// Stops all tasks after a last save.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         let life = lock(&self.life).take();
@@ -67,7 +67,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         self.disconnect();
     }
 
-    /// Ends everything at once, without a last save, as a power cut would; only the store outlives it.
+    /// Stops all tasks at once, without a last save, as a power cut would; only the store remains.
     pub fn kill(&self) {
         self.broadcaster.cut_off(true);
         if let Some(life) = lock(&self.life).take() {
@@ -94,8 +94,8 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     }
 }
 
-/// How often LDK is asked for what it does not tell.
+/// Interval at which LDK is polled for state that no event reports.
 const POLL: Duration = Duration::from_millis(5);
-/// How long peers have to come back before held-over forwards are sent.
+/// Time that peers have to reconnect before held-over forwards are sent.
 const HOLD_AFTER_LOAD: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_secs(10);

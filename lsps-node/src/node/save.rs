@@ -1,15 +1,15 @@
-//! Saving a node in the order that no power cut can punish.
+//! Saving a node in an order that is safe at every power cut.
 //!
 //! A channel monitor that is newer on disk than the channel manager makes LDK close the channel at the next start. So
-//! monitors wait: LDK is told "in progress", the manager is written first, then the monitors as they were before, and
-//! only then does LDK hear that they are safe and lets the peer see what follows from them.
+//! monitors wait: LDK gets the answer "in progress", the manager is written first, then the monitors, and only then LDK
+//! learns that they are safe and continues with the peer.
 //!
-//! All of them are of the instant at which the manager was serialised. Were an update in the manager and not in what is
-//! written of its monitor, a power cut would leave one monitor as new as the manager and another not.
+//! All bytes are of the instant at which the manager was serialised. If an update were in the manager and not in the
+//! written monitor, a power cut would leave one monitor as new as the manager and another not.
 //!
-//! Monitors that were saved together reach the disk together: several are written down as one before each gets its place.
-//! With some of them as new as the manager and others not, LDK 0.2 may panic at the next start: it releases an update that
-//! waited for one channel before it replays those of the other.
+//! Monitors that were saved together reach the disk together: several are first written as one entry before each is
+//! written to its place. If some of them were as new as the manager and others not, LDK 0.2 may panic at the next
+//! start: it releases an update that waited for one channel before it replays those of the other.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -36,27 +36,27 @@ use crate::store::Store;
 #[derive(Default)]
 pub struct SaveQueue {
     waiting: Mutex<Waiting>,
-    /// Rung when something was queued.
+    /// Notified when a monitor was queued.
     pub(super) filled: Notify,
     watcher: OnceLock<Watcher>,
 }
 
-/// Where a save is: for tests that have something happen just then.
+/// Step of a save, for tests that interrupt it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// LDK wants the monitor of this channel written, and waits while this is heard.
+    /// LDK wants the monitor of this channel written, and waits until the watcher returns.
     Queueing(ChannelId),
-    /// Monitors of these channels were taken to be written.
+    /// The monitors of these channels were taken from the queue to be written.
     Taken(Vec<ChannelId>),
-    /// Manager and monitors are with the store.
+    /// Manager and monitors are in the store.
     Written,
 }
 
-/// Hears of each step before what comes after it is done.
+/// Observer of each step; it is called before the next step begins.
 pub type Watcher = Box<dyn Fn(Step) + Send + Sync>;
 
 impl SaveQueue {
-    /// Has somebody hear of each step. Only the first is heard.
+    /// Sets the observer of the steps. Only the first one is used.
     pub fn watch(&self, watcher: Watcher) {
         let _ = self.watcher.set(watcher);
     }
@@ -67,15 +67,16 @@ impl SaveQueue {
         }
     }
 
-    /// Writes the manager if it changed or monitors wait for it, then those monitors, then tells LDK.
+    /// Writes the manager if it changed or monitors wait for it, then those monitors, then reports to LDK.
     ///
-    /// The bytes of the manager and those of the monitors are of one instant: whatever LDK queues while the manager is being
-    /// serialised is added, and the manager serialised again, until nothing came. That ends, as each channel waits for what
-    /// it queued.
+    /// The bytes of the manager and of the monitors are of one instant: monitors that LDK queues while the manager is
+    /// serialised are added, and the manager is serialised again, until none arrives. That ends, as each channel waits
+    /// for the monitor that it queued.
     ///
     /// # Errors
     ///
-    /// When the store fails; what was not written stays queued and LDK's channels stay paused, so it can be retried.
+    /// The store fails. Everything that was not written stays queued and LDK's channels stay paused, so the save can be
+    /// retried.
     pub(super) fn save(&self, manager: &ChannelManager, monitor: &ChainMonitor, store: &Store) -> io::Result<()> {
         let mut batch = std::mem::take(&mut *self.waiting());
         self.at(|| Step::Taken(batch.channels()));
@@ -97,13 +98,13 @@ impl SaveQueue {
         }
         self.at(|| Step::Written);
         for (channel, update) in batch.updates() {
-            // Fails only for a monitor that was archived meanwhile: nobody waits for it.
+            // The call fails only for a monitor that was archived meanwhile, for which nothing waits.
             let _ = monitor.channel_monitor_updated(channel, update);
         }
         Ok(())
     }
 
-    /// Puts a batch that was not written back into the queue, behind the updates that were queued since.
+    /// Returns a batch that was not written to the queue, behind the updates that were queued since.
     fn put_back(&self, mut batch: Waiting) {
         let mut waiting = self.waiting();
         batch.add(std::mem::take(&mut *waiting));
@@ -136,7 +137,7 @@ impl Persist<InMemorySigner> for SaveQueue {
         self.queue(name, monitor, Some(monitor.get_latest_update_id()))
     }
 
-    /// Without an `update` the monitor has only seen a block, for which LDK awaits no confirmation.
+    /// Without an `update` the monitor has only processed a block, for which LDK awaits no confirmation.
     fn update_persisted_channel(
         &self,
         name: MonitorName,
@@ -156,7 +157,7 @@ impl Persist<InMemorySigner> for SaveQueue {
 struct Waiting {
     monitors: BTreeMap<String, WaitingMonitor>,
     archived: Vec<String>,
-    /// A write of the manager failed after LDK had forgotten that it was due.
+    /// Whether a write of the manager failed after LDK had cleared its flag.
     unsaved_manager: bool,
 }
 
@@ -165,7 +166,7 @@ impl Waiting {
         self.monitors.is_empty() && self.archived.is_empty() && !self.unsaved_manager
     }
 
-    /// Adds what was queued later: of two serialised states of one monitor the newer one stays.
+    /// Adds later entries: of two serialised states of one monitor the newer one stays.
     fn add(&mut self, later: Self) {
         self.unsaved_manager |= later.unsaved_manager;
         self.archived.extend(later.archived);
@@ -191,9 +192,9 @@ impl Waiting {
 
 struct WaitingMonitor {
     channel: ChannelId,
-    /// The state at the latest call; earlier ones are contained in it.
+    /// State at the latest call, which contains the earlier ones.
     bytes: Vec<u8>,
-    /// Which updates LDK wants to hear about.
+    /// Ids of the updates that LDK waits for.
     updates: Vec<u64>,
 }
 
@@ -236,11 +237,11 @@ fn write_monitors(batch: &Waiting, store: &Store) -> io::Result<()> {
     Ok(())
 }
 
-/// Finishes what a power cut interrupted: call it before the monitors are read.
+/// Completes a save that a power cut interrupted; call it before the monitors are read.
 ///
 /// # Errors
 ///
-/// When the store fails, or what it holds is damaged.
+/// The store fails, or its content is damaged.
 pub(super) fn finish(store: &Store) -> io::Result<()> {
     let bytes = match store.read(TOGETHER, "", TOGETHER) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -257,7 +258,7 @@ pub(super) fn finish(store: &Store) -> io::Result<()> {
 
 const TOGETHER: &str = "monitors_saved_together";
 
-/// Several named byte strings as one: the length and then the bytes of each name and each content.
+/// Encoding of several named byte strings as one: the length and then the bytes of each name and each content.
 mod together {
     pub fn encode(all: &[(&str, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![];

@@ -1,4 +1,4 @@
-//! LDK's types with our parts filled in.
+//! LDK's types with the parts of this node filled in.
 
 use std::sync::{Arc, RwLock};
 
@@ -21,7 +21,7 @@ use super::save::SaveQueue;
 use crate::chain::embedded::Chain;
 use crate::wallet::HomeKeys;
 
-/// The channels of a node.
+/// Channel manager.
 pub type ChannelManager = channelmanager::ChannelManager<
     Arc<ChainMonitor>,
     Arc<Broadcaster>,
@@ -34,7 +34,7 @@ pub type ChannelManager = channelmanager::ChannelManager<
     Arc<NodeLogger>,
 >;
 
-/// What watches the chain for those channels.
+/// Chain monitor of the channels.
 pub type ChainMonitor = chainmonitor::ChainMonitor<
     InMemorySigner,
     NoFilter,
@@ -45,10 +45,10 @@ pub type ChainMonitor = chainmonitor::ChainMonitor<
     Arc<KeysManager>,
 >;
 
-/// One channel as the chain monitor sees it.
+/// Monitor of one channel.
 pub type ChannelMonitor = lightning::chain::channelmonitor::ChannelMonitor<InMemorySigner>;
 
-/// Peers over TCP; `H` handles custom messages. Gossip is ignored.
+/// Peer manager over TCP; `H` handles custom messages. Gossip is ignored.
 pub type PeerManager<H> = peer_handler::PeerManager<
     lightning_net_tokio::SocketDescriptor,
     Arc<ChannelManager>,
@@ -60,7 +60,7 @@ pub type PeerManager<H> = peer_handler::PeerManager<
     Arc<peer_handler::IgnoringMessageHandler>,
 >;
 
-/// Asks for the invoices of offers, and gives those of its own.
+/// Onion messenger, which requests and sends the invoices of offers.
 pub type OnionMessenger = messenger::OnionMessenger<
     Arc<KeysManager>,
     Arc<KeysManager>,
@@ -73,13 +73,13 @@ pub type OnionMessenger = messenger::OnionMessenger<
     Arc<peer_handler::IgnoringMessageHandler>,
 >;
 
-/// An empty graph: routes go over own channels and the hints of invoices.
+/// Network graph, always empty: routes use the node's own channels and the hints of invoices.
 pub type NetworkGraph = gossip::NetworkGraph<Arc<NodeLogger>>;
 
-/// Finds routes, and has what is paid for an offer wait as long as what is paid for an order may have to.
+/// Router that also gives payments for offers the blocks to be held as long as payments for orders may be.
 pub type Router = OrderRouter<Arc<OwnRouter>, Arc<KeysManager>>;
 
-/// Finds routes.
+/// Router on the node's own channels.
 pub type OwnRouter = DefaultRouter<
     Arc<NetworkGraph>,
     Arc<NodeLogger>,
@@ -89,11 +89,11 @@ pub type OwnRouter = DefaultRouter<
     Scorer,
 >;
 
-/// Remembers which channels failed.
+/// Scorer, which remembers the channels that failed.
 pub type Scorer = ProbabilisticScorer<Arc<NetworkGraph>, Arc<NodeLogger>>;
 
-/// Finds paths for onion messages.
+/// Router of onion messages.
 pub type MessageRouter = StraightRouter;
 
-/// Whole blocks are delivered, so nothing has to be filtered for.
+/// Filter, unused: whole blocks are delivered.
 pub type NoFilter = Arc<dyn Filter + Send + Sync>;

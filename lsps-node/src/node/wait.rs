@@ -1,9 +1,9 @@
-//! Waiting for what nodes do in their own time.
+//! Waiting for the tasks of nodes.
 
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
-/// Whether it comes true within ten seconds.
+/// Whether `is_true` becomes true within ten seconds.
 pub async fn within(is_true: impl Fn() -> bool) -> bool {
     for _ in 0..2_000 {
         if is_true() {
@@ -14,7 +14,7 @@ pub async fn within(is_true: impl Fn() -> bool) -> bool {
     false
 }
 
-/// Does this again and again, for a node that has no host, as long as the node is there.
+/// Repeats `turn` as long as the node exists, for a node without a host.
 pub async fn while_there<N>(node: Weak<N>, mut turn: impl FnMut(&N)) {
     while let Some(node) = node.upgrade() {
         turn(&node);
@@ -23,7 +23,7 @@ pub async fn while_there<N>(node: Weak<N>, mut turn: impl FnMut(&N)) {
     }
 }
 
-/// For what must not happen meanwhile.
+/// Waits for this time, in a test that shows that an event does not happen meanwhile.
 pub async fn passes(millis: u64) -> bool {
     let start = Instant::now();
     within(|| start.elapsed() >= Duration::from_millis(millis)).await

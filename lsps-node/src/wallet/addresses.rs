@@ -1,4 +1,4 @@
-//! Which addresses were handed out, so that the wallet knows its own after a start and hands none out twice.
+//! The addresses that were given out, persisted so that the wallet knows them after a start and gives none out twice.
 
 use bdk_wallet::{KeychainKind, Wallet};
 use bitcoin::{Address, io};
@@ -6,10 +6,10 @@ use bitcoin::{Address, io};
 use super::{BdkWallet, KEYCHAINS, State};
 use crate::store::Store;
 
-/// The last of each keychain.
+/// Last index of each keychain.
 pub(super) type HandedOut = [Option<u32>; 2];
 
-/// Tells BDK of those the store knows; the first is always one.
+/// Reveals to BDK the addresses that the store knows; the first one is always known.
 pub(super) fn reveal_kept(bdk: &mut Wallet, store: &Store) -> io::Result<HandedOut> {
     let kept: HandedOut = match store.read(NAMESPACE, "", KEY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => [Some(0), None],
@@ -24,21 +24,21 @@ pub(super) fn reveal_kept(bdk: &mut Wallet, store: &Store) -> io::Result<HandedO
 }
 
 impl BdkWallet {
-    /// One that nobody was given, nor will be.
+    /// A new address, which nobody else gets.
     pub(super) fn new_address(&self, state: &mut State) -> io::Result<Address> {
         let address = state.coins.bdk.reveal_next_address(KeychainKind::External).address;
         self.keep_addresses(state)?;
         Ok(address)
     }
 
-    /// One for change, the same until it was paid to.
+    /// An address for change, the same until it was paid to.
     pub(super) fn change_address(&self, state: &mut State) -> io::Result<Address> {
         let address = state.coins.bdk.next_unused_address(KeychainKind::Internal).address;
         self.keep_addresses(state)?;
         Ok(address)
     }
 
-    /// Has to happen before one of them is used.
+    /// Persists the addresses; has to happen before one of them is used.
     pub(super) fn keep_addresses(&self, state: &mut State) -> io::Result<()> {
         let now = KEYCHAINS.map(|keychain| state.coins.bdk.derivation_index(keychain));
         if now != state.kept {

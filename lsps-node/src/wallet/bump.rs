@@ -1,4 +1,4 @@
-//! A child that pays for its parent.
+//! Child pays for parent.
 
 use bitcoin::{Amount, FeeRate, OutPoint, Transaction, Weight};
 use lightning::chain::chaininterface::BroadcasterInterface;
@@ -7,8 +7,8 @@ use super::coins::can_be_counted;
 use super::{BdkWallet, State};
 
 impl BdkWallet {
-    /// Spends the change of a transaction of ours so that both together pay the rate. `false`: it has none that is free, or
-    /// pays that much by itself, or was bumped before to less.
+    /// Spends the change of the wallet's transaction so that both together pay the feerate. `false`: it has no free
+    /// change, pays that much by itself, or was bumped to less before.
     pub(super) fn spend_change_of(&self, parent: &Transaction, fee_rate: FeeRate) -> bool {
         let state = &mut *self.state();
         let child = match state.bumped.get(&parent.compute_txid()) {

@@ -1,4 +1,4 @@
-//! The coins as BDK sees them, and what may be spent of them.
+//! The coins that BDK knows, and those that may be spent.
 
 use std::collections::HashSet;
 
@@ -16,10 +16,10 @@ use crate::chain::embedded::{Chain, News};
 
 pub(super) struct Coins {
     pub(super) bdk: Wallet,
-    /// Never offered for spending; those a transaction has spent since do no harm here.
+    /// Reserved coins. Coins that were spent since may stay in the set.
     pub(super) reserved: HashSet<OutPoint>,
     pub(super) deposits: Deposits,
-    /// Changes of the chain that BDK knows of.
+    /// Number of changes of the chain that BDK knows of.
     pub(super) seen: u64,
 }
 
@@ -28,14 +28,15 @@ impl Coins {
         Self { bdk, reserved: HashSet::new(), deposits: Deposits::default(), seen: 0 }
     }
 
-    /// Tells BDK what is new on the chain.
+    /// Passes the changes of the chain to BDK.
     pub(super) fn follow(&mut self, chain: &Chain) {
         let is_known = |height, hash| self.bdk.local_chain().get(height).is_some_and(|known| known.hash() == hash);
         let Some(News { changes, blocks, mempool }) = chain.news(self.seen, is_known) else { return };
         for (height, block) in &blocks {
             self.bdk.apply_block(block, *height).expect("it is on top of one that is known");
         }
-        // The count of changes is BDK's clock: what was seen last wins, and what is not seen any more is gone.
+        // The count of changes is BDK's clock: the latest sighting wins, and a transaction that is not seen any more is
+        // gone.
         let waiting: HashSet<Txid> = mempool.iter().map(Transaction::compute_txid).collect();
         self.bdk.apply_unconfirmed_txs(mempool.into_iter().map(|tx| (tx, changes)));
         let is_gone = |txid: &Txid| !waiting.contains(txid);
@@ -48,7 +49,8 @@ impl Coins {
         self.seen = changes;
     }
 
-    /// A coin someone else may still take back by not confirming it is none of ours.
+    /// Coins that may be used. An unconfirmed coin from somebody else is not among them, as its sender can still
+    /// replace it.
     pub(super) fn usable(&self) -> impl Iterator<Item = LocalOutput> {
         let next = self.bdk.latest_checkpoint().height() + 1;
         self.bdk.list_unspent().filter(move |coin| {
@@ -63,7 +65,7 @@ impl Coins {
         })
     }
 
-    /// Whether what spends this transaction would hang on few that are not confirmed: mempools take no long lines.
+    /// Whether a transaction that spends this one would have few unconfirmed ancestors: mempools limit them.
     fn has_few_unconfirmed(&self, txid: Txid) -> bool {
         let is_unconfirmed = |txid| self.bdk.get_tx(txid).is_some_and(|tx| !tx.chain_position.is_confirmed());
         let (mut known, mut left) = (HashSet::new(), vec![txid]);
@@ -79,13 +81,13 @@ impl Coins {
         true
     }
 
-    /// Those that nothing else is to be paid with.
+    /// Coins that are not reserved.
     pub(super) fn free(&self) -> impl Iterator<Item = LocalOutput> {
         let free = self.usable().filter(|coin| !self.reserved.contains(&coin.outpoint));
         free.filter(|coin| !self.deposits.is_unreported(coin))
     }
 
-    /// Spends as few coins as suffice; what is left goes back to the wallet, or to the miner when it is dust.
+    /// Spends as few coins as suffice; the change returns to the wallet, or is added to the fee if it is dust.
     pub(super) fn pay(
         &mut self,
         script: &Script,
@@ -97,16 +99,17 @@ impl Coins {
         can_be_counted(amount, fee_rate)?;
         let unspendable = self.bdk.list_unspent().map(|coin| coin.outpoint).filter(|coin| !free.contains(coin));
         let unspendable = unspendable.collect();
-        // The same coins each time, so that what was seen once can be seen again.
+        // Deterministic selection, so that the same coins are chosen each time.
         let mut builder = self.bdk.build_tx().coin_selection(LargestFirstCoinSelection);
         builder.unspendable(unspendable).add_recipient(script, amount).fee_rate(fee_rate);
-        // BDK would lock it to the newest block, which LDK may not know yet and then does not take it.
+        // BDK would lock the transaction to the newest block, which LDK may not know yet; it would refuse the
+        // transaction.
         builder.nlocktime(LockTime::ZERO);
         let psbt = builder.finish().map_err(cannot)?;
         self.sign(psbt)
     }
 
-    /// Spends exactly these to one output, less the fee.
+    /// Spends exactly these coins to one output, less the fee.
     pub(super) fn give_back(
         &mut self,
         outputs: &[OutPoint],
@@ -117,7 +120,7 @@ impl Coins {
         self.drain(outputs, script, |builder| _ = builder.fee_rate(fee_rate))
     }
 
-    /// The same, with a fee of whatever kind.
+    /// Spends exactly these coins to one output, less a fee that `fee` sets.
     pub(super) fn drain(
         &mut self,
         outputs: &[OutPoint],
@@ -141,10 +144,10 @@ impl Coins {
     }
 }
 
-/// Unconfirmed transactions that hang together, at the most. Bitcoin Core takes 25, from version 31 on 64.
+/// Largest number of unconfirmed ancestors. Bitcoin Core accepts 25, from version 31 on 64.
 pub(super) const MOST_UNCONFIRMED: usize = 20;
 
-/// BDK's sums overflow where a fee rate, which may be a peer's, is absurd.
+/// Checks that BDK's sums do not overflow at an absurd feerate, which a peer may have chosen.
 pub(super) fn can_be_counted(amount: Amount, fee_rate: FeeRate) -> Result<(), CannotFund> {
     let most = fee_rate.checked_mul_by_weight(Weight::from_wu(MAX_STANDARD_TX_WEIGHT.into()));
     let most = most.and_then(|most| most.checked_add(amount)).filter(|most| *most <= Amount::MAX_MONEY);

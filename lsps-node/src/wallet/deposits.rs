@@ -1,4 +1,4 @@
-//! Addresses that are given out, each for one order, and what came to them.
+//! Addresses that are given out, each for one order, and the deposits to them.
 
 use std::collections::HashSet;
 
@@ -8,18 +8,18 @@ use lsps_transport_ldk::ports::{ChainWatch, SeenOutput};
 
 use super::BdkWallet;
 
-/// In memory: after a start the host says again which matter.
+/// State in memory: after a start the host says again which addresses matter.
 #[derive(Default)]
 pub(super) struct Deposits {
     given: HashSet<ScriptBuf>,
-    /// What the host was told of; it says whose that is.
+    /// Deposits that were reported to the host, which decides about them.
     reported: HashSet<OutPoint>,
-    /// Changes of the chain when it was looked at last.
+    /// Number of changes of the chain at the last check.
     looked_at: u64,
 }
 
 impl Deposits {
-    /// Whether it came to such an address and the host was not told, so that nobody knows yet whose it is.
+    /// Whether the coin is a deposit that was not reported to the host, so that it is not decided yet whose it is.
     pub(super) fn is_unreported(&self, coin: &LocalOutput) -> bool {
         self.given.contains(&coin.txout.script_pubkey) && !self.reported.contains(&coin.outpoint)
     }
@@ -28,7 +28,7 @@ impl Deposits {
 impl BdkWallet {
     pub(super) fn deposit_address(&self) -> Option<Address> {
         let mut state = self.state();
-        // One that is not kept could be given to another order after a start.
+        // An address that is not persisted could be given to another order after a start.
         let address = self.new_address(&mut state).ok()?;
         state.coins.deposits.given.insert(address.script_pubkey());
         Some(address)
@@ -52,7 +52,7 @@ impl ChainWatch for BdkWallet {
         coins.deposits.reported.extend(outputs.iter().map(|output| output.outpoint));
         let seen = |output: LocalOutput| {
             let height = output.chain_position.confirmation_height_upper_bound();
-            // BDK does not know what the inputs of others are worth.
+            // BDK does not know the value of inputs of others.
             let fee_rate = height.is_none().then(|| self.chain.fee_rate_of(&output.outpoint.txid)).flatten();
             SeenOutput { outpoint: output.outpoint, amount: output.txout.value, height, fee_rate }
         };

@@ -1,5 +1,5 @@
-//! LDK's traits, implemented by the wallet: addresses for what closed channels leave, and coins that pay for bumping a
-//! transaction's fee.
+//! LDK's traits, implemented by the wallet: addresses for the outputs of closed channels, and coins that bump the fee
+//! of a transaction.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use lightning::sign::{InMemorySigner, KeysManager, SignerProvider};
 
 use super::BdkWallet;
 
-/// LDK's keys of the channels, except that what a channel pays to its node goes to the wallet.
+/// LDK's channel keys, except that payments of a channel to its node go to the wallet.
 pub struct HomeKeys {
     keys: Arc<KeysManager>,
     wallet: Arc<BdkWallet>,
 }
 
 impl HomeKeys {
-    /// Both have to be of the same node.
+    /// Combines keys and wallet, which have to be of the same node.
     #[must_use]
     pub fn new(keys: Arc<KeysManager>, wallet: Arc<BdkWallet>) -> Self {
         Self { keys, wallet }
@@ -69,9 +69,9 @@ impl WalletSourceSync for BdkWallet {
     }
 
     fn sign_psbt(&self, mut psbt: Psbt) -> Result<Transaction, ()> {
-        // LDK says what its inputs are worth, not the whole transactions they come from.
+        // LDK gives the values of its inputs, not the whole transactions that they spend.
         let options = SignOptions { trust_witness_utxo: true, ..SignOptions::default() };
-        // Whether all is signed does not matter: LDK signs the inputs of channels itself.
+        // The transaction need not be complete: LDK signs the inputs of channels itself.
         let _is_complete = self.state().coins.bdk.sign(&mut psbt, options).map_err(drop)?;
         Ok(psbt.extract_tx_unchecked_fee_rate())
     }

@@ -1,4 +1,4 @@
-//! What a wallet that orders channels asks of its coins.
+//! Payments for ordered channels from a node's coins.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use super::{BdkWallet, spent_by};
 use crate::chain::embedded::{Chain, FEE_SAT_PER_KW};
 use crate::node::broadcast::Broadcaster;
 
-/// Pays with a node's coins, by the node's own way out.
+/// Pays with a node's coins, through the node's broadcaster.
 pub struct Payer {
-    /// The coins.
+    /// The wallet.
     pub coins: Arc<BdkWallet>,
-    /// The way out.
+    /// The broadcaster.
     pub broadcaster: Arc<Broadcaster>,
 }
 
 impl Payer {
-    /// At the usual feerate, or at a higher one that the LSP takes at once.
+    /// Builds a payment at the usual feerate, or at a higher one at which the LSP accepts it at once.
     fn pays(&self, script: &ScriptBuf, amount_sat: u64, at_once_above: Option<FeeRate>) -> Result<Paid, CannotPay> {
         let usual = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
         let enough =

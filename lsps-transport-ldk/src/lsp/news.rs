@@ -1,4 +1,4 @@
-//! LDK's events, as the host hears them.
+//! Conversion of LDK's events to those of the host.
 
 use lightning::events::{ClosureReason, Event, HTLCHandlingFailureType, PaymentPurpose};
 use lightning::ln::channelmanager::RecipientOnionFields;
@@ -12,7 +12,7 @@ use lsps_types::{BlockHeight, Msat, PaymentHash, Preimage, Scid};
 
 use crate::peers::peer_id;
 
-/// The event as the host hears it. `None`: nothing of it concerns an LSP.
+/// The host's form of an event. `None`: the event does not concern an LSP.
 pub(super) fn node_event(event: &Event) -> Option<NodeEvent> {
     let key = |user_channel_id: &u128| ChannelKey::from_u128(*user_channel_id);
     Some(match event {
@@ -53,7 +53,8 @@ pub(super) fn node_event(event: &Event) -> Option<NodeEvent> {
             ..
         } => {
             let over = next_user_channel_id.as_ref().and_then(key);
-            // Both are missing where the channel that it came over is closed, the skim where it was claimed on the chain.
+            // Both amounts are missing if the incoming channel is closed, and the skim is missing for an on-chain
+            // claim.
             let amount_in = total_fee_earned_msat.and_then(|fee| amount.checked_add(fee)).map(Msat);
             let skim = skimmed_fee_msat.map(Msat);
             let part = WhichPart::Sent { to: peer_id(to), amount: Msat(*amount), amount_in, skim };
@@ -110,7 +111,7 @@ fn is_understood(onion: &RecipientOnionFields) -> bool {
     onion.custom_tlvs().iter().all(|(kind, _)| kind % 2 == 1)
 }
 
-/// Why a channel ended. Before both sides signed, words of the peer mean that it refused.
+/// Converts the reason of a closure. Before both sides signed, an error of the peer means that it refused.
 fn end(reason: &ClosureReason) -> ChannelEnd {
     match reason {
         ClosureReason::CounterpartyForceClosed { .. }

@@ -1,4 +1,4 @@
-//! The port of an LSP's node on LDK: every call into LDK, and nothing that decides.
+//! The port of an LSP's node on LDK: all calls into LDK, without decisions.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +31,7 @@ use crate::peers::{Manager, network_name, network_of, peer_id, public_key};
 
 pub(crate) struct Node<M> {
     manager: M,
-    /// A channel that was ready when one was looked for last.
+    /// A channel that was ready at the last search.
     ready: Mutex<Option<(ChannelId, PublicKey)>>,
 }
 
@@ -49,7 +49,8 @@ impl<M: Manager> Node<M> {
         channels.into_iter().find(|channel| channel.user_channel_id == key.to_u128())
     }
 
-    /// LDK keeps the name of an HTLC that it forwarded for the next one with that onion.
+    /// Forwards over this channel. LDK may reuse the id of an HTLC that it forwarded for the next one with that onion,
+    /// so the HTLC is looked up first.
     fn forward_over(&self, part: PartId, channel: &ChannelId, peer: PublicKey, amount: Msat) -> Resolution {
         if self.held(part).is_none() {
             return Resolution::NotHeld;
@@ -62,7 +63,7 @@ impl<M: Manager> Node<M> {
         }
     }
 
-    /// `None`: not over this channel, which may be closed by now.
+    /// Fails an HTLC over this channel. `None`: that is not possible, as the channel may be closed by now.
     fn fail_over(&self, part: PartId, ready: Option<(ChannelId, PublicKey)>) -> Option<Resolution> {
         let (channel, peer) = ready?;
         match self.forward_over(part, &channel, peer, Msat::ZERO) {
@@ -75,7 +76,7 @@ impl<M: Manager> Node<M> {
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Walks all channels of the node, so the result is kept.
+    /// Finds a ready channel. The search walks all channels of the node, so its result is kept.
     fn find_ready(&self) -> Option<(ChannelId, PublicKey)> {
         let channels = self.manager.get_cm().list_channels();
         let ready = channels.into_iter().find(|channel| channel.is_channel_ready);
@@ -102,10 +103,10 @@ impl<M: Manager> LspNode for Node<M> {
         self.config().channel_handshake_config.negotiate_anchors_zero_fee_htlc_tx
     }
 
-    /// The inbound capacity of channels of JIT clients is included.
+    /// Inbound capacity, which includes the channels of JIT clients.
     fn inbound(&self) -> Msat {
         let channels = self.manager.get_cm().list_usable_channels();
-        // The peer may have no more than that in flight, however much there is on its side.
+        // The peer cannot have more than this in flight, regardless of its balance.
         let most = |channel: &ChannelDetails| channel.inbound_htlc_maximum_msat.unwrap_or(u64::MAX);
         Msat(channels.iter().map(|channel| channel.inbound_capacity_msat.min(most(channel))).sum())
     }
@@ -133,8 +134,8 @@ impl<M: Manager> LspNode for Node<M> {
         channels.iter().any(|channel| channel.is_usable)
     }
 
-    /// LDK closes three blocks after what was sent to the peer expires, and some before what it was paid for and did not
-    /// let go.
+    /// The heights of forced closes. LDK closes three blocks after an HTLC that was sent to the peer expires, and some
+    /// blocks before an incoming HTLC expires that was claimed and that the peer did not settle.
     fn forced_closes(&self) -> BTreeMap<PeerId, Option<BlockHeight>> {
         let mut closes: BTreeMap<PeerId, Option<BlockHeight>> = BTreeMap::new();
         for channel in self.manager.get_cm().list_channels() {
@@ -158,7 +159,7 @@ impl<M: Manager> LspNode for Node<M> {
         let peer = public_key(peer).ok_or_else(|| format!("{peer} is no public key"))?;
         let mut config = self.config();
         let handshake = &mut config.channel_handshake_config;
-        // LDK takes 1000 sat where this would be less.
+        // LDK takes 1000 sat if this would be less.
         handshake.their_channel_reserve_proportional_millionths = terms.client_reserve.0;
         handshake.announce_for_forwarding = terms.announce;
         handshake.negotiate_scid_privacy = !terms.announce;
@@ -167,7 +168,7 @@ impl<M: Manager> LspNode for Node<M> {
         limits.force_announced_channel_preference = false;
         // With more confirmations LDK waits for as many as the client asks for when it accepts.
         limits.trust_own_funding_0conf = terms.confirmations == 0;
-        // A client that asks for more, or allows less, would have a channel that cannot carry what it is opened for.
+        // If a client asks for more, or allows less, the channel cannot deliver the payment for which it is opened.
         limits.max_channel_reserve_satoshis = reserve_sat(terms.capacity_sat);
         limits.min_max_accepted_htlcs = u16::try_from(htlcs).unwrap_or(u16::MAX);
         limits.min_max_htlc_value_in_flight_msat = terms.deliver.0;
@@ -196,7 +197,7 @@ impl<M: Manager> LspNode for Node<M> {
             forwarding_fee_proportional_millionths: Some(usual.forwarding_fee_proportional_millionths),
             ..ChannelConfigUpdate::default()
         };
-        // An error says that the channel is gone.
+        // An error means that the channel is gone.
         let _ = self.manager.get_cm().update_partial_channel_config(
             &channel.counterparty.node_id,
             &[channel.channel_id],
@@ -214,7 +215,7 @@ impl<M: Manager> LspNode for Node<M> {
     fn close(&self, peer: PeerId, key: ChannelKey) {
         let Some(channel) = self.details(peer, key) else { return };
         let (manager, why) = (self.manager.get_cm(), "this channel is given up".to_string());
-        // An error says that there is no such channel, which is what was wanted.
+        // An error means that there is no such channel, which is the wanted state.
         let _ = manager.force_close_broadcasting_latest_txn(&channel.channel_id, &channel.counterparty.node_id, why);
     }
 
@@ -231,8 +232,9 @@ impl<M: Manager> LspNode for Node<M> {
         self.forward_over(part, &named, client, amount)
     }
 
-    /// LDK fails an intercepted HTLC only with `unknown_next_peer`. Forwarding nothing at all, which can never leave the
-    /// node, makes it answer `temporary_channel_failure`; where no channel is ready for that, the other code has to do.
+    /// Fails an intercepted HTLC. LDK offers only `unknown_next_peer` for that. A forward of 0 msat, which can never
+    /// leave the node, is answered with `temporary_channel_failure`; if no channel is ready for that, the other code is
+    /// used.
     fn fail(&self, part: PartId, code: FailureCode) -> Resolution {
         let manager = self.manager.get_cm();
         if code == FailureCode::TemporaryChannelFailure {
@@ -296,7 +298,7 @@ impl<M: Manager> LspNode for Node<M> {
         invoice.ok().map(|invoice| invoice.to_string())
     }
 
-    /// The client knows the node's name, is its peer, and would not pay anybody else.
+    /// Creates an offer without blinded paths: the client knows the node id, is a peer, and would pay nobody else.
     fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)> {
         let expires_at = Duration::from_millis(terms.expires_at.unix_millis());
         let builder = self.manager.get_cm().create_offer_builder_using_router(&NullMessageRouter {}).ok()?;
@@ -313,10 +315,11 @@ impl<M: Manager> LspNode for Node<M> {
         self.manager.get_cm().fail_htlc_backwards(&lightning::types::payment::PaymentHash(hash.0));
     }
 
-    /// A payment of ours that was never sent is given up: LDK tells so behind all else.
+    /// Creates and abandons an outgoing payment that is never sent: LDK reports its failure after all other events.
     fn send_marker(&self, marker: Marker, now: Timestamp) -> bool {
         let manager = self.manager.get_cm();
-        // Should the process die between the two calls, the node gives it up by itself then, and the marker is an old one.
+        // If the process crashes between the two calls, the node abandons it after the expiry, and the marker is an old
+        // one.
         let expiry = Duration::from_millis(now.unix_millis()) + MARKER_EXPIRY;
         let (router, retry) = (NullMessageRouter {}, Retry::Attempts(0));
         let refund = manager.create_refund_builder_using_router(
@@ -336,13 +339,13 @@ impl<M: Manager> LspNode for Node<M> {
         self.manager.get_cm().needs_pending_htlc_processing()
     }
 
-    /// LDK would do so a random while later.
+    /// Processes forwards at once; LDK would do so after a random delay.
     fn flush(&self) {
         self.manager.get_cm().process_pending_htlc_forwards();
     }
 }
 
-/// A channel that was opened for the LSP; `None`: another.
+/// Converts a channel that was opened for the LSP; `None` for any other.
 fn node_channel(details: &ChannelDetails) -> Option<NodeChannel> {
     Some(NodeChannel {
         key: ChannelKey::from_u128(details.user_channel_id)?,
@@ -354,26 +357,27 @@ fn node_channel(details: &ChannelDetails) -> Option<NodeChannel> {
     })
 }
 
-/// Whether HTLCs are on a channel, or something of it is the peer's that was not given at the start.
+/// Whether HTLCs are on a channel, or the peer has a balance in it beyond the initial one.
 fn is_used(details: &ChannelDetails, key: ChannelKey) -> bool {
     let has_htlcs = !details.pending_inbound_htlcs.is_empty() || !details.pending_outbound_htlcs.is_empty();
     let reserve_sat = details.unspendable_punishment_reserve.unwrap_or(0);
-    // Anchors are outputs of whoever opened the channel, and LDK does not count them as its own.
+    // The opener pays for the anchors, and LDK does not count them as its balance.
     let anchors_sat = Commitment { feerate_sat_per_kw: 0, anchors: has_anchors(details) }.kept_sat(0);
     let kept_msat = reserve_sat.saturating_add(anchors_sat).saturating_mul(1_000);
     let ours = details.outbound_capacity_msat.saturating_add(kept_msat);
     let is_theirs = ours < details.channel_value_satoshis.saturating_mul(1_000);
-    // An order may give its client something at once; and what the node cannot spend for its reserve is not told.
+    // An order may give its client an initial balance; and what the node cannot spend because of its reserve is not
+    // reported.
     let tells =
         details.is_channel_ready && matches!(key.flow, FlowId::JitChannel(_)) && details.outbound_capacity_msat > 0;
     has_htlcs || (tells && is_theirs)
 }
 
-/// The amount that a channel carries to its peer at once, in so many HTLCs, as it was negotiated.
+/// Amount that a channel, as it was negotiated, can deliver to its peer at once in this number of HTLCs.
 fn room_in(channel: &ChannelDetails, htlcs: usize) -> Msat {
     let anchors = has_anchors(channel);
     let feerate_sat_per_kw = channel.feerate_sat_per_1000_weight.unwrap_or(0);
-    // LDK says what it carries in one. Each further one takes its share of the commitment fee.
+    // LDK reports the amount for one HTLC. Each further one takes its share of the commitment fee.
     let further = u64::try_from(htlcs.saturating_sub(1)).unwrap_or(u64::MAX);
     let taken_sat = further.saturating_mul(Commitment { feerate_sat_per_kw, anchors }.per_htlc_sat());
     Msat(channel.next_outbound_htlc_limit_msat.saturating_sub(taken_sat.saturating_mul(1_000)))
@@ -383,8 +387,8 @@ fn has_anchors(channel: &ChannelDetails) -> bool {
     channel.channel_type.as_ref().is_some_and(ChannelTypeFeatures::supports_anchors_zero_fee_htlc_tx)
 }
 
-/// A limit of HTLCs in dust, the node's own unless the first payment needs more: all of its parts may be dust. What is in
-/// dust while a channel is closed goes to the miners, so the limit is no larger than that.
+/// Limit of dust HTLCs: the node's own, unless the first payment needs more, as all its parts may be dust. HTLCs that
+/// are dust while a channel is closed are lost to fees, so the limit is no larger than needed.
 fn with_room_for(own: MaxDustHTLCExposure, deliver: Msat, feerate_sat_per_kw: u32) -> MaxDustHTLCExposure {
     if deliver == Msat::ZERO {
         return own;
@@ -393,11 +397,11 @@ fn with_room_for(own: MaxDustHTLCExposure, deliver: Msat, feerate_sat_per_kw: u3
     let commitment = Commitment { feerate_sat_per_kw: feerate_sat_per_kw.saturating_mul(2), anchors: false };
     let below_msat = commitment.dust_below_sat().saturating_mul(1_000);
     let in_dust = deliver.0.min(below_msat.saturating_mul(PARTS.into()));
-    // LDK takes dust only while the largest HTLC that would be dust fits too.
+    // LDK accepts dust only while the largest HTLC that would be dust fits too.
     let needed = in_dust.saturating_add(below_msat);
     match own {
         MaxDustHTLCExposure::FixedLimitMsat(limit) => MaxDustHTLCExposure::FixedLimitMsat(limit.max(needed)),
-        // Of a feerate that is no lower than that of the commitment transactions.
+        // The feerate is no lower than that of the commitment transactions.
         MaxDustHTLCExposure::FeeRateMultiplier(multiplier) => {
             let least = needed.div_ceil(feerate_sat_per_kw.into());
             MaxDustHTLCExposure::FeeRateMultiplier(multiplier.max(least))
@@ -406,12 +410,12 @@ fn with_room_for(own: MaxDustHTLCExposure, deliver: Msat, feerate_sat_per_kw: u3
 }
 
 const FAILED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFail);
-/// Longer than two calls take.
+/// Expiry of a marker: longer than two calls take.
 const MARKER_EXPIRY: Duration = Duration::from_secs(3_600);
 const CLAIMED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
-/// More than four million satoshis, and four thousand times what is forwarded.
+/// A base fee of more than four million satoshis, and a share of four thousand times the forwarded amount.
 const OUT_OF_REACH: u32 = u32::MAX;
-/// Blocks that LDK waits after the expiry of what it sent.
+/// Number of blocks that LDK waits after the expiry of an HTLC that it sent.
 const GRACE: u32 = 3;
-/// Blocks before the expiry at which it goes on chain with a preimage.
+/// Number of blocks before the expiry at which LDK goes on-chain with a preimage.
 const CLAIM_BUFFER: u32 = HTLC_FAIL_BACK_BUFFER - GRACE;

@@ -14,13 +14,13 @@ use lsps_client::jit_receive::{InvoiceTerms, RouteHint as Hint};
 
 use super::Keys;
 
-/// Writes and signs it, on exactly these terms.
+/// Writes and signs the invoice, on exactly these terms.
 ///
 /// Spec: LSPS2 §2 "Invoice".
 ///
 /// # Errors
 ///
-/// In words, when the terms do not fit into an invoice or the signer refuses.
+/// The terms do not fit into an invoice, or the signer refuses; the error is a text.
 pub(super) fn write(
     terms: &InvoiceTerms,
     (hash, secret): (PaymentHash, PaymentSecret),

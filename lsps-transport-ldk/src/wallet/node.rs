@@ -1,4 +1,4 @@
-//! Every call into LDK that the wallet makes, and nothing that decides. What differs between LDK versions is here.
+//! All calls of the wallet into LDK, without decisions. Differences between LDK versions are handled here.
 
 use std::sync::Arc;
 
@@ -282,5 +282,5 @@ fn routing_fees(most: Sat) -> RouteParametersConfig {
     RouteParametersConfig { max_total_routing_fee_msat: Some(most), ..RouteParametersConfig::default() }
 }
 
-/// One percent, as BOLT 2 suggests.
+/// Largest reserve to ask for: one percent, as BOLT 2 suggests.
 const MOST_RESERVE_PPM: u32 = 10_000;

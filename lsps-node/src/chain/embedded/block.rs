@@ -7,7 +7,7 @@ use bitcoin::{
     Witness, absolute, transaction,
 };
 
-/// A valid block on top of `previous`, with a coinbase that takes the subsidy and `fees`.
+/// Assembles a valid block on top of `previous`, with a coinbase that takes the subsidy and `fees`.
 pub(super) fn assemble(
     previous: BlockHash,
     height: u32,
@@ -36,7 +36,7 @@ pub(super) fn assemble(
     block
 }
 
-/// The height in its script keeps the ids of coinbases apart.
+/// Builds a coinbase. The height in its script makes its txid unique.
 fn coinbase(height: u32, script: &Script, value: Amount) -> Transaction {
     Transaction {
         version: transaction::Version::TWO,
@@ -64,9 +64,9 @@ fn subsidy(height: u32) -> Amount {
     Amount::from_sat(Amount::from_int_btc(50).to_sat().checked_shr(halvings).unwrap_or(0))
 }
 
-/// The regtest target: every second hash meets it.
+/// The regtest target, which every second hash meets.
 const EASIEST: u32 = 0x207f_ffff;
 const SUBSIDY_HALVING_INTERVAL: u32 = 150;
 const WITNESS_RESERVED: [u8; 32] = [0; 32];
-/// `OP_RETURN`, a push of 36 bytes, and the tag of BIP 141.
+/// Prefix of the witness commitment: `OP_RETURN`, a push of 36 bytes, and the tag of BIP 141.
 const WITNESS_COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];

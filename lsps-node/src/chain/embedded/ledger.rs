@@ -11,18 +11,18 @@ use super::rules::{self, COINBASE_MATURITY, Rejected};
 /// An output that can be spent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coin {
-    /// Where it was created.
+    /// Outpoint of the coin.
     pub outpoint: OutPoint,
-    /// Its value in satoshis and the script that guards it.
+    /// Value in satoshis and script of the coin.
     pub output: TxOut,
-    /// Height of the block that created it; `None` while its transaction waits in the mempool.
+    /// Height of the block that created the coin; `None` while its transaction is in the mempool.
     pub height: Option<u32>,
-    /// Whether a coinbase created it.
+    /// Whether a coinbase created the coin.
     pub coinbase: bool,
 }
 
 impl Coin {
-    /// Whether a block at `height` may spend it: a coinbase has to wait 100 blocks.
+    /// Whether a block at `height` may spend the coin: a coinbase has to wait 100 blocks.
     #[must_use]
     pub fn is_mature(&self, height: u32) -> bool {
         !self.coinbase || self.height.is_some_and(|created| height >= created + COINBASE_MATURITY)
@@ -31,11 +31,12 @@ impl Coin {
 
 pub(super) struct Ledger {
     blocks: Vec<Block>,
-    /// Unspent as far as the blocks say; the mempool may spend them.
+    /// Coins that no block has spent; transactions in the mempool may spend them.
     coins: HashMap<OutPoint, Coin>,
-    /// Parents before children.
+    /// Transactions in the mempool, parents before children.
     mempool: Vec<Waiting>,
-    /// Who spent what, mined or waiting: tells a double spend from an unknown coin.
+    /// Spending transaction of each spent outpoint, mined or in the mempool. Distinguishes a double spend from an
+    /// unknown coin.
     spenders: HashMap<OutPoint, Txid>,
     mined: HashMap<Txid, u32>,
     changes: u64,
@@ -73,7 +74,7 @@ impl Ledger {
         Ok(txid)
     }
 
-    /// Takes a transaction out of the mempool, and those that spend its outputs.
+    /// Removes a transaction, and those that spend its outputs, from the mempool.
     pub(super) fn evict(&mut self, txid: Txid) {
         let mut gone = vec![txid];
         while let Some(txid) = gone.pop() {
@@ -86,7 +87,7 @@ impl Ledger {
         }
     }
 
-    /// Takes the newest block off the chain; what it held waits again.
+    /// Removes the newest block from the chain; its transactions return to the mempool.
     pub(super) fn disconnect(&mut self) {
         let Some(block) = self.blocks.last().filter(|_| self.height() > 0).cloned() else { return };
         let mut back = vec![];
@@ -108,18 +109,18 @@ impl Ledger {
         self.changes += 1;
     }
 
-    /// Grows with every change of blocks and mempool.
+    /// Number of changes of blocks and mempool so far.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// A block with all that waits.
+    /// Mines a block with the whole mempool.
     pub(super) fn mine(&mut self, coinbase_script: &Script) {
         let waiting = std::mem::take(&mut self.mempool);
         self.mine_with(coinbase_script, waiting);
     }
 
-    /// A block with nothing that waits.
+    /// Mines an empty block.
     pub(super) fn mine_empty(&mut self, coinbase_script: &Script) {
         self.mine_with(coinbase_script, vec![]);
     }
@@ -144,7 +145,7 @@ impl Ledger {
         self.blocks.get(usize::try_from(height).ok()?)
     }
 
-    /// Median time of the eleven blocks up to `height`, in Unix seconds: the chain's notion of time past.
+    /// Median time of the eleven blocks up to `height`, in Unix seconds, which lock times are compared with.
     pub(super) fn median_time_at(&self, height: u32) -> u32 {
         let mut times: Vec<u32> =
             (height.saturating_sub(10)..=height).filter_map(|h| self.block_at(h)).map(|b| b.header.time).collect();
@@ -175,7 +176,7 @@ impl Ledger {
         self.coins.get(outpoint).cloned().or_else(|| self.unconfirmed(outpoint))
     }
 
-    /// In the order of creation, so that the same calls find the same coins.
+    /// Unspent coins of a script, in the order of their creation, so that the same calls find the same coins.
     pub(super) fn unspent_of(&self, script: &Script) -> Vec<Coin> {
         let unconfirmed = self.mempool.iter().flat_map(|waiting| outputs(waiting.txid, &waiting.tx, None));
         let mut found: Vec<Coin> = (self.coins.values().cloned())
@@ -210,7 +211,8 @@ impl Ledger {
         self.changes += 1;
     }
 
-    /// The wall clock, unless blocks come faster than their times may: LDK takes block times for the present.
+    /// Time of the next block: the wall clock, or the least time allowed if blocks come faster. LDK takes block times
+    /// for the present.
     fn next_time(&self) -> u32 {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let now = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);

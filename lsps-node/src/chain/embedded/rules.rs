@@ -1,4 +1,4 @@
-//! What the next block may contain.
+//! Rules for transactions in the next block.
 
 use std::collections::HashSet;
 
@@ -7,37 +7,37 @@ use bitcoin::{Amount, OutPoint, Transaction, TxIn, Txid, consensus, relative};
 
 use super::ledger::{Coin, Ledger};
 
-/// Why a transaction cannot be part of the next block.
+/// Reason for which the next block cannot contain a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejected {
-    /// It is a coinbase, or has no inputs, or no outputs, or names one input twice.
+    /// The transaction is a coinbase, has no inputs or no outputs, or names one input twice.
     #[error("it is malformed")]
     Malformed,
     /// An input does not exist, or not yet.
     #[error("{0} does not exist")]
     MissingInput(OutPoint),
-    /// Another transaction, mined or waiting, spends the same coin.
+    /// Another transaction, mined or in the mempool, spends the same coin.
     #[error("{outpoint} is spent by {by}")]
     DoubleSpend {
-        /// The coin both want.
+        /// Outpoint of the coin.
         outpoint: OutPoint,
-        /// Who has it.
+        /// Transaction that spends it.
         by: Txid,
     },
-    /// The coin is from a coinbase with too few blocks on top.
+    /// An input spends a coinbase with too few confirmations.
     #[error("{0} is a coinbase that is not yet mature")]
     Immature(OutPoint),
-    /// Its absolute lock time lies ahead.
+    /// The absolute lock time of the transaction has not passed.
     #[error("it is locked until {0}")]
     Locked(LockTime),
-    /// An input's relative lock time (BIP 68) lies ahead.
+    /// The relative lock time (BIP 68) of an input has not passed.
     #[error("{0} is too young for its relative lock time")]
     TooYoung(OutPoint),
-    /// It pays out more than it takes in, or amounts overflow.
+    /// The outputs exceed the inputs, or amounts overflow.
     #[error("its outputs exceed its inputs")]
     Inflates,
-    /// An input's script does not verify.
+    /// The script of an input does not verify.
     #[error("the script of input {0} fails")]
     Script(usize),
 }
@@ -83,7 +83,8 @@ fn find(input: &TxIn, ledger: &Ledger) -> Result<Coin, Rejected> {
     ledger.unspent(&outpoint).ok_or(Rejected::MissingInput(outpoint))
 }
 
-/// BIP 68: a lock in blocks counts from the coin's block, a lock in time from the median time before that block.
+/// Checks the relative lock time of an input. BIP 68: a lock in blocks counts from the coin's block, a lock in time
+/// from the median time before that block.
 fn check_age(tx: &Transaction, input: &TxIn, coin: &Coin, ledger: &Ledger) -> Result<(), Rejected> {
     let Some(lock) = input.sequence.to_relative_lock_time().filter(|_| tx.version.0 >= 2) else {
         return Ok(());
@@ -130,5 +131,5 @@ fn spent_output(coin: &Coin) -> bitcoinconsensus::Utxo {
     }
 }
 
-/// Blocks until a coinbase may be spent.
+/// Number of blocks before a coinbase may be spent.
 pub(super) const COINBASE_MATURITY: u32 = 100;
