@@ -1,6 +1,6 @@
 //! Write before act: the records of a turn are written first, then its messages and effects are released.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 
 use lsps_types::PeerId;
 use serde::{Deserialize, Serialize};
@@ -8,32 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::effect::{Effect, PostKey};
 use crate::{ids::FlowId, questions::Question};
 
-/// Records, messages and effects since the last drain. Write the records, then call [`written`](Self::written).
-#[derive(Debug, Default)]
-#[must_use = "records that are never written are lost in a crash"]
-pub struct Batch {
-    pub(crate) records: BTreeMap<FlowId, Option<Vec<u8>>>,
-    pub(crate) released: Released,
-}
-
-impl Batch {
-    /// The records to make durable, in any order: the new content of each, or `None` if it is to be deleted.
-    pub fn records(&self) -> impl Iterator<Item = (FlowId, Option<&[u8]>)> {
-        self.records.iter().map(|(id, bytes)| (*id, bytes.as_deref()))
-    }
-
-    /// Releases the messages and effects. Call this only once the records are durable.
-    #[must_use = "these are the replies and the acts that were waited for"]
-    pub fn written(self) -> Released {
-        self.released
-    }
-
-    /// Whether there is no record to write, no message to send and no effect to execute.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.released.is_empty()
-    }
-}
+/// Records, messages and effects since the last drain. Write the records, then call `written`.
+pub type Batch = lsps_flow::Batch<FlowId, Released>;
 
 /// Messages and effects that may go out, now that the records are durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +31,7 @@ pub struct Released {
     pub withdrawn: Vec<PostKey>,
 }
 
-impl Released {
+impl lsps_flow::Release for Released {
     fn is_empty(&self) -> bool {
         let Self { messages, effects, alarms, questions, withdrawn } = self;
         messages.is_empty() && effects.is_empty() && alarms.is_empty() && questions.is_empty() && withdrawn.is_empty()

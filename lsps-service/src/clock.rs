@@ -40,7 +40,7 @@ impl Service {
         let offers: Vec<Scid> = offers.map(|offer| offer.id).collect();
         let orders = self.orders.all().filter(|order| is_told(order.is_shifted_by(&shift, &config.orders)));
         let orders: Vec<OrderNumber> = orders.map(|order| order.number).collect();
-        let clients = self.webhooks.iter().filter(|hooks| is_told(hooks.is_shifted_by(&shift, &config.webhooks)));
+        let clients = self.webhooks.values().filter(|hooks| is_told(hooks.is_shifted_by(&shift, &config.webhooks)));
         let clients: Vec<PeerId> = clients.map(|hooks| hooks.client).collect();
         self.questions.clock_set(&shift, config.decision_timeout);
         for id in offers {

@@ -380,3 +380,11 @@ impl Effect {
         }
     }
 }
+
+impl lsps_flow::Keyed for Effect {
+    type Key = EffectKey;
+
+    fn key(&self) -> EffectKey {
+        self.key()
+    }
+}

@@ -1,40 +1,15 @@
-//! The trait of all flows, their shared state, and the step loop.
+//! The state that flows share, and the signals between them. `lsps_flow::step` is the step loop.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap};
 
 use lsps_types::bolt4::FailureCode;
-use lsps_types::{BlockHeight, PeerId, Timestamp};
+use lsps_types::{BlockHeight, PeerId, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::effect::{Effect, EffectKey};
+use crate::effect::Effect;
 use crate::ids::FlowId;
 use crate::policy::{NodeFacts, Policy};
-
-/// A state machine with a record of its own.
-pub(crate) trait Flow {
-    /// Command to the flow: an input, reduced to the flow's part of it.
-    type Told<'a>;
-    /// Change of the flow's state.
-    type Event;
-
-    /// The events that a command causes, or the reason to reject it. Reads the state only.
-    fn decide(&self, told: &Self::Told<'_>, ctx: &Context<'_>) -> Result<Vec<Self::Event>, Reject>;
-
-    /// Applies an event. Nothing else changes the state, and the method never fails nor reads a clock.
-    fn apply(&mut self, event: Self::Event);
-
-    /// The events that follow from the state without a further command; none if the flow waits for an input.
-    fn follow(&self, ctx: &Context<'_>) -> Vec<Self::Event>;
-
-    /// The effects that the flow needs from the host. Called after every step, to release the new ones, and after a
-    /// restart, to release all.
-    fn outstanding(&self) -> Vec<Effect>;
-}
 
 /// State of the service besides the flows.
 pub(crate) struct Surroundings {
@@ -104,36 +79,15 @@ pub(crate) enum Reject {
     Stale,
 }
 
-/// Result of a step.
-#[derive(Debug)]
-pub(crate) struct Stepped {
-    /// Effects that became outstanding; `None` if the state did not change.
-    pub owed: Option<Vec<Effect>>,
-    /// Whether the step stopped after [`MOST_STEPS`] rounds of events: the node reported impossible facts, or there is
-    /// a defect. The remaining events follow at the next step, if they still do.
-    pub has_no_end: bool,
+/// A change of one flow that concerns others of its client. The service delivers it
+/// ([`Service::deliver`](crate::service::Service::deliver)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Nothing of this offer is with its client any more: channels that it might have gone over may be given up.
+    NothingSent { client: PeerId, offer: Scid },
+    /// The flow holds no coins for a channel any more: others of its client that wait may open one.
+    CoinsFree { client: PeerId },
 }
-
-/// Executes a command: decides and applies its events, then all that follow, and returns the new effects.
-pub(crate) fn step<F: Flow>(flow: &mut F, told: &F::Told<'_>, ctx: &Context<'_>) -> Result<Stepped, Reject> {
-    let owed: BTreeSet<EffectKey> = flow.outstanding().iter().map(Effect::key).collect();
-    let mut events = flow.decide(told, ctx)?;
-    let (mut changed, mut has_no_end) = (false, true);
-    for _ in 0..MOST_STEPS {
-        changed |= !events.is_empty();
-        events.into_iter().for_each(|event| flow.apply(event));
-        events = flow.follow(ctx);
-        if events.is_empty() {
-            has_no_end = false;
-            break;
-        }
-    }
-    let new = |effect: &Effect| !owed.contains(&effect.key());
-    Ok(Stepped { owed: changed.then(|| flow.outstanding().into_iter().filter(new).collect()), has_no_end })
-}
-
-/// Far more rounds than any input causes: each part of a payment, and each refund of an order, causes a few.
-const MOST_STEPS: usize = 10_000;
 
 impl Call {
     /// The change for a payment that waits for its absent client until `until`; `None` if no payment waits.
@@ -189,47 +143,5 @@ impl Context<'_> {
     pub fn too_close(&self, cltv_expiry: Option<BlockHeight>) -> bool {
         let Some(BlockHeight(expiry)) = cltv_expiry else { return false };
         expiry <= self.facts.height.0.saturating_add(self.config.htlc_safety_blocks.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(non_snake_case)]
-
-    use alloc::vec;
-
-    use super::*;
-
-    /// A flow whose events never end: each step counts one up.
-    struct Endless(u64);
-
-    impl Flow for Endless {
-        type Told<'a> = ();
-        type Event = ();
-
-        fn decide(&self, (): &(), _: &Context<'_>) -> Result<Vec<()>, Reject> {
-            Ok(vec![()])
-        }
-
-        fn apply(&mut self, (): ()) {
-            self.0 += 1;
-        }
-
-        fn follow(&self, _: &Context<'_>) -> Vec<()> {
-            vec![()]
-        }
-
-        fn outstanding(&self) -> Vec<Effect> {
-            vec![]
-        }
-    }
-
-    #[test]
-    fn case_X62_what_has_no_end_is_stopped_and_told() {
-        let around = Surroundings::new(Config::default(), Box::new(crate::StandardPolicy::default()));
-        let mut endless = Endless(0);
-        let stepped = step(&mut endless, &(), &around.context(PeerId([2; 33]))).expect("it is taken");
-        assert!(stepped.has_no_end && stepped.owed.is_some());
-        assert!(endless.0 > 1_000);
     }
 }

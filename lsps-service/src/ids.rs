@@ -1,8 +1,8 @@
 //! Identifiers of flows, channels, parts and book entries.
 
-use alloc::string::String;
 use core::{fmt, str::FromStr};
 
+use lsps_flow::UnknownFlow;
 use lsps_types::{PeerId, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -69,11 +69,6 @@ impl FromStr for FlowId {
         scid.or_else(order).or_else(webhooks).ok_or_else(|| UnknownFlow(text.into()))
     }
 }
-
-/// Error for a record name that no flow of this version has.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no kind of record is named {0:?}")]
-pub struct UnknownFlow(pub String);
 
 /// Key of one attempt of a flow to open a channel. A late event of an earlier attempt has another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

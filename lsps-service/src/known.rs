@@ -101,7 +101,7 @@ impl Service {
 
     /// Parts for this client.
     pub fn known_parts_of(&self, client: PeerId) -> impl Iterator<Item = KnownPart> {
-        self.index.busy_of(client).flat_map(|scid| self.known_parts_to(scid))
+        self.offers.index().busy_of(client).flat_map(|scid| self.known_parts_to(scid))
     }
 
     /// Parts that are believed to be at the client and may be the one whose claim the node reports. After a crash a
@@ -133,7 +133,7 @@ impl Service {
     }
 
     fn offer_of(&self, part: PartId) -> Option<&JitChannel> {
-        self.offers.get(&self.index.of_part(part)?).map(|offer| &offer.flow)
+        self.offers.get(&self.offers.index().of_part(part)?)
     }
 
     /// Channels on record, which hosts compare with the node after a restart.
@@ -178,20 +178,20 @@ impl Service {
     /// Channels whose funding transaction is not confirmed. Hosts check them with every block.
     pub fn unconfirmed_channels(&self) -> impl Iterator<Item = KnownChannel<'_>> {
         let of_orders = self.orders.unconfirmed().filter_map(Order::known_channel);
-        self.index.unconfirmed().filter_map(|scid| self.offers.get(&scid)?.known_channel()).chain(of_orders)
+        self.offers.index().unconfirmed().filter_map(|scid| self.offers.get(&scid)?.known_channel()).chain(of_orders)
     }
 
     /// Clients that are connected and for whom parts wait, but whose channels are not known to be usable. Nodes do not
     /// report when they become usable; check with the node, and report
     /// [`Input::ChannelsUsable`](crate::Input::ChannelsUsable).
     pub fn waiting_clients(&self) -> impl Iterator<Item = PeerId> {
-        let clients = self.index.live_clients().map(|(client, _)| client);
+        let clients = self.offers.index().live_clients().map(|(client, _)| client);
         clients.filter(|client| self.around.link(*client) == Link::Connected)
     }
 
     /// Clients with webhooks with whom the node is believed to have channels.
     pub fn clients_with_channels(&self) -> impl Iterator<Item = PeerId> {
-        self.webhooks.iter().filter(|webhooks| webhooks.has_channel).map(|webhooks| webhooks.client)
+        self.webhooks.values().filter(|webhooks| webhooks.has_channel).map(|webhooks| webhooks.client)
     }
 
     /// SCID, channel state and fee state of each offer, as names for metrics and displays. Do not base decisions on

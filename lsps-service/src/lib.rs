@@ -15,7 +15,6 @@ mod config;
 mod effect;
 mod flow;
 mod ids;
-mod index;
 mod input;
 mod known;
 mod limits;
@@ -28,7 +27,6 @@ mod questions;
 mod record;
 mod requests;
 mod service;
-mod sets;
 mod tape;
 mod wake;
 
@@ -38,12 +36,11 @@ pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};
 pub use config::{Config, ConfigError, OrderConfig, WebhookConfig};
 pub use effect::{Effect, EffectKey, OpenTerms, PaymentTerms, PostKey, Urgency};
-pub use ids::{
-    BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, PartId, PaymentId, QuestionId, RefundKey, UnknownFlow,
-};
+pub use ids::{BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, PartId, PaymentId, QuestionId, RefundKey};
 pub use input::{ChannelEnd, Deposit, FundingOutput, HeldHtlc, HeldPayment, Input, PaidBy, Prepared, WhichPart};
 pub use known::{ChannelStage, KnownChannel, KnownPart, OpenedFor, Promised};
 pub use limits::Limits;
+pub use lsps_flow::UnknownFlow;
 pub use lsps1::known::{KnownOrder, KnownPayment, KnownRefund, OrderStage, PaymentStage};
 pub use lsps1::order::OrderFailure;
 pub use lsps1::payments::Way;
@@ -58,5 +55,5 @@ pub use policy::{
 pub use questions::{Asked, Decision, Question};
 pub use record::{Record, Unreadable};
 pub use service::{ScidSource, Service};
-pub use tape::{Departure, Draws, Tape, Turn, replay};
+pub use tape::{Divergence, Draws, Tape, Turn, replay};
 pub use wake::Wake;

@@ -3,6 +3,7 @@
 use lsps_types::Blocks;
 
 pub(crate) mod change;
+pub(crate) mod index;
 pub(crate) mod jit_channel;
 pub(crate) mod offers;
 pub(crate) mod outstanding;

@@ -1,11 +1,10 @@
 //! LSPS5: webhooks that wake clients.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::collections::BTreeSet;
 
 use lsps_types::PeerId;
 
 use crate::effect::{Effect, PostKey};
-use crate::flow;
 use crate::ids::FlowId;
 use crate::outcome::Outcome;
 use crate::service::Service;
@@ -45,21 +44,17 @@ impl Service {
         if !matches!(told, Told::ClockSet(_) | Told::Surroundings) && self.webhooks.is_due(client, self.around.now) {
             let _it_is_there = self.tell_webhooks(client, &Told::Surroundings);
         }
-        let Some(webhooks) = self.webhooks.get_mut(client) else { return Outcome::NotMine };
+        let posts = |webhooks: &webhooks::Webhooks| webhooks.owed_posts().collect::<BTreeSet<PostKey>>();
+        let before = self.webhooks.get(&client).map(posts).unwrap_or_default();
         let ctx = self.around.context(client);
-        let before: Vec<PostKey> = webhooks.owed_posts().collect();
-        let Ok(flow::Stepped { owed, has_no_end }) = flow::step(webhooks, told, &ctx) else { return Outcome::NotMine };
-        self.released.alarms.extend(has_no_end.then_some(FlowId::Webhooks(client)));
-        let after: BTreeSet<PostKey> = webhooks.owed_posts().collect();
+        let Some(Ok(moved)) = self.webhooks.step(client, told, &ctx, &self.around, |_| {}) else {
+            return Outcome::NotMine;
+        };
+        let after = moved.over.as_ref().or(self.webhooks.get(&client)).map(posts).unwrap_or_default();
         let is_reported = |key: &PostKey| matches!(told, Told::PostOver { number, .. } if *number == key.number);
         let withdrawn = before.into_iter().filter(|key| !after.contains(key) && !is_reported(key));
         self.released.withdrawn.extend(withdrawn);
-        let is_changed = owed.is_some();
-        self.released.effects.extend(owed.into_iter().flatten());
-        let is_gone = self.webhooks.settle(client, &self.around.config, self.around.now);
-        if is_changed || is_gone {
-            self.changed.insert(FlowId::Webhooks(client));
-        }
+        self.moved(FlowId::Webhooks(client), moved);
         Outcome::Taken
     }
 }

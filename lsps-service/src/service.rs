@@ -2,11 +2,12 @@
 
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, VecDeque},
     vec::Vec,
 };
 use core::time::Duration;
 
+use lsps_flow::{Changes, Flow, Flows, Indexed, MOST_ROUNDS, Moved, Recorder, Stepped};
 use lsps_types::jsonrpc::ErrorObject;
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{PeerId, Scid, Timestamp};
@@ -14,14 +15,13 @@ use lsps_types::{PeerId, Scid, Timestamp};
 use crate::batch::{Batch, Released};
 use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
-use crate::effect::{EffectKey, PostKey};
-use crate::flow::{Flow, Link, Surroundings};
+use crate::effect::{Effect, EffectKey, PostKey};
+use crate::flow::{Link, Signal, Surroundings};
 use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
-use crate::index::{Index, Indexed};
 use crate::input::{HeldPayment, Input, PaidBy, Prepared};
 use crate::lsps1::order::{self, Order};
 use crate::lsps1::orders::Orders;
-use crate::lsps2::jit_channel::Told;
+use crate::lsps2::jit_channel::{JitChannel, Told};
 use crate::lsps5::registry::Registry;
 use crate::lsps5::webhooks;
 use crate::outcome::{Outcome, Refusal};
@@ -39,9 +39,7 @@ pub struct Service {
     pub(crate) around: Surroundings,
     pub(crate) scids: Box<dyn ScidSource>,
     pub(crate) promises: PromiseKey,
-    /// The flows are boxed, as a map's nodes reserve room for more entries than they hold.
-    pub(crate) offers: BTreeMap<Scid, Box<Indexed>>,
-    pub(crate) index: Index,
+    pub(crate) offers: Flows<JitChannel>,
     pub(crate) orders: Orders,
     pub(crate) webhooks: Registry,
     /// Peers with whom the node has channels.
@@ -58,7 +56,10 @@ pub struct Service {
     /// Whether records were loaded since the clock was last read. The process that wrote them may have read a clock
     /// that was ahead.
     pub(crate) was_loaded: bool,
-    tape: Option<Box<dyn Tape>>,
+    /// Changes of flows that others of their clients have not heard of yet.
+    signals: VecDeque<Signal>,
+    is_delivering: bool,
+    tape: Recorder<Turn>,
 }
 
 /// Source of SCIDs that the node recognises as its own and intercepts.
@@ -121,8 +122,7 @@ impl Service {
             around: Surroundings::new(config, Box::new(policy)),
             scids: Box::new(scids),
             promises,
-            offers: BTreeMap::new(),
-            index: Index::default(),
+            offers: Flows::default(),
             orders: Orders::default(),
             webhooks: Registry::default(),
             with_channels: BTreeSet::new(),
@@ -133,13 +133,15 @@ impl Service {
             unasked: BTreeSet::new(),
             shown: BTreeSet::new(),
             was_loaded: false,
-            tape: None,
+            signals: VecDeque::new(),
+            is_delivering: false,
+            tape: Recorder::default(),
         })
     }
 
     /// Records all inputs and outputs from now on, so that [`replay`](crate::replay) can repeat them.
     pub fn record_on(&mut self, tape: Box<dyn Tape>) {
-        self.tape = Some(tape);
+        self.tape.begin(tape);
     }
 
     /// Restores a flow from its record, and repeats its outstanding effects. Load records before the first input, or
@@ -157,17 +159,15 @@ impl Service {
         match flow {
             AnyFlow::JitChannel(offer) => {
                 self.released.effects.extend(offer.outstanding());
-                self.keep(*offer);
+                self.offers.insert(*offer, &self.around);
             }
             AnyFlow::Order(order) => {
                 self.released.effects.extend(order.outstanding());
                 self.orders.insert(*order, &self.around);
             }
             AnyFlow::Webhooks(webhooks) => {
-                let client = webhooks.client;
                 self.released.effects.extend(webhooks.outstanding());
-                self.webhooks.insert(*webhooks);
-                self.webhooks.settle(client, &self.around.config, self.around.now);
+                self.webhooks.insert(*webhooks, &self.around);
             }
         }
         self.around.now = now;
@@ -278,10 +278,10 @@ impl Service {
 
     fn facts_changed(&mut self, facts: NodeFacts) -> Outcome {
         self.around.facts = facts;
-        for id in self.index.agenda().due_at_height(facts.height) {
+        for id in self.offers.due_at_height(facts.height) {
             self.look_around(id);
         }
-        for order in self.orders.agenda().due_at_height(facts.height) {
+        for order in self.orders.flows().due_at_height(facts.height) {
             self.look_around_order(order);
         }
         Outcome::Taken
@@ -299,8 +299,8 @@ impl Service {
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
         let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
-        let agendas = [self.index.agenda().next_wake(), self.orders.agenda().next_wake()];
-        let wakes = agendas.into_iter().chain([self.webhooks.agenda().next_wake(), undecided]);
+        let agendas = [self.offers.next_wake(), self.orders.flows().next_wake()];
+        let wakes = agendas.into_iter().chain([self.webhooks.next_wake(), undecided]);
         wakes.into_iter().flatten().min()
     }
 
@@ -314,7 +314,7 @@ impl Service {
         let records = changed.into_iter().map(|id| (id, self.record_of(id))).collect();
         let mut released = core::mem::take(&mut self.released);
         released.effects.splice(..0, effects);
-        let batch = Batch { records, released };
+        let batch = Changes { records, released }.drain();
         if !batch.is_empty() {
             self.on_tape(|| Turn::gave(&batch));
         }
@@ -334,7 +334,7 @@ impl Service {
         match id {
             FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode_offer(offer)),
             FlowId::Order(number) => self.orders.get(number).map(record::encode_order),
-            FlowId::Webhooks(client) => self.webhooks.get(client).map(record::encode_webhooks),
+            FlowId::Webhooks(client) => self.webhooks.get(&client).map(record::encode_webhooks),
         }
     }
 
@@ -349,7 +349,7 @@ impl Service {
         if before.unwrap_or(Link::Away) == link {
             return Outcome::Taken;
         }
-        for id in self.index.busy_of(peer).collect::<Vec<_>>() {
+        for id in self.offers.index().busy_of(peer).collect::<Vec<_>>() {
             let told = if link == Link::Away { Told::PeerDisconnected } else { Told::Surroundings };
             let _no_rejects_here = self.step(id, &told);
         }
@@ -386,20 +386,20 @@ impl Service {
         let owed = match key.about() {
             Ok(FlowId::JitChannel(scid)) => of_offer(scid),
             Ok(FlowId::Order(number)) => self.orders.get(number).map(Order::outstanding),
-            Ok(FlowId::Webhooks(client)) => self.webhooks.get(client).map(Flow::outstanding),
-            Err(part) => self.index.of_part(part).and_then(of_offer),
+            Ok(FlowId::Webhooks(client)) => self.webhooks.get(&client).map(Flow::outstanding),
+            Err(part) => self.offers.index().of_part(part).and_then(of_offer),
         };
         owed.is_some_and(|owed| owed.iter().any(|owed| owed.key() == *key))
     }
 
     fn wake_due(&mut self) {
-        for id in self.index.agenda().due(self.around.now) {
+        for id in self.offers.due(self.around.now) {
             self.look_around(id);
         }
-        for order in self.orders.agenda().due(self.around.now) {
+        for order in self.orders.flows().due(self.around.now) {
             self.look_around_order(order);
         }
-        for client in self.webhooks.agenda().due(self.around.now) {
+        for client in self.webhooks.due(self.around.now) {
             let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
         }
         for id in self.questions.due(self.around.now) {
@@ -410,13 +410,13 @@ impl Service {
     /// Handles some of the deadlines that are not urgent. A flow whose deadline has passed is also handled when an
     /// input is about it.
     fn do_chores(&mut self) -> Outcome {
-        for id in self.index.agenda().chores(self.around.now) {
+        for id in self.offers.chores(self.around.now) {
             self.look_around(id);
         }
-        for order in self.orders.agenda().chores(self.around.now) {
+        for order in self.orders.flows().chores(self.around.now) {
             self.look_around_order(order);
         }
-        for client in self.webhooks.agenda().chores(self.around.now) {
+        for client in self.webhooks.chores(self.around.now) {
             let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
         }
         Outcome::Taken
@@ -425,9 +425,9 @@ impl Service {
     /// Whether a client has, had or paid for a channel: node ids cost nothing, channels do.
     pub(crate) fn is_known(&self, client: PeerId) -> bool {
         self.with_channels.contains(&client)
-            || self.index.history(client).paid > 0
+            || self.offers.index().history(client).paid > 0
             || self.orders.leases_of(client) > 0
-            || self.webhooks.get(client).is_some_and(|known| known.is_customer)
+            || self.webhooks.get(&client).is_some_and(|known| known.is_customer)
     }
 
     /// Counts a new record for this client within the present second, or refuses it if the limit is reached.
@@ -440,7 +440,7 @@ impl Service {
 
     /// Number of offers and orders for a token that are paid or can still be.
     pub(crate) fn token_uses(&self, token: Option<&str>) -> usize {
-        self.index.token_uses(token).saturating_add(self.orders.token_uses(token))
+        self.offers.index().token_uses(token).saturating_add(self.orders.token_uses(token))
     }
 
     /// Steps the orders of a client whose channel may be abandoned once no HTLC is with the client.
@@ -455,10 +455,52 @@ impl Service {
         let _no_rejects_here = self.step_order(order, &order::Told::Surroundings);
     }
 
-    pub(crate) fn on_tape(&mut self, turn: impl FnOnce() -> Turn) {
-        if let Some(tape) = &mut self.tape {
-            tape.keep(turn());
+    /// A flow moved: what it newly asks for is released, its record is to be written, and others hear what concerns them.
+    pub(crate) fn moved<F>(&mut self, id: FlowId, mut moved: Moved<F>)
+    where
+        F: Indexed<Effect = Effect, Signal = Signal>,
+    {
+        let signals = core::mem::take(&mut moved.signals);
+        if self.release(id, moved) {
+            self.changed.insert(id);
         }
+        self.deliver(signals);
+    }
+
+    /// Releases what a flow newly asks for. Whether its record is another now.
+    pub(crate) fn release<F: Indexed<Effect = Effect>>(&mut self, id: FlowId, moved: Moved<F>) -> bool {
+        let Stepped { owed, has_no_end } = moved.stepped;
+        self.released.alarms.extend(has_no_end.then_some(id));
+        let is_changed = owed.is_some() || moved.over.is_some();
+        self.released.effects.extend(owed.into_iter().flatten());
+        is_changed
+    }
+
+    /// Tells flows what concerns them of others, and goes on with what follows from that.
+    ///
+    /// This ends: a signal follows from a part that was sent and no longer is, or from coins that were held and no longer
+    /// are, and a look at a flow sends no part anew that came back, and opens at most one channel. The bound is there for
+    /// defects alone; what is left then is delivered with the next step.
+    pub(crate) fn deliver(&mut self, signals: Vec<Signal>) {
+        self.signals.extend(signals);
+        if core::mem::replace(&mut self.is_delivering, true) {
+            return; // the loop below is under way
+        }
+        for _ in 0..MOST_ROUNDS {
+            match self.signals.pop_front() {
+                Some(Signal::NothingSent { client, offer }) => {
+                    self.look_around_unpaid_offers(client, offer);
+                    self.look_around_unpaid_orders(client);
+                }
+                Some(Signal::CoinsFree { client }) => self.open_what_waits(client),
+                None => break,
+            }
+        }
+        self.is_delivering = false;
+    }
+
+    pub(crate) fn on_tape(&mut self, turn: impl FnOnce() -> Turn) {
+        self.tape.keep(turn);
     }
 
     pub(crate) fn send(&mut self, peer: PeerId, payload: Vec<u8>) {

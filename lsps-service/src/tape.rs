@@ -1,9 +1,7 @@
 //! A tape of all inputs and outputs of a service, from which an equal service can repeat them.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-
+use lsps_flow::Core;
 use lsps_types::{Scid, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Released};
 use crate::ids::FlowId;
@@ -11,48 +9,20 @@ use crate::input::Input;
 use crate::record::Record;
 use crate::service::{ScidSource, Service};
 
-/// Entry of a tape.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Turn {
-    /// A record was loaded.
-    Loaded(Record),
-    /// An input was handled at this time.
-    Told(Timestamp, Input),
-    /// An SCID was drawn, for the last input.
-    Drew(Scid),
-    /// A batch was drained.
-    Gave {
-        /// Records that were written or deleted.
-        records: Vec<(FlowId, Option<Vec<u8>>)>,
-        /// Messages and effects that were released after that.
-        released: Released,
-    },
-}
-
-/// Store of entries, in order. They contain messages of peers and data of payments, but no key.
-pub trait Tape: Send {
-    /// Appends an entry.
-    fn keep(&mut self, turn: Turn);
-}
-
-impl<F: FnMut(Turn) + Send> Tape for F {
-    fn keep(&mut self, turn: Turn) {
-        self(turn);
-    }
-}
+/// Entry of a tape: a loaded record, an input, a drawn SCID, or a drained batch.
+pub type Turn = lsps_flow::Turn<Input, Scid, FlowId, Released>;
 
 /// Error of a replay that differs from its tape: the configuration, the policy, the promise key or the version is
 /// another one, or there is a defect.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("turn {turn} of the tape says {taped:?}, and now it is {now:?}")]
-pub struct Departure {
-    /// Number of the entry, from 0.
-    pub turn: usize,
-    /// Entry on the tape.
-    pub taped: Box<Turn>,
-    /// Entry of this replay.
-    pub now: Box<Turn>,
-}
+pub type Divergence = lsps_flow::Divergence<Turn>;
+
+/// The SCIDs that were drawn when a tape was recorded.
+pub type Draws = lsps_flow::Draws<Scid>;
+
+/// Store of entries, in order. They contain messages of peers and data of payments, but no key.
+pub trait Tape: lsps_flow::Tape<Turn> {}
+
+impl<T: lsps_flow::Tape<Turn>> Tape for T {}
 
 /// Replays the tape of one run; `service` creates the service with the same configuration, policy and promise key as
 /// then.
@@ -60,42 +30,32 @@ pub struct Departure {
 /// # Errors
 ///
 /// The first entry that differs.
-pub fn replay(turns: &[Turn], service: impl FnOnce(Draws) -> Service) -> Result<Service, Departure> {
-    let drawn = turns.iter().filter_map(|turn| if let Turn::Drew(scid) = turn { Some(*scid) } else { None });
-    let mut service = service(Draws(drawn.collect()));
-    for (number, turn) in turns.iter().enumerate() {
-        match turn {
-            // A record that could not be read then cannot be read now; the following entries show any difference.
-            Turn::Loaded(record) => drop(service.load(record)),
-            Turn::Told(now, input) => {
-                let _what_follows_tells = service.handle(input.clone(), *now);
-            }
-            Turn::Drew(_) => {}
-            Turn::Gave { .. } => {
-                let now = Turn::gave(&service.drain());
-                if now != *turn {
-                    return Err(Departure { turn: number, taped: Box::new(turn.clone()), now: Box::new(now) });
-                }
-            }
-        }
-    }
-    Ok(service)
+pub fn replay(turns: &[Turn], service: impl FnOnce(Draws) -> Service) -> Result<Service, Divergence> {
+    lsps_flow::replay(turns, service)
 }
 
-/// The SCIDs that were drawn when a tape was recorded.
-#[derive(Debug)]
-pub struct Draws(VecDeque<Scid>);
+impl Core for Service {
+    type Input = Input;
+    type Draw = Scid;
+    type FlowId = FlowId;
+    type Released = Released;
+
+    fn load(&mut self, record: &Record) {
+        let _it_was_unreadable_then_too = self.load(record);
+    }
+
+    fn handle(&mut self, input: &Input, now: Timestamp) {
+        let _what_follows_tells = self.handle(input.clone(), now);
+    }
+
+    fn drain(&mut self) -> Batch {
+        self.drain()
+    }
+}
 
 impl ScidSource for Draws {
     fn draw(&mut self) -> Scid {
         // More SCIDs are drawn than on the tape, so the replay will differ at the next batch.
-        self.0.pop_front().unwrap_or(Scid(0))
-    }
-}
-
-impl Turn {
-    pub(crate) fn gave(batch: &Batch) -> Self {
-        let records = batch.records().map(|(id, content)| (id, content.map(Into::into))).collect();
-        Self::Gave { records, released: batch.released.clone() }
+        self.pop().unwrap_or(Scid(0))
     }
 }

@@ -13,6 +13,7 @@ use alloc::{
     vec::Vec,
 };
 
+use lsps_flow::Flow;
 use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ use crate::book::Ledger;
 use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::clock::Shift;
 use crate::effect::Effect;
-use crate::flow::{Call, Context, Flow, Link, Reject};
+use crate::flow::{Call, Context, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, OrderNumber, PaymentId};
 use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
@@ -133,8 +134,16 @@ pub(crate) enum Told<'a> {
 }
 
 impl Flow for Order {
-    type Told<'a> = Told<'a>;
+    type Id = OrderNumber;
+    type Command<'a> = Told<'a>;
     type Event = Event;
+    type Reject = Reject;
+    type Effect = Effect;
+    type Context<'a> = Context<'a>;
+
+    fn id(&self) -> OrderNumber {
+        self.number
+    }
 
     /// Spec: LSPS1 §4, §6.
     fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
@@ -179,12 +188,18 @@ impl Flow for Order {
         self.apply(event);
     }
 
-    fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
+    /// Ends, as each event leads further on: the stage is passed through once, a channel is opened once for each attempt,
+    /// which waits after a failure, and each payment and deposit is claimed, failed or refunded once.
+    fn advance(&self, ctx: &Context<'_>) -> Vec<Event> {
         self.follow(ctx)
     }
 
     fn outstanding(&self) -> Vec<Effect> {
         self.outstanding()
+    }
+
+    fn is_over(&self, ctx: &Context<'_>) -> bool {
+        self.is_over(ctx.config, ctx.now, ctx.facts.height)
     }
 }
 

@@ -1,31 +1,30 @@
 //! All orders with their indices, which are rebuilt at load and never written.
 
 use alloc::{
-    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     string::String,
     vec::Vec,
 };
 
+use lsps_flow::{Due, Flows, Groups, Indexed, Moved, lead, shift};
 use lsps_types::jsonrpc::RequestId;
 use lsps_types::{PaymentHash, PeerId, Timestamp};
 
-use crate::flow::Surroundings;
+use crate::flow::{Context, Reject, Signal, Surroundings};
 use crate::ids::{OfferId, OrderNumber};
-use crate::lsps1::order::{Order, Stage};
-use crate::sets::{Agenda, Due, Groups, lead, shift};
+use crate::lsps1::order::{Order, Stage, Told};
+use crate::wake::Wake;
 
 /// The orders of a service.
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
-    all: BTreeMap<OrderNumber, Box<Shelved>>,
+    flows: Flows<Order>,
     /// Requests whose order is being prepared. They are kept in memory only: after a restart the client asks again.
     pub waiting: BTreeMap<OrderNumber, RequestId>,
-    index: Index,
 }
 
 #[derive(Debug, Default)]
-struct Index {
+pub(crate) struct Index {
     by_hash: BTreeMap<PaymentHash, OrderNumber>,
     by_offer: BTreeMap<OfferId, OrderNumber>,
     by_address: BTreeMap<String, OrderNumber>,
@@ -44,18 +43,10 @@ struct Index {
     give_way: BTreeSet<(Timestamp, OrderNumber)>,
     /// Orders with an unconfirmed transaction.
     unconfirmed: BTreeSet<OrderNumber>,
-    agenda: Agenda<OrderNumber>,
-}
-
-/// An order together with its index entry.
-#[derive(Debug)]
-struct Shelved {
-    order: Order,
-    entry: Entry,
 }
 
 #[derive(Debug, PartialEq, Eq, Default)]
-struct Entry {
+pub(crate) struct Entry {
     hashes: Vec<PaymentHash>,
     offer: Option<OfferId>,
     address: Option<String>,
@@ -67,12 +58,10 @@ struct Entry {
     is_leased: bool,
     gives_way_at: Option<Timestamp>,
     is_unconfirmed: bool,
-    due: Due,
 }
 
 impl Entry {
-    fn of(order: &Order, around: &Surroundings) -> Self {
-        let Surroundings { config, now, facts, is_caught_up, .. } = around;
+    fn of(order: &Order) -> Self {
         let is_open = matches!(order.stage, Stage::Draft { .. } | Stage::Open);
         let invoice = order.ways.bolt11.as_ref().map(|way| PaymentHash::of(&way.by));
         let hashes: BTreeSet<PaymentHash> = order.payments.keys().copied().chain(invoice).collect();
@@ -95,109 +84,96 @@ impl Entry {
             is_leased: order.lease().is_some(),
             gives_way_at: order.gives_way_at(),
             is_unconfirmed,
-            due: Due {
-                wake: order.next_wake(config, *now, *is_caught_up),
-                is_chore: !is_busy && !is_unconfirmed,
-                height: order.next_height(config, facts.height),
-            },
         }
     }
 }
 
 impl Orders {
     pub fn get(&self, number: OrderNumber) -> Option<&Order> {
-        self.all.get(&number).map(|shelved| &shelved.order)
+        self.flows.get(&number)
     }
 
-    pub fn get_mut(&mut self, number: OrderNumber) -> Option<&mut Order> {
-        self.all.get_mut(&number).map(|shelved| &mut shelved.order)
+    pub fn flows(&self) -> &Flows<Order> {
+        &self.flows
+    }
+
+    /// Tells one of them; the service records and releases what follows.
+    pub fn step(
+        &mut self,
+        number: OrderNumber,
+        told: &Told<'_>,
+        ctx: &Context<'_>,
+        around: &Surroundings,
+    ) -> Result<Moved<Order>, Reject> {
+        self.flows.step(number, told, ctx, around, |_| {}).unwrap_or(Err(Reject::Stale))
     }
 
     /// Whether a deadline of the order has passed.
     pub fn is_due(&self, number: OrderNumber, now: Timestamp) -> bool {
-        self.all.get(&number).is_some_and(|shelved| shelved.entry.due.is_past(now))
+        self.flows.is_due(number, now)
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Order> {
-        self.all.values().map(|shelved| &shelved.order)
+        self.flows.values()
     }
 
     pub fn insert(&mut self, order: Order, around: &Surroundings) {
-        let number = order.number;
-        self.remove(number);
-        self.all.insert(number, Box::new(Shelved { order, entry: Entry::default() }));
-        self.enter(number, around);
-    }
-
-    /// Updates the index entry of an order; called after each change.
-    pub fn enter(&mut self, number: OrderNumber, around: &Surroundings) {
-        let Some(shelved) = self.all.get_mut(&number) else { return };
-        let new = Entry::of(&shelved.order, around);
-        if new != shelved.entry {
-            self.index.change(&shelved.order, &shelved.entry, &new);
-            shelved.entry = new;
-        }
+        self.flows.insert(order, around);
     }
 
     pub fn remove(&mut self, number: OrderNumber) {
-        if let Some(shelved) = self.all.remove(&number) {
-            self.index.change(&shelved.order, &shelved.entry, &Entry::default());
-        }
+        self.flows.remove(number);
     }
 
     pub fn of_hash(&self, hash: PaymentHash) -> Option<OrderNumber> {
-        self.index.by_hash.get(&hash).copied()
+        self.flows.index().by_hash.get(&hash).copied()
     }
 
     pub fn of_offer(&self, offer: OfferId) -> Option<OrderNumber> {
-        self.index.by_offer.get(&offer).copied()
+        self.flows.index().by_offer.get(&offer).copied()
     }
 
     pub fn of_address(&self, address: &str) -> Option<OrderNumber> {
-        self.index.by_address.get(address).copied()
+        self.flows.index().by_address.get(address).copied()
     }
 
     pub fn busy_of(&self, client: PeerId) -> Vec<OrderNumber> {
-        self.index.busy_of.of(&client).collect()
+        self.flows.index().busy_of.of(&client).collect()
     }
 
     pub fn without_channel(&self) -> usize {
-        self.index.without_channel.len()
+        self.flows.index().without_channel.len()
     }
 
     pub fn leases_of(&self, client: PeerId) -> usize {
-        self.index.leases_of.count(&client)
+        self.flows.index().leases_of.count(&client)
     }
 
     /// The first order that a new one may replace, and the time from which it may.
     pub fn first_to_give_way(&self) -> Option<(Timestamp, OrderNumber)> {
-        self.index.give_way.first().copied()
+        self.flows.index().give_way.first().copied()
     }
 
     pub fn open_of(&self, client: PeerId) -> usize {
-        self.index.open_of.count(&client)
+        self.flows.index().open_of.count(&client)
     }
 
     /// Number of orders of this client, besides `id`, that reserve coins for a channel.
     pub fn opening_besides(&self, client: PeerId, id: Option<OrderNumber>) -> usize {
-        self.index.opening_of.of(&client).filter(|other| Some(*other) != id).count()
+        self.flows.index().opening_of.of(&client).filter(|other| Some(*other) != id).count()
     }
 
     pub fn token_uses(&self, token: Option<&str>) -> usize {
-        token.map_or(0, |token| self.index.uses_of.count(token))
+        token.map_or(0, |token| self.flows.index().uses_of.count(token))
     }
 
     pub fn unconfirmed(&self) -> impl Iterator<Item = &Order> {
-        self.index.unconfirmed.iter().filter_map(|number| self.get(*number))
-    }
-
-    pub fn agenda(&self) -> &Agenda<OrderNumber> {
-        &self.index.agenda
+        self.flows.index().unconfirmed.iter().filter_map(|number| self.get(*number))
     }
 
     /// Whether a request of this client with this id waits for its order.
     pub fn has_waiting(&self, client: PeerId, request: &RequestId) -> bool {
-        let mut drafts = self.index.open_of.of(&client).filter_map(|number| self.waiting.get(&number));
+        let mut drafts = self.flows.index().open_of.of(&client).filter_map(|number| self.waiting.get(&number));
         drafts.any(|waiting| waiting == request)
     }
 }
@@ -214,7 +190,6 @@ impl Index {
         if old.address != new.address {
             lead(&mut self.by_address, id, &old.address, &new.address);
         }
-        self.agenda.shift(id, old.due, new.due);
         shift(&mut self.without_channel, id, old.lacks_channel, new.lacks_channel);
         shift(&mut self.unconfirmed, id, old.is_unconfirmed, new.is_unconfirmed);
         self.open_of.shift(client, id, old.is_open, new.is_open);
@@ -228,5 +203,35 @@ impl Index {
         if let Some(token) = &order.ordered.token {
             self.uses_of.shift(token, id, old.is_use, new.is_use);
         }
+    }
+}
+
+impl Indexed for Order {
+    type Shared = Surroundings;
+    type Keys = Entry;
+    type Index = Index;
+    type Wake = Wake;
+    type Signal = Signal;
+
+    fn keys(&self, _: &Surroundings) -> Entry {
+        Entry::of(self)
+    }
+
+    fn due(&self, keys: &Entry, around: &Surroundings) -> Due<Wake> {
+        let Surroundings { config, now, facts, is_caught_up, .. } = around;
+        Due {
+            wake: self.next_wake(config, *now, *is_caught_up),
+            is_chore: !keys.is_busy && !keys.is_unconfirmed,
+            height: self.next_height(config, facts.height),
+        }
+    }
+
+    fn reindex(&self, index: &mut Index, old: &Entry, new: &Entry) {
+        index.change(self, old, new);
+    }
+
+    fn signals(&self, old: &Entry, new: &Entry) -> Vec<Signal> {
+        let gave_back = old.is_opening && !new.is_opening;
+        gave_back.then_some(Signal::CoinsFree { client: self.client }).into_iter().collect()
     }
 }

@@ -11,7 +11,7 @@ use uuid::{Builder, Uuid};
 
 use crate::book::Ledger;
 use crate::channel::Channel;
-use crate::flow::{self, Call, Context, Reject};
+use crate::flow::{Call, Context, Link, Reject};
 use crate::ids::{FlowId, OfferId, OrderNumber};
 use crate::limits::Limits;
 use crate::lsps1::order::{Order, Ordered, Stage, Told};
@@ -32,7 +32,7 @@ impl Service {
     /// The policy's terms for the order.
     pub(crate) fn verdict_on_order(&self, client: PeerId, order: &CreateOrder) -> Result<OrderTerms, OrderRefusal> {
         let token_uses = self.token_uses(order.token.as_deref());
-        let (open_orders, history) = (self.orders.open_of(client), self.index.history(client));
+        let (open_orders, history) = (self.orders.open_of(client), self.offers.index().history(client));
         let ask = OrderRequest { client, order, token_uses, open_orders, history, now: self.around.now };
         self.around.policy.may_order(&ask, &self.around.facts)
     }
@@ -79,7 +79,7 @@ impl Service {
                 return false;
             } else {
                 // Some of the orders that are due may be over.
-                let due = self.orders.agenda().chores(self.around.now);
+                let due = self.orders.flows().chores(self.around.now);
                 due.into_iter().for_each(|order| self.look_around_order(order));
             }
         }
@@ -187,27 +187,24 @@ impl Service {
         }
         let Some(order) = self.orders.get(number) else { return Err(Reject::Stale) };
         let was_draft = matches!(order.stage, Stage::Draft { .. });
-        let (client, held_coins) = (order.client, order.holds_coins());
-        let opens_of_others =
-            self.orders.opening_besides(client, Some(number)).saturating_add(self.index.opening_besides(client, None));
-        let carries_others = self.index.carries(client);
+        let client = order.client;
+        let opens_of_others = self
+            .orders
+            .opening_besides(client, Some(number))
+            .saturating_add(self.offers.index().opening_besides(client, None));
+        let carries_others = self.offers.index().carries(client);
         let ctx = Context { carries_others, opens_of_others, ..self.around.context(client) };
-        let Some(order) = self.orders.get_mut(number) else { return Err(Reject::Stale) };
-        let flow::Stepped { owed, has_no_end } = flow::step(order, told, &ctx)?;
-        let gave_back = held_coins && !order.holds_coins();
-        self.released.alarms.extend(has_no_end.then_some(FlowId::Order(number)));
-        let is_draft = matches!(order.stage, Stage::Draft { .. });
-        let is_over = order.is_over(&self.around.config, self.around.now, self.around.facts.height);
-        if (owed.is_some() || is_over) && !is_draft && !(was_draft && is_over) {
+        let mut moved = self.orders.step(number, told, &ctx, &self.around)?;
+        let order = self.orders.get(number);
+        let is_over = order.is_none();
+        let is_draft = order.or(moved.over.as_ref()).is_some_and(|order| matches!(order.stage, Stage::Draft { .. }));
+        let view = order.filter(|_| was_draft).map(|order| order.view(&ctx));
+        let is_gone = view.is_none() && ctx.link == Link::Away;
+        let signals = core::mem::take(&mut moved.signals);
+        let is_changed = self.release(FlowId::Order(number), moved);
+        // A draft is not on record.
+        if is_changed && !is_draft && !(was_draft && is_over) {
             self.changed.insert(FlowId::Order(number));
-        }
-        let view = (was_draft && !is_over).then(|| order.view(&ctx));
-        let is_gone = view.is_none() && ctx.link == flow::Link::Away;
-        self.released.effects.extend(owed.into_iter().flatten());
-        if is_over {
-            self.orders.remove(number);
-        } else {
-            self.orders.enter(number, &self.around);
         }
         if !is_draft && let Some(request) = self.orders.waiting.remove(&number) {
             let answer = match view {
@@ -218,9 +215,7 @@ impl Service {
                 self.send(client, answer);
             }
         }
-        if gave_back {
-            self.open_what_waits(client);
-        }
+        self.deliver(signals);
         Ok(())
     }
 }

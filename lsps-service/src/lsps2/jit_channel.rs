@@ -7,6 +7,7 @@
 
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec, vec::Vec};
 
+use lsps_flow::Flow;
 use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, PeerId, Scid, Timestamp, lsps2::fee::FeeTerms};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::clock::Shift;
 use crate::config::Config;
 use crate::effect::Effect;
-use crate::flow::{Call, Context, Flow, Reject};
+use crate::flow::{Call, Context, Reject};
 use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::input::{ChannelEnd, HeldHtlc};
 use crate::known::Promised;
@@ -120,8 +121,16 @@ pub(crate) enum Told<'a> {
 }
 
 impl Flow for JitChannel {
-    type Told<'a> = Told<'a>;
+    type Id = Scid;
+    type Command<'a> = Told<'a>;
     type Event = Event;
+    type Reject = Reject;
+    type Effect = Effect;
+    type Context<'a> = Context<'a>;
+
+    fn id(&self) -> Scid {
+        self.id
+    }
 
     fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         self.decide(told, ctx)
@@ -131,12 +140,18 @@ impl Flow for JitChannel {
         self.apply(event);
     }
 
-    fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
+    /// Ends, as each event leads further on: parts are sent, claimed or failed once for each asking, a channel is opened once
+    /// for each attempt, and an attempt begins only while parts wait.
+    fn advance(&self, ctx: &Context<'_>) -> Vec<Event> {
         self.follow(ctx)
     }
 
     fn outstanding(&self) -> Vec<Effect> {
         self.outstanding()
+    }
+
+    fn is_over(&self, ctx: &Context<'_>) -> bool {
+        self.is_over(ctx)
     }
 }
 

@@ -1,15 +1,14 @@
 //! News of parts and channels on their way to the offers they concern.
 
-use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeSet, vec::Vec};
 
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{Msat, PeerId, Scid};
 
 use crate::channel::ChannelNews;
 use crate::effect::Effect;
-use crate::flow::{self, Context, Link, Reject};
+use crate::flow::{Context, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, OrderNumber, PartId};
-use crate::index::Indexed;
 use crate::input::{HeldHtlc, WhichPart};
 use crate::lsps1::order::Order;
 use crate::lsps2::jit_channel::{JitChannel, Told};
@@ -24,14 +23,14 @@ impl Service {
         if !self.offers.contains_key(&htlc.scid) {
             return Outcome::NotMine;
         }
-        if self.index.of_part(htlc.part).is_some_and(|other| other != htlc.scid) {
+        if self.offers.index().of_part(htlc.part).is_some_and(|other| other != htlc.scid) {
             return Outcome::Refused(Refusal::FailPart(FailureCode::UnknownNextPeer));
         }
         self.step(htlc.scid, &Told::PartHeld(htlc)).into()
     }
 
     pub(crate) fn part(&mut self, part: PartId, told: Told<'_>) -> Outcome {
-        match self.index.of_part(part) {
+        match self.offers.index().of_part(part) {
             Some(offer) => self.step(offer, &told).into(),
             None => Outcome::NotMine,
         }
@@ -50,7 +49,8 @@ impl Service {
 
     /// A part that was to be sent is not, so the client's channels are not usable, whatever was told before.
     pub(crate) fn part_still_held(&mut self, part: PartId, amount_in: Msat) -> Outcome {
-        let client = self.index.of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
+        let client =
+            self.offers.index().of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
         if let Some(link) = client.and_then(|client| self.around.links.get_mut(&client)) {
             *link = Link::Connected;
         }
@@ -61,7 +61,7 @@ impl Service {
     pub(crate) fn part_forwarded(&mut self, which: WhichPart, over: Option<ChannelKey>) -> Outcome {
         let shown = core::mem::take(&mut self.shown);
         let part = self.resolve(which, over, &shown);
-        let meant = part.and_then(|part| self.index.of_part(part)).map(FlowId::JitChannel);
+        let meant = part.and_then(|part| self.offers.index().of_part(part)).map(FlowId::JitChannel);
         if let Some(key) = over.filter(|key| meant != Some(key.flow)) {
             let _it_may_be_gone = self.channel(key, ChannelNews::Used);
         }
@@ -76,7 +76,7 @@ impl Service {
             WhichPart::Sent { to, amount, amount_in, skim } => (to, amount, amount_in, skim),
         };
         let named = over.and_then(|key| if let FlowId::JitChannel(scid) = key.flow { Some(scid) } else { None });
-        let offers = || named.into_iter().chain(self.index.busy_of(to)).filter_map(|id| self.offers.get(&id));
+        let offers = || named.into_iter().chain(self.offers.index().busy_of(to)).filter_map(|id| self.offers.get(&id));
         let parts = || {
             offers().flat_map(|offer| {
                 let is_its_own = over == Some(offer.key());
@@ -115,7 +115,7 @@ impl Service {
 
     /// Of equal parts a host may have said of the wrong one that it failed.
     fn equal_that_is_sent(&self, part: PartId, shown: &BTreeSet<PartId>) -> Option<PartId> {
-        let offer = self.offers.get(&self.index.of_part(part)?)?;
+        let offer = self.offers.get(&self.offers.index().of_part(part)?)?;
         let (hash, failed) = offer.find(part)?;
         let PartState::Failed { sent: Some(lost), .. } = failed.state else { return None };
         let payment = offer.payments.get(&hash)?;
@@ -126,7 +126,7 @@ impl Service {
     /// A forward that was not let out before its channel closed never will be: the node still holds that part.
     pub(crate) fn take_back_forwards(&mut self) {
         for id in core::mem::take(&mut self.unasked) {
-            let Some(scid) = self.index.of_part(id) else { continue };
+            let Some(scid) = self.offers.index().of_part(id) else { continue };
             let is_it = |effect: &Effect| matches!(effect, Effect::ForwardPart { part, .. } if *part == id);
             if !self.offers.get(&scid).is_some_and(|offer| offer.outstanding().iter().any(is_it)) {
                 let _it_may_be_decided_already = self.step(scid, &Told::NotAsked(id));
@@ -154,7 +154,7 @@ impl Service {
     }
 
     fn look_if_due(&mut self, id: Scid) {
-        if self.offers.get(&id).is_some_and(|offer| offer.due().is_past(self.around.now)) {
+        if self.offers.is_due(id, self.around.now) {
             self.look_around(id);
         }
     }
@@ -162,21 +162,11 @@ impl Service {
     /// Adds a new offer; its effects, records and deadlines follow as for any change.
     pub(crate) fn insert(&mut self, offer: JitChannel) {
         self.changed.insert(offer.flow());
-        self.keep(offer);
-    }
-
-    pub(crate) fn keep(&mut self, offer: JitChannel) {
-        let mut offer = Box::new(Indexed::new(offer));
-        if let Some(before) = self.offers.remove(&offer.id) {
-            self.index.remove(&before);
-        }
-        self.index.put(&mut offer, &self.around);
-        self.offers.insert(offer.id, offer);
+        self.offers.insert(offer, &self.around);
     }
 
     pub(crate) fn forget_offer(&mut self, id: Scid) {
-        if let Some(offer) = self.offers.remove(&id) {
-            self.index.remove(&offer);
+        if let Some(offer) = self.offers.remove(id) {
             self.changed.insert(offer.flow());
         }
     }
@@ -186,53 +176,34 @@ impl Service {
         if !matches!(told, Told::ClockSet(_) | Told::Surroundings) {
             self.look_if_due(id);
         }
-        let owes_a_fee = self.offers.get(&id).is_some_and(|offer| self.owes_for_a_channel(offer.client));
-        let Some(offer) = self.offers.get_mut(&id) else { return Err(Reject::Stale) };
-        let client = offer.client;
-        let (had_sent, carries_others) = (offer.has_sent_ever(), self.index.carries_others(client, id));
-        let held_coins = offer.holds_coins();
-        let opens_of_others =
-            self.index.opening_besides(client, Some(id)).saturating_add(self.orders.opening_besides(client, None));
+        let client = self.offers.get(&id).map(|offer| offer.client).ok_or(Reject::Stale)?;
+        let owes_a_fee = self.owes_for_a_channel(client);
+        let carries_others = self.offers.index().carries_others(client, id);
+        let opens = self.offers.index().opening_besides(client, Some(id));
+        let opens_of_others = opens.saturating_add(self.orders.opening_besides(client, None));
         let ctx = Context { carries_others, opens_of_others, owes_a_fee, ..self.around.context(client) };
-        let stepped = flow::step(&mut offer.flow, told, &ctx)?;
-        self.released.alarms.extend(stepped.has_no_end.then(|| offer.flow()));
-        if let Some(owed) = stepped.owed {
-            for effect in owed {
-                // What was asked for before, or in an earlier life, may have been done.
-                if let Effect::ForwardPart { part, ask: 1, .. } = effect {
-                    self.unasked.insert(part);
-                }
-                self.released.effects.push(effect);
+        let moved = self.offers.step(id, told, &ctx, &self.around, |_| {}).unwrap_or(Err(Reject::Stale))?;
+        for effect in moved.stepped.owed.iter().flatten() {
+            // What was asked for before, or in an earlier life, may have been done.
+            if let Effect::ForwardPart { part, ask: 1, .. } = effect {
+                self.unasked.insert(*part);
             }
-            self.changed.insert(offer.flow());
         }
-        let is_over = offer.is_over(&ctx);
-        // What is forgotten can be claimed no more.
-        let came_back = had_sent && (is_over || !offer.has_sent_ever());
-        let gave_back = held_coins && (is_over || !offer.holds_coins());
-        if is_over {
-            self.forget_offer(id);
-        } else {
-            self.index.put(offer, &self.around);
-        }
-        // Now channels may be given up that it might have gone over.
-        if came_back {
-            let waits = |other: &Scid| *other != id && self.offers.get(other).is_some_and(|it| it.may_carry_unpaid());
-            for other in self.index.busy_of(client).filter(waits).collect::<Vec<_>>() {
-                self.look_around(other);
-            }
-            self.look_around_unpaid_orders(client);
-        }
-        if gave_back {
-            self.open_what_waits(client);
-        }
+        self.moved(FlowId::JitChannel(id), moved);
         Ok(())
     }
 
-    /// A channel of this client holds coins no more: others that wait for it may be opened. Each look opens one at the
-    /// most, so that this ends.
+    /// Looks at offers of this client whose channels may be given up once nothing is with it, but for one.
+    pub(crate) fn look_around_unpaid_offers(&mut self, client: PeerId, but: Scid) {
+        let waits = |other: &Scid| *other != but && self.offers.get(other).is_some_and(|it| it.may_carry_unpaid());
+        for other in self.offers.index().busy_of(client).filter(waits).collect::<Vec<_>>() {
+            self.look_around(other);
+        }
+    }
+
+    /// Looks at all flows of this client that may open a channel. Each look opens one at the most.
     pub(crate) fn open_what_waits(&mut self, client: PeerId) {
-        for other in self.index.busy_of(client).collect::<Vec<_>>() {
+        for other in self.offers.index().busy_of(client).collect::<Vec<_>>() {
             self.look_around(other);
         }
         for order in self.orders.busy_of(client) {

@@ -20,7 +20,7 @@ impl Service {
     /// What the policy offers.
     pub(crate) fn menu_for(&self, client: PeerId, request: &GetInfo) -> Result<Vec<OfferTerms>, MenuRefusal> {
         let token = request.token.as_deref();
-        let (history, token_uses) = (self.index.history(client), self.token_uses(token));
+        let (history, token_uses) = (self.offers.index().history(client), self.token_uses(token));
         self.around
             .policy
             .menu(&MenuRequest { client, token, token_uses, history, now: self.around.now }, &self.around.facts)
@@ -57,7 +57,7 @@ impl Service {
     /// Whether the policy sells.
     pub(crate) fn verdict_on(&self, client: PeerId, request: &Buy, promised: &ForToken) -> Result<Sale, BuyRefusal> {
         let token = promised.as_ref().ok().and_then(Option::as_deref);
-        let (history, token_uses) = (self.index.history(client), self.token_uses(token));
+        let (history, token_uses) = (self.offers.index().history(client), self.token_uses(token));
         let payment_size = request.payment_size_msat;
         let ask = BuyRequest { client, token, token_uses, payment_size, history, now: self.around.now };
         self.around.policy.may_buy(&ask, &self.around.facts)
@@ -114,14 +114,14 @@ impl Service {
         let most = if self.is_known(client) { limits.offers } else { Limits::of_strangers(limits.offers) };
         let per_client = limits.offers_per_client;
         while self.unpaid_offers() >= most {
-            let Some(over) = self.index.first_to_give_way(self.around.now) else { return false };
+            let Some(over) = self.offers.index().first_to_give_way(self.around.now) else { return false };
             self.forget_offer(over);
         }
-        self.index.history(client).unpaid < per_client
+        self.offers.index().history(client).unpaid < per_client
     }
 
     fn unpaid_offers(&self) -> usize {
-        self.offers.len().saturating_sub(self.index.paid())
+        self.offers.len().saturating_sub(self.offers.index().paid())
     }
 
     /// Where so many offers wait that a stranger has its turn only: the end of what is sold to it now.
@@ -134,7 +134,7 @@ impl Service {
     /// Whether a channel on trust was published for this client before its fee was paid. A node forwards over any channel of
     /// the client, so that a payment of an accomplice can cause it; once, until the offer is forgotten.
     pub(super) fn owes_for_a_channel(&self, client: PeerId) -> bool {
-        let mut unpaid = self.index.unpaid_of(client).filter_map(|id| self.offers.get(&id));
+        let mut unpaid = self.offers.index().unpaid_of(client).filter_map(|id| self.offers.get(&id));
         unpaid.any(|offer| offer.was_used && offer.terms.client_trusts_lsp)
     }
 

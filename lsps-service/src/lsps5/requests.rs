@@ -16,7 +16,7 @@ impl Service {
         let is_customer = self.is_known(client);
         let most = limits.webhooks_of(is_customer);
         let max_webhooks = count(most);
-        let known = self.webhooks.get(client);
+        let known = self.webhooks.get(&client);
         let no_change = known.and_then(|known| known.url(&name)).is_some_and(|before| *before == url);
         let is_new = known.is_none_or(|known| known.url(&name).is_none());
         if is_new && known.is_some_and(|known| known.len() >= most) {
@@ -32,24 +32,25 @@ impl Service {
         self.may_be_sold_to(client)?;
         let limits = &self.around.config.limits;
         if is_first {
+            let strangers = self.webhooks.index().strangers();
             let (of_its_kind, room) = if is_customer {
-                (self.webhooks.customers(), limits.webhook_clients)
+                (self.webhooks.len().saturating_sub(strangers), limits.webhook_clients)
             } else {
-                (self.webhooks.strangers(), limits.webhook_strangers)
+                (strangers, limits.webhook_strangers)
             };
             if of_its_kind >= room {
                 return Err(ErrorObject::client_rejected("too many clients have webhooks"));
             }
             let has_channel = self.with_channels.contains(&client);
-            self.webhooks.insert(webhooks::Webhooks::new(client, has_channel, is_customer));
+            self.webhooks.begin(webhooks::Webhooks::new(client, has_channel, is_customer));
         }
         let _it_is_there = self.tell_webhooks(client, &Told::Set { name, url, is_customer });
-        let num_webhooks = self.webhooks.get(client).map_or(0, |known| count(known.len()));
+        let num_webhooks = self.webhooks.get(&client).map_or(0, |known| count(known.len()));
         Ok(WebhookSet { num_webhooks, max_webhooks, no_change })
     }
 
     pub(crate) fn list_webhooks(&self, client: PeerId) -> Webhooks {
-        let names = self.webhooks.get(client).into_iter().flat_map(webhooks::Webhooks::names);
+        let names = self.webhooks.get(&client).into_iter().flat_map(webhooks::Webhooks::names);
         Webhooks {
             app_names: names.map(|name| name.as_str().into()).collect(),
             max_webhooks: self.max_webhooks(client),
@@ -62,7 +63,7 @@ impl Service {
         request: &RemoveWebhook,
     ) -> Result<WebhookRemoved, ErrorObject> {
         let name = AppName::new(request.app_name.clone()).ok();
-        let known = |name: &AppName| self.webhooks.get(client).is_some_and(|known| known.url(name).is_some());
+        let known = |name: &AppName| self.webhooks.get(&client).is_some_and(|known| known.url(name).is_some());
         let name = name.filter(known).ok_or_else(|| ErrorObject::of_method(RemoveWebhookError::AppNameNotFound))?;
         let _it_is_there = self.tell_webhooks(client, &Told::Remove { name });
         Ok(WebhookRemoved {})

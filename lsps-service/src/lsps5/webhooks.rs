@@ -7,6 +7,7 @@
 use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 use core::time::Duration;
 
+use lsps_flow::Flow;
 use lsps_types::lsps5::{AppName, Notification, WebhookUrl};
 use lsps_types::{BlockHeight, DateTime, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Shift;
 use crate::config::{Config, WebhookConfig};
 use crate::effect::{Effect, PostKey, Urgency};
-use crate::flow::{Context, Flow, Link, Reject};
+use crate::flow::{Context, Link, Reject};
 use crate::lsps5::cooldown::Cooldown;
 use crate::lsps5::occasion::Occasion;
 use crate::wake::Wake;
@@ -153,8 +154,16 @@ pub(crate) enum Event {
 }
 
 impl Flow for Webhooks {
-    type Told<'a> = Told<'a>;
+    type Id = PeerId;
+    type Command<'a> = Told<'a>;
     type Event = Event;
+    type Reject = Reject;
+    type Effect = Effect;
+    type Context<'a> = Context<'a>;
+
+    fn id(&self) -> PeerId {
+        self.client
+    }
 
     fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         let (at, config) = (ctx.now, &ctx.config.webhooks);
@@ -251,7 +260,8 @@ impl Flow for Webhooks {
         }
     }
 
-    fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
+    /// Ends, as each event takes away what it is about: posts that are overdue, calls that are over, webhooks that lapsed.
+    fn advance(&self, ctx: &Context<'_>) -> Vec<Event> {
         if self.lapses_at(ctx.config).is_some_and(|at| ctx.now >= at) {
             return vec![Event::Lapsed];
         }
@@ -276,6 +286,10 @@ impl Flow for Webhooks {
             urgency: post.urgency(),
         })
         .collect()
+    }
+
+    fn is_over(&self, ctx: &Context<'_>) -> bool {
+        self.is_over(ctx.now)
     }
 }
 
@@ -350,7 +364,7 @@ impl Webhooks {
         if now < self.changes.until { self.changes.count } else { 0 }
     }
 
-    /// The next instant at which [`follow`](Flow::follow) may cause events or the record may be removed, with the
+    /// The next instant at which [`advance`](Flow::advance) may cause events or the record may be removed, with the
     /// reason.
     pub fn next_wake(&self, config: &Config) -> Option<(Timestamp, Wake)> {
         let overdue = self.posts().map(|(_, post)| (post.until, Wake::PostOverdue)).min();

@@ -26,7 +26,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// Uses both cores, so that both are linked.
+/// Uses both cores, and with them the kernel, so that all are linked.
 #[unsafe(no_mangle)]
 pub extern "C" fn lsps_no_std() -> usize {
     let client = lsps_client::Client::new(lsps_client::Config::default(), [0; 32]);

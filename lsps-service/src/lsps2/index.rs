@@ -5,17 +5,17 @@ use alloc::{
     string::String,
     vec::Vec,
 };
-use core::ops::Deref;
 
+use lsps_flow::{Due, Groups, Indexed, lead, shift};
 use lsps_types::{PeerId, Scid, Timestamp};
 
 use crate::channel::Channel;
-use crate::flow::Surroundings;
+use crate::flow::{Signal, Surroundings};
 use crate::ids::PartId;
 use crate::lsps2::jit_channel::{Fee, JitChannel};
 use crate::lsps2::parts::Payment;
 use crate::policy::ClientHistory;
-use crate::sets::{Agenda, Due, Groups, lead, shift};
+use crate::wake::Wake;
 
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -38,38 +38,11 @@ pub(crate) struct Index {
     unconfirmed: BTreeSet<Scid>,
     /// Offers that no payment ever reached, by the time from which a new one may replace them.
     give_way: BTreeSet<(Timestamp, Scid)>,
-    agenda: Agenda<Scid>,
-}
-
-/// A flow together with its index entry, so that one look-up finds both.
-#[derive(Debug)]
-pub(crate) struct Indexed {
-    pub flow: JitChannel,
-    entry: Entry,
-}
-
-impl Indexed {
-    /// Wraps a flow that is not in the index yet; [`Index::put`] enters it.
-    pub fn new(flow: JitChannel) -> Self {
-        Self { flow, entry: Entry::default() }
-    }
-
-    pub fn due(&self) -> Due {
-        self.entry.due
-    }
-}
-
-impl Deref for Indexed {
-    type Target = JitChannel;
-
-    fn deref(&self) -> &JitChannel {
-        &self.flow
-    }
 }
 
 /// The values of one flow in the maps; only their differences are updated.
 #[derive(Debug, PartialEq, Eq, Default)]
-struct Entry {
+pub(crate) struct Entry {
     parts: Vec<PartId>,
     is_unpaid: bool,
     is_paid: bool,
@@ -80,12 +53,11 @@ struct Entry {
     is_use: bool,
     is_unconfirmed: bool,
     gives_way_at: Option<Timestamp>,
-    due: Due,
 }
 
 impl Entry {
     fn of(flow: &JitChannel, around: &Surroundings) -> Self {
-        let Surroundings { config, now, facts, is_caught_up, .. } = around;
+        let Surroundings { config, now, .. } = around;
         let parts: Vec<PartId> =
             flow.payments.values().flat_map(|payment| &payment.parts).map(|part| part.id).collect();
         let is_paid = flow.fee == Fee::Paid;
@@ -105,35 +77,17 @@ impl Entry {
             is_opening: flow.holds_coins(),
             is_unconfirmed: flow.channel.funding().is_some(),
             gives_way_at: flow.gives_way_at(config),
-            due: Due {
-                wake: flow.next_wake(config, *now, *is_caught_up),
-                is_chore: !is_busy,
-                height: flow.next_height(config, facts.height),
-            },
             parts,
         }
     }
 }
 
 impl Index {
-    pub fn put(&mut self, offer: &mut Indexed, around: &Surroundings) {
-        let new = Entry::of(&offer.flow, around);
-        if new != offer.entry {
-            self.change(&offer.flow, &offer.entry, &new);
-            offer.entry = new;
-        }
-    }
-
-    pub fn remove(&mut self, offer: &Indexed) {
-        self.change(&offer.flow, &offer.entry, &Entry::default());
-    }
-
     fn change(&mut self, flow: &JitChannel, old: &Entry, new: &Entry) {
         let (id, client) = (flow.id, &flow.client);
         if old.parts != new.parts {
             lead(&mut self.by_part, id, &old.parts, &new.parts);
         }
-        self.agenda.shift(id, old.due, new.due);
         shift(&mut self.paid, id, old.is_paid, new.is_paid);
         shift(&mut self.unconfirmed, id, old.is_unconfirmed, new.is_unconfirmed);
         self.unpaid_of.shift(client, id, old.is_unpaid, new.is_unpaid);
@@ -204,8 +158,37 @@ impl Index {
     pub fn first_to_give_way(&self, now: Timestamp) -> Option<Scid> {
         self.give_way.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
     }
+}
 
-    pub fn agenda(&self) -> &Agenda<Scid> {
-        &self.agenda
+impl Indexed for JitChannel {
+    type Shared = Surroundings;
+    type Keys = Entry;
+    type Index = Index;
+    type Wake = Wake;
+    type Signal = Signal;
+
+    fn keys(&self, around: &Surroundings) -> Entry {
+        Entry::of(self, around)
+    }
+
+    fn due(&self, keys: &Entry, around: &Surroundings) -> Due<Wake> {
+        let Surroundings { config, now, facts, is_caught_up, .. } = around;
+        Due {
+            wake: self.next_wake(config, *now, *is_caught_up),
+            is_chore: !keys.is_busy,
+            height: self.next_height(config, facts.height),
+        }
+    }
+
+    fn reindex(&self, index: &mut Index, old: &Entry, new: &Entry) {
+        index.change(self, old, new);
+    }
+
+    fn signals(&self, old: &Entry, new: &Entry) -> Vec<Signal> {
+        // What is forgotten can be claimed no more.
+        let came_back = old.is_sent && !new.is_sent;
+        let came_back = came_back.then_some(Signal::NothingSent { client: self.client, offer: self.id });
+        let gave_back = old.is_opening && !new.is_opening;
+        came_back.into_iter().chain(gave_back.then_some(Signal::CoinsFree { client: self.client })).collect()
     }
 }
