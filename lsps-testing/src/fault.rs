@@ -1,4 +1,5 @@
-//! Faults to order: a store that loses power, a wire that is cut at the same instant, a store that is ill for a while.
+//! Injected faults: a store that loses power, a connection that is cut at the same instant, a store that fails for a
+//! while.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::scene::Script;
 
-/// The power of one machine: when it is gone, nothing is written and nothing gets out.
+/// Power of one machine: once it is gone, nothing is written and nothing is sent.
 #[derive(Clone, Default)]
 pub struct Power {
     inner: Arc<Inner>,
@@ -26,15 +27,15 @@ pub struct Power {
 struct Inner {
     is_off: AtomicBool,
     writes: AtomicUsize,
-    /// Writes that still succeed, once armed.
+    /// Number of writes that still succeed, once armed.
     left: AtomicUsize,
     is_armed: AtomicBool,
-    /// A second machine part that has to be told at once.
+    /// Callback for another part of the machine, at the instant of the cut.
     on_cut: std::sync::OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Power {
-    /// Goes off after `writes` more writes, and calls `on_cut` before the write after them returns.
+    /// Cuts the power after `writes` more writes, and calls `on_cut` before the write after them returns.
     pub fn fail_after(&self, writes: usize, on_cut: impl Fn() + Send + Sync + 'static) {
         let _ = self.inner.on_cut.set(Box::new(on_cut));
         self.inner.writes.store(0, Ordering::SeqCst);
@@ -42,18 +43,18 @@ impl Power {
         self.inner.is_armed.store(true, Ordering::SeqCst);
     }
 
-    /// Goes off now.
+    /// Cuts the power now.
     pub fn cut(&self) {
         self.inner.is_off.store(true, Ordering::SeqCst);
     }
 
-    /// Whether it is gone.
+    /// Whether the power is gone.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.inner.is_off.load(Ordering::SeqCst)
     }
 
-    /// Writes since it was armed.
+    /// Number of writes since it was armed.
     #[must_use]
     pub fn writes(&self) -> usize {
         self.inner.writes.load(Ordering::SeqCst)
@@ -80,11 +81,11 @@ impl Power {
     }
 }
 
-/// A store on that machine: once the power is gone, writes seem to succeed and leave no trace.
+/// A store on that machine: once the power is gone, writes seem to succeed and have no effect.
 pub struct PowerCutStore {
-    /// What is on the disk.
+    /// Content of the disk.
     pub disk: Store,
-    /// What it takes to write.
+    /// Power that a write needs.
     pub power: Power,
 }
 
@@ -106,38 +107,38 @@ impl KVStoreSync for PowerCutStore {
     }
 }
 
-/// A store that refuses to write below one namespace for as long as it is ill.
+/// A store that fails to write below one namespace for a while.
 pub struct SickStore {
-    /// What is on the disk.
+    /// Content of the disk.
     pub inner: Store,
-    /// Below which namespace, and after how many more writes.
+    /// Namespace whose writes fail, and number of writes before that.
     ill_at: Mutex<Option<(&'static str, usize)>>,
     refused: AtomicUsize,
 }
 
 impl SickStore {
-    /// A healthy one.
+    /// Creates a store that works.
     #[must_use]
     pub fn new(inner: Store) -> Self {
         Self { inner, ill_at: Mutex::new(None), refused: AtomicUsize::new(0) }
     }
 
-    /// From now on nothing is written or removed below this primary namespace.
+    /// From now on writes and removals below this primary namespace fail.
     pub fn falls_ill(&self, primary: &'static str) {
         self.falls_ill_after(primary, 0);
     }
 
-    /// The same once so many more were.
+    /// After this number of writes, writes and removals below this primary namespace fail.
     pub fn falls_ill_after(&self, primary: &'static str, writes: usize) {
         *self.ill_at() = Some((primary, writes));
     }
 
-    /// From now on all is well.
+    /// From now on all writes succeed.
     pub fn recovers(&self) {
         *self.ill_at() = None;
     }
 
-    /// How often it refused.
+    /// Number of calls that failed.
     #[must_use]
     pub fn refused(&self) -> usize {
         self.refused.load(Ordering::SeqCst)
@@ -157,7 +158,7 @@ impl SickStore {
     }
 
     fn ill_at(&self) -> MutexGuard<'_, Option<(&'static str, usize)>> {
-        // Two words, of which no half matters.
+        // Both values are set at once.
         self.ill_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -182,18 +183,18 @@ impl KVStoreSync for SickStore {
     }
 }
 
-/// A wire to a node on that machine: no byte passes after the power is gone.
+/// A connection to a node on that machine: no byte passes after the power is gone.
 pub struct Wire {
     address: SocketAddr,
     clogged: Arc<AtomicBool>,
 }
 
 impl Wire {
-    /// Listens, and passes on to `to`.
+    /// Listens, and forwards to `to`.
     ///
     /// # Errors
     ///
-    /// When it cannot listen.
+    /// The port cannot be opened.
     pub async fn to(to: SocketAddr, power: Power) -> Result<Self, std::io::Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (address, clogged) = (listener.local_addr()?, Arc::<AtomicBool>::default());
@@ -211,12 +212,12 @@ impl Wire {
         Ok(Self { address, clogged })
     }
 
-    /// From now on nobody takes what the node sends: it has to keep it, or stop.
+    /// From now on nothing reads what the node sends: the node has to queue it, or stop.
     pub fn clogs(&self) {
         self.clogged.store(true, Ordering::SeqCst);
     }
 
-    /// Where it listens.
+    /// Address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -243,7 +244,7 @@ async fn carry(near: TcpStream, far: TcpStream, power: &Power, clogged: &AtomicB
     }
 }
 
-/// The system's clock, and what is added to it: time that passes, and what somebody sets it by.
+/// The system's clock with two offsets: time that passes, and an amount by which somebody sets the clock.
 #[derive(Default)]
 pub struct Shifted {
     passed: AtomicU64,
@@ -251,19 +252,19 @@ pub struct Shifted {
 }
 
 impl Shifted {
-    /// One that an LSP goes by.
+    /// Creates a clock, and a script of an LSP that uses it.
     #[must_use]
     pub fn script() -> (Arc<Self>, Script) {
         let clock = Arc::new(Self::default());
         (clock.clone(), Script { clock, ..Script::default() })
     }
 
-    /// From now on it is so much later.
+    /// Lets this time pass at once.
     pub fn jump(&self, seconds: u64) {
         self.passed.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// Somebody sets it so much ahead of the time; 0 sets it right.
+    /// Sets the clock ahead by this amount; 0 sets it right.
     pub fn is_set_ahead(&self, seconds: u64) {
         self.set_ahead.store(seconds, Ordering::SeqCst);
     }

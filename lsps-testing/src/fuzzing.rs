@@ -1,4 +1,4 @@
-//! What a fuzzer runs, as plain functions: `fuzz/` feeds them random bytes, the tests here feed them the vectors.
+//! Targets of a fuzzer, as plain functions: `fuzz/` calls them with random bytes, the tests here with the vectors.
 
 use lsps_service::Trust;
 use lsps_types::jsonrpc::{FromLsp, Incoming, Raw, RequestId, encode_reply, encode_request};
@@ -13,7 +13,7 @@ use lsps_types::{Address, DateTime, Msat, OutPoint, Ppm, Request, lsps0, lsps1};
 use crate::order_world::{self, OrderWorld};
 use crate::world::{Step, World};
 
-/// Any bytes at every reader: no panic, and what is read is written so that it is read again as the same.
+/// Passes any bytes to every parser. None panics, and a parsed message survives being written and parsed again.
 pub fn decode(payload: &[u8]) {
     if let Ok(incoming) = Incoming::decode(payload) {
         each_method(|method| method.request(&incoming));
@@ -34,19 +34,19 @@ pub fn decode(payload: &[u8]) {
     }
 }
 
-/// A script of payers, clients, node failures and crashes: the money stays where it belongs.
+/// Plays a script of payers, clients, node failures and crashes, and checks all balances.
 pub fn service_script(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else { return };
     let trust = if first & 1 == 0 { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp };
     let _ = World::new(trust).play(&Step::script(rest)).comes_to_rest();
 }
 
-/// The same of clients who order channels, and of a chain that reconsiders.
+/// Plays a script of clients who order channels, and of a chain that reorganises.
 pub fn order_script(bytes: &[u8]) {
     let _ = OrderWorld::new().play(&order_world::Step::script(bytes)).comes_to_rest();
 }
 
-/// Three amounts, a share, and parts: the fee is the formula's, and a split takes it exactly or not at all.
+/// Computes a fee from random amounts: the fee matches the formula, and a split takes it exactly or not at all.
 pub fn fee(bytes: &[u8]) {
     let mut words = bytes.chunks_exact(8).map(|word| u64::from_be_bytes(word.try_into().expect("eight bytes")));
     let mut next = || words.next().unwrap_or_default();
@@ -104,7 +104,7 @@ impl<R> Of<R> {
 impl<R: Request> Codec for Of<R> {
     fn request(&self, incoming: &Incoming<'_>) {
         let Ok(request) = incoming.params::<R>() else { return };
-        // Respelled text may have been shorter than ours.
+        // The respelled text may have been shorter than the written one.
         let Ok(written) = encode_request("i", &request) else { return };
         let again = Incoming::decode(&written).expect("we wrote it").params::<R>().expect("we wrote it");
         assert_eq!(encode_request("i", &again).expect("as long as before"), written);
@@ -115,7 +115,7 @@ impl<R: Request> Codec for Of<R> {
         let written = encode_reply::<R>(id, &reply);
         let Ok(FromLsp::Response { id: echoed, outcome }) = FromLsp::decode(&written) else { panic!("we wrote it") };
         assert_eq!(echoed.as_ref(), Some(id));
-        // An error: it was too long for one message.
+        // On an error the reply was too long for one message.
         if let Ok(result) = outcome {
             assert_eq!(encode_reply::<R>(id, &result.reply::<R>().expect("we wrote it")), written);
         }

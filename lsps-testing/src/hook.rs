@@ -1,4 +1,4 @@
-//! A webhook on this machine: takes posts over HTTPS, keeps them, and answers as it is told.
+//! A webhook on this machine: it accepts posts over HTTPS, records them, and answers as told.
 
 pub mod stage;
 
@@ -23,32 +23,32 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::https::Authority;
 
-/// Takes posts. Dropping it ends it.
+/// A webhook server. Dropping it stops the server.
 pub struct Hook {
     port: u16,
     posts: Arc<Mutex<Vec<Post>>>,
     serving: JoinHandle<()>,
 }
 
-/// What came, as it came.
+/// A post as received.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Post {
-    /// Path and query: whose webhook it is.
+    /// Path and query, which identify the webhook.
     pub path: String,
     /// Header `x-lsps5-timestamp`.
     pub timestamp: String,
     /// Header `x-lsps5-signature`.
     pub signature: String,
-    /// The bytes.
+    /// Bytes of the body.
     pub body: Vec<u8>,
 }
 
 impl Hook {
-    /// On a free port, with a certificate of this authority.
+    /// Starts a server on a free port, with a certificate of this authority.
     ///
     /// # Errors
     ///
-    /// When there is no port or no certificate for it.
+    /// There is no free port, or no certificate for it.
     pub async fn start(
         authority: &Authority,
         answers: impl Fn(&Post) -> StatusCode + Send + Sync + 'static,
@@ -60,52 +60,52 @@ impl Hook {
         Ok(Self { port, posts, serving })
     }
 
-    /// One that is content with everything.
+    /// Starts a server that answers every post with 200.
     ///
     /// # Errors
     ///
-    /// As for [`start`](Self::start).
+    /// Errors of [`start`](Self::start).
     pub async fn content(authority: &Authority) -> io::Result<Self> {
         Self::start(authority, |_| StatusCode::OK).await
     }
 
-    /// Where it takes posts.
+    /// Origin of the server.
     #[must_use]
     pub fn origin(&self) -> String {
         format!("https://{HOST}:{}", self.port)
     }
 
-    /// The webhook with this path.
+    /// URL of the webhook with this path.
     ///
     /// # Errors
     ///
-    /// When it is no path.
+    /// The path is not valid.
     pub fn url(&self, path: &str) -> Result<WebhookUrl, InvalidUrl> {
         WebhookUrl::new(self.origin() + path)
     }
 
-    /// What came so far.
+    /// The posts so far.
     #[must_use]
     pub fn posts(&self) -> Vec<Post> {
         lock(&self.posts).clone()
     }
 
-    /// What this LSP called for so far, by its signature.
+    /// The notifications of this LSP so far, with their signatures verified.
     ///
     /// # Errors
     ///
-    /// Why a post is none of its.
+    /// The reason for which a post is not authentic.
     pub fn notifications(&self, lsp: PeerId) -> Result<Vec<Notification>, Refused> {
         self.posts().iter().map(|post| post.verified(lsp)).collect()
     }
 }
 
 impl Post {
-    /// What the LSP says, whenever it said it.
+    /// The verified notification of this LSP, with any timestamp.
     ///
     /// # Errors
     ///
-    /// When it is not the LSP that says it.
+    /// The post is not the LSP's.
     pub fn verified(&self, lsp: PeerId) -> Result<Notification, Refused> {
         let any_time = Timestamp::from_unix_millis(0);
         Verifier::new(Profile::Blip, 0).verify(lsp, &self.timestamp, &self.signature, &self.body, any_time)
@@ -129,7 +129,8 @@ impl Drop for Hook {
     }
 }
 
-/// How an LSP reaches it: names lead to this machine, which may be contacted, and the authority is trusted.
+/// Settings with which an LSP reaches the server: names resolve to this machine, which may be contacted, and the
+/// authority is trusted.
 #[must_use]
 pub fn reached_with(authority: &Authority) -> DeliveryConfig {
     let mut config = DeliveryConfig::default();
@@ -151,7 +152,7 @@ async fn accept<F>(listener: TcpListener, tls: TlsAcceptor, posts: Arc<Mutex<Vec
 where
     F: Fn(&Post) -> StatusCode + Send + Sync + 'static,
 {
-    // Its connections end with the server.
+    // The connections end with the server.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let (tls, posts, answers) = (tls.clone(), Arc::clone(&posts), Arc::clone(&answers));
@@ -187,11 +188,11 @@ async fn respond(
     Ok(response)
 }
 
-/// A list of what came is as good as it was, wherever a test ended.
+/// Locks the list, which is consistent even if a test panicked.
 fn lock(posts: &Mutex<Vec<Post>>) -> MutexGuard<'_, Vec<Post>> {
     posts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const HOST: &str = "push.test";
-/// Of a body, in bytes.
+/// Longest body, in bytes.
 const LONGEST: usize = 4_096;

@@ -9,18 +9,18 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
-/// Signs certificates.
+/// A certificate authority.
 pub struct Authority {
     certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    /// With a key of its own.
+    /// Creates an authority with a new key.
     ///
     /// # Errors
     ///
-    /// When no key can be made.
+    /// No key can be generated.
     pub fn new() -> io::Result<Self> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -29,17 +29,17 @@ impl Authority {
         Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
-    /// What a client has to trust.
+    /// Root certificate that a client has to trust.
     #[must_use]
     pub fn root(&self) -> CertificateDer<'static> {
         self.certificate.der().clone()
     }
 
-    /// The server's side of TLS, for hosts of these names or addresses.
+    /// TLS acceptor of a server for these host names or addresses.
     ///
     /// # Errors
     ///
-    /// When one is no name.
+    /// A host is not a name.
     pub fn acceptor(&self, hosts: &[&str]) -> io::Result<TlsAcceptor> {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).into()).collect();
         let key = KeyPair::generate().map_err(io::Error::other)?;

@@ -1,5 +1,5 @@
-//! A scripted world in virtual time: an LSP with a model node and a store that survive its crashes, and peers who say
-//! what the script wants.
+//! A scripted world in virtual time: an LSP with a model node and a store that survive its crashes, and peers that send
+//! what the script says.
 //!
 //! Feature `webhooks` has HTTPS servers to post to, feature `nodes` scenes of real LDK nodes and faults for them.
 
@@ -34,5 +34,5 @@ pub use lsp::{Act, Lsp, buys, call};
 pub use setup::{LspSetup, MINING_SAT, NOON, address_of, an_order, anything, offer_id, outpoint, peer};
 pub use soak::{Seen, play_seeds, power, soak};
 
-/// The end of a program or a scene, in words.
+/// Error of a program or a scene, as text.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

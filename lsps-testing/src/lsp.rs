@@ -1,4 +1,4 @@
-//! An LSP around a model node: every effect is carried out at once and reported, except where the script reports it.
+//! An LSP on a model node: every effect is executed and reported at once, unless the script reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,74 +13,74 @@ use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Request, Sat,
 
 use crate::setup::{LspSetup, MINING_SAT, address_of, offer_id, outpoint};
 
-/// What the LSP did to the world. Writing, replying and what a node does by itself are not among it.
+/// Visible action of the LSP. Writes, replies and actions of the node itself are not included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Asked the client for a channel.
+    /// Asked the client to open a channel.
     Open {
-        /// The channel.
+        /// Key of the channel.
         key: ChannelKey,
-        /// What it has to be.
+        /// Terms of the channel.
         terms: OpenTerms,
     },
     /// Broadcast the funding transaction.
     Broadcast(ChannelKey),
-    /// Broadcast it once more, as it is stuck.
+    /// Broadcast the funding transaction again, as it is stuck.
     BroadcastAgain(ChannelKey),
-    /// Called a client that is away.
+    /// Called an absent client.
     Wake {
-        /// Who.
+        /// The client.
         peer: PeerId,
-        /// For the how-manieth time.
+        /// Number of the call.
         call: u32,
     },
-    /// Gave a channel up, and its inputs back.
+    /// Abandoned a channel, and released its inputs.
     Abandon(ChannelKey),
     /// Forwarded a part.
     Forward {
         /// The part.
         part: PartId,
-        /// To the client.
+        /// Amount that the client receives.
         amount: Msat,
-        /// Kept.
+        /// Fee that is kept.
         extra_fee: Msat,
     },
     /// Failed a part.
     Fail {
         /// The part.
         part: PartId,
-        /// What the payer learns.
+        /// Failure that the payer receives.
         code: FailureCode,
     },
     /// Posted to a webhook.
     Post {
-        /// Its name.
+        /// Key of the post.
         key: PostKey,
-        /// Where to.
+        /// URL.
         url: String,
-        /// What.
+        /// Body.
         body: String,
-        /// When it was raised.
+        /// Time at which the notification was raised.
         timestamp: String,
     },
-    /// Tell the operator: what this peer sent is no request.
+    /// Reported to the operator that this peer sent a payload that is not a request.
     ReportBadMessage(PeerId),
-    /// Left a part to others.
+    /// Left a part that belongs to no flow.
     NotMine(PartId),
     /// Claimed a payment for an order.
     Claim(PaymentHash),
-    /// Failed one.
+    /// Failed a payment for an order.
     FailPayment(PaymentHash),
-    /// Gave outputs back.
+    /// Refunded deposits.
     Refund {
-        /// To where.
+        /// Address of the refund.
         to: String,
-        /// The deposits that it spends.
+        /// Deposits that it spends.
         deposits: Vec<(OutPoint, Sat)>,
     },
     /// Raised the fee of a refund.
     BumpRefund(RefundKey),
-    /// Took outputs for its own.
+    /// Kept a deposit.
     Keep(OutPoint, Sat),
 }
 
@@ -95,17 +95,17 @@ pub struct Lsp {
     acts: Vec<Act>,
     asked: BTreeSet<ChannelKey>,
     closed_to_others: BTreeSet<ChannelKey>,
-    /// Its node makes no invoices, offers and addresses; or not soon.
+    /// Whether the node creates no invoices, offers and addresses.
     pub makes_nothing: bool,
-    /// See above.
+    /// Whether the script reports these later.
     pub is_slow: bool,
-    /// Its node does not say soon that it claimed a payment.
+    /// Whether the node does not report a claim at once.
     pub is_slow_to_claim: bool,
-    /// Nor that it failed a part.
+    /// Whether the node does not report a failed part at once.
     pub is_slow_to_fail: bool,
-    /// The wallet of the LSP funds the next channel with this output, instead of one made of the channel's key.
+    /// Outpoint with which the wallet funds the next channel, instead of one derived from the channel's key.
     pub funding_outpoint: Option<OutPoint>,
-    /// The node of the LSP does not say that it closed a channel that is given up: something may be on it.
+    /// Whether the node does not report that it closed an abandoned channel, as an HTLC may be on it.
     pub keeps_abandoned: bool,
     book: BTreeMap<BookKey, BookEntry>,
     questions: Vec<Question>,
@@ -113,7 +113,7 @@ pub struct Lsp {
 }
 
 impl Lsp {
-    /// An LSP at an instant.
+    /// Creates an LSP at an instant.
     #[must_use]
     pub fn at(now: Timestamp, setup: LspSetup) -> Self {
         let facts = setup.facts();
@@ -143,61 +143,61 @@ impl Lsp {
         }
     }
 
-    /// Time passes.
+    /// Lets time pass.
     pub fn wait_until(&mut self, now: Timestamp) {
         self.now = now;
         self.feed(Input::Tick);
     }
 
-    /// Somebody sets the clock, and the host tells.
+    /// Sets the clock, which the host reports.
     pub fn sets_clock(&mut self, to: Timestamp) {
         let from = std::mem::replace(&mut self.now, to);
         self.feed(Input::ClockSet { from, to });
     }
 
-    /// The same where nobody tells: it runs no more, or has no other clock.
+    /// Sets the clock without a report, as if the LSP were down or had no steady clock.
     pub fn sets_clock_unseen(&mut self, to: Timestamp) {
         self.now = to;
     }
 
-    /// What the core would be told next, and why, if nothing else happened.
+    /// The core.
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.service
     }
 
-    /// A message arrives; the answers to its sender.
+    /// Delivers a message, and returns the replies to its sender.
     pub fn receives(&mut self, peer: PeerId, payload: &[u8]) -> Vec<Vec<u8>> {
         self.sent.clear();
         self.feed(Input::Message { peer, payload: payload.to_vec() });
         self.sent_to(peer)
     }
 
-    /// A peer connects; its channels work at once.
+    /// Connects a peer, whose channels are usable at once.
     pub fn connects(&mut self, peer: PeerId) {
         self.connected.insert(peer);
         self.feed(Input::PeerConnected { peer });
         self.feed(Input::ChannelsUsable { peer });
     }
 
-    /// A peer connects, but its channels do not work yet.
+    /// Connects a peer whose channels are not usable yet.
     pub fn connects_without_channels(&mut self, peer: PeerId) {
         self.connected.insert(peer);
         self.feed(Input::PeerConnected { peer });
     }
 
-    /// A peer goes away.
+    /// Disconnects a peer.
     pub fn disconnects(&mut self, peer: PeerId) {
         self.connected.remove(&peer);
         self.feed(Input::PeerDisconnected { peer });
     }
 
-    /// A part arrives.
+    /// Delivers an HTLC.
     pub fn htlc(&mut self, htlc: HeldHtlc) {
         self.feed(Input::HtlcHeld(htlc));
     }
 
-    /// A part arrives that brings exactly what its onion asks to forward.
+    /// Delivers an HTLC of exactly the amount to forward.
     pub fn part(&mut self, part: u8, scid: Scid, hash: u8, amount: Msat) {
         self.htlc(HeldHtlc {
             part: PartId([part; 32]),
@@ -209,14 +209,14 @@ impl Lsp {
         });
     }
 
-    /// The client accepts the channel asked for last, with this delay if the node tells it.
+    /// Lets the client accept the channel that was asked for last, with this delay if the node reports it.
     pub fn accepts_channel(&mut self, key: ChannelKey, to_self_delay: Option<u16>) {
         let output = FundingOutput { script: vec![0x51], value_sat: 1 };
         self.feed(Input::ChannelNegotiated { key, to_self_delay, output });
         self.asked.remove(&key);
     }
 
-    /// Both sides sign the funding transaction.
+    /// Reports that both sides signed the funding transaction.
     pub fn funding_signed(&mut self, key: ChannelKey) {
         if self.asked.contains(&key) {
             self.accepts_channel(key, None);
@@ -224,52 +224,52 @@ impl Lsp {
         self.feed(Input::ChannelPending { key });
     }
 
-    /// The client sends `channel_ready`.
+    /// Reports `channel_ready`.
     pub fn channel_ready(&mut self, key: ChannelKey) {
         self.feed(Input::ChannelReady { key, channel_id: ChannelId([7; 32]) });
     }
 
-    /// The open, or the channel, ends.
+    /// Reports that an open, or a channel, ended.
     pub fn channel_ends(&mut self, key: ChannelKey, why: ChannelEnd) {
         self.asked.remove(&key);
         self.feed(Input::ChannelEnded { key, why });
     }
 
-    /// The client claims a part.
+    /// Reports that the client claimed a part.
     pub fn claimed(&mut self, part: PartId) {
         self.feed(Input::PartForwarded { part: WhichPart::Id(part), over: None });
     }
 
-    /// The client fails a part.
+    /// Reports that the client failed a part.
     pub fn failed_by_client(&mut self, part: PartId) {
         self.feed(Input::PartFailed { part });
     }
 
-    /// A block arrives.
+    /// Reports a block.
     pub fn block(&mut self, height: u32) {
         self.facts.height = BlockHeight(height);
         self.feed(Input::NodeFacts(self.facts));
     }
 
-    /// Transactions cost something else from now on; told with the next block.
+    /// Changes the feerate, which the next block reports.
     pub fn feerate(&mut self, sat_per_kw: u32) {
         self.facts.feerate_sat_per_kw = sat_per_kw;
     }
 
-    /// The node's circumstances change.
+    /// Reports new facts of the node.
     pub fn knows(&mut self, facts: NodeFacts) {
         self.facts = facts;
         self.feed(Input::NodeFacts(facts));
     }
 
-    /// The process dies after its last write and starts again; the node and the peers are as before, and the node tells
-    /// nothing that it had not told.
+    /// Crashes the process after its last write and starts it again. The node and the peers are unchanged, and the node
+    /// has no unreported event.
     pub fn restarts(&mut self) {
         self.restarts_before_its_node();
         self.feed(Input::NodeCaughtUp);
     }
 
-    /// The same, and what the node has to tell is still to come.
+    /// Crashes and starts the process, with the node's events still to come.
     pub fn restarts_before_its_node(&mut self) {
         self.service = service(&self.setup, self.facts);
         for (name, bytes) in &self.store {
@@ -282,29 +282,29 @@ impl Lsp {
         }
     }
 
-    /// A record of an earlier life is in its store, and it starts.
+    /// Puts an earlier record into the store, and starts the LSP.
     pub fn finds(&mut self, record: Record) {
         self.store.insert(record.name, record.bytes);
         self.restarts();
     }
 
-    /// What was done since the last time this was asked.
+    /// Takes the actions since the last call.
     pub fn acts(&mut self) -> Vec<Act> {
         std::mem::take(&mut self.acts)
     }
 
-    /// Whether a channel that was opened carries what others send to its client.
+    /// Whether a channel forwards other payments to its client.
     #[must_use]
     pub fn carries_others(&self, key: ChannelKey) -> bool {
         !self.closed_to_others.contains(&key)
     }
 
-    /// What was asked of others since the last time this was asked.
+    /// Takes the questions since the last call.
     pub fn questions(&mut self) -> Vec<Question> {
         std::mem::take(&mut self.questions)
     }
 
-    /// What was sent to a peer since the last message was received.
+    /// Messages to a peer since the last message was received.
     #[must_use]
     pub fn sent_to(&self, peer: PeerId) -> Vec<Vec<u8>> {
         self.sent.iter().filter(|(receiver, _)| *receiver == peer).map(|(_, payload)| payload.clone()).collect()
@@ -315,13 +315,13 @@ impl Lsp {
         self.book.values()
     }
 
-    /// The store's content, by record.
+    /// Content of the store, by record.
     #[must_use]
     pub fn records(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.store
     }
 
-    /// Tells the core, writes what it wants written, then does what it asks for.
+    /// Passes an input to the core, writes its records, then executes its effects.
     pub fn feed(&mut self, input: Input) {
         let part = match &input {
             Input::HtlcHeld(htlc) => Some(htlc.part),
@@ -367,7 +367,7 @@ impl Lsp {
         }
     }
 
-    /// Does it, and reports it done where the script does not.
+    /// Executes an effect, and returns its report unless the script reports it.
     fn perform(&mut self, effect: Effect) -> Option<Input> {
         match effect {
             Effect::OpenChannel { key, terms, .. } => {
@@ -462,11 +462,11 @@ impl Lsp {
     }
 }
 
-/// Sends a request to the LSP and reads the answer, as a client without a core would.
+/// Sends a request to the LSP and parses the reply, as a client without a core would.
 ///
 /// # Errors
 ///
-/// The LSP's own.
+/// The error that the LSP answered.
 pub fn call<R: Request>(lsp: &mut Lsp, client: PeerId, request: &R) -> Result<R::Reply, ErrorReply<R::Error>> {
     let payload = encode_request("the only one", request).expect("a short request");
     let replies = lsp.receives(client, &payload);
@@ -478,7 +478,7 @@ pub fn call<R: Request>(lsp: &mut Lsp, client: PeerId, request: &R) -> Result<R:
     }
 }
 
-/// Buys the first entry of the menu.
+/// Buys on the first entry of the menu.
 pub fn buys(lsp: &mut Lsp, client: PeerId, payment_size_msat: Option<Msat>) -> Bought {
     let menu = call(lsp, client, &GetInfo { token: None }).expect("a menu");
     let opening_fee_params = menu.opening_fee_params_menu.into_iter().next().expect("an entry");

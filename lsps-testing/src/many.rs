@@ -1,4 +1,4 @@
-//! Records of many offers, without having sold each.
+//! Records of many flows, without an execution of each sale.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use lsps_types::{Msat, PeerId, Scid};
 use crate::lsp::{Act, Lsp, buys};
 use crate::setup::{LspSetup, NOON, peer};
 
-/// Offers of a fixed size, each of another client, by SCID from 1 on.
+/// Offers of a fixed size, each of another client, with SCIDs from 1 on.
 #[must_use]
 pub fn offers(count: u32, size: Msat) -> Vec<Record> {
     let sold = sold(size);
@@ -26,11 +26,11 @@ pub fn sold(size: Msat) -> Record {
     only_record(&seller(size))
 }
 
-/// An offer that was paid for, its channel in use and its parts forgotten, to be [copied](copy).
+/// An offer that was paid for, with its channel in use and its parts dropped, to be [copied](copy).
 ///
 /// # Panics
 ///
-/// Where the service does not do what it should.
+/// The service does not behave as expected.
 #[must_use]
 pub fn paid(size: Msat) -> Record {
     let mut lsp = seller(size);
@@ -45,19 +45,19 @@ pub fn paid(size: Msat) -> Record {
     only_record(&lsp)
 }
 
-/// The same offer under another SCID, sold to another client.
+/// Copies an offer to another SCID and another client.
 #[must_use]
 pub fn copy(template: &Record, scid: Scid, client: PeerId) -> Record {
-    // A version, the SCID (0, in one byte), then the client, 33 bytes after their length.
+    // The record is a version, the SCID (0, in one byte), then the client, 33 bytes after their length.
     let (version, rest) = (template.bytes[0], &template.bytes[2 + 1 + 33..]);
     let bytes = [&[version], varint(scid.0).as_slice(), &[33], &client.0, rest].concat();
     Record { name: FlowId::JitChannel(scid).to_string(), bytes }
 }
 
-/// The same webhooks, of another client.
+/// Copies the webhooks of a client to another client.
 #[must_use]
 pub fn copy_webhooks(template: &Record, client: PeerId) -> Record {
-    // A version, then the client, 33 bytes after their length.
+    // The record is a version, then the client, 33 bytes after their length.
     let (head, rest) = (&template.bytes[..2], &template.bytes[2 + 33..]);
     Record { name: FlowId::Webhooks(client).to_string(), bytes: [head, &client.0, rest].concat() }
 }

@@ -1,4 +1,4 @@
-//! Breaks of the implementation, by clause: `lsps-testing/mutants/clauses.txt`, whose head says how it is written.
+//! Breaks of the implementation, by clause: `lsps-testing/mutants/clauses.txt`, whose head describes the format.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,26 +6,27 @@ use std::path::{Path, PathBuf};
 /// One break of the implementation.
 #[derive(Clone, Debug, Default)]
 pub struct Mutant {
-    /// The clauses that are broken by it.
+    /// Clauses that it breaks.
     pub clauses: Vec<String>,
-    /// Words on how they are broken; for clauses that no code of ours can break, the reason.
+    /// Description of the break; for clauses that no code of this repository can break, the reason.
     pub meaning: String,
-    /// The source file, from the root of the repository.
+    /// Source file, from the root of the repository.
     pub file: String,
-    /// A piece of it.
+    /// Text to replace.
     pub find: String,
-    /// The text in its place.
+    /// Replacement.
     pub with: String,
-    /// Constants, patterns and attributes take a build of their own; all else is switched while it runs.
+    /// Whether the break needs a build of its own, as constants, patterns and attributes do; all others are selected at
+    /// run time.
     pub takes_build: bool,
 }
 
-/// All breaks, and the clauses without.
+/// All breaks, and the clauses without one.
 #[derive(Clone, Debug, Default)]
 pub struct Mutants {
     /// The breaks.
     pub all: Vec<Mutant>,
-    /// Clauses that no code of ours can break, each with the reason as its meaning.
+    /// Clauses that no code of this repository can break, with the reason as their meaning.
     pub exempt: Vec<Mutant>,
 }
 
@@ -34,7 +35,7 @@ impl Mutants {
     ///
     /// # Errors
     ///
-    /// Names the first line that cannot be read.
+    /// The first line that cannot be parsed.
     pub fn read() -> Result<Self, String> {
         Self::parse(&text_of("lsps-testing/mutants/clauses.txt"))
     }
@@ -49,7 +50,7 @@ impl Mutants {
         Ok(read)
     }
 
-    /// Says what is wrong with the file: pieces that are not there once, and clauses that are forgotten or unknown.
+    /// Faults of the file: texts that do not occur exactly once, and clauses that are missing or unknown.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = vec![];
@@ -85,7 +86,7 @@ impl Mutants {
     }
 }
 
-/// The clauses at level MUST or MUST NOT.
+/// Clauses at level MUST or MUST NOT.
 #[must_use]
 pub fn musts() -> Vec<String> {
     let rows = text_of("lsps-testing/conformance/clauses.tsv");
@@ -104,7 +105,7 @@ fn text_of(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
 }
 
-/// One break, or clauses without.
+/// Parses one break, or clauses without one.
 fn block_of(block: &[&str]) -> Result<(Mutant, bool), String> {
     let bad = || format!("cannot be read: {}", block.join(" / "));
     let (clauses, meaning) = block[0].strip_prefix('[').and_then(|head| head.split_once("] ")).ok_or_else(bad)?;

@@ -14,27 +14,27 @@ use crate::Error;
 use crate::hook::{Hook, Post};
 use crate::https::Authority;
 
-/// Passes on to its phone what the phone's LSP has signed. Dropping it ends it.
+/// Passes notifications with a valid signature of the phone's LSP on to the phone. Dropping it stops the server.
 pub struct PushService {
     hook: Hook,
     phone: Arc<Mutex<Option<Phone>>>,
     passed_on: mpsc::UnboundedReceiver<Notification>,
 }
 
-/// A phone that may be woken, and on whose word.
+/// A phone, with the LSP that may wake it.
 struct Phone {
     lsp: PeerId,
-    /// Known to the phone's LSP alone: there is a secret in it.
+    /// Path of the webhook, which contains a secret that only the LSP knows.
     path: String,
     verifier: Verifier,
 }
 
 impl PushService {
-    /// On a free port, with a certificate of this authority.
+    /// Starts the service on a free port, with a certificate of this authority.
     ///
     /// # Errors
     ///
-    /// When there is no port or no certificate for it.
+    /// There is no free port, or no certificate for it.
     pub async fn start(authority: &Authority) -> io::Result<Self> {
         let phone = Arc::new(Mutex::new(None));
         let (pass_on, passed_on) = mpsc::unbounded_channel();
@@ -43,11 +43,11 @@ impl PushService {
         Ok(Self { hook, phone, passed_on })
     }
 
-    /// A phone signs up, with a random secret. What its LSP is to post to.
+    /// Enrols a phone with this secret, and returns the webhook URL for its LSP.
     ///
     /// # Errors
     ///
-    /// When that is no URL.
+    /// The URL is not valid.
     pub fn enrol(&self, lsp: PeerId, secret: &[u8; 32]) -> Result<WebhookUrl, Error> {
         let origin = self.hook.origin();
         let url = HookAddress { service: &format!("{origin}/wake"), lsp, device: "phone", secret }.url()?;
@@ -57,17 +57,17 @@ impl PushService {
         Ok(url)
     }
 
-    /// The next notification that was verified.
+    /// The next verified notification.
     ///
     /// # Errors
     ///
-    /// When none comes.
+    /// No notification arrives.
     pub async fn next(&mut self) -> Result<Notification, Error> {
         let next = tokio::time::timeout(PATIENCE, self.passed_on.recv()).await;
         next.ok().flatten().ok_or_else(|| "the LSP does not call".into())
     }
 
-    /// Whether nothing more came.
+    /// Whether no further notification arrived.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.passed_on.is_empty()
@@ -92,6 +92,6 @@ fn respond(
     }
 }
 
-/// Notifications whose replays are noticed.
+/// Number of notifications whose replays are noticed.
 const REMEMBERED: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! The chain as `bitcoind` shows it: what Lightning nodes ask of it over JSON-RPC. On loopback, whatever the password.
+//! The chain with `bitcoind`'s JSON-RPC interface, as far as Lightning nodes use it. The server listens on loopback and
+//! accepts any password.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A server for one chain. Dropping it ends it.
+/// A server for one chain. Dropping it stops the server.
 pub struct Rpc {
     address: SocketAddr,
     serving: JoinHandle<()>,
@@ -28,14 +29,14 @@ impl Rpc {
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// There is no free port.
     pub async fn serve(chain: Chain) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         Ok(Self { address, serving: tokio::spawn(accept(listener, chain)) })
     }
 
-    /// Where it listens.
+    /// Address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -49,10 +50,10 @@ impl Drop for Rpc {
 }
 
 async fn accept(listener: TcpListener, chain: Chain) {
-    // Its connections end with the server.
+    // The connections end with the server.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        // Else each answer waits for the acknowledgement of the one before.
+        // Without this, each answer waits for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
         let chain = chain.clone();
         let service = service_fn(move |request| respond(chain.clone(), request));
@@ -71,7 +72,7 @@ async fn respond(chain: Chain, request: Request<Incoming>) -> Result<Response<Fu
     Ok(Response::new(Full::from(reply.to_string())))
 }
 
-/// The code and the words of an error.
+/// Code and message of an error.
 struct Refused(i32, String);
 
 fn answer(chain: &Chain, call: &Value) -> Result<Value, Refused> {
@@ -88,7 +89,7 @@ fn answer(chain: &Chain, call: &Value) -> Result<Value, Refused> {
             block.map(|block| serialize_hex(&block).into()).ok_or_else(|| not_found("block"))
         }
         "getrawmempool" => Ok(chain.mempool().iter().map(Transaction::compute_txid).map(|txid| json!(txid)).collect()),
-        // Nodes take a transaction that came at a height they have seen, in a second they have seen, for known.
+        // Nodes take a transaction with a height and a second that they have seen for a known one.
         "getmempoolentry" => waiting().map(|_| json!({ "time": now(), "height": chain.height() + 1 })),
         "getrawtransaction" => waiting().map(|tx| serialize_hex(&tx).into()),
         "sendrawtransaction" => {
@@ -105,7 +106,7 @@ fn answer(chain: &Chain, call: &Value) -> Result<Value, Refused> {
 fn header(chain: &Chain, hash: BlockHash) -> Result<Value, Refused> {
     let height = height_of(chain, hash)?;
     let header = chain.block_at(height).ok_or_else(|| not_found("block"))?.header;
-    // Every block has the same difficulty, so the work adds up to a multiple of one block's.
+    // Every block has the same difficulty, so the work is a multiple of one block's.
     let work: u64 = (u64::from(height) + 1) * WORK_OF_A_BLOCK;
     let mut shown = json!({
         "hash": hash, "height": height, "chainwork": format!("{work:064x}"), "version": header.version.to_consensus(),
@@ -123,7 +124,7 @@ fn height_of(chain: &Chain, hash: BlockHash) -> Result<u32, Refused> {
     heights.find(|height| chain.hash_at(*height) == Some(hash)).ok_or_else(|| not_found("block"))
 }
 
-/// The first parameter, which is a hash in all calls that look something up.
+/// Parses the first parameter, a hash.
 fn parse<T: std::str::FromStr>(params: &Value) -> Result<T, Refused> {
     let text = params[0].as_str().unwrap_or_default();
     text.parse().map_err(|_| Refused(INVALID_PARAMETER, format!("{text:?} is no hash")))
@@ -133,7 +134,7 @@ fn not_found(what: &str) -> Refused {
     Refused(NOT_FOUND, format!("no such {what}"))
 }
 
-/// In bitcoin per 1000 virtual bytes.
+/// Feerate in bitcoin per 1000 virtual bytes.
 fn feerate() -> f64 {
     f64::from(FEE_SAT_PER_KW) * 4.0 / 100_000_000.0
 }

@@ -1,4 +1,4 @@
-//! Payer, LSP and a wallet without channels, on a chain of their own: what the examples and their tests start from.
+//! Payer, LSP and a wallet without channels, on a chain of their own: the basis of the examples and their tests.
 
 mod account;
 mod balance;
@@ -32,19 +32,19 @@ pub use lsp::LspNode;
 pub use ordering::Stock;
 pub use wallet::WalletNode;
 
-/// Who is on the scene.
+/// Role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// Pays the invoice.
+    /// The node that pays the invoice.
     Payer,
-    /// Opens the channel.
+    /// The node that opens the channel.
     Lsp,
-    /// Is paid.
+    /// The node that is paid.
     Wallet,
 }
 
 impl Who {
-    /// What it is called.
+    /// Name of the role.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -59,55 +59,55 @@ impl Who {
     }
 }
 
-/// What is to be played.
+/// Settings of a scene.
 pub struct Script {
-    /// Where the nodes keep their files; in memory without a directory.
+    /// Directory of the nodes' files; without it they are kept in memory.
     pub directory: Option<PathBuf>,
-    /// Whose risk the first payment is.
+    /// Trust model of the first payment.
     pub trust: Trust,
-    /// How the LSP sells otherwise.
+    /// Policy of the LSP, except its trust model.
     pub policy: StandardPolicy,
-    /// A token of the wallet's for its LSP.
+    /// Token that the wallet gives to the LSP.
     pub token: Option<String>,
     /// Satoshis in each of the payer's channels to the LSP.
     pub payer_channels: Vec<u64>,
-    /// The LSP's store, if it is a special one.
+    /// Store of the LSP, unless the default is used.
     pub lsp_store: Option<Store>,
-    /// The wallet's, likewise.
+    /// Store of the wallet, unless the default is used.
     pub wallet_store: Option<Store>,
-    /// Whether LSP and wallet make channels with anchors.
+    /// Whether LSP and wallet open channels with anchors.
     pub anchors: bool,
-    /// The feerate of the chain, in satoshis per 1000 weight units.
+    /// Feerate of the chain, in satoshis per 1000 weight units.
     pub fee_sat_per_kw: u32,
     /// Confirmations that the wallet waits for before it claims.
     pub confirmations_to_wait: u16,
-    /// The wallet can tell whether a transaction was published before it is confirmed.
+    /// Whether the wallet can see unconfirmed transactions.
     pub wallet_sees_mempool: bool,
-    /// The wallet connects to its LSP by itself, and again when it is gone.
+    /// Whether the wallet connects to its LSP by itself, and reconnects.
     pub wallet_connects: bool,
-    /// Wraps the wallet's way to connect.
+    /// Wrapper of the wallet's connector.
     pub wallet_connector: fn(Arc<dyn Connect>) -> Arc<dyn Connect>,
-    /// LSPs that it knows besides, and that the test connects.
+    /// Further LSPs of the wallet, which the test connects.
     pub other_lsps: Vec<KnownLsp>,
-    /// How often the wallet asks what became of its orders.
+    /// Intervals at which the wallet asks about its orders.
     pub polling: Polling,
-    /// How the LSP posts to webhooks, if it serves them.
+    /// Delivery of the LSP to webhooks, if it serves them.
     pub webhooks: Option<DeliveryConfig>,
-    /// The LSP's time.
+    /// Clock of the LSP.
     pub clock: Arc<dyn Clock>,
-    /// The wallet's.
+    /// Clock of the wallet.
     pub wallet_clock: Arc<dyn Clock>,
-    /// Where all that the LSP's service is given and gives is kept, for a replay.
+    /// File for the tape of the LSP's service, for a replay.
     pub lsp_tape: Option<PathBuf>,
-    /// Sees every event of the nodes before they are dealt with, and again if LDK tells them again.
+    /// Observer of every event of the nodes before it is handled, and of its repetitions.
     pub on_event: OnEvent,
-    /// Sees every event that the wallet's host leaves to its application.
+    /// Observer of every event that the wallet's host leaves to its application.
     pub on_left: OnEvent,
-    /// Events that the LSP's node keeps back, and all behind them: it tells them again until this lets them through.
+    /// Events that the LSP's node holds back, with all later ones: it repeats them until this lets them through.
     pub lsp_keeps_back: KeepsBack,
-    /// Sees every protocol message of the wallet.
+    /// Observer of every protocol message of the wallet.
     pub on_message: OnMessage,
-    /// Sees every protocol message of the LSP.
+    /// Observer of every protocol message of the LSP.
     pub on_request: OnMessage,
 }
 
@@ -151,48 +151,48 @@ impl Default for Script {
     }
 }
 
-/// The three of them, connected, the payer's channels open.
+/// The three nodes, connected, with the payer's channels open.
 pub struct Scene {
-    /// Where their transactions go.
+    /// Chain of the nodes.
     pub chain: Chain,
-    /// Has channels to the LSP.
+    /// Node with channels to the LSP.
     pub payer: Arc<Node>,
-    /// Sells channels.
+    /// LSP that sells channels.
     pub lsp: LspNode,
-    /// Has no channel.
+    /// Wallet without channels.
     pub wallet: WalletNode,
-    /// What its nodes told.
+    /// Facts that the nodes reported.
     pub seen: Arc<Seen>,
     script: Script,
     lsp_store: Store,
     wallet_store: Store,
 }
 
-/// Three nodes that pay each other, whatever handles the messages of LSP and wallet.
+/// Three nodes that pay each other, with any message handlers at LSP and wallet.
 #[derive(Clone, Copy)]
 pub struct Trio<'a, L: Handler, W: Handler> {
-    /// Where their transactions go.
+    /// Chain of the nodes.
     pub chain: &'a Chain,
-    /// Has channels to the LSP.
+    /// Node with channels to the LSP.
     pub payer: &'a Node,
-    /// Opens channels to the wallet.
+    /// Node that opens channels to the wallet.
     pub lsp: &'a Node<L>,
-    /// Is paid.
+    /// Node that is paid.
     pub wallet: &'a Node<W>,
-    /// What they told.
+    /// Facts that the nodes reported.
     pub seen: &'a Seen,
 }
 
-/// Handles a node's custom messages.
+/// Handler of a node's custom messages.
 pub trait Handler: CustomMessageHandler + Send + Sync + 'static {}
 impl<T: CustomMessageHandler + Send + Sync + 'static> Handler for T {}
 
 impl Scene {
-    /// Starts the nodes, gives payer and LSP some coins, opens the payer's channels.
+    /// Starts the nodes, funds payer and LSP, and opens the payer's channels.
     ///
     /// # Errors
     ///
-    /// When a node cannot start, or the channels do not open.
+    /// A node cannot start, or the channels do not open.
     pub async fn set(mut script: Script) -> Result<Self, Error> {
         let (chain, seen) = (Chain::new(), Arc::new(Seen::default()));
         chain.set_fee_sat_per_kw(script.fee_sat_per_kw);
@@ -214,7 +214,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Its nodes, for what is asked of any three.
+    /// The nodes, for methods of any three nodes.
     #[must_use]
     pub fn trio(&self) -> Trio<'_, LspsMessageHandler, LspsMessageHandler> {
         let (lsp, wallet) = (&self.lsp.node, &self.wallet.node);
@@ -225,7 +225,7 @@ impl Scene {
     ///
     /// # Errors
     ///
-    /// When one of them cannot reach it.
+    /// One of them cannot reach the LSP.
     pub async fn connect(&self) -> Result<(), Error> {
         let (id, address) = (self.lsp.node.node_id(), self.lsp.node.address());
         let by_itself = self.script.wallet_connects;
@@ -234,7 +234,7 @@ impl Scene {
         if reached { Ok(()) } else { Err("the LSP cannot be reached".into()) }
     }
 
-    /// Ends all of it in order.
+    /// Stops everything in order.
     pub async fn stop(self) {
         for node in [&self.wallet.node, &self.lsp.node] {
             node.stop().await;
@@ -248,42 +248,42 @@ impl Scene {
         }
     }
 
-    /// Ends the LSP as a power cut would, and starts it from what its store holds. Its peers are gone.
+    /// Stops the LSP as a power cut would, and starts it from its store. Its peers are disconnected.
     ///
     /// # Errors
     ///
-    /// When it does not start again.
+    /// The LSP does not start again.
     pub async fn restart_lsp(&mut self) -> Result<(), Error> {
         self.lsp.node.kill();
         self.start_lsp_from(Arc::clone(&self.lsp_store)).await
     }
 
-    /// Starts it from another store, when it is dead.
+    /// Starts the LSP from another store, after it was stopped.
     ///
     /// # Errors
     ///
-    /// When it does not start.
+    /// The LSP does not start.
     pub async fn start_lsp_from(&mut self, store: Store) -> Result<(), Error> {
         self.lsp_store = store;
         self.lsp = LspNode::start(&self.chain, &self.lsp_store, &self.script).await?;
         Ok(())
     }
 
-    /// The same for the wallet.
+    /// Stops the wallet as a power cut would, and starts it from its store.
     ///
     /// # Errors
     ///
-    /// When it does not start again.
+    /// The wallet does not start again.
     pub async fn restart_wallet(&mut self) -> Result<(), Error> {
         self.wallet.node.kill();
         self.start_wallet_from(Arc::clone(&self.wallet_store)).await
     }
 
-    /// Starts it from another store, when it is dead.
+    /// Starts the wallet from another store, after it was stopped.
     ///
     /// # Errors
     ///
-    /// When it does not start.
+    /// The wallet does not start.
     pub async fn start_wallet_from(&mut self, store: Store) -> Result<(), Error> {
         self.wallet_store = store;
         let at = (self.lsp.node.node_id(), self.lsp.node.address());
@@ -300,17 +300,17 @@ impl Script {
         }
     }
 
-    /// How that node is set up.
+    /// Setup of the node of this role.
     pub fn setup(&self, who: Who, store: Store, config: UserConfig, chain: &Chain) -> Setup {
         Setup { name: who.name(), seed: who.seed(), store, config, chain: chain.clone() }
     }
 }
 
-/// A node that only pays.
+/// Starts a node that only pays.
 ///
 /// # Errors
 ///
-/// When it cannot start.
+/// The node cannot start.
 pub async fn start_payer(chain: &Chain, script: &Script) -> Result<Arc<Node>, Error> {
     let setup = script.setup(Who::Payer, script.store(Who::Payer), UserConfig::default(), chain);
     let payer = Node::build(setup, Arc::new(IgnoringMessageHandler {})).await?;
@@ -329,7 +329,7 @@ pub async fn start_payer(chain: &Chain, script: &Script) -> Result<Arc<Node>, Er
 ///
 /// # Errors
 ///
-/// When the peer cannot be reached, or a channel does not open within ten seconds.
+/// The peer cannot be reached, or a channel does not open within ten seconds.
 pub async fn open_channels<F: Handler, T: Handler>(
     chain: &Chain,
     from: &Node<F>,
@@ -359,7 +359,7 @@ pub async fn open_channels<F: Handler, T: Handler>(
     Ok(())
 }
 
-/// Keeps in `seen` what is told, before it goes on to `and_then`.
+/// Records events in `seen` before it passes them to `and_then`.
 #[must_use]
 pub fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
     let (seen, chain) = (Arc::clone(seen), chain.clone());
@@ -369,7 +369,7 @@ pub fn noting(seen: &Arc<Seen>, chain: &Chain, and_then: OnEvent) -> OnEvent {
     })
 }
 
-/// What no host wanted is the node's own business.
+/// Handles events that no host took.
 pub fn finish<H: Handler>(node: &Node<H>, event: &Event) -> Result<(), ReplayEvent> {
     if let Err(why) = node.chores(event) {
         eprintln!("{}: {why}", node.name());
@@ -377,9 +377,9 @@ pub fn finish<H: Handler>(node: &Node<H>, event: &Event) -> Result<(), ReplayEve
     Ok(())
 }
 
-/// For fees, and for the JIT channel's reserve.
+/// Satoshis for fees, and for the reserve of the JIT channel.
 pub const SPARE_SAT: u64 = 200_000;
-/// What LDK waits for before it uses a channel of a stranger.
+/// Confirmations that LDK waits for before it uses a channel of a stranger.
 const CONFIRMATIONS: u32 = 6;
-/// LDK takes no more from one peer.
+/// Largest number of unfunded channels that LDK accepts from one peer.
 const UNFUNDED_AT_ONCE: usize = 4;

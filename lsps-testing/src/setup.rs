@@ -1,4 +1,4 @@
-//! How an LSP of the tests behaves, and what it calls things.
+//! Settings and names of an LSP in tests.
 
 use std::time::Duration;
 
@@ -10,36 +10,36 @@ use lsps_service::{
 use lsps_types::lsps1::{CreateOrder, Options};
 use lsps_types::{Blocks, Msat, Network, OutPoint, PeerId, Ppm, Sat, Scid, Timestamp, Txid};
 
-/// How an LSP behaves in a test.
+/// Settings of an LSP in a test.
 #[derive(Clone, Debug)]
 pub struct LspSetup {
-    /// Its configuration.
+    /// Configuration of the service.
     pub config: Config,
-    /// The one entry of everybody's menu.
+    /// The only entry of every menu.
     pub terms: OfferTerms,
-    /// Its trust model.
+    /// Trust model.
     pub trust: Trust,
-    /// Tokens that are good.
+    /// Valid tokens.
     pub tokens: Vec<String>,
-    /// Decides instead of all this, where it is there.
+    /// Policy that decides instead of these settings, if set.
     pub policy: Option<StandardPolicy>,
-    /// Plans channels instead, where it is there.
+    /// Policy that plans channels instead, if set.
     pub plans: Option<StandardPolicy>,
-    /// Leave everything to others.
+    /// Whether every decision is left to others.
     pub elsewhere: bool,
-    /// Serve nobody.
+    /// Whether all clients are refused.
     pub reject_clients: bool,
-    /// What the node can receive.
+    /// Amount that the node can receive.
     pub inbound: Msat,
-    /// What a transaction costs.
+    /// Feerate in satoshis per 1 000 weight units.
     pub feerate_sat_per_kw: u32,
-    /// Webhooks never answer, and the host tries for ever.
+    /// Whether webhooks never answer, and the host tries for ever.
     pub hooks_are_silent: bool,
-    /// SCIDs to draw, in this order; the last one for ever.
+    /// SCIDs to draw, in this order; the last one is repeated.
     pub scids: Vec<Scid>,
-    /// What can be ordered, and what everybody pays for it.
+    /// Options of orders, and the terms for everybody.
     pub orders: Option<(Options, OrderTerms)>,
-    /// On-chain payments take six confirmations.
+    /// Whether on-chain payments need six confirmations.
     pub distrusts_deposits: bool,
 }
 
@@ -116,7 +116,7 @@ impl Policy for LspSetup {
 }
 
 impl LspSetup {
-    /// The service's config, with the main network unless the setup names another.
+    /// Configuration of the service, on the main network unless the setup names another.
     pub(crate) fn config_of_service(&self) -> Config {
         let mut config = self.config.clone();
         config.orders.network.get_or_insert(Network::Bitcoin);
@@ -135,7 +135,7 @@ impl LspSetup {
 }
 
 impl Default for LspSetup {
-    /// 1 000 sat or 0.12 % for payments of 1 sat to 0.1 BTC, for an hour from 2026-01-01T12:00:00Z.
+    /// Offers 1 000 sat or 0.12 % for payments of 1 sat to 0.1 BTC, for an hour from 2026-01-01T12:00:00Z.
     fn default() -> Self {
         Self {
             config: Config::default(),
@@ -164,13 +164,13 @@ impl Default for LspSetup {
     }
 }
 
-/// What every funding transaction pays to the miners, in satoshis.
+/// On-chain fee of every funding transaction, in satoshis.
 pub const MINING_SAT: u64 = 150;
 
-/// 2026-01-01T12:00:00Z, when most stories begin.
+/// 2026-01-01T12:00:00Z, the start of most tests.
 pub const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_000);
 
-/// The channel that [`Lsp`](crate::Lsp) funds.
+/// Outpoint of the channel that [`Lsp`](crate::Lsp) funds.
 #[must_use]
 pub fn outpoint(key: ChannelKey) -> OutPoint {
     let mut txid = [0; 32];
@@ -178,7 +178,7 @@ pub fn outpoint(key: ChannelKey) -> OutPoint {
     OutPoint { txid: Txid(txid), index: 0 }
 }
 
-/// The offer that [`Lsp`](crate::Lsp) makes for an order.
+/// Id of the offer that [`Lsp`](crate::Lsp) creates for an order.
 #[must_use]
 pub fn offer_id(order: OrderNumber) -> OfferId {
     let mut id = [0; 32];
@@ -186,13 +186,13 @@ pub fn offer_id(order: OrderNumber) -> OfferId {
     OfferId(id)
 }
 
-/// The address that [`Lsp`](crate::Lsp) makes for an order.
+/// Address that [`Lsp`](crate::Lsp) creates for an order.
 #[must_use]
 pub fn address_of(order: OrderNumber) -> String {
     format!("address {order}")
 }
 
-/// A peer by number.
+/// Node id of a numbered peer.
 #[must_use]
 pub fn peer(number: u8) -> PeerId {
     let mut id = [number; 33];
@@ -200,7 +200,7 @@ pub fn peer(number: u8) -> PeerId {
     PeerId(id)
 }
 
-/// A channel of 500 000 sat that its client may use at once, for a day. Tests say what is different about theirs.
+/// An order of 500 000 sat whose channel may be used at once, for a day. Tests change what matters to them.
 #[must_use]
 pub fn an_order() -> CreateOrder {
     CreateOrder {
@@ -215,7 +215,7 @@ pub fn an_order() -> CreateOrder {
     }
 }
 
-/// Options of LSPS1 that allow everything.
+/// LSPS1 options that allow everything.
 #[must_use]
 pub fn anything() -> Options {
     Options {

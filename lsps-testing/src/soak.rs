@@ -1,19 +1,19 @@
-//! Random scripts for as long as one likes.
+//! Random scripts for any length of time.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex};
 
-/// How often an input met a flow in some state.
+/// Number of times that an input met a flow in some state.
 pub type Seen = BTreeMap<(&'static str, &'static str, &'static str), u64>;
 
-/// Plays `LSPS_STEPS` random steps in scripts of 200, from the seed `LSPS_SEED` on, and gives each world to `sum_up` when
-/// it has come to rest. The last line of what it prints is `what_came_of_it`.
+/// Plays `LSPS_STEPS` random steps in scripts of 200, from the seed `LSPS_SEED` on, and passes each world to `sum_up`
+/// once it has come to rest. Returns the number of steps.
 ///
 /// # Panics
 ///
-/// With a seed and a script that cannot be made shorter, when a script breaks something.
+/// A script breaks a rule; the message has the seed and the shortest script that does.
 pub fn soak<S: Copy + std::fmt::Debug + std::panic::RefUnwindSafe, W>(
     step: impl Fn([u8; 4]) -> S,
     play: impl Fn(u64, &[S]) -> W + std::panic::RefUnwindSafe,
@@ -27,11 +27,11 @@ pub fn soak<S: Copy + std::fmt::Debug + std::panic::RefUnwindSafe, W>(
     played
 }
 
-/// Plays the scripts of some seeds, 200 random steps each, and gives each world to `sum_up` when it has come to rest.
+/// Plays the scripts of some seeds, 200 random steps each, and passes each world to `sum_up` once it has come to rest.
 ///
 /// # Panics
 ///
-/// With a seed and a script that cannot be made shorter, when a script breaks something.
+/// A script breaks a rule; the message has the seed and the shortest script that does.
 pub fn play_seeds<S: Copy + std::fmt::Debug + std::panic::RefUnwindSafe, W>(
     seeds: Range<u64>,
     step: impl Fn([u8; 4]) -> S,
@@ -47,12 +47,12 @@ pub fn play_seeds<S: Copy + std::fmt::Debug + std::panic::RefUnwindSafe, W>(
     }
 }
 
-/// Plays like [`soak`] and goes on after what fails: prints each kind of failure, how often it came and the steps until the
-/// first.
+/// Plays like [`soak`] and goes on after failures: prints each kind of failure, its count and the number of steps until
+/// the first one.
 ///
 /// # Panics
 ///
-/// Never; other tests of the same process must not run beside it, as it takes their panics for its own.
+/// Never. Other tests of the same process must not run at the same time, as it would catch their panics.
 pub fn power<S: Copy + std::panic::RefUnwindSafe, W>(
     step: impl Fn([u8; 4]) -> S,
     play: impl Fn(u64, &[S]) -> W + std::panic::RefUnwindSafe,
@@ -89,7 +89,7 @@ fn random(seed: u64) -> impl Iterator<Item = [u8; 4]> {
     (0..LENGTH).map(move |_| random.four_bytes())
 }
 
-/// The same failure in as few steps as leaving out one by one gives.
+/// Shortens a failing script by leaving out single steps.
 fn shrunk<S: Copy + std::panic::RefUnwindSafe>(
     mut script: Vec<S>,
     play: impl Fn(&[S]) + std::panic::RefUnwindSafe,
@@ -106,7 +106,7 @@ fn shrunk<S: Copy + std::panic::RefUnwindSafe>(
     script
 }
 
-/// A small generator, so that a seed is all there is to remember.
+/// A small random number generator, so that the seed alone reproduces a script.
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! Words and figures for programs that show a scene to people.
+//! Texts and figures for programs that show a scene.
 
 pub mod jit_channel;
 pub mod order_channel;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use crate::Error;
 use crate::scene::Balance;
 
-/// Runs a program in a folder of its own, which is removed at the end, and says why it failed.
+/// Runs a program in a temporary folder, and prints the reason of a failure.
 pub fn run<F: Future<Output = Result<(), Error>>>(program: &str, play: impl FnOnce(PathBuf) -> F) -> ExitCode {
     let run = || {
         let files = tempfile::tempdir()?; // removed when nobody writes there any more
@@ -27,7 +27,7 @@ pub fn run<F: Future<Output = Result<(), Error>>>(program: &str, play: impl FnOn
     }
 }
 
-/// Prints who had what before and who has what now.
+/// Prints the balances before and after.
 fn show_balances(rows: &[(&str, Balance, Balance)]) {
     println!("\n  {:8}{:>22}{:>22}", "", "before", "after");
     for (name, before, after) in rows {
@@ -35,7 +35,7 @@ fn show_balances(rows: &[(&str, Balance, Balance)]) {
     }
 }
 
-/// `1 303.600 sat`, of millisatoshis.
+/// Formats millisatoshis as `1 303.600 sat`.
 #[must_use]
 pub fn sat(msat: u64) -> String {
     let whole = (msat / 1_000).to_string();

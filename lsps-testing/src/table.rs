@@ -1,44 +1,44 @@
-//! `docs/interop.md`: which flow between which two sides comes to what, written from what ran.
+//! `docs/interop.md`: the result of each flow between two implementations, written by the tests.
 //!
-//! Each peer has a section, and one test binary that owns it. A test says at its end what it has shown; the last one of a
-//! complete run compares the section with the file, or writes it where `LSPS_BLESS` is set. Another peer
-//! makes a [`Table`] of its own.
+//! Each peer has a section, and one test binary that owns it. A test reports its result at its end; the last test of a
+//! complete run compares the section with the file, or writes it if `LSPS_BLESS` is set. Another peer gets a [`Table`]
+//! of its own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A peer's section.
+/// The section of a peer.
 pub struct Table {
-    /// The test that writes it.
+    /// Name of the test that writes it.
     test: &'static str,
-    /// Its name and version.
+    /// Name and version of the peer.
     peer: &'static str,
-    /// What has to be shown, in this order: who plays what, and the flow.
+    /// Expected rows in their order: the roles, and the flow.
     rows: &'static [(&'static str, &'static str)],
     shown: Mutex<BTreeMap<usize, Outcome>>,
 }
 
-/// What a flow came to.
+/// Result of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// As the specifications say.
+    /// The flow works as the specifications say.
     Works,
-    /// It works, and ours copes with this departure of the peer's.
+    /// The flow works, since this implementation handles this deviation of the peer.
     Around(&'static str),
-    /// It ends in order, though not as it should: why.
+    /// The flow fails in an orderly way, for this reason.
     Cannot(&'static str),
 }
 
 impl Table {
-    /// The section of a peer, by its name and version, that this test of `lsps-node` writes.
+    /// Creates the section of a peer, by its name and version, which this test of `lsps-node` writes.
     #[must_use]
     pub const fn new(test: &'static str, peer: &'static str, rows: &'static [(&'static str, &'static str)]) -> Self {
         Self { test, peer, rows, shown: Mutex::new(BTreeMap::new()) }
     }
 
-    /// What a test has shown.
+    /// Enters the result of a test.
     pub fn shows(&self, role: &str, flow: &str, outcome: Outcome) {
         let row = self.rows.iter().position(|row| *row == (role, flow));
         let row = row.unwrap_or_else(|| panic!("`{role}`, `{flow}` is not among the rows"));
@@ -76,7 +76,7 @@ impl Table {
         text
     }
 
-    /// Where the peer's section was, or at the end.
+    /// The text with the section in the place of the former one, or at the end.
     fn placed_in(&self, text: &str, section: &str) -> String {
         let heading = format!("## {}\n", self.peer);
         let Some(start) = text.find(&heading) else { return format!("{text}\n{section}") };
@@ -85,10 +85,10 @@ impl Table {
     }
 }
 
-/// Sections are put into it one after the other.
+/// Lock of the file: sections are written one after the other.
 static FILE: Mutex<()> = Mutex::new(());
 
-/// A test that fails meanwhile leaves what others have shown as it was.
+/// Locks a value, which is consistent even if a test panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Tapes of an LSP's service in a file, a line for each turn; each life begins with what it was made of.
+//! Tapes of an LSP's service in a file, one entry per line; each run begins with its settings.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, LineWriter, Write};
@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// One line.
+/// A line of the file.
 #[derive(Serialize, Deserialize)]
 enum Line {
-    /// The service starts.
+    /// Start of the service, with its settings.
     Life { config: Box<Config>, policy: Box<StandardPolicy> },
-    /// It goes on.
+    /// Entry of the tape.
     Turn(Turn),
 }
 
-/// Begins a life at the end of a file.
+/// Begins a run at the end of a file.
 ///
 /// # Errors
 ///
-/// When the file cannot be written.
+/// The file cannot be written.
 pub fn tape(path: &Path, config: &Config, policy: &StandardPolicy) -> Result<impl Tape + use<>, Error> {
     let mut file = LineWriter::new(File::options().create(true).append(true).open(path)?);
     write(&mut file, &Line::Life { config: Box::new(config.clone()), policy: Box::new(policy.clone()) })?;
@@ -35,22 +35,22 @@ pub fn tape(path: &Path, config: &Config, policy: &StandardPolicy) -> Result<imp
     })
 }
 
-/// A tape that went as it did then.
+/// Summary of a successful replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
-    /// Things that were told, drawn or given.
+    /// Number of entries.
     pub turns: usize,
-    /// How often the LSP was started.
+    /// Number of starts of the LSP.
     pub lives: usize,
-    /// What it took this time, without reading the file.
+    /// Duration of the replay, without reading the file.
     pub took: Duration,
 }
 
-/// Plays it.
+/// Replays a file.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, or one of them did not.
+/// The file cannot be read, or a run differs from its tape.
 pub fn replay_file(path: &Path, promises: &PromiseKey) -> Result<Replayed, Error> {
     let mut lives: Vec<(Config, Box<StandardPolicy>, Vec<Turn>)> = vec![];
     for line in BufReader::new(File::open(path)?).lines() {

@@ -1,4 +1,5 @@
-//! Proof that the cores need no std: it brings its own allocator and panic handler, and std would bring them too.
+//! Proof that the cores need no std: this library has an allocator and a panic handler of its own, which would clash
+//! with those of std.
 #![no_std]
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -6,7 +7,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use lsps_service::{Config, Service, StandardPolicy};
 use lsps_types::{Scid, lsps2::PromiseKey};
 
-/// Has nothing to give: it is only linked.
+/// Allocator without memory: the library is linked and never run.
 struct NoMemory;
 
 // SAFETY: it never hands out memory, which an allocator may do.

@@ -1,4 +1,4 @@
-//! A notification service on a real socket that behaves as it is told, and names that lead to it.
+//! A notification service on a real socket with scripted behaviour, and names that resolve to it.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,18 +20,18 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// What a service does with the request that it has read.
+/// Reaction of a service to a request that it has read.
 #[derive(Clone, Debug)]
 pub enum Does {
-    /// Writes these bytes and closes.
+    /// Writes these bytes and closes the connection.
     Says(String),
-    /// Writes these bytes, then the others for as long as somebody takes them.
+    /// Writes these bytes, then the others for as long as somebody reads them.
     SaysOnAndOn(&'static str, &'static str),
-    /// Writes these bytes, then a body of this length piece by piece, each after the one before had time to be read.
+    /// Writes these bytes, then a body of this length in pieces, with time for the reader after each.
     DolesOut(String, usize),
-    /// Nothing, and keeps the connection.
+    /// Writes nothing, and keeps the connection open.
     Waits,
-    /// Closes without a word.
+    /// Closes the connection without an answer.
     Closes,
 }
 
@@ -43,17 +43,17 @@ impl Does {
     }
 }
 
-/// One request as it came.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The first line and the headers.
+    /// First line and headers.
     pub head: String,
-    /// The bytes after them.
+    /// Bytes of the body.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The value of a header, whatever the case of its name.
+    /// Value of a header, whose name may be in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let line =
@@ -62,9 +62,9 @@ impl Request {
     }
 }
 
-/// A notification service. Dropping it ends it.
+/// A notification service. Dropping it stops the server.
 pub struct Service {
-    /// The port on which it listens.
+    /// Port on which it listens.
     pub port: u16,
     seen: Arc<Seen>,
     serving: JoinHandle<()>,
@@ -79,11 +79,11 @@ struct Seen {
 }
 
 impl Service {
-    /// With a certificate for these hosts; told by the number of the request what to do.
+    /// Starts a service with a certificate for these hosts; `does` gets the number of the request.
     ///
     /// # Panics
     ///
-    /// When it cannot listen, or a host is no name.
+    /// The port cannot be opened, or a host is not a name.
     pub async fn at(
         ip: Ipv4Addr,
         authority: &Authority,
@@ -96,7 +96,7 @@ impl Service {
         Self { port, seen, serving }
     }
 
-    /// TCP connections, whatever became of them.
+    /// Number of TCP connections so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
@@ -106,19 +106,20 @@ impl Service {
     ///
     /// # Panics
     ///
-    /// When the service panicked.
+    /// The service panicked.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.seen.requests.lock().unwrap().clone()
     }
 
-    /// Bytes of bodies that were written by [`Does::DolesOut`] until the other side hung up: at least what that has read.
+    /// Number of body bytes that [`Does::DolesOut`] wrote before the other side closed: at least the bytes that it has
+    /// read.
     #[must_use]
     pub fn doled_out(&self) -> usize {
         self.seen.doled_out.load(Ordering::SeqCst)
     }
 
-    /// Until somebody has had enough of [`Does::SaysOnAndOn`] or [`Does::DolesOut`].
+    /// Waits until the other side of [`Does::SaysOnAndOn`] or [`Does::DolesOut`] has closed.
     pub async fn hung_up(&self) {
         self.seen.hung_up.notified().await;
     }
@@ -176,7 +177,7 @@ async fn act(does: Does, mut stream: TlsStream<TcpStream>, seen: &Seen) {
     }
 }
 
-/// So slowly that what is not read is not written either, whatever the network would take in.
+/// Writes so slowly that bytes which are not read are not written either, in spite of the network's buffers.
 async fn dole_out(length: usize, stream: &mut TlsStream<TcpStream>, written: &AtomicUsize) {
     for start in (0..length).step_by(PIECE) {
         let piece = PIECE.min(length - start);
@@ -207,19 +208,19 @@ async fn read(stream: &mut TlsStream<TcpStream>) -> Option<Request> {
     }
 }
 
-/// Names that lead where the test says, by the name and how often it was asked for before.
+/// A resolver that a test controls, by the name and the number of earlier queries.
 pub struct Names<F> {
     leads: F,
     asked: AtomicUsize,
 }
 
 impl<F> Names<F> {
-    /// Names that `leads` resolves; one for which it has `None` is never resolved.
+    /// Creates a resolver of `leads`; a name for which it returns `None` is never resolved.
     pub fn new(leads: F) -> Arc<Self> {
         Arc::new(Self { leads, asked: AtomicUsize::new(0) })
     }
 
-    /// How often a name was asked for.
+    /// Number of queries so far.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
@@ -234,12 +235,12 @@ impl<F: Fn(&str, usize) -> Option<Vec<IpAddr>> + Send + Sync> Resolve for Names<
     }
 }
 
-/// Every name leads to [`HERE`], which may be contacted; the authority is trusted; pauses are short, and an attempt has all
-/// the time it needs.
+/// Settings in which every name resolves to [`HERE`], which may be contacted, the authority is trusted, pauses are
+/// short, and attempts have no effective time limit.
 ///
 /// # Panics
 ///
-/// Never: the network can be read.
+/// Never: the network can be parsed.
 #[must_use]
 pub fn config(authority: &Authority) -> DeliveryConfig {
     let mut config = DeliveryConfig::default();
@@ -251,29 +252,29 @@ pub fn config(authority: &Authority) -> DeliveryConfig {
     config
 }
 
-/// Posts one notification, and waits for its answer.
+/// Posts one notification, and waits for its result.
 ///
 /// # Errors
 ///
-/// Why it was not delivered.
+/// The reason for which it was not delivered.
 ///
 /// # Panics
 ///
-/// When the configuration is refused.
+/// The configuration is refused.
 pub async fn post(config: DeliveryConfig, url: &str) -> Result<(), Undelivered> {
     let (webhooks, mut answers) = Webhooks::new(config).unwrap();
     webhooks.post(delivery(1, url));
     answer(&mut answers).await.outcome
 }
 
-/// A notification to this URL, of a client of its own.
+/// A notification to this URL, for a client of its own.
 ///
 /// # Panics
 ///
-/// When that is no URL.
+/// `url` is not a URL.
 #[must_use]
 pub fn delivery(id: u32, url: &str) -> Delivery<u32> {
-    // A client each, as none has more than its share of the queue.
+    // Each delivery has its own client, as a client has only its share of the queue.
     let mut client = PeerId([2; 33]);
     client.0[1..5].copy_from_slice(&id.to_be_bytes());
     let url = WebhookUrl::new(url.into()).unwrap();
@@ -284,7 +285,7 @@ pub fn delivery(id: u32, url: &str) -> Delivery<u32> {
 ///
 /// # Panics
 ///
-/// When none comes.
+/// No answer arrives.
 pub async fn answer(answers: &mut UnboundedReceiver<Answer<u32>>) -> Answer<u32> {
     tokio::time::timeout(AGES, answers.recv()).await.expect("an answer").expect("the queue is there")
 }
@@ -293,14 +294,14 @@ pub async fn answer(answers: &mut UnboundedReceiver<Answer<u32>>) -> Answer<u32>
 ///
 /// # Panics
 ///
-/// Never: it has a body.
+/// Never: the notification has a body.
 #[must_use]
 pub fn signed() -> Signed {
     let Ok(signed) = Signed::new(Notification::PaymentIncoming.body().unwrap(), NOON, &Key);
     signed
 }
 
-/// The node id of the LSP that signs.
+/// Node id of the LSP that signs.
 #[must_use]
 pub fn lsp() -> PeerId {
     PeerId(PublicKey::from_secret_key(&Secp256k1::new(), &key()).serialize())
@@ -320,15 +321,15 @@ fn key() -> SecretKey {
     SecretKey::from_slice(&[7; 32]).unwrap()
 }
 
-/// When notifications are signed.
+/// Time at which notifications are signed.
 pub const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_007);
-/// Where the services are.
+/// Address of the services.
 pub const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
-/// Where nothing may be contacted.
+/// Address that may not be contacted.
 pub const FORBIDDEN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// Longer than a test takes.
+/// A time limit that no test reaches.
 pub const AGES: Duration = Duration::from_secs(120);
-/// Of a body that is doled out.
+/// Size of a piece of a body, in bytes.
 const PIECE: usize = 1_024;
-/// Too short for what never comes.
+/// Time limit for an answer that never arrives.
 pub const SHORT: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! What one payment did to everybody, and whether it adds up.
+//! Effects of one payment on all balances, and the check that they add up.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,35 +7,35 @@ use lsps_node::node::within;
 
 use super::{Balances, Error, Handler, Scene, Trio, Who};
 
-/// What the nodes told of the payment.
+/// Facts of a payment that the nodes reported.
 #[derive(Default)]
 pub struct Seen {
     facts: Mutex<Facts>,
 }
 
-/// See [`Seen`].
+/// Content of [`Seen`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts {
-    /// What the payer paid in all, and how much of it for routing; in millisatoshis.
+    /// Amount that the payer paid in all, and the routing fee in it; in millisatoshis.
     pub sent: Option<(u64, u64)>,
-    /// The payer has its money back.
+    /// Whether the payment failed.
     pub has_failed: bool,
-    /// What reached the wallet, and what was kept of it on the way; in millisatoshis.
+    /// Amount that reached the wallet, and the fee that was kept on the way; in millisatoshis.
     pub received: Option<(u64, u64)>,
-    /// Parts that the LSP intercepted.
+    /// Number of parts that the LSP intercepted.
     pub intercepted: usize,
-    /// Transactions in the mempool when the wallet was asked to claim.
+    /// Number of transactions in the mempool when the wallet was asked to claim.
     pub unconfirmed_at_claim: Option<usize>,
 }
 
 impl Seen {
-    /// So far.
+    /// The facts so far.
     #[must_use]
     pub fn facts(&self) -> Facts {
         *self.lock()
     }
 
-    /// As if nothing had been told, before another payment.
+    /// Clears the facts, before another payment.
     pub fn forget(&self) {
         *self.lock() = Facts::default();
     }
@@ -59,29 +59,29 @@ impl Seen {
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
-        // Plain numbers, each set in one go.
+        // Each number is set at once.
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A payment that is over; amounts in millisatoshis.
+/// A completed payment; amounts in millisatoshis.
 #[derive(Clone, Copy, Debug)]
 pub struct Account {
-    /// Before the payment.
+    /// Balances before the payment.
     pub before: Balances,
-    /// After it, the funding of the wallet's channel confirmed.
+    /// Balances after it, with the funding of the wallet's channel confirmed.
     pub after: Balances,
-    /// What the payer paid, without routing fees.
+    /// Amount that the payer paid, without routing fees.
     pub paid: u64,
-    /// What it paid for routing.
+    /// Routing fee.
     pub routing: u64,
-    /// What the wallet has.
+    /// Amount that the wallet received.
     pub received: u64,
-    /// What the LSP kept, as each part said.
+    /// Fee that the LSP kept, as announced in the parts.
     pub kept: u64,
-    /// What it had asked for.
+    /// Fee that the LSP had promised.
     pub promised: u64,
-    /// What the LSP paid the miners for the funding.
+    /// On-chain fee that the LSP paid for the funding.
     pub mining: u64,
 }
 
@@ -90,7 +90,7 @@ impl Scene {
     ///
     /// # Errors
     ///
-    /// When the payment fails, does not end within ten seconds, or a millisatoshi is missing.
+    /// The payment fails, does not end within ten seconds, or a balance is wrong.
     pub async fn settle(&self, before: Balances, promised: u64) -> Result<Account, Error> {
         let settled = self.trio().settle(before, promised).await;
         settled.map_err(|why| format!("{why}; what the wallet bought: {:?}", self.wallet.host.purchases()).into())
@@ -104,11 +104,11 @@ impl Scene {
 }
 
 impl<L: Handler, W: Handler> Trio<'_, L, W> {
-    /// Waits for the end of the payment, confirms the funding of the wallet's channel, and adds up.
+    /// Waits for the end of the payment, confirms the funding of the wallet's channel, and checks all balances.
     ///
     /// # Errors
     ///
-    /// When the payment fails, does not end within ten seconds, or a millisatoshi is missing.
+    /// The payment fails, does not end within ten seconds, or a balance is wrong.
     pub async fn settle(&self, before: Balances, promised: u64) -> Result<Account, Error> {
         let facts = || self.seen.facts();
         let over = within(|| facts().has_failed || (facts().sent.is_some() && facts().received.is_some())).await;
@@ -134,7 +134,7 @@ impl<L: Handler, W: Handler> Trio<'_, L, W> {
         Ok(account)
     }
 
-    /// What the fundings of the wallet's channels pay to the miners, in millisatoshis.
+    /// On-chain fees of the fundings of the wallet's channels, in millisatoshis.
     #[must_use]
     pub fn mining_msat(&self) -> u64 {
         let channels = self.wallet.channel_manager().list_channels();
@@ -144,7 +144,7 @@ impl<L: Handler, W: Handler> Trio<'_, L, W> {
 }
 
 impl Account {
-    /// The events of the nodes, their balances and the promise have to agree to the millisatoshi.
+    /// Checks that the events of the nodes, their balances and the promise agree to the millisatoshi.
     fn check(&self) -> Result<(), String> {
         let Self { before, after, paid, routing, received, kept, promised, mining } = *self;
         let gained = |before: u64, after: u64| i128::from(after) - i128::from(before);

@@ -1,4 +1,4 @@
-//! Who has what, read from the nodes and the chain.
+//! Balances, read from the nodes and the chain.
 
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::types::features::ChannelTypeFeatures;
@@ -6,55 +6,55 @@ use lsps_node::node::Node;
 
 use super::{Error, Handler, Scene, Trio};
 
-/// What one of them has.
+/// Balance of one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
-    /// Satoshis in coins of its own on the chain.
+    /// Satoshis in its on-chain coins.
     pub coins_sat: u64,
-    /// Millisatoshis on its side of its channels.
+    /// Millisatoshis of its balance in channels.
     pub channels_msat: u64,
 }
 
 impl Balance {
-    /// All of it, in millisatoshis.
+    /// Sum in millisatoshis.
     #[must_use]
     pub fn total_msat(&self) -> u64 {
         self.coins_sat * 1_000 + self.channels_msat
     }
 }
 
-/// Payer, LSP, wallet.
+/// Balances of payer, LSP and wallet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balances {
-    /// The payer's.
+    /// Balance of the payer.
     pub payer: Balance,
-    /// The LSP's.
+    /// Balance of the LSP.
     pub lsp: Balance,
-    /// The wallet's.
+    /// Balance of the wallet.
     pub wallet: Balance,
 }
 
 impl Scene {
-    /// Who has what now; see [`Trio::balances`].
+    /// The balances now; see [`Trio::balances`].
     ///
     /// # Errors
     ///
-    /// When an HTLC is under way, or the accounts differ.
+    /// An HTLC is in flight, or two readings of a balance differ.
     pub fn balances(&self) -> Result<Balances, Error> {
         self.trio().balances()
     }
 }
 
 impl<L: Handler, W: Handler> Trio<'_, L, W> {
-    /// Who has what now.
+    /// The balances now.
     ///
-    /// LDK shows millisatoshis as what can be sent and received, less reserves and fees, which only on the side that did
-    /// not fund the channel leaves nothing to guess. Each channel is read from there, and compared with what the channel
-    /// monitor would claim on the chain.
+    /// LDK reports what can be sent and received, less reserves and fees. Only on the side that did not fund the
+    /// channel this determines the balance, so each channel is read there, and compared with what the channel monitor
+    /// would claim on-chain.
     ///
     /// # Errors
     ///
-    /// When an HTLC is under way, or the two accounts differ.
+    /// An HTLC is in flight, or the two readings differ.
     pub fn balances(&self) -> Result<Balances, Error> {
         let (payer, lsp, wallet) = (self.payer, self.lsp, self.wallet);
         let [from_payer, at_lsp] = shares(lsp)?;
@@ -68,11 +68,11 @@ impl<L: Handler, W: Handler> Trio<'_, L, W> {
     }
 }
 
-/// The other side's share of all channels that others funded, and ours, in millisatoshis.
+/// Balances in all channels that others funded: the peers' and the node's own, in millisatoshis.
 ///
 /// # Errors
 ///
-/// When an HTLC is under way, or the channel monitors would claim something else.
+/// An HTLC is in flight, or the channel monitors would claim another amount.
 pub fn shares<H: Handler>(node: &Node<H>) -> Result<[u64; 2], Error> {
     let (funded_by_us, funded_by_them): (Vec<_>, Vec<_>) =
         node.channel_manager().list_channels().into_iter().partition(|channel| channel.is_outbound);
@@ -82,7 +82,7 @@ pub fn shares<H: Handler>(node: &Node<H>) -> Result<[u64; 2], Error> {
             return Err("a payment is still under way".into());
         }
         let has_anchors = |kind: &ChannelTypeFeatures| kind.supports_anchors_zero_fee_htlc_tx();
-        // They are outputs of whoever funded it.
+        // The funder pays for the anchor outputs.
         let anchors_sat = if channel.channel_type.as_ref().is_some_and(has_anchors) { 2 * ANCHOR_SAT } else { 0 };
         let kept_sat = channel.counterparty.unspendable_punishment_reserve + anchors_sat;
         let share = channel.inbound_capacity_msat + kept_sat * 1_000;
@@ -97,11 +97,11 @@ pub fn shares<H: Handler>(node: &Node<H>) -> Result<[u64; 2], Error> {
     Ok([theirs, ours])
 }
 
-/// Spec: BOLT 3 "Anchor Outputs".
+/// Value of an anchor output, in satoshis. Spec: BOLT 3 "Anchor Outputs".
 const ANCHOR_SAT: u64 = 330;
 
-/// The amount that the monitors would claim, in satoshis; not of what we funded, nor of a channel that ended before its funding was
-/// out.
+/// Amount that the monitors would claim, in satoshis; without channels that this node funded, and without a channel
+/// that ended before its funding was published.
 fn claimable_sat<H: Handler>(node: &Node<H>, ignored: &[ChannelDetails], open: &[ChannelDetails]) -> u64 {
     let is_among = |channels: &[ChannelDetails], id| channels.iter().any(|channel| channel.channel_id == id);
     let ids = node.chain_monitor().list_monitors().into_iter().filter(|id| !is_among(ignored, *id));

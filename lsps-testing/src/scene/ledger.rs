@@ -1,4 +1,4 @@
-//! Who has what when a wallet ordered a channel, and whether it adds up.
+//! Balances around an order of a channel, and the check that they add up.
 
 use bitcoin::Txid;
 use bitcoin::hashes::Hash as _;
@@ -8,22 +8,22 @@ use lsps_types::Sat;
 
 use super::{Balance, Error, Scene, shares};
 
-/// What both have, at some height.
+/// Balances of wallet and LSP at some height.
 #[derive(Clone, Copy, Debug)]
 pub struct Ledger {
-    /// The wallet's.
+    /// Balance of the wallet.
     pub wallet: Balance,
-    /// The LSP's.
+    /// Balance of the LSP.
     pub lsp: Balance,
     height: u32,
 }
 
 impl Ledger {
-    /// Read from the nodes and the chain.
+    /// Reads the balances from the nodes and the chain.
     ///
     /// # Errors
     ///
-    /// When an HTLC is under way, or the accounts of a node differ.
+    /// An HTLC is in flight, or two readings of a balance differ.
     pub fn read(scene: &Scene) -> Result<Self, Error> {
         let (lsp, wallet) = (&scene.lsp.node, &scene.wallet.node);
         let [from_wallet, at_lsp] = shares(lsp)?;
@@ -35,12 +35,12 @@ impl Ledger {
         })
     }
 
-    /// The channel is there and paid for: the LSP earned its fee less what its funding cost, the rest of what is missing
-    /// went to the miners.
+    /// Checks that the channel is open and paid for: the LSP gained its fee less the cost of the funding, and the rest
+    /// of the difference are on-chain fees.
     ///
     /// # Errors
     ///
-    /// When the channel cannot be used within ten seconds, or a millisatoshi is missing then.
+    /// The channel cannot be used within ten seconds, or a balance is wrong then.
     pub async fn check_done(&self, scene: &Scene, fee: Sat, lease: &Lease) -> Result<(), Error> {
         let mut txid = lease.funding.txid.0;
         txid.reverse();
@@ -52,11 +52,11 @@ impl Ledger {
         self.check(scene, gain(fee.0) - gain(funding)).await
     }
 
-    /// All is as before, less what the miners got for the payment and the refund.
+    /// Checks that the balances are as before, less the on-chain fees of the payment and the refund.
     ///
     /// # Errors
     ///
-    /// When a millisatoshi is missing after ten seconds.
+    /// A balance is wrong after ten seconds.
     pub async fn check_refunded(&self, scene: &Scene) -> Result<(), Error> {
         self.check(scene, 0).await
     }
@@ -80,7 +80,7 @@ impl Ledger {
         of_lsp.or_else(|| has_to_be("wallet", wallet, -lsp_gains_sat - miners))
     }
 
-    /// Satoshis that all transactions since then paid to the miners.
+    /// On-chain fees of all transactions since this ledger was read, in satoshis.
     fn mined_since(&self, scene: &Scene) -> u64 {
         let blocks = (self.height + 1..=scene.chain.height()).filter_map(|height| scene.chain.block_at(height));
         let fees = blocks.flat_map(|block| block.txdata).filter(|tx| !tx.is_coinbase());

@@ -1,4 +1,4 @@
-//! A node that sells JIT channels: LDK, and our LSP on it.
+//! A node that sells JIT channels: LDK with this repository's LSP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,24 +19,24 @@ use crate::tape::tape;
 
 /// The LSP.
 pub struct LspNode {
-    /// What LDK does.
+    /// Node on LDK.
     pub node: Arc<Node<LspsMessageHandler>>,
-    /// What we do.
+    /// Host of the LSP.
     pub host: Arc<Lsp>,
 }
 
 impl LspNode {
-    /// Its secret, which a real one keeps.
+    /// Promise key of the LSP. A real LSP keeps it secret.
     #[must_use]
     pub fn promise_key() -> PromiseKey {
         PromiseKey::new(Who::Lsp.seed())
     }
 
-    /// Starts it.
+    /// Starts the LSP.
     ///
     /// # Errors
     ///
-    /// When it cannot start.
+    /// The LSP cannot start.
     pub async fn start(chain: &Chain, store: &Store, script: &Script) -> Result<Self, Error> {
         let mut config = UserConfig::default();
         preset_for_lsp(&mut config);
@@ -80,7 +80,7 @@ impl LspNode {
             let is_kept_back = keeps_back(&event);
             async move {
                 if is_kept_back {
-                    // LDK tells it again at once.
+                    // LDK repeats the event at once.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     return Err(ReplayEvent());
                 }

@@ -1,4 +1,4 @@
-//! A scene on which the wallet orders a channel of the LSP.
+//! A scene in which the wallet orders a channel of the LSP.
 
 use std::time::Duration;
 
@@ -11,21 +11,22 @@ use lsps_types::lsps1::CreateOrder;
 
 use super::{Error, SPARE_SAT, Scene, Script, open_channels};
 
-/// What both need for it.
+/// Coins and channels that an order needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Stock {
-    /// What the LSP is to put into the channel.
+    /// Balance of the LSP in the channel.
     pub lsp: Sat,
-    /// What the wallet is to have in it at once.
+    /// Initial balance of the wallet in the channel.
     pub client: Sat,
-    /// The most that it pays for that.
+    /// Largest fee that the wallet pays.
     pub fee: Sat,
-    /// The wallet has a channel to the LSP already, which it can pay over.
+    /// Whether the wallet has a channel to the LSP already, over which it can pay.
     pub has_channel: bool,
 }
 
 impl Script {
-    /// The LSP takes orders, and payments on the chain with one confirmation; the wallet asks often what became of them.
+    /// Settings in which the LSP sells channels and accepts on-chain payments with one confirmation, and the wallet
+    /// asks about its orders often.
     #[must_use]
     pub fn of_orders() -> Self {
         let orders = OrderPolicy {
@@ -49,11 +50,11 @@ impl Script {
 }
 
 impl Scene {
-    /// The LSP gets what it needs to open the channel, the wallet what it needs to pay for it in either way, twice.
+    /// Funds the LSP to open the channel, and the wallet to pay for it by each method, twice.
     ///
     /// # Errors
     ///
-    /// When the wallet's channel does not open.
+    /// The wallet's channel does not open.
     pub async fn stock_for_order(&self, stock: &Stock) -> Result<(), Error> {
         let (lsp, wallet) = (&self.lsp.node, &self.wallet.node);
         let price = stock.client.0.saturating_add(stock.fee.0);
@@ -67,7 +68,7 @@ impl Scene {
         Ok(())
     }
 
-    /// A channel for a month, to be used at once.
+    /// An order of a channel for a month, to be used at once.
     ///
     /// # Panics
     ///
@@ -87,7 +88,7 @@ impl Scene {
         }
     }
 
-    /// An order that it has accepted finds none of them. They come back when they are released.
+    /// Reserves all coins of the LSP, so that an accepted order finds none. Release them to make them available again.
     pub fn lsp_spends_its_coins(&self) -> Vec<OutPoint> {
         let wallet = self.lsp.node.wallet();
         let coins = wallet.outpoints();
@@ -95,11 +96,11 @@ impl Scene {
         coins
     }
 
-    /// Waits for it, and mines what waits for a block.
+    /// Waits for a future, and mines transactions from the mempool meanwhile.
     ///
     /// # Errors
     ///
-    /// When it takes longer than a minute.
+    /// The future takes longer than a minute.
     pub async fn while_blocks_come<T>(&self, over: impl Future<Output = T>, on_block: impl Fn()) -> Result<T, Error> {
         let blocks = async {
             loop {

@@ -1,4 +1,4 @@
-//! A node that is paid before it has a channel: LDK, and our wallet on it.
+//! A node that is paid before it has a channel: LDK with this repository's wallet.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,18 +18,19 @@ use super::{Error, Script, Who, finish};
 
 /// The wallet.
 pub struct WalletNode {
-    /// What LDK does.
+    /// Node on LDK.
     pub node: Arc<Node<LspsMessageHandler>>,
-    /// What we do.
+    /// Host of the wallet.
     pub host: Arc<Wallet>,
 }
 
 impl WalletNode {
-    /// A wallet on a chain of its own, as a customer of the LSP `NODE-ID@HOST:PORT`, to which it connects by itself.
+    /// Starts a wallet on a chain of its own, as a customer of the LSP `NODE-ID@HOST:PORT`, to which it connects by
+    /// itself.
     ///
     /// # Errors
     ///
-    /// When that is no such address, or the wallet cannot start.
+    /// The address is not valid, or the wallet cannot start.
     pub async fn alone(lsp: &str) -> Result<Self, Error> {
         let (id, address) = lsp.split_once('@').ok_or("an LSP is NODE-ID@HOST:PORT")?;
         let address = tokio::net::lookup_host(address).await?.next().ok_or("no such host")?;
@@ -38,11 +39,11 @@ impl WalletNode {
         Self::start(&Chain::new(), &store, (id.parse()?, address), &script).await
     }
 
-    /// Starts it as a customer of this LSP, which it trusts if the script says so.
+    /// Starts the wallet as a customer of this LSP, which it trusts if the script says so.
     ///
     /// # Errors
     ///
-    /// When it cannot start.
+    /// The wallet cannot start.
     pub async fn start(
         chain: &Chain,
         store: &Store,

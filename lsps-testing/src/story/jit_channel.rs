@@ -1,4 +1,4 @@
-//! A wallet without channels is paid through a channel that is opened for it: what the program is asked for, and tells.
+//! A wallet without channels is paid through a channel that is opened for it: arguments and output of the program.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,49 +17,49 @@ use super::{sat, show_balances};
 use crate::Error;
 use crate::scene::{Account, Balance, Balances, Scene, Script, Who};
 
-/// What is to be paid, and how.
+/// The payment to play, and its terms.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Plan {
-    /// What the payer pays, in millisatoshis.
+    /// Amount that the payer pays, in millisatoshis.
     #[arg(long, default_value_t = 40_000_000)]
     pub amount_msat: u64,
-    /// The invoice names no amount.
+    /// Makes an invoice without amount.
     #[arg(long, conflicts_with = "parts")]
     pub variable: bool,
-    /// Over how many channels the payment is split, one HTLC each.
+    /// Number of channels over which the payment is split, one HTLC each.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
     pub parts: u8,
-    /// The funding is broadcast only after the wallet has claimed the payment.
+    /// Broadcasts the funding only after the wallet has claimed the payment.
     #[arg(long)]
     pub client_trusts_lsp: bool,
-    /// The most that the opening may cost, as a share of the payment in parts per million.
+    /// Largest opening fee, as a share of the payment in parts per million.
     #[arg(long, default_value_t = 50_000)]
     pub max_fee_ppm: u32,
-    /// Shows the protocol messages.
+    /// Prints the protocol messages.
     #[arg(long)]
     pub verbose: bool,
-    /// So many more payments of 10 sat over the same SCID, one after the other, and how long all of it took.
+    /// Number of further payments of 10 sat over the same SCID, one after the other, whose time is measured.
     #[arg(long, default_value_t = 0)]
     pub repeat: u16,
-    /// Keeps all that the LSP's service is given and gives in this file; `replay` plays it again.
+    /// File for a tape of all inputs and outputs of the LSP's service, which `replay` repeats.
     #[arg(long, conflicts_with = "repeat")]
     pub tape: Option<PathBuf>,
-    /// Tells the outcome as one JSON object instead of the story.
+    /// Prints the outcome as one JSON object instead of the story.
     #[arg(long, conflicts_with_all = ["verbose", "repeat"])]
     pub json: bool,
 }
 
 impl Plan {
-    /// The most that the LSP may keep of a payment of a fixed amount.
+    /// Largest fee that the LSP may keep of a payment of a fixed amount.
     #[must_use]
     pub fn most_fee(&self) -> Msat {
         let most = u128::from(self.amount_msat) * u128::from(self.max_fee_ppm) / 1_000_000;
         Msat(u64::try_from(most).unwrap_or(u64::MAX))
     }
 
-    /// Satoshis for each part, and what the payer has to keep in a channel.
+    /// Satoshis in each channel of the payer: a part, and the payer's reserve.
     fn channels(&self) -> Result<Vec<u64>, Error> {
-        // The first part takes what does not divide.
+        // The first part includes the remainder.
         let (amount, parts) = (self.amount_msat, u64::from(self.parts));
         let share = Msat((amount / parts).saturating_add(parts)).to_sat_ceil();
         let size = share.saturating_add(share / 20 + 20_000).max(100_000);
@@ -70,7 +70,7 @@ impl Plan {
     }
 }
 
-/// Tells what happens, in words or as JSON.
+/// Prints the events, as text or as JSON.
 pub struct Story {
     plan: Plan,
     files: PathBuf,
@@ -81,18 +81,18 @@ pub struct Story {
 }
 
 impl Story {
-    /// The story of this plan on nodes that keep their files there.
+    /// Creates a story for these arguments, whose nodes keep their files in this folder.
     #[must_use]
     pub fn new(plan: Plan, files: PathBuf) -> Arc<Self> {
         let (start, parts, is_told) = (Instant::now(), AtomicUsize::new(0), AtomicBool::new(false));
         Arc::new(Self { plan, files, start, parts, is_told, measured: Mutex::default() })
     }
 
-    /// What is to be played for it.
+    /// Settings of the scene.
     ///
     /// # Errors
     ///
-    /// When the payment does not fit into the payer's channels.
+    /// The payment does not fit into the payer's channels.
     pub fn script(self: &Arc<Self>) -> Result<Script, Error> {
         let (plan, on_event, on_message) = (&self.plan, Arc::clone(self), Arc::clone(self));
         Ok(Script {
@@ -106,7 +106,7 @@ impl Story {
         })
     }
 
-    /// Tells who is on the scene.
+    /// Prints the nodes.
     pub fn begins(&self, scene: &Scene) {
         let (payer, lsp, wallet) = (&scene.payer, &scene.lsp.node, &scene.wallet.node);
         let channels = payer.channel_manager().list_usable_channels();
@@ -126,7 +126,7 @@ impl Story {
         self.say(String::new());
     }
 
-    /// Tells what was bought.
+    /// Prints the purchase.
     pub fn has_invoice(&self, jit: &JitInvoice) {
         self.tells(Who::Wallet, &format!("buys a channel; the LSP may keep {} of the payment", sat(jit.fee.0)));
         let amount = jit.invoice.amount_milli_satoshis().map_or("any amount".into(), sat);
@@ -134,11 +134,12 @@ impl Story {
         self.tells(Who::Payer, &format!("pays {}", sat(self.plan.amount_msat)));
     }
 
-    /// Has the payer pay the invoice, and checks how the payment came; then pays on over the same SCID if the plan says so.
+    /// Has the payer pay the invoice, and checks the payment; then makes further payments over the same SCID if the
+    /// plan asks for them.
     ///
     /// # Errors
     ///
-    /// When a millisatoshi is not where it should be, or the payment came otherwise than planned.
+    /// A balance is wrong, or the payment did not go as planned.
     pub async fn is_paid(&self, scene: &Scene, before: Balances, jit: &JitInvoice) -> Result<Account, Error> {
         let (plan, start) = (&self.plan, Instant::now());
         if plan.parts > 1 {
@@ -200,7 +201,7 @@ impl Story {
         }
     }
 
-    /// Tells what the payment did to everybody.
+    /// Prints the effect of the payment on all balances.
     pub fn ends(&self, account: &Account) {
         let took = self.start.elapsed();
         if self.plan.json {
@@ -262,5 +263,5 @@ impl Story {
     }
 }
 
-/// What LDK takes by default.
+/// Largest channel that LDK accepts by default.
 const LARGEST_CHANNEL_SAT: u64 = 16_777_215;

@@ -1,4 +1,4 @@
-//! A wallet orders a channel, pays for it and gets it, or gets its money back: what the program is asked for, and tells.
+//! A wallet orders a channel, pays for it and gets it, or gets a refund: arguments and output of the program.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,34 +15,34 @@ use super::{sat, show_balances};
 use crate::Error;
 use crate::scene::{Ledger, Scene, Script, Stock, Who};
 
-/// What is to be ordered, and how it is paid.
+/// The order to play, and its payment.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Plan {
-    /// Pays by hold invoice, over a channel that the wallet has already. The default.
+    /// Pays the hold invoice, over a channel that the wallet has already. The default.
     #[arg(long, conflicts_with_all = ["onchain", "offer"])]
     pub lightning: bool,
-    /// Pays what the offer asks for (BOLT 12), over the same channel.
+    /// Pays the BOLT 12 offer, over the same channel.
     #[arg(long, conflicts_with = "onchain")]
     pub offer: bool,
-    /// Pays by a transaction.
+    /// Pays by an on-chain transaction.
     #[arg(long)]
     pub onchain: bool,
-    /// The LSP finds its coins spent when it is to open the channel: the payment goes back.
+    /// Lets the LSP find its coins spent when it is to open the channel, so that the payment is refunded.
     #[arg(long)]
     pub fail_open: bool,
-    /// What the LSP is to put into the channel, in satoshis.
+    /// Balance of the LSP in the channel, in satoshis.
     #[arg(long, default_value_t = 500_000)]
     pub lsp_balance_sat: u64,
-    /// What the wallet is to have in it at once, in satoshis.
+    /// Initial balance of the wallet in the channel, in satoshis.
     #[arg(long, default_value_t = 50_000)]
     pub client_balance_sat: u64,
-    /// The most that the wallet pays for it, in satoshis.
+    /// Largest fee that the wallet pays, in satoshis.
     #[arg(long, default_value_t = 20_000)]
     pub max_fee_sat: u64,
 }
 
 impl Plan {
-    /// How the wallet pays.
+    /// Payment method.
     #[must_use]
     pub fn way(&self) -> WayKind {
         match (self.onchain, self.offer) {
@@ -52,14 +52,14 @@ impl Plan {
         }
     }
 
-    /// What both need for it.
+    /// Coins and channels that the order needs.
     #[must_use]
     pub fn stock(&self) -> Stock {
         let (lsp, client) = (Sat(self.lsp_balance_sat), Sat(self.client_balance_sat));
         Stock { lsp, client, fee: Sat(self.max_fee_sat), has_channel: !self.onchain }
     }
 
-    /// The most that the wallet pays in fees.
+    /// Limit of the wallet's fees.
     #[must_use]
     pub fn limits(&self) -> FeeLimits {
         let most = Msat(self.max_fee_sat.saturating_mul(1_000));
@@ -67,10 +67,10 @@ impl Plan {
     }
 }
 
-/// Tells what happens, in words.
+/// Prints the events.
 pub struct Story {
     start: Instant,
-    /// What happens before is not part of it.
+    /// Whether the story has begun; earlier events are not printed.
     has_begun: AtomicBool,
 }
 
@@ -81,14 +81,14 @@ impl Default for Story {
 }
 
 impl Story {
-    /// What is to be played for it.
+    /// Settings of the scene.
     #[must_use]
     pub fn script(self: &Arc<Self>) -> Script {
         let on_event = Arc::clone(self);
         Script { on_event: Arc::new(move |who, event| on_event.event(who, event)), ..Script::of_orders() }
     }
 
-    /// Tells who is on the scene, and what is ordered.
+    /// Prints the nodes and the order.
     pub fn begins(&self, scene: &Scene, plan: &Plan) {
         println!("Two nodes on a regtest chain of their own");
         println!("  LSP     {}", scene.lsp.node.node_id());
@@ -102,7 +102,7 @@ impl Story {
         self.tells("wallet", &format!("orders a channel with {lsp} of the LSP's and {own} of its own"));
     }
 
-    /// Tells the price of each way to pay.
+    /// Prints the price of each payment method.
     pub fn is_quoted(&self, quote: &Quote, chosen: WayKind) {
         for way in &quote.ways {
             let (fee, total) = (sat(way.fee.0 * 1_000), sat(way.total.0 * 1_000));
@@ -111,11 +111,11 @@ impl Story {
         self.tells("wallet", &format!("pays {}", words(chosen)));
     }
 
-    /// Waits for the end of the order while blocks come, and has what is then on the chain stay there.
+    /// Waits for the end of the order while blocks are mined, then confirms its transactions.
     ///
     /// # Errors
     ///
-    /// When it does not end.
+    /// The order does not end.
     pub async fn until_over(&self, scene: &Scene, handle: &OrderHandle) -> Result<End, Error> {
         let over = async {
             match handle.wait().await {
@@ -135,11 +135,11 @@ impl Story {
         }
     }
 
-    /// Checks who has what now, and tells it.
+    /// Checks the balances, and prints them.
     ///
     /// # Errors
     ///
-    /// When the order ended otherwise than planned, or a satoshi is not where it should be.
+    /// The order did not end as planned, or a balance is wrong.
     pub async fn ends(
         &self,
         scene: &Scene,
@@ -202,5 +202,5 @@ fn date(at: lsps_types::Timestamp) -> String {
     lsps_types::DateTime::from(at).as_str().into()
 }
 
-/// What the chain takes for a refund to stay.
+/// Confirmations after which a refund counts as final.
 const CONFIRMATIONS: u32 = 6;

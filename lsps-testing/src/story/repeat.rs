@@ -1,4 +1,4 @@
-//! More payments over the channel that is there, and where the time goes.
+//! Further payments over the open channel, and a measurement of their time.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,19 +12,19 @@ use crate::Error;
 use crate::scene::{LspNode, Scene};
 use crate::tape::replay_file;
 
-/// How long payments took.
+/// Times of payments.
 pub struct Measured {
     first: Duration,
     count: u16,
-    /// The mean of the others.
+    /// Mean of the others.
     each: Duration,
-    /// Of each, the LSP's service.
+    /// Share of the LSP's service in each.
     service: Duration,
 }
 
 impl Measured {
-    /// One after the other over the SCID that was bought, which leads to a channel that is open and paid for. Then the LSP's
-    /// service is played again from its tape, to see how much of the time was its own.
+    /// Makes payments one after the other over the SCID that was bought, whose channel is open and paid for. Then
+    /// replays the LSP's service from its tape to measure its share of the time.
     pub async fn payments(
         scene: &Scene,
         jit: &JitInvoice,
@@ -53,7 +53,7 @@ impl Measured {
         Ok(Self { first, count, each, service })
     }
 
-    /// Prints it.
+    /// Prints the times.
     pub fn show(&self) {
         let Self { first, count, each, service } = *self;
         let row = |what: &str, time: Duration| println!("  {what:58}{:>10.3} ms", time.as_secs_f64() * 1_000.0);

@@ -1,4 +1,4 @@
-//! A wallet sleeps while it is paid: what the program is asked for, and tells.
+//! A wallet sleeps while it is paid: arguments and output of the program.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,30 +20,30 @@ use crate::https::Authority;
 use crate::push::PushService;
 use crate::scene::{Balances, Scene, Script, Who};
 
-/// What is to be paid, and whether anybody notices.
+/// The payment to play, and whether the wallet is woken.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Plan {
-    /// Nobody wakes the wallet: the payment goes back in time.
+    /// Never wakes the wallet, so that the payment is failed in time.
     #[arg(long)]
     pub never_wakes: bool,
-    /// What the payer pays, in millisatoshis.
+    /// Amount that the payer pays, in millisatoshis.
     #[arg(long, default_value_t = 40_000_000)]
     pub amount_msat: u64,
-    /// The most that the opening may cost, in millisatoshis.
+    /// Largest opening fee, in millisatoshis.
     #[arg(long, default_value_t = 2_000_000)]
     pub max_fee_msat: u64,
 }
 
-/// Tells what happens, in words.
+/// Prints the events.
 pub struct Story {
     start: Instant,
     clock: Arc<Shifted>,
-    /// What happens before is not part of it.
+    /// Whether the story has begun; earlier events are not printed.
     has_begun: AtomicBool,
 }
 
 impl Story {
-    /// A story, and what is to be played for it: an LSP that posts to servers of this authority.
+    /// Creates a story, and the settings of its scene: the LSP posts to servers of this authority.
     #[must_use]
     pub fn new(authority: &Authority) -> (Arc<Self>, Script) {
         let (clock, script) = Shifted::script();
@@ -53,7 +53,7 @@ impl Story {
         (story, Script { webhooks: Some(reached_with(authority)), on_event, ..script })
     }
 
-    /// Tells who is on the scene.
+    /// Prints the nodes.
     pub fn begins(&self, scene: &Scene) {
         println!("Three nodes on a regtest chain of their own, and a notification service");
         println!("  payer   {}", scene.payer.node_id());
@@ -63,11 +63,11 @@ impl Story {
         self.has_begun.store(true, Ordering::SeqCst);
     }
 
-    /// The wallet has the LSP post to its notification service, which hears so from the LSP.
+    /// Registers the notification service as the wallet's webhook, and waits for the LSP's confirmation.
     ///
     /// # Errors
     ///
-    /// When the LSP does not take the webhook, or does not confirm it.
+    /// The LSP does not accept the webhook, or does not confirm it.
     pub async fn register(&self, scene: &Scene, push: &mut PushService) -> Result<(), Error> {
         let lsp = scene.lsp.node.node_id();
         let secret = scene.wallet.node.keys().get_secure_random_bytes();
@@ -82,17 +82,17 @@ impl Story {
         }
     }
 
-    /// Tells what was bought.
+    /// Prints the purchase.
     pub fn has_invoice(&self, jit: &JitInvoice) {
         self.tells("wallet", &format!("buys a channel; the LSP may keep {} of the payment", sat(jit.fee.0)));
         self.tells("wallet", &format!("hands out an invoice: {}", jit.invoice));
     }
 
-    /// The app is closed: what it knows is in its store.
+    /// Stops the wallet; its state is in its store.
     ///
     /// # Errors
     ///
-    /// When the LSP does not notice.
+    /// The LSP does not notice.
     pub async fn falls_asleep(&self, scene: &Scene) -> Result<(), Error> {
         let (lsp, wallet) = (&scene.lsp.node, &scene.wallet.node);
         wallet.stop().await;
@@ -104,11 +104,11 @@ impl Story {
         Ok(())
     }
 
-    /// The payer pays, and the LSP calls the wallet.
+    /// Has the payer pay, and waits for the LSP's notification.
     ///
     /// # Errors
     ///
-    /// When it calls for something else, or not at all.
+    /// The notification is another one, or none arrives.
     pub async fn is_called(
         &self,
         scene: &Scene,
@@ -122,7 +122,7 @@ impl Story {
         if is_payment { Ok(()) } else { Err("the LSP calls for something else".into()) }
     }
 
-    /// Nobody wakes the wallet until the LSP does not wait any longer.
+    /// Leaves the wallet asleep until the LSP stops waiting.
     pub fn stays_dark(&self) {
         self.tells("phone", "stays dark");
         self.clock.jump(HOLD_SECS);
@@ -133,7 +133,7 @@ impl Story {
     ///
     /// # Errors
     ///
-    /// When it does not start, or does not reach its LSP.
+    /// The wallet does not start, or does not reach its LSP.
     pub async fn wakes(&self, scene: &mut Scene) -> Result<(), Error> {
         self.tells("wallet", "wakes, and connects to its LSP");
         scene.restart_wallet().await?;
@@ -142,11 +142,11 @@ impl Story {
         if is_there { Ok(()) } else { Err("the wallet does not reach its LSP".into()) }
     }
 
-    /// Everybody has what was bought.
+    /// Checks that all balances are as promised.
     ///
     /// # Errors
     ///
-    /// When a millisatoshi is not where it should be.
+    /// A balance is wrong.
     pub async fn ends(&self, scene: &Scene, before: Balances, jit: &JitInvoice, amount: Msat) -> Result<(), Error> {
         let account = scene.settle(before, jit.fee.0).await?;
         if account.paid != amount.0 {
@@ -160,11 +160,11 @@ impl Story {
         Ok(())
     }
 
-    /// The payer has its money back without a block having passed, over a channel that stays; nothing was opened.
+    /// Checks that the payment was failed without a block, over a channel that stays, and that no channel was opened.
     ///
     /// # Errors
     ///
-    /// When anybody has less or more than before.
+    /// A balance differs from before.
     pub async fn ends_as_before(&self, scene: &Scene, before: Balances) -> Result<(), Error> {
         has_it_back(scene, before).await?;
         show(before, before);
@@ -173,7 +173,7 @@ impl Story {
         Ok(())
     }
 
-    /// What the notification service passes on. Whether it is what it should be.
+    /// Prints a notification; `true` if it is the expected one.
     fn posted(&self, is: Notification, should: Notification) -> bool {
         let method = is.method().unwrap_or("something");
         self.tells("push", &format!("is told {method} over HTTPS, and verifies the LSP's signature"));
@@ -236,5 +236,5 @@ async fn has_it_back(scene: &Scene, before: Balances) -> Result<(), Error> {
     Ok(())
 }
 
-/// How long an LSP holds a payment for its client, by default and by LSPS2, and a second.
+/// Time for which an LSP holds a payment for its client, by default and by LSPS2, plus a second.
 const HOLD_SECS: u64 = 91;

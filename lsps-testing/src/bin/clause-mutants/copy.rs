@@ -1,4 +1,4 @@
-//! The copy of the repository in which things are broken.
+//! The copy of the repository in which clauses are broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -8,22 +8,22 @@ use std::process::{Command, Stdio};
 use lsps_testing::mutants::{Mutant, root};
 use serde_json::Value;
 
-/// A copy of what git knows, and the builds of it.
+/// A copy of the files that git tracks, and its builds.
 pub struct Copy {
     folder: PathBuf,
-    /// The files as they are.
+    /// Original contents of the files.
     files: BTreeMap<String, Vec<u8>>,
 }
 
 /// A test binary.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Binary {
-    /// The name of the package.
+    /// Name of the package.
     pub package: String,
-    /// The name of the integration test; `None`: the tests within a library or a program.
+    /// Name of the integration test; `None`: the tests within a library or a program.
     pub target: Option<String>,
     pub path: PathBuf,
-    /// The folder of its package, where it runs.
+    /// Folder of the package, in which the binary runs.
     pub runs_in: PathBuf,
 }
 
@@ -38,14 +38,14 @@ impl Copy {
         Ok(Self { folder: root().join("target/clause-mutants"), files })
     }
 
-    /// The place of what a break replaces.
+    /// Range of the text that a break replaces.
     pub fn place(&self, mutant: &Mutant) -> Result<Range<usize>, String> {
         let text = self.text(&mutant.file)?;
         let start = text.find(&mutant.find).ok_or_else(|| format!("{}: not in {}", mutant.find, mutant.file))?;
         Ok(start..start + mutant.find.len())
     }
 
-    /// Writes the copy with these breaks in it. Files that are as they should be stay as they are, so that little is built.
+    /// Writes the copy with these breaks in it. Files that need no change stay as they are, so that little is rebuilt.
     pub fn write(&self, mutants: &[(usize, &Mutant)]) -> Result<(), String> {
         let mut files = self.files.clone();
         let mut places: BTreeMap<(&str, usize), Vec<&(usize, &Mutant)>> = BTreeMap::new();
@@ -77,11 +77,11 @@ impl Copy {
         Ok(())
     }
 
-    /// Builds the tests; of all, or those that are wanted.
+    /// Builds the tests: all, or the wanted ones.
     ///
     /// # Errors
     ///
-    /// The compiler's own words.
+    /// The output of the compiler.
     pub fn build(&self, wanted: Option<&BTreeSet<Binary>>) -> Result<Vec<Binary>, String> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["test", "--no-run", "--workspace", "--locked", "--message-format=json", "--target-dir"]);
@@ -113,7 +113,7 @@ impl Copy {
     }
 }
 
-/// A test binary that cargo tells of.
+/// The test binary that a message of cargo reports.
 fn binary(message: &Value) -> Option<Binary> {
     let path = message["executable"].as_str().filter(|_| message["profile"]["test"] == true)?;
     let runs_in = Path::new(message["manifest_path"].as_str()?).parent()?.to_path_buf();
@@ -123,7 +123,8 @@ fn binary(message: &Value) -> Option<Binary> {
     Some(Binary { package, target, path: path.into(), runs_in })
 }
 
-/// The text in the place of what breaks replace; which of them is a matter of the environment of the process.
+/// The text that replaces a piece of source with its breaks; an environment variable of the process selects one of
+/// them.
 fn broken(file: &str, here: &[&(usize, &Mutant)]) -> String {
     let find = &here[0].1.find;
     if here[0].1.takes_build {
@@ -154,13 +155,13 @@ fn files_below(folder: &Path) -> impl Iterator<Item = PathBuf> {
 const SWITCH: &str = r#"
 extern crate std;
 
-/// JSON in which a piece of text is replaced by another.
+/// Replaces a piece of text in JSON.
 #[must_use]
 pub fn rewritten(json: alloc::vec::Vec<u8>, from: &str, to: &str) -> alloc::vec::Vec<u8> {
     alloc::string::String::from_utf8(json).unwrap_or_default().replace(from, to).into_bytes()
 }
 
-/// Whether the break of this number is the one that is tried.
+/// Whether the break of this number is selected.
 #[must_use]
 pub fn is_broken(number: u32) -> bool {
     static TRIED: std::sync::OnceLock<Option<u32>> = std::sync::OnceLock::new();

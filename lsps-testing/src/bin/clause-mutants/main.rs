@@ -1,6 +1,6 @@
-//! Breaks the implementation clause by clause (`lsps-testing/mutants/clauses.txt`) and runs the tests that `CONFORMANCE.md`
-//! names for the clause. A break that they do not notice is tried on all tests of the cores. Works in a copy below
-//! `target/clause-mutants`.
+//! Breaks the implementation clause by clause (`lsps-testing/mutants/clauses.txt`) and runs the tests that
+//! `CONFORMANCE.md` names for the clause. A break that they do not notice is tried on all tests of the cores. The
+//! program works in a copy below `target/clause-mutants`.
 //!
 //! `cargo run -p lsps-testing --bin clause-mutants -- [CLAUSE…]`; `L2` stands for all clauses that begin so.
 
@@ -71,7 +71,8 @@ fn run(wanted: &[String]) -> Result<bool, String> {
     Ok(report.sum_up(exempt))
 }
 
-/// Breaks that can be in one build, with their numbers: those that are switched on while it runs are, unless they overlap.
+/// Groups breaks into builds, with their numbers: breaks that are selected at run time share a build, unless they
+/// overlap.
 fn rounds<'a>(copy: &Copy, mutants: &'a [Mutant]) -> Result<Vec<Vec<(usize, &'a Mutant)>>, String> {
     let (alone, switched): (Vec<_>, Vec<_>) = (1..).zip(mutants).partition(|(_, mutant)| mutant.takes_build);
     let mut rounds: Vec<Vec<(usize, &Mutant)>> = vec![vec![]];
@@ -92,7 +93,7 @@ fn rounds<'a>(copy: &Copy, mutants: &'a [Mutant]) -> Result<Vec<Vec<(usize, &'a 
     Ok(rounds)
 }
 
-/// What came of the breaks, by clause. A clause that has several counts as its worst.
+/// Verdicts by clause. A clause with several breaks counts as the worst of them.
 #[derive(Default)]
 struct Report(BTreeMap<String, Verdict>);
 

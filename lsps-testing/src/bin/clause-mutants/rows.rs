@@ -1,16 +1,16 @@
-//! The rows of `CONFORMANCE.md`: what shows a clause.
+//! The rows of `CONFORMANCE.md`, which name the tests of a clause.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lsps_testing::mutants::{Mutant, root};
 use serde_json::Value;
 
-/// What shows one clause.
+/// Tests and cases of one clause.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// Tests by name.
+    /// Names of tests.
     pub tests: BTreeSet<String>,
-    /// Names of cases that say so, by their file of vectors.
+    /// Names of cases that list the clause, by their file of vectors.
     pub cases: BTreeMap<String, BTreeSet<String>>,
 }
 

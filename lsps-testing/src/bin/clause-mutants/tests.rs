@@ -1,4 +1,4 @@
-//! Running tests with one break switched on.
+//! Running tests with one break selected.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,23 +14,23 @@ use crate::rows::Row;
 #[derive(Default)]
 pub struct Tests {
     binaries: BTreeSet<Binary>,
-    /// By the last part of their name.
+    /// Tests by the last part of their name.
     by_name: BTreeMap<String, BTreeSet<(Binary, String)>>,
-    /// Those of the cores that fail without a break.
+    /// Tests of the cores that fail without a break.
     anyway: OnceCell<BTreeSet<String>>,
 }
 
-/// What came of one break.
+/// Result of one break.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// These of the tests that a row names failed: their names, and what they said.
+    /// Tests that a row names failed: their names, and their output.
     Named {
         failed: BTreeSet<String>,
         said: String,
     },
-    /// Noticed by what the row of a clause names.
+    /// A test that the row of the clause names noticed the break.
     Noticed(String),
-    /// A test failed that the row does not name.
+    /// A test that the row does not name noticed the break.
     Other(String),
     Survived,
     NotBuilt(String),
@@ -50,7 +50,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict on one of the clauses that are broken.
+    /// The verdict on one of the broken clauses.
     pub fn of(&self, row: Option<&Row>) -> Self {
         let Self::Named { failed, said } = self else { return self.clone() };
         let any = failed.first().cloned().unwrap_or_default();
@@ -93,14 +93,14 @@ impl Tests {
         Ok(tests)
     }
 
-    /// Nothing can be said of breaks when tests fail without.
+    /// Checks that the tests pass without a break; otherwise verdicts mean nothing.
     pub fn must_pass<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> Result<(), String> {
         let failed = self.run_all(None, self.named_by(rows));
         let Some((failed, said)) = failed else { return Ok(()) };
         Err(format!("without a break these fail: {failed:?}\n{said}"))
     }
 
-    /// Runs what the rows name.
+    /// Runs the tests that the rows name.
     pub fn named<'a>(&self, number: usize, rows: impl Iterator<Item = &'a Row>) -> Verdict {
         match self.run_all(Some(number), self.named_by(rows)) {
             Some((failed, said)) => Verdict::Named { failed, said },
@@ -117,7 +117,7 @@ impl Tests {
         failed.map_or(Verdict::Survived, Verdict::Other)
     }
 
-    /// The binaries that have the tests which these rows name.
+    /// The binaries with the tests that these rows name.
     pub fn binaries_of<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> BTreeSet<Binary> {
         self.named_by(rows).into_keys().collect()
     }
@@ -146,11 +146,11 @@ impl Tests {
     }
 }
 
-/// The tests of a binary that fail, of all or of those that are named, and what was said.
+/// The tests of a binary that fail, among all or among the named ones, and the output.
 fn failing(number: Option<usize>, binary: &Binary, named: &[String]) -> (BTreeSet<String>, String) {
     let mut run = Command::new(&binary.path);
     run.current_dir(&binary.runs_in).stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("LSPS_MUTANT");
-    // The same inputs each time, and none that only a break makes fail is kept for later.
+    // The inputs are the same each time, and none that fails only because of a break is kept.
     run.envs([("PROPTEST_RNG_SEED", "1"), ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")]);
     if named.is_empty() {
         run.args(SKIPPED)
@@ -185,7 +185,7 @@ fn last_part(test: &str) -> &str {
     test.rsplit("::").next().unwrap_or(test)
 }
 
-/// The packages all of whose tests run when what a row names notices nothing.
+/// Packages all of whose tests run if the tests of a row notice nothing.
 const CORES: [&str; 5] = ["lsps-types", "lsps-client", "lsps-service", "lsps-host", "lsps-testing"];
 /// Tests of the sources themselves, which are broken here.
 const SKIPPED: [&str; 4] = ["--skip", "conformance_document", "--skip", "clauses_and_mutants"];
