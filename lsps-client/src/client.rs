@@ -260,7 +260,9 @@ impl Client {
         match self.handle(&Input::Call { lsp, request, answer_within }, now) {
             Outcome::Sent(call) => Ok(Ticket::of(call)),
             Outcome::Refused(Refusal::Call(why)) => Err(why),
-            other => unreachable!("a call is sent or not: {other:?}"),
+            Outcome::Taken | Outcome::NotMine | Outcome::Heard(_) | Outcome::Placed(_) | Outcome::Refused(_) => {
+                unreachable!("a call is sent or not")
+            }
         }
     }
 

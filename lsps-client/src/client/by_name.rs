@@ -18,7 +18,9 @@ impl Client {
     pub fn receive(&mut self, from: PeerId, payload: &[u8]) -> Heard {
         match self.handle(&Input::Message { peer: from, payload: payload.into() }, self.ticked_at) {
             Outcome::Heard(heard) => heard,
-            other => unreachable!("a message is heard: {other:?}"),
+            Outcome::Taken | Outcome::NotMine | Outcome::Sent(_) | Outcome::Placed(_) | Outcome::Refused(_) => {
+                unreachable!("a message is heard")
+            }
         }
     }
 
@@ -48,9 +50,12 @@ impl Client {
     ///
     /// The client refuses the input.
     pub fn register(&mut self, prepared: &Prepared, hash: PaymentHash, now: Timestamp) -> Result<(), RefusePurchase> {
-        match self.handle(&Input::RegisterPurchase { prepared: prepared.clone(), payment_hash: hash }, now) {
-            Outcome::Refused(Refusal::Purchase(why)) => Err(why),
-            _ => Ok(()),
+        if let Outcome::Refused(Refusal::Purchase(why)) =
+            self.handle(&Input::RegisterPurchase { prepared: prepared.clone(), payment_hash: hash }, now)
+        {
+            Err(why)
+        } else {
+            Ok(())
         }
     }
 
@@ -60,9 +65,10 @@ impl Client {
     ///
     /// The client refuses the input.
     pub fn open_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
-        match self.handle(&Input::ChannelRequested(*request), now) {
-            Outcome::Refused(Refusal::Channel(why)) => Err(why),
-            _ => Ok(()),
+        if let Outcome::Refused(Refusal::Channel(why)) = self.handle(&Input::ChannelRequested(*request), now) {
+            Err(why)
+        } else {
+            Ok(())
         }
     }
 
@@ -134,7 +140,9 @@ impl Client {
         match self.handle(&Input::PlaceOrder(quote), now) {
             Outcome::Placed(order) => Ok(order),
             Outcome::Refused(Refusal::Place(why)) => Err(why),
-            other => unreachable!("an order is placed or not: {other:?}"),
+            Outcome::Taken | Outcome::NotMine | Outcome::Sent(_) | Outcome::Heard(_) | Outcome::Refused(_) => {
+                unreachable!("an order is placed or not")
+            }
         }
     }
 
@@ -211,9 +219,10 @@ impl Client {
         url: WebhookUrl,
         now: Timestamp,
     ) -> Result<(), TooManyApps> {
-        match self.handle(&Input::KeepWebhook { lsp, app, url }, now) {
-            Outcome::Refused(Refusal::Webhook(why)) => Err(why),
-            _ => Ok(()),
+        if let Outcome::Refused(Refusal::Webhook(why)) = self.handle(&Input::KeepWebhook { lsp, app, url }, now) {
+            Err(why)
+        } else {
+            Ok(())
         }
     }
 
@@ -227,9 +236,6 @@ impl Client {
     }
 
     fn ordered(&mut self, input: &Input, now: Timestamp) -> Result<(), OrderError> {
-        match self.handle(input, now) {
-            Outcome::Refused(Refusal::Order(why)) => Err(why),
-            _ => Ok(()),
-        }
+        if let Outcome::Refused(Refusal::Order(why)) = self.handle(input, now) { Err(why) } else { Ok(()) }
     }
 }

@@ -256,7 +256,22 @@ impl Order {
             },
             Command::ChannelEnded(key) if self.has(key).is_some() => Event::ChannelEnded(key),
             Command::ChannelPassed(channel) => Event::ChannelPassed(channel),
-            _ => return Err(Reject::NotExpected),
+            Command::OpenRequested { .. }
+            | Command::ChannelEnded(_)
+            | Command::ChannelConfirmed(_)
+            | Command::Pay(_)
+            | Command::Signed(_)
+            | Command::Settled
+            | Command::NotSent
+            | Command::Returned { .. }
+            | Command::Said { .. }
+            | Command::Differs(_)
+            | Command::NotFound
+            | Command::NoAnswer { .. }
+            | Command::Forgotten
+            | Command::Abandon
+            | Command::ClockSet { .. }
+            | Command::Tick => return Err(Reject::NotExpected),
         };
         Ok(Vec::from([event]))
     }

@@ -28,17 +28,17 @@ pub enum Occasion {
 
 impl Occasion {
     pub(crate) fn method(&self) -> &str {
-        match self {
-            Self::Other(custom) => custom.method(),
-            known => known.notification().and_then(Notification::method).unwrap_or_default(),
+        match self.notification() {
+            Ok(known) => known.method().unwrap_or_default(),
+            Err(custom) => custom.method(),
         }
     }
 
     /// The bytes to post.
     pub(crate) fn body(&self) -> String {
-        match self {
-            Self::Other(custom) => custom.body(),
-            known => known.notification().and_then(Notification::body).unwrap_or_default(),
+        match self.notification() {
+            Ok(known) => known.body().unwrap_or_default(),
+            Err(custom) => custom.body(),
         }
     }
 
@@ -52,13 +52,14 @@ impl Occasion {
         }
     }
 
-    fn notification(&self) -> Option<Notification> {
-        Some(match self {
+    /// The notification of the specification, or the one that is defined elsewhere.
+    fn notification(&self) -> Result<Notification, &Custom> {
+        Ok(match self {
             Self::PaymentIncoming => Notification::PaymentIncoming,
             Self::ExpirySoon { timeout } => Notification::ExpirySoon { timeout: *timeout },
             Self::LiquidityManagementRequest => Notification::LiquidityManagementRequest,
             Self::OnionMessageIncoming => Notification::OnionMessageIncoming,
-            Self::Other(_) => return None,
+            Self::Other(custom) => return Err(custom),
         })
     }
 }
