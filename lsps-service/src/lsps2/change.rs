@@ -1,4 +1,4 @@
-//! What can change in an offer, and the only place that changes it.
+//! Events of a JIT channel offer, and the only code that applies them.
 
 use alloc::{boxed::Box, vec};
 
@@ -13,7 +13,7 @@ use crate::lsps2::jit_channel::{Charged, Fee, JitChannel};
 use crate::lsps2::parts::{Part, PartState, Payment};
 use crate::policy::ChannelPlan;
 
-/// One change of state.
+/// State change of an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     PartAdded {
@@ -26,39 +26,41 @@ pub(crate) enum Event {
         id: PartId,
         to: PartState,
     },
-    /// It is held as if nobody had asked for it; its payment waits anew, so that news of it has time to come.
+    /// The part is held as if no forward had been asked for. Its payment waits anew, so that reports of it have time to
+    /// arrive.
     PartNotSent {
         payment_hash: PaymentHash,
         id: PartId,
         at: Timestamp,
     },
-    /// Whether the client has it is in doubt, or not any more.
+    /// The node's view of whether the part is at the client contradicts the record, or no longer does.
     PartDoubted {
         payment_hash: PaymentHash,
         id: PartId,
         in_doubt: bool,
     },
-    /// The outcome of the part is known, and the node holds an HTLC by its name, or no longer does. The node has to save that
-    /// it let go of that one before the outcome is forgotten, so the outcome is kept as long as one of now.
+    /// The outcome of the part is known, and the node holds an HTLC with its id, or no longer does. The node has to
+    /// persist that it resolved that HTLC before the outcome is dropped, so the outcome is kept as if it were of this
+    /// time.
     AnotherHeld {
         payment_hash: PaymentHash,
         id: PartId,
         is_held: bool,
         at: Timestamp,
     },
-    /// Another HTLC with the same onion took its place, with so much above what it asks to forward.
+    /// Another HTLC with the same onion replaced the part's, with this surplus above the amount to forward.
     PartBrings {
         payment_hash: PaymentHash,
         id: PartId,
         surplus: Msat,
     },
-    /// The HTLC that has the part's name now expires at another height.
+    /// The HTLC with the part's id now expires at another height.
     PartExpires {
         payment_hash: PaymentHash,
         id: PartId,
         at: Option<BlockHeight>,
     },
-    /// The part seems to have failed; a claim that comes later still counts.
+    /// The part is presumed to have failed; a later claim still counts.
     PartPresumedFailed {
         payment_hash: PaymentHash,
         id: PartId,
@@ -74,7 +76,7 @@ pub(crate) enum Event {
         fee: Msat,
         due: Msat,
     },
-    /// Something of the payment that is to pay the fee is sent.
+    /// A part of the payment that is to pay the fee is sent.
     FeeAsked(Timestamp),
     FeeFreed(Timestamp),
     FeePaid(Timestamp),
@@ -85,7 +87,7 @@ pub(crate) enum Event {
         plan: ChannelPlan,
         deliver: Msat,
     },
-    /// Of an open that is under way, or of the channel that came of it.
+    /// State change of the open in progress, or of the channel.
     Channel(ChannelEvent),
     Used,
     OpenedToOthers(Timestamp),
@@ -93,7 +95,7 @@ pub(crate) enum Event {
 }
 
 impl JitChannel {
-    /// Writes only: total, no clock. Nothing else assigns the state.
+    /// Applies an event. The method never fails nor reads a clock, and nothing else assigns the state.
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::PartAdded { payment_hash, part, at } => {
@@ -152,7 +154,7 @@ impl JitChannel {
         }
     }
 
-    /// Whether something on record was read from a clock that this changes.
+    /// Whether this clock correction changes any instant on record.
     pub fn is_shifted_by(&self, shift: &Shift) -> bool {
         let has_waits = matches!(self.channel, Channel::Opening { .. }) || self.opened_to_others.is_some();
         if self.payments.is_empty() && !has_waits {
@@ -213,7 +215,7 @@ impl JitChannel {
         }
     }
 
-    /// Once for each charge.
+    /// Books the fee that is charged, once for each charge.
     fn book_charge(&mut self, at: Timestamp) {
         let Fee::InFlight(charged) = &self.fee else { return };
         let Charged { payment_hash, due, .. } = **charged;
@@ -222,7 +224,7 @@ impl JitChannel {
         }
     }
 
-    /// What was asked of a payment and did not come is lost.
+    /// Ends a charge. The part of the fee that was not received is booked as lost.
     fn fee_ends(&mut self, now: Fee, at: Timestamp) {
         if let Fee::InFlight(charged) = core::mem::replace(&mut self.fee, now) {
             let Charged { payment_hash, due, paid_before, .. } = *charged;

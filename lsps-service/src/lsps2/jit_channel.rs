@@ -1,9 +1,9 @@
-//! One accepted buy, from the SCID it was given to the end of its use: what inputs mean ([`JitChannel::decide`]).
-//! What events change is in [`super::change`], what follows from a state by itself in [`super::progress`], what the world
-//! owes it in [`super::outstanding`].
+//! An accepted buy, from its SCID to the end of its use. This module decides which events a command causes
+//! ([`JitChannel::decide`]). [`super::change`] applies events, [`super::progress`] derives those that follow from a
+//! state, and [`super::outstanding`] the effects.
 //!
-//! The state is the product of three small machines, the channel, the fee and the parts: any part may be in any state
-//! while the channel and the fee are in theirs.
+//! The state is the product of three small state machines: the channel, the fee and the parts. A part may be in any
+//! state whatever the states of the channel and the fee.
 
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec, vec::Vec};
 
@@ -25,64 +25,65 @@ use crate::lsps2::may_close;
 use crate::lsps2::parts::{Part, PartState, Payment};
 use lsps_types::bolt4::FailureCode;
 
-/// An offer and all that came of it.
+/// State of an offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JitChannel {
     pub id: Scid,
     pub client: PeerId,
-    /// For which it was sold.
+    /// Token for which it was sold.
     pub token: Option<String>,
     pub terms: Terms,
-    /// Opens begun so far; the present one's number.
+    /// Number of opens so far, which is the number of the current one.
     pub attempt: u32,
     pub channel: Channel,
-    /// Something was claimed over its channel that was meant for another.
+    /// Whether a payment that was meant for another channel was claimed over this one.
     pub was_used: bool,
-    /// The height at which its funding was confirmed: `min_lifetime` counts from there.
+    /// Height at which the funding was confirmed, from which `min_lifetime` counts.
     pub confirmed_at: Option<BlockHeight>,
     pub fee: Fee,
     pub payments: BTreeMap<PaymentHash, Payment>,
     pub call: Call,
     pub ledger: Ledger,
-    /// The fee in flight is in the book: something of its payment was sent. What is charged and never sent is no entry, so
-    /// that opens that are refused again and again fill no book. Version 2 of the record ends before it.
+    /// Whether the fee in flight is in the book, since a part of its payment was sent. A fee that is charged and whose
+    /// payment is never sent has no entry, so that repeated refusals of opens do not fill the book. Version 2 of the
+    /// record ends before this field.
     pub is_booked: bool,
-    /// When its channel, published without the whole fee, was opened to others' payments, as the offer was over. Version 3 of
-    /// the record ends before it.
+    /// Time at which the channel, published without the whole fee, was opened to other payments, as the offer was over.
+    /// Version 3 of the record ends before this field.
     pub opened_to_others: Option<Timestamp>,
 }
 
-/// What was promised at buy.
+/// Terms that were promised at the buy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Terms {
-    /// `None`: an invoice without amount, paid by one part of any size within the bounds.
+    /// Size of the payment. `None`: an invoice without amount, paid in one part of any size within the bounds.
     pub payment_size: Option<Msat>,
     pub fee: FeeTerms,
     pub valid_until: Timestamp,
     pub max_client_to_self_delay: u32,
     pub min_lifetime: u32,
     pub client_trusts_lsp: bool,
-    /// Least amount the channel carries.
+    /// Least HTLC amount that the channel forwards.
     pub htlc_minimum: Msat,
-    /// Remembered until then if it is paid for.
+    /// Time until which a paid offer is kept on record.
     pub remember_until: Option<Timestamp>,
 }
 
-/// The opening fee, charged once per offer.
+/// State of the opening fee, which is charged once per offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Fee {
     Due,
-    /// Boxed, as most offers on record wait for a payment or had it.
+    /// The payment with this hash is charged. The value is boxed, as most offers on record have no payment in flight.
     InFlight(Box<Charged>),
     Paid,
 }
 
-/// A payment that is to pay the fee.
+/// Charge of the fee to a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Charged {
     pub payment_hash: PaymentHash,
     pub fee: Msat,
-    /// What was left of it to pay when it was charged, and what the payment had paid by then.
+    /// Part of the fee that was unpaid when it was charged, and the amount that this payment had paid by then.
     pub due: Msat,
     pub paid_before: Msat,
 }
@@ -97,16 +98,16 @@ impl Fee {
     }
 }
 
-/// What an input means to one offer.
+/// Command to an offer.
 #[derive(Debug)]
 pub(crate) enum Told<'a> {
     PartHeld(&'a HeldHtlc),
     PartGone(PartId),
-    /// And what came in with what is held.
+    /// The node still holds the part; with the amount of the held HTLC.
     PartStillHeld(PartId, Msat),
-    /// And whether it is there.
+    /// Whether the node shows the part at the client.
     PartAtClient(PartId, bool),
-    /// The host was not asked to forward it yet, and will not be.
+    /// The host was not asked to forward the part yet, and will not be.
     NotAsked(PartId),
     ForwardRefused(PartId),
     PartForwarded(PartId),
@@ -116,7 +117,7 @@ pub(crate) enum Told<'a> {
     PeerDisconnected,
     Channel(ChannelNews<'a>),
     ClockSet(Shift),
-    /// Something around it changed: the time, the link, the height.
+    /// The time, the link, the height or another shared fact changed.
     Surroundings,
 }
 
@@ -185,7 +186,7 @@ impl JitChannel {
         ChannelKey { flow: self.flow(), attempt: self.attempt }
     }
 
-    /// Reads only: what the input means here, or why it means nothing.
+    /// The events that a command causes, or the reason to reject it. Reads the state only.
     pub fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         match told {
             Told::PartHeld(_)
@@ -205,7 +206,7 @@ impl JitChannel {
                 }
             }
             Told::PeerDisconnected => Ok(match &self.channel {
-                // Nothing of ours was handed over yet, and a node may keep such an open and send it again: end it here.
+                // No funding was handed over yet, and a node may keep such an open and repeat it: end it here.
                 Channel::Opening { step: Step::Asked | Step::Negotiated { .. }, .. } => {
                     self.open_fails(FailureCode::TemporaryChannelFailure, ChannelEvent::Abandoned, ctx)
                 }
@@ -222,7 +223,7 @@ impl JitChannel {
         }
     }
 
-    /// What news of the channel means to the payments; the rest is the channel's own.
+    /// The events of a channel event for the payments; the channel itself decides the rest.
     fn decide_channel(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         use Channel as C;
         Ok(match (&self.channel, news) {
@@ -242,12 +243,13 @@ impl JitChannel {
                 }
             }
             (C::Pending { .. } | C::Ready { .. }, ChannelNews::Ended(_)) => {
-                // What is still with the client may yet be claimed, or is and was not told, and then the funding is owed.
+                // A part that is at the client may still be claimed, or its claim may not be reported yet. In that case
+                // the funding has to be broadcast.
                 let undecided = self.has_sent_ever() || ctx.carries_others || !ctx.is_caught_up;
                 let is_owed = self.may_broadcast() || undecided;
                 vec![Event::Channel(if is_owed { ChannelEvent::Closed } else { ChannelEvent::Abandoned })]
             }
-            // The node is ahead of what it told, or the claim came between the decision to give it up and its being done.
+            // The node is ahead of its reports, or the claim came between the decision to abandon and its execution.
             (C::Opening { step: Step::Funded(_), .. } | C::Abandoning { funding: Some(_) }, ChannelNews::Used) => {
                 vec![Event::Channel(ChannelEvent::Pending), Event::Used]
             }
@@ -258,14 +260,14 @@ impl JitChannel {
         })
     }
 
-    /// An open that ends early takes the payment it was for along; the offer is usable again.
+    /// The events of an open that ends early: its payment fails too, and the offer is usable again.
     pub(super) fn open_fails(&self, code: FailureCode, end: ChannelEvent, ctx: &Context<'_>) -> Vec<Event> {
         let mut events = self.payment_fails(code, ctx);
         events.push(Event::Channel(end));
         events
     }
 
-    /// The payment that the channel was opened for goes back.
+    /// The events that fail the payment for which the channel was opened.
     pub(super) fn payment_fails(&self, code: FailureCode, ctx: &Context<'_>) -> Vec<Event> {
         let mut events = match &self.fee {
             Fee::InFlight(charged) => self.fail_held(charged.payment_hash, code),
@@ -280,23 +282,23 @@ impl JitChannel {
         held.map(|part| moved(hash, part, failing(code))).collect()
     }
 
-    /// Whether something of it is with its client, or may be in spite of what the node showed.
+    /// Whether a part is at the client, or may be although the node did not show it.
     pub fn has_sent_ever(&self) -> bool {
         self.payments.values().any(Payment::has_sent_ever)
     }
 
-    /// Whether coins are held for its channel, or about to be, that nothing on the chain has spent.
+    /// Whether coins are reserved for the channel, or about to be, that no published transaction has spent.
     pub fn holds_coins(&self) -> bool {
         matches!(self.channel, Channel::Opening { .. }) || (self.channel.funding().is_some() && !self.may_broadcast())
     }
 
-    /// Whether the trust model allows the funding transaction on the chain.
+    /// Whether the trust model allows the broadcast of the funding transaction.
     pub fn may_broadcast(&self) -> bool {
         let claimed = || self.payments.values().any(|payment| payment.earned().is_some());
         !self.terms.client_trusts_lsp || self.fee == Fee::Paid || self.was_used || claimed()
     }
 
-    /// Whether its channel may be closed without breaking the promise of `min_lifetime`.
+    /// Checks that the channel can be closed without breaking the promise of `min_lifetime`.
     pub fn may_close(&self, height: BlockHeight) -> Result<(), Promised> {
         let min_lifetime = self.terms.min_lifetime;
         let depth = self.confirmed_at.map_or(0, |at| height.0.saturating_sub(at.0));
@@ -306,7 +308,8 @@ impl JitChannel {
         if may { Ok(()) } else { Err(Promised { until }) }
     }
 
-    /// The end of the offer; later for a payment over a channel that is open and not paid for, where the operator says so.
+    /// End of the offer. It is later for a payment over a channel that is open and not paid for, if the operator allows
+    /// that.
     pub fn honoured_until(&self, config: &Config) -> Timestamp {
         let is_open = matches!(self.channel, Channel::Ready { .. }) && self.fee != Fee::Paid;
         if is_open { self.terms.valid_until + config.honour_expired } else { self.terms.valid_until }
@@ -318,7 +321,7 @@ impl JitChannel {
 }
 
 impl Terms {
-    /// The fee on a payment of one part without agreed size, or `None` if the part cannot carry it.
+    /// The fee on a single-part payment without agreed size; `None` if the part cannot pay it.
     pub fn fee_of_one(&self, amount: Msat) -> Option<Msat> {
         self.fee.fee_on_single_part(amount, self.htlc_minimum)
     }

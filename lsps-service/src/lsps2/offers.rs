@@ -1,4 +1,4 @@
-//! News of parts and channels on their way to the offers they concern.
+//! Routing of reports about parts and channels to their offers.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
@@ -18,7 +18,8 @@ use crate::service::Service;
 
 impl Service {
     pub(crate) fn htlc_held(&mut self, htlc: &HeldHtlc) -> Outcome {
-        // One that is over by now is forgotten as soon as it is looked at: then the part is nobody's, and has to be failed.
+        // An offer that is over is removed when it is looked at. The part then belongs to no flow, and has to be
+        // failed.
         self.look_if_due(htlc.scid);
         if !self.offers.contains_key(&htlc.scid) {
             return Outcome::NotMine;
@@ -36,7 +37,8 @@ impl Service {
         }
     }
 
-    /// Where a part is, as the node shows it. That goes for what is told next as well, and for nothing later.
+    /// Handles the report of whether the node shows a part at its client. The report also holds for the next input, and
+    /// for no later one.
     pub(crate) fn part_at_client(&mut self, part: PartId, is_there: bool) -> Outcome {
         let outcome = self.part(part, Told::PartAtClient(part, is_there));
         if is_there && outcome == Outcome::Taken {
@@ -47,7 +49,8 @@ impl Service {
         outcome
     }
 
-    /// A part that was to be sent is not, so the client's channels are not usable, whatever was told before.
+    /// Handles a part that was not forwarded although it was to be. So the client's channels are not usable, whatever
+    /// was reported before.
     pub(crate) fn part_still_held(&mut self, part: PartId, amount_in: Msat) -> Outcome {
         let client =
             self.offers.index().of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
@@ -57,7 +60,8 @@ impl Service {
         self.part(part, Told::PartStillHeld(part, amount_in))
     }
 
-    /// Whatever was claimed over a channel is the client's, and needs that channel, also where it was meant for another.
+    /// Handles a claim. The channel over which it came belongs to the client from now on, also if the claim was meant
+    /// for another.
     pub(crate) fn part_forwarded(&mut self, which: WhichPart, over: Option<ChannelKey>) -> Outcome {
         let shown = core::mem::take(&mut self.shown);
         let part = self.resolve(which, over, &shown);
@@ -68,8 +72,8 @@ impl Service {
         part.map_or(Outcome::NotMine, |part| self.part(part, Told::PartForwarded(part)))
     }
 
-    /// The part that a report means; a claim may also mean one that was believed to have failed. A part that the node has `shown`
-    /// at the client just now is not claimed, unless nothing else is like what is told.
+    /// Finds the part that a report means; a claim may also mean a part that was presumed to have failed. A part that
+    /// the node has just `shown` at the client is not the claimed one, unless no other part matches.
     fn resolve(&self, which: WhichPart, over: Option<ChannelKey>, shown: &BTreeSet<PartId>) -> Option<PartId> {
         let (to, amount, amount_in, skim) = match which {
             WhichPart::Id(part) => return Some(self.equal_that_is_sent(part, shown).unwrap_or(part)),
@@ -84,16 +88,16 @@ impl Service {
                 parts.map(move |part| (part, is_its_own))
             })
         };
-        // Whoever pays this client can have it claim the same amount over the same channel. What it cannot do is to leave
-        // the LSP as much of it without paying as much. Where the node tells neither, since the channel upstream was closed,
-        // which costs its owner next to nothing, a claim pays a fee only over the channel that the fee is for.
+        // Anybody who pays this client can have it claim the same amount over the same channel, but cannot leave the
+        // LSP as much of it without paying as much. If the node reports neither amount, as the upstream channel was
+        // closed, which costs its owner next to nothing, a claim pays a fee only over the channel that the fee is for.
         let agrees = |part: &Part, sent: Msat, is_its_own: bool| {
             let tells_money = amount_in.is_some() || skim.is_some();
             amount_in.is_none_or(|amount_in| amount_in == part.amount_in())
                 && skim.is_none_or(|skim| skim == part.skim(sent))
                 && (tells_money || is_its_own || part.skim(sent) == Msat::ZERO)
         };
-        // A claim on the chain is told in whole satoshis.
+        // The amount of an on-chain claim is reported in whole satoshis.
         let rounded = |sent: Msat| Msat(sent.0 / 1_000 * 1_000);
         let gone = |part: &Part| part.sent().filter(|_| !shown.contains(&part.id));
         let find = |what: &dyn Fn(&Part) -> Option<Msat>, told: &dyn Fn(Msat) -> Msat| {
@@ -104,7 +108,7 @@ impl Service {
         };
         let exactly = |sent| sent;
         let either = |what: &dyn Fn(&Part) -> Option<Msat>| find(what, &exactly).or_else(|| find(what, &rounded));
-        // Nodes tell claims again after a crash: one that is known does not count for a part that looks like it and failed.
+        // Nodes repeat claims after a crash: a claim that is known does not count for an equal part that failed.
         let forgotten = |part: &Part| part.claimed().filter(|_| part.in_doubt);
         let gone = || either(&gone);
         let known = || either(&Part::claimed);
@@ -113,7 +117,7 @@ impl Service {
         found.map(|part| part.id)
     }
 
-    /// Of equal parts a host may have said of the wrong one that it failed.
+    /// Of equal parts, the host may have reported the wrong one as failed.
     fn equal_that_is_sent(&self, part: PartId, shown: &BTreeSet<PartId>) -> Option<PartId> {
         let offer = self.offers.get(&self.offers.index().of_part(part)?)?;
         let (hash, failed) = offer.find(part)?;
@@ -123,7 +127,7 @@ impl Service {
         payment.parts.iter().find(is_equal).map(|part| part.id)
     }
 
-    /// A forward that was not let out before its channel closed never will be: the node still holds that part.
+    /// Takes back forwards that were not released before their channel closed: the node still holds these parts.
     pub(crate) fn take_back_forwards(&mut self) {
         for id in core::mem::take(&mut self.unasked) {
             let Some(scid) = self.offers.index().of_part(id) else { continue };
@@ -134,7 +138,7 @@ impl Service {
         }
     }
 
-    /// From now on outcomes may be forgotten, and channels given up that nothing is on.
+    /// From now on outcomes may be dropped, and channels without HTLCs abandoned.
     pub(crate) fn node_caught_up(&mut self) -> Outcome {
         if !core::mem::replace(&mut self.around.is_caught_up, true) {
             let waits = |offer: &JitChannel| {
@@ -159,7 +163,7 @@ impl Service {
         }
     }
 
-    /// Adds a new offer; its effects, records and deadlines follow as for any change.
+    /// Adds a new offer; its effects, records and deadlines follow as after any change.
     pub(crate) fn insert(&mut self, offer: JitChannel) {
         self.changed.insert(offer.flow());
         self.offers.insert(offer, &self.around);
@@ -171,7 +175,7 @@ impl Service {
         }
     }
 
-    /// Tells an offer; releases what is newly owed, or forgets what is over.
+    /// Executes a command to an offer; releases new effects, or removes an offer that is over.
     pub(crate) fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
         if !matches!(told, Told::ClockSet(_) | Told::Surroundings) {
             self.look_if_due(id);
@@ -184,7 +188,7 @@ impl Service {
         let ctx = Context { carries_others, opens_of_others, owes_a_fee, ..self.around.context(client) };
         let moved = self.offers.step(id, told, &ctx, &self.around, |_| {}).unwrap_or(Err(Reject::Stale))?;
         for effect in moved.stepped.owed.iter().flatten() {
-            // What was asked for before, or in an earlier life, may have been done.
+            // A forward that was asked for before, or before a restart, may have been executed.
             if let Effect::ForwardPart { part, ask: 1, .. } = effect {
                 self.unasked.insert(*part);
             }

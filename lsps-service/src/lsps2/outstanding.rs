@@ -1,4 +1,4 @@
-//! What the world still owes an offer.
+//! The effects that an offer still needs from the host.
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,8 @@ use crate::lsps2::jit_channel::{Fee, JitChannel};
 use crate::lsps2::parts::PartState;
 
 impl JitChannel {
-    /// Asked after every step, where the new ones are released, and after a restart, where all are.
+    /// The effects of all parts of the offer. Called after every step, to release the new ones, and after a restart, to
+    /// release all.
     pub fn outstanding(&self) -> Vec<Effect> {
         let flow = self.owed_for_channel().into_iter().chain(self.owed_once_paid()).chain(self.owed_for_parts());
         flow.chain(self.call.owed(self.flow(), self.client)).chain(self.owed_for_book()).collect()
@@ -60,7 +61,7 @@ impl JitChannel {
             (PartState::Claimed { .. } | PartState::Failed { .. }, _) if part.another_held => {
                 Some(Effect::FailPart { part: part.id, code: FailureCode::UnknownNextPeer, ask: 1 })
             }
-            // Without its channel a sent part is resolved by the node.
+            // Without its channel, a sent part is resolved by the node.
             (PartState::Sent { .. }, _) => None,
             (PartState::Held | PartState::Claimed { .. } | PartState::Failed { .. }, _) => None,
         })

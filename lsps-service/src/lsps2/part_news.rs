@@ -1,5 +1,5 @@
-//! News of HTLCs: whether a part may wait, whether a known name stands for another HTLC, and the outcomes of forwarded
-//! parts.
+//! Reports about HTLCs: whether a part may be held, whether a known id belongs to another HTLC, and the outcomes of
+//! forwarded parts.
 
 use alloc::{vec, vec::Vec};
 
@@ -15,13 +15,13 @@ use crate::lsps2::jit_channel::{Fee, JitChannel, Told, failing, moved};
 use crate::lsps2::parts::{Part, PartState, Payment};
 
 impl JitChannel {
-    /// Reads only. What is no news of a part means nothing here.
+    /// The events of a command about a part. Other commands cause none. Reads the state only.
     pub(super) fn decide_part(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         match told {
             Told::PartHeld(htlc) => match self.find(htlc.part) {
                 None => self.admit(htlc, ctx),
                 Some((hash, part)) => {
-                    // The name says only that the onions share a secret, and whoever made one can make others.
+                    // The id only proves that the onions share a secret, and whoever made one onion can make others.
                     let is_same = htlc.payment_hash == hash && htlc.onion_amount == part.onion_amount;
                     let is_in_time = !ctx.too_close(htlc.cltv_expiry);
                     let taken = self.told_again(hash, part, Some(htlc.amount_in).filter(|_| is_same && is_in_time))?;
@@ -91,7 +91,7 @@ impl JitChannel {
         let fails = moved(payment_hash, part, failing(FailureCode::TemporaryChannelFailure));
         match part.state {
             P::Sent { ask: 1, .. } => Ok(vec![fails]),
-            // What was asked before may have been done, and this be another HTLC with the same onion.
+            // An earlier forward may have been executed, so this may be another HTLC with the same onion.
             P::Sent { .. } => Ok(vec![Event::PartNotSent { payment_hash, id, at }, fails]),
             P::Held | P::Claimed { .. } | P::Failing { .. } | P::Failed { .. } => Err(Reject::Stale),
         }
@@ -109,13 +109,13 @@ impl JitChannel {
             P::Held | P::Failing { .. } | P::Failed { .. } => part.unlikely().ok_or(Reject::Stale)?,
         };
         let claimed = moved(payment_hash, part, P::Claimed { skim: part.skim(amount), at });
-        // What waits by its name is another HTLC, of which nothing more is told.
+        // An HTLC that is held under this id is another one, of which nothing more is reported.
         let is_held = matches!(part.state, P::Held | P::Failing { .. });
         let another = Event::AnotherHeld { payment_hash, id, is_held, at };
         Ok([claimed].into_iter().chain(is_held.then_some(another)).collect())
     }
 
-    /// Whether a part that was not seen before may wait here.
+    /// Whether a new part may be held.
     fn admit(&self, htlc: &HeldHtlc, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         let refuse = |code| Err(Reject::FailPart(code));
         let part = Part {
@@ -152,9 +152,9 @@ impl JitChannel {
         Ok(events)
     }
 
-    /// Whether a part comes on top of a payment that is whole without it, while the channel is the LSP's risk: a client that
-    /// claims only what nobody needed would have the channel published and pay next to nothing for it. A set may come to
-    /// twice the size, as BOLT 4 lets payers overpay.
+    /// Whether a part exceeds a payment that is complete without it, while the LSP bears the risk of the channel. A
+    /// client that claims only such parts would have the channel published and pay next to nothing for it. A set may
+    /// have twice the size, as BOLT 4 lets payers overpay.
     fn is_excess(&self, htlc: &HeldHtlc) -> bool {
         let Some(size) = self.terms.payment_size.filter(|_| self.terms.client_trusts_lsp && self.fee != Fee::Paid)
         else {
@@ -165,9 +165,9 @@ impl JitChannel {
         there >= size || (there > Msat::ZERO && there.0.saturating_add(htlc.onion_amount.0) > most)
     }
 
-    /// The parts that give way to one more; `None`: no part may. Whoever knows the SCID can fill an offer with parts
-    /// that cost next to nothing, so the payment with the smaller sum gives way, and within a payment the smaller part.
-    /// Outcomes that no claim can follow are forgotten first.
+    /// The parts that are failed to make room for another; `None`: none may be. Anybody who knows the SCID can fill an
+    /// offer with tiny parts, so the payment with the smaller sum is failed, and within a payment the smaller part.
+    /// Outcomes that no claim can follow are dropped first.
     fn make_room(&self, htlc: &HeldHtlc, ctx: &Context<'_>) -> Option<Vec<Event>> {
         let limits = &ctx.config.limits;
         let parts =
@@ -211,22 +211,22 @@ impl JitChannel {
         gives_way.then(|| vec![moved(htlc.payment_hash, smallest, failing(FailureCode::UnknownNextPeer))])
     }
 
-    /// Whether this payment is to pay the fee.
+    /// Whether this payment is charged the fee.
     fn is_charged(&self, hash: PaymentHash) -> bool {
         matches!(&self.fee, Fee::InFlight(charged) if charged.payment_hash == hash)
     }
 
-    /// The node holds an HTLC by the name of a part of which the record may say otherwise.
+    /// The events for an HTLC that the node holds under the id of a part with another state on record.
     fn still_held(&self, id: PartId, amount_in: Msat, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         use PartState as P;
         let (payment_hash, part) = self.find(id).ok_or(Reject::Stale)?;
         match part.state {
-            // Whatever was asked was not done; when and how much to send is decided anew.
+            // No forward was executed; the time and amount of the next are decided anew.
             P::Sent { .. } if part.in_doubt && amount_in >= part.onion_amount => {
                 let not_sent = Event::PartNotSent { payment_hash, id, at: ctx.now };
                 Ok(brings(payment_hash, part, amount_in).into_iter().chain([not_sent]).collect())
             }
-            // What is outstanding was asked again at load.
+            // The outstanding effect was repeated at load.
             P::Failing { .. } => Ok(vec![]),
             P::Claimed { .. } | P::Failed { .. } => {
                 Ok(vec![Event::AnotherHeld { payment_hash, id, is_held: true, at: ctx.now }])
@@ -235,14 +235,15 @@ impl JitChannel {
         }
     }
 
-    /// The node holds an HTLC by the name of a known part, which brings `amount_in`; `None`: it asks for something else. The
-    /// name is free again once an HTLC was forwarded: whoever is upstream can send the same onion again, with less money.
+    /// The events for an HTLC that the node holds under the id of a known part and that brings `amount_in`; `None`: its
+    /// onion or its expiry differs. The id is free again once an HTLC was forwarded: an upstream node can send the same
+    /// onion again, with less money.
     fn told_again(&self, hash: PaymentHash, part: &Part, amount_in: Option<Msat>) -> Result<Vec<Event>, Reject> {
         let enough = amount_in.filter(|amount_in| *amount_in >= part.onion_amount);
         let brings = enough.and_then(|amount_in| brings(hash, part, amount_in));
         match (part.state, &self.channel) {
             (PartState::Held, _) if enough.is_some() => Ok(brings.into_iter().collect()),
-            // The node has let go of the HTLC on record, and holds another one that is to be failed.
+            // The node has resolved the HTLC on record, and holds another one, which has to be failed.
             (PartState::Held, _) => Ok(vec![moved(hash, part, failing(FailureCode::UnknownNextPeer))]),
             (PartState::Sent { amount, ask }, Channel::Ready { .. }) if part.in_doubt && enough.is_some() => {
                 let asked = moved(hash, part, PartState::Sent { amount, ask: ask.saturating_add(1) });
@@ -251,7 +252,7 @@ impl JitChannel {
             (PartState::Sent { .. }, _) if part.in_doubt && enough.is_some() => {
                 Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))])
             }
-            // The HTLC on record is with the client, or is gone and another one brings too little.
+            // The HTLC on record is at the client, or it is gone and another one brings too little.
             (PartState::Sent { .. }, _) => Err(Reject::FailPart(FailureCode::UnknownNextPeer)),
             (PartState::Failing { code, ask }, _) => {
                 Ok(vec![moved(hash, part, PartState::Failing { code, ask: ask.saturating_add(1) })])
@@ -264,7 +265,7 @@ impl JitChannel {
     }
 }
 
-/// The event for an HTLC that took the place of a part and brings enough, if its surplus is another.
+/// The event for an HTLC that replaced a part's and brings enough, if its surplus differs.
 fn brings(payment_hash: PaymentHash, part: &Part, amount_in: Msat) -> Option<Event> {
     let surplus = amount_in.checked_sub(part.onion_amount).filter(|surplus| *surplus != part.surplus)?;
     Some(Event::PartBrings { payment_hash, id: part.id, surplus })

@@ -1,8 +1,8 @@
-//! What follows from the state of an offer without any further input: deadlines, a complete set opens the channel, an
-//! open channel carries it, claims pay the fee.
+//! Events that follow from the state of an offer without a command: deadlines pass, a complete set opens the channel,
+//! an open channel forwards it, claims pay the fee.
 //!
-//! Asked after every input until nothing follows, so that the same rule serves a part that arrives, a client that comes
-//! back and a restart.
+//! The rules are applied after every input until no event follows, so the same rule serves a part that arrives, a
+//! client that reconnects, and a restart.
 
 use alloc::{vec, vec::Vec};
 
@@ -19,7 +19,7 @@ use crate::policy::ChannelRequest;
 use crate::wake::Wake;
 
 impl JitChannel {
-    /// The next changes, or none: then the offer waits for the world.
+    /// The next events; none if the offer waits for an input.
     pub fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
         let steps = [
             Self::let_go,
@@ -36,7 +36,7 @@ impl JitChannel {
         steps.iter().map(|step| step(self, ctx)).find(|events| !events.is_empty()).unwrap_or_default()
     }
 
-    /// Held parts whose time is up.
+    /// Fails held parts whose deadline has passed.
     fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
         let mut events = vec![];
         for (hash, payment) in self.payments.iter().filter(|(_, payment)| payment.has_held()) {
@@ -55,9 +55,10 @@ impl JitChannel {
         events
     }
 
-    /// Until when held parts wait, and what their payer learns then.
+    /// Time until which held parts wait, and the failure that their payer receives then.
     ///
-    /// A set that was complete in time goes on past the end of the offer, but not for ever: its client may stay away.
+    /// A set that was complete in time may wait past the end of the offer, but not for ever, as its client may stay
+    /// absent.
     fn deadline(&self, hash: PaymentHash, payment: &Payment, config: &Config) -> (Timestamp, FailureCode) {
         let hold = payment.since + config.hold;
         if self.is_under_way(hash, payment) {
@@ -67,8 +68,8 @@ impl JitChannel {
         if end <= hold { (end, FailureCode::UnknownNextPeer) } else { (hold, FailureCode::TemporaryChannelFailure) }
     }
 
-    /// A client that never answers an open does not get to hold the payment for ever. A channel that both may have signed
-    /// stays while something may be on it.
+    /// Gives up an open that the client does not answer, so that the payment is not held for ever. A channel that both
+    /// sides may have signed stays while an HTLC may be on it.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
         if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) {
             return vec![];
@@ -95,7 +96,7 @@ impl JitChannel {
         }
         let hopeful = payment.is_some_and(|payment| {
             if self.is_complete(payment) && !payment.is_at_client() {
-                // A new try for another amount has a fee of its own.
+                // A new attempt for another amount has a fee of its own.
                 self.price(payment).is_some_and(|price| price.fee == charged.fee)
             } else {
                 self.is_complete(payment) || payment.has_sent()
@@ -104,7 +105,7 @@ impl JitChannel {
         if hopeful { vec![] } else { vec![Event::FeeFreed(ctx.now)] }
     }
 
-    /// A payment that was believed to have failed was claimed, and kept of it is the whole fee.
+    /// Whether a payment that was presumed to have failed was claimed, and the whole fee was kept of it.
     fn is_paid_after_all(&self) -> bool {
         self.payments.values().any(|payment| {
             let sum = payment.claimed_sum();
@@ -116,7 +117,7 @@ impl JitChannel {
         })
     }
 
-    /// The first complete set gets the channel and pays for it.
+    /// Charges the first complete set the fee, and opens the channel for it.
     fn begin(&self, ctx: &Context<'_>) -> Vec<Event> {
         let mut complete: Vec<_> = self.payments.iter().filter(|(_, payment)| self.is_complete(payment)).collect();
         complete.sort_by_key(|(hash, payment)| (payment.since, **hash));
@@ -133,7 +134,7 @@ impl JitChannel {
                 let ask = ChannelRequest { client: self.client, deliver, htlcs: payment.held().count() };
                 match ctx.policy.channel(&ask, ctx.facts) {
                     Some(plan) => vec![charged, Event::Opening { at: ctx.now, plan, deliver }],
-                    // Feerates fall again.
+                    // Feerates may fall again, so the payer may retry.
                     None => self.fail_held(*hash, FailureCode::TemporaryChannelFailure),
                 }
             }
@@ -147,7 +148,7 @@ impl JitChannel {
         }
     }
 
-    /// Over a usable channel goes the payment that pays the fee; once that is paid, everything, whole.
+    /// Forwards over a usable channel: first the payment that pays the fee; once it is paid, every part in full.
     fn send(&self, ctx: &Context<'_>) -> Vec<Event> {
         if !matches!(self.channel, Channel::Ready { .. }) || ctx.link != Link::Usable {
             return vec![];
@@ -157,7 +158,7 @@ impl JitChannel {
             Fee::InFlight(charged) => {
                 let payment = self.payments.get(&charged.payment_hash);
                 let Some(payment) = payment.filter(|payment| self.completes(payment)) else { return vec![] };
-                // Parts that come after the first were sent pay what those do not.
+                // Parts that arrive after the first were sent pay the rest of the fee.
                 let under_way = self.earned().0.saturating_add(payment.being_earned().0);
                 let mut sent =
                     self.send_held(charged.payment_hash, payment, Msat(charged.fee.0.saturating_sub(under_way)));
@@ -185,12 +186,12 @@ impl JitChannel {
             .collect()
     }
 
-    /// A channel at the LSP's expense is not kept for a payment that did not come, as long as it cost nothing; nor is it
-    /// given up while something may be on it, or news may come that something was claimed over it: nodes forward over any
-    /// channel of the client, and are ahead of what they told.
+    /// Abandons a channel at the LSP's expense whose payment did not arrive, as long as the channel cost nothing. It is
+    /// not abandoned while an HTLC may be on it, or a claim over it may still be reported: nodes forward over any
+    /// channel of the client, and are ahead of their reports.
     fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_unpaid = self.has_unpaid_channel() && !self.has_sent_ever();
-        // The payment went away while the channel was being opened; nothing was spent yet.
+        // The payment was failed while the channel was being opened; nothing was spent yet.
         let is_idle = matches!(self.channel, Channel::Opening { .. }) && self.fee == Fee::Due;
         if (is_unpaid || is_idle) && !(self.may_be_signed() && may_be_in_use(ctx)) {
             return vec![Event::Channel(ChannelEvent::Abandoned)];
@@ -198,7 +199,7 @@ impl JitChannel {
         vec![]
     }
 
-    /// Whether both sides may have signed its channel, by what is on record: the node may be ahead of that.
+    /// Whether both sides may have signed the channel, according to the record; the node may be ahead of it.
     fn may_be_signed(&self) -> bool {
         match &self.channel {
             Channel::Opening { step: Step::Funded(_), .. }
@@ -211,12 +212,13 @@ impl JitChannel {
         }
     }
 
-    /// A channel that both may have signed, which costs nothing yet and nobody paid for: others' payments may be on it.
+    /// Whether there is an unpublished and unpaid channel that both sides may have signed, so that other payments may
+    /// be on it.
     pub fn may_carry_unpaid(&self) -> bool {
         self.has_unpaid_channel() || matches!(self.channel, Channel::Opening { step: Step::Funded(_), .. })
     }
 
-    /// A channel that both signed, which costs nothing yet and nobody paid for.
+    /// Whether there is an unpublished and unpaid channel that both sides signed.
     fn has_unpaid_channel(&self) -> bool {
         let is_signed = match &self.channel {
             Channel::Pending { .. } | Channel::Ready { .. } => true,
@@ -226,26 +228,27 @@ impl JitChannel {
         is_signed && self.fee == Fee::Due && !self.may_broadcast()
     }
 
-    /// A channel on trust that is published without its whole fee, once nobody can pay the rest.
+    /// Opens a channel on trust, which was published without its whole fee, to other payments once nobody can pay the
+    /// rest.
     fn open_to_others(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_over = self.fee == Fee::Due && ctx.now >= self.honoured_until(ctx.config);
         let is_due = is_over && self.may_broadcast() && self.is_closed_to_others();
         if is_due { vec![Event::OpenedToOthers(ctx.now)] } else { vec![] }
     }
 
-    /// Whether its channel was opened on trust and carries nothing else yet.
+    /// Whether the channel was opened on trust and does not forward other payments yet.
     pub fn is_closed_to_others(&self) -> bool {
         let is_on_trust = self.terms.client_trusts_lsp && self.channel.is_signed();
         is_on_trust && self.fee != Fee::Paid && self.opened_to_others.is_none()
     }
 
-    /// A funding transaction that stays unconfirmed for many blocks.
+    /// Repeats the broadcast of a funding transaction that is unconfirmed for many blocks.
     fn broadcast_again(&self, ctx: &Context<'_>) -> Vec<Event> {
         let stuck = self.channel.is_stuck(ctx).filter(|_| self.may_broadcast());
         stuck.map(Event::Channel).into_iter().collect()
     }
 
-    /// A payment that could go on if only its client were there.
+    /// Calls the client of a payment that waits for its connection.
     fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
         let ready = |payment: &Payment| self.is_complete(payment) || (self.fee == Fee::Paid && payment.has_held());
         let waiting = self.payments.iter().filter(|(_, payment)| ready(payment));
@@ -254,7 +257,7 @@ impl JitChannel {
         call.map(Event::Call).into_iter().collect()
     }
 
-    /// Outcomes are kept until the node has surely saved its own state since, and told what it had to tell.
+    /// Drops old outcomes, once the node has surely persisted its state since and has reported all its events.
     fn forget(&self, ctx: &Context<'_>) -> Vec<Event> {
         if !ctx.is_caught_up {
             return vec![];
@@ -265,7 +268,7 @@ impl JitChannel {
         old_ones.filter(|(_, payment)| !counts(payment)).map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
     }
 
-    /// Whether the collecting deadlines no longer apply: its conditions were met in time.
+    /// Whether the deadlines for collecting parts no longer apply, since the payment was complete in time.
     fn is_under_way(&self, hash: PaymentHash, payment: &Payment) -> bool {
         match &self.fee {
             Fee::InFlight(charged) => {
@@ -275,8 +278,8 @@ impl JitChannel {
         }
     }
 
-    /// Whether held parts make up the payment together with those at the client. One whose whereabouts are in doubt belongs
-    /// to an earlier try that failed, as a rule: with it a part of the next try would go on alone.
+    /// Whether the held parts and those at the client complete the payment. A part in doubt usually belongs to an
+    /// earlier attempt that failed: if it counted, a part of the next attempt would be forwarded alone.
     fn completes(&self, payment: &Payment) -> bool {
         let sum = payment.held_sum().and_then(|held| held.checked_add(payment.sum_at_client()));
         let needed = self.terms.payment_size.unwrap_or(Msat(1));
@@ -290,7 +293,7 @@ impl JitChannel {
         }
     }
 
-    /// What a complete set pays; `None` if its parts cannot carry it.
+    /// The price that a complete set pays; `None` if its parts cannot pay it.
     fn price(&self, payment: &Payment) -> Option<Price> {
         let sum = payment.held_sum()?;
         let fee = match self.terms.payment_size {
@@ -303,13 +306,14 @@ impl JitChannel {
         Some(Price { fee, due, deliver: sum.checked_sub(due)? })
     }
 
-    /// What was kept of claimed parts so far; less than the fee where a client claimed only some parts of a payment.
+    /// The fee kept of claimed parts so far; less than the fee if a client claimed only some parts of a payment.
     fn earned(&self) -> Msat {
         let earned = self.payments.values().filter_map(Payment::earned);
         earned.fold(Msat::ZERO, |sum, earned| Msat(sum.0.saturating_add(earned.0)))
     }
 
-    /// The next instant at which [`follow`](Self::follow) may have something to say or the record may go, and why.
+    /// The next instant at which [`follow`](Self::follow) may cause events or the record may be removed, with the
+    /// reason.
     pub fn next_wake(&self, config: &Config, now: Timestamp, is_caught_up: bool) -> Option<(Timestamp, Wake)> {
         let holding = self.payments.iter().filter(|(_, payment)| payment.has_held());
         let collecting = holding
@@ -317,7 +321,7 @@ impl JitChannel {
             .min()
             .map(|at| (at, Wake::PartsHeldTooLong));
         let opening = self.channel.given_up_at(config).map(|at| (at, Wake::OpenUnanswered));
-        // Once that time has come, what is on a channel that both may have signed has to be over first.
+        // Once that time has passed, HTLCs on a channel that both sides may have signed have to be resolved first.
         let opening = opening.filter(|(at, _)| *at > now || !self.may_be_signed());
         let forgettable = |payment: &&Payment| self.fee == Fee::Paid || payment.earned().is_none();
         let resolved = self.payments.values().filter(|_| is_caught_up).filter(forgettable);
@@ -325,12 +329,12 @@ impl JitChannel {
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
         let ends = [self.terms.valid_until, self.honoured_until(config)].into_iter().filter(|at| *at > now).min();
         let expiry = ends.map(|at| (at, Wake::OfferExpired));
-        // Once that time has come, what it still waits for is a height or an input.
+        // Once that time has passed, the record waits for a height or an input.
         let over = Some((self.over_at(config), Wake::OfferOver)).filter(|(at, _)| *at > now);
         [collecting, opening, forgetting, expiry, over].into_iter().flatten().min()
     }
 
-    /// The next height at which the same holds.
+    /// The next height at which [`follow`](Self::follow) may cause events.
     pub fn next_height(&self, config: &Config, height: BlockHeight) -> Option<BlockHeight> {
         let held = self.payments.values().flat_map(Payment::held);
         let expiry = held.filter_map(|part| part.cltv_expiry).min();
@@ -339,8 +343,8 @@ impl JitChannel {
         [too_close, self.stuck_at(config), promise].into_iter().flatten().min()
     }
 
-    /// Whether nothing depends on the record any more. While the node has events of an earlier life to tell, one of them may
-    /// be the claim of a part that is on it.
+    /// Whether the record can be removed. While the node has events from before a restart to report, one of them may be
+    /// the claim of a part on record.
     pub fn is_over(&self, ctx: &Context<'_>) -> bool {
         ctx.now >= self.over_at(ctx.config)
             && (ctx.is_caught_up || self.payments.is_empty())
@@ -350,18 +354,18 @@ impl JitChannel {
             && !self.payments.values().any(Payment::is_live)
     }
 
-    /// From when on it may give way to another one: nothing ever came for it, and nothing can.
+    /// Time from which a new offer may replace this one: no payment ever arrived, and none can.
     pub fn gives_way_at(&self, config: &Config) -> Option<Timestamp> {
         let is_untouched = self.fee == Fee::Due && self.attempt == 0 && self.payments.is_empty();
         (is_untouched && self.ledger.is_clear()).then(|| self.honoured_until(config))
     }
 
-    /// The least time for which the record is kept.
+    /// Least time until which the record is kept.
     fn over_at(&self, config: &Config) -> Timestamp {
         let end = self.terms.valid_until + config.keep_expired.max(config.honour_expired);
         let counted = self.terms.remember_until.filter(|_| self.fee == Fee::Paid);
         let resolved = self.payments.values().filter_map(Payment::resolved_at).max();
-        // The node forgets a setting that it did not save, and is asked for it again as long as the record is there.
+        // The node forgets a setting that it did not persist, and is asked for it again as long as the record exists.
         let remembered = [resolved, self.opened_to_others].into_iter().flatten().max();
         let remembered = remembered.map(|at| at + config.keep_resolved);
         [counted, remembered].into_iter().flatten().fold(end, Timestamp::max)
@@ -372,15 +376,15 @@ impl JitChannel {
     }
 }
 
-/// Whether something that this flow does not know of may be on its channel, or have been claimed over it.
+/// Whether an HTLC of another flow may be on the channel, or may have been claimed over it.
 fn may_be_in_use(ctx: &Context<'_>) -> bool {
     ctx.carries_others || !ctx.is_caught_up
 }
 
 struct Price {
     fee: Msat,
-    /// What is left of it to pay.
+    /// Part of the fee that is still to be paid.
     due: Msat,
-    /// What remains for the client.
+    /// Amount that is left for the client.
     deliver: Msat,
 }

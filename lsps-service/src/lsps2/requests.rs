@@ -13,11 +13,11 @@ use crate::policy::{BuyRefusal, BuyRequest, MenuRefusal, MenuRequest, OfferTerms
 use crate::service::Service;
 use crate::tape::Turn;
 
-/// What a look at a promise showed: for which token it was made.
+/// Token for which a promise was made, if the promise is valid.
 pub(crate) type ForToken = Result<Option<String>, NotPromised>;
 
 impl Service {
-    /// What the policy offers.
+    /// The terms that the policy offers.
     pub(crate) fn menu_for(&self, client: PeerId, request: &GetInfo) -> Result<Vec<OfferTerms>, MenuRefusal> {
         let token = request.token.as_deref();
         let (history, token_uses) = (self.offers.index().history(client), self.token_uses(token));
@@ -26,7 +26,7 @@ impl Service {
             .menu(&MenuRequest { client, token, token_uses, history, now: self.around.now }, &self.around.facts)
     }
 
-    /// Spec: LSPS2 §1.
+    /// Answers a request for a menu. Spec: LSPS2 §1.
     pub(crate) fn get_info(
         &self,
         client: PeerId,
@@ -45,16 +45,16 @@ impl Service {
             self.promises.issue(unpromised(terms), client, token)
         };
         let entries = offers.into_iter().map(promise).collect::<Result<_, _>>();
-        // A token that leaves no room for a promise is one we never gave out.
+        // A token that leaves no room for a promise was never given out.
         entries.map(Menu::rising).map_err(|_| ErrorObject::of_method(GetInfoError::UnrecognizedOrStaleToken))
     }
 
-    /// The token that these terms were promised for, if they were.
+    /// The token that these terms were promised for, if they were promised.
     pub(crate) fn promised(&self, client: PeerId, request: &Buy) -> ForToken {
         self.promises.verify(&request.opening_fee_params, client)
     }
 
-    /// Whether the policy sells.
+    /// The policy's decision on a buy.
     pub(crate) fn verdict_on(&self, client: PeerId, request: &Buy, promised: &ForToken) -> Result<Sale, BuyRefusal> {
         let token = promised.as_ref().ok().and_then(Option::as_deref);
         let (history, token_uses) = (self.offers.index().history(client), self.token_uses(token));
@@ -63,14 +63,14 @@ impl Service {
         self.around.policy.may_buy(&ask, &self.around.facts)
     }
 
-    /// What needs no policy: promise and time, amounts.
+    /// Checks of a buy that need no policy: promise, time and amounts.
     pub(crate) fn may_be_asked(&self, request: &Buy, promised: ForToken) -> Result<Option<String>, ErrorObject> {
         let token = promised.map_err(|_| ErrorObject::of_method(BuyError::InvalidOpeningFeeParams))?;
         request.fits_its_terms(self.around.now).map_err(ErrorObject::of_method)?;
         Ok(token)
     }
 
-    /// Spec: LSPS2 §2. Checked in this order: client, promise and time, amounts, liquidity.
+    /// Answers a buy. Spec: LSPS2 §2. The checks come in this order: client, promise and time, amounts, liquidity.
     pub(crate) fn buy(
         &mut self,
         client: PeerId,
@@ -90,7 +90,8 @@ impl Service {
             return Err(ErrorObject::client_rejected("too many offers are not paid for yet"));
         }
         if self.turn_of_offer(client).is_some_and(|turn| request.opening_fee_params.valid_until.instant() > turn) {
-            // It was promised before the crowd came. What is promised now lasts for minutes.
+            // The terms were promised before strangers used half of their share. Terms that are promised now are valid
+            // for minutes.
             return Err(ErrorObject::of_method(BuyError::InvalidOpeningFeeParams));
         }
         if sale.trust == Trust::ClientTrustsLsp && self.owes_for_a_channel(client) {
@@ -107,8 +108,8 @@ impl Service {
         })
     }
 
-    /// Node ids cost nothing, so a crowd of them does not keep clients out that have a channel or bought one. What nobody paid
-    /// and is over goes first.
+    /// Makes room for an offer. Node ids cost nothing, so strangers leave room for clients that have a channel or
+    /// bought one. Unpaid offers that are over are removed first.
     fn makes_room_for_offer(&mut self, client: PeerId) -> bool {
         let limits = &self.around.config.limits;
         let most = if self.is_known(client) { limits.offers } else { Limits::of_strangers(limits.offers) };
@@ -124,15 +125,15 @@ impl Service {
         self.offers.len().saturating_sub(self.offers.index().paid())
     }
 
-    /// Where so many offers wait that a stranger has its turn only: the end of what is sold to it now.
+    /// End of an offer that is sold to this client now, if it is a stranger and strangers use half of their share.
     fn turn_of_offer(&self, client: PeerId) -> Option<Timestamp> {
         let limits = &self.around.config.limits;
         let is_crowded = !self.is_known(client) && self.unpaid_offers() >= Limits::crowd(limits.offers);
         is_crowded.then(|| self.around.now + limits.turn_of_offer())
     }
 
-    /// Whether a channel on trust was published for this client before its fee was paid. A node forwards over any channel of
-    /// the client, so that a payment of an accomplice can cause it; once, until the offer is forgotten.
+    /// Whether a channel on trust was published for this client before its fee was paid. A node forwards over any
+    /// channel of the client, so a payment of an accomplice can cause that: once, until the offer is removed.
     pub(super) fn owes_for_a_channel(&self, client: PeerId) -> bool {
         let mut unpaid = self.offers.index().unpaid_of(client).filter_map(|id| self.offers.get(&id));
         unpaid.any(|offer| offer.was_used && offer.terms.client_trusts_lsp)
@@ -152,7 +153,7 @@ impl Service {
         }
     }
 
-    /// Sources of SCIDs do not remember what they gave, so it is drawn until one is new.
+    /// Draws SCIDs until one is new, as sources do not remember which they gave.
     fn unused_scid(&mut self) -> Option<Scid> {
         for _ in 0..self.around.config.limits.scid_draws {
             let scid = self.scids.draw();
