@@ -1,5 +1,5 @@
-//! The world as it is: a node that forgets, payers, clients, a chain, coins and a store. The LSP sees of it only what its
-//! [`ports`] show.
+//! The whole environment: a forgetful node, payers, clients, a chain, coins and a store. The LSP sees it only through
+//! its [`ports`].
 
 pub mod chain;
 pub mod deposits;
@@ -28,56 +28,56 @@ use node::{Node, Place, Stage};
 use payments::Payments;
 use webhooks::Hooks;
 
-/// All that is, beside the LSP's process.
+/// Everything besides the LSP's process.
 pub struct Model {
     pub setup: LspSetup,
     pub now: Timestamp,
-    /// Time that nobody sets.
+    /// Steady time, which nobody sets.
     pub steady: Duration,
-    /// By the steady time.
+    /// Steady time of the last save.
     saved_at: Duration,
-    /// Somebody set the clock.
+    /// Whether the clock was set.
     pub clock_was_set: bool,
     /// Calls that are refused once.
     pub refused: BTreeSet<Call>,
-    /// So many more calls to fail an HTLC are refused.
+    /// Number of further calls to fail an HTLC that are refused.
     pub fails_refused: u8,
-    /// By kind and name.
+    /// Records, by kind and name.
     pub store: BTreeMap<(&'static str, String), Vec<u8>>,
     pub store_works: bool,
-    /// Records that the store does not give back.
+    /// Records that the store does not return.
     pub hidden: BTreeSet<String>,
     pub fence: Fence,
-    /// The store refused something, and the LSP was not at rest since.
+    /// Whether the store failed and the LSP has not been at rest since.
     pub is_late: bool,
-    /// Writes and acts until the process dies, and whether the node saves itself then.
+    /// Number of writes and effects until the process crashes, and whether the node saves itself then.
     pub fuse: Option<(u8, bool)>,
-    /// The process is dead. What it still does in its last turn reaches nothing.
+    /// Whether the process crashed. Later actions of its last turn have no effect.
     pub is_dead: bool,
     inbox: Inbox<PeerId, ()>,
-    /// Peers that are connected, and whether their channels take HTLCs.
+    /// Connected peers, and whether their channels accept HTLCs.
     pub links: BTreeMap<PeerId, bool>,
     pub sent: Vec<(PeerId, Vec<u8>)>,
     naps: u64,
     sleepers: Vec<Waker>,
-    /// Counts all that the LSP did, to see when it is at rest.
+    /// Number of the LSP's actions, by which rest is detected.
     acts: u64,
     pub node: Node,
     pub told_last: Option<NodeEvent>,
-    /// The node tells nothing.
+    /// Whether the node reports nothing.
     pub is_mute: bool,
     pub payments: Payments,
     pub coins: Coins,
     pub chain: Chain,
     pub broadcast: BTreeSet<ChannelKey>,
-    /// Channels that the LSP closed, and those of them that a crash brought back while the store did not give back the record
-    /// which says so.
+    /// Channels that the LSP closed, and those of them that a crash restored while the store did not return the record
+    /// of that.
     closed: BTreeSet<ChannelKey>,
     pub came_back: BTreeSet<ChannelKey>,
     pub deposits: Deposits,
-    /// The SCIDs of offers: to whom they were sold, for which size.
+    /// SCIDs of offers, with client and size.
     pub sold: Vec<(Scid, PeerId, Option<Msat>)>,
-    /// The decisions of clients on HTLCs; they do not change their minds.
+    /// Decisions of clients on HTLCs, which are final.
     pub said: BTreeMap<usize, bool>,
     pub orders: Vec<Sold>,
     pub hooks: Hooks,
@@ -85,13 +85,13 @@ pub struct Model {
     offers: u64,
 }
 
-/// Whether the records are this process's own.
+/// Ownership of the records.
 #[derive(Debug, Default)]
 pub struct Fence {
-    /// After so many more writes they are another's, and whether the process knows that by itself.
+    /// Number of writes after which another process owns the records, and whether this process learns that by itself.
     pub falls: Option<(u8, bool)>,
     is_lost: bool,
-    /// The process knows: it may do nothing more.
+    /// Whether the process knows that it lost the records, so that it may do nothing more.
     is_known: bool,
 }
 
@@ -104,14 +104,14 @@ impl Fence {
         }
     }
 
-    /// Another process owns the records after so many more writes.
+    /// Lets another process own the records after this number of writes.
     pub fn falls_after(&mut self, writes: u8, is_told: bool) {
         self.falls = Some((writes, is_told));
         self.is_due(0);
     }
 }
 
-/// An order as it was answered.
+/// An order, as in the LSP's reply.
 #[derive(Clone, Debug)]
 pub struct Sold {
     pub number: OrderNumber,
@@ -119,7 +119,7 @@ pub struct Sold {
 }
 
 impl Model {
-    /// At noon, with so many coins.
+    /// Creates a model at noon, with this number of coins.
     pub fn new(setup: LspSetup, coins: u8) -> Self {
         let mut chain = Chain::default();
         chain.height = 1_000;
@@ -165,9 +165,9 @@ impl Model {
         }
     }
 
-    /// Time goes by.
+    /// Lets time pass.
     pub fn passes(&mut self, time: Duration) {
-        // Outcomes are remembered for longer than a node goes without saving itself.
+        // Outcomes are kept on record for longer than a node goes without persisting its state.
         if self.steady.saturating_sub(self.saved_at) + time >= self.setup.config.keep_resolved {
             self.save();
         }
@@ -175,7 +175,7 @@ impl Model {
         self.steady += time;
     }
 
-    /// Somebody sets the clock.
+    /// Sets the clock.
     pub fn sets_clock(&mut self, by: Duration, back: bool) {
         self.clock_was_set = true;
         let millis = u64::try_from(by.as_millis()).expect("days");
@@ -183,7 +183,7 @@ impl Model {
         self.now = Timestamp::from_unix_millis(if back { now - millis } else { now + millis });
     }
 
-    /// The node saves itself; what waited for that reaches peers.
+    /// Persists the node's state, and lets everything that waited for that reach the peers.
     pub fn save(&mut self) {
         self.saved_at = self.steady;
         let told = self.payments.save();
@@ -192,7 +192,7 @@ impl Model {
         self.node.save(|client| links.get(&client) == Some(&true));
     }
 
-    /// One more place at which the process may die. `false`: it is dead.
+    /// A point at which the process may crash. `false`: it has.
     fn point(&mut self) -> bool {
         match &mut self.fuse {
             _ if self.is_dead => return false,
@@ -211,7 +211,7 @@ impl Model {
         true
     }
 
-    /// What a death takes along; the node comes back as it was saved, and hears of the blocks that it missed.
+    /// Applies a crash: the node is restored from its persisted state, and hears of the blocks that it missed.
     fn crash(&mut self) {
         (self.fuse, self.is_dead, self.is_late) = (None, false, false);
         (self.fence, self.refused, self.fails_refused) = (Fence::default(), BTreeSet::new(), 0);
@@ -229,9 +229,9 @@ impl Model {
         self.hear_blocks();
     }
 
-    /// The client's word about an HTLC it has; `false`: nobody hears it. Over a channel that is closed only the chain tells
-    /// of a claim, in whole satoshis and without the fee: LDK reads the preimage from the transaction that spends the HTLC,
-    /// and there is none before the funding.
+    /// Lets the client decide on an HTLC that it has; `false`: nobody learns of it. For a closed channel only the chain
+    /// reports a claim, in whole satoshis and without the fee: LDK reads the preimage from the transaction that spends
+    /// the HTLC, which exists only after the funding.
     pub fn client_says(&mut self, number: usize, claims: bool, rounded: bool) -> bool {
         let Some(Place::AtClient { over, .. }) = self.node.now.places.get(&number).copied() else { return false };
         let is_open = self.node.stage(over).is_some();
@@ -242,8 +242,8 @@ impl Model {
         is_heard
     }
 
-    /// An HTLC times out at its client. A client whose claim the node forgot takes it from the chain, if its channel is there;
-    /// otherwise its claim is void.
+    /// Times out an HTLC at its client. A client whose claim the node forgot claims on-chain, if its channel is
+    /// published; otherwise its claim is void.
     fn times_out(&mut self, number: usize, over: ChannelKey) {
         if self.said.get(&number) == Some(&true) {
             self.node.closed(over);
@@ -252,7 +252,7 @@ impl Model {
         }
     }
 
-    /// The node hears of the best block.
+    /// Reports the best block to the node.
     pub fn hear_blocks(&mut self) {
         for (number, over) in self.node.late(self.chain.height) {
             self.times_out(number, over);
@@ -262,17 +262,17 @@ impl Model {
         self.node.now.events.extend(late);
     }
 
-    /// Whether requests are answered in the turn in which they come.
+    /// Whether a request is answered in the turn in which it arrives.
     pub fn may_ask(&self, client: PeerId) -> bool {
         self.links.contains_key(&client) && self.store_works && self.fuse.is_none()
     }
 
-    /// Whether there is a record of this name.
+    /// Whether a record of this name exists.
     pub fn has_record(&self, name: impl ToString) -> bool {
         self.store.contains_key(&("service", name.to_string()))
     }
 
-    /// The records of flows.
+    /// Records of flows.
     pub fn records(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let service = self.store.iter().filter(|((kind, _), _)| *kind == "service");
         service.map(|((_, name), bytes)| (name.as_str(), bytes.as_slice()))
@@ -289,7 +289,7 @@ impl Model {
         self.coins.locked(&self.chain)
     }
 
-    /// A channel whose client is there.
+    /// A channel whose client is connected.
     pub fn reachable(&self, channel: u8, is: impl Fn(Stage) -> bool) -> Option<ChannelKey> {
         let keys = self.node.channels(is);
         let there = |key: &ChannelKey| self.links.contains_key(&self.node.now.channels[key].client);

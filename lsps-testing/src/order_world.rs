@@ -1,6 +1,5 @@
-//! Clients who order channels and pay for them, an LSP whose node forgets like a real one, and a chain that reconsiders,
-//! in virtual time; what must always hold is checked after every step, and what must hold in the end when the world has
-//! come to rest.
+//! Clients who order channels and pay for them, an LSP with a forgetful node, and a chain that reorganises, in virtual
+//! time. Invariants are checked after every step, and all balances once the world has come to rest.
 
 mod check;
 mod rest;
@@ -27,7 +26,7 @@ use crate::model::process::Process;
 use crate::model::{Model, Sold, choose};
 use crate::setup::{LspSetup, offer_id, peer};
 
-/// All of it.
+/// A world of orders.
 pub struct OrderWorld {
     lsp: Process,
 }
@@ -39,27 +38,27 @@ impl Default for OrderWorld {
 }
 
 impl OrderWorld {
-    /// A world at noon.
+    /// Creates a world at noon.
     #[must_use]
     pub fn new() -> Self {
         Self { lsp: Process::new(Model::new(setup(), 200)) }
     }
 
-    /// Everybody does what nobody can keep them from.
+    /// Lets peers do everything that nobody can prevent.
     #[must_use]
     pub fn hostile(self) -> Self {
         self.model().node.is_hostile = true;
         self
     }
 
-    /// Each further life of the LSP is kept on a tape.
+    /// Records each further run of the LSP on a tape.
     #[must_use]
     pub fn taped(mut self) -> Self {
         self.lsp.tape();
         self
     }
 
-    /// Plays a script, and checks after every step what must always hold.
+    /// Plays a script, and checks the invariants after every step.
     #[must_use]
     pub fn play(mut self, script: &[Step]) -> Self {
         for step in script {
@@ -69,7 +68,7 @@ impl OrderWorld {
         self
     }
 
-    /// How often an input met an order in some state, in the lives that are on tape.
+    /// Number of times that an input met an order in some state, in the recorded runs.
     #[must_use]
     pub fn seen(&self) -> Seen {
         let mut seen = Seen::new();
@@ -79,25 +78,25 @@ impl OrderWorld {
         seen
     }
 
-    /// How often the process died so far.
+    /// Number of crashes of the process so far.
     #[must_use]
     pub fn deaths(&self) -> usize {
         self.lsp.deaths
     }
 
-    /// Funding transactions on the chain or on their way there.
+    /// Number of funding transactions that were published.
     #[must_use]
     pub fn fundings(&self) -> usize {
         self.model().broadcast.len()
     }
 
-    /// What each payer over Lightning heard: whether its payment was claimed.
+    /// Outcome for each Lightning payer: whether its payment was claimed.
     #[must_use]
     pub fn outcomes(&self) -> Vec<Option<bool>> {
         self.model().payments.incoming.iter().map(|incoming| incoming.outcome).collect()
     }
 
-    /// Refunds in the chain.
+    /// Number of confirmed refunds.
     #[must_use]
     pub fn refunds(&self) -> usize {
         self.model().deposits.refunds.iter().filter(|refund| refund.confirmed_at.is_some()).count()
@@ -172,7 +171,7 @@ impl OrderWorld {
         self.lsp.connects(client, true);
     }
 
-    /// All channels of the client get as far as they can.
+    /// Lets all channels of the client proceed as far as they can.
     fn proceeds(&mut self, client: PeerId) {
         self.connects(client);
         self.lsp.proceeds(client);
@@ -180,7 +179,7 @@ impl OrderWorld {
 }
 
 impl Model {
-    /// All that happens outside the LSP's process.
+    /// Plays a step outside the LSP's process.
     fn order_step(&mut self, step: Step) {
         match step {
             Step::Pay { order, by_offer, amount, expires_soon } => {
@@ -267,7 +266,7 @@ impl Model {
         self.node.now.events.extend(told);
     }
 
-    /// A block; a full one leaves the mempool as it is.
+    /// Mines a block; a full one leaves the mempool unchanged.
     fn block(&mut self, is_full: bool) {
         self.chain.mine(is_full);
         if !is_full {
@@ -292,8 +291,8 @@ impl Model {
         } else {
             (PaidBy::Invoice, bolt11.invoice.parse().expect("a hash"), None)
         };
-        // A node lets nothing in that is less than its invoice asks for. That the service looks as well is shown by those
-        // that come first; what comes later may be claimed before the service hears of it.
+        // A node accepts nothing below the amount of its invoice. The first payments show that the service checks that
+        // as well; a later one may be claimed before the service hears of it.
         let mut before = self.payments.incoming.iter().filter(|before| before.held.payment_hash == payment_hash);
         let is_less = amount < bolt11.order_total_sat;
         if before.any(|before| is_less || (before.outcome == Some(true) && !self.has_heard())) {
@@ -314,8 +313,8 @@ impl Model {
         self.node.passes_through(htlc, client);
     }
 
-    /// Of all that was claimed. A host that has not takes another payment of its hash for the one that it claims: who pays
-    /// what is paid gives it away.
+    /// Whether the host has handled all claims. A host that has not may take another payment with the same hash for the
+    /// one that it claims: a sender that pays a paid invoice loses the amount.
     fn has_heard(&self) -> bool {
         self.fuse.is_none() && self.store_works && self.node.now.events.is_empty()
     }
@@ -324,7 +323,7 @@ impl Model {
         let payable: Vec<usize> =
             (0..self.orders.len()).filter(|number| self.orders[*number].order.payment.onchain.is_some()).collect();
         let Some(order) = choose(&payable, order) else { return };
-        // What comes when the order is forgotten is nobody's.
+        // A deposit that arrives after the order was removed belongs to nobody.
         let in_time = self.has_record(FlowId::Order(self.orders[order].number));
         let few = self.deposits.coins.iter().filter(|coin| coin.order == order).count() < MOST_DEPOSITS;
         let few = few || self.node.is_hostile;
@@ -348,7 +347,7 @@ impl Model {
         }
     }
 
-    /// Somebody pays a client over a channel that it has by now; it claims that as soon as it has it, or keeps it.
+    /// Somebody pays a client over one of its present channels; the client claims the payment at once, or keeps it.
     fn pays_client(&mut self, client: PeerId, keeps: bool) {
         let number = u32::try_from(self.node.incoming.len()).expect("few");
         self.passes_through(client, PaymentHash([8; 32]), Msat(1_000));
@@ -371,12 +370,12 @@ impl Amount {
     }
 }
 
-/// A held payment that was resolved meanwhile would be another; its payer is not in this world.
+/// A held payment that was resolved meanwhile would be another one; its payer is not in this world.
 fn is_told_again(told: &NodeEvent) -> bool {
     !matches!(told, NodeEvent::Input(Input::PaymentHeld(_)))
 }
 
-/// Small orders count at once, larger ones after one block, the largest after three.
+/// Small orders need no confirmation, larger ones one block, the largest three.
 fn setup() -> LspSetup {
     let rule = |up_to_sat, confirmations| AmountRule { up_to_sat, confirmations };
     let orders = OrderPolicy {
@@ -405,11 +404,11 @@ fn total(amounts: impl IntoIterator<Item = Sat>) -> Msat {
 }
 
 const LEASE_BLOCKS: u32 = 144;
-/// At which transactions are relayed at all, in satoshis per 1000 weight units.
+/// Least feerate that is relayed, in satoshis per 1000 weight units.
 const LEAST_FEERATE: u32 = 253;
-/// What comes above the limit of the service is the operator's to look at.
+/// Number of deposits per order, below the service's limit; further ones are left to the operator.
 const MOST_DEPOSITS: usize = 15;
-/// Where clients want their payments back.
+/// Refund address of the clients.
 const REFUND_TO: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
-/// Goes by with every step.
+/// Time that passes with every step.
 const MOMENT: Duration = Duration::from_millis(60);

@@ -1,5 +1,5 @@
-//! Payers, an LSP whose node forgets like a real one, clients and a chain, in virtual time; what must always hold is
-//! checked after every step, and what must hold in the end when the world has come to rest.
+//! Payers, an LSP with a forgetful node, clients and a chain, in virtual time. Invariants are checked after every step,
+//! and all balances once the world has come to rest.
 
 mod check;
 mod rest;
@@ -24,26 +24,26 @@ use crate::model::process::{Process, service_like};
 use crate::model::{Model, choose};
 use crate::setup::{LspSetup, peer};
 
-/// All of it.
+/// A world of JIT channels.
 pub struct World {
     lsp: Process,
 }
 
 impl World {
-    /// A world at noon, whose LSP trusts its clients or wants to be trusted.
+    /// Creates a world at noon with this trust model.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
         let mut setup = LspSetup { trust, ..LspSetup::default() };
         setup.config.webhooks.serve = true;
-        // Clients of the world set what they like before they buy anything.
+        // Clients of the world register webhooks before they buy anything.
         setup.config.limits.webhooks_per_stranger = setup.config.limits.webhooks_per_client;
         setup.config.webhooks.keep_strangers = setup.config.webhooks.keep;
         setup.plans = Some(plans(ROOMY_SAT));
         Self { lsp: Process::new(Model::new(setup, 4)) }
     }
 
-    /// Makes the node tell claims without names: only recipient, amount and channel. Upstream nodes send onions again
-    /// whenever they like, and a channel on the chain has to be paid for by all that was claimed.
+    /// Makes the node report claims without ids: only by recipient, amount and channel. Upstream nodes repeat onions at
+    /// any time, and a published channel has to be paid for by all claims.
     #[must_use]
     pub fn hostile(mut self) -> Self {
         {
@@ -56,7 +56,7 @@ impl World {
         self
     }
 
-    /// Plans channels in which there is room for more than the first payment.
+    /// Plans channels with room for more than the first payment.
     #[must_use]
     pub fn roomy(mut self) -> Self {
         self.model().setup.plans = Some(plans(ROOMY_SAT));
@@ -64,24 +64,24 @@ impl World {
         self
     }
 
-    /// Each further life of the LSP is kept on a tape.
+    /// Records each further run of the LSP on a tape.
     #[must_use]
     pub fn taped(mut self) -> Self {
         self.lsp.tape();
         self
     }
 
-    /// What is on them.
+    /// The tapes.
     pub fn tapes(&self) -> impl Iterator<Item = Vec<Turn>> {
         self.lsp.tapes()
     }
 
-    /// A service like the LSP's.
+    /// A service with the LSP's settings.
     pub fn service_like(&self, scids: impl ScidSource + 'static) -> Service {
         service_like(&self.model().setup, scids)
     }
 
-    /// Plays a script, and checks after every step what must always hold.
+    /// Plays a script, and checks the invariants after every step.
     #[must_use]
     pub fn play(mut self, script: &[Step]) -> Self {
         for step in script {
@@ -91,7 +91,7 @@ impl World {
         self
     }
 
-    /// How often an input met an offer in some state, in the lives that are on tape.
+    /// Number of times that an input met an offer in some state, in the recorded runs.
     #[must_use]
     pub fn seen(&self) -> Seen {
         let mut seen = Seen::new();
@@ -101,32 +101,32 @@ impl World {
         seen
     }
 
-    /// How often the process died so far.
+    /// Number of crashes of the process so far.
     #[must_use]
     pub fn deaths(&self) -> usize {
         self.lsp.deaths
     }
 
-    /// What each payer heard, in the order of its parts.
+    /// Outcome for each payer, in the order of its parts.
     #[must_use]
     pub fn outcomes(&self) -> Vec<Option<bool>> {
         let heard = |incoming: &Incoming| incoming.outcome.map(|outcome| outcome == Upstream::Fulfilled);
         self.model().node.incoming.iter().map(heard).collect()
     }
 
-    /// Funding transactions on the chain or on their way there.
+    /// Number of funding transactions that were published.
     #[must_use]
     pub fn fundings(&self) -> usize {
         self.model().broadcast.len()
     }
 
-    /// Parts that the service believes to be with a client.
+    /// Number of parts that the service believes to be at a client.
     #[must_use]
     pub fn known_sent(&mut self) -> usize {
         self.lsp.look(|service| service.known_parts().filter(|part| part.sent.is_some()).count())
     }
 
-    /// Parts of which the book says that a fee was earned.
+    /// Number of parts of which a fee was earned, according to the book.
     #[must_use]
     pub fn fees_earned(&self) -> usize {
         self.model().book().iter().filter(|entry| matches!(entry.what, Booking::FeeEarned { .. })).count()
@@ -157,7 +157,7 @@ impl World {
         self.run();
     }
 
-    /// Asks for a menu, buys its first entry.
+    /// Asks for a menu, and buys on its first entry.
     fn buys(&mut self, client: PeerId, payment_size_msat: Option<Msat>) {
         if !self.model().may_ask(client) {
             return;
@@ -179,7 +179,7 @@ impl World {
         self.lsp.connects(client, false);
     }
 
-    /// All channels of the client get as far as they can.
+    /// Lets all channels of the client proceed as far as they can.
     fn proceeds(&mut self, client: PeerId) {
         self.connects(client);
         self.model().becomes_usable(client);
@@ -188,7 +188,7 @@ impl World {
 }
 
 impl Model {
-    /// All that happens outside the LSP's process.
+    /// Plays a step outside the LSP's process.
     fn step(&mut self, step: Step) {
         match step {
             Step::Pay { offer, hash, tenths, expires_soon } => {
@@ -312,7 +312,7 @@ impl Model {
         self.node.arrives(htlc);
     }
 
-    /// A new one. One hash is that of payments to whichever offer.
+    /// A new HTLC. One hash is shared by payments to all offers.
     fn htlc(&self, scid: Scid, hash: u8, amount_in: Msat, onion_amount: Msat, expires_soon: bool) -> HeldHtlc {
         let number = u32::try_from(self.node.incoming.len()).expect("few");
         let mut part = [0; 32];
@@ -336,7 +336,7 @@ impl Model {
         if let Some(link) = self.links.get_mut(&client) {
             *link = true;
             for (number, claims) in self.said.clone() {
-                // What it said was lost with our crash; it says it again.
+                // The crash dropped the client's decision; the client repeats it.
                 if matches!(self.node.now.places.get(&number), Some(Place::AtClient { to, .. }) if *to == client) {
                     self.client_says(number, claims, false);
                 }
@@ -344,7 +344,7 @@ impl Model {
         }
     }
 
-    /// An upstream node sends an onion once more, and what is beside it as it likes.
+    /// An upstream node repeats an onion, with any values besides it.
     fn pays_again(&mut self, part: u8, changed: Changed) {
         let node = &self.node;
         let is_open = |part: PartId| node.incoming.iter().any(|it| it.htlc.part == part && it.outcome.is_none());
@@ -363,7 +363,8 @@ impl Model {
         self.node.arrives(htlc);
     }
 
-    /// Somebody pays the client over the channels it has by now: a trifle, or just what a part of a JIT payment brings it.
+    /// Somebody pays the client over its present channels: a tiny amount, or the amount that the client received of a
+    /// part.
     fn pays_ordinary(&mut self, client: PeerId, amount: u8, same_hash: bool) {
         let like = |place: &Place| match place {
             Place::AtClient { to, amount, .. } if *to == client => Some(*amount),
@@ -380,7 +381,7 @@ impl Model {
         self.node.passes_through(htlc, client);
     }
 
-    /// A client fails a payment, and its payer tries again in two parts before the LSP has looked.
+    /// A client fails a payment, and its payer retries in two parts before the LSP has noticed.
     fn retries(&mut self, payment: u8, told_late: bool) {
         let failed = self.at_clients(payment);
         let Some(first) = failed.first().map(|number| self.node.incoming[*number].clone()) else { return };
@@ -399,7 +400,7 @@ impl Model {
         }
     }
 
-    /// All HTLCs of one payment that are with a client that is there.
+    /// All HTLCs of one payment that are at a connected client.
     fn at_clients(&self, payment: u8) -> Vec<usize> {
         let mut sets: BTreeMap<(PaymentHash, Scid), Vec<usize>> = BTreeMap::new();
         for (number, place) in &self.node.now.places {
@@ -414,7 +415,7 @@ impl Model {
         choose(&sets.into_values().collect::<Vec<_>>(), payment).unwrap_or_default()
     }
 
-    /// A client that is honest claims what is enough.
+    /// An honest client claims the HTLCs if they suffice.
     fn client_claims(&mut self, payment: u8, rounded: bool) {
         let numbers = self.at_clients(payment);
         let Some(first) = numbers.first().map(|number| self.node.incoming[*number].htlc) else { return };
@@ -436,11 +437,11 @@ fn plans(spare_sat: u64) -> StandardPolicy {
     StandardPolicy { spare_sat, ..StandardPolicy::default() }
 }
 
-/// Room for some more payments.
+/// Spare capacity of a channel, in satoshis, for some more payments.
 const ROOMY_SAT: u64 = 10_000_000;
-/// What the invoices are for.
+/// Size of the payments.
 pub const SIZE: Msat = Msat(1_000_000_000);
-/// Amounts at the edges of what there is: nothing, dust, the fee, the size.
+/// Amounts at the limits: tiny, dust, the fee, the size.
 const ODD: [Msat; 8] = [
     Msat(1),
     Msat(999),
@@ -451,7 +452,7 @@ const ODD: [Msat; 8] = [
     Msat(SIZE.0 - 1),
     Msat(SIZE.0 + 1),
 ];
-/// At which transactions are relayed at all, in satoshis per 1000 weight units.
+/// Least feerate that is relayed, in satoshis per 1000 weight units.
 const LEAST_FEERATE: u32 = 253;
-/// Goes by with every step.
+/// Time that passes with every step.
 const MOMENT: Duration = Duration::from_millis(60);

@@ -10,31 +10,31 @@ use lsps_service::ChannelKey;
 
 use super::DEEP;
 
-/// A funding transaction: which coin it spends, for which channel.
+/// A funding transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tx {
-    /// The coin.
+    /// Coin that it spends.
     pub coin: u8,
-    /// The channel.
+    /// Channel that it funds.
     pub key: ChannelKey,
 }
 
-/// Blocks, and what waits for one.
+/// Blocks and the mempool.
 #[derive(Debug, Default)]
 pub struct Chain {
-    /// The best height.
+    /// Best height.
     pub height: u32,
     mempool: BTreeSet<Tx>,
     mined: BTreeMap<Tx, u32>,
-    /// Those that were deep once, as far as that was noted.
+    /// Transactions that are known to have been deep once.
     settled: BTreeSet<Tx>,
 }
 
-/// The on-chain wallet. What is reserved is in memory and gone after a crash.
+/// The on-chain wallet. Its reservations are in memory and lost in a crash.
 #[derive(Debug)]
 pub struct Coins {
     all: u8,
-    /// The next funding finds none.
+    /// Whether the next funding finds no coin.
     pub refuse: bool,
     reserved: BTreeSet<u8>,
     funded: BTreeMap<ChannelKey, (Tx, Transaction)>,
@@ -43,11 +43,11 @@ pub struct Coins {
 }
 
 impl Chain {
-    /// Takes a transaction, again if need be.
+    /// Accepts a transaction, also repeatedly.
     ///
     /// # Panics
     ///
-    /// When its coin is spent by another: two fundings shared an input.
+    /// Another transaction spends its coin: two fundings share an input.
     pub fn broadcast(&mut self, tx: Tx) {
         let known = self.mempool.iter().chain(self.mined.keys());
         assert!(!known.into_iter().any(|other| other.coin == tx.coin && *other != tx), "two fundings share an input");
@@ -56,12 +56,12 @@ impl Chain {
         }
     }
 
-    /// Whether it is out.
+    /// Whether the funding of this channel is published.
     pub fn knows(&self, key: ChannelKey) -> bool {
         self.mempool.iter().chain(self.mined.keys()).any(|tx| tx.key == key)
     }
 
-    /// A block, with all that waits or without.
+    /// Mines a block, with the whole mempool or empty.
     pub fn mine(&mut self, is_full: bool) {
         self.height += 1;
         if !is_full {
@@ -70,7 +70,7 @@ impl Chain {
         }
     }
 
-    /// The last blocks are no more; what was in them waits again.
+    /// Removes the last blocks; their transactions return to the mempool.
     pub fn reorg(&mut self, depth: u8) {
         self.settled.extend(self.mined.iter().filter(|(_, at)| self.height - **at + 1 >= DEEP).map(|(tx, _)| *tx));
         self.height -= u32::from(depth);
@@ -79,17 +79,17 @@ impl Chain {
         self.mempool.extend(gone);
     }
 
-    /// Forgets the transactions that wait for a block, except those that were deep in the chain once: others keep them.
+    /// Drops the mempool, except transactions that were deep in the chain once, which other nodes keep.
     pub fn evict(&mut self) {
         self.mempool.retain(|tx| self.settled.contains(tx));
     }
 
-    /// Blocks on it, its own included.
+    /// Number of confirmations.
     pub fn depth(&self, tx: Tx) -> u32 {
         self.mined.get(&tx).map_or(0, |at| self.height - at + 1)
     }
 
-    /// All transactions in blocks.
+    /// Number of mined transactions.
     pub fn mined(&self) -> usize {
         self.mined.len()
     }
@@ -100,12 +100,12 @@ impl Chain {
 }
 
 impl Coins {
-    /// So many coins.
+    /// Creates a wallet with this number of coins.
     pub fn new(all: u8) -> Self {
         Self { all, refuse: false, reserved: BTreeSet::new(), funded: BTreeMap::new(), signed: BTreeMap::new() }
     }
 
-    /// The same transaction for the same channel.
+    /// Signs a funding; the same transaction for the same channel.
     pub fn fund(&mut self, key: ChannelKey, chain: &Chain, output: TxOut) -> Option<Transaction> {
         if std::mem::take(&mut self.refuse) {
             return None;
@@ -121,28 +121,28 @@ impl Coins {
         Some(transaction)
     }
 
-    /// The funding of this name, if it was signed here.
+    /// The funding with this txid, if it was signed here.
     pub fn signed(&self, txid: &Txid) -> Option<Tx> {
         self.signed.get(txid).copied()
     }
 
-    /// Reserved again after a start.
+    /// Reserves a coin again after a start.
     pub fn lock(&mut self, coin: u8) {
         self.reserved.insert(coin);
     }
 
-    /// Given back.
+    /// Releases a coin.
     pub fn release(&mut self, coin: u8) {
         self.reserved.remove(&coin);
         self.funded.retain(|_, (other, _)| other.coin != coin);
     }
 
-    /// Reserved, and not spent.
+    /// Coins that are reserved and not spent.
     pub fn locked(&self, chain: &Chain) -> Vec<u8> {
         self.reserved.iter().copied().filter(|coin| !chain.spends(*coin)).collect()
     }
 
-    /// A crash forgets reservations.
+    /// Drops the reservations, as a crash does.
     pub fn crash(&mut self) {
         self.refuse = false;
         self.reserved.clear();
@@ -150,7 +150,7 @@ impl Coins {
     }
 }
 
-/// A transaction with one output.
+/// Builds a transaction with one output.
 pub fn spends(outpoints: impl IntoIterator<Item = OutPoint>, output: TxOut) -> Transaction {
     let input = |previous_output| TxIn {
         previous_output,
@@ -162,7 +162,7 @@ pub fn spends(outpoints: impl IntoIterator<Item = OutPoint>, output: TxOut) -> T
     Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input, output: vec![output] }
 }
 
-/// An output that is the funding of no real channel: its script is the channel's key.
+/// The funding output of a model channel, whose script is the channel's key.
 pub fn output_of(key: ChannelKey, value_sat: u64) -> TxOut {
     TxOut {
         value: Amount::from_sat(value_sat),
@@ -176,7 +176,7 @@ fn outpoint_of(coin: u8) -> OutPoint {
     OutPoint { txid: Txid::from_byte_array(txid), vout: 0 }
 }
 
-/// The coin that is this output.
+/// The coin at this outpoint.
 pub fn coin_of(outpoint: &OutPoint) -> Option<u8> {
     let txid = outpoint.txid.to_byte_array();
     (txid[..31] == COIN[..31]).then_some(txid[31])

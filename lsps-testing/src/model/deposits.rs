@@ -1,4 +1,4 @@
-//! Transactions to the addresses of orders, and those that give them back.
+//! Transactions to the addresses of orders, and their refunds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -13,60 +13,60 @@ use super::chain::spends;
 /// An output to the address of an order.
 #[derive(Clone, Debug)]
 pub struct Coin {
-    /// Of which order.
+    /// Index of the order.
     pub order: usize,
-    /// Its address.
+    /// Address of the order.
     pub address: String,
     script: ScriptBuf,
-    /// Its name.
+    /// Outpoint.
     pub outpoint: OutPoint,
-    /// Satoshis.
+    /// Value in satoshis.
     pub amount: Sat,
     fee_rate: FeeRate,
-    /// The block it is in.
+    /// Height of its block.
     pub confirmed_at: Option<u32>,
-    /// Another transaction spends the same.
+    /// Whether it is double-spent.
     pub is_gone: bool,
     was_gone: bool,
-    /// It became ours once.
+    /// Whether the LSP ever kept it.
     pub was_kept: bool,
 }
 
-/// A transaction that gives some back.
+/// A refund transaction.
 #[derive(Clone, Debug)]
 pub struct RefundTx {
     transaction: Transaction,
-    /// What it spends.
+    /// Deposits that it spends.
     pub coins: Vec<usize>,
-    /// The mining fee.
+    /// On-chain fee, in satoshis.
     pub mining_sat: u64,
-    /// Whether it is out.
+    /// Whether it is published.
     pub is_out: bool,
-    /// The block it is in.
+    /// Height of its block.
     pub confirmed_at: Option<u32>,
 }
 
-/// All of them, and what the wallet knows.
+/// All deposits and refunds, and the wallet's view of them.
 #[derive(Debug, Default)]
 pub struct Deposits {
-    /// Every output, ever.
+    /// Every deposit ever made.
     pub coins: Vec<Coin>,
-    /// Every signed refund, ever.
+    /// Every refund ever signed.
     pub refunds: Vec<RefundTx>,
-    /// Not to be spent by the wallet. In memory.
+    /// Deposits that the wallet must not spend; kept in memory.
     pub reserved: BTreeSet<OutPoint>,
-    /// The watcher does not notice what happens.
+    /// Whether the watcher notices nothing.
     pub is_blind: bool,
-    /// The watcher does not know yet, and says so.
+    /// Whether the watcher is behind, and says so.
     pub is_behind: bool,
-    /// What the watcher noticed last, by script.
+    /// Outputs that the watcher noticed last, by script.
     seen: BTreeMap<ScriptBuf, Vec<SeenOutput>>,
     touched: BTreeSet<ScriptBuf>,
     addresses: u32,
 }
 
 impl Deposits {
-    /// A transaction pays to an address.
+    /// Pays to an address.
     pub fn pay(&mut self, order: usize, address: String, amount: Sat, is_dear: bool) {
         let number = self.coins.len();
         let mut txid = [1; 32];
@@ -89,7 +89,7 @@ impl Deposits {
         });
     }
 
-    /// An address that nobody was given before.
+    /// A new address.
     pub fn address(&mut self) -> Address {
         self.addresses += 1;
         let mut program = [7; 20];
@@ -98,7 +98,7 @@ impl Deposits {
         Address::from_script(&script, bitcoin::Network::Bitcoin).expect("a key hash")
     }
 
-    /// The scripts with news.
+    /// The scripts with changes.
     pub fn touched(&mut self) -> Vec<ScriptBuf> {
         if self.is_blind { vec![] } else { std::mem::take(&mut self.touched).into_iter().collect() }
     }
@@ -122,7 +122,7 @@ impl Deposits {
         self.touched.insert(self.coins[number].script.clone());
     }
 
-    /// Spent otherwise while in no block.
+    /// Double-spends an unconfirmed deposit.
     pub fn replace(&mut self, number: usize) {
         let coin = &mut self.coins[number];
         if coin.confirmed_at.is_none() && !coin.is_gone {
@@ -131,14 +131,14 @@ impl Deposits {
         }
     }
 
-    /// Back, in no block.
+    /// Restores a deposit, unconfirmed.
     pub fn come_back(&mut self, number: usize) {
         if std::mem::take(&mut self.coins[number].is_gone) {
             self.touch(number);
         }
     }
 
-    /// Its block is gone, and with it what was spent of it later.
+    /// Reorganises the block of a deposit, together with its later refund.
     pub fn reorg(&mut self, number: usize, height: u32) {
         let coin = &mut self.coins[number];
         if coin.confirmed_at.is_some_and(|at| height < at + DEEP - 1) {
@@ -150,7 +150,7 @@ impl Deposits {
         }
     }
 
-    /// A block takes all that waits.
+    /// Mines a block with the whole mempool.
     pub fn mine(&mut self, height: u32) {
         for number in 0..self.coins.len() {
             let coin = &mut self.coins[number];
@@ -168,14 +168,15 @@ impl Deposits {
         }
     }
 
-    /// The wallet may spend it from now on.
+    /// Allows the wallet to spend a deposit.
     pub fn keep(&mut self, outpoint: OutPoint) {
         for coin in self.coins.iter_mut().filter(|coin| coin.outpoint == outpoint) {
             coin.was_kept = true;
         }
     }
 
-    /// Signs a refund of these, which have to be of one order and not ours. `None`: nothing but dust would be left.
+    /// Signs a refund of these deposits, which have to be of one order and not kept. `None`: at most dust would be
+    /// left.
     pub fn refund(
         &mut self,
         outpoints: &[bitcoin::OutPoint],
@@ -205,12 +206,12 @@ impl Deposits {
         Some(transaction)
     }
 
-    /// The mining fee of a refund. `None`: it was not signed here.
+    /// On-chain fee of a refund. `None`: it was not signed here.
     pub fn mining_fee_sat(&self, tx: &Transaction) -> Option<u64> {
         Some(self.refunds[self.find_refund(tx)?].mining_sat)
     }
 
-    /// Takes a refund, again if need be. `false`: it was not signed here.
+    /// Accepts a refund, also repeatedly. `false`: it was not signed here.
     pub fn broadcast(&mut self, tx: &Transaction) -> bool {
         let Some(number) = self.find_refund(tx) else { return false };
         let others = self.refunds.iter().enumerate().filter(|(other, refund)| *other != number && refund.is_out);
@@ -225,13 +226,13 @@ impl Deposits {
         true
     }
 
-    /// Blocks on a refund, its own included.
+    /// Number of confirmations of a refund.
     pub fn refund_depth(&self, txid: &bitcoin::Txid, height: u32) -> u32 {
         let refund = self.refunds.iter().find(|refund| refund.transaction.compute_txid() == *txid);
         refund.and_then(|refund| refund.confirmed_at).map_or(0, |at| height - at + 1)
     }
 
-    /// The refund in the chain that spends it.
+    /// The confirmed refund that spends this deposit.
     pub fn refund_of(&self, coin: usize) -> Option<&RefundTx> {
         self.refunds.iter().find(|refund| refund.confirmed_at.is_some() && refund.coins.contains(&coin))
     }
@@ -245,10 +246,10 @@ fn script_of(address: &str) -> ScriptBuf {
     Address::from_str(address).expect("one of ours").assume_checked().script_pubkey()
 }
 
-/// The mining fee of a refund of so many outputs.
+/// On-chain fee of a refund of this number of deposits.
 fn refund_sat(outputs: usize, feerate_sat_per_kw: u64) -> u64 {
     (42 + 68 * outputs as u64) * feerate_sat_per_kw * 4 / 1_000
 }
 
-/// Smaller outputs are not relayed.
+/// Least value of an output that nodes relay.
 const LEAST_OUTPUT_SAT: u64 = 294;

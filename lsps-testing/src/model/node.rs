@@ -1,6 +1,7 @@
-//! A node with LDK's habits: it forgets what it did since its last save, tells events again, and says little of failures.
+//! A node with LDK's properties: it forgets its actions since the last save, repeats events, and reports failures
+//! imprecisely.
 //!
-//! Nothing reaches a peer before the node is saved, so a crash takes back only what nobody has seen.
+//! Nothing reaches a peer before the node is saved, so a crash reverts only actions that nobody has seen.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,133 +14,134 @@ use lsps_types::{BlockHeight, Msat, PeerId, Scid};
 
 use super::chain::output_of;
 
-/// One HTLC on its way in; a payer's truth.
+/// An incoming HTLC, from the payer's point of view.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// As the node will tell it.
+    /// The HTLC as the node reports it.
     pub htlc: HeldHtlc,
-    /// The client whose channel the onion of an ordinary payment names; `None`: it names an SCID that is none.
+    /// Client whose channel the onion of an ordinary payment names; `None`: the onion names an SCID of no channel.
     pub ordinary: Option<PeerId>,
-    /// The channel and the amount that the client was given, once it has it.
+    /// Channel and amount of the forward, once the client has it.
     pub given: Option<(ChannelKey, Msat)>,
-    /// Set once: what the payer got.
+    /// Outcome for the payer; set once.
     pub outcome: Option<Upstream>,
-    /// The channel it came over was closed while the node held it: who claims it on has it at the LSP's expense.
+    /// Whether the incoming channel was closed while the node held the HTLC: a later claim is at the LSP's expense.
     pub is_cut_off: bool,
 }
 
 impl Incoming {
-    /// Whether it came for this SCID of ours.
+    /// Whether the HTLC is for this SCID of an offer.
     pub fn is_of(&self, scid: Scid) -> bool {
         self.ordinary.is_none() && self.htlc.scid == scid
     }
 
-    /// The fee that was kept of it.
+    /// Fee that was kept of the HTLC.
     pub fn skim(&self) -> Msat {
         self.given.and_then(|(_, amount)| self.htlc.onion_amount.checked_sub(amount)).unwrap_or(Msat::ZERO)
     }
 }
 
-/// What a payer hears.
+/// Outcome of an HTLC for its payer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upstream {
-    /// The preimage.
+    /// The payer received the preimage.
     Fulfilled,
-    /// Its money back.
+    /// The HTLC was failed.
     Failed(FailureCode),
 }
 
-/// Where an HTLC is, as the node believes.
+/// State of an HTLC at the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Intercepted.
     Held,
-    /// Told to forward; leaves with the next save.
+    /// Forward requested; it is sent with the next save.
     Queued { to: PeerId, over: ChannelKey, amount: Msat },
-    /// With the client.
+    /// At the client.
     AtClient { to: PeerId, over: ChannelKey, amount: Msat },
-    /// The client claimed it; the payer pays with the next save.
+    /// Claimed by the client; the incoming HTLC is claimed with the next save.
     Claimed,
     /// To be failed with the next save.
     Failing(FailureCode),
-    /// The payer knows.
+    /// The payer knows the outcome.
     Over,
 }
 
-/// One channel to a client.
+/// A channel to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel {
-    /// The peer.
+    /// The client.
     pub client: PeerId,
-    /// How far it is.
+    /// Stage of the channel.
     pub stage: Stage,
     capacity: Msat,
-    /// The first payment that it was opened for, and in how many HTLCs that comes.
+    /// First payment for which it was opened, and its number of HTLCs.
     deliver: Msat,
     htlcs: usize,
-    /// The feerate of its commitment transactions when it was opened.
+    /// Feerate of its commitment transactions at the open.
     feerate_sat_per_kw: u32,
-    /// Given to the client at the start.
+    /// Initial balance of the client.
     push: Msat,
-    /// Given to the client at the start, and what it claimed since.
+    /// Initial balance of the client, and its claims since.
     given: Msat,
-    /// Whether ordinary payments may go over it, or its price for them is out of reach.
+    /// Whether ordinary payments may use it; otherwise its price for them is out of reach.
     pub carries_others: bool,
 }
 
-/// How far a channel is at the node.
+/// Stage of a channel at the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// The client has the request.
     Asked,
-    /// It accepted.
+    /// The client accepted.
     Accepted,
-    /// The node has the transaction.
+    /// The node has the funding transaction.
     Funded,
     /// The client signed.
     Signed,
-    /// And that is saved.
+    /// The signature is persisted.
     Pending,
-    /// In use.
+    /// The channel is in use.
     Ready,
 }
 
-/// All of it that a save writes.
+/// State that a save persists.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// By HTLC number.
+    /// States of HTLCs, by number.
     pub places: BTreeMap<usize, Place>,
-    /// By key.
+    /// Channels, by key.
     pub channels: BTreeMap<ChannelKey, Channel>,
-    /// Told, and not yet dealt with.
+    /// Events that are not handled yet.
     pub events: VecDeque<NodeEvent>,
 }
 
 /// The node.
 #[derive(Debug, Default)]
 pub struct Node {
-    /// As it runs.
+    /// Present state.
     pub now: Memory,
     disk: Memory,
-    /// What came in, ever.
+    /// All HTLCs that ever arrived.
     pub incoming: Vec<Incoming>,
-    /// Events that a crash takes along.
+    /// Events that a crash drops.
     pub volatile: VecDeque<NodeEvent>,
-    /// The present feerate of commitment transactions.
+    /// Present feerate of commitment transactions.
     pub feerate_sat_per_kw: u32,
-    /// The next forward finds no channel, whatever was there a moment ago.
+    /// Whether the next forward fails for lack of a channel.
     pub refuses: bool,
-    /// Claims are told by amount only, also where that does not say which part it was; peers do what they like.
+    /// Whether claims are reported by amount only, even if that is ambiguous, and peers do everything that nobody can
+    /// prevent.
     pub is_hostile: bool,
 }
 
 impl Node {
-    /// An HTLC comes in whose onion names an SCID that is no channel.
+    /// Delivers an HTLC whose onion names an SCID of no channel.
     pub fn arrives(&mut self, htlc: HeldHtlc) {
         self.comes_in(htlc, None);
     }
 
-    /// An HTLC comes in whose onion names a channel of the client. Nobody is asked.
+    /// Delivers an HTLC whose onion names a channel of the client. The node forwards it without asking.
     pub fn passes_through(&mut self, htlc: HeldHtlc, client: PeerId) {
         self.comes_in(htlc, Some(client));
     }
@@ -150,17 +152,17 @@ impl Node {
         self.intercept(number);
     }
 
-    /// Whether an intercept of this name waits.
+    /// Whether an intercepted HTLC with this id is held.
     pub fn holds(&self, part: PartId) -> bool {
         self.held(part).is_some()
     }
 
-    /// The amount that came in with a held part.
+    /// Incoming amount of a held part.
     pub fn held_amount(&self, part: PartId) -> Option<Msat> {
         self.held(part).map(|number| self.incoming[number].htlc.amount_in)
     }
 
-    /// The HTLCs that came in and are not over, as the node shows them.
+    /// Incoming HTLCs that are not over, as the node shows them.
     pub fn htlcs(&self) -> impl Iterator<Item = IncomingHtlc> {
         let open = self.incoming.iter().enumerate();
         let open = open.filter(|(_, incoming)| incoming.outcome.is_none() && !incoming.is_cut_off);
@@ -177,7 +179,7 @@ impl Node {
         })
     }
 
-    /// The HTLCs that are with a client or on their way there.
+    /// HTLCs that are at a client or on their way to it.
     pub fn outgoing(&self, client: PeerId) -> impl Iterator<Item = OutgoingHtlc> {
         self.now.places.iter().filter_map(move |(number, place)| {
             let (Place::Queued { to, amount, .. } | Place::AtClient { to, amount, .. }) = place else { return None };
@@ -186,7 +188,7 @@ impl Node {
         })
     }
 
-    /// Whether a channel that is there carries an HTLC, or has carried one that was claimed.
+    /// Whether an open channel carries an HTLC, or carried one that was claimed.
     pub fn is_used(&self, key: ChannelKey) -> bool {
         if self.stage(key).is_none() {
             return false;
@@ -200,12 +202,12 @@ impl Node {
                 && (incoming.outcome == Some(Upstream::Fulfilled)
                     || self.now.places.get(&number) == Some(&Place::Claimed))
         };
-        // An order may give its client something at once, so its channel does not show it.
+        // An order may give its client an initial balance, so its channel does not show a claim.
         let shows = matches!(key.flow, FlowId::JitChannel(_)) && self.stage(key) == Some(Stage::Ready);
         carries || (shows && self.incoming.iter().enumerate().any(was_claimed))
     }
 
-    /// The height at which the first channel with each client is closed by force unless the client comes.
+    /// Height at which the first channel with each client is force-closed unless the client connects.
     pub fn forced_closes(&self) -> BTreeMap<PeerId, Option<BlockHeight>> {
         let clients = self.now.channels.values().map(|channel| channel.client);
         let close = |client| {
@@ -228,8 +230,8 @@ impl Node {
         self.now.channels.insert(key, channel);
     }
 
-    /// The amount that a channel carries to its client at once in so many more HTLCs, as LDK 0.2 counts it for whoever
-    /// opened it: one more HTLC has to fit, at twice the feerate.
+    /// Amount that a channel can deliver to its client at once in this number of further HTLCs, by LDK 0.2's rule for
+    /// the opener: one more HTLC has to fit, at twice the feerate.
     pub fn room(&self, key: ChannelKey, htlcs: usize) -> Option<Msat> {
         let channel = self.now.channels.get(&key)?;
         let (mut there, mut taken) = (htlcs as u64, channel.given.0);
@@ -245,7 +247,7 @@ impl Node {
         Some(Msat(channel.capacity.0.saturating_sub(taken + reserve + fee_sat * 1_000)))
     }
 
-    /// Whether a channel carries one more HTLC of this amount.
+    /// Whether a channel can carry one more HTLC of this amount.
     fn fits(&self, key: ChannelKey, amount: Msat) -> bool {
         let Some(room) = self.room(key, 1) else { return false };
         let channel = &self.now.channels[&key];
@@ -265,12 +267,12 @@ impl Node {
         room >= amount
     }
 
-    /// Opens a channel to ordinary payments.
+    /// Allows ordinary payments over a channel.
     pub fn carry_others(&mut self, key: ChannelKey) {
         self.now.channels.entry(key).and_modify(|channel| channel.carries_others = true);
     }
 
-    /// The client's answers, as far as they make sense now.
+    /// Lets the client accept an open, if it was asked.
     pub fn accepted(&mut self, key: ChannelKey, to_self_delay: Option<u16>) {
         if self.stage(key) == Some(Stage::Asked) {
             self.set(key, Stage::Accepted);
@@ -280,7 +282,7 @@ impl Node {
         }
     }
 
-    /// Before both sides signed.
+    /// Ends a channel that both sides have not signed.
     pub fn rejected(&mut self, key: ChannelKey, why: ChannelEnd) {
         if self.stage(key).is_some_and(|stage| stage < Stage::Signed) {
             self.now.channels.remove(&key);
@@ -288,7 +290,7 @@ impl Node {
         }
     }
 
-    /// The funding transaction is handed over. `false`: nobody waits for it.
+    /// Gives the funding transaction to a channel. `false`: no channel waits for it.
     pub fn fund(&mut self, key: ChannelKey) -> bool {
         let waits = self.stage(key) == Some(Stage::Accepted);
         if waits {
@@ -297,14 +299,14 @@ impl Node {
         waits
     }
 
-    /// Both sides signed; told once that is saved.
+    /// Lets both sides sign; the event follows once that is persisted.
     pub fn signed(&mut self, key: ChannelKey) {
         if self.stage(key) == Some(Stage::Funded) {
             self.set(key, Stage::Signed);
         }
     }
 
-    /// Both sides can use it.
+    /// Makes a channel ready.
     pub fn ready(&mut self, key: ChannelKey) {
         if self.stage(key) == Some(Stage::Pending) {
             self.set(key, Stage::Ready);
@@ -313,7 +315,7 @@ impl Node {
         }
     }
 
-    /// The client's next step is told.
+    /// Reports the client's next step.
     pub fn proceeds(&mut self, key: ChannelKey) {
         match self.stage(key) {
             Some(Stage::Asked) => self.accepted(key, None),
@@ -323,12 +325,12 @@ impl Node {
         }
     }
 
-    /// Closes a channel by our own will; nothing is told of that.
+    /// Closes a channel at the LSP's request, without an event.
     pub fn close(&mut self, key: ChannelKey) {
         self.now.channels.remove(&key);
     }
 
-    /// A channel that was signed is closed by the client or on the chain.
+    /// Closes a signed channel at the client's request or on-chain.
     pub fn closed(&mut self, key: ChannelKey) {
         if self.stage(key).is_some_and(|stage| stage >= Stage::Pending) {
             self.now.channels.remove(&key);
@@ -336,7 +338,7 @@ impl Node {
         }
     }
 
-    /// The peer is gone: unsigned channels end, except one that was only asked for, of which nothing is told.
+    /// Disconnects a peer: unsigned channels end; the end of one that was only asked for is not reported.
     pub fn disconnected(&mut self, client: PeerId) {
         for key in self.channels_of(client, |stage| stage < Stage::Signed) {
             if self.stage(key) > Some(Stage::Asked) {
@@ -345,7 +347,8 @@ impl Node {
         }
     }
 
-    /// Forwards a held HTLC, over any channel of the client that is ready, not just the one named. `Done` is no delivery.
+    /// Forwards a held HTLC over any ready channel of the client, not just the given one. `Done` does not mean
+    /// delivered.
     pub fn forward(&mut self, part: PartId, over: ChannelKey, amount: Msat) -> Resolution {
         let Some(number) = self.held(part) else { return Resolution::NotHeld };
         let channel = self.now.channels.get(&over).filter(|channel| channel.stage == Stage::Ready);
@@ -355,8 +358,8 @@ impl Node {
         Resolution::Done
     }
 
-    /// The price is that of the channel which the onion names. The HTLC then goes over any channel of the client that is
-    /// ready, whatever the price of that one: the channel with the least room that fits.
+    /// Queues an HTLC. Its price is that of the channel in the onion. It is sent over any ready channel of the client,
+    /// whatever that one's price: the channel with the least room that suffices.
     fn queue(&mut self, number: usize, to: PeerId, amount: Msat) {
         let is_ordinary = self.incoming[number].ordinary.is_some();
         let ready = self.channels_of(to, |stage| stage == Stage::Ready);
@@ -377,7 +380,7 @@ impl Node {
         Resolution::Done
     }
 
-    /// Lets HTLCs go that come too close to their expiry, and closes channels whose client keeps one.
+    /// Fails HTLCs that are about to expire, and closes channels whose client keeps one.
     pub fn blocks(&mut self, height: u32) {
         for (number, over) in self.late(height) {
             self.closed(over);
@@ -393,7 +396,7 @@ impl Node {
         }
     }
 
-    /// HTLCs on their way to clients or with them that come too close to their expiry, and the channel of each.
+    /// HTLCs at clients or on their way to them that are about to expire, with their channels.
     pub fn late(&self, height: u32) -> Vec<(usize, ChannelKey)> {
         let late = self.now.places.iter().filter_map(|(number, place)| match place {
             Place::AtClient { over, .. } | Place::Queued { over, .. } => Some((*number, *over)),
@@ -403,21 +406,22 @@ impl Node {
         late.filter(|(number, _)| self.incoming[*number].htlc.cltv_expiry.is_some_and(is_late)).collect()
     }
 
-    /// An HTLC that went to a client comes back, as its time is up.
+    /// Fails an HTLC at a client whose expiry has passed.
     pub fn times_out(&mut self, number: usize) {
         if let Some(Place::AtClient { to, .. } | Place::Queued { to, .. }) = self.now.places.get(&number) {
             self.fails_towards(number, *to);
         }
     }
 
-    /// The client's word about an HTLC it has.
+    /// Lets the client decide on an HTLC that it has.
     pub fn client_says(&mut self, number: usize, claims: bool, rounded: bool) {
         let Some(Place::AtClient { to, over, amount: given }) = self.now.places.get(&number).copied() else { return };
         if claims {
             self.now.places.insert(number, Place::Claimed);
             self.now.channels.entry(over).and_modify(|channel| channel.given = Msat(channel.given.0 + given.0));
             let amount = if rounded { Msat(given.0 / 1_000 * 1_000) } else { given };
-            // Told again after a crash, a claim of one of two equal amounts cannot be told from a claim of the other.
+            // After a crash, a repeated claim of one of two equal amounts cannot be distinguished from a claim of the
+            // other.
             let Incoming { htlc, ordinary, .. } = self.incoming[number];
             let is_alike = |other: &Incoming| {
                 let other = other.htlc;
@@ -441,7 +445,7 @@ impl Node {
         self.now.events.push_back(NodeEvent::FailedTowards(client));
     }
 
-    /// Writes itself, then lets out what waited for that.
+    /// Persists the state, then sends everything that waited for that.
     pub fn save(&mut self, is_usable: impl Fn(PeerId) -> bool) {
         for number in self.numbers(|place| matches!(place, Place::Queued { .. })) {
             if let Place::Queued { to, over, amount } = self.now.places[&number] {
@@ -450,7 +454,7 @@ impl Node {
                     self.now.places.insert(number, Place::AtClient { to, over, amount });
                     self.incoming[number].given = Some((over, amount));
                 } else if self.stage(over).is_none() {
-                    // Only its name is told, and that is none by which the host knows it.
+                    // The node reports only the SCID, which is not the one by which the host knows the HTLC.
                     self.now.places.insert(number, Place::Failing(FailureCode::UnknownNextPeer));
                     self.now.events.push_back(NodeEvent::FailedHeld(ALIAS));
                 } else {
@@ -491,21 +495,21 @@ impl Node {
         }
     }
 
-    /// Whether an event is of an HTLC after which another one came by the same name. LDK tells an HTLC again only after a start,
-    /// and the later one behind it.
+    /// Whether an event is about an HTLC after which another one arrived with the same id. LDK reports an HTLC again
+    /// only after a start, and the later one after it.
     pub fn is_outdated(&self, event: &NodeEvent) -> bool {
         let NodeEvent::Input(Input::HtlcHeld(told)) = event else { return false };
         let latest = self.incoming.iter().map(|incoming| incoming.htlc).rfind(|htlc| htlc.part == told.part);
         latest.is_some_and(|latest| latest != *told)
     }
 
-    /// Dies, and comes back as it was saved. HTLCs that came in since are decoded anew, later.
+    /// Crashes, and restores the persisted state. Later HTLCs are decoded again afterwards.
     pub fn crash(&mut self) {
         self.now = self.disk.clone();
         self.volatile.clear();
     }
 
-    /// Decodes what a crash left undecoded.
+    /// Decodes HTLCs that a crash left undecoded.
     pub fn decode(&mut self) {
         let unknown: Vec<usize> = (0..self.incoming.len())
             .filter(|number| self.incoming[*number].outcome.is_none() && !self.now.places.contains_key(number))
@@ -515,7 +519,7 @@ impl Node {
         }
     }
 
-    /// HTLCs in some place.
+    /// HTLCs in some state.
     pub fn numbers(&self, is: impl Fn(&Place) -> bool) -> Vec<usize> {
         self.now.places.iter().filter(|(_, place)| is(place)).map(|(number, _)| *number).collect()
     }
@@ -525,13 +529,13 @@ impl Node {
         self.now.channels.iter().filter(|(_, channel)| is(channel.stage)).map(|(key, _)| *key).collect()
     }
 
-    /// Those of one client.
+    /// Channels of one client at some stage.
     pub fn channels_of(&self, client: PeerId, is: impl Fn(Stage) -> bool) -> Vec<ChannelKey> {
         let all = self.channels(is);
         all.into_iter().filter(|key| self.now.channels[key].client == client).collect()
     }
 
-    /// How far a channel is.
+    /// Stage of a channel.
     pub fn stage(&self, key: ChannelKey) -> Option<Stage> {
         self.now.channels.get(&key).map(|channel| channel.stage)
     }
@@ -547,7 +551,7 @@ impl Node {
         if let Some(client) = ordinary {
             self.queue(number, client, htlc.onion_amount);
         } else if self.holds(htlc.part) {
-            // Two of one name are one too many for it.
+            // The node fails the second of two HTLCs with the same id.
             self.now.places.insert(number, Place::Failing(FailureCode::UnknownNextPeer));
             self.now.events.push_back(NodeEvent::FailedHeld(htlc.scid));
         } else {
@@ -563,13 +567,13 @@ impl Node {
     }
 }
 
-/// The name of a channel that is gone.
+/// SCID of a channel that is gone.
 const ALIAS: Scid = Scid(3);
-/// Blocks before the expiry at which an HTLC that its client keeps comes back, and the channel that has it is closed.
+/// Blocks before the expiry at which an HTLC that its client keeps is failed, and its channel closed.
 const FORCED: u32 = 3;
-/// Amounts that differ by less may be alike once a fee is kept of one.
+/// Difference below which two amounts may become equal once a fee is kept of one.
 const LIKE: u64 = 2_000_000;
-/// Blocks before the expiry at which LDK fails what it holds.
+/// Blocks before the expiry at which LDK fails a held HTLC.
 const FAIL_BACK_BUFFER: u32 = 39;
-/// The value of every funding output.
+/// Value of every funding output, in satoshis.
 const VALUE_SAT: u64 = 2_000_000;

@@ -1,4 +1,4 @@
-//! Payments for orders at the node. What was claimed or failed since its last save a crash takes back.
+//! Payments for orders at the node. A crash reverts claims and failures since the last save.
 
 use std::collections::BTreeMap;
 
@@ -6,49 +6,51 @@ use lsps_host::ports::{IncomingHtlc, IncomingState, NodeEvent};
 use lsps_service::{HeldPayment, Input, PaymentId};
 use lsps_types::{Msat, PaymentHash};
 
-/// One payment; its payer's truth.
+/// A payment, from the payer's point of view.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// As the node tells it.
+    /// The payment as the node reports it.
     pub held: HeldPayment,
-    /// For which order.
+    /// Index of its order.
     pub order: usize,
-    /// Set once: whether it was claimed or failed.
+    /// Whether the payment was claimed or failed; set once.
     pub outcome: Option<bool>,
-    /// What carried it was closed, or it timed out: nobody could have claimed it.
+    /// Whether its channel was closed or it expired, so that nobody could have claimed it.
     pub lost: bool,
-    /// One HTLC of several was failed. The node does not say so, and drops the claim of what is left.
+    /// Whether one of several HTLCs was failed. The node does not report that, and drops a claim of the rest.
     pub lacks_a_part: bool,
-    /// The onion has a custom TLV of an even type: the node holds the payment, and fails it when it is to claim it.
+    /// Whether the onion has a custom TLV of an even type: the node holds the payment, and fails it instead of claiming
+    /// it.
     pub is_odd: bool,
 }
 
-/// Where a payment is, as the node believes.
+/// State of a payment at the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// All of it is here.
+    /// All HTLCs are held.
     Held,
-    /// Claimed; the payer pays with the next save.
+    /// The claim takes effect with the next save.
     Claiming,
-    /// To be failed with the next save.
+    /// The failure takes effect with the next save.
     Failing,
-    /// Neither claimed nor failed, until its time is up.
+    /// Neither claimed nor failed, until it expires.
     Dropped,
-    /// The payer knows.
+    /// The payer knows the outcome.
     Over,
 }
 
-/// All of them.
+/// All payments at the node.
 #[derive(Debug, Default)]
 pub struct Payments {
     now: BTreeMap<usize, Place>,
     disk: BTreeMap<usize, Place>,
-    /// What came in, ever.
+    /// All payments that ever arrived.
     pub incoming: Vec<Incoming>,
 }
 
 impl Payments {
-    /// A payment comes in; what is to be told. While one of its hash is under way, the node fails it by itself.
+    /// Delivers a payment; returns the node's event. While another payment with its hash is in progress, the node fails
+    /// it.
     pub fn arrives(&mut self, order: usize, held: HeldPayment, is_odd: bool) -> Option<NodeEvent> {
         let busy = self.now.iter().any(|(number, place)| {
             *place != Place::Over && self.incoming[*number].held.payment_hash == held.payment_hash
@@ -63,7 +65,7 @@ impl Payments {
         Some(NodeEvent::Input(Input::PaymentHeld(held)))
     }
 
-    /// Claims it, if it is there; what is to be told.
+    /// Claims a payment, if it is held; returns the node's event.
     pub fn claim(&mut self, hash: PaymentHash) -> Option<NodeEvent> {
         let Incoming { is_odd, lacks_a_part, .. } = self.incoming[self.find(hash)?];
         if lacks_a_part {
@@ -74,14 +76,14 @@ impl Payments {
         is_odd.then_some(NodeEvent::FailedReceive(hash))
     }
 
-    /// Fails it, if it is there; what is to be told.
+    /// Fails a payment, if it is held; returns the node's event.
     pub fn fail(&mut self, hash: PaymentHash) -> Option<NodeEvent> {
         self.find(hash)?;
         self.set(hash, Place::Failing);
         Some(NodeEvent::FailedReceive(hash))
     }
 
-    /// It is gone by itself; what is to be told.
+    /// Loses a payment without a call; returns the node's event.
     pub fn lose(&mut self, number: usize) -> Option<NodeEvent> {
         if self.now.get(&number) != Some(&Place::Held) {
             return None;
@@ -91,14 +93,14 @@ impl Payments {
         Some(NodeEvent::FailedReceive(self.incoming[number].held.payment_hash))
     }
 
-    /// Held ones that time out at this height; what is to be told.
+    /// Fails held payments that expire at this height; returns the node's events.
     pub fn blocks(&mut self, height: u32) -> Vec<NodeEvent> {
         let late = |number: &usize| self.incoming[*number].held.claim_before.is_some_and(|at| at.0 <= height);
         let late: Vec<usize> = self.numbers(Place::Held).into_iter().filter(late).collect();
         late.into_iter().filter_map(|number| self.lose(number)).collect()
     }
 
-    /// Writes itself, then payers hear; what is to be told of that.
+    /// Persists the state, then informs payers; returns the node's events.
     pub fn save(&mut self) -> Vec<NodeEvent> {
         let mut told = vec![];
         for (place, outcome) in [(Place::Claiming, true), (Place::Failing, false)] {
@@ -116,12 +118,12 @@ impl Payments {
         told
     }
 
-    /// Dies, and comes back as it was saved.
+    /// Crashes, and restores the persisted state.
     pub fn crash(&mut self) {
         self.now = self.disk.clone();
     }
 
-    /// The HTLCs of all that are not over, as the node shows them. What was lost is in no open channel.
+    /// HTLCs of all payments that are not over, as the node shows them. Lost ones are in no open channel.
     pub fn htlcs(&self) -> impl Iterator<Item = IncomingHtlc> {
         self.incoming.iter().enumerate().filter_map(|(number, incoming)| {
             let state = match self.now.get(&number) {
@@ -136,11 +138,11 @@ impl Payments {
         })
     }
 
-    /// Decodes those that came in and that a crash left undecoded; what is to be told.
+    /// Decodes payments that a crash left undecoded; returns the node's events.
     pub fn decode(&mut self) -> Vec<NodeEvent> {
         let mut told = vec![];
         for number in self.undecoded() {
-            // Lost before the node had it: the payer has it back.
+            // The payment was lost before the node had it: the payer got it back.
             let place = if self.incoming[number].lost { Place::Failing } else { Place::Held };
             self.now.insert(number, place);
             if place == Place::Held {
@@ -150,7 +152,7 @@ impl Payments {
         told
     }
 
-    /// Those in some place.
+    /// Payments in this state.
     pub fn numbers(&self, place: Place) -> Vec<usize> {
         self.now.iter().filter(|(_, other)| **other == place).map(|(number, _)| *number).collect()
     }

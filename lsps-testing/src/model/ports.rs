@@ -1,4 +1,4 @@
-//! The model as the LSP's host sees it. Each call that changes something is a place at which the process may die before it.
+//! The ports of the LSP's host on the model. The process may crash before each call that changes something.
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -25,7 +25,7 @@ use super::node::Stage;
 use crate::setup::{MINING_SAT, offer_id};
 use crate::world::Call;
 
-/// The model, and whatever leads to it.
+/// The model, shared by all ports.
 #[derive(Clone)]
 pub struct Ports(Arc<Shared>);
 
@@ -39,11 +39,11 @@ impl Ports {
         Self(Arc::new(Shared { model: Mutex::new(model), arrived: Notify::new() }))
     }
 
-    /// The model. Nobody else may look at it as long as this is there.
+    /// The model, locked: only one caller can use it at a time.
     pub fn model(&self) -> MutexGuard<'_, Model> {
         match self.0.model.try_lock() {
             Ok(model) => model,
-            // Something failed while it was looked at; that is reported, and this is on the way out.
+            // A caller panicked while it used the model. That is reported, and this call is part of the unwinding.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => panic!("the model is looked at by two at once"),
         }
@@ -64,7 +64,7 @@ impl Ports {
         self.0.arrived.notify_one();
     }
 
-    /// Ends all waits: the host looks around.
+    /// Ends all sleeps, so that the host takes a turn.
     pub fn wakes(&self) {
         let sleepers = {
             let mut model = self.model();
@@ -74,7 +74,7 @@ impl Ports {
         sleepers.into_iter().for_each(std::task::Waker::wake);
     }
 
-    /// Does something, unless the process dies before.
+    /// Executes a call, unless the process crashes before it.
     fn act<T>(&self, dead: T, act: impl FnOnce(&mut Model) -> T) -> T {
         let mut model = self.model();
         if model.point() { act(&mut model) } else { dead }
@@ -138,7 +138,7 @@ impl LspNode for Ports {
             if model.refused.remove(&Call::Open) {
                 return Err("refused".into());
             }
-            // Planned before the store came back, at feerates of that time.
+            // The channel was planned before the store worked again, at the feerates of that time.
             let rate = if model.is_late { 0 } else { rate };
             model.node.open(key, peer, terms, htlcs, rate);
             Ok(())
@@ -305,7 +305,7 @@ impl RecordStore for Ports {
 }
 
 impl Ports {
-    /// `None`: the process died over it.
+    /// Writes changes. `None`: the process crashed during the write.
     fn write_all(&self, kind: &'static str, changes: Vec<Change>) -> Option<Result<(), StoreError>> {
         let mut model = self.model();
         if model.fence.is_lost {
@@ -452,7 +452,7 @@ impl Clock for Ports {
         self.model().steady
     }
 
-    /// Ends when the world wants the host to look around, whatever the time.
+    /// Sleeps until the world wants the host to take a turn, regardless of the time.
     fn sleep(&self, _: Duration) -> Sleep {
         let since = self.model().naps;
         Box::pin(Nap { ports: self.clone(), since })

@@ -1,4 +1,4 @@
-//! The LSP's process: the production host on the model's ports, polled by hand, killed and started again.
+//! The LSP's process: the production host on the model's ports, polled by hand, crashed and restarted.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,24 +17,24 @@ use super::Model;
 use super::ports::Ports;
 use crate::setup::LspSetup;
 
-/// The process, and the world around it.
+/// The process, and its ports.
 pub struct Process {
     ports: Ports,
     running: Option<Running>,
     pub deaths: usize,
-    /// One of each of its lives.
+    /// The tape of each run.
     tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
 }
 
-/// One life.
+/// A run of the process.
 struct Running {
     lsp: Arc<Lsp>,
-    /// The host's own task.
+    /// Task of the host.
     host: Pin<Box<dyn Future<Output = Stopped> + Send>>,
     stopped: Option<Stopped>,
-    /// The event that is being told, and whether a crash takes it along.
+    /// The event that is being reported, and whether a crash drops it.
     telling: Option<(bool, Task<bool>)>,
-    /// The event was not dealt with: it is told again when the host has looked around.
+    /// Whether the event was not handled: it is repeated after the host's next turn.
     pauses: bool,
     tasks: Vec<Task<()>>,
     woken: Arc<Woken>,
@@ -51,7 +51,7 @@ impl Wake for Woken {
 }
 
 impl Process {
-    /// A first life.
+    /// Starts the first run.
     pub fn new(model: Model) -> Self {
         let mut process = Self { ports: Ports::new(model), running: None, deaths: 0, tapes: None };
         process.model().save();
@@ -63,19 +63,19 @@ impl Process {
         self.ports.model()
     }
 
-    /// Each life from now on is kept on a tape.
+    /// Records each run from now on on a tape.
     pub fn tape(&mut self) {
         self.tapes = Some(vec![]);
         self.restart();
     }
 
-    /// The host ends and is started again, in a process that lives on: the node, its peers and the wallet keep all.
+    /// Restarts the host in a process that goes on: the node, its peers and the wallet keep their state.
     pub fn restart_host(&mut self) {
         self.running = None;
         self.start();
     }
 
-    /// The process dies and starts again, as it does after a change of its set-up.
+    /// Crashes and restarts the process, as after a change of its setup.
     pub fn restart(&mut self) {
         self.running = None;
         self.model().crash();
@@ -86,7 +86,7 @@ impl Process {
         self.tapes.iter().flatten().map(|tape| tape.lock().expect("nobody panics here").clone())
     }
 
-    /// A peer connects; `is_usable`: its channels take HTLCs at once.
+    /// Connects a peer; `is_usable`: its channels accept HTLCs at once.
     pub fn connects(&self, peer: PeerId, is_usable: bool) {
         let is_new = self.model().links.insert(peer, is_usable).is_none();
         if is_new {
@@ -102,7 +102,7 @@ impl Process {
         }
     }
 
-    /// All channels of a client get as far as they can.
+    /// Lets all channels of a client proceed as far as they can.
     pub fn proceeds(&mut self, client: PeerId) {
         for _ in 0..3 {
             {
@@ -117,7 +117,7 @@ impl Process {
         }
     }
 
-    /// The application asks the LSP for something.
+    /// Calls the LSP's handle in a task of the application.
     pub fn ask<F: Future<Output = ()> + Send + 'static>(&mut self, ask: impl FnOnce(Arc<Lsp>) -> F) {
         if let Some(running) = &mut self.running {
             running.tasks.push(Box::pin(ask(Arc::clone(&running.lsp))));
@@ -125,7 +125,7 @@ impl Process {
         }
     }
 
-    /// Looks at the service, which has to be able to answer.
+    /// Reads the service, which has to be able to answer.
     pub fn look<T: Send + 'static>(&mut self, look: impl FnOnce(&Service) -> T + Send + 'static) -> T {
         let answer = Arc::new(Mutex::new(None));
         let place = Arc::clone(&answer);
@@ -142,7 +142,7 @@ impl Process {
         seen.expect("it runs, and its store works")
     }
 
-    /// The reply that a client hears at once.
+    /// The reply that a client receives at once.
     pub fn answers<R: Request>(&mut self, peer: PeerId, request: &R) -> Option<R::Reply> {
         self.model().sent.clear();
         self.ports.receives(peer, encode_request("the only one", request).expect("a short request"));
@@ -155,7 +155,7 @@ impl Process {
         }
     }
 
-    /// Until nothing more happens by itself.
+    /// Polls until nothing more happens.
     pub fn run(&mut self) {
         let mut rests = 0;
         for _ in 0..ROUNDS {
@@ -175,7 +175,7 @@ impl Process {
             }
             let mut model = self.model();
             rests = if model.acts == before && !model.is_dead { rests + 1 } else { 0 };
-            // A store that refused, or an event that is told again, has its turn only when the host has looked around twice.
+            // A store that failed, or an event that is repeated, is handled only after two more turns of the host.
             if rests > u32::from(model.is_late) {
                 model.is_late &= !model.store_works;
                 return;
@@ -184,7 +184,7 @@ impl Process {
         panic!("the host goes round for ever");
     }
 
-    /// Another process owns the records, and this one knows: it has ended.
+    /// Whether the process has stopped, as it knows that another one owns the records.
     fn is_fenced_off(&self) -> bool {
         let stopped = self.running.as_ref().and_then(|running| running.stopped);
         assert!(stopped != Some(Stopped::Asked), "nobody asked it");
@@ -211,7 +211,7 @@ impl Process {
             }
         };
         if let Err(CannotStart::Store(_)) = started {
-            // Nothing can be read: somebody sees to the store.
+            // No record can be read: somebody repairs the store.
             self.model().hidden.clear();
             return self.start();
         }
@@ -222,7 +222,7 @@ impl Process {
         let (telling, stopped) = (None, None);
         let running = Running { lsp: Arc::new(lsp), host, stopped, telling, pauses: false, tasks: vec![], woken };
         self.running = Some(running);
-        // What came in and was not decoded when the node died comes up after all this.
+        // HTLCs that were not decoded before the crash are reported after everything else.
         let mut model = self.model();
         model.node.decode();
         let decoded = model.payments.decode();
@@ -245,7 +245,7 @@ impl Process {
         parts
     }
 
-    /// Polls until everybody waits, or the process is dead.
+    /// Polls until everything waits, or the process crashed.
     fn settle(&mut self) {
         let Some(running) = &mut self.running else { return };
         let waker = Waker::from(Arc::clone(&running.woken));
@@ -280,7 +280,7 @@ impl Process {
 }
 
 impl Running {
-    /// Nodes tell one event after the other.
+    /// Reports the next event; nodes report one after the other.
     fn tell_next(&mut self, ports: &Ports) {
         if self.telling.is_some() || self.pauses {
             return;
@@ -297,7 +297,7 @@ impl Running {
     }
 }
 
-/// A service like the LSP's.
+/// A service with the LSP's settings.
 pub fn service_like(setup: &LspSetup, scids: impl ScidSource + 'static) -> Service {
     Service::new(setup.config_of_service(), setup.clone(), scids, promise_key()).expect("a valid configuration")
 }
@@ -306,5 +306,5 @@ fn promise_key() -> PromiseKey {
     PromiseKey::new([42; 32])
 }
 
-/// A host that goes round for longer is stuck.
+/// Number of rounds after which a host counts as stuck.
 const ROUNDS: u32 = 200;

@@ -1,4 +1,4 @@
-//! Acts that no LSP may ever do, checked when it does them.
+//! Actions that no LSP may ever take, checked when it takes them.
 
 use lsps_host::ports::NodeEvent;
 use lsps_service::{ChannelKey, FlowId, HeldHtlc, PartId, Trust};
@@ -13,7 +13,7 @@ impl Model {
         self.said.iter().filter(|(_, claims)| **claims).map(|(number, _)| *number)
     }
 
-    /// Before a part is forwarded that is still held; what was asked of it before was not done then.
+    /// Checks a forward of a held part. Earlier calls for the same part were not executed.
     pub(super) fn may_forward(&self, part: PartId, amount: Msat) {
         for number in self.node.numbers(|place| *place == Place::Held) {
             let htlc = self.node.incoming[number].htlc;
@@ -25,8 +25,8 @@ impl Model {
         }
     }
 
-    /// Until something of an offer is claimed, no part goes on that is not of a whole payment: its payer would get an error
-    /// that ends it. Of two offers to one client that are alike the LSP cannot tell which a claim pays.
+    /// Checks that a part is not forwarded alone before a payment of the offer is claimed: its payer would receive an
+    /// error that ends the payment. The LSP cannot tell which of two similar offers to one client a claim pays.
     fn is_not_alone(&self, number: usize) {
         let HeldHtlc { scid, payment_hash, .. } = self.node.incoming[number].htlc;
         let is_of_it = |number: usize| self.node.incoming[number].is_of(scid);
@@ -40,8 +40,8 @@ impl Model {
             self.node.numbers(|place| matches!(place, Place::Held | Place::Queued { .. } | Place::AtClient { .. }));
         let there = all.iter().filter(|number| is_of_it(**number)).map(|number| self.node.incoming[*number].htlc);
         let sum: u64 = there.filter(|htlc| htlc.payment_hash == payment_hash).map(|htlc| htlc.onion_amount.0).sum();
-        // The client may have failed others a moment ago.
-        // Nor does a node say which of equal HTLCs is there, one of a JIT payment or an ordinary one.
+        // The client may just have failed others. A node also does not say which of equal HTLCs it shows: one of a JIT
+        // payment or an ordinary one.
         let has_ordinary = all.iter().any(|number| {
             let incoming = &self.node.incoming[*number];
             incoming.ordinary.is_some() && incoming.htlc.payment_hash == payment_hash
@@ -51,7 +51,8 @@ impl Model {
         assert!(sum >= size.0 || is_untold, "part {number} goes on alone: {sum} of {size}");
     }
 
-    /// Before a funding is broadcast: the client claimed what was bought with it, or something else that came over it.
+    /// Checks a broadcast of a funding: the client has claimed the payment of its offer, or another payment over the
+    /// channel.
     pub(super) fn may_broadcast(&mut self, key: ChannelKey) {
         if let FlowId::JitChannel(scid) = key.flow {
             let of_it = |number: usize| {

@@ -8,19 +8,19 @@ use lsps_types::{PeerId, Timestamp};
 
 use super::Model;
 
-/// The facts about them.
+/// State of the webhooks.
 #[derive(Debug, Default)]
 pub struct Hooks {
-    /// The webhooks of which clients were told that they are registered.
+    /// Webhooks whose clients were told that they are registered.
     pub set: BTreeMap<PeerId, BTreeMap<AppName, String>>,
-    /// Webhooks that heard that they are registered.
+    /// Webhooks that received the confirmation of their registration.
     announced: BTreeSet<(PeerId, String)>,
-    /// When which client was called for what.
+    /// Times of the calls, by client and method.
     calls: BTreeMap<(PeerId, String), BTreeSet<Timestamp>>,
 }
 
 impl Model {
-    /// Before a notification is posted; the answer. `None`: nothing comes back at all.
+    /// Checks a notification before it is posted, and returns its result. `None`: no answer ever arrives.
     pub(super) fn posts(&mut self, post: &Post) -> Option<PostFate> {
         let (client, url, body, raised) = (post.key.client, post.url.as_str(), &post.body, post.timestamp.instant());
         let hook = (client, url.to_string());
@@ -41,12 +41,12 @@ impl Model {
         match ANSWERS.iter().position(|answer| url.contains(answer)) {
             Some(0) => Some(PostFate::Delivered),
             Some(1) => Some(PostFate::Refused),
-            // A server that cannot be reached, or nothing comes back at all.
+            // The server is unreachable, or no answer ever arrives.
             Some(2) if post.key.number.is_multiple_of(2) => Some(PostFate::Unreached),
             _ => None,
         }
     }
 }
 
-/// How the webhooks of each app answer: with 200, otherwise, never.
+/// Answers of the webhooks of each app: 200, another status, none.
 pub const ANSWERS: [&str; 3] = ["good", "bad", "silent"];

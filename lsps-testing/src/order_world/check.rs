@@ -1,4 +1,4 @@
-//! What must hold whatever happens.
+//! Invariants of orders.
 
 use lsps_service::{ChannelStage, FlowId, Input, OrderNumber, OrderStage, Service, Turn};
 use lsps_types::{PaymentHash, Scid};
@@ -12,7 +12,7 @@ use crate::model::process::service_like;
 use crate::world::kind;
 
 impl Model {
-    /// After every step.
+    /// Checks the invariants that hold after every step.
     pub(super) fn check_orders(&self) {
         for (number, sold) in self.orders.iter().enumerate() {
             let claimed = self.payments.incoming.iter().filter(|of| of.order == number && of.outcome == Some(true));
@@ -110,7 +110,7 @@ impl Model {
 }
 
 impl OrderWorld {
-    /// Plays a tape again, and counts which input met which states.
+    /// Replays a tape, and counts the inputs by the states that they met.
     pub(super) fn count(&self, tape: &[Turn], seen: &mut Seen) {
         let mut service = service_like(&self.model().setup, || Scid(1));
         for turn in tape {
@@ -151,5 +151,5 @@ fn states(service: &Service) -> Vec<(OrderNumber, &'static str, &'static str)> {
     service.known_orders().map(|order| (order.number, stage(&order.stage), channel(order.number))).collect()
 }
 
-/// Outputs up to this cost more than they bring.
+/// Largest value of an output whose refund costs more than it returns.
 pub(super) const WORTHLESS_SAT: u64 = 500;

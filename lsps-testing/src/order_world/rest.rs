@@ -1,4 +1,4 @@
-//! The end of a script: the world comes to rest, and everything has to add up.
+//! The end of a script: the world comes to rest, and all balances have to add up.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::model::payments::Place;
 use crate::setup::{MINING_SAT, peer};
 
 impl OrderWorld {
-    /// Everybody comes back and answers, time and blocks go by.
+    /// Connects everybody and lets them answer, while time and blocks pass.
     ///
     /// # Panics
     ///
-    /// When money is missing, or something is stuck.
+    /// A balance is wrong, or a flow is stuck.
     #[must_use]
     pub fn comes_to_rest(mut self) -> Self {
         {
@@ -28,10 +28,10 @@ impl OrderWorld {
             model.node.feerate_sat_per_kw = LEAST_FEERATE;
         }
         self.run();
-        // Outcomes are remembered for longer than a node goes without saving itself.
+        // Outcomes are kept on record for longer than a node goes without persisting its state.
         self.model().save();
         self.run();
-        // First nobody comes: payers have their money back in time all the same.
+        // At first no client connects: payers get their money back in time all the same.
         for _ in 0..3 {
             self.passes(Duration::from_secs(1_500));
         }
@@ -61,7 +61,7 @@ impl OrderWorld {
         self.model().check_orders();
     }
 
-    /// Records go when nothing depends on them any more.
+    /// Checks that records are removed when nothing depends on them any more.
     fn is_forgotten(&mut self) {
         {
             let mut model = self.model();
@@ -77,7 +77,8 @@ impl OrderWorld {
 }
 
 impl Model {
-    /// Channels that are not signed end, the others work. What clients kept they claim, where the channel is still there.
+    /// Ends unsigned channels, and lets the others work. Clients claim the HTLCs that they kept, if the channel still
+    /// exists.
     fn channels_work_or_end(&mut self) {
         for number in self.node.numbers(|place| matches!(place, AtClient { .. })) {
             let claims = self.node.incoming[number].given.is_some_and(|(over, _)| self.node.stage(over).is_some());
@@ -117,7 +118,8 @@ impl Model {
         self.book_adds_up();
     }
 
-    /// Adds up what the LSP and each client have of an order, from what payers and the chain know.
+    /// Adds up the balances of the LSP and of each client for every order, by the knowledge of the payers and the
+    /// chain.
     fn nobody_gains(&self) {
         for (number, sold) in self.orders.iter().enumerate() {
             let is_funded = self.broadcast.iter().any(|key| order_of(key.flow) == sold.number);
@@ -125,11 +127,11 @@ impl Model {
             let claimed = payments.clone().any(|of| of.outcome == Some(true));
             let coins = self.deposits.coins.iter().filter(|coin| coin.order == number);
             let kept: Vec<u64> = coins.clone().filter(|coin| coin.was_kept).map(|coin| coin.amount.0).collect();
-            // Its payer went away in time, or took back what was trusted without a confirmation.
+            // The payment expired in time, or was double-spent after it had been accepted without a confirmation.
             let is_known_risk = payments.any(|of| of.lost) || coins.clone().any(|coin| coin.was_kept);
             assert!(!is_funded || claimed || is_known_risk, "order {number} has its channel for nothing");
             let total = sold.order.payment.onchain.as_ref().map_or(0, |way| way.order_total_sat.0);
-            // What is too small to be given back is no part of what was paid.
+            // A deposit that is too small to refund is not part of the amount paid.
             let paid = kept.iter().copied().filter(|amount| *amount > WORTHLESS_SAT);
             let (surplus, sum) = (paid.clone().min().unwrap_or_default(), paid.sum::<u64>());
             assert!(surplus == 0 || sum - surplus < total, "order {number} cost {total} sat, and {kept:?} was kept");

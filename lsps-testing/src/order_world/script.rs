@@ -1,102 +1,107 @@
-//! What can happen to orders, as data: random scripts, fuzzers' bytes and stories are the same thing.
+//! Steps of a world with orders, as data. Random scripts, a fuzzer's bytes and stories all consist of them.
 
-/// One thing that happens. Numbers choose among what there is, so that most steps hit something.
+/// A step. Its numbers choose among the existing objects, so that most steps have an effect.
 #[allow(missing_docs)] // the fields are what the sentence says
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A client orders a channel; of a size that decides how many confirmations a payment on the chain needs (0, 1, 3).
+    /// A client orders a channel; its size decides the number of confirmations that an on-chain payment needs (0, 1,
+    /// 3).
     Order { client: u8, size: u8, refundable: bool },
     /// A payer sends a payment for the invoice of the order, or for its offer.
     Pay { order: u8, by_offer: bool, amount: Amount, expires_soon: bool },
-    /// The same, with a custom TLV in its onion that nodes have to understand or fail.
+    /// A payer sends such a payment with a custom TLV in its onion that nodes have to understand or fail.
     PayOdd { order: u8, by_offer: bool },
-    /// Somebody sends a trifle with the hash of a held payment and a secret that is wrong; the node fails it and says so.
+    /// Somebody sends a tiny HTLC with the hash of a held payment and a wrong secret; the node fails it and reports
+    /// that.
     WrongSecret { payment: u8 },
-    /// A payment comes once more with the hash of an earlier one.
+    /// A payment arrives with the hash of an earlier one.
     PayAgain { payment: u8 },
-    /// What carried a held payment to us is closed.
+    /// The channel over which a held payment arrived is closed.
     PayerGone { payment: u8 },
-    /// A transaction pays to the address of the order; a dear one pays its miners well.
+    /// A transaction pays to the address of the order; `is_dear`: at a high feerate.
     Deposit { order: u8, amount: Amount, is_dear: bool },
-    /// Many transactions pay next to nothing to it.
+    /// Many transactions pay tiny amounts to the address of the order.
     Dust { order: u8, count: u8 },
-    /// Transactions cost so many times as much as they did at the least.
+    /// The feerate becomes this multiple of the least one.
     Feerate { times: u16 },
-    /// Another transaction spends what an unconfirmed deposit spends.
+    /// Another transaction double-spends an unconfirmed deposit.
     Replace { deposit: u8 },
-    /// That other one is replaced in its turn: the deposit is back.
+    /// That transaction is replaced in turn: the deposit is back.
     ComeBack { deposit: u8 },
-    /// The block that a deposit is in is no longer in the chain.
+    /// The block of a deposit is reorganised.
     Reorg { deposit: u8 },
-    /// Blocks; full ones leave the mempool as it is.
+    /// Blocks are mined; full ones leave the mempool unchanged.
     Blocks { count: u8, are_full: bool },
-    /// The watcher of the chain says nothing of deposits, or speaks again.
+    /// The watcher of the chain stops or resumes reporting deposits.
     Watch { works: bool },
-    /// The watcher of the chain does not know what is in it, and says so; or it knows again.
+    /// The watcher of the chain is behind and says so, or has caught up.
     Behind { is_behind: bool },
     /// A client connects.
     Connect { client: u8 },
-    /// It goes away.
+    /// A client disconnects.
     Disconnect { client: u8 },
-    /// The client accepts an open.
+    /// A client accepts an open.
     Accept { channel: u8 },
-    /// It refuses.
+    /// A client refuses an open.
     Reject { channel: u8 },
-    /// It signs.
+    /// A client signs.
     Sign { channel: u8 },
-    /// It sends `channel_ready`.
+    /// A client sends `channel_ready`.
     Ready { channel: u8 },
-    /// It closes the channel.
+    /// A client closes a channel.
     Close { channel: u8 },
-    /// Somebody pays the client over the channels that it has by now, and it claims that, or keeps it until all comes to rest.
+    /// Somebody pays the client over its present channels; the client claims the payment, or keeps it until the world
+    /// comes to rest.
     Ordinary { client: u8, keeps: bool },
-    /// Somebody sends as much to a client through the LSP, with the hash of a payment for an order; the client keeps that.
+    /// Somebody sends the same amount to a client through the LSP, with the hash of a payment for an order; the client
+    /// keeps it.
     SameHash { client: u8, payment: u8 },
-    /// A part of a held payment is gone, and nothing is told of that.
+    /// A part of a held payment is gone without a report.
     PartGone { payment: u8 },
     /// The wallet has no coin for the next funding.
     NoCoins,
-    /// The operator cancels the order.
+    /// The operator cancels an order.
     Cancel { order: u8 },
-    /// The operator has it tried again.
+    /// The operator asks for an immediate retry of an order.
     Retry { order: u8 },
     /// Time passes.
     Wait { seconds: u16 },
-    /// The client is there, and whatever it and the node have to do for its channels is done.
+    /// A client connects, and it and the node do everything that its channels need.
     Proceed { client: u8 },
-    /// The node saves itself.
+    /// The node persists its state.
     Save,
-    /// The LSP's process dies after so many more writes and effects; the node saves itself at the last moment or not.
+    /// The LSP's process crashes after this number of writes and effects; the node persists its state right before or
+    /// not.
     Crash { after: u8, saved: bool },
-    /// The store refuses to write, or works again.
+    /// The store fails to write, or works again.
     Store { works: bool },
-    /// An event is told once more.
+    /// An event is repeated.
     Replay,
 }
 
-/// What is paid.
+/// Amount of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
-    /// What was asked for.
+    /// The requested amount.
     Exact,
-    /// Half of it.
+    /// Half of the requested amount.
     Half,
-    /// A unit less.
+    /// One unit less than the requested amount.
     Short,
-    /// More.
+    /// More than the requested amount.
     Over,
-    /// Less than it costs to return.
+    /// Less than a refund would cost.
     Dust,
 }
 
 impl Step {
-    /// A step from four bytes, whatever they are.
+    /// A step from any four bytes.
     #[must_use]
     pub fn from_bytes([kind, a, b, c]: [u8; 4]) -> Self {
         Self::of_kind(kind % 32, [a, b, c])
     }
 
-    /// The same where everybody does what nobody can keep them from.
+    /// A step of a world in which peers do everything that nobody can prevent.
     #[must_use]
     pub fn hostile([kind, a, b, c]: [u8; 4]) -> Self {
         Self::of_kind(kind % 42, [a, b, c])
@@ -153,5 +158,5 @@ impl Step {
     }
 }
 
-/// Clients in a world.
+/// Number of clients in a world.
 pub const CLIENTS: u8 = 3;

@@ -1,4 +1,4 @@
-//! What must hold whatever happens: the money, and who bears which risk.
+//! Invariants: balances, and the party that bears each risk.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::model::node::{Incoming, Place, Upstream};
 use crate::setup::peer;
 
 impl Model {
-    /// After every step.
+    /// Checks the invariants that hold after every step.
     pub(super) fn check_sales(&self) {
         for (number, incoming) in self.node.incoming.iter().enumerate() {
             let claimed = self.said.get(&number) == Some(&true);
@@ -35,14 +35,14 @@ impl Model {
         }
     }
 
-    /// Checks what everybody has by now, from what the node and the payers know.
+    /// Checks all balances, by the knowledge of the node and the payers.
     fn ledger(&self) {
         for number in self.claimed() {
             let Incoming { htlc, given, .. } = self.node.incoming[number];
             let (_, amount) = given.expect("what was claimed was given");
             assert!(amount <= htlc.amount_in, "the LSP gave {amount} for {} in part {number}", htlc.amount_in);
         }
-        // Of two offers that are alike the LSP cannot tell which of them a claim pays: its client pays both once.
+        // The LSP cannot tell which of two similar offers a claim pays: their client pays both once.
         for client in (1..=CLIENTS).map(peer) {
             let sold = self.sold.iter().filter(|(_, to, _)| *to == client);
             let (kept, promised) = sold.fold((0, 0), |sum, (scid, _, size)| {
@@ -53,16 +53,16 @@ impl Model {
         }
     }
 
-    /// Whether an HTLC has the onion of an earlier one, and asks for another amount.
+    /// Whether an HTLC has the onion of an earlier one, and another amount to forward.
     fn is_forged(&self, number: usize) -> bool {
         let htlc = self.node.incoming[number].htlc;
         let first = self.node.incoming.iter().find(|incoming| incoming.htlc.part == htlc.part);
         first.is_some_and(|first| first.htlc.onion_amount != htlc.onion_amount)
     }
 
-    /// The fee that was kept of an offer, and the most that may be.
+    /// Fee that was kept of an offer, and the largest that may be kept.
     fn fee_of(&self, scid: Scid, size: Option<Msat>) -> (Msat, Msat) {
-        // Whoever sends an onion again with other amounts loses them.
+        // A sender that repeats an onion with other amounts loses them.
         let claimed = self.claimed().filter(|number| !self.is_forged(*number));
         let claimed = claimed.map(|number| &self.node.incoming[number]);
         let claimed = claimed.filter(|incoming| incoming.is_of(scid));
@@ -73,8 +73,8 @@ impl Model {
         (kept, size.or(largest).map_or(Msat::ZERO, fee))
     }
 
-    /// Nobody has a channel for nothing: where the client trusts the LSP, each that is on the chain was paid for, by as much
-    /// of the fee as was claimed of the payment.
+    /// Checks that every published channel of a client that trusts the LSP was paid for, with the share of the fee that
+    /// corresponds to the claimed share of the payment.
     pub(super) fn channels_are_paid_for(&self) {
         let mut for_nothing: BTreeMap<PeerId, usize> = BTreeMap::new();
         for key in self.broadcast.iter().filter(|_| self.setup.trust == Trust::ClientTrustsLsp) {
@@ -86,7 +86,7 @@ impl Model {
             for (number, incoming) in self.node.incoming.iter().enumerate().filter(of_it) {
                 let (sent, claimed, parts) = payments.entry(incoming.htlc.payment_hash).or_default();
                 let amount = incoming.given.map_or(0, |_| incoming.htlc.onion_amount.0);
-                // The fee is split over all of a set, whatever becomes of each part; payers may overpay.
+                // The fee is split over all parts of a set, whatever their outcomes; payers may overpay.
                 *sent += incoming.htlc.onion_amount.0;
                 *claimed += if self.said.get(&number) == Some(&true) { amount } else { 0 };
                 *parts += 1;
@@ -105,7 +105,8 @@ impl Model {
                 *for_nothing.entry(client).or_default() += 1;
             }
         }
-        // Nodes forward over any channel of the client, so an HTLC that is sent over a paid one can make another be published.
+        // Nodes forward over any channel of the client, so an HTLC that is sent over a paid channel can cause another
+        // to be published.
         let most = self.setup.config.limits.opens_per_client;
         assert!(for_nothing.values().all(|count| *count <= most), "channels for nothing: {for_nothing:?}");
     }
@@ -165,7 +166,7 @@ impl Model {
 }
 
 impl World {
-    /// Plays a tape again, and counts which input met which states.
+    /// Replays a tape, and counts the inputs by the states that they met.
     pub(super) fn count(&self, tape: &[Turn], seen: &mut Seen) {
         let drawn: Vec<Scid> =
             tape.iter().filter_map(|turn| if let Turn::Drew(scid) = turn { Some(*scid) } else { None }).collect();
@@ -198,7 +199,7 @@ fn scid_of(flow: FlowId) -> Scid {
     }
 }
 
-/// The name of an input.
+/// Name of an input.
 pub fn kind(input: &Input) -> &'static str {
     match input {
         Input::PeerConnected { .. } => "PeerConnected",
@@ -248,7 +249,7 @@ pub fn kind(input: &Input) -> &'static str {
     }
 }
 
-/// Their names.
+/// Names of the inputs.
 pub const INPUTS: [&str; 27] = [
     "PeerConnected",
     "PeerDisconnected",

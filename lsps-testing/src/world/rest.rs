@@ -1,4 +1,4 @@
-//! The end of a script: the world comes to rest, and everything has to add up.
+//! The end of a script: the world comes to rest, and all balances have to add up.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::model::{Fence, Model};
 use crate::setup::{MINING_SAT, peer};
 
 impl World {
-    /// Everybody comes back and answers, time and blocks go by.
+    /// Connects everybody and lets them answer, while time and blocks pass.
     ///
     /// # Panics
     ///
-    /// When money is missing, or something is stuck.
+    /// A balance is wrong, or a flow is stuck.
     #[must_use]
     pub fn comes_to_rest(mut self) -> Self {
         {
@@ -25,7 +25,7 @@ impl World {
             model.fence = Fence::default();
         }
         self.run();
-        // First nobody comes: payers have their money back in time all the same.
+        // At first no client connects: payers get their money back in time all the same.
         for _ in 0..4 {
             self.passes(Duration::from_secs(80));
         }
@@ -55,7 +55,7 @@ impl World {
         self.model().check_sales();
     }
 
-    /// Records go when nothing depends on them any more.
+    /// Checks that records are removed when nothing depends on them any more.
     fn is_forgotten(&mut self) {
         {
             let mut model = self.model();
@@ -68,12 +68,13 @@ impl World {
         let names: Vec<String> = self.model().records().map(|(name, _)| name.to_string()).collect();
         assert_eq!(names, [""; 0], "all is over: {left:?}");
         assert_eq!(self.lsp.look(|service| service.next_wake()), None);
-        // A part that may have been claimed in spite of what the node showed keeps a fee under way and coins reserved, until
-        // no claim of it can come any more.
+        // A part that may have been claimed although the node did not show it keeps a fee in flight and coins reserved,
+        // until no claim of it is possible any more.
         let totals = BookTotals::of(&self.model().book());
         assert_eq!(self.model().locked(), [0; 0], "coins are locked for nothing");
         assert_eq!(totals.asked.0, totals.earned.0 + totals.lost.0, "no fee is under way: {totals:?}");
-        // Of equal parts, one of which came again by its name, the claim of one can be taken for that of the other told again.
+        // Of two equal parts, one of which came again under its id, the claim of one can be taken for a repeated claim
+        // of the other.
         let (earned, booked) = (self.model().earned(), totals.earned.0 + totals.surplus.0);
         let is_close = self.model().node.is_hostile && booked < earned;
         assert!(booked == earned || is_close, "the book says that the LSP earned {booked}, it was {earned}");
@@ -83,7 +84,8 @@ impl World {
 }
 
 impl Model {
-    /// Channels that are not signed end, the others work; clients say what they said before, or fail what they have.
+    /// Ends unsigned channels, and lets the others work. Clients repeat their decisions, or fail the HTLCs that they
+    /// have.
     fn everybody_answers(&mut self) {
         for key in self.node.channels(|stage| stage < Stage::Signed) {
             self.node.rejected(key, ChannelEnd::Rejected);
@@ -107,9 +109,9 @@ impl Model {
             let outcome = incoming.outcome.unwrap_or_else(|| panic!("the payer of part {number} hears nothing"));
             if let (Upstream::Fulfilled, Some((over, amount))) = (outcome, incoming.given) {
                 assert!(!incoming.is_cut_off, "nothing came in for part {number}, and its client has {amount}");
-                // A node that forgot that it closed a channel forwards over it until it is asked to close it again. The host does
-                // so at the start, but for a channel whose record the store does not give back then: it cannot tell that one
-                // from a channel in use, and closing those would be worse.
+                // A node that forgot that it closed a channel forwards over it until it is asked to close it again. The
+                // host asks at the start, except for a channel whose record the store does not return then: it cannot
+                // distinguish such a channel from one in use, and closing the latter would be worse.
                 let is_there = self.chain.knows(over) || self.came_back.contains(&over);
                 assert!(is_there, "part {number} was claimed over {over:?}, which is not on the chain");
             }
@@ -119,7 +121,7 @@ impl Model {
         }
     }
 
-    /// What came in for HTLCs of JIT payments that were claimed, less what went out.
+    /// Incoming amounts of claimed JIT HTLCs, less the amounts that were forwarded.
     fn earned(&self) -> u64 {
         let claimed = self.node.incoming.iter().filter(|it| it.outcome == Some(Upstream::Fulfilled));
         let jit = claimed.filter(|incoming| incoming.ordinary.is_none());

@@ -1,98 +1,100 @@
-//! What can happen, as data: random scripts, fuzzers' bytes and stories are the same thing.
+//! Steps of a world, as data. Random scripts, a fuzzer's bytes and stories all consist of them.
 
-/// One thing that happens. Numbers choose among what there is, so that most steps hit something.
+/// A step. Its numbers choose among the existing objects, so that most steps have an effect.
 #[allow(missing_docs)] // the fields are what the sentence says
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A client buys; of a fixed size or none.
+    /// A client buys, for a fixed size or none.
     Buy { client: u8, fixed: bool },
-    /// A payer sends a part of this many tenths of the size, for payment `hash`, to the offer.
+    /// A payer sends a part of this many tenths of the size, of payment `hash`, to the offer.
     Pay { offer: u8, hash: u8, tenths: u8, expires_soon: bool },
-    /// A part brings less than its onion asks for.
+    /// A part arrives whose incoming amount is below the amount in its onion.
     PayShort { offer: u8, hash: u8 },
-    /// A part of an odd amount: dust, just the fee, a little more or less than the size.
+    /// A part of an odd amount arrives: dust, just the fee, a little more or less than the size.
     PayOdd { offer: u8, hash: u8, odd: u8 },
-    /// The onion of an earlier part comes again, whatever became of that; what is beside the onion may differ.
+    /// The onion of an earlier part arrives again, in any state of that part; values besides the onion may differ.
     PayAgain { part: u8, changed: Changed },
-    /// An ordinary payment to a client: of some amount, or of just what it was given of a part; with the hash of that part
-    /// or another.
+    /// An ordinary payment to a client arrives: of some amount, or of the amount that the client received of a part;
+    /// with the hash of that part or another one.
     PayOrdinary { client: u8, amount: u8, same_hash: bool },
-    /// A client fails a payment; its payer tries again in two parts before the LSP has noticed, and the node tells of the
-    /// failure after that or before.
+    /// A client fails a payment. Its payer retries in two parts before the LSP has noticed, and the node reports the
+    /// failure after or before that.
     Retry { payment: u8, told_late: bool },
-    /// The channel that a held part came over is closed; the node holds the part on.
+    /// The channel over which a held part arrived is closed; the node keeps holding the part.
     PayerCloses { part: u8 },
-    /// A part to an SCID that nobody issued.
+    /// A part to an SCID arrives that nobody issued.
     PayNobody,
-    /// A client connects; its channels work later.
+    /// A client connects; its channels are not usable yet.
     Connect { client: u8 },
-    /// Its channels work.
+    /// The channels of a client become usable.
     Usable { client: u8 },
-    /// It goes away.
+    /// A client disconnects.
     Disconnect { client: u8 },
-    /// The client accepts an open; with a delay beyond the promise if it is greedy.
+    /// A client accepts an open; with a delay above the promise if it is greedy.
     Accept { channel: u8, greedy: bool },
-    /// It refuses.
+    /// A client refuses an open.
     Reject { channel: u8 },
-    /// It signs.
+    /// A client signs.
     Sign { channel: u8 },
-    /// It sends `channel_ready`.
+    /// A client sends `channel_ready`.
     Ready { channel: u8 },
-    /// It closes the channel.
+    /// A client closes a channel.
     Close { channel: u8 },
-    /// It claims all it has of a payment, if that is enough.
+    /// A client claims all its parts of a payment, if they suffice.
     Claim { payment: u8, rounded: bool },
-    /// The client claims one part of a payment, enough or not.
+    /// A client claims one part of a payment, sufficient or not.
     ClaimOne { payment: u8, part: u8 },
-    /// It fails all of it.
+    /// A client fails all parts of a payment.
     Fail { payment: u8 },
-    /// The client fails one part.
+    /// A client fails one part.
     FailOne { payment: u8, part: u8 },
     /// Time passes.
     Wait { seconds: u16 },
-    /// A block; a full one leaves the mempool as it is.
+    /// A block is mined; a full one leaves the mempool unchanged.
     Block { is_full: bool },
-    /// Many blocks at once.
+    /// Many blocks are mined at once.
     Burst { count: u8 },
-    /// The last blocks are no longer in the chain; others come later.
+    /// The last blocks are reorganised; others follow later.
     Reorg { depth: u8 },
-    /// Transactions that wait for a block are forgotten.
+    /// Unconfirmed transactions are dropped from the mempool.
     Evict,
-    /// Transactions cost so many times as much as they did at the least.
+    /// The feerate becomes this multiple of the least one.
     Feerate { times: u16 },
-    /// Somebody sets the LSP's clock, forward or back.
+    /// The LSP's clock is set, forward or back.
     SetClock { seconds: u32, back: bool },
     /// The next call of this kind is refused.
     Refuse { call: Call },
-    /// The node tells nothing until it speaks again; the LSP goes on.
+    /// The node reports nothing until it is turned on again; the LSP goes on.
     Mute { on: bool },
-    /// The node tells the second of what it has to tell before the first.
+    /// The node swaps its next two events.
     Swap,
-    /// The client is there, and whatever it and the node have to do for its channels is done.
+    /// A client connects, and it and the node do everything that its channels need.
     Proceed { client: u8 },
-    /// The node saves itself.
+    /// The node persists its state.
     Save,
-    /// The LSP's process dies after so many more writes and effects; the node saves itself at the last moment or not.
+    /// The LSP's process crashes after this number of writes and effects; the node persists its state right before or
+    /// not.
     Crash { after: u8, saved: bool },
-    /// The store refuses to write, or works again.
+    /// The store fails to write, or works again.
     Store { works: bool },
-    /// The host alone is started again: the node, its peers and the wallet live on.
+    /// The host alone is restarted: the node, its peers and the wallet go on.
     Restart,
-    /// The store does not give back the record of this sale of those that were made.
+    /// The store does not return the record of this sale.
     Hide { sale: u8 },
-    /// It gives back all of them.
+    /// The store returns all records again.
     Show,
-    /// The records are another process's after so many more writes; whether this one knows that before its next write.
+    /// Another process owns the records after this number of writes; `is_told` says whether this one knows before its
+    /// next write.
     Fence { after: u8, is_told: bool },
-    /// An event is told once more.
+    /// An event is repeated.
     Replay,
-    /// The node refuses what it is asked to forward next.
+    /// The node refuses the next forward.
     RefuseForward,
-    /// A client sets the webhook of an app; each app's answers in its own way.
+    /// A client sets the webhook of an app; each app answers in its own way.
     SetWebhook { client: u8, app: u8, url: u8 },
-    /// It removes it.
+    /// A client removes a webhook.
     RemoveWebhook { client: u8, app: u8 },
-    /// The LSP wants a client to come.
+    /// The LSP wants to call a client.
     Call { client: u8, occasion: u8 },
 }
 
@@ -103,22 +105,22 @@ pub enum Call {
     Open,
     Fund,
     Fail,
-    /// The next three.
+    /// The next three calls to fail an HTLC.
     FailThrice,
     Broadcast,
     Marker,
-    /// The wallet builds a transaction without the output that was asked for.
+    /// The wallet builds a transaction without the requested output.
     Build,
 }
 
-/// The difference of an HTLC with the same onion from the one before.
+/// Difference between an HTLC and an earlier one with the same onion.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
     Nothing,
-    /// Less came in than the onion asks for.
+    /// The incoming amount is below the one in the onion.
     LessIn,
-    /// And the node says that the onion asks for no more.
+    /// The incoming amount is lower, and so is the amount in the onion, as the node reports it.
     Less,
     More,
     Hash,
@@ -127,13 +129,13 @@ pub enum Changed {
 }
 
 impl Step {
-    /// A step from four bytes, whatever they are.
+    /// A step from any four bytes.
     #[must_use]
     pub fn from_bytes([kind, a, b, c]: [u8; 4]) -> Self {
         Self::of_kind(kind % 36, 3, [a, b, c])
     }
 
-    /// The same where everybody does what nobody can keep them from.
+    /// A step of a world in which peers do everything that nobody can prevent.
     #[must_use]
     pub fn hostile([kind, a, b, c]: [u8; 4]) -> Self {
         Self::of_kind(kind % 58, 4, [a, b, c])
@@ -213,7 +215,7 @@ impl Changed {
     }
 }
 
-/// Clients in a world.
+/// Number of clients in a world.
 pub const CLIENTS: u8 = 3;
-/// Apps that a client may register.
+/// Number of apps that a client may register.
 pub const APPS: u8 = 3;

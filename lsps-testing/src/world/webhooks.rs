@@ -48,7 +48,7 @@ impl World {
         });
     }
 
-    /// Webhooks are kept for as long as there are channels, and seven days at the least.
+    /// Checks that webhooks are kept for as long as there are channels, and for seven days at least.
     pub(super) fn hooks_lapse(&mut self) {
         for client in (1..=CLIENTS).map(peer) {
             let listed = self.lsp.answers(client, &ListWebhooks {}).expect("a list").app_names;
