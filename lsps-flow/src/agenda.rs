@@ -1,4 +1,4 @@
-//! Deadlines of flows, with reasons, and heights. Rebuilt at load, never written.
+//! Deadlines of flows, with reasons, and heights. They are rebuilt at load and never written.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -7,12 +7,12 @@ use alloc::{
 
 use lsps_types::{BlockHeight, Timestamp};
 
-/// When each flow has to be looked at.
+/// Deadlines of all flows of one kind.
 #[derive(Debug)]
 pub struct Agenda<I, W> {
-    /// Those that something waits for.
+    /// Deadlines that something waits for.
     wakes: BTreeMap<(Timestamp, I), W>,
-    /// Those that nothing waits for: any number of them may be due at one instant.
+    /// Deadlines that nothing waits for: any number of them may be due at one instant.
     chores: BTreeMap<(Timestamp, I), W>,
     heights: BTreeSet<(BlockHeight, I)>,
 }
@@ -23,18 +23,18 @@ impl<I, W> Default for Agenda<I, W> {
     }
 }
 
-/// What an agenda has of one flow.
+/// The next deadlines of one flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due<W> {
-    /// Its next deadline, and why that is one.
+    /// Time of the next deadline, with its reason.
     pub wake: Option<(Timestamp, W)>,
-    /// Nothing waits for it: no payment, no channel, no client.
+    /// Whether no payment, channel or client waits for the deadline.
     pub is_chore: bool,
-    /// The height at which it has to be looked at.
+    /// Height at which the flow has to be stepped.
     pub height: Option<BlockHeight>,
 }
 
-/// Never.
+/// No deadline.
 impl<W> Default for Due<W> {
     fn default() -> Self {
         Self { wake: None, is_chore: false, height: None }
@@ -42,13 +42,13 @@ impl<W> Default for Due<W> {
 }
 
 impl<W> Due<W> {
-    /// At this instant and no height.
+    /// A deadline at this instant, and none at a height.
     #[must_use]
     pub fn at(wake: Option<(Timestamp, W)>) -> Self {
         Self { wake, ..Self::default() }
     }
 
-    /// Whether it should have been looked at by now.
+    /// Whether the deadline has passed.
     #[must_use]
     pub fn is_past(&self, now: Timestamp) -> bool {
         self.wake.as_ref().is_some_and(|(at, _)| *at <= now)
@@ -56,7 +56,7 @@ impl<W> Due<W> {
 }
 
 impl<I: Copy + Ord, W: Copy + Ord> Agenda<I, W> {
-    /// Replaces what is known of one flow.
+    /// Replaces the deadlines of one flow.
     pub fn shift(&mut self, id: I, old: Due<W>, new: Due<W>) {
         if (old.wake, old.is_chore) != (new.wake, new.is_chore) {
             if let Some((at, _)) = old.wake {
@@ -72,26 +72,27 @@ impl<I: Copy + Ord, W: Copy + Ord> Agenda<I, W> {
         }
     }
 
-    /// The next deadline of all, and why that is one.
+    /// The next deadline of all flows, with its reason.
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, W)> {
         let firsts = [&self.wakes, &self.chores].map(|wakes| wakes.first_key_value());
         firsts.into_iter().flatten().map(|((at, _), why)| (*at, *why)).min()
     }
 
-    /// All that are due and that something waits for.
+    /// All flows with a deadline that is due and that something waits for.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Vec<I> {
         due(&self.wakes, now).collect()
     }
 
-    /// The first of those that are due and that nothing waits for: each may be a record to write.
+    /// The first of the flows with a deadline that is due and that nothing waits for; each may cause a write of its
+    /// record.
     #[must_use]
     pub fn chores(&self, now: Timestamp) -> Vec<I> {
         due(&self.chores, now).take(CHORES).collect()
     }
 
-    /// All that are due at this height.
+    /// All flows that are due at this height.
     #[must_use]
     pub fn due_at_height(&self, height: BlockHeight) -> Vec<I> {
         self.heights.iter().take_while(|(at, _)| *at <= height).map(|(_, id)| *id).collect()
@@ -106,5 +107,5 @@ fn due<I: Copy, W>(wakes: &BTreeMap<(Timestamp, I), W>, now: Timestamp) -> impl 
     wakes.keys().take_while(move |(at, _)| *at <= now).map(|(_, id)| *id)
 }
 
-/// How many of them are looked at in one tick: each may be a record to write.
+/// Number of such flows that one tick handles: each may cause a write of its record.
 const CHORES: usize = 32;

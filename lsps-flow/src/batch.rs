@@ -1,19 +1,19 @@
-//! Write before act: records first, then messages and effects.
+//! Write before act: the records of a turn are written first, then its messages and effects are released.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-/// What a core lets out once its records are durable: messages, effects and the like.
+/// The outputs that a core releases once its records are durable: messages, effects and the like.
 pub trait Release: Default {
-    /// Whether there is nothing to send, do or tell.
+    /// Whether there is no output.
     fn is_empty(&self) -> bool;
 }
 
-/// What has changed since the last batch, as a core collects it.
+/// Changes since the last batch, as a core collects them.
 #[derive(Debug)]
 pub struct Changes<F, R> {
-    /// The new content of each record, or `None` where it is to be deleted.
+    /// The new content of each record, or `None` if it is to be deleted.
     pub records: BTreeMap<F, Option<Vec<u8>>>,
-    /// What may happen once they are durable.
+    /// Outputs that may be released once the records are durable.
     pub released: R,
 }
 
@@ -24,19 +24,19 @@ impl<F, R: Default> Default for Changes<F, R> {
 }
 
 impl<F, R: Release> Changes<F, R> {
-    /// Whether there is nothing to write, send, do or tell.
+    /// Whether there is no record and no output.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.released.is_empty()
     }
 
-    /// All of it, for the host.
+    /// Takes the changes, for the host.
     pub fn drain(&mut self) -> Batch<F, R> {
         Batch(core::mem::take(self))
     }
 }
 
-/// Everything since the last drain. Write the records, then ask for the rest.
+/// Records and outputs since the last drain. Write the records, then call [`written`](Self::written).
 #[derive(Debug)]
 #[must_use = "records that are never written are lost in a crash"]
 pub struct Batch<F, R>(Changes<F, R>);
@@ -48,18 +48,18 @@ impl<F, R: Default> Default for Batch<F, R> {
 }
 
 impl<F: Copy, R: Release> Batch<F, R> {
-    /// What to make durable, in any order: the new content of a record, or `None` where it is to be deleted.
+    /// The records to make durable, in any order: the new content of each, or `None` if it is to be deleted.
     pub fn records(&self) -> impl Iterator<Item = (F, Option<&[u8]>)> {
         self.0.records.iter().map(|(id, bytes)| (*id, bytes.as_deref()))
     }
 
-    /// Call once the records are durable; nothing else yields the messages and effects.
+    /// Releases the outputs. Call this only once the records are durable.
     #[must_use = "these are the messages and the acts that were waited for"]
     pub fn written(self) -> R {
         self.0.released
     }
 
-    /// Whether there is nothing to write, send, do or tell.
+    /// Whether there is no record and no output.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

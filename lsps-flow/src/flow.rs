@@ -1,81 +1,81 @@
-//! A flow, and the one step loop.
+//! A flow, and the step loop.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
 /// A state machine with a record of its own.
 pub trait Flow {
-    /// Its name among the flows of its kind.
+    /// Id of the flow among those of its kind.
     type Id: Copy + Ord;
-    /// What happened to it, or is wanted of it.
+    /// Command to the flow: an event that happened to it, or a request.
     type Command<'a>;
-    /// One change of its state.
+    /// State change of the flow.
     type Event;
-    /// Why a command means nothing to it.
+    /// Reason to reject a command.
     type Reject;
-    /// An act that it waits for.
+    /// Call that the flow needs from its host.
     type Effect: Keyed;
-    /// What it may know besides its own state: the time, the settings, whether its peer is there.
+    /// Facts besides the flow's own state that it can read: the time, the settings, the connection of its peer.
     type Context<'a>;
 
-    /// Its name.
+    /// The id of the flow.
     fn id(&self) -> Self::Id;
 
-    /// Reads only: the events that a command means.
+    /// The events that a command causes. Reads the state only.
     ///
     /// # Errors
     ///
-    /// When it means nothing. Nothing has changed, and whoever brought the command undoes it at its source.
+    /// The flow rejects the command, and its state has not changed. The caller undoes the command at its source.
     fn decide(
         &self,
         command: &Self::Command<'_>,
         context: &Self::Context<'_>,
     ) -> Result<Vec<Self::Event>, Self::Reject>;
 
-    /// Writes only: total, without a clock. Nothing else changes the state.
+    /// Applies an event. Nothing else changes the state, and the method never fails nor reads a clock.
     fn apply(&mut self, event: Self::Event);
 
-    /// The events that follow from the state by itself. None: the flow waits for the world.
+    /// The events that follow from the state without a command; none if the flow waits for an input.
     ///
-    /// Each such event leads to a state further on, from which the same event does not follow again: a part is sent once, a
-    /// channel opened once for each command, a fee earned once. So [`step`] comes to an end; it stops after
-    /// [`MOST_ROUNDS`] in any case.
+    /// Each such event leads to a later state, from which the same event does not follow again: a part is sent once, a
+    /// channel opened once for each command, a fee earned once. So [`step`] ends; it stops after [`MOST_ROUNDS`] in any
+    /// case.
     fn advance(&self, _context: &Self::Context<'_>) -> Vec<Self::Event> {
         Vec::new()
     }
 
-    /// The effects that it waits for, in order. Asked after each step, where the new ones are released, and after a start,
-    /// where all are: each has to do no harm when it is carried out twice.
+    /// The effects that the flow waits for, in order. Called after each step, to release the new ones, and after a
+    /// start, to release all: a repetition of an effect has to do no harm.
     fn outstanding(&self) -> Vec<Self::Effect>;
 
-    /// Whether it is over, so that its record is deleted.
+    /// Whether the flow is over, so that its record can be deleted.
     fn is_over(&self, context: &Self::Context<'_>) -> bool;
 }
 
-/// An effect that is told apart from others by a key.
+/// An effect with a key that identifies it.
 pub trait Keyed {
-    /// Equal for two askings of the same thing; a new attempt has a new key.
+    /// Key of an effect: equal for two requests of the same call. A new attempt has a new key.
     type Key: Ord;
 
-    /// What makes this effect the same as another.
+    /// The key of this effect.
     fn key(&self) -> Self::Key;
 }
 
-/// The result of a step.
+/// Result of a step.
 #[derive(Debug)]
 pub struct Stepped<E> {
-    /// Effects that are newly owed. `None`: nothing changed.
+    /// Effects that became outstanding; `None` if the state did not change.
     pub owed: Option<Vec<E>>,
-    /// More followed than [`MOST_ROUNDS`]: the world told facts that cannot be, or there is a defect. The rest follows at the
-    /// next step, if it still does. An operator has to look at this flow.
+    /// Whether the step stopped after [`MOST_ROUNDS`]: the inputs were impossible, or there is a defect. The remaining
+    /// events follow at the next step, if they still do. The operator has to look at this flow.
     pub has_no_end: bool,
 }
 
-/// Decides, applies, and goes on with whatever follows; then says what is newly owed. `seen` is shown each event before it is
-/// applied.
+/// Executes a command: decides and applies its events, then all that follow, and returns the new effects. `seen` is
+/// called with each event before it is applied.
 ///
 /// # Errors
 ///
-/// When the flow rejects the command. Nothing has changed.
+/// The flow rejects the command. Its state has not changed.
 pub fn step<F: Flow>(
     flow: &mut F,
     command: &F::Command<'_>,
@@ -101,8 +101,8 @@ pub fn step<F: Flow>(
     Ok(Stepped { owed: changed.then(|| flow.outstanding().into_iter().filter(is_new).collect()), has_no_end })
 }
 
-/// Rounds of [`Flow::advance`] in one step, at the most. Far more than follow from anything: each part of a payment, and each
-/// refund of an order, is good for a few.
+/// Largest number of rounds of [`Flow::advance`] in one step. Far more than any input causes: each part of a payment,
+/// and each refund of an order, causes a few.
 pub const MOST_ROUNDS: usize = 10_000;
 
 #[cfg(test)]
@@ -113,13 +113,13 @@ mod tests {
 
     use super::*;
 
-    /// Counts, and has something to count for ever, or up to a limit.
+    /// A flow that counts up in each round, without end or up to a limit.
     struct Counter {
         count: usize,
         limit: usize,
     }
 
-    /// The count is to be told.
+    /// The effect that reports the count.
     struct Tell(usize);
 
     impl Keyed for Tell {

@@ -1,4 +1,4 @@
-//! All flows of one kind: how they are found, told, put on record and forgotten.
+//! All flows of one kind: how they are found, stepped, recorded and removed.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::fmt;
@@ -8,29 +8,29 @@ use lsps_types::{BlockHeight, Timestamp};
 use crate::agenda::{Agenda, Due};
 use crate::flow::{Flow, Stepped, step};
 
-/// A flow that is found without looking at all of its kind.
+/// A flow with index keys, so that it is found without a scan of all.
 pub trait Indexed: Flow {
-    /// What keys and deadlines depend on besides the flow.
+    /// Shared state that keys and deadlines depend on.
     type Shared;
-    /// What the index holds of one flow; the default is nothing.
+    /// Index entry of one flow; the default is empty.
     type Keys: Default + PartialEq + fmt::Debug;
-    /// Finds flows by what they have in common. Rebuilt at load, never written.
+    /// Index that finds flows by common keys. It is rebuilt at load and never written.
     type Index: Default + fmt::Debug;
-    /// Why a deadline is one.
+    /// Reason for a deadline.
     type Wake: Copy + Ord + fmt::Debug;
-    /// A change that concerns other flows.
+    /// Change that concerns other flows.
     type Signal;
 
-    /// The keys by which it is to be found now.
+    /// The present index entry of the flow.
     fn keys(&self, shared: &Self::Shared) -> Self::Keys;
 
-    /// When it has to be looked at.
+    /// The next deadlines of the flow.
     fn due(&self, keys: &Self::Keys, shared: &Self::Shared) -> Due<Self::Wake>;
 
-    /// Enters a change of its keys into the index.
+    /// Updates the index after a change of the entry.
     fn reindex(&self, index: &mut Self::Index, old: &Self::Keys, new: &Self::Keys);
 
-    /// What a change of its keys means to other flows.
+    /// The signals to other flows that a change of the entry causes.
     fn signals(&self, _old: &Self::Keys, _new: &Self::Keys) -> Vec<Self::Signal> {
         Vec::new()
     }
@@ -38,26 +38,26 @@ pub trait Indexed: Flow {
 
 /// The flows of one kind.
 pub struct Flows<F: Indexed> {
-    /// Boxed, as a map's nodes have room for more than they hold.
+    /// The flows are boxed, as a map's nodes reserve room for more entries than they hold.
     all: BTreeMap<F::Id, Box<Entry<F>>>,
     index: F::Index,
     agenda: Agenda<F::Id, F::Wake>,
 }
 
-/// A flow, and what index and agenda hold of it.
+/// A flow together with its index entry and deadlines.
 struct Entry<F: Indexed> {
     flow: F,
     keys: F::Keys,
     due: Due<F::Wake>,
 }
 
-/// The result of a step of one flow among others.
+/// Result of a step of one flow.
 pub struct Moved<F: Indexed> {
-    /// What the flow itself did.
+    /// Result of the flow itself.
     pub stepped: Stepped<F::Effect>,
-    /// The flow, if it is over: it was taken out, and its record is to be deleted.
+    /// The flow, if it is over: it was removed, and its record is to be deleted.
     pub over: Option<F>,
-    /// What that means to other flows.
+    /// Signals to other flows.
     pub signals: Vec<F::Signal>,
 }
 
@@ -77,86 +77,86 @@ where
 }
 
 impl<F: Indexed> Flows<F> {
-    /// The flow of this name.
+    /// The flow with this id.
     #[must_use]
     pub fn get(&self, id: &F::Id) -> Option<&F> {
         self.all.get(id).map(|entry| &entry.flow)
     }
 
-    /// Whether there is one of this name.
+    /// Whether a flow with this id exists.
     #[must_use]
     pub fn contains_key(&self, id: &F::Id) -> bool {
         self.all.contains_key(id)
     }
 
-    /// All of them, by name.
+    /// All flows, by id.
     pub fn values(&self) -> impl Iterator<Item = &F> {
         self.all.values().map(|entry| &entry.flow)
     }
 
-    /// Their number.
+    /// Number of flows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no flow.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Finds them by what they have in common.
+    /// The index.
     #[must_use]
     pub fn index(&self) -> &F::Index {
         &self.index
     }
 
-    /// Whether a flow should have been looked at by now.
+    /// Whether a deadline of this flow has passed.
     #[must_use]
     pub fn is_due(&self, id: F::Id, now: Timestamp) -> bool {
         self.all.get(&id).is_some_and(|entry| entry.due.is_past(now))
     }
 
-    /// All that are due and that something waits for.
+    /// All flows with a deadline that is due and that something waits for.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Vec<F::Id> {
         self.agenda.due(now)
     }
 
-    /// The first of those that are due and that nothing waits for.
+    /// The first of the flows with a deadline that is due and that nothing waits for.
     #[must_use]
     pub fn chores(&self, now: Timestamp) -> Vec<F::Id> {
         self.agenda.chores(now)
     }
 
-    /// All that are due at this height.
+    /// All flows that are due at this height.
     #[must_use]
     pub fn due_at_height(&self, height: BlockHeight) -> Vec<F::Id> {
         self.agenda.due_at_height(height)
     }
 
-    /// The next deadline of all, and why that is one.
+    /// The next deadline of all flows, with its reason.
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, F::Wake)> {
         self.agenda.next_wake()
     }
 
-    /// Adds a flow, new or from a record, in the place of one of the same name.
+    /// Inserts a flow, new or from a record; it replaces one with the same id.
     pub fn insert(&mut self, flow: F, shared: &F::Shared) {
         let id = flow.id();
         self.begin(flow);
         let _it_is_new = self.refresh(id, shared);
     }
 
-    /// Adds a flow that has to be told something at once: before that index and agenda have nothing of it, as it may be over.
+    /// Inserts a flow that gets a command at once. Until then it is not in index and agenda, as it may be over.
     pub fn begin(&mut self, flow: F) {
         let id = flow.id();
         let _replaced = self.remove(id);
         self.all.insert(id, Box::new(Entry { flow, keys: F::Keys::default(), due: Due::default() }));
     }
 
-    /// Takes a flow out.
+    /// Removes a flow.
     pub fn remove(&mut self, id: F::Id) -> Option<F> {
         let Entry { flow, keys, due } = *self.all.remove(&id)?;
         flow.reindex(&mut self.index, &keys, &F::Keys::default());
@@ -164,8 +164,8 @@ impl<F: Indexed> Flows<F> {
         Some(flow)
     }
 
-    /// Tells a flow; takes it out if it is over. `None`: there is none of this name. Where the command is rejected, nothing
-    /// has changed.
+    /// Executes a command to a flow; removes the flow if it is over. `None`: there is none with this id. If the command
+    /// is rejected, nothing has changed.
     pub fn step(
         &mut self,
         id: F::Id,
@@ -187,7 +187,7 @@ impl<F: Indexed> Flows<F> {
         Some(Ok(Moved { stepped, over: None, signals }))
     }
 
-    /// Enters what has changed of a flow.
+    /// Updates index and agenda after a change of a flow.
     fn refresh(&mut self, id: F::Id, shared: &F::Shared) -> Vec<F::Signal> {
         let Some(entry) = self.all.get_mut(&id) else { return Vec::new() };
         let keys = entry.flow.keys(shared);

@@ -1,4 +1,4 @@
-//! Sets of flows of one kind, by what they have in common. Rebuilt at load, never written.
+//! Sets of flows of one kind, by common keys. They are rebuilt at load and never written.
 
 use alloc::{
     boxed::Box,
@@ -6,11 +6,11 @@ use alloc::{
 };
 use core::borrow::Borrow;
 
-/// Flows by what they have in common.
+/// Flows grouped by a common key.
 #[derive(Debug)]
 pub struct Groups<K, I>(BTreeMap<K, Group<I>>);
 
-/// Mostly it is one, which needs no tree of its own.
+/// A group of flows. Most groups have one member, which needs no tree of its own.
 #[derive(Debug)]
 enum Group<I> {
     One(I),
@@ -25,7 +25,7 @@ impl<K, I> Default for Groups<K, I> {
 }
 
 impl<K: Ord + Clone, I: Copy + Ord> Groups<K, I> {
-    /// Enters a flow under a key, or takes it out.
+    /// Adds a flow to the group of a key, or removes it.
     pub fn shift(&mut self, key: &K, id: I, was: bool, is: bool) {
         match (was, is) {
             (false, true) => match self.0.get_mut(key) {
@@ -41,12 +41,12 @@ impl<K: Ord + Clone, I: Copy + Ord> Groups<K, I> {
         }
     }
 
-    /// The flows under a key, in their order.
+    /// The flows of a key, in their order.
     pub fn of<'a>(&'a self, key: &K) -> impl Iterator<Item = I> + use<'a, K, I> {
         self.0.get(key).into_iter().flat_map(Group::iter)
     }
 
-    /// Their number.
+    /// Number of flows of a key.
     pub fn count<Q: Ord + ?Sized>(&self, key: &Q) -> usize
     where
         K: Borrow<Q>,
@@ -69,7 +69,7 @@ impl<I: Copy + Ord> Group<I> {
         }
     }
 
-    /// Whether nothing is left.
+    /// Removes a member; `true` if the group is empty then.
     fn remove(&mut self, id: I) -> bool {
         match self {
             Self::One(one) => *one == id,
@@ -96,7 +96,7 @@ impl<I: Copy + Ord> Group<I> {
     }
 }
 
-/// Enters a flow into a set, or takes it out.
+/// Adds a flow to a set, or removes it.
 pub fn shift<I: Ord>(set: &mut BTreeSet<I>, id: I, was: bool, is: bool) {
     if was && !is {
         set.remove(&id);
@@ -106,7 +106,7 @@ pub fn shift<I: Ord>(set: &mut BTreeSet<I>, id: I, was: bool, is: bool) {
     }
 }
 
-/// Replaces the keys that lead to one flow alone.
+/// Replaces the keys of one flow in a map from keys to flows.
 pub fn lead<'a, K: Ord + Clone + 'a, I: Copy>(
     map: &mut BTreeMap<K, I>,
     id: I,

@@ -1,77 +1,77 @@
-//! Flows as bytes: a version, then the fields. Bytes of earlier versions stay readable.
+//! Encoding of flows: a version byte, then the fields. Earlier versions stay readable.
 
 use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// A record as it stands in the store.
+/// A record as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its name: the id of a flow as text.
+    /// Name of the record: the id of a flow as text.
     pub name: String,
-    /// Its content.
+    /// Content of the record.
     pub bytes: Vec<u8>,
 }
 
-/// A record that cannot be used. It is left alone, and the others are not affected.
+/// Error for a record that cannot be read. The record stays in the store, and the others are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// No flow has such a name.
+    /// The name belongs to no flow.
     #[error(transparent)]
     Name(#[from] UnknownFlow),
-    /// It was written by a later version.
+    /// A later version of this program wrote the record.
     #[error("record {name:?} has version {version}; this program reads up to {newest}")]
     Newer {
-        /// The record.
+        /// Name of the record.
         name: String,
-        /// Its version.
+        /// Version of the record.
         version: u8,
-        /// The newest that this program knows of its kind.
+        /// Newest version of this kind of record that this program reads.
         newest: u8,
     },
-    /// The store has it and does not give it back.
+    /// The store lists the record and fails to read it.
     #[error("record {name:?} cannot be read from the store: {why}; it is left alone, and read again at the next start")]
     Store {
-        /// The record.
+        /// Name of the record.
         name: String,
-        /// The store's own words.
+        /// Error text of the store.
         why: String,
     },
-    /// The bytes are not those that were written, or stand under another name.
+    /// The content is damaged, or does not belong to this name.
     #[error("record {name:?} is damaged")]
     Damaged {
-        /// The record.
+        /// Name of the record.
         name: String,
     },
     /// A record of that name is loaded already.
     #[error("record {name:?} is loaded twice")]
     Twice {
-        /// The record.
+        /// Name of the record.
         name: String,
     },
 }
 
-/// A record whose name no flow of this version has.
+/// Error for a record name that no flow of this version has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no kind of record is named {0:?}")]
 pub struct UnknownFlow(pub String);
 
-/// The bytes to keep of a flow.
+/// Encodes a flow.
 ///
 /// # Panics
 ///
-/// When the flow holds what postcard cannot write: a sequence of unknown length.
+/// The flow contains a value that postcard cannot encode: a sequence of unknown length.
 #[must_use]
 pub fn encode(version: u8, flow: &impl Serialize) -> Vec<u8> {
     let start = Vec::from([version]);
     postcard::to_extend(flow, start).expect("a flow is integers, bytes, text, enums and maps of them")
 }
 
-/// The version of a record, and its fields.
+/// Splits a record into its version and its fields.
 ///
 /// # Errors
 ///
-/// When it is empty, or newer than the newest that is known.
+/// The record is empty, or its version is above `newest`.
 pub fn version(record: &Record, newest: u8) -> Result<(u8, &[u8]), Unreadable> {
     let (version, fields) = record.bytes.split_first().ok_or_else(|| damaged(record))?;
     if *version > newest {
@@ -80,17 +80,17 @@ pub fn version(record: &Record, newest: u8) -> Result<(u8, &[u8]), Unreadable> {
     Ok((*version, fields))
 }
 
-/// The fields of a record, as this layout.
+/// Decodes the fields of a record.
 ///
 /// # Errors
 ///
-/// When they are not of this layout, or more bytes follow.
+/// The fields do not fit the type, or more bytes follow.
 pub fn decode<T: DeserializeOwned>(record: &Record, fields: &[u8]) -> Result<T, Unreadable> {
     let (flow, rest) = postcard::take_from_bytes(fields).map_err(|_| damaged(record))?;
     if rest.is_empty() { Ok(flow) } else { Err(damaged(record)) }
 }
 
-/// The error for a record that is not what was written under its name.
+/// The error for a record whose content is damaged.
 #[must_use]
 pub fn damaged(record: &Record) -> Unreadable {
     Unreadable::Damaged { name: record.name.clone() }

@@ -1,4 +1,4 @@
-//! A tape of all that a core was given, and of what it gave: the same core plays it again to the same end.
+//! A tape of all inputs and outputs of a core, from which an equal core can repeat them.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::fmt;
@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Batch, Release};
 use crate::record::Record;
 
-/// One thing on a tape.
+/// Entry of a tape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Turn<I, D, F, R> {
-    /// A record of an earlier life was brought back.
+    /// A record was loaded.
     Loaded(Record),
-    /// This was told, at that time.
+    /// An input was handled at this time.
     Told(Timestamp, I),
-    /// A value was drawn at random, for what was told before.
+    /// A value was drawn at random, for the last input.
     Drew(D),
-    /// All that followed since the last time.
+    /// A batch was drained.
     Gave {
-        /// What was to be written or deleted.
+        /// Records that were written or deleted.
         records: Vec<(F, Option<Vec<u8>>)>,
-        /// What was let out once that was durable.
+        /// Outputs that were released after that.
         released: R,
     },
 }
 
 impl<I, D, F: Copy, R: Release + Clone> Turn<I, D, F, R> {
-    /// The turn in which a core gave this batch.
+    /// The entry for a batch that was drained.
     #[must_use]
     pub fn gave(batch: &Batch<F, R>) -> Self {
         let records = batch.records().map(|(id, content)| (id, content.map(Into::into))).collect();
@@ -36,9 +36,9 @@ impl<I, D, F: Copy, R: Release + Clone> Turn<I, D, F, R> {
     }
 }
 
-/// Keeps turns, in order.
+/// Store of entries, in order.
 pub trait Tape<T>: Send {
-    /// One more.
+    /// Appends an entry.
     fn keep(&mut self, turn: T);
 }
 
@@ -48,7 +48,7 @@ impl<T, F: FnMut(T) + Send> Tape<T> for F {
     }
 }
 
-/// The tape of a core, if it has one. A turn is made only where it is kept.
+/// The tape of a core, if there is one. An entry is created only if it is recorded.
 pub struct Recorder<T>(Option<Box<dyn Tape<T>>>);
 
 impl<T> Default for Recorder<T> {
@@ -58,12 +58,12 @@ impl<T> Default for Recorder<T> {
 }
 
 impl<T> Recorder<T> {
-    /// From now on turns are kept there.
+    /// Sets the tape for the entries from now on.
     pub fn begin(&mut self, tape: Box<dyn Tape<T>>) {
         self.0 = Some(tape);
     }
 
-    /// Keeps a turn.
+    /// Records an entry.
     pub fn keep(&mut self, turn: impl FnOnce() -> T) {
         if let Some(tape) = &mut self.0 {
             tape.keep(turn());
@@ -79,56 +79,57 @@ impl<T> fmt::Debug for Recorder<T> {
 
 /// A core that can be replayed.
 pub trait Core {
-    /// What it is told.
+    /// Input of the core.
     type Input;
-    /// What it draws at random.
+    /// Value that the core draws at random.
     type Draw;
-    /// The name of a flow.
+    /// Id of a flow.
     type FlowId;
-    /// What it lets out.
+    /// Outputs that the core releases.
     type Released;
 
-    /// Takes a record from an earlier life. One that could not be read then cannot be read now.
+    /// Loads a record. One that could not be read then cannot be read now.
     fn load(&mut self, record: &Record);
 
-    /// Takes in one thing that happened. What follows is drained.
+    /// Handles an input. Its consequences wait for `drain`.
     fn handle(&mut self, input: &Self::Input, now: Timestamp);
 
-    /// All changes since the last drain.
+    /// Takes all changes since the last drain.
     fn drain(&mut self) -> Batch<Self::FlowId, Self::Released>;
 }
 
-/// The turn of a core.
+/// Entry of a core's tape.
 pub type TurnOf<C> = Turn<<C as Core>::Input, <C as Core>::Draw, <C as Core>::FlowId, <C as Core>::Released>;
 
-/// A replay that went another way than its tape: another configuration, policy, key or version, or a defect.
+/// Error of a replay that differs from its tape: the configuration, policy, key or version is another one, or there is
+/// a defect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("turn {turn} of the tape says {taped:?}, and now it is {now:?}")]
 pub struct Divergence<T: fmt::Debug> {
-    /// Counted from 0.
+    /// Number of the entry, from 0.
     pub turn: usize,
-    /// What was given when the tape was made.
+    /// Entry on the tape.
     pub taped: Box<T>,
-    /// What was given this time.
+    /// Entry of this replay.
     pub now: Box<T>,
 }
 
-/// The values that were drawn when a tape was made.
+/// The values that were drawn when a tape was recorded.
 #[derive(Debug)]
 pub struct Draws<D>(VecDeque<D>);
 
 impl<D> Draws<D> {
-    /// The next of them. `None`: there were no more, so the replay will diverge.
+    /// The next value. `None`: there are no more, so the replay will differ.
     pub fn pop(&mut self) -> Option<D> {
         self.0.pop_front()
     }
 }
 
-/// Plays the tape of one life; `core` makes the core as it was then.
+/// Replays the tape of one run; `core` creates the core as it was then.
 ///
 /// # Errors
 ///
-/// At the first turn that went another way.
+/// The first entry that differs.
 pub fn replay<C: Core>(turns: &[TurnOf<C>], core: impl FnOnce(Draws<C::Draw>) -> C) -> Result<C, Divergence<TurnOf<C>>>
 where
     TurnOf<C>: Clone + fmt::Debug + PartialEq,

@@ -7,9 +7,9 @@
 //! safe: a record is durable before anything that follows from it is done; an input that the core refuses is undone at
 //! its source; after a start the records are compared with the node.
 //!
-//! [`Lsp::start`] gives back a handle and a [`Runner`]. A binding polls the future of [`Runner::run`] on the runtime of
-//! its choice, and passes every event of its node to [`Lsp::handle_node_event`]. [`wallet`] has the same for a wallet. The
-//! repository's `docs/host.md` is the guide for bindings.
+//! [`Lsp::start`] returns a handle and a [`Runner`]. A binding polls the future of [`Runner::run`] on the runtime of
+//! its choice, and passes every event of its node to [`Lsp::handle_node_event`]. [`wallet`] has the same for a wallet.
+//! The repository's `docs/host.md` is the guide for bindings.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

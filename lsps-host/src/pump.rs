@@ -1,6 +1,7 @@
-//! The one task of a host, for both roles: requests in, records written, then messages and acts.
+//! The task of a host, for both roles: it handles requests, writes records, then sends messages and executes effects.
 //!
-//! Write before act stands here once. A role says how its core is fed, drained and carried out ([`Pump`]); [`serve`] runs it.
+//! Write before act is implemented here once. A role defines how its core is fed, drained and executed ([`Pump`]);
+//! [`serve`] runs it.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub enum Stopped {
     /// The handle was dropped, and the last turn is complete. A batch that the store refused was neither acknowledged
     /// nor sent.
     Asked,
-    /// Another process owns the records. Nothing was written, sent or done after the store said so.
+    /// Another process owns the records. Since the store reported that, nothing was written, sent or executed.
     LostOwnership,
 }
 
@@ -34,7 +35,7 @@ pub struct TellAgain {
 /// The records of a pump, and the batch that the store refused.
 pub(crate) struct Durable<B> {
     pub store: Records,
-    /// Written before anything else happens.
+    /// The batch that the store refused. It is written before anything else.
     unwritten: Option<B>,
     lost_ownership: bool,
 }
@@ -44,78 +45,78 @@ impl<B> Durable<B> {
         Self { store, unwritten: None, lost_ownership: false }
     }
 
-    /// Whether no batch waits that the store refused.
+    /// Whether there is no batch that the store refused.
     pub fn is_written(&self) -> bool {
         self.unwritten.is_none()
     }
 }
 
-/// The things that a pump waits for, besides requests.
+/// Sources that a pump waits for, besides requests.
 pub(crate) struct Waits {
     pub messages: Arc<dyn Messages>,
     pub clock: Arc<dyn Clock>,
-    /// Rung when the core has something to drain.
+    /// Notified when the core has something to drain.
     pub wake: Arc<Notify>,
-    /// By then there is a turn, whatever comes.
+    /// Longest time until the next turn.
     pub at_most: Duration,
-    /// Something waits already that the last turn had no room for.
+    /// Whether input waits already for which the last turn had no room.
     pub has_more: bool,
 }
 
 /// A role of a host: it owns its core.
 pub(crate) trait Pump: Send + Sized {
-    /// A request to the pump, with the place for the answer.
+    /// Request to the pump, with the channel for its answer.
     type Request: Send;
     /// An answer that waits until the records are durable.
     type Answer: Send;
-    /// All that the core decided since it was drained last.
+    /// Decisions of the core since the last drain.
     type Batch: Send + Sync;
-    /// An act that the core asks for.
+    /// Call that the core asks for.
     type Effect: Send;
 
     fn durable(&mut self) -> &mut Durable<Self::Batch>;
 
     fn waits(&self) -> Waits;
 
-    /// Reads what could not be read before.
+    /// Reads records that could not be read before.
     fn read_unread(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Hears the node, the connections of peers and the deadlines, as HTLCs depend on them and nobody can cause them at no
-    /// cost. The answers wait until the records are durable; others are given at once.
+    /// Handles events of the node, connections of peers and deadlines: HTLCs depend on them, and nobody can cause them
+    /// at no cost. Returns the answers that wait until the records are durable; others are given at once.
     fn hear(&mut self, requests: Vec<Self::Request>) -> Vec<Self::Answer>;
 
-    /// The decisions on what was heard are durable, or not yet.
+    /// Reports whether the decisions so far are durable.
     fn committed(&mut self, written: bool);
 
-    /// Hears as much of the rest as a turn has room for.
+    /// Handles as much of the remaining input as one turn has room for.
     fn hear_others(&mut self);
 
-    /// Whether the answer says that an event has to be told again, whatever the store does.
+    /// Whether the answer says that an event has to be reported again, regardless of the store.
     fn is_told_again(answer: &Self::Answer) -> bool;
 
-    /// Answers. `written`: the records are durable.
+    /// Gives an answer. `written`: the records are durable.
     fn answer(&mut self, answer: Self::Answer, written: bool);
 
-    /// Makes durable what has to be so before the records.
+    /// Makes durable what has to precede the records.
     fn write_ahead(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// `None`: nothing was decided.
+    /// Takes the decisions; `None` if there are none.
     fn drain(&mut self) -> Option<Self::Batch>;
 
     fn changes(batch: &Self::Batch) -> Vec<Change>;
 
-    /// The records of a batch are durable: sends its messages, tells its news, and gives the acts that it allows.
+    /// Sends the messages and events of a batch whose records are durable, and returns its effects.
     fn release(&mut self, batch: Self::Batch) -> Vec<Self::Effect>;
 
     fn execute(&mut self, effect: Self::Effect);
 
-    /// All acts of a batch are done.
+    /// Reports that all effects of a batch are executed.
     fn executed(&mut self);
 
     fn store_failed(&mut self, error: &StoreError);
 }
 
-/// Runs a pump until its handle is dropped, or its records are another process's.
+/// Runs a pump until its handle is dropped, or another process owns its records.
 pub(crate) async fn serve<P: Pump>(mut pump: P, mut queue: mpsc::UnboundedReceiver<P::Request>) -> Stopped {
     turn(&mut pump, vec![]).await;
     loop {
@@ -142,8 +143,8 @@ pub(crate) async fn serve<P: Pump>(mut pump: P, mut queue: mpsc::UnboundedReceiv
     }
 }
 
-/// One turn. The records and answers of what is heard first are written and given before anything else is heard; the rest
-/// has a budget, so that the node waits for no more than that, whatever a crowd of strangers sends.
+/// One turn. The records and answers of the first inputs are written and given before anything else is handled. The
+/// rest has a budget, so that a crowd of strangers cannot delay the node for longer than that.
 async fn turn<P: Pump>(pump: &mut P, requests: Vec<P::Request>) {
     pump.read_unread().await;
     if is_lost(pump) {
@@ -158,14 +159,15 @@ async fn turn<P: Pump>(pump: &mut P, requests: Vec<P::Request>) {
     for answer in answers {
         pump.answer(answer, written);
     }
-    // Nothing more is taken in while nothing can be written.
+    // No more input is accepted while nothing can be written.
     if written {
         pump.hear_others();
         let _it_is_tried_again = commit(pump).await;
     }
 }
 
-/// Writes all that changed, then lets out what that allows, until nothing more follows. `false`: the store failed.
+/// Writes all changed records, then releases messages and effects, until nothing more follows. `false`: the store
+/// failed.
 async fn commit<P: Pump>(pump: &mut P) -> bool {
     loop {
         if is_lost(pump) {
@@ -198,20 +200,20 @@ async fn commit<P: Pump>(pump: &mut P) -> bool {
     }
 }
 
-/// The store failed, or said that its records are another process's.
+/// Handles an error of the store, which may say that another process owns the records.
 fn fails<P: Pump>(pump: &mut P, error: &StoreError) {
     pump.durable().lost_ownership |= *error == StoreError::LostOwnership;
     pump.store_failed(error);
 }
 
-/// Another process owns the records.
+/// Notes that another process owns the records.
 pub(crate) fn loses_ownership<P: Pump>(pump: &mut P) {
     if !pump.durable().lost_ownership {
         fails(pump, &StoreError::LostOwnership);
     }
 }
 
-/// Whether another process owns the records, as far as is known by now.
+/// Whether another process owns the records, as far as is known.
 fn is_lost<P: Pump>(pump: &mut P) -> bool {
     if !pump.durable().store.owns() {
         loses_ownership(pump);
@@ -219,7 +221,7 @@ fn is_lost<P: Pump>(pump: &mut P) -> bool {
     pump.durable().lost_ownership
 }
 
-/// Lets other tasks of the same thread go first, once.
+/// Yields to other tasks of the same thread once.
 async fn yields() {
     let mut has_yielded = false;
     poll_fn(|context| {
@@ -232,9 +234,9 @@ async fn yields() {
     .await;
 }
 
-/// Peers whose coming or going is heard in a turn, before the node.
+/// Limit of connections and disconnections that a turn handles, before the node's events.
 pub(crate) const MOVES: Budget = Budget { moves: 256, messages: 0, bytes: 0 };
-/// Messages that are heard in a turn where they change nothing.
+/// Largest number of messages that a turn handles if they change nothing.
 pub(crate) const MESSAGES: usize = 256;
-/// Bytes of messages that are heard in a turn: long ones take long to read.
+/// Largest size of messages that a turn handles, in bytes, as long ones take long to parse.
 pub(crate) const BYTES: usize = 256 << 10;

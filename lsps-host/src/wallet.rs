@@ -1,5 +1,5 @@
-//! The wallet's host: one call that receives, one that orders a channel, and the node's events that follow from them. The
-//! [`pump`] behind the handle moves the client.
+//! The wallet's host: one call to receive, one to order a channel, and the handling of the node's events that follow.
+//! The [`pump`] behind the handle owns the client.
 
 mod events;
 mod held;
@@ -44,39 +44,39 @@ use lsps::Lsps;
 use pump::{Outside, Pump, Request};
 use unread::Unread;
 
-/// The parts of a wallet that receives through JIT channels and orders channels.
+/// The parts of which a wallet is built.
 pub struct WalletParts {
     /// The wallet's node.
     pub node: Arc<dyn WalletNode>,
-    /// The node's peers, and their messages.
+    /// The peers of the node, and their messages.
     pub messages: Arc<dyn Messages>,
     /// The store of the wallet's records.
     pub store: Arc<dyn RecordStore>,
-    /// The LSPs from which channels are bought.
+    /// The LSPs that channels are bought from.
     pub lsps: Vec<KnownLsp>,
-    /// Connects the LSPs that have an address, and again when they are gone; without it the application does.
+    /// Connects to the LSPs that have an address, and reconnects. Without it the application does that.
     pub connect: Option<Arc<dyn Connect>>,
-    /// Chooses among the LSPs that make an offer within the limits; [`Cheapest`] unless an application knows better.
+    /// Chooses among the LSPs that make an offer within the limits; [`Cheapest`] by default.
     pub select: Arc<dyn Select>,
-    /// How long the slowest LSP may take to tell its terms while the others have.
+    /// Longest time to wait for the terms of the slowest LSP once the others have answered.
     pub patience: Duration,
     /// The wallet's rules for purchases. Their `to_self_delay` is the node's own, their `accept_trust` that of each LSP.
     pub rules: Rules,
     /// The wallet's rules for channels that it orders.
     pub order_rules: order::Rules,
-    /// How long the client waits, and how much it remembers.
+    /// Time limits and bounds of the client.
     pub config: Config,
-    /// The clock; [`SystemClock`] unless a test brings its own.
+    /// The clock; [`SystemClock`] except in tests.
     pub clock: Arc<dyn Clock>,
-    /// Pays for ordered channels on the chain; without it they are paid over Lightning only.
+    /// The on-chain wallet that pays for ordered channels; without it they are paid over Lightning only.
     pub onchain: Option<Arc<dyn OnchainPayer>>,
-    /// Tells whether a funding transaction was published. With it, a payment over a channel that is not confirmed waits
-    /// until its funding was seen, unless its LSP is trusted; without it the wallet takes the LSP's word for that.
+    /// Shows whether a funding transaction was published. With it, a payment over an unconfirmed channel waits until
+    /// the funding was seen, unless the LSP is trusted; without it the wallet relies on the LSP for that.
     pub mempool: Option<Arc<dyn Mempool>>,
 }
 
 impl WalletParts {
-    /// The parts that every wallet has, with the defaults for the rest.
+    /// Creates the parts that every wallet has, with defaults for the rest.
     pub fn new(
         node: Arc<dyn WalletNode>,
         messages: Arc<dyn Messages>,
@@ -101,8 +101,8 @@ impl WalletParts {
     }
 }
 
-/// The handle of a running wallet, which can be paid before it has a channel. Once the handle is dropped the wallet stops;
-/// every invoice that it handed out is on record.
+/// The handle of a running wallet, which can receive before it has a channel. The wallet stops when the handle is
+/// dropped; every invoice that it handed out is on record.
 pub struct Wallet {
     session: Session,
     requests: mpsc::UnboundedSender<Request>,
@@ -122,13 +122,13 @@ pub struct Started {
     pub wallet: Wallet,
     /// The task of the wallet, which works while it is polled.
     pub runner: Runner,
-    /// The records that cannot be read. The host leaves them alone and works with the others. Records that the store did not
-    /// give back ([`Unreadable::Store`]) are read again every second: until all of them are there, an event of the node that
-    /// is nobody's is to be told again.
+    /// The records that cannot be read. The host leaves them alone and works with the others. Records that the store
+    /// failed to read ([`Unreadable::Store`]) are read again every second. Until all of them are read, the node has to
+    /// repeat an event that belongs to no flow.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// The task of a wallet. From here the host calls its ports, one call after the other.
+/// The task of a wallet, which makes all calls to the ports, one after the other.
 pub struct Runner {
     pump: Pump,
     queue: mpsc::UnboundedReceiver<Request>,
@@ -136,8 +136,9 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Works until the handle is dropped. Spawn this future, or poll it in another way. Dropping it before it ends is as if the
-    /// host had died; another host may be started while the node and its peers live on ([`Messages::attach`]).
+    /// Works until the handle is dropped. Spawn this future, or poll it in another way. Dropping it early has the
+    /// effect of a crash of the host; another host may be started while the node and its peers stay
+    /// ([`Messages::attach`]).
     pub fn run(self) -> impl Future<Output = Stopped> + Send {
         let Self { pump, queue, lsps } = self;
         async move {
@@ -151,7 +152,7 @@ impl Runner {
     }
 }
 
-/// The reason for which a request is not done.
+/// Reason for which a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum NotDone {
     #[error("it could not be stored")]
@@ -160,17 +161,17 @@ enum NotDone {
     Stopped,
 }
 
-/// The reason for which a purchase is not called off.
+/// Reason for which a purchase is not abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotAbandon {
     /// No purchase of that payment hash is on record.
     #[error("there is no such purchase")]
     NotFound,
-    /// The payment of the purchase is here, or the purchase was called off before.
+    /// The payment of the purchase has arrived, or the purchase was abandoned before.
     #[error("it is too late to call the purchase off")]
     TooLate,
-    /// The store failed. The purchase is called off once the store writes again, unless the process ends before.
+    /// The store failed. The purchase is abandoned once the store writes again, unless the process ends before.
     #[error("the end of the purchase could not be stored")]
     NotStored,
     /// The wallet was stopped.
@@ -188,12 +189,12 @@ impl From<NotDone> for CannotAbandon {
 }
 
 impl Wallet {
-    /// Loads the records and compares them with the node. Call it once the node's own state is loaded, and before its peers
-    /// connect.
+    /// Loads the records and compares them with the node. Call it after the node's own state is loaded, and before its
+    /// peers connect.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read at all.
+    /// The store cannot be read at all.
     pub async fn start(parts: WalletParts) -> Result<Started, StoreError> {
         let store = Records::new(parts.store, "client");
         parts.messages.attach();
@@ -239,16 +240,17 @@ impl Wallet {
         Ok(Started { wallet, runner: Runner { pump, queue, lsps }, unreadable })
     }
 
-    /// Hands an event of the node to the wallet, and waits until all records that follow from the event are durable. Hand
-    /// over every event, one after the other, in the order in which the node tells them.
+    /// Passes an event of the node to the wallet, and waits until all records that follow from it are durable. Pass
+    /// every event, one after the other, in the order in which the node reports them.
     ///
-    /// [`Handled::NotMine`]: the event is the application's, a channel request or a payment too; such a payment is one of which
-    /// nothing was kept, or one to a hash of the application's. Every payment has to pass here before the application claims
-    /// it: one over a channel with fewer confirmations than [`Rules::confirmations_to_wait`] goes back.
+    /// [`Handled::NotMine`]: the event is the application's; it may also be a channel request or a payment: one of
+    /// which no fee was kept, or one to a hash of the application. Every payment has to pass here before the
+    /// application claims it: one over a channel with fewer confirmations than [`Rules::confirmations_to_wait`] is
+    /// failed.
     ///
     /// # Errors
     ///
-    /// When the store failed or the wallet has stopped: the node must not forget the event, and has to tell it again.
+    /// The store failed or the wallet has stopped: the node must keep the event and report it again.
     pub async fn handle_node_event(&self, event: WalletNodeEvent) -> Result<Handled, TellAgain> {
         let (done, answer) = oneshot::channel();
         self.requests.send(Request::Event(event, done)).map_err(|_| TellAgain { is_stopped: true })?;
@@ -274,11 +276,11 @@ impl Wallet {
         self.session.with(|client, _| client.purchases().cloned().collect())
     }
 
-    /// Calls a purchase off. A payment for it that comes all the same is held to no promise: nothing may be kept of it.
+    /// Abandons a purchase. No fee may be kept of a payment that arrives all the same.
     ///
     /// # Errors
     ///
-    /// When there is no such purchase, or its payment is here.
+    /// There is no such purchase, or its payment has arrived.
     pub async fn abandon(&self, payment_hash: PaymentHash) -> Result<(), CannotAbandon> {
         let abandon = move |session: &Session, _: &dyn WalletNode| {
             session.with(|client, now| match client.purchase(payment_hash).is_some() {
@@ -290,29 +292,29 @@ impl Wallet {
         self.change(abandon, |_, ()| {}).await
     }
 
-    /// Has this LSP call an app while the wallet is away: keeps its webhook registered from now on, also after a restart,
-    /// and waits until it is for the first time. Dropping the future ends only the waiting.
+    /// Keeps the webhook of an app registered with this LSP from now on, also after a restart, and waits for the first
+    /// registration. Dropping the future ends only the waiting.
     ///
     /// # Errors
     ///
-    /// When it cannot be kept, or the LSP refuses it.
+    /// The limit of apps is reached, or the LSP refuses the webhook.
     pub async fn keep_registered(&self, lsp: PeerId, app: AppName, url: WebhookUrl) -> Result<(), NotRegistered> {
         self.session.lsp(lsp).keep_registered(app, url).await
     }
 
-    /// The client below, for calls that this wallet does not make by itself.
+    /// The session of the client, for calls that this wallet does not make by itself.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Connects whom it can; then waits for a turn of the pump. `None`: the wallet was stopped.
+    /// Connects to the LSPs that can be reached, then waits for a turn of the pump. `None`: the wallet was stopped.
     async fn know_who_is_connected(&self) -> Option<()> {
         self.lsps.connect_all(&self.session, self.patience).await;
         self.look(|_| ()).await
     }
 
-    /// Asks the node, after a turn. `None`: the wallet was stopped.
+    /// Reads the node, after a turn. `None`: the wallet was stopped.
     async fn look<T: Send + 'static>(&self, look: impl FnOnce(&dyn WalletNode) -> T + Send + 'static) -> Option<T> {
         let (done, answer) = oneshot::channel();
         let look = Request::Look(Box::new(move |node| drop(done.send(look(node)))));
@@ -320,7 +322,8 @@ impl Wallet {
         answer.await.ok()
     }
 
-    /// Makes a change and waits until it is durable. It is undone where it does not become so, or nobody waits any more.
+    /// Makes a change and waits until it is durable. The change is undone if that fails, or if nobody waits for it any
+    /// more.
     async fn change<T: Send + 'static, E: From<NotDone> + Send + 'static>(
         &self,
         change: impl FnOnce(&Session, &dyn WalletNode) -> Result<T, E> + Send + 'static,

@@ -83,9 +83,9 @@ pub(crate) enum Reject {
 /// ([`Service::deliver`](crate::service::Service::deliver)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// Nothing of this offer is with its client any more: channels that it might have gone over may be given up.
+    /// No part of this offer is at its client any more: channels over which it might have been sent can be abandoned.
     NothingSent { client: PeerId, offer: Scid },
-    /// The flow holds no coins for a channel any more: others of its client that wait may open one.
+    /// The flow reserves no coins for a channel any more: other flows of its client that wait may open one.
     CoinsFree { client: PeerId },
 }
 

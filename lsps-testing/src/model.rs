@@ -296,7 +296,7 @@ impl Model {
         choose(&keys.into_iter().filter(there).collect::<Vec<_>>(), channel)
     }
 
-    /// The event that the node tells next, and whether a crash takes it along.
+    /// The next event of the node, and whether a crash drops it.
     fn next_event(&self) -> Option<(NodeEvent, bool)> {
         if self.is_mute {
             return None;
@@ -305,7 +305,7 @@ impl Model {
         volatile.or_else(|| self.node.now.events.front().map(|event| (event.clone(), false)))
     }
 
-    /// That event is dealt with.
+    /// Marks that event as handled.
     fn event_heard(&mut self, is_volatile: bool) {
         self.acts += 1;
         if is_volatile {
@@ -316,11 +316,11 @@ impl Model {
     }
 }
 
-/// One of some, by any number.
+/// One of several values, chosen by any number.
 pub fn choose<T: Clone>(among: &[T], number: u8) -> Option<T> {
     let length = among.len().max(1);
     among.get(usize::from(number) % length).cloned()
 }
 
-/// Blocks that stay.
+/// Number of confirmations after which a block is final.
 pub const DEEP: u32 = 6;

@@ -1,4 +1,4 @@
-//! The node as a wallet sees it.
+//! The node, from the wallet's point of view.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,51 +14,50 @@ use lsps_types::{BlockHeight, Blocks, Msat, Network, PaymentHash, PeerId, Preima
 
 use super::IncomingState;
 
-/// The node as a wallet sees it.
+/// The node of a wallet.
 ///
 /// Contract of all calls:
-/// - The host makes its calls from one task, one after the other, so a call must not block for longer than a look at memory
-///   takes. A node that is reached over a connection answers questions from a copy that is not older than the latest
-///   [`WalletNodeEvent`] it told. Reading an invoice or an offer is not a question to the node: the host does so in tasks of
-///   its callers.
-/// - The host may make a call twice, as it can die after the first: doing again what was done is no error.
-/// - The node may forget a call that reported success, if it dies before it saves itself. After a start the host compares
-///   its records with the node.
-/// - The answer to a question shows the node's present state, including what the host asked for in the same turn.
+/// - The host makes its calls from one task, one after the other, so all of them must return at once. A node that is
+///   reached over a connection answers from a copy that is not older than the latest [`WalletNodeEvent`] it reported.
+///   Parsing an invoice or an offer is not a call to the node: the host does so in tasks of its callers.
+/// - The host may repeat a call, as it can crash after the first: a repetition is no error.
+/// - The node may forget a call that reported success, if it crashes before it persists its state. After a start the
+///   host compares its records with the node.
+/// - An answer shows the node's present state, including the calls that the host made in the same turn.
 pub trait WalletNode: Send + Sync + 'static {
-    /// The network of the node's channels. `None`: it has no name in LSPS1, and no channel can be ordered.
+    /// Network of the node's channels. `None`: LSPS1 has no name for it, and no channel can be ordered.
     fn network(&self) -> Option<Network>;
 
-    /// The height of the best block that the node has processed.
+    /// Height of the best block that the node has processed.
     fn height(&self) -> BlockHeight;
 
-    /// 32 random bytes that nobody can guess, other ones at each call.
+    /// Draws 32 unpredictable random bytes.
     fn draw_bytes(&self) -> [u8; 32];
 
-    /// The `to_self_delay` that the node asks of its peers.
+    /// `to_self_delay` that the node asks of its peers.
     fn to_self_delay(&self) -> Blocks;
 
-    /// The least CLTV delta of the node's invoices. The node fails an HTLC that has fewer blocks when it comes, and the host
-    /// fails a payment that waits when it has no more.
+    /// Least final CLTV expiry delta of the node's invoices. The node fails an HTLC that arrives with fewer blocks
+    /// left, and the host fails a held payment when no more are left.
     fn min_final_cltv_expiry_delta(&self) -> u16;
 
-    /// Checks that the node would take a channel that a peer opens, announced or not, of this capacity where that is known.
+    /// Checks that the node would accept a channel of a peer, announced or not, and of this capacity if that is known.
     ///
     /// # Errors
     ///
-    /// When a setting of the node is against it.
+    /// A setting of the node excludes the channel.
     fn takes_channel(&self, announced: bool, capacity: Option<Sat>) -> Result<(), SettingMissing>;
 
-    /// Whether `option_scid_alias` is negotiated with this peer, which is connected.
+    /// Whether `option_scid_alias` is negotiated with this connected peer.
     fn has_scid_alias(&self, peer: PeerId) -> bool;
 
-    /// Whether this peer, which is connected, takes and opens channels above 16 777 215 sat.
+    /// Whether this connected peer accepts and opens channels above 16 777 215 sat.
     fn has_large_channels(&self, peer: PeerId) -> bool;
 
-    /// The amount that the node's channels could pay now, or once their peers are back.
+    /// Amount that the node's channels could pay now or once their peers are back.
     fn outbound(&self) -> Msat;
 
-    /// All channels of the node, whoever opened them.
+    /// All channels of the node, opened by either side.
     fn channels(&self) -> Vec<WalletChannel>;
 
     /// The channels with this peer.
@@ -66,30 +65,30 @@ pub trait WalletNode: Send + Sync + 'static {
         self.channels().into_iter().filter(|channel| channel.peer == peer).collect()
     }
 
-    /// Accepts a channel that was asked for ([`WalletNodeEvent::ChannelRequested`]), under this key and on these terms. The
-    /// node tells [`WalletNodeEvent::ChannelFunded`], or [`WalletNodeEvent::ChannelEnded`].
+    /// Accepts a requested channel ([`WalletNodeEvent::ChannelRequested`]), under this key and on these terms. The node
+    /// reports [`WalletNodeEvent::ChannelFunded`] or [`WalletNodeEvent::ChannelEnded`].
     ///
     /// # Errors
     ///
-    /// When the node refuses at once, or the request is gone; the node's own words.
+    /// The node refuses at once, or the request is gone; the node's error text.
     fn accept(&self, request: &ChannelRequest, key: ChannelKey, terms: &AcceptTerms) -> Result<(), String>;
 
-    /// Refuses a channel that was asked for, with words for the peer. A request that is gone is refused already.
+    /// Refuses a requested channel, with a text for the peer. The call has no effect if the request is gone.
     fn refuse(&self, request: &ChannelRequest, why: &str);
 
-    /// Sets, on every channel with this peer, whether HTLCs may carry less than their onions say. While they may, all of
-    /// them may be dust.
+    /// Sets, on every channel with this peer, whether HTLCs may be below the amount in their onions. While they may,
+    /// all of them may be dust.
     fn set_underpaying(&self, peer: PeerId, allowed: bool);
 
-    /// Writes an invoice on exactly these terms, for this hash, or for one whose preimage the node knows. Gives the hash and
-    /// the invoice. Spec: LSPS2 §2 "Invoice".
+    /// Creates an invoice on exactly these terms, for this hash, or for one whose preimage the node knows. Returns the
+    /// hash and the invoice. Spec: LSPS2 §2 "Invoice".
     ///
-    /// What arrives is held to [`min_final_cltv_expiry_delta`](Self::min_final_cltv_expiry_delta), not to the larger delta
-    /// in the invoice.
+    /// The expiry of HTLCs is compared with [`min_final_cltv_expiry_delta`](Self::min_final_cltv_expiry_delta), not
+    /// with the larger delta in the invoice.
     ///
     /// # Errors
     ///
-    /// When the node cannot receive so, or does not sign; its own words.
+    /// The node cannot receive on these terms, or does not sign; its error text.
     fn invoice(
         &self,
         terms: &InvoiceTerms,
@@ -97,83 +96,85 @@ pub trait WalletNode: Send + Sync + 'static {
         description: &str,
     ) -> Result<(PaymentHash, String), String>;
 
-    /// Reads a BOLT 11 invoice and checks its signature. `None`: it is none.
+    /// Parses a BOLT 11 invoice and checks its signature. `None`: the text is not a valid invoice.
     fn read_invoice(&self, invoice: &str, network: Network) -> Option<PaymentFacts>;
 
-    /// Reads a BOLT 12 offer. `None`: it is none.
+    /// Parses a BOLT 12 offer. `None`: the text is not a valid offer.
     fn read_offer(&self, offer: &str, network: Network) -> Option<PaymentFacts>;
 
-    /// The HTLCs with this hash that came in for this node over any open channel and are not being failed.
+    /// Incoming HTLCs with this hash for this node, over any open channel, that are not being failed.
     fn incoming(&self, hash: PaymentHash) -> Vec<WalletHtlc>;
 
-    /// Claims a payment that the node holds complete. The node tells [`WalletNodeEvent::PaymentClaimed`]. Where the node
-    /// holds no such payment, the call does nothing.
+    /// Claims a payment that the node holds completely. The node reports [`WalletNodeEvent::PaymentClaimed`]. If the
+    /// node holds no such payment, the call has no effect.
     fn claim_payment(&self, preimage: Preimage);
 
-    /// Fails all HTLCs of a payment that the node holds, at once. Where the node holds no such payment, the call does nothing.
+    /// Fails all HTLCs of a held payment at once. If the node holds no such payment, the call has no effect.
     fn fail_payment(&self, hash: PaymentHash);
 
-    /// Begins to pay an invoice under this id. Under one id the node pays at most once, as long as
-    /// [`payment`](Self::payment) knows it. No HTLC leaves before the node has saved the payment, so that a crash does not make
-    /// it forget one that may arrive. The node tells [`WalletNodeEvent::PaymentEnded`].
+    /// Starts to pay an invoice under this id. Under one id the node pays at most once, as long as
+    /// [`payment`](Self::payment) knows it. No HTLC is sent before the node has persisted the payment, so that a crash
+    /// does not make it forget one that may arrive. The node reports [`WalletNodeEvent::PaymentEnded`].
     fn pay_invoice(&self, id: PaymentId, invoice: &str, limits: PayLimits) -> PayAnswer;
 
-    /// Begins to pay an offer under this id, likewise. HTLCs are not locked for longer than the node's maximum, whatever
-    /// the invoice asks for that comes for the offer.
+    /// Starts to pay an offer under this id, on the same conditions. HTLCs are not locked for longer than the node's
+    /// maximum, whatever the invoice for the offer asks for.
     fn pay_offer(&self, id: PaymentId, offer: &str, limits: PayLimits) -> PayAnswer;
 
-    /// Tries no other routes for a payment. HTLCs that are out are waited for; then the node tells the end.
+    /// Stops the retries of a payment. HTLCs in flight are waited for; then the node reports the outcome.
     fn stop_paying(&self, id: PaymentId);
 
-    /// The payment under this id, as far as the node remembers. A payment that is under way or succeeded is remembered until
-    /// the host has dealt with its end; one that failed may be forgotten before its end is told.
+    /// State of the payment under this id, as far as the node remembers. A payment that is in flight or succeeded is
+    /// remembered until the host has handled its outcome; one that failed may be forgotten before its outcome is
+    /// reported.
     fn payment(&self, id: PaymentId) -> Option<PaymentProgress>;
 
-    /// Whether the node pays or paid this hash, under whatever id, as far as it remembers.
+    /// Whether the node pays or paid this hash under any id, as far as it remembers.
     fn pays_hash(&self, hash: PaymentHash) -> bool;
 }
 
-/// An event of a node, as a wallet hears it. A node tells its events in their order, and each again until the host has dealt
-/// with it ([`Wallet::handle_node_event`](crate::wallet::Wallet::handle_node_event)).
+/// An event of a wallet's node. A node reports its events in their order, and each again until the host has handled it
+/// ([`Wallet::handle_node_event`](crate::wallet::Wallet::handle_node_event)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WalletNodeEvent {
     /// A peer asks to open a channel. The node waits for [`WalletNode::accept`] or [`WalletNode::refuse`], and forgets the
     /// request when the peer disconnects.
     ChannelRequested(ChannelRequest),
-    /// The funding of a channel is negotiated and saved. Told of all channels, those of the application too.
+    /// The funding of a channel is negotiated and persisted. The node reports this for all channels, those of the
+    /// application too.
     ChannelFunded {
-        /// The key under which the channel was accepted; the application's own name for other channels.
+        /// Key under which the channel was accepted; for other channels the application's id.
         key: ChannelKey,
-        /// The peer that the channel is with.
+        /// Peer of the channel.
         peer: PeerId,
-        /// The funding output, where the node tells it.
+        /// Funding output, if the node reports it.
         funding: Option<OutPoint>,
     },
-    /// A channel could not be opened, or is closed.
+    /// A channel could not be opened, or was closed.
     ChannelEnded {
-        /// The key of the channel.
+        /// Key of the channel.
         key: ChannelKey,
     },
-    /// A payment is here, complete, and waits to be claimed or failed.
+    /// All HTLCs of a payment arrived; it waits to be claimed or failed.
     PaymentHeld(HeldPayment),
     /// A payment was claimed, and the claim cannot be undone.
     PaymentClaimed {
-        /// The payment hash.
+        /// Payment hash.
         payment_hash: PaymentHash,
-        /// The amount that came in.
+        /// Amount that arrived.
         received: Msat,
-        /// The amount that was kept on the way.
+        /// Amount that was kept on the way.
         kept: Msat,
-        /// The keys of the channels that the HTLCs came over, as far as the node tells.
+        /// Keys of the channels over which the HTLCs arrived, as far as the node reports them.
         over: Vec<ChannelKey>,
-        /// The application has the preimage, and is to hear of the claim as well.
+        /// Whether the application has the preimage, and has to receive the event too.
         by_application: bool,
     },
-    /// A payment of this node ended, the application's payments included.
+    /// A payment of this node ended; also one of the application.
     PaymentEnded {
-        /// The id under which it was paid.
+        /// Id of the payment.
         id: PaymentId,
-        /// The end.
+        /// Outcome.
         end: PaymentEnd,
     },
 }
@@ -181,131 +182,132 @@ pub enum WalletNodeEvent {
 /// A request of a peer to open a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelRequest {
-    /// The node's name for the request, the same if the peer repeats it after a reconnect. LDK: the temporary channel id.
+    /// Id that the node gave to the request; the same if the peer repeats it after a reconnect. LDK: the temporary
+    /// channel id.
     pub id: [u8; 32],
     /// The peer that asks.
     pub peer: PeerId,
     /// Whether the channel would be announced to the network.
     pub announced: bool,
-    /// Whether the channel's type has `option_scid_alias`.
+    /// Whether the channel type has `option_scid_alias`.
     pub scid_alias: bool,
-    /// Whether the channel's type lets it be used before its funding is confirmed.
+    /// Whether the channel type allows use before the funding is confirmed.
     pub zero_conf: bool,
-    /// The capacity.
+    /// Capacity.
     pub funding: Sat,
-    /// The amount that would be this node's at once.
+    /// Initial balance of this node.
     pub pushed: Msat,
 }
 
 /// A channel of a wallet's node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalletChannel {
-    /// The node's name for the channel.
+    /// Channel id that the node gave to it.
     pub id: ChannelId,
-    /// The key under which it was accepted, or whatever name it has otherwise.
+    /// Key under which it was accepted, or any other id that it has.
     pub key: ChannelKey,
-    /// The peer that the channel is with.
+    /// Peer of the channel.
     pub peer: PeerId,
-    /// The funding output, once it is known.
+    /// Funding output, once it is known.
     pub funding: Option<OutPoint>,
     /// Confirmations of the funding transaction.
     pub confirmations: u32,
     /// Whether this node funded it.
     pub is_ours: bool,
-    /// Whether the channel carries HTLCs now: it is ready and its peer is connected.
+    /// Whether the channel accepts HTLCs now: it is ready and its peer is connected.
     pub is_usable: bool,
 }
 
-/// An HTLC that came in for this node.
+/// An incoming HTLC for this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalletHtlc {
-    /// The channel that it came over.
+    /// Channel over which it arrived.
     pub over: ChannelId,
-    /// The amount.
+    /// Amount.
     pub amount: Msat,
-    /// The height at which it expires.
+    /// Height at which it expires.
     pub cltv_expiry: BlockHeight,
-    /// The state of the HTLC.
+    /// State of the HTLC.
     pub state: IncomingState,
 }
 
 /// A complete payment that waits to be claimed or failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldPayment {
-    /// The payment hash.
+    /// Payment hash.
     pub payment_hash: PaymentHash,
-    /// The amount that came in.
+    /// Amount that arrived.
     pub received: Msat,
-    /// The amount that was kept on the way, as it was announced (`extra_fee`, bLIP-25).
+    /// Amount that was kept on the way, as announced (`extra_fee`, bLIP-25).
     pub kept: Msat,
-    /// The preimage, where the node made the hash. `None`: the application has it.
+    /// Preimage, if the node created the hash. `None`: the application has it.
     pub preimage: Option<Preimage>,
-    /// The channels that its HTLCs came over, and their keys as far as the node tells.
+    /// Channels over which its HTLCs arrived, and their keys as far as the node reports them.
     pub over: Vec<(ChannelId, Option<ChannelKey>)>,
 }
 
-/// The name that the host gives a payment.
+/// Id that the host gives to a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PaymentId(pub [u8; 32]);
 
 /// Limits of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayLimits {
-    /// The most routing fees.
+    /// Largest routing fee.
     pub fee: Sat,
-    /// For how long the node may look for routes.
+    /// Longest time for which the node may search routes.
     pub within: Duration,
 }
 
-/// The answer to the call that begins a payment.
+/// Answer to the call that starts a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayAnswer {
-    /// The payment is under way, or was before.
+    /// The payment is in flight, or was started before.
     Begun,
-    /// Nothing is under way; later it may be possible.
+    /// No payment was started; a later attempt may succeed.
     NotNow,
-    /// Nothing is under way, nor will be.
+    /// No payment was started, and none can be.
     Never,
 }
 
-/// The state of a payment that the node remembers.
+/// State of a payment that the node remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaymentProgress {
     /// The payment may still succeed.
     UnderWay,
-    /// The payment succeeded, or failed and nothing of it is tried any more.
+    /// The payment succeeded, or failed without further attempts.
     Over,
 }
 
-/// The end of a payment.
+/// Outcome of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaymentEnd {
-    /// The payee took it: the node has the preimage.
+    /// The payee claimed it: the node has the preimage.
     Paid,
-    /// All that was sent of it came back.
+    /// Everything that was sent failed.
     Returned,
-    /// Nothing was sent: no invoice came for the offer in time.
+    /// Nothing was sent: no invoice arrived for the offer in time.
     NoInvoice,
-    /// Nothing was sent, nor will be.
+    /// Nothing was sent, and nothing will be.
     NotSent,
 }
 
-/// A setting of the node without which payments would be lost.
+/// Error: a setting of the node is missing without which payments would be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the node's setting `{setting}` has to be {value}: {why}")]
 pub struct SettingMissing {
-    /// The name of the setting.
+    /// Name of the setting.
     pub setting: &'static str,
-    /// The value that it has to have.
+    /// Required value.
     pub value: &'static str,
-    /// The consequence of any other value.
+    /// Consequence of any other value.
     pub why: &'static str,
 }
 
 /// Connects to peers. The host calls it from the wallet's task and from tasks of callers.
 pub trait Connect: Send + Sync {
-    /// Connects, and keeps the connection going by other means than the future, which may return before the peers have
-    /// shaken hands: the wallet waits for that. `false`: the peer cannot be reached.
+    /// Connects, and serves the connection independently of the future, which may return before `init` is exchanged:
+    /// the wallet waits for that. `false`: the peer cannot be reached.
     fn connect(&self, peer: PeerId, address: &str) -> Connecting;
 }
 

@@ -7,131 +7,131 @@ use lsps_client::order::{End, OrderKey, Trouble, WayKind};
 use lsps_types::{Msat, PaymentHash, PeerId};
 use tokio::sync::broadcast;
 
-/// An event of a wallet, for a user interface. Nothing has to be done about it but what its own text says.
+/// An event of a wallet, for a user interface. No event requires an action unless its text says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WalletEvent {
-    /// The LSPs are asked for their terms.
+    /// The LSPs are being asked for their terms.
     Asked,
     /// Terms were chosen.
     Offered {
         /// The LSP.
         lsp: PeerId,
-        /// The opening fee at the size asked for.
+        /// Opening fee for the requested amount.
         fee: Msat,
     },
-    /// The purchase is on record and its invoice may be out.
+    /// The purchase is on record and its invoice may be handed out.
     Bought {
-        /// The purchase.
+        /// Payment hash of the purchase.
         payment_hash: PaymentHash,
     },
-    /// A channel is accepted, usually for this purchase.
+    /// A channel is being accepted, usually for this purchase.
     ChannelOpening {
-        /// The purchase.
+        /// Payment hash of the purchase.
         payment_hash: PaymentHash,
     },
-    /// A channel was refused although one was bought.
+    /// A channel was refused although one was bought or ordered.
     ChannelRefused {
-        /// The peer that wanted to open it.
+        /// Peer that wanted to open it.
         lsp: PeerId,
-        /// The fault of the channel.
+        /// Reason.
         why: RefuseChannel,
     },
     /// A payment arrived and is being claimed.
     PaymentArriving {
-        /// The purchase.
+        /// Payment hash of the purchase.
         payment_hash: PaymentHash,
-        /// The amount that came in.
+        /// Amount that arrived.
         received: Msat,
-        /// The fee that the LSP kept.
+        /// Fee that the LSP kept.
         kept: Msat,
     },
-    /// A payment arrived, and is claimed when its channel is confirmed.
+    /// A payment arrived, and is held until its channel is confirmed.
     Holding {
-        /// The purchase.
+        /// Payment hash of the purchase.
         payment_hash: PaymentHash,
-        /// The confirmations that are waited for.
+        /// Number of confirmations that are waited for.
         confirmations: u16,
     },
-    /// A payment is claimed.
+    /// A payment was claimed.
     Received {
-        /// The purchase.
+        /// Payment hash of the purchase.
         payment_hash: PaymentHash,
-        /// The amount that came in.
+        /// Amount that arrived.
         received: Msat,
-        /// The fee that the LSP kept.
+        /// Fee that the LSP kept.
         fee: Msat,
     },
-    /// A payment was failed back: the payer keeps the money.
+    /// A payment was failed; the payer keeps the money.
     Refused {
-        /// The payment.
+        /// Payment hash.
         payment_hash: PaymentHash,
-        /// The fault of the payment.
+        /// Reason.
         why: Fault,
     },
-    /// A payment to a hash of the application's waited, and its channels are good now: the application may claim it, or
-    /// fail it. Told again after a restart, until one of the two is done.
+    /// A payment to a hash of the application was held, and its channels are confirmed now: the application may claim
+    /// or fail it. The event is repeated after a restart, until one of the two is done.
     Claimable {
-        /// The purchase.
+        /// Payment hash of the purchase.
         payment_hash: PaymentHash,
-        /// The amount that came in.
+        /// Amount that arrived.
         received: Msat,
-        /// The fee that the LSP kept.
+        /// Fee that the LSP kept.
         kept: Msat,
     },
-    /// A payment that was held went back: its channel was not confirmed while there was time, or one of its channels is gone.
+    /// A held payment was failed: its channel was not confirmed in time, or one of its channels is closed.
     GaveUp {
-        /// The purchase.
+        /// Payment hash of the purchase.
         payment_hash: PaymentHash,
     },
-    /// The store refuses to write; its own words. Nothing is acknowledged, sent, paid or claimed until it writes again.
+    /// The store fails to write; its error text. Nothing is acknowledged, sent, paid or claimed until it writes again.
     StoreFails(String),
-    /// Another process owns the records: the wallet has ended, and writes, sends and does nothing more.
+    /// Another process owns the records: the wallet has stopped, and writes, sends and executes nothing more.
     LostOwnership,
-    /// No payment came in time.
+    /// No payment arrived for a purchase in time.
     Expired {
-        /// The purchase.
+        /// Payment hash of the purchase.
         payment_hash: PaymentHash,
     },
-    /// An order is on record, and paid now.
+    /// An order is on record, and is being paid.
     Ordered {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
-        /// The way in which the order is paid.
+        /// Payment method.
         way: WayKind,
     },
-    /// The LSP has the payment of an order.
+    /// The LSP holds the payment of an order.
     OrderPaid {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
     },
-    /// The channel of an order is accepted.
+    /// The channel of an order is being accepted.
     OrderOpening {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
     },
-    /// There will be no channel; the payment is to come back.
+    /// An order failed; its payment is to be refunded.
     OrderFailed {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
     },
-    /// An order does not go on, though it may yet; or it is done, and its channel is not confirmed.
+    /// An order is in trouble, which may end; or it is done, and its channel is not confirmed.
     OrderStuck {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
-        /// The reason.
+        /// Trouble of the order.
         why: Trouble,
     },
     /// An order is over.
     OrderOver {
-        /// The order.
+        /// Key of the order.
         order: OrderKey,
-        /// The end.
+        /// Outcome.
         end: End,
     },
 }
 
-/// A sentence for people.
+/// Displays a sentence for people.
 impl fmt::Display for WalletEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -161,7 +161,7 @@ impl fmt::Display for WalletEvent {
     }
 }
 
-/// Tells all readers.
+/// Sender of the events to all readers.
 #[derive(Clone)]
 pub(super) struct Events(broadcast::Sender<WalletEvent>);
 
@@ -181,5 +181,5 @@ impl Default for Events {
     }
 }
 
-/// Events that a slow reader may lag behind.
+/// Number of events by which a slow reader may lag behind.
 const KEPT: usize = 256;

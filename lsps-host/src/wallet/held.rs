@@ -1,4 +1,5 @@
-//! Payments that come: claimed when they are as promised, failed when not, held while their channels cannot bear them.
+//! Incoming payments: claimed if they are as promised, failed if not, held while their channels are not confirmed
+//! enough.
 
 use lsps_client::jit_receive::{Arrival, Handled, Purchase, Received, State, Via};
 use lsps_types::{BlockHeight, Msat, PaymentHash, Preimage};
@@ -13,32 +14,32 @@ use crate::ports::{HeldPayment, IncomingState, WalletChannel};
 
 /// A payment that is claimed later.
 pub(super) struct Claim {
-    /// `None`: the application has it.
+    /// Preimage; `None` if the application has it.
     preimage: Option<Preimage>,
     confirmations: u16,
-    /// The application knows that it may claim.
+    /// Whether the application was told that it may claim.
     is_told: bool,
-    /// The channels that it came over. An HTLC that comes later over one of them does not stand in for another of them.
+    /// Channels over which it arrived. A later HTLC over one of them does not replace one over another.
     over: Vec<ChannelId>,
 }
 
-/// The state of a payment that waits to be claimed.
+/// State of a payment that waits to be claimed.
 struct Waiting {
-    /// Of the youngest channel that it came over and that a peer funded.
+    /// Confirmations of the youngest of its channels that a peer funded.
     confirmations: u32,
-    /// Whether the funding of each was published, as far as that can be told.
+    /// Whether the funding of each of its channels was published, as far as can be told.
     is_seen: bool,
-    /// Until its first HTLC expires.
+    /// Number of blocks until its first HTLC expires.
     blocks_left: u32,
-    /// The sum of its HTLCs.
+    /// Sum of its HTLCs.
     received: Msat,
-    /// The channels that its HTLCs came over.
+    /// Channels over which its HTLCs arrived.
     over: Vec<ChannelId>,
     /// Whether the node is claiming it.
     is_claimed: bool,
 }
 
-/// No HTLC at all.
+/// The state without any HTLC.
 impl Default for Waiting {
     fn default() -> Self {
         let (confirmations, blocks_left, received) = (u32::MAX, u32::MAX, Msat::ZERO);
@@ -47,7 +48,8 @@ impl Default for Waiting {
 }
 
 impl Pump {
-    /// Claims what is as promised, fails what is not, and leaves to the application what nobody bought.
+    /// Claims a payment that is as promised, fails one that is not, and leaves one without a purchase to the
+    /// application.
     pub(super) fn payment_held(&mut self, payment: HeldPayment) -> Handled {
         let HeldPayment { payment_hash, received, kept, preimage, over } = payment;
         let totals = Received::Totals { received, skimmed: kept };
@@ -66,7 +68,7 @@ impl Pump {
                 self.node.claim_payment(preimage);
                 Handled::Taken
             }
-            // Nobody bought it, or it is the application that has the preimage.
+            // The payment has no purchase, or the application has the preimage.
             (Arrival::Claim, _, _) => Handled::NotMine,
             (Arrival::Hold, confirmations, preimage) => {
                 let confirmations = confirmations.unwrap_or(wait);
@@ -79,7 +81,7 @@ impl Pump {
                 self.tell(WalletEvent::Refused { payment_hash, why });
                 Handled::Taken
             }
-            // Nodes tell of complete payments only; one of nothing waits for more in vain.
+            // Nodes report complete payments only, so there is nothing to wait for.
             (Arrival::WaitForMore, _, _) => {
                 self.node.fail_payment(payment_hash);
                 Handled::Taken
@@ -87,14 +89,15 @@ impl Pump {
         }
     }
 
-    /// The effect that has a payment claimed later.
+    /// Executes the effect that has a payment claimed later.
     pub(super) fn claims_after(&mut self, purchase: PaymentHash, preimage: Option<Preimage>, confirmations: u16) {
         let over = self.waiting(purchase).map(|waiting| waiting.over).unwrap_or_default();
         self.held.insert(purchase, Claim { preimage, confirmations, is_told: false, over });
     }
 
-    /// Claims what its channels bear now, or says that it may be claimed, and gives up what has no blocks left, or of which a
-    /// channel is gone: nodes claim a payment in parts without those, and give their peer the preimage.
+    /// Claims held payments whose channels are confirmed now, or tells the application that it may claim. Fails those
+    /// whose HTLCs are about to expire, or of which a channel is closed: nodes claim a payment without the parts of
+    /// that channel, and give its peer the preimage.
     pub(super) fn look_at_held(&mut self) {
         for (hash, mut claim) in std::mem::take(&mut self.held) {
             match self.look_at_claim(hash, &mut claim) {
@@ -102,7 +105,7 @@ impl Pump {
                 Fate::Over => {}
                 Fate::GoesBack => {
                     self.node.fail_payment(hash);
-                    // Where its channel ended, the client knows no more of it.
+                    // If its channel ended, the client has no record of the payment any more.
                     if self.session.with(|client, now| client.gave_up(hash, now)) != Handled::Taken {
                         self.tell(WalletEvent::GaveUp { payment_hash: hash });
                     }
@@ -116,7 +119,7 @@ impl Pump {
         let holding = match state {
             Some(State::Holding(holding)) => Some(holding),
             Some(State::Paid { .. }) | None => return Fate::Over,
-            // Its channel ended, and whatever it holds goes back.
+            // The purchase has ended, and the payment that is held for it is failed.
             Some(_) => None,
         };
         let waiting = self.waiting(hash).unwrap_or_default();
@@ -129,7 +132,7 @@ impl Pump {
                 self.node.claim_payment(preimage);
                 Fate::Over
             }
-            // To be claimed or failed by the application, or in time by the node.
+            // The application will claim or fail the payment, or the node in time.
             _ if is_whole && claim.is_told => Fate::Waits,
             (None, Some(holding)) if is_whole && is_good => {
                 claim.is_told = true;
@@ -142,7 +145,7 @@ impl Pump {
         }
     }
 
-    /// The facts about channels over which a payment came that decide whether the wallet claims it.
+    /// The facts about the channels of a payment that decide whether the wallet claims it.
     fn vias(&self, over: &[(ChannelId, Option<ChannelKey>)]) -> Vec<Via> {
         let channels = self.node.channels();
         let via = |(id, key): &(ChannelId, Option<ChannelKey>)| {
@@ -158,8 +161,8 @@ impl Pump {
         over.iter().map(via).collect()
     }
 
-    /// The state of a payment that the node holds. HTLCs of channels that are gone are not part of it, although a node would
-    /// claim the payment with them.
+    /// State of a payment that the node holds. HTLCs of closed channels do not count, although a node would claim the
+    /// payment with them.
     fn waiting(&self, hash: PaymentHash) -> Option<Waiting> {
         let (htlcs, channels) = (self.node.incoming(hash), self.node.channels());
         let BlockHeight(height) = self.node.height();
@@ -189,7 +192,7 @@ impl Pump {
 
 enum Fate {
     Waits,
-    /// It is claimed, or somebody else saw to it.
+    /// The payment is claimed, or something else resolved it.
     Over,
     GoesBack,
 }

@@ -17,11 +17,11 @@ use crate::ports::{Clock, Connect, Connecting, Messages};
 /// An LSP that the wallet may buy from.
 #[derive(Clone, Debug)]
 pub struct KnownLsp {
-    /// The LSP's node id.
+    /// Node id.
     pub node_id: PeerId,
-    /// The address of the LSP, in whatever form [`Connect`] takes; without it the application keeps the LSP connected.
+    /// Address in any form that [`Connect`] takes; without it the application keeps the LSP connected.
     pub address: Option<String>,
-    /// A coupon or the like from the LSP.
+    /// Discount code or the like from the LSP.
     pub token: Option<String>,
     /// Whether the LSP may ask for the preimage before it publishes the funding.
     pub accept_trust: AcceptTrust,
@@ -65,13 +65,13 @@ impl From<PublicKey> for KnownLsp {
     }
 }
 
-/// What is known of the LSPs while the wallet runs.
+/// State of the LSPs while the wallet runs.
 pub(super) struct Lsps {
     known: Vec<KnownLsp>,
     messages: Arc<dyn Messages>,
     connect: Option<Arc<dyn Connect>>,
     clock: Arc<dyn Clock>,
-    /// Those that answered a question of LSPS2 before.
+    /// LSPs that answered an LSPS2 request before.
     serving: Mutex<BTreeSet<PeerId>>,
     /// LSPs that offered terms and did not sell on them, with the number of sales of others until they have another
     /// chance.
@@ -130,14 +130,14 @@ impl Lsps {
         broken.values_mut().for_each(|times| *times = times.saturating_sub(1));
     }
 
-    /// Tries all that are not connected at once, and waits until they can be asked: for those that were reached until they
-    /// have shaken hands, for those that the application connects only while there is nobody else. No longer than
-    /// `patience`.
+    /// Connects to all LSPs that are not connected, and waits until they can be asked: for those that were reached
+    /// until `init` is exchanged; for those that the application connects only if there is no other. The wait is no
+    /// longer than `patience`.
     pub async fn connect_all(&self, session: &Session, patience: Duration) {
         let until = self.clock.steady() + patience;
         let attempts = self.known.iter().filter_map(|lsp| Some((lsp.node_id, self.attempt(lsp)?)));
         let reach = |(id, attempt)| async move { self.within(patience, attempt).await.then_some(id) };
-        // Who is not there says so when asked.
+        // A request to an LSP that is not connected fails at once.
         let reached: Vec<PeerId> = session.all(attempts.map(reach).collect()).await.into_iter().flatten().collect();
         let is_there = |id: &PeerId| self.messages.is_connected(*id);
         let may_come = |lsp: &&KnownLsp| lsp.address.is_none() || self.connect.is_none();
@@ -162,7 +162,8 @@ impl Lsps {
         }
     }
 
-    /// Reconnects each of them for ever, slower with each attempt that fails; one that hangs holds up no other.
+    /// Reconnects each LSP for ever, with a pause that grows with each failed attempt; one that hangs does not delay
+    /// others.
     pub fn keep_connected(self: &Arc<Self>) -> Vec<Pin<Box<dyn Future<Output = ()> + Send>>> {
         if self.connect.is_none() {
             return vec![];

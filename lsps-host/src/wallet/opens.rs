@@ -14,7 +14,7 @@ use crate::ports::ChannelRequest;
 impl Pump {
     pub(super) fn open_requested(&mut self, request: ChannelRequest) -> Handled {
         let ChannelRequest { peer, announced, zero_conf, funding, pushed, .. } = request;
-        // LSPs in the field leave it out of the channel's type. Later invoices have their alias all the same.
+        // Deployed LSPs leave it out of the channel type. Later invoices have their alias all the same.
         let scid_alias = request.scid_alias || self.node.has_scid_alias(peer);
         let key = channel_key(&request);
         let asked = OpenRequest { lsp: peer, key, announced, scid_alias, zero_conf, funding, pushed };
@@ -23,7 +23,7 @@ impl Pump {
                 self.requests.insert(key, request);
                 Handled::Taken
             }
-            // After a crash of the LSP its next attempt may be here before the end of the one it forgot.
+            // After a crash of the LSP its next attempt may arrive before the end of the channel that it forgot.
             Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(peer) => {
                 self.postponed.insert(key, (asked, request));
                 Handled::Taken
@@ -36,7 +36,8 @@ impl Pump {
         }
     }
 
-    /// Takes what was postponed when there is room for it, and refuses it when the channels turn out to be alive.
+    /// Accepts postponed requests when there is room for them, and refuses them if the earlier channels turn out to be
+    /// alive.
     pub(super) fn look_at_postponed(&mut self) {
         for (key, (asked, request)) in std::mem::take(&mut self.postponed) {
             match self.session.with(|client, now| client.open_requested(&asked, now)) {
@@ -49,7 +50,7 @@ impl Pump {
         }
     }
 
-    /// The effect that accepts a channel. The node may know neither the channel nor the request any more.
+    /// Executes the effect that accepts a channel. The node may know neither the channel nor the request any more.
     pub(super) fn accept(&mut self, key: ChannelKey, lsp: PeerId, terms: &AcceptTerms) {
         if self.channel(lsp, key).is_some() {
             return;
@@ -60,7 +61,7 @@ impl Pump {
         }
     }
 
-    /// Whether a channel that was bought or ordered is not usable yet or again, or closed without our having heard.
+    /// Whether a channel that was bought or ordered is not usable yet or again, or was closed without a report.
     fn may_have_lost_one(&self, lsp: PeerId) -> bool {
         let keys: Vec<ChannelKey> = self.session.with(|client, _| {
             let bought = client.purchases().filter(|purchase| purchase.lsp() == lsp).filter_map(Purchase::channel);
@@ -78,7 +79,7 @@ impl Pump {
     }
 }
 
-/// The same for a request that comes again after a reconnect.
+/// Key of a requested channel: the same for a request that is repeated after a reconnect.
 fn channel_key(request: &ChannelRequest) -> ChannelKey {
     let mut engine = sha256::Hash::engine();
     engine.input(&request.peer.0);

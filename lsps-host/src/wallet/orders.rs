@@ -1,4 +1,4 @@
-//! One call that orders a channel: ask, weigh, choose how to pay, put it on record, pay.
+//! One call that orders a channel: ask, check, choose a payment method, put the order on record, pay.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use super::events::WalletEvent;
 use super::{NotDone, Wallet, pay};
 use crate::ports::{SettingMissing, WalletNode};
 
-/// The reason for which no channel is ordered. Nothing is paid.
+/// Reason for which no channel was ordered. Nothing is paid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotOrderChannel {
-    /// The node would not take the channel.
+    /// The node would not accept the channel.
     #[error(transparent)]
     Setting(#[from] SettingMissing),
-    /// The LSP does not offer it, or not on acceptable terms.
+    /// The LSP does not offer the channel, or not on acceptable terms.
     #[error(transparent)]
     NotOrdered(#[from] NotOrdered),
     /// The node's network has no name in LSPS1.
     #[error("channels cannot be ordered on the node's network")]
     NoNetwork,
-    /// The store failed, and an order must not be paid without its record. The order is called off.
+    /// The store failed, and an order must not be paid without its record. The order is abandoned.
     #[error("the order could not be stored")]
     NotStored,
     /// The wallet was stopped.
@@ -42,11 +42,11 @@ impl From<NotDone> for CannotOrderChannel {
     }
 }
 
-/// The reason for which an order is not ended.
+/// Reason for which an order is not ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotEndOrder {
-    /// No order of that name is on record.
+    /// No order with this key is on record.
     #[error("there is no such order")]
     NotFound,
     /// The order is over.
@@ -79,16 +79,16 @@ impl From<OrderError> for CannotEndOrder {
 }
 
 impl Wallet {
-    /// Orders a channel of this LSP and pays for it in the cheapest way that costs no more than `limits` say, mining and
-    /// routing fees included: by invoice or offer where the node's channels hold that much, and on-chain if
-    /// [`WalletParts::onchain`](super::WalletParts::onchain) is there and the order names an address for refunds. Where that
-    /// way turns out not to work, the next is tried, as long as the order lives and nothing of the one before is out.
+    /// Orders a channel of this LSP and pays for it by the cheapest method whose cost, on-chain and routing fees
+    /// included, is within `limits`: by invoice or offer if the node's channels have the balance, and on-chain if
+    /// [`WalletParts::onchain`](super::WalletParts::onchain) is set and the order names a refund address. If that
+    /// method fails, the next is tried, as long as the order is open and nothing of the one before is in flight.
     ///
-    /// The handle tells what becomes of it. The channel is accepted if it is as ordered. Dropping the future is safe.
+    /// The handle reports the outcome. The channel is accepted if it is as ordered. Dropping the future is safe.
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    /// The LSP does not answer, or does not offer the channel on acceptable terms.
     pub async fn order_channel(
         &self,
         lsp: PeerId,
@@ -100,7 +100,7 @@ impl Wallet {
         let ways = quote.ranked(|way| match (way.kind(), &self.onchain) {
             (WayKind::Onchain, Some(wallet)) => pay::extra(&**wallet, way),
             (WayKind::Onchain, None) => None,
-            // Routing fees show when a route is looked for; they have the same limit.
+            // Routing fees are known only when a route is searched; they have the same limit.
             (WayKind::Bolt11 | WayKind::Bolt12, _) => {
                 way.total.to_msat().is_some_and(|total| total <= outbound).then_some(Sat::ZERO)
             }
@@ -108,11 +108,11 @@ impl Wallet {
         self.place(quote, ways).await
     }
 
-    /// As [`Self::order_channel`], where `choose` says how it is paid.
+    /// Like [`Self::order_channel`], but `choose` returns the payment method.
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    /// The LSP does not answer, or does not offer the channel on acceptable terms.
     pub async fn order_channel_paying(
         &self,
         lsp: PeerId,
@@ -145,24 +145,24 @@ impl Wallet {
         Ok(self.session.lsp(lsp).quote_channel(wish, &Reads(Arc::clone(&self.node))).await?)
     }
 
-    /// Puts an order on record, to be paid in the first of these ways that works. It is called off where that does not become
-    /// durable: nobody knows of it then.
+    /// Puts an order on record, to be paid by the first of these methods that works. If the record does not become
+    /// durable, the order is abandoned: nobody knows of it then.
     async fn place(&self, quote: Quote, ways: Vec<WayKind>) -> Result<OrderHandle, CannotOrderChannel> {
         let place = move |session: &Session, _: &dyn WalletNode| {
             session.pay_quote_in_turn(quote, &ways).map_err(CannotOrderChannel::from)
         };
         let call_off = |session: &Session, order: &OrderHandle| {
-            // An error says that it is over.
+            // An error means that the order is over.
             let _ = session.with(|client, now| client.abandon_order(order.key(), now));
         };
         self.change(place, call_off).await
     }
 
-    /// Ends an order, whatever its state ([`Client::abandon_order`](lsps_client::Client::abandon_order) says how).
+    /// Ends an order in any state ([`Client::abandon_order`](lsps_client::Client::abandon_order) has the details).
     ///
     /// # Errors
     ///
-    /// When there is no such order, or the order is over.
+    /// There is no such order, or the order is over.
     pub async fn end_order(&self, order: OrderKey) -> Result<(), CannotEndOrder> {
         let end = move |session: &Session, _: &dyn WalletNode| {
             session.with(|client, now| client.abandon_order(order, now)).map_err(CannotEndOrder::from)
@@ -176,14 +176,14 @@ impl Wallet {
         self.session.with(|client, _| client.orders().cloned().collect())
     }
 
-    /// An order on record, for example one from before a restart.
+    /// The handle of an order on record, for example from before a restart.
     #[must_use]
     pub fn order(&self, key: OrderKey) -> OrderHandle {
         self.session.order(key)
     }
 }
 
-/// Reads invoices as the node does.
+/// Parses invoices with the node's parser.
 struct Reads(Arc<dyn WalletNode>);
 
 impl ReadInvoices for Reads {

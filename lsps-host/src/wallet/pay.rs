@@ -18,19 +18,20 @@ use crate::ports::{OnchainPayer, PayAnswer, PayLimits, PaymentEnd, PaymentId, Pa
 /// Payments that the client asked for.
 #[derive(Default)]
 pub(super) struct Payments {
-    /// Those that were not begun yet.
+    /// Payments that were not started yet.
     due: BTreeMap<OrderKey, Due>,
     /// Payments whose transaction was broadcast since the start.
     broadcast: BTreeSet<OrderKey>,
-    /// The height at which they were broadcast last.
+    /// Height of the last broadcasts.
     height: BlockHeight,
 }
 
-/// Times are those of the steady clock.
+/// A payment to start. The times are on the steady clock.
 struct Due {
     way: Way,
     next: Duration,
-    /// By then it is given up: the wallet has other things to try. `None`: it is tried for as long as it may be paid.
+    /// Time at which the attempts end, since the wallet has other methods to try. `None`: it is tried for as long as
+    /// the order can be paid.
     until: Option<Duration>,
 }
 
@@ -98,7 +99,7 @@ impl Pump {
 
     pub(super) fn broadcast(&mut self, order: OrderKey, transaction: &[u8]) {
         let Some(wallet) = &self.outside.onchain else { return };
-        // A store that is away may have held it up.
+        // An unreachable store may have delayed the effect.
         if !self.session.with(|client, now| client.broadcasts_payment(order, now)) {
             self.payments.broadcast.remove(&order);
             return;
@@ -138,8 +139,8 @@ impl Pump {
         let _ = self.session.with(|client, now| client.payment_forgotten(order, now));
     }
 
-    /// Over Lightning a payment has an end. Whether it was one of an order: only the way that is being paid moves its order,
-    /// and no other payment of the node has such an id.
+    /// Handles the outcome of a Lightning payment. Only the method that is in use changes its order, and no other
+    /// payment of the node has such an id.
     pub(super) fn payment_ended(&mut self, id: PaymentId, end: PaymentEnd) -> Handled {
         let of = |order: &Order, now| {
             let way = order.ways().iter().find(|way| payment_id(order, &way.bill) == Some(id))?;
@@ -153,11 +154,13 @@ impl Pump {
         if !is_chosen {
             return Handled::Taken;
         }
-        // Begun anew after a restart, before this news of the time before it was told: the new one brings its own.
+        // The payment was started again after a restart, before this event from before it: the new one reports its own
+        // outcome.
         if end != PaymentEnd::Paid && self.node.payment(id) == Some(PaymentProgress::UnderWay) {
             return Handled::Taken;
         }
-        // Nodes wait for an invoice a minute or two. Its LSP may be away for longer; another way may work at once.
+        // Nodes wait for an invoice for a minute or two. The LSP may be offline for longer; another method may work at
+        // once.
         if end == PaymentEnd::NoInvoice && is_the_last {
             self.asks_for_invoice_again(key, way);
             return Handled::Taken;
@@ -188,7 +191,8 @@ impl Pump {
         }
     }
 
-    /// Within the limit on mining fees; where the LSP's feerate for opening at once is beyond it, at the usual feerate.
+    /// Signs the payment within the limit of on-chain fees. If the LSP's feerate for opening at once exceeds it, the
+    /// usual feerate is used.
     fn sign(
         &mut self,
         key: OrderKey,
@@ -265,5 +269,5 @@ const TRY_FOR: Duration = Duration::from_secs(60);
 /// Time for which it is retried if another method can be tried after it.
 const TRY_BEFORE_THE_NEXT: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_secs(2);
-/// For how long a node looks for routes.
+/// Longest time for which a node searches routes.
 const PATIENCE: Duration = Duration::from_secs(60);

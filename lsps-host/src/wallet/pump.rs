@@ -1,4 +1,5 @@
-//! The wallet's side of the one task: the node's events, messages and time into the client, its effects into calls.
+//! The wallet's role of the pump: it passes the node's events, messages and time to the client, and executes its
+//! effects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,23 +26,23 @@ use crate::ports::{
 use crate::pump::{BYTES, Durable, MESSAGES, MOVES, Waits};
 use crate::records::{self, RETRY};
 
-/// A request to the pump, with the place for the answer.
+/// A request to the pump, with the channel for its answer.
 pub(super) enum Request {
-    /// An event of the node, to be dealt with. The answer `None`: not durable; to be told again.
+    /// An event of the node, to be handled. The answer is `None` if it is not durable and has to be reported again.
     Event(WalletNodeEvent, oneshot::Sender<Option<Handled>>),
-    /// A look at the node, after a turn: the client knows who is connected.
+    /// A function that reads the node, after a turn in which the client learnt which peers are connected.
     Look(Box<dyn FnOnce(&dyn WalletNode) + Send>),
     /// A change of the client that its caller wants durable.
     Change(ClientChange),
 }
 
-/// Makes a change, and gives the call that answers it.
+/// Makes a change, and returns the function that answers it.
 pub(super) type ClientChange = Box<dyn FnOnce(&Session, &dyn WalletNode) -> Reply + Send>;
 
-/// Answers a change, or undoes it where it did not become durable (`false`).
+/// Answers a change, or undoes it if it did not become durable (`false`).
 pub(super) type Reply = Box<dyn FnOnce(&Session, bool) + Send>;
 
-/// The world besides the node.
+/// The ports besides the node.
 pub(super) struct Outside {
     pub messages: Arc<dyn Messages>,
     pub clock: Arc<dyn Clock>,
@@ -55,16 +56,17 @@ pub(super) struct Pump {
     pub(super) node: Arc<dyn WalletNode>,
     pub(super) outside: Outside,
     pub(super) durable: Durable<Batch>,
-    /// Rung when the client has something to drain.
+    /// Notified when the client has something to drain.
     wake: Arc<Notify>,
     pub(super) unread: Unread,
-    /// Requests of LSPs that the client took and the node still waits on.
+    /// Requests of LSPs that the client accepted and the node has not accepted yet.
     pub(super) requests: BTreeMap<ChannelKey, ChannelRequest>,
-    /// Requests for a channel in the place of one that the LSP may have forgotten; it shows when that is re-established.
+    /// Requests for a channel in the place of one that the LSP may have forgotten, which shows when that is
+    /// re-established.
     pub(super) postponed: BTreeMap<ChannelKey, (OpenRequest, ChannelRequest)>,
     /// Payments that are claimed when their channels are confirmed.
     pub(super) held: BTreeMap<PaymentHash, Claim>,
-    /// Confirmations that are waited for before a payment over a channel counts.
+    /// Confirmations that are waited for before a payment over a channel is claimed.
     pub(super) wait: u16,
     pub(super) payments: Payments,
 }
@@ -89,8 +91,8 @@ impl Pump {
         Self { session, node, outside, durable, wake, unread, requests, postponed, held, wait, payments }
     }
 
-    /// Compares all channels on record with those that the node has by now. A channel that is not funded yet is asked for
-    /// again, which shows whether it is still there.
+    /// Compares all channels on record with the node. A channel that is not funded yet is accepted again, which shows
+    /// whether it still exists.
     pub(super) fn reconcile(&mut self) {
         let keys: Vec<(PeerId, ChannelKey)> = self.session.with(|client, _| {
             let bought = client.purchases().filter_map(|it| Some((it.lsp(), it.channel()?.key)));
@@ -125,11 +127,11 @@ impl Pump {
         self.outside.events.send(event);
     }
 
-    /// Hears events of peers up to a budget.
+    /// Handles events of peers up to a budget.
     fn hear_peers(&mut self, budget: Budget) {
         for event in self.outside.messages.take(budget) {
             if let PeerEvent::Disconnected(peer) = event {
-                // The node forgets what a peer asked for and did not get; it asks again when it is back.
+                // The node drops the open requests of a peer that disconnects; the peer repeats them when it is back.
                 self.requests.retain(|_, request| request.peer != peer);
                 self.postponed.retain(|_, (_, request)| request.peer != peer);
             }
@@ -162,13 +164,13 @@ impl Pump {
             }
             WalletNodeEvent::PaymentClaimed { payment_hash, received, kept, over, by_application } => {
                 let claimed = self.session.with(|client, now| client.claimed(payment_hash, received, kept, &over, now));
-                // It is on record, and the application has to hear of it too.
+                // The claim is on record, and the application has to receive the event too.
                 if by_application { Handled::NotMine } else { claimed }
             }
         }
     }
 
-    /// Looks for confirmations of channels that are used without one: nodes do not tell them.
+    /// Checks the confirmations of channels that are used without one: nodes do not report them.
     fn look_for_confirmations(&mut self) {
         let waiting = |order: &order::Order| Some((order.lsp(), order.unconfirmed_channel()?.key));
         let waiting: Vec<_> = self.session.with(|client, _| client.orders().filter_map(waiting).collect());
@@ -367,7 +369,7 @@ impl crate::pump::Pump for Pump {
     }
 }
 
-/// How long the pump sleeps when it knows of nothing: the clock may jump.
+/// Longest sleep of the pump without a deadline, as the clock may jump.
 const IDLE: Duration = Duration::from_secs(60);
-/// While confirmations are waited for, which nodes do not tell, or a payment is to be tried again.
+/// Interval of checks while confirmations, which nodes do not report, are waited for, or a payment is to be retried.
 const WATCH: Duration = Duration::from_millis(250);

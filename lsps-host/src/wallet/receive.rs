@@ -18,23 +18,23 @@ use crate::ports::{SettingMissing, WalletNode};
 /// An invoice whose payment opens a channel, with the agreed terms.
 #[derive(Clone, Debug)]
 pub struct JitInvoice {
-    /// The BOLT 11 invoice, to be handed to the payer.
+    /// BOLT 11 invoice for the payer.
     pub invoice: String,
-    /// The opening fee on the amount that was asked for. The LSP keeps it of the payment.
+    /// Opening fee for the requested amount, which the LSP keeps of the payment.
     pub fee: Msat,
-    /// The LSP, which opens the channel.
+    /// LSP that opens the channel.
     pub lsp: PeerId,
-    /// The end of the invoice.
+    /// Expiry time of the invoice.
     pub expires_at: Timestamp,
     /// Whether that is sooner than requested: no LSP's terms within the limits are valid as long.
     pub ends_early: bool,
     /// Whether the payment is claimed before the channel's funding is published.
     pub client_trusts_lsp: bool,
-    /// The other LSPs, and why each made no offer.
+    /// Other LSPs, with the reason for which each made no offer.
     pub others: BTreeMap<PeerId, WhyNot>,
 }
 
-/// The reason for which there is no invoice. Nothing is owed to anybody.
+/// Reason for which there is no invoice. No cost arises.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotReceive {
@@ -59,7 +59,7 @@ pub enum CannotReceive {
     /// The node could not make the invoice; its error text.
     #[error("the node cannot make the invoice: {0}")]
     Invoice(String),
-    /// The store failed, and an invoice must not be out without its record. The purchase is called off.
+    /// The store failed, and an invoice must not be handed out without its record. The purchase is abandoned.
     #[error("the purchase could not be stored")]
     NotStored,
     /// The wallet was stopped.
@@ -176,7 +176,7 @@ impl Wallet {
         Ok(JitInvoice { invoice, fee, lsp, expires_at, ends_early, client_trusts_lsp, others })
     }
 
-    /// Writes the invoice of a purchase, and puts the purchase on record.
+    /// Creates the invoice of a purchase, and puts the purchase on record.
     async fn purchase(
         &self,
         prepared: Prepared,
@@ -195,7 +195,7 @@ impl Wallet {
         self.change(purchase, call_off).await
     }
 
-    /// Buys on the terms of one offer. An error is this LSP's; then the next offer is tried.
+    /// Buys on the terms of one offer. An error concerns this LSP only; the next offer is tried then.
     async fn buy(
         &self,
         Offer { lsp, choice, .. }: Offer,
@@ -255,7 +255,7 @@ impl From<NotDone> for CannotReceive {
     }
 }
 
-/// Bytes; BOLT 11 takes no more.
+/// Longest description in bytes that BOLT 11 allows.
 const LONGEST_DESCRIPTION: usize = 639;
-/// A funding that confirmations are waited for may take so long to get into its first block.
+/// Number of blocks that a funding transaction may take until its first confirmation.
 const BLOCKS_UNTIL_MINED: u16 = 12;

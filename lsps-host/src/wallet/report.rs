@@ -1,4 +1,5 @@
-//! The wallet's tracing and metrics: an event of `tracing` and a counter of `metrics` for everything that happens to money.
+//! Tracing and metrics of the wallet: an event of `tracing` and a counter of `metrics` for everything that affects
+//! money.
 //!
 //! Field names and counters are part of the interface; README lists them.
 
@@ -12,7 +13,7 @@ use tracing::{debug, error, info, warn};
 use super::events::WalletEvent;
 use crate::ports::{PaymentEnd, StoreError};
 
-/// An LSP sent a message.
+/// Reports a message of an LSP.
 pub(super) fn message(peer: PeerId, bytes: usize, heard: &Heard) {
     match heard {
         Heard::BadFormat(_) => {
@@ -26,7 +27,7 @@ pub(super) fn message(peer: PeerId, bytes: usize, heard: &Heard) {
     }
 }
 
-/// A payment is here, and this is done with it.
+/// Reports an incoming payment and the decision on it.
 pub(super) fn arrived(payment_hash: PaymentHash, (received, kept): (Msat, Msat), arrival: Arrival) {
     let (amount_msat, fee_msat) = (received.0, kept.0);
     match arrival {
@@ -37,12 +38,12 @@ pub(super) fn arrived(payment_hash: PaymentHash, (received, kept): (Msat, Msat),
     }
 }
 
-/// A payment for an order ended.
+/// Reports the outcome of a payment for an order.
 pub(super) fn payment_ended(order: OrderKey, end: PaymentEnd) {
     info!(%order, ?end, "payment for an order ended");
 }
 
-/// The client asked for something, which is about to be done.
+/// Reports an effect that is about to be executed.
 pub(super) fn doing(effect: &Effect) {
     match effect {
         Effect::AcceptChannel { lsp, attempt, terms, .. } => {
@@ -63,7 +64,7 @@ pub(super) fn doing(effect: &Effect) {
     }
 }
 
-/// An event of the wallet is told.
+/// Reports an event of the wallet.
 pub(super) fn told(event: &WalletEvent) {
     match event {
         WalletEvent::Bought { payment_hash } => {
@@ -117,19 +118,19 @@ pub(super) fn told(event: &WalletEvent) {
     }
 }
 
-/// A record that the store could not give back. The host leaves it alone, and reads it again every second.
+/// Reports a record that the store failed to read. The host leaves it alone, and reads it again every second.
 pub(super) fn unread((name, error): (String, StoreError)) -> Unreadable {
     counter!("lsps_records_unread").increment(1);
     warn!(name, %error, "a record cannot be read");
     Unreadable::Store { name, why: error.to_string() }
 }
 
-/// The store gave a record back that is none.
+/// Reports an invalid record.
 pub(super) fn unreadable(why: &Unreadable) {
     error!(%why, "a record cannot be read");
 }
 
-/// The store refused.
+/// Reports an error of the store.
 pub(super) fn store_failed(error: &StoreError) {
     counter!("lsps_store_failures").increment(1);
     warn!(%error, "the store cannot be written");

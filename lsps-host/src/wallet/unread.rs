@@ -1,5 +1,5 @@
-//! Records that the store did not give back at the start. An event that is nobody's is told again until they are read: taken
-//! for the application's, the end of a payment would be lost, and the payment made again.
+//! Records that the store failed to read at the start. An event that belongs to no flow has to be repeated until they
+//! are read: treated as the application's, the outcome of a payment would be lost, and the payment made again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use super::report;
 #[derive(Default)]
 pub(super) struct Unread {
     flows: BTreeSet<FlowId>,
-    /// By the steady clock.
+    /// Time of the last attempt on the steady clock.
     looked_at: Duration,
 }
 
 impl Unread {
-    /// Names that no flow of this version has are nobody's.
+    /// Creates the set from record names. Names that belong to no flow of this version are left out.
     pub fn of<'a>(names: impl Iterator<Item = &'a str>, now: Duration) -> Self {
         Self { flows: names.filter_map(|name| name.parse().ok()).collect(), looked_at: now }
     }
@@ -27,14 +27,14 @@ impl Unread {
         self.flows.is_empty()
     }
 
-    /// A flow whose record is written anew has no other.
+    /// Removes a flow whose record was written anew.
     pub fn is_written(&mut self, flow: FlowId) {
         self.flows.remove(&flow);
     }
 }
 
 impl Pump {
-    /// Reads them again, once a second, and compares those that are there with the node.
+    /// Reads the records again, once a second, and compares those that could be read with the node.
     pub(super) async fn read_missing(&mut self) {
         let now = self.outside.clock.steady();
         if self.unread.is_empty() || now.saturating_sub(self.unread.looked_at) < AGAIN {
@@ -59,5 +59,5 @@ impl Pump {
     }
 }
 
-/// The pause before they are read again.
+/// Pause before the unread records are read again.
 const AGAIN: Duration = Duration::from_secs(1);

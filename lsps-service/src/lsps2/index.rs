@@ -185,7 +185,7 @@ impl Indexed for JitChannel {
     }
 
     fn signals(&self, old: &Entry, new: &Entry) -> Vec<Signal> {
-        // What is forgotten can be claimed no more.
+        // A part that is removed from the record cannot be claimed any more.
         let came_back = old.is_sent && !new.is_sent;
         let came_back = came_back.then_some(Signal::NothingSent { client: self.client, offer: self.id });
         let gave_back = old.is_opening && !new.is_opening;
