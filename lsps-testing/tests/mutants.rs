@@ -2,7 +2,7 @@
 
 use lsps_testing::mutants::Mutants;
 
-/// What is to be broken is there, and each MUST is either broken or cannot be.
+/// Each mutated source line exists, and each MUST clause either has a mutant or is listed as impossible to break.
 #[test]
 fn clauses_and_mutants_are_in_step() {
     let faults = Mutants::read().expect("it can be read").faults();

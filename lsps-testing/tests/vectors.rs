@@ -115,14 +115,14 @@ impl Case {
 pub enum Verdict {
     /// The outcome is the one of this index in `Case::accepts`.
     Passed(usize),
-    /// Why it is none of them.
+    /// Why the outcome is none of the accepted ones.
     Failed(String),
 }
 
 /// A file of cases, and what runs one of them.
 type Topic = (&'static str, fn(&Case) -> Verdict);
 
-/// What is tested, and how.
+/// Tested topics, and the function that runs each case.
 const TOPICS: [Topic; 8] = [
     ("lsps0_framing", framing::run),
     ("common_schemas", schemas::run),

@@ -1,4 +1,4 @@
-//! How long a payment by offer may be locked.
+//! Limit on how long a payment of an offer may stay locked.
 #![allow(non_snake_case)]
 
 use std::time::Duration;

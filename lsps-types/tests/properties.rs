@@ -1,4 +1,4 @@
-//! What holds for any input.
+//! Properties that hold for any input.
 
 mod common;
 
@@ -15,7 +15,7 @@ use lsps_types::{
 use proptest::{collection::vec, option, prelude::*};
 
 proptest! {
-    /// In whole numbers without bounds, with the bounds of the spec checked after each step. L2-044
+    /// The model computes in unbounded whole numbers and checks the bounds of the spec after each step. L2-044
     #[test]
     fn the_fee_is_what_the_formula_says(size in amount(), min_fee in amount(), ppm in share()) {
         let fits = |n: u128| u64::try_from(n).ok();
@@ -121,7 +121,7 @@ proptest! {
         }
     }
 
-    /// What our own walk lets through is JSON for everybody else, and no member of it is read differently.
+    /// Text that our own walk accepts is JSON for other parsers, too, and none of its members is read differently.
     #[test]
     fn what_passes_is_json(text in like_json()) {
         let request = format!(r#"{{"jsonrpc":"2.0","id":"i","method":"m","x":{text},"params":{{"y":{text}}}}}"#);

@@ -196,7 +196,7 @@ proptest! {
         answers::<RemoveWebhook>(&id, &WebhookRemoved {})?;
     }
 
-    /// What serde_json writes is the shortest, so the limit can be measured from outside.
+    /// serde_json writes the shortest form, so the limit can be measured from outside.
     #[test]
     fn a_name_is_as_long_as_its_shortest_json(name in "[a\"\\\\\u{0}-\u{1f}é€😀]{0,40}") {
         let written = serde_json::to_string(&name).unwrap().len() - 2;

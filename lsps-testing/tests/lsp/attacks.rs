@@ -242,7 +242,7 @@ fn case_X04_a_claim_that_the_node_forgot_counts_once_whatever_becomes_of_an_equa
     assert_eq!(BookTotals::of(lsp.book()).earned, FEE, "another one is that of the second half");
 }
 
-/// What the node shows goes for the claim that is told next, and for nothing later.
+/// The node's report that a part is at the client applies to the next reported claim only, not to later ones.
 #[test]
 fn case_X04_an_equal_part_that_was_with_the_client_a_while_ago_may_be_claimed() {
     let mut lsp = one_of_two_equal_halves_is_claimed(Trust::LspTrustsClient);
@@ -312,7 +312,7 @@ fn case_X11_a_payment_under_way_gives_way_to_nothing() {
     assert_eq!(lsp.acts(), [fails(3, UnknownNextPeer), fails(4, UnknownNextPeer)]);
 }
 
-/// Whatever a client claims over a channel that it got on trust makes the LSP publish it.
+/// The LSP must publish a channel that it opened on trust as soon as the client claims anything over it.
 #[test]
 fn case_X06_a_channel_on_trust_carries_nothing_else_until_its_fee_is_paid() {
     let mut lsp = sent(LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
@@ -395,7 +395,7 @@ fn case_X06_who_had_a_channel_on_trust_published_without_its_fee_gets_no_other_o
     assert!(call(&mut lsp, peer(1), &buy).is_ok(), "it paid");
 }
 
-/// It buys many at once, and does so with one after the other.
+/// The client buys many channels at once, and does the same with one after the other.
 #[test]
 fn case_X06_who_owes_the_fee_of_a_channel_on_trust_gets_none_that_it_bought_before() {
     let mut lsp = offered(Some(SIZE), LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
@@ -522,7 +522,8 @@ fn case_X18_a_try_that_is_gone_completes_no_other() {
     assert_eq!(lsp.acts(), [forwards(4, ONE_SAT.0, 0)], "the fee is paid");
 }
 
-/// Of a first try in two parts one is known to have failed; the other, gone as well, does not make up for it.
+/// One of two parts of the first attempt is known to have failed. The other is gone as well, but does not count towards
+/// the next attempt.
 #[test]
 fn case_X18_half_of_a_try_that_is_gone_completes_no_other() {
     let mut lsp = lsp_with_offer(Some(SIZE));

@@ -68,7 +68,7 @@ fn a_part_sent_again_after_one_that_failed_carries_its_share_of_the_fee() {
     assert_eq!(lsp.acts(), [forwards(3, SIZE.0 / 2 - FEE.0 / 2, FEE.0 / 2)]);
 }
 
-/// How the payer hears of it when the open ends like this, and what the LSP does besides.
+/// Returns the failure code that the payer sees when the open ends like this, and what else the LSP does.
 fn after(why: impl Fn(&mut Lsp)) -> (FailureCode, Vec<Act>) {
     let mut lsp = lsp_with_offer(Some(SIZE));
     lsp.part(1, SCID, 1, SIZE);
@@ -77,7 +77,7 @@ fn after(why: impl Fn(&mut Lsp)) -> (FailureCode, Vec<Act>) {
     let mut acts = lsp.acts();
     let failed = acts.iter().position(|act| matches!(act, Act::Fail { .. })).expect("the part goes back");
     let Act::Fail { code, .. } = acts.remove(failed) else { unreachable!("found as such") };
-    // Whatever happened, the offer is usable again, with a new attempt.
+    // However the open ended, the offer is usable again, with a new attempt.
     lsp.connects(peer(1));
     lsp.part(2, SCID, 1, SIZE);
     assert!(matches!(lsp.acts().as_slice(), [Act::Open { key: second, .. }] if *second == key(2)));

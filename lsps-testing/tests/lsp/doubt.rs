@@ -1,4 +1,4 @@
-//! What a node says is not always so, nor all there is to know.
+//! Reports of the node that are wrong or incomplete.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn claim(amount: Msat, over: Option<ChannelKey>) -> Input {
     Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, amount_in: None, skim: Some(FEE) }, over }
 }
 
-/// As the node says: it holds the part, and has nothing like it with the client.
+/// The node reports that it holds the part again, and that nothing like it is with the client.
 fn is_held_again(lsp: &mut Lsp, part: u8, amount_in: Msat) {
     lsp.feed(Input::PartAtClient { part: id(part), is_there: false });
     lsp.feed(Input::PartStillHeld { part: id(part), amount_in });

@@ -9,7 +9,7 @@ use lsps_types::{Msat, PaymentHash, Ppm, Scid};
 
 use crate::{FEE, SCID, SIZE, fails, forwards, id, key, lsp_with_offer, opens};
 
-/// As a node tells it that knows no payment, and little else.
+/// The claim as a node reports it that knows neither the part nor the amount that came in.
 fn claim(amount: Msat) -> Input {
     Input::PartForwarded {
         part: WhichPart::Sent { to: peer(1), amount, amount_in: None, skim: None },
@@ -48,7 +48,7 @@ fn case_J02_the_fee_counts_once_from_recorded_skims_however_the_claim_is_told() 
     lsp.part(2, SCID, 1, Msat(400_000_000));
     lsp.acts();
     opens(&mut lsp);
-    // By amount, as a node tells it that knows no payment; then the same event again.
+    // The claim is reported by its amount only, as by a node that knows no part; then the same event comes again.
     for _ in 0..2 {
         lsp.feed(claim(Msat(599_280_000)));
     }

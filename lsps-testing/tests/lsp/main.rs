@@ -38,7 +38,7 @@ fn lsp_with_offer(payment_size: Option<Msat>) -> Lsp {
     offered(payment_size, LspSetup::default())
 }
 
-/// The same of an LSP of another kind.
+/// An LSP with this setup whose connected client bought a channel for a payment of this size, or of any size.
 fn offered(payment_size: Option<Msat>, setup: LspSetup) -> Lsp {
     let mut lsp = Lsp::at(NOON, LspSetup { scids: vec![SCID, OTHER_SCID], ..setup });
     assert_eq!(buys(&mut lsp, peer(1), payment_size).jit_channel_scid, SCID);
@@ -74,7 +74,7 @@ fn minutes(minutes: u64) -> Timestamp {
     NOON + Duration::from_secs(60 * minutes)
 }
 
-/// What became of the parts and of the channel, without what an LSP does besides.
+/// The acts on parts (forwards and failures), without the other acts.
 fn of_parts(acts: Vec<Act>) -> Vec<Act> {
     acts.into_iter().filter(|act| matches!(act, Act::Forward { .. } | Act::Fail { .. })).collect()
 }

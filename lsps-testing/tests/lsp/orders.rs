@@ -89,7 +89,7 @@ impl Shop {
         ChannelKey { flow: FlowId::Order(self.number), attempt }
     }
 
-    /// What its client is told of it.
+    /// The order as the LSP reports it to its client.
     fn asked(&mut self) -> Order {
         let order_id = self.order.order_id.as_str().into();
         call(&mut self.lsp, peer(1), &GetOrder { order_id }).expect("its order")

@@ -1,4 +1,4 @@
-//! What an LSP answers, and that strangers' bytes harm nobody.
+//! The LSP's replies to requests; bytes from strangers do no harm.
 
 use lsps_testing::{Act, Lsp, LspSetup, NOON, call, peer};
 use lsps_types::codes::{BuyError, CommonError};

@@ -1,4 +1,4 @@
-//! What is sold, to whom, at what price, and who decides.
+//! Sales: to which clients, at which price, and who decides.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -243,7 +243,7 @@ fn what_the_policy_leaves_to_others_is_answered_when_they_decide() {
     lsp.feed(Input::Decided { question: question.id, decision: Decision::Buy(Err(BuyRefusal::TooLarge)) });
     assert_eq!((lsp.sent_to(peer(1)).len(), lsp.records().len()), (1, 1), "a second answer is nobody's");
 
-    // What could never be sold is not asked.
+    // The policy is not asked about a sale that cannot be made.
     let changed = OpeningFeeParams { proportional: Ppm(1), ..request.opening_fee_params };
     let replies = asks(&mut lsp, peer(1), "c", &Buy { opening_fee_params: changed, payment_size_msat: None });
     assert_eq!(error_of::<Buy>(&replies[0]), Refusal::Method(BuyError::InvalidOpeningFeeParams));
@@ -385,7 +385,7 @@ fn case_X12_what_can_still_be_paid_counts_as_a_use_of_its_token() {
     assert!(menu(&mut lsp, peer(2), Some("SPRING")).is_ok(), "given back");
 }
 
-/// At the very instant that ends it, and at the same one for all that counts its uses.
+/// A token expires exactly at its time, for the menu and for a purchase alike.
 #[test]
 fn case_X12_a_token_ends_when_its_time_is_reached() {
     let valid_until = Some(minutes(45));

@@ -1,4 +1,4 @@
-//! What one thing costs does not depend on how much else there is.
+//! The cost of one event does not depend on how many other offers, clients and orders there are.
 
 use lsps_service::{Config, HeldHtlc, Input, NodeFacts, Occasion, PartId, Service};
 use lsps_testing::{LspSetup, NOON, many, peer};

@@ -13,7 +13,7 @@ use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook, WebhookSet};
 use crate::SCID;
 
 pub fn serving() -> Config {
-    // How many strangers may do something at one instant is what `crowd` is about.
+    // The limit on sales to strangers at one instant is tested in `crowd`.
     let limits = Limits { sales_to_strangers: usize::MAX, ..Limits::default() };
     Config { webhooks: WebhookConfig { serve: true, ..WebhookConfig::default() }, limits, ..Config::default() }
 }
@@ -73,7 +73,7 @@ fn has_channels(lsp: &mut Lsp, any: bool) {
     lsp.feed(Input::ChannelsWith { peer: peer(1), any });
 }
 
-/// What was posted: the host's first letter, and the method without its prefix.
+/// Posted notifications: the first letter of the host, and the method without its prefix.
 pub fn posts(lsp: &mut Lsp) -> Vec<(String, String)> {
     let post = |act| match act {
         Act::Post { url, body, .. } => {

@@ -31,7 +31,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// When a method was raised; and whether the client came since.
+/// When a method was raised, and whether the client connected since.
 #[derive(Default)]
 struct Raised {
     at: Vec<Timestamp>,

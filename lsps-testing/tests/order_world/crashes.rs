@@ -5,7 +5,7 @@ use lsps_testing::order_world::{Amount, OrderWorld, Step};
 
 use crate::{OPENING, PAID};
 
-/// What comes of an order.
+/// Outcome of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Channel,
@@ -45,7 +45,8 @@ const SIGN: Step = Step::Sign { channel: 0 };
 const READY: Step = Step::Ready { channel: 0 };
 const BLOCK: Step = Step::Blocks { count: 1, are_full: false };
 const BLOCKS: Step = Step::Blocks { count: 6, are_full: false };
-/// What brings a life forward that a crash set back: its client is there again, and opens what was paid for.
+/// Steps that complete an order after a crash set it back: its client is connected again, and the paid channel is
+/// opened.
 const AGAIN: [Step; 8] = [OPENING[0], Step::Save, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCK];
 
 fn plays(steps: &[Step]) -> OrderWorld {

@@ -19,7 +19,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     any::<[u8; 4]>().prop_map(Step::from_bytes)
 }
 
-/// Somebody is there and has ordered, so that short scripts come to the point.
+/// A client is connected and has ordered, so that short scripts reach the interesting states.
 const OPENING: [Step; 2] = [Step::Connect { client: 0 }, Step::Order { client: 0, size: 0, refundable: true }];
 
 fn plays(is_taped: bool, steps: &[Step]) -> OrderWorld {
@@ -64,13 +64,13 @@ fn soak() {
     }
 }
 
-/// The same scripts at each run; `soak` plays others.
+/// The test plays the same scripts in each run; `soak` plays others.
 #[test]
 fn no_hostile_script_takes_money_from_an_lsp_that_sells_orders() {
     lsps_testing::play_seeds(1..100, Step::hostile, |_, script| plays_hostile(false, script), drop);
 }
 
-/// How soon the world finds what, where `soak` stops at the first.
+/// Prints how soon the world finds each fault; `soak` stops at the first.
 #[test]
 #[ignore = "long: see the head of this file"]
 fn power() {

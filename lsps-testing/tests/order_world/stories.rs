@@ -30,7 +30,7 @@ fn case_O07_a_payment_without_confirmations_that_is_replaced_and_comes_back_is_n
     assert_eq!((world.fundings(), world.refunds()), (1, 0));
 }
 
-/// Found by chance: what was to be kept while something else of its order was kept already, was not.
+/// Found by random testing: a deposit was not kept because another deposit of its order was already being kept.
 #[test]
 fn case_O07_dust_of_an_order_that_is_no_more_is_kept_each_by_itself() {
     let pay = Step::Pay { order: 0, by_offer: true, amount: Amount::Over, expires_soon: false };

@@ -1,4 +1,4 @@
-//! What a client makes of messages, purchases and payments, in the words of the vectors.
+//! The client's verdicts on messages, purchases and payments, in the words of the vectors.
 
 use lsps_client::jit_receive::{
     AcceptTrust, CannotInvoice, Expected, Part, Promised, Received, RouteHint, Rules, Verdict as Judged, Wish,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Topic, Verdict, cases};
 
-/// By clause: what shows it, and from which side.
+/// Per clause: the tests and cases that show it, and the side whose code they run.
 type Shown = BTreeMap<String, Vec<(String, Side)>>;
 
 /// The side of the protocols whose code a case or test runs.
@@ -108,7 +108,7 @@ fn by_tests() -> Vec<(String, String, Side)> {
 /// A test that `cargo test` runs.
 struct Test {
     name: String,
-    /// Those that the comment above it names.
+    /// Clauses that the comment above the test names.
     clauses: Vec<String>,
 }
 

@@ -86,7 +86,8 @@ impl Given {
         self.value.is_object()
     }
 
-    /// Where values are that nobody read. Notes are for people, and `null` says nothing that could be ignored.
+    /// Paths of the values that the case did not read, except notes, which are for people, and `null`, which has no
+    /// content to ignore.
     pub fn unread(&self) -> Vec<String> {
         let mut paths = vec![];
         self.collect_unread("", &mut paths);

@@ -50,7 +50,7 @@ fn prepare_order(input: &Given) -> Value {
     }
 }
 
-/// As a wallet would send it to an LSP that offers anything.
+/// Drafts the order as a wallet sends it to an LSP that offers anything.
 fn draft(order: CreateOrder, network: Network, large_channels: bool) -> Result<Draft, CannotOrder> {
     let rules = Rules { pay_only_the_lsp: false, ..Rules::default() };
     let wish = Wish { order, limits: FeeLimits::UNLIMITED, network, large_channels, rules };

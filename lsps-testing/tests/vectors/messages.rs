@@ -42,7 +42,7 @@ fn get_info_request(input: &Given) -> Value {
     let params = params_text(input);
     match ask(&mut lsp, peer(1), "lsps2.get_info", &params) {
         Err(error) => error,
-        // What the token was is seen in the promise, which carries it.
+        // The promise carries the token, so the token is read from there.
         Ok(result) => {
             let menu: Menu = serde_json::from_value(result).expect("a menu");
             let promise = menu.opening_fee_params_menu.first().expect("an entry").promise.as_str().to_string();

@@ -82,7 +82,7 @@ fn some_terms(onchain_disabled: bool) -> OrderTerms {
     }
 }
 
-/// What an LSP does after each event, and what it then says of the order.
+/// Compares the LSP's acts after each event, and the order that it then reports, with the case.
 pub fn scenario(case: &Case) -> Verdict {
     verdict_on_steps(case, &play(&case.input), differs)
 }
@@ -204,7 +204,7 @@ fn held(event: &Given, named: OrderNumber, order: &Order) -> HeldPayment {
 
 fn deposit(event: &Given, input: &Given, named: OrderNumber, confirmed_at: Option<u32>) -> Deposit {
     let tx = event["tx"].as_str().unwrap_or("a").as_bytes()[0];
-    // What is not said again is as it was said first.
+    // A later event that leaves out the amount has the amount of the first event of this transaction.
     let of_tx = |other: &&Given| other["tx"] == event["tx"] && other["amount_sat"].is_string();
     let first = input["events"].items().find(of_tx).expect("an amount");
     let amount = if event["amount_sat"].is_string() { &event["amount_sat"] } else { &first["amount_sat"] };
@@ -217,7 +217,7 @@ fn deposit(event: &Given, input: &Given, named: OrderNumber, confirmed_at: Optio
     }
 }
 
-/// Why what was done and said is not what was wanted, if it is not.
+/// Why the acts and the reported order differ from the wanted ones, or `None` if they do not.
 fn differs(wanted: &Given, step: &Step) -> Option<String> {
     let mut left: Vec<&Act> = step.acts.iter().collect();
     for action in wanted["actions"].items() {
@@ -325,5 +325,5 @@ fn number_or(value: &Given, otherwise: u32) -> u32 {
 
 /// Size of a refund with one input and one output, where an event does not say another.
 const REFUND_VBYTES: u32 = 110;
-/// Of the chain at the start.
+/// Height of the chain at the start.
 const HEIGHT: u32 = 900;

@@ -1,4 +1,5 @@
-//! What `lsps5_messages` says of posting: who is contacted, and what each answer comes to. Over HTTPS, on loopback.
+//! The cases of `lsps5_messages` about posting: which hosts are contacted, and what each response means. The posts go
+//! over HTTPS to a loopback address.
 
 use std::net::IpAddr;
 

@@ -98,7 +98,7 @@ fn play(input: &Given) -> Vec<Vec<Act>> {
         }
         let mut acts = lsp.acts();
         if event["ev"] == "restart" {
-            // What was asked before and has no outcome yet may be asked again.
+            // An act that was requested before the restart and has no outcome yet may be requested again.
             acts.retain(|act| !steps.iter().flatten().any(|earlier| earlier == act));
         }
         key = acts.iter().fold(key, |key, act| if let Act::Open { key, .. } = act { *key } else { key });
@@ -132,7 +132,7 @@ fn lsp_setup(setup: &Given, scid: Scid) -> LspSetup {
     LspSetup { config, terms, trust, scids: vec![scid], ..LspSetup::default() }
 }
 
-/// Why what was done is not what was wanted, if it is not.
+/// Why the acts differ from the wanted ones, or `None` if they do not.
 fn differs(wanted: &Given, done: &[Act], htlc_minimum: Msat) -> Option<String> {
     let mut left: Vec<&Act> = done.iter().collect();
     for action in wanted.items() {

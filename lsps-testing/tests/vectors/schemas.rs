@@ -40,7 +40,7 @@ pub fn run(case: &Case) -> Verdict {
     verdict(case, &outcome)
 }
 
-/// What is read keeps its text; what the case wants written is the instant in our own form.
+/// A datetime that was read keeps its text; the encoding that the case wants is the instant in our own form.
 fn datetime(case: &Case, text: &str) -> Verdict {
     let outcome = match serde_json::from_str::<DateTime>(text) {
         Err(_) => json!({ "error": { "code": "invalid_datetime" } }),
@@ -96,7 +96,7 @@ fn read<T: DeserializeOwned + Serialize>(text: &str, error: &str, value: impl Fn
     read_if(text, error, |_| true, value)
 }
 
-/// As `read`, with a look that costs more than reading.
+/// Like `read`, with a check that is made after reading.
 fn read_if<T: DeserializeOwned + Serialize>(
     text: &str,
     error: &str,

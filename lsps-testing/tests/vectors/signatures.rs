@@ -65,7 +65,7 @@ fn verify(input: &Given) -> Value {
     let (timestamp, body) = (text(input, "timestamp"), text(input, "body").as_bytes());
     let earlier = |list: &str| input[list].items().map(Given::to::<String>).collect::<Vec<_>>();
     for accepted in earlier("already_seen_signatures") {
-        // One that was made over another body is accepted here from whichever node it recovers to.
+        // A signature that was made over another body is accepted here from whichever node ID it recovers to.
         let signature: LnSignature = accepted.parse().expect("an accepted signature");
         let message = signed_text(timestamp, text(input, "body"));
         let signer = signature.signer(message.as_bytes()).expect("an accepted signature");

@@ -112,7 +112,7 @@ pub fn notify(input: &Given) -> Value {
             "liquidity_management_request" => occurs(&mut lsp, Occasion::LiquidityManagementRequest),
             "block" => {
                 lsp.block(number(&event["height"]));
-                // When the node would close because of a contract is the node's to say; its time-out is on the way there.
+                // The node decides when it would close the channel because of an HTLC; the LSP gets the HTLC's expiry.
                 let _the_node_counts_from_it = event["contract_timeout"].as_u64();
                 if event["would_close_at"].is_number() {
                     let timeout = BlockHeight(number(&event["would_close_at"]));

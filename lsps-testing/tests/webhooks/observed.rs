@@ -1,4 +1,4 @@
-//! What an operator sees, and what not: URLs are secrets of the clients.
+//! What an operator sees in logs and metrics, and what not: URLs are secrets of the clients.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

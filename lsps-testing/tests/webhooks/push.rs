@@ -62,7 +62,7 @@ impl Lsp {
     }
 }
 
-/// Of the answer to this request, as anybody may send it.
+/// Sends this request, as anybody may, and returns the status of the response.
 async fn status(authority: &Authority, method: &str, url: &str, headers: &str, body: &str) -> u16 {
     let rest = url.strip_prefix("https://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();

@@ -1,4 +1,4 @@
-//! Who is contacted, and who is not.
+//! Targets that are contacted, and targets that are not.
 
 use std::net::IpAddr;
 
@@ -174,7 +174,7 @@ fn check(url: &str, ip: IpAddr) -> Result<(), Undelivered> {
     Targets::default().check(url, &[ip])
 }
 
-/// What stands between backticks in SECURITY.md and is a network.
+/// Networks that SECURITY.md lists between backticks.
 fn listed() -> Vec<IpNet> {
     include_str!("../../../SECURITY.md").split('`').filter_map(|text| text.parse().ok()).collect()
 }

@@ -95,7 +95,8 @@ const READY: Step = Step::Ready { channel: 0 };
 const CLAIM: Step = Step::Claim { payment: 0, rounded: false };
 const FAIL: Step = Step::Fail { payment: 0 };
 const BLOCK: Step = Step::Block { is_full: false };
-/// What brings a life forward that a crash set back: everybody is there again, and opens what the payment needs.
+/// Steps that complete a payment after a crash set it back: all clients are connected again, and the channel that the
+/// payment needs is opened.
 const AGAIN: [Step; 12] =
     [CONNECT, USABLE, Step::Save, ACCEPT, SIGN, Step::Save, READY, Step::Save, USABLE, CLAIM, Step::Save, BLOCK];
 

@@ -18,7 +18,7 @@ const BUY: Step = Step::Buy { client: 0, fixed: true };
 const MUTE: Step = Step::Mute { on: true };
 const SPEAK: Step = Step::Mute { on: false };
 
-/// While the node tells nothing, the channel is to be given up, and is signed, used and closed.
+/// While the node reports nothing, the LSP wants to abandon the channel, which meanwhile is signed, used and closed.
 const USED_AND_CLOSED: &[Step] = &[
     MUTE,
     Step::Sign { channel: 22 },
@@ -98,7 +98,7 @@ const ALIKE: &[Step] = &[
     Step::Claim { payment: 62, rounded: false },
 ];
 
-/// Another HTLC by the name of a part hides that the part is gone.
+/// Another HTLC with the same name as a part hides that the part is gone.
 const HIDDEN: &[Step] = &[
     PROCEED,
     Step::Wait { seconds: 1 },
@@ -118,7 +118,7 @@ const HIDDEN: &[Step] = &[
 const REFUSES_TO_FAIL: &[Step] =
     &[Step::Refuse { call: Call::Fail }, PROCEED, again(0), Step::Claim { payment: 0, rounded: false }];
 
-/// Of two payments like each other one is failed and one claimed while the store refuses to write, so that the node tells the
+/// Of two equal payments one fails and one is claimed while the store refuses to write, so that the node reports the
 /// claim several times.
 const STORE_REFUSES_A_CLAIM: &[Step] = &[
     Step::Buy { client: 0, fixed: false },

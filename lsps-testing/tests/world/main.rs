@@ -22,7 +22,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     any::<[u8; 4]>().prop_map(Step::from_bytes)
 }
 
-/// Everybody is there and somebody has bought, so that short scripts come to the point.
+/// All clients are connected and one has bought, so that short scripts reach the interesting states.
 const OPENING: [Step; 5] = [
     Step::Connect { client: 0 },
     Step::Usable { client: 0 },
@@ -83,13 +83,13 @@ fn soak() {
     }
 }
 
-/// The same scripts at each run; `soak` plays others.
+/// The test plays the same scripts in each run; `soak` plays others.
 #[test]
 fn no_hostile_script_takes_money_from_an_lsp() {
     lsps_testing::play_seeds(1..400, Step::hostile, |seed, script| plays_hostile(trust(seed), false, script), drop);
 }
 
-/// How soon the world finds what, where `soak` stops at the first.
+/// Prints how soon the world finds each fault; `soak` stops at the first.
 #[test]
 #[ignore = "long: see the head of this file"]
 fn power() {
@@ -140,7 +140,7 @@ const MALICE: [&str; 15] = [
     "Refuse",
 ];
 
-/// Why an input does not meet a state in this world, where that is no gap of the scripts.
+/// Why an input cannot meet this state in the world, where that is not a gap of the scripts.
 fn why_never(channel: &str, fee: &str, input: &str) -> Option<&'static str> {
     Some(match (input, channel) {
         ("Decided", _) => "the policy decides by itself",

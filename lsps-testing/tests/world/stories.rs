@@ -68,7 +68,8 @@ fn case_J32_what_the_node_forgot_is_asked_again_and_what_it_did_is_not() {
     }
 }
 
-/// Found by chance: the forward was decided while the store did not work, and the channel closed before it was let out.
+/// Found by random testing: the forward was decided while the store did not work, and the channel closed before the
+/// forward was released.
 #[test]
 fn a_part_whose_channel_closes_before_it_is_forwarded_goes_back_in_time() {
     let story = [
@@ -92,8 +93,8 @@ fn a_part_whose_channel_closes_before_it_is_forwarded_goes_back_in_time() {
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
 }
 
-/// Found by chance: the channel was to be given up as its own payment had failed, and the store refused until the other
-/// payment, which the node had sent over it, was claimed.
+/// Found by random testing: the LSP was about to abandon the channel because its own payment had failed, and the store
+/// refused to write until the other payment, which the node had sent over the channel, was claimed.
 #[test]
 fn a_channel_is_not_given_up_while_the_payment_of_another_offer_may_be_on_it() {
     let story = [
@@ -114,7 +115,7 @@ fn a_channel_is_not_given_up_while_the_payment_of_another_offer_may_be_on_it() {
     let _ = World::new(Trust::ClientTrustsLsp).play(&super::OPENING).play(&story).comes_to_rest();
 }
 
-/// Found by chance: the claim of the first came after another HTLC with the same onion was refused.
+/// Found by random testing: the claim of the first HTLC came after another HTLC with the same onion was refused.
 #[test]
 fn a_claim_counts_also_where_the_same_onion_came_again_and_was_refused() {
     let pays = |tenths| Step::Pay { offer: 0, hash: 0, tenths, expires_soon: false };
@@ -144,7 +145,7 @@ fn a_claim_counts_also_where_the_same_onion_came_again_and_was_refused() {
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
 }
 
-/// Found by chance: of two equal parts the host took the wrong one for failed, and the claim of that one came.
+/// Found by random testing: of two equal parts the host took the wrong one for failed, and that one was claimed.
 #[test]
 fn a_claim_of_one_of_two_equal_parts_leaves_none_under_way() {
     let pays = |hash, tenths| Step::Pay { offer: 0, hash, tenths, expires_soon: false };
@@ -168,7 +169,7 @@ fn a_claim_of_one_of_two_equal_parts_leaves_none_under_way() {
     let _ = World::new(Trust::LspTrustsClient).play(&super::OPENING).play(&story).comes_to_rest();
 }
 
-/// Found by chance: what the client claims over a channel can be told by a node that names the part.
+/// Found by random testing: a node that names the part must also name the channel over which the client claimed it.
 #[test]
 fn a_claim_that_names_its_part_names_the_channel_too() {
     let pays = |offer, hash, tenths| Step::Pay { offer, hash, tenths, expires_soon: false };
@@ -199,7 +200,7 @@ fn a_claim_that_names_its_part_names_the_channel_too() {
     let _ = World::new(Trust::ClientTrustsLsp).play(&super::OPENING).play(&story).comes_to_rest();
 }
 
-/// Everybody does what nobody can keep them from; client 0 has bought, its payment waits at it or for its channel.
+/// A world whose clients are hostile. Client 0 has bought; its payment is at the client or waits for the channel.
 fn hostile(trust: Trust) -> World {
     World::new(trust).hostile().play(&super::OPENING)
 }
@@ -223,8 +224,8 @@ fn case_X04_a_claim_that_looks_like_a_part_earns_nothing() {
     let _ = hostile(Trust::LspTrustsClient).play(&[PROCEED, alike, Step::Save, CLAIM, FAIL]).comes_to_rest();
 }
 
-/// Found by chance: the node told a claim again, and it was taken for the claim of a payment of the same amount that had
-/// failed.
+/// Found by random testing: the node reported a claim again, and the LSP took it for the claim of a payment of the same
+/// amount that had failed.
 #[test]
 fn case_X04_a_claim_that_is_told_again_is_not_the_claim_of_another_that_failed() {
     for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
@@ -252,7 +253,8 @@ fn case_X03_a_claim_that_is_told_long_after_a_start_counts() {
     assert_eq!((world.outcomes()[0], world.fees_earned()), (Some(true), 1));
 }
 
-/// Found by chance: the offer was over, and forgotten as the part was told; nobody failed the part.
+/// Found by random testing: the offer had ended and was forgotten while the part was being reported, and the part was
+/// never failed.
 #[test]
 fn case_X56_a_part_to_an_offer_that_is_over_and_not_yet_forgotten_goes_back() {
     let pays = |tenths| Step::Pay { offer: 0, hash: 1, tenths, expires_soon: false };
@@ -301,14 +303,15 @@ fn case_J36_of_two_offers_that_are_alike_a_claim_may_count_for_either() {
 
 /// The record of the first sale is away when the host starts.
 const HIDDEN: [Step; 2] = [Step::Hide { sale: 0 }, Step::Restart];
-/// It is there again.
+/// The record is readable again.
 const SHOWN: [Step; 1] = [Step::Show];
 
 #[test]
 fn case_X65_a_claim_of_a_record_that_cannot_be_read_is_told_again_until_it_can() {
     for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
         let world = world(trust).play(&[WHOLE]).play(&OPENS).play(&HIDDEN);
-        // It is claimed while nobody knows whose it is, and the node has long forgotten that when the record is there.
+        // The payment is claimed while its record is missing. The node has long forgotten the claim when the record is
+        // back.
         let world = world.play(&[CLAIM, Step::Save, Step::Wait { seconds: 10 }, Step::Save]);
         let world = world.play(&SHOWN).comes_to_rest();
         assert_eq!((world.outcomes(), world.fees_earned()), (vec![Some(true)], 1), "{trust:?}");
@@ -364,7 +367,7 @@ fn a_part_whose_channel_vanishes_while_it_is_sent_is_looked_for() {
 fn an_htlc_that_the_node_refuses_to_fail_is_told_again() {
     let refuse = Step::Refuse { call: Call::FailThrice };
     let world = world(Trust::LspTrustsClient);
-    // It dies when it asks for the fourth time.
+    // The process dies at the fourth call to fail the HTLC.
     let world = world.play(&[refuse, Step::Crash { after: 3, saved: true }, Step::PayNobody, Step::Save]);
     assert_eq!(world.deaths(), 1);
     assert_eq!(world.outcomes(), [Some(false)], "it goes back, though nothing of it is on record");
@@ -377,7 +380,8 @@ fn a_funding_without_its_output_keeps_no_coin() {
     assert_eq!((world.outcomes(), world.fundings()), (vec![Some(false)], 0));
 }
 
-/// Found by chance: what was read late was over by then, and not written that it is.
+/// Found by random testing: a record that was read late belonged to an offer that had ended, and the end was not
+/// written.
 #[test]
 fn case_X65_an_offer_that_is_read_when_it_is_over_is_forgotten() {
     let away = [Step::Buy { client: 0, fixed: false }, Step::Hide { sale: 1 }, Step::Restart];

@@ -1,4 +1,4 @@
-//! What a service was given, kept in a file, plays again to the same records, messages and acts.
+//! The inputs of a service, kept in a file, replay to the same records, messages and acts.
 
 use std::io::{BufRead, BufReader, Write};
 

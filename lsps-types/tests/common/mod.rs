@@ -1,4 +1,4 @@
-//! What is written can be read.
+//! Checks that written messages can be read.
 #![allow(dead_code, reason = "each file of tests uses its own part")]
 
 use lsps_types::Request;

@@ -94,7 +94,7 @@ fn case_O14_an_order_that_is_cancelled_gives_an_unconfirmed_payment_back_once_it
     assert!(is_refund_of(&acts, 1), "{acts:?}");
 }
 
-/// By one way only, so that the order ends with it.
+/// The LSP takes one payment method only, so that the order ends with that method.
 fn selling_by(lightning: Option<Duration>, onchain: Option<Duration>) -> LspSetup {
     let way = |valid: Duration| WayTerms { fee: FEE, expires_at: NOON + valid };
     let once = Confirmation::After(std::num::NonZeroU16::MIN);

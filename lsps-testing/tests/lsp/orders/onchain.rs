@@ -126,7 +126,7 @@ fn case_O07_a_payment_without_confirmations_that_is_replaced_before_the_broadcas
     assert_eq!((shop.lsp.acts(), state(&mut shop)), (vec![], OnchainState::ExpectPayment));
 }
 
-/// Found by chance: what came back was given back, though it had paid for the channel.
+/// Found by random testing: a deposit that was replaced and came back was refunded, though it had paid for the channel.
 #[test]
 fn case_O07_a_payment_that_is_replaced_after_the_broadcast_is_booked_as_lost_until_it_is_back() {
     let mut shop = at_once();
@@ -282,7 +282,7 @@ fn case_X09_dust_is_not_spent_where_it_costs_more_than_it_brings() {
     shop.lsp.restarts();
     assert_eq!(shop.lsp.acts(), []);
 
-    // At 1 sat/vB each brings more than it costs.
+    // At 1 sat/vB each deposit is worth more than its input costs.
     shop.lsp.feerate(250);
     shop.lsp.block(HEIGHT + 6);
     let acts = shop.lsp.acts();
@@ -315,7 +315,7 @@ fn case_X08_what_only_a_dear_day_makes_dust_goes_back_before_its_order_is_forgot
     assert!(shop.lsp.records().is_empty() && shop.lsp.service().next_wake().is_none());
 }
 
-/// What is on its way when an order would be forgotten is given back once it is there.
+/// A payment that is unconfirmed when its order would be forgotten is refunded once it is confirmed.
 #[test]
 fn case_X08_an_order_is_not_forgotten_while_an_output_to_its_address_is_undecided() {
     let mut shop = Shop::new();
@@ -352,7 +352,7 @@ fn case_X09_what_is_never_worth_its_cost_is_kept_when_its_order_is_forgotten() {
     assert!(shop.lsp.records().is_empty() && shop.lsp.service().next_wake().is_none());
 }
 
-/// As many as are remembered, which went back or are the LSP's.
+/// The order gets as many deposits as the LSP remembers, each of them refunded or kept.
 #[test]
 fn case_X09_dust_that_is_decided_keeps_no_later_payment_out() {
     let mut shop = Shop::new();
@@ -383,7 +383,7 @@ fn case_X09_a_payment_that_was_displaced_is_given_back_when_there_is_room() {
     refunds(&mut shop, &[(1, Sat(1_001))]);
 }
 
-/// As many as are remembered, all smaller: they were there first.
+/// The order already has as many smaller deposits as the LSP remembers.
 #[test]
 fn case_X09_a_payment_takes_the_place_of_dust_that_came_before() {
     let mut shop = Shop::new();

@@ -262,7 +262,7 @@ fn case_X07_a_paid_channel_that_is_given_up_and_was_claimed_over_is_published_an
     }
 }
 
-/// The same, and the payment comes close to its end, or the channel was gone before the claim was told.
+/// As above, but the payment is close to its expiry, or the channel was closed before the claim was reported.
 #[test]
 fn case_X07_a_channel_that_was_claimed_over_is_paid_for_with_the_payment_that_was_kept_for_it() {
     for is_closed in [false, true] {
@@ -345,7 +345,7 @@ fn ordinary() -> WhichPart {
     WhichPart::Id(PartId([99; 32]))
 }
 
-/// What is claimed over a channel has to be published, whoever paid for it.
+/// A channel over which something was claimed has to be published, whoever paid for it.
 #[test]
 fn case_X06_the_channel_of_an_order_carries_nothing_else_until_it_is_published() {
     let mut shop = Shop::new();

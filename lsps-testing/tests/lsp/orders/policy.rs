@@ -1,4 +1,4 @@
-//! What ordered channels cost.
+//! Prices of ordered channels.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn terms(policy: &StandardPolicy, order: &CreateOrder, feerate: u32) -> Result<O
     policy.may_order(&ask, &facts(feerate))
 }
 
-/// Over Lightning, and on the chain.
+/// Fees over Lightning and on-chain, in satoshis.
 fn fees(policy: &StandardPolicy, order: &CreateOrder, feerate: u32) -> (u64, u64) {
     let terms = terms(policy, order, feerate).expect("it is sold");
     (terms.bolt11.expect("by invoice").fee.0, terms.onchain.expect("on the chain").0.fee.0)
@@ -161,7 +161,7 @@ fn case_O03_uses_of_a_token_are_counted_across_what_is_bought_and_what_is_ordere
 }
 
 prop_compose! {
-    // So much that a channel can carry it at any feerate.
+    // Balances are large enough for a channel to carry them at any feerate.
     fn any_order()(lsp in 1_u64 << 50..u64::MAX / 2, client in 0..1_u64 << 56, blocks in 1..u32::MAX) -> CreateOrder {
         CreateOrder { lsp_balance_sat: Sat(lsp), client_balance_sat: Sat(client), channel_expiry_blocks: blocks, ..order() }
     }

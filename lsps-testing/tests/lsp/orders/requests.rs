@@ -1,4 +1,4 @@
-//! What is asked and answered.
+//! Requests and replies of LSPS1.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -67,7 +67,8 @@ fn case_O04_case_J35_ten_thousand_orders_have_ids_of_their_own_and_a_payment_tou
     assert_eq!(ids.len(), 10_000);
     let v4 = |id: &String| id.len() == 36 && id.as_bytes()[14] == b'4' && b"89ab".contains(&id.as_bytes()[19]);
     assert!(ids.iter().all(v4));
-    // Nobody guesses another client's: each of the 122 free bits is set in about half of them.
+    // A client cannot guess the ID of another client's order: each of the 122 free bits is set in about half of the
+    // IDs.
     let numbers = || ids.iter().map(|id| u128::from_str_radix(&id.replace('-', ""), 16).expect("hexadecimal"));
     let set = |bit: u32| numbers().filter(|number| number >> bit & 1 == 1).count();
     let is_free = |bit: &u32| !(76..80).contains(bit) && !(62..64).contains(bit);

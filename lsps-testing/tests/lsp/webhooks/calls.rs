@@ -1,4 +1,4 @@
-//! When clients are called, when they are not, and with what.
+//! When clients are called, when they are not, and with which notification.
 
 use std::time::Duration;
 

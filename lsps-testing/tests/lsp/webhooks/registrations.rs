@@ -1,4 +1,4 @@
-//! What clients register, and for how long that is kept.
+//! Registrations of webhooks, and how long they are kept.
 
 use std::time::Duration;
 
