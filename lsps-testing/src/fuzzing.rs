@@ -1,5 +1,7 @@
 //! Targets of a fuzzer, as plain functions: `fuzz/` calls them with random bytes, the tests here with the vectors.
 
+mod client;
+
 use lsps_service::Trust;
 use lsps_types::jsonrpc::{FromLsp, Incoming, Raw, RequestId, encode_reply, encode_request};
 use lsps_types::lsps1::{CreateOrder, GetOrder};
@@ -12,6 +14,8 @@ use lsps_types::{Address, DateTime, Msat, OutPoint, Ppm, Request, lsps0, lsps1};
 
 use crate::order_world::{self, OrderWorld};
 use crate::world::{Step, World};
+
+pub use client::client_script;
 
 /// Passes any bytes to every parser. None panics, and a parsed message survives being written and parsed again.
 pub fn decode(payload: &[u8]) {

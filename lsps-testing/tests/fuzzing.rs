@@ -1,7 +1,9 @@
 //! The functions that a fuzzer runs, on the payloads of the vectors and on damaged ones.
 #![allow(non_snake_case)]
 
+use lsps_client::jit_receive::State;
 use lsps_testing::fuzzing;
+use lsps_types::Msat;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -42,7 +44,27 @@ fn the_vectors_are_a_corpus() {
     }
 }
 
+/// Connect, ask, hear, buy, hear, register, open, fund, be paid: the script of a fuzzer gets there.
+#[test]
+fn a_script_of_a_wallet_gets_to_a_payment() {
+    let asks = [0, 2, 5, 6, 3, 5, 6, 4, 1];
+    let opens = [10, 2, 0, 11, 2, 13, 1 | 2 << 3, 0];
+    let purchases = fuzzing::client_script(&[&asks[..], &opens].concat());
+    let [purchase] = &purchases[..] else { panic!("{purchases:?}") };
+    assert!(matches!(purchase.state(), State::Paid { skimmed: Msat(1_000_000), .. }), "{purchase:?}");
+}
+
 proptest! {
+    #[test]
+    fn any_script_of_a_wallet_replays_and_is_on_record(script in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _any = fuzzing::client_script(&script);
+    }
+
+    #[test]
+    fn any_script_of_a_wallet_that_buys_replays_and_is_on_record(script in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _any = fuzzing::client_script(&[&[0, 2, 5, 6, 3, 5, 6, 4, 1, 10, 2, 0][..], &script].concat());
+    }
+
     #[test]
     fn case_H05_damaged_vectors_are_read_or_refused(
         which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), put in prop::collection::vec(any::<u8>(), 0..4),
