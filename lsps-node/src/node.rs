@@ -15,7 +15,7 @@ mod wait;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -90,7 +90,7 @@ pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessag
     store: Store,
     address: SocketAddr,
     /// Height up to which manager and monitors have processed the chain.
-    seen: AtomicU32,
+    seen: Mutex<u32>,
     was_loaded: bool,
     stopping: AtomicBool,
     life: Mutex<Option<JoinHandle<()>>>,
@@ -189,7 +189,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let node = Arc::new(Self {
             name,
             wallet,
-            seen: AtomicU32::new(chain.height()),
+            seen: Mutex::new(chain.height()),
             chain,
             keys,
             dice,

@@ -78,6 +78,21 @@ impl OrderWorld {
         seen
     }
 
+    /// Disconnects a client and adds a block before the host is polled, so that the host hears of both in one turn.
+    #[must_use]
+    pub fn leaves_as_a_block_comes(mut self, client: u8) -> Self {
+        self.lsp.disconnects(peer(client + 1));
+        self.model().block(false);
+        self.run();
+        self
+    }
+
+    /// Number of channels that were tried for each order.
+    #[must_use]
+    pub fn attempts(&mut self) -> Vec<u32> {
+        self.lsp.look(|service| service.known_orders().map(|order| order.attempts).collect())
+    }
+
     /// Number of crashes of the process so far.
     #[must_use]
     pub fn deaths(&self) -> usize {

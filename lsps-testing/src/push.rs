@@ -94,4 +94,4 @@ fn respond(
 
 /// Number of notifications whose replays are noticed.
 const REMEMBERED: usize = 1_000;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -329,7 +329,7 @@ pub async fn start_payer(chain: &Chain, script: &Script) -> Result<Arc<Node>, Er
 ///
 /// # Errors
 ///
-/// The peer cannot be reached, or a channel does not open within ten seconds.
+/// The peer cannot be reached, or a channel does not open within a minute.
 pub async fn open_channels<F: Handler, T: Handler>(
     chain: &Chain,
     from: &Node<F>,

@@ -86,6 +86,8 @@ pub(crate) struct Pump<N> {
     /// The facts that were last reported to the core.
     facts: NodeFacts,
     facts_at: Option<Duration>,
+    /// Age up to which the facts are reused.
+    facts_age: Duration,
     /// Whether the node has to send what it was asked to forward or to fail.
     flushes: bool,
     /// Last readings of the clock and of the steady clock.
@@ -102,7 +104,7 @@ impl<N: LspNode> Pump<N> {
     ) -> Self {
         let (unbooked, posted) = (BTreeMap::new(), VecDeque::new());
         let (unsettled, started_at, with_channels) = (Unsettled::default(), outside.clock.steady(), BTreeSet::new());
-        let (onchain, height, facts_at) = (Onchain::default(), BlockHeight(0), None);
+        let (onchain, height, facts_at, facts_age) = (Onchain::default(), BlockHeight(0), None, Duration::ZERO);
         Self {
             service,
             node,
@@ -123,6 +125,7 @@ impl<N: LspNode> Pump<N> {
             follows_block: false,
             facts: NodeFacts::default(),
             facts_at,
+            facts_age,
             flushes: false,
             clock_read: None,
         }
@@ -356,14 +359,14 @@ impl<N: LspNode> Pump<N> {
 
     fn refresh_facts(&mut self) {
         let now = self.outside.clock.steady();
-        if self.facts_at.is_none_or(|at| now.saturating_sub(at) >= FACTS_AGE) {
+        if self.facts_at.is_none_or(|at| now.saturating_sub(at) >= self.facts_age) {
             self.tell_facts();
         }
     }
 
     pub(super) fn tell_facts(&mut self) {
         self.notes_block();
-        self.facts_at = Some(self.outside.clock.steady());
+        let begun = self.outside.clock.steady();
         let facts = NodeFacts {
             height: self.height,
             feerate_sat_per_kw: sat_per_kw(self.outside.chain.fee_rate()),
@@ -373,6 +376,8 @@ impl<N: LspNode> Pump<N> {
             inbound: self.node.inbound(),
         };
         self.facts = facts;
+        let done = self.outside.clock.steady();
+        (self.facts_at, self.facts_age) = (Some(done), (done.saturating_sub(begun) * FACTS_SHARE).min(FACTS_AGE));
         let _ = self.feed(Input::NodeFacts(facts));
     }
 
@@ -423,10 +428,11 @@ impl<N: LspNode> pump::Pump for Pump<N> {
     }
 
     fn hear(&mut self, requests: Vec<Request>) -> Vec<Answer> {
-        self.look_at_block();
         // A channel may be planned for whoever comes back, or for an HTLC.
         self.tell_feerates();
+        // A block can complete a payment: whether its client is connected has to be known by then.
         self.hear_peers(MOVES);
+        self.look_at_block();
         let mut answers = vec![];
         for request in requests {
             match request {
@@ -585,7 +591,10 @@ const WATCH: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(1);
 /// The largest change of a clock that does not count as having been set.
 const CLOCK_SET: Duration = Duration::from_secs(5);
-/// Age up to which facts are reused when a client asks; reading them walks all its channels.
+/// Highest age up to which facts are reused when a client asks; reading them walks all channels of the node. No event says
+/// that a channel became usable, and a client that asks just then would be refused.
 const FACTS_AGE: Duration = Duration::from_millis(50);
+/// Facts are reused for this many times as long as it took to read them, so that reading takes a twentieth of the time.
+const FACTS_SHARE: u32 = 20;
 /// Number of records and effects after which a turn handles no more messages; the last message may add some.
 const CHANGES: usize = 32;

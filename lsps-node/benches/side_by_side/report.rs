@@ -49,7 +49,9 @@ impl Report {
             let (date, targets) = (DateTime::from(now).as_str()[..10].to_string(), &self.tables);
             let versions = concat!("lsps ", env!("CARGO_PKG_VERSION"), ", lightning-liquidity 0.2.7");
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
-            let text = format!("{HEAD}\n{date}; {versions}.\n{targets}{tables}");
+            let old = std::fs::read_to_string(&path).unwrap_or_default();
+            let others = old.find(STRANGERS).map_or("", |at| &old[at..]);
+            let text = format!("{HEAD}\n{date}; {versions}.\n{targets}{tables}{others}");
             std::fs::write(&path, text).expect("docs can be written");
         }
     }
@@ -71,6 +73,9 @@ fn line(table: &mut String, cells: &[impl AsRef<str>]) {
     }
     table.push_str("|\n");
 }
+
+/// Where the table of the bench `strangers` begins.
+const STRANGERS: &str = "\n# A crowd of strangers\n";
 
 const HEAD: &str = "# Benchmarks
 

@@ -1,7 +1,7 @@
 //! A quiet logger that collects the failure codes of payments.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lightning::util::logger::{Level, Logger, Record};
 
@@ -48,15 +48,22 @@ impl Logger for NodeLogger {
     fn log(&self, record: Record) {
         let shown = rank(record.level) >= self.level.load(Ordering::Relaxed);
         let failure = record.level == Level::Info && record.module_path.ends_with("onion_utils");
-        if !shown && !failure {
+        let overheard = OVERHEARD.get().filter(|_| rank(record.level) >= rank(Level::Trace));
+        if !shown && !failure && overheard.is_none() {
             return; // formatting is the expensive part
         }
         let text = record.args.to_string();
         if failure {
             lock(&self.failure_codes).extend(parse_failure_code(&text));
         }
+        if !shown && overheard.is_none() {
+            return;
+        }
+        let line = format!("{} {:5} {}:{} {text}", self.name, record.level, record.module_path, record.line);
+        if let Some(overheard) = overheard {
+            overheard(&line);
+        }
         if shown {
-            let line = format!("{} {:5} {}:{} {text}", self.name, record.level, record.module_path, record.line);
             match &*lock(&self.sink) {
                 Some(sink) => sink(&line),
                 None => eprintln!("{line}"),
@@ -64,6 +71,14 @@ impl Logger for NodeLogger {
         }
     }
 }
+
+/// Sends each line of every node of this process to `sink` too, down to level Trace, from a node's load on. Only the first
+/// sink is used.
+pub fn overhear(sink: impl Fn(&str) + Send + Sync + 'static) {
+    let _ = OVERHEARD.set(Box::new(sink));
+}
+
+static OVERHEARD: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
 
 /// BOLT 4 failure code of a payment: `0x400a` is `unknown_next_peer`, `0x1007` `temporary_channel_failure`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -20,6 +20,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     ///
     /// Nothing was sent; LDK's error text.
     pub fn pay(&self, invoice: &Bolt11Invoice, amount_msat: u64) -> Result<(), String> {
+        self.follow_chain();
         let (id, config) = (self.payment_id(), RouteParametersConfig::default());
         let amount = invoice.amount_milli_satoshis().is_none().then_some(amount_msat);
         let sent = self.manager.pay_for_bolt11_invoice(invoice, id, amount, config, Retry::Attempts(0));
@@ -72,6 +73,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         onion: RecipientOnionFields,
         paths: Vec<Vec<RouteHop>>,
     ) -> Result<(), String> {
+        self.follow_chain();
         let paths = paths.into_iter().map(|hops| Path { hops, blinded_tail: None }).collect();
         let route = Route { paths, route_params: None };
         let sent = self.manager.send_payment_with_route(route, hash, onion, self.payment_id());

@@ -83,13 +83,16 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         self.peers.disconnect_all_peers();
     }
 
-    fn follow_chain(&self) {
-        for height in self.seen.load(Ordering::SeqCst) + 1..=self.chain.height() {
+    /// Connects the blocks that LDK has not seen, also before a payment is sent: LDK counts the expiry of an HTLC from the
+    /// last block that the sender knows, and a recipient that knows later blocks may find too few left.
+    pub(super) fn follow_chain(&self) {
+        let mut seen = lock(&self.seen);
+        for height in *seen + 1..=self.chain.height() {
             if let Some(block) = self.chain.block_at(height) {
                 self.manager.block_connected(&block, height);
                 self.monitor.block_connected(&block, height);
             }
-            self.seen.store(height, Ordering::SeqCst);
+            *seen = height;
         }
     }
 }

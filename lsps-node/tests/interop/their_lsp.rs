@@ -178,7 +178,8 @@ impl Desk {
                 their_network_key: client, amt_to_forward_msat, user_channel_id, ..
             } => {
                 // It asks once. An operator who called the client waits for it.
-                within(|| node.peer_manager().peer_by_node_id(&client).is_some()).await;
+                let is_there = within(|| node.peer_manager().peer_by_node_id(&client).is_some());
+                let _ = tokio::time::timeout(Duration::from_secs(10), is_there).await;
                 open(node, client, amt_to_forward_msat, user_channel_id)
             }
         }

@@ -274,7 +274,7 @@ fn in_a_word(who: Who, event: &Event) -> Option<&'static str> {
     })
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const STOCK: Stock = Stock { lsp: Sat(500_000), client: Sat(50_000), fee: Sat(20_000), has_channel: true };
 /// The most mining fee that a payment may cost on top.
 const MINING: Sat = Sat(1_000);

@@ -35,6 +35,7 @@ const LIMITS: FeeLimits = FeeLimits { max_total_fee: Some(Msat(2_000_000)), max_
 const FEE: u64 = 1_000;
 const BALANCE: u64 = 50_000;
 const CAPACITY: u64 = 250_000;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O12_a_channel_is_paid_on_chain_then_another_over_it() {
@@ -109,7 +110,7 @@ async fn case_O12_a_payment_without_a_route_is_given_up_with_its_order_and_an_an
     world.wallet_looks().await;
     assert!(handle.snapshot().unwrap().end().is_none(), "it may find a route yet");
     world.seller.set(|order| order.order_state = OrderState::Failed);
-    let failed = tokio::time::timeout(Duration::from_secs(20), handle.over()).await.expect("nothing was sent");
+    let failed = tokio::time::timeout(PATIENCE, handle.over()).await.expect("nothing was sent");
     assert_eq!(failed, Outcome::Ended(End::Unpaid(Unpaid::NotSent)));
 }
 
@@ -145,7 +146,7 @@ async fn case_X36_a_channel_that_only_the_lsp_knows_is_no_channel() {
     let paid = world.scene.chain.mempool()[0].compute_txid().to_string().parse().expect("a txid");
     let funding = OutPoint { txid: paid, index: 0 };
     world.seller.set(|order| *order = completed(order, funding));
-    let stuck = tokio::time::timeout(Duration::from_secs(20), handle.wait()).await.expect("it is told");
+    let stuck = tokio::time::timeout(PATIENCE, handle.wait()).await.expect("it is told");
     assert_eq!(stuck, Outcome::Stuck(Trouble::NoChannel { funding: Some(funding) }));
     world.seller.opens(&world, 1, |_| ()).await;
     world.is_done(&handle).await;
@@ -168,7 +169,7 @@ async fn case_X36_a_channel_that_is_never_confirmed_is_told_although_its_order_i
     let is_troubled = || matches!(trouble(), Some(Trouble::Unconfirmed { .. }));
     assert!(world.comes_true(is_troubled).await, "{:?}", handle.snapshot());
     let told = async { while !matches!(events.recv().await, Ok(WalletEvent::OrderStuck { .. })) {} };
-    tokio::time::timeout(Duration::from_secs(10), told).await.expect("the application is told");
+    tokio::time::timeout(PATIENCE, told).await.expect("the application is told");
     world.scene.chain.mine(1);
     assert!(world.comes_true(|| trouble().is_none()).await, "it is confirmed");
 }
@@ -266,7 +267,7 @@ async fn case_X34_an_order_does_not_pay_the_hash_of_the_applications_payment_nor
     world.seller.takes_invoices();
     let order = CreateOrder { client_balance_sat: Sat(10_000), ..world.order() };
     let handle = world.orders(&order).await.expect("it sells again");
-    let over = tokio::time::timeout(Duration::from_secs(20), handle.over()).await.expect("it is not paid");
+    let over = tokio::time::timeout(PATIENCE, handle.over()).await.expect("it is not paid");
     assert_eq!(over, Outcome::Ended(End::Unpaid(Unpaid::NotSent)));
     let hears = Event::PaymentSent {
         payment_id: Some(id),
@@ -298,7 +299,7 @@ async fn a_payment_that_mempools_lost_is_broadcast_with_every_block_while_its_or
         assert!(within(|| world.scene.chain.in_mempool(&paid)).await, "it is broadcast again");
     }
     world.seller.set(|order| order.order_state = OrderState::Failed);
-    let failed = tokio::time::timeout(Duration::from_secs(20), handle.wait()).await.expect("it is told");
+    let failed = tokio::time::timeout(PATIENCE, handle.wait()).await.expect("it is told");
     assert_eq!(failed, Outcome::Failed);
     is_lost();
     let wallet = world.scene.wallet.node.channel_manager();
@@ -314,7 +315,7 @@ async fn coins_of_a_payment_that_may_be_out_stay_reserved_after_a_restart_when_i
     let handle = world.orders(&world.order()).await.expect("it sells");
     assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
     world.seller.set(|order| order.order_state = OrderState::Failed);
-    let failed = tokio::time::timeout(Duration::from_secs(20), handle.wait()).await.expect("it is told");
+    let failed = tokio::time::timeout(PATIENCE, handle.wait()).await.expect("it is told");
     assert_eq!(failed, Outcome::Failed);
     world.scene.chain.evict(&world.scene.chain.mempool()[0].compute_txid());
     assert_eq!(world.scene.wallet.node.wallet().spendable_sat(), 0);
@@ -338,7 +339,7 @@ async fn coins_of_a_payment_that_was_signed_and_never_broadcast_are_free_again()
     assert!(coins.spendable_sat() < before, "the coins of the payment are reserved");
     clock.jump(3_600);
     store.recovers();
-    let over = tokio::time::timeout(Duration::from_secs(20), handle.over()).await.expect("it is too late");
+    let over = tokio::time::timeout(PATIENCE, handle.over()).await.expect("it is too late");
     assert_eq!(over, Outcome::Ended(End::Unpaid(Unpaid::Expired)));
     assert!(within(|| coins.spendable_sat() == before).await, "they are free");
     assert!(world.scene.chain.mempool().is_empty(), "nothing was broadcast");
@@ -364,7 +365,7 @@ async fn case_X19_an_answer_is_waited_for_as_long_as_ever_when_the_wallets_clock
         session.with(|client, now| client.tick(now));
         assert!(!long.is_finished(), "ten minutes are not over, {ahead}");
     }
-    let late = tokio::time::timeout(Duration::from_secs(20), short).await.expect("three seconds are over").unwrap();
+    let late = tokio::time::timeout(PATIENCE, short).await.expect("three seconds are over").unwrap();
     assert!(matches!(late, Err(Failed::Call(CallError::TimedOut))), "{late:?}");
     assert!(!long.is_finished());
 }
@@ -407,7 +408,7 @@ impl World {
                 self.wallet_looks().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), looks).await.is_ok()
+        tokio::time::timeout(PATIENCE, looks).await.is_ok()
     }
 
     /// Twice, at the least: before it asks, and before it hears the answer.
@@ -442,7 +443,7 @@ impl World {
 
     /// The wallet's end of the channel.
     async fn is_done(&self, handle: &OrderHandle) -> ChannelDetails {
-        let done = tokio::time::timeout(Duration::from_secs(20), handle.over()).await.expect("it is told");
+        let done = tokio::time::timeout(PATIENCE, handle.over()).await.expect("it is told");
         let Outcome::Ended(End::Done { lease, channel: Some(channel) }) = done else { panic!("{done:?}") };
         let channels = self.scene.wallet.node.channel_manager().list_channels();
         let ours = channels.into_iter().find(|its| ChannelKey(its.user_channel_id) == channel.key).expect("it is open");

@@ -4,6 +4,7 @@
 //! `cargo test -p lsps-examples --test power_cut -- --ignored` cuts after every write; `LSPS_CUT=11` after the eleventh.
 #![allow(non_snake_case)]
 
+mod diary;
 mod orders;
 mod saves;
 mod usual_order;
@@ -17,7 +18,7 @@ use bitcoin::hashes::{Hash, sha256};
 use lightning::events::Event;
 use lightning::types::payment::PaymentPreimage;
 use lightning::util::persist::KVStoreSync as _;
-use lsps_node::node::{Node, within};
+use lsps_node::node::{Node, passes, within};
 use lsps_node::store::{MemoryStore, Store};
 use lsps_service::Trust;
 use lsps_testing::fault::{Power, PowerCutStore, Shifted, Wire};
@@ -113,7 +114,9 @@ async fn case_X20_payments_in_parts_survive_power_cuts_at_random() {
         for _ in 0..cuts {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let after = usize::try_from((seed >> 33) % writes).expect("few");
-            *count.entry(cut_after(Play { parts, ..PLAIN }, after).await).or_default() += 1;
+            let end =
+                diary::of(&format!("{parts} parts, {after} writes"), cut_after(Play { parts, ..PLAIN }, after)).await;
+            *count.entry(end).or_default() += 1;
         }
         println!("{parts} parts: {count:?}");
     }
@@ -130,7 +133,7 @@ fn chosen() -> Vec<usize> {
 async fn sweep(play: Play, cuts: Vec<usize>) {
     let mut ends = vec![];
     for writes in cuts {
-        let end = cut_after(play, writes).await;
+        let end = diary::of(&format!("{play:?} {writes}"), cut_after(play, writes)).await;
         if end == End::NotCut {
             break;
         }
@@ -146,7 +149,7 @@ async fn sweep(play: Play, cuts: Vec<usize>) {
     );
     // A probe that comes back is no payment that was lost; the one after it was paid.
     let went_well = count(End::Paid) + if play.is_probed { count(End::Refunded) } else { 0 };
-    assert!(went_well > 0, "{ends:?}");
+    assert!(went_well > 0 || ends.len() <= 1, "{ends:?}");
 }
 
 /// The application of a wallet that holds payments: fails them until it is told to claim them.
@@ -178,10 +181,14 @@ async fn cut_after(play: Play, writes: usize) -> End {
         Who::Wallet => Script { wallet_store: Some(store), ..script },
         Who::Lsp | Who::Payer => Script { lsp_store: Some(store), ..script },
     };
-    if play.is_probed {
-        let application = application.clone();
-        script.on_event = Arc::new(move |who, event| application.hears(who, event));
-    }
+    let hears = application.clone();
+    script.on_event = Arc::new(move |who, event| {
+        diary::note(|| format!("{} EVENT {event:?}", who.name()));
+        if play.is_probed {
+            hears.hears(who, event);
+        }
+    });
+    script.lsp_tape = diary::tape();
     let mut scene = Scene::set(script).await.expect("the nodes start");
     assert!(application.wallet.set(Arc::downgrade(&scene.wallet.node)).is_ok());
     let before = scene.balances().expect("nothing is under way");
@@ -190,10 +197,12 @@ async fn cut_after(play: Play, writes: usize) -> End {
     let cut_node = if play.who == Who::Wallet { &scene.wallet.node } else { &scene.lsp.node };
     let broadcaster = Arc::clone(cut_node.broadcaster());
     power.fail_after(writes, move || broadcaster.cut_off(true));
-    let bought = tokio::time::timeout(Duration::from_secs(3), buy(&scene, play)).await;
-    let Ok(Ok(jit)) = bought else {
-        assert!(power.is_off(), "{:?}", bought.map(|bought| bought.err()));
-        return End::NotBought;
+    let jit = match before_the_cut(&power, buy(&scene, play)).await {
+        Some(Ok(jit)) => jit,
+        bought => {
+            assert!(power.is_off(), "{:?}", bought.map(|bought| bought.err()));
+            return End::NotBought;
+        }
     };
     if play.who == Who::Wallet && power.is_off() {
         return End::NotBought; // nothing gets out of a machine without power, an invoice neither
@@ -212,11 +221,12 @@ async fn cut_after(play: Play, writes: usize) -> End {
     assert!(is_sent || power.is_off(), "{story}: the payer has channels");
     assert!(within(|| power.is_off() || is_over(&scene)).await, "{story}: stalls before the cut");
     // What follows a payment is written too.
-    let _ = tokio::time::timeout(Duration::from_millis(300), within(|| power.is_off())).await;
+    let _ = tokio::time::timeout(AFTER, within(|| power.is_off())).await;
     if !power.is_off() {
         return End::NotCut;
     }
 
+    diary::note(|| "TEST the power is off".into());
     let calm = Power::default();
     let store = Arc::new(PowerCutStore { disk, power: calm.clone() });
     let started = if play.who == Who::Wallet {
@@ -232,6 +242,7 @@ async fn cut_after(play: Play, writes: usize) -> End {
         return End::Paid;
     }
     // The offer stands: the payer tries again.
+    diary::note(|| "TEST the payer tries again".into());
     scene.seen.forget();
     application.claims.store(true, Ordering::SeqCst);
     assert!(story.pays(&scene), "{story}: the payer has its channels");
@@ -239,13 +250,33 @@ async fn cut_after(play: Play, writes: usize) -> End {
     End::Refunded
 }
 
+/// The outcome of what may hang once the power is gone; `None`: it does, or takes longer than anything here.
+async fn before_the_cut<T>(power: &Power, what: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        outcome = what => Some(outcome),
+        is_off = async { within(|| power.is_off()).await && passes(300).await } => {
+            assert!(is_off, "it neither ends nor loses its power");
+            None
+        }
+    }
+}
+
+/// An LSP that was asked just before the payer's channels came back may find the payment too large, for a moment.
 async fn buy(scene: &Scene, play: Play) -> Result<JitInvoice, CannotReceive> {
     let (wallet, hour, limit) = (&scene.wallet.host, Duration::from_secs(3_600), Msat(2_000_000));
-    if play.is_probed {
-        let hash = PaymentHash(sha256::Hash::hash(&PREIMAGE).to_byte_array());
-        wallet.receive_via_jit_channel_for_hash(hash, AMOUNT, "a payment", hour, limit).await
-    } else {
-        wallet.receive_via_jit_channel(AMOUNT, "a payment", hour, limit).await
+    loop {
+        let bought = if play.is_probed {
+            let hash = PaymentHash(sha256::Hash::hash(&PREIMAGE).to_byte_array());
+            wallet.receive_via_jit_channel_for_hash(hash, AMOUNT, "a payment", hour, limit).await
+        } else {
+            wallet.receive_via_jit_channel(AMOUNT, "a payment", hour, limit).await
+        };
+        match bought {
+            Err(CannotReceive::Buy(why)) if format!("{why:?}").contains("PaymentSizeTooLarge") => {
+                assert!(passes(20).await);
+            }
+            bought => return bought,
+        }
     }
 }
 
@@ -281,14 +312,9 @@ impl Story {
 
     /// Waits for it: everything resolved, the ledger in order, every funded channel alive, no coin set aside for nothing.
     async fn ends(&self, scene: &Scene) -> End {
-        for _ in 0..60 {
-            let _ = tokio::time::timeout(Duration::from_millis(250), within(|| is_over(scene))).await;
-            if is_over(scene) {
-                break;
-            }
-        }
+        // Parts that wait for others at the wallet go back after half a minute.
+        assert!(within(|| is_over(scene)).await, "{self}: the payer hears nothing");
         let is_paid = scene.seen.facts().sent.is_some();
-        assert!(is_over(scene), "{self}: the payer hears nothing");
         let kept = if is_paid { self.jit.fee.0 } else { 0 };
         let paid = if is_paid { AMOUNT.0 } else { 0 };
         let fundings = || scene.wallet.node.channel_manager().list_channels().into_iter().filter_map(|c| c.funding_txo);
@@ -303,13 +329,15 @@ impl Story {
             Some([-payer, wallet, lsp + i128::from(mining)])
         };
         let should = [paid, paid - kept, kept].map(i128::from);
-        let is_settled = within(|| is_gained() == Some(should)).await;
-        if !is_settled && !is_paid && self.play.trust == Trust::ClientTrustsLsp {
+        let is_settled = || within(|| is_gained() == Some(should));
+        if !is_paid && self.play.trust == Trust::ClientTrustsLsp {
             // A forward that the node seems to have forgotten may have been done: until no news of it can come, the channel
             // is not given up.
-            self.clock.jump(601);
-            within(|| is_gained() == Some(should)).await;
+            if tokio::time::timeout(Duration::from_secs(10), is_settled()).await.is_err() {
+                self.clock.jump(601);
+            }
         }
+        is_settled().await;
         assert_eq!(
             is_gained(),
             Some(should),
@@ -347,8 +375,10 @@ async fn connect_by_wire(scene: &Scene, who: Who, power: &Power) {
     let all = scene.payer.channel_manager().list_channels().len();
     let inbound = || lsp.channel_manager().list_usable_channels().len();
     assert!(within(|| usable() == all && inbound() >= all).await, "the payer can use its channels");
-    tokio::time::sleep(Duration::from_millis(600)).await; // the LSP's view of its liquidity is half a second old
 }
+
+/// For what is written after a payment. It decides nothing but how many places there are to cut.
+const AFTER: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_store_without_power_keeps_what_it_had() {

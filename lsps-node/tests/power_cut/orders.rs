@@ -1,7 +1,6 @@
 //! An order of a channel while LSP or wallet lose their power: it ends as channel or with the money back, never as both.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bitcoin::secp256k1::Secp256k1;
 use bitcoin::{OutPoint, TxOut};
@@ -15,7 +14,7 @@ use lsps_testing::scene::{Ledger, Scene, Script, Stock, Who};
 use lsps_transport_ldk::ports::OnchainWallet as _;
 use lsps_types::Sat;
 
-use crate::{chosen, connect_by_wire};
+use crate::{AFTER, before_the_cut, chosen, connect_by_wire};
 
 /// Before the answer, while it is opened, after it was published.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,8 +165,7 @@ async fn cut_after(play: Play, writes: usize) -> Fate {
     let broadcaster = Arc::clone(node.broadcaster());
     power.fail_after(writes, move || broadcaster.cut_off(true));
     let mut spent = vec![];
-    let ordering = orders(&scene, play, &mut spent);
-    let Ok(Ok(handle)) = tokio::time::timeout(Duration::from_secs(3), ordering).await else {
+    let Some(Ok(handle)) = before_the_cut(&power, orders(&scene, play, &mut spent)).await else {
         assert!(power.is_off(), "{play:?}, {writes}: it sells");
         return Fate::NotOrdered;
     };
@@ -179,7 +177,7 @@ async fn cut_after(play: Play, writes: usize) -> Fate {
     // What follows is written too.
     for _ in 0..3 {
         scene.chain.mine(2);
-        let _ = tokio::time::timeout(Duration::from_millis(300), within(|| power.is_off())).await;
+        let _ = tokio::time::timeout(AFTER, within(|| power.is_off())).await;
     }
     if !power.is_off() {
         return Fate::NotCut;

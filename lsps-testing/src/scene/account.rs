@@ -90,7 +90,7 @@ impl Scene {
     ///
     /// # Errors
     ///
-    /// The payment fails, does not end within ten seconds, or a balance is wrong.
+    /// The payment fails, does not end within a minute, or a balance is wrong.
     pub async fn settle(&self, before: Balances, promised: u64) -> Result<Account, Error> {
         let settled = self.trio().settle(before, promised).await;
         settled.map_err(|why| format!("{why}; what the wallet bought: {:?}", self.wallet.host.purchases()).into())
@@ -108,7 +108,7 @@ impl<L: Handler, W: Handler> Trio<'_, L, W> {
     ///
     /// # Errors
     ///
-    /// The payment fails, does not end within ten seconds, or a balance is wrong.
+    /// The payment fails, does not end within a minute, or a balance is wrong.
     pub async fn settle(&self, before: Balances, promised: u64) -> Result<Account, Error> {
         let facts = || self.seen.facts();
         let over = within(|| facts().has_failed || (facts().sent.is_some() && facts().received.is_some())).await;

@@ -40,7 +40,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// The channel cannot be used within ten seconds, or a balance is wrong then.
+    /// The channel cannot be used within a minute, or a balance is wrong then.
     pub async fn check_done(&self, scene: &Scene, fee: Sat, lease: &Lease) -> Result<(), Error> {
         let mut txid = lease.funding.txid.0;
         txid.reverse();
@@ -56,7 +56,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// A balance is wrong after ten seconds.
+    /// A balance is wrong after a minute.
     pub async fn check_refunded(&self, scene: &Scene) -> Result<(), Error> {
         self.check(scene, 0).await
     }

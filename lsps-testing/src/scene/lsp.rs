@@ -23,6 +23,8 @@ pub struct LspNode {
     pub node: Arc<Node<LspsMessageHandler>>,
     /// Host of the LSP.
     pub host: Arc<Lsp>,
+    /// Where the messages of its peers arrive.
+    pub messages: Arc<LspsMessageHandler>,
 }
 
 impl LspNode {
@@ -51,7 +53,7 @@ impl LspNode {
         let mut parts = LspParts::new(
             Arc::clone(node.channel_manager()),
             Arc::clone(node.peer_manager()),
-            messages,
+            Arc::clone(&messages),
             Arc::new(KVStoreSyncWrapper(Arc::clone(store))),
             coins,
             node.broadcaster().clone(),
@@ -91,6 +93,6 @@ impl LspNode {
                 node.map_or(Ok(()), |node| finish(&node, &event))
             }
         });
-        Ok(Self { node, host })
+        Ok(Self { node, host, messages })
     }
 }

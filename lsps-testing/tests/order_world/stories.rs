@@ -18,6 +18,16 @@ fn case_O06_a_paid_order_has_its_channel() {
 }
 
 #[test]
+fn case_O08_no_channel_is_tried_with_a_client_that_leaves_as_the_block_comes_that_pays_its_order() {
+    let mut world = plays(&[Step::Deposit { order: 0, amount: Amount::Exact, is_dear: false }]);
+    assert_eq!(world.attempts(), [0], "it has to confirm");
+    world = world.leaves_as_a_block_comes(0);
+    assert_eq!(world.attempts(), [0], "its client is away");
+    let world = world.play(&[Step::Connect { client: 0 }]).play(&OPENS).comes_to_rest();
+    assert_eq!((world.fundings(), world.refunds()), (1, 0));
+}
+
+#[test]
 fn case_O11_two_ways_paid_at_once_make_one_channel_and_one_refund() {
     let world = plays(&[PAID, DEPOSIT]).play(&OPENS).comes_to_rest();
     assert_eq!((world.fundings(), world.outcomes(), world.refunds()), (1, vec![Some(true)], 1));
