@@ -248,6 +248,13 @@ impl Scene {
         }
     }
 
+    /// Kills all nodes. A test that plays one scene after the other needs this: tasks of a node keep it alive.
+    pub fn kill(&self) {
+        self.payer.kill();
+        self.lsp.node.kill();
+        self.wallet.node.kill();
+    }
+
     /// Stops the LSP as a power cut would, and starts it from its store. Its peers are disconnected.
     ///
     /// # Errors

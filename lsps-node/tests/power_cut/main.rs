@@ -189,7 +189,7 @@ async fn cut_after(play: Play, writes: usize) -> End {
         }
     });
     script.lsp_tape = diary::tape();
-    let mut scene = Scene::set(script).await.expect("the nodes start");
+    let mut scene = Stage(Scene::set(script).await.expect("the nodes start"));
     assert!(application.wallet.set(Arc::downgrade(&scene.wallet.node)).is_ok());
     let before = scene.balances().expect("nothing is under way");
     connect_by_wire(&scene, play.who, &power).await;
@@ -248,6 +248,29 @@ async fn cut_after(play: Play, writes: usize) -> End {
     assert!(story.pays(&scene), "{story}: the payer has its channels");
     assert_eq!(story.ends(&scene).await, End::Paid, "{story}: and now it works");
     End::Refunded
+}
+
+/// A scene whose nodes end with it: those of hundreds of scenes would slow each other down.
+struct Stage(Scene);
+
+impl std::ops::Deref for Stage {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Scene {
+        &mut self.0
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
 }
 
 /// The outcome of what may hang once the power is gone; `None`: it does, or takes longer than anything here.

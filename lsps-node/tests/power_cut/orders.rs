@@ -14,7 +14,7 @@ use lsps_testing::scene::{Ledger, Scene, Script, Stock, Who};
 use lsps_transport_ldk::ports::OnchainWallet as _;
 use lsps_types::Sat;
 
-use crate::{AFTER, before_the_cut, chosen, connect_by_wire};
+use crate::{AFTER, Stage, before_the_cut, chosen, connect_by_wire};
 
 /// Before the answer, while it is opened, after it was published.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,7 +156,7 @@ async fn cut_after(play: Play, writes: usize) -> Fate {
     let store: Option<Store> = Some(Arc::new(PowerCutStore { disk: Arc::clone(&disk), power: power.clone() }));
     let (lsp_store, wallet_store) = if play.who == Who::Lsp { (store, None) } else { (None, store) };
     let script = Script { lsp_store, wallet_store, ..Script::of_orders() };
-    let mut scene = Scene::set(script).await.expect("the nodes start");
+    let mut scene = Stage(Scene::set(script).await.expect("the nodes start"));
     scene.stock_for_order(&STOCK).await.expect("the wallet's channel opens");
     let before = Ledger::read(&scene).expect("nothing is under way");
     wallet_connects(&scene, play.who, &power).await;
