@@ -46,7 +46,7 @@ fn claims(client: &mut Client, number: u8, over: u128) {
     assert_eq!(client.claimed(hash(number), NET, FEE, &[ChannelKey(over)], NOON), Handled::Taken);
 }
 
-// What the channel has to be
+// Required confirmations and publication of the channel
 
 #[test]
 fn case_X32_whatever_comes_over_a_channel_that_is_not_confirmed_waits_or_goes_back() {
@@ -68,7 +68,7 @@ fn case_X32_whatever_comes_over_a_channel_that_is_not_confirmed_waits_or_goes_ba
     assert_eq!(hasty, Arrival::Claim, "a wallet that waits for nothing");
 }
 
-/// Another LSP is trusted to publish what it funds; this one is not.
+/// The wallet trusts another LSP to publish its funding transactions, but not this one.
 #[test]
 fn case_X33_trust_in_one_lsp_is_none_in_another() {
     let mut client = bought(0);
@@ -201,7 +201,7 @@ fn case_X42_a_payment_that_is_late_is_held_to_the_channel_too() {
     }
 }
 
-// What there is room for, and for how long
+// Limits on the number and age of purchases
 
 #[test]
 fn case_X39_a_purchase_that_holds_a_payment_makes_no_room_and_does_not_end_by_the_clock() {

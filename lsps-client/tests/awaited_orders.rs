@@ -38,7 +38,7 @@ impl World {
         tokio::spawn(async move { lsp.order_channel(wish(ordered), &Facts, lightning).await })
     }
 
-    /// What goes out now, and what the host is asked.
+    /// Returns the messages that the client sends now, and its effects.
     async fn turn(&self) -> (Vec<Vec<u8>>, Vec<Effect>) {
         yield_now().await;
         let batch = self.session.with(|client, now| {

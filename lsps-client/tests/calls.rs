@@ -349,7 +349,7 @@ fn case_X19_an_answer_is_not_waited_for_longer_when_the_clock_is_set_back() {
     client.tick(set_back + MINUTE / 2);
     assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))));
 
-    // Nobody said by how much.
+    // The client is not told by how much the clock was set.
     let (mut client, ticket) = half_waited();
     client.tick(set_back);
     assert!(client.next_wake().is_some_and(|(at, _)| at <= set_back + MINUTE));

@@ -1,4 +1,4 @@
-//! Whatever arrives: more than promised is never claimed.
+//! A fee above the promised one is never accepted, whichever payment arrives.
 
 use lsps_client::jit_receive::{Expected, Part, Promised, Received, Verdict, judge};
 use lsps_types::lsps2::fee::opening_fee;

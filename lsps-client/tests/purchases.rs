@@ -39,7 +39,7 @@ fn sums(received: Msat, skimmed: Msat) -> Received<'static> {
     Received::Totals { received, skimmed }
 }
 
-/// What arrives when the LSP keeps its fee of a payment of the right size.
+/// The payment as it arrives when the LSP keeps its fee of a payment of the promised size.
 const AS_PROMISED: Received<'static> = Received::Totals { received: Msat(990_000), skimmed: FEE };
 
 fn pays(client: &mut Client, number: u8, over: &[u128]) -> Handled {
@@ -47,7 +47,7 @@ fn pays(client: &mut Client, number: u8, over: &[u128]) -> Handled {
     client.claimed(hash(number), Msat(990_000), FEE, &over, NOON)
 }
 
-/// The same wallet after a restart: what was written, and nothing else.
+/// The same wallet after a restart, loaded from the written records only.
 fn restarted(client: &mut Client) -> Client {
     let batch = client.drain();
     let mut again = common::client();
@@ -301,7 +301,7 @@ fn a_channel_is_taken_for_the_purchase_that_ends_first() {
     client.open_requested(&open_request(2), NOON).unwrap();
     assert_eq!(effects(&mut client), [accept(2, 1, 1)]);
 
-    // Not for one that is over at this very moment.
+    // A purchase that ends at this very moment does not get the channel.
     let mut client = two_that_end_at_different_times();
     let open_until = client.purchase(hash(2)).unwrap().terms().open_until;
     client.open_requested(&open_request(1), open_until).unwrap();
@@ -361,7 +361,7 @@ fn case_W10_a_claim_that_was_not_recorded_before_the_restart_is_recorded_after_i
     registers(&mut client, LSP, 1, Some(SIZE));
     let mut again = restarted(&mut client);
     assert_eq!(pays(&mut client, 1, &[]), Handled::Taken);
-    // That was never written; the node tells it again, and twice.
+    // The claim was never written. The node reports it again, twice.
     assert_eq!(again.judge(hash(1), &AS_PROMISED), Verdict::Claim);
     assert_eq!(pays(&mut again, 1, &[]), Handled::Taken);
     let _ = again.drain();

@@ -37,7 +37,7 @@ impl World {
         self.session.lsp(LSP)
     }
 
-    /// What the host would send.
+    /// Messages that the host would send.
     fn sent(&self) -> Vec<Vec<u8>> {
         let batch = self.session.with(|client, _| client.drain());
         batch.written().messages.into_iter().map(|(_, payload)| payload).collect()
@@ -136,7 +136,7 @@ async fn an_app_is_kept_registered_and_whoever_waits_hears_of_it() {
     assert!(world.session.with(|client, _| client.webhooks(LSP).is_some()), "the wish outlives whoever waited");
 }
 
-/// Somebody sets the clock back while an answer is waited for.
+/// The clock is set back while the client waits for an answer.
 #[tokio::test]
 #[allow(non_snake_case, reason = "as the table of attacks names it")]
 async fn case_X19_with_a_steady_clock_an_answer_is_waited_for_as_long_as_ever() {

@@ -41,7 +41,7 @@ impl World {
         tokio::spawn(async move { session.shop(&asks, &want, PATIENCE).await })
     }
 
-    /// What went out since the last look.
+    /// Messages sent since the last call.
     async fn asked(&self) -> Vec<(PeerId, Vec<u8>)> {
         yield_now().await;
         self.session.with(|client, _| client.drain()).written().messages

@@ -1,5 +1,5 @@
-//! What a client was given and gave, kept on a tape, plays again to the same end. Besides these stories, all clients of the
-//! other tests are taped and replayed (`common::Kept`).
+//! The inputs and outputs of a client, kept on a tape, replay to the same state. Apart from these stories, all clients
+//! of the other tests are taped and replayed, too (`common::Kept`).
 
 mod common;
 
@@ -56,7 +56,7 @@ fn a_replay_says_where_it_departs() {
     let Err(Departure { turn, taped, now }) = play(&turns, Config::default()) else { panic!("it kept nothing") };
     assert!(matches!(turns[turn], Turn::Gave { .. }) && *taped == turns[turn] && taped != now);
 
-    // Another configuration: the purchase has no place.
+    // With this configuration the client has no room for the purchase.
     let none = Config { purchases: 0, ..Config::default() };
     assert!(play(&tape.turns(), none).is_err());
 }

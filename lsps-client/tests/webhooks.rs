@@ -30,7 +30,7 @@ fn wants(name: &str, device: &str) -> (Client, Vec<u8>) {
     (client, asked)
 }
 
-/// The same, registered.
+/// Like `wants`, with the webhook registered.
 fn has(name: &str, device: &str) -> Client {
     let (mut client, asked) = wants(name, device);
     client.receive(LSP, &answer::<SetWebhook>(&asked, &SET));
@@ -38,7 +38,7 @@ fn has(name: &str, device: &str) -> Client {
     client
 }
 
-/// What it asks once time is this.
+/// Messages that the client sends when the time reaches `now`.
 fn asks(client: &mut Client, now: Timestamp) -> Vec<Vec<u8>> {
     client.tick(now);
     client.drain().written().messages.into_iter().map(|(_, payload)| payload).collect()

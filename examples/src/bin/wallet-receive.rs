@@ -17,13 +17,13 @@ use lsps_transport_ldk::{Msat, Wallet};
 #[derive(Parser)]
 #[command(name = "wallet-receive", version)]
 struct Options {
-    /// What to be paid, in millisatoshis.
+    /// Amount of the invoice, in millisatoshis.
     #[arg(long, default_value_t = 40_000_000)]
     amount_msat: u64,
-    /// The most that the LSP may keep of it, in millisatoshis.
+    /// Largest fee that the LSP may keep of the payment, in millisatoshis.
     #[arg(long, default_value_t = 2_000_000)]
     max_fee_msat: u64,
-    /// Another LSP: NODE-ID@HOST:PORT.
+    /// Node ID and address of another LSP: NODE-ID@HOST:PORT.
     #[arg(long)]
     lsp: Option<String>,
 }

@@ -51,7 +51,7 @@ impl Kept {
         Self { config, turns: Arc::default(), is_first: true }
     }
 
-    /// The same tape, to be read.
+    /// A reader of the same tape.
     pub fn copy(&self) -> Self {
         Self { config: self.config, turns: Arc::clone(&self.turns), is_first: false }
     }
@@ -125,7 +125,7 @@ pub fn answer_in_text(request: &[u8], member: &str, text: &str) -> Vec<u8> {
     format!(r#"{{"jsonrpc":"2.0","id":"{}","{member}":{text}}}"#, id_of(request)).into_bytes()
 }
 
-/// What a caller gets for an answer in words of our own.
+/// Returns the result of a call whose response has this member in words of our own.
 pub fn outcome<R: Request>(request: &R, member: &str, text: &str) -> Result<R::Reply, CallError<R::Error>> {
     let mut client = client();
     let (ticket, sent) = call(&mut client, LSP, request);
@@ -133,7 +133,7 @@ pub fn outcome<R: Request>(request: &R, member: &str, text: &str) -> Result<R::R
     client.take(&ticket).expect("it was answered")
 }
 
-/// What happens once everything is written: effects, and the notices about it.
+/// Effects and notices that are released once all records are written.
 pub fn released(client: &mut Client) -> (Vec<Effect>, Vec<Notice>) {
     let Released { effects, notices, .. } = client.drain().written();
     (effects, notices)

@@ -154,7 +154,7 @@ fn case_X45_a_channel_that_a_held_payment_came_over_is_none_to_spare_for_another
     assert!(desk.order(order).channel().is_none(), "this fee was for the other channel");
 }
 
-/// Its time is over, and nobody has told the client yet.
+/// The purchase has ended, but the client has not been ticked since.
 #[test]
 fn case_X45_a_purchase_whose_time_is_over_does_not_change_the_terms_of_an_order() {
     let (mut desk, _) = pays_for(&empty());

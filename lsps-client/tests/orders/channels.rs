@@ -1,4 +1,4 @@
-//! Which channels are accepted for orders, and how.
+//! Which channels the client accepts for orders, and on which terms.
 
 use lsps_client::jit_receive::{Handled, OpenRequest, RefuseChannel};
 use lsps_client::order::{End, OrderKey, WayKind};

@@ -65,7 +65,7 @@ pub fn draft(wish: Wish) -> Draft {
     Offered { lsp: LSP, options }.draft(wish).expect("it is within the options")
 }
 
-/// What the LSP answers to `create_order`.
+/// The LSP's reply to `create_order`.
 pub fn made(id: &str, ordered: &CreateOrder) -> Reply {
     let (expires_at, total) = (DateTime::from(NOON + HOUR), Sat(LIGHTNING_FEE.0 + ordered.client_balance_sat.0));
     let (fee_total_sat, order_total_sat) = (LIGHTNING_FEE, total);
@@ -152,11 +152,11 @@ impl ReadInvoices for Facts {
     }
 }
 
-/// How the LSP takes questions.
+/// How the LSP answers `get_order`.
 #[derive(Clone, Debug)]
 pub enum Manner {
     Tells(Box<Reply>),
-    /// Of each order, by its name.
+    /// One reply per order, found by the order's ID.
     TellsEach(Vec<Reply>),
     /// A result or an error in words of our own.
     Says(&'static str, &'static str),
@@ -170,14 +170,14 @@ pub struct Desk {
     pub lsp: Manner,
     pub effects: Vec<Effect>,
     pub events: Vec<Event>,
-    /// When the LSP was asked about an order.
+    /// Times at which the LSP was asked about an order.
     pub asked: Vec<Timestamp>,
     /// Broadcasts what it is to, as a host does; else the test does.
     pub broadcasts: bool,
     /// The question that had no answer.
     open: Option<(PeerId, Vec<u8>)>,
     config: Config,
-    /// Of the present life.
+    /// Tape of the client since the last restart.
     pub tape: Kept,
 }
 
@@ -300,7 +300,7 @@ impl Desk {
         self.turn();
     }
 
-    /// What the LSP should have said when it was silent.
+    /// Delivers the answer that the LSP should have given when it was silent.
     pub fn answers_late(&mut self, reply: &Reply) {
         let (lsp, question) = self.open.take().expect("a question is open");
         let id = Incoming::decode(&question).expect("a request").id().clone();
@@ -340,7 +340,7 @@ impl Desk {
         self.order(key).state()
     }
 
-    /// What the host was asked since the last look.
+    /// Effects that the host got since the last call.
     pub fn effects(&mut self) -> Vec<Effect> {
         self.turn();
         std::mem::take(&mut self.effects)

@@ -120,7 +120,7 @@ fn case_X36_an_lsp_that_fails_and_keeps_the_money_is_named() {
         assert_eq!(desk.order(key).trouble(), Some(&Trouble::Kept), "what it says does not clear that");
     }
 
-    // It neither fails nor opens, with the preimage in its hands.
+    // The LSP has the preimage, and neither fails the order nor opens the channel.
     let mut desk = Desk::new();
     let key = desk.pays(WayKind::Bolt11);
     desk.tells(lightning(LightningState::Paid));
@@ -131,7 +131,7 @@ fn case_X36_an_lsp_that_fails_and_keeps_the_money_is_named() {
     desk.passes(HOUR);
     assert_eq!(desk.order(key).trouble(), None, "now it opened");
 
-    // On the chain.
+    // The same lie about a payment on-chain.
     let mut desk = Desk::new();
     let key = desk.pays(WayKind::Onchain);
     desk.client.order_signed(key, vec![1], NOON).unwrap();
@@ -353,7 +353,7 @@ fn jit(key: u128) -> OpenRequest {
     OpenRequest { zero_conf: false, ..open_request(key) }
 }
 
-/// Over it a payment comes of which something was kept, before it has a confirmation.
+/// A payment arrives over the channel before it has a confirmation, and a fee was kept of it.
 #[test]
 fn case_X45_a_channel_that_may_be_a_purchases_is_accepted_on_the_purchases_terms() {
     let (mut desk, key, reply) = beside_a_purchase();

@@ -1,4 +1,4 @@
-//! How orders go on and end: ways in turn, payments whose time is over, orders that are called off.
+//! How orders proceed and end: payment methods in turn, payments that expire, and orders that are abandoned.
 
 use lsps_client::jit_receive::{Handled, RefuseChannel};
 use lsps_client::order::{
@@ -239,7 +239,7 @@ fn case_X41_an_order_in_trouble_that_is_given_up_is_not_paid_afterwards() {
     desk.turn();
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)), "it came back: nothing is lost");
 
-    // It was taken all the same.
+    // The LSP takes the payment although the order was abandoned.
     let mut desk = Desk::new();
     let key = desk.pays(WayKind::Bolt11);
     desk.client.abandon_order(key, desk.now).unwrap();
@@ -433,7 +433,7 @@ fn case_X53b_a_way_whose_time_is_over_is_passed_over_and_without_one_the_order_e
     assert_eq!(pays(&mut desk), []);
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)), "called off");
 
-    // What the LSP failed is not paid another way.
+    // An order that the LSP failed is not paid by another method.
     let (mut desk, key) = in_turn(&[WayKind::Bolt11, WayKind::Onchain]);
     pays(&mut desk);
     desk.tells(failed(&made("a1", &order())));

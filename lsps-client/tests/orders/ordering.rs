@@ -1,4 +1,4 @@
-//! What is ordered, and what is made of the LSP's price. Nothing is paid here.
+//! Orders, and the client's checks of the LSP's price. Nothing is paid here.
 
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{
@@ -306,7 +306,7 @@ fn case_X30_ways_are_compared_with_what_leaves_beside_the_fee() {
     assert_eq!(quote.ranked(costs(most.0)).len(), 3);
     assert_eq!(quote.ranked(costs(most.0 + 1)).len(), 2, "dearer than it may be is no way at all");
 
-    // What may leave beside the fee is within the limits too.
+    // The limits also cover what may be paid in addition to the fee.
     let extra = |max_total_fee, max_proportional_fee| {
         let draft = draft(Wish { limits: FeeLimits { max_total_fee, max_proportional_fee }, ..wish(order()) });
         draft.weigh(&made("a1", &order()), &Facts, NOON).unwrap().ways.iter().map(|way| way.extra).collect::<Vec<_>>()
@@ -318,7 +318,7 @@ fn case_X30_ways_are_compared_with_what_leaves_beside_the_fee() {
     assert_eq!(extra(Some(Msat(u64::MAX)), None), [most; 3]);
 }
 
-/// With one invoice in two orders the second would wait for the payment of the first for ever.
+/// If two orders had the same invoice, the second would wait forever for the payment of the first.
 #[test]
 fn case_X34_the_payment_hash_of_another_order_or_purchase_is_not_paid_again() {
     let with_hash = |id: &str, lsp, number| {

@@ -1,4 +1,4 @@
-//! From the choice of a way to the channel, or to the money back.
+//! Orders from the choice of a payment method to the channel or the refund.
 
 use lsps_client::jit_receive::Handled;
 use lsps_client::order::{Bill, End, Event, Lease, OrderError, Payment, State, Unpaid, WayKind};

@@ -220,7 +220,7 @@ enum Set {
     Told,
     /// The host does not notice.
     Unseen,
-    /// While the wallet does not run.
+    /// The clock changes while the wallet does not run.
     Away,
 }
 

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use crate::common::{DAY, LSP, state};
 use crate::desk::{Desk, Facts, Manner, OUTPOINT, completed, draft, invoice, made, open_as_ordered, order, wish};
 
-/// What happens next.
+/// Next event of the random script.
 #[derive(Clone, Debug)]
 enum Step {
     Chooses(Vec<WayKind>),
@@ -42,9 +42,9 @@ struct Node {
     asked: Vec<WayKind>,
     paid: Vec<String>,
     signed: Vec<Vec<u8>>,
-    /// Those that were on record.
+    /// Signed transactions that were on record.
     recorded: BTreeSet<Vec<u8>>,
-    /// Each time that it was.
+    /// Broadcast transactions, with the time of each broadcast.
     broadcast: Vec<(Vec<u8>, Timestamp)>,
     /// Transactions whose inputs were freed.
     free: Vec<Vec<u8>>,
@@ -235,7 +235,7 @@ proptest! {
 
         prop_assert_eq!(state(&desk.tape.replays()), state(&desk.client), "its tape brings it to where it is");
 
-        // From here on the LSP says no more, and the node tells what it did, or nothing.
+        // From now on the LSP is silent, and the node reports the outcome of the payment, or nothing.
         desk.lsp = Manner::Silent;
         desk.passes(DAY * 2);
         node.does(&mut desk, key);

@@ -1,4 +1,4 @@
-//! What is kept of orders, and what is made of what was kept.
+//! Records of orders, and what the client restores from them.
 
 use std::collections::BTreeMap;
 
@@ -110,7 +110,7 @@ fn loaded(text: &'static str) -> BTreeMap<&'static str, Order> {
         let order = client.orders().next().expect("it is there").clone();
         assert_eq!((order.lsp(), order.id().as_str(), order.ways().len()), (LSP, "a1", 3), "{what}");
         orders.insert(what, order);
-        // It goes on as an order of the present version.
+        // The order is written again as a record of the present version.
         client.tick(NOON + HOUR * 24 * 400);
         for (name, bytes) in client.drain().records().filter_map(|(id, bytes)| Some((id.to_string(), bytes?))) {
             assert_eq!(crate::common::taped(Config::default(), [9; 32]).load(&name, bytes), Ok(()), "{what}");
