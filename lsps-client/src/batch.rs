@@ -1,8 +1,9 @@
 //! Write before act: the records of a turn are written first, then its messages and effects are released.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::vec::Vec;
 use core::{fmt, str::FromStr};
 
+use lsps_flow::UnknownFlow;
 use lsps_types::{PaymentHash, PeerId};
 use serde::{Deserialize, Serialize};
 
@@ -11,34 +12,11 @@ use crate::jit_receive::Event;
 use crate::order::{self, OrderKey};
 use crate::webhooks;
 
-/// Records, messages, effects and notices since the last drain. Write the records, then call
-/// [`written`](Self::written).
-#[derive(Debug, Default)]
-#[must_use = "records that are never written are lost in a crash"]
-pub struct Batch {
-    pub(crate) records: BTreeMap<FlowId, Option<Vec<u8>>>,
-    pub(crate) released: Released,
-}
+/// Records, messages, effects and notices since the last drain. Write the records, then call `written`.
+pub type Batch = lsps_flow::Batch<FlowId, Released>;
 
-impl Batch {
-    /// The records to make durable, in any order: the new content of each, or `None` if it is to be deleted.
-    pub fn records(&self) -> impl Iterator<Item = (FlowId, Option<&[u8]>)> {
-        self.records.iter().map(|(id, bytes)| (*id, bytes.as_deref()))
-    }
-
-    /// Releases the messages and effects. Call this only once the records are durable.
-    #[must_use = "these are the requests and the acts that were waited for"]
-    pub fn written(self) -> Released {
-        self.released
-    }
-
-    /// Whether there is no record, message, effect or notice.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        let Released { messages, effects, notices } = &self.released;
-        self.records.is_empty() && messages.is_empty() && effects.is_empty() && notices.is_empty()
-    }
-}
+/// The same while it is collected.
+pub(crate) type Changes = lsps_flow::Changes<FlowId, Released>;
 
 /// Messages, effects and notices that may go out, now that the records are durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +27,13 @@ pub struct Released {
     pub effects: Vec<Effect>,
     /// Notices for the application or its operator.
     pub notices: Vec<Notice>,
+}
+
+impl lsps_flow::Release for Released {
+    fn is_empty(&self) -> bool {
+        let Self { messages, effects, notices } = self;
+        messages.is_empty() && effects.is_empty() && notices.is_empty()
+    }
 }
 
 impl Released {
@@ -108,11 +93,6 @@ impl FromStr for FlowId {
         purchase.or_else(order).or_else(webhooks).ok_or_else(|| UnknownFlow(text.into()))
     }
 }
-
-/// Error for a record name that no flow of this version has.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no kind of record is named {0:?}")]
-pub struct UnknownFlow(pub String);
 
 const PURCHASE: &str = "purchase-";
 const ORDER: &str = "order-";

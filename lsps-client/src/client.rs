@@ -1,13 +1,14 @@
 //! The client: inputs in, and the purchases, orders and webhooks that they change.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
+use lsps_flow::{Record, Recorder, Tape, Unreadable};
 use lsps_types::jsonrpc::{ErrorReply, FromLsp, InvalidReply, RequestData};
 use lsps_types::{Msat, PaymentHash, PeerId, Request, Timestamp};
 
-use crate::batch::{Batch, FlowId, Notice, UnknownFlow};
+use crate::batch::{Batch, Changes, FlowId, Notice};
 use crate::effect::{ChannelKey, Effect};
 use crate::input::{CallId, Input};
 use crate::jit_receive::book::Book;
@@ -16,8 +17,7 @@ use crate::order::book::handled;
 use crate::order::{self, Order, OrderKey, Polling, Quote, RefusePlace};
 use crate::outcome::{Heard, NotSent, Outcome, Refusal};
 use crate::pending::{Pending, RequestIds, Ticket};
-use crate::record;
-use crate::tape::{Recorder, Tape, Turn};
+use crate::tape::Turn;
 use crate::wake::Wake;
 use crate::webhooks as hooks;
 
@@ -76,12 +76,12 @@ pub struct Client {
     book: Book,
     pub(crate) orders: order::book::Book,
     pub(crate) webhooks: hooks::book::Book,
-    pub(crate) out: Batch,
+    pub(crate) out: Changes,
     /// Time of the last input that carried one.
     pub(crate) ticked_at: Timestamp,
     /// Whether records were loaded since then.
     pub(crate) was_loaded: bool,
-    tape: Recorder,
+    tape: Recorder<Turn>,
 }
 
 /// Reason for which a call that was sent has no result.
@@ -105,25 +105,6 @@ pub enum CallError<E: lsps_types::codes::MethodError> {
     Forgotten,
 }
 
-/// Error for a record that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// The name belongs to no flow.
-    #[error(transparent)]
-    Name(#[from] UnknownFlow),
-    /// The content cannot be read.
-    #[error("{0}")]
-    Content(record::Unreadable),
-    /// The store lists the record and fails to read it.
-    #[error("record {name:?} cannot be read from the store: {why}; it is left alone, and read again at the next start")]
-    Store {
-        /// Name of the record.
-        name: String,
-        /// Error text of the store.
-        why: String,
-    },
-}
-
 impl Client {
     /// Creates a client without flows. `ids` is 32 random bytes, fresh at every start, from which request ids are
     /// derived.
@@ -135,7 +116,7 @@ impl Client {
     }
 
     /// Records all inputs and outputs from now on, so that [`replay`](crate::replay) can repeat them.
-    pub fn record_on(&mut self, tape: Box<dyn Tape>) {
+    pub fn record_on(&mut self, tape: Box<dyn Tape<Turn>>) {
         self.tape.begin(tape);
     }
 
@@ -145,14 +126,14 @@ impl Client {
     ///
     /// The record cannot be read; the others are not affected.
     pub fn load(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
-        self.tape.keep(|| Turn::Loaded { name: name.into(), bytes: bytes.into() });
+        let record = Record { name: name.into(), bytes: bytes.into() };
+        self.tape.keep(|| Turn::Loaded(record.clone()));
         self.was_loaded = true;
-        let loaded = match name.parse()? {
-            FlowId::Purchase(hash) => self.book.load(hash, bytes, &mut self.out),
-            FlowId::Order(key) => self.orders.load(key, bytes, &self.config.polling),
-            FlowId::Webhooks(lsp) => self.webhooks.load(lsp, bytes),
-        };
-        loaded.map_err(Unreadable::Content)
+        match name.parse()? {
+            FlowId::Purchase(hash) => self.book.load(hash, &record, &mut self.out),
+            FlowId::Order(key) => self.orders.load(key, &record, &self.config.polling),
+            FlowId::Webhooks(lsp) => self.webhooks.load(lsp, &record),
+        }
     }
 
     /// Handles one input. Its consequences wait for [`drain`](Self::drain).
@@ -368,7 +349,7 @@ impl Client {
 
     /// All changes since the last drain.
     pub fn drain(&mut self) -> Batch {
-        let batch = core::mem::take(&mut self.out);
+        let batch = self.out.drain();
         if !batch.is_empty() {
             self.tape.keep(|| Turn::gave(&batch));
         }

@@ -10,7 +10,7 @@ use crate::batch::FlowId;
 #[cfg(doc)]
 use crate::input::Input;
 use crate::jit_receive::Channel;
-use crate::order::{Accept, OrderKey, Way};
+use crate::order::{Accept, OrderKey, Way, WayKind};
 
 /// Call that the host has to make for a purchase or an order; it is outstanding until that changes. Each variant says
 /// why a repetition does no harm.
@@ -122,34 +122,52 @@ pub enum Effect {
     },
 }
 
+/// Key of an effect. Two effects with the same key ask for the same; a new attempt has a new key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EffectKey {
+    /// See [`Effect::AcceptChannel`]. A channel that is passed to another flow is not asked for again.
+    Accept(ChannelKey, u32),
+    /// See [`Effect::ClaimAfter`].
+    Claim(PaymentHash),
+    /// See [`Effect::AllowUnderpaying`].
+    AllowUnderpaying(PeerId),
+    /// See [`Effect::ForbidUnderpaying`].
+    ForbidUnderpaying(PeerId),
+    /// See [`Effect::PayOrder`].
+    Pay(OrderKey, WayKind),
+    /// See [`Effect::StopPaying`].
+    Stop(OrderKey, WayKind),
+    /// See [`Effect::BroadcastPayment`].
+    Broadcast(OrderKey),
+    /// See [`Effect::ReservePayment`].
+    Reserve(OrderKey),
+    /// See [`Effect::ForgetPayment`].
+    Forget(OrderKey),
+}
+
 impl Effect {
-    /// Whether both effects are the same call. A channel that moves to another purchase is not accepted again.
-    pub(crate) fn repeats(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::AcceptChannel { key, attempt, .. }, Self::AcceptChannel { key: k, attempt: a, .. }) => {
-                (key, attempt) == (k, a)
-            }
-            (
-                Self::AcceptChannel { .. }
-                | Self::ClaimAfter { .. }
-                | Self::AllowUnderpaying { .. }
-                | Self::ForbidUnderpaying { .. }
-                | Self::PayOrder { .. }
-                | Self::StopPaying { .. }
-                | Self::BroadcastPayment { .. }
-                | Self::ReservePayment { .. }
-                | Self::ForgetPayment { .. },
-                Self::AcceptChannel { .. }
-                | Self::ClaimAfter { .. }
-                | Self::AllowUnderpaying { .. }
-                | Self::ForbidUnderpaying { .. }
-                | Self::PayOrder { .. }
-                | Self::StopPaying { .. }
-                | Self::BroadcastPayment { .. }
-                | Self::ReservePayment { .. }
-                | Self::ForgetPayment { .. },
-            ) => self == other,
+    /// The key of the effect.
+    #[must_use]
+    pub fn key(&self) -> EffectKey {
+        match self {
+            Self::AcceptChannel { key, attempt, .. } => EffectKey::Accept(*key, *attempt),
+            Self::ClaimAfter { purchase, .. } => EffectKey::Claim(*purchase),
+            Self::AllowUnderpaying { lsp } => EffectKey::AllowUnderpaying(*lsp),
+            Self::ForbidUnderpaying { lsp } => EffectKey::ForbidUnderpaying(*lsp),
+            Self::PayOrder { order, way, .. } => EffectKey::Pay(*order, way.kind()),
+            Self::StopPaying { order, way } => EffectKey::Stop(*order, way.kind()),
+            Self::BroadcastPayment { order, .. } => EffectKey::Broadcast(*order),
+            Self::ReservePayment { order, .. } => EffectKey::Reserve(*order),
+            Self::ForgetPayment { order, .. } => EffectKey::Forget(*order),
         }
+    }
+}
+
+impl lsps_flow::Keyed for Effect {
+    type Key = EffectKey;
+
+    fn key(&self) -> EffectKey {
+        self.key()
     }
 }
 

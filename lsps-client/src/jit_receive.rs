@@ -5,6 +5,7 @@
 //! record.
 
 use alloc::vec::Vec;
+
 use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Ppm, Preimage, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use crate::wake::Wake;
 mod arrival;
 pub(crate) mod book;
 mod choose;
+mod flow;
 mod invoice;
 mod judge;
 mod rules;
@@ -22,6 +24,7 @@ mod v1;
 pub use arrival::{Arrival, Via};
 pub use book::{Handled, OpenRequest, RefuseChannel, RefusePurchase};
 pub use choose::{Choice, FeeLimits, NoOffer, Payment, Unfit, Want, choose};
+pub(crate) use flow::{Command, Reject};
 pub use invoice::{CannotInvoice, InvoiceTerms, Prepared, RouteHint, Wish, prepare};
 pub(crate) use judge::within_share;
 pub use judge::{Expected, Fault, Part, Promised, Received, Verdict, enough_blocks_left, judge};
@@ -123,30 +126,6 @@ pub struct Holding {
     pub channel: Option<Channel>,
 }
 
-/// Command to a purchase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    /// The LSP asks to open this channel.
-    OpenRequested { key: ChannelKey, max_to_self_delay: Blocks },
-    /// The funding of a channel is negotiated.
-    ChannelPending(ChannelKey),
-    /// A channel could not be opened, or was closed.
-    ChannelEnded(ChannelKey),
-    /// The channel of this purchase was used for another one, whose own channel this one gets in exchange, if there is
-    /// one; or this purchase gets the channel over which its payment arrived.
-    ChannelPassed(Option<Channel>),
-    /// The payment arrived as promised, and is to be claimed later.
-    Held { received: Msat, skimmed: Msat, preimage: Option<Preimage> },
-    /// The held payment was failed, as its HTLCs were about to expire.
-    GaveUp,
-    /// The payment was claimed.
-    Claimed { received: Msat, skimmed: Msat },
-    /// The wallet abandons the purchase.
-    Abandon,
-    /// Time passed.
-    Tick,
-}
-
 /// State change of a purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
@@ -177,17 +156,6 @@ pub enum Event {
     Abandoned,
     /// The record was removed.
     Dropped,
-}
-
-/// Reason for which a command to a purchase is rejected. The state has not changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reject {
-    /// The purchase accepts no channel or payment any more.
-    NotOpen,
-    /// The purchase has a channel already.
-    HasChannel,
-    /// The channel belongs to another flow.
-    OtherChannel,
 }
 
 impl Purchase {

@@ -34,7 +34,6 @@ pub mod jit_receive;
 pub mod order;
 mod outcome;
 mod pending;
-mod record;
 pub mod select;
 #[cfg(feature = "session")]
 pub mod session;
@@ -44,12 +43,12 @@ pub mod webhooks;
 
 pub use lsps_types as types;
 
-pub use batch::{Batch, FlowId, Notice, Released, UnknownFlow};
-pub use client::{CallError, Client, Config, Unreadable};
-pub use effect::{AcceptTerms, ChannelKey, Effect};
+pub use batch::{Batch, FlowId, Notice, Released};
+pub use client::{CallError, Client, Config};
+pub use effect::{AcceptTerms, ChannelKey, Effect, EffectKey};
 pub use input::{CallId, Input};
+pub use lsps_flow::{Tape, UnknownFlow, Unreadable};
 pub use outcome::{Heard, NotSent, Outcome, Refusal};
 pub use pending::{RequestIds, Ticket};
-pub use record::Unreadable as UnreadableContent;
-pub use tape::{Departure, Tape, Turn, replay};
+pub use tape::{Divergence, Draws, Turn, replay};
 pub use wake::Wake;

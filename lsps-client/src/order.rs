@@ -17,6 +17,7 @@ use crate::wake::Wake;
 
 pub(crate) mod book;
 mod changes;
+mod flow;
 mod key;
 mod polls;
 mod quote;
@@ -559,6 +560,14 @@ impl Order {
         (capacity, asked.pushed.0.saturating_sub(balance), Reverse(confirmations))
     }
 
+    /// The transaction that pays it goes out now, so that others may have it. Not on record: after a restart the wallet has
+    /// to take that for true in any case.
+    pub(crate) fn is_broadcast(&mut self) {
+        if let State::Paying(paying) = &mut self.state {
+            paying.unsent = false;
+        }
+    }
+
     /// The channel with this key, if it may be the order's.
     pub(crate) fn has(&self, key: ChannelKey) -> Option<Channel> {
         self.channels().find(|channel| channel.key == key)
@@ -593,9 +602,7 @@ impl Order {
     /// Time from which a transaction that nobody has seen yet is broadcast no more.
     pub(crate) fn is_late_at(&self, paying: &Paying) -> Option<Timestamp> {
         let waits = matches!(paying.payment, Payment::Signed(_)) && !paying.late && !paying.held;
-        self.way(paying.way)
-            .filter(|_| waits)
-            .map(|way| paying.stands_until.map_or(way.pay_by, |end| end.max(way.pay_by)))
+        self.way(paying.way).filter(|_| waits).map(|way| paying.stands_until.unwrap_or(way.pay_by))
     }
 
     /// Whether the transaction may be broadcast now. A host broadcasts only after

@@ -1,7 +1,7 @@
 //! Open calls: their ids, their deadlines, and everything that can come instead of an answer.
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
     vec::Vec,
 };
@@ -12,10 +12,11 @@ use hex_conservative::DisplayHex;
 use lsps_types::jsonrpc::{ErrorObject, Raw, RequestData, RequestId};
 use lsps_types::{ClockShift, PeerId, Request, Timestamp};
 
-use crate::batch::Batch;
+use crate::batch::Changes;
 use crate::client::CallError;
 use crate::input::CallId;
 use crate::outcome::{Heard, NotSent};
+use crate::tape::Draws;
 use crate::wake::Wake;
 
 /// Reference to the answer to a request of type `R`.
@@ -51,7 +52,13 @@ enum Source {
         drawn: u64,
     },
     /// Ids that were drawn when a tape was recorded.
-    Tape(VecDeque<String>),
+    Tape(Draws),
+}
+
+impl From<Draws> for RequestIds {
+    fn from(ids: Draws) -> Self {
+        Self(Source::Tape(ids))
+    }
 }
 
 impl From<[u8; 32]> for RequestIds {
@@ -68,10 +75,6 @@ impl fmt::Debug for RequestIds {
 }
 
 impl RequestIds {
-    pub(crate) fn drawn_before(ids: VecDeque<String>) -> Self {
-        Self(Source::Tape(ids))
-    }
-
     /// Derives 128 bits that look random. Spec: LSPS0: 80 bits at least, and no plain counter.
     fn draw(&mut self) -> String {
         match &mut self.0 {
@@ -83,7 +86,7 @@ impl RequestIds {
                 mac.as_hex().to_string().chars().take(ID_LENGTH).collect()
             }
             // More ids are drawn than on the tape, so the replay will differ at the next batch.
-            Source::Tape(ids) => ids.pop_front().unwrap_or_default(),
+            Source::Tape(ids) => ids.pop().unwrap_or_default(),
         }
     }
 }
@@ -154,7 +157,7 @@ impl Pending {
         request: &RequestData,
         limit: usize,
         (now, wait): (Timestamp, Duration),
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Result<CallId, NotSent> {
         self.may_call(lsp, limit)?;
         let id = self.fresh_id();
@@ -172,7 +175,7 @@ impl Pending {
         request: &R,
         limit: usize,
         within: (Timestamp, Duration),
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Result<Ticket<R>, NotSent> {
         self.call(lsp, &RequestData::of(request), limit, within, out).map(Ticket::of)
     }

@@ -3,7 +3,7 @@
 //! The wallet's wish is put on record first. Then the webhook is registered, checked from time to time, and registered
 //! again if the LSP lost it. The application only reports [`Input::KeepWebhook`](crate::Input::KeepWebhook).
 
-use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
+use alloc::{collections::BTreeMap, vec, vec::Vec};
 use core::time::Duration;
 
 use lsps_types::lsps5::{AppName, WebhookUrl};
@@ -11,8 +11,10 @@ use lsps_types::{ClockShift, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) mod book;
+mod flow;
 
 pub use book::TooManyApps;
+pub(crate) use flow::Command;
 
 /// The webhooks that are registered with one LSP, or are to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,21 +48,6 @@ pub enum AppState {
     },
     /// The webhook is to be removed.
     Unwanted,
-}
-
-/// Command to the webhooks at one LSP.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// The wallet wants this webhook.
-    Keep(AppName, WebhookUrl),
-    /// The wallet no longer wants the webhook of this app.
-    Remove(AppName),
-    /// The LSP answered the registration of this name and URL; with the error code if it refused.
-    Answered(AppName, WebhookUrl, Result<(), i64>),
-    /// The LSP has no webhook of this name any more.
-    Removed(AppName),
-    /// The LSP listed its webhooks.
-    Listed(Vec<String>),
 }
 
 /// State change of the webhooks at one LSP.

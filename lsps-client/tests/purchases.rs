@@ -11,9 +11,7 @@ use lsps_client::jit_receive::{
     Event, Fault, Handled, OpenRequest, Part, Received, RefuseChannel, RefusePurchase, Rules, State, Verdict, Wish,
     prepare,
 };
-use lsps_client::{
-    AcceptTerms, ChannelKey, Client, Config, Effect, FlowId, Notice, Unreadable, UnreadableContent, Wake,
-};
+use lsps_client::{AcceptTerms, ChannelKey, Client, Config, Effect, FlowId, Notice, Unreadable, Wake};
 use lsps_types::lsps2::{Buy, OpeningFeeParams};
 use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
 
@@ -379,20 +377,21 @@ fn a_record_that_cannot_be_read_is_named_and_harms_no_other() {
     let (name, bytes) = (name.to_string(), bytes.unwrap().to_vec());
 
     let mut again = client();
-    let content = |why| Err(Unreadable::Content(why));
+    let damaged = |name: &str| Err(Unreadable::Damaged { name: name.into() });
     let newer: Vec<u8> = [3].into_iter().chain(bytes[1..].iter().copied()).collect();
-    assert_eq!(again.load(&name, &newer), content(UnreadableContent::Version(3)));
+    let refused = Unreadable::Newer { name: name.clone(), version: 3, newest: 2 };
+    assert_eq!(again.load(&name, &newer), Err(refused));
     for cut in 0..bytes.len() {
-        assert_eq!(again.load(&name, &bytes[..cut]), content(UnreadableContent::Damaged), "cut at {cut}");
+        assert_eq!(again.load(&name, &bytes[..cut]), damaged(&name), "cut at {cut}");
     }
     let trailing: Vec<u8> = bytes.iter().copied().chain([0]).collect();
-    assert_eq!(again.load(&name, &trailing), content(UnreadableContent::Damaged));
+    assert_eq!(again.load(&name, &trailing), damaged(&name));
     let elsewhere = format!("purchase-{}", hash(2));
-    assert_eq!(again.load(&elsewhere, &bytes), content(UnreadableContent::Damaged), "under another's name");
+    assert_eq!(again.load(&elsewhere, &bytes), damaged(&elsewhere), "under another's name");
     assert!(matches!(again.load("order-1", &bytes), Err(Unreadable::Name(_))));
 
     assert_eq!(again.load(&name, &bytes), Ok(()));
-    assert_eq!(again.load(&name, &bytes), content(UnreadableContent::Twice));
+    assert_eq!(again.load(&name, &bytes), Err(Unreadable::Twice { name: name.clone() }));
     assert_eq!(again.purchases().count(), 1);
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{BOUGHT, DAY, FEE, Kept, LSP, NOON, SIZE, answer, buy, hash, open_request, prepared, state};
-use lsps_client::{ChannelKey, Client, Config, Departure, Input, Outcome, Turn, replay};
+use lsps_client::{ChannelKey, Client, Config, Divergence, Input, Outcome, Turn, replay};
 use lsps_types::Msat;
 use lsps_types::lsps2::Buy;
 
@@ -44,7 +44,7 @@ fn a_tape_brings_a_client_to_where_it_is_without_what_its_request_ids_are_made_o
 }
 
 #[test]
-fn a_replay_says_where_it_departs() {
+fn a_replay_says_where_it_differs() {
     let (_, tape) = life();
     let mut turns = tape.turns();
     let claimed = |turn: &&mut Turn| matches!(turn, Turn::Told(_, Input::PaymentClaimed { .. }));
@@ -53,7 +53,7 @@ fn a_replay_says_where_it_departs() {
     };
     *skimmed = Msat(0);
     let play = |turns: &[Turn], config| replay(turns, |ids| Client::new(config, ids)).map(drop);
-    let Err(Departure { turn, taped, now }) = play(&turns, Config::default()) else { panic!("it kept nothing") };
+    let Err(Divergence { turn, taped, now }) = play(&turns, Config::default()) else { panic!("it kept nothing") };
     assert!(matches!(turns[turn], Turn::Gave { .. }) && *taped == turns[turn] && taped != now);
 
     // With this configuration the client has no room for the purchase.

@@ -5,7 +5,7 @@ mod common;
 
 use common::{DAY, HOUR, LSP, NOON, OTHER_LSP, answer, answer_in_text, client};
 use lsps_client::webhooks::{AppState, Event, TooManyApps};
-use lsps_client::{Client, Config, FlowId, Notice, Released, Unreadable, UnreadableContent, Wake};
+use lsps_client::{Client, Config, FlowId, Notice, Released, Unreadable, Wake};
 use lsps_types::jsonrpc::Incoming;
 use lsps_types::lsps5::{
     AppName, ListWebhooks, RemoveWebhook, SetWebhook, WebhookRemoved, WebhookSet, WebhookUrl, Webhooks,
@@ -156,7 +156,7 @@ fn what_is_wanted_outlives_a_restart_and_an_answer_that_was_lost() {
     let mut again = common::taped(Config::default(), [8; 32]);
     again.load(&id.to_string(), bytes.unwrap()).unwrap();
     let twice = again.load(&id.to_string(), bytes.unwrap());
-    assert_eq!(twice, Err(Unreadable::Content(UnreadableContent::Twice)));
+    assert_eq!(twice, Err(Unreadable::Twice { name: id.to_string() }));
     assert!(asks(&mut again, NOON).is_empty(), "nobody is there yet");
     again.peer_connected(LSP);
     let asked = only(asks(&mut again, NOON));
@@ -171,7 +171,7 @@ fn what_is_wanted_outlives_a_restart_and_an_answer_that_was_lost() {
     assert_eq!(set_of(&only(asks(&mut again, asked_at + HOUR))).app_name, "app");
     let name = FlowId::Webhooks(OTHER_LSP).to_string();
     let misnamed = again.load(&name, bytes.unwrap());
-    assert_eq!(misnamed, Err(Unreadable::Content(UnreadableContent::Damaged)));
+    assert_eq!(misnamed, Err(Unreadable::Damaged { name }));
 }
 
 #[test]

@@ -187,6 +187,14 @@ impl<F: Indexed> Flows<F> {
         Some(Ok(Moved { stepped, over: None, signals }))
     }
 
+    /// Changes state of a flow that is not on record, and so needs no event.
+    pub fn adjust(&mut self, id: &F::Id, shared: &F::Shared, change: impl FnOnce(&mut F)) {
+        if let Some(entry) = self.all.get_mut(id) {
+            change(&mut entry.flow);
+            let _others_need_not_know = self.refresh(*id, shared);
+        }
+    }
+
     /// Updates index and agenda after a change of a flow.
     fn refresh(&mut self, id: F::Id, shared: &F::Shared) -> Vec<F::Signal> {
         let Some(entry) = self.all.get_mut(&id) else { return Vec::new() };

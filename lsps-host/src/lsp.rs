@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use lsps_service::{
     BookEntry, ChannelKey, Config, ConfigError, Decision, Input, KnownOrder, Occasion, OrderNumber, Outcome, Policy,
-    Promised, QuestionId, Service, Tape, Unreadable,
+    Promised, QuestionId, Service, Tape, Turn, Unreadable,
 };
 use lsps_types::PeerId;
 use lsps_types::lsps2::PromiseKey;
@@ -64,7 +64,7 @@ pub struct LspParts<N> {
     pub notifier: Option<Arc<dyn Notifier>>,
     /// A tape of all inputs and effects of the service, for [`replay`](lsps_service::replay). The tape grows without
     /// bound.
-    pub tape: Option<Box<dyn Tape>>,
+    pub tape: Option<Box<dyn Tape<Turn>>>,
 }
 
 impl<N: LspNode> LspParts<N> {

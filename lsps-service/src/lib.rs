@@ -41,7 +41,7 @@ pub use ids::{BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, Part
 pub use input::{ChannelEnd, Deposit, FundingOutput, HeldHtlc, HeldPayment, Input, PaidBy, Prepared, WhichPart};
 pub use known::{ChannelStage, KnownChannel, KnownPart, OpenedFor, Promised};
 pub use limits::Limits;
-pub use lsps_flow::UnknownFlow;
+pub use lsps_flow::{Tape, UnknownFlow};
 pub use lsps1::known::{KnownOrder, KnownPayment, KnownRefund, OrderStage, PaymentStage};
 pub use lsps1::order::OrderFailure;
 pub use lsps1::payments::Way;
@@ -56,5 +56,5 @@ pub use policy::{
 pub use questions::{Asked, Decision, Question};
 pub use record::{Record, Unreadable};
 pub use service::{ScidSource, Service};
-pub use tape::{Divergence, Draws, Tape, Turn, replay};
+pub use tape::{Divergence, Draws, Turn, replay};
 pub use wake::Wake;

@@ -7,7 +7,7 @@ use alloc::{
 };
 use core::time::Duration;
 
-use lsps_flow::{Changes, Flow, Flows, Indexed, MOST_ROUNDS, Moved, Recorder, Stepped};
+use lsps_flow::{Changes, Flow, Flows, Indexed, MOST_ROUNDS, Moved, Recorder, Stepped, Tape};
 use lsps_types::jsonrpc::ErrorObject;
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{PeerId, Scid, Timestamp};
@@ -28,7 +28,7 @@ use crate::outcome::{Outcome, Refusal};
 use crate::policy::{NodeFacts, Policy};
 use crate::questions::Questions;
 use crate::record::{self, AnyFlow, Record, Unreadable};
-use crate::tape::{Tape, Turn};
+use crate::tape::Turn;
 use crate::wake::Wake;
 
 /// The LSP's side of the protocols: inputs in; records, messages and effects out.
@@ -140,7 +140,7 @@ impl Service {
     }
 
     /// Records all inputs and outputs from now on, so that [`replay`](crate::replay) can repeat them.
-    pub fn record_on(&mut self, tape: Box<dyn Tape>) {
+    pub fn record_on(&mut self, tape: Box<dyn Tape<Turn>>) {
         self.tape.begin(tape);
     }
 

@@ -9,7 +9,8 @@ use crate::input::Input;
 use crate::record::Record;
 use crate::service::{ScidSource, Service};
 
-/// Entry of a tape: a loaded record, an input, a drawn SCID, or a drained batch.
+/// Entry of a tape: a loaded record, an input, a drawn SCID, or a drained batch. Tapes contain messages of peers and data
+/// of payments, but no key.
 pub type Turn = lsps_flow::Turn<Input, Scid, FlowId, Released>;
 
 /// Error of a replay that differs from its tape: the configuration, the policy, the promise key or the version is
@@ -18,11 +19,6 @@ pub type Divergence = lsps_flow::Divergence<Turn>;
 
 /// The SCIDs that were drawn when a tape was recorded.
 pub type Draws = lsps_flow::Draws<Scid>;
-
-/// Store of entries, in order. They contain messages of peers and data of payments, but no key.
-pub trait Tape: lsps_flow::Tape<Turn> {}
-
-impl<T: lsps_flow::Tape<Turn>> Tape for T {}
 
 /// Replays the tape of one run; `service` creates the service with the same configuration, policy and promise key as
 /// then.

@@ -25,7 +25,7 @@ enum Line {
 /// # Errors
 ///
 /// The file cannot be written.
-pub fn tape(path: &Path, config: &Config, policy: &StandardPolicy) -> Result<impl Tape + use<>, Error> {
+pub fn tape(path: &Path, config: &Config, policy: &StandardPolicy) -> Result<impl Tape<Turn> + use<>, Error> {
     let mut file = LineWriter::new(File::options().create(true).append(true).open(path)?);
     write(&mut file, &Line::Life { config: Box::new(config.clone()), policy: Box::new(policy.clone()) })?;
     Ok(move |turn| {

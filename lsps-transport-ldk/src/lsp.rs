@@ -11,7 +11,7 @@ use lightning::events::{Event, ReplayEvent};
 
 use lsps_host::ports::{ChainAccess, ChainWatch, Clock, Notifier, OnchainWallet, SystemClock};
 use lsps_host::{LspParts as HostParts, Stopped};
-use lsps_service::{Config, Occasion, Outcome, Policy, Tape, Unreadable};
+use lsps_service::{Config, Occasion, Outcome, Policy, Tape, Turn, Unreadable};
 use lsps_types::lsps2::PromiseKey;
 use tokio::sync::watch;
 
@@ -57,7 +57,7 @@ pub struct LspParts<M, P, K> {
     pub notifier: Option<Arc<dyn Notifier>>,
     /// A tape of all inputs and effects of the service, for [`replay`](lsps_service::replay). The tape grows without
     /// bound.
-    pub tape: Option<Box<dyn Tape>>,
+    pub tape: Option<Box<dyn Tape<Turn>>>,
 }
 
 impl<M, P, K> LspParts<M, P, K> {

@@ -1,7 +1,8 @@
 //! All purchases of a wallet, and the loop that steps them.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 
+use lsps_flow::{Flows, Record, Unreadable, record};
 use lsps_types::{Blocks, Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +10,8 @@ use super::{
     Arrival, Channel, Command, Event, Fault, Prepared, Purchase, Received, Reject, State, Verdict, Via, judge, v1,
 };
 use crate::{
-    batch::{Batch, FlowId, Notice},
+    batch::{Changes, FlowId, Notice},
     effect::{ChannelKey, Effect},
-    record::{self, Unreadable},
     wake::Wake,
 };
 
@@ -37,24 +37,24 @@ pub struct OpenRequest {
 /// The purchases, by payment hash. Their number is bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    purchases: BTreeMap<PaymentHash, Purchase>,
+    purchases: Flows<Purchase>,
 }
 
 impl Book {
-    pub(crate) fn load(&mut self, hash: PaymentHash, bytes: &[u8], out: &mut Batch) -> Result<(), Unreadable> {
+    pub(crate) fn load(&mut self, hash: PaymentHash, record: &Record, out: &mut Changes) -> Result<(), Unreadable> {
         if self.purchases.contains_key(&hash) {
-            return Err(Unreadable::Twice);
+            return Err(Unreadable::Twice { name: record.name.clone() });
         }
-        let purchase = match bytes.first() {
-            Some(&v1::VERSION) => record::read::<v1::OldPurchase>(v1::VERSION, bytes)?.into(),
-            _ => record::read::<Purchase>(VERSION, bytes)?,
+        let purchase = match record::version(record, VERSION)? {
+            (v1::VERSION, fields) => record::decode::<v1::OldPurchase>(record, fields)?.into(),
+            (_, fields) => record::decode::<Purchase>(record, fields)?,
         };
         if purchase.payment_hash != hash {
-            return Err(Unreadable::Damaged);
+            return Err(record::damaged(record));
         }
         let before = self.outstanding(purchase.lsp);
         let lsp = purchase.lsp;
-        self.purchases.insert(hash, purchase);
+        self.purchases.insert(purchase, &());
         self.release(lsp, &before, out);
         Ok(())
     }
@@ -65,7 +65,7 @@ impl Book {
         hash: PaymentHash,
         limit: usize,
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Result<(), RefusePurchase> {
         if now >= prepared.terms.valid_until {
             return Err(RefusePurchase::Expired);
@@ -78,9 +78,9 @@ impl Book {
         }
         let before = self.outstanding(prepared.lsp);
         let purchase = Purchase::new(prepared, hash);
-        out.records.insert(FlowId::Purchase(hash), Some(record::write(VERSION, &purchase)));
+        out.records.insert(FlowId::Purchase(hash), Some(record::encode(VERSION, &purchase)));
         out.released.notices.push(Notice::Purchase(hash, Event::Registered));
-        self.purchases.insert(hash, purchase);
+        self.purchases.insert(purchase, &());
         self.release(prepared.lsp, &before, out);
         Ok(())
     }
@@ -90,7 +90,7 @@ impl Book {
         &mut self,
         request: &OpenRequest,
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Result<(), RefuseChannel> {
         let lsp = request.lsp;
         let hoping = || self.of(lsp).filter(|purchase| purchase.is_unpaid() && now < purchase.terms.open_until);
@@ -134,7 +134,7 @@ impl Book {
         key: ChannelKey,
         command: &Command,
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Handled {
         match self.holder_of(key) {
             Some(hash) => self.step(hash, command, now, out).into(),
@@ -150,7 +150,7 @@ impl Book {
         (received, skimmed): (Msat, Msat),
         over: &[ChannelKey],
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Handled {
         let Some(purchase) = self.purchases.get(&hash) else { return Handled::NotMine };
         if purchase.can_hold() {
@@ -166,7 +166,7 @@ impl Book {
         paid: PaymentHash,
         over: &[ChannelKey],
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Option<Channel> {
         let purchase = self.purchases.get(&paid)?;
         let (own, lsp) = (purchase.channel(), purchase.lsp);
@@ -178,7 +178,7 @@ impl Book {
     }
 
     /// Gives the channel of an order, or of another purchase, to this purchase.
-    pub(crate) fn passed(&mut self, hash: PaymentHash, channel: Channel, now: Timestamp, out: &mut Batch) {
+    pub(crate) fn passed(&mut self, hash: PaymentHash, channel: Channel, now: Timestamp, out: &mut Changes) {
         let passed = self.step(hash, &Command::ChannelPassed(Some(channel)), now, out);
         debug_assert!(passed.is_ok(), "its payment is here");
     }
@@ -219,7 +219,7 @@ impl Book {
         preimage: Option<Preimage>,
         over: &[ChannelKey],
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Handled {
         // The channel over which the payment arrived is this purchase's from now on, so that no other fee is kept for
         // it.
@@ -230,24 +230,23 @@ impl Book {
         self.step(hash, &Command::Held { received, skimmed, preimage }, now, out).into()
     }
 
-    pub(crate) fn gave_up(&mut self, hash: PaymentHash, now: Timestamp, out: &mut Batch) -> Handled {
+    pub(crate) fn gave_up(&mut self, hash: PaymentHash, now: Timestamp, out: &mut Changes) -> Handled {
         self.step(hash, &Command::GaveUp, now, out).into()
     }
 
-    pub(crate) fn abandon(&mut self, hash: PaymentHash, now: Timestamp, out: &mut Batch) -> Handled {
+    pub(crate) fn abandon(&mut self, hash: PaymentHash, now: Timestamp, out: &mut Changes) -> Handled {
         self.step(hash, &Command::Abandon, now, out).into()
     }
 
-    pub(crate) fn tick(&mut self, now: Timestamp, out: &mut Batch) {
-        let due = self.purchases.values().filter(|purchase| purchase.deadline().is_some_and(|(at, _)| at <= now));
-        for hash in due.map(|purchase| purchase.payment_hash).collect::<Vec<_>>() {
+    pub(crate) fn tick(&mut self, now: Timestamp, out: &mut Changes) {
+        for hash in self.purchases.due(now) {
             let ticked = self.step(hash, &Command::Tick, now, out);
             debug_assert!(ticked.is_ok(), "time passes for every purchase");
         }
     }
 
     pub(crate) fn next_wake(&self) -> Option<(Timestamp, Wake)> {
-        self.purchases.values().filter_map(Purchase::deadline).min()
+        self.purchases.next_wake()
     }
 
     pub(crate) fn judge(&self, hash: PaymentHash, received: &Received<'_>) -> Verdict {
@@ -318,25 +317,17 @@ impl Book {
 
     /// Executes a command: applies and records its events, adds notices, and releases the new effects. No other code
     /// steps a purchase.
-    fn step(&mut self, hash: PaymentHash, command: &Command, now: Timestamp, out: &mut Batch) -> Result<(), Reject> {
-        let purchase = self.purchases.get(&hash).ok_or(Reject::NotOpen)?;
-        let events = purchase.decide(command, now)?;
-        if events.is_empty() {
-            return Ok(());
-        }
-        let lsp = purchase.lsp;
+    fn step(&mut self, hash: PaymentHash, command: &Command, now: Timestamp, out: &mut Changes) -> Result<(), Reject> {
+        let lsp = self.purchases.get(&hash).ok_or(Reject::NotOpen)?.lsp;
         let before = self.outstanding(lsp);
-        let purchase = self.purchases.get_mut(&hash).expect("it was there a moment ago");
-        for event in events {
-            purchase.apply(&event);
-            out.released.notices.push(Notice::Purchase(hash, event));
+        let seen = |event: &Event| out.released.notices.push(Notice::Purchase(hash, *event));
+        let moved = self.purchases.step(hash, command, &now, &(), seen).unwrap_or(Err(Reject::NotOpen))?;
+        if moved.stepped.owed.is_some() {
+            let content = self.purchases.get(&hash).map(|purchase| record::encode(VERSION, purchase));
+            out.records.insert(FlowId::Purchase(hash), content);
+            // Purchases share settings of their LSP, so what is new is seen in all of them together.
+            self.release(lsp, &before, out);
         }
-        let gone = purchase.state == State::Gone;
-        out.records.insert(FlowId::Purchase(hash), (!gone).then(|| record::write(VERSION, purchase)));
-        if gone {
-            self.purchases.remove(&hash);
-        }
-        self.release(lsp, &before, out);
         Ok(())
     }
 
@@ -355,16 +346,16 @@ impl Book {
         effects
     }
 
-    fn release(&self, lsp: PeerId, before: &[Effect], out: &mut Batch) {
+    fn release(&self, lsp: PeerId, before: &[Effect], out: &mut Changes) {
         for effect in self.outstanding(lsp) {
-            if !before.iter().any(|earlier| effect.repeats(earlier)) {
+            if !before.iter().any(|earlier| effect.key() == earlier.key()) {
                 out.released.effects.push(effect);
             }
         }
     }
 
     /// Removes the finished purchase that would be removed first, if there is one.
-    fn make_room(&mut self, out: &mut Batch) -> bool {
+    fn make_room(&mut self, out: &mut Changes) -> bool {
         let over = self.purchases.values().filter(|purchase| purchase.is_over());
         let Some(hash) = over.min_by_key(|purchase| purchase.terms.keep_until).map(|purchase| purchase.payment_hash)
         else {
@@ -374,12 +365,11 @@ impl Book {
     }
 
     fn of(&self, lsp: PeerId) -> impl Iterator<Item = &Purchase> {
-        self.purchases.values().filter(move |purchase| purchase.lsp == lsp)
+        self.purchases.index().of_lsp.of(&lsp).filter_map(|hash| self.purchases.get(&hash))
     }
 
     fn holder_of(&self, key: ChannelKey) -> Option<PaymentHash> {
-        let holds = |purchase: &&Purchase| purchase.channel().is_some_and(|channel| channel.key == key);
-        self.purchases.values().find(holds).map(|purchase| purchase.payment_hash)
+        self.purchases.index().of_channel.of(&key).next()
     }
 }
 

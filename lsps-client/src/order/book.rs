@@ -3,26 +3,26 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::task::Waker;
 
+use lsps_flow::{Flows, Record, Unreadable, record};
 use lsps_types::codes::GetOrderError;
 use lsps_types::jsonrpc::Refusal;
 use lsps_types::lsps1::{GetOrder, Order as Reply, OrderState};
 use lsps_types::{Blocks, ClockShift, Msat, OutPoint, PeerId, Sat, Timestamp};
 
 use super::polls::{Poll, Polling};
-use super::{Accept, Asked, Channel, Command, Event, Order, OrderKey, Paying, Quote, Reject, State, WayKind, v1};
-use crate::batch::{Batch, FlowId, Notice};
+use super::{Accept, Asked, Channel, Command, Event, Order, OrderKey, Paying, Quote, Reject, WayKind, v1};
+use crate::batch::{Changes, FlowId, Notice};
 use crate::client::{CallError, Config};
 use crate::effect::{ChannelKey, Effect};
 use crate::jit_receive::{Handled, OpenRequest, RefuseChannel};
 use crate::outcome::NotSent;
 use crate::pending::Pending;
-use crate::record::{self, Unreadable};
 use crate::wake::Wake;
 
 /// The orders, by local key. Their number is bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    orders: BTreeMap<OrderKey, Order>,
+    orders: Flows<Order>,
     /// Poll state of each order that is being paid.
     polls: BTreeMap<OrderKey, Poll>,
     watchers: BTreeMap<OrderKey, Vec<Waker>>,
@@ -31,21 +31,22 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn load(&mut self, key: OrderKey, bytes: &[u8], polling: &Polling) -> Result<(), Unreadable> {
+    pub(crate) fn load(&mut self, key: OrderKey, record: &Record, polling: &Polling) -> Result<(), Unreadable> {
         if self.orders.contains_key(&key) {
-            return Err(Unreadable::Twice);
+            return Err(Unreadable::Twice { name: record.name.clone() });
         }
-        let order = match record::read::<Order>(VERSION, bytes) {
-            Err(Unreadable::Version(1)) => record::read::<v1::Order>(1, bytes)?.into(),
-            Err(Unreadable::Version(2)) => record::read(VERSION, &v3_of_v2(bytes))?,
-            read => read?,
+        let order = match record::version(record, VERSION)? {
+            (1, fields) => record::decode::<v1::Order>(record, fields)?.into(),
+            // Version 3 added fields at the end, which are empty in an order of before.
+            (2, fields) => record::decode::<Order>(record, &[fields, &NONE].concat())?,
+            (_, fields) => record::decode::<Order>(record, fields)?,
         };
         if order.key != key || key != OrderKey::of(order.lsp, &order.id) {
-            return Err(Unreadable::Damaged);
+            return Err(record::damaged(record));
         }
         self.loaded.push(key);
         self.keep_asking(&order, polling);
-        self.orders.insert(key, order);
+        self.orders.insert(order, &());
         Ok(())
     }
 
@@ -55,7 +56,7 @@ impl Book {
         quote: Quote,
         limit: usize,
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Result<OrderKey, RefusePlace> {
         let order = Order::new(quote);
         let key = order.key;
@@ -71,9 +72,9 @@ impl Book {
         if self.orders.len() >= limit && !self.make_room(out) {
             return Err(RefusePlace::TooMany);
         }
-        out.records.insert(FlowId::Order(key), Some(record::write(VERSION, &order)));
+        out.records.insert(FlowId::Order(key), Some(record::encode(VERSION, &order)));
         out.released.notices.push(Notice::Order(key, Event::Placed));
-        self.orders.insert(key, order);
+        self.orders.insert(order, &());
         Ok(key)
     }
 
@@ -84,7 +85,7 @@ impl Book {
         command: &Command,
         polling: &Polling,
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Result<(), OrderError> {
         self.step(key, command, polling, now, out).map(|_| ())
     }
@@ -99,10 +100,10 @@ impl Book {
         purchases: Option<Blocks>,
         polling: &Polling,
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Result<(), RefuseChannel> {
         let asked = Asked::of(request);
-        let waiting = || self.orders.values().filter(|order| order.lsp == request.lsp && order.awaits_channel());
+        let waiting = || self.of(request.lsp).filter(|order| order.awaits_channel());
         if waiting().next().is_none() {
             return Err(RefuseChannel::NothingBought);
         }
@@ -148,9 +149,9 @@ impl Book {
         lsp: PeerId,
         polling: &Polling,
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Option<OrderKey> {
-        let waiting = || self.orders.values().filter(|order| order.lsp == lsp && order.awaits_channel());
+        let waiting = || self.of(lsp).filter(|order| order.awaits_channel());
         let (holder, channel, other) = waiting().filter(|order| order.asked_for(asked)).find_map(|holder| {
             let channel = holder.channel()?;
             let asked = channel.asked?;
@@ -164,9 +165,9 @@ impl Book {
 
     /// Notes for an order that a channel which suits it was taken for a purchase, as the order has one. The LSP says
     /// which channel is whose.
-    pub(crate) fn passed_over(&mut self, request: &OpenRequest, polling: &Polling, now: Timestamp, out: &mut Batch) {
+    pub(crate) fn passed_over(&mut self, request: &OpenRequest, polling: &Polling, now: Timestamp, out: &mut Changes) {
         let asked = Asked::of(request);
-        let waiting = self.orders.values().filter(|order| order.lsp == request.lsp && order.awaits_channel());
+        let waiting = self.of(request.lsp).filter(|order| order.awaits_channel());
         let fitting = waiting.filter(|order| order.asked_for(&asked) && order.channel().is_some());
         let Some(key) = fitting.min_by_key(|order| order.misses(&asked)).map(|order| order.key) else { return };
         let accept = self.accept(key, request, None);
@@ -177,7 +178,7 @@ impl Book {
     /// Takes this channel from its order, as it turned out to be a purchase's. The order waits for another one, unless
     /// the LSP says that the channel is the order's, and the purchase has another. The order does not get a channel in
     /// exchange that was passed over for a purchase before: a fee was kept for that channel, too.
-    pub(crate) fn used(&mut self, channel: ChannelKey, polling: &Polling, now: Timestamp, out: &mut Batch) {
+    pub(crate) fn used(&mut self, channel: ChannelKey, polling: &Polling, now: Timestamp, out: &mut Changes) {
         let held = |order: &Order| order.channel().filter(|its| its.key == channel).map(|its| (order.key, its));
         let Some((key, used)) = self.orders.values().find_map(held) else { return };
         for command in [Command::ChannelPassed(None), Command::OtherChannel(used)] {
@@ -188,14 +189,14 @@ impl Book {
 
     /// Corrects the assignment of channels: the LSP says that this output funds the channel of an order. If that
     /// channel was assigned to another of its orders, the two are swapped.
-    fn corrects(&mut self, key: OrderKey, funding: OutPoint, polling: &Polling, now: Timestamp, out: &mut Batch) {
+    fn corrects(&mut self, key: OrderKey, funding: OutPoint, polling: &Polling, now: Timestamp, out: &mut Changes) {
         let Some(order) = self.orders.get(&key) else { return };
         let funds = |channel: &Channel| channel.funding == Some(funding);
         let own = order.channel();
         if own.is_some_and(|own| funds(&own)) {
             return;
         }
-        let others = self.orders.values().filter(|other| other.lsp == order.lsp && other.key != key);
+        let others = self.of(order.lsp).filter(|other| other.key != key);
         let holds = |other: &Order| Some((other.key, other.channel().filter(funds)?));
         let Some((holder, channel)) = others.filter_map(holds).next() else { return };
         let suits = |order: &Order, channel: &Channel| channel.asked.is_some_and(|asked| order.asked_for(&asked));
@@ -211,11 +212,11 @@ impl Book {
 
     /// Whether the host may broadcast the payment. From then on others may have the transaction.
     pub(crate) fn broadcasts(&mut self, key: OrderKey, now: Timestamp) -> bool {
-        let Some(order) = self.orders.get_mut(&key).filter(|order| order.may_broadcast(now)) else { return false };
-        if let State::Paying(paying) = &mut order.state {
-            paying.unsent = false;
+        let may_be = self.orders.get(&key).is_some_and(|order| order.may_broadcast(now));
+        if may_be {
+            self.orders.adjust(&key, &(), Order::is_broadcast);
         }
-        true
+        may_be
     }
 
     /// Reports a channel event to the order of the channel, if there is one.
@@ -225,7 +226,7 @@ impl Book {
         command: &Command,
         polling: &Polling,
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Handled {
         let is_done_by = |order: &&Order| order.unconfirmed_channel().is_some_and(|its| its.key == channel);
         let holds = |order: &&Order| order.has(channel).is_some() || is_done_by(order);
@@ -251,13 +252,12 @@ impl Book {
     }
 
     /// Handles answers, sends requests, and ends what has expired.
-    pub(crate) fn tick(&mut self, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Batch) {
+    pub(crate) fn tick(&mut self, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Changes) {
         for key in self.polls.keys().copied().collect::<Vec<_>>() {
             self.take_answer(key, now, config, pending, out);
             self.ask(key, now, config, pending, out);
         }
-        let due = self.orders.values().filter(|order| order.deadline().is_some_and(|(at, _)| at <= now));
-        for key in due.map(|order| order.key).collect::<Vec<_>>() {
+        for key in self.orders.due(now) {
             let ticked = self.hear(key, &Command::Tick, &config.polling, now, out);
             debug_assert!(ticked.is_ok(), "time passes for every order");
         }
@@ -270,9 +270,9 @@ impl Book {
     }
 
     /// Shifts the waits of orders and polls after the clock was set.
-    pub(crate) fn clock_set(&mut self, shift: &ClockShift, polling: &Polling, out: &mut Batch) {
+    pub(crate) fn clock_set(&mut self, shift: &ClockShift, polling: &Polling, out: &mut Changes) {
         self.polls.values_mut().for_each(|poll| poll.clock_set(shift));
-        for key in self.orders.keys().copied().collect::<Vec<_>>() {
+        for key in self.orders.values().map(|order| order.key).collect::<Vec<_>>() {
             let command = Command::ClockSet { shift: *shift, ask_for: polling.after_return };
             let told = self.step(key, &command, polling, shift.now, out);
             debug_assert!(told.is_ok(), "a clock is set for every order");
@@ -287,14 +287,14 @@ impl Book {
             None => Some((poll.next, Wake::OrderAsked)),
         });
         let loaded = self.loaded.first().map(|_| (at_once, Wake::OrdersLoaded));
-        polls.chain(self.orders.values().filter_map(Order::deadline)).chain(loaded).min()
+        polls.chain(self.orders.next_wake()).chain(loaded).min()
     }
 
     /// Channels that were taken for orders of this LSP and may have been opened for a purchase: those without an
     /// initial balance of the wallet.
     pub(crate) fn perhaps_bought(&self, lsp: PeerId) -> impl Iterator<Item = super::Channel> {
-        let is_alike = move |order: &&Order| order.lsp == lsp && order.ordered.client_balance_sat == Sat::ZERO;
-        self.orders.values().filter(is_alike).filter_map(Order::channel)
+        let is_alike = |order: &&Order| order.ordered.client_balance_sat == Sat::ZERO;
+        self.of(lsp).filter(is_alike).filter_map(Order::channel)
     }
 
     pub(crate) fn get(&self, key: OrderKey) -> Option<&Order> {
@@ -313,7 +313,14 @@ impl Book {
         }
     }
 
-    fn take_answer(&mut self, key: OrderKey, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Batch) {
+    fn take_answer(
+        &mut self,
+        key: OrderKey,
+        now: Timestamp,
+        config: &Config,
+        pending: &mut Pending,
+        out: &mut Changes,
+    ) {
         let Some(poll) = self.polls.get_mut(&key) else { return };
         let Some(outcome) = poll.asked.as_ref().and_then(|ticket| pending.take(ticket)) else { return };
         poll.asked = None;
@@ -348,7 +355,7 @@ impl Book {
         Some(read.map_or_else(Command::Differs, |said| Command::Said { said, seen_within, refund_within }))
     }
 
-    fn ask(&mut self, key: OrderKey, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Batch) {
+    fn ask(&mut self, key: OrderKey, now: Timestamp, config: &Config, pending: &mut Pending, out: &mut Changes) {
         let (Some(order), Some(poll)) = (self.orders.get(&key), self.polls.get_mut(&key)) else { return };
         if poll.asked.is_some() || now < poll.next {
             return;
@@ -367,7 +374,7 @@ impl Book {
     }
 
     /// Handles an answer, or the lack of one: without news the next request comes later.
-    fn answered(&mut self, key: OrderKey, command: &Command, now: Timestamp, config: &Config, out: &mut Batch) {
+    fn answered(&mut self, key: OrderKey, command: &Command, now: Timestamp, config: &Config, out: &mut Changes) {
         let stepped = self.step(key, command, &config.polling, now, out);
         debug_assert!(stepped.is_ok(), "only orders that are being paid are asked about");
         if let (Ok(Moved::No), Some(order), Some(poll)) = (stepped, self.orders.get(&key), self.polls.get_mut(&key)) {
@@ -385,44 +392,42 @@ impl Book {
         command: &Command,
         polling: &Polling,
         now: Timestamp,
-        out: &mut Batch,
+        out: &mut Changes,
     ) -> Result<Moved, OrderError> {
-        let order = self.orders.get_mut(&key).ok_or(OrderError::NoSuchOrder)?;
-        let events = order.decide(command, now)?;
-        if events.is_empty() {
-            return Ok(Moved::No);
-        }
-        // The effects of a loaded order are released at the first tick.
-        let was_loaded = self.loaded.contains(&key);
-        let before = if was_loaded { Vec::new() } else { order.outstanding() };
-        self.loaded.retain(|loaded| *loaded != key);
-        let mut moved = Moved::No;
-        for event in events {
-            order.apply(&event);
+        let (was_loaded, mut news) = (self.loaded.contains(&key), Moved::No);
+        let seen = |event: &Event| {
             if !matches!(event, Event::Unanswered(_) | Event::Heard | Event::Troubled(_) | Event::ClockSet { .. }) {
-                moved = Moved::Yes;
+                news = Moved::Yes;
             }
-            out.released.notices.push(Notice::Order(key, event));
-        }
-        let now_due = if was_loaded { order.owed_after_restart() } else { order.outstanding() };
-        out.released.effects.extend(now_due.into_iter().filter(|effect| !before.contains(effect)));
-        let gone = order.state == State::Gone;
-        out.records.insert(FlowId::Order(key), (!gone).then(|| record::write(VERSION, order)));
-        match order.paying() {
+            out.released.notices.push(Notice::Order(key, event.clone()));
+        };
+        let moved = self.orders.step(key, command, &now, &(), seen).ok_or(OrderError::NoSuchOrder)??;
+        let Some(owed) = moved.stepped.owed else { return Ok(Moved::No) };
+        self.loaded.retain(|loaded| *loaded != key);
+        let order = self.orders.get(&key);
+        // The effects of a loaded order are released at the first tick.
+        let owed = match order.or(moved.over.as_ref()).filter(|_| was_loaded) {
+            Some(order) => order.owed_after_restart(),
+            None => owed,
+        };
+        out.released.effects.extend(owed);
+        out.records.insert(FlowId::Order(key), order.map(|order| record::encode(VERSION, order)));
+        match order.and_then(Order::paying) {
             None => drop(self.polls.remove(&key)),
-            Some(paying) if moved == Moved::Yes => {
+            Some(paying) if news == Moved::Yes => {
                 let poll = self.polls.entry(key).or_insert_with(|| Poll::at_once(polling));
                 if paying.is_returned() { poll.anew(polling) } else { poll.news(polling, now) }
             }
             Some(_) => {}
         }
-        if gone {
-            self.orders.remove(&key);
-        }
         for waker in self.watchers.remove(&key).into_iter().flatten() {
             waker.wake();
         }
-        Ok(moved)
+        Ok(news)
+    }
+
+    fn of(&self, lsp: PeerId) -> impl Iterator<Item = &Order> {
+        self.orders.index().of_lsp.of(&lsp).filter_map(|key| self.orders.get(&key))
     }
 
     fn keep_asking(&mut self, order: &Order, polling: &Polling) {
@@ -433,7 +438,7 @@ impl Book {
 
     /// Removes the finished order that would be removed first, if there is one. An order whose payment may be in a
     /// mempool stays.
-    fn make_room(&mut self, out: &mut Batch) -> bool {
+    fn make_room(&mut self, out: &mut Changes) -> bool {
         let over = self.orders.values().filter(|order| order.end().is_some() && !order.holds_coins());
         let Some(key) = over.min_by_key(|order| order.deadline().map(|(at, _)| at)).map(|order| order.key) else {
             return false;
@@ -505,12 +510,7 @@ impl From<Reject> for OrderError {
     }
 }
 
-/// Converts version 2 to version 3, which has more fields at the end, all empty.
-fn v3_of_v2(bytes: &[u8]) -> Vec<u8> {
-    let fields = bytes.get(1..).unwrap_or_default();
-    [&[VERSION], fields, &NONE].concat()
-}
-
+/// The fields that version 3 added.
 const NONE: [u8; 2] = [0, 0];
 /// Version of an order's record.
 const VERSION: u8 = 3;

@@ -15,7 +15,7 @@ use crate::effect::ChannelKey;
 
 /// Command to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
+pub enum Command {
     /// Pay by the first of these methods that can be used, the others in turn if it fails.
     Pay(Vec<WayKind>),
     /// The wallet signed this transaction, which pays the order.
@@ -58,7 +58,7 @@ pub(crate) enum Command {
 
 /// Reason for which an order rejects a command. The state has not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reject {
+pub enum Reject {
     /// Another payment method was chosen before.
     OtherWay(WayKind),
     /// The order does not have this payment method.

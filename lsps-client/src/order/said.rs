@@ -9,7 +9,7 @@ use super::{Bill, Lease, Order, Way, WayKind};
 
 /// An LSP's answer about an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Said {
+pub struct Said {
     pub state: OrderState,
     /// State of the chosen payment method; `None` if the answer does not contain it.
     pub way: Option<WayState>,
@@ -20,7 +20,7 @@ pub(crate) struct Said {
 
 /// State of a payment method, according to the LSP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WayState {
+pub enum WayState {
     /// No payment arrived.
     Expected,
     /// A payment arrived, and waits for the channel or for its confirmation.

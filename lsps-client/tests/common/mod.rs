@@ -71,7 +71,7 @@ impl Kept {
     }
 }
 
-impl Tape for Kept {
+impl Tape<Turn> for Kept {
     fn keep(&mut self, turn: Turn) {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).push(turn);
     }

@@ -145,6 +145,20 @@ fn case_X36_an_lsp_that_fails_and_keeps_the_money_is_named() {
     assert_eq!(desk.order(key).end(), Some(&End::Refunded));
 }
 
+/// It has the preimage, and names a channel that our node does not know: that is the trouble, and not only that it keeps the
+/// money.
+#[test]
+fn case_X36_an_lsp_that_is_paid_and_names_a_channel_that_does_not_exist_is_told_to_lie() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    assert_eq!(desk.client.order_settled(key, NOON), Handled::Taken);
+    desk.tells(completed(&made("a1", &order())));
+    desk.passes(HOUR / 60);
+    assert_eq!(desk.order(key).trouble(), None, "our node may be slower");
+    desk.passes(HOUR / 20);
+    assert_eq!(desk.order(key).trouble(), Some(&no_channel(OUTPOINT)));
+}
+
 /// The wallet uses the channel at once, and the LSP publishes no funding, or spends its inputs otherwise.
 #[test]
 fn case_X36_a_channel_that_is_not_confirmed_in_the_blocks_that_were_ordered_is_a_trouble() {
@@ -332,18 +346,23 @@ fn case_X44_one_channel_does_not_do_for_two_orders_nor_a_small_one_for_a_large_o
     assert_eq!(desk.order(small).channel().map(|its| its.key), Some(ChannelKey(1)), "it keeps its own");
 }
 
-/// An order of a channel in which the wallet has nothing at first, beside a purchase from the same LSP.
-fn beside_a_purchase() -> (Desk, OrderKey, Reply) {
-    let mut desk = Desk::new();
+/// An order of a channel in which the wallet has nothing at first, with the invoice of this hash; by offer if that fails.
+fn orders_nothing_for_itself(desk: &mut Desk, n: u8) -> (OrderKey, Reply) {
     let ordered = CreateOrder { client_balance_sat: Sat(0), ..order() };
-    let mut reply = made("a1", &ordered);
-    reply.payment.bolt11.as_mut().unwrap().invoice = invoice(LIGHTNING_FEE, hash(9), LSP);
-    reply.payment.bolt12 = None;
+    let mut reply = made(&format!("a{n}"), &ordered);
+    reply.payment.bolt11.as_mut().unwrap().invoice = invoice(LIGHTNING_FEE, hash(n), LSP);
     let options = lsps_types::lsps1::Options { min_initial_client_balance_sat: Sat(0), ..crate::desk::options() };
     let offered = lsps_client::order::Offered { lsp: LSP, options };
     let quote = offered.draft(wish(ordered)).unwrap().weigh(&reply, &Facts, NOON).unwrap();
     let key = desk.places_quote(quote);
-    desk.client.pay_order(key, WayKind::Bolt11, NOON).unwrap();
+    desk.client.pay_order_in_turn(key, &[WayKind::Bolt11, WayKind::Bolt12], NOON).unwrap();
+    (key, reply)
+}
+
+/// An order of a channel in which the wallet has nothing at first, beside a purchase from the same LSP.
+fn beside_a_purchase() -> (Desk, OrderKey, Reply) {
+    let mut desk = Desk::new();
+    let (key, reply) = orders_nothing_for_itself(&mut desk, 9);
     desk.client.register(&prepared(LSP, &buy(None)), hash(1), NOON).unwrap();
     desk.effects();
     (desk, key, reply)
@@ -351,6 +370,72 @@ fn beside_a_purchase() -> (Desk, OrderKey, Reply) {
 
 fn jit(key: u128) -> OpenRequest {
     OpenRequest { zero_conf: false, ..open_request(key) }
+}
+
+/// The channel of the order, and one that would do as well and stands for the purchase.
+fn opens_both(desk: &mut Desk) {
+    for (key, funding) in [(2, OTHER), (1, OUTPOINT)] {
+        assert_eq!(desk.client.open_requested(&jit(key), desk.now), Ok(()));
+        desk.turn();
+        assert_eq!(desk.client.channel_funded(ChannelKey(key), funding, desk.now), Handled::Taken);
+        desk.turn();
+    }
+}
+
+#[test]
+fn case_X45_the_lsp_names_the_other_channel_after_the_payment_went_another_way() {
+    let (mut desk, key, reply) = beside_a_purchase();
+    opens_both(&mut desk);
+    assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
+    desk.turn();
+    assert_eq!(desk.order(key).paying().unwrap().way, WayKind::Bolt12, "the invoice could not be paid");
+    desk.tells(funded(&reply, OUTPOINT));
+    desk.passes(HOUR);
+    assert_eq!(done(&desk, key), Some((OUTPOINT, ChannelKey(1))), "both channels are still known");
+}
+
+/// A channel that might be the order's is another order's by now, and then this order's: it is no other channel any more, by
+/// which the order could be done although that was given to somebody else.
+#[test]
+fn case_X45_a_channel_that_an_order_gets_is_not_its_other_channel_as_well() {
+    let (mut desk, first, reply) = beside_a_purchase();
+    opens_both(&mut desk);
+    let keys = |desk: &Desk, order| desk.order(order).channels().map(|its| its.key.0).collect::<Vec<_>>();
+    assert_eq!(keys(&desk, first), [2, 1]);
+
+    let (second, second_reply) = orders_nothing_for_itself(&mut desk, 8);
+    assert_eq!(desk.client.open_requested(&jit(1), desk.now), Ok(()), "the LSP repeats itself");
+    assert_eq!(desk.client.channel_funded(ChannelKey(1), OUTPOINT, desk.now), Handled::Taken);
+    desk.turn();
+    assert_eq!(keys(&desk, second), [1]);
+
+    // It is the first order's after all, and for too short a time.
+    let mut short = funded(&reply, OUTPOINT);
+    short.channel.as_mut().unwrap().expires_at = DateTime::from(NOON + HOUR);
+    tells_each(&mut desk, [short, second_reply]);
+    desk.passes(HOUR / 2);
+    assert!(matches!(desk.order(first).trouble(), Some(Trouble::ShortLease { .. })), "{:?}", desk.order(first));
+    assert_eq!((keys(&desk, first), keys(&desk, second)), (vec![1], vec![2]));
+}
+
+/// The payment came over the channel of one of two orders: that is the purchase's, and the other order keeps its own.
+#[test]
+fn case_X45_of_two_orders_the_one_whose_channel_was_used_waits_for_another() {
+    for used in [1, 2] {
+        let mut desk = Desk::new();
+        let orders = [(1, 8, OUTPOINT), (2, 9, OTHER)].map(|(key, n, funding)| {
+            let (order, _) = orders_nothing_for_itself(&mut desk, n);
+            desk.opens(jit(key), funding);
+            order
+        });
+        desk.client.register(&prepared(LSP, &buy(None)), hash(1), NOON).unwrap();
+        let claimed = desk.client.claimed(hash(1), Msat(990_000), Msat(10_000), &[ChannelKey(used)], desk.now);
+        assert_eq!(claimed, Handled::Taken);
+        for (order, key) in orders.into_iter().zip([1, 2]) {
+            let its = desk.order(order).channel().map(|its| its.key.0);
+            assert_eq!(its, Some(key).filter(|key| *key != used), "{used}");
+        }
+    }
 }
 
 /// A payment arrives over the channel before it has a confirmation, and a fee was kept of it.

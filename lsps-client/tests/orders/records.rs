@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lsps_client::jit_receive::Handled;
 use lsps_client::order::{End, Order, Payment, State, Trouble, WayKind};
-use lsps_client::{Config, Effect, Unreadable, UnreadableContent, Wake};
+use lsps_client::{Config, Effect, Unreadable, Wake};
 use lsps_types::lsps1::CreateOrder;
 
 use crate::common::{HOUR, LSP, NOON};
@@ -56,23 +56,21 @@ fn a_record_that_cannot_be_read_hurts_no_other() {
     let name = format!("order-{key}");
     let good = desk.store[&name].clone();
     let mut client = crate::common::taped(Config::default(), [9; 32]);
-    let content = |read: Result<(), Unreadable>| match read {
-        Err(Unreadable::Content(why)) => why,
-        other => panic!("{other:?}"),
-    };
+    let is_damaged = |read: Result<(), Unreadable>| matches!(read, Err(Unreadable::Damaged { .. }));
     let mut newer = good.clone();
     newer[0] = 9;
-    assert_eq!(content(client.load(&name, &newer)), UnreadableContent::Version(9));
+    let refused = Unreadable::Newer { name: name.clone(), version: 9, newest: 3 };
+    assert_eq!(client.load(&name, &newer), Err(refused));
     for damaged in [&good[..0], &good[..good.len() - 1], &[&good[..], &[0]].concat(), &[1, 2, 3]] {
-        assert_eq!(content(client.load(&name, damaged)), UnreadableContent::Damaged);
+        assert!(is_damaged(client.load(&name, damaged)));
     }
     let misnamed = format!("order-{:032x}", key.0 ^ 1);
-    assert_eq!(content(client.load(&misnamed, &good)), UnreadableContent::Damaged);
+    assert!(is_damaged(client.load(&misnamed, &good)));
     for unknown in ["order-", "order-12", &format!("order-+{:031x}", 1), "orders-1"] {
         assert!(matches!(client.load(unknown, &good), Err(Unreadable::Name(_))), "{unknown}");
     }
     assert_eq!(client.load(&name, &good), Ok(()));
-    assert_eq!(content(client.load(&name, &good)), UnreadableContent::Twice);
+    assert_eq!(client.load(&name, &good), Err(Unreadable::Twice { name: name.clone() }));
     assert_eq!(client.orders().count(), 1);
 }
 
