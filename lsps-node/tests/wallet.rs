@@ -235,7 +235,7 @@ fn an_absurd_fee_rate_is_only_too_much() {
     world.funds(1, 10_000);
 }
 
-/// What LDK does to raise the fee of a commitment transaction.
+/// LDK spends coins like this when it raises the fee of a commitment transaction.
 #[test]
 fn ldk_can_spend_confirmed_coins_beside_an_input_of_its_own() {
     let world = World::with(1_000_000);
@@ -270,7 +270,7 @@ impl World {
         Self { chain, store, seed, wallet }
     }
 
-    /// With one coin.
+    /// A world whose wallet has one coin.
     fn with(amount_sat: u64) -> Self {
         let world = Self::of(1);
         world.chain.give(&world.wallet.script(), amount_sat);
@@ -290,7 +290,7 @@ impl World {
         self.wallet.fund(key, &somewhere(), amount_sat, RATE).expect("it has coins")
     }
 
-    /// With this coin of 500 000 satoshis, most of it.
+    /// Funds a channel of 400 000 satoshis from this coin of 500 000 satoshis.
     fn funds_from(&self, key: u128, coin: bitcoin::Txid) -> Transaction {
         let others = self.wallet.outpoints().into_iter().filter(|outpoint| outpoint.txid != coin).collect::<Vec<_>>();
         self.wallet.lock(&others);

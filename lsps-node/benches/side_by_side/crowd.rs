@@ -43,11 +43,11 @@ pub fn run(report: &mut Report) {
     report.target("the same, nothing in the cache", 1.2, cold_order, "× beside 10", HOLDS_COLD);
 }
 
-/// Something that can be done to some flow after another.
+/// A crowd of flows on which the same operation is done one after another.
 trait Crowd {
-    /// Makes everything ready for a sample.
+    /// Prepares the next sample.
     fn prepare(&mut self);
-    /// Does it to so many, each on its own, and what has to be written.
+    /// Does the operation on `count` flows, each on its own, including the records to be written.
     fn work(&mut self, count: usize);
 }
 
@@ -105,7 +105,7 @@ impl Called {
 }
 
 impl Crowd for Called {
-    /// What was posted has arrived, and those that were called before may be called again.
+    /// All posts have been delivered, and clients that were called before may be called again.
     fn prepare(&mut self) {
         for post in self.posts.drain(..) {
             let Effect::PostWebhook { key, .. } = post else { continue };
@@ -117,7 +117,7 @@ impl Crowd for Called {
 
     fn work(&mut self, count: usize) {
         for _ in 0..count {
-            // In an order that no cache can foresee.
+            // The order of the clients is one that no cache can predict.
             let client = client(self.next.wrapping_mul(7_919) % self.clients);
             self.next += 1;
             let input = Input::Occasion { peer: client, occasion: Occasion::PaymentIncoming };

@@ -1,5 +1,5 @@
-//! How long it takes to read a message: beside the floor, which is `serde_json` into the same struct with no envelope, no
-//! limits and no checks; and beside `lightning-liquidity`, each from the bytes that the node has to the typed message.
+//! Time to read a message. It is compared with the floor, `serde_json` into the same struct without envelope, limits
+//! and checks, and with `lightning-liquidity`. Both sides go from the bytes that the node has to the typed message.
 
 use std::hint::black_box;
 
@@ -140,7 +140,7 @@ impl Rows {
             let message = messages.read(MESSAGE_TYPE, &mut &*bytes).expect("readable").expect("ours");
             black_box(Incoming::decode(&message.payload).expect("a request").params::<R>().expect("its parameters"));
         };
-        // Nobody serves here: it is read, and declined with a sentence, which is not to be counted.
+        // This manager serves nobody: it reads the request and declines it with a sentence, whose time is not counted.
         let (manager, from) = (&self.theirs.manager, self.lsp.key);
         let theirs = || {
             let message = manager.read(MESSAGE_TYPE, &mut &*bytes).expect("readable").expect("theirs");
@@ -224,7 +224,7 @@ fn id_of(request: &[u8]) -> String {
 }
 
 const SAMPLES: usize = 201;
-/// As many requests wait at once; more than five it forgets.
+/// Number of pending requests. `lightning-liquidity` forgets requests beyond five.
 const ASKED: usize = 5;
 
 const ABOUT: &str = "The floor is `serde_json` into our structs, without envelope, limits and checks. \"From the node\" begins at the `CustomMessageReader`, as theirs does; for replies it ends where the application has the typed reply of its call in hand, for requests with the typed request. Of theirs, requests are those to a manager that serves nobody, less the sentence with which it declines.";

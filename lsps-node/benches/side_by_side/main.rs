@@ -30,5 +30,5 @@ fn main() {
     report.finish();
 }
 
-/// What is to be paid for each offer.
+/// Payment size of each offer.
 const SIZE: Msat = Msat(1_000_000_000);

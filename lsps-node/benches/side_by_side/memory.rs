@@ -1,4 +1,4 @@
-//! What clients and offers take up.
+//! Memory per client and per offer.
 
 use allocation_counter::measure;
 use lsps_types::jsonrpc::encode_request;
@@ -34,7 +34,7 @@ struct TakenUp {
 fn taken_up<S: Side>(clients: &[Client]) -> TakenUp {
     let mut lsp = S::start(S::offers(&[]));
     let ask = encode_request(ID, &GetInfo { token: None }).expect("a short request");
-    // Whatever is set up once is set up now.
+    // The first request sets up everything that is set up only once.
     let (first, others) = clients.split_first().expect("a client");
     lsp.receives(first, &ask);
     let asked = measure(|| {

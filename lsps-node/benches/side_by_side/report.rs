@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lsps_types::{DateTime, Timestamp};
 
-/// What was measured, and what had been wanted.
+/// Measured tables, and targets with their outcomes.
 #[derive(Default)]
 pub struct Report {
     tables: String,
@@ -14,7 +14,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A table, with what has to be said of it.
+    /// Adds a table with a text about it.
     pub fn table(&mut self, title: &str, about: &str, head: &[&str], rows: &[Vec<String>]) {
         let mut table = format!("\n## {title}\n\n{about}\n\n");
         line(&mut table, head);
@@ -26,7 +26,7 @@ impl Report {
         self.tables += &table;
     }
 
-    /// A target: what, how much, and what holds it if it is missed.
+    /// Adds a target: its name, the wanted and the measured value with their unit, and why it is missed, if it is.
     pub fn target(&mut self, what: &str, wanted: f64, measured: f64, unit: &str, holds: &str) {
         let (verdict, why) = if measured <= wanted { ("met", "") } else { ("missed", holds) };
         let number = |n: f64| match n {
@@ -62,7 +62,7 @@ pub fn micros(nanos: f64) -> String {
     if nanos < 10_000.0 { format!("{:.2} µs", nanos / 1e3) } else { format!("{:.1} µs", nanos / 1e3) }
 }
 
-/// So many times.
+/// A ratio as text, with the sign `×`.
 pub fn times(ratio: f64) -> String {
     if ratio < 10.0 { format!("{ratio:.2}×") } else { format!("{ratio:.0}×") }
 }

@@ -181,13 +181,13 @@ fn reply<R: Request>(answer: &[u8]) -> R::Reply {
 }
 
 pub const ID: &str = "5f0c3e9a77d1428e9b6a5f0c3e9a77d1";
-/// With those that come anew, as many as `lightning-liquidity` takes.
+/// Number of clients that, together with the fresh ones, `lightning-liquidity` can take.
 const MOST: u32 = 95_000;
 const FRESH: u32 = 100;
-/// Beside so few others, fresh clients would change the number.
+/// With fewer clients than this, the fresh ones would change the number noticeably.
 const FEW: usize = 10_000;
 const SAMPLES: u32 = 31;
-/// Of one client; it takes at most ten.
+/// Number of requests of one client in one sample; `lightning-liquidity` allows ten pending ones.
 const AT_ONCE: usize = 8;
 
 const ABOUT_REQUESTS: &str = "A client that the LSP has not seen asks for a menu of two entries, then buys. The time of \

@@ -1,4 +1,4 @@
-//! What both sides are asked to do, from the bytes of a message to the bytes of its answer.
+//! Operations that both sides are measured with, from the bytes of a message to the bytes of its answer.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub struct Client {
     pub id: PeerId,
 }
 
-/// As many different clients.
+/// Returns this many different clients.
 pub fn clients(count: u32) -> Vec<Client> {
     let curve = Secp256k1::new();
     let client = |number: u32| {
@@ -49,7 +49,7 @@ pub fn scid_of(place: usize) -> Scid {
     Scid((u64::try_from(place).expect("a small number") + 1) << 40)
 }
 
-/// Where new offers get their SCIDs, above all of those.
+/// Source of the SCIDs of new offers, above those of the existing offers.
 pub fn fresh_scids() -> impl FnMut() -> Scid + Send + 'static {
     let mut last = 1 << 62;
     move || {

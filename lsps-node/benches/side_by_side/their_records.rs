@@ -20,13 +20,13 @@ pub struct PeerState {
 }
 
 impl PeerState {
-    /// With an offer that waits for its payment.
+    /// The state of a client with an offer that waits for its payment.
     pub fn with_offer(scid: Scid) -> Self {
         let channel = Channel::of(scid, State::PendingInitialPayment { payment_queue: PaymentQueue {} });
         Self::from([(scid, channel)].into_iter())
     }
 
-    /// With channels that were paid for.
+    /// The state of a client with channels that were paid for.
     pub fn with_channels(scids: impl Iterator<Item = Scid>) -> Self {
         Self::from(
             scids.map(|scid| (scid, Channel::of(scid, State::PaymentForwarded { channel_id: channel_id(scid) }))),
@@ -123,5 +123,5 @@ fn channel_id(scid: Scid) -> ChannelId {
     ChannelId(id)
 }
 
-/// When terms made here end: it goes by the clock of the machine.
+/// End of the terms made here. `lightning-liquidity` goes by the clock of the machine.
 pub const FAR_AWAY: &str = "2100-01-01T00:00:00.000Z";

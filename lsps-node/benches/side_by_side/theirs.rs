@@ -47,7 +47,7 @@ pub type Manager = LiquidityManagerSync<
     Arc<Broadcaster>,
 >;
 
-/// That of the examples' nodes, without a wallet.
+/// The channel manager of the examples' nodes, without a wallet.
 type ChannelManager = channelmanager::ChannelManager<
     Arc<ChainMonitor>,
     Arc<Broadcaster>,
@@ -115,8 +115,8 @@ impl Side for Theirs {
         self.manager.get_and_clear_pending_msg().pop().expect("an answer").1.payload.into_bytes()
     }
 
-    /// It asks the node how much came in, and our node holds nothing: so the parts are of nothing, which changes neither
-    /// what is done nor what is written.
+    /// `lightning-liquidity` asks the node for the amount that came in, and this node holds nothing. The parts
+    /// therefore have amount zero, which changes neither the operations nor the records.
     fn part(&mut self, scid: Scid, name: [u8; 32], payment: [u8; 32]) {
         let service = self.manager.lsps2_service_handler().expect("it is configured");
         service.htlc_intercepted(scid.0, InterceptId(name), 0, PaymentHash(payment)).expect("it is taken");
@@ -132,7 +132,7 @@ impl Side for Theirs {
 }
 
 impl Theirs {
-    /// One that asks LSPs and serves nobody.
+    /// A manager that sends requests to LSPs and serves nobody.
     pub fn client() -> Self {
         let client = LiquidityClientConfig {
             lsps1_client_config: Some(LSPS1ClientConfig { max_channel_fees_msat: None }),

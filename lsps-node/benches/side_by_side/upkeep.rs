@@ -1,4 +1,4 @@
-//! What an LSP with many clients pays without being asked: finding an offer, starting, and time that passes.
+//! Costs that an LSP with many clients has without a request: finding an offer, starting, and the passing of time.
 
 use crate::clock::{median, per_piece};
 use crate::ours::Ours;
@@ -80,7 +80,7 @@ fn found<S: Side>(clients: &[crate::side::Client]) -> Found {
     let stride = clients.len() / (SAMPLES * AT_ONCE);
     for sample in 0..SAMPLES {
         let names: Vec<[u8; 32]> = (0..AT_ONCE).map(|n| name(sample * AT_ONCE + n)).collect();
-        // In an order that no cache can foresee.
+        // The order of the offers is one that no cache can predict.
         let scid = |n: usize| scid_of((n * 7_919) % (SAMPLES * AT_ONCE) * stride);
         let (nanos, ()) = per_piece(AT_ONCE, || {
             for (n, name) in names.iter().enumerate() {

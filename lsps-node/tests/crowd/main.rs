@@ -33,7 +33,7 @@ struct SlowStore {
     disk: Arc<MemoryStore>,
     pause: Duration,
     begun: Arc<AtomicUsize>,
-    /// How many were under way at once, at the most.
+    /// Largest number of writes that were under way at the same time.
     at_once: Arc<AtomicUsize>,
     under_way: Arc<AtomicUsize>,
     refuses: Arc<std::sync::atomic::AtomicBool>,
@@ -150,7 +150,7 @@ impl Stall {
         self.messages.handle_custom_message(LspsMessage { payload }, peer).unwrap();
     }
 
-    /// So many strangers buy, each so often, all at the same time.
+    /// Lets `strangers` peers buy `buys` times each, all at the same time.
     fn is_crowded(&self, strangers: usize, buys: usize) {
         let strangers: Vec<PublicKey> = (0..strangers).map(stranger).collect();
         let buys =
@@ -213,7 +213,7 @@ fn stranger(number: usize) -> PublicKey {
     PublicKey::from_secret_key(&Secp256k1::new(), &SecretKey::from_slice(&secret).unwrap())
 }
 
-/// More than is sold to strangers within a second: what is looked at here is what becomes of the rest.
+/// Removes the limit on sales to strangers within a second; these tests are about the other limits.
 fn sells_without_end() -> Config {
     let mut config = Config::default();
     config.limits.sales_to_strangers = usize::MAX;
@@ -334,7 +334,8 @@ async fn case_X15_case_X27_a_block_costs_no_look_without_news_and_orders_are_jud
     stall.host.stop().await;
 }
 
-/// How long events of the node wait while so many strangers buy: one of an HTLC for an offer of ours, one for nobody's.
+/// Measures how long events of the node wait while strangers buy: an HTLC for an offer of this LSP, and an HTLC for no
+/// offer.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures, and takes minutes; run it with --release --nocapture"]
 async fn measure_how_long_events_wait_beside_a_crowd() {

@@ -79,7 +79,7 @@ async fn it_is_deaf_when_it_has_too_many_webhooks() {
     TABLE.shows(OUR_LSP, "LSPS5: one webhook too many", outcome);
 }
 
-/// It writes the timestamp that it was given anew before it looks at the signature.
+/// The validator of `lightning-liquidity` rewrites the timestamp before it checks the signature.
 #[tokio::test(flavor = "multi_thread")]
 async fn its_validator_refuses_every_timestamp_that_the_specification_asks_for() {
     let Called { world, hook } = Called::playing(Script::default()).await;
@@ -130,7 +130,7 @@ async fn case_J17_its_wallet_is_called_for_a_payment_and_has_it() {
     TABLE.shows(OUR_LSP, "LSPS5: a payment calls a wallet that is away", Works);
 }
 
-/// Its wallet, our LSP, and where that is to post.
+/// A wallet of `lightning-liquidity`, our LSP, and the hook to which the LSP posts.
 struct Called {
     world: World,
     hook: Hook,

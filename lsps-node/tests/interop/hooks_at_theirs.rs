@@ -194,7 +194,7 @@ impl World {
         panic!("they are not connected");
     }
 
-    /// What the LSP had posted when it were so many.
+    /// Waits until the LSP has posted `count` notifications, and returns all of them.
     async fn posts(&self, count: usize) -> Vec<Post> {
         let posts = || self.lsp.posts.lock().unwrap().clone();
         assert!(within(|| posts().len() >= count).await, "{:?}", posts());

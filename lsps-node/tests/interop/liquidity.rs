@@ -26,12 +26,12 @@ pub type Liquidity = LiquidityManager<
     Arc<Broadcaster>,
 >;
 
-/// Its own clock, which may jump.
+/// Clock of `lightning-liquidity`, which the test can set ahead.
 #[derive(Default)]
 pub struct Later(AtomicU64);
 
 impl Later {
-    /// From now on it is so much later.
+    /// Sets the clock ahead by this duration.
     pub fn jump(&self, by: Duration) {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }

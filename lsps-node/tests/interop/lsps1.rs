@@ -60,7 +60,7 @@ fn its_replies_are_read() {
     let order = theirs::LSPS1CreateOrderResponse { channel: Some(open), order_state: done, ..their_order() };
     assert_eq!(answered::<GetOrder>(R::GetOrder(order)), Ok(our_open_order()));
 
-    // What it may leave open, and we need: that way to pay is lost, and with it the order.
+    // `lightning-liquidity` may leave out a field that we need: that payment method is lost, and with it the order.
     let mut vague = their_order();
     vague.payment.onchain.as_mut().expect("there").min_onchain_payment_confirmations = None;
     let refused = answered::<CreateOrder>(R::CreateOrder(vague)).expect_err("the table can say so");
@@ -122,14 +122,14 @@ fn it_does_not_read_a_payment_that_has_to_confirm() {
     TABLE.shows(MESSAGES, "LSPS1: a payment on the chain that has to confirm, written by ours (`OrderPolicy` with `onchain`, `confirmations` above 0)", outcome);
 }
 
-/// What they send, as our LSP reads it.
+/// Reads a request of `lightning-liquidity` as our LSP does.
 fn asked<R: Request>(request: theirs::LSPS1Request) -> R {
     let message = theirs::LSPS1Message::Request(LSPSRequestId("an id".into()), request);
     let payload = serde_json::to_vec(&LSPSMessage::LSPS1(message)).expect("it writes");
     Incoming::decode(&payload).expect("a request").params().expect("its parameters")
 }
 
-/// What they send, as our client reads it.
+/// Reads a response of `lightning-liquidity` as our client does.
 fn answered<R: Request>(response: theirs::LSPS1Response) -> Result<R::Reply, InvalidReply> {
     let message = theirs::LSPS1Message::Response(LSPSRequestId("an id".into()), response);
     let payload = serde_json::to_vec(&LSPSMessage::LSPS1(message)).expect("it writes");
@@ -137,7 +137,7 @@ fn answered<R: Request>(response: theirs::LSPS1Response) -> Result<R::Reply, Inv
     raw.reply::<R>()
 }
 
-/// As it reads: into a value, and that into its type.
+/// Reads JSON the way `lightning-liquidity` does: into a value, and from the value into its type.
 fn read<T: DeserializeOwned>(ours: &impl serde::Serialize) -> T {
     serde_json::from_value(serde_json::to_value(ours).expect("we write")).expect("it reads")
 }
@@ -157,7 +157,7 @@ fn their_time() -> LSPSDateTime {
     LSPSDateTime::from_str(TIME).expect("a time")
 }
 
-/// In the words in which it writes it.
+/// The same time, in the form in which `lightning-liquidity` writes it.
 fn our_time() -> DateTime {
     TIME.parse().expect("a time")
 }

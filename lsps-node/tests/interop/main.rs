@@ -28,9 +28,9 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Our wallet buys from its LSP.
 const OUR_WALLET: &str = "our wallet, its LSP";
-/// Its wallet buys from our LSP.
+/// A wallet of `lightning-liquidity` buys from our LSP.
 const OUR_LSP: &str = "its wallet, our LSP";
-/// Written by one, read by the other.
+/// Messages that one side writes and the other reads.
 const MESSAGES: &str = "messages";
 
 static TABLE: Table = Table::new(

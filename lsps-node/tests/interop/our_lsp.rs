@@ -152,7 +152,8 @@ async fn our_lsp_may_restart_before_its_wallet_is_paid() {
     TABLE.shows(OUR_LSP, "the LSP restarts between buy and payment", Works);
 }
 
-/// With the first block: a client of its can read only payments that need no confirmation by their rule.
+/// The order is paid before its first confirmation: by their rule a client of `lightning-liquidity` can only read
+/// payments that need none.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_orders_a_channel_and_sees_it_paid_and_opened() {
     let mut script = Script::of_orders();
@@ -238,7 +239,7 @@ async fn start_lsp(stage: &Stage) -> LspNode {
     LspNode::start(&stage.chain, &stage.lsp_store, &stage.script).await.expect("it starts")
 }
 
-/// So that what is left out of a time is seen.
+/// A clock of whole seconds, so that the test sees it if a time is written without its milliseconds.
 struct WholeSeconds;
 
 impl Clock for WholeSeconds {

@@ -164,7 +164,7 @@ async fn a_wallet_that_trusts_it_is_paid_before_the_funding_is_out() {
     TABLE.shows(OUR_WALLET, "client trusts LSP", Works);
 }
 
-/// It looks for the whole fee in one part, and each has only its share of it.
+/// `lightning-liquidity` looks for the whole fee in one part, while each part carries only its share of the fee.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_in_parts_leaves_who_trusts_it_with_a_channel_that_is_not_on_the_chain() {
     let trusting = Script { trust: Trust::ClientTrustsLsp, ..four_channels() };

@@ -137,7 +137,7 @@ async fn nothing_is_sold_that_was_not_offered_to_who_buys() {
     BY_HAND.shows(RAW, "buying what was changed, or offered to another", Works);
 }
 
-/// More than it may have waiting: what is too much is dropped, and only this peer misses it.
+/// The client sends more requests than it may have waiting. The excess is dropped, and no other peer is affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_one_peer_is_its_own_loss() {
     let world = World::new().await;
@@ -156,7 +156,8 @@ async fn a_flood_of_one_peer_is_its_own_loss() {
     BY_HAND.shows(RAW, "1 000 requests at once", Works);
 }
 
-/// It asks and does not take the answers: what of it is not dropped waits in its connection, until that takes in no more.
+/// The client sends requests and does not read the answers. Requests that are not dropped wait in its connection until
+/// that takes in no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_take_its_answers_is_its_own_loss() {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -245,7 +246,7 @@ impl Raw {
         Self { node, messages, lsp, heard: Mutex::default() }
     }
 
-    /// What is answered to it, which is what comes before the answer to a request that follows.
+    /// Returns the answers to this payload, that is, all messages before the answer to a request that follows it.
     async fn says(&self, payload: &[u8]) -> Vec<Value> {
         let follows = request(&json!("follows"), "lsps0.list_protocols", &json!({}));
         self.sends([payload.to_vec(), serde_json::to_vec(&follows).unwrap()]);

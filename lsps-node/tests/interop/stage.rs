@@ -11,7 +11,7 @@ use lsps_testing::scene::{Account, Balances, SPARE_SAT, Script, Seen, Trio, Who,
 
 use crate::AMOUNT;
 
-/// What all tests start from.
+/// Chain, payer and observations that all tests start from.
 pub struct Stage {
     pub chain: Chain,
     pub payer: Arc<Node>,
@@ -76,7 +76,7 @@ impl Stage {
     }
 }
 
-/// Everybody has what they should, to the millisatoshi, and the wallet all but the fee.
+/// Checks that all balances add up to the millisatoshi: the wallet has the amount less the fee.
 pub async fn settles<L, W>(trio: Trio<'_, L, W>, before: Balances, fee: u64) -> Account
 where
     L: CustomMessageHandler + Send + Sync + 'static,
@@ -87,7 +87,7 @@ where
     account
 }
 
-/// How the LSP or the wallet of this stage is set up, again from the same store after a restart.
+/// Setup of the LSP or the wallet of this stage; after a restart it uses the same store.
 pub fn setup(stage: &Stage, who: Who, config: lightning::util::config::UserConfig) -> lsps_node::node::Setup {
     let store = if who == Who::Lsp { &stage.lsp_store } else { &stage.wallet_store };
     stage.script.setup(who, Arc::clone(store), config, &stage.chain)

@@ -28,37 +28,37 @@ use lsps_types::lsps5::Signed;
 use crate::liquidity::{Later, Liquidity, Running, build};
 use crate::stage::{Stage, setup};
 
-/// What it asks for, in millisatoshis and parts per million.
+/// Fee that the LSP asks for, in millisatoshis and parts per million.
 pub const MIN_FEE: u64 = 600_000;
 pub const PROPORTIONAL: u32 = 20_000;
-/// What it keeps of a payment.
+/// Fee that the LSP keeps of a payment, in millisatoshis.
 pub const fn fee_on(amount: u64) -> u64 {
     let share = (amount * PROPORTIONAL as u64).div_ceil(1_000_000);
     if share > MIN_FEE { share } else { MIN_FEE }
 }
 
-/// How it sells.
+/// Terms of sale.
 #[derive(Clone, Copy, Default)]
 pub struct Terms {
     /// The only token that is served, if one has to be shown.
     pub token: Option<&'static str>,
     pub client_trusts_lsp: bool,
-    /// How many webhooks a client may have, if it serves them.
+    /// Maximum number of webhooks per client; `None` if LSPS5 is not served.
     pub webhooks: Option<u32>,
 }
 
 pub struct TheirLsp {
     pub node: Arc<Node<Liquidity>>,
-    /// What it asked its operator to post.
+    /// Notifications that `lightning-liquidity` asked its operator to post.
     pub posts: Arc<Mutex<Vec<Post>>>,
     pub clock: Arc<Later>,
     _running: Running,
 }
 
-/// What the operator knows.
+/// State of the operator.
 struct Desk {
     terms: Terms,
-    /// Who bought last, and is to be called when a payment comes.
+    /// Client that bought last; it is called when a payment comes.
     buyer: Mutex<Option<PublicKey>>,
     posts: Arc<Mutex<Vec<Post>>>,
 }
@@ -87,7 +87,7 @@ impl TheirLsp {
             async move {
                 on_event(Who::Lsp, &event);
                 let Some(node) = node else { return Ok(()) };
-                // It reports an error for each event of a channel that is none of its own.
+                // `lightning-liquidity` reports an error for each event of a channel that is not its own.
                 desk.calls_buyer(&node, &theirs, &event);
                 let _ = hears_node(&node, &theirs, &event).await;
                 Ok(())
@@ -110,7 +110,7 @@ impl TheirLsp {
     }
 }
 
-/// Which call of its API belongs to which event of the node.
+/// Passes an event of the node to the call of the API that is meant for it.
 async fn hears_node(node: &Node<Liquidity>, theirs: &Liquidity, event: &Event) -> Result<(), APIError> {
     let lsps2 = theirs.lsps2_service_handler().expect("it serves LSPS2");
     match event {
@@ -152,7 +152,7 @@ async fn hears_node(node: &Node<Liquidity>, theirs: &Liquidity, event: &Event) -
 }
 
 impl Desk {
-    /// What the operator has to decide.
+    /// Decides what is left to the operator.
     async fn hears_client(
         &self,
         node: &Node<Liquidity>,
@@ -177,7 +177,7 @@ impl Desk {
             LSPS2ServiceEvent::OpenChannel {
                 their_network_key: client, amt_to_forward_msat, user_channel_id, ..
             } => {
-                // It asks once. An operator who called the client waits for it.
+                // `lightning-liquidity` asks once. An operator that called the client waits for it.
                 let is_there = within(|| node.peer_manager().peer_by_node_id(&client).is_some());
                 let _ = tokio::time::timeout(Duration::from_secs(10), is_there).await;
                 open(node, client, amt_to_forward_msat, user_channel_id)
@@ -185,7 +185,7 @@ impl Desk {
         }
     }
 
-    /// What its documentation leaves to the operator: nobody else calls a client that is away.
+    /// The documentation leaves to the operator to call a client that is away.
     fn calls_buyer(&self, node: &Node<Liquidity>, theirs: &Liquidity, event: &Event) {
         let Some(lsps5) = theirs.lsps5_service_handler() else { return };
         let is_away = |client: &PublicKey| node.peer_manager().peer_by_node_id(client).is_none();
@@ -195,7 +195,7 @@ impl Desk {
         }
     }
 
-    /// What is to be posted: by its documentation the notification as JSON, and these headers.
+    /// Records a post. By the documentation its body is the notification as JSON, with these headers.
     fn posts(&self, event: LSPS5ServiceEvent) {
         let LSPS5ServiceEvent::SendWebhookNotification { url, notification, headers, .. } = event;
         let header = |name| headers.iter().find(|(header, _)| header == name).expect("a header").1.clone();
@@ -209,7 +209,8 @@ impl Desk {
 }
 
 fn menu_entry() -> LSPS2RawOpeningFeeParams {
-    // As `Utc::now()` has it, which is what its users put in: with more digits than milliseconds have.
+    // The time is like that of `Utc::now()`, which users of `lightning-liquidity` pass: it has more digits than
+    // milliseconds.
     let now = Duration::from_millis(SystemClock.now().unix_millis()) + Duration::from_nanos(123_456);
     let valid_until = LSPSDateTime::new_from_duration_since_epoch(now + Duration::from_secs(86_400));
     LSPS2RawOpeningFeeParams {
@@ -238,5 +239,5 @@ fn random(node: &Node<Liquidity>) -> u128 {
     u128::from_be_bytes(*bytes.first_chunk().expect("32 bytes"))
 }
 
-/// As its largest user has it.
+/// The value that the largest user of `lightning-liquidity` has.
 pub const CLTV_DELTA: u32 = 72;

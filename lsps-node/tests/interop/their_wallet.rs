@@ -38,7 +38,7 @@ pub struct TheirWallet {
     _running: Running,
 }
 
-/// What a call came to.
+/// Result of a call.
 pub type Answer<T> = Result<T, LSPSResponseError>;
 
 impl TheirWallet {
@@ -122,7 +122,7 @@ impl TheirWallet {
         lsps2.select_opening_params(self.lsp, size, terms.clone()).expect("it asks")
     }
 
-    /// Its payments can go back to this address.
+    /// Creates an order with this address for refunds.
     pub async fn orders(&self, order: LSPS1OrderParams, refund_to: Address) -> (LSPS1OrderId, LSPS1PaymentInfo) {
         let lsps1 = self.theirs.lsps1_client_handler().expect("it orders");
         let asked = lsps1.create_order(&self.lsp, order, Some(refund_to));
@@ -151,7 +151,7 @@ impl TheirWallet {
         .await
     }
 
-    /// How many it has now, how many it may have, and whether nothing changed.
+    /// Returns the number of webhooks, the maximum number, and whether nothing changed.
     pub async fn sets_webhook(&self, app: &str, url: &str) -> Result<(u32, u32, bool), LSPS5Error> {
         let asked = self.asks_for_webhook(app, url)?;
         self.hears(|event| match event {

@@ -20,7 +20,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const TEMPORARY_NODE_FAILURE: FailureCode = FailureCode(0x2002);
 const UNKNOWN_PAYMENT: FailureCode = FailureCode(0x400f);
 
-/// What is in `docs/interop.md` of it.
+/// Rows of `docs/interop.md` about ldk-node.
 static LDK_NODE: Table = Table::new(
     "ldk_node",
     "ldk-node 0.7.1",

@@ -72,9 +72,9 @@ impl Peer {
         self.node.list_balances().total_onchain_balance_sats
     }
 
-    /// What the other side has in the channels that it funded to this node, and what this node has, in millisatoshis.
+    /// Balances of the other side and of this node, in millisatoshis, in the channels that the other side funded.
     ///
-    /// As with the nodes of the harness, only the side that did not fund a channel knows exactly.
+    /// As with the nodes of the harness, only the side that did not fund a channel knows its balance exactly.
     pub fn shares(&self) -> [u64; 2] {
         let channels = self.node.list_channels();
         let funded_by_them = channels.iter().filter(|channel| !channel.is_outbound);
@@ -90,7 +90,7 @@ impl Peer {
         std::fs::read(log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(words))
     }
 
-    /// Its next event that `is_it`; those before it are dealt with, which takes nothing.
+    /// Waits for the next event for which `is_it` holds. Earlier events are marked as handled.
     pub async fn tells(&self, what: &str, is_it: impl Fn(&Event) -> bool) -> Event {
         let found = std::cell::RefCell::new(None);
         let look = || {

@@ -236,7 +236,7 @@ impl World {
         ])
     }
 
-    /// It asks nobody twice: not the wallet that was away, nor the one that refused.
+    /// ldk-node asks no wallet twice, neither one that was away nor one that refused the channel.
     async fn hangs_until_its_htlc_expires(&self, jit: &JitInvoice, before: [u64; 3]) {
         let failed = || self.seen.facts().has_failed;
         let opens = || !self.wallet.node.channel_manager().list_channels().is_empty();

@@ -102,7 +102,7 @@ async fn one_without_coins_to_close_it_with_has_a_channel_without_anchors() {
     LDK_NODE.shows(OUR_LSP, "our LSP offers anchors, the wallet has no coins and its settings are the default: it refuses, and is asked for a channel without them", Works);
 }
 
-/// Where our LSP offers anchors.
+/// Plays a payment with an LSP that offers anchor channels, and returns the type of the opened channel.
 async fn paid_over_a_channel_of_what_kind(trusts_closing: bool) -> ChannelTypeFeatures {
     let world = World::of(Script { anchors: true, ..Script::default() }, None, trusts_closing).await;
     let invoice = world.buys().expect("our LSP sells");
@@ -124,7 +124,7 @@ async fn an_unknown_token_is_refused() {
     LDK_NODE.shows(OUR_LSP, "unknown token", Works);
 }
 
-/// It holds the fee against a limit that it computes from what is left of the payment after the fee.
+/// The wallet compares the fee with a limit that it computes from the amount that is left after the fee.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_amount_that_the_payer_chooses_goes_back() {
     let world = World::set(Script::default()).await;

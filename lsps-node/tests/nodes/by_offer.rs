@@ -44,7 +44,7 @@ async fn case_O06_an_lsp_that_cannot_open_gives_a_payment_by_offer_back() {
 async fn case_O08_a_payment_by_offer_waits_for_its_client_and_opens_when_that_is_back() {
     let world = World::tricking(wallet_leaves_when_it_has_paid).await;
     let handle = world.pays_and_is_away(WayKind::Bolt12).await;
-    // As long as an order may wait, by the blocks of its validity.
+    // These blocks are as many as an order may wait within its validity.
     world.scene.chain.mine(12);
     world.all_have_seen_the_last_block().await;
     assert_eq!(world.order().await.stage, OrderStage::Open);
@@ -61,7 +61,8 @@ async fn case_O15_an_lsp_that_dies_while_a_payment_by_offer_waits_for_its_client
     world.is_done(&handle, Way::Bolt12).await;
 }
 
-/// By its own name it is asked by whoever knows it; one that hides signs by a key that names nobody.
+/// An offer with the node's own key can be paid by whoever knows the node. A node that hides signs with a key that
+/// identifies nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O12_an_offer_names_its_node_or_nobody() {
     let world = World::new().await;
@@ -158,7 +159,7 @@ async fn case_X53b_when_no_invoice_comes_for_the_offer_the_next_way_is_paid() {
     world.is_done(&handle, Way::Onchain).await;
 }
 
-/// What LDK counts them by.
+/// Timer ticks by which LDK counts the time-out of an invoice request.
 fn minutes_pass(world: &World) {
     for _ in 0..2 {
         world.scene.wallet.node.channel_manager().timer_tick_occurred();

@@ -124,7 +124,7 @@ struct Called {
     hook: Hook,
 }
 
-/// What it takes to be called.
+/// Adds a webhook server, and the LSP's trust in its certificate, to the script.
 async fn reachable(script: Script) -> (Hook, Script) {
     let authority = Authority::new().expect("a key");
     let hook = Hook::content(&authority).await.expect("a port");
@@ -141,7 +141,8 @@ impl Called {
         called
     }
 
-    /// With a payment that it has neither claimed nor let go; and when that will force its channel onto the chain.
+    /// The wallet is away with a payment that it has neither claimed nor failed. Also returns the height at which the
+    /// HTLC forces its channel on-chain.
     async fn sleeps_on_a_payment() -> (Self, BlockHeight) {
         let (hook, script) = reachable(Script::default()).await;
         let called = Self::registers(World::on_hold(script).await, hook).await;
@@ -154,7 +155,7 @@ impl Called {
         (called, BlockHeight(expiry + GRACE))
     }
 
-    /// Not a block earlier than 24 before.
+    /// The wallet is called 24 blocks before the time-out, and not a block earlier.
     async fn is_called_in_time(&self, timeout: BlockHeight) {
         self.mines_up_to(BlockHeight(timeout.0 - 25)).await;
         self.is_told([Notification::WebhookRegistered]).await;
@@ -186,7 +187,7 @@ impl Called {
         assert_eq!(told(), notifications);
     }
 
-    /// What the LSP knows of.
+    /// Names of the webhooks that the LSP has on record.
     async fn listed(&self) -> Vec<String> {
         let lsp = PeerId(self.scene().lsp.node.node_id().serialize());
         let lsp = self.scene().wallet.host.session().lsp(lsp);
@@ -200,7 +201,7 @@ impl Called {
         panic!("they are not connected");
     }
 
-    /// At the next of the ticks by which the LSP sees that its clock went on.
+    /// Waits until the LSP forgets the webhook, at the next tick after its clock went on.
     async fn is_forgotten(&self) {
         for _ in 0..100 {
             if self.listed().await.is_empty() {
@@ -232,7 +233,7 @@ impl Called {
 const GRACE: u32 = 3;
 const HOUR: u64 = Duration::from_secs(60 * 60).as_secs();
 const DAY: u64 = 24 * HOUR;
-/// By default; LSPS5 wants seven days.
+/// Default retention of webhooks; LSPS5 requires seven days.
 const KEPT: u64 = 28 * DAY;
-/// The same for who never had one.
+/// Retention of webhooks for clients that never had or paid for a channel.
 const KEPT_FOR_STRANGERS: u64 = 7 * 24 * HOUR;

@@ -214,7 +214,7 @@ struct Stage {
     wallet_store: Store,
 }
 
-/// In what the LSP is dishonest.
+/// Ways in which the LSP is dishonest.
 struct Lies {
     asks: Msat,
     sells: AtomicBool,

@@ -32,7 +32,7 @@ impl Doom {
         (Self { disk, power, node }, Script { lsp_store: Some(store), on_event, ..script })
     }
 
-    /// It may come from now on.
+    /// From now on the crash may happen.
     pub fn awaits(&self, scene: &Scene) {
         assert!(self.node.set(Arc::downgrade(&scene.lsp.node)).is_ok());
     }

@@ -1,4 +1,4 @@
-//! What a payer sees when a payment cannot be delivered.
+//! Failure codes that a payer sees when a payment cannot be delivered.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is sold is delivered, to the millisatoshi.
+//! A payment over a bought channel arrives, and all balances add up to the millisatoshi.
 
 use lightning_invoice::Bolt11Invoice;
 use lsps_service::Trust;

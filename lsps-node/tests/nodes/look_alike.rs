@@ -11,7 +11,8 @@ use lsps_transport_ldk::Msat;
 use crate::hold::hash;
 use crate::{AMOUNT, World, is_paid_by_an_ordinary_invoice};
 
-/// While the client holds the part that is to pay the opening fee, it is paid exactly what it would get of it.
+/// While the client holds the part that is to pay the opening fee, it receives an ordinary payment of exactly the
+/// amount that this part would deliver.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X04_an_ordinary_payment_of_the_same_amount_does_not_pay_the_opening_fee() {
     let policy = StandardPolicy { min_capacity_sat: 300_000, ..StandardPolicy::default() };
@@ -43,7 +44,7 @@ async fn case_X06_a_channel_on_trust_carries_no_ordinary_payment_until_its_fee_i
     let terms = Bolt11InvoiceParameters { amount_msats: Some(1_000), ..Default::default() };
     let invoice = wallet.channel_manager().create_bolt11_invoice(terms).expect("an invoice");
     let scid = payer.channel_manager().list_usable_channels()[0].get_outbound_payment_scid().unwrap();
-    // For a price that is ten times what is paid.
+    // The payer offers a routing fee that is ten times the amount.
     let hops = vec![hop(lsp.node_id(), scid, 10_000, 144), last_hop(&invoice, 1_000).unwrap()];
     payer.pay_along(&invoice, vec![hops]).unwrap();
     world.fails_with_part_held(FEE_INSUFFICIENT).await;

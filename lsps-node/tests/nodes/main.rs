@@ -79,7 +79,7 @@ struct World {
     scene: Scene,
     jit: JitInvoice,
     before: Balances,
-    /// How many failures the payer had seen before the present payment.
+    /// Number of failures that the payer had seen before the present payment.
     failures: usize,
 }
 
@@ -107,7 +107,7 @@ impl World {
         self.scene.payer.pay_in_parts(&self.jit.invoice, parts_msat).expect("channels to the LSP");
     }
 
-    /// What happened so far is another story.
+    /// Forgets the events of earlier payments.
     fn tries_again(&mut self) {
         self.scene.seen.forget();
         self.failures = self.scene.payer.logger().failure_codes().len();
@@ -138,7 +138,8 @@ impl World {
         assert_eq!(after, before, "everybody has what they had");
     }
 
-    /// On record: the answer to a part's event comes after its record is written, and the node asks for nothing before.
+    /// Waits until the parts are on record: the answer to a part's event comes after its record is written, and the
+    /// node asks for nothing before.
     async fn lsp_holds(&self, parts: usize) {
         assert!(within(|| self.scene.seen.facts().intercepted >= parts).await, "{parts} part(s) arrive");
         assert!(passes(300).await);

@@ -1,5 +1,5 @@
-//! What an LSP hears of hooks that take nothing, and what it does then: real nodes, and a tape of all that its service is
-//! told.
+//! Webhook targets that do not accept a notification: the reports to the LSP, and its reaction. The tests use real
+//! nodes and a tape of all inputs of the service.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ async fn case_N08_what_finds_no_place_in_the_queue_is_failed_at_once() {
     assert_eq!(world.listed().await, ["another app", "slow"]);
 }
 
-/// What was posted and not answered is posted again, to the bit; what was answered is not.
+/// After a restart the LSP repeats, bit by bit, the posts that were not answered, and no others.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_N05_an_lsp_that_restarts_with_a_post_under_way_posts_it_again() {
     let authority = Authority::new().unwrap();

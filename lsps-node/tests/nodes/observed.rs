@@ -1,4 +1,4 @@
-//! What an operator sees: the book, the counters, the log, and a tape that can be played again.
+//! The operator's view: the book, the counters, the log, and a tape that can be replayed.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -13,14 +13,15 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use crate::{AMOUNT, World, passes};
 
-/// In one thread, so that what is counted and logged is this test's.
+/// The test runs in one thread, so that all counts and log lines are its own.
 #[tokio::test]
 async fn book_counters_and_log_say_what_the_balances_say() {
     let recorder = DebuggingRecorder::new();
     let (counters, log) = (recorder.snapshotter(), Log::default());
     let _counting = metrics::set_default_local_recorder(&recorder);
     let for_log = log.clone();
-    // With one subscriber only, whatever another thread logs first is taken as of no interest for good.
+    // With one subscriber only, `tracing` would regard a call site as of no interest for good if another thread reached
+    // it first.
     let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || for_log.clone()).finish();
     let _logging = tracing::subscriber::set_default(subscriber);

@@ -74,7 +74,7 @@ async fn case_J18_an_lsp_without_coins_fails_the_payment_and_sells_when_it_has_s
     let mut world = World::playing(Script::default()).await;
     let coins = world.scene.lsp.node.wallet();
     let spendable = world.spendable_sat();
-    // Its only coin is promised to something else.
+    // The LSP's only coin is reserved for another transaction.
     let rate = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
     let other = coins.pay(&coins.script(), 10_000, rate).expect("a coin");
     assert_eq!(world.spendable_sat(), 0);

@@ -22,9 +22,9 @@ pub struct World {
     pub scene: Scene,
     pub clock: Arc<Shifted>,
     pub before: Ledger,
-    /// What nodes told, in one word.
+    /// Events of the nodes, one word for each.
     pub told: Arc<Mutex<Vec<&'static str>>>,
-    /// What the LSP said.
+    /// Messages of the LSP.
     pub answers: Arc<Mutex<Vec<String>>>,
 }
 
@@ -59,7 +59,7 @@ impl World {
         Self::tricking(|_, _, _| ()).await
     }
 
-    /// With something that an event of a node sets off, before anybody deals with it.
+    /// Calls `trick` at each event of a node, before the host handles it.
     pub async fn tricking(trick: fn(&Cast, Who, &Event)) -> Self {
         let cast = Arc::new(Cast::default());
         let on = Arc::clone(&cast);
@@ -191,7 +191,7 @@ impl World {
         tokio::time::timeout(PATIENCE, comes_true).await.is_ok()
     }
 
-    /// Everybody knows the last block, and the LSP has looked at what came of it: it does before it answers.
+    /// Waits until both nodes know the last block and the LSP has handled it; the LSP does so before it answers.
     pub async fn all_have_seen_the_last_block(&self) {
         let nodes = [self.scene.lsp.node.channel_manager(), self.scene.wallet.node.channel_manager()];
         let knows = |height| nodes.iter().all(|manager| manager.current_best_block().height == height);
@@ -240,7 +240,7 @@ impl World {
     pub async fn is_over(&self, handle: &OrderHandle) -> End {
         let outcome = self.scene.while_blocks_come(handle.over(), || ()).await;
         let Ok(Outcome::Ended(end)) = outcome else { panic!("{outcome:?}: {:?}", handle.snapshot()) };
-        // Until nothing more comes of it: a refund is made once its payment is confirmed.
+        // Blocks are mined until nothing more can follow: a refund is made once its payment is confirmed.
         for _ in 0..3 {
             self.scene.chain.mine(2);
             self.all_have_seen_the_last_block().await;

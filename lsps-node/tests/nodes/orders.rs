@@ -50,7 +50,7 @@ async fn case_O12_a_channel_is_paid_on_chain_then_another_over_it() {
     assert!(!channel.is_announced);
     world.is_usable(1).await;
 
-    // What it has there now pays for the next.
+    // The wallet's balance in the new channel pays for the next one.
     let order = CreateOrder { client_balance_sat: Sat(10_000), ..world.order() };
     world.seller.takes_invoices();
     let handle = world.orders(&order).await.expect("it sells again");
@@ -204,7 +204,7 @@ async fn case_X44_of_two_orders_at_one_lsp_the_second_may_be_opened_first() {
     }
 }
 
-/// By invoice it is cheaper, and the wallet has no channel yet.
+/// The invoice is cheaper, but the wallet has no channel yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X53b_a_first_channel_is_paid_on_the_chain_where_lightning_is_cheaper_and_there_is_no_route() {
     let world = World::new().await;
@@ -345,7 +345,7 @@ async fn coins_of_a_payment_that_was_signed_and_never_broadcast_are_free_again()
     assert!(world.scene.chain.mempool().is_empty(), "nothing was broadcast");
 }
 
-/// Somebody sets the wallet's clock while its LSP does not answer.
+/// The wallet's clock is set while its LSP does not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X19_an_answer_is_waited_for_as_long_as_ever_when_the_wallets_clock_is_set() {
     let clock = Arc::new(Shifted::default());
@@ -381,7 +381,7 @@ impl World {
     }
 
     async fn playing(script: Script) -> Self {
-        // What the LSP says is looked at often, and its lies are told soon.
+        // Orders are polled often, and lies of the LSP are reported soon.
         let second = Duration::from_secs(1);
         let often = Polling { first: second / 5, longest: second, slow: second, ..Polling::default() };
         let polling = Polling { seen_within: second * 5, ..often };
@@ -466,7 +466,7 @@ pub fn can_be_asked(session: &Session, lsp: PeerId) -> bool {
     session.with(|client, now| client.call(lsp, &GetInfo {}, now).map(|ticket| client.forget(&ticket)).is_ok())
 }
 
-/// For what is tried for a while first.
+/// Like `within`, three times as long, for conditions that depend on retries.
 async fn within_half_a_minute(is_true: impl Fn() -> bool) -> bool {
     for _ in 0..3 {
         if within(&is_true).await {
@@ -490,9 +490,9 @@ struct Shop {
     invoices: Mutex<bool>,
     onchain_too: Mutex<bool>,
     at_once_above: Mutex<Option<FeeRate>>,
-    /// Of the invoice, in place of one of its own.
+    /// Payment hash of the invoice, instead of one of the seller's own.
     payment_hash: Mutex<Option<PaymentHash>>,
-    /// What arrived and is on hold.
+    /// Preimage of the payment that arrived and is held.
     payment: Mutex<Option<PaymentPreimage>>,
     opened: Mutex<u128>,
     is_silent: Mutex<bool>,
@@ -547,7 +547,7 @@ impl Seller {
         change(&mut self.shop.orders.lock().unwrap()[*self.shop.turn.lock().unwrap()]);
     }
 
-    /// From now on it deals with this order, not with the last.
+    /// From now on the seller deals with this order instead of the previous one.
     fn turns_to(&self, order: usize) {
         *self.shop.turn.lock().unwrap() = order;
     }

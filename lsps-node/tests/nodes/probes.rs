@@ -98,7 +98,7 @@ async fn case_J21_an_lsp_that_dies_between_claim_and_broadcast_broadcasts_when_i
     world.pays();
     world.wallet_is_asked_to_claim().await;
     let funding = world.funding();
-    // What it broadcasts from now on gets nowhere.
+    // Transactions that the LSP broadcasts from now on are lost.
     world.scene.lsp.node.broadcaster().cut_off(true);
     world.wallet_claims();
     assert!(within(|| world.scene.seen.facts().sent.is_some()).await, "the payer has its preimage");
@@ -132,5 +132,5 @@ impl World {
     }
 }
 
-/// What the payer learns when the wallet fails a payment.
+/// Failure code that the payer sees when the wallet fails a payment.
 const INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS: FailureCode = FailureCode(0x400f);

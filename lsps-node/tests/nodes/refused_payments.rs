@@ -33,7 +33,7 @@ async fn case_X02_a_payment_with_an_even_tlv_goes_back_before_a_channel_is_opene
     assert!(is_opened.await, "the order can still be paid, and what an odd TLV says is nobody's business");
 }
 
-/// Everybody on the route knows the hash. LDK tells the LSP only that an HTLC with this hash failed.
+/// Every node on the route knows the payment hash. LDK tells the LSP only that an HTLC with this hash failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X05_a_strangers_htlc_with_the_hash_of_a_held_payment_does_not_end_its_order() {
     for knows_secret in [false, true] {

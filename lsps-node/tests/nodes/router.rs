@@ -58,7 +58,7 @@ pub struct Router {
     keeps: Arc<AtomicU64>,
     waits: Arc<AtomicBool>,
     held: Arc<Mutex<Vec<(InterceptId, u64)>>>,
-    /// What leads over it to the LSP.
+    /// Intercept SCID of the hop from this node to the LSP.
     scid: u64,
 }
 
@@ -83,7 +83,7 @@ impl Router {
         let router = Self { node, keeps: Arc::default(), waits: Arc::default(), held, scid };
         router.open(world).await;
         router.forward_on(world);
-        // What it has counts as the payer's: both are on that side of the LSP.
+        // The router's balance counts as the payer's: both are on that side of the LSP.
         world.before = world.scene.balances().unwrap();
         router
     }
@@ -97,12 +97,12 @@ impl Router {
         assert!(self.node.connect(lsp.node_id(), lsp.address()).await);
         open_channels(chain, payer, &self.node, &[150_000]).await.unwrap();
         open_channels(chain, &self.node, lsp, &[150_000]).await.unwrap();
-        // It counts the expiry of its HTLCs from the block that it knows, and the wallet may know the last one.
+        // The payer counts the expiry of its HTLCs from the block that it knows, and the wallet may know the last one.
         let is_at_tip = || payer.channel_manager().current_best_block().height == chain.height();
         assert!(within(is_at_tip).await, "the payer sees the last block");
     }
 
-    /// In the background: what it holds goes on, less what it keeps, unless it waits.
+    /// Forwards held parts in the background, less the amount that the router keeps, unless it is told to wait.
     fn forward_on(&self, world: &World) {
         let (weak, lsp) = (Arc::downgrade(&self.node), world.scene.lsp.node.node_id());
         let (keeps, waits, held) = (Arc::clone(&self.keeps), Arc::clone(&self.waits), Arc::clone(&self.held));
@@ -118,23 +118,23 @@ impl Router {
         }));
     }
 
-    /// So many millisatoshis of each part, though it announced no fee.
+    /// Keeps this many millisatoshis of each part, though the router announced no fee.
     pub fn keeps(&self, msat: u64) {
         self.keeps.store(msat, Ordering::SeqCst);
     }
 
-    /// Whether parts stay with it for now.
+    /// Sets whether the router holds parts for now.
     pub fn waits(&self, waits: bool) {
         self.waits.store(waits, Ordering::SeqCst);
     }
 
-    /// After the LSP was away.
+    /// Reconnects to the LSP after the LSP was away.
     pub async fn connects(&self, world: &World) {
         let lsp = &world.scene.lsp.node;
         assert!(self.node.connect(lsp.node_id(), lsp.address()).await);
     }
 
-    /// From the payer by this node to the LSP, and over what was bought to the wallet.
+    /// Path from the payer over this node to the LSP, and over the bought channel to the wallet.
     pub fn path(&self, world: &World, amount_msat: u64) -> Vec<RouteHop> {
         let first = hop(self.node.node_id(), world.scid_to(&self.node.node_id()), 0, DELTA);
         let lsp = hop(world.scene.lsp.node.node_id(), self.scid, 0, world.delta());
@@ -148,7 +148,7 @@ impl World {
         self.scene.payer.pay_along(&self.jit.invoice, paths.into_iter().collect()).expect("usable channels");
     }
 
-    /// From the payer to the LSP without a detour.
+    /// Path from the payer directly to the LSP.
     pub fn direct(&self, amount_msat: u64) -> Vec<RouteHop> {
         let lsp = self.scene.lsp.node.node_id();
         vec![

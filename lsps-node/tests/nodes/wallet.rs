@@ -1,4 +1,4 @@
-//! What a wallet can ask for besides, and what it must not forget.
+//! Further requests of a wallet, and what it has to remember.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -195,7 +195,7 @@ async fn begins_to_ask(events: &mut broadcast::Receiver<WalletEvent>) {
     while !matches!(events.recv().await, Ok(WalletEvent::Asked)) {}
 }
 
-/// Nobody but the application connects it, and the wallet was asked a moment too early.
+/// Only the application connects the LSP, and the wallet was asked to buy a moment too early.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X50_an_lsp_that_the_application_connects_is_waited_for_while_there_is_no_other() {
     let scene = Scene::set(Script::default()).await.unwrap();

@@ -30,37 +30,37 @@ use lsps_transport_ldk::{LspsMessageHandler, Msat, PaymentHash};
 const AMOUNT: Msat = Msat(40_000_000);
 const PREIMAGE: [u8; 32] = [42; 32];
 
-/// What is played.
+/// One scenario.
 #[derive(Clone, Copy, Debug)]
 struct Play {
     trust: Trust,
     parts: usize,
-    /// Whose power it is: the LSP's or the wallet's.
+    /// Node whose power is cut: the LSP's or the wallet's.
     who: Who,
     /// The wallet fails the first payment, after it opened the channel, and takes the second.
     is_probed: bool,
 }
 
-/// How one cut ended.
+/// Outcome of one cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
-    /// Before the wallet had its invoice.
+    /// The power was cut before the wallet had its invoice.
     NotBought,
     Paid,
     Refunded,
-    /// There were fewer writes.
+    /// The scenario ended after fewer writes than this.
     NotCut,
 }
 
 const PLAIN: Play = Play { trust: Trust::LspTrustsClient, parts: 1, who: Who::Lsp, is_probed: false };
 
-/// Before the sale, in the middle of the open, after the forward.
+/// The cuts are before the sale, during the open, and after the forward.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_J32_a_payment_survives_a_power_cut() {
     sweep(PLAIN, vec![0, 10, 24]).await;
 }
 
-/// While the probe comes back, and while the payment after it goes on.
+/// The cuts are while the probe comes back and during the payment after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_J15_a_payment_after_a_probe_survives_a_power_cut() {
     sweep(Play { is_probed: true, ..PLAIN }, vec![26, 40]).await;
@@ -122,7 +122,7 @@ async fn case_X20_payments_in_parts_survive_power_cuts_at_random() {
     }
 }
 
-/// After every write, or after the one that was asked for.
+/// All numbers of writes, or the one that `LSPS_CUT` names.
 fn chosen() -> Vec<usize> {
     match std::env::var("LSPS_CUT") {
         Ok(cut) => vec![cut.parse().expect("a number of writes")],
@@ -220,7 +220,7 @@ async fn cut_after(play: Play, writes: usize) -> End {
     }
     assert!(is_sent || power.is_off(), "{story}: the payer has channels");
     assert!(within(|| power.is_off() || is_over(&scene)).await, "{story}: stalls before the cut");
-    // What follows a payment is written too.
+    // Writes that follow the payment are cut, too.
     let _ = tokio::time::timeout(AFTER, within(|| power.is_off())).await;
     if !power.is_off() {
         return End::NotCut;

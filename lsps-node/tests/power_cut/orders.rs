@@ -16,7 +16,7 @@ use lsps_types::Sat;
 
 use crate::{AFTER, Stage, before_the_cut, chosen, connect_by_wire};
 
-/// Before the answer, while it is opened, after it was published.
+/// The cuts are before the answer, during the open, and after the funding transaction was published.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_an_order_paid_by_hold_invoice_survives_a_power_cut() {
     sweep(Play::of(WayKind::Bolt11), vec![1, 12, 26]).await;
@@ -32,14 +32,14 @@ async fn case_O15_an_order_paid_on_the_chain_survives_a_power_cut() {
     sweep(Play::of(WayKind::Onchain), vec![1, 9, 18]).await;
 }
 
-/// Before it pays, while it pays, while its channel is opened.
+/// The cuts are before the payment, during it, and while the channel is opened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_an_order_survives_a_power_cut_of_its_wallet() {
     sweep(Play::of(WayKind::Bolt11).cutting_the_wallet(), vec![1, 4, 14]).await;
     sweep(Play::of(WayKind::Onchain).cutting_the_wallet(), vec![1, 3, 8]).await;
 }
 
-/// Before it fails, while the money goes back, after that.
+/// The cuts are before the failure, during the refund, and after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_a_refund_survives_a_power_cut() {
     sweep(Play::of(WayKind::Bolt11).failing(), vec![6, 12, 16]).await;
@@ -88,11 +88,11 @@ async fn case_O15_a_refund_on_the_chain_survives_a_power_cut_after_any_write() {
     sweep(Play::of(WayKind::Onchain).failing(), chosen()).await;
 }
 
-/// What is played.
+/// One scenario.
 #[derive(Clone, Copy, Debug)]
 struct Play {
     way: WayKind,
-    /// Loses its power.
+    /// Node whose power is cut.
     who: Who,
     /// The LSP finds its coins spent, before and after.
     fails: bool,
@@ -112,10 +112,10 @@ impl Play {
     }
 }
 
-/// How one cut ended.
+/// Outcome of one cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// Before the wallet had its offer, or that on record.
+    /// The power was cut before the wallet had its offer, or had it on record.
     NotOrdered,
     Opened,
     /// Nothing is paid, or all of it is back.
@@ -174,7 +174,7 @@ async fn cut_after(play: Play, writes: usize) -> Fate {
     };
     let waited = scene.while_blocks_come(is_cut, || ()).await;
     waited.unwrap_or_else(|why| panic!("{play:?}, {writes}: {why} before the cut"));
-    // What follows is written too.
+    // Writes that follow the end of the order are cut, too.
     for _ in 0..3 {
         scene.chain.mine(2);
         let _ = tokio::time::timeout(AFTER, within(|| power.is_off())).await;
@@ -263,7 +263,7 @@ async fn is_over(
     if within(is_free).await { Ok(fate) } else { Err(format!("{fate:?} and coins are set aside").into()) }
 }
 
-/// Until the order is over, or its LSP says that it is opened and the wallet does not know the channel.
+/// Waits until the order is over, or until its LSP reports a channel that the wallet does not know.
 async fn over_or_unknown(handle: &OrderHandle) -> Outcome {
     loop {
         match handle.wait().await {

@@ -17,13 +17,13 @@ use lsps_testing::scene::{Scene, Script};
 
 use crate::{AMOUNT, PLAIN, buy};
 
-/// How far the save has come.
+/// Progress of the save.
 #[derive(Default)]
 struct Save {
     has_begun: bool,
     /// The other channel's monitor learnt something meanwhile.
     is_overtaken: bool,
-    /// Of the other channel, when all was written: what is stored of its monitor is what the manager knows.
+    /// Whether the stored monitor of the other channel, when all was written, is the one that the manager knows.
     is_whole: Option<bool>,
 }
 
@@ -47,10 +47,10 @@ async fn case_X20_what_comes_while_a_node_saves_is_saved_with_it() {
         match step {
             Step::Taken(channels) if !at.has_begun && channels.contains(&first) => {
                 at.has_begun = true;
-                // Nobody waits for this payment: what matters is that it comes.
+                // Nobody waits for this payment; it only has to arrive.
                 let (payer, path) = (Arc::clone(&payer), vec![hop(to, scid, 5_000_000, 100)]);
                 let onion = RecipientOnionFields::spontaneous_empty();
-                // What this thread wakes, it would have to run.
+                // A separate thread sends, because a thread has to run the tasks that it wakes.
                 let pays = move || payer.pay_hash_along(PaymentHash([7; 32]), onion, vec![path]);
                 let sent = std::thread::spawn(pays).join().expect("it does not panic");
                 sent.expect("the other channel is free");

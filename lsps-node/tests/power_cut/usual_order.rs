@@ -68,7 +68,7 @@ async fn case_X28_an_lsp_that_saves_monitors_before_its_manager_and_is_killed_lo
         scene.wallet.node.peer_manager().disconnect_all_peers();
         store.manager_is_late.store(is_late, Ordering::SeqCst);
         scene.payer.pay(&jit.invoice, AMOUNT.0).expect("a channel to the LSP");
-        // What the payer's channel learnt by then is with the disk.
+        // The monitor of the payer's channel is on the disk by then.
         assert!(within(|| scene.seen.facts().intercepted > 0).await, "the payment is at the LSP");
         scene.lsp.node.kill();
         scene.start_lsp_from(Arc::clone(&disk)).await.expect("it starts");
