@@ -15,7 +15,7 @@ use crate::webhooks;
 /// Records, messages, effects and notices since the last drain. Write the records, then call `written`.
 pub type Batch = lsps_flow::Batch<FlowId, Released>;
 
-/// The same while it is collected.
+/// A batch that is still being collected.
 pub(crate) type Changes = lsps_flow::Changes<FlowId, Released>;
 
 /// Messages, effects and notices that may go out, now that the records are durable.

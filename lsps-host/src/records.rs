@@ -116,7 +116,7 @@ impl Records {
         self.write_all(changes(records)).await
     }
 
-    /// The same for changes that were made before.
+    /// Like [`Self::write`], for changes that were made by [`changes`].
     pub(crate) async fn write_all(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         if changes.is_empty() { Ok(()) } else { self.store.write(self.kind, changes).await }
     }

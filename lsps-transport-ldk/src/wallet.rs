@@ -69,7 +69,7 @@ pub struct WalletParts<M, P, K> {
     pub rules: Rules,
     /// The wallet's rules for channels that it orders.
     pub order_rules: order::Rules,
-    /// How long the client waits, and how much it remembers.
+    /// Time-outs and limits of the client.
     pub config: Config,
     /// The clock; [`SystemClock`] unless a test brings its own.
     pub clock: Arc<dyn Clock>,
@@ -254,7 +254,7 @@ impl Wallet {
         self.host.receive_via_jit_channel(amount, description, expiry, max_total_fee).await?.try_into()
     }
 
-    /// As [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has, or will have.
+    /// Like [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has or will have.
     ///
     /// A payment that is as promised reaches the application as `Event::PaymentClaimable`, to be claimed or failed by it;
     /// where it has to wait for confirmations first, as [`WalletEvent::Claimable`] when they are there. Any other is failed
@@ -309,7 +309,7 @@ impl Wallet {
         self.host.order_channel(peer_id(&lsp), order, limits).await
     }
 
-    /// As [`Self::order_channel`], where `choose` says how it is paid.
+    /// Like [`Self::order_channel`], with a payment method that `choose` selects.
     ///
     /// # Errors
     ///

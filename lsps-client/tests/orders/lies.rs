@@ -145,8 +145,8 @@ fn case_X36_an_lsp_that_fails_and_keeps_the_money_is_named() {
     assert_eq!(desk.order(key).end(), Some(&End::Refunded));
 }
 
-/// It has the preimage, and names a channel that our node does not know: that is the trouble, and not only that it keeps the
-/// money.
+/// The LSP has the preimage and names a channel that our node does not know. The reported trouble is the missing
+/// channel, not only the kept money.
 #[test]
 fn case_X36_an_lsp_that_is_paid_and_names_a_channel_that_does_not_exist_is_told_to_lie() {
     let mut desk = Desk::new();
@@ -409,7 +409,7 @@ fn case_X45_a_channel_that_an_order_gets_is_not_its_other_channel_as_well() {
     desk.turn();
     assert_eq!(keys(&desk, second), [1]);
 
-    // It is the first order's after all, and for too short a time.
+    // The channel is the first order's after all, and for too short a time.
     let mut short = funded(&reply, OUTPOINT);
     short.channel.as_mut().unwrap().expires_at = DateTime::from(NOON + HOUR);
     tells_each(&mut desk, [short, second_reply]);

@@ -74,7 +74,7 @@ fn line(table: &mut String, cells: &[impl AsRef<str>]) {
     table.push_str("|\n");
 }
 
-/// Where the table of the bench `strangers` begins.
+/// Heading of the table that the bench `strangers` writes.
 const STRANGERS: &str = "\n# A crowd of strangers\n";
 
 const HEAD: &str = "# Benchmarks

@@ -1,5 +1,5 @@
-//! What the nodes did, for a cut that goes wrong: with `LSPS_DIARY=DIRECTORY` the log of all nodes, their events and the
-//! tape of the LSP are written there, and removed where the cut ended well.
+//! A diary of a cut that fails: with `LSPS_DIARY=DIRECTORY` the log of all nodes, their events and the tape of the LSP
+//! are written to that directory, and removed if the cut ended well.
 
 use std::fs::File;
 use std::io::{LineWriter, Write as _};
@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lsps_node::node::logger::overhear;
 
-/// Keeps a diary of this cut. One is kept at a time, so run the tests one by one.
+/// Keeps a diary of this cut. Only one diary is kept at a time, so the tests have to run one by one.
 pub async fn of<T>(name: &str, cut: impl Future<Output = T>) -> T {
     let Some(directory) = std::env::var_os("LSPS_DIARY").map(PathBuf::from) else { return cut.await };
     let name: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
@@ -19,12 +19,12 @@ pub async fn of<T>(name: &str, cut: impl Future<Output = T>) -> T {
     overhear(|line| note(|| line.to_owned()));
     let end = cut.await;
     *open() = None;
-    // A cut that panicked has left both.
+    // The files of a cut that panicked stay.
     let _ = (std::fs::remove_file(log), std::fs::remove_file(tape));
     end
 }
 
-/// One line more.
+/// Adds a line to the diary.
 pub fn note(line: impl FnOnce() -> String) {
     if let Some((log, _)) = &mut *open() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -32,7 +32,7 @@ pub fn note(line: impl FnOnce() -> String) {
     }
 }
 
-/// Where the LSP's tape goes.
+/// Path of the LSP's tape.
 pub fn tape() -> Option<PathBuf> {
     open().as_ref().map(|(_, tape)| tape.clone())
 }

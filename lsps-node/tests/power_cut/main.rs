@@ -400,7 +400,7 @@ async fn connect_by_wire(scene: &Scene, who: Who, power: &Power) {
     assert!(within(|| usable() == all && inbound() >= all).await, "the payer can use its channels");
 }
 
-/// For what is written after a payment. It decides nothing but how many places there are to cut.
+/// Time for writes that follow a payment. It only decides how many of them can be cut.
 const AFTER: Duration = Duration::from_secs(2);
 
 #[test]

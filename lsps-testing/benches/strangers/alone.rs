@@ -1,4 +1,4 @@
-//! The service alone, in virtual time: how much it keeps for a crowd, and who has room beside it.
+//! The service alone, in virtual time: the memory that it uses for a crowd, and the clients that still have room.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use lsps_types::{Network, PeerId, Request, Timestamp};
 
 use crate::Figures;
 
-/// X59: 200 000 strangers register a webhook each, as fast as strangers are served.
+/// X59: 200 000 strangers register a webhook each, as fast as the LSP serves strangers.
 pub fn hooks() -> Result<Figures, Error> {
     let mut config = Config::default();
     config.webhooks.serve = true;
@@ -37,8 +37,8 @@ pub fn hooks() -> Result<Figures, Error> {
     Ok(figures(taken.bytes_max, taken.bytes_current, format!("{kept} registered; then a client with a channel")))
 }
 
-/// X60: 2 500 strangers ask four times each for what is decided elsewhere, with the longest token that is kept and with one of
-/// 65 kB.
+/// X60: 2 500 strangers send four requests each that are decided elsewhere, with the longest token that is kept and
+/// with one of 65 kB.
 pub fn tokens() -> Result<Figures, Error> {
     let mut lsp = Alone::of(Config::default(), LspSetup { elsewhere: true, ..LspSetup::default() });
     let customer = peer(1_000_000);
@@ -86,7 +86,7 @@ impl Alone {
         drop(self.service.drain().written());
     }
 
-    /// Whether it is accepted.
+    /// Whether the registration is accepted.
     fn sets_hook(&mut self, client: PeerId) -> bool {
         let set = SetWebhook { app_name: "app".into(), webhook: "https://example.org/hook".into() };
         self.told(Input::PeerConnected { peer: client });
@@ -95,7 +95,7 @@ impl Alone {
         messages.iter().any(|(_, answer)| String::from_utf8_lossy(answer).contains("num_webhooks"))
     }
 
-    /// How many questions the operator is asked.
+    /// Number of questions to the operator.
     fn asks(&mut self, client: PeerId, request: &impl Request) -> usize {
         self.told(Input::PeerConnected { peer: client });
         let _ = self.service.handle(payload(client, request), self.now);

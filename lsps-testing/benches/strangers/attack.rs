@@ -1,4 +1,4 @@
-//! A crowd, and what it sends.
+//! A crowd of strangers and its messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use lsps_types::lsps2::{Buy, GetInfo, Unpromised};
 use lsps_types::lsps5::SetWebhook;
 use lsps_types::{DateTime, Msat, PeerId, Ppm, Sat};
 
-/// What all of them do.
+/// Attack that all strangers make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attack {
     Nothing,
@@ -28,7 +28,7 @@ pub enum Attack {
     Orders,
 }
 
-/// The crowd.
+/// Strangers that attack the LSP.
 pub struct Crowd {
     messages: Arc<LspsMessageHandler>,
     ids: Vec<PublicKey>,
@@ -37,7 +37,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Connects all of them.
+    /// Connects all strangers.
     pub fn of(messages: &Arc<LspsMessageHandler>) -> Self {
         let ids: Vec<PublicKey> = (0..STRANGERS).map(stranger).collect();
         let buys = ids.iter().map(|id| buy(*id)).collect();
@@ -47,7 +47,7 @@ impl Crowd {
         Self { messages: Arc::clone(messages), ids, buys, junk: junk.into_bytes() }
     }
 
-    /// Until it is to stop; how many messages it sent.
+    /// Attacks until `stop` is set, and returns the number of messages sent.
     pub fn attacks(&self, attack: Attack, stop: &AtomicBool) -> u64 {
         let mut sent = 0;
         for round in 0_u64.. {
@@ -78,7 +78,7 @@ impl Crowd {
             }
             Attack::LongMenus => self.send(id, [self.junk.clone()].into_iter()),
             Attack::Hooks => {
-                // Half of them at four hosts, the others at names of one domain.
+                // Half of the URLs are at four hosts, the others at names of one domain.
                 let host = if number.is_multiple_of(2) {
                     format!("slow{}.test", number % 8)
                 } else {
@@ -110,18 +110,18 @@ impl Crowd {
     }
 }
 
-/// A peer is there.
+/// Connects a peer.
 pub fn comes(messages: &LspsMessageHandler, peer: PublicKey) {
     let init = Init { features: InitFeatures::empty(), networks: None, remote_network_address: None };
     messages.peer_connected(peer, &init, true).expect("all are welcome");
 }
 
-/// A peer says something.
+/// Delivers a message of a peer.
 pub fn hears(messages: &LspsMessageHandler, peer: PublicKey, payload: Vec<u8>) {
     messages.handle_custom_message(LspsMessage { payload }, peer).expect("it is queued or dropped");
 }
 
-/// A node id of which there are as many as anybody likes.
+/// Node ID of a stranger; there are as many as anybody wants.
 pub fn stranger(number: usize) -> PublicKey {
     let mut secret = [1; 32];
     secret[24..].copy_from_slice(&u64::try_from(number + 1).expect("few").to_be_bytes());

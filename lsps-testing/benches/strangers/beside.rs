@@ -1,4 +1,4 @@
-//! An LSP on a node, honest payments, and a crowd beside them.
+//! An LSP with a node, honest payments, and a crowd of strangers at the same time.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -26,7 +26,7 @@ use lsps_types::lsps5::AppName;
 use crate::Figures;
 use crate::attack::{Attack, Crowd, buy, comes, hears, stranger};
 
-/// Plays it.
+/// Plays the attack and measures.
 pub fn run(attack: Attack) -> Result<Figures, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(play(attack))
@@ -73,7 +73,7 @@ async fn play(attack: Attack) -> Result<Figures, Error> {
     Ok(Figures { event_ms, event_median_ms, pay_ms, call_ms, grown_mb, about })
 }
 
-/// Those who want to be paid.
+/// Honest clients that want to be paid.
 struct Honest {
     scene: Scene,
     invoices: Vec<JitInvoice>,
@@ -113,7 +113,8 @@ impl Honest {
         Ok(Self { scene, invoices })
     }
 
-    /// The slowest payment, and the call; where `is_called_first`, the client that is called has no channel yet.
+    /// Returns the time of the slowest payment and of the call. If `is_called_first`, the client that is called has no
+    /// channel yet.
     async fn is_paid_and_called(&mut self, hook: &Hook, is_called_first: bool) -> Result<(Duration, Duration), Error> {
         let mut call = Duration::ZERO;
         if is_called_first {
@@ -172,7 +173,7 @@ impl Honest {
     }
 }
 
-/// The SCID that a client without node buys, to which HTLCs are told.
+/// Returns an SCID that a client without a node bought; the prober reports HTLCs to it.
 async fn sells(scene: &Scene, answers: &Mutex<Vec<(PublicKey, Vec<u8>)>>) -> Result<u64, Error> {
     let (messages, client) = (&scene.lsp.messages, stranger(CLIENT));
     comes(messages, client);
@@ -185,7 +186,7 @@ async fn sells(scene: &Scene, answers: &Mutex<Vec<(PublicKey, Vec<u8>)>>) -> Res
     Ok(raw.reply::<Buy>()?.jit_channel_scid.0)
 }
 
-/// How long each event of an HTLC waited for its answer.
+/// Time that each event of an HTLC waited for its answer.
 async fn probes(host: Arc<Lsp>, ours: u64, stop: Arc<AtomicBool>) -> Vec<Duration> {
     let mut waits = vec![];
     for number in 0_u64.. {
@@ -209,7 +210,7 @@ async fn probes(host: Arc<Lsp>, ours: u64, stop: Arc<AtomicBool>) -> Vec<Duratio
     waits
 }
 
-/// A name server that knows the one honest hook and never answers for others.
+/// A resolver that knows the one honest hook and never answers for other names.
 struct OneName;
 
 impl Resolve for OneName {
@@ -232,7 +233,7 @@ async fn comes_true(is_true: impl Fn() -> bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Megabytes that the process has now; the peak counts from here.
+/// Memory of the process in megabytes; the peak is counted from here.
 fn reset_peak() -> io::Result<f64> {
     std::fs::write("/proc/self/clear_refs", "5")?;
     memory("VmRSS")
@@ -247,8 +248,8 @@ fn memory(field: &str) -> io::Result<f64> {
 
 const AMOUNT: Msat = Msat(40_000_000);
 const PAYMENTS: usize = 3;
-/// A client that is no node and no part of the crowd.
+/// A client without a node that is not part of the crowd.
 const CLIENT: usize = 1_000_000;
-/// For the crowd to fill all queues.
+/// Time in which the crowd fills all queues.
 const AT_FIRST: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(150);

@@ -1,9 +1,9 @@
-//! The cost of a crowd of strangers to those who are paid: an LSP whose node and records are in files, a thousand node ids
-//! that do their worst, and honest payments meanwhile. `cargo bench -p lsps-testing --features nodes --bench strangers`; a name after `--`
-//! runs one row; with `LSPS_BLESS=1` the table goes to `docs/benchmarks.md`.
+//! Effect of a crowd of strangers on clients that are paid: an LSP whose node and records are in files, a thousand node
+//! IDs that attack, and honest payments at the same time. `cargo bench -p lsps-testing --features nodes --bench
+//! strangers` runs it; a name after `--` runs one row; with `LSPS_BLESS=1` the table goes to `docs/benchmarks.md`.
 //!
-//! Each row is a process of its own, so that its memory can be told. A stranger is the messages that it sends: they enter
-//! where LDK's peer handler hands them over. Handshakes and sockets are LDK's.
+//! Each row is a process of its own, so that its memory can be measured. A stranger consists only of its messages,
+//! which enter where LDK's peer handler passes them on. Handshakes and sockets are LDK's and not part of the bench.
 
 mod alone;
 mod attack;
@@ -17,24 +17,24 @@ use serde::{Deserialize, Serialize};
 
 use attack::Attack;
 
-/// The figures of one row.
+/// Figures of one row.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Figures {
-    /// The slowest answer to an event of an HTLC, in milliseconds; 0 where no node takes part.
+    /// Slowest answer to an event of an HTLC, in milliseconds; 0 if the row has no node.
     event_ms: f64,
-    /// The middle one.
+    /// Median answer to an event of an HTLC, in milliseconds.
     event_median_ms: f64,
-    /// The slowest honest payment, from its HTLC to the payer's news that it arrived.
+    /// Slowest honest payment, in milliseconds, from its HTLC to the payer's `PaymentSent`.
     pay_ms: f64,
-    /// From the HTLC to the notification of a client that is away.
+    /// Time from the HTLC to the notification of a client that is away, in milliseconds.
     call_ms: f64,
-    /// The memory that the process took on top while the crowd was there.
+    /// Memory that the process took in addition while the crowd was there, in megabytes.
     grown_mb: f64,
-    /// More about it.
+    /// Remarks.
     about: String,
 }
 
-/// A row: a name, a situation of the list of attacks, what runs it.
+/// A row: its name, the situation from the list of attacks, and the function that plays it.
 struct Row {
     name: &'static str,
     what: &'static str,
@@ -131,7 +131,7 @@ impl Row {
     }
 }
 
-/// Puts the table behind the rest of the document.
+/// Puts the table at the end of the document.
 fn write_down(table: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
     let mut text = std::fs::read_to_string(&path).expect("the document");
@@ -140,9 +140,9 @@ fn write_down(table: &str) {
     std::fs::write(&path, text).expect("docs can be written");
 }
 
-/// The row that a process runs, in its environment.
+/// Environment variable that names the row of a process.
 const ROW: &str = "LSPS_BENCH_ROW";
-/// The limits, in milliseconds and in megabytes.
+/// Limits in milliseconds and megabytes.
 const EVENT_MS: f64 = 1_000.0;
 const PAY_MS: f64 = 5_000.0;
 const GROWN_MB: f64 = 128.0;

@@ -23,7 +23,7 @@ pub struct LspNode {
     pub node: Arc<Node<LspsMessageHandler>>,
     /// Host of the LSP.
     pub host: Arc<Lsp>,
-    /// Where the messages of its peers arrive.
+    /// Handler of the messages of the LSP's peers.
     pub messages: Arc<LspsMessageHandler>,
 }
 

@@ -49,8 +49,8 @@ impl<M: Manager> Node<M> {
         self.manager.get_cm().get_current_config()
     }
 
-    /// While a payment is to come of which the LSP keeps its fee, all of its parts may be dust: what the LSP sends is the
-    /// wallet's gain, and lost is at the most what came in dust while the channel is closed.
+    /// While the wallet expects a payment of which the LSP keeps its fee, all of its parts may be dust. The wallet only
+    /// gains by such a payment; at most the dust is lost if the channel is closed meanwhile.
     fn underpaying(&self, allowed: bool) -> ChannelConfigUpdate {
         let no_limit = MaxDustHTLCExposure::FixedLimitMsat(u64::MAX);
         let own = self.config().channel_config.max_dust_htlc_exposure;
@@ -145,7 +145,7 @@ impl<M: Manager> WalletNode for Node<M> {
         let _ = manager.force_close_broadcasting_latest_txn(&ChannelId(request.id), &peer, why.to_owned());
     }
 
-    /// On every channel with this peer: it forwards over whichever suits it.
+    /// Changes every channel with this peer, because the LSP may forward over any of them.
     fn set_underpaying(&self, peer: PeerId, allowed: bool) {
         let (Some(peer), manager) = (public_key(peer), self.manager.get_cm()) else { return };
         for channel in manager.list_channels_with_counterparty(&peer) {
@@ -207,7 +207,7 @@ impl<M: Manager> WalletNode for Node<M> {
         self.manager.get_cm().claim_funds(PaymentPreimage(preimage.0));
     }
 
-    /// At once, instead of a random while later.
+    /// The payment is failed at once instead of after LDK's random delay.
     fn fail_payment(&self, hash: PaymentHash) {
         self.manager.get_cm().fail_htlc_backwards(&LdkHash(hash.0));
         self.manager.get_cm().process_pending_htlc_forwards();

@@ -84,7 +84,7 @@ pub enum Status {
     Unusable(Unusable),
 }
 
-/// Why a way to pay must not be used.
+/// Reason why a payment method must not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {

@@ -31,7 +31,7 @@ pub struct Verifier {
 #[derive(Debug, Default)]
 struct Seen {
     posts: BTreeSet<[u8; 32]>,
-    /// The same digests in the order in which they are dropped, each with the time of that.
+    /// Digests of `posts` in the order in which they are dropped, each with the time when.
     order: VecDeque<(Timestamp, [u8; 32])>,
 }
 

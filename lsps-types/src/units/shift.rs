@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
-/// How instants that were read from a clock change when that is set, or was while nobody watched. Dates do not change.
+/// Correction of instants that were read from a clock which was set, or changed while the process did not run. Dates do
+/// not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockShift {
     /// Time that the clock would show if it had not been set.
