@@ -1,4 +1,4 @@
-//! The functions that a fuzzer runs, on the payloads of the vectors and on damaged ones.
+//! The fuzzer's functions, run on the payloads of the vectors and on damaged copies of them.
 #![allow(non_snake_case)]
 
 use lsps_client::jit_receive::State;
@@ -7,7 +7,7 @@ use lsps_types::Msat;
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// Every payload, parameter, result and body that the vectors have, in an envelope where it needs one.
+/// Every payload, parameter object, result and body of the vectors, in an envelope where it needs one.
 fn corpus() -> Vec<Vec<u8>> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let mut payloads = vec![];
@@ -35,7 +35,8 @@ fn the_vectors_are_a_corpus() {
     let corpus = corpus();
     assert!(corpus.len() > 500);
     corpus.iter().for_each(|payload| fuzzing::decode(payload));
-    // A fuzzer starts from here: `LSPS_CORPUS=fuzz/corpus/decode cargo test -p lsps-testing --test fuzzing`.
+    // This writes the corpus that a fuzzer starts from: `LSPS_CORPUS=fuzz/corpus/decode cargo test -p lsps-testing
+    // --test fuzzing`.
     if let Some(folder) = std::env::var_os("LSPS_CORPUS") {
         std::fs::create_dir_all(&folder).expect("a folder");
         for (n, payload) in corpus.iter().enumerate() {
@@ -44,7 +45,7 @@ fn the_vectors_are_a_corpus() {
     }
 }
 
-/// Connect, ask, hear, buy, hear, register, open, fund, be paid: the script of a fuzzer gets there.
+/// A fuzzer's script can get as far as a payment: connect, ask, hear, buy, hear, register, open, fund, be paid.
 #[test]
 fn a_script_of_a_wallet_gets_to_a_payment() {
     let asks = [0, 2, 5, 6, 3, 5, 6, 4, 1];

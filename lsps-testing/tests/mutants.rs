@@ -1,4 +1,4 @@
-//! The breaks that are tried for each clause before a release.
+//! Mutants that are tried for each clause before a release.
 
 use lsps_testing::mutants::Mutants;
 

@@ -170,7 +170,7 @@ impl World {
         self.lsp.feed(Input::PaymentHeld(held));
     }
 
-    /// The LSP asks for the channel as its node was told to, and the wallet takes it.
+    /// The LSP requests the channel as its node was told to, and the wallet accepts it.
     fn opens(&mut self, order: OrderKey) -> lsps_service::ChannelKey {
         let acts = self.lsp.acts();
         let asked = acts.iter().rev().find_map(|act| match act {
@@ -239,7 +239,7 @@ impl World {
     }
 }
 
-/// Reads the invoices and offers that [`Lsp`] writes: all are over the total.
+/// Reads the invoices and offers that [`Lsp`] writes; each is over the order's total.
 struct Facts;
 
 impl ReadInvoices for Facts {

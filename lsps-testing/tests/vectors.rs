@@ -1,6 +1,6 @@
-//! The conformance vectors: `lsps-testing/vectors/*.json`, or the folder named by `LSPS_VECTORS`.
+//! The conformance vectors: `lsps-testing/vectors/*.json`, or the folder that `LSPS_VECTORS` names.
 //!
-//! A case passes if the outcome is what it expects or one of what it also allows. A case that cannot be run fails.
+//! A case passes if the outcome is the expected one or one that it also allows. A case that cannot be run fails.
 
 use std::any::Any;
 use std::io::Write;
@@ -46,10 +46,10 @@ mod webhooks;
 /// One case of a file.
 pub struct Case {
     name: String,
-    /// Clauses that it shows.
+    /// Clauses that the case shows.
     ids: Vec<String>,
     input: Given,
-    /// The wanted outcome, and those that conform too.
+    /// The wanted outcome, followed by others that conform, too.
     accepts: Vec<Given>,
 }
 
@@ -83,15 +83,15 @@ impl Case {
         }
     }
 
-    /// Fails a case that says it is about the other side than the one whose code it runs.
+    /// Fails a case that names the other side than the one whose code it runs.
     fn check_side(&self) {
         let side = if self.side() == Side::Client { "client" } else { "lsp" };
         let said = self.input["role"].as_str();
         assert!(said.is_none_or(|said| said == side), "runs the {side}'s code");
     }
 
-    /// Runs it. A panic is the failure of this case, not of its file, and an input that nobody read is one too: a case
-    /// whose precondition was ignored shows nothing.
+    /// Runs the case. A panic fails this case, not its file. An input that nobody read fails it, too: a case whose
+    /// precondition was ignored shows nothing.
     fn run(&self, check: fn(&Self) -> Verdict) -> Verdict {
         let verdict = catch_unwind(AssertUnwindSafe(|| {
             self.check_side();
@@ -113,13 +113,13 @@ impl Case {
 
 /// The result of one case.
 pub enum Verdict {
-    /// The outcome is the one of this index in `Case::accepts`.
+    /// The outcome has this index in `Case::accepts`.
     Passed(usize),
     /// Why the outcome is none of the accepted ones.
     Failed(String),
 }
 
-/// A file of cases, and what runs one of them.
+/// A file of cases, and the function that runs one of them.
 type Topic = (&'static str, fn(&Case) -> Verdict);
 
 /// Tested topics, and the function that runs each case.
@@ -174,7 +174,7 @@ fn lsps5_signatures() {
     run("lsps5_signatures");
 }
 
-/// Told to write it, it does; else it fails when `CONFORMANCE.md` is not what it would write.
+/// The test writes `CONFORMANCE.md` if told to. Otherwise it fails if the file differs from what it would write.
 #[test]
 fn conformance_document_is_current() {
     if std::env::var_os("LSPS_VECTORS").is_some() {
@@ -198,7 +198,7 @@ fn run(topic: &str) {
             Verdict::Failed(why) => failed.push(format!("{}: {why}", case.name)),
         }
     }
-    // The harness swallows what is printed in the usual way.
+    // The harness swallows output that is printed in the usual way.
     let line =
         format!("{topic}: {passed} passed, {} failed, {} skipped\n", failed.len(), cases.len() - passed - failed.len());
     std::io::stdout().write_all(line.as_bytes()).expect("stdout is there");
@@ -242,7 +242,7 @@ fn verdict_on_steps<S>(case: &Case, steps: &[S], differs: impl Fn(&Given, &S) ->
     Verdict::Failed(complaints.join("; or "))
 }
 
-/// A result has to be the wanted one. Of an error, what is not listed is not looked at.
+/// A result has to be the wanted one. Members of an error that the case does not list are ignored.
 fn is_like(wanted: &Value, got: &Value) -> bool {
     match (wanted.get("ok"), got.get("ok")) {
         (Some(wanted), Some(got)) => matches(wanted, got, Members::Exactly),

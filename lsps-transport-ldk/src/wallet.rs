@@ -239,7 +239,7 @@ impl Wallet {
 
     /// An invoice over `amount`, payable in parts, of which the LSP keeps no more than `max_total_fee`.
     ///
-    /// It stands for `expiry`, or less where the LSP's offer ends sooner. Dropping the future is safe.
+    /// The invoice is valid for `expiry`, or less if the LSP's offer ends sooner. Dropping the future is safe.
     ///
     /// # Errors
     ///

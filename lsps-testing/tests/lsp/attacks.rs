@@ -14,13 +14,13 @@ use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offe
 const HALF: Msat = Msat(SIZE.0 / 2);
 const ONE_SAT: Msat = Msat(1_000);
 
-/// An HTLC with the name of part 1.
+/// An HTLC with the id of part 1.
 fn by_the_same_name(hash: u8, amount_in: Msat, onion_amount: Msat) -> HeldHtlc {
     let payment_hash = PaymentHash([hash; 32]);
     HeldHtlc { part: id(1), scid: SCID, payment_hash, amount_in, onion_amount, cltv_expiry: None }
 }
 
-/// The whole payment was forwarded, and is with the client.
+/// The whole payment was forwarded and is at the client.
 fn sent(setup: LspSetup) -> Lsp {
     let mut lsp = offered(Some(SIZE), setup);
     lsp.part(1, SCID, 1, SIZE);
@@ -32,7 +32,7 @@ fn is_gone_from_the_client(lsp: &mut Lsp, part: u8) {
     lsp.feed(Input::PartAtClient { part: id(part), is_there: false });
 }
 
-/// Once a part is forwarded its name is free at the node: an upstream node sends the onion again and pays 1 sat for it.
+/// Once a part is forwarded its id is free at the node: an upstream node sends the onion again and pays 1 sat for it.
 #[test]
 fn case_X01_the_same_onion_again_is_forwarded_only_for_the_same_money_and_in_place_of_the_first() {
     let mut lsp = sent(LspSetup::default());
@@ -50,8 +50,8 @@ fn case_X01_the_same_onion_again_is_forwarded_only_for_the_same_money_and_in_pla
     assert_eq!(lsp.acts(), [forwards(1, SIZE.0 - FEE.0, FEE.0)], "it brings what the first brought");
 }
 
-/// A start after a crash, or a client whose channels are not usable when its part is to go: what the node holds by that name
-/// need not be the HTLC on record.
+/// After a crash, or while the client's channels are not usable, the HTLC that the node holds under a part's id need
+/// not be the one on record.
 #[test]
 fn case_X01_what_is_still_held_by_the_name_of_a_part_has_to_bring_what_the_part_brought() {
     let mut lsp = sent(LspSetup::default());
@@ -69,7 +69,8 @@ fn case_X01_what_is_still_held_by_the_name_of_a_part_has_to_bring_what_the_part_
     assert_eq!(lsp.acts(), [fails(1, UnknownNextPeer)], "claimed: another HTLC");
 }
 
-/// The claim of the first is told when another HTLC with the same onion waits in its place, or is about to be failed.
+/// The claim of the first HTLC is reported while another HTLC with the same onion is held in its place, or is about to
+/// be failed.
 #[test]
 fn case_X01_what_waits_in_the_place_of_a_part_that_was_claimed_is_failed() {
     for expires in [false, true] {
@@ -123,7 +124,8 @@ fn claims_over(amount: Msat, amount_in: Option<Msat>, skim: Option<Msat>, over: 
     Input::PartForwarded { part: WhichPart::Sent { to: peer(1), amount, amount_in, skim }, over }
 }
 
-/// The client holds the JIT part, has itself paid the same amount the ordinary way, claims that and fails the part.
+/// The client holds the JIT part. It pays itself the same amount in an ordinary payment, claims that and fails the
+/// part.
 #[test]
 fn case_X04_a_claim_that_looks_alike_neither_earns_nor_publishes() {
     let out = Msat(SIZE.0 - FEE.0);
@@ -145,7 +147,7 @@ fn case_X04_a_claim_that_looks_alike_neither_earns_nor_publishes() {
     }
 }
 
-/// Every shape in which LDK 0.2 tells a claim: as it is, the upstream channel closed, claimed on the chain, both.
+/// LDK 0.2 reports a claim in one of these forms: normal, with the upstream channel closed, claimed on-chain, or both.
 #[test]
 fn case_X04_a_claim_earns_in_whatever_shape_it_is_told() {
     let out = Msat(SIZE.0 - FEE.0);
@@ -161,8 +163,8 @@ fn case_X04_a_claim_earns_in_whatever_shape_it_is_told() {
     }
 }
 
-/// An accomplice closes its own channel to the LSP while an ordinary payment of the same amount is on its way to the client:
-/// the node then tells neither what came in nor what was kept.
+/// An accomplice closes its own channel to the LSP while an ordinary payment of the same amount is on its way to the
+/// client. The node then reports neither the incoming amount nor the skimmed fee.
 #[test]
 fn case_X04_a_claim_of_which_the_node_tells_no_money_earns_over_its_own_channel_only() {
     let out = Msat(SIZE.0 - FEE.0);
@@ -175,8 +177,8 @@ fn case_X04_a_claim_of_which_the_node_tells_no_money_earns_over_its_own_channel_
     }
 }
 
-/// Two equal halves are with the client, which claimed the first; the process dies. Its node tells the claim again, or has
-/// forgotten it and the client repeats it.
+/// Two equal halves are at the client, which claimed the first; the process dies. The node reports the claim again, or
+/// has forgotten it and the client repeats it.
 fn one_of_two_equal_halves_is_claimed(trust: Trust) -> Lsp {
     let mut lsp = offered(Some(SIZE), LspSetup { trust, ..LspSetup::default() });
     lsp.part(1, SCID, 1, HALF);
@@ -195,7 +197,8 @@ fn claims_a_half() -> Input {
     claims_over(Msat(HALF.0 - HALF_FEE.0), Some(HALF), Some(HALF_FEE), Some(key(1)))
 }
 
-/// The host tells the claim, and before that which parts like it the node shows at the client, as `parts_like` wants.
+/// The host reports the claim. Before that it reports which equal parts the node shows at the client, as `parts_like`
+/// requires.
 fn told_with_whereabouts(lsp: &mut Lsp, at_client: usize) {
     let Input::PartForwarded { part: claimed, .. } = claims_a_half() else { unreachable!("it is a claim") };
     let like: Vec<_> = lsp.service().parts_like(claimed).collect();
@@ -224,8 +227,8 @@ fn case_X04_a_claim_that_is_told_again_is_not_that_of_an_equal_part_which_is_wit
     }
 }
 
-/// The node has forgotten the claim, shows both halves at the client after the start, and then the client repeats the claim and
-/// fails the other half before any of it is told.
+/// The node has forgotten the claim and shows both halves at the client after the start. Then the client repeats the
+/// claim and fails the other half before any of it is reported.
 #[test]
 fn case_X04_a_claim_that_the_node_forgot_counts_once_whatever_becomes_of_an_equal_part() {
     let mut lsp = one_of_two_equal_halves_is_claimed(Trust::ClientTrustsLsp);
@@ -252,7 +255,7 @@ fn case_X04_an_equal_part_that_was_with_the_client_a_while_ago_may_be_claimed() 
     assert_eq!(BookTotals::of(lsp.book()).earned, FEE);
 }
 
-/// A stranger sends 50 parts of 1 msat, with 50 hashes or with one, and the payer comes with four.
+/// A stranger sends 50 parts of 1 msat, with 50 payment hashes or with one, and the payer sends four parts.
 #[test]
 fn case_X11_junk_keeps_no_payment_out() {
     for hash_of in [|junk: u8| junk, |_| 100, |_| 1] {
@@ -272,8 +275,8 @@ fn case_X11_junk_keeps_no_payment_out() {
     }
 }
 
-/// A stranger makes the LSP remember parts, each a little larger than the one that it displaces; they are forgotten in
-/// favour of a payment.
+/// A stranger makes the LSP remember parts, each a little larger than the one that it displaces. They are forgotten
+/// when a payment needs the room.
 #[test]
 fn case_X11_outcomes_of_junk_keep_no_payment_out() {
     let mut lsp = lsp_with_offer(Some(SIZE));
@@ -298,7 +301,7 @@ fn case_X11_outcomes_of_junk_keep_no_payment_out() {
     assert!(lsp.acts().iter().any(|act| matches!(act, Act::Open { .. })));
 }
 
-/// A payment that is under way gives no part up for one that is larger.
+/// A payment that is under way does not lose a part to a larger one.
 #[test]
 fn case_X11_a_payment_under_way_gives_way_to_nothing() {
     let mut setup = LspSetup::default();
@@ -335,8 +338,8 @@ fn case_X06_a_fee_that_is_paid_in_part_opens_the_channel_to_nobody_else() {
     assert!(lsp.carries_others(key(1)));
 }
 
-/// A channel that was claimed over, or whose fee was paid in part, is published: once nobody can pay the rest of the fee there
-/// is nothing to gain by keeping the client's other payments off it.
+/// A channel that was claimed over, or whose fee was paid in part, is published. Once nobody can pay the rest of the
+/// fee, the LSP gains nothing by keeping the client's other payments off the channel.
 #[test]
 fn case_X06_a_published_channel_is_open_to_others_once_its_offer_is_over() {
     let on_trust = || LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() };
@@ -375,8 +378,9 @@ fn case_X06_a_published_channel_is_open_to_others_once_its_offer_is_over() {
     }
 }
 
-/// The client has another channel, over which an accomplice pays it 1 sat: the node sends that over the channel on trust, as it is
-/// the smallest that fits, and what is claimed there has to be published. The client then fails what would have paid the fee.
+/// The client has another channel, over which an accomplice pays it 1 sat. The node sends that payment over the channel
+/// on trust, as the smallest that fits, and once it is claimed the channel has to be published. The client then fails
+/// the part that would have paid the fee.
 #[test]
 fn case_X06_who_had_a_channel_on_trust_published_without_its_fee_gets_no_other_on_trust() {
     let mut lsp = sent(LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
@@ -415,7 +419,7 @@ fn case_X06_who_owes_the_fee_of_a_channel_on_trust_gets_none_that_it_bought_befo
     assert!(matches!(lsp.acts()[..], [Act::Open { .. }]), "it paid");
 }
 
-/// The client could claim what nobody needed, and have its channel published for no fee, or for little.
+/// The client could claim the excess part only, and have its channel published for little or no fee.
 #[test]
 fn case_X06_what_comes_on_top_of_a_whole_payment_does_not_get_to_a_client_on_trust() {
     let setup = || LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() };
@@ -442,8 +446,8 @@ fn case_X06_what_comes_on_top_of_a_whole_payment_does_not_get_to_a_client_on_tru
     assert!(matches!(lsp.acts()[..], [Act::Forward { .. }]), "a channel that is published anyway");
 }
 
-/// A set may come to twice its size, as payers may overpay: whoever claims the size of it, or more, pays half the fee at the
-/// least, and the rest stays due.
+/// A set may come to twice its size, as payers may overpay. A client that claims the size or more pays at least half
+/// the fee, and the rest stays due.
 #[test]
 fn case_X06_who_is_sent_twice_the_size_and_claims_it_once_pays_half_the_fee_and_owes_the_rest() {
     for (parts, claims) in [([SIZE.0 - 1, SIZE.0 + 1], 2), ([1, 2 * SIZE.0 - 1], 2), ([SIZE.0 / 3, SIZE.0], 2)] {
@@ -462,8 +466,8 @@ fn case_X06_who_is_sent_twice_the_size_and_claims_it_once_pays_half_the_fee_and_
     }
 }
 
-/// The channel of one payment waits while another payment of its client may be on it, and goes when that one comes back,
-/// though nothing is told of the channel.
+/// The channel of one payment waits while another payment of its client may be on it. It can be abandoned when that
+/// payment comes back, although the node reports nothing about the channel.
 #[test]
 fn what_may_have_gone_over_a_channel_and_came_back_lets_go_of_it() {
     let mut lsp = offered(Some(SIZE), LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
@@ -482,7 +486,7 @@ fn what_may_have_gone_over_a_channel_and_came_back_lets_go_of_it() {
     assert!(acts.contains(&Act::Abandon(key(1))) && acts.contains(&Act::Abandon(other)), "{acts:?}");
 }
 
-/// The offer ends while its channel is being opened, and the payment it was for goes.
+/// The offer ends while its channel is being opened. Its payment and later ones are failed.
 #[test]
 fn an_offer_that_ends_in_the_middle_of_an_open_whose_payment_goes_opens_nothing_more() {
     let mut lsp = lsp_with_offer(Some(SIZE));
@@ -496,7 +500,8 @@ fn an_offer_that_ends_in_the_middle_of_an_open_whose_payment_goes_opens_nothing_
     assert_eq!(lsp.acts(), [fails(2, UnknownNextPeer)]);
 }
 
-/// The payer tries again in two parts before it is known that its first try failed; half of them alone is no payment.
+/// The payer retries in two parts before its first attempt is known to have failed. Half of the retry alone is no
+/// complete payment.
 #[test]
 fn case_X18_a_try_that_is_gone_completes_no_other() {
     let mut lsp = sent(LspSetup::default());

@@ -98,7 +98,7 @@ fn a_part_that_is_gone_takes_no_other_payment_along() {
     assert_eq!(acts, [forwards(1, 599_000_000, 1_000_000)], "the first is still there");
 }
 
-/// A client that asks for channels and refuses each open moves nothing: the book does not grow.
+/// A client that buys channels and refuses each open moves no money: the book does not grow.
 #[test]
 fn case_X64_opens_that_are_refused_again_and_again_are_no_entries() {
     let mut lsp = lsp_with_offer(Some(SIZE));

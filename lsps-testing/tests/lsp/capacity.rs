@@ -11,8 +11,8 @@ use lsps_types::{Msat, Ppm};
 
 use crate::{SCID, SIZE, fails};
 
-/// Satoshis that LDK 0.2 lets the opener of a channel send in its last HTLC of `htlcs`, the others pending; written
-/// after `get_available_balances`, not after our own arithmetic.
+/// Amount in satoshis that LDK 0.2 lets the opener of a channel send in the last of `htlcs` HTLCs while the others are
+/// pending. The formula follows LDK's `get_available_balances`, not our own arithmetic.
 fn ldk_lets_go_sat(capacity: u64, reserve: u64, feerate: u64, anchors: bool, htlcs: u64, others_sat: u64) -> i64 {
     let (base, outputs, multiple) = if anchors { (1_124, 660, 1) } else { (724, 0, 2) };
     let fee = feerate * (base + (htlcs + 1) * 172) / 1_000 * multiple;
@@ -56,7 +56,7 @@ fn case_X16_capacities_that_cannot_be_counted_are_more_than_there_is() {
     assert_eq!((reserve_sat(0), reserve_sat(u64::MAX)), (1_000, u64::MAX / 100));
 }
 
-/// An LSP at a feerate.
+/// An LSP at this feerate.
 fn at(feerate_sat_per_kw: u32, policy: StandardPolicy) -> Lsp {
     let setup = LspSetup { policy: Some(policy), feerate_sat_per_kw, scids: vec![SCID], ..LspSetup::default() };
     let mut lsp = Lsp::at(lsps_testing::NOON, setup);
@@ -103,7 +103,7 @@ fn case_X16_a_payment_that_the_largest_channel_cannot_carry_is_refused_when_it_i
     assert_eq!(largest(&mut at(250_000, policy)), None, "nothing is sold that would not work");
 }
 
-/// Sold when blocks were cheap, paid when they are dear.
+/// The channel was sold at a low feerate and is paid for at a high one.
 #[test]
 fn case_X16_a_payment_that_no_longer_fits_goes_back_before_anything_is_opened() {
     let policy = StandardPolicy { max_capacity_sat: 1_050_000, max_payment_size: SIZE, ..Default::default() };

@@ -1,4 +1,4 @@
-//! Channels that do not open, are not paid for, close, or get stuck.
+//! Channels that fail to open, are not paid for, close, or get stuck.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn on_trust() -> LspSetup {
     LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() }
 }
 
-/// A complete set whose channel opened, and which the client then failed.
+/// A complete set whose channel opened, and whose parts the client then failed.
 fn probed(setup: LspSetup) -> Lsp {
     let mut lsp = offered(Some(SIZE), setup);
     lsp.part(1, SCID, 1, SIZE);

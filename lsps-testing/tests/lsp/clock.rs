@@ -1,4 +1,4 @@
-//! A clock that was ahead and is set right, or is set while the service runs: waits go on.
+//! A clock that was ahead and is set right, or is set while the service runs: time-outs keep their lengths.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn after(seconds: u64) -> Timestamp {
     NOON + Duration::from_secs(seconds)
 }
 
-/// Half of a payment came when the clock was five minutes ahead; then somebody set it right.
+/// Half of a payment arrived while the clock was five minutes ahead; then the clock was set right.
 fn half_held() -> Lsp {
     let mut lsp = lsp_with_offer(Some(SIZE));
     lsp.wait_until(after(300));
@@ -66,7 +66,7 @@ fn case_X19_an_open_is_given_up_and_an_outcome_forgotten_in_time_when_a_clock_th
     assert_eq!(lsp.acts(), [Act::Abandon(key(1))]);
 }
 
-/// The host has a clock that nobody sets, and tells when the other one was.
+/// The host has a steady clock, and reports when the other clock was set.
 #[test]
 fn case_X19_a_clock_that_is_set_makes_no_wait_shorter_or_longer_where_the_host_tells() {
     let mut lsp = lsp_with_offer(Some(SIZE));
@@ -81,7 +81,7 @@ fn case_X19_a_clock_that_is_set_makes_no_wait_shorter_or_longer_where_the_host_t
     assert_eq!(lsp.acts(), [fails(1, TemporaryChannelFailure)]);
 }
 
-/// The offer is still for sale, its price is of the present, and nothing is sold twice.
+/// The offer is still for sale, its price is that of the present, and nothing is sold twice.
 #[test]
 fn case_X19_an_offer_ends_at_its_date_whatever_the_clock_showed_meanwhile() {
     let mut lsp = half_held();

@@ -1,4 +1,4 @@
-//! A crowd of strangers: names are free, so what many of them do at once must cost little.
+//! A crowd of strangers: node IDs are free, so many simultaneous requests must cost little.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use lsps_types::{Msat, PaymentHash, PeerId, Request, Scid, Timestamp};
 use crate::orders::{order, selling};
 use crate::{SIZE, key, lsp_with_offer, minutes, opens};
 
-/// A service that has sold so many offers, each to another client, all at the same instant.
+/// A service that has sold this many offers, each to another client, all at the same instant.
 fn that_sold(offers: u32) -> Service {
     let key = PromiseKey::new([42; 32]);
     let mut service = Service::new(Config::default(), LspSetup::default(), || Scid(7), key).expect("valid settings");
@@ -28,7 +28,7 @@ fn part(scid: Scid, amount: Msat) -> Input {
     Input::HtlcHeld(HeldHtlc { part, scid, payment_hash, amount_in: amount, onion_amount: amount, cltv_expiry: None })
 }
 
-/// Ticks until nothing is due any more; the most records that were to be written at once, and all of them.
+/// Ticks until nothing is due any more. Returns the largest number of records in one batch, and the total.
 fn ticks(service: &mut Service, now: Timestamp) -> (usize, usize) {
     let (mut most, mut all) = (0, 0);
     while service.next_wake().is_some_and(|(at, _)| at <= now) {
@@ -54,7 +54,7 @@ fn case_X56_a_payment_is_let_go_in_time_whatever_else_is_due() {
     let scid = Scid(1_000 << 40);
     let _ = service.handle(part(scid, Msat(SIZE.0 / 2)), minutes(59));
     assert_eq!(service.drain().records().count(), 1);
-    // All offers ended an hour ago, and the half payment with them.
+    // All offers ended an hour ago, and with them the half payment.
     let _ = service.handle(Input::Tick, NOON + Duration::from_secs(2 * 3_600));
     let failed = service.drain().written().effects;
     assert!(format!("{failed:?}").contains("FailPart"), "not behind what nobody waits for: {failed:?}");
@@ -91,7 +91,7 @@ fn buys_one(lsp: &mut Lsp, client: PeerId) -> Buy {
     Buy { opening_fee_params, payment_size_msat: None }
 }
 
-/// The clock was a day ahead when the second began.
+/// The clock was ahead when the second began in which strangers reached the limit.
 #[test]
 fn case_X19_case_X56_a_clock_that_is_set_right_turns_no_strangers_away() {
     let mut lsp = limited(LspSetup::default());
@@ -129,7 +129,7 @@ fn case_X56_the_same_goes_for_orders_and_webhooks() {
     let hook = || SetWebhook { app_name: "app".into(), webhook: "https://example.org/hook".into() };
     assert!(is_turned_away(&mut lsp, peer(11), &hook()), "one number for all");
     lsp.wait_until(NOON + Duration::from_secs(1));
-    // Renewals without a change are written too.
+    // Renewals without a change are written, too.
     let set = (0..10).filter(|_| !is_turned_away(&mut lsp, peer(11), &hook())).count();
     assert_eq!((set, lsp.records().len()), (5, 6));
     lsp.feed(Input::ChannelsWith { peer: peer(11), any: true });
@@ -142,7 +142,7 @@ fn stranger(number: u32) -> PeerId {
     PeerId(id)
 }
 
-/// A new node id each second, for half an hour, orders a channel and does not pay.
+/// A new node ID each second, for half an hour, orders a channel and does not pay.
 #[test]
 fn case_X57_strangers_who_order_and_do_not_pay_leave_room_for_the_next() {
     let limits = Limits { orders: 400, sales_to_strangers: 1, ..Limits::default() };
@@ -166,7 +166,7 @@ fn case_X57_strangers_who_order_and_do_not_pay_leave_room_for_the_next() {
     assert_eq!(lsp.records().len(), lsp.service().known_orders().count());
 }
 
-/// A new node id each second, for an hour, buys and is not paid, on the longest terms that it gets.
+/// A new node ID each second, for an hour, buys a channel on the longest terms and is not paid.
 #[test]
 fn case_X57_strangers_who_buy_and_are_not_paid_leave_room_for_the_next() {
     let limits = Limits { offers: 2_000, sales_to_strangers: 1, ..Limits::default() };
@@ -259,7 +259,7 @@ fn case_X57_a_client_has_its_time_from_when_it_was_asked() {
     lsp.part(1, crate::SCID, 1, SIZE);
     assert!(matches!(lsp.acts()[..], [Act::Open { .. }]));
     let at = |seconds| NOON + Duration::from_secs(seconds);
-    // The store was away, or a crowd was there: only now the node is asked.
+    // The node is asked only now, because the store was away or a crowd was there.
     lsp.wait_until(at(50));
     lsp.feed(Input::ChannelAsked { key: key(1) });
     lsp.wait_until(at(109));

@@ -1,4 +1,4 @@
-//! One peer against all others: whatever it does in whatever number, they notice nothing.
+//! One hostile peer: whatever it does, and however often, no other client is affected.
 
 use lsps_service::Limits;
 use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, call, peer};
@@ -10,7 +10,7 @@ use crate::{SIZE, id};
 
 const MANY: usize = 10_000;
 
-/// An LSP that has sold to an honest client, who is connected.
+/// An LSP that has sold to an honest, connected client.
 fn lsp() -> (Lsp, Scid) {
     let scids = (1..100_000).map(|scid| Scid(scid << 40)).collect();
     let mut lsp = Lsp::at(NOON, LspSetup { scids, ..LspSetup::default() });
@@ -20,7 +20,7 @@ fn lsp() -> (Lsp, Scid) {
     (lsp, scid)
 }
 
-/// The honest client's whole life: sold, paid, forwarded, and another sale.
+/// The honest client's life: a sale, its payment, the forward, and another sale.
 fn is_served(lsp: &mut Lsp, scid: Scid) {
     let client = peer(1);
     assert_eq!(call(lsp, client, &ListProtocols {}).expect("an answer").protocols, [2]);

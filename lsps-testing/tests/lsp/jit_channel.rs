@@ -1,4 +1,4 @@
-//! JIT channels at the LSP, told as stories: the first payment, part by part.
+//! JIT channels at the LSP, as stories: the first payment, part by part.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ fn case_J02_the_fee_counts_once_from_recorded_skims_however_the_claim_is_told() 
         lsp.feed(claim(Msat(599_280_000)));
     }
     lsp.claimed(id(2));
-    // The fee is paid: the next payment passes whole.
+    // The fee is paid, so the next payment is forwarded in full.
     lsp.part(3, SCID, 2, Msat(5_000_000));
     assert_eq!(lsp.acts(), [forwards(3, 5_000_000, 0)]);
 }
@@ -67,7 +67,8 @@ fn case_J02_a_claim_told_after_the_part_was_taken_for_failed_still_pays() {
     lsp.failed_by_client(id(1));
     lsp.feed(claim(Msat(SIZE.0 - FEE.0)));
     lsp.part(2, SCID, 2, Msat(5_000_000));
-    // One late report more or less: a claimed part's fee is not asked for again beyond what was promised.
+    // The LSP does not charge the fee of a claimed part again, even if the claim is reported late: it keeps no more
+    // than promised.
     lsp.part(3, SCID, 2, Msat(995_000_000));
     let kept: u64 =
         lsp.acts().iter().map(|act| if let Act::Forward { extra_fee, .. } = act { extra_fee.0 } else { 0 }).sum();
@@ -77,7 +78,7 @@ fn case_J02_a_claim_told_after_the_part_was_taken_for_failed_still_pays() {
 #[test]
 fn case_J03_parts_are_told_apart_by_the_nodes_own_name_for_them() {
     let mut lsp = lsp_with_offer(Some(SIZE));
-    // Two upstream channels number their HTLCs alike; what the node tells us differs.
+    // Two upstream channels number their HTLCs alike; the node reports different ids for them.
     lsp.part(1, SCID, 1, Msat(SIZE.0 / 2));
     lsp.part(2, SCID, 1, Msat(SIZE.0 / 2));
     assert!(matches!(lsp.acts().as_slice(), [Act::Open { .. }]));

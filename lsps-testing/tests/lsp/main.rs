@@ -1,4 +1,4 @@
-//! An LSP around the service, in virtual time, told as stories.
+//! An LSP around the service, in virtual time, as stories.
 #![allow(non_snake_case)]
 
 mod attacks;
@@ -62,14 +62,14 @@ fn fails(part: u8, code: FailureCode) -> Act {
     Act::Fail { part: id(part), code }
 }
 
-/// The channel asked for opens and is ready; what was done then.
+/// The requested channel opens and becomes ready. Returns the acts that follow.
 fn opens(lsp: &mut Lsp) -> Vec<Act> {
     lsp.funding_signed(key(1));
     lsp.channel_ready(key(1));
     lsp.acts()
 }
 
-/// Minutes after the sale.
+/// The time this many minutes after the sale.
 fn minutes(minutes: u64) -> Timestamp {
     NOON + Duration::from_secs(60 * minutes)
 }

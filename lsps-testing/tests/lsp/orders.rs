@@ -20,7 +20,7 @@ use lsps_testing::{Lsp, LspSetup, NOON, address_of, an_order, anything, call, pe
 use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Order};
 use lsps_types::{BlockHeight, FeeRate, OutPoint, PaymentHash, Sat, Txid};
 
-/// An LSP with an order of client 1, who is there.
+/// An LSP with an order of client 1, which is connected.
 pub struct Shop {
     pub lsp: Lsp,
     pub order: Order,
@@ -51,7 +51,7 @@ impl Shop {
         invoice.strip_prefix("invoice ").and_then(|hash| hash.parse().ok()).expect("a hash")
     }
 
-    /// The invoice is paid.
+    /// The client pays the invoice.
     pub fn pays(&mut self) {
         self.pays_until(None);
     }
@@ -61,7 +61,7 @@ impl Shop {
         self.lsp.feed(Input::PaymentHeld(HeldPayment { claim_before, ..self.payment() }));
     }
 
-    /// The payment of the invoice.
+    /// The payment of the invoice, as the node holds it.
     fn payment(&self) -> HeldPayment {
         HeldPayment {
             by: PaidBy::Invoice,
@@ -74,7 +74,7 @@ impl Shop {
         }
     }
 
-    /// A transaction to the address, by number, in a block or in none.
+    /// Reports a transaction to the order's address: its number, amount and block, if any.
     fn deposit(&mut self, tx: u8, amount: Sat, confirmed_at: Option<u32>) {
         let address = address_of(self.number);
         let (outpoint, confirmed_at, fee_rate) = (coin(tx), confirmed_at.map(BlockHeight), Some(FeeRate(1_000)));
@@ -100,7 +100,8 @@ impl Shop {
     }
 }
 
-/// Everything can be ordered, for a fee of 8 888 sat within an hour or on the chain within two, with one confirmation.
+/// The LSP takes orders of any channel, for a fee of 8 888 sat, over Lightning within one hour or on-chain within two,
+/// with one confirmation.
 pub fn selling() -> LspSetup {
     selling_with(Confirmation::After(NonZeroU16::MIN))
 }

@@ -1,4 +1,4 @@
-//! Records: what they cost, and that old ones are read.
+//! Records: their size, and that old versions can be read.
 
 use lsps_service::{Booking, ChannelEnd, Config, FlowId, Record, Service, StandardPolicy, Trust, Unreadable};
 use lsps_testing::{Act, Lsp, LspSetup, NOON};
@@ -76,7 +76,7 @@ fn case_H04_a_fee_that_version_2_has_in_its_book_is_lost_or_earned_there() {
     }
 }
 
-/// Version 3 ends before the time at which a channel was opened to others' payments.
+/// Version 3 ends before the time at which a channel was opened to other payments.
 #[test]
 fn case_H04_a_channel_that_version_3_kept_others_off_is_opened_to_them_when_its_offer_is_over() {
     let mut lsp = offered(Some(SIZE), LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });

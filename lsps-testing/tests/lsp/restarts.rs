@@ -1,4 +1,4 @@
-//! A node that has more to tell than it told: after a start, or since it is ahead of the service.
+//! A node that has events to report after a start, or that is ahead of the service.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ fn on_trust() -> LspSetup {
     LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() }
 }
 
-/// The client claims what it was sent of the first offer, over that channel.
+/// The client claims the payment of the first offer over this channel.
 fn claim(over: ChannelKey) -> Input {
     let part = WhichPart::Sent { to: peer(1), amount: Msat(SIZE.0 - FEE.0), amount_in: Some(SIZE), skim: Some(FEE) };
     Input::PartForwarded { part, over: Some(over) }
 }
 
-/// A payment that the service knows nothing of.
+/// A payment that the service does not know.
 fn ordinary() -> WhichPart {
     WhichPart::Sent { to: peer(1), amount: Msat(77_000), amount_in: Some(Msat(78_000)), skim: None }
 }
 
-/// A whole payment is with the client, over a channel that is not published before the claim.
+/// A whole payment is at the client, over a channel that is not published before the claim.
 fn sent() -> Lsp {
     let mut lsp = offered(Some(SIZE), on_trust());
     lsp.part(1, SCID, 1, SIZE);
@@ -58,7 +58,7 @@ fn case_X03_a_failure_that_was_guessed_ends_the_channel_once_no_claim_of_it_can_
     assert_eq!(lsp.acts(), [Act::Abandon(key(1))]);
 }
 
-/// The process is away for longer than outcomes are remembered; what its node did meanwhile waits to be told.
+/// The process is away for longer than outcomes are remembered; its node has yet to report the meantime.
 #[test]
 fn case_X03_nothing_is_forgotten_before_the_node_has_told_its_events() {
     let away = || {
@@ -82,7 +82,8 @@ fn case_X03_nothing_is_forgotten_before_the_node_has_told_its_events() {
     assert_eq!(lsp.acts(), [Act::Abandon(key(1))], "now none will come");
 }
 
-/// The offer ended and its funding is deep in the chain, so that nothing but the outcome keeps the record.
+/// The offer ended and its funding transaction has many confirmations, so that nothing but the outcome keeps the
+/// record.
 #[test]
 fn case_X03_an_offer_is_not_forgotten_before_the_node_has_told_its_events() {
     let away = |trust| {
@@ -112,7 +113,7 @@ fn case_X03_an_offer_is_not_forgotten_before_the_node_has_told_its_events() {
     }
 }
 
-/// The node closed the channel meanwhile, after it had carried what the service knows nothing of.
+/// The node closed the channel meanwhile, after it had carried a payment that the service does not know.
 #[test]
 fn case_X03_a_channel_that_is_gone_after_a_restart_is_kept_until_the_node_has_told_its_events() {
     let found_closed = || {
@@ -133,7 +134,7 @@ fn case_X03_a_channel_that_is_gone_after_a_restart_is_kept_until_the_node_has_to
     assert_eq!(lsp.acts(), [Act::Abandon(key(1))]);
 }
 
-/// The first offer's payment is with the client; the second's came and its channel is being opened.
+/// The payment of the first offer is at the client; that of the second arrived, and its channel is being opened.
 fn two_offers() -> (Lsp, ChannelKey) {
     let mut lsp = offered(Some(SIZE), on_trust());
     assert_eq!(buys(&mut lsp, peer(1), Some(SIZE)).jit_channel_scid, OTHER_SCID);
@@ -144,7 +145,7 @@ fn two_offers() -> (Lsp, ChannelKey) {
     (lsp, ChannelKey { flow: FlowId::JitChannel(OTHER_SCID), attempt: 1 })
 }
 
-/// The node is ahead: it has used the channel before the service heard that it is ready.
+/// The node is ahead: it used the channel before the service was told that the channel is ready.
 #[test]
 fn case_X07_a_signed_channel_is_not_given_up_while_another_payment_may_be_on_it() {
     let mut lsp = two_offers().0;
@@ -176,7 +177,7 @@ fn case_X07_a_channel_that_may_be_signed_is_not_given_up_while_another_payment_m
     assert_eq!(lsp.acts(), [Act::Abandon(key(1)), Act::Abandon(other)]);
 }
 
-/// Between the decision to give a channel up and its being done, the node tells that it was used.
+/// The node reports that the channel was used after the decision to abandon it and before the node abandons it.
 #[test]
 fn case_X07_a_claim_over_a_channel_that_is_about_to_be_given_up_saves_it() {
     let mut lsp = sent();

@@ -33,7 +33,7 @@ fn buy(lsp: &mut Lsp, client: PeerId, terms: &OpeningFeeParams, size: Option<Msa
     call(lsp, client, &request).map(|bought| bought.jit_channel_scid).map_err(|error| error.refusal)
 }
 
-/// One use until a quarter to one, for half the fee.
+/// A policy that has the token `SPRING` with these terms.
 fn with_token(terms: TokenTerms) -> StandardPolicy {
     StandardPolicy { tokens: BTreeMap::from([("SPRING".into(), terms)]), ..StandardPolicy::default() }
 }
@@ -201,7 +201,7 @@ fn settings_that_do_not_fit_are_refused_by_name() {
     assert_eq!(config(|config| config.decision_timeout = Duration::ZERO), Some("decision_timeout"));
 }
 
-// Decisions taken elsewhere.
+// An LSP whose decisions are taken elsewhere.
 
 fn elsewhere() -> Lsp {
     selling(LspSetup { elsewhere: true, ..LspSetup::default() })
@@ -264,7 +264,7 @@ fn case_T15_a_decision_that_never_comes_ends_in_an_error() {
     assert_eq!(lsp.sent_to(peer(1)).len(), 1, "too late");
 }
 
-/// the first keeps its answer.
+/// the first request keeps its answer.
 #[test]
 fn case_T09_case_X21_a_request_with_an_id_that_waits_is_an_internal_error_and_leaks_nothing() {
     let mut lsp = elsewhere();
@@ -343,7 +343,7 @@ fn case_T12_who_hits_a_limit_hears_so_under_its_own_id_and_nobody_else_does() {
     assert_eq!(lsp.acts(), Vec::<Act>::new());
 }
 
-/// A payment that is under way when its offer ends goes on, and its channel is opened.
+/// A payment that is under way when its offer ends continues, and its channel is opened.
 #[test]
 fn case_X12_what_is_being_paid_when_its_offer_ends_counts_as_a_use_of_its_token() {
     let valid_until = Some(minutes(60 * 24));
@@ -363,7 +363,7 @@ fn case_X12_what_is_being_paid_when_its_offer_ends_counts_as_a_use_of_its_token(
     assert_eq!(menu(&mut lsp, peer(2), Some("SPRING")), used_up, "paid");
 }
 
-/// A channel that stays open unpaid may be paid later where the operator says so.
+/// A channel that stays open without payment may still be paid for later, if the operator says so.
 #[test]
 fn case_X12_what_can_still_be_paid_counts_as_a_use_of_its_token() {
     let valid_until = Some(minutes(60 * 24));

@@ -7,7 +7,7 @@ use lsps_types::{Msat, PaymentHash, PeerId, Scid};
 
 use crate::SIZE;
 
-/// Allocations, and bytes written, for half a payment to one of so many offers.
+/// Allocations and written bytes for half a payment, beside this many other offers.
 fn cost_beside(offers: u32) -> (u64, usize) {
     let key = PromiseKey::new([42; 32]);
     let mut service = Service::new(Config::default(), LspSetup::default(), || Scid(7), key).expect("valid settings");
@@ -38,7 +38,7 @@ fn cost_beside(offers: u32) -> (u64, usize) {
     (allocated.count_total, written)
 }
 
-/// Allocations for one notification to one of so many clients with webhooks, and for a tick without news.
+/// Allocations for one notification beside this many clients with webhooks, and for a tick on which nothing is due.
 fn cost_of_a_call_beside(clients: u32) -> (u64, u64) {
     let key = PromiseKey::new([42; 32]);
     let config = crate::webhooks::serving();

@@ -1,4 +1,4 @@
-//! Parts that wait, and how long.
+//! Parts that are held, and for how long.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{FEE, OTHER_SCID, SCID, SIZE, fails, forwards, id, key, lsp_with_offe
 
 const HALF: Msat = Msat(SIZE.0 / 2);
 
-/// Both halves go on, each less its share of the fee.
+/// Both halves are forwarded, each less its share of the fee.
 fn halves(one: u8, other: u8) -> [Act; 2] {
     [one, other].map(|part| forwards(part, HALF.0 - FEE.0 / 2, FEE.0 / 2))
 }
@@ -253,7 +253,7 @@ fn what_is_over_is_forgotten_and_not_before() {
     lsp.part(2, SCID, 1, SIZE);
     assert_eq!(lsp.acts(), [Act::NotMine(id(2))]);
 
-    // A channel that was paid for is remembered for as long as it is promised.
+    // A channel that was paid for is remembered for as long as was promised.
     let mut lsp = lsp_with_offer(Some(SIZE));
     lsp.part(1, SCID, 1, SIZE);
     opens(&mut lsp);

@@ -34,12 +34,12 @@ fn lsp() -> Lsp {
     lsp_with(serving())
 }
 
-/// One whose webhooks leave the tests to answer.
+/// An LSP whose posts are answered by the test.
 fn silent() -> Lsp {
     Lsp::at(NOON, LspSetup { config: serving(), hooks_are_silent: true, ..LspSetup::default() })
 }
 
-/// One whose client registered two apps, and is away.
+/// An LSP whose client registered two apps and is away.
 fn lsp_with_two() -> Lsp {
     let mut lsp = lsp();
     sets(&mut lsp, peer(1), "one", "a");

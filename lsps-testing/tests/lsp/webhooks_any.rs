@@ -1,4 +1,4 @@
-//! Webhooks under whatever happens: how often a client is called, and how long it is remembered.
+//! Webhooks under random events: how often a client is called, and how long it is remembered.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::orders::{Shop, selling};
 use super::webhooks;
 
-/// The whole reply to a request with these parameters.
+/// Returns the whole reply to a request with these parameters.
 fn reply(lsp: &mut Lsp, method: &str, params: &Value) -> Value {
     let request = json!({ "jsonrpc": "2.0", "id": "a", "method": method, "params": params });
     let replies = lsp.receives(peer(1), request.to_string().as_bytes());
@@ -38,7 +38,7 @@ fn fits_u16(value: &Value) -> bool {
     value.as_u64().is_some_and(|number| u16::try_from(number).is_ok())
 }
 
-/// `2026-01-01T13:00:00.000Z`
+/// A datetime has the form `2026-01-01T13:00:00.000Z`.
 fn is_datetime(value: &Value) -> bool {
     let shape = |text: &str| text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect::<String>();
     value.as_str().is_some_and(|text| shape(text) == "0000-00-00T00:00:00.000Z")

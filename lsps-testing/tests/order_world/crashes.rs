@@ -1,5 +1,5 @@
-//! The LSP's process dies at every place where it can: before a write, after it, after each act, with the node saved at
-//! the last moment or not. Whatever is then played to its end has to end as it would have without.
+//! The LSP's process dies at every possible place: before a write, after it, and after each act, with the node saved at
+//! the last moment or not. A life with a crash has to end like the same life without one.
 
 use lsps_testing::order_world::{Amount, OrderWorld, Step};
 
@@ -12,7 +12,8 @@ enum End {
     Refund,
 }
 
-/// Whole lives, in steps, and how they end. Crashes change when things happen, and may end an open, but not how it ends.
+/// Lives in steps, and their outcomes. A crash changes when things happen and may end an open, but does not change the
+/// outcome.
 const LIVES: [(&str, &[Step], End); 7] = [
     ("O06: an invoice is paid", &[PAID, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCKS], End::Channel),
     ("O06: an offer is paid", &[PAID_BY_OFFER, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCKS], End::Channel),

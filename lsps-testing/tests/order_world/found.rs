@@ -1,4 +1,4 @@
-//! Scripts that soaks of the hostile world of orders found, as short as they get. Each broke something that is mended.
+//! Scripts found by soaks of the hostile world of orders, minimized. Each showed a fault that is fixed.
 
 use lsps_testing::order_world::{Amount, Step};
 

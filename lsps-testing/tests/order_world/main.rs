@@ -1,5 +1,5 @@
-//! Random scripts of clients who order channels, payers, a chain that reconsiders, node failures and crashes, with
-//! everything checked.
+//! Random scripts of clients that order channels, payers, chain reorganizations, node failures and crashes, with all
+//! checks.
 //!
 //! `cargo test --release -p lsps-testing --test order_world -- --ignored --nocapture soak` plays for long; `LSPS_STEPS`
 //! says how long, `LSPS_SEED` from where.
@@ -82,8 +82,8 @@ fn played(is_taped: bool, script: &[Step]) -> OrderWorld {
     play(is_taped, script)
 }
 
-/// `LSPS_MALICE` names some of the hostile steps, for example `PayOdd,Dust`: then the others do not happen, and one sees
-/// what each finds. With `none` the world is not hostile at all.
+/// `LSPS_MALICE` names the hostile steps that may happen, for example `PayOdd,Dust`, so that one sees what each of them
+/// finds. With `none` the world is not hostile.
 fn malice() -> Option<String> {
     std::env::var("LSPS_MALICE").ok()
 }

@@ -1,4 +1,4 @@
-//! Situations that take a node with a memory of its own, or a chain that reconsiders; most were found by chance.
+//! Situations that need a node with a memory of its own, or a chain reorganization; most were found by random testing.
 
 use lsps_testing::order_world::{Amount, OrderWorld, Step};
 
@@ -86,9 +86,9 @@ fn case_O10_dust_that_came_after_the_payment_is_no_part_of_it() {
     assert_eq!(world.play(&[Step::Blocks { count: 3, are_full: false }]).comes_to_rest().fundings(), 1);
 }
 
-/// A client with one channel orders another, and signs it only when that is given up. Somebody pays it a trifle over its old
-/// channel; the node sends that over the new one, as it has the least room, and the client keeps it until the payment for its
-/// order is over.
+/// A client with one channel orders another, and signs it only when that is abandoned. Somebody pays the client a tiny
+/// amount over its old channel. The node sends that over the new channel, which has the least room, and the client
+/// holds it until the payment of its order is over.
 #[test]
 fn case_X07_who_signs_late_and_has_something_on_the_channel_pays_for_it() {
     let (store, ordinary) = (|works| Step::Store { works }, Step::Ordinary { client: 0, keeps: true });
@@ -115,7 +115,7 @@ fn case_O07_a_watcher_that_is_behind_at_the_start_makes_no_deposit_vanish() {
     assert_eq!((world.fundings(), world.refunds()), (1, 0));
 }
 
-/// A client with a channel, and its second order, which is paid; the client has answered nothing yet.
+/// A client with a channel, and a second order that is paid. The client has not yet answered the open.
 fn paid_order_of_a_client_with_a_channel() -> OrderWorld {
     let order = Step::Order { client: 0, size: 0, refundable: false };
     let pay = Step::Pay { order: 1, by_offer: false, amount: Amount::Exact, expires_soon: false };
@@ -123,7 +123,7 @@ fn paid_order_of_a_client_with_a_channel() -> OrderWorld {
     first.play(&[order, pay])
 }
 
-/// A stranger who knows the hash of an order's payment sends as much through the LSP to a node of its own.
+/// A stranger that knows the payment hash of an order sends the same amount through the LSP to a node of its own.
 #[test]
 fn case_X05_a_payment_that_is_gone_is_missed_though_an_htlc_with_its_hash_is_forwarded() {
     let stranger = [Step::SameHash { client: 0, payment: 1 }, Step::PayerGone { payment: 0 }, Step::Save];
@@ -132,7 +132,7 @@ fn case_X05_a_payment_that_is_gone_is_missed_though_an_htlc_with_its_hash_is_for
     assert_eq!((world.fundings(), world.outcomes()), (1, vec![Some(true), Some(false)]));
 }
 
-/// The channel that a part came over was closed, or the part was failed by itself: LDK would claim nothing.
+/// The channel of a part was closed, or the part failed by itself: LDK would claim nothing.
 #[test]
 fn case_X05_an_order_whose_payment_is_incomplete_by_now_is_not_published() {
     let gone = [OPENS[0], Step::Wait { seconds: 6 }, Step::PartGone { payment: 0 }];

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::messages::some_terms;
 use super::{Case, Given, msat, number};
 
-/// Receives a payload; the vectors' ids stand for calls of type `R` that wait.
+/// Receives a payload; the ids of the vectors stand for pending calls of type `R`.
 pub fn framing<R: Request>(case: &Case, payload: &[u8], request: &R) -> Value {
     let input = &case.input;
     let (mut client, lsp) = (Client::new(Config::default(), [7; 32]), peer(9));
@@ -108,7 +108,7 @@ fn name(code: i64) -> &'static str {
     }
 }
 
-/// A result, or an error, as the answer to a call; what the caller gets.
+/// Returns the result of a call that is answered with this result or error.
 pub fn result<R: Request>(member: &str, text: &str, request: &R) -> Result<R::Reply, CallError<R::Error>> {
     let (mut client, lsp) = (Client::new(Config::default(), [7; 32]), peer(9));
     client.peer_connected(lsp);
@@ -141,7 +141,7 @@ pub fn buy_error(input: &Given) -> Value {
     json!({ "ok": { "class": class } })
 }
 
-/// The error that answers `request`: its name, and what came with it.
+/// Returns the name and the content of the error that answers `request`.
 pub fn error_to<R: Request>(input: &Given, request: &R) -> (String, ErrorReply<R::Error>) {
     let Err(CallError::Refused(error)) = result("error", &input["error"].json().to_string(), request) else {
         panic!("an error is an error");
@@ -150,7 +150,7 @@ pub fn error_to<R: Request>(input: &Given, request: &R) -> (String, ErrorReply<R
     (class.rsplit('.').next().unwrap_or(&class).into(), error)
 }
 
-/// A menu entry, read and bought: what goes out.
+/// Reads a menu entry, buys it, and returns the request that is sent.
 pub fn copy_into_buy(input: &Given) -> Value {
     let menu = format!(r#"{{"opening_fee_params_menu":[{}]}}"#, input["entry_text"].as_str().expect("text"));
     let menu = result("result", &menu, &GetInfo { token: None }).expect("a menu");
@@ -245,7 +245,7 @@ pub fn receive(input: &Given) -> Value {
 pub fn cltv(input: &Given) -> Value {
     let small = |name: &str| u16::try_from(number(&input[name])).expect("a u16");
     let normal = small("normal_min_final_cltv_expiry_delta");
-    // The invoice asked for two blocks more than the node needs, which the judgement has to leave to the payer.
+    // The invoice requires two blocks more than the node needs; the verdict has to leave these to the payer.
     assert_eq!(small("invoice_min_final_cltv_expiry_delta"), normal + 2);
     if enough_blocks_left(Blocks(number(&input["blocks_left"])), normal) {
         json!({ "ok": "accept" })

@@ -1,4 +1,4 @@
-//! `CONFORMANCE.md`: which clause is shown by what, written from what ran.
+//! `CONFORMANCE.md`: the tests that show each clause, written from the tests that ran.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -74,7 +74,7 @@ fn by_vectors(topics: &[Topic]) -> Shown {
     shown
 }
 
-/// Situations from the field, by id: the tests whose names carry it.
+/// Situations from the field by id, with the tests that have the id in their name.
 fn cases_by_id() -> String {
     let mut cases: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let files = files_below("tests").into_iter().chain(files_below("src"));
@@ -160,7 +160,7 @@ fn files_below(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// `L0-017`.
+/// Whether the word has the form `L0-017`.
 fn is_clause(word: &str) -> bool {
     matches!(word.as_bytes(), [b'L', b'0'..=b'9', b'-', rest @ ..] if rest.len() == 3 && rest.iter().all(u8::is_ascii_digit))
 }

@@ -1,4 +1,4 @@
-//! `lsps0_framing`: what counts as a message, at an LSP and at a client.
+//! `lsps0_framing`: which payloads are messages, at an LSP and at a client.
 
 use lightning::ln::msgs::Init;
 use lightning::ln::peer_handler::CustomMessageHandler as _;
@@ -18,7 +18,7 @@ pub fn run(case: &Case) -> Verdict {
     let input = &case.input;
     let kind = input["message_type"].as_u64().unwrap_or(37_913);
     let Some(payload) = received(u16::try_from(kind).expect("a message type"), &payload(input)) else {
-        // No pending or answered request makes a difference to what is not read at all.
+        // Pending or answered requests make no difference to a payload that is not read at all.
         input.json();
         return verdict(case, &json!({ "ok": { "kind": "ignored", "reason": "other_message_type" } }));
     };
@@ -29,7 +29,7 @@ pub fn run(case: &Case) -> Verdict {
     }
 }
 
-/// The payload that a node's message handler passes on of a message of this type; `None`: it leaves the message to
+/// Payload that a node's message handler passes on from a message of this type; `None` if it leaves the message to
 /// others.
 fn received(kind: u16, payload: &[u8]) -> Option<Vec<u8>> {
     let handler = LspsMessageHandler::new(Role::Service);
@@ -46,7 +46,7 @@ fn received(kind: u16, payload: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// An LSP that serves what the case says, with the requests that the case has waiting or answered.
+/// An LSP that serves what the case says, with the pending or answered requests of the case.
 fn prepared_lsp(input: &Given) -> Lsp {
     let protocols: Vec<u16> = if input["protocols"].is_null() { vec![1, 2, 5] } else { input["protocols"].to() };
     assert!(protocols.contains(&2), "an LSP of ours always serves LSPS2");
@@ -100,7 +100,7 @@ fn at_the_lsp(case: &Case, payload: &[u8]) -> Verdict {
     verdict(case, &json!({ "ok": { "kind": "request", "id": reply["id"], "method": method.name(), "params": params } }))
 }
 
-/// The calls that wait are of a method that defines the error at hand.
+/// The pending calls are of a method that defines the error in question.
 fn at_a_client(case: &Case, payload: &[u8]) -> Verdict {
     let class = case.expect()["ok"]["class"].as_str().unwrap_or_default();
     let outcome = match class.split_once('.').map_or("", |(lsps, _)| lsps) {

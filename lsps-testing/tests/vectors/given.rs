@@ -8,7 +8,7 @@ use std::ops::Index;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// One value, and below it all that it contains.
+/// One value with all values that it contains.
 pub struct Given {
     value: Value,
     is_read: Cell<bool>,
@@ -24,13 +24,13 @@ impl Given {
         Self { value, is_read: Cell::new(false), members, items }
     }
 
-    /// The whole value; all of it counts as read.
+    /// Returns the whole value; all of it counts as read.
     pub fn json(&self) -> &Value {
         self.is_read.set(true);
         &self.value
     }
 
-    /// The whole value as a type of the library; all of it counts as read.
+    /// Returns the whole value as a type of the library; all of it counts as read.
     pub fn to<T: DeserializeOwned>(&self) -> T {
         serde_json::from_value(self.json().clone()).unwrap_or_else(|error| panic!("{error}: {}", self.value))
     }
@@ -51,12 +51,12 @@ impl Given {
         self.json().as_bool()
     }
 
-    /// The items, none of which is read yet.
+    /// Returns the items, none of which counts as read yet.
     pub fn items(&self) -> impl Iterator<Item = &Self> {
         self.items.iter()
     }
 
-    /// The members, none of which is read yet.
+    /// Returns the members, none of which counts as read yet.
     pub fn members(&self) -> impl Iterator<Item = (&String, &Self)> {
         self.members.iter()
     }
@@ -65,7 +65,7 @@ impl Given {
         self.members.get(name)
     }
 
-    /// A look at what kind of value it is does not read it.
+    /// Whether the value is `null`. Asking for the kind of a value does not count as reading it.
     pub fn is_null(&self) -> bool {
         self.value.is_null()
     }
@@ -115,7 +115,7 @@ impl From<Value> for Given {
 impl Index<&str> for Given {
     type Output = Self;
 
-    /// A member that is not there is `null`, as in [`Value`].
+    /// A missing member is `null`, as in [`Value`].
     fn index(&self, name: &str) -> &Self {
         thread_local! {
             static NULL: &'static Given = Box::leak(Box::new(Given::new(Value::Null)));

@@ -1,4 +1,5 @@
-//! `lsps1_messages` about a client: what it asks and reads. What an LSP does is in [`orders`].
+//! The cases of `lsps1_messages` about a client: the requests that it sends, and the replies that it reads. Those about
+//! an LSP are in [`orders`].
 
 use lsps_client::CallError;
 use lsps_client::jit_receive::FeeLimits;

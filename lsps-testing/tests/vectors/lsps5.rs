@@ -1,5 +1,5 @@
-//! `lsps5_messages`: what is registered and posted. What happens in a service is in `webhooks`, what takes a network in
-//! `posting`.
+//! `lsps5_messages`: registrations and notifications. Cases about a service are in `webhooks`, cases that need a
+//! network in `posting`.
 
 use lsps_client::CallError;
 use lsps_types::lsps5::{

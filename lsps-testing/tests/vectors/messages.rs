@@ -1,4 +1,4 @@
-//! `lsps2_messages`: requests, replies and what follows from them.
+//! `lsps2_messages`: requests, replies and their consequences.
 
 use lsps_service::{StandardPolicy, TokenTerms};
 use lsps_testing::{Lsp, LspSetup, NOON, call, peer};
@@ -55,7 +55,7 @@ fn get_info_request(input: &Given) -> Value {
     }
 }
 
-/// Entries that do not rise are put into order or left out; the case asks whether these stay as they are.
+/// Entries that are not in ascending order are sorted or left out. The case asks whether its entries stay as they are.
 fn build_menu(input: &Given) -> Value {
     let entry = |fees: &Given| OpeningFeeParams {
         min_fee_msat: msat(&fees["min_fee_msat"]),
@@ -114,7 +114,7 @@ fn buy_request(input: &Given) -> Value {
     }
 }
 
-/// The promise that the case wants in these terms; `None`: leave what is there.
+/// The promise that the case wants in these terms; `None` if the present one stays.
 fn promise(kind: &str, terms: &Value) -> Option<String> {
     let issue = |key: [u8; 32], terms: &Value, client| {
         let terms: OpeningFeeParams = serde_json::from_value(terms.clone()).ok()?;
@@ -152,7 +152,7 @@ fn issue_grants(input: &Given) -> Value {
     };
     let existing = scids(&input["existing_scids"]).unwrap_or_default();
     let drawn = scids(&input["rng_scids"]).unwrap_or_else(|| (1..=20_000).map(|n| Scid((n << 40) | (n % 7))).collect());
-    // Any seed will do, as what is drawn are the SCIDs below; the last one is repeated in any case.
+    // Any seed is good, as only SCIDs are drawn, and the last one is repeated in any case.
     assert!(input["seed"].is_null() || input["seed"] == "any");
     assert!(input["rng_repeats_last"].is_null() || input["rng_repeats_last"] == true);
     let config = lsps_service::Config {
@@ -187,7 +187,7 @@ fn issue_grants(input: &Given) -> Value {
     json!({ "ok": { "scids": given } })
 }
 
-/// Sends raw parameters; the result, or the error as the vectors write it.
+/// Sends raw parameters. Returns the result, or the error as the vectors write it.
 pub fn ask(lsp: &mut Lsp, client: PeerId, method: &str, params: &str) -> Result<Value, Value> {
     let payload = format!(r#"{{"jsonrpc":"2.0","id":"a","method":"{method}","params":{params}}}"#);
     let before = lsp.records().clone();

@@ -1,4 +1,4 @@
-//! `lsps1_messages` about an LSP: what it answers, and what it does after each event.
+//! The cases of `lsps1_messages` about an LSP: its replies, and its acts after each event.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Case, Given, Verdict, msat, number, schemas::network, verdict, verdict_on_steps};
 
-/// A request, through the service of an LSP that sells channels.
+/// Sends a request to the service of an LSP that sells channels.
 pub fn request(case: &Case, method: &str) -> Verdict {
     let input = &case.input;
     let context = &input["context"];
@@ -67,7 +67,7 @@ fn selling(options: &Given, on: &Given, onchain_disabled: bool) -> LspSetup {
     LspSetup { config, orders: Some((options, some_terms(onchain_disabled))), ..LspSetup::default() }
 }
 
-/// Any channel, by any way.
+/// Options and terms of an LSP that sells any channel, for any payment method.
 pub fn sells_anything() -> (Options, OrderTerms) {
     (anything(), some_terms(false))
 }
@@ -90,9 +90,9 @@ pub fn scenario(case: &Case) -> Verdict {
 struct Step {
     acts: Vec<Act>,
     order: Order,
-    /// Hashes of the payments of each way.
+    /// Payment hashes, each with its payment method.
     hashes: Vec<(&'static str, PaymentHash)>,
-    /// The price of the refund that the event is about, as its wallet makes it.
+    /// Fee of the refund that the event is about, as the wallet makes it, in satoshis.
     refund_fee_sat: u32,
 }
 
@@ -151,7 +151,7 @@ fn play(input: &Given) -> Vec<Step> {
     steps
 }
 
-/// The LSP asks for what the case says, in total too.
+/// Checks that the LSP asks for the amounts of the case, including the total.
 fn check_totals(payment: &Given, order: &Order) {
     let order = json!(order);
     for (way, terms) in payment.members().filter(|(_, terms)| !terms["order_total_sat"].is_null()) {
@@ -172,7 +172,7 @@ fn scenario_setup(input: &Given) -> LspSetup {
     let terms = OrderTerms { bolt11: way("bolt11"), bolt12: way("bolt12"), onchain, remember_until: None };
     let config = Config {
         htlc_safety_blocks: Blocks(number_or(&input["policy"]["htlc_safety_blocks"], 0)),
-        // The scenarios leave an open in progress for longer than we would.
+        // The scenarios keep an open in progress for longer than the default time-out.
         open_timeout: Duration::from_secs(86_400),
         sign_timeout: Duration::from_secs(86_400),
         ..Config::default()
@@ -231,7 +231,7 @@ fn differs(wanted: &Given, step: &Step) -> Option<String> {
             of_way.nth(nth).is_some_and(|(_, other)| other == hash)
         };
         let satisfied = match action["do"].as_str().expect("an action") {
-            // We refuse what comes for those.
+            // We refuse payments for cancelled invoices and offers.
             "cancel_invoice" | "cancel_offer" => {
                 action.json();
                 true
@@ -292,12 +292,12 @@ fn channel_differs(wanted: &Given, channel: &Value) -> Option<String> {
     (!is_there || !is_ours || !is_kept).then(|| format!("the channel is {channel}, wanted {wanted}"))
 }
 
-/// The amount that goes back of the outputs when the transaction costs this.
+/// Amount of the outputs that is refunded by a transaction with this fee.
 fn refunded(deposits: &[(OutPoint, Sat)], fee_sat: u32) -> Sat {
     Sat(deposits.iter().map(|(_, amount)| amount.0).sum::<u64>() - u64::from(fee_sat))
 }
 
-/// An order of everything.
+/// An order with an LSP balance of 5 000 000 sat.
 fn order() -> CreateOrder {
     CreateOrder { lsp_balance_sat: Sat(5_000_000), ..an_order() }
 }
@@ -323,7 +323,7 @@ fn number_or(value: &Given, otherwise: u32) -> u32 {
     if value.is_null() { otherwise } else { number(value) }
 }
 
-/// Size of a refund with one input and one output, where an event does not say another.
+/// Size in virtual bytes of a refund with one input and one output, unless an event gives another.
 const REFUND_VBYTES: u32 = 110;
 /// Height of the chain at the start.
 const HEIGHT: u32 = 900;

@@ -28,19 +28,19 @@ pub fn response(case: &Case) -> Value {
         said["webhook_kept"] = json!(is_kept_after_failure()); // the service is told no more than that
     }
     if let Some(most) = case.expect()["ok"]["max_bytes_read"].as_u64() {
-        // An upper bound: who reads less is as good.
+        // The limit is an upper bound: a reader of fewer bytes is fine, too.
         said["max_bytes_read"] = json!(most.max(u64::try_from(read).expect("it fits")));
     }
     json!({ "ok": said })
 }
 
-/// The outcome, how many requests there were, and how much of a long body may have been read.
+/// Returns the outcome, the number of requests, and the number of bytes of a long body that may have been read.
 async fn answered(input: &Given) -> (&'static str, usize, usize) {
     let authority = Authority::new().expect("a key");
     let does = does(input);
     let service = Service::at(HERE, &authority, &["push.test"], move |_| does.clone()).await;
     let config = DeliveryConfig { most_attempts: 1, ..config(&authority) };
-    // Only what never comes is given up soon.
+    // Only answers that never come are given up early.
     let total_timeout = if input["status"].is_number() { config.total_timeout } else { SHORT };
     let url = format!("https://push.test:{}/", service.port);
     let outcome = post(DeliveryConfig { total_timeout, ..config }, &url).await;

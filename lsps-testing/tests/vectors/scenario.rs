@@ -1,4 +1,4 @@
-//! `lsps2_htlc_scenarios`: what an LSP does after each event.
+//! `lsps2_htlc_scenarios`: acts of an LSP after each event.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn lsp_scenario(case: &Case) -> Verdict {
     verdict_on_steps(case, &play(&case.input), |wanted, done| differs(wanted, done, htlc_minimum))
 }
 
-/// Plays the events; what was done after each.
+/// Plays the events, and returns the acts after each.
 fn play(input: &Given) -> Vec<Vec<Act>> {
     let setup = &input["setup"];
     let scid: Scid = JIT_SCID.parse().expect("a SCID");
@@ -110,7 +110,7 @@ fn play(input: &Given) -> Vec<Vec<Act>> {
 fn lsp_setup(setup: &Given, scid: Scid) -> LspSetup {
     let config = Config {
         hold: Duration::from_millis(setup["hold_timeout_ms"].as_u64().expect("hold_timeout_ms")),
-        // The scenarios leave an open in progress for longer than we would.
+        // The scenarios keep an open in progress for longer than the default time-out.
         open_timeout: Duration::from_secs(600),
         sign_timeout: Duration::from_secs(600),
         htlc_minimum: msat(&setup["htlc_minimum_msat"]),
@@ -137,7 +137,7 @@ fn differs(wanted: &Given, done: &[Act], htlc_minimum: Msat) -> Option<String> {
     let mut left: Vec<&Act> = done.iter().collect();
     for action in wanted.items() {
         let satisfied = match action["do"].as_str().expect("an action") {
-            // Statements about state, and what nodes do by themselves.
+            // These are statements about state, and actions that nodes take by themselves.
             "hold" | "flow_complete" | "send_channel_ready" | "claim_incoming" => {
                 action.json();
                 true
@@ -167,7 +167,7 @@ fn differs(wanted: &Given, done: &[Act], htlc_minimum: Msat) -> Option<String> {
     (!left.is_empty()).then(|| format!("not wanted: {left:?}"))
 }
 
-/// The binding gives a channel an SCID alias exactly where the core does not have it announced.
+/// The binding gives a channel an SCID alias exactly if the core does not want it announced.
 fn opens(action: &Given, left: &mut Vec<&Act>) -> bool {
     let least = msat(&action["min_forwardable_msat"]);
     let delay = number(&action["max_client_to_self_delay"]);
@@ -181,7 +181,8 @@ fn opens(action: &Given, left: &mut Vec<&Act>) -> bool {
     }) == 1
 }
 
-/// Any split that obeys the rule will do, as long as every part keeps the minimum and no part carries more than came in.
+/// Any split that obeys the rule is accepted, as long as every part keeps the minimum and no part carries more than
+/// came in.
 fn forwards(action: &Given, left: &mut Vec<&Act>, htlc_minimum: Msat) -> bool {
     let (mut fee_wanted, mut fee_taken) = (0, 0);
     for part in action["parts"].items() {

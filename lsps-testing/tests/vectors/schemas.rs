@@ -1,4 +1,4 @@
-//! `common_schemas`: how single values are read and written.
+//! `common_schemas`: encodings of single values.
 
 use lsps_types::units::{Blob, ConnectionString, Host, Lenient};
 use lsps_types::{Address, DateTime, FeeRate, Msat, Network, OutPoint, PeerId, Ppm, Sat, Scid, Txid};

@@ -1,4 +1,4 @@
-//! `lsps5_signatures`: what is signed, byte for byte, and what a notification service takes.
+//! `lsps5_signatures`: signed texts, byte for byte, and the signatures that a notification service accepts.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! The webhook service of `lsps5_messages`: requests to it, and what it posts and keeps while time passes.
+//! The webhook service of `lsps5_messages`: requests to it, and its posts and registrations over time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub fn set_webhook(input: &Given) -> Value {
     }
 }
 
-/// The service on its own, whose host cannot write what it drains.
+/// Registers a webhook at a service whose host cannot write its records: there is no reply.
 fn unwritten(lsp: &Lsp, params: &str) -> Value {
     let start = || {
         let mut config = LspSetup::default().config;
@@ -136,7 +136,7 @@ pub fn notify(input: &Given) -> Value {
     json!({ "steps": steps })
 }
 
-/// Whether a webhook is still there when a post to it failed, and is posted to again.
+/// Whether a webhook is still registered after a post to it failed, and gets the next post.
 pub fn is_kept_after_failure() -> bool {
     let mut config = LspSetup::default().config;
     serve(&mut config);
@@ -186,7 +186,7 @@ fn occurs(lsp: &mut Lsp, occasion: Occasion) {
     lsp.feed(Input::Occasion { peer: peer(1), occasion });
 }
 
-/// Answers all that is posted with this status; what was posted, by URL.
+/// Answers all posts with this status, and returns them by URL.
 fn answers(lsp: &mut Lsp, status: u64) -> Vec<(String, Value)> {
     let mut posts = vec![];
     loop {
@@ -207,7 +207,7 @@ fn post(act: &Act) -> (String, Value) {
     (url.clone(), serde_json::from_str(body).expect("JSON"))
 }
 
-/// An LSP whose operator lowered the limit, if it is lower now, after the webhooks were set.
+/// An LSP whose operator lowered the limit of webhooks, if the case has it lower now, after the webhooks were set.
 fn with_webhooks(state: &Given) -> Lsp {
     let mut config = LspSetup::default().config;
     serve(&mut config);
@@ -226,7 +226,7 @@ fn with_webhooks(state: &Given) -> Lsp {
     lsp
 }
 
-/// The cases do not say that the client has a channel, nor that it has less room without.
+/// The cases do not say that the client has a channel, nor that it has less room without one.
 fn serve(config: &mut lsps_service::Config) {
     config.webhooks.serve = true;
     config.limits.webhooks_per_stranger = config.limits.webhooks_per_client;

@@ -1,4 +1,4 @@
-//! One notification, one service.
+//! Delivery of one notification to one service.
 
 use lsps_host::webhook::{DeliveryConfig, Undelivered};
 use lsps_testing::hook::stage::{AGES, Does, HERE, NOON, Names, SHORT, Service, config, lsp, post, signed};
@@ -135,7 +135,7 @@ async fn case_N08_nothing_is_posted_to_a_host_without_a_certificate_that_is_trus
     }
 }
 
-/// A service for `push.test`, and a configuration that reaches it.
+/// A service for `push.test`, with a configuration that reaches it.
 async fn service(does: impl Fn(usize) -> Does + Send + Sync + 'static) -> (Service, DeliveryConfig) {
     let authority = Authority::new().unwrap();
     (Service::at(HERE, &authority, &["push.test"], does).await, config(&authority))

@@ -1,4 +1,4 @@
-//! LSPS5 notifications on their way: a real client, real HTTPS servers on loopback.
+//! Delivery of LSPS5 notifications with a real client and real HTTPS servers on loopback.
 #![allow(non_snake_case)]
 
 mod delivery;

@@ -1,4 +1,4 @@
-//! Many hooks: whoever is slow, dead or greedy delays nobody else.
+//! Many hooks: slow, dead and greedy ones do not delay the others.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use lsps_testing::hook::stage::{AGES, Does, HERE, Names, Service, answer, config
 use lsps_testing::https::Authority;
 use tokio::net::TcpListener;
 
-/// The dead are called first, take all connections, and would keep them for longer than the test takes.
+/// The dead hooks are called first, take all connections, and would keep them for longer than the test takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_N08_of_1_000_hooks_the_100_that_are_dead_delay_nobody() {
     let authority = Authority::new().unwrap();

@@ -1,4 +1,4 @@
-//! What an operator sees in logs and metrics, and what not: URLs are secrets of the clients.
+//! Logs and metrics of an operator. They do not contain URLs, which are secrets of the clients.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,8 @@ async fn counters_and_log_say_what_became_of_deliveries_but_not_where_they_went(
     let recorder = DebuggingRecorder::new();
     let (counters, log) = (recorder.snapshotter(), Log::default());
     let _counting = metrics::set_default_local_recorder(&recorder);
-    // Beside a subscriber that is alone, what a thread without one says first is taken to interest nobody from then on.
+    // With one subscriber only, `tracing` would regard a call site as of no interest for good if another thread reached
+    // it first.
     let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let for_log = log.clone();
     let subscriber = tracing_subscriber::fmt()

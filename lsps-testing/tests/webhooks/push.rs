@@ -1,4 +1,4 @@
-//! A notification service that anybody can reach, and what it passes on.
+//! A notification service that anybody can reach, and the notifications that it passes on.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Lsp {
         PeerId(self.0.get_node_id(Recipient::Node).unwrap().serialize())
     }
 
-    /// The two headers.
+    /// Headers with the timestamp and its signature.
     fn signs(&self) -> String {
         let timestamp = DateTime::from(SystemClock.now());
         let signature = self.0.sign_message(signed_text(timestamp.as_str(), &body()).as_bytes()).unwrap();

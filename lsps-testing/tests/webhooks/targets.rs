@@ -6,7 +6,8 @@ use lsps_host::webhook::{DeliveryConfig, IpNet, Targets, Undelivered};
 use lsps_testing::hook::stage::{Does, FORBIDDEN, HERE, Names, Service, config, post};
 use lsps_testing::https::Authority;
 
-/// The list in SECURITY.md is the one that is refused: both ends of every network, however a URL or an answer writes them.
+/// The networks in SECURITY.md are those that are refused, at both ends, in every notation of a URL or of a resolver's
+/// answer.
 ///
 /// L5-065.
 #[test]
@@ -146,7 +147,7 @@ async fn case_N08_each_attempt_looks_the_host_up_and_checks_it() {
     assert_eq!((names.asked(), service.requests().len()), (3, 2));
 }
 
-/// Without a network: the system's resolver knows this one.
+/// The test needs no network: every system's resolver knows this name.
 #[tokio::test]
 async fn case_N08_localhost_by_name_is_refused() {
     let outcome = post(DeliveryConfig { most_attempts: 1, ..DeliveryConfig::default() }, "https://localhost/").await;

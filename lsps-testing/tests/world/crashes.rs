@@ -1,11 +1,11 @@
-//! The LSP's process dies at every place where it can: before a write, after it, after each act, with the node saved at
-//! the last moment or not. Whatever is then played to its end has to end as it would have without; and in any case no money
-//! is lost, nobody hears two outcomes and nothing is stuck, which the world checks.
+//! The LSP's process dies at every possible place: before a write, after it, and after each act, with the node saved at
+//! the last moment or not. A life with a crash has to end like the same life without one. In any case no money is lost,
+//! nobody hears two outcomes and nothing is stuck, which the world checks.
 
 use lsps_service::Trust;
 use lsps_testing::world::{Step, World};
 
-/// Whole lives, in steps. After a crash everybody connects again and says again what the crash swallowed.
+/// Lives in steps. After a crash all peers connect again and repeat the messages that the crash swallowed.
 const LIVES: [(&str, &[Step]); 7] = [
     (
         "a payment in two parts",
@@ -130,7 +130,8 @@ fn case_J32_case_H03_a_crash_anywhere_changes_no_outcome() {
                         let world = world.play(&[CONNECT, USABLE]).play(rest).play(&AGAIN);
                         deaths += world.deaths();
                         let world = world.comes_to_rest();
-                        // A sale that was never answered; a client that goes while the second open waits for it.
+                        // The outcome may differ for a sale that was never answered, and for a client that leaves while
+                        // the second open waits for it.
                         let may_differ = world.outcomes().is_empty() || name.starts_with("a client that goes");
                         assert!(is_paid(&world) || may_differ, "{name}, {trust:?}: {crash:?} at step {at}");
                         after += 1;
@@ -153,7 +154,7 @@ fn case_H01_a_store_that_fails_for_a_while_changes_no_outcome() {
                     let (during, after) = rest.split_at(until - from);
                     let world = plays(trust, before).play(&[Step::Store { works: false }]).play(during);
                     let world = world.play(&[Step::Store { works: true }]).play(after).play(&AGAIN).comes_to_rest();
-                    // Nothing is told to others while nothing is written, so a life may need to be lived once more.
+                    // Nothing is sent while nothing is written, so a life may have to be lived again.
                     assert!(world.outcomes().iter().all(Option::is_some), "{name}, {trust:?}: {from}..{until}");
                 }
             }
@@ -172,7 +173,7 @@ fn what_is_another_processs_is_left_alone_at_once() {
                         let (before, rest) = life.split_at(at);
                         let (last, before) = before.split_last().expect("at least one");
                         let fence = [Step::Fence { after, is_told }, *last];
-                        // The world fails where anything is written, sent, broadcast or asked of the node after that.
+                        // The world fails if anything is written, sent, broadcast or requested of the node after that.
                         let world = plays(trust, before).play(&fence);
                         if world.deaths() == 0 {
                             break; // it does not write so much in this step

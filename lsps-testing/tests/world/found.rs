@@ -1,4 +1,4 @@
-//! Scripts that soaks of the hostile world found, as short as they get. Each broke something that is mended.
+//! Scripts found by soaks of the hostile world, minimized. Each showed a fault that is fixed.
 
 use lsps_service::Trust;
 use lsps_testing::world::{Call, Changed, Step};
@@ -54,7 +54,7 @@ const EXPIRES_SOONER: &[Step] = &[
     Step::Proceed { client: 2 },
 ];
 
-/// The offer is forgotten whose parts kept another channel of the client from being given up.
+/// An offer is forgotten although its parts kept another channel of the client from being abandoned.
 const FORGOTTEN: &[Step] = &[
     Step::Proceed { client: 1 },
     pay(12, 3, 6),
@@ -114,7 +114,7 @@ const HIDDEN: &[Step] = &[
     Step::PayAgain { part: 21, changed: Changed::LessIn },
 ];
 
-/// The node refuses to fail an HTLC that came by the name of a part which is with the client.
+/// The node refuses to fail an HTLC whose id is that of a part at the client.
 const REFUSES_TO_FAIL: &[Step] =
     &[Step::Refuse { call: Call::Fail }, PROCEED, again(0), Step::Claim { payment: 0, rounded: false }];
 
@@ -131,7 +131,7 @@ const STORE_REFUSES_A_CLAIM: &[Step] = &[
     SPEAK,
 ];
 
-/// A part is to be forwarded, which the store holds up; an ordinary payment like it is claimed.
+/// A part waits for the store before it is forwarded; an equal ordinary payment is claimed.
 const CLAIMED_WHILE_HELD: &[Step] = &[
     PROCEED,
     Step::ClaimOne { payment: 3, part: 108 },
@@ -150,8 +150,8 @@ const CLAIMED_WHILE_HELD: &[Step] = &[
     Step::Claim { payment: 158, rounded: false },
 ];
 
-/// The LSP failed a part, its node forgot that, and the record that says so is read only after ten minutes, and by a process
-/// that dies at once.
+/// The LSP failed a part, but its node forgot that. The record of the failure is read only after ten minutes, by a
+/// process that dies at once.
 const READ_TOO_LATE: &[Step] = &[
     Step::Hide { sale: 121 },
     Step::Save,
@@ -169,7 +169,7 @@ const READ_TOO_LATE: &[Step] = &[
     Step::Show,
 ];
 
-/// A client comes back when feerates have doubled, and they double again before the payment goes on.
+/// A client comes back when feerates have doubled, and they double again before the payment is forwarded.
 const DEARER: &[Step] = &[
     Step::Crash { after: 0, saved: false },
     Step::Reject { channel: 165 },

@@ -1,4 +1,4 @@
-//! Random scripts of payers, clients, node failures, clock jumps and crashes, with everything checked.
+//! Random scripts of payers, clients, node failures, clock jumps and crashes, with all checks.
 //!
 //! `cargo test --release -p lsps-testing --test world -- --ignored --nocapture soak` plays for long; `LSPS_STEPS` says how
 //! long, `LSPS_SEED` from where.
@@ -105,8 +105,8 @@ fn played(seed: u64, is_taped: bool, script: &[Step]) -> World {
     play(trust(seed), is_taped, script)
 }
 
-/// `LSPS_MALICE` names some of the hostile steps, for example `PayAgain,Retry`: then the others do not happen, and one sees
-/// what each finds. With `none` the world is not hostile at all.
+/// `LSPS_MALICE` names the hostile steps that may happen, for example `PayAgain,Retry`, so that one sees what each of
+/// them finds. With `none` the world is not hostile.
 fn malice() -> Option<String> {
     std::env::var("LSPS_MALICE").ok()
 }

@@ -1,4 +1,4 @@
-//! Situations that take a node with a memory of its own.
+//! Situations that need a node with a memory of its own.
 
 use lsps_service::Trust;
 use lsps_testing::world::{Call, Changed, Step, World};
@@ -6,13 +6,13 @@ use lsps_testing::world::{Call, Changed, Step, World};
 const WHOLE: Step = Step::Pay { offer: 0, hash: 0, tenths: 10, expires_soon: false };
 const CLAIM: Step = Step::Claim { payment: 0, rounded: false };
 
-/// Clients 0 and 1 are there, each has bought.
+/// Clients 0 and 1 are connected, and each has bought.
 fn world(trust: Trust) -> World {
     let there = |client| [Step::Connect { client }, Step::Usable { client }, Step::Buy { client, fixed: true }];
     World::new(trust).play(&there(0)).play(&there(1))
 }
 
-/// The first channel that waits for each of these is opened to its end.
+/// Steps that open a channel completely. Each applies to the first channel that waits for it.
 const OPENS: [Step; 6] = [
     Step::Accept { channel: 0, greedy: false },
     Step::Sign { channel: 0 },
@@ -32,7 +32,7 @@ fn case_J20_two_opens_at_once_share_no_coin() {
 
 #[test]
 fn case_J23_a_failure_report_that_names_only_the_client_changes_nothing_else() {
-    // Two payments are with the client; it fails one, and claims the other.
+    // Two payments are at the client, which fails one and claims the other.
     let second = Step::Pay { offer: 0, hash: 1, tenths: 3, expires_soon: false };
     let third = Step::Pay { offer: 0, hash: 2, tenths: 4, expires_soon: false };
     let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS).play(&[CLAIM, Step::Save]);
@@ -61,7 +61,7 @@ fn case_J32_what_the_node_forgot_is_asked_again_and_what_it_did_is_not() {
     let crash = |saved| [Step::Crash { after: 0, saved }, Step::Buy { client: 1, fixed: false }];
     let back = [Step::Connect { client: 0 }, Step::Usable { client: 0 }, Step::Save];
     for saved in [false, true] {
-        // Forwarded, then dead: the node may have forgotten, or not.
+        // The process dies after the forward: the node may have forgotten the forward, or not.
         let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS[..4]).play(&crash(saved)).play(&back);
         let world = world.play(&[CLAIM, Step::Save]).comes_to_rest();
         assert_eq!((world.outcomes(), world.fees_earned()), (vec![Some(true)], 1), "node saved: {saved}");
@@ -268,8 +268,8 @@ fn case_X56_a_part_to_an_offer_that_is_over_and_not_yet_forgotten_goes_back() {
 fn case_J32_a_part_like_one_whose_claim_is_told_again_after_a_crash_is_looked_for() {
     let pay = |hash, tenths| Step::Pay { offer: 0, hash, tenths, expires_soon: false };
     for after in 0..8 {
-        // The client claims a payment, while one more part like one of it was just sent. Then the node forgets both, and
-        // names the part when it tells the claim again, as there is another payment of that amount by then.
+        // The client claims a payment while another part like one of its parts was just sent. Then the node forgets
+        // both, and names the part when it reports the claim again, as there is another payment of that amount by then.
         let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS).play(&[CLAIM, Step::Save]);
         let world = world.play(&[pay(1, 10), pay(1, 5), Step::Save, pay(1, 5), CLAIM]);
         let _ = world.play(&[Step::Crash { after, saved: false }, pay(2, 3), pay(2, 5)]).comes_to_rest();
@@ -282,8 +282,8 @@ fn case_J32_a_claim_on_the_chain_counts_for_a_part_whose_onion_comes_again_befor
     let again = |part| Step::PayAgain { part, changed: Changed::Nothing };
     let claim = Step::Claim { payment: 0, rounded: true };
     let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS[..2]).play(&[pay(0, 3)]).play(&OPENS[2..4]);
-    // Both parts are claimed in whole satoshis, and the payer has that. It sends both onions again, and the LSP dies with
-    // nothing of this on record.
+    // Both parts are claimed in whole satoshis, and the payer has the preimage. The payer sends both onions again, and
+    // the LSP dies with nothing of this on record.
     let world = world.play(&[Step::Store { works: false }, Step::Save, claim, Step::Save, again(1), again(0)]);
     let world = world.play(&[Step::Crash { after: 1, saved: true }, Step::Store { works: true }]).comes_to_rest();
     assert_eq!((world.deaths(), world.fees_earned()), (1, 2));
@@ -296,12 +296,12 @@ fn case_J36_of_two_offers_that_are_alike_a_claim_may_count_for_either() {
     let another = [Step::Buy { client: 0, fixed: false }, pay(1, 10), pay(0, 1)];
     let world =
         World::new(Trust::ClientTrustsLsp).hostile().roomy().play(&there).play(&another).play(&[PROCEED, PROCEED]);
-    // The part that came alone goes on over the channel of an offer that is paid for, as far as the LSP can know.
+    // The single part is forwarded over the channel of an offer that is paid for, as far as the LSP can know.
     let world = world.play(&[Step::Claim { payment: 1, rounded: false }]).comes_to_rest();
     assert_eq!(world.outcomes(), [Some(false), Some(true), Some(false)]);
 }
 
-/// The record of the first sale is away when the host starts.
+/// The record of the first sale cannot be read when the host starts.
 const HIDDEN: [Step; 2] = [Step::Hide { sale: 0 }, Step::Restart];
 /// The record is readable again.
 const SHOWN: [Step; 1] = [Step::Show];
@@ -355,7 +355,7 @@ fn a_part_whose_channel_vanishes_while_it_is_sent_is_looked_for() {
     for events in [&[Step::Save][..], &[Step::Replay, Step::Save]] {
         let part = Step::Pay { offer: 0, hash: 1, tenths: 10, expires_soon: false };
         let world = world(Trust::LspTrustsClient).play(&[WHOLE]).play(&OPENS).play(&[CLAIM, Step::Save]);
-        // Sent, and not saved yet: the node tells that it failed towards a name that only the channel had.
+        // The part was sent, but not saved yet. The node reports its failure with an SCID that only the channel had.
         let world = world.play(&[part, Step::Close { channel: 0 }]).play(events);
         let mut world = world.play(&[Step::Wait { seconds: 10 }]);
         assert_eq!((world.outcomes(), world.known_sent()), (vec![Some(true), Some(false)], 0));

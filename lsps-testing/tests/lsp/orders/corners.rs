@@ -1,4 +1,4 @@
-//! Corners of an order that only a changed line would show.
+//! Edge cases of an order that no other test covers.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use lsps_types::{FeeRate, PaymentHash, Preimage};
 use super::{FEE, HEIGHT, LEASE, Shop, TOTAL, coin, order, selling, selling_with};
 use crate::minutes;
 
-/// A payment of the offer, each with a hash of its own.
+/// A payment of the offer, with a payment hash of its own.
 fn by_offer(shop: &Shop, number: u8) -> HeldPayment {
     let preimage = Preimage([number; 32]);
     let (by, payment_hash) = (PaidBy::Offer(offer_id(shop.number)), PaymentHash::of(&preimage));
     HeldPayment { by, payment_hash, id: None, preimage: Some(preimage), ..shop.payment() }
 }
 
-/// The outcome of the first is forgotten by then, and only the way says that it is closed.
+/// The outcome of the first payment is forgotten by then; only the payment method still says that it is closed.
 #[test]
 fn case_O06_a_way_that_was_told_to_be_refunded_takes_no_payment_again() {
     let mut shop = Shop::new();
@@ -138,7 +138,7 @@ fn case_O10_no_open_is_begun_when_the_way_that_paid_has_expired() {
     assert_eq!(shop.known().stage, OrderStage::Failed { why: OrderFailure::Expired });
 }
 
-/// Whoever pays there pays for one order only.
+/// A payment to an address or offer pays for one order only.
 #[test]
 fn case_O05_an_address_or_an_offer_of_one_order_is_not_anothers() {
     let mut lsp = Lsp::at(NOON, selling());

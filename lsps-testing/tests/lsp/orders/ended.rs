@@ -1,4 +1,4 @@
-//! Orders that ended, and what operators see and do.
+//! Orders that ended, and the operator's view and actions.
 
 use std::time::Duration;
 

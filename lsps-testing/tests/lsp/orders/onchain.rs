@@ -1,4 +1,4 @@
-//! Payments on the chain.
+//! Payments on-chain.
 
 use lsps_service::{BookTotals, Booking, ChannelEnd, Input, RefundKey};
 use lsps_testing::{Act, MINING_SAT, address_of};
@@ -231,7 +231,7 @@ fn case_O07_outputs_are_reserved_until_it_is_decided_whose_they_are() {
     assert!(shop.known().reserved.is_empty(), "they paid");
 }
 
-/// Twice the whole amount, before anything is signed: one of them paid.
+/// The whole amount is paid twice before anything is signed. One of the deposits pays for the channel.
 #[test]
 fn case_X10_of_what_comes_twice_before_the_channel_is_signed_one_goes_back() {
     let mut shop = Shop::new();
@@ -250,7 +250,7 @@ fn case_X10_of_what_comes_twice_before_the_channel_is_signed_one_goes_back() {
     assert_eq!(state(&mut shop), OnchainState::Paid);
 }
 
-/// An order that counts unconfirmed payments keeps the confirmed one, though it is larger.
+/// An order that accepts unconfirmed payments keeps the confirmed one, though it is larger.
 #[test]
 fn case_X10_a_confirmed_payment_is_taken_rather_than_one_that_may_be_replaced() {
     let mut shop = at_once();
@@ -289,7 +289,7 @@ fn case_X09_dust_is_not_spent_where_it_costs_more_than_it_brings() {
     assert!(matches!(&acts[..], [Act::Refund { deposits, .. }] if deposits.len() == 19), "{acts:?}");
 }
 
-/// A year of dear days. At 1 sat/vB 294 sat are worth their input, and 68 sat are not.
+/// Feerates are high for a year. At 1 sat/vB 294 sat are worth their input, and 68 sat are not.
 #[test]
 fn case_X08_what_only_a_dear_day_makes_dust_goes_back_before_its_order_is_forgotten() {
     let mut setup = selling();
@@ -366,7 +366,7 @@ fn case_X09_dust_that_is_decided_keeps_no_later_payment_out() {
     refunds(&mut shop, &[(101, Sat(55_000))]);
 }
 
-/// A host tells it again with every block, as long as it is not on record.
+/// The host reports the deposit again with every block, as long as it is not on record.
 #[test]
 fn case_X09_a_payment_that_was_displaced_is_given_back_when_there_is_room() {
     let mut shop = Shop::new();

@@ -1,4 +1,4 @@
-//! Opens that are slow, fail, or are tried again.
+//! Opens that are slow, fail, or are repeated.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ fn a_channel_that_is_ready_or_in_a_block_sooner_than_was_asked_is_the_one_that_w
     assert_eq!((shop.asked(), shop.lsp.acts()), (before, vec![]));
 }
 
-/// A host that asks a peer which it still takes for connected would ask for ever.
+/// A host would ask for ever if it asked a peer again that it still takes for connected.
 #[test]
 fn case_O09_a_peer_that_is_gone_though_nobody_said_so_is_not_asked_again_at_once() {
     let mut shop = Shop::new();
@@ -178,8 +178,8 @@ fn case_O09_a_funding_that_is_stuck_is_broadcast_again_and_never_refunded() {
     assert_eq!(shop.lsp.acts(), [Act::BroadcastAgain(key)]);
 }
 
-/// Node and service differ: the node forwards over any channel of the client, and over one of which the service has not
-/// heard yet that both have signed.
+/// Node and service differ: the node forwards over any channel of the client, including one whose funding is signed
+/// without the service's knowledge.
 fn with_a_payment_of_the_client(shop: &mut Shop) {
     let scid = buys(&mut shop.lsp, peer(1), None).jit_channel_scid;
     shop.lsp.part(1, scid, 1, Msat(50_000_000));
@@ -237,7 +237,7 @@ fn case_X07_a_channel_over_which_the_client_claimed_is_published_whoever_paid_fo
     }
 }
 
-/// The node has signed with the client and carried an ordinary payment, and tells so after the open was given up.
+/// The node has signed with the client and carried an ordinary payment, and reports this after the open was abandoned.
 #[test]
 fn case_X07_a_paid_channel_that_is_given_up_and_was_claimed_over_is_published_and_paid_for() {
     for by_invoice in [false, true] {
@@ -291,8 +291,9 @@ fn case_X07_a_channel_that_was_claimed_over_is_paid_for_with_the_payment_that_wa
     }
 }
 
-/// A client pays its own order, signs only when the payment has to go back, and has another HTLC of its own with it all the
-/// while. An accomplice then pays 1 sat over its other channel: the node sends that over the channel of the order.
+/// A client pays its own order, signs only when the payment has to be failed, and meanwhile holds another HTLC of its
+/// own. An accomplice then pays 1 sat over the client's other channel, and the node sends that over the channel of the
+/// order.
 #[test]
 fn case_X07_a_client_that_signs_late_and_claims_a_trifle_has_no_channel_for_nothing() {
     let story = |signs: bool| {
@@ -334,7 +335,7 @@ fn case_X07_a_client_that_signs_late_and_claims_a_trifle_has_no_channel_for_noth
     assert_eq!(shop.asked().channel, None);
 }
 
-/// Published, and what was paid for it is claimed.
+/// Whether the channel is published and its payment claimed.
 fn is_sold(shop: &mut Shop, key: ChannelKey) -> bool {
     let acts = shop.lsp.acts();
     let is_broadcast = acts.contains(&Act::Broadcast(key)) || acts.contains(&Act::BroadcastAgain(key));
@@ -370,7 +371,8 @@ fn case_X06_the_channel_of_an_order_carries_nothing_else_until_it_is_published()
     assert!(shop.lsp.carries_others(key), "it is the client's by now");
 }
 
-/// The process is away for longer than outcomes are remembered; that the node claimed another payment waits to be told.
+/// The process is away for longer than outcomes are remembered; the node has yet to report that it claimed another
+/// payment.
 #[test]
 fn case_X03_an_outcome_of_a_payment_is_kept_until_the_node_has_told_its_events() {
     let mut shop = Shop::new();

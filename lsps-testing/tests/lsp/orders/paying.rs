@@ -87,7 +87,7 @@ fn case_O06_what_is_not_the_payment_that_was_asked_for_is_refused_and_not_record
     let before = shop.lsp.records().clone();
     let short = held(&shop, total - 1);
     shop.lsp.feed(Input::PaymentHeld(short));
-    // The preimage of another payment, and none at all.
+    // The order gets the preimage of another payment, then none.
     for preimage in [Some(Preimage([5; 32])), None] {
         let (by, payment_hash) = (PaidBy::Offer(offer_id(shop.number)), PaymentHash([4; 32]));
         let wrong = HeldPayment { by, payment_hash, preimage, ..shop.payment() };
@@ -183,7 +183,7 @@ fn case_O08_a_client_that_stays_away_has_its_money_back() {
     assert_eq!(shop.known().stage, OrderStage::Failed { why: OrderFailure::Expired });
 }
 
-/// A payment that the node holds and would not claim is failed before anything is opened, and leaves no trace.
+/// A payment that the node holds and could not claim is failed before anything is opened, and leaves no trace.
 #[test]
 fn case_X02_what_the_node_would_not_claim_goes_back_at_once() {
     let mut shop = Shop::new();
@@ -197,7 +197,7 @@ fn case_X02_what_the_node_would_not_claim_goes_back_at_once() {
     assert!(matches!(shop.lsp.acts()[..], [Act::Open { .. }]), "its client may pay as it should");
 }
 
-/// Told again after a restart, the same payment is the same; another one with its hash is not.
+/// A payment that is reported again after a restart is the same payment; another one with the same hash is not.
 #[test]
 fn case_X05_another_payment_with_the_hash_of_one_that_is_claimed_goes_back() {
     let mut shop = Shop::new();
@@ -218,8 +218,8 @@ fn case_X05_another_payment_with_the_hash_of_one_that_is_claimed_goes_back() {
     assert_eq!(shop.lsp.book().count(), 1, "paid once");
 }
 
-/// A claim is by hash. A node that was told to claim once more, as its own crash forgot the first, can take a second
-/// payment.
+/// A claim is by payment hash. A node that is told to claim again, because its crash undid the first claim, may take a
+/// second payment.
 #[test]
 fn case_X05_a_second_payment_that_is_claimed_all_the_same_is_in_the_book_by_itself() {
     let mut shop = Shop::new();
@@ -236,7 +236,8 @@ fn case_X05_a_second_payment_that_is_claimed_all_the_same_is_in_the_book_by_itse
     assert!(shop.lsp.book().any(|entry| entry.what == again));
 }
 
-/// The node holds one payment of a hash: where it tells of another, the one on record is gone, and what waits is that other.
+/// The node holds one payment per hash. If it reports another one, the payment on record is gone, and the other one is
+/// held.
 #[test]
 fn case_X05_a_held_payment_that_another_took_the_place_of_ends_its_order_and_both_go_back() {
     let mut shop = Shop::new();

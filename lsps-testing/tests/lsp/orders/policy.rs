@@ -22,7 +22,7 @@ fn selling(orders: OrderPolicy) -> StandardPolicy {
     StandardPolicy { orders: Some(orders), ..StandardPolicy::default() }
 }
 
-/// The defaults, paid on the chain too.
+/// The default policy, with payments on-chain enabled.
 fn all_ways() -> OrderPolicy {
     OrderPolicy { onchain: true, ..OrderPolicy::default() }
 }
@@ -115,7 +115,7 @@ fn case_O04_each_way_has_its_fee_and_its_time() {
     let all = terms(&selling(all_ways()), &order(), 1_000).expect("sold");
     let (lightning, (onchain, _)) = (all.bolt11.expect("by invoice"), all.onchain.expect("on the chain"));
     assert_eq!(all.bolt12, Some(lightning));
-    // 1 000 sat, 1 200 weight units at 1 sat each; 3 % of 500 000 sat for 144 of 52 560 blocks.
+    // The fee is 1 000 sat, 1 200 weight units at 1 sat each, and 3 % of 500 000 sat for 144 of 52 560 blocks.
     assert_eq!((lightning.fee, onchain.fee), (Sat(2_242), Sat(2_942)));
     assert_eq!((lightning.expires_at, onchain.expires_at), (minutes(60), minutes(60 * 24)));
     let one = terms(&selling(OrderPolicy { bolt12: false, onchain: false, ..all_ways() }), &order(), 1_000);

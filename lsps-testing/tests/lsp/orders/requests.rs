@@ -28,7 +28,7 @@ fn shop() -> Lsp {
     lsp
 }
 
-/// One of many.
+/// The node ID of one of many clients.
 fn client(number: u32) -> PeerId {
     let mut id = [3; 33];
     id[1..5].copy_from_slice(&number.to_be_bytes());
@@ -207,7 +207,8 @@ fn case_O02_what_does_not_fit_an_option_names_it_and_leaves_nothing() {
     assert!(lsp.records().is_empty() && lsp.acts().is_empty());
 }
 
-/// The LSP's share has to carry its reserve and the commitment fee: a node would refuse to open, after it was paid.
+/// The LSP's balance has to cover its reserve and the commitment fee: otherwise the node would refuse to open the
+/// channel after it was paid for.
 #[test]
 fn case_X22_balances_that_no_channel_can_carry_are_refused_with_the_option_named() {
     let options = Options { min_initial_lsp_balance_sat: Sat(1_000), ..OrderPolicy::default().options };
@@ -215,7 +216,7 @@ fn case_X22_balances_that_no_channel_can_carry_are_refused_with_the_option_named
     let policy = Some(StandardPolicy { orders, ..StandardPolicy::default() });
     let mut lsp = Lsp::at(NOON, LspSetup { policy, feerate_sat_per_kw: 1_000, ..LspSetup::default() });
     lsp.connects(peer(1));
-    // One percent of the channel, two outputs of 330 sat, 1 812 weight units at twice the feerate.
+    // The minimum is one percent of the channel, two outputs of 330 sat, and 1 812 weight units at twice the feerate.
     for (balance, is_sold) in [(1_000, false), (8_300, false), (8_400, true)] {
         let ordered = CreateOrder { lsp_balance_sat: Sat(balance), client_balance_sat: Sat(400_000), ..order() };
         let answer = call(&mut lsp, peer(1), &ordered).map_err(|error| error.refusal);
@@ -225,7 +226,7 @@ fn case_X22_balances_that_no_channel_can_carry_are_refused_with_the_option_named
     }
 }
 
-/// 34 sat cannot be sent to an address: nodes relay no such output.
+/// 34 sat cannot be sent to an address, because nodes do not relay such an output.
 #[test]
 fn case_X23_an_address_is_not_offered_for_what_no_transaction_carries() {
     let free = |fee: u64, feerate_sat_per_kw: u32| {
@@ -249,7 +250,7 @@ fn case_X23_an_address_is_not_offered_for_what_no_transaction_carries() {
     assert_eq!([3_400, 3_401].map(|fee| free(fee, 12_500)), [false, true], "nor for what costs more to spend");
 }
 
-/// A node id costs nothing: strangers fill what is theirs, and no more.
+/// Node IDs are free: strangers fill the room reserved for them, and no more.
 #[test]
 fn case_X11_strangers_who_order_and_do_not_pay_keep_nobody_out_for_long() {
     let limits = Limits { orders_per_client: 4, orders: 8, ..Limits::default() };

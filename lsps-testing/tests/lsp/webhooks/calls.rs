@@ -280,7 +280,7 @@ fn a_timestamp_is_that_of_the_occasion_however_late_it_is_posted() {
     assert_eq!(at, NOON + Duration::from_secs(10));
 }
 
-/// All that is posted gets this answer.
+/// Every post gets this answer. Returns the number of posts.
 fn answers(lsp: &mut Lsp, answer: impl Fn(PostKey) -> Input) -> usize {
     let posts: Vec<PostKey> =
         lsp.acts().iter().filter_map(|act| if let Act::Post { key, .. } = act { Some(*key) } else { None }).collect();
@@ -297,7 +297,7 @@ fn registered(apps: &[&str]) -> Lsp {
     lsp
 }
 
-/// A crowd had filled the queue of posts when the payment came.
+/// A crowd had filled the queue of posts when the payment arrived.
 #[test]
 fn case_X58_a_notification_that_reached_no_webhook_is_raised_again_while_its_occasion_lasts() {
     let mut lsp = registered(&["one", "two"]);

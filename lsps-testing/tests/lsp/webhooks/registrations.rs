@@ -232,5 +232,5 @@ fn case_T02_case_T17_webhooks_are_served_where_somebody_posts_and_listed_then() 
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// A registration is renewed on record no more often than that, and kept for as much longer.
+/// Interval after which a registration is renewed on record; it is kept for as much longer.
 const RENEWED_AFTER: Duration = Duration::from_secs(3_600);
