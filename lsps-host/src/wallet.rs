@@ -1,5 +1,5 @@
 //! The wallet's host: one call to receive, one to order a channel, and the handling of the node's events that follow.
-//! The [`pump`] behind the handle owns the client.
+//! The `pump` behind the handle owns the client.
 
 mod events;
 mod held;
