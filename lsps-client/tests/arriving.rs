@@ -1,5 +1,5 @@
-//! Stories of payments that are here: by the channels they came over, and not by their amounts alone, it is decided what
-//! becomes of them.
+//! Stories of arrived payments. The channels of the parts decide what the wallet does with a payment, not the amounts
+//! alone.
 #![allow(non_snake_case)]
 
 mod common;
@@ -34,7 +34,7 @@ fn opens(client: &mut Client, key: u128) {
     assert_eq!(client.channel_pending(ChannelKey(key), NOON), Handled::Taken);
 }
 
-/// A wallet that bought one channel, whose funding is negotiated.
+/// A wallet that bought one channel, whose open was accepted.
 fn bought(confirmations_to_wait: u16) -> Client {
     let mut client = client();
     registers(&mut client, 1, confirmations_to_wait);
@@ -80,7 +80,7 @@ fn case_X33_trust_in_one_lsp_is_none_in_another() {
     assert_eq!(client.arrived(hash(1), &AS_PROMISED, &[unseen], 0), Arrival::Hold);
 }
 
-/// The node tells twice of a payment that is held, the second time with a part over the channel of another purchase.
+/// The node reports a held payment twice, the second time with a part over the channel of another purchase.
 #[test]
 fn case_X42_a_held_payment_that_is_told_again_takes_no_second_channel() {
     let mut client = client();
@@ -211,7 +211,7 @@ fn case_X39_a_purchase_that_holds_a_payment_makes_no_room_and_does_not_end_by_th
     assert_eq!(client.held(hash(1), (NET, FEE), Some(PREIMAGE), &[ChannelKey(1)], NOON), Handled::Taken);
     let another = prepared(LSP, &buy(Some(SIZE)));
     assert_eq!(client.register(&another, hash(2), NOON), Err(RefusePurchase::TooMany));
-    // A clock that was set wrong for a moment.
+    // The clock is set wrong for a moment.
     client.tick(NOON + 100 * DAY);
     let State::Holding(held) = client.purchase(hash(1)).unwrap().state() else { panic!("the preimage is lost") };
     assert_eq!(held.preimage, Some(PREIMAGE));
@@ -247,7 +247,8 @@ fn case_X38_a_purchase_ends_with_its_invoice_however_long_its_terms_are_valid() 
     assert_eq!(client.register(&another, hash(3), over), Ok(()), "what nobody paid makes room");
 }
 
-/// BOLT 4 lets a payer pay twice. Our decision: the second payment is one like any other, whole, and it does not wait.
+/// BOLT 4 allows a payer to pay twice. Our decision: the second payment is treated like any other, has to be whole, and
+/// is not held.
 #[test]
 fn case_X48_a_second_payment_of_a_paid_purchase_is_taken_over_confirmed_channels_and_else_goes_back() {
     for ends in ["paid", "called off"] {
@@ -331,7 +332,7 @@ fn records_of_the_first_layout_are_read() {
     }
 }
 
-/// A node reveals the preimage of a payment in parts although one of its channels is gone.
+/// A node reveals the preimage of a payment in parts although one of the channels is gone.
 #[test]
 fn case_X32_nothing_is_claimed_over_a_channel_that_is_gone() {
     let client = bought(0);

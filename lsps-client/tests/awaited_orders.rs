@@ -1,4 +1,4 @@
-//! Stories of orders that are awaited, in virtual time: what the host, its node and the LSP do is done by hand.
+//! Stories of awaited orders, in virtual time: the test acts as the host, its node and the LSP.
 #![allow(non_snake_case)]
 
 mod common;
@@ -49,7 +49,7 @@ impl World {
         (released.messages.into_iter().map(|(_, payload)| payload).collect(), released.effects)
     }
 
-    /// The one question that goes out now.
+    /// Returns the one request that the client sends now.
     async fn question(&self) -> Vec<u8> {
         let (mut questions, _) = self.turn().await;
         assert_eq!(questions.len(), 1);
@@ -66,7 +66,7 @@ impl World {
         self.session.with(|_, now| now)
     }
 
-    /// An order that is being paid by invoice.
+    /// Places an order that is being paid by invoice.
     async fn has_ordered(&self) -> OrderHandle {
         let ordering = self.orders(order());
         let question = self.question().await;
@@ -78,7 +78,7 @@ impl World {
         ordering.await.unwrap().unwrap()
     }
 
-    /// The LSP opens the channel that was ordered.
+    /// The LSP opens the ordered channel.
     async fn has_channel(&self) {
         let request = open_as_ordered(77);
         self.session.with(|client, now| client.open_requested(&request, now)).expect("it is as ordered");
@@ -88,7 +88,7 @@ impl World {
         self.turn().await;
     }
 
-    /// The LSP answers the next question about an order so.
+    /// The LSP answers the next `get_order` with this reply.
     async fn is_told(&self, reply: &Reply) {
         self.passes(HOUR);
         let question = self.question().await;

@@ -1,4 +1,4 @@
-//! Stories of calls: answers that come, come late, come from others, or never.
+//! Stories of calls: answers that arrive, arrive late, come from another peer, or never arrive.
 #![allow(non_snake_case)]
 
 mod common;
@@ -331,7 +331,7 @@ fn case_T14_no_error_shows_what_an_LSP_wrote_unfiltered() {
     }
 }
 
-/// Half a minute before its answer is late.
+/// A client with a call whose time-out is half a minute away.
 fn half_waited() -> (Client, lsps_client::Ticket<ListProtocols>) {
     let mut client = client();
     let (ticket, _) = call(&mut client, LSP, &ASK);
@@ -356,7 +356,7 @@ fn case_X19_an_answer_is_not_waited_for_longer_when_the_clock_is_set_back() {
     client.tick(set_back + MINUTE);
     assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))));
 
-    // A caller's own patience.
+    // The caller gives a time-out of its own.
     let mut client = common::client();
     let ticket = client.call_within(LSP, &ASK, HOUR, NOON).unwrap();
     client.tick(NOON);

@@ -1,4 +1,4 @@
-//! Stories of payments that are here and not claimed yet: the wallet waits until their channel is confirmed.
+//! Stories of payments that are held: the wallet waits until their channel is confirmed.
 
 mod common;
 
@@ -13,7 +13,7 @@ const ALLOW: Effect = Effect::AllowUnderpaying { lsp: LSP };
 const CLAIM: Effect =
     Effect::ClaimAfter { purchase: common::hash(1), lsp: LSP, preimage: Some(PREIMAGE), confirmations: 3 };
 
-/// A patient wallet whose payment is here, over a channel that is funded.
+/// A wallet that waits for confirmations, with a payment that it holds over a funded channel.
 fn holding() -> Client {
     let mut client = client();
     let wish = Wish { confirmations_to_wait: 3, ..WISH };

@@ -5,7 +5,7 @@ use lsps_types::lsps2::fee::opening_fee;
 use lsps_types::{Msat, Ppm};
 use proptest::prelude::*;
 
-/// Amounts near each other, near zero and near the end.
+/// Amounts that are close to each other, to zero and to the maximum.
 fn amount() -> impl Strategy<Value = u64> {
     prop_oneof![0..50u64, 990_000..1_010_000u64, 0..2_000_000_000u64, u64::MAX - 50..=u64::MAX]
 }
@@ -29,7 +29,7 @@ fn expected() -> impl Strategy<Value = Option<Expected>> {
     proptest::option::of(expected)
 }
 
-/// Written apart from the code under test, in numbers that cannot overflow.
+/// A model that is written apart from the code under test, with numbers that cannot overflow.
 fn may_be_claimed(expected: Option<Expected>, gross: u128, skimmed: u128) -> bool {
     let Some(Expected { amount, promised, max_share, least_net }) = expected else { return skimmed == 0 };
     let promised = match promised {

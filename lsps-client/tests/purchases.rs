@@ -1,4 +1,4 @@
-//! Stories of purchases: what is bought, what is opened for it, what is paid.
+//! Stories of purchases, of the channels opened for them, and of the payments.
 #![allow(non_snake_case)]
 
 mod common;
@@ -232,7 +232,7 @@ fn case_W06_two_purchases_from_one_LSP_have_a_channel_each_whichever_is_paid_fir
         client.open_requested(&open_request(1), NOON).unwrap();
         let _ = client.drain();
 
-        // The wallet cannot know for which of them the first channel is.
+        // The wallet cannot know for which of the purchases the first channel is.
         assert_eq!(client.judge(hash(first), &AS_PROMISED), Verdict::Claim);
         assert_eq!(pays(&mut client, first, &[1]), Handled::Taken);
         assert_eq!(effects(&mut client), [], "the other still waits");
@@ -279,7 +279,7 @@ fn a_payment_over_an_older_channel_uses_up_the_one_opened_for_it() {
     assert_eq!(client.open_requested(&open_request(2), NOON), Ok(()), "the other purchase can still have its own");
 }
 
-/// Two purchases, of which the second ends half an hour before the first.
+/// Two purchases; the second ends half an hour before the first.
 fn two_that_end_at_different_times() -> Client {
     let mut client = client();
     for (number, ends) in [(1, HOUR), (2, HOUR / 2)] {

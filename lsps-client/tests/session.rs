@@ -1,4 +1,4 @@
-//! Stories of calls that are awaited. What the host does is done by hand, so nothing waits for a clock.
+//! Stories of awaited calls. The test acts as the host, so nothing waits for a clock.
 
 mod common;
 

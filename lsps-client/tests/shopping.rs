@@ -1,4 +1,4 @@
-//! Stories of asking several LSPs at once, in virtual time: what the host and the LSPs do is done by hand.
+//! Stories of asking several LSPs at once, in virtual time: the test acts as the host and the LSPs.
 #![allow(non_snake_case)]
 
 mod common;

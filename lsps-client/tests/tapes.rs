@@ -8,7 +8,7 @@ use lsps_client::{ChannelKey, Client, Config, Divergence, Input, Outcome, Turn, 
 use lsps_types::Msat;
 use lsps_types::lsps2::Buy;
 
-/// A wallet that buys a channel, is paid through it, and runs on for a month.
+/// A wallet that buys a channel, is paid through it, and runs for another month.
 fn life() -> (Client, Kept) {
     let tape = Kept::new(Config::default());
     let copy = tape.copy();

@@ -1,4 +1,4 @@
-//! Stories of terms: what is offered, what is chosen, and what goes into the invoice.
+//! Stories of terms: the offered ones, the chosen one, and the contents of the invoice.
 #![allow(non_snake_case)]
 
 mod common;
@@ -82,7 +82,7 @@ fn case_X52_terms_that_leave_next_to_nothing_are_not_bought() {
     assert_eq!(prepare(1), Err(refused), "nor by an application that chose by itself");
 }
 
-/// "Nobody said how much" is no limit that an application can fall into: it has to say so.
+/// An application cannot leave out a limit by accident: the absence of a limit has to be stated.
 #[test]
 fn case_X37_a_limit_is_named_or_its_absence_is() {
     let entry = OpeningFeeParams { min_fee_msat: Msat(20_001), proportional: Ppm(0), ..terms() };

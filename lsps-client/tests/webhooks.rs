@@ -22,7 +22,7 @@ fn url(device: &str) -> WebhookUrl {
     WebhookUrl::new(format!("https://push.example.org/{device}")).unwrap()
 }
 
-/// A wallet that is connected and wants this, with what it asks for it.
+/// A connected wallet that wants this webhook, and the request that it sends for it.
 fn wants(name: &str, device: &str) -> (Client, Vec<u8>) {
     let mut client = client();
     client.keep_webhook(LSP, app(name), url(device), NOON).unwrap();
@@ -278,7 +278,7 @@ fn the_number_of_apps_is_bounded() {
     assert_eq!(client.keep_webhook(LSP, app("one"), url("b"), NOON), Ok(()), "a change needs no room");
 }
 
-/// The clock was a day ahead when the LSP was asked last.
+/// The clock was a day ahead when the LSP was last asked.
 #[test]
 fn case_X19_an_lsp_is_asked_in_time_which_webhooks_it_has_when_the_clock_is_set_right() {
     for restarts in [false, true] {
@@ -304,7 +304,7 @@ fn case_X19_an_lsp_is_asked_in_time_which_webhooks_it_has_when_the_clock_is_set_
     }
 }
 
-/// A question that had no useful answer rests for a minute.
+/// A request without a useful answer is repeated after a minute.
 #[test]
 fn case_X19_a_question_rests_no_longer_when_the_clock_is_set_right() {
     let ahead = NOON + DAY;

@@ -1,4 +1,4 @@
-//! The messages of BOLT 8 that payloads travel in.
+//! The BOLT 8 messages that carry payloads.
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lightning::ln::peer_handler::CustomMessageHandler as _;

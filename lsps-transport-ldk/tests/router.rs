@@ -18,7 +18,7 @@ use lightning::types::features::{ChannelFeatures, NodeFeatures};
 use lightning::types::payment::PaymentSecret;
 use lsps_transport_ldk::OrderRouter;
 
-/// Knows one way: the LSP's node, by its name, as LDK finds it.
+/// A router that knows one route: the LSP's node, by its node ID, as LDK finds it.
 struct Straight;
 
 impl Router for Straight {
@@ -73,7 +73,8 @@ fn keys() -> KeysManager {
     KeysManager::new(&[7; 32], 0, 0, true)
 }
 
-/// The route to an LSP whose invoice leaves it so long, by a wallet that allows so many blocks in all.
+/// Finds a route to an LSP whose invoice lets it hold the payment this long, for a wallet that allows `most` blocks in
+/// all.
 fn route_to_an_lsp_that_holds(held_for: Duration, most: u32) -> Result<Route, &'static str> {
     let (keys, secp) = (keys(), Secp256k1::new());
     let payee = UnauthenticatedReceiveTlvs {
@@ -98,7 +99,7 @@ fn case_X31_an_lsp_cannot_lock_a_payment_for_longer_than_the_wallet_allows() {
     assert!((12..1_008).contains(&blocks), "{blocks} blocks, as the invoice asks for");
     assert!(route_to_an_lsp_that_holds(Duration::from_secs(3_600), blocks).is_ok(), "exactly what is allowed");
     assert!(route_to_an_lsp_that_holds(Duration::from_secs(3_600), blocks - 1).is_err(), "one block too many");
-    // 65 535 blocks, 455 days.
+    // The invoice asks for 65 535 blocks, that is, 455 days.
     let refused = route_to_an_lsp_that_holds(Duration::from_secs(u64::from(u32::MAX)), 1_008);
     assert!(refused.is_err_and(|why| why.contains("max_total_cltv_expiry_delta")));
 }

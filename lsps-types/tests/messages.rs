@@ -1,4 +1,4 @@
-//! Messages as bytes: what each side writes, and what it makes of what the other wrote.
+//! Messages as bytes: each side reads what the other writes.
 #![allow(non_snake_case)]
 
 use lsps_types::{
@@ -91,7 +91,7 @@ fn parameters_are_an_object_by_name() {
     assert_eq!(invalid.property.as_deref(), Some("opening_fee_params"));
 }
 
-/// An LSP has an error of its own for wrong terms, so it has to be able to tell them from wrong parameters.
+/// An LSP has a separate error for wrong terms, so it has to distinguish them from wrong parameters.
 #[test]
 fn what_is_wrong_within_the_terms_is_named_by_its_path() {
     let property = |terms: Value| params_error::<Buy>(json!({"opening_fee_params": terms})).property.unwrap();
@@ -150,7 +150,7 @@ fn an_lsp_answers_all_but_requests_with_a_parse_error() {
     );
 }
 
-/// The example of docs/cores.md.
+/// This is the example of docs/cores.md.
 #[test]
 fn case_X54_two_services_that_answer_each_other_fall_silent() {
     fn answer(payload: &[u8]) -> Option<Vec<u8>> {
@@ -263,7 +263,7 @@ fn case_W02_terms_are_echoed_as_they_came() {
     }
 }
 
-/// Serde quotes what does not fit, so a peer could make us write, and show, as much as it likes.
+/// Serde quotes values that do not fit, so a peer could otherwise make us write and show any amount of text.
 #[test]
 fn case_T14_what_quotes_a_peer_is_safe_and_bounded() {
     let invalid = params_error::<GetInfo>(json!({"token": ["x<\u{1b}".repeat(100)]}));
@@ -322,7 +322,7 @@ fn error_of<R: Request>(error: Value) -> ErrorReply<R::Error> {
     }
 }
 
-/// A promise is kept for as long as its terms say, and for the payments that they are for.
+/// A promise is kept as long as its terms say, for the payments that the terms allow.
 #[test]
 fn case_X55_a_promise_alone_does_not_make_a_sale() {
     const NOON: Timestamp = Timestamp::from_unix_millis(1_767_268_800_000);

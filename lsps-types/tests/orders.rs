@@ -1,4 +1,4 @@
-//! LSPS1 as bytes: what can be ordered, what is ordered, and what the LSP makes of it.
+//! LSPS1 as bytes: options, orders, and the LSP's replies.
 #![allow(non_snake_case)]
 
 mod common;
@@ -157,7 +157,7 @@ fn case_O04_ways_that_are_not_offered_are_left_out_and_the_fee_rate_goes_with_ze
     let later = json!(way(Confirmation::After(NonZeroU16::new(3).unwrap())));
     assert!(later.get("min_fee_for_0conf").is_none() && later.get("refund_onchain_address").is_none());
 
-    // A deployed LSP always sends it; others send null.
+    // A deployed LSP always sends this member; others send null.
     let mut read = later.clone();
     for sent in [json!(253), Value::Null] {
         read["min_fee_for_0conf"] = sent;
@@ -221,7 +221,7 @@ fn a_way_to_pay_is_used_only_if_everything_about_it_fits() {
     );
 }
 
-/// Reads nothing.
+/// A parser that reads no invoice and no offer.
 struct Nothing;
 
 impl ReadInvoices for Nothing {
@@ -234,7 +234,7 @@ impl ReadInvoices for Nothing {
     }
 }
 
-/// Reads the same in everything.
+/// A parser that reads the same facts from every invoice and offer.
 struct Facts(PaymentFacts);
 
 impl ReadInvoices for Facts {

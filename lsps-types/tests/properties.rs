@@ -128,14 +128,14 @@ proptest! {
         let ours = Incoming::decode(request.as_bytes()).is_ok();
         let theirs = serde_json::from_str::<serde_json::Value>(&request);
         prop_assert!(theirs.is_ok() || !ours, "{}", request);
-        // Repeated keys aside, of which `Value` keeps one: those make the text longer than what is kept.
+        // Repeated keys are exempt: `Value` keeps one of them, so the text has more members than the value.
         if let Ok(value) = theirs && !has_key_twice(&request, &value) {
             prop_assert!(ours, "{}", request);
         }
     }
 }
 
-/// Near the bounds of each step of the formula, and anywhere.
+/// Amounts near the bounds of each step of the formula, and others.
 fn amount() -> impl Strategy<Value = u64> {
     let near = |n: u64| (n.saturating_sub(3)..=n.saturating_add(3)).boxed();
     prop_oneof![
@@ -195,7 +195,7 @@ fn unpromised(terms: &OpeningFeeParams) -> Unpromised {
     }
 }
 
-/// One of the seven fields taken over from other terms; a date only if it is another instant.
+/// Terms with one of the seven fields taken from other terms; a date only if it is another instant.
 fn with_field_of(terms: &OpeningFeeParams, other: &OpeningFeeParams, field: usize) -> OpeningFeeParams {
     let mut changed = terms.clone();
     match field {
@@ -213,7 +213,7 @@ fn with_field_of(terms: &OpeningFeeParams, other: &OpeningFeeParams, field: usiz
     changed
 }
 
-/// JSON values with a character lost, doubled or changed now and then.
+/// JSON values, some with a character lost, doubled or changed.
 fn like_json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_string()),
@@ -239,7 +239,8 @@ fn like_json() -> impl Strategy<Value = String> {
     })
 }
 
-/// Counts the colons outside of strings, one for each member written, against the members that were kept.
+/// Compares the number of colons outside of strings, one for each member in the text, with the number of members in the
+/// value.
 fn has_key_twice(text: &str, value: &serde_json::Value) -> bool {
     fn members(value: &serde_json::Value) -> usize {
         match value {

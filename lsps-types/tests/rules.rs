@@ -1,4 +1,4 @@
-//! Rules that hold for every message there is.
+//! Rules that hold for every message.
 
 use lsps_types::bolt4::FailureCode;
 use lsps_types::codes::{
@@ -11,7 +11,7 @@ use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
 use lsps_types::{Address, DateTime, Method, Msat, OutPoint, Ppm, Request, Sat, Timestamp, lsps0, lsps1};
 use serde_json::{Value, json};
 
-/// One of each, as an ordinary client would send it.
+/// One message of each kind, as an ordinary client sends it.
 fn requests() -> Vec<Vec<u8>> {
     let opening_fee_params = OpeningFeeParams {
         min_fee_msat: Msat(1_000_000),
@@ -69,7 +69,7 @@ fn methods_are_named_after_their_specification() {
     }
 }
 
-/// L0-052: those of a method lie in the hundred of its specification, but for 1010 (reading R-31).
+/// L0-052: the codes of a method lie in the hundred of its specification, except 1010 (reading R-31).
 #[test]
 fn codes_are_numbered_after_their_specification() {
     fn are_of<E: MethodError>(lsps: i64, errors: &[E]) {
@@ -123,7 +123,7 @@ fn a_generic_error_can_answer_any_method() {
     );
 }
 
-/// L0-081: whatever is a string of digits is an amount, and says of what.
+/// L0-081: each string of digits is an amount, and its name ends in the unit.
 #[test]
 fn amounts_and_only_amounts_end_in_their_unit() {
     fn look(name: &str, value: &Value) {

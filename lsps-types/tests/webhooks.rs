@@ -1,4 +1,4 @@
-//! LSPS5 as bytes: what is registered, what is posted, and what a notification service makes of it.
+//! LSPS5 as bytes: registrations, posts, and the checks of a notification service.
 #![allow(non_snake_case)]
 
 mod common;
@@ -139,7 +139,7 @@ fn the_guard_against_replays_is_bounded_and_forgets() {
     assert!(accept(22).is_ok(), "after twenty minutes a post is too old to come again");
 }
 
-/// One LSP sends as many notifications as are remembered.
+/// One LSP sends as many notifications as the verifier remembers.
 #[test]
 fn case_X47_an_lsp_that_sends_many_notifications_keeps_those_of_no_other_out() {
     let (noisy, quiet, mut verifier) = (Key::of(7), Key::of(8), Verifier::new(Profile::Legacy, 100));

@@ -1,4 +1,4 @@
-//! A wallet that talks to LSPs by hand.
+//! A wallet whose LSPs are played by the test.
 #![allow(dead_code, reason = "each file of tests uses its own part")]
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,9 +15,9 @@ pub const LSP: PeerId = PeerId([2; 33]);
 pub const OTHER_LSP: PeerId = PeerId([3; 33]);
 pub const HOUR: Duration = Duration::from_secs(60 * 60);
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// A payment.
+/// Size of the payment.
 pub const SIZE: Msat = Msat(1_000_000);
-/// One per cent of it.
+/// Opening fee: one percent of the size.
 pub const FEE: Msat = Msat(10_000);
 pub const BOUGHT: Bought = Bought {
     jit_channel_scid: Scid(29_451 << 40 | 4_815 << 16 | 1),
@@ -31,18 +31,18 @@ pub const WISH: Wish = Wish {
     max_proportional_fee: None,
 };
 
-/// A client whose tape is written down and played again when it is gone: all of these stories replay.
+/// A client whose tape is replayed when the client is dropped. All these stories are replayed.
 pub fn taped(config: Config, entropy: [u8; 32]) -> Client {
     let mut client = Client::new(config, entropy);
     client.record_on(Box::new(Kept::new(config)));
     client
 }
 
-/// A tape of one life.
+/// A tape of one client.
 pub struct Kept {
     config: Config,
     turns: Arc<Mutex<Vec<Turn>>>,
-    /// The copy that the client has.
+    /// Whether this is the copy that the client holds.
     is_first: bool,
 }
 
@@ -60,7 +60,7 @@ impl Kept {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The client that comes of it, by way of a file's text.
+    /// Returns the client that the tape leads to, after a round trip through the text of a file.
     pub fn replays(&self) -> Client {
         let turns = self.turns();
         let text: Vec<String> =
@@ -85,7 +85,7 @@ impl Drop for Kept {
     }
 }
 
-/// All that can be asked of a client.
+/// Everything that can be asked of a client.
 pub fn state(client: &Client) -> impl PartialEq + std::fmt::Debug + use<> {
     let purchases: Vec<_> = client.purchases().cloned().collect();
     let orders: Vec<_> = client.orders().cloned().collect();
@@ -102,7 +102,7 @@ pub fn client() -> Client {
     client
 }
 
-/// A call, and the payload that went out for it.
+/// Makes a call, and returns its ticket and the payload that is sent.
 pub fn call<R: Request>(client: &mut Client, lsp: PeerId, request: &R) -> (Ticket<R>, Vec<u8>) {
     let ticket = client.call(lsp, request, NOON).expect("it is connected");
     let Released { messages, .. } = client.drain().written();
@@ -115,7 +115,7 @@ pub fn id_of(request: &[u8]) -> RequestId {
     Incoming::decode(request).expect("clients write requests").id().clone()
 }
 
-/// The answer an LSP would write to that payload.
+/// The LSP's answer to that payload.
 pub fn answer<R: Request>(request: &[u8], reply: &R::Reply) -> Vec<u8> {
     encode_reply::<R>(&id_of(request), reply)
 }
@@ -143,7 +143,7 @@ pub fn effects(client: &mut Client) -> Vec<Effect> {
     released(client).0
 }
 
-/// One per cent, 2 000 msat at the least; valid for an hour.
+/// Terms with a fee of one percent, at least 2 000 msat, that are valid for an hour.
 pub fn terms() -> OpeningFeeParams {
     OpeningFeeParams {
         min_fee_msat: Msat(2_000),
@@ -161,7 +161,7 @@ pub const fn hash(number: u8) -> PaymentHash {
     PaymentHash([number; 32])
 }
 
-/// A channel as a purchase gets it.
+/// The request to open a channel as a purchase gets it.
 pub fn open_request(key: u128) -> OpenRequest {
     OpenRequest {
         lsp: LSP,

@@ -1,4 +1,4 @@
-//! Orders and purchases at one LSP: which of them a channel is for shows later.
+//! Orders and purchases at one LSP. A new channel may belong to either; which one is known only later.
 
 use lsps_client::jit_receive::{Arrival, Fault, Handled, OpenRequest, Received, Rules, Via, Wish, prepare};
 use lsps_client::order::{OrderKey, WayKind};
@@ -14,7 +14,7 @@ const NET: Msat = Msat(990_000);
 const AS_PROMISED: Received<'static> = Received::Totals { received: NET, skimmed: FEE };
 const ALLOW: Effect = Effect::AllowUnderpaying { lsp: LSP };
 
-/// An order of a channel in which nothing is the client's, paid for; so a channel that was bought looks the same.
+/// A paid order of a channel without a client balance, which looks like a channel that was bought.
 fn pays_for(ordered: &CreateOrder) -> (Desk, OrderKey) {
     let mut desk = Desk::new();
     let key = desk.places(ordered);
@@ -51,7 +51,8 @@ fn arrives(desk: &Desk, over: u128) -> Arrival {
 
 #[test]
 fn case_X43_a_channel_that_was_ordered_carries_a_payment_that_was_bought() {
-    // Whichever of the two comes first: the setting is there when the channel is accepted, and when it comes into being.
+    // The order of the two does not matter: the setting is there when the channel is accepted, and when the channel
+    // exists.
     let (mut desk, _) = pays_for(&order());
     buys(&mut desk);
     let ordered = OpenRequest { funding: Sat(2_500), pushed: Msat(500_000), ..request(1) };
@@ -118,7 +119,7 @@ fn case_X45_what_pays_no_fee_or_has_a_channel_of_its_own_leaves_the_order_alone(
     assert!(desk.order(order).channel().is_some());
 }
 
-/// A channel with a balance of the client's was ordered, and no fee of a purchase is paid for it.
+/// The ordered channel has a client balance, and no fee of a purchase is paid for it.
 #[test]
 fn case_X42_the_channel_of_an_order_is_no_excuse_to_keep_another_fee() {
     let (mut desk, _) = pays_for(&order());
@@ -127,7 +128,7 @@ fn case_X42_the_channel_of_an_order_is_no_excuse_to_keep_another_fee() {
     assert_eq!(arrives(&desk, 1), Arrival::Reject(Fault::NoChannelOpened { skimmed: FEE }));
 }
 
-/// An announced channel cannot have been bought.
+/// An announced channel cannot belong to a purchase.
 #[test]
 fn case_X45_an_announced_channel_is_accepted_as_it_was_ordered() {
     let (mut desk, _) = pays_for(&CreateOrder { announce_channel: true, ..empty() });
@@ -137,7 +138,7 @@ fn case_X45_an_announced_channel_is_accepted_as_it_was_ordered() {
     assert_eq!((terms.confirmations, terms.accept_underpaying), (1, false));
 }
 
-/// A channel is paid for by one fee: the one that a held payment came over is not there for the next purchase.
+/// One fee pays for one channel: the channel of a held payment is not available to the next purchase.
 #[test]
 fn case_X45_a_channel_that_a_held_payment_came_over_is_none_to_spare_for_another_fee() {
     let (mut desk, order) = pays_for(&empty());
@@ -166,7 +167,7 @@ fn case_X45_a_purchase_whose_time_is_over_does_not_change_the_terms_of_an_order(
     assert_eq!((terms.confirmations, terms.accept_underpaying), (1, false));
 }
 
-/// The channel may be that of either purchase.
+/// The channel may belong to either purchase.
 #[test]
 fn case_X45_a_channel_that_may_be_one_of_several_purchases_has_the_strictest_delay() {
     let (mut desk, _) = pays_for(&empty());

@@ -1,4 +1,4 @@
-//! Which channels the client accepts for orders, and on which terms.
+//! Channels that the client accepts for orders, and their terms.
 
 use lsps_client::jit_receive::{Handled, OpenRequest, RefuseChannel};
 use lsps_client::order::{End, OrderKey, WayKind};
@@ -9,7 +9,7 @@ use lsps_types::{Blocks, Msat, Sat};
 use crate::common::{BOUGHT, HOUR, LSP, NOON, OTHER_LSP, WISH, buy, hash, open_request};
 use crate::desk::{Desk, OUTPOINT, completed, made, open_as_ordered, order};
 
-/// Exactly as ordered.
+/// A request to open a channel exactly as ordered.
 pub fn request(key: u128) -> OpenRequest {
     open_as_ordered(key)
 }

@@ -16,7 +16,7 @@ use lsps_types::{Address, DateTime, Msat, Network, OutPoint, PaymentHash, PeerId
 use crate::common::{DAY, HOUR, Kept, LSP, NOON, OTHER_LSP, answer_in_text, open_request};
 
 pub const ADDRESS: &str = "bcrt1q9e7jcqaf2pawye0v7k6n26y955ee8gszrwzkyg";
-/// Costs less on-chain, as the tests have it.
+/// Fee over Lightning; the tests have a lower one on-chain.
 pub const LIGHTNING_FEE: Sat = Sat(90);
 pub const CHAIN_FEE: Sat = Sat(80);
 pub const BALANCE: Sat = Sat(500);
@@ -131,7 +131,7 @@ pub fn with_states(reply: &Reply, lightning: LightningState, onchain: OnchainSta
     reply
 }
 
-/// Invoices and offers in these tests are their own facts.
+/// Invoices and offers in these tests consist of the facts that they are parsed into.
 pub fn invoice(total: Sat, hash: PaymentHash, payee: PeerId) -> String {
     format!("{}:{hash}:{payee}", total.0 * 1_000)
 }
@@ -172,9 +172,9 @@ pub struct Desk {
     pub events: Vec<Event>,
     /// Times at which the LSP was asked about an order.
     pub asked: Vec<Timestamp>,
-    /// Broadcasts what it is to, as a host does; else the test does.
+    /// Whether the test host broadcasts signed transactions as a real host does. Otherwise the test does.
     pub broadcasts: bool,
-    /// The question that had no answer.
+    /// Request that was not answered.
     open: Option<(PeerId, Vec<u8>)>,
     config: Config,
     /// Tape of the client since the last restart.
@@ -214,7 +214,7 @@ impl Desk {
         self.client.peer_connected(OTHER_LSP);
     }
 
-    /// An order on record, unpaid.
+    /// Places an order without paying it.
     pub fn places(&mut self, ordered: &CreateOrder) -> OrderKey {
         self.places_quote(quote(ordered))
     }
@@ -225,7 +225,7 @@ impl Desk {
         key
     }
 
-    /// An order that is being paid, with an LSP that tells of it as made.
+    /// Places an order and pays it. The LSP reports the order as it was made.
     pub fn pays(&mut self, way: WayKind) -> OrderKey {
         let key = self.places(&order());
         self.lsp = Manner::Tells(Box::new(made("a1", &order())));
@@ -239,7 +239,7 @@ impl Desk {
         self.lsp = Manner::Tells(Box::new(reply));
     }
 
-    /// Goes on until nothing is left to do now.
+    /// Executes effects until none is left.
     pub fn turn(&mut self) {
         loop {
             self.client.tick(self.now);
@@ -287,7 +287,7 @@ impl Desk {
         }
     }
 
-    /// The LSP opens a channel just as ordered, which [`OUTPOINT`] funds.
+    /// The LSP opens a channel exactly as ordered, funded by [`OUTPOINT`].
     pub fn has_channel(&mut self) {
         self.opens(open_as_ordered(77), OUTPOINT);
     }
@@ -318,7 +318,7 @@ impl Desk {
         self.turn();
     }
 
-    /// The process dies, and starts again with what was written.
+    /// The process dies, and starts again from its records.
     pub fn restarts(&mut self) {
         let tape = Kept::new(self.config);
         self.client = Client::new(self.config, [8; 32]);

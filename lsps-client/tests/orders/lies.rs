@@ -1,4 +1,4 @@
-//! LSPs that say what is not so, and channels that are not whose they seem: our own node knows better.
+//! LSPs that report falsehoods, and channels that belong to another order than it seems. Our own node knows better.
 
 use lsps_client::jit_receive::{Handled, OpenRequest, RefuseChannel};
 use lsps_client::order::{End, Event, Lease, OrderKey, Payment, State, Trouble, WayKind};
@@ -40,7 +40,7 @@ fn case_X36_an_order_is_done_only_by_a_channel_that_our_own_node_knows() {
     desk.passes(HOUR * 5);
     assert_eq!(desk.events.len(), told, "a trouble is told once");
 
-    // A channel, though not that one.
+    // A channel is there, but not the one that the LSP names.
     desk.opens(open_as_ordered(1), OTHER);
     desk.passes(HOUR * 2);
     assert_eq!(desk.order(key).trouble(), Some(&no_channel(OUTPOINT)));
@@ -75,7 +75,7 @@ fn case_X36_completed_without_a_channel_is_a_lie_with_a_name() {
     assert_eq!(desk.order(key).trouble(), None, "it takes it back");
 }
 
-/// The LSP chooses its times; ours are our own.
+/// The LSP chooses the times that it reports; the client uses its own.
 #[test]
 fn case_X36_a_lease_that_is_too_short_is_a_lie_with_a_name() {
     for (funded_at, until, is_short) in [
@@ -159,7 +159,7 @@ fn case_X36_an_lsp_that_is_paid_and_names_a_channel_that_does_not_exist_is_told_
     assert_eq!(desk.order(key).trouble(), Some(&no_channel(OUTPOINT)));
 }
 
-/// The wallet uses the channel at once, and the LSP publishes no funding, or spends its inputs otherwise.
+/// The wallet uses the channel at once, and the LSP does not publish its funding transaction, or double-spends it.
 #[test]
 fn case_X36_a_channel_that_is_not_confirmed_in_the_blocks_that_were_ordered_is_a_trouble() {
     let is_done = || {
@@ -214,7 +214,7 @@ fn case_X36_a_channel_that_is_not_confirmed_in_the_blocks_that_were_ordered_is_a
     }
 }
 
-/// Two orders that are being paid, of these sizes.
+/// Two orders of these sizes that are being paid.
 fn two(first: u64, second: u64) -> (Desk, [OrderKey; 2], [Reply; 2]) {
     let mut desk = Desk::new();
     let mut both = vec![];
@@ -249,7 +249,7 @@ fn tells_each(desk: &mut Desk, replies: [Reply; 2]) {
 
 #[test]
 fn case_X44_of_two_orders_the_second_may_be_opened_first() {
-    // The small order was made first, and the large channel would do for it.
+    // The small order was made first, and the large channel suits it, too.
     let (mut desk, [small, large], [first, second]) = two(2_000, 9_000);
     desk.opens(sized(1, 9_000), OUTPOINT);
     desk.opens(sized(2, 2_000), OTHER);
@@ -267,7 +267,7 @@ fn case_X44_an_order_gives_its_channel_to_another_that_it_suits_when_only_that_m
     assert_eq!(desk.order(large).channel().map(|its| its.key), Some(ChannelKey(1)));
     desk.opens(sized(2, 9_200), OTHER);
     assert_eq!(desk.order(small).channel().map(|its| its.key), Some(ChannelKey(2)));
-    // The LSP sees it the other way round.
+    // The LSP assigns the channels the other way round.
     tells_each(&mut desk, [funded(&first, OUTPOINT), funded(&second, OTHER)]);
     desk.passes(HOUR);
     assert_eq!(done(&desk, small), Some((OUTPOINT, ChannelKey(1))));
@@ -284,7 +284,7 @@ fn case_X44_an_order_gives_its_channel_to_another_that_it_suits_when_only_that_m
 #[test]
 fn case_X44_a_small_channel_is_taken_although_the_small_order_holds_a_large_one() {
     let (mut desk, [small, large], [first, second]) = two(2_000, 9_000);
-    // The large order is paid later, so the large channel goes to the small one at first.
+    // The large order is paid later, so the small one gets the large channel at first.
     let mut alone = Desk::new();
     std::mem::swap(&mut alone, &mut desk);
     let mut desk = alone;
@@ -302,7 +302,7 @@ fn case_X44_a_small_channel_is_taken_although_the_small_order_holds_a_large_one(
     assert!(done(&desk, small).is_some() && done(&desk, large).is_some());
 }
 
-/// The LSP's channel type does not say; a channel that waits longer than it has to harms nobody.
+/// The channel type does not tell for which order the channel is. One that waits longer than necessary does no harm.
 #[test]
 fn case_X44_of_orders_alike_the_one_that_waits_for_confirmations_takes_a_channel_that_can() {
     for confirmations in [[0, 1], [1, 0]] {
@@ -346,7 +346,7 @@ fn case_X44_one_channel_does_not_do_for_two_orders_nor_a_small_one_for_a_large_o
     assert_eq!(desk.order(small).channel().map(|its| its.key), Some(ChannelKey(1)), "it keeps its own");
 }
 
-/// An order of a channel in which the wallet has nothing at first, with the invoice of this hash; by offer if that fails.
+/// An order of a channel without a client balance, with the invoice of this hash, or an offer if that fails.
 fn orders_nothing_for_itself(desk: &mut Desk, n: u8) -> (OrderKey, Reply) {
     let ordered = CreateOrder { client_balance_sat: Sat(0), ..order() };
     let mut reply = made(&format!("a{n}"), &ordered);
@@ -359,7 +359,7 @@ fn orders_nothing_for_itself(desk: &mut Desk, n: u8) -> (OrderKey, Reply) {
     (key, reply)
 }
 
-/// An order of a channel in which the wallet has nothing at first, beside a purchase from the same LSP.
+/// An order of a channel without a client balance, beside a purchase from the same LSP.
 fn beside_a_purchase() -> (Desk, OrderKey, Reply) {
     let mut desk = Desk::new();
     let (key, reply) = orders_nothing_for_itself(&mut desk, 9);
@@ -372,7 +372,7 @@ fn jit(key: u128) -> OpenRequest {
     OpenRequest { zero_conf: false, ..open_request(key) }
 }
 
-/// The channel of the order, and one that would do as well and stands for the purchase.
+/// Opens the channel of the order, and one that suits it as well and belongs to the purchase.
 fn opens_both(desk: &mut Desk) {
     for (key, funding) in [(2, OTHER), (1, OUTPOINT)] {
         assert_eq!(desk.client.open_requested(&jit(key), desk.now), Ok(()));
@@ -394,8 +394,8 @@ fn case_X45_the_lsp_names_the_other_channel_after_the_payment_went_another_way()
     assert_eq!(done(&desk, key), Some((OUTPOINT, ChannelKey(1))), "both channels are still known");
 }
 
-/// A channel that might be the order's is another order's by now, and then this order's: it is no other channel any more, by
-/// which the order could be done although that was given to somebody else.
+/// A channel that might belong to one order was given to another, and then belongs to the first one after all. From
+/// then on it no longer counts as the other channel by which the first order could be done.
 #[test]
 fn case_X45_a_channel_that_an_order_gets_is_not_its_other_channel_as_well() {
     let (mut desk, first, reply) = beside_a_purchase();
@@ -418,7 +418,8 @@ fn case_X45_a_channel_that_an_order_gets_is_not_its_other_channel_as_well() {
     assert_eq!((keys(&desk, first), keys(&desk, second)), (vec![1], vec![2]));
 }
 
-/// The payment came over the channel of one of two orders: that is the purchase's, and the other order keeps its own.
+/// The payment arrives over the channel of one of two orders. That channel belongs to the purchase, and the other order
+/// keeps its own.
 #[test]
 fn case_X45_of_two_orders_the_one_whose_channel_was_used_waits_for_another() {
     for used in [1, 2] {
@@ -448,7 +449,7 @@ fn case_X45_a_channel_that_may_be_a_purchases_is_accepted_on_the_purchases_terms
     assert!(terms.max_to_self_delay.0 <= 2_016);
     assert_eq!(desk.client.channel_funded(ChannelKey(1), OTHER, desk.now), Handled::Taken);
 
-    // The payment comes over it: the order waits for its own.
+    // The payment arrives over this channel, so the order waits for its own.
     let claimed = desk.client.claimed(hash(1), Msat(990_000), Msat(10_000), &[ChannelKey(1)], desk.now);
     assert_eq!(claimed, Handled::Taken);
     desk.effects();
@@ -490,14 +491,14 @@ fn case_X45_the_payment_may_come_over_the_very_channel_of_the_order() {
     desk.opens(own, OUTPOINT);
     let claimed = desk.client.claimed(hash(1), Msat(990_000), Msat(10_000), &[ChannelKey(1)], desk.now);
     assert_eq!(claimed, Handled::Taken);
-    // The LSP opens what was bought as well.
+    // The LSP also opens the channel of the purchase.
     desk.opens(jit(2), OTHER);
     desk.tells(completed(&reply));
     desk.passes(HOUR);
     assert_eq!(done(&desk, key), Some((OUTPOINT, ChannelKey(1))), "LDK forwards over any channel of the client");
 }
 
-/// A channel is sold once: as that of the purchase whose fee was kept, or as that of the order.
+/// One channel is not paid for twice: it belongs to the purchase whose fee was kept, or to the order.
 #[test]
 fn case_X45_one_channel_is_not_paid_for_by_a_purchase_and_by_an_order() {
     for restarts in [false, true] {
@@ -524,7 +525,7 @@ fn case_X45_one_channel_is_not_paid_for_by_a_purchase_and_by_an_order() {
     }
 }
 
-/// A channel in which something is the wallet's at once is no purchase's.
+/// A channel with a client balance cannot belong to a purchase.
 #[test]
 fn case_X45_a_channel_that_can_only_be_the_orders_is_accepted_on_the_orders_terms() {
     let mut desk = Desk::new();
@@ -541,7 +542,7 @@ fn case_X45_a_channel_that_can_only_be_the_orders_is_accepted_on_the_orders_term
     desk.passes(DAY);
 }
 
-/// The LSP chooses when its order ends, and may name the year 9999.
+/// The LSP chooses when its order expires, and may choose the year 9999.
 #[test]
 fn case_X36_an_order_whose_lsp_names_a_far_end_is_begun_with_within_a_week() {
     let mut reply = made("a1", &order());

@@ -55,7 +55,7 @@ fn case_X35_a_payment_whose_time_is_over_is_not_broadcast_before_the_lsp_says_th
     desk.restarts();
     assert_eq!(desk.effects(), [reserve(key), broadcast(key)], "the LSP has seen it");
 
-    // Longer than it said at first, or no longer.
+    // The LSP now names a later expiry than at first, or an earlier one that has passed.
     for (days, stands) in [(30, true), (19, false)] {
         let (mut desk, key) = signed();
         desk.now = NOON + DAY * 20;
@@ -99,7 +99,7 @@ fn forget(order: OrderKey) -> Effect {
     Effect::ForgetPayment { order, transaction: TX.into() }
 }
 
-/// The store was away until it was too late, so that the effect came too late.
+/// The store failed until the order had expired, so that the effect came too late.
 fn signed_and_never_broadcast(ways: &[WayKind]) -> (Desk, OrderKey) {
     let mut desk = Desk::new();
     desk.broadcasts = false;
@@ -160,10 +160,10 @@ fn a_payment_that_was_never_broadcast_ends_with_its_order_and_frees_its_coins() 
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Closed)));
 }
 
-/// A mempool that the wallet does not see may have it, and it may be mined yet.
+/// The transaction may be in a mempool that the wallet does not see, and may still be mined.
 #[test]
 fn the_coins_of_a_payment_that_may_be_out_stay_reserved_until_mempools_have_dropped_it() {
-    // Broadcast, or loaded from a record that does not say.
+    // The transaction was broadcast, or loaded from a record that does not say.
     for restarts in [false, true] {
         for abandons in [false, true] {
             let (mut desk, key) = if restarts { signed_and_never_broadcast(&[WayKind::Onchain]) } else { signed() };
@@ -209,7 +209,7 @@ fn an_order_whose_payment_may_be_out_does_not_make_room() {
     assert_eq!(desk.effects(), []);
 }
 
-/// An LSP that never sends the invoice of its offer.
+/// The LSP never sends the invoice of its offer.
 #[test]
 fn case_X41_an_order_whose_payment_is_not_sent_can_be_called_off_and_is_not_paid_afterwards() {
     let mut desk = Desk::new();
@@ -262,7 +262,7 @@ fn case_X41_a_channel_that_was_there_when_the_order_was_called_off_is_the_orders
     assert!(matches!(desk.order(key).end(), Some(End::Done { .. })));
 }
 
-/// The LSP says anything, or nothing, with the money out.
+/// The LSP reports anything, or nothing, after it was paid.
 #[test]
 fn case_X41_every_order_ends_by_itself() {
     let hold = with_states(&made("a1", &order()), LightningState::Hold, OnchainState::Seen);
@@ -300,7 +300,7 @@ fn case_X41_every_order_ends_by_itself() {
     }
 }
 
-/// The node may need a while to say what became of a payment that is stopped.
+/// The node may need a while to report the outcome of a payment that is stopped.
 #[test]
 fn case_X41_when_the_time_of_an_order_is_over_its_payment_is_stopped_and_its_end_waited_for() {
     let mut desk = Desk::new();
@@ -331,7 +331,7 @@ fn pays(desk: &mut Desk) -> Vec<WayKind> {
     desk.effects().into_iter().filter_map(kind).collect()
 }
 
-/// No route, no invoice: the address is left.
+/// There is no route and no invoice, so only the address is left.
 #[test]
 fn case_X53b_the_next_way_is_paid_when_nothing_of_the_one_before_was_sent() {
     let (mut desk, key) = in_turn(&ALL);
@@ -353,7 +353,7 @@ fn case_X53b_the_next_way_is_paid_when_nothing_of_the_one_before_was_sent() {
     assert_eq!(desk.events.iter().filter(|event| chosen(event)).count(), 3);
 }
 
-/// The LSP opens before it is paid.
+/// The LSP opens the channel before it is paid.
 #[test]
 fn case_X53b_a_channel_that_is_there_already_is_kept_when_the_next_way_is_paid() {
     let (mut desk, key) = in_turn(&ALL);
@@ -391,7 +391,7 @@ fn case_X53b_what_came_back_is_paid_another_way_only_while_the_lsp_says_that_the
     }
 }
 
-/// A node pays an invoice once, and says nothing when it is asked again: the order would wait for a month.
+/// A node pays an invoice once, and does not answer if it is asked again: the order would wait for a month.
 #[test]
 fn case_X53b_a_way_that_is_named_twice_is_tried_once() {
     let (mut desk, key) = in_turn(&[WayKind::Bolt11, WayKind::Bolt12, WayKind::Bolt11, WayKind::Bolt12]);

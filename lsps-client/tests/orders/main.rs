@@ -1,4 +1,4 @@
-//! Stories of channels that are ordered and paid for.
+//! Stories of channels that a wallet orders and pays for.
 #![allow(non_snake_case)]
 
 #[path = "../common/mod.rs"]

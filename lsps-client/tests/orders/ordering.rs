@@ -25,7 +25,7 @@ fn weighs(reply: &Reply) -> Result<Quote, RefuseOrder> {
     draft(wish(order())).weigh(reply, &Facts, NOON)
 }
 
-/// The order with a change, as it is quoted.
+/// Quotes the order after a change to the LSP's reply.
 fn quoted(change: impl FnOnce(&mut Reply)) -> Result<Quote, RefuseOrder> {
     let mut reply = made("a1", &order());
     change(&mut reply);
@@ -182,7 +182,7 @@ fn a_way_that_ends_too_soon_is_left_alone_and_one_on_chain_has_to_outlast_its_bl
     assert_eq!(late.ways.len(), 1, "the invoice and the offer are over");
 }
 
-/// The invoice ends half an hour before the LSP says that it does.
+/// The invoice expires half an hour before the time that the LSP names.
 #[test]
 fn a_way_ends_with_its_invoice_or_offer() {
     struct Ending;
@@ -275,7 +275,7 @@ fn the_number_of_orders_is_bounded_and_those_that_are_over_make_room() {
 
 const HOUR_AND_TWO_MINUTES: std::time::Duration = std::time::Duration::from_secs(62 * 60);
 
-/// An LSP names a feerate of 20 000 sat/vB above which it opens without confirmation.
+/// The LSP names a feerate of 20 000 sat/vB above which it opens without confirmation.
 #[test]
 fn case_X30_a_feerate_out_of_all_proportion_is_not_paid_and_one_confirmation_is_waited_for() {
     let above = |rate: u32| {

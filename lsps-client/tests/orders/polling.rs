@@ -1,4 +1,4 @@
-//! Asking the LSP how an order stands, in virtual time.
+//! Polling of an order's state, in virtual time.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn an_order_is_asked_about_ever_slower_until_something_happens() {
     assert_eq!(pauses(news)[..4], [2, 2, 4, 8], "what happened makes it quick again");
     assert!(matches!(desk.state(key), State::Paying(_)));
 
-    // However long the order is past the end that the LSP announced, its word on it is waited for.
+    // The client keeps waiting for the LSP, however long ago the order expired by its announcement.
     desk.passes(DAY * 20);
     assert!(matches!(desk.state(key), State::Paying(_)));
     desk.has_channel();
@@ -216,7 +216,7 @@ fn questions_of_the_application_come_first() {
 /// How the clock comes to show another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Set {
-    /// The host tells.
+    /// The host reports the change.
     Told,
     /// The host does not notice.
     Unseen,
@@ -299,7 +299,7 @@ fn case_X19_a_channel_has_as_long_to_be_confirmed_when_the_clock_is_set() {
     }
 }
 
-/// The channel was funded by a clock that was a day ahead; the lease is held against the time.
+/// The clock was a day ahead when the channel was funded; the lease is compared with the present time.
 #[test]
 fn case_X19_a_lease_is_not_short_because_the_clock_was_ahead() {
     let mut desk = Desk::new();

@@ -1,5 +1,5 @@
-//! Random LSPs, nodes, times and crashes. What must hold: nothing is paid twice, nothing that was not weighed, and every
-//! order ends or says what keeps it.
+//! Random LSPs, nodes, times and crashes. Nothing is paid twice, nothing is paid that was not checked, and every order
+//! ends or reports why not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ enum Step {
     Chooses(Vec<WayKind>),
     /// The LSP asks to open a channel, as ordered or not.
     Opens(u8),
-    /// Our node tells of its funding, or of its end.
+    /// Our node reports the funding of a channel, or its end.
     Funds(u8),
     Ends(u8),
     LspTells(Box<Reply>),
@@ -36,7 +36,7 @@ enum Step {
     GivesUp,
 }
 
-/// The host's node and wallet: what it was asked, and did.
+/// The host's node and wallet: its requests and actions.
 #[derive(Default)]
 struct Node {
     asked: Vec<WayKind>,
@@ -49,7 +49,7 @@ struct Node {
     /// Transactions whose inputs were freed.
     free: Vec<Vec<u8>>,
     lightning: Option<bool>,
-    /// The way that is being paid may still take money out.
+    /// Whether the payment method in use may still spend money.
     under_way: bool,
     funded: Vec<ChannelKey>,
 }
@@ -67,7 +67,7 @@ impl Node {
                     assert!(desk.order(key).ways().contains(&way), "only what was weighed");
                     self.asked.push(way.kind());
                     match way.bill {
-                        // One id pays once, and a settled one is not begun again.
+                        // The node pays an id once, and does not repeat a settled payment.
                         Bill::Invoice { invoice: what, .. } | Bill::Offer { offer: what } => {
                             let (what, settled) =
                                 (format!("{:?} {what}", self.asked.last()), self.lightning == Some(true));
@@ -264,7 +264,7 @@ proptest! {
         }
     }
 
-    /// Nothing that is weighed and found bad is among the ways.
+    /// Payment methods that fail the check are not offered.
     #[test]
     fn case_O12_what_cannot_be_used_is_never_a_way(
         total in prop_oneof![Just(590u64), 0u64..2_000], payee in 1u8..4, fee in prop_oneof![Just(90u64), 0u64..200],

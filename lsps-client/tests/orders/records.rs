@@ -74,7 +74,7 @@ fn a_record_that_cannot_be_read_hurts_no_other() {
     assert_eq!(client.orders().count(), 1);
 }
 
-/// The host compares its records with the node before time passes for the first time.
+/// The host compares its records with the node before the first tick.
 #[test]
 fn what_is_told_right_after_the_start_takes_nothing_from_what_is_owed() {
     let mut desk = Desk::new();
@@ -96,7 +96,7 @@ fn what_is_told_right_after_the_start_takes_nothing_from_what_is_owed() {
     assert_eq!(*order, key);
 }
 
-/// `text`: of each order a description, its name, its bytes; written by the version that had the layout.
+/// Loads the lines of `text`: for each order a description, a name and bytes that a version with this layout wrote.
 fn loaded(text: &'static str) -> BTreeMap<&'static str, Order> {
     let mut orders = BTreeMap::new();
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! A payment over Lightning that came back: whether the LSP had it is for the LSP to say.
+//! A payment over Lightning that was failed: only the LSP knows whether it held the payment.
 
 use lsps_client::Effect;
 use lsps_client::jit_receive::{Handled, RefuseChannel};
@@ -56,7 +56,7 @@ fn case_O06_one_that_the_lsp_still_calls_held_was_there() {
 fn case_O06_what_was_answered_before_it_came_back_does_not_count() {
     let mut desk = Desk::new();
     let key = desk.pays(WayKind::Bolt11);
-    // A question is out, and the answer to it on its way, when the payment fails.
+    // A request is pending, and its answer on its way, when the payment fails.
     desk.passes(HOUR / 30);
     desk.lsp = Manner::Silent;
     let before = desk.asked.len();
