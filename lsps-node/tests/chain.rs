@@ -1,4 +1,4 @@
-//! The embedded chain refuses what a real one refuses.
+//! The embedded chain refuses the transactions that a real one refuses.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The wallet keeps its word: to the LSP that pays for channels and gives money back, and to LDK.
+//! The wallet's contracts: with the LSP, which pays for channels and refunds, and with LDK.
 #![allow(non_snake_case)]
 
 use std::sync::Arc;
@@ -281,7 +281,7 @@ impl World {
         self.wallet = BdkWallet::new(&self.seed, self.chain.clone(), Arc::clone(&self.store)).expect("it can be read");
     }
 
-    /// LDK's side of it.
+    /// The wallet as LDK sees it.
     fn home(&self) -> HomeKeys {
         HomeKeys::new(Arc::new(KeysManager::new(&self.seed, 0, 0, true)), Arc::clone(&self.wallet))
     }

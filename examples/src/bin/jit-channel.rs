@@ -10,8 +10,9 @@ use lsps_testing::scene::Scene;
 use lsps_testing::story::jit_channel::{Plan, Story};
 use lsps_transport_ldk::{Msat, Ppm};
 
-/// Payer, LSP and wallet as real LDK nodes on an embedded regtest chain: the wallet has no channel, buys one just in time,
-/// and is paid through it. Ends with 0 only if every promise was kept and every millisatoshi is where it should be.
+/// Payer, LSP and wallet as real LDK nodes on an embedded regtest chain: the wallet has no channel, buys a JIT channel,
+/// and is paid through it. The exit code is 0 only if every promise was kept and all balances add up to the
+/// millisatoshi.
 #[derive(Parser)]
 #[command(name = "jit-channel", version)]
 struct Options {

@@ -1,4 +1,4 @@
-//! A wallet orders a channel, pays for it and gets it, or gets its money back, on real nodes in this process.
+//! A wallet orders a channel, pays for it, and gets the channel or a refund, on real nodes in this process.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use lsps_testing::Error;
 use lsps_testing::scene::{Ledger, Scene};
 use lsps_testing::story::order_channel::{Plan, Story};
 
-/// LSP and wallet as real LDK nodes on an embedded regtest chain: the wallet orders a channel, pays for it, and has it.
-/// Ends with 0 only if every promise was kept and every satoshi is where it should be.
+/// LSP and wallet as real LDK nodes on an embedded regtest chain: the wallet orders a channel, pays for it, and gets
+/// it. The exit code is 0 only if every promise was kept and all balances add up to the satoshi.
 #[derive(Parser)]
 #[command(name = "order-channel", version)]
 struct Options {

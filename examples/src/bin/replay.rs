@@ -1,4 +1,4 @@
-//! Plays a tape of the examples' LSP again, and tells where it goes another way than it did then.
+//! Replays a tape of the examples' LSP, and reports where the replay differs.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,11 +7,11 @@ use clap::Parser;
 use lsps_testing::scene::LspNode;
 use lsps_testing::tape::{Replayed, replay_file};
 
-/// Plays a tape of an LSP's service again; `jit-channel --tape FILE` makes one.
+/// Replays a tape of an LSP's service; `jit-channel --tape FILE` records one.
 #[derive(Parser)]
 #[command(name = "replay", version)]
 struct Options {
-    /// The tape.
+    /// File with the tape.
     file: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! A wallet sleeps while it is paid: its LSP calls it by a webhook, or gives the payment back, on real nodes in this
+//! A wallet sleeps while it is paid: its LSP calls it by a webhook, or fails the payment, on real nodes in this
 //! process.
 
 use std::process::ExitCode;
@@ -13,8 +13,8 @@ use lsps_testing::story::sleepy_wallet::{Plan, Story};
 use lsps_transport_ldk::Msat;
 
 /// Payer, LSP and wallet as real LDK nodes on an embedded regtest chain, and a notification service: the wallet is not
-/// running when it is paid, is woken, and has its money. Ends with 0 only if every promise was kept and every millisatoshi
-/// is where it should be.
+/// running when it is paid, is woken, and receives the payment. The exit code is 0 only if every promise was kept and
+/// all balances add up to the millisatoshi.
 #[derive(Parser)]
 #[command(name = "sleepy-wallet", version)]
 struct Options {

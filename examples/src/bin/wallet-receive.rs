@@ -1,7 +1,8 @@
-//! A wallet's own code for being paid through a JIT channel: ask, show, hand out, and listen.
+//! A wallet's own code for being paid through a JIT channel: ask for the terms, show the fee, hand out the invoice, and
+//! listen for events.
 //!
-//! Without `--lsp` an LSP and a payer are at hand and the payment comes. With it, any LSP that listens is asked: it tells
-//! its price and sells, but as this wallet lives on a chain of its own, no payment can come from there.
+//! Without `--lsp` the example starts an LSP and a payer, and the payment arrives. With it, any LSP that listens is
+//! asked for its terms and for a sale. As this wallet is on a chain of its own, no payment can arrive from there.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use lsps_testing::scene::{Scene, Script, WalletNode};
 use lsps_transport_ldk::wallet::WalletEvent;
 use lsps_transport_ldk::{Msat, Wallet};
 
-/// Is paid through a channel that does not exist yet.
+/// Receives a payment through a channel that does not exist yet.
 #[derive(Parser)]
 #[command(name = "wallet-receive", version)]
 struct Options {

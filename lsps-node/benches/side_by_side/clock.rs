@@ -1,10 +1,10 @@
-//! Thread CPU time, so that what else runs on the machine is not counted.
+//! Thread CPU time, so that other work of the machine is not counted.
 
 use std::hint::black_box;
 
 use cpu_time::ThreadTime;
 
-/// Nanoseconds per piece of work, and what came of it.
+/// Returns the nanoseconds per piece of work, and the result of the work.
 pub fn per_piece<T>(pieces: usize, work: impl FnOnce() -> T) -> (f64, T) {
     let begun = ThreadTime::now();
     let result = black_box(work());
@@ -13,13 +13,13 @@ pub fn per_piece<T>(pieces: usize, work: impl FnOnce() -> T) -> (f64, T) {
     (nanos as f64 / pieces as f64, result)
 }
 
-/// The middle one, in nanoseconds.
+/// Median of the samples, in nanoseconds.
 pub fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
 }
 
-/// Takes the works in turns, so that what disturbs one disturbs all; the median of each.
+/// Measures the works in turns, so that a disturbance affects all of them. Returns the median of each.
 pub fn in_turns<const N: usize>(works: [&dyn Fn(); N]) -> [f64; N] {
     let mut samples = [const { vec![] }; N];
     for _ in 0..SAMPLES {

@@ -1,4 +1,4 @@
-//! One among many: a notification to one of the clients that have webhooks, and a step of one of the orders that are open.
+//! One flow among many: a notification to one of the clients with webhooks, and a step of one of the open orders.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use crate::report::{Report, micros, times};
 use crate::serve::ID;
 use crate::tally::Tally;
 
-/// Ours alone: `lightning-liquidity` signs when it is told to notify and leaves the rest to its operator, and serves no
-/// orders.
+/// Measures our side only: `lightning-liquidity` signs a notification when it is told to, leaves the rest to its
+/// operator, and serves no orders.
 pub fn run(report: &mut Report) {
     let (mut rows, mut ratios) = (vec![], vec![]);
     for (cache, is_cold) in [("as it comes", false), ("nothing in the cache", true)] {
@@ -51,8 +51,9 @@ trait Crowd {
     fn work(&mut self, count: usize);
 }
 
-/// A sample of one, then of the other, so that what disturbs one disturbs both; the median of each. From a cold cache it is
-/// one at a time, or those that come first would warm it for the others, and more so where there are few.
+/// Takes samples of both crowds in turns, so that a disturbance affects both, and returns the median of each. With a
+/// cold cache a sample is a single operation, because earlier ones would warm the cache for later ones, the more so in
+/// the smaller crowd.
 fn in_turns(mut crowds: [&mut dyn Crowd; 2], is_cold: bool) -> [f64; 2] {
     let (count, rounds) = if is_cold { (1, 10 * SAMPLES) } else { (AT_ONCE, SAMPLES) };
     let (mut samples, mut others) = ([vec![], vec![]], vec![1_u64; if is_cold { CACHE } else { 0 }]);
@@ -66,7 +67,7 @@ fn in_turns(mut crowds: [&mut dyn Crowd; 2], is_cold: bool) -> [f64; 2] {
     samples.map(median)
 }
 
-/// A service whose clients have a webhook each, and are away.
+/// A service whose clients have one webhook each, and are away.
 struct Called {
     host: Host,
     clients: u32,
@@ -90,7 +91,7 @@ impl Called {
         Host::of(Config { webhooks: WebhookConfig { serve: true, ..WebhookConfig::default() }, ..Config::default() })
     }
 
-    /// The record of a client whose webhook knows that it is one.
+    /// Record of a client whose webhook has received `lsps5.webhook_registered`.
     fn template() -> Record {
         let mut host = Self::host();
         let webhook = "https://push.example.org/wake?device=6f1ed002ab5595859014ebf0951522d9".into();
@@ -133,7 +134,7 @@ impl Crowd for Called {
     }
 }
 
-/// A service with an open order of each of its clients.
+/// A service with one open order per client.
 struct Ordered {
     host: Host,
     hashes: Vec<PaymentHash>,
@@ -155,7 +156,7 @@ impl Ordered {
 }
 
 impl Crowd for Ordered {
-    /// An order is paid once: where there are few they are made anew.
+    /// An order is paid once. When all orders of a small crowd are used up, new ones are made.
     fn prepare(&mut self) {
         if self.next + AT_ONCE > self.hashes.len() {
             (self.host, self.hashes) = Self::open(self.count);
@@ -218,7 +219,7 @@ impl Host {
         batch.written()
     }
 
-    /// The hash of its invoice.
+    /// Makes an order and returns the payment hash of its invoice.
     fn makes_order(&mut self, client: PeerId) -> PaymentHash {
         self.told(Input::PeerConnected { peer: client });
         self.asks(client, &order());
@@ -248,9 +249,9 @@ fn terms() -> OrderTerms {
 }
 
 const SAMPLES: usize = 51;
-/// No more than there are orders where there are few.
+/// Operations per sample; at most the number of orders in the smaller crowd.
 const AT_ONCE: usize = 10;
-/// Words of eight bytes that leave no room for anything else in the caches of most machines.
+/// Number of words of eight bytes that displace everything else from the caches of most machines.
 const CACHE: usize = 8 << 20;
 
 const CALL: &str = "a notification to one of 100 or 100 000 clients: raised, written, signed";

@@ -54,7 +54,7 @@ struct Rows {
     taken: Vec<Row>,
 }
 
-/// Nanoseconds.
+/// One row, in nanoseconds.
 struct Row {
     name: String,
     bytes: usize,
@@ -115,7 +115,7 @@ impl Rows {
         });
     }
 
-    /// An LSP reads a request.
+    /// Measures how an LSP reads a request.
     fn request<R: Request>(&mut self, params: &str) {
         #[derive(Deserialize)]
         struct Bare<'a, R> {
@@ -160,7 +160,7 @@ impl Rows {
         self.taken.push(Row { name: format!("{name} request"), bytes: bytes.len(), floor, ours, from_node, theirs });
     }
 
-    /// A client reads a reply to a request that it sent.
+    /// Measures how a client reads a reply to a request that it sent.
     fn reply<R: Request>(&mut self, request: &R, result: &str, ask: impl Fn(&Theirs)) {
         #[derive(Deserialize)]
         struct Bare<'a, R> {

@@ -1,4 +1,5 @@
-//! Ours beside `lightning-liquidity`: the same work in the same process, thread CPU time, ratios of medians.
+//! Our implementation and `lightning-liquidity` side by side: the same work in the same process, thread CPU time,
+//! ratios of medians.
 //!
 //! All allocations are counted throughout, which costs both sides a few nanoseconds each.
 

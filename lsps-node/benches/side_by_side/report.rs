@@ -1,4 +1,4 @@
-//! `docs/benchmarks.md`, written from what ran.
+//! The document `docs/benchmarks.md`, written from the measurements.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Report {
         self.targets.push([what.into(), format!("≤ {}", number(wanted)), number(measured), verdict]);
     }
 
-    /// Prints the targets and, if asked to, writes everything down.
+    /// Prints the targets, and writes the document if asked to.
     pub fn finish(mut self) {
         let rows: Vec<_> = self.targets.drain(..).map(Vec::from).collect();
         let tables = std::mem::take(&mut self.tables);
@@ -57,7 +57,7 @@ impl Report {
     }
 }
 
-/// Microseconds.
+/// Formats nanoseconds as microseconds.
 pub fn micros(nanos: f64) -> String {
     if nanos < 10_000.0 { format!("{:.2} µs", nanos / 1e3) } else { format!("{:.1} µs", nanos / 1e3) }
 }

@@ -11,7 +11,7 @@ use crate::report::{Report, micros, times};
 use crate::side::{Client, Side, clients, scid_of};
 use crate::theirs::Theirs;
 
-/// `get_info` and `buy` of fresh clients, beside others with an offer each.
+/// Measures `get_info` and `buy` of fresh clients, beside others with one offer each.
 pub fn requests(report: &mut Report) {
     let all = clients(MOST + FRESH * SAMPLES);
     let mut rows = vec![];
@@ -39,7 +39,7 @@ pub fn requests(report: &mut Report) {
     report.target("buy at 100 000 clients", 1.2, last.buy / first.buy, "× at 1", HOLDS_CACHE);
 }
 
-/// A buy and a part, of a client that has channels.
+/// Measures a purchase and a part of a client that has channels.
 pub fn one_client(report: &mut Report) {
     let client = clients(1)[0];
     let mut rows = vec![];
@@ -69,7 +69,7 @@ pub fn one_client(report: &mut Report) {
     report.target("bytes of a buy", 400.0, none.buy.bytes.max(thousand.buy.bytes), " B", "");
 }
 
-/// The parts of one payment, one after the other.
+/// Measures the parts of one payment, one after the other.
 pub fn parts(report: &mut Report) {
     let client = clients(1);
     let (mine, other) = (written_by_parts::<Ours>(&client), written_by_parts::<Theirs>(&client));
@@ -166,7 +166,7 @@ fn written_by_parts<S: Side>(client: &[Client]) -> Vec<usize> {
     bytes
 }
 
-/// A buy of the first entry of the menu in an answer.
+/// A purchase of the first entry of the menu in this answer.
 pub fn order(answer: &[u8]) -> Vec<u8> {
     let menu = reply::<GetInfo>(answer);
     let opening_fee_params = menu.opening_fee_params_menu.into_iter().next().expect("an entry");

@@ -10,22 +10,22 @@ use crate::tally::Tally;
 
 /// An LSP that can be measured.
 pub trait Side: Sized {
-    /// Starts on a store with records in it.
+    /// Starts an LSP on a store with records.
     fn start(store: MemoryStore) -> Self;
     /// Records of offers that wait for their payment, one for each client.
     fn offers(clients: &[Client]) -> MemoryStore;
     /// Records of one client that has channels, each of which was paid for.
     fn channels(client: &Client, count: u32) -> MemoryStore;
-    /// Answers a request, having written what has to be written.
+    /// Answers a request after writing its records.
     fn receives(&mut self, client: &Client, message: &[u8]) -> Vec<u8>;
-    /// Takes in one of the parts of a payment, which is not complete by that, and writes what has to be written.
+    /// Takes in one part of a payment that stays incomplete, and writes its records.
     fn part(&mut self, scid: Scid, name: [u8; 32], payment: [u8; 32]);
-    /// Looks after what time changes.
+    /// Handles the passing of time.
     fn tick(&mut self);
     fn store(&self) -> &Arc<Tally>;
 }
 
-/// A peer, by the names that both sides have for it.
+/// A peer, with its id on both sides.
 #[derive(Clone, Copy)]
 pub struct Client {
     pub key: PublicKey,
@@ -44,7 +44,7 @@ pub fn clients(count: u32) -> Vec<Client> {
     (0..count).map(client).collect()
 }
 
-/// The SCID of the offer of a client, by its place in the list.
+/// SCID of the offer of the client with this index.
 pub fn scid_of(place: usize) -> Scid {
     Scid((u64::try_from(place).expect("a small number") + 1) << 40)
 }

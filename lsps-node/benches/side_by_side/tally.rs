@@ -6,7 +6,8 @@ use bitcoin::io;
 use lightning::util::persist::KVStoreSync;
 use lsps_node::store::MemoryStore;
 
-/// Reads what was there from the start; writes are counted and let go, so that all that is measured is what leads to them.
+/// A store that reads its initial records. Writes are counted and dropped, so that only the work before them is
+/// measured.
 #[derive(Default)]
 pub struct Tally {
     found: MemoryStore,
@@ -19,7 +20,7 @@ impl Tally {
         Self { found, ..Self::default() }
     }
 
-    /// Writes and bytes since the last time this was asked.
+    /// Number of writes and bytes since the last call.
     pub fn take(&self) -> (usize, usize) {
         (self.writes.swap(0, Relaxed), self.bytes.swap(0, Relaxed))
     }

@@ -1,4 +1,5 @@
-//! Records as `lightning-liquidity` 0.2.7 writes them, so that an LSP with many clients need not be lived through.
+//! Records in the form in which `lightning-liquidity` 0.2.7 writes them, so that an LSP with many clients need not be
+//! built by requests.
 #![expect(clippy::drop_non_drop, reason = "in what LDK's macros expand to")]
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use lsps_types::Scid;
 
 use crate::SIZE;
 
-/// All that it keeps of one client.
+/// All state that `lightning-liquidity` keeps for one client.
 pub struct PeerState {
     channels: BTreeMap<u64, Channel>,
     scid_by_user_channel_id: BTreeMap<u128, u64>,
@@ -104,7 +105,7 @@ impl_writeable_tlv_based_enum!(State,
     },
 );
 
-/// Empty.
+/// A queue without payments.
 struct PaymentQueue {}
 
 impl_writeable_tlv_based!(PaymentQueue, {});

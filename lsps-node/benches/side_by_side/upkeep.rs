@@ -6,7 +6,7 @@ use crate::report::{Report, micros, times};
 use crate::side::{Side, clients, scid_of};
 use crate::theirs::Theirs;
 
-/// A part for one of many offers, and for none of them; and a tick.
+/// Measures a part for one of many offers, a part for none of them, and a tick.
 pub fn lookup(report: &mut Report) {
     let all = clients(100_000);
     let few = (found::<Ours>(&all[..1_000]), found::<Theirs>(&all[..1_000]));
@@ -41,7 +41,7 @@ pub fn lookup(report: &mut Report) {
     report.target("idle tick with 100 000 clients", 1.0 / 23_000.0, many.0.tick / many.1.tick, "× theirs", "");
 }
 
-/// Records in, ready to serve.
+/// Measures the start: from the records to an LSP that is ready to serve.
 pub fn start(report: &mut Report) {
     let all = clients(100_000);
     let mut rows = vec![];

@@ -1,5 +1,5 @@
-//! A crowd of strangers: a fresh node id costs one handshake, no channel and no coin. An LSP on a node, and the messages of
-//! its peers; those need no node of their own.
+//! A crowd of strangers: a fresh node ID costs one handshake, no channel and no coin. The tests run an LSP on a node
+//! with the messages of its peers, which need no nodes of their own.
 #![allow(non_snake_case)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ use lsps_types::{DateTime, Msat, PeerId, Ppm, Request, Sat};
 
 type Answer<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, io::Error>> + Send>>;
 
-/// A store in memory that takes its time over each write, and counts.
+/// A store in memory whose writes take time and are counted.
 #[derive(Default)]
 struct SlowStore {
     disk: Arc<MemoryStore>,
@@ -90,13 +90,13 @@ impl KVStore for SlowStore {
 /// A recipient, and the payload of a message.
 type Sent = (PublicKey, Vec<u8>);
 
-/// An LSP on a node of its own, whose peers are only what they send.
+/// An LSP on a node of its own. Its peers consist only of their messages.
 struct Stall {
     node: Arc<Node<LspsMessageHandler>>,
     messages: Arc<LspsMessageHandler>,
     host: Lsp,
     store: Arc<SlowStore>,
-    /// The messages that the LSP sent, by recipient.
+    /// Messages that the LSP sent, by recipient.
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
@@ -167,7 +167,7 @@ impl Stall {
         sent.iter().filter(|(to, _)| *to == peer).map(|(_, payload)| payload.clone()).collect()
     }
 
-    /// The SCID that a client buys.
+    /// Sells to this client, and returns the SCID.
     async fn sells_to(&self, peer: PublicKey) -> u64 {
         self.connects(peer);
         self.hears(peer, &buy(peer), "the first");
@@ -178,7 +178,7 @@ impl Stall {
     }
 }
 
-/// An HTLC for this SCID; of the smallest payment that may be bought.
+/// The event of an HTLC to this SCID, of the smallest payment size that can be bought.
 fn intercepted(scid: u64, id: u8) -> Event {
     Event::HTLCIntercepted {
         intercept_id: InterceptId([id; 32]),
@@ -259,7 +259,7 @@ async fn case_X13_nothing_is_taken_in_while_nothing_can_be_written() {
     stall.hears(stranger(0), &buy(stranger(0)), "the first");
     let tries = store.writes();
     assert!(within(|| store.writes() > tries + 2).await, "what was sold is not written, however often it is tried");
-    // Menus need no record, but their answers would wait behind it.
+    // Menus need no record, but their answers would wait for the records of others.
     for _ in 0..10 {
         (1..=20).for_each(|number| asks(number, 64));
         let tries = store.writes();
@@ -272,7 +272,7 @@ async fn case_X13_nothing_is_taken_in_while_nothing_can_be_written() {
     stall.host.stop().await;
 }
 
-/// The chain as one sees it who knows which addresses have news, and counts how often it is asked about one.
+/// A chain view that knows which addresses have news, and counts how often it is asked about one.
 #[derive(Default)]
 struct QuietChain {
     watched: AtomicUsize,
@@ -304,7 +304,7 @@ async fn case_X15_case_X27_a_block_costs_no_look_without_news_and_orders_are_jud
     let policy = StandardPolicy { orders, ..StandardPolicy::default() };
     let store = SlowStore::taking(Duration::ZERO);
     let stall = Stall::that_sees(store, sells_without_end(), Some(Arc::clone(&chain) as Arc<_>), policy).await;
-    // Without coins every order would be refused; what the node told last makes the service look again.
+    // Without coins every order would be refused. The next event makes the service look at the node's coins again.
     stall.node.chain().give(&stall.node.wallet().script(), 10_000_000);
     stall.host.handle_event(&intercepted(7, 1)).await.unwrap();
     let refund = bitcoin::Address::from_script(&stall.node.wallet().script(), bitcoin::Network::Regtest).unwrap();

@@ -1,4 +1,4 @@
-//! A wallet with `lightning-liquidity` is called by our LSP, over HTTPS.
+//! Our LSP calls a wallet with `lightning-liquidity` over HTTPS.
 
 use lightning::sign::NodeSigner as _;
 use lightning::util::message_signing;

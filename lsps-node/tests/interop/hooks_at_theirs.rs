@@ -1,5 +1,5 @@
-//! Our wallet is called by an LSP with `lightning-liquidity`. That leaves posting to its operator, who here hands each post
-//! to our verifier.
+//! An LSP with `lightning-liquidity` calls our wallet. It leaves posting to its operator; the operator in these tests
+//! hands each post to our verifier.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,7 +186,7 @@ impl World {
     async fn listed(&self) -> Vec<String> {
         for _ in 0..200 {
             match self.lsp().call(&ListWebhooks {}).await {
-                // The wallet hears in its next turn that they are connected.
+                // The wallet learns of the connection in its next turn.
                 Err(Failed::NotSent(NotSent::NotConnected)) => assert!(passes(50).await),
                 answer => return answer.expect("it lists").app_names,
             }

@@ -1,4 +1,4 @@
-//! `lightning-liquidity` as the message handler of a node, and what keeps it going.
+//! `lightning-liquidity` as the message handler of a node, and the tasks that drive it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -15,7 +15,7 @@ use lsps_node::node::{Core, Node, Setup};
 use lsps_node::store::{AsyncStore, Store};
 use tokio::task::JoinHandle;
 
-/// Theirs, on a node of ours.
+/// The manager of `lightning-liquidity` on a node of ours.
 pub type Liquidity = LiquidityManager<
     Arc<KeysManager>,
     Arc<KeysManager>,
@@ -43,7 +43,7 @@ impl TimeProvider for Later {
     }
 }
 
-/// A node that speaks through it.
+/// Builds a node that uses `lightning-liquidity`.
 pub async fn build(
     setup: Setup,
     service: Option<LiquidityServiceConfig>,
@@ -77,7 +77,7 @@ pub async fn build(
     (node, Arc::clone(made.get().expect("it was made")))
 }
 
-/// Two tasks: one sends and stores what it has, one hands its events to `handler`. They end when this is dropped.
+/// Two tasks: one sends and stores, the other hands events to `handler`. They end when this value is dropped.
 pub struct Running(Vec<JoinHandle<()>>);
 
 impl Running {

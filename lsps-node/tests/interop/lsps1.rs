@@ -1,4 +1,4 @@
-//! LSPS1 between the message types of both. Envelopes are their own where they write them.
+//! LSPS1 with the message types of both sides. Each side writes its own envelopes.
 
 use std::str::FromStr;
 
@@ -85,7 +85,7 @@ fn our_replies_are_read_by_it() {
     TABLE.shows(MESSAGES, "LSPS1: our replies, read by its", Works);
 }
 
-/// A client that polls its order while its payment is held gets an answer that it cannot read.
+/// A client that polls its order while its payment is held gets a reply that it cannot read.
 #[test]
 fn it_does_not_know_that_a_payment_can_be_held() {
     let mut order = our_order();

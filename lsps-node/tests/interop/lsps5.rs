@@ -1,4 +1,4 @@
-//! LSPS5, and errors of all protocols, between the message types of both.
+//! LSPS5, and errors of all protocols, with the message types of both sides.
 
 use lightning_liquidity::lsps0::ser::{LSPSMessage, LSPSRequestId, LSPSResponseError};
 use lightning_liquidity::lsps5::msgs as theirs;

@@ -1,5 +1,5 @@
-//! Our sides against those of `lightning-liquidity`, and against a client that says what none should; `docs/interop.md` is
-//! written from what they come to.
+//! Our client and LSP with those of `lightning-liquidity`, and with a client that sends invalid messages.
+//! `docs/interop.md` is written from the outcomes.
 #![allow(non_snake_case)]
 
 mod hooks_at_ours;
@@ -26,7 +26,7 @@ const FEE_LIMIT: Msat = Msat(2_000_000);
 const SHARE_LIMIT: Ppm = Ppm(50_000);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Our wallet buys from its LSP.
+/// Our wallet buys from an LSP of `lightning-liquidity`.
 const OUR_WALLET: &str = "our wallet, its LSP";
 /// A wallet of `lightning-liquidity` buys from our LSP.
 const OUR_LSP: &str = "its wallet, our LSP";
@@ -96,7 +96,7 @@ static TABLE: Table = Table::new(
     ],
 );
 
-/// Says to our LSP what none should.
+/// A client sends invalid messages to our LSP.
 const RAW: &str = "a client, our LSP";
 
 static BY_HAND: Table = Table::new(
@@ -116,7 +116,7 @@ static BY_HAND: Table = Table::new(
     ],
 );
 
-/// Keeps all protocol messages of a node.
+/// Records all protocol messages of a node.
 fn listens() -> (Arc<Mutex<Vec<String>>>, OnMessage) {
     let said = Arc::new(Mutex::new(vec![]));
     let s = Arc::clone(&said);
@@ -125,7 +125,7 @@ fn listens() -> (Arc<Mutex<Vec<String>>>, OnMessage) {
     (said, observer)
 }
 
-/// The one message that has this in it.
+/// The only message that contains these words.
 fn the_one_with(said: &Mutex<Vec<String>>, words: &str) -> String {
     let said = said.lock().unwrap();
     let found: Vec<&String> = said.iter().filter(|message| message.contains(words)).collect();
@@ -133,7 +133,7 @@ fn the_one_with(said: &Mutex<Vec<String>>, words: &str) -> String {
     one.clone()
 }
 
-/// A string member of an object.
+/// A string member of the object in this message.
 fn text_of(message: &str, name: &str) -> String {
     let (_, rest) = message.split_once(&format!("\"{name}\":\"")).unwrap_or_else(|| panic!("no {name} in {message}"));
     rest.split('"').next().expect("the end of a string").into()

@@ -64,7 +64,7 @@ async fn it_understands_that_its_payment_is_too_small_or_too_large() {
     TABLE.shows(OUR_LSP, "a size that is refused", Works);
 }
 
-/// Here for an offer too many.
+/// The client is refused because it has an offer too many.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_deaf_when_it_is_refused_as_a_client() {
     let (said, on_request) = listens();
@@ -224,7 +224,7 @@ impl World {
         self.settles(before, &terms).await;
     }
 
-    /// The wallet read what the LSP meant: what is kept is what its terms say.
+    /// Checks that the LSP kept the fee that the wallet's terms say.
     pub async fn settles(&self, before: Balances, terms: &LSPS2OpeningFeeParams) -> Account {
         let fee = opening_fee(AMOUNT, Msat(terms.min_fee_msat), Ppm(terms.proportional)).expect("no overflow");
         settles(self.stage.trio(&self.lsp.node, &self.wallet.node), before, fee.0).await

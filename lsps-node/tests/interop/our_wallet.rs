@@ -260,7 +260,7 @@ impl World {
         self.stage.trio(&self.lsp.node, &self.wallet.node).balances()
     }
 
-    /// An ordinary invoice of the application, with the hint that was bought.
+    /// The payer pays an ordinary invoice of the application with the route hint that was bought.
     fn pays_later(&self, jit: &JitInvoice) {
         self.stage.seen.forget();
         let (hint, half) = (jit.invoice.route_hints()[0].clone(), AMOUNT.0 / 2);

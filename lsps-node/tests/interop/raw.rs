@@ -1,5 +1,5 @@
-//! A client by hand, over a real connection, that says what none should. Our LSP answers as the specifications want, and
-//! another wallet is paid all the same.
+//! A client that is played by the test, over a real connection, and sends invalid messages. Our LSP answers as the
+//! specifications require, and another wallet is paid all the same.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,7 +56,7 @@ async fn what_is_no_request_gets_one_error_each() {
     BY_HAND.shows(RAW, "what is no request: bad UTF-8, half an object, an array, two objects, 9 000 levels, an id of 60 000 characters", Works);
 }
 
-/// Two LSPs would send each other errors for ever.
+/// Otherwise two LSPs would send each other errors for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_for_nothing_is_not_answered() {
     let world = World::new().await;
@@ -266,7 +266,7 @@ impl Raw {
         self.node.peer_manager().process_events();
     }
 
-    /// Whether there is such an answer among those that came.
+    /// Whether one of the received answers satisfies `is_it`.
     fn hears(&self, is_it: impl Fn(&Value) -> bool) -> bool {
         let mut heard = self.heard.lock().unwrap();
         heard.extend(self.messages.take().into_iter().filter_map(|event| match event {

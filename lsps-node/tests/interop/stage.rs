@@ -1,4 +1,4 @@
-//! Chain and payer; who the LSP and the wallet are differs from test to test.
+//! Chain and payer of the tests. LSP and wallet differ from test to test.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl Stage {
         Self { chain, payer, seen, script, lsp_store: store(), wallet_store: store() }
     }
 
-    /// Gives coins, connects, opens the payer's channels.
+    /// Gives coins to the nodes, connects them, and opens the payer's channels.
     pub async fn opens<L, W>(&self, lsp: &Node<L>, wallet: &Node<W>)
     where
         L: CustomMessageHandler + Send + Sync + 'static,
@@ -45,7 +45,7 @@ impl Stage {
         open_channels(&self.chain, &self.payer, lsp, sizes).await.expect("the channels open");
     }
 
-    /// Payer and wallet reach the LSP, again if it was away.
+    /// Connects payer and wallet to the LSP, again if the LSP was away.
     pub async fn connects<L, W>(&self, lsp: &Node<L>, wallet: &Node<W>)
     where
         L: CustomMessageHandler + Send + Sync + 'static,
@@ -56,7 +56,7 @@ impl Stage {
         assert!(wallet.connect(lsp.node_id(), lsp.address()).await, "the wallet reaches the LSP");
     }
 
-    /// The payer can use as many channels as it opened.
+    /// Waits until the payer can use all its channels.
     pub async fn payer_is_ready(&self) {
         let open = self.script.payer_channels.len();
         let usable = || self.payer.channel_manager().list_usable_channels().len();

@@ -1,4 +1,4 @@
-//! An LSP with `lightning-liquidity`, put together as its documentation says and its largest user does.
+//! An LSP with `lightning-liquidity`, built as its documentation says and its largest user does.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub const fn fee_on(amount: u64) -> u64 {
 /// Terms of sale.
 #[derive(Clone, Copy, Default)]
 pub struct Terms {
-    /// The only token that is served, if one has to be shown.
+    /// The only token that is served, if a token is required.
     pub token: Option<&'static str>,
     pub client_trusts_lsp: bool,
     /// Maximum number of webhooks per client; `None` if LSPS5 is not served.
@@ -65,7 +65,7 @@ struct Desk {
 
 impl TheirLsp {
     pub async fn start(stage: &Stage, terms: Terms) -> Self {
-        // Neither of its users nor its documentation asks for `negotiate_scid_privacy`.
+        // Neither the users nor the documentation of `lightning-liquidity` set `negotiate_scid_privacy`.
         let mut config = UserConfig { accept_intercept_htlcs: true, ..UserConfig::default() };
         config.accept_forwards_to_priv_channels = true;
         config.channel_handshake_config.announce_for_forwarding = false;
@@ -224,7 +224,7 @@ fn menu_entry() -> LSPS2RawOpeningFeeParams {
     }
 }
 
-/// Twice what is needed. The event can come again after a restart.
+/// Opens a channel of twice the required size. The event can come again after a restart.
 fn open(node: &Node<Liquidity>, client: PublicKey, forward_msat: u64, key: u128) -> Result<(), APIError> {
     let manager = node.channel_manager();
     let channels = manager.list_channels_with_counterparty(&client);

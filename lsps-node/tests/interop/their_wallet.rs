@@ -1,4 +1,4 @@
-//! A wallet with `lightning-liquidity`, put together as its documentation says.
+//! A wallet with `lightning-liquidity`, built as its documentation says.
 
 use std::sync::{Arc, Mutex};
 
@@ -97,7 +97,7 @@ impl TheirWallet {
         .await
     }
 
-    /// SCID and `cltv_expiry_delta`.
+    /// Buys a channel, and returns the SCID and the `cltv_expiry_delta`.
     pub async fn buy(&self, terms: &LSPS2OpeningFeeParams, size: Option<u64>) -> Answer<(u64, u32)> {
         let asked = self.asks_to_buy(terms, size);
         self.hears(|event| match event {
@@ -209,7 +209,7 @@ impl TheirWallet {
         .await
     }
 
-    /// An invoice over `amount`, or what the payer likes, and the terms it was sold on.
+    /// Buys a channel. Returns an invoice over `amount`, or over an amount that the payer chooses, and the terms.
     pub async fn receives(&self, amount: Option<u64>) -> (Bolt11Invoice, LSPS2OpeningFeeParams) {
         let terms = self.get_info(None).await.expect("a menu").remove(0);
         let (scid, delta) = self.buy(&terms, amount).await.expect("it sells");

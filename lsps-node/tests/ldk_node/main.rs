@@ -1,4 +1,4 @@
-//! ldk-node, as a wallet of our LSP and as an LSP of our wallet. `docs/interop.md` lists what came of it.
+//! ldk-node as a wallet of our LSP, and as an LSP of our wallet. `docs/interop.md` lists the outcomes.
 
 mod peer;
 mod provider;
@@ -55,12 +55,12 @@ static LDK_NODE: Table = Table::new(
 const OUR_LSP: &str = "its wallet, our LSP";
 const OUR_WALLET: &str = "our wallet, its LSP";
 
-/// Whether it comes true within two seconds, where it must not.
+/// Whether the condition becomes true within two seconds; used where it must not.
 async fn soon(is_true: impl Fn() -> bool) -> bool {
     tokio::time::timeout(Duration::from_secs(2), within(is_true)).await.unwrap_or_default()
 }
 
-/// The codes with which the payer's payments failed so far.
+/// Failure codes of the payer's payments so far.
 fn codes_at(payer: &Node) -> Vec<FailureCode> {
     payer.logger().failure_codes()
 }

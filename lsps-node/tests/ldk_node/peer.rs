@@ -11,7 +11,7 @@ use lsps_node::{Chain, Node};
 use lsps_testing::rpc::Rpc;
 use tempfile::TempDir;
 
-/// A whole node of another make: its own store in files, its own wallet, its own loop.
+/// A complete node of another implementation: with its own store in files, wallet and event loop.
 pub struct Peer {
     node: ldk_node::Node,
     rpc: Rpc,
@@ -19,11 +19,11 @@ pub struct Peer {
     role: Role,
 }
 
-/// All of its settings that do not come from the surroundings.
+/// Settings that do not come from the environment of the test.
 type Role = Box<dyn Fn() -> Builder + Send + Sync>;
 
 impl Peer {
-    /// Starts one that is what `role` makes of it.
+    /// Starts a node with the settings of `role`.
     pub async fn start(chain: &Chain, role: impl Fn() -> Builder + Send + Sync + 'static) -> Self {
         let rpc = Rpc::serve(chain.clone()).await.expect("a port is free");
         let directory = tempfile::tempdir().expect("there is room for files");
@@ -32,12 +32,12 @@ impl Peer {
         Self { node, rpc, directory, role }
     }
 
-    /// Ends it.
+    /// Stops the node.
     pub fn leaves(&self) {
         self.node.stop().expect("it runs");
     }
 
-    /// Starts it again from its files, after it left.
+    /// Starts the node again from its files.
     pub fn is_back(&mut self) {
         self.node = start(&self.rpc, &self.directory, &self.role);
     }
@@ -50,7 +50,7 @@ impl Peer {
         &self.node
     }
 
-    /// Connects to a node of ours, until both know.
+    /// Connects to one of our nodes, and waits until both know.
     pub async fn connect<H: CustomMessageHandler + Send + Sync + 'static>(&self, node: &Node<H>) {
         let connected = || {
             let _ = self.node.connect(node.node_id(), SocketAddress::from(node.address()), false);
@@ -59,14 +59,14 @@ impl Peer {
         assert!(within(connected).await, "{} can be reached", node.name());
     }
 
-    /// Coins from the faucet, that it knows of.
+    /// Gives the node coins from the faucet, and waits until it knows of them.
     pub async fn is_given(&self, chain: &Chain, amount_sat: u64) {
         let address = self.node.onchain_payment().new_address().expect("it has a wallet");
         chain.give(&address.script_pubkey(), amount_sat);
         assert!(within(|| self.coins_sat() >= amount_sat).await, "it sees its coins");
     }
 
-    /// Satoshis in its coins, after a look at the chain.
+    /// Confirmed coins in satoshis, after a synchronization with the chain.
     pub fn coins_sat(&self) -> u64 {
         self.node.sync_wallets().expect("the chain is there");
         self.node.list_balances().total_onchain_balance_sats
@@ -84,7 +84,7 @@ impl Peer {
         })
     }
 
-    /// Whether that is in its log, which tells what its events do not.
+    /// Whether the log contains these words. It has details that the events do not have.
     pub fn has_logged(&self, words: &str) -> bool {
         let log = self.directory.path().join(DEFAULT_LOG_FILENAME);
         std::fs::read(log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(words))

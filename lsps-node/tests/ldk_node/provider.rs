@@ -224,7 +224,7 @@ impl World {
         self.wallet.host.receive_via_jit_channel(AMOUNT, "a first payment", HOUR, FEE_LIMIT).await
     }
 
-    /// Payer, LSP, wallet, in millisatoshis; `None` while a payment is under way.
+    /// Balances of payer, LSP and wallet, in millisatoshis; `None` while a payment is under way.
     fn totals(&self) -> Option<[u64; 3]> {
         let [from_payer, at_lsp] = self.lsp.shares();
         let [from_lsp, at_wallet] = shares(&self.wallet.node).ok()?;
@@ -256,7 +256,7 @@ impl World {
         fundings.filter_map(|funding| self.chain.fee_sat(&funding.txid)).sum::<u64>() * 1_000
     }
 
-    /// Both ends have what they should, to the millisatoshi, and the LSP the rest.
+    /// Checks to the millisatoshi that payer and wallet have their balances, and the LSP the rest.
     async fn is_settled(&self, before: [u64; 3], fee: Msat) {
         let facts = || self.seen.facts();
         let over = within(|| facts().has_failed || (facts().sent.is_some() && facts().received.is_some())).await;
@@ -272,5 +272,5 @@ impl World {
     }
 }
 
-/// Blocks before the end of a held HTLC at which LDK fails it by itself.
+/// Number of blocks before the expiry of a held HTLC at which LDK fails it by itself.
 const FAILS_BEFORE: u32 = 39;

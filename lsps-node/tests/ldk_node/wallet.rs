@@ -108,7 +108,7 @@ async fn paid_over_a_channel_of_what_kind(trusts_closing: bool) -> ChannelTypeFe
     let invoice = world.buys().expect("our LSP sells");
     world.scene.payer.pay(&invoice, AMOUNT.0).expect("a route");
     let fee = world.is_paid(&invoice).await;
-    // The anchors are part of what the capacities leave to guess; whole satoshis are exact.
+    // The exact balances of channels with anchors are not known, but whole satoshis are.
     let has_sat = || world.wallet.node().list_balances().total_lightning_balance_sats;
     assert!(within(|| has_sat() == (AMOUNT.0 - fee) / 1_000).await, "{} sat", has_sat());
     assert_eq!(world.wallet.has_logged("Rejecting inbound Anchor channel"), !trusts_closing);
@@ -152,7 +152,7 @@ fn description() -> Bolt11InvoiceDescription {
     Bolt11InvoiceDescription::Direct(Description::new("a first payment".into()).expect("it is short"))
 }
 
-/// Payer, our LSP, and an ldk-node as its customer.
+/// Payer, our LSP, and an ldk-node as its client.
 struct World {
     scene: Scene,
     wallet: Peer,
@@ -177,7 +177,7 @@ impl World {
         payment.receive_via_jit_channel(AMOUNT.0, &description(), seconds, Some(FEE_LIMIT.0))
     }
 
-    /// Payer, LSP, wallet, in millisatoshis; `None` while a payment is under way.
+    /// Balances of payer, LSP and wallet, in millisatoshis; `None` while a payment is under way.
     fn totals(&self) -> Option<[u64; 3]> {
         let (payer, lsp) = (&self.scene.payer, &self.scene.lsp.node);
         let [from_payer, at_lsp] = shares(lsp).ok()?;
@@ -195,7 +195,8 @@ impl World {
         fundings.filter_map(|funding| self.scene.chain.fee_sat(&funding.txid)).sum::<u64>() * 1_000
     }
 
-    /// The wallet tells of the payment, less the fee that was agreed, and the payer has the preimage.
+    /// Checks that the wallet reports the payment less the agreed fee, and that the payer has the preimage. Returns the
+    /// fee.
     async fn is_paid(&self, invoice: &Bolt11Invoice) -> u64 {
         let received =
             self.wallet.tells("of the payment", |event| matches!(event, Event::PaymentReceived { .. })).await;
@@ -213,7 +214,7 @@ impl World {
         fee
     }
 
-    /// Both ends have what they should, to the millisatoshi, and the LSP the rest.
+    /// Checks to the millisatoshi that payer and wallet have their balances, and the LSP the rest.
     async fn is_settled(&self, before: [u64; 3], invoice: &Bolt11Invoice) {
         let fee = self.is_paid(invoice).await;
         let (sent, routing) = self.scene.seen.facts().sent.unwrap();
@@ -233,7 +234,7 @@ impl World {
     }
 }
 
-/// A channel with anchors is closed with coins; one that has none can leave that to its LSP.
+/// A channel with anchors is closed with coins. A wallet without coins can leave the closing to its LSP.
 fn customer_of(lsp: PublicKey, address: &SocketAddress, token: Option<&String>, trusts_closing: bool) -> Builder {
     let mut anchors = AnchorChannelsConfig::default();
     if trusts_closing {

@@ -1,4 +1,4 @@
-//! Wallets that are not there when their payment comes.
+//! Wallets that are away when their payment arrives.
 
 use lsps_testing::scene::Script;
 
@@ -16,7 +16,7 @@ async fn case_J17_a_payment_waits_for_its_wallet_and_goes_on_when_it_is_back() {
     assert_eq!(world.channels(), 1);
 }
 
-/// A node would fail at once what it is to forward to a peer that is back while its channels are not.
+/// A node would fail an HTLC at once that it forwards to a connected peer whose channels are not usable yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_J17_over_an_open_channel_it_goes_on_when_the_channel_can_be_used_again() {
     let mut world = World::on_hold(Script::default()).await;

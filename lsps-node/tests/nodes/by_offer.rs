@@ -1,4 +1,4 @@
-//! Orders that are paid by their offers: invoice request, invoice and payment between real nodes.
+//! Orders that are paid by their BOLT 12 offers: invoice request, invoice and payment between real nodes.
 
 use std::sync::{Arc, OnceLock};
 
@@ -88,7 +88,7 @@ async fn case_O11_an_offer_that_is_paid_twice_is_taken_once() {
     let (offer, cast) = (Arc::new(OnceLock::new()), Arc::new(Cast::default()));
     let (of_order, on) = (Arc::clone(&offer), Arc::clone(&cast));
     let script = Script {
-        // The first payment is on hold then.
+        // The first payment is held at that time.
         on_event: Arc::new(move |who, event| {
             if let (Who::Wallet, Event::OpenChannelRequest { .. }) = (who, event) {
                 pays(&on, of_order.get().expect("it was offered"), 1);
@@ -136,7 +136,7 @@ async fn case_O06_an_invoice_that_does_not_come_in_time_is_asked_for_again() {
     world.is_done(&handle, Way::Bolt12).await;
 }
 
-/// The LSP sends no invoice for its offer, and the order can be paid on the chain as well.
+/// The LSP sends no invoice for its offer, and the order can also be paid on-chain.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X53b_when_no_invoice_comes_for_the_offer_the_next_way_is_paid() {
     let world = World::new().await;
@@ -170,7 +170,7 @@ fn failures(world: &World) -> usize {
     world.told.lock().unwrap().iter().filter(|told| **told == "failed").count()
 }
 
-/// The wallet's node pays it, beside what its order pays.
+/// The wallet's node pays the offer in addition to the payment of its order.
 fn pays(cast: &Cast, offer: &Offer, number: u8) {
     let (wallet, id) = (cast.wallet(), PaymentId([number; 32]));
     let manager = wallet.channel_manager();

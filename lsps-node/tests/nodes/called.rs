@@ -1,4 +1,4 @@
-//! Wallets that sleep, and are called by their webhook over HTTPS.
+//! Sleeping wallets that are called by their webhook over HTTPS.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn case_J17_a_wallet_that_never_wakes_costs_its_payer_nothing() {
     assert_eq!(called.hook.posts().len(), 2, "who is there is not called");
 }
 
-/// L5-045, L5-086: it owes an answer about a payment, and sleeps on it.
+/// L5-045, L5-086: the wallet owes an answer about a payment, and sleeps.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_that_is_called_before_an_htlc_expires_comes_and_keeps_its_channel() {
     let (called, timeout) = Called::sleeps_on_a_payment().await;
@@ -65,7 +65,7 @@ async fn a_wallet_that_is_called_before_an_htlc_expires_comes_and_keeps_its_chan
     assert_eq!(called.hook.posts().len(), 2);
 }
 
-/// L5-086: what it is told is the height of the forced close.
+/// L5-086: the notification contains the height of the forced close.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_that_is_called_before_an_htlc_expires_and_does_not_come_loses_its_channel_when_it_was_told() {
     let (called, timeout) = Called::sleeps_on_a_payment().await;
@@ -118,7 +118,7 @@ async fn case_N01_case_X59_a_webhook_of_who_never_had_a_channel_is_kept_for_seve
     called.is_forgotten().await;
 }
 
-/// A scene whose wallet is registered, and where its LSP posts to.
+/// A scene whose wallet is registered, and the hook to which its LSP posts.
 struct Called {
     world: World,
     hook: Hook,
@@ -179,7 +179,7 @@ impl Called {
         self.scene().connect().await.expect("it is reached");
     }
 
-    /// All that the LSP has called for.
+    /// Checks that these are all notifications of the LSP.
     async fn is_told<const N: usize>(&self, notifications: [Notification; N]) {
         let lsp = PeerId(self.scene().lsp.node.node_id().serialize());
         let told = || self.hook.notifications(lsp).expect("it is the LSP's");
@@ -193,7 +193,7 @@ impl Called {
         let lsp = self.scene().wallet.host.session().lsp(lsp);
         for _ in 0..200 {
             match lsp.call(&ListWebhooks {}).await {
-                // The wallet hears in its next turn that they are connected.
+                // The wallet learns of the connection in its next turn.
                 Err(Failed::NotSent(NotSent::NotConnected)) => assert!(passes(50).await),
                 answer => return answer.expect("it lists").app_names,
             }
@@ -219,7 +219,7 @@ impl Called {
     async fn mines_up_to(&self, height: BlockHeight) {
         self.scene().chain.mine(height.0 - self.scene().chain.height());
         let lsp = self.scene().lsp.node.channel_manager();
-        // The LSP looks for blocks every second.
+        // The LSP polls for blocks every second.
         assert!(within(|| lsp.current_best_block().height == height.0).await);
         assert!(passes(1_500).await);
     }
@@ -229,7 +229,7 @@ impl Called {
     }
 }
 
-/// LDK waits for so many blocks after an HTLC expired.
+/// Number of blocks that LDK waits after the expiry of an HTLC.
 const GRACE: u32 = 3;
 const HOUR: u64 = Duration::from_secs(60 * 60).as_secs();
 const DAY: u64 = 24 * HOUR;

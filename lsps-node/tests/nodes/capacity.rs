@@ -1,5 +1,5 @@
-//! The channel that is opened for a payment carries it, whatever the feerate and the number of its parts, and its funding
-//! gets to the miners.
+//! The channel that is opened for a payment can carry it, whatever the feerate and the number of parts, and its funding
+//! transaction reaches the miners.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -19,7 +19,7 @@ use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat, Owed};
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR, World};
 
-/// 50 sat/vB.
+/// A high feerate, 50 sat/vB, in satoshis per 1 000 weight units.
 const DEAR: u32 = 12_500;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn case_X16_at_20_sat_per_vb_a_payment_in_ten_parts_fits_into_its_channel_
     is_paid(Script { fee_sat_per_kw: 5_000, anchors: true, ..with_room() }, 200_000, 10).await;
 }
 
-/// Nothing to spare, at the least feerate.
+/// The channel has no spare capacity, at the minimum feerate.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X16_a_payment_fits_into_a_channel_that_has_nothing_to_spare() {
     let policy = StandardPolicy { spare_sat: 0, min_capacity_sat: 1_000, ..StandardPolicy::default() };
@@ -64,7 +64,7 @@ async fn case_X17_a_small_payment_whose_parts_count_as_dust_is_carried_with_anch
     is_paid(Script { payer_channels: vec![100_000; 10], anchors: true, ..Script::default() }, 4_000, 10).await;
 }
 
-/// Coins are not split yet, so the wallet's bound on lines of unconfirmed change stops the sales: issue J.
+/// Coins are not split yet, so the wallet's limit on chains of unconfirmed change stops the sales: issue J.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "X26, the part that is not done: an LSP with one coin funds 20 channels between two blocks, not 70"]
 async fn case_X26_seventy_channels_between_two_blocks_from_one_coin_are_all_funded() {
@@ -116,7 +116,7 @@ async fn case_X26_a_funding_that_the_mempool_refuses_is_told_with_the_reason() {
     assert!(world.scene.chain.transaction(&txid).is_none());
 }
 
-/// Both vanish from the mempool, and the second spends the change of the first.
+/// Two funding transactions vanish from the mempool. The second one spends the change of the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X26_fundings_that_the_mempool_forgot_are_broadcast_again_parents_first() {
     let world = World::playing(Script::default()).await;
@@ -145,7 +145,7 @@ fn with_room() -> Script {
     Script { payer_channels: vec![400_000; 4], ..Script::default() }
 }
 
-/// A wallet without channels is paid so much in so many equal parts, over the one channel that is opened for it.
+/// A wallet without channels is paid this amount in equal parts over the one channel that is opened for it.
 async fn is_paid(script: Script, amount_sat: u64, parts: u64) {
     let amount = Msat(amount_sat * 1_000);
     let anchors = script.anchors;

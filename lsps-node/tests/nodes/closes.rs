@@ -1,4 +1,4 @@
-//! Channels end, and what was in them comes home to the coins of both.
+//! Channels that end: their balances return to the coins of both sides.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::World;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_that_both_close_leaves_its_money_in_their_wallets() {
     let mut world = sold(false).await;
-    // The addresses are those of an earlier life.
+    // The nodes restart, so that the addresses were made by an earlier process.
     world.scene.restart_lsp().await.unwrap();
     world.scene.restart_wallet().await.unwrap();
     world.scene.connect().await.unwrap();
@@ -42,15 +42,15 @@ async fn closes_by_itself(anchors: bool) {
     let lsp = world.scene.lsp.node.channel_manager();
     lsp.force_close_broadcasting_latest_txn(&channel, &wallet, "enough".into()).expect("it is there");
     assert!(within(|| !world.scene.chain.mempool().is_empty()).await, "it is broadcast");
-    // The wallet may have its own at once, the LSP a day later.
+    // The wallet can spend its balance at once, the LSP a day later.
     world.scene.chain.mine(200);
     assert!(within(|| world.scene.chain.mempool().len() == 2).await, "both fetch it");
     world.scene.chain.mine(6);
-    // The wallet has no use for its anchor.
+    // The wallet does not spend its anchor output.
     world.is_home_but_for(before, height, if anchors { 330 } else { 0 }).await;
 }
 
-/// The wallet has a channel and money in it.
+/// A world whose wallet has a channel with a balance.
 async fn sold(anchors: bool) -> World {
     let world = World::playing(Script { anchors, ..Script::default() }).await;
     world.pays();

@@ -1,4 +1,4 @@
-//! An LSP by hand, which keeps what it likes.
+//! An LSP that is played by the test, and keeps more than it may.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -50,7 +50,7 @@ async fn exactly_the_promise_is_claimed() {
     assert_eq!((outcome.wallet_msat, outcome.payer_lost_msat), (AMOUNT.0 - FEE.0, AMOUNT.0));
 }
 
-/// The wallet has a channel of this LSP already, over which it can skim as well.
+/// The wallet already has a channel with this LSP, over which the LSP can skim as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X42_a_fee_for_a_channel_that_was_never_opened_is_not_paid() {
     let stage = Stage::set(0, FEE).await;
@@ -64,7 +64,8 @@ async fn case_X42_a_fee_for_a_channel_that_was_never_opened_is_not_paid() {
     assert_eq!(stage.wallet.node.channel_manager().list_channels().len(), 1);
 }
 
-/// The payment that was bought for waits; another one over the same channel cannot, as its invoice leaves no blocks for it.
+/// The payment of the purchase is held. Another payment over the same channel cannot be held, as its invoice leaves no
+/// blocks for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X32_a_patient_wallet_takes_no_other_payment_over_a_channel_that_is_not_confirmed() {
     let stage = Stage::set(3, FEE).await;
@@ -85,8 +86,8 @@ async fn case_X32_a_patient_wallet_takes_no_other_payment_over_a_channel_that_is
     assert!(within(|| stage.handed_on.lock().unwrap().contains(&hash)).await, "the application may claim it now");
 }
 
-/// One part comes over a channel that is confirmed, the other over the one that was bought. The LSP closes the latter, and
-/// would get the preimage for the part that is left.
+/// One part arrives over a confirmed channel, the other over the bought one. The LSP closes the latter, and would learn
+/// the preimage by the claim of the other part.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X32_a_payment_in_parts_that_waits_goes_back_when_one_of_its_channels_is_closed() {
     for restarts in [false, true] {
@@ -123,7 +124,7 @@ async fn case_X32_a_payment_in_parts_that_waits_goes_back_when_one_of_its_channe
     }
 }
 
-/// The LSP says that it trusts its client, and keeps the funding back all the same.
+/// The LSP says that it trusts its client, but withholds the funding transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X33_a_wallet_that_can_see_the_mempool_waits_until_the_funding_is_in_it() {
     let stage = Stage::set(0, FEE).await;
@@ -138,7 +139,7 @@ async fn case_X33_a_wallet_that_can_see_the_mempool_waits_until_the_funding_is_i
     assert_eq!(stage.chain.mempool().len(), 1);
 }
 
-/// The cheaper one quotes and does not sell.
+/// The cheaper LSP quotes, but does not sell.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X40_when_the_cheapest_does_not_sell_the_next_does_and_is_asked_first_from_then_on() {
     let (chain, cheaper) = (Chain::new(), Msat(FEE.0 / 2));
@@ -198,7 +199,7 @@ async fn pay_through_an_lsp_that_keeps(kept: Msat) -> Outcome {
     }
 }
 
-/// A payer, a wallet, and an LSP that lies as it is told.
+/// A payer, a wallet, and a dishonest LSP.
 struct Stage {
     chain: Chain,
     payer: Arc<Node>,
@@ -220,14 +221,14 @@ struct Lies {
     sells: AtomicBool,
     keeps: AtomicU64,
     opens: AtomicBool,
-    /// The first part goes over a new channel that holds no more than that, the others over an old one.
+    /// Whether the first part goes over a new channel that is just large enough, and the others over an old one.
     spreads: AtomicBool,
     publishes: AtomicBool,
     withheld: Mutex<Option<Transaction>>,
 }
 
 impl Lies {
-    /// None, but for what it keeps.
+    /// An LSP that only lies about the fee: it asks for one and keeps another.
     fn asking(asks: Msat, kept: Msat) -> Self {
         let (sells, opens, publishes) = (AtomicBool::new(true), AtomicBool::new(true), AtomicBool::new(true));
         let (keeps, spreads) = (AtomicU64::new(kept.0), AtomicBool::new(false));
@@ -272,7 +273,7 @@ impl Stage {
         Self { chain, payer, lsp, wallet, lies, paid, failed, handed_on, told, script, wallet_store }
     }
 
-    /// Starts the wallet that was killed, and connects it.
+    /// Starts the killed wallet again, and connects it.
     async fn restarts_wallet(&mut self) {
         let at = (self.lsp.node_id(), self.lsp.address());
         self.wallet = WalletNode::start(&self.chain, &self.wallet_store, at, &self.script).await.unwrap();
@@ -309,7 +310,7 @@ impl Stage {
     }
 }
 
-/// Sells, opens when the payment comes, forwards all but what it keeps.
+/// Starts an LSP that sells, opens a channel when the payment arrives, and forwards the parts less what it keeps.
 async fn start_dishonest(chain: &Chain, seed: u8, lies: Arc<Lies>) -> Arc<Node<LspsMessageHandler>> {
     let mut config = UserConfig { accept_forwards_to_priv_channels: true, ..UserConfig::default() };
     preset_for_lsp(&mut config);
@@ -333,13 +334,13 @@ async fn start_dishonest(chain: &Chain, seed: u8, lies: Arc<Lies>) -> Arc<Node<L
                     if spreads { lies.opens.swap(false, Ordering::SeqCst) } else { lies.opens.load(Ordering::SeqCst) };
                 if opens {
                     *held.lock().unwrap() = Some((part, amount));
-                    // LDK forwards over the smallest that will do, whichever it is told.
+                    // LDK forwards over the smallest sufficient channel, whichever channel it is told.
                     let size = if spreads { 20_000 } else { 200_000 };
                     manager.create_channel(client, size, 0, JIT, None, None).expect("connected");
                 } else {
                     let channels = manager.list_channels_with_counterparty(&client);
                     let old = channels.iter().find(|channel| channel.is_usable).expect("there is one").channel_id;
-                    // The fee is kept of the part that comes over the new channel, if there is one.
+                    // The fee is kept of the part that goes over the new channel, if there is one.
                     let keeps = if spreads { 0 } else { lies.keeps.load(Ordering::SeqCst) };
                     manager.forward_intercepted_htlc(part, &old, client, amount - keeps).expect("still held");
                 }
@@ -416,5 +417,5 @@ fn answer(
     }));
 }
 
-/// The key of the JIT channel.
+/// Key of the JIT channel.
 const JIT: u128 = 77;

@@ -1,4 +1,4 @@
-//! The LSP loses its power at a certain moment.
+//! The LSP loses its power at a chosen moment.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -9,7 +9,7 @@ use lsps_testing::fault::{Power, PowerCutStore};
 use lsps_testing::scene::{Scene, Script, Who};
 use lsps_transport_ldk::LspsMessageHandler;
 
-/// Without power from the moment the LSP's node tells something.
+/// Cuts the power of the LSP when its node reports a chosen event.
 pub struct Doom {
     disk: Store,
     power: Power,
@@ -37,7 +37,7 @@ impl Doom {
         assert!(self.node.set(Arc::downgrade(&scene.lsp.node)).is_ok());
     }
 
-    /// Waits for it, and starts the LSP again.
+    /// Waits for the power cut, and starts the LSP again.
     pub async fn passes(self, scene: &mut Scene) {
         assert!(within(|| self.power.is_off()).await, "it comes so far");
         scene.start_lsp_from(self.disk).await.unwrap();

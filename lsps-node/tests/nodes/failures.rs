@@ -29,7 +29,7 @@ async fn case_J06_a_payment_to_an_scid_that_is_no_more_fails_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_J06_a_payment_to_an_scid_that_the_service_never_issued_fails_at_once() {
     let mut world = World::playing(Script::default()).await;
-    // The node still takes the SCID for one to intercept; the service knows nothing of it.
+    // The node still intercepts the SCID, but the service does not know it.
     world.scene.lsp.node.kill();
     let store = Arc::clone(world.scene.lsp.node.store());
     let names = store.list("lsps", "service").unwrap();

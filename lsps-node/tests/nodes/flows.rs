@@ -65,7 +65,7 @@ async fn later_invoices_name_the_channel_by_its_alias_and_fees_and_not_by_the_sc
     assert_eq!(later.fees.proportional_millionths, forwarding.fee_proportional_millionths);
 }
 
-/// The wallet writes an ordinary invoice, whose hint is the alias of the channel that it bought.
+/// The wallet writes an ordinary invoice, whose route hint is the alias of the bought channel.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X24_an_ordinary_invoice_is_paid_over_a_channel_that_was_opened_just_in_time() {
     for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {

@@ -1,4 +1,4 @@
-//! A wallet whose application decides what becomes of the payment, and when.
+//! A wallet whose application decides whether and when the payment is claimed or failed.
 
 use bitcoin::hashes::{Hash, sha256};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};

@@ -1,4 +1,4 @@
-//! Clients who are paid by others too, and payers who know that.
+//! Clients that also receive other payments, and payers that know it.
 
 use lightning::ln::channelmanager::Bolt11InvoiceParameters;
 use lsps_node::node::logger::FailureCode;
@@ -34,7 +34,7 @@ async fn case_X04_an_ordinary_payment_of_the_same_amount_does_not_pay_the_openin
     assert_eq!(world.scene.seen.facts().received, Some((AMOUNT.0 - fee.0, fee.0)), "the next payment pays it");
 }
 
-/// A payment that its client claimed over it would make the LSP publish a channel that nobody paid for.
+/// If the client claimed a payment over the channel, the LSP would have to publish a channel that nobody paid for.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X06_a_channel_on_trust_carries_no_ordinary_payment_until_its_fee_is_paid() {
     let mut world = World::on_hold(Script { trust: Trust::ClientTrustsLsp, ..Script::default() }).await;
@@ -55,7 +55,7 @@ async fn case_X06_a_channel_on_trust_carries_no_ordinary_payment_until_its_fee_i
 }
 
 impl World {
-    /// The payer hears this of its last payment, while another one is under way.
+    /// The payer's last payment fails with this code while another payment is under way.
     async fn fails_with_part_held(&self, code: FailureCode) {
         assert!(within(|| self.scene.seen.facts().has_failed).await, "the payer is told");
         assert_eq!(self.scene.payer.logger().failure_codes().get(self.failures..), Some(&[code][..]));

@@ -55,7 +55,8 @@ async fn is_paid_by_an_ordinary_invoice(scene: &Scene, amount: Msat) -> Bolt11In
     scene.seen.forget();
     let hash = PaymentHash(sha256::Hash::hash(&PREIMAGE).to_byte_array());
     let manager = scene.wallet.node.channel_manager();
-    // A channel on trust has a price out of reach until its opening fee is paid; then the wallet hears of the usual one.
+    // A channel on trust has a prohibitive forwarding fee until its opening fee is paid; then the wallet is told the
+    // usual one.
     let prices = || manager.list_channels().into_iter().filter_map(|channel| channel.counterparty.forwarding_info);
     assert!(within(|| prices().any(|price| price.fee_base_msat < u32::MAX)).await, "the LSP tells its price");
     let terms =
@@ -113,7 +114,7 @@ impl World {
         self.failures = self.scene.payer.logger().failure_codes().len();
     }
 
-    /// The payer has the preimage, the wallet all but the fee, and all of it adds up.
+    /// Checks that the payer has the preimage, the wallet the amount less the fee, and that all balances add up.
     async fn is_settled(&self) -> Account {
         self.scene.settle(self.before, self.jit.fee.0).await.unwrap_or_else(|why| panic!("{why}"))
     }
@@ -122,7 +123,8 @@ impl World {
         self.fails_in_parts(1, code, why).await;
     }
 
-    /// Each part with that code, and nobody is the richer for it: the LSP may have paid for a funding transaction.
+    /// Checks that each part failed with this code, and that all balances are as before. The LSP may have paid for a
+    /// funding transaction.
     async fn fails_in_parts(&self, parts: usize, code: FailureCode, why: &str) {
         assert!(within(|| self.scene.seen.facts().has_failed).await, "the payer is told");
         let codes = self.scene.payer.logger().failure_codes();

@@ -15,7 +15,7 @@ use lsps_types::PeerId;
 use lsps_types::lsps5::{AppName, ListWebhooks, Signed, WebhookUrl};
 use tempfile::TempDir;
 
-/// L5-063: none of them is forgotten, and none stands in the way of the one that works.
+/// L5-063: no webhook is forgotten, and none delays the one that works.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_N08_hooks_that_fail_cost_neither_the_webhook_nor_the_payment() {
     let (ours, another) = (Authority::new().unwrap(), Authority::new().unwrap());
@@ -95,7 +95,7 @@ async fn case_N08_an_lsp_that_stops_does_not_wait_for_hooks() {
     tokio::time::timeout(Duration::from_secs(60), world.scene.stop()).await.expect("it stops");
 }
 
-/// Three nodes, and what the LSP's service was told.
+/// Three nodes, and the inputs of the LSP's service.
 struct World {
     scene: Scene,
     directory: TempDir,

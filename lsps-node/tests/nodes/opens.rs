@@ -1,4 +1,4 @@
-//! Channels that do not come to be: the payment goes back, the coins are free, the offer stands.
+//! Channels that fail to open: the payment is failed, the coins are free, and the offer remains.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -49,7 +49,7 @@ async fn case_J18_a_wallet_that_leaves_before_it_signs_can_come_back_and_be_paid
 async fn case_J18_a_wallet_that_rejects_the_open_can_think_better_of_it() {
     let thinks_better = Arc::new(AtomicBool::new(false));
     let thought = Arc::clone(&thinks_better);
-    // LDK offers a channel that was rejected again, with another type.
+    // LDK offers a rejected channel again, with another type.
     let (mut world, wallet) = once(Who::Wallet, move |wallet, event| {
         let Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. } = event else { return false };
         if !thought.load(Ordering::SeqCst) {
@@ -87,7 +87,7 @@ async fn case_J18_an_lsp_without_coins_fails_the_payment_and_sells_when_it_has_s
     world.pays_after_all().await;
 }
 
-/// A wallet that does this when the first channel is offered to it, and before it answers.
+/// A world whose wallet does this when the first channel is offered, before it answers.
 async fn at_the_first_open(act: impl Fn(&OurNode, &PublicKey, &ChannelId) + Send + Sync + 'static) -> World {
     let (world, wallet) = once(Who::Wallet, move |node, event| {
         let Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. } = event else { return false };
@@ -99,7 +99,7 @@ async fn at_the_first_open(act: impl Fn(&OurNode, &PublicKey, &ChannelId) + Send
     world
 }
 
-/// A world in which one of the nodes, to be told which, does this at its events until that was it.
+/// A world in which one node acts on its events until `act` returns true. The caller sets the node.
 async fn once(
     whose: Who,
     act: impl Fn(&OurNode, &Event) -> bool + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! A wallet and an LSP that it orders channels of, and what must be true when an order is over.
+//! A wallet that orders channels from an LSP, and the checks of a finished order.
 
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat};
 use lsps_types::lsps1::{CreateOrder, LdkInvoices};
 use lsps_types::{BlockHeight, PeerId, Sat};
 
-/// A scene on which the wallet can pay for a channel in either way.
+/// A scene whose wallet can pay for a channel by each payment method.
 pub struct World {
     pub scene: Scene,
     pub clock: Arc<Shifted>,
@@ -28,7 +28,7 @@ pub struct World {
     pub answers: Arc<Mutex<Vec<String>>>,
 }
 
-/// The nodes, for what is done at an event of theirs.
+/// The nodes, for tests that act on an event of a node.
 #[derive(Default)]
 pub struct Cast(pub OnceLock<[Weak<Node<LspsMessageHandler>>; 2]>);
 
@@ -98,7 +98,7 @@ impl World {
         self.orders_choosing(self.wish(), pays_by(way)).await
     }
 
-    /// The LSP has an order that nobody pays yet; its invoice.
+    /// Creates an order at the LSP without paying it, and returns its invoice.
     pub async fn ordered(&self) -> Bolt11Invoice {
         let mut invoice = None;
         let limits = FeeLimits { max_total_fee: STOCK.fee.to_msat(), max_proportional_fee: None };
@@ -123,7 +123,7 @@ impl World {
         self.scene.wallet.host.order_channel_paying(lsp, wish, limits(), choose).await.expect("it sells")
     }
 
-    /// An order that may be paid in each of these ways, in turn.
+    /// Places an order with these payment methods, in turn.
     pub async fn orders_in_turn(&self, ways: &[WayKind], before_it_pays: impl FnOnce()) -> OrderHandle {
         let lsp = self.scene.lsp.node.node_id();
         let (session, id) = (self.scene.wallet.host.session(), PeerId(lsp.serialize()));
@@ -135,7 +135,7 @@ impl World {
         session.pay_quote_in_turn(quote, ways).expect("there is room")
     }
 
-    /// The wallet is connected to its LSP by a wire that can be clogged.
+    /// Connects the wallet to its LSP by a wire that can be clogged.
     pub async fn wallet_connects_by_wire(&self) -> Wire {
         let (lsp, wallet) = (&self.scene.lsp.node, &self.scene.wallet.node);
         self.wallet_leaves().await;
@@ -151,7 +151,7 @@ impl World {
         assert!(within(|| lsp.peer_manager().peer_by_node_id(&wallet.node_id()).is_none()).await, "it is gone");
     }
 
-    /// The LSP has the payment and needs its client, who is not there.
+    /// The wallet pays and disconnects, so that the LSP has the payment but cannot open the channel.
     pub async fn pays_and_is_away(&self, way: WayKind) -> OrderHandle {
         let mut events = self.scene.lsp.host.events();
         let handle = self.orders(way).await;
@@ -179,7 +179,7 @@ impl World {
         assert_eq!(self.is_refunded(&handle).await, OrderFailure::Expired);
     }
 
-    /// The only one.
+    /// The only order of the LSP.
     pub async fn order(&self) -> KnownOrder {
         let mut orders = self.scene.lsp.host.orders().await;
         assert_eq!(orders.len(), 1);
@@ -196,13 +196,13 @@ impl World {
         let nodes = [self.scene.lsp.node.channel_manager(), self.scene.wallet.node.channel_manager()];
         let knows = |height| nodes.iter().all(|manager| manager.current_best_block().height == height);
         assert!(within(|| knows(self.scene.chain.height())).await);
-        // The second question is answered when the turn of the first is over.
+        // The second request is answered after the turn of the first one has ended.
         for _ in 0..2 {
             self.scene.lsp.host.orders().await;
         }
     }
 
-    /// There is a channel for it and nothing went back; its funding.
+    /// Checks that the order got its channel and nothing was refunded. Returns the id of the funding transaction.
     pub async fn is_done(&self, handle: &OrderHandle, by: Way) -> Txid {
         let End::Done { lease, channel: Some(_) } = self.is_over(handle).await else {
             panic!("{:?}", handle.snapshot())
@@ -222,7 +222,7 @@ impl World {
         lease.funding.txid.to_string().parse().expect("a txid")
     }
 
-    /// There is none, and all is as before.
+    /// Checks that there is no channel, and that all balances are as before. Returns the reason.
     pub async fn is_refunded(&self, handle: &OrderHandle) -> OrderFailure {
         assert_eq!(self.is_over(handle).await, End::Refunded);
         self.adds_up(self.before.check_refunded(&self.scene)).await;
@@ -231,7 +231,7 @@ impl World {
         why
     }
 
-    /// Blocks come meanwhile: a refund may be the last thing that needs one.
+    /// Waits for the balances to add up. Meanwhile blocks are mined, because a refund may still need one.
     async fn adds_up(&self, check: impl Future<Output = Result<(), Error>>) {
         let checked = self.scene.while_blocks_come(check, || ()).await;
         checked.expect("in time").expect("all adds up");
@@ -276,5 +276,5 @@ fn in_a_word(who: Who, event: &Event) -> Option<&'static str> {
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const STOCK: Stock = Stock { lsp: Sat(500_000), client: Sat(50_000), fee: Sat(20_000), has_channel: true };
-/// The most mining fee that a payment may cost on top.
+/// Maximum mining fee of a payment on-chain.
 const MINING: Sat = Sat(1_000);

@@ -1,5 +1,5 @@
-//! Channels that our wallet orders of our LSP, on real nodes: each ends as a channel or with the money back, and all of it
-//! adds up to the satoshi.
+//! Channels that our wallet orders from our LSP, on real nodes: each order ends with a channel or with a refund, and
+//! all balances add up to the satoshi.
 
 use std::sync::{Arc, OnceLock};
 
@@ -208,7 +208,7 @@ async fn dies_at(kind: WayKind, way: Way, is_it: fn(&Event) -> bool) {
     world.is_done(&handle, way).await;
 }
 
-/// The order waits for its payment to confirm when a JIT channel is opened that would do for it.
+/// The order waits for its payment to confirm while a JIT channel is opened that would suit it.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X45_a_payment_through_a_jit_channel_arrives_beside_an_open_order() {
     let script = Script { payer_channels: vec![1_000_000], ..Script::of_orders() };
@@ -274,7 +274,7 @@ async fn case_O13_blocks_that_come_fast_do_not_end_a_lease() {
     assert!(world.scene.lsp.host.may_close(key).await.is_err(), "its day is not over");
 }
 
-/// The wallet's older channel has next to nothing to receive with, so the payment comes over the one that it ordered.
+/// The wallet's older channel has hardly any inbound capacity, so the payment arrives over the ordered one.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X24_an_ordinary_invoice_is_paid_over_a_channel_that_was_ordered() {
     let script = Script { payer_channels: vec![400_000], ..Script::of_orders() };

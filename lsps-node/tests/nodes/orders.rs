@@ -1,4 +1,4 @@
-//! Channels that a wallet orders of an LSP by hand, and pays for, on real nodes.
+//! Channels that a wallet orders from an LSP which is played by the test, and pays for, on real nodes.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,7 +30,7 @@ use lsps_types::lsps1::{
 };
 use lsps_types::{DateTime, FeeRate, Method, OutPoint, PeerId, Sat, Timestamp, Txid};
 
-/// The fee, and as much for miners or routing.
+/// The limit covers the fee, and as much again for miners or routing.
 const LIMITS: FeeLimits = FeeLimits { max_total_fee: Some(Msat(2_000_000)), max_proportional_fee: None };
 const FEE: u64 = 1_000;
 const BALANCE: u64 = 50_000;
@@ -127,7 +127,7 @@ async fn case_X30_a_wallet_does_not_pay_the_feerate_that_its_lsp_names_but_its_o
     let mined = world.scene.chain.fee_sat(&paid.compute_txid()).expect("it waits");
     assert!(mined <= 1_000, "{mined} sat");
 
-    // A feerate that would be reasonable, and costs more than the limits leave.
+    // The feerate would be reasonable, but costs more than the limits leave.
     let dear = CreateOrder { client_balance_sat: Sat(BALANCE + 1), ..world.order() };
     *world.seller.shop.at_once_above.lock().unwrap() = Some(FeeRate(25_000));
     world.orders(&dear).await.expect("it sells");
@@ -137,7 +137,7 @@ async fn case_X30_a_wallet_does_not_pay_the_feerate_that_its_lsp_names_but_its_o
     assert!(mined.clone().all(|fee| fee <= 1_000), "{:?} sat", mined.collect::<Vec<_>>());
 }
 
-/// "Done: the channel is funded", and there is none.
+/// The LSP reports a funded channel that does not exist.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X36_a_channel_that_only_the_lsp_knows_is_no_channel() {
     let world = World::new().await;
@@ -152,7 +152,7 @@ async fn case_X36_a_channel_that_only_the_lsp_knows_is_no_channel() {
     world.is_done(&handle).await;
 }
 
-/// The channel is used before a block, and its funding waits, or is never published.
+/// The channel is used before a block, and its funding transaction waits, or is never published.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X36_a_channel_that_is_never_confirmed_is_told_although_its_order_is_done() {
     let clock = Arc::new(Shifted::default());
@@ -188,7 +188,7 @@ async fn case_X36_a_channel_that_is_closed_before_it_is_confirmed_is_told_althou
     assert!(within(|| matches!(trouble(), Some(Trouble::Unconfirmed { .. }))).await, "{:?}", handle.snapshot());
 }
 
-/// The first order is the small one, and the large channel would do for it.
+/// The first order is the small one, and the large channel would suit it.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X44_of_two_orders_at_one_lsp_the_second_may_be_opened_first() {
     let world = World::new().await;
@@ -240,7 +240,7 @@ async fn case_X53b_when_there_is_no_route_the_next_way_is_paid() {
     world.is_done(&handle).await;
 }
 
-/// The application's payment waits when the LSP takes its payment hash for the invoice of an order.
+/// The application's payment is pending when the LSP uses its payment hash in the invoice of an order.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X34_an_order_does_not_pay_the_hash_of_the_applications_payment_nor_take_its_news() {
     let world = World::new().await;
@@ -254,7 +254,7 @@ async fn case_X34_an_order_does_not_pay_the_hash_of_the_applications_payment_nor
     let params = Bolt11InvoiceParameters { amount_msats: Some(1_000_000), ..Default::default() };
     let invoice = world.seller.node.channel_manager().create_bolt11_invoice(params).expect("an invoice");
     let hash = invoice.payment_hash().to_byte_array();
-    // Applications name their payments so, as LDK advises.
+    // Applications use the payment hash as the payment id, as LDK advises.
     let (wallet, id) = (&world.scene.wallet, PaymentId(hash));
     let pay = |invoice: &Bolt11Invoice| {
         let (limits, retry) = (RouteParametersConfig::default(), Retry::Attempts(0));
@@ -283,7 +283,7 @@ async fn case_X34_an_order_does_not_pay_the_hash_of_the_applications_payment_nor
     assert!(within(is_paid).await);
 }
 
-/// Full mempools drop what pays little, and nobody else tells them again.
+/// Full mempools drop transactions with a low fee, and nobody else broadcasts them again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_mempools_lost_is_broadcast_with_every_block_while_its_order_lives() {
     let world = World::new().await;
@@ -308,7 +308,7 @@ async fn a_payment_that_mempools_lost_is_broadcast_with_every_block_while_its_or
     assert!(!world.scene.chain.in_mempool(&paid), "an order that failed is not paid");
 }
 
-/// The mempool that the wallet sees lost the payment; another may have it.
+/// The mempool that the wallet sees lost the payment; another mempool may have it.
 #[tokio::test(flavor = "multi_thread")]
 async fn coins_of_a_payment_that_may_be_out_stay_reserved_after_a_restart_when_its_order_failed() {
     let mut world = World::new().await;
@@ -324,7 +324,7 @@ async fn coins_of_a_payment_that_may_be_out_stay_reserved_after_a_restart_when_i
     assert_eq!(world.scene.wallet.node.wallet().spendable_sat(), 0, "it has one coin");
 }
 
-/// The wallet's store was away between signing and broadcasting, until it was too late to pay.
+/// The wallet's store failed between signing and broadcasting, until it was too late to pay.
 #[tokio::test(flavor = "multi_thread")]
 async fn coins_of_a_payment_that_was_signed_and_never_broadcast_are_free_again() {
     let store = Arc::new(SickStore::new(Arc::new(MemoryStore::new())));
@@ -401,7 +401,7 @@ impl World {
         assert!(within(|| can_be_asked(session, id)).await);
     }
 
-    /// Whether it does soon, with a wallet that has something to do: left alone, it looks once a minute.
+    /// Whether the condition becomes true while the wallet is kept busy. Left alone, it polls once a minute.
     async fn comes_true(&self, is_true: impl Fn() -> bool) -> bool {
         let looks = async {
             while !is_true() {
@@ -411,7 +411,7 @@ impl World {
         tokio::time::timeout(PATIENCE, looks).await.is_ok()
     }
 
-    /// Twice, at the least: before it asks, and before it hears the answer.
+    /// Makes the wallet take at least two turns: one before its request, and one before the answer.
     async fn wallet_looks(&self) {
         let lsp = self.scene.wallet.host.session().lsp(PeerId(self.seller.node.node_id().serialize()));
         lsp.call(&GetInfo {}).await.expect("an answer");
@@ -441,7 +441,7 @@ impl World {
         self.scene.wallet.host.order_channel(self.seller.node.node_id(), order.clone(), LIMITS).await
     }
 
-    /// The wallet's end of the channel.
+    /// Checks that the order is done, and returns the wallet's view of the channel.
     async fn is_done(&self, handle: &OrderHandle) -> ChannelDetails {
         let done = tokio::time::timeout(PATIENCE, handle.over()).await.expect("it is told");
         let Outcome::Ended(End::Done { lease, channel: Some(channel) }) = done else { panic!("{done:?}") };
@@ -461,7 +461,7 @@ impl World {
     }
 }
 
-/// Whether the wallet's own task has heard that the LSP is connected.
+/// Whether the wallet's own task knows that the LSP is connected.
 pub fn can_be_asked(session: &Session, lsp: PeerId) -> bool {
     session.with(|client, now| client.call(lsp, &GetInfo {}, now).map(|ticket| client.forget(&ticket)).is_ok())
 }
@@ -476,7 +476,7 @@ async fn within_half_a_minute(is_true: impl Fn() -> bool) -> bool {
     false
 }
 
-/// An LSP that does as it is told.
+/// An LSP that the test controls.
 struct Seller {
     node: Arc<Node<LspsMessageHandler>>,
     shop: Arc<Shop>,
@@ -485,7 +485,7 @@ struct Seller {
 #[derive(Default)]
 struct Shop {
     orders: Mutex<Vec<Order>>,
-    /// The order that is dealt with.
+    /// Index of the order in `orders` that the seller deals with.
     turn: Mutex<usize>,
     invoices: Mutex<bool>,
     onchain_too: Mutex<bool>,
@@ -498,7 +498,7 @@ struct Shop {
     is_silent: Mutex<bool>,
 }
 
-/// The order as it is once this output funds its channel, for a day.
+/// The order after this output has funded its channel, with a lease of a day.
 fn completed(order: &Order, funding_outpoint: OutPoint) -> Order {
     let (now, day) = (now(), Duration::from_secs(24 * 60 * 60));
     let channel = Channel { funded_at: DateTime::from(now), funding_outpoint, expires_at: DateTime::from(now + day) };
@@ -587,7 +587,7 @@ impl Seller {
         *opened
     }
 
-    /// Opens the channel that was ordered, and tells of it after so many blocks.
+    /// Opens the ordered channel, and reports it after this many blocks.
     async fn opens(&self, world: &World, blocks: u32, change: impl FnOnce(&mut Open)) {
         let (before, key) = (world.scene.chain.mempool().len(), self.asks_to_open(world, change));
         assert!(within(|| world.scene.chain.mempool().len() > before).await, "the channel is funded");

@@ -1,4 +1,4 @@
-//! Payments in several parts, and payments that come late.
+//! Payments in several parts, and late payments.
 
 use std::sync::{Arc, Mutex};
 
@@ -93,7 +93,7 @@ async fn case_J24_a_late_payment_over_the_same_scid_is_forwarded_whole() {
 const LATE: [u8; 32] = [24; 32];
 
 impl World {
-    /// An ordinary invoice of the wallet's application, with the hint that was bought.
+    /// An ordinary invoice of the wallet's application, with the route hint that was bought.
     fn invoice_over_the_same_scid(&self, preimage: [u8; 32], amount_msat: u64) -> Bolt11Invoice {
         let hint = self.jit.invoice.route_hints()[0].clone();
         self.scene.wallet.node.invoice_over(hint, Some(amount_msat), Some(preimage)).expect("an invoice")

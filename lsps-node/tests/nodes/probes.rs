@@ -1,4 +1,4 @@
-//! Payments that open a channel and that the wallet then does not take.
+//! Payments that open a channel and are then failed by the wallet.
 
 use lsps_node::node::logger::FailureCode;
 use lsps_node::node::pay::equal_parts;
@@ -26,7 +26,7 @@ async fn case_J15_an_lsp_that_trusts_keeps_the_channel_and_the_next_payment_pays
     assert_eq!(world.channels(), 1, "no other");
 }
 
-/// Sooner than the LSP, which gives its node some seconds after a start, looks for what failed.
+/// The payer retries before the LSP looks for failed parts, which it does some seconds after a start.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_J15_a_payer_that_tries_again_at_once_pays_for_the_channel_too() {
     let mut world = World::on_hold(Script::default()).await;
@@ -49,7 +49,7 @@ async fn case_J16_what_comes_after_a_probe_in_parts_is_collected_in_full_before_
     let (clock, script) = Shifted::script();
     let mut world = World::on_hold(Script { payer_channels: vec![100_000; 3], ..script }).await;
     world.probe_fails().await;
-    // The channel is there and could take it.
+    // The channel exists and could carry the parts.
     world.pays_in_parts(&[20_000_000, 10_000_000]);
     world.lsp_holds(2).await;
     clock.jump(91);
@@ -112,7 +112,7 @@ async fn case_J21_an_lsp_that_dies_between_claim_and_broadcast_broadcasts_when_i
 }
 
 impl World {
-    /// The payment opens a channel, arrives, and the wallet does not want it.
+    /// A payment opens a channel, arrives, and is failed by the wallet.
     pub async fn probe_fails(&mut self) {
         self.pays();
         self.wallet_is_asked_to_claim().await;

@@ -1,4 +1,4 @@
-//! HTLCs that others send with the hash of an order's invoice, and payments with TLVs that the LSP does not understand.
+//! HTLCs that others send with the payment hash of an order, and payments with TLVs that the LSP does not understand.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use lsps_testing::scene::Script;
 
 use crate::order_world::{Cast, World, wallet_leaves_when_it_has_paid};
 
-/// LDK holds such a payment like any other and refuses to claim it: the channel would be open by then.
+/// LDK holds such a payment like any other, and refuses to claim it when the channel is open.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X02_a_payment_with_an_even_tlv_goes_back_before_a_channel_is_opened() {
     let world = World::new().await;
@@ -28,7 +28,7 @@ async fn case_X02_a_payment_with_an_even_tlv_goes_back_before_a_channel_is_opene
 
     let odd = vec![((1 << 20) + 1, vec![7])];
     pays(&world, &invoice, self::onion(&invoice).with_custom_tlvs(odd).expect("LDK lets it out"));
-    // The wallet gave its order up and refuses the channel, so that is as far as it goes.
+    // The wallet abandoned its order and refuses the channel, so the test ends here.
     let is_opened = world.lsp_has(|order| order.attempts == 1);
     assert!(is_opened.await, "the order can still be paid, and what an odd TLV says is nobody's business");
 }

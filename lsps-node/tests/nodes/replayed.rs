@@ -16,7 +16,7 @@ use lsps_testing::scene::{LspNode, Script, WalletNode, Who, finish, open_channel
 use crate::hold::{PREIMAGE, hash};
 use crate::{AMOUNT, FEE_LIMIT, HOUR, UNKNOWN_NEXT_PEER};
 
-/// The sums of the events told so far.
+/// Counts of the events so far.
 #[derive(Default)]
 struct Told {
     intercepted: AtomicUsize,
@@ -25,7 +25,7 @@ struct Told {
     sent: AtomicUsize,
 }
 
-/// LDK's name of an intercepted HTLC is that of its onion, and free again once it was forwarded.
+/// LDK derives the id of an intercepted HTLC from its onion. The id is free again once the HTLC was forwarded.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X01_the_same_onion_again_with_one_satoshi_gets_nothing() {
     let told = Arc::new(Told::default());
@@ -71,7 +71,7 @@ async fn case_X01_the_same_onion_again_with_one_satoshi_gets_nothing() {
     pays();
     assert!(within(|| count(|told| &told.intercepted) == 2).await, "1 sat comes with the same onion");
     assert!(within(|| count(|told| &told.failed) == 1).await, "it goes back");
-    // LDK as a wallet refuses more than the whole; one that wants it does not, and would claim both.
+    // LDK as a wallet refuses more than the whole amount. A wallet that accepts more would claim both.
     assert_eq!(payer.logger().failure_codes(), [UNKNOWN_NEXT_PEER], "from the LSP, before it gets to the wallet");
     wallet.node.channel_manager().claim_funds(lightning::types::payment::PaymentPreimage(PREIMAGE));
     assert!(within(|| count(|told| &told.sent) == 1).await);
@@ -80,7 +80,7 @@ async fn case_X01_the_same_onion_again_with_one_satoshi_gets_nothing() {
     assert_eq!((at_lsp, at_wallet), (AMOUNT.0, AMOUNT.0 - jit.fee.0), "what came in went on once, less the fee");
 }
 
-/// Forwards what the payer sends to the LSP, the first of it with the first of these amounts.
+/// Forwards the payer's HTLCs to the LSP, the first HTLC with the first of these amounts, and so on.
 async fn start_upstream(chain: &Chain, lsp: &LspNode, amounts: VecDeque<u64>) -> Arc<Node> {
     let config = UserConfig { accept_intercept_htlcs: true, ..UserConfig::default() };
     let store = Arc::new(MemoryStore::new());

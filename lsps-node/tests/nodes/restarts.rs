@@ -1,4 +1,4 @@
-//! Processes die at the wrong moment.
+//! Processes that die at a bad moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,7 +60,7 @@ async fn case_J32_an_lsp_that_dies_with_both_signatures_there_goes_on_with_that_
     dies_at(|event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
 }
 
-/// Without power from the moment the LSP's node tells that. The payment ends well, and with one channel.
+/// The power is cut when the LSP's node reports this event. The payment still succeeds, with one channel.
 async fn dies_at(is_it: fn(&Event) -> bool) {
     let (doom, script) = Doom::at(is_it, Script::default());
     let mut world = World::playing(script).await;
@@ -95,8 +95,8 @@ async fn a_wallet_that_dies_with_its_invoice_out_is_still_paid() {
     world.is_settled().await;
 }
 
-/// A node that follows a chain for minutes after a start tells its events after that: the claim of the payment among them.
-/// By then all that the node shows of the payment looks as if it had failed.
+/// A node that synchronizes with the chain for minutes after a start reports its events only then, among them the claim
+/// of the payment. By then the state of the node looks as if the payment had failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X03_a_claim_that_the_node_tells_long_after_a_restart_keeps_the_channel() {
     let are_kept = Arc::new(AtomicBool::new(true));

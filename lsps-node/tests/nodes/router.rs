@@ -1,4 +1,4 @@
-//! A node between payer and LSP, which keeps what it likes and takes its time.
+//! A node between payer and LSP that keeps part of a payment and can delay it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -52,7 +52,7 @@ async fn case_J05_of_two_parts_only_the_one_that_was_robbed_is_failed() {
     assert_eq!(world.channels(), 1);
 }
 
-/// A node of its own, with a channel from the payer and one to the LSP.
+/// A node with a channel from the payer and one to the LSP.
 pub struct Router {
     node: Arc<Node>,
     keeps: Arc<AtomicU64>,
@@ -143,7 +143,7 @@ impl Router {
 }
 
 impl World {
-    /// One payment, one part along each path.
+    /// Pays with one part along each path.
     pub fn pays_by(&self, paths: impl IntoIterator<Item = Vec<RouteHop>>) {
         self.scene.payer.pay_along(&self.jit.invoice, paths.into_iter().collect()).expect("usable channels");
     }
@@ -167,5 +167,5 @@ impl World {
     }
 }
 
-/// Blocks that it has to get back what the LSP took.
+/// CLTV delta of this node in blocks.
 const DELTA: u32 = 72;

@@ -1,4 +1,4 @@
-//! A store that is away for a while.
+//! A store that fails for a while.
 
 use std::sync::Arc;
 

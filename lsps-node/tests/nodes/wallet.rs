@@ -79,7 +79,7 @@ async fn a_payment_whose_channel_never_confirms_goes_back() {
     let world = World::playing(patient()).await;
     world.pays();
     world.holds().await;
-    // The funding is kept out of the blocks, while time passes; how much the payer allows is its secret.
+    // Blocks are mined without the funding transaction. The expiry that the payer chose is not known to the test.
     let wallet = &world.scene.wallet.node;
     let left = || {
         let channels = wallet.channel_manager().list_channels();
@@ -109,7 +109,7 @@ async fn case_W11_an_application_with_the_preimage_claims_by_itself() {
     assert!(!wallet.purchases()[0].is_unpaid());
 }
 
-/// The preimage is the application's, and so is the news that the payment is claimed.
+/// The application has the preimage, and therefore gets the event of the claim, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X49_an_application_that_claims_by_itself_hears_that_it_has_the_money() {
     let claimed = Arc::new(AtomicBool::new(false));
@@ -126,7 +126,7 @@ async fn case_X49_an_application_that_claims_by_itself_hears_that_it_has_the_mon
     assert!(!world.scene.wallet.host.purchases()[0].is_unpaid(), "and on record");
 }
 
-/// The application is not asked before the wallet would claim a payment of its own.
+/// The application is asked to claim only when the wallet would claim a payment of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X32_a_hold_invoice_waits_for_the_confirmations_that_its_wallet_wants_also_over_a_restart() {
     let left = Arc::new(AtomicBool::new(false));
@@ -163,7 +163,7 @@ async fn a_wallet_connects_by_itself_and_again() {
     buys().await.expect("the same LSP answers");
 }
 
-/// `Connect` may return when the socket is open, before the peers have shaken hands.
+/// `Connect` may return when the socket is open, before the handshake of the peers.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X50_an_lsp_that_was_reached_is_asked_once_it_has_shaken_hands() {
     struct Hasty(Arc<dyn Connect>);
@@ -190,7 +190,7 @@ async fn case_X50_an_lsp_that_was_reached_is_asked_once_it_has_shaken_hands() {
     bought.expect("it waits for the handshake");
 }
 
-/// The wallet looks for its LSPs from here on.
+/// Waits until the wallet looks for its LSPs.
 async fn begins_to_ask(events: &mut broadcast::Receiver<WalletEvent>) {
     while !matches!(events.recv().await, Ok(WalletEvent::Asked)) {}
 }
@@ -246,7 +246,7 @@ async fn case_H06_a_forgotten_setting_is_an_error_at_the_start() {
     assert!(bit(Role::Service) && !bit(Role::Client), "only a service says that it is one");
 }
 
-/// Each setting of the preset is either demanded, or set for each channel too.
+/// The start of an LSP checks each setting of the preset, unless it is also set per channel.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_X24_a_setting_of_the_preset_that_is_undone_is_an_error_at_the_start_of_an_lsp() {
     type Undo = fn(&mut UserConfig);
@@ -318,7 +318,7 @@ async fn plain(role: Role, config: UserConfig) -> (Arc<Node<LspsMessageHandler>>
     (Node::build(setup, Arc::clone(&messages)).await.unwrap(), messages)
 }
 
-/// Half a second, for what must not happen.
+/// Whether the condition becomes true within half a second; used where it must not.
 async fn within_short(is_true: impl Fn() -> bool) -> bool {
     tokio::time::timeout(std::time::Duration::from_millis(500), within(is_true)).await.unwrap_or(false)
 }

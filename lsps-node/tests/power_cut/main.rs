@@ -1,5 +1,5 @@
-//! The LSP's machine, or the wallet's, loses power after any write: paid or refunded, nothing in between, and no funded
-//! channel closed.
+//! The LSP's or the wallet's machine loses power after any write. The payment either succeeds or is failed, and no
+//! funded channel is closed.
 //!
 //! `cargo test -p lsps-examples --test power_cut -- --ignored` cuts after every write; `LSPS_CUT=11` after the eleventh.
 #![allow(non_snake_case)]
@@ -102,7 +102,7 @@ async fn case_J15_a_payment_on_trust_after_a_probe_survives_a_power_cut_after_an
     sweep(Play { is_probed: true, trust: Trust::ClientTrustsLsp, ..PLAIN }, chosen()).await;
 }
 
-/// `LSPS_CUTS` of them for each number of parts, 250 by default, at places that `LSPS_SEED` draws.
+/// Cuts `LSPS_CUTS` times for each number of parts, 250 by default, at places that `LSPS_SEED` selects.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes to an hour"]
 async fn case_X20_payments_in_parts_survive_power_cuts_at_random() {
@@ -147,12 +147,12 @@ async fn sweep(play: Play, cuts: Vec<usize>) {
         count(End::Paid),
         count(End::Refunded)
     );
-    // A probe that comes back is no payment that was lost; the one after it was paid.
+    // A probe that fails is not a lost payment; the payment after it succeeded.
     let went_well = count(End::Paid) + if play.is_probed { count(End::Refunded) } else { 0 };
     assert!(went_well > 0 || ends.len() <= 1, "{ends:?}");
 }
 
-/// The application of a wallet that holds payments: fails them until it is told to claim them.
+/// The application of a wallet with hold invoices: it fails payments until it is told to claim them.
 #[derive(Clone, Default)]
 struct Application {
     claims: Arc<AtomicBool>,
@@ -241,7 +241,7 @@ async fn cut_after(play: Play, writes: usize) -> End {
     if is_sent && story.ends(&scene).await == End::Paid {
         return End::Paid;
     }
-    // The offer stands: the payer tries again.
+    // The offer is still valid, so the payer tries again.
     diary::note(|| "TEST the payer tries again".into());
     scene.seen.forget();
     application.claims.store(true, Ordering::SeqCst);
@@ -250,7 +250,7 @@ async fn cut_after(play: Play, writes: usize) -> End {
     End::Refunded
 }
 
-/// A scene whose nodes end with it: those of hundreds of scenes would slow each other down.
+/// A scene whose nodes stop when it is dropped: those of hundreds of scenes would slow each other down.
 struct Stage(Scene);
 
 impl std::ops::Deref for Stage {
@@ -273,7 +273,7 @@ impl Drop for Stage {
     }
 }
 
-/// The outcome of what may hang once the power is gone; `None`: it does, or takes longer than anything here.
+/// Returns the outcome of a future that may hang once the power is cut; `None` if it hangs.
 async fn before_the_cut<T>(power: &Power, what: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         outcome = what => Some(outcome),
@@ -284,7 +284,8 @@ async fn before_the_cut<T>(power: &Power, what: impl Future<Output = T>) -> Opti
     }
 }
 
-/// An LSP that was asked just before the payer's channels came back may find the payment too large, for a moment.
+/// Shortly after a restart the LSP may find the payment too large, until the payer's channels are usable. The purchase
+/// is repeated then.
 async fn buy(scene: &Scene, play: Play) -> Result<JitInvoice, CannotReceive> {
     let (wallet, hour, limit) = (&scene.wallet.host, Duration::from_secs(3_600), Msat(2_000_000));
     loop {
@@ -307,7 +308,7 @@ fn is_over(scene: &Scene) -> bool {
     scene.seen.facts().sent.is_some() || scene.seen.facts().has_failed
 }
 
-/// One cut.
+/// The story of one cut.
 struct Story {
     play: Play,
     writes: usize,
@@ -323,7 +324,7 @@ impl std::fmt::Display for Story {
 }
 
 impl Story {
-    /// `false`: it could not.
+    /// Whether the payer could send the payment.
     fn pays(&self, scene: &Scene) -> bool {
         let sent = if self.play.parts > 1 {
             scene.payer.pay_split(&self.jit.invoice, AMOUNT.0)
@@ -333,9 +334,10 @@ impl Story {
         sent.is_ok()
     }
 
-    /// Waits for it: everything resolved, the ledger in order, every funded channel alive, no coin set aside for nothing.
+    /// Waits for the end of the payment and checks it: nothing pending, balances that add up, every funded channel
+    /// open, and no coin reserved in vain.
     async fn ends(&self, scene: &Scene) -> End {
-        // Parts that wait for others at the wallet go back after half a minute.
+        // The wallet fails an incomplete payment after half a minute.
         assert!(within(|| is_over(scene)).await, "{self}: the payer hears nothing");
         let is_paid = scene.seen.facts().sent.is_some();
         let kept = if is_paid { self.jit.fee.0 } else { 0 };
@@ -354,8 +356,8 @@ impl Story {
         let should = [paid, paid - kept, kept].map(i128::from);
         let is_settled = || within(|| is_gained() == Some(should));
         if !is_paid && self.play.trust == Trust::ClientTrustsLsp {
-            // A forward that the node seems to have forgotten may have been done: until no news of it can come, the channel
-            // is not given up.
+            // A forward that the node seems to have forgotten may have happened. The channel is not abandoned until no
+            // report of it can come any more.
             if tokio::time::timeout(Duration::from_secs(10), is_settled()).await.is_err() {
                 self.clock.jump(601);
             }
@@ -383,7 +385,7 @@ impl Story {
     }
 }
 
-/// Payer and wallet reach the LSP only through wires; those of the machine at hand end with its power.
+/// Connects payer and wallet to the LSP by wires only. The wires of the machine in question end with its power.
 async fn connect_by_wire(scene: &Scene, who: Who, power: &Power) {
     let lsp = &scene.lsp.node;
     let wire = Wire::to(lsp.address(), power.clone()).await.expect("it listens");

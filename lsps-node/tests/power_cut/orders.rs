@@ -1,4 +1,4 @@
-//! An order of a channel while LSP or wallet lose their power: it ends as channel or with the money back, never as both.
+//! An order while the LSP or the wallet loses power: it ends with a channel or with a refund, never with both.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ struct Play {
     way: WayKind,
     /// Node whose power is cut.
     who: Who,
-    /// The LSP finds its coins spent, before and after.
+    /// Whether the LSP finds its coins spent, before and after the cut.
     fails: bool,
 }
 
@@ -118,12 +118,12 @@ enum Fate {
     /// The power was cut before the wallet had its offer, or had it on record.
     NotOrdered,
     Opened,
-    /// Nothing is paid, or all of it is back.
+    /// Nothing is paid, or everything is refunded.
     Refunded,
-    /// LDK 0.2 signs a channel before it is on disk. The LSP publishes it, and the wallet that was cut in between does not
-    /// know it: it is closed. What the wallet was to have is an output to its seed.
+    /// LDK 0.2 signs a channel before it is on disk. The LSP publishes the channel, and a wallet that was cut in
+    /// between does not know it, so it is closed. The wallet's balance is in an output to its seed.
     Forgotten,
-    /// There were fewer writes.
+    /// The scenario ended after fewer writes than this.
     NotCut,
 }
 
@@ -207,7 +207,7 @@ async fn orders(
     play: Play,
     spent: &mut Vec<OutPoint>,
 ) -> Result<OrderHandle, lsps_transport_ldk::wallet::CannotOrderChannel> {
-    // The payment costs something too.
+    // The limit includes the cost of the payment itself.
     let limits = FeeLimits { max_total_fee: Sat(STOCK.fee.0 + 1_000).to_msat(), max_proportional_fee: None };
     let (lsp, order) = (scene.lsp.node.node_id(), scene.order(STOCK.lsp, STOCK.client));
     let choose = |_: &Quote| {
@@ -219,7 +219,8 @@ async fn orders(
     scene.wallet.host.order_channel_paying(lsp, order, limits, choose).await
 }
 
-/// Waits for it: the ledger in order, one channel or none, no coin set aside for nothing.
+/// Waits for the end of the order and checks it: balances that add up, one channel or none, and no coin reserved in
+/// vain.
 async fn is_over(
     scene: &Scene,
     before: &Ledger,
@@ -274,7 +275,7 @@ async fn over_or_unknown(handle: &OrderHandle) -> Outcome {
     }
 }
 
-/// The LSP closed the channel with its last commitment, in which the wallet has what it was to have.
+/// Checks that the LSP closed the channel with its last commitment transaction, in which the wallet has its balance.
 async fn is_paid_out(scene: &Scene) -> Result<Fate, lsps_testing::scene::Error> {
     let scripts = scene.wallet.node.keys().possible_v2_counterparty_closed_balance_spks(&Secp256k1::new());
     let pays = |output: &TxOut| scripts.contains(&output.script_pubkey) && output.value.to_sat() == STOCK.client.0;

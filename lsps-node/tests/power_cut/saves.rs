@@ -1,4 +1,4 @@
-//! A save holds manager and monitors of one instant.
+//! A save contains manager and monitors of the same instant.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -21,20 +21,20 @@ use crate::{AMOUNT, PLAIN, buy};
 #[derive(Default)]
 struct Save {
     has_begun: bool,
-    /// The other channel's monitor learnt something meanwhile.
+    /// Whether the other channel's monitor changed meanwhile.
     is_overtaken: bool,
     /// Whether the stored monitor of the other channel, when all was written, is the one that the manager knows.
     is_whole: Option<bool>,
 }
 
-/// The LSP's node took a monitor to save it. Before the manager is serialised something comes over another channel: it is in
-/// the manager that is written then, and so it has to be in what is written of that channel's monitor.
+/// The LSP's node took a monitor to save it. Before the manager is serialized, an HTLC comes over another channel. It
+/// is in the manager that is written, and therefore has to be in the written monitor of that channel, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn case_X20_what_comes_while_a_node_saves_is_saved_with_it() {
     let scene = Scene::set(Script { payer_channels: vec![100_000; 2], ..Script::default() }).await.expect("they start");
     let jit = buy(&scene, PLAIN).await.expect("the LSP sells");
     let (lsp, payer) = (Arc::clone(&scene.lsp.node), Arc::clone(&scene.payer));
-    // Parts go over the channels in this order.
+    // Parts use the channels in this order.
     let channels = payer.channel_manager().list_usable_channels();
     let [first, other] = [&channels[0], &channels[1]].map(|channel| channel.channel_id);
     let scid = channels[1].get_outbound_payment_scid().expect("it is in use");
@@ -74,7 +74,7 @@ async fn case_X20_what_comes_while_a_node_saves_is_saved_with_it() {
     assert!(within(is_paid).await, "and the payment arrives");
 }
 
-/// Whether what is stored of a monitor is what it knows; it learns nothing more before it hears that this is stored.
+/// Whether the stored monitor equals the monitor in memory, which does not change before it learns that it is stored.
 fn is_stored(node: &lsps_node::node::Node<lsps_transport_ldk::LspsMessageHandler>, channel: ChannelId) -> bool {
     let Ok(monitor) = node.chain_monitor().get_monitor(channel) else { return false };
     let (primary, secondary) =
@@ -83,5 +83,5 @@ fn is_stored(node: &lsps_node::node::Node<lsps_transport_ldk::LspsMessageHandler
     stored.is_ok_and(|bytes| bytes == monitor.encode())
 }
 
-/// Nothing of this takes longer.
+/// Upper bound for each wait.
 const BOUND: Duration = Duration::from_secs(10);

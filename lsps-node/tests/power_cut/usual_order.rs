@@ -1,4 +1,4 @@
-//! The save order that most applications use: each monitor at once, the manager some time after.
+//! The save order that most applications use: each monitor at once, the manager later.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,8 +12,8 @@ use lsps_testing::scene::{Scene, Script, Who};
 
 use crate::{AMOUNT, PLAIN, buy};
 
-/// A disk that has the monitors of every instant, and the manager of an earlier one: what a process leaves behind that is
-/// killed between the write of a monitor and the next write of the manager.
+/// A disk with all monitors up to date, and an earlier manager. A process leaves this behind if it is killed between
+/// the write of a monitor and the next write of the manager.
 struct MonitorsFirst {
     disk: Store,
     manager_is_late: AtomicBool,
@@ -43,8 +43,8 @@ impl KVStoreSync for MonitorsFirst {
 
 const MANAGER: &str = lightning::util::persist::CHANNEL_MANAGER_PERSISTENCE_KEY;
 
-/// LDK does that, whatever the LSP does; so the nodes of the examples save in another order, and docs/ldk-limits.md says what this one
-/// risks.
+/// LDK does this whatever the LSP does. The nodes of the examples therefore save in another order, and
+/// docs/ldk-limits.md describes the risk of this one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_X28_an_lsp_that_saves_monitors_before_its_manager_and_is_killed_loses_the_channel_of_the_payer() {
     for is_late in [false, true] {
