@@ -65,7 +65,7 @@ struct Desk {
 
 impl TheirLsp {
     pub async fn start(stage: &Stage, terms: Terms) -> Self {
-        // Neither the users nor the documentation of `lightning-liquidity` set `negotiate_scid_privacy`.
+        // Neither the users nor the documentation of `lightning-liquidity` sets `negotiate_scid_privacy`.
         let mut config = UserConfig { accept_intercept_htlcs: true, ..UserConfig::default() };
         config.accept_forwards_to_priv_channels = true;
         config.channel_handshake_config.announce_for_forwarding = false;
