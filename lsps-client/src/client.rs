@@ -88,10 +88,10 @@ pub struct Client {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError<E: lsps_types::codes::MethodError> {
-    /// The LSP disconnected. It may have executed the call all the same.
+    /// The LSP disconnected. It may have executed the call anyway.
     #[error("the provider disconnected before it answered")]
     Disconnected,
-    /// The LSP did not answer in time. It may have executed the call all the same.
+    /// The LSP did not answer in time. It may have executed the call anyway.
     #[error("the provider did not answer in time")]
     TimedOut,
     /// The reply does not have the form that its method defines.
@@ -448,7 +448,7 @@ impl Client {
 
     /// Moves the channel of an order to a purchase: a fee was kept for the purchase, and it has no channel, nor has
     /// another purchase from this LSP one to spare. So the channel that was taken for the order's is the purchase's,
-    /// and the order waits for another. If the LSP says that the channel is the order's all the same, the order is
+    /// and the order waits for another. If the LSP says that the channel is the order's anyway, the order is
     /// done.
     fn take_from_order(&mut self, hash: PaymentHash, skimmed: Msat, over: &[ChannelKey], now: Timestamp) {
         let Some(purchase) = self.book.get(hash).filter(|it| it.can_hold() && skimmed > Msat::ZERO) else { return };

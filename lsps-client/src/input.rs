@@ -186,7 +186,7 @@ pub enum Input {
     },
     /// Ends an order in any state. An unpaid order is over at once. A Lightning payment is stopped, and the order is
     /// over when the node reports the outcome. On a second report, or with its payment claimed or signed, the order is
-    /// given up at once: the payment may be lost, and a channel that is opened all the same is refused.
+    /// given up at once: the payment may be lost, and a channel that is opened anyway is refused.
     ///
     /// Refused if the order is over or does not exist.
     AbandonOrder {

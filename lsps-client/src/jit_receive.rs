@@ -87,7 +87,7 @@ pub enum State {
     /// No channel is accepted any more. A payment that is in flight is still checked against the promise. The channel
     /// of the purchase is remembered, as without one no fee may be kept.
     Expired(Option<Channel>),
-    /// The wallet abandoned the purchase. No fee may be kept of a payment that arrives all the same.
+    /// The wallet abandoned the purchase. No fee may be kept of a payment that arrives anyway.
     Abandoned,
     /// The record is to be removed.
     Gone,

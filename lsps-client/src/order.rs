@@ -44,7 +44,7 @@ pub struct Order {
     pub(crate) ways: Vec<Way>,
     /// Time for which the record is kept after the end of the order, in milliseconds.
     pub(crate) keep_millis: u64,
-    /// Time at which the order is given up in any state.
+    /// Time at which the order is abandoned in any state.
     pub(crate) give_up_at: Timestamp,
     pub(crate) is_paid_under_its_hash: bool,
     pub(crate) state: State,
@@ -194,8 +194,8 @@ pub enum End {
     Refunded,
     /// The order was not paid.
     Unpaid(Unpaid),
-    /// The order was given up, by the wallet or because its time was long over, although a payment is unaccounted for.
-    /// A channel that is opened all the same is refused.
+    /// The order was abandoned, by the wallet or because its time was long over, although a payment is unaccounted for.
+    /// A channel that is opened anyway is refused.
     GivenUp,
 }
 
@@ -594,7 +594,7 @@ impl Order {
         }
     }
 
-    /// Time at which the order is given up; payments that may still be made are cancelled before.
+    /// Time at which the order is abandoned; payments that may still be made are cancelled before.
     pub(crate) fn ends_at(&self, paying: &Paying) -> Timestamp {
         if paying.called_off { self.give_up_at + CALLED_OFF } else { self.give_up_at }
     }

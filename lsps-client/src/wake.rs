@@ -24,7 +24,7 @@ pub enum Wake {
     PaymentLate,
     /// The time to ask an LSP about a payment that came back is over.
     ReturnSettled,
-    /// An order is given up.
+    /// An order is abandoned.
     OrderGivenUp,
     /// The channel of a completed order should be confirmed by now.
     OrderUnconfirmed,

@@ -276,7 +276,7 @@ impl Wallet {
         self.session.with(|client, _| client.purchases().cloned().collect())
     }
 
-    /// Abandons a purchase. No fee may be kept of a payment that arrives all the same.
+    /// Abandons a purchase. No fee may be kept of a payment that arrives anyway.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@
 //! # }
 //! ```
 //!
-//! Strangers choose the URLs. So only addresses of the public Internet are contacted; they are resolved anew for each
+//! Strangers choose the URLs. So only addresses of the public Internet are contacted; they are resolved again for each
 //! attempt and connected to as they were checked ([`Targets`]). Nothing is sent before the host has shown its
 //! certificate, redirects are not followed, no proxy is used, and only the status of the answer is read.
 //!

@@ -400,7 +400,7 @@ impl Parts<'_> {
             let (channel, update) = (monitor.channel_id(), monitor.get_latest_update_id());
             let loaded = self.monitor.load_existing_monitor(channel, monitor);
             loaded.map_err(|()| broken("a channel monitor is stored twice"))?;
-            // A manager that was saved while a new channel waited for its first monitor would wait for ever.
+            // A manager that was saved while a new channel waited for its first monitor would wait forever.
             let _ = self.monitor.channel_monitor_updated(channel, update);
         }
         for height in manager.current_best_block().height + 1..=chain.height() {

@@ -273,7 +273,7 @@ impl Channel {
         }
     }
 
-    /// Time at which an open that the client did not answer is given up.
+    /// Time at which an open that the client did not answer is abandoned.
     pub fn given_up_at(&self, config: &Config) -> Option<Timestamp> {
         match self {
             Self::Opening { since, step: Step::Funded(_), .. } => Some(*since + config.sign_timeout),

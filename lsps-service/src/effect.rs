@@ -75,7 +75,7 @@ pub enum Effect {
         tx: Option<Vec<u8>>,
     },
     /// Let a channel forward other payments to the client at the node's usual price. The channel was opened with
-    /// [`OpenTerms::carries_others`] unset, and is now paid for, or was published all the same.
+    /// [`OpenTerms::carries_others`] unset, and is now paid for, or was published anyway.
     ///
     /// No answer; the effect is repeated after each start. Safe twice: it is a setting.
     CarryOthers {

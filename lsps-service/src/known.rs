@@ -142,7 +142,7 @@ impl Service {
         self.offers.values().filter_map(|offer| offer.known_channel()).chain(of_orders)
     }
 
-    /// Whether the flow has given up this channel of the node. A crash can undo the close. The funding of such a
+    /// Whether the flow has abandoned this channel of the node. A crash can undo the close. The funding of such a
     /// channel is never broadcast, so it has to be closed before anything is forwarded over it.
     #[must_use]
     pub fn is_given_up(&self, key: ChannelKey) -> bool {

@@ -479,7 +479,7 @@ impl Service {
     /// Tells flows what concerns them of others, and goes on with what follows from that.
     ///
     /// This ends: a signal follows from a part that was sent and no longer is, or from coins that were held and no longer
-    /// are, and a look at a flow sends no part anew that came back, and opens at most one channel. The bound is there for
+    /// are, and a look at a flow sends no part again that came back, and opens at most one channel. The bound is there for
     /// defects alone; what is left then is delivered with the next step.
     pub(crate) fn deliver(&mut self, signals: Vec<Signal>) {
         self.signals.extend(signals);

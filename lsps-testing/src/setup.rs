@@ -33,7 +33,7 @@ pub struct LspSetup {
     pub inbound: Msat,
     /// Feerate in satoshis per 1 000 weight units.
     pub feerate_sat_per_kw: u32,
-    /// Whether webhooks never answer, and the host tries for ever.
+    /// Whether webhooks never answer, and the host tries forever.
     pub hooks_are_silent: bool,
     /// SCIDs to draw, in this order; the last one is repeated.
     pub scids: Vec<Scid>,

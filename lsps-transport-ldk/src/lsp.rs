@@ -146,7 +146,7 @@ impl Lsp {
     /// # Errors
     ///
     /// The store failed: return this from the event handler, and LDK reports the event again. If the LSP has stopped,
-    /// that happens for ever: [`stopped`](Self::stopped) says when and why.
+    /// that happens forever: [`stopped`](Self::stopped) says when and why.
     pub async fn handle_event(&self, event: &Event) -> Result<bool, ReplayEvent> {
         let Some(told) = node_event(event) else { return Ok(false) };
         let is_htlc = matches!(event, Event::HTLCIntercepted { .. });

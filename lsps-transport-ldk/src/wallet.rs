@@ -226,7 +226,7 @@ impl Wallet {
     /// # Errors
     ///
     /// When the store failed: return this from the event handler, and LDK tells the event again. Where the wallet has stopped,
-    /// that happens for ever: [`stopped`](Self::stopped) tells when and why.
+    /// that happens forever: [`stopped`](Self::stopped) tells when and why.
     pub async fn handle_event(&self, event: &Event) -> Result<bool, ReplayEvent> {
         let Some(told) = node_event(event) else { return Ok(false) };
         match self.host.handle_node_event(told).await {

@@ -13,7 +13,7 @@ use lsps_types::{Blocks, Msat};
 pub struct Rules {
     /// Whether an LSP may ask for the preimage before it publishes the funding, by `client_trusts_lsp`.
     ///
-    /// An LSP that does not say so may hold the funding back all the same. A wallet notices that if its host can see
+    /// An LSP that does not say so may hold the funding back anyway. A wallet notices that if its host can see
     /// unconfirmed transactions ([`Via::is_seen`](super::Via::is_seen)), and then holds the payment until the funding
     /// is published.
     pub accept_trust: AcceptTrust,

@@ -52,7 +52,7 @@ pub struct Rules {
     /// Time for which a finished order is kept on record; one with a channel is kept at least until the LSP may close
     /// that.
     pub keep: Duration,
-    /// Time after the last moment to pay, after which an order with a payment in flight is given up. No channel of it
+    /// Time after the last moment to pay, after which an order with a payment in flight is abandoned. No channel of it
     /// is accepted after that.
     pub give_up_after: Duration,
     /// Highest feerate that is paid on-chain so that the LSP opens the channel without a confirmation. If the LSP asks

@@ -182,7 +182,7 @@ impl<N: LspNode> Pump<N> {
     }
 
     /// Whether the node has executed the forwards and failures that it was asked for. After a start it waits with these
-    /// until its peers are back, and so does this check; but not for ever if a peer stays away.
+    /// until its peers are back, and so does this check; but not forever if a peer stays away.
     fn is_processed(&mut self, client: PeerId) -> bool {
         if !self.node.has_unprocessed() {
             return true;

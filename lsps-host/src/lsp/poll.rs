@@ -129,7 +129,7 @@ impl<N: LspNode> Pump<N> {
     }
 
     /// The part that was taken for the claimed one may never have been sent, as a store that fails holds that up, and what is
-    /// held by its name would wait for ever.
+    /// held by its name would wait forever.
     pub(super) fn tell_held_and_claimed(&mut self, held: &[KnownPart]) {
         for part in held {
             let is_claimed = |known: &KnownPart| known.id == part.id && known.claimed.is_some();

@@ -223,7 +223,7 @@ impl<N: LspNode> Pump<N> {
                 if is_ready {
                     self.look_for_usable_clients();
                 }
-                // A claim that belongs to no part may have used an order's channel all the same, and a repeated claim
+                // A claim that belongs to no part may have used an order's channel anyway, and a repeated claim
                 // may have caused changes that the store refused to write.
                 let changes = outcome != Outcome::NotMine || self.service.pending() > 0 || !self.durable.is_written();
                 if let Some(input) = told.filter(|_| changes) {

@@ -79,7 +79,7 @@ impl Unread {
         (!self.is_empty()).then(|| drop(self.unfunded.insert(key, effect.clone())))
     }
 
-    /// Removes a flow whose record was written anew.
+    /// Removes a flow whose record was written again.
     pub fn is_written(&mut self, flow: FlowId) {
         self.flows.remove(&flow);
     }

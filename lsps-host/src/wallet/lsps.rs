@@ -162,7 +162,7 @@ impl Lsps {
         }
     }
 
-    /// Reconnects each LSP for ever, with a pause that grows with each failed attempt; one that hangs does not delay
+    /// Reconnects each LSP forever, with a pause that grows with each failed attempt; one that hangs does not delay
     /// others.
     pub fn keep_connected(self: &Arc<Self>) -> Vec<Pin<Box<dyn Future<Output = ()> + Send>>> {
         if self.connect.is_none() {

@@ -14,7 +14,7 @@ use crate::ports::ChannelRequest;
 impl Pump {
     pub(super) fn open_requested(&mut self, request: ChannelRequest) -> Handled {
         let ChannelRequest { peer, announced, zero_conf, funding, pushed, .. } = request;
-        // Deployed LSPs leave it out of the channel type. Later invoices have their alias all the same.
+        // Deployed LSPs leave it out of the channel type. Later invoices have their alias anyway.
         let scid_alias = request.scid_alias || self.node.has_scid_alias(peer);
         let key = channel_key(&request);
         let asked = OpenRequest { lsp: peer, key, announced, scid_alias, zero_conf, funding, pushed };

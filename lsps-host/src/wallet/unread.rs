@@ -27,7 +27,7 @@ impl Unread {
         self.flows.is_empty()
     }
 
-    /// Removes a flow whose record was written anew.
+    /// Removes a flow whose record was written again.
     pub fn is_written(&mut self, flow: FlowId) {
         self.flows.remove(&flow);
     }

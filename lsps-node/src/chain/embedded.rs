@@ -204,7 +204,7 @@ impl Chain {
         self.inner.fee_rate.load(Ordering::SeqCst)
     }
 
-    /// Sets the estimate of the feerate. Transactions with a lower feerate are mined all the same.
+    /// Sets the estimate of the feerate. Transactions with a lower feerate are mined anyway.
     pub fn set_fee_sat_per_kw(&self, sat_per_kw: u32) {
         self.inner.fee_rate.store(sat_per_kw, Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
 //! A client that is played by the test, over a real connection, and sends invalid messages. Our LSP answers as the
-//! specifications require, and another wallet is paid all the same.
+//! specifications require, and another wallet is paid anyway.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,7 +56,7 @@ async fn what_is_no_request_gets_one_error_each() {
     BY_HAND.shows(RAW, "what is no request: bad UTF-8, half an object, an array, two objects, 9 000 levels, an id of 60 000 characters", Works);
 }
 
-/// Otherwise two LSPs would send each other errors for ever.
+/// Otherwise two LSPs would send each other errors forever.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_for_nothing_is_not_answered() {
     let world = World::new().await;

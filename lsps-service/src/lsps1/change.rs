@@ -92,7 +92,7 @@ pub(crate) enum Event {
         outpoints: Vec<OutPoint>,
         at: Timestamp,
     },
-    /// A deposit that the refund spends is gone. The others are refunded anew, and only one of the two refunds can
+    /// A deposit that the refund spends is gone. The others are refunded again, and only one of the two refunds can
     /// confirm.
     RefundVoid(u32),
     /// A void refund confirmed.

@@ -155,7 +155,7 @@ pub struct KnownRefund<'a> {
     /// Signed transaction.
     pub tx: &'a [u8],
     /// Whether the transaction has to be broadcast. If not, one of its inputs is gone and the other deposits are
-    /// refunded anew; the transaction may still confirm.
+    /// refunded again; the transaction may still confirm.
     pub owed: bool,
 }
 

@@ -120,7 +120,7 @@ pub(crate) enum Refund {
     Confirmed,
     /// The deposits are worth less than the refund would cost, or one of them was gone before it was built.
     Impossible,
-    /// A deposit that the transaction spends is gone, and the others are refunded anew. If that deposit comes back,
+    /// A deposit that the transaction spends is gone, and the others are refunded again. If that deposit comes back,
     /// this transaction may still confirm.
     Void { tx: Vec<u8>, mining_sat: u64, spends: Vec<(OutPoint, Sat)> },
 }

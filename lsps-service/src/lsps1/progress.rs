@@ -58,7 +58,7 @@ impl Order {
         }
     }
 
-    /// Gives up an open that the client does not answer, so that its payment is not held for ever. Before the channel
+    /// Abandons an open that the client does not answer, so that its payment is not held forever. Before the channel
     /// is closed, the host checks with the node whether both sides have signed meanwhile and an HTLC is on the channel.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
         if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) {

@@ -60,7 +60,7 @@ impl Order {
         self.set_refund(number, to);
     }
 
-    /// Marks a refund as void, so that its remaining deposits are refunded anew.
+    /// Marks a refund as void, so that its remaining deposits are refunded again.
     pub(super) fn void_refund(&mut self, number: u32) {
         let spends = self.deposits(Fate::Refunded(number));
         self.decide_outputs(&outpoints(&spends), Fate::Open);

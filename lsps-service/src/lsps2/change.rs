@@ -26,7 +26,7 @@ pub(crate) enum Event {
         id: PartId,
         to: PartState,
     },
-    /// The part is held as if no forward had been asked for. Its payment waits anew, so that reports of it have time to
+    /// The part is held as if no forward had been asked for. Its payment waits again, so that reports of it have time to
     /// arrive.
     PartNotSent {
         payment_hash: PaymentHash,

@@ -197,7 +197,7 @@ impl Service {
         Ok(())
     }
 
-    /// Looks at offers of this client whose channels may be given up once nothing is with it, but for one.
+    /// Looks at offers of this client whose channels may be abandoned once nothing is with it, but for one.
     pub(crate) fn look_around_unpaid_offers(&mut self, client: PeerId, but: Scid) {
         let waits = |other: &Scid| *other != but && self.offers.get(other).is_some_and(|it| it.may_carry_unpaid());
         for other in self.offers.index().busy_of(client).filter(waits).collect::<Vec<_>>() {

@@ -221,7 +221,7 @@ impl JitChannel {
         use PartState as P;
         let (payment_hash, part) = self.find(id).ok_or(Reject::Stale)?;
         match part.state {
-            // No forward was executed; the time and amount of the next are decided anew.
+            // No forward was executed; the time and amount of the next are decided again.
             P::Sent { .. } if part.in_doubt && amount_in >= part.onion_amount => {
                 let not_sent = Event::PartNotSent { payment_hash, id, at: ctx.now };
                 Ok(brings(payment_hash, part, amount_in).into_iter().chain([not_sent]).collect())

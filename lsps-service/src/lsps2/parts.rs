@@ -32,7 +32,7 @@ pub(crate) struct Part {
     pub sent_before: Option<Msat>,
     /// Whether the node's view contradicts the record: the part was forwarded, and there is no undecided HTLC like it
     /// at the client; or it was claimed, and there is one, so that its claim will be reported again. This is not on
-    /// record: hosts report it anew after each start.
+    /// record: hosts report it again after each start.
     #[serde(skip)]
     pub in_doubt: bool,
     /// Whether the part was claimed or failed, and the node holds an HTLC with its id, which has to be failed: another

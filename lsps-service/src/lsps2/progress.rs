@@ -57,7 +57,7 @@ impl JitChannel {
 
     /// Time until which held parts wait, and the failure that their payer receives then.
     ///
-    /// A set that was complete in time may wait past the end of the offer, but not for ever, as its client may stay
+    /// A set that was complete in time may wait past the end of the offer, but not forever, as its client may stay
     /// absent.
     fn deadline(&self, hash: PaymentHash, payment: &Payment, config: &Config) -> (Timestamp, FailureCode) {
         let hold = payment.since + config.hold;
@@ -68,7 +68,7 @@ impl JitChannel {
         if end <= hold { (end, FailureCode::UnknownNextPeer) } else { (hold, FailureCode::TemporaryChannelFailure) }
     }
 
-    /// Gives up an open that the client does not answer, so that the payment is not held for ever. A channel that both
+    /// Abandons an open that the client does not answer, so that the payment is not held forever. A channel that both
     /// sides may have signed stays while an HTLC may be on it.
     fn give_up_opening(&self, ctx: &Context<'_>) -> Vec<Event> {
         if self.channel.given_up_at(ctx.config).is_none_or(|at| ctx.now < at) {

@@ -31,7 +31,7 @@ impl OrderWorld {
         // Outcomes are kept on record for longer than a node goes without persisting its state.
         self.model().save();
         self.run();
-        // At first no client connects: payers get their money back in time all the same.
+        // At first no client connects: payers get their money back in time anyway.
         for _ in 0..3 {
             self.passes(Duration::from_secs(1_500));
         }

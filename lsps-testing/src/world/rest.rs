@@ -25,7 +25,7 @@ impl World {
             model.fence = Fence::default();
         }
         self.run();
-        // At first no client connects: payers get their money back in time all the same.
+        // At first no client connects: payers get their money back in time anyway.
         for _ in 0..4 {
             self.passes(Duration::from_secs(80));
         }

@@ -125,7 +125,7 @@ fn encode_failure(id: Option<&RequestId>, error: &ErrorObject) -> Vec<u8> {
 
 impl NotARequest {
     /// The answer to the payload: a parse error with a null id, or nothing. An error response is never answered, or two
-    /// LSPs would answer each other for ever (reading R-32); so this is the only way to write an error without an id.
+    /// LSPs would answer each other forever (reading R-32); so this is the only way to write an error without an id.
     #[must_use]
     pub fn answer(&self) -> Option<Vec<u8>> {
         match self {

@@ -118,7 +118,7 @@ fn a_channel_that_is_ready_or_in_a_block_sooner_than_was_asked_is_the_one_that_w
     assert_eq!((shop.asked(), shop.lsp.acts()), (before, vec![]));
 }
 
-/// A host would ask for ever if it asked a peer again that it still takes for connected.
+/// A host would ask forever if it asked a peer again that it still takes for connected.
 #[test]
 fn case_O09_a_peer_that_is_gone_though_nobody_said_so_is_not_asked_again_at_once() {
     let mut shop = Shop::new();
