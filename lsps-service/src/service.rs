@@ -476,11 +476,11 @@ impl Service {
         is_changed
     }
 
-    /// Tells flows what concerns them of others, and goes on with what follows from that.
+    /// Delivers signals to the flows that they concern, and continues with the changes that follow.
     ///
-    /// This ends: a signal follows from a part that was sent and no longer is, or from coins that were held and no longer
-    /// are, and a look at a flow sends no part again that came back, and opens at most one channel. The bound is there for
-    /// defects alone; what is left then is delivered with the next step.
+    /// This ends: a signal follows from a part that was sent and no longer is, or from coins that were reserved and no
+    /// longer are. A look at a flow does not send a part again that came back, and opens at most one channel. The bound
+    /// only guards against defects; signals beyond it are delivered with the next step.
     pub(crate) fn deliver(&mut self, signals: Vec<Signal>) {
         self.signals.extend(signals);
         if core::mem::replace(&mut self.is_delivering, true) {

@@ -37,7 +37,7 @@ pub fn preset_for_lsp(config: &mut UserConfig) {
     config.accept_intercept_htlcs = true;
     config.accept_forwards_to_priv_channels = true;
     let handshake = &mut config.channel_handshake_config;
-    // LDK reads it from here when a client refuses a channel with anchors and is asked for one without.
+    // LDK uses this setting when a client refuses a channel with anchors and is asked for one without.
     handshake.negotiate_scid_privacy = true;
     // With LDK's default, a tenth, a payment of the larger part of a channel would not reach the LSP.
     handshake.max_inbound_htlc_value_in_flight_percent_of_channel = ALL_IN_FLIGHT;

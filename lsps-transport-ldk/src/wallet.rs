@@ -1,4 +1,4 @@
-//! The wallet on LDK: its ports, and events to the host's.
+//! The wallet on LDK: the ports, and the conversion of events to inputs.
 
 mod invoice;
 mod news;
@@ -59,9 +59,9 @@ pub struct WalletParts<M, P, K> {
     pub network: Network,
     /// The LSPs from which channels are bought.
     pub lsps: Vec<KnownLsp>,
-    /// Connects the LSPs that have an address, and again when they are gone; without it the application does.
+    /// Connects to LSPs that have an address, and reconnects to them. `None`: the application connects.
     pub connect: Option<Arc<dyn Connect>>,
-    /// Chooses among the LSPs that make an offer within the limits; [`Cheapest`] unless an application knows better.
+    /// Chooses among the LSPs that make an offer within the limits; [`Cheapest`] by default.
     pub select: Arc<dyn Select>,
     /// Longest time to wait for the terms of the slowest LSP once the others have answered.
     pub patience: Duration,
@@ -71,23 +71,24 @@ pub struct WalletParts<M, P, K> {
     pub order_rules: order::Rules,
     /// Time-outs and limits of the client.
     pub config: Config,
-    /// The clock; [`SystemClock`] unless a test brings its own.
+    /// The clock; [`SystemClock`] except in tests.
     pub clock: Arc<dyn Clock>,
-    /// Pays for ordered channels on the chain; without it they are paid over Lightning only.
+    /// The on-chain wallet that pays for ordered channels. `None`: they are paid for over Lightning only.
     pub onchain: Option<Arc<dyn OnchainPayer>>,
-    /// Shows whether a funding transaction was published. With it, a payment over an unconfirmed channel waits until
-    /// the funding was seen, unless the LSP is trusted; without it the wallet relies on the LSP for that.
+    /// The mempool, which shows whether a funding transaction was published. With it, a payment over an unconfirmed
+    /// channel waits until the funding transaction was seen, unless the LSP is trusted. `None`: the wallet relies on
+    /// the LSP.
     pub mempool: Option<Arc<dyn Mempool>>,
 }
 
-/// The keys of the node, as far as a wallet needs them. LDK's `KeysManager` is an implementation.
+/// The node's keys that a wallet needs. LDK's `KeysManager` is an implementation.
 pub trait Keys: NodeSigner + EntropySource + Send + Sync {}
 impl<T: NodeSigner + EntropySource + Send + Sync> Keys for T {}
 
-/// Connects to peers; usually a few lines around `lightning_net_tokio::connect_outbound`. It may return before the peers
-/// have shaken hands: the wallet waits for that.
+/// Connects to peers, usually by a few lines around `lightning_net_tokio::connect_outbound`. The call may return before
+/// the handshake of the peers: the wallet waits for that.
 pub trait Connect: Send + Sync {
-    /// Connects, and keeps the connection going in a task of its own. `false`: the peer cannot be reached.
+    /// Connects, and keeps up the connection in a task of its own. `false`: the peer cannot be reached.
     fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>>;
 }
 
@@ -134,29 +135,30 @@ impl<M, P, K> WalletParts<M, P, K> {
     }
 }
 
-/// A wallet that can receive before it has a channel. Dropping it stops it; every invoice that it handed out is on
-/// record.
+/// A running wallet, which can receive before it has a channel. Dropping the handle stops the wallet; every invoice
+/// that it returned is on record by then.
 pub struct Wallet {
     host: lsps_host::wallet::Wallet,
     stopped: watch::Receiver<Option<Stopped>>,
 }
 
-/// An invoice whose payment opens a channel, and what was agreed for it.
+/// An invoice whose payment opens a channel, and its terms.
 #[derive(Clone, Debug)]
 pub struct JitInvoice {
-    /// The invoice, to be handed to the payer.
+    /// The invoice for the payer.
     pub invoice: Bolt11Invoice,
-    /// The opening fee on the amount that was asked for. The LSP keeps it of the payment.
+    /// The opening fee on the requested amount. The LSP keeps it of the payment.
     pub fee: Msat,
-    /// The LSP, which opens the channel.
+    /// The LSP that opens the channel.
     pub lsp: PublicKey,
-    /// The end of the invoice.
+    /// Time at which the invoice expires.
     pub expires_at: Timestamp,
-    /// Whether that is sooner than was asked for: no LSP's terms within the limits last as long.
+    /// Whether the invoice expires sooner than requested, because no LSP's terms within the limits are valid for as
+    /// long.
     pub ends_early: bool,
-    /// Whether the payment is claimed before the channel's funding is seen.
+    /// Whether the payment is claimed before the channel's funding transaction is seen.
     pub client_trusts_lsp: bool,
-    /// The other LSPs, and why each made no offer.
+    /// The other LSPs, with the reason for which each made no offer.
     pub others: BTreeMap<PeerId, WhyNot>,
 }
 
@@ -172,8 +174,8 @@ impl TryFrom<HostInvoice> for JitInvoice {
 }
 
 impl Wallet {
-    /// Loads the purchases, compares them with the node, and listens, in a task of the present tokio runtime. Call it once the
-    /// node's own state is loaded and before its peers connect.
+    /// Loads the purchases, compares them with the node, and runs the wallet in a task of the present tokio runtime.
+    /// Call it after the node's own state is loaded, and before its peers connect.
     ///
     /// Records that cannot be read are reported and left alone; the others are served.
     ///
@@ -216,34 +218,35 @@ impl Wallet {
         Ok((Self { host: wallet, stopped }, unreadable))
     }
 
-    /// Passes an event of the node to the wallet. `true`: the event was the wallet's and is handled durably. `false`:
-    /// it is the application's; it may also be a channel request or a payment: one of which no fee was kept, or one to
-    /// a hash of the application.
+    /// Passes an event of the node to the wallet. `true`: the event was the wallet's, and is handled durably. `false`:
+    /// the event is the application's. It may be a channel request, or a payment of which no fee was kept, or one to a
+    /// payment hash of the application.
     ///
-    /// Every payment has to pass here before the application claims it: one over a channel with fewer confirmations
-    /// than [`Rules::confirmations_to_wait`] is failed.
+    /// Every payment has to pass here before the application claims it: a payment over a channel with fewer
+    /// confirmations than [`Rules::confirmations_to_wait`] is failed.
     ///
     /// # Errors
     ///
-    /// When the store failed: return this from the event handler, and LDK tells the event again. Where the wallet has stopped,
-    /// that happens forever: [`stopped`](Self::stopped) tells when and why.
+    /// The store failed: return this from the event handler, and LDK reports the event again. If the wallet has
+    /// stopped, that happens forever: [`stopped`](Self::stopped) says when and why.
     pub async fn handle_event(&self, event: &Event) -> Result<bool, ReplayEvent> {
         let Some(told) = node_event(event) else { return Ok(false) };
         match self.host.handle_node_event(told).await {
             Ok(handled) => Ok(handled == Handled::Taken),
-            // The host waited before it answered, so that a store that is away is not asked in a tight loop.
+            // The host paused before it answered, so that a store that is unreachable is not called in a tight loop.
             Err(again) if again.is_stopped => Err(nobody_there().await),
             Err(_) => Err(ReplayEvent()),
         }
     }
 
-    /// An invoice over `amount`, payable in parts, of which the LSP keeps no more than `max_total_fee`.
+    /// Buys a channel, and returns an invoice over `amount` that can be paid in parts. The LSP keeps no more than
+    /// `max_total_fee` of the payment.
     ///
     /// The invoice is valid for `expiry`, or less if the LSP's offer ends sooner. Dropping the future is safe.
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer or sell, or not on acceptable terms.
+    /// No LSP answers and sells on acceptable terms.
     pub async fn receive_via_jit_channel(
         &self,
         amount: Msat,
@@ -256,14 +259,15 @@ impl Wallet {
 
     /// Like [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has or will have.
     ///
-    /// A payment that is as promised reaches the application as `Event::PaymentClaimable`, to be claimed or failed by it;
-    /// where it has to wait for confirmations first, as [`WalletEvent::Claimable`] when they are there. Any other is failed
-    /// back before. `Event::PaymentClaimed` reaches the application too, as often as the node tells it: that is what lasts,
-    /// while [`events`](lsps_host::wallet::Wallet::events) does not.
+    /// A payment on the promised terms reaches the application as `Event::PaymentClaimable`, and the application has to
+    /// claim or fail it. If the payment has to wait for confirmations first, it is reported as
+    /// [`WalletEvent::Claimable`] when they are there. Any other payment is failed before. `Event::PaymentClaimed` also
+    /// reaches the application, as often as the node reports it: LDK repeats that event until it is handled, while
+    /// [`events`](lsps_host::wallet::Wallet::events) may lose some.
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer or sell, or not on acceptable terms.
+    /// No LSP answers and sells on acceptable terms.
     pub async fn receive_via_jit_channel_for_hash(
         &self,
         hash: PaymentHash,
@@ -276,14 +280,15 @@ impl Wallet {
         jit?.try_into()
     }
 
-    /// An invoice without amount, payable in one piece, of which the LSP keeps no more than a share of
-    /// `max_proportional_fee`: where its least fee is more than that of what the payer sends, the payment goes back.
+    /// Buys a channel, and returns an invoice without an amount that has to be paid in one part. The LSP keeps no more
+    /// than a share of `max_proportional_fee` of the payment: a payment that is too small for the LSP's minimum fee is
+    /// failed.
     ///
-    /// Terms are compared at a payment of `expected`. Else as [`Self::receive_via_jit_channel`].
+    /// Terms are compared for a payment of `expected`. Otherwise like [`Self::receive_via_jit_channel`].
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer or sell, or not on acceptable terms.
+    /// No LSP answers and sells on acceptable terms.
     pub async fn receive_variable_via_jit_channel(
         &self,
         expected: Msat,
@@ -294,12 +299,13 @@ impl Wallet {
         self.host.receive_variable_via_jit_channel(expected, description, expiry, share).await?.try_into()
     }
 
-    /// Orders a channel of this LSP: [`Wallet::order_channel`](lsps_host::wallet::Wallet::order_channel). Offers take an
-    /// onion messenger, and an [`OrderRouter`](crate::OrderRouter), for the LSP to have time.
+    /// Orders a channel from this LSP: see [`Wallet::order_channel`](lsps_host::wallet::Wallet::order_channel). Payment
+    /// by offer needs an onion messenger, and an [`OrderRouter`](crate::OrderRouter), which gives the LSP the time to
+    /// open the channel.
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    /// The LSP does not answer, or does not offer the channel on acceptable terms.
     pub async fn order_channel(
         &self,
         lsp: PublicKey,
@@ -313,7 +319,7 @@ impl Wallet {
     ///
     /// # Errors
     ///
-    /// When the LSP does not answer, does not offer it, or not on acceptable terms.
+    /// The LSP does not answer, or does not offer the channel on acceptable terms.
     pub async fn order_channel_paying(
         &self,
         lsp: PublicKey,
@@ -334,12 +340,13 @@ impl Wallet {
         self.host.keep_registered(peer_id(lsp), app, url).await
     }
 
-    /// Waits until the wallet has stopped, and says why. `None`: the task of the wallet panicked.
+    /// Waits until the wallet has stopped, and returns the reason. `None`: the task of the wallet panicked.
     pub async fn stopped(&self) -> Option<Stopped> {
         why(self.stopped.clone()).await
     }
 
-    /// Stops the wallet after the present turn, waits for its end, and says why it stopped: it may have stopped before.
+    /// Stops the wallet after the present turn, waits for its end, and returns the reason: the wallet may have stopped
+    /// before.
     pub async fn stop(self) -> Option<Stopped> {
         drop(self.host);
         why(self.stopped).await

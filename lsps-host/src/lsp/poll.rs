@@ -122,14 +122,13 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Parts that are believed to be with the client and may be the one that was claimed, where the node holds an HTLC of that
-    /// name.
+    /// Parts whose HTLC the node holds, among those that are believed to be at the client and may be the claimed one.
     pub(super) fn held_like(&self, claimed: WhichPart) -> Vec<KnownPart> {
         self.service.parts_like(claimed).filter(|part| self.node.held(part.id).is_some()).collect()
     }
 
-    /// The part that was taken for the claimed one may never have been sent, as a store that fails holds that up, and what is
-    /// held by its name would wait forever.
+    /// The part that was taken for the claimed one may never have been sent, because a failing store delays that. An
+    /// HTLC that is held under its id would then wait forever.
     pub(super) fn tell_held_and_claimed(&mut self, held: &[KnownPart]) {
         for part in held {
             let is_claimed = |known: &KnownPart| known.id == part.id && known.claimed.is_some();

@@ -67,7 +67,7 @@ pub(crate) struct Pump<N> {
     /// Entries that are not in the book yet.
     pub(super) unbooked: BTreeMap<BookKey, BookEntry>,
     pub(super) unread: Unread,
-    /// The claim that was told last and is not on record yet.
+    /// The last reported claim, which is not on record yet.
     unrecorded: Option<Unrecorded>,
     /// HTLCs that the node refused to fail, and whether the core waits for that; asked again until it does.
     unfailed: BTreeMap<PartId, (FailureCode, bool)>,
@@ -543,7 +543,7 @@ impl<N: LspNode> pump::Pump for Pump<N> {
     }
 }
 
-/// The place for the answer to an event, and the outcome of the event; `None`: to be told again.
+/// The sender of the answer to an event, and its outcome; `None`: the event has to be reported again.
 type Answer = (oneshot::Sender<Option<Outcome>>, Option<Outcome>);
 
 /// Result of an event of the node.

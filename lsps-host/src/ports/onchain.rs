@@ -185,7 +185,7 @@ pub trait ChainAccess: Send + Sync {
     fn fee_rate(&self) -> FeeRate;
 
     /// The feerate of the commitment transactions of a channel without anchors that the node opens now. The capacity of
-    /// channels leaves room for such a fee beside the first payment.
+    /// channels has room for such a fee in addition to the first payment.
     fn commitment_fee_rate(&self) -> FeeRate {
         self.fee_rate()
     }

@@ -1,4 +1,4 @@
-//! LDK's events as a wallet's host hears them.
+//! Conversion of LDK's events to those of a wallet's host.
 
 use lightning::events::{Event, InboundChannelFunds, PaymentFailureReason};
 
@@ -9,7 +9,7 @@ use lsps_types::{Msat, PaymentHash, Preimage, Sat};
 
 use crate::peers::peer_id;
 
-/// The event as the host hears it. `None`: nothing of it concerns a wallet.
+/// The host's form of an event. `None`: the event does not concern a wallet.
 pub(super) fn node_event(event: &Event) -> Option<WalletNodeEvent> {
     Some(match event {
         Event::OpenChannelRequest {

@@ -79,7 +79,7 @@ impl<M: Manager> WalletNode for Node<M> {
         Blocks(self.config().channel_handshake_config.our_to_self_delay.into())
     }
 
-    /// LDK fails a payment itself three blocks after it has no more.
+    /// LDK fails a payment by itself when three blocks less than this are left.
     fn min_final_cltv_expiry_delta(&self) -> u16 {
         MIN_FINAL_CLTV_EXPIRY_DELTA
     }
@@ -140,7 +140,7 @@ impl<M: Manager> WalletNode for Node<M> {
 
     fn refuse(&self, request: &ChannelRequest, why: &str) {
         let Some(peer) = public_key(request.peer) else { return };
-        // An error says that there is no such channel, which is what was wanted.
+        // An error means that there is no such channel, which is the wanted state.
         let manager = self.manager.get_cm();
         let _ = manager.force_close_broadcasting_latest_txn(&ChannelId(request.id), &peer, why.to_owned());
     }
@@ -149,7 +149,7 @@ impl<M: Manager> WalletNode for Node<M> {
     fn set_underpaying(&self, peer: PeerId, allowed: bool) {
         let (Some(peer), manager) = (public_key(peer), self.manager.get_cm()) else { return };
         for channel in manager.list_channels_with_counterparty(&peer) {
-            // An error says that the channel was closed meanwhile.
+            // An error means that the channel was closed meanwhile.
             let _ = manager.update_partial_channel_config(&peer, &[channel.channel_id], &self.underpaying(allowed));
         }
     }
@@ -230,7 +230,7 @@ impl<M: Manager> WalletNode for Node<M> {
         let params = OptionalOfferPaymentParams { route_params_config, retry_strategy, ..defaults };
         match self.manager.get_cm().pay_for_offer(&offer, None, LdkPaymentId(id.0), params) {
             Ok(()) | Err(Bolt12SemanticError::DuplicatePaymentId) => PayAnswer::Begun,
-            // No way back to us for the answer: no peer is connected yet.
+            // There is no path back to this node for the invoice, because no peer is connected yet.
             Err(Bolt12SemanticError::MissingPaths) => PayAnswer::NotNow,
             Err(_) => PayAnswer::Never,
         }
@@ -282,5 +282,5 @@ fn routing_fees(most: Sat) -> RouteParametersConfig {
     RouteParametersConfig { max_total_routing_fee_msat: Some(most), ..RouteParametersConfig::default() }
 }
 
-/// Largest reserve to ask for: one percent, as BOLT 2 suggests.
+/// Largest channel reserve that is requested, in parts per million: one percent, as BOLT 2 suggests.
 const MOST_RESERVE_PPM: u32 = 10_000;
