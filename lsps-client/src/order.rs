@@ -444,7 +444,7 @@ impl Order {
         &self.id
     }
 
-    /// The request.
+    /// The request of the order.
     #[must_use]
     pub fn ordered(&self) -> &CreateOrder {
         &self.ordered

@@ -107,7 +107,7 @@ pub enum Effect {
         /// Number of this request, from 1.
         ask: u32,
     },
-    /// Fail a held part back.
+    /// Fail a held part.
     ///
     /// Answer: `PartFailed` (or `PartGone`). Safe twice: as for forwarding.
     FailPart {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// One break of the implementation.
+/// One faulty change of the implementation.
 #[derive(Clone, Debug, Default)]
 pub struct Mutant {
     /// Clauses that it breaks.
@@ -24,7 +24,7 @@ pub struct Mutant {
 /// All breaks, and the clauses without one.
 #[derive(Clone, Debug, Default)]
 pub struct Mutants {
-    /// The breaks.
+    /// All mutants.
     pub all: Vec<Mutant>,
     /// Clauses that no code of this repository can break, with the reason as their meaning.
     pub exempt: Vec<Mutant>,

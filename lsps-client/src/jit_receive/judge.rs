@@ -14,7 +14,7 @@ pub enum Promised {
     Fee(Msat),
     /// The fee by the formula for the amount that arrives.
     Rate {
-        /// Least fee.
+        /// Minimum opening fee.
         min_fee: Msat,
         /// Fee as a share of the payment.
         proportional: Ppm,

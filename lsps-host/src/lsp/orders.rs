@@ -33,7 +33,7 @@ pub(super) struct Onchain {
 }
 
 impl Onchain {
-    /// Has the node's HTLCs of this payment compared with the record.
+    /// Schedules a comparison of the node's HTLCs of this payment with the record.
     pub(super) fn doubts(&mut self, payment_hash: PaymentHash, now: Duration) {
         self.doubted.insert(payment_hash, now);
     }

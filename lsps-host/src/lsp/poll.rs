@@ -140,7 +140,7 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Tells which of these parts, as far as they were sent, are with their client still.
+    /// Reports which of these parts, as far as they were sent, are still at their clients.
     pub(super) fn tell_whereabouts(&mut self, mut parts: Vec<KnownPart>) {
         parts.retain(|part| part.sent.is_some());
         self.tell_whereabouts_of_all(parts);

@@ -69,7 +69,8 @@ pub(crate) struct Pump<N> {
     pub(super) unread: Unread,
     /// The last reported claim, which is not on record yet.
     unrecorded: Option<Unrecorded>,
-    /// HTLCs that the node refused to fail, and whether the core waits for that; asked again until it does.
+    /// HTLCs that the node refused to fail, each with whether the core waits for the failure. The node is asked again
+    /// until it fails them.
     unfailed: BTreeMap<PartId, (FailureCode, bool)>,
     /// Decisions that are taken once the node has reported its events.
     pub(super) unsettled: Unsettled,

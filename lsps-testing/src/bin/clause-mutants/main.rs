@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all breaks were noticed.
+/// Runs the wanted mutants, and returns whether all were noticed.
 fn run(wanted: &[String]) -> Result<bool, String> {
     let read = Mutants::read()?;
     let faults = read.faults();
