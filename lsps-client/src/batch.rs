@@ -55,7 +55,8 @@ pub enum Notice {
     Order(OrderKey, order::Event),
     /// A webhook at this LSP changed.
     Webhooks(PeerId, webhooks::Event),
-    /// An LSP sent a payload that is not a JSON-RPC 2.0 response. It receives no more requests until it reconnects.
+    /// An LSP sent a payload that is not a JSON-RPC 2.0 response. The LSP receives no more requests until it
+    /// reconnects.
     BadPayload(PeerId),
     /// An LSP sent a notification that this library does not know.
     UnknownNotification(PeerId),

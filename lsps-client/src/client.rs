@@ -88,10 +88,10 @@ pub struct Client {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError<E: lsps_types::codes::MethodError> {
-    /// The LSP disconnected. It may have executed the call anyway.
+    /// The LSP disconnected. The call may have been executed anyway.
     #[error("the provider disconnected before it answered")]
     Disconnected,
-    /// The LSP did not answer in time. It may have executed the call anyway.
+    /// The LSP did not answer in time. The call may have been executed anyway.
     #[error("the provider did not answer in time")]
     TimedOut,
     /// The reply does not have the form that its method defines.
@@ -446,10 +446,9 @@ impl Client {
         if ordered == Handled::Taken { ordered } else { bought }
     }
 
-    /// Moves the channel of an order to a purchase: a fee was kept for the purchase, and it has no channel, nor has
-    /// another purchase from this LSP one to spare. So the channel that was taken for the order's is the purchase's,
-    /// and the order waits for another. If the LSP says that the channel is the order's anyway, the order is
-    /// done.
+    /// Moves the channel of an order to a purchase: a fee was kept for the purchase, which has no channel, and no other
+    /// purchase from this LSP has one to spare. The order waits for another channel. If the LSP says that the channel
+    /// is the order's anyway, the order is done.
     fn take_from_order(&mut self, hash: PaymentHash, skimmed: Msat, over: &[ChannelKey], now: Timestamp) {
         let Some(purchase) = self.book.get(hash).filter(|it| it.can_hold() && skimmed > Msat::ZERO) else { return };
         if self.book.has_channel_to_spare(purchase) {

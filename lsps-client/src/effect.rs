@@ -98,18 +98,18 @@ pub enum Effect {
         /// Recorded transaction.
         transaction: Vec<u8>,
     },
-    /// Keep the inputs of this transaction reserved. It pays an order and is not to be broadcast, but may be in a
-    /// mempool that the wallet does not see. The effect is repeated after a restart, when a wallet may have forgotten
-    /// the reservation. Safe twice: it is a reservation.
+    /// Keep the inputs of this transaction reserved. The transaction pays an order and is not to be broadcast, but may
+    /// be in a mempool that the wallet does not see. The effect is repeated after a restart, when a wallet may have
+    /// forgotten the reservation. Safe twice: it is a reservation.
     ReservePayment {
         /// Key of the order.
         order: OrderKey,
         /// Recorded transaction.
         transaction: Vec<u8>,
     },
-    /// Release the inputs of a transaction that was to pay an order. It is broadcast no more, and is in no mempool: it
-    /// never left this wallet, or its order has been over for longer than mempools keep it. The inputs may be spent
-    /// unless the transaction was mined.
+    /// Release the inputs of a transaction that was to pay an order. The transaction is no longer broadcast, and is in
+    /// no mempool: it never left this wallet, or its order has been over for longer than mempools keep it. The inputs
+    /// may be spent unless the transaction was mined.
     ///
     /// Answer: [`PaymentForgotten`](Input::PaymentForgotten), before the inputs are spent. Safe twice until then. After
     /// a restart the effect precedes every [`BroadcastPayment`](Self::BroadcastPayment), which may spend the same

@@ -147,9 +147,9 @@ pub enum Input {
         /// Payment methods, in the order of preference.
         ways: Vec<WayKind>,
     },
-    /// The wallet signed the transaction that pays an order, with exactly one output of the total to the address. It
-    /// must not be broadcast before [`Effect::BroadcastPayment`](crate::Effect::BroadcastPayment), and never if this
-    /// input is refused or another transaction was recorded.
+    /// The wallet signed the transaction that pays an order, with exactly one output of the total to the address. The
+    /// transaction must not be broadcast before [`Effect::BroadcastPayment`](crate::Effect::BroadcastPayment), and
+    /// never if this input is refused or another transaction was recorded.
     OrderSigned {
         /// The order.
         order: OrderKey,

@@ -104,8 +104,8 @@ pub struct Paying {
     pub other: Option<Channel>,
     /// Time since which the LSP reports something that the wallet's node does not see.
     pub unseen_since: Option<Timestamp>,
-    /// On-chain: whether the time to pay passed before the transaction was known to have been received. It is not
-    /// broadcast until the LSP says that the order is still open.
+    /// On-chain: whether the time to pay passed before the transaction was known to have been received. The transaction
+    /// is not broadcast until the LSP says that the order is still open.
     pub late: bool,
     /// On-chain: time until which the order is open, according to the LSP's answer after the time to pay had passed.
     pub stands_until: Option<Timestamp>,
@@ -123,7 +123,7 @@ pub struct Paying {
 pub enum Payment {
     /// The node was asked to pay; a Lightning payment may have been sent.
     Asked,
-    /// This transaction pays the order. It may be broadcast.
+    /// This transaction pays the order, and may be broadcast.
     Signed(Vec<u8>),
     /// Lightning: the LSP claimed the payment.
     Settled,
@@ -560,8 +560,8 @@ impl Order {
         (capacity, asked.pushed.0.saturating_sub(balance), Reverse(confirmations))
     }
 
-    /// The transaction that pays it goes out now, so that others may have it. Not on record: after a restart the wallet has
-    /// to take that for true in any case.
+    /// The transaction that pays the order is broadcast now, so that others may have it. This is not recorded: after a
+    /// restart the wallet has to assume it in any case.
     pub(crate) fn is_broadcast(&mut self) {
         if let State::Paying(paying) = &mut self.state {
             paying.unsent = false;

@@ -64,7 +64,7 @@ pub enum Heard {
     UncorrelatedError,
     /// A notification of unknown kind; at present all are.
     UnknownNotification,
-    /// The payload is not a message. It was dropped, and the LSP is suspended until it reconnects.
+    /// The payload is not a message and was dropped. The LSP is suspended until it reconnects.
     BadFormat(BadFormat),
 }
 

@@ -1,6 +1,6 @@
-//! The client for async code: `lsp.get_info(None).await`. It does not depend on a runtime.
+//! The client for async code: `lsp.get_info(None).await`. The module does not depend on a runtime.
 //!
-//! A [`Session`] shares one [`Client`] between tasks. It does no I/O either: the session wakes its host when there is
+//! A [`Session`] shares one [`Client`] between tasks. The session does no I/O either: it wakes its host when there is
 //! something to drain, and the host reports the LSPs' answers ([`Input::Message`]) through [`Session::with`].
 
 use std::boxed::Box;

@@ -41,7 +41,7 @@ pub enum AppState {
     Wanted,
     /// The LSP confirmed the registration.
     Registered,
-    /// The LSP refused the webhook. It is asked again some hours later.
+    /// The LSP refused the webhook. The request is repeated some hours later.
     Refused {
         /// Error code; [`SetWebhookError`](lsps_types::codes::SetWebhookError) names some.
         code: i64,

@@ -14,7 +14,7 @@ pub trait Indexed: Flow {
     type Shared;
     /// Index entry of one flow; the default is empty.
     type Keys: Default + PartialEq + fmt::Debug;
-    /// Index that finds flows by common keys. It is rebuilt at load and never written.
+    /// Index that finds flows by common keys, rebuilt at load and never written.
     type Index: Default + fmt::Debug;
     /// Reason for a deadline.
     type Wake: Copy + Ord + fmt::Debug;

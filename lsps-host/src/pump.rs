@@ -35,7 +35,7 @@ pub struct TellAgain {
 /// The records of a pump, and the batch that the store refused.
 pub(crate) struct Durable<B> {
     pub store: Records,
-    /// The batch that the store refused. It is written before anything else.
+    /// The batch that the store refused; it is written before anything else.
     unwritten: Option<B>,
     lost_ownership: bool,
 }

@@ -459,7 +459,7 @@ pub(crate) fn handled(done: &Result<(), OrderError>) -> Handled {
     if done.is_ok() { Handled::Taken } else { Handled::NotMine }
 }
 
-/// Reason for which an order is not put on record. It must not be paid.
+/// Reason for which an order is not put on record. Such an order must not be paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefusePlace {

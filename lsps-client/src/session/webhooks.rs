@@ -15,7 +15,7 @@ pub enum NotRegistered {
     /// The limit of apps is reached; nothing was recorded.
     #[error(transparent)]
     TooMany(#[from] TooManyApps),
-    /// The LSP refused the webhook. It is asked again some hours later.
+    /// The LSP refused the webhook. The request is repeated some hours later.
     #[error("the provider refused the webhook: {}", reason(*code))]
     Refused {
         /// Error code; [`SetWebhookError`] names some.

@@ -134,8 +134,8 @@ pub trait OnchainPayer: Send + Sync {
     /// restart: the inputs stay reserved.
     fn broadcast(&self, tx: &Transaction);
 
-    /// Keeps the inputs of a transaction of [`sign`](Self::sign) reserved. It is not to be broadcast now, and may be in
-    /// some mempool, if not in this wallet's. The host calls this after a start. Safe twice.
+    /// Keeps the inputs of a transaction of [`sign`](Self::sign) reserved. The transaction is not to be broadcast now,
+    /// and may be in some mempool, if not in this wallet's. The host calls this after a start. Safe twice.
     fn reserve(&self, tx: &Transaction);
 
     /// Releases the inputs of a transaction of [`sign`](Self::sign), unless it was mined: it will not be broadcast any

@@ -61,8 +61,8 @@ pub(crate) struct Payment {
     pub state: PaymentState,
 }
 
-/// `Held -> Claiming -> Claimed`, or `Held -> Failing -> Failed`. A claim can come too late: `Claiming -> Lost`. It can
-/// still claim another payment with the same hash: `Lost -> Claimed`.
+/// `Held -> Claiming -> Claimed`, or `Held -> Failing -> Failed`. A claim can come too late: `Claiming -> Lost`. A lost
+/// claim can still claim another payment with the same hash: `Lost -> Claimed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PaymentState {
     Held,

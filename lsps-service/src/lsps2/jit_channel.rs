@@ -308,8 +308,8 @@ impl JitChannel {
         if may { Ok(()) } else { Err(Promised { until }) }
     }
 
-    /// End of the offer. It is later for a payment over a channel that is open and not paid for, if the operator allows
-    /// that.
+    /// End of the offer. The end is later for a payment over a channel that is open and not paid for, if the operator
+    /// allows that.
     pub fn honoured_until(&self, config: &Config) -> Timestamp {
         let is_open = matches!(self.channel, Channel::Ready { .. }) && self.fee != Fee::Paid;
         if is_open { self.terms.valid_until + config.honour_expired } else { self.terms.valid_until }

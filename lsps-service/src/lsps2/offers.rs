@@ -49,8 +49,8 @@ impl Service {
         outcome
     }
 
-    /// Handles a part that was not forwarded although it was to be. So the client's channels are not usable, whatever
-    /// was reported before.
+    /// Handles a part that was not forwarded although it was to be. The client's channels are therefore not usable,
+    /// whatever was reported before.
     pub(crate) fn part_still_held(&mut self, part: PartId, amount_in: Msat) -> Outcome {
         let client =
             self.offers.index().of_part(part).and_then(|offer| self.offers.get(&offer)).map(|offer| offer.client);
@@ -197,7 +197,7 @@ impl Service {
         Ok(())
     }
 
-    /// Looks at offers of this client whose channels may be abandoned once nothing is with it, but for one.
+    /// Looks at this client's offers, except one, whose channels may be abandoned once no HTLC is at the client.
     pub(crate) fn look_around_unpaid_offers(&mut self, client: PeerId, but: Scid) {
         let waits = |other: &Scid| *other != but && self.offers.get(other).is_some_and(|it| it.may_carry_unpaid());
         for other in self.offers.index().busy_of(client).filter(waits).collect::<Vec<_>>() {

@@ -20,7 +20,7 @@ pub(crate) struct Payment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub id: PartId,
-    /// Amount to forward according to the onion, which is what the client compares with. It never exceeds the incoming
+    /// Amount to forward according to the onion, with which the client compares. This amount never exceeds the incoming
     /// amount.
     pub onion_amount: Msat,
     /// Incoming amount above the amount to forward.

@@ -186,8 +186,8 @@ impl JitChannel {
             .collect()
     }
 
-    /// Abandons a channel at the LSP's expense whose payment did not arrive, as long as the channel cost nothing. It is
-    /// not abandoned while an HTLC may be on it, or a claim over it may still be reported: nodes forward over any
+    /// Abandons a channel at the LSP's expense whose payment did not arrive, as long as the channel cost nothing. The
+    /// channel stays while an HTLC may be on it, or a claim over it may still be reported: nodes forward over any
     /// channel of the client, and are ahead of their reports.
     fn abandon(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_unpaid = self.has_unpaid_channel() && !self.has_sent_ever();

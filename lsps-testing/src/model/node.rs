@@ -358,8 +358,8 @@ impl Node {
         Resolution::Done
     }
 
-    /// Queues an HTLC. Its price is that of the channel in the onion. It is sent over any ready channel of the client,
-    /// whatever that one's price: the channel with the least room that suffices.
+    /// Queues an HTLC. Its fee is that of the channel in the onion. The HTLC is sent over the ready channel of the
+    /// client with the least room that suffices, whatever the fee of that channel.
     fn queue(&mut self, number: usize, to: PeerId, amount: Msat) {
         let is_ordinary = self.incoming[number].ordinary.is_some();
         let ready = self.channels_of(to, |stage| stage == Stage::Ready);

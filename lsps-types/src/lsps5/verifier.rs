@@ -18,7 +18,8 @@ pub enum Profile {
     Legacy,
 }
 
-/// Verifier of posts. It remembers at most `capacity` posts of each LSP, so no LSP can use up memory that others need.
+/// Verifier of posts, which remembers at most `capacity` posts of each LSP, so no LSP can use up memory that others
+/// need.
 #[derive(Debug)]
 pub struct Verifier {
     profile: Profile,
