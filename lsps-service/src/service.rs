@@ -53,6 +53,8 @@ pub struct Service {
     pub(crate) unasked: BTreeSet<PartId>,
     /// Parts that the node showed at their client in the latest reports.
     pub(crate) shown: BTreeSet<PartId>,
+    /// Parts that the node told to be claimed before it had told all events of an earlier life.
+    pub(crate) retold: BTreeSet<PartId>,
     /// Whether records were loaded since the clock was last read. The process that wrote them may have read a clock
     /// that was ahead.
     pub(crate) was_loaded: bool,
@@ -132,6 +134,7 @@ impl Service {
             released: Released::default(),
             unasked: BTreeSet::new(),
             shown: BTreeSet::new(),
+            retold: BTreeSet::new(),
             was_loaded: false,
             signals: VecDeque::new(),
             is_delivering: false,
@@ -157,7 +160,12 @@ impl Service {
         // Deadlines that have passed are handled with the next input, like those of records loaded at the start.
         let now = core::mem::take(&mut self.around.now);
         match flow {
-            AnyFlow::JitChannel(offer) => {
+            AnyFlow::JitChannel(mut offer) => {
+                // An HTLC to another offer may have got the id of one of its parts before the record could be read.
+                let id = offer.id;
+                if offer.rename_parts(|part| self.offers.index().of_part(part).is_some_and(|other| other != id)) {
+                    self.changed.insert(offer.flow());
+                }
                 self.released.effects.extend(offer.outstanding());
                 self.offers.insert(*offer, &self.around);
             }

@@ -242,13 +242,21 @@ impl Model {
         is_heard
     }
 
+    /// Whether the funding of the channel that an HTLC went over was broadcast. The LSP repeats that with each block.
+    pub fn is_broadcast(&self, number: usize) -> bool {
+        self.node.incoming[number].given.is_some_and(|(over, _)| self.broadcast.contains(&over))
+    }
+
     /// Times out an HTLC at its client. A client whose claim the node forgot claims on-chain, if its channel is
     /// published; otherwise its claim is void.
     fn times_out(&mut self, number: usize, over: ChannelKey) {
         if self.said.get(&number) == Some(&true) {
             self.node.closed(over);
-            let is_heard = self.client_says(number, true, true);
-            self.said.insert(number, is_heard);
+            let is_on_chain = self.is_broadcast(number);
+            self.said.insert(number, is_on_chain);
+            if is_on_chain {
+                self.node.client_says(number, true, true);
+            }
         }
     }
 

@@ -148,7 +148,7 @@ impl<N: LspNode> Pump<N> {
     fn not_forwarded(&mut self, part: PartId, key: ChannelKey, amount_in: Msat) -> Vec<Input> {
         if let FlowId::JitChannel(scid) = key.flow {
             let known = self.service.known_parts_to(scid).collect();
-            self.tell_whereabouts(known);
+            self.tell_whereabouts_of_all(known);
         }
         vec![Input::PartStillHeld { part, amount_in }]
     }

@@ -25,6 +25,7 @@ impl<N: LspNode> Pump<N> {
             self.look_at_fundings();
         }
         if std::mem::take(&mut self.tells_block) {
+            self.look_for_forgotten_claims();
             self.tell_facts();
             self.look_at_deposits(false);
             self.forget_addresses();
@@ -111,8 +112,10 @@ impl<N: LspNode> Pump<N> {
     pub(super) fn tell_whereabouts_before(&mut self, claimed: WhichPart, over: Option<ChannelKey>) {
         let like: Vec<_> = self.service.parts_like(claimed).collect();
         for ((client, hash, amount), mut parts) in alike(like) {
-            // Of equal parts, the one of the channel over which the claim came was claimed.
-            parts.sort_by_key(|part| over.is_some_and(|key| key.flow == FlowId::JitChannel(part.scid)));
+            // Of equal parts, the one that was missing for longer was claimed, or the one of the channel over which the claim
+            // came.
+            let is_its_own = |part: &KnownPart| over.is_some_and(|key| key.flow == FlowId::JitChannel(part.scid));
+            parts.sort_by_key(|part| (part.in_doubt, is_its_own(part)));
             let came_in = parts.first().map_or(Msat::ZERO, |part| part.amount_in);
             let there = htlcs::undecided(&*self.node, client, hash, amount);
             let there = there.min(htlcs::unclaimed(&*self.node, hash, came_in));
@@ -141,24 +144,36 @@ impl<N: LspNode> Pump<N> {
     }
 
     /// Reports which of these parts, as far as they were sent, are still at their clients.
-    pub(super) fn tell_whereabouts(&mut self, mut parts: Vec<KnownPart>) {
+    fn tell_whereabouts(&mut self, mut parts: Vec<KnownPart>) {
         parts.retain(|part| part.sent.is_some());
         self.tell_whereabouts_of_all(parts);
     }
 
-    /// Reports the same for all parts; after a start also for claimed ones. If the node shows more HTLCs than were
-    /// sent, it has forgotten a claim.
-    fn tell_whereabouts_of_all(&mut self, parts: Vec<KnownPart>) {
+    /// Reports the same for all parts, also for claimed ones. If the node shows more HTLCs than were sent, it has forgotten
+    /// a claim.
+    pub(super) fn tell_whereabouts_of_all(&mut self, parts: Vec<KnownPart>) {
         for ((client, hash, amount), mut parts) in alike(parts) {
             let there = htlcs::undecided(&*self.node, client, hash, amount);
             // Of equal parts, those that the node does not hold are at the client.
-            parts.sort_by_key(|part| (part.sent.is_none(), self.node.held(part.id).is_some()));
+            parts.sort_by_key(|part| (self.node.held(part.id).is_some(), part.sent.is_none()));
             for (number, part) in parts.into_iter().enumerate() {
                 let is_there = number < there;
+                if is_there && part.claimed.is_some() {
+                    self.forgotten.insert(client);
+                }
                 if part.in_doubt == (is_there == part.sent.is_some()) {
                     let _ = self.feed(Input::PartAtClient { part: part.id, is_there });
                 }
             }
+        }
+    }
+
+    /// Checks whether the HTLCs whose claims the node forgot are still at the client. An HTLC that its client never claims
+    /// again times out.
+    fn look_for_forgotten_claims(&mut self) {
+        for client in std::mem::take(&mut self.forgotten) {
+            let known = self.service.known_parts_of(client).collect();
+            self.tell_whereabouts_of_all(known);
         }
     }
 

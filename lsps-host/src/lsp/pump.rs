@@ -69,6 +69,8 @@ pub(crate) struct Pump<N> {
     pub(super) unread: Unread,
     /// The last reported claim, which is not on record yet.
     unrecorded: Option<Unrecorded>,
+    /// Clients with claims on record that the node forgot.
+    pub(super) forgotten: BTreeSet<PeerId>,
     /// HTLCs that the node refused to fail, each with whether the core waits for the failure. The node is asked again
     /// until it fails them.
     unfailed: BTreeMap<PartId, (FailureCode, bool)>,
@@ -116,6 +118,7 @@ impl<N: LspNode> Pump<N> {
             unbooked,
             unread: Unread::default(),
             unrecorded: None,
+            forgotten: BTreeSet::new(),
             unfailed: BTreeMap::new(),
             unsettled,
             started_at,

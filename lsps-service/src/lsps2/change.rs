@@ -1,6 +1,6 @@
 //! Events of a JIT channel offer, and the only code that applies them.
 
-use alloc::{boxed::Box, vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 
 use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp};
 
@@ -152,6 +152,16 @@ impl JitChannel {
             Event::OpenedToOthers(at) => self.opened_to_others = Some(at),
             Event::ClockSet(shift) => self.clock_set(&shift),
         }
+    }
+
+    /// Renames parts whose id now names another HTLC; returns whether there were any. A node holds one HTLC of an id at a
+    /// time, so it does not hold these parts.
+    pub fn rename_parts(&mut self, is_taken: impl Fn(PartId) -> bool) -> bool {
+        let parts = self.payments.values_mut().flat_map(|payment| &mut payment.parts);
+        let taken: Vec<&mut Part> = parts.filter(|part| is_taken(part.id)).collect();
+        let is_any = !taken.is_empty();
+        taken.into_iter().for_each(|part| part.id = PartId(part.id.0.map(|byte| !byte)));
+        is_any
     }
 
     /// Whether this clock correction changes any instant on record.

@@ -66,6 +66,9 @@ impl Service {
         let shown = core::mem::take(&mut self.shown);
         let part = self.resolve(which, over, &shown);
         let meant = part.and_then(|part| self.offers.index().of_part(part)).map(FlowId::JitChannel);
+        if !self.around.is_caught_up {
+            self.retold.extend(part);
+        }
         if let Some(key) = over.filter(|key| meant != Some(key.flow)) {
             let _it_may_be_gone = self.channel(key, ChannelNews::Used);
         }
@@ -100,19 +103,26 @@ impl Service {
         // The amount of an on-chain claim is reported in whole satoshis.
         let rounded = |sent: Msat| Msat(sent.0 / 1_000 * 1_000);
         let gone = |part: &Part| part.sent().filter(|_| !shown.contains(&part.id));
-        let find = |what: &dyn Fn(&Part) -> Option<Msat>, told: &dyn Fn(Msat) -> Msat| {
+        let find = |what: &dyn Fn(&Part) -> Option<Msat>, told: &dyn Fn(Msat) -> Msat, own_only: bool| {
             let is_it = |(part, is_its_own): &(&Part, bool)| {
-                what(part).is_some_and(|sent| told(sent) == amount && agrees(part, sent, *is_its_own))
+                let is_like = |sent: Msat| told(sent) == amount && agrees(part, sent, *is_its_own);
+                (*is_its_own || !own_only) && what(part).is_some_and(is_like)
             };
             parts().find(is_it).map(|(part, _)| part)
         };
         let exactly = |sent| sent;
-        let either = |what: &dyn Fn(&Part) -> Option<Msat>| find(what, &exactly).or_else(|| find(what, &rounded));
+        let among = |what: &dyn Fn(&Part) -> Option<Msat>, own_only| {
+            find(what, &exactly, own_only).or_else(|| find(what, &rounded, own_only))
+        };
+        let either = |what: &dyn Fn(&Part) -> Option<Msat>| among(what, false);
         // Nodes repeat claims after a crash: a claim that is known does not count for an equal part that failed.
         let forgotten = |part: &Part| part.claimed().filter(|_| part.in_doubt);
-        let gone = || either(&gone);
+        // Until it has told the events of an earlier life, one that is known and went over its own channel may come once more.
+        let is_retold = |part: &Part| !self.around.is_caught_up && !self.retold.contains(&part.id);
+        let retold = |part: &Part| part.claimed().filter(|_| is_retold(part));
+        let own = || among(&gone, true).or_else(|| among(&retold, true));
         let known = || either(&Part::claimed);
-        let found = either(&forgotten).or_else(gone).or_else(known);
+        let found = either(&forgotten).or_else(own).or_else(|| either(&gone)).or_else(known);
         let found = found.or_else(|| either(&Part::unlikely)).or_else(|| either(&Part::sent));
         found.map(|part| part.id)
     }

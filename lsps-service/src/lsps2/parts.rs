@@ -129,9 +129,11 @@ impl Payment {
         Msat(claimed.map(|part| part.onion_amount.0).fold(0, u64::saturating_add))
     }
 
-    /// Time at which the last part was resolved; `None` while one is not.
+    /// Time at which the last part was resolved; `None` while one is not, or was claimed and is at the client by what the
+    /// node shows: its claim will be repeated.
     pub fn resolved_at(&self) -> Option<Timestamp> {
         self.parts.iter().try_fold(Timestamp::default(), |latest, part| match part.state {
+            PartState::Claimed { .. } if part.in_doubt => None,
             PartState::Claimed { at, .. } | PartState::Failed { at, .. } => Some(latest.max(at)),
             PartState::Held | PartState::Sent { .. } | PartState::Failing { .. } => None,
         })

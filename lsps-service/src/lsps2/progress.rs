@@ -158,6 +158,9 @@ impl JitChannel {
             Fee::InFlight(charged) => {
                 let payment = self.payments.get(&charged.payment_hash);
                 let Some(payment) = payment.filter(|payment| self.completes(payment)) else { return vec![] };
+                if self.terms.client_trusts_lsp && !self.pays_its_share(payment, charged.fee) {
+                    return self.fail_held(charged.payment_hash, FailureCode::TemporaryChannelFailure);
+                }
                 // Parts that arrive after the first were sent pay the rest of the fee.
                 let under_way = self.earned().0.saturating_add(payment.being_earned().0);
                 let mut sent =
@@ -172,6 +175,17 @@ impl JitChannel {
                 payments.flat_map(|(hash, payment)| self.send_held(*hash, payment, Msat::ZERO)).collect()
             }
         }
+    }
+
+    /// Whether the held parts of a payment still have their share of the fee to pay. What is with the client was to pay its share
+    /// of a smaller payment; a client that fails that and claims what comes later would have its channel for next to nothing.
+    fn pays_its_share(&self, payment: &Payment, fee: Msat) -> bool {
+        let (there, held) = (payment.sum_at_client(), payment.held_sum().unwrap_or(Msat(u64::MAX)));
+        let whole = u128::from(held.0) + u128::from(payment.claimed_sum().0) + u128::from(there.0);
+        // Shares are whole millisatoshis.
+        let rounded = payment.parts.len() as u128;
+        let charged = u128::from(payment.being_earned().0).saturating_sub(rounded);
+        there == Msat::ZERO || charged.saturating_mul(whole) <= u128::from(fee.0).saturating_mul(there.0.into())
     }
 
     fn send_held(&self, hash: PaymentHash, payment: &Payment, fee: Msat) -> Vec<Event> {
@@ -351,7 +365,7 @@ impl JitChannel {
             && self.channel.is_settled()
             && self.ledger.is_clear()
             && self.may_close(ctx.facts.height).is_ok()
-            && !self.payments.values().any(Payment::is_live)
+            && self.payments.values().all(|payment| payment.resolved_at().is_some())
     }
 
     /// Time from which a new offer may replace this one: no payment ever arrived, and none can.

@@ -24,6 +24,8 @@ pub struct Tx {
 pub struct Chain {
     /// Best height.
     pub height: u32,
+    /// The best height that there ever was.
+    pub highest: u32,
     mempool: BTreeSet<Tx>,
     mined: BTreeMap<Tx, u32>,
     /// Transactions that are known to have been deep once.
@@ -64,6 +66,7 @@ impl Chain {
     /// Mines a block, with the whole mempool or empty.
     pub fn mine(&mut self, is_full: bool) {
         self.height += 1;
+        self.highest = self.highest.max(self.height);
         if !is_full {
             let height = self.height;
             self.mined.extend(std::mem::take(&mut self.mempool).into_iter().map(|tx| (tx, height)));

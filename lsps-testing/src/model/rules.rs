@@ -2,10 +2,10 @@
 
 use lsps_host::ports::NodeEvent;
 use lsps_service::{ChannelKey, FlowId, HeldHtlc, PartId, Trust};
-use lsps_types::Msat;
+use lsps_types::{Msat, Scid};
 
 use super::Model;
-use super::node::Place;
+use super::node::{Incoming, Place};
 
 impl Model {
     /// HTLCs that a client claimed.
@@ -58,7 +58,7 @@ impl Model {
             let of_it = |number: usize| {
                 let incoming = &self.node.incoming[number];
                 let is_over = incoming.given.is_some_and(|(over, _)| over == key);
-                incoming.is_of(scid) || is_over
+                incoming.is_of(scid) || is_over || self.is_like_a_part_of(number, scid)
             };
             let claimed = self.claimed().any(of_it);
             assert!(self.setup.trust == Trust::LspTrustsClient || claimed, "{key:?} is broadcast before a claim");
@@ -66,5 +66,22 @@ impl Model {
         let another = self.broadcast.iter().any(|other| other.flow == key.flow && *other != key);
         assert!(!another, "{key:?} is the second channel of its offer or order");
         self.broadcast.insert(key);
+    }
+
+    /// Whether a claimed HTLC is equal to a part of this offer in client, amount in and amount given. An event about a claim
+    /// names neither hash nor HTLC (LDK: `PaymentForwarded`), so the LSP cannot tell for which of them the claim was. The
+    /// checks at rest bound the cost of such claims.
+    pub fn is_like_a_part_of(&self, number: usize, scid: Scid) -> bool {
+        let client_of = |flow: FlowId| {
+            let FlowId::JitChannel(scid) = flow else { return None };
+            self.sold.iter().find(|(sold, ..)| *sold == scid).map(|(_, client, _)| *client)
+        };
+        let told = |incoming: &Incoming| {
+            let (over, amount) = incoming.given?;
+            Some((client_of(over.flow)?, amount, incoming.htlc.amount_in))
+        };
+        let claimed = &self.node.incoming[number];
+        let is_like = |part: &Incoming| part.is_of(scid) && part.given.is_some() && told(part) == told(claimed);
+        claimed.ordinary.is_none() && self.node.incoming.iter().any(is_like)
     }
 }

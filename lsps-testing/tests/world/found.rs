@@ -179,6 +179,71 @@ const DEARER: &[Step] = &[
     PROCEED,
 ];
 
+/// A claim is on record and its node forgot it; its client stays away for longer than outcomes are kept, while a payment like it
+/// is with the client.
+const CLAIMED_AGAIN_LATE: &[Step] = &[
+    Step::Proceed { client: 2 },
+    Step::Buy { client: 2, fixed: true },
+    Step::Buy { client: 2, fixed: true },
+    pay(190, 1, 10),
+    pay(26, 3, 10),
+    Step::Accept { channel: 142, greedy: false },
+    Step::Proceed { client: 2 },
+    Step::Fence { after: 1, is_told: true },
+    Step::Claim { payment: 187, rounded: true },
+    Step::Wait { seconds: 3_601 },
+];
+
+/// A claim that is on record is told again after a start, when a payment like it has failed.
+const RETOLD: &[Step] = &[
+    BUY,
+    Step::Crash { after: 9, saved: true },
+    PROCEED,
+    pay(203, 1, 10),
+    Step::Hide { sale: 92 },
+    PROCEED,
+    Step::Ready { channel: 90 },
+    Step::Crash { after: 4, saved: true },
+    Step::Claim { payment: 179, rounded: false },
+    PROCEED,
+    Step::Retry { payment: 52, told_late: false },
+];
+
+/// An HTLC for one offer has the name of a part of another, whose record the store does not give back.
+const NAMED_LIKE_A_HIDDEN_ONE: &[Step] = &[
+    PROCEED,
+    Step::Connect { client: 2 },
+    Step::Hide { sale: 182 },
+    Step::Buy { client: 2, fixed: true },
+    Step::Crash { after: 0, saved: true },
+    Step::PayAgain { part: 248, changed: Changed::Scid },
+];
+
+/// Of a payment in two parts the smaller fails, and a part of the whole size takes its place; the client fails the other and
+/// claims that.
+const LATE_PART: &[Step] = &[
+    Step::RefuseForward,
+    PROCEED,
+    Step::Pay { offer: 172, hash: 3, tenths: 6, expires_soon: true },
+    Step::PayOdd { offer: 228, hash: 3, odd: 110 },
+    Step::RefuseForward,
+    PROCEED,
+    pay(225, 3, 10),
+    Step::FailOne { payment: 64, part: 153 },
+    Step::Save,
+    Step::Claim { payment: 108, rounded: false },
+];
+
+/// One part of a payment is claimed while an equal one is on its way; the process dies, and the claim is told again.
+const EQUAL_ONE_SENT: &[Step] = &[
+    PROCEED,
+    MUTE,
+    Step::Crash { after: 8, saved: false },
+    pay(176, 0, 10),
+    Step::ClaimOne { payment: 96, part: 58 },
+    SPEAK,
+];
+
 fn plays(script: &[Step]) {
     for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
         let _ = plays_hostile(trust, false, script);
@@ -233,4 +298,29 @@ fn an_outcome_is_kept_until_the_node_has_saved_what_it_was_asked_for_again() {
 #[test]
 fn case_X16_a_channel_for_a_client_that_comes_back_is_planned_at_the_feerate_of_now() {
     plays(DEARER);
+}
+
+#[test]
+fn case_X04_a_claim_is_known_until_the_node_that_forgot_it_has_told_it_again() {
+    plays(CLAIMED_AGAIN_LATE);
+}
+
+#[test]
+fn case_X04_a_claim_over_its_own_channel_that_is_known_may_be_told_again_after_a_start() {
+    plays(RETOLD);
+}
+
+#[test]
+fn case_X01_a_part_of_an_offer_that_was_read_late_gives_its_name_to_the_htlc_that_the_node_holds() {
+    plays(NAMED_LIKE_A_HIDDEN_ONE);
+}
+
+#[test]
+fn case_X04_a_part_that_is_held_is_not_the_one_that_is_with_the_client() {
+    plays(EQUAL_ONE_SENT);
+}
+
+#[test]
+fn case_X06_a_late_part_that_cannot_pay_its_share_of_the_fee_is_failed() {
+    plays(LATE_PART);
 }
