@@ -1,8 +1,8 @@
 //! A fee above the promised one is never accepted, whichever payment arrives.
 
-use lsps_client::jit_receive::{Expected, Part, Promised, Received, Verdict, judge};
+use lsps_client::jit_receive::{Expected, Fault, Part, Promised, Received, Verdict, enough_blocks_left, judge};
 use lsps_types::lsps2::fee::opening_fee;
-use lsps_types::{Msat, Ppm};
+use lsps_types::{Blocks, Msat, Ppm};
 use proptest::prelude::*;
 
 /// Amounts that are close to each other, to zero and to the maximum.
@@ -92,4 +92,34 @@ proptest! {
             prop_assert_eq!(judge(Some(&expected), &totals), Verdict::Claim);
         }
     }
+}
+
+const ANY_SIZE: Expected = Expected {
+    amount: None,
+    promised: Promised::Rate { min_fee: Msat(10), proportional: Ppm(0) },
+    max_share: None,
+    least_net: Msat(100),
+};
+
+#[test]
+fn a_payment_of_any_size_of_which_nothing_is_here_is_waited_for() {
+    assert_eq!(judge(Some(&ANY_SIZE), &Received::Parts(&[])), Verdict::WaitForMore);
+    let nothing = Received::Totals { received: Msat(0), skimmed: Msat(0) };
+    assert_eq!(judge(Some(&ANY_SIZE), &nothing), Verdict::WaitForMore);
+}
+
+/// A peer that names a fee of nothing, or something that is no fee, takes the payment for one that was bought.
+#[test]
+fn a_part_that_names_a_fee_is_refused_where_nothing_was_bought_whatever_the_fee() {
+    let zero = 0u64.to_be_bytes();
+    for fee in [&zero[..], b"", b"123456789"] {
+        let part = Part { onion: Msat(1_000), amount: Msat(1_000), extra_fee: Some(fee) };
+        let verdict = judge(None, &Received::Parts(&[part]));
+        assert_eq!(verdict, Verdict::Reject(Fault::SkimWithoutPurchase), "{fee:?}");
+    }
+}
+
+#[test]
+fn as_many_blocks_as_ever_are_enough() {
+    assert!(enough_blocks_left(Blocks(18), 18) && !enough_blocks_left(Blocks(17), 18));
 }

@@ -340,7 +340,7 @@ impl Service {
     /// Content of a flow's record; `None` if the flow is over.
     fn record_of(&self, id: FlowId) -> Option<Vec<u8>> {
         match id {
-            FlowId::JitChannel(scid) => self.offers.get(&scid).map(|offer| record::encode_offer(offer)),
+            FlowId::JitChannel(scid) => self.offers.get(&scid).map(record::encode_offer),
             FlowId::Order(number) => self.orders.get(number).map(record::encode_order),
             FlowId::Webhooks(client) => self.webhooks.get(&client).map(record::encode_webhooks),
         }

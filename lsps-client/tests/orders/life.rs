@@ -32,6 +32,17 @@ fn onchain(state: OnchainState) -> Reply {
     with_states(&made("a1", &order()), LightningState::ExpectPayment, state)
 }
 
+#[test]
+fn a_way_whose_last_moment_is_now_is_not_begun_with() {
+    let mut desk = Desk::new();
+    let key = desk.places(&order());
+    let [invoice, chain] = [WayKind::Bolt11, WayKind::Onchain].map(|kind| desk.order(key).way(kind).unwrap().pay_by);
+    assert!(invoice < chain);
+    assert_eq!(desk.client.pay_order(key, WayKind::Bolt11, invoice), Err(OrderError::TooLate));
+    desk.client.pay_order_in_turn(key, &[WayKind::Bolt11, WayKind::Onchain], invoice).unwrap();
+    assert_eq!(desk.order(key).paying().unwrap().way, WayKind::Onchain);
+}
+
 /// The phone was off for a month, between the record and the broadcast.
 #[test]
 fn case_X35_a_payment_whose_time_is_over_is_not_broadcast_before_the_lsp_says_that_its_order_stands() {
