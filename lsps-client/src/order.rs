@@ -555,8 +555,7 @@ impl Order {
         let ordered = &self.ordered;
         let capacity = ordered.capacity().map_or(0, |capacity| asked.funding.0.saturating_sub(capacity.0));
         let balance = ordered.client_balance_sat.to_msat().map_or(0, |balance| balance.0);
-        let is_early = ordered.required_channel_confirmations == 0;
-        let confirmations = if is_early && asked.zero_conf { u16::MAX } else { ordered.required_channel_confirmations };
+        let confirmations = ordered.required_channel_confirmations;
         (capacity, asked.pushed.0.saturating_sub(balance), Reverse(confirmations))
     }
 

@@ -199,7 +199,8 @@ impl Order {
     /// The event when nothing was sent by the present method, and nothing will be: the next method is tried if the
     /// order is open, or the order is over.
     fn unpaid(&self, paying: &Paying, why: Unpaid, now: Timestamp) -> Event {
-        let is_open = matches!(self.state, State::Paying(_)) && !paying.called_off;
+        // One that is called off is refunding.
+        let is_open = matches!(self.state, State::Paying(_));
         let next = if is_open { self.chooses(&paying.then, now).ok() } else { None };
         next.and_then(|mut events| events.pop()).unwrap_or_else(|| self.ends(End::Unpaid(why), now))
     }

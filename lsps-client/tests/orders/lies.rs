@@ -327,6 +327,28 @@ fn case_X44_of_orders_alike_the_one_that_waits_for_confirmations_takes_a_channel
     }
 }
 
+/// Both orders are of the same capacity, and the channel suits either.
+#[test]
+fn case_X44_of_orders_alike_the_one_whose_balance_is_pushed_takes_the_channel() {
+    for balances in [[0, 500], [500, 0]] {
+        let mut desk = Desk::new();
+        let keys = [1, 2].map(|n| {
+            let balance = balances[usize::from(n) - 1];
+            let ordered =
+                CreateOrder { lsp_balance_sat: Sat(2_500 - balance), client_balance_sat: Sat(balance), ..order() };
+            let mut reply = made(&format!("a{n}"), &ordered);
+            let total = Sat(LIGHTNING_FEE.0 + balance);
+            reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(n), LSP);
+            let key = desk.places_quote(draft(wish(ordered)).weigh(&reply, &Facts, NOON).unwrap());
+            desk.client.pay_order(key, WayKind::Bolt11, NOON).unwrap();
+            key
+        });
+        desk.client.open_requested(&open_as_ordered(1), NOON).unwrap();
+        let taken = usize::from(balances[1] == 500);
+        assert!(desk.order(keys[taken]).channel().is_some(), "{balances:?}");
+    }
+}
+
 #[test]
 fn case_X44_one_channel_does_not_do_for_two_orders_nor_a_small_one_for_a_large_order() {
     let (mut desk, [a, b], [first, second]) = two(2_000, 2_000);
@@ -377,6 +399,11 @@ fn opens_both(desk: &mut Desk) {
     for (key, funding) in [(2, OTHER), (1, OUTPOINT)] {
         assert_eq!(desk.client.open_requested(&jit(key), desk.now), Ok(()));
         desk.turn();
+        let others = |desk: &Desk| desk.events.iter().filter(|event| matches!(event, Event::OtherChannel(_))).count();
+        let known = others(desk);
+        assert_eq!(desk.client.open_requested(&jit(key), desk.now), Ok(()), "the LSP repeats itself");
+        desk.turn();
+        assert_eq!(others(desk), known, "told once");
         assert_eq!(desk.client.channel_funded(ChannelKey(key), funding, desk.now), Handled::Taken);
         desk.turn();
     }

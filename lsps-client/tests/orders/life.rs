@@ -43,6 +43,51 @@ fn a_way_whose_last_moment_is_now_is_not_begun_with() {
     assert_eq!(desk.order(key).paying().unwrap().way, WayKind::Onchain);
 }
 
+/// On the chain nothing comes back that was not sent.
+#[test]
+fn an_order_whose_transaction_could_not_be_made_is_over_at_once() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Onchain);
+    assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken);
+    assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
+}
+
+#[test]
+fn a_channel_that_is_funded_is_not_accepted_again_after_a_restart_nor_told_twice() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    desk.has_channel();
+    let told = desk.events.len();
+    let channel = desk.order(key).channel().unwrap();
+    assert_eq!(desk.client.channel_funded(channel.key, channel.funding.unwrap(), desk.now), Handled::Taken);
+    desk.turn();
+    assert_eq!(desk.events.len(), told, "the node repeats itself");
+    desk.restarts();
+    let accepts = |effect: &Effect| matches!(effect, Effect::AcceptChannel { .. });
+    assert!(!desk.effects().iter().any(accepts));
+}
+
+/// What the node may still pay is stopped first. Asked a second time, the user does not want to wait for that.
+#[test]
+fn an_order_that_is_called_off_twice_is_given_up() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    assert_eq!(desk.client.abandon_order(key, desk.now), Ok(()));
+    assert!(matches!(desk.state(key), State::Refunding(_)), "the payment is waited for");
+    assert_eq!(desk.client.abandon_order(key, desk.now), Ok(()));
+    assert_eq!(desk.order(key).end(), Some(&End::GivenUp));
+}
+
+/// The LSP did not fail the order: it was not even asked when its payment was taken.
+#[test]
+fn an_lsp_that_takes_a_payment_that_was_called_off_too_late_is_not_accused_before_it_is_asked() {
+    let mut desk = Desk::new();
+    let key = desk.pays(WayKind::Bolt11);
+    assert_eq!(desk.client.abandon_order(key, desk.now), Ok(()));
+    assert_eq!(desk.client.order_settled(key, desk.now), Handled::Taken);
+    assert_eq!(desk.order(key).trouble(), None);
+}
+
 /// The phone was off for a month, between the record and the broadcast.
 #[test]
 fn case_X35_a_payment_whose_time_is_over_is_not_broadcast_before_the_lsp_says_that_its_order_stands() {
