@@ -247,6 +247,8 @@ impl Purchase {
             (State::Expired(_), Event::ChannelPassed(other)) => State::Expired(*other),
             (State::Holding(Holding { channel: Some(channel), .. }), Event::GaveUp) => State::Channel(*channel),
             (State::Expired(_), Event::ChannelEnded) => State::Expired(None),
+            // The HTLCs may have come over another channel. The host knows, and reports that the payment was failed.
+            (State::Holding(held), Event::ChannelEnded) => State::Holding(Holding { channel: None, ..*held }),
             (_, Event::GaveUp | Event::ChannelEnded) => State::Waiting,
             (_, Event::ChannelPassed(other)) => other.map_or(State::Waiting, State::Channel),
             (_, Event::Held(held)) => State::Holding(*held),

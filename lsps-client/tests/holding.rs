@@ -77,6 +77,34 @@ fn a_payment_whose_channel_closes_is_gone_with_it() {
     let mut client = holding();
     effects(&mut client);
     assert_eq!(client.channel_ended(ChannelKey(1), NOON), Handled::Taken);
+    assert_eq!(client.gave_up(hash(1), NOON), Handled::Taken);
     assert_eq!(client.purchase(hash(1)).unwrap().state(), &State::Waiting);
     assert_eq!(client.open_requested(&open_request(2), NOON), Ok(()), "another channel may come");
+}
+
+/// Whether HTLCs went with the channel is the node's to say: they may have come over another one.
+#[test]
+fn a_payment_that_is_held_stays_on_record_when_a_channel_closes() {
+    let mut client = holding();
+    effects(&mut client);
+    assert_eq!(client.channel_ended(ChannelKey(1), NOON), Handled::Taken);
+    let State::Holding(Holding { preimage, channel, .. }) = client.purchase(hash(1)).unwrap().state() else {
+        panic!("it waits")
+    };
+    assert_eq!((*preimage, *channel), (Some(PREIMAGE), None));
+    assert_eq!(effects(&mut client), [], "the host looks at it as before");
+    assert_eq!(client.claimed(hash(1), RECEIVED, FEE, &[ChannelKey(2)], NOON), Handled::Taken);
+}
+
+/// A second payment of a paid purchase takes no channel from another purchase.
+#[test]
+fn a_paid_purchase_holds_nothing_and_leaves_others_their_channels() {
+    let mut client = holding();
+    assert_eq!(client.claimed(hash(1), RECEIVED, FEE, &[ChannelKey(1)], NOON), Handled::Taken);
+    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &WISH, &Rules::default(), NOON).unwrap();
+    client.register(&prepared, hash(2), NOON).unwrap();
+    client.open_requested(&open_request(2), NOON).unwrap();
+    let again = client.held(hash(1), (RECEIVED, Msat::ZERO), Some(PREIMAGE), &[ChannelKey(2)], NOON);
+    assert_eq!(again, Handled::NotMine);
+    assert_eq!(client.purchase(hash(2)).unwrap().channel().map(|channel| channel.key), Some(ChannelKey(2)));
 }

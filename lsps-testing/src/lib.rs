@@ -28,6 +28,7 @@ pub mod story;
 pub mod table;
 #[cfg(feature = "nodes")]
 pub mod tape;
+pub mod wallet_world;
 pub mod world;
 
 pub use lsp::{Act, Lsp, buys, call};

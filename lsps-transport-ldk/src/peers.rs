@@ -2,15 +2,18 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::channelmanager::AChannelManager;
+use lightning::ln::channelmanager::{AChannelManager, PaymentId, Retry};
 use lightning::ln::msgs::ChannelMessageHandler as _;
 use lightning::ln::peer_handler::APeerManager;
-use lsps_host::ports::{Arrived, Messages};
+use lightning::onion_message::messenger::NullMessageRouter;
+use lightning::routing::router::RouteParametersConfig;
+use lsps_host::ports::{Arrived, Marker, Messages};
 use lsps_host::{Budget, PeerEvent as HostPeerEvent};
-use lsps_types::PeerId;
+use lsps_types::{PeerId, Timestamp};
 
 use crate::handler::{LspsMessageHandler, PeerEvent};
 
@@ -93,3 +96,18 @@ pub(crate) fn peer_id(key: &PublicKey) -> PeerId {
 pub(crate) fn public_key(peer: PeerId) -> Option<PublicKey> {
     PublicKey::from_slice(&peer.0).ok()
 }
+
+/// Creates and abandons an outgoing payment that is never sent: LDK reports its failure after all other events.
+pub(crate) fn send_marker(manager: &impl Manager, marker: Marker, now: Timestamp) -> bool {
+    let manager = manager.get_cm();
+    // If the process crashes between the two calls, the node abandons it after the expiry, and the marker is an old one.
+    let expiry = Duration::from_millis(now.unix_millis()) + MARKER_EXPIRY;
+    let (router, retry, fees) = (NullMessageRouter {}, Retry::Attempts(0), RouteParametersConfig::default());
+    let id = PaymentId(marker.0);
+    let is_made = manager.create_refund_builder_using_router(&router, 1, expiry, id, retry, fees).is_ok();
+    manager.abandon_payment(id);
+    is_made
+}
+
+/// Expiry of a marker: longer than two calls take.
+const MARKER_EXPIRY: Duration = Duration::from_secs(3_600);

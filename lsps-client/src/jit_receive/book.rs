@@ -223,7 +223,7 @@ impl Book {
     ) -> Handled {
         // The channel over which the payment arrived is this purchase's from now on, so that no other fee is kept for
         // it.
-        let is_new = self.purchases.get(&hash).is_some_and(|purchase| !matches!(purchase.state, State::Holding(_)));
+        let is_new = self.get(hash).is_some_and(|it| it.can_hold() && !matches!(it.state, State::Holding(_)));
         if let Some(used) = Some(()).filter(|()| is_new).and_then(|()| self.take_used_channel(hash, over, now, out)) {
             self.passed(hash, used, now, out);
         }

@@ -6,7 +6,6 @@
 //! back. The procedure uses no clock time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use lsps_service::{ChannelKey, Input, KnownPart, PartId};
@@ -15,22 +14,6 @@ use lsps_types::{PaymentHash, PeerId};
 use super::pump::Pump;
 use super::{htlcs, report};
 use crate::ports::{LspNode, Marker};
-
-fn marker(life: u64, number: u64) -> Marker {
-    let mut id = [0; 32];
-    id[..16].copy_from_slice(NAME);
-    id[16..24].copy_from_slice(&life.to_be_bytes());
-    id[24..].copy_from_slice(&number.to_be_bytes());
-    Marker(id)
-}
-
-impl Marker {
-    /// The marker of this name. `None`: the name does not belong to a marker.
-    #[must_use]
-    pub fn of(name: [u8; 32]) -> Option<Self> {
-        name.starts_with(NAME).then_some(Self(name))
-    }
-}
 
 /// Decisions that wait until the node has reported its events.
 pub(super) struct Unsettled {
@@ -65,8 +48,7 @@ struct Shown {
 
 impl Default for Unsettled {
     fn default() -> Self {
-        // The standard library's own source of unpredictable numbers.
-        let life = RandomState::new().build_hasher().finish();
+        let life = Marker::draw_life();
         let (suspects, abandoned) = (BTreeMap::new(), BTreeMap::new());
         let (number, sent, is_caught_up) = (0, vec![], false);
         let (suspects_all, claims) = (false, BTreeSet::new());
@@ -120,7 +102,7 @@ impl<N: LspNode> Pump<N> {
             return;
         }
         self.unsettled.number += 1;
-        let marker = marker(self.unsettled.life, self.unsettled.number);
+        let marker = Marker::new(self.unsettled.life, self.unsettled.number);
         if self.node.send_marker(marker, self.outside.clock.now()) {
             self.unsettled.sent.push((marker, now, shown));
         } else {
@@ -246,6 +228,5 @@ const AGAIN: Duration = Duration::from_secs(1);
 const OVERDUE: Duration = Duration::from_secs(60);
 /// Largest number of markers on their way.
 const MOST_SENT: usize = 10;
-const NAME: &[u8; 16] = b"lsps: told up to";
 /// Time after a start after which the node executes earlier forwards even if a peer is away.
 const PEERS_COME_BACK: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! The node, from the LSP's point of view.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use bitcoin::Transaction;
 
@@ -147,6 +148,30 @@ pub enum NodeEvent {
 /// Name of an event that only says that the events before it were reported ([`LspNode::send_marker`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Marker(pub [u8; 32]);
+
+impl Marker {
+    /// The marker of this name. `None`: the name does not belong to a marker.
+    #[must_use]
+    pub fn of(name: [u8; 32]) -> Option<Self> {
+        name.starts_with(NAME).then_some(Self(name))
+    }
+
+    /// The marker of this number, in this run of a host.
+    pub(crate) fn new(life: u64, number: u64) -> Self {
+        let mut id = [0; 32];
+        id[..16].copy_from_slice(NAME);
+        id[16..24].copy_from_slice(&life.to_be_bytes());
+        id[24..].copy_from_slice(&number.to_be_bytes());
+        Self(id)
+    }
+
+    /// A random number for a run of a host, from the standard library's own source of unpredictable numbers.
+    pub(crate) fn draw_life() -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
+}
+
+const NAME: &[u8; 16] = b"lsps: told up to";
 
 /// A channel that was opened for the LSP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use lsps_client::jit_receive::InvoiceTerms;
 use lsps_client::{AcceptTerms, ChannelKey};
 use lsps_service::ChannelId;
 use lsps_types::lsps1::PaymentFacts;
-use lsps_types::{BlockHeight, Blocks, Msat, Network, PaymentHash, PeerId, Preimage, Sat};
+use lsps_types::{BlockHeight, Blocks, Msat, Network, PaymentHash, PeerId, Preimage, Sat, Timestamp};
 
-use super::IncomingState;
+use super::{IncomingState, Marker};
 
 /// The node of a wallet.
 ///
@@ -102,7 +102,8 @@ pub trait WalletNode: Send + Sync + 'static {
     /// Parses a BOLT 12 offer. `None`: the text is not a valid offer.
     fn read_offer(&self, offer: &str, network: Network) -> Option<PaymentFacts>;
 
-    /// Incoming HTLCs with this hash for this node, over any open channel, that are not being failed.
+    /// Incoming HTLCs with this hash for this node, over any open channel, that are not being failed. Those of a payment that
+    /// was reported ([`WalletNodeEvent::PaymentHeld`]) are `Committed`, or `Claiming`.
     fn incoming(&self, hash: PaymentHash) -> Vec<WalletHtlc>;
 
     /// Claims a payment that the node holds completely. The node reports [`WalletNodeEvent::PaymentClaimed`]. If the
@@ -131,6 +132,10 @@ pub trait WalletNode: Send + Sync + 'static {
 
     /// Whether the node pays or paid this hash under any id, as far as it remembers.
     fn pays_hash(&self, hash: PaymentHash) -> bool;
+
+    /// Has the node report [`WalletNodeEvent::Marker`] after all events that it has to report now. `false`: this is not
+    /// possible now, and the host tries again later. A marker may be lost in a crash, and must not overtake an event.
+    fn send_marker(&self, marker: Marker, now: Timestamp) -> bool;
 }
 
 /// An event of a wallet's node. A node reports its events in their order, and each again until the host has handled it
@@ -177,6 +182,8 @@ pub enum WalletNodeEvent {
         /// Outcome.
         end: PaymentEnd,
     },
+    /// The marker came back: every event that the node had to report when the marker was sent has been reported.
+    Marker(Marker),
 }
 
 /// A request of a peer to open a channel.

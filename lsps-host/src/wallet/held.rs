@@ -4,7 +4,7 @@
 use lsps_client::jit_receive::{Arrival, Handled, Purchase, Received, State, Via};
 use lsps_types::{BlockHeight, Msat, PaymentHash, Preimage};
 
-use lsps_client::ChannelKey;
+use lsps_client::{ChannelKey, Client};
 use lsps_service::ChannelId;
 
 use super::events::WalletEvent;
@@ -65,10 +65,27 @@ impl Pump {
         }
         match (arrival, confirmations, preimage) {
             (Arrival::Claim, Some(_), Some(preimage)) => {
-                self.node.claim_payment(preimage);
+                // The record says so before the claim is made. Nodes claim by the hash, and may report an event again: another
+                // payment of this hash, of which a fee is kept as well, may be held by then.
+                let keys: Vec<_> = vias.iter().map(|via| via.key).collect();
+                let held =
+                    |client: &mut Client, now| client.held(payment_hash, (received, kept), Some(preimage), &keys, now);
+                if self.session.with(held) != Handled::Taken && self.is_here(payment_hash, received) {
+                    self.node.claim_payment(preimage); // paid once more, and nothing was kept
+                }
                 Handled::Taken
             }
-            // The payment has no purchase, or the application has the preimage.
+            // The application has the preimage. Until it claims, the channel that the fee was kept for is taken on record, so
+            // that no other payment is told to be as promised for the same channel.
+            (Arrival::Claim, Some(_), None) if kept > Msat::ZERO => {
+                let keys: Vec<_> = vias.iter().map(|via| via.key).collect();
+                let held = |client: &mut Client, now| client.held(payment_hash, (received, kept), None, &keys, now);
+                if self.session.with(held) == Handled::Taken {
+                    self.told.insert(payment_hash);
+                }
+                Handled::NotMine
+            }
+            // The payment has no purchase, or nothing was kept of it.
             (Arrival::Claim, _, _) => Handled::NotMine,
             (Arrival::Hold, confirmations, preimage) => {
                 let confirmations = confirmations.unwrap_or(wait);
@@ -89,16 +106,29 @@ impl Pump {
         }
     }
 
-    /// Executes the effect that has a payment claimed later.
+    /// Whether the node holds a payment of just this amount.
+    fn is_here(&self, hash: PaymentHash, received: Msat) -> bool {
+        self.waiting(hash).is_some_and(|waiting| waiting.received == received && !waiting.is_claimed)
+    }
+
+    /// Executes the effect that has a payment claimed later, or in this turn if its channels are good for it.
     pub(super) fn claims_after(&mut self, purchase: PaymentHash, preimage: Option<Preimage>, confirmations: u16) {
         let over = self.waiting(purchase).map(|waiting| waiting.over).unwrap_or_default();
-        self.held.insert(purchase, Claim { preimage, confirmations, is_told: false, over });
+        let is_told = self.told.remove(&purchase);
+        self.held.insert(purchase, Claim { preimage, confirmations, is_told, over });
+        self.has_new_claims = true;
     }
 
     /// Claims held payments whose channels are confirmed now, or tells the application that it may claim. Fails those
     /// whose HTLCs are about to expire, or of which a channel is closed: nodes claim a payment without the parts of
     /// that channel, and give its peer the preimage.
+    ///
+    /// After a start nothing is claimed before the node has reported its events: a claim of before may be among them, and
+    /// the payment that is held by now another one of the same hash.
     pub(super) fn look_at_held(&mut self) {
+        if !self.is_caught_up() {
+            return;
+        }
         for (hash, mut claim) in std::mem::take(&mut self.held) {
             match self.look_at_claim(hash, &mut claim) {
                 Fate::Waits => drop(self.held.insert(hash, claim)),
@@ -125,7 +155,9 @@ impl Pump {
         let waiting = self.waiting(hash).unwrap_or_default();
         let is_whole = holding.is_some_and(|holding| waiting.received >= holding.received)
             && claim.over.iter().all(|channel| waiting.over.contains(channel));
-        let is_good = waiting.confirmations >= u32::from(claim.confirmations) && waiting.is_seen;
+        // More than that may be another payment of this hash.
+        let is_it = holding.is_some_and(|holding| waiting.received == holding.received);
+        let is_good = is_it && waiting.confirmations >= u32::from(claim.confirmations) && waiting.is_seen;
         match (claim.preimage, holding) {
             _ if waiting.is_claimed => Fate::Waits, // the node will say so
             (Some(preimage), _) if is_whole && is_good => {
@@ -169,6 +201,9 @@ impl Pump {
         let mut waiting: Option<Waiting> = None;
         for htlc in htlcs {
             let Some(channel) = channels.iter().find(|channel| channel.id == htlc.over) else { continue };
+            if htlc.state == IncomingState::Arriving {
+                continue; // it is not part of what the node reported
+            }
             let waiting = waiting.get_or_insert_default();
             if !waiting.over.contains(&channel.id) {
                 waiting.over.push(channel.id);

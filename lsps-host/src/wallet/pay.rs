@@ -30,9 +30,11 @@ pub(super) struct Payments {
 struct Due {
     way: Way,
     next: Duration,
-    /// Time at which the attempts end, since the wallet has other methods to try. `None`: it is tried for as long as
-    /// the order can be paid.
-    until: Option<Duration>,
+    /// Time for the attempts from the first on, since the wallet has other methods to try. `None`: it is tried for as long
+    /// as the order can be paid.
+    patience: Option<Duration>,
+    /// Time of the first attempt.
+    since: Option<Duration>,
 }
 
 impl Payments {
@@ -47,18 +49,22 @@ impl Pump {
         let has_others = self.session.with(|client, now| client.order(order).is_some_and(|order| is_open(order, now)));
         let patience = if has_others { TRY_BEFORE_THE_NEXT } else { TRY_FOR };
         let next = self.outside.clock.steady();
-        self.payments.due.insert(order, Due { way, next, until: Some(next + patience) });
+        self.payments.due.insert(order, Due { way, next, patience: Some(patience), since: None });
     }
 
     /// Asks for an invoice again, as long as the order can be paid. At most one invoice is paid: all use the same
     /// payment id.
     fn asks_for_invoice_again(&mut self, order: OrderKey, way: Way) {
         let next = self.outside.clock.steady();
-        self.payments.due.insert(order, Due { way, next, until: None });
+        self.payments.due.insert(order, Due { way, next, patience: None, since: None });
     }
 
     /// Starts the payments that are due. After a start the node has no routes yet, nor the wallet its coins.
     pub(super) fn look_at_payments(&mut self) {
+        // The node may have the end of a payment to report that it has forgotten.
+        if !self.is_caught_up() {
+            return;
+        }
         let (now, steady) = (self.session.with(|_, now| now), self.outside.clock.steady());
         for (key, mut due) in std::mem::take(&mut self.payments.due) {
             let is_wanted = |order: &Order| is_to_be_paid(order, due.way.kind());
@@ -70,9 +76,10 @@ impl Pump {
                 self.payments.due.insert(key, due);
                 continue;
             }
+            let since = *due.since.get_or_insert(steady);
             match self.begin(key, &due.way, now) {
                 PayAnswer::Begun => {}
-                PayAnswer::NotNow if due.until.is_none_or(|until| steady < until) => {
+                PayAnswer::NotNow if due.patience.is_none_or(|patience| steady < since + patience) => {
                     due.next = steady + TRY_AGAIN;
                     self.payments.due.insert(key, due);
                 }

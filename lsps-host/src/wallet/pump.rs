@@ -1,7 +1,7 @@
 //! The wallet's role of the pump: it passes the node's events, messages and time to the client, and executes its
 //! effects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::report;
 use super::unread::Unread;
 use crate::inbox::{Budget, PeerEvent};
 use crate::ports::{
-    Change, ChannelRequest, Clock, Mempool, Messages, OnchainPayer, StoreError, WalletChannel, WalletNode,
+    Change, ChannelRequest, Clock, Marker, Mempool, Messages, OnchainPayer, StoreError, WalletChannel, WalletNode,
     WalletNodeEvent, to_lsps_outpoint,
 };
 use crate::pump::{BYTES, Durable, MESSAGES, MOVES, Waits};
@@ -68,7 +68,24 @@ pub(super) struct Pump {
     pub(super) held: BTreeMap<PaymentHash, Claim>,
     /// Confirmations that are waited for before a payment over a channel is claimed.
     pub(super) wait: u16,
+    /// Payments to hashes of the application's that it hears of by the node's own event.
+    pub(super) told: BTreeSet<PaymentHash>,
+    /// Whether payments were added to those that are claimed later.
+    pub(super) has_new_claims: bool,
     pub(super) payments: Payments,
+    catching_up: CatchingUp,
+}
+
+/// Whether the node has reported the events that it had at the start.
+enum CatchingUp {
+    /// Number of markers that were sent.
+    No {
+        life: u64,
+        number: u64,
+        /// Time on the steady clock at which the last marker was sent.
+        sent: Option<Duration>,
+    },
+    Done,
 }
 
 /// An answer that waits until the records are durable.
@@ -88,7 +105,23 @@ impl Pump {
     ) -> Self {
         let (requests, postponed, held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (unread, payments) = (Unread::default(), Payments::default());
-        Self { session, node, outside, durable, wake, unread, requests, postponed, held, wait, payments }
+        let catching_up = CatchingUp::No { life: Marker::draw_life(), number: 0, sent: None };
+        Self {
+            session,
+            node,
+            outside,
+            durable,
+            wake,
+            unread,
+            requests,
+            postponed,
+            held,
+            wait,
+            told: BTreeSet::new(),
+            has_new_claims: false,
+            payments,
+            catching_up,
+        }
     }
 
     /// Compares all channels on record with the node. A channel that is not funded yet is accepted again, which shows
@@ -104,6 +137,37 @@ impl Pump {
                 Some(channel) => self.is_funded(&channel),
                 None => self.channel_ended(key),
             };
+        }
+    }
+
+    /// Whether the node has reported all events that it had at the start.
+    pub(super) fn is_caught_up(&self) -> bool {
+        matches!(self.catching_up, CatchingUp::Done)
+    }
+
+    /// Sends a marker after the events that the node has to report, and another one if none comes back: the application may
+    /// not pass all events to the wallet.
+    fn catch_up(&mut self) {
+        let now = self.outside.clock.steady();
+        let CatchingUp::No { life, number, sent } = &mut self.catching_up else { return };
+        if sent.is_some_and(|at| now.saturating_sub(at) < OVERDUE) {
+            return;
+        }
+        if sent.is_some() {
+            report::marker_overdue(*number);
+        }
+        let marker = Marker::new(*life, *number + 1);
+        if self.node.send_marker(marker, self.outside.clock.now()) {
+            (*number, *sent) = (*number + 1, Some(now));
+        }
+    }
+
+    /// A marker of this run says that all events before it were reported. One of an earlier run says nothing.
+    fn marker_came_back(&mut self, marker: Marker) {
+        if let CatchingUp::No { life, number, .. } = self.catching_up
+            && (1..=number).any(|sent| Marker::new(life, sent) == marker)
+        {
+            self.catching_up = CatchingUp::Done;
         }
     }
 
@@ -147,6 +211,10 @@ impl Pump {
 
     fn hear_node(&mut self, event: WalletNodeEvent) -> Handled {
         match event {
+            WalletNodeEvent::Marker(marker) => {
+                self.marker_came_back(marker);
+                Handled::Taken
+            }
             WalletNodeEvent::ChannelRequested(request) => self.open_requested(request),
             WalletNodeEvent::PaymentEnded { id, end } => self.payment_ended(id, end),
             WalletNodeEvent::PaymentHeld(payment) => self.payment_held(payment),
@@ -160,7 +228,10 @@ impl Pump {
             WalletNodeEvent::ChannelEnded { key } => {
                 self.requests.remove(&key);
                 self.postponed.remove(&key);
-                self.channel_ended(key)
+                let handled = self.channel_ended(key);
+                // What it carried goes back before its LSP asks for another channel.
+                self.look_at_held();
+                handled
             }
             WalletNodeEvent::PaymentClaimed { payment_hash, received, kept, over, by_application } => {
                 let claimed = self.session.with(|client, now| client.claimed(payment_hash, received, kept, &over, now));
@@ -246,6 +317,7 @@ impl Pump {
         let due = self.session.with(|client, now| client.next_wake().map(|(at, _)| at.since(now)));
         let watches =
             !self.held.is_empty() || !self.postponed.is_empty() || !self.payments.is_idle() || !self.unread.is_empty();
+        let watches = watches || !self.is_caught_up();
         let idle = if watches { WATCH } else { IDLE };
         due.unwrap_or(idle).clamp(Duration::from_millis(1), idle)
     }
@@ -276,6 +348,7 @@ impl crate::pump::Pump for Pump {
         let mut answers = vec![];
         for request in requests {
             match request {
+                Request::Event(event, done) if self.unread.may_be(&event) => answers.push(Answer::Event(done, None)),
                 Request::Event(event, done) => {
                     let handled = self.hear_node(event);
                     let is_anybodys = handled == Handled::NotMine;
@@ -292,6 +365,7 @@ impl crate::pump::Pump for Pump {
                 Request::Change(change) => answers.push(Answer::Change(change(&self.session, &*self.node))),
             }
         }
+        self.catch_up();
         self.look_at_postponed();
         self.look_at_held();
         self.look_at_payments();
@@ -358,7 +432,11 @@ impl crate::pump::Pump for Pump {
         }
     }
 
-    fn executed(&mut self) {}
+    fn executed(&mut self) {
+        if std::mem::take(&mut self.has_new_claims) {
+            self.look_at_held();
+        }
+    }
 
     fn store_failed(&mut self, error: &StoreError) {
         report::store_failed(error);
@@ -373,3 +451,5 @@ impl crate::pump::Pump for Pump {
 const IDLE: Duration = Duration::from_secs(60);
 /// Interval of checks while confirmations, which nodes do not report, are waited for, or a payment is to be retried.
 const WATCH: Duration = Duration::from_millis(250);
+/// Time after which another marker is sent.
+const OVERDUE: Duration = Duration::from_secs(60);

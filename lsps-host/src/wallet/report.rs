@@ -130,6 +130,13 @@ pub(super) fn unreadable(why: &Unreadable) {
     error!(%why, "a record cannot be read");
 }
 
+/// A marker has not come back for a minute: the node's events are delayed, or the application does not pass all of them to
+/// the wallet.
+pub(super) fn marker_overdue(sent: u64) {
+    counter!("lsps_markers_overdue").increment(1);
+    warn!(sent, "the node does not report its events, or not all of them reach the wallet: nothing held is claimed");
+}
+
 /// Reports an error of the store.
 pub(super) fn store_failed(error: &StoreError) {
     counter!("lsps_store_failures").increment(1);

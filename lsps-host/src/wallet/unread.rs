@@ -8,6 +8,7 @@ use lsps_client::FlowId;
 
 use super::pump::Pump;
 use super::report;
+use crate::ports::WalletNodeEvent;
 
 /// The flows whose records are not read.
 #[derive(Default)]
@@ -21,6 +22,22 @@ impl Unread {
     /// Creates the set from record names. Names that belong to no flow of this version are left out.
     pub fn of<'a>(names: impl Iterator<Item = &'a str>, now: Duration) -> Self {
         Self { flows: names.filter_map(|name| name.parse().ok()).collect(), looked_at: now }
+    }
+
+    /// Whether an event may be about one of these records, so that it must not be acted on without. An event that turns out
+    /// to be nobody's is reported again as well.
+    pub fn may_be(&self, event: &WalletNodeEvent) -> bool {
+        match event {
+            WalletNodeEvent::PaymentHeld(payment) => self.flows.contains(&FlowId::Purchase(payment.payment_hash)),
+            WalletNodeEvent::PaymentClaimed { payment_hash, .. } => {
+                self.flows.contains(&FlowId::Purchase(*payment_hash))
+            }
+            WalletNodeEvent::ChannelRequested(_) => !self.flows.is_empty(),
+            WalletNodeEvent::ChannelFunded { .. }
+            | WalletNodeEvent::ChannelEnded { .. }
+            | WalletNodeEvent::PaymentEnded { .. }
+            | WalletNodeEvent::Marker(_) => false,
+        }
     }
 
     pub fn is_empty(&self) -> bool {

@@ -8,10 +8,9 @@ use bitcoin::Transaction;
 use bitcoin::secp256k1::PublicKey;
 use lightning::chain::channelmonitor::HTLC_FAIL_BACK_BUFFER;
 use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails, OutboundHTLCStateDetails};
-use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId, PaymentId, Retry};
+use lightning::ln::channelmanager::{AChannelManager as _, Bolt11InvoiceParameters, InterceptId};
 use lightning::ln::types::ChannelId;
 use lightning::onion_message::messenger::NullMessageRouter;
-use lightning::routing::router::RouteParametersConfig;
 use lightning::types::features::ChannelTypeFeatures;
 use lightning::types::payment::PaymentPreimage;
 use lightning::util::config::{ChannelConfigUpdate, MaxDustHTLCExposure, UserConfig};
@@ -27,7 +26,7 @@ use metrics::counter;
 use tracing::warn;
 
 use crate::config::{ALL_IN_FLIGHT, PARTS};
-use crate::peers::{Manager, network_name, network_of, peer_id, public_key};
+use crate::peers::{Manager, network_name, network_of, peer_id, public_key, send_marker};
 
 pub(crate) struct Node<M> {
     manager: M,
@@ -315,24 +314,8 @@ impl<M: Manager> LspNode for Node<M> {
         self.manager.get_cm().fail_htlc_backwards(&lightning::types::payment::PaymentHash(hash.0));
     }
 
-    /// Creates and abandons an outgoing payment that is never sent: LDK reports its failure after all other events.
     fn send_marker(&self, marker: Marker, now: Timestamp) -> bool {
-        let manager = self.manager.get_cm();
-        // If the process crashes between the two calls, the node abandons it after the expiry, and the marker is an old
-        // one.
-        let expiry = Duration::from_millis(now.unix_millis()) + MARKER_EXPIRY;
-        let (router, retry) = (NullMessageRouter {}, Retry::Attempts(0));
-        let refund = manager.create_refund_builder_using_router(
-            &router,
-            1,
-            expiry,
-            PaymentId(marker.0),
-            retry,
-            RouteParametersConfig::default(),
-        );
-        let is_made = refund.is_ok();
-        manager.abandon_payment(PaymentId(marker.0));
-        is_made
+        send_marker(&self.manager, marker, now)
     }
 
     fn has_unprocessed(&self) -> bool {
@@ -410,8 +393,6 @@ fn with_room_for(own: MaxDustHTLCExposure, deliver: Msat, feerate_sat_per_kw: u3
 }
 
 const FAILED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFail);
-/// Expiry of a marker: longer than two calls take.
-const MARKER_EXPIRY: Duration = Duration::from_secs(3_600);
 const CLAIMED: Option<InboundHTLCStateDetails> = Some(InboundHTLCStateDetails::AwaitingRemoteRevokeToRemoveFulfill);
 /// A base fee of more than four million satoshis, and a share of four thousand times the forwarded amount.
 const OUT_OF_REACH: u32 = u32::MAX;

@@ -3,7 +3,7 @@
 use lightning::events::{Event, InboundChannelFunds, PaymentFailureReason};
 
 use lsps_client::ChannelKey;
-use lsps_host::ports::{ChannelRequest, HeldPayment, PaymentEnd, PaymentId, WalletNodeEvent};
+use lsps_host::ports::{ChannelRequest, HeldPayment, Marker, PaymentEnd, PaymentId, WalletNodeEvent};
 use lsps_service::ChannelId;
 use lsps_types::{Msat, PaymentHash, Preimage, Sat};
 
@@ -34,6 +34,9 @@ pub(super) fn node_event(event: &Event) -> Option<WalletNodeEvent> {
         }),
         Event::PaymentSent { payment_id: Some(id), .. } => {
             WalletNodeEvent::PaymentEnded { id: PaymentId(id.0), end: PaymentEnd::Paid }
+        }
+        Event::PaymentFailed { payment_id, .. } if Marker::of(payment_id.0).is_some() => {
+            WalletNodeEvent::Marker(Marker(payment_id.0))
         }
         Event::PaymentFailed { payment_id, payment_hash, reason } => {
             let end = match (payment_hash, reason) {

@@ -21,17 +21,17 @@ use lightning_invoice::{Bolt11Invoice, Description};
 use lsps_client::jit_receive::InvoiceTerms;
 use lsps_client::{AcceptTerms, ChannelKey};
 use lsps_host::ports::{
-    ChannelRequest, IncomingState, PayAnswer, PayLimits, PaymentId, PaymentProgress, SettingMissing, WalletChannel,
-    WalletHtlc, WalletNode,
+    ChannelRequest, IncomingState, Marker, PayAnswer, PayLimits, PaymentId, PaymentProgress, SettingMissing,
+    WalletChannel, WalletHtlc, WalletNode,
 };
 use lsps_service::ChannelId as LspsChannelId;
 use lsps_types::lsps1::{LdkInvoices, PaymentFacts, ReadInvoices as _};
-use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, PeerId, Preimage, Sat};
+use lsps_types::{BlockHeight, Blocks, Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
 
 use super::{Keys, invoice};
 use crate::config::{PARTS, Takes};
 use crate::handler::LspsMessageHandler;
-use crate::peers::{Manager, network_name, peer_id, public_key};
+use crate::peers::{Manager, network_name, peer_id, public_key, send_marker};
 
 pub(super) struct Node<M> {
     manager: M,
@@ -262,6 +262,10 @@ impl<M: Manager> WalletNode for Node<M> {
             | RecentPaymentDetails::Abandoned { payment_hash, .. } => payment_hash.0 == hash.0,
             RecentPaymentDetails::Fulfilled { payment_hash, .. } => payment_hash.is_some_and(|its| its.0 == hash.0),
         })
+    }
+
+    fn send_marker(&self, marker: Marker, now: Timestamp) -> bool {
+        send_marker(&self.manager, marker, now)
     }
 }
 

@@ -1,0 +1,135 @@
+//! The chain as far as a wallet sees it: fundings of LSPs, and its own coins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bitcoin::absolute::LockTime;
+use bitcoin::hashes::Hash as _;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, FeeRate, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
+use lsps_host::ports::{CannotFund, CannotPay};
+
+/// Fundings by their numbers, the wallet's transactions, its coins.
+#[derive(Default)]
+pub struct Chain {
+    pub height: u32,
+    pub fundings: BTreeMap<u64, Funding>,
+    /// Transactions of the wallet that it broadcast, and the height at which each was mined.
+    pub broadcast: BTreeMap<Txid, Sent>,
+    /// Reserved coins. The wallet forgets them when it stops.
+    reserved: BTreeSet<u64>,
+    /// The scripts that signed transactions pay to.
+    pub scripts: BTreeMap<Txid, ScriptBuf>,
+    signed: u64,
+    /// Satoshis per virtual byte.
+    pub usual_rate: u64,
+}
+
+/// The funding of a channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Funding {
+    pub is_published: bool,
+    pub mined_at: Option<u32>,
+    pub is_spent_twice: bool,
+}
+
+/// A transaction of the wallet.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub mined_at: Option<u32>,
+    /// By the steady clock.
+    pub at: Duration,
+    coin: u64,
+}
+
+impl Chain {
+    pub fn confirmations(&self, number: u64) -> u32 {
+        let mined = self.fundings.get(&number).and_then(|funding| funding.mined_at);
+        mined.map_or(0, |at| self.height + 1 - at)
+    }
+
+    pub fn has_seen(&self, number: u64) -> bool {
+        self.fundings.get(&number).is_some_and(|funding| funding.is_published && !funding.is_spent_twice)
+    }
+
+    /// A block with all that waits.
+    pub fn mines(&mut self) {
+        self.height += 1;
+        let height = self.height;
+        let waiting = self.fundings.values_mut().filter(|it| it.is_published && !it.is_spent_twice);
+        waiting.filter(|it| it.mined_at.is_none()).for_each(|it| it.mined_at = Some(height));
+        self.broadcast.values_mut().filter(|it| it.mined_at.is_none()).for_each(|it| it.mined_at = Some(height));
+    }
+
+    fn fee(&self, at_once_above: Option<FeeRate>) -> u64 {
+        let above = at_once_above.map_or(0, |rate| rate.to_sat_per_kwu().saturating_add(1));
+        above.max(self.usual_rate * 250).saturating_mul(WEIGHT) / 1_000
+    }
+
+    pub fn mining_fee(&self, at_once_above: Option<FeeRate>) -> u64 {
+        self.fee(at_once_above)
+    }
+
+    /// Signs, with a coin of its own.
+    pub fn sign(
+        &mut self,
+        script: &ScriptBuf,
+        amount_sat: u64,
+        at_once_above: Option<FeeRate>,
+        max_fee_sat: u64,
+    ) -> Result<Transaction, CannotPay> {
+        let fee_sat = self.fee(at_once_above);
+        if fee_sat > max_fee_sat {
+            return Err(CannotPay::TooDear { fee_sat, max_fee_sat });
+        }
+        if self.reserved.len() >= 6 {
+            return Err(CannotFund::NotEnough { needed_sat: amount_sat, available_sat: 0 }.into());
+        }
+        self.signed += 1;
+        let coin = self.signed;
+        self.reserved.insert(coin);
+        let mut txid = [3; 32];
+        txid[..8].copy_from_slice(&coin.to_be_bytes());
+        let previous_output = OutPoint { txid: Txid::from_byte_array(txid), vout: 0 };
+        let (script_sig, sequence, witness) = (ScriptBuf::new(), Sequence::MAX, Witness::new());
+        let output = vec![TxOut { value: Amount::from_sat(amount_sat), script_pubkey: script.clone() }];
+        let input = vec![TxIn { previous_output, script_sig, sequence, witness }];
+        let tx = Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input, output };
+        self.scripts.insert(tx.compute_txid(), script.clone());
+        Ok(tx)
+    }
+
+    pub fn reserve(&mut self, tx: &Transaction) {
+        self.reserved.insert(coin(tx));
+    }
+
+    pub fn forget(&mut self, tx: &Transaction) {
+        self.reserved.remove(&coin(tx));
+    }
+
+    pub fn broadcast(&mut self, tx: &Transaction, at: Duration) {
+        self.reserve(tx);
+        let sent = Sent { mined_at: None, at, coin: coin(tx) };
+        self.broadcast.entry(tx.compute_txid()).or_insert(sent);
+    }
+
+    /// A wallet that was stopped.
+    pub fn crash(&mut self) {
+        self.reserved.clear();
+    }
+
+    /// Coins that are reserved for transactions which are not mined.
+    pub fn locked(&self) -> usize {
+        let mined = |coin: &&u64| self.broadcast.values().any(|sent| sent.coin == **coin && sent.mined_at.is_some());
+        self.reserved.iter().filter(|coin| !mined(coin)).count()
+    }
+}
+
+fn coin(tx: &Transaction) -> u64 {
+    let bytes = tx.input[0].previous_output.txid.to_byte_array();
+    let (number, _) = bytes.split_first_chunk().expect("32 bytes");
+    u64::from_be_bytes(*number)
+}
+
+/// Of a payment with one input and a change.
+const WEIGHT: u64 = 562;

@@ -1,0 +1,74 @@
+//! What must always hold, looked at after every step; and what the application does with what it is told.
+
+use std::collections::BTreeSet;
+
+use lsps_client::jit_receive::Handled;
+use lsps_client::order::End;
+use lsps_host::ports::{WalletNodeEvent, from_lsps_outpoint};
+use lsps_host::wallet::WalletEvent;
+use lsps_types::PaymentHash;
+
+use super::model::Model;
+use super::node::funding_number;
+use super::{LSPS, ORDERS, PURCHASES, WalletWorld};
+
+impl Model {
+    /// The wallet dealt with the event, or left it to the application.
+    pub fn event_heard(&mut self, event: WalletNodeEvent, handled: Handled) {
+        self.acts += 1;
+        self.node.now.events.pop_front();
+        if let (WalletNodeEvent::PaymentHeld(payment), Handled::NotMine) = (&event, handled) {
+            if payment.preimage.is_some() {
+                self.claims_told(payment.payment_hash);
+            } else {
+                self.truth.app_may_claim.insert(payment.payment_hash);
+            }
+        }
+        if let (WalletNodeEvent::ChannelRequested(request), Handled::NotMine) = (&event, handled) {
+            self.node.now.requests.retain(|other| other.id != request.id);
+        }
+        self.told_last = Some(event);
+    }
+
+    /// The application claims at once, or some time later what it still may.
+    pub fn claims_told(&mut self, hash: PaymentHash) {
+        let parts = self.node.held(hash);
+        let is_whole = parts.iter().all(|part| self.node.now.channels.contains_key(&part.channel));
+        if is_whole {
+            self.claims(hash);
+        } else {
+            self.node.fails(hash);
+        }
+    }
+
+    /// The wallet tells the application something.
+    pub fn wallet_told(&mut self, event: WalletEvent) {
+        if let WalletEvent::Claimable { payment_hash, .. } = event {
+            self.truth.app_may_claim.insert(payment_hash);
+        }
+    }
+}
+
+impl WalletWorld {
+    /// What must hold after every step.
+    pub(super) fn check(&mut self) {
+        let Some(wallet) = self.process.wallet() else { return };
+        let (purchases, orders) = (wallet.purchases().len(), wallet.orders());
+        assert!(purchases <= PURCHASES, "{purchases} purchases on record");
+        assert!(orders.len() <= ORDERS, "{} orders on record", orders.len());
+        let calls = wallet.session().with(|client, _| client.pending_calls());
+        assert!(calls <= 32 * usize::from(LSPS), "{calls} calls wait");
+        let model = self.model();
+        let mut done = BTreeSet::new();
+        for order in &orders {
+            let Some(End::Done { lease, .. }) = order.end() else { continue };
+            let number = funding_number(&from_lsps_outpoint(&lease.funding).txid);
+            let is_known = model.truth.funded.get(&order.lsp()).is_some_and(|all| all.contains(&number));
+            assert!(is_known, "an order is done by a channel that was never there");
+            assert!(done.insert(number), "two orders are done by one channel");
+        }
+        for of in 0..model.truth.orders.len() {
+            assert!(model.out(of) <= 1, "an order is paid twice: {:?}", model.truth.orders[of].made.order_id);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The wallet's node: it forgets what it did since its last save, tells events late and again, and holds what LSPs forward to
+//! the rules of LDK and to no others.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bitcoin::hashes::Hash as _;
+use bitcoin::{OutPoint, Txid};
+use lsps_client::ChannelKey;
+use lsps_host::ports::{
+    ChannelRequest, HeldPayment, IncomingState, PaymentEnd, PaymentId, PaymentProgress, WalletChannel, WalletHtlc,
+    WalletNodeEvent,
+};
+use lsps_service::ChannelId;
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage};
+
+use super::chain::Chain;
+
+/// The node as it is, and as it was saved.
+#[derive(Default)]
+pub struct Node {
+    pub now: State,
+    saved: State,
+    /// The truth about payments that left: a crash does not undo it.
+    pub ends: BTreeMap<PaymentId, PaymentEnd>,
+    /// Payments of which HTLCs may have left.
+    pub sent: BTreeSet<PaymentId>,
+    /// Claims that cannot be undone.
+    pub claimed: Vec<Claimed>,
+    /// The invoices that can be paid: the preimage, unless the application has it, and the amount. LDK makes both again at any
+    /// time.
+    pub invoices: BTreeMap<PaymentHash, (Option<Preimage>, Option<Msat>)>,
+}
+
+/// A claim that cannot be undone.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimed {
+    pub hash: PaymentHash,
+    pub skim: Msat,
+}
+
+/// All that a crash takes back to the last save.
+#[derive(Clone, Default)]
+pub struct State {
+    pub events: VecDeque<WalletNodeEvent>,
+    pub channels: BTreeMap<u64, Channel>,
+    pub htlcs: Vec<Htlc>,
+    pub payments: BTreeMap<PaymentId, Payment>,
+    pub requests: Vec<ChannelRequest>,
+}
+
+/// A channel, by the number of its funding.
+#[derive(Clone, Copy, Debug)]
+pub struct Channel {
+    pub key: ChannelKey,
+    pub lsp: PeerId,
+    pub stage: Stage,
+    /// Before it can be used.
+    pub confirmations: u16,
+    pub underpaying: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Accepted,
+    Funded,
+    Ready,
+}
+
+/// An HTLC that came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Htlc {
+    pub hash: PaymentHash,
+    /// The amount that its onion asks for.
+    pub onion: Msat,
+    /// The sum that all parts are to have, by the onion.
+    pub total: Msat,
+    pub amount: Msat,
+    /// By its TLV.
+    pub skim: Msat,
+    pub channel: u64,
+    pub expiry: u32,
+    pub stage: HtlcStage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HtlcStage {
+    /// Parts are missing.
+    Waits,
+    /// The payment is complete, and told.
+    Held,
+    Claiming,
+    Failing,
+}
+
+/// A payment of this node.
+#[derive(Clone, Debug)]
+pub struct Payment {
+    pub pays: Pays,
+    pub stage: Paying,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pays {
+    Invoice { text: String, hash: PaymentHash },
+    Offer { text: String, hash: Option<PaymentHash> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paying {
+    /// The invoice of an offer is waited for.
+    AwaitsInvoice,
+    Out,
+    /// Nothing else is tried; what is out is waited for.
+    Stopped,
+    Fulfilled,
+}
+
+impl Node {
+    /// The node saves itself: what it was asked for reaches its peers.
+    pub fn save(&mut self) {
+        let mut claimed: BTreeMap<PaymentHash, (u64, u64, Vec<u64>)> = BTreeMap::new();
+        for htlc in self.now.htlcs.iter().filter(|htlc| htlc.stage == HtlcStage::Claiming) {
+            let (received, kept, over) = claimed.entry(htlc.hash).or_default();
+            (*received, *kept) = (*received + htlc.amount.0, *kept + htlc.skim.0);
+            over.push(htlc.channel);
+        }
+        for (hash, (received, kept, over)) in claimed {
+            let over = over.iter().filter_map(|channel| Some(self.now.channels.get(channel)?.key)).collect();
+            self.claimed.push(Claimed { hash, skim: Msat(kept) });
+            let (received, kept, by_application) = (Msat(received), Msat(kept), self.preimage(hash).is_none());
+            let told = WalletNodeEvent::PaymentClaimed { payment_hash: hash, received, kept, over, by_application };
+            self.now.events.push_back(told);
+        }
+        self.now.htlcs.retain(|htlc| matches!(htlc.stage, HtlcStage::Waits | HtlcStage::Held));
+        let out = self.now.payments.iter().filter(|(_, payment)| payment.stage != Paying::AwaitsInvoice);
+        self.sent.extend(out.map(|(id, _)| *id));
+        self.saved = self.now.clone();
+    }
+
+    /// The process died: the node is as it was saved, without the channels that were not funded, and hears again of payments
+    /// that ended since.
+    pub fn crash(&mut self) {
+        self.now = self.saved.clone();
+        self.now.requests.clear();
+        self.now.channels.retain(|_, channel| channel.stage != Stage::Accepted);
+        for id in self.now.payments.keys().copied().collect::<Vec<_>>() {
+            if let Some(end) = self.ends.get(&id).copied().filter(|_| self.sent.contains(&id)) {
+                self.hears_end(id, end);
+            }
+        }
+        self.saved = self.now.clone();
+    }
+
+    /// A payment that is out came to its end at the peer.
+    pub fn ends(&mut self, id: PaymentId, end: PaymentEnd) {
+        self.ends.insert(id, end);
+        self.hears_end(id, end);
+    }
+
+    fn hears_end(&mut self, id: PaymentId, end: PaymentEnd) {
+        let Some(payment) = self.now.payments.get_mut(&id) else { return };
+        if payment.stage == Paying::Fulfilled {
+            return;
+        }
+        if end == PaymentEnd::Paid {
+            payment.stage = Paying::Fulfilled;
+        } else {
+            self.now.payments.remove(&id);
+        }
+        self.now.events.push_back(WalletNodeEvent::PaymentEnded { id, end });
+    }
+
+    /// An HTLC arrives. It goes back at once where LDK would fail it.
+    pub fn arrives(&mut self, mut htlc: Htlc, height: u32) {
+        let Some((_, invoice_amount)) = self.invoices.get(&htlc.hash).copied() else { return };
+        let Some(channel) = self.now.channels.get(&htlc.channel).filter(|it| it.stage == Stage::Ready) else { return };
+        let is_short = htlc.amount < htlc.onion;
+        let is_explained = channel.underpaying && htlc.amount.0.saturating_add(htlc.skim.0) >= htlc.onion.0;
+        let same = |other: &&Htlc| other.hash == htlc.hash;
+        let is_complete = self.now.htlcs.iter().filter(same).any(|other| other.stage != HtlcStage::Waits);
+        let differs = self.now.htlcs.iter().filter(same).any(|other| other.total != htlc.total);
+        if (is_short && !is_explained)
+            || is_complete
+            || differs
+            || htlc.expiry < height + u32::from(DELTA)
+            || invoice_amount.is_some_and(|amount| htlc.total < amount)
+        {
+            return;
+        }
+        htlc.stage = HtlcStage::Waits;
+        self.now.htlcs.push(htlc);
+        let parts: Vec<Htlc> = self.now.htlcs.iter().filter(|other| other.hash == htlc.hash).copied().collect();
+        if parts.iter().map(|part| part.onion.0).sum::<u64>() < htlc.total.0 {
+            return;
+        }
+        for part in self.now.htlcs.iter_mut().filter(|other| other.hash == htlc.hash) {
+            part.stage = HtlcStage::Held;
+        }
+        let key = |number: &u64| self.now.channels.get(number).map(|channel| channel.key);
+        let mut over: Vec<(ChannelId, Option<ChannelKey>)> =
+            parts.iter().map(|part| (channel_id(part.channel), key(&part.channel))).collect();
+        over.dedup();
+        self.now.events.push_back(WalletNodeEvent::PaymentHeld(HeldPayment {
+            payment_hash: htlc.hash,
+            received: Msat(parts.iter().map(|part| part.amount.0).sum()),
+            kept: Msat(parts.iter().map(|part| part.skim.0).sum()),
+            preimage: self.preimage(htlc.hash),
+            over,
+        }));
+    }
+
+    pub fn preimage(&self, hash: PaymentHash) -> Option<Preimage> {
+        self.invoices.get(&hash).and_then(|(preimage, _)| *preimage)
+    }
+
+    /// Blocks come: what expires goes back.
+    pub fn blocks(&mut self, height: u32) {
+        for htlc in &mut self.now.htlcs {
+            if matches!(htlc.stage, HtlcStage::Waits | HtlcStage::Held) && htlc.expiry <= height + BUFFER {
+                htlc.stage = HtlcStage::Failing;
+            }
+        }
+    }
+
+    /// Parts that wait for others go back.
+    pub fn parts_time_out(&mut self) {
+        for htlc in self.now.htlcs.iter_mut().filter(|htlc| htlc.stage == HtlcStage::Waits) {
+            htlc.stage = HtlcStage::Failing;
+        }
+    }
+
+    pub fn closes(&mut self, number: u64) {
+        if let Some(channel) = self.now.channels.remove(&number) {
+            self.saved.channels.remove(&number);
+            self.saved.events.push_back(WalletNodeEvent::ChannelEnded { key: channel.key });
+            self.now.events.push_back(WalletNodeEvent::ChannelEnded { key: channel.key });
+        }
+    }
+
+    pub fn disconnected(&mut self, peer: PeerId) {
+        self.now.requests.retain(|request| request.peer != peer);
+        let lost = self.now.channels.iter().filter(|(_, it)| it.lsp == peer && it.stage == Stage::Accepted);
+        for number in lost.map(|(number, _)| *number).collect::<Vec<_>>() {
+            if let Some(channel) = self.now.channels.remove(&number) {
+                self.now.events.push_back(WalletNodeEvent::ChannelEnded { key: channel.key });
+            }
+        }
+    }
+
+    pub fn channel(&self, number: u64, chain: &Chain, is_connected: bool) -> Option<WalletChannel> {
+        let channel = self.now.channels.get(&number)?;
+        let is_funded = channel.stage >= Stage::Funded;
+        Some(WalletChannel {
+            id: channel_id(number),
+            key: channel.key,
+            peer: channel.lsp,
+            funding: is_funded.then(|| outpoint(number)),
+            confirmations: chain.confirmations(number),
+            is_ours: false,
+            is_usable: channel.stage == Stage::Ready && is_connected,
+        })
+    }
+
+    pub fn incoming(&self, hash: PaymentHash) -> Vec<WalletHtlc> {
+        let its = self.now.htlcs.iter().filter(|htlc| htlc.hash == hash && htlc.stage != HtlcStage::Failing);
+        let open = its.filter(|htlc| self.now.channels.contains_key(&htlc.channel));
+        open.map(|htlc| WalletHtlc {
+            over: channel_id(htlc.channel),
+            amount: htlc.amount,
+            cltv_expiry: BlockHeight(htlc.expiry),
+            state: if htlc.stage == HtlcStage::Claiming { IncomingState::Claiming } else { IncomingState::Committed },
+        })
+        .collect()
+    }
+
+    pub fn held(&self, hash: PaymentHash) -> Vec<Htlc> {
+        self.now.htlcs.iter().filter(|htlc| htlc.hash == hash && htlc.stage == HtlcStage::Held).copied().collect()
+    }
+
+    pub fn claims(&mut self, hash: PaymentHash) {
+        for htlc in self.now.htlcs.iter_mut().filter(|htlc| htlc.hash == hash && htlc.stage == HtlcStage::Held) {
+            htlc.stage = HtlcStage::Claiming;
+        }
+    }
+
+    pub fn fails(&mut self, hash: PaymentHash) {
+        for htlc in self.now.htlcs.iter_mut().filter(|htlc| htlc.hash == hash) {
+            if matches!(htlc.stage, HtlcStage::Waits | HtlcStage::Held) {
+                htlc.stage = HtlcStage::Failing;
+            }
+        }
+    }
+
+    pub fn set_underpaying(&mut self, peer: PeerId, allowed: bool) {
+        for channel in self.now.channels.values_mut().filter(|channel| channel.lsp == peer) {
+            channel.underpaying = allowed;
+        }
+    }
+
+    pub fn progress(&self, id: PaymentId) -> Option<PaymentProgress> {
+        self.now.payments.get(&id).map(|payment| match payment.stage {
+            Paying::AwaitsInvoice | Paying::Out => PaymentProgress::UnderWay,
+            Paying::Stopped | Paying::Fulfilled => PaymentProgress::Over,
+        })
+    }
+
+    pub fn stops_paying(&mut self, id: PaymentId) {
+        let Some(payment) = self.now.payments.get_mut(&id) else { return };
+        match payment.stage {
+            Paying::AwaitsInvoice => {
+                self.now.payments.remove(&id);
+                self.now.events.push_back(WalletNodeEvent::PaymentEnded { id, end: PaymentEnd::NotSent });
+            }
+            Paying::Out => payment.stage = Paying::Stopped,
+            Paying::Stopped | Paying::Fulfilled => {}
+        }
+    }
+
+    pub fn pays_hash(&self, hash: PaymentHash) -> bool {
+        let is_it = |payment: &Payment| match &payment.pays {
+            Pays::Invoice { hash: its, .. } => *its == hash,
+            Pays::Offer { hash: its, .. } => *its == Some(hash),
+        };
+        self.now.payments.values().any(is_it)
+    }
+}
+
+pub fn channel_id(number: u64) -> ChannelId {
+    let mut id = [7; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    ChannelId(id)
+}
+
+pub fn outpoint(number: u64) -> OutPoint {
+    let mut txid = [9; 32];
+    txid[..8].copy_from_slice(&number.to_be_bytes());
+    OutPoint { txid: Txid::from_byte_array(txid), vout: 0 }
+}
+
+pub fn funding_number(txid: &Txid) -> u64 {
+    let bytes = txid.to_byte_array();
+    let (number, _) = bytes.split_first_chunk().expect("32 bytes");
+    u64::from_be_bytes(*number)
+}
+
+/// The least final CLTV delta.
+pub const DELTA: u16 = 20;
+/// The node fails what has no more blocks left.
+const BUFFER: u32 = 3;

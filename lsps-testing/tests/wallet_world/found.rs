@@ -1,0 +1,34 @@
+//! Scripts that soaks found, as short as they get. Each broke something that is mended.
+
+use lsps_testing::wallet_world::{Skim, Step};
+
+use super::plays;
+
+/// A purchase is paid twice. The node reports the claim of the first payment late, as an event before it waits for a record
+/// that cannot be read; the process dies, and the second payment looks just like the one that is on record.
+const PAID_TWICE: &[Step] = &[
+    Step::Proceed { lsp: 149 },
+    Step::Proceed { lsp: 211 },
+    Step::Receive { amount: 111, kind: 0 },
+    Step::Proceed { lsp: 100 },
+    Step::Receive { amount: 176, kind: 3 },
+    Step::Receive { amount: 226, kind: 3 },
+    Step::Order { lsp: 248, size: 166, way: 3, refundable: true },
+    Step::Disconnect { lsp: 222 },
+    Step::Proceed { lsp: 80 },
+    Step::Proceed { lsp: 58 },
+    Step::Serve { purchase: 187 },
+    Step::Hide { record: 131 },
+    Step::Forward { purchase: 63, channel: 40, skim: Skim::Promised, amount: 40, parts: 0 },
+    Step::Block { count: 150 },
+    Step::Serve { purchase: 52 },
+    Step::Forward { purchase: 135, channel: 183, skim: Skim::Promised, amount: 183, parts: 1 },
+    Step::Proceed { lsp: 156 },
+    Step::Crash { after: 0, saved: false },
+    Step::Order { lsp: 160, size: 111, way: 0, refundable: true },
+];
+
+#[test]
+fn the_fee_of_a_purchase_is_kept_once_though_it_is_paid_twice() {
+    let _ = plays(1163, PAID_TWICE);
+}

@@ -1,0 +1,53 @@
+//! Random scripts of a wallet among LSPs that lie, on a node that forgets, with crashes between any two writes and acts, and
+//! everything checked.
+//!
+//! `cargo test --release -p lsps-testing --test wallet_world -- --ignored --nocapture soak` plays for long; `LSPS_STEPS` says
+//! how long, `LSPS_SEED` from where.
+
+#![allow(non_snake_case)]
+
+mod found;
+mod stories;
+
+use lsps_testing::wallet_world::{Step, WalletWorld};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+fn plays(kind: u64, steps: &[Step]) -> WalletWorld {
+    WalletWorld::new(kind).play(steps).comes_to_rest()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_script_of_a_wallet_keeps_the_invariants(kind in 0..8u64, steps in vec(any::<[u8; 4]>(), 0..120)) {
+        let steps: Vec<Step> = steps.into_iter().map(Step::from_bytes).collect();
+        let _ = plays(kind, &steps);
+    }
+}
+
+/// The same scripts at each run; `soak` plays others.
+#[test]
+fn no_script_takes_money_from_a_wallet() {
+    lsps_testing::play_seeds(1..40, Step::from_bytes, plays, drop);
+}
+
+#[test]
+#[ignore = "long: see the head of this file"]
+fn soak() {
+    let (mut deaths, mut sums) = (0, [0; 3]);
+    lsps_testing::soak(Step::from_bytes, plays, |world| {
+        deaths += world.deaths();
+        sums.iter_mut().zip(world.sums()).for_each(|(sum, more)| *sum += more);
+    });
+    let [claimed, fees, orders] = sums;
+    println!("{deaths} deaths, {claimed} payments claimed, {fees} fees kept, {orders} orders paid");
+}
+
+/// How soon the world finds what, where `soak` stops at the first.
+#[test]
+#[ignore = "long: see the head of this file"]
+fn power() {
+    lsps_testing::power(Step::from_bytes, plays);
+}
