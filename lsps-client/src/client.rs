@@ -11,9 +11,9 @@ use lsps_types::{Msat, PaymentHash, PeerId, Request, Timestamp};
 use crate::batch::{Batch, Changes, FlowId, Notice};
 use crate::effect::{ChannelKey, Effect};
 use crate::input::{CallId, Input};
-use crate::jit_receive::book::Book;
+use crate::jit_receive::purchases::Purchases;
 use crate::jit_receive::{Arrival, Command, Handled, OpenRequest, Purchase, Received, RefuseChannel, Verdict, Via};
-use crate::order::book::handled;
+use crate::order::orders::handled;
 use crate::order::{self, Order, OrderKey, Polling, Quote, RefusePlace};
 use crate::outcome::{Heard, NotSent, Outcome, Refusal};
 use crate::pending::{Pending, RequestIds, Ticket};
@@ -73,9 +73,9 @@ impl Default for Config {
 pub struct Client {
     pub(crate) config: Config,
     pub(crate) pending: Pending,
-    book: Book,
-    pub(crate) orders: order::book::Book,
-    pub(crate) webhooks: hooks::book::Book,
+    purchases: Purchases,
+    pub(crate) orders: order::orders::Orders,
+    pub(crate) webhooks: hooks::registrations::Registrations,
     pub(crate) out: Changes,
     /// Time of the last input that carried one.
     pub(crate) ticked_at: Timestamp,
@@ -111,8 +111,8 @@ impl Client {
     #[must_use]
     pub fn new(config: Config, ids: impl Into<RequestIds>) -> Self {
         let pending = Pending::new(ids.into());
-        let (book, orders, webhooks, out, ticked_at, was_loaded, tape) = Default::default();
-        Self { config, pending, book, orders, webhooks, out, ticked_at, was_loaded, tape }
+        let (purchases, orders, webhooks, out, ticked_at, was_loaded, tape) = Default::default();
+        Self { config, pending, purchases, orders, webhooks, out, ticked_at, was_loaded, tape }
     }
 
     /// Records all inputs and outputs from now on, so that [`replay`](crate::replay) can repeat them.
@@ -130,7 +130,7 @@ impl Client {
         self.tape.keep(|| Turn::Loaded(record.clone()));
         self.was_loaded = true;
         match name.parse()? {
-            FlowId::Purchase(hash) => self.book.load(hash, &record, &mut self.out),
+            FlowId::Purchase(hash) => self.purchases.load(hash, &record, &mut self.out),
             FlowId::Order(key) => self.orders.load(key, &record, &self.config.polling),
             FlowId::Webhooks(lsp) => self.webhooks.load(lsp, &record),
         }
@@ -156,7 +156,7 @@ impl Client {
             Input::Call { lsp, request, answer_within } => self.calls(*lsp, request, *answer_within, now),
             Input::CallOver { call } => self.call_over(call),
             Input::RegisterPurchase { prepared, payment_hash } => {
-                self.book.register(prepared, *payment_hash, self.config.purchases, now, &mut self.out).into()
+                self.purchases.register(prepared, *payment_hash, self.config.purchases, now, &mut self.out).into()
             }
             Input::ChannelRequested(request) => self.channel_requested(request, now).into(),
             Input::ChannelWith { peer } => self.new_channel_with(*peer),
@@ -173,14 +173,16 @@ impl Client {
             }
             Input::PaymentHeld { payment_hash: hash, received, skimmed, preimage, over } => {
                 self.take_from_order(*hash, *skimmed, over, now);
-                self.book.held(*hash, (*received, *skimmed), *preimage, over, now, &mut self.out).into()
+                self.purchases.held(*hash, (*received, *skimmed), *preimage, over, now, &mut self.out).into()
             }
-            Input::HeldPaymentFailed { payment_hash } => self.book.gave_up(*payment_hash, now, &mut self.out).into(),
+            Input::HeldPaymentFailed { payment_hash } => {
+                self.purchases.gave_up(*payment_hash, now, &mut self.out).into()
+            }
             Input::PaymentClaimed { payment_hash: hash, received, skimmed, over } => {
                 self.take_from_order(*hash, *skimmed, over, now);
-                self.book.claimed(*hash, (*received, *skimmed), over, now, &mut self.out).into()
+                self.purchases.claimed(*hash, (*received, *skimmed), over, now, &mut self.out).into()
             }
-            Input::AbandonPurchase { payment_hash } => self.book.abandon(*payment_hash, now, &mut self.out).into(),
+            Input::AbandonPurchase { payment_hash } => self.purchases.abandon(*payment_hash, now, &mut self.out).into(),
             Input::PlaceOrder(quote) => self.place(quote, now),
             Input::PayOrder { order, ways } => self.order_does(*order, &Told::Pay(ways.clone()), now),
             Input::OrderSigned { order, transaction } => {
@@ -278,7 +280,7 @@ impl Client {
     /// The next deadline and its reason. Report [`Input::Tick`] then.
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
-        let wakes = [self.pending.next_wake(), self.book.next_wake(), self.orders.next_wake(&self.pending)];
+        let wakes = [self.pending.next_wake(), self.purchases.next_wake(), self.orders.next_wake(&self.pending)];
         let webhooks = self.webhooks.next_wake(self.config.check_webhooks, &self.pending);
         wakes.into_iter().chain([webhooks]).flatten().min()
     }
@@ -299,7 +301,7 @@ impl Client {
     /// payment. For complete payments use [`arrived`](Self::arrived), which also checks their channels.
     #[must_use]
     pub fn judge(&self, hash: PaymentHash, received: &Received<'_>) -> Verdict {
-        self.book.judge(hash, received)
+        self.purchases.judge(hash, received)
     }
 
     /// Decides on a payment that the node holds completely, by its amounts and by the channels `over` which it arrived.
@@ -308,21 +310,21 @@ impl Client {
     /// [`Rules::confirmations_to_wait`](crate::jit_receive::Rules). Purchases have their own number on record.
     #[must_use]
     pub fn arrived(&self, hash: PaymentHash, received: &Received<'_>, over: &[Via], wait: u16) -> Arrival {
-        let lsp = self.book.get(hash).map(Purchase::lsp);
+        let lsp = self.purchases.get(hash).map(Purchase::lsp);
         let ordered: Vec<_> =
             lsp.map(|lsp| self.orders.perhaps_bought(lsp).map(Into::into).collect()).unwrap_or_default();
-        self.book.arrived(hash, received, over, &ordered, wait)
+        self.purchases.arrived(hash, received, over, &ordered, wait)
     }
 
     /// The purchase with this payment hash.
     #[must_use]
     pub fn purchase(&self, hash: PaymentHash) -> Option<&Purchase> {
-        self.book.get(hash)
+        self.purchases.get(hash)
     }
 
     /// All purchases on record.
     pub fn purchases(&self) -> impl Iterator<Item = &Purchase> {
-        self.book.iter()
+        self.purchases.iter()
     }
 
     /// The order with this local key.
@@ -404,17 +406,17 @@ impl Client {
     fn time_passes(&mut self, now: Timestamp) -> Outcome {
         self.read_clock(now);
         self.pending.tick(now, self.config.keep_outcomes);
-        self.book.tick(now, &mut self.out);
+        self.purchases.tick(now, &mut self.out);
         self.orders.tick(now, &self.config, &mut self.pending, &mut self.out);
         self.look_after_webhooks(now);
         Outcome::Taken
     }
 
     fn channel_requested(&mut self, request: &OpenRequest, now: Timestamp) -> Result<(), RefuseChannel> {
-        let bought = self.book.hopes_for_channel(request.lsp, now);
+        let bought = self.purchases.hopes_for_channel(request.lsp, now);
         let ordered = self.orders.open_requested(request, bought, &self.config.polling, now, &mut self.out);
         let Err(not_ordered) = ordered else { return Ok(()) };
-        match self.book.open_requested(request, now, &mut self.out) {
+        match self.purchases.open_requested(request, now, &mut self.out) {
             Ok(()) => {
                 self.orders.passed_over(request, &self.config.polling, now, &mut self.out);
                 Ok(())
@@ -426,7 +428,7 @@ impl Client {
 
     fn new_channel_with(&mut self, lsp: PeerId) -> Outcome {
         let allow = Effect::AllowUnderpaying { lsp };
-        if self.book.allows_underpaying(lsp) && !self.out.released.effects.contains(&allow) {
+        if self.purchases.allows_underpaying(lsp) && !self.out.released.effects.contains(&allow) {
             self.out.released.effects.push(allow);
         }
         Outcome::Taken
@@ -441,7 +443,7 @@ impl Client {
         ordered: &order::Command,
         now: Timestamp,
     ) -> Handled {
-        let bought = self.book.channel_moved(key, bought, now, &mut self.out);
+        let bought = self.purchases.channel_moved(key, bought, now, &mut self.out);
         let ordered = self.orders.channel_moved(key, ordered, &self.config.polling, now, &mut self.out);
         if ordered == Handled::Taken { ordered } else { bought }
     }
@@ -450,19 +452,21 @@ impl Client {
     /// purchase from this LSP has one to spare. The order waits for another channel. If the LSP says that the channel
     /// is the order's anyway, the order is done.
     fn take_from_order(&mut self, hash: PaymentHash, skimmed: Msat, over: &[ChannelKey], now: Timestamp) {
-        let Some(purchase) = self.book.get(hash).filter(|it| it.can_hold() && skimmed > Msat::ZERO) else { return };
-        if self.book.has_channel_to_spare(purchase) {
+        let Some(purchase) = self.purchases.get(hash).filter(|it| it.can_hold() && skimmed > Msat::ZERO) else {
+            return;
+        };
+        if self.purchases.has_channel_to_spare(purchase) {
             return;
         }
         let ordered: Vec<_> = self.orders.perhaps_bought(purchase.lsp()).collect();
         let used = ordered.iter().find(|channel| over.contains(&channel.key));
         let Some(channel) = used.or_else(|| ordered.first()).copied() else { return };
         self.orders.used(channel.key, &self.config.polling, now, &mut self.out);
-        self.book.passed(hash, channel.into(), now, &mut self.out);
+        self.purchases.passed(hash, channel.into(), now, &mut self.out);
     }
 
     fn place(&mut self, quote: &Quote, now: Timestamp) -> Outcome {
-        let is_known = quote.payment_hash().is_some_and(|hash| self.book.get(hash).is_some());
+        let is_known = quote.payment_hash().is_some_and(|hash| self.purchases.get(hash).is_some());
         let placed = match is_known {
             true => Err(RefusePlace::KnownPaymentHash),
             false => self.orders.place(quote.clone(), self.config.orders, now, &mut self.out),

@@ -13,21 +13,21 @@ use crate::effect::{AcceptTerms, ChannelKey, Effect};
 use crate::wake::Wake;
 
 mod arrival;
-pub(crate) mod book;
 mod choose;
 mod flow;
 mod invoice;
 mod judge;
+pub(crate) mod purchases;
 mod rules;
 mod v1;
 
 pub use arrival::{Arrival, Via};
-pub use book::{Handled, OpenRequest, RefuseChannel, RefusePurchase};
 pub use choose::{Choice, FeeLimits, NoOffer, Payment, Unfit, Want, choose};
 pub(crate) use flow::{Command, Reject};
 pub use invoice::{CannotInvoice, InvoiceTerms, Prepared, RouteHint, Wish, prepare};
 pub(crate) use judge::within_share;
 pub use judge::{Expected, Fault, Part, Promised, Received, Verdict, enough_blocks_left, judge};
+pub use purchases::{Handled, OpenRequest, RefuseChannel, RefusePurchase};
 pub use rules::{AcceptTrust, Rules};
 
 /// A purchase, identified by the payment hash of its invoice.

@@ -15,19 +15,19 @@ use crate::effect::{AcceptTerms, ChannelKey, Effect};
 use crate::jit_receive::OpenRequest;
 use crate::wake::Wake;
 
-pub(crate) mod book;
 mod changes;
+mod display;
 mod flow;
 mod key;
+pub(crate) mod orders;
 mod polls;
 mod quote;
-mod said;
+mod record;
+mod reply;
 mod v1;
-mod wire;
-mod words;
 
-pub use book::{OrderError, RefusePlace};
 pub use key::{NoKey, OrderKey};
+pub use orders::{OrderError, RefusePlace};
 pub use polls::Polling;
 pub use quote::{Bill, CannotOrder, Draft, Offered, Quote, RefuseOrder, RefuseWay, Rules, Way, WayKind, Wish};
 
@@ -39,7 +39,7 @@ pub struct Order {
     pub(crate) key: OrderKey,
     pub(crate) lsp: PeerId,
     pub(crate) id: OrderId,
-    #[serde(with = "wire::Ordered")]
+    #[serde(with = "record::Ordered")]
     pub(crate) ordered: CreateOrder,
     pub(crate) ways: Vec<Way>,
     /// Time for which the record is kept after the end of the order, in milliseconds.

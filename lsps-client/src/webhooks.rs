@@ -10,11 +10,11 @@ use lsps_types::lsps5::{AppName, WebhookUrl};
 use lsps_types::{ClockShift, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub(crate) mod book;
 mod flow;
+pub(crate) mod registrations;
 
-pub use book::TooManyApps;
 pub(crate) use flow::Command;
+pub use registrations::TooManyApps;
 
 /// The webhooks that are registered with one LSP, or are to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

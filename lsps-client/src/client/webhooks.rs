@@ -11,7 +11,7 @@ use lsps_types::{PeerId, Timestamp};
 
 use super::{CallError, Client, Config};
 use crate::outcome::NotSent;
-use crate::webhooks::book::Asked;
+use crate::webhooks::registrations::Sent;
 use crate::webhooks::{AppState, Ask, Command, TooManyApps, Webhooks};
 
 impl Client {
@@ -62,25 +62,25 @@ impl Client {
         }
     }
 
-    fn ask_about_webhook(&mut self, lsp: PeerId, ask: Ask, now: Timestamp) -> Result<Asked, NotSent> {
+    fn ask_about_webhook(&mut self, lsp: PeerId, ask: Ask, now: Timestamp) -> Result<Sent, NotSent> {
         let Config { calls_per_lsp: limit, answer_within, .. } = self.config;
         let (pending, within, out) = (&mut self.pending, (now, answer_within), &mut self.out);
         Ok(match ask {
             Ask::Set(name, url) => {
                 let request = SetWebhook::new(name.clone(), url.clone());
-                Asked::Set(name, url, pending.ask(lsp, &request, limit, within, out)?)
+                Sent::Set(name, url, pending.ask(lsp, &request, limit, within, out)?)
             }
             Ask::Remove(name) => {
                 let request = RemoveWebhook { app_name: name.as_str().into() };
-                Asked::Remove(name, pending.ask(lsp, &request, limit, within, out)?)
+                Sent::Remove(name, pending.ask(lsp, &request, limit, within, out)?)
             }
-            Ask::List => Asked::List(pending.ask(lsp, &ListWebhooks {}, limit, within, out)?),
+            Ask::List => Sent::List(pending.ask(lsp, &ListWebhooks {}, limit, within, out)?),
         })
     }
 
-    fn hear_of_webhook(&mut self, lsp: PeerId, asked: Asked, now: Timestamp) {
+    fn hear_of_webhook(&mut self, lsp: PeerId, asked: Sent, now: Timestamp) {
         let (app, heard) = match asked {
-            Asked::Set(name, url, ticket) => {
+            Sent::Set(name, url, ticket) => {
                 let heard = match self.pending.take(&ticket) {
                     Some(Ok(_)) => Ok(Command::Answered(name.clone(), url, Ok(()))),
                     Some(Err(CallError::Refused(refused))) => {
@@ -91,7 +91,7 @@ impl Client {
                 };
                 (Some(name), heard)
             }
-            Asked::Remove(name, ticket) => {
+            Sent::Remove(name, ticket) => {
                 let heard = match self.pending.take(&ticket) {
                     Some(
                         Ok(_) | Err(CallError::Refused(ErrorReply { refusal: Refusal::Method(AppNameNotFound), .. })),
@@ -101,7 +101,7 @@ impl Client {
                 };
                 (Some(name), heard)
             }
-            Asked::List(ticket) => match self.pending.take(&ticket) {
+            Sent::List(ticket) => match self.pending.take(&ticket) {
                 Some(Ok(listed)) => (None, Ok(Command::Listed(listed.app_names))),
                 Some(Err(error)) => (None, Err(self.pause_after(&error))),
                 None => return,

@@ -6,7 +6,7 @@ use core::time::Duration;
 use lsps_types::lsps1::OrderState;
 use lsps_types::{ClockShift, OutPoint, Timestamp};
 
-use super::said::{Said, WayState};
+use super::reply::{Said, WayState};
 use super::{
     Accept, Asked, Channel, End, Event, Lease, OUT_OF_MEMPOOLS, Order, Paying, Payment, Reserved, State, Trouble,
     Unpaid, WayKind,

@@ -11,7 +11,7 @@ use lsps_types::lsps1::{
 use lsps_types::{Address, DateTime, FeeRate, Network, PaymentHash, PeerId, Ppm, Sat, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::wire;
+use super::record;
 use crate::jit_receive::{FeeLimits, within_share};
 
 /// The options of an LSP, without which no order is made. Spec: LSPS1 §1.
@@ -94,7 +94,7 @@ pub struct Quote {
     pub refused: Vec<(WayKind, RefuseWay)>,
     pub(super) lsp: PeerId,
     pub(super) id: OrderId,
-    #[serde(with = "wire::Ordered")]
+    #[serde(with = "record::Ordered")]
     pub(super) order: CreateOrder,
     pub(super) keep: Duration,
     pub(super) give_up_after: Duration,

@@ -6,7 +6,7 @@ use lsps_types::lsps1::{CreateOrder, OrderId};
 use lsps_types::{Blocks, PeerId, Sat, Timestamp};
 use serde::Deserialize;
 
-use super::{Bill, Lease, OrderKey, Rules, Unpaid, WayKind, wire};
+use super::{Bill, Lease, OrderKey, Rules, Unpaid, WayKind, record};
 use crate::effect::ChannelKey;
 
 #[derive(Deserialize)]
@@ -14,7 +14,7 @@ pub(super) struct Order {
     key: OrderKey,
     lsp: PeerId,
     id: OrderId,
-    #[serde(with = "wire::Ordered")]
+    #[serde(with = "record::Ordered")]
     ordered: CreateOrder,
     ways: Vec<Way>,
     keep_millis: u64,

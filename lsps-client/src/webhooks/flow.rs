@@ -60,7 +60,7 @@ impl Indexed for Webhooks {
     type Shared = ();
     type Keys = ();
     type Index = ();
-    /// Deadlines depend on which requests rest, so the book of webhooks computes them.
+    /// Deadlines depend on which requests rest, so `Registrations` computes them.
     type Wake = Wake;
     type Signal = Infallible;
 

@@ -21,7 +21,7 @@ use crate::wake::Wake;
 
 /// The orders, by local key. Their number is bounded.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct Orders {
     orders: Flows<Order>,
     /// Poll state of each order that is being paid.
     polls: BTreeMap<OrderKey, Poll>,
@@ -30,7 +30,7 @@ pub(crate) struct Book {
     loaded: Vec<OrderKey>,
 }
 
-impl Book {
+impl Orders {
     pub(crate) fn load(&mut self, key: OrderKey, record: &Record, polling: &Polling) -> Result<(), Unreadable> {
         if self.orders.contains_key(&key) {
             return Err(Unreadable::Twice { name: record.name.clone() });

@@ -36,11 +36,11 @@ pub struct OpenRequest {
 
 /// The purchases, by payment hash. Their number is bounded.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct Purchases {
     purchases: Flows<Purchase>,
 }
 
-impl Book {
+impl Purchases {
     pub(crate) fn load(&mut self, hash: PaymentHash, record: &Record, out: &mut Changes) -> Result<(), Unreadable> {
         if self.purchases.contains_key(&hash) {
             return Err(Unreadable::Twice { name: record.name.clone() });

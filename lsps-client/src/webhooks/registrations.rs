@@ -15,7 +15,7 @@ use crate::pending::{Pending, Ticket};
 use crate::wake::Wake;
 
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct Registrations {
     lsps: Flows<Webhooks>,
     /// State of the requests to each of these LSPs.
     asking: BTreeMap<PeerId, Asking>,
@@ -25,7 +25,7 @@ pub(crate) struct Book {
 #[derive(Debug, Default)]
 struct Asking {
     /// Open request; there is one at a time.
-    asked: Option<Asked>,
+    asked: Option<Sent>,
     not_before: Timestamp,
     /// Requests without a useful answer, by app; `None`: the list.
     rests: BTreeMap<Option<AppName>, Rest>,
@@ -40,13 +40,13 @@ struct Rest {
 }
 
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum Sent {
     Set(AppName, WebhookUrl, Ticket<SetWebhook>),
     Remove(AppName, Ticket<RemoveWebhook>),
     List(Ticket<ListWebhooks>),
 }
 
-impl Book {
+impl Registrations {
     pub fn load(&mut self, lsp: PeerId, record: &Record) -> Result<(), Unreadable> {
         let (_, fields) = record::version(record, VERSION)?;
         let flow: Webhooks = record::decode(record, fields)?;
@@ -115,7 +115,7 @@ impl Book {
     }
 
     /// Takes the open request if it has been answered.
-    pub fn answered(&mut self, lsp: PeerId, pending: &Pending) -> Option<Asked> {
+    pub fn answered(&mut self, lsp: PeerId, pending: &Pending) -> Option<Sent> {
         self.asking.get_mut(&lsp)?.asked.take_if(|asked| asked.is_answered(pending))
     }
 
@@ -127,7 +127,7 @@ impl Book {
         due.min_by_key(|(at, _)| *at).map(|(_, ask)| ask)
     }
 
-    pub fn asks(&mut self, lsp: PeerId, asked: Asked) {
+    pub fn asks(&mut self, lsp: PeerId, asked: Sent) {
         self.asking.entry(lsp).or_default().asked = Some(asked);
     }
 
@@ -203,7 +203,7 @@ impl Book {
     }
 }
 
-impl Asked {
+impl Sent {
     fn is_answered(&self, pending: &Pending) -> bool {
         match self {
             Self::Set(_, _, ticket) => pending.is_answered(ticket.call()),
