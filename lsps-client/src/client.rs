@@ -184,7 +184,7 @@ impl Client {
             }
             Input::AbandonPurchase { payment_hash } => self.purchases.abandon(*payment_hash, now, &mut self.out).into(),
             Input::PlaceOrder(quote) => self.place(quote, now),
-            Input::PayOrder { order, ways } => self.order_does(*order, &Told::Pay(ways.clone()), now),
+            Input::PayOrder { order, methods } => self.order_does(*order, &Told::Pay(methods.clone()), now),
             Input::OrderSigned { order, transaction } => {
                 self.order_does(*order, &Told::Signed(transaction.clone()), now)
             }

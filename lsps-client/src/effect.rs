@@ -10,7 +10,7 @@ use crate::batch::FlowId;
 #[cfg(doc)]
 use crate::input::Input;
 use crate::jit_receive::Channel;
-use crate::order::{Accept, OrderKey, Way, WayKind};
+use crate::order::{Accept, OrderKey, PaymentMethod, PaymentOption};
 
 /// Call that the host has to make for a purchase or an order; it is outstanding until that changes. Each variant says
 /// why a repetition does no harm.
@@ -78,7 +78,7 @@ pub enum Effect {
         /// LSP of the order.
         lsp: PeerId,
         /// Payment method, with the amount.
-        way: Way,
+        option: PaymentOption,
     },
     /// Do not start to pay an order, nor try other routes: the LSP says that the order failed.
     ///
@@ -88,7 +88,7 @@ pub enum Effect {
         /// Key of the order.
         order: OrderKey,
         /// Lightning payment method of the order.
-        way: Way,
+        option: PaymentOption,
     },
     /// Broadcast the transaction that pays an order, if [`Broadcasting`](Input::Broadcasting) is accepted right before;
     /// repeat that with every block, as mempools may drop the transaction. Safe twice: the transaction is the same.
@@ -134,9 +134,9 @@ pub enum EffectKey {
     /// See [`Effect::ForbidUnderpaying`].
     ForbidUnderpaying(PeerId),
     /// See [`Effect::PayOrder`].
-    Pay(OrderKey, WayKind),
+    Pay(OrderKey, PaymentMethod),
     /// See [`Effect::StopPaying`].
-    Stop(OrderKey, WayKind),
+    Stop(OrderKey, PaymentMethod),
     /// See [`Effect::BroadcastPayment`].
     Broadcast(OrderKey),
     /// See [`Effect::ReservePayment`].
@@ -154,8 +154,8 @@ impl Effect {
             Self::ClaimAfter { purchase, .. } => EffectKey::Claim(*purchase),
             Self::AllowUnderpaying { lsp } => EffectKey::AllowUnderpaying(*lsp),
             Self::ForbidUnderpaying { lsp } => EffectKey::ForbidUnderpaying(*lsp),
-            Self::PayOrder { order, way, .. } => EffectKey::Pay(*order, way.kind()),
-            Self::StopPaying { order, way } => EffectKey::Stop(*order, way.kind()),
+            Self::PayOrder { order, option, .. } => EffectKey::Pay(*order, option.method()),
+            Self::StopPaying { order, option } => EffectKey::Stop(*order, option.method()),
             Self::BroadcastPayment { order, .. } => EffectKey::Broadcast(*order),
             Self::ReservePayment { order, .. } => EffectKey::Reserve(*order),
             Self::ForgetPayment { order, .. } => EffectKey::Forget(*order),

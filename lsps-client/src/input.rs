@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::ChannelKey;
 use crate::jit_receive::{OpenRequest, Prepared};
-use crate::order::{OrderKey, Quote, WayKind};
+use crate::order::{OrderKey, PaymentMethod, Quote};
 
 /// One report: an event at the wallet's node or at an LSP, or a request of the application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +145,7 @@ pub enum Input {
         /// The order.
         order: OrderKey,
         /// Payment methods, in the order of preference.
-        ways: Vec<WayKind>,
+        methods: Vec<PaymentMethod>,
     },
     /// The wallet signed the transaction that pays an order, with exactly one output of the total to the address. The
     /// transaction must not be broadcast before [`Effect::BroadcastPayment`](crate::Effect::BroadcastPayment), and

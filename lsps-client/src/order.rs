@@ -29,7 +29,10 @@ mod v1;
 pub use key::{NoKey, OrderKey};
 pub use orders::{OrderError, RefusePlace};
 pub use polls::Polling;
-pub use quote::{Bill, CannotOrder, Draft, Offered, Quote, RefuseOrder, RefuseWay, Rules, Way, WayKind, Wish};
+pub use quote::{
+    CannotOrder, Draft, Offered, PaymentInstructions, PaymentMethod, PaymentOption, Quote, RefuseOrder,
+    RefusePaymentMethod, Rules, Wish,
+};
 
 pub(crate) use changes::{Command, Reject};
 
@@ -41,7 +44,7 @@ pub struct Order {
     pub(crate) id: OrderId,
     #[serde(with = "record::Ordered")]
     pub(crate) ordered: CreateOrder,
-    pub(crate) ways: Vec<Way>,
+    pub(crate) options: Vec<PaymentOption>,
     /// Time for which the record is kept after the end of the order, in milliseconds.
     pub(crate) keep_millis: u64,
     /// Time at which the order is abandoned in any state.
@@ -90,9 +93,9 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paying {
     /// Payment method that is being used.
-    pub way: WayKind,
+    pub method: PaymentMethod,
     /// Methods to try in turn, each once nothing of the one before is in flight.
-    pub then: Vec<WayKind>,
+    pub then: Vec<PaymentMethod>,
     /// State of the payment at the wallet.
     pub payment: Payment,
     /// Whether the LSP said that it holds the payment.
@@ -274,9 +277,9 @@ pub enum Event {
     /// A payment method is chosen; also the next one, when nothing of the one before is in flight.
     Chosen {
         /// Payment method that is used.
-        way: WayKind,
+        method: PaymentMethod,
         /// Methods to try after it, in turn.
-        then: Vec<WayKind>,
+        then: Vec<PaymentMethod>,
     },
     /// This transaction pays the order and is to be broadcast.
     Signed(Vec<u8>),
@@ -360,8 +363,8 @@ pub enum Event {
 
 impl Order {
     pub(crate) fn new(quote: Quote) -> Self {
-        let Quote { ways, lsp, id, order: ordered, keep, give_up_after, .. } = quote;
-        let give_up_at = ways.iter().map(|way| way.pay_by).max().unwrap_or_default() + give_up_after;
+        let Quote { options, lsp, id, order: ordered, keep, give_up_after, .. } = quote;
+        let give_up_at = options.iter().map(|option| option.pay_by).max().unwrap_or_default() + give_up_after;
         let keep_millis = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
         let (key, state) = (OrderKey::of(lsp, &id), State::Quoted);
         Self {
@@ -369,7 +372,7 @@ impl Order {
             lsp,
             id,
             ordered,
-            ways,
+            options,
             keep_millis,
             give_up_at,
             is_paid_under_its_hash: false,
@@ -391,16 +394,16 @@ impl Order {
             State::Paying(paying) => paying,
             // Payments in flight are left alone; no other may start for an order that failed.
             State::Refunding(paying) => {
-                let way = self.way(paying.way).filter(|_| paying.payment == Payment::Asked).cloned();
-                effects.extend(way.map(|way| Effect::StopPaying { order, way }));
+                let option = self.payment_option(paying.method).filter(|_| paying.payment == Payment::Asked).cloned();
+                effects.extend(option.map(|option| Effect::StopPaying { order, option }));
                 return effects;
             }
             State::Quoted | State::Ended { .. } | State::Gone => return effects,
         };
         match &paying.payment {
             Payment::Asked => {
-                let way = self.way(paying.way).cloned();
-                effects.extend(way.map(|way| Effect::PayOrder { order, lsp, way }));
+                let option = self.payment_option(paying.method).cloned();
+                effects.extend(option.map(|option| Effect::PayOrder { order, lsp, option }));
             }
             Payment::Signed(tx) if !paying.late => {
                 effects.push(Effect::BroadcastPayment { order, transaction: tx.clone() });
@@ -452,20 +455,20 @@ impl Order {
 
     /// Payment methods that could be used when the order was created.
     #[must_use]
-    pub fn ways(&self) -> &[Way] {
-        &self.ways
+    pub fn payment_options(&self) -> &[PaymentOption] {
+        &self.options
     }
 
-    /// The payment method of this kind.
+    /// The option to pay by this method.
     #[must_use]
-    pub fn way(&self, kind: WayKind) -> Option<&Way> {
-        self.ways.iter().find(|way| way.kind() == kind)
+    pub fn payment_option(&self, method: PaymentMethod) -> Option<&PaymentOption> {
+        self.options.iter().find(|option| option.method() == method)
     }
 
     /// Payment hash of the order's invoice, if it has one.
     #[must_use]
     pub fn payment_hash(&self) -> Option<PaymentHash> {
-        quote::payment_hash(&self.ways)
+        quote::payment_hash(&self.options)
     }
 
     /// Whether the invoice is paid under the payment hash as the node's payment id. Orders from before the first
@@ -499,8 +502,8 @@ impl Order {
 
     /// The method to try when nothing of the present one is in flight, if one is left that can still be used.
     #[must_use]
-    pub fn next_way(&self, now: Timestamp) -> Option<WayKind> {
-        let is_open = |kind: &WayKind| self.way(*kind).is_some_and(|way| now < way.pay_by);
+    pub fn next_method(&self, now: Timestamp) -> Option<PaymentMethod> {
+        let is_open = |method: &PaymentMethod| self.payment_option(*method).is_some_and(|option| now < option.pay_by);
         self.paying()?.then.iter().copied().find(is_open)
     }
 
@@ -577,7 +580,7 @@ impl Order {
         let returned = |paying: &Paying| paying.asks_until().map(|at| (at, Wake::ReturnSettled));
         let given_up = |paying: &Paying| Some((self.ends_at(paying), Wake::OrderGivenUp));
         match &self.state {
-            State::Quoted => self.ways.iter().map(|way| (way.pay_by, Wake::OrderExpired)).max(),
+            State::Quoted => self.options.iter().map(|option| (option.pay_by, Wake::OrderExpired)).max(),
             State::Paying(paying) => {
                 let unbegun = self.unbegun_ends(paying).map(|at| (at, Wake::OrderExpired));
                 let late = self.is_late_at(paying).map(|at| (at, Wake::PaymentLate));
@@ -601,7 +604,7 @@ impl Order {
     /// Time from which a transaction that nobody has seen yet is broadcast no more.
     pub(crate) fn is_late_at(&self, paying: &Paying) -> Option<Timestamp> {
         let waits = matches!(paying.payment, Payment::Signed(_)) && !paying.late && !paying.held;
-        self.way(paying.way).filter(|_| waits).map(|way| paying.stands_until.unwrap_or(way.pay_by))
+        self.payment_option(paying.method).filter(|_| waits).map(|option| paying.stands_until.unwrap_or(option.pay_by))
     }
 
     /// Whether the transaction may be broadcast now. A host broadcasts only after
@@ -624,7 +627,7 @@ impl Order {
 
     /// Time from which an unsigned on-chain payment can no longer start. For a Lightning payment only the node knows.
     fn unbegun_ends(&self, paying: &Paying) -> Option<Timestamp> {
-        self.way(paying.way).filter(|_| paying.is_unbegun()).map(|way| way.pay_by)
+        self.payment_option(paying.method).filter(|_| paying.is_unbegun()).map(|option| option.pay_by)
     }
 }
 
@@ -642,9 +645,9 @@ impl Asked {
 }
 
 impl Paying {
-    pub(crate) fn by(way: WayKind, then: Vec<WayKind>) -> Self {
+    pub(crate) fn by(method: PaymentMethod, then: Vec<PaymentMethod>) -> Self {
         Self {
-            way,
+            method,
             then,
             payment: Payment::Asked,
             held: false,
@@ -660,12 +663,12 @@ impl Paying {
 
     /// Whether the node was asked for a Lightning payment, whose outcome is open.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.way != WayKind::Onchain && self.payment == Payment::Asked
+        self.method != PaymentMethod::Onchain && self.payment == Payment::Asked
     }
 
     /// Whether an on-chain payment is not signed yet, so that nothing was sent.
     pub(crate) fn is_unbegun(&self) -> bool {
-        self.way == WayKind::Onchain && self.payment == Payment::Asked
+        self.method == PaymentMethod::Onchain && self.payment == Payment::Asked
     }
 
     /// Whether the payment failed and the LSP is still asked about it.

@@ -14,7 +14,7 @@ use common::{HOUR, LSP, NOON, answer, answer_in_text, client};
 use desk::{Facts, OUTPOINT, completed, failed, made, open_as_ordered, options, order, wish, with_states};
 use lsps_client::Effect;
 use lsps_client::jit_receive::Handled;
-use lsps_client::order::{CannotOrder, End, Quote, State, Trouble, Unpaid, WayKind};
+use lsps_client::order::{CannotOrder, End, PaymentMethod, Quote, State, Trouble, Unpaid};
 use lsps_client::session::{NotOrdered, OrderHandle, Outcome, Session};
 use lsps_types::lsps1::{CreateOrder, GetInfo, GetOrder, LightningState, OnchainState, Options, Order as Reply};
 use lsps_types::{Sat, Timestamp};
@@ -97,8 +97,8 @@ impl World {
     }
 }
 
-fn lightning(quote: &Quote) -> Option<WayKind> {
-    quote.cheapest(|way| (way.kind() != WayKind::Onchain).then_some(Sat::ZERO))
+fn lightning(quote: &Quote) -> Option<PaymentMethod> {
+    quote.cheapest(|option| (option.method() != PaymentMethod::Onchain).then_some(Sat::ZERO))
 }
 
 fn waits(handle: &OrderHandle) -> JoinHandle<Outcome> {

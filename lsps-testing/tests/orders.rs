@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsps_client::jit_receive::{FeeLimits, Handled, OpenRequest};
-use lsps_client::order::{Bill, End, Offered, OrderKey, Rules, State, Unpaid, WayKind, Wish};
+use lsps_client::order::{End, Offered, OrderKey, PaymentInstructions, PaymentMethod, Rules, State, Unpaid, Wish};
 use lsps_client::{Client, Config, Effect, Released};
 use lsps_service::{ChannelEnd, HeldPayment, Input, OrderTerms, PaidBy, WayTerms};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, an_order, call, outpoint, peer};
@@ -110,8 +110,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let way = WayTerms { fee: FEE, expires_at: NOON + HOUR };
-        let terms = OrderTerms { bolt11: Some(way), bolt12: Some(way), onchain: None, remember_until: None };
+        let option = WayTerms { fee: FEE, expires_at: NOON + HOUR };
+        let terms = OrderTerms { bolt11: Some(option), bolt12: Some(option), onchain: None, remember_until: None };
         let setup = LspSetup { orders: Some((options(), terms)), ..LspSetup::default() };
         let (store, effects) = Default::default();
         let mut world = Self { lsp: Lsp::at(NOON, setup), client: client(), now: NOON, store, effects };
@@ -155,10 +155,10 @@ impl World {
     }
 
     fn pays(&mut self, key: OrderKey) -> PaymentHash {
-        self.client.pay_order(key, WayKind::Bolt11, self.now).expect("in time");
+        self.client.pay_order(key, PaymentMethod::Bolt11, self.now).expect("in time");
         self.turn();
-        let [Effect::PayOrder { way, .. }] = &self.effects[..] else { panic!("{:?}", self.effects) };
-        let Bill::Invoice { payment_hash, .. } = way.bill else { panic!("by invoice") };
+        let [Effect::PayOrder { option, .. }] = &self.effects[..] else { panic!("{:?}", self.effects) };
+        let PaymentInstructions::Invoice { payment_hash, .. } = option.instructions else { panic!("by invoice") };
         self.effects.clear();
         payment_hash
     }

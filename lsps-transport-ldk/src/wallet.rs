@@ -19,7 +19,7 @@ use lightning_invoice::Bolt11Invoice;
 use tokio::sync::watch;
 
 use lsps_client::jit_receive::{FeeLimits, Handled, Rules};
-use lsps_client::order::{self, Quote, WayKind};
+use lsps_client::order::{self, PaymentMethod, Quote};
 use lsps_client::select::{Cheapest, Select};
 use lsps_client::session::{NotRegistered, WhyNot};
 use lsps_client::{Config, Unreadable};
@@ -325,7 +325,7 @@ impl Wallet {
         lsp: PublicKey,
         order: CreateOrder,
         limits: FeeLimits,
-        choose: impl FnOnce(&Quote) -> Option<WayKind>,
+        choose: impl FnOnce(&Quote) -> Option<PaymentMethod>,
     ) -> Result<OrderHandle, CannotOrderChannel> {
         self.host.order_channel_paying(peer_id(&lsp), order, limits, choose).await
     }

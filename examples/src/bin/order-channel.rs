@@ -31,11 +31,11 @@ async fn play(plan: Plan) -> Result<(), Error> {
     let before = Ledger::read(&scene)?;
 
     let choose = |quote: &Quote| {
-        story.is_quoted(quote, plan.way());
+        story.is_quoted(quote, plan.method());
         if plan.fail_open {
             scene.lsp_spends_its_coins();
         }
-        Some(plan.way())
+        Some(plan.method())
     };
     let (lsp, order) = (scene.lsp.node.node_id(), scene.order(stock.lsp, stock.client));
     let handle = scene.wallet.host.order_channel_paying(lsp, order, plan.limits(), choose).await?;

@@ -9,7 +9,7 @@ use super::Client;
 use crate::effect::ChannelKey;
 use crate::input::Input;
 use crate::jit_receive::{Handled, OpenRequest, Prepared, RefuseChannel, RefusePurchase};
-use crate::order::{OrderError, OrderKey, Quote, RefusePlace, WayKind};
+use crate::order::{OrderError, OrderKey, PaymentMethod, Quote, RefusePlace};
 use crate::outcome::{Heard, Outcome, Refusal};
 use crate::webhooks::TooManyApps;
 
@@ -151,8 +151,8 @@ impl Client {
     /// # Errors
     ///
     /// The client refuses the input.
-    pub fn pay_order(&mut self, order: OrderKey, way: WayKind, now: Timestamp) -> Result<(), OrderError> {
-        self.pay_order_in_turn(order, &[way], now)
+    pub fn pay_order(&mut self, order: OrderKey, method: PaymentMethod, now: Timestamp) -> Result<(), OrderError> {
+        self.pay_order_in_turn(order, &[method], now)
     }
 
     /// Reports [`Input::PayOrder`] to [`Client::handle`].
@@ -160,8 +160,13 @@ impl Client {
     /// # Errors
     ///
     /// The client refuses the input.
-    pub fn pay_order_in_turn(&mut self, order: OrderKey, ways: &[WayKind], now: Timestamp) -> Result<(), OrderError> {
-        self.ordered(&Input::PayOrder { order, ways: ways.into() }, now)
+    pub fn pay_order_in_turn(
+        &mut self,
+        order: OrderKey,
+        methods: &[PaymentMethod],
+        now: Timestamp,
+    ) -> Result<(), OrderError> {
+        self.ordered(&Input::PayOrder { order, methods: methods.into() }, now)
     }
 
     /// Reports [`Input::OrderSigned`] to [`Client::handle`].

@@ -6,10 +6,10 @@ use core::time::Duration;
 use lsps_types::lsps1::OrderState;
 use lsps_types::{ClockShift, OutPoint, Timestamp};
 
-use super::reply::{Said, WayState};
+use super::reply::{PaymentState, Said};
 use super::{
-    Accept, Asked, Channel, End, Event, Lease, OUT_OF_MEMPOOLS, Order, Paying, Payment, Reserved, State, Trouble,
-    Unpaid, WayKind,
+    Accept, Asked, Channel, End, Event, Lease, OUT_OF_MEMPOOLS, Order, Paying, Payment, PaymentMethod, Reserved, State,
+    Trouble, Unpaid,
 };
 use crate::effect::ChannelKey;
 
@@ -17,7 +17,7 @@ use crate::effect::ChannelKey;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Pay by the first of these methods that can be used, the others in turn if it fails.
-    Pay(Vec<WayKind>),
+    Pay(Vec<PaymentMethod>),
     /// The wallet signed this transaction, which pays the order.
     Signed(Vec<u8>),
     /// Lightning: the LSP claimed the payment.
@@ -60,9 +60,9 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reject {
     /// Another payment method was chosen before.
-    OtherWay(WayKind),
+    OtherMethod(PaymentMethod),
     /// The order does not have this payment method.
-    NoSuchWay,
+    NoSuchMethod,
     /// Too little time is left to pay.
     TooLate,
     /// The order has a channel already.
@@ -76,9 +76,11 @@ impl Order {
     pub(crate) fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Reject> {
         use State as S;
         let event = match (&self.state, command) {
-            (S::Quoted, Command::Pay(ways)) => return self.chooses(ways, now),
-            (S::Paying(paying) | S::Refunding(paying), Command::Pay(ways)) if ways.first() != Some(&paying.way) => {
-                return Err(Reject::OtherWay(paying.way));
+            (S::Quoted, Command::Pay(methods)) => return self.chooses(methods, now),
+            (S::Paying(paying) | S::Refunding(paying), Command::Pay(methods))
+                if methods.first() != Some(&paying.method) =>
+            {
+                return Err(Reject::OtherMethod(paying.method));
             }
             (S::Paying(_), Command::Pay(_)) => return Ok(Vec::new()),
 
@@ -175,14 +177,14 @@ impl Order {
     }
 
     /// Chooses the first of these methods that can still be used.
-    fn chooses(&self, ways: &[WayKind], now: Timestamp) -> Result<Vec<Event>, Reject> {
-        let mut ways = ways.iter();
-        let mut why = Reject::NoSuchWay;
-        while let Some(kind) = ways.next() {
-            match self.way(*kind) {
-                Some(way) if now < way.pay_by => {
-                    let then = ways.copied().filter(|other| other != kind).collect();
-                    return Ok(Vec::from([Event::Chosen { way: *kind, then }]));
+    fn chooses(&self, methods: &[PaymentMethod], now: Timestamp) -> Result<Vec<Event>, Reject> {
+        let mut methods = methods.iter();
+        let mut why = Reject::NoSuchMethod;
+        while let Some(method) = methods.next() {
+            match self.payment_option(*method) {
+                Some(option) if now < option.pay_by => {
+                    let then = methods.copied().filter(|other| other != method).collect();
+                    return Ok(Vec::from([Event::Chosen { method: *method, then }]));
                 }
                 Some(_) => why = Reject::TooLate,
                 None => {}
@@ -206,17 +208,17 @@ impl Order {
     }
 
     fn settled(&self, paying: &Paying) -> Result<Vec<Event>, Reject> {
-        match (paying.way, &paying.payment) {
+        match (paying.method, &paying.payment) {
             // The preimage proves the payment, whatever the node reported before.
-            (WayKind::Bolt11 | WayKind::Bolt12, Payment::Asked | Payment::Returned { .. }) => {
+            (PaymentMethod::Bolt11 | PaymentMethod::Bolt12, Payment::Asked | Payment::Returned { .. }) => {
                 let mut events = Vec::from([Event::Settled]);
                 if matches!(self.state, State::Refunding(_)) && !paying.called_off {
                     events.extend(self.troubled(Trouble::Kept));
                 }
                 Ok(events)
             }
-            (WayKind::Bolt11 | WayKind::Bolt12, Payment::Settled) => Ok(Vec::new()),
-            (WayKind::Onchain, _) | (_, Payment::Signed(_)) => Err(Reject::NotExpected),
+            (PaymentMethod::Bolt11 | PaymentMethod::Bolt12, Payment::Settled) => Ok(Vec::new()),
+            (PaymentMethod::Onchain, _) | (_, Payment::Signed(_)) => Err(Reject::NotExpected),
         }
     }
 
@@ -225,7 +227,7 @@ impl Order {
             (Payment::Asked, _) if paying.held => self.ends(End::Refunded, now),
             (Payment::Asked, _) if paying.called_off => self.ends(End::Unpaid(Unpaid::Abandoned), now),
             // An LSP may fail a payment that it held before the first request about it.
-            (Payment::Asked, Command::Returned { ask_for }) if paying.way != WayKind::Onchain => {
+            (Payment::Asked, Command::Returned { ask_for }) if paying.method != PaymentMethod::Onchain => {
                 Event::Returned { ask_until: now + *ask_for }
             }
             (Payment::Asked, _) => self.unpaid(paying, Unpaid::NotSent, now),
@@ -334,9 +336,9 @@ impl Order {
         };
         match (event, paying) {
             (Event::Placed, _) => self.state = State::Quoted,
-            (Event::Chosen { way, then }, paying) => {
+            (Event::Chosen { method, then }, paying) => {
                 let (channel, other) = paying.map_or((None, None), |paying| (paying.channel, paying.other));
-                self.state = State::Paying(Paying { channel, other, ..Paying::by(*way, then.clone()) });
+                self.state = State::Paying(Paying { channel, other, ..Paying::by(*method, then.clone()) });
             }
             (Event::Signed(tx), Some(paying)) => (paying.payment, paying.unsent) = (Payment::Signed(tx.clone()), true),
             (Event::Unsent, Some(paying)) => {
@@ -453,8 +455,10 @@ impl Order {
 
     fn signed(&self, paying: &Paying, tx: &[u8], now: Timestamp) -> Result<Vec<Event>, Reject> {
         match &paying.payment {
-            Payment::Asked if paying.way != WayKind::Onchain => Err(Reject::NotExpected),
-            Payment::Asked if self.way(paying.way).is_none_or(|way| now >= way.pay_by) => Err(Reject::TooLate),
+            Payment::Asked if paying.method != PaymentMethod::Onchain => Err(Reject::NotExpected),
+            Payment::Asked if self.payment_option(paying.method).is_none_or(|option| now >= option.pay_by) => {
+                Err(Reject::TooLate)
+            }
             Payment::Asked => Ok(Vec::from([Event::Signed(tx.into())])),
             // Asked twice, the wallet may have signed two transactions. The first one counts.
             Payment::Signed(_) => Ok(Vec::new()),
@@ -475,13 +479,14 @@ impl Order {
         let (mut events, mut trouble, mut is_unseen) = (Vec::new(), None, false);
         let is_past = |within| paying.unseen_since.is_some_and(|since| now >= since + within);
         let opened = (said.state == OrderState::Completed).then(|| self.opened(said.lease, now));
-        match (opened, said.way) {
+        match (opened, said.payment) {
             (Some(Ok(end)), _) => {
                 events.extend([self.ends(end, now), Event::Unconfirmed { until: now + self.confirm_within() }])
             }
             // The payment is back; it is only open whether the LSP had it.
-            (opened, way) if paying.is_returned() => {
-                let was_there = matches!(way, Some(WayState::Held | WayState::Paid | WayState::Refunded));
+            (opened, payment) if paying.is_returned() => {
+                let was_there =
+                    matches!(payment, Some(PaymentState::Held | PaymentState::Paid | PaymentState::Refunded));
                 events.push(match was_there || opened.is_some() {
                     true => self.ends(End::Refunded, now),
                     false if said.state == OrderState::Created => self.unpaid(paying, Unpaid::NotSent, now),
@@ -493,10 +498,10 @@ impl Order {
                 is_unseen = true;
                 trouble = is_past(seen_within).then_some(lie);
             }
-            (None, way) if said.state == OrderState::Failed || way == Some(WayState::Refunded) => {
-                events.extend(self.failing(paying, way, now));
+            (None, payment) if said.state == OrderState::Failed || payment == Some(PaymentState::Refunded) => {
+                events.extend(self.failing(paying, payment, now));
             }
-            (None, Some(WayState::Held | WayState::Paid)) if !paying.held => events.push(Event::Held),
+            (None, Some(PaymentState::Held | PaymentState::Paid)) if !paying.held => events.push(Event::Held),
             (None, _) => {}
         }
         if paying.late && said.stands(now) {
@@ -555,12 +560,12 @@ impl Order {
 
     /// The events of an order that failed. The node reports whether a Lightning payment is back; for an on-chain refund
     /// the LSP does.
-    fn failing(&self, paying: &Paying, way: Option<WayState>, now: Timestamp) -> Vec<Event> {
+    fn failing(&self, paying: &Paying, payment: Option<PaymentState>, now: Timestamp) -> Vec<Event> {
         let closed = || self.ends(End::Unpaid(Unpaid::Closed), now);
-        match (&paying.payment, way) {
+        match (&paying.payment, payment) {
             (Payment::Asked, _) if paying.is_unbegun() => Vec::from([closed()]),
             (Payment::Signed(_), _) if paying.unsent => Vec::from([Event::Unsent, closed()]),
-            (Payment::Signed(_), Some(WayState::Refunded)) => Vec::from([self.ends(End::Refunded, now)]),
+            (Payment::Signed(_), Some(PaymentState::Refunded)) => Vec::from([self.ends(End::Refunded, now)]),
             (Payment::Asked | Payment::Signed(_) | Payment::Settled | Payment::Returned { .. }, _) => {
                 self.awaits_channel().then_some(Event::Refunding).into_iter().collect()
             }

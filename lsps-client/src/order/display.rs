@@ -4,7 +4,7 @@ use core::fmt;
 
 use lsps_types::{DateTime, text::PeerText};
 
-use super::{End, Trouble, Unpaid, WayKind};
+use super::{End, PaymentMethod, Trouble, Unpaid};
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,7 +59,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl fmt::Display for WayKind {
+impl fmt::Display for PaymentMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bolt11 => "by invoice",

@@ -10,7 +10,7 @@ use lsps_types::lsps1::{GetOrder, Order as Reply, OrderState};
 use lsps_types::{Blocks, ClockShift, Msat, OutPoint, PeerId, Sat, Timestamp};
 
 use super::polls::{Poll, Polling};
-use super::{Accept, Asked, Channel, Command, Event, Order, OrderKey, Paying, Quote, Reject, WayKind, v1};
+use super::{Accept, Asked, Channel, Command, Event, Order, OrderKey, Paying, PaymentMethod, Quote, Reject, v1};
 use crate::batch::{Changes, FlowId, Notice};
 use crate::client::{CallError, Config};
 use crate::effect::{ChannelKey, Effect};
@@ -112,7 +112,8 @@ impl Orders {
             return Err(RefuseChannel::NotAsOrdered);
         }
         let same = fitting().find(|order| order.channel().is_some_and(|channel| channel.key == request.key));
-        let rank = |order: &&Order| (order.misses(&asked), order.ways.iter().map(|way| way.pay_by).max(), order.key);
+        let rank =
+            |order: &&Order| (order.misses(&asked), order.options.iter().map(|option| option.pay_by).max(), order.key);
         let free = || fitting().filter(|order| order.channel().is_none()).min_by_key(rank);
         let key = match same.or_else(free).map(|order| order.key) {
             Some(key) => key,
@@ -351,7 +352,7 @@ impl Orders {
 
     fn heard(&self, key: OrderKey, reply: &Reply, polling: &Polling) -> Option<Command> {
         let (order, Polling { seen_within, refund_within, .. }) = (self.orders.get(&key)?, *polling);
-        let read = order.read(reply, order.paying()?.way);
+        let read = order.read(reply, order.paying()?.method);
         Some(read.map_or_else(Command::Differs, |said| Command::Said { said, seen_within, refund_within }))
     }
 
@@ -487,10 +488,10 @@ pub enum OrderError {
     NoSuchOrder,
     /// Another payment method was chosen before; only one is ever used.
     #[error("the order is paid {0}")]
-    OtherWay(WayKind),
+    OtherMethod(PaymentMethod),
     /// The order does not have this payment method.
-    #[error("the order cannot be paid that way")]
-    NoSuchWay,
+    #[error("the order cannot be paid by that method")]
+    NoSuchMethod,
     /// Too little time is left to pay.
     #[error("it is too late to begin with the payment")]
     TooLate,
@@ -502,8 +503,8 @@ pub enum OrderError {
 impl From<Reject> for OrderError {
     fn from(reject: Reject) -> Self {
         match reject {
-            Reject::OtherWay(way) => Self::OtherWay(way),
-            Reject::NoSuchWay => Self::NoSuchWay,
+            Reject::OtherMethod(method) => Self::OtherMethod(method),
+            Reject::NoSuchMethod => Self::NoSuchMethod,
             Reject::TooLate => Self::TooLate,
             Reject::HasChannel | Reject::NotExpected => Self::NotExpected,
         }

@@ -89,9 +89,9 @@ pub struct Draft {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
     /// Payment methods that can be used; never empty. Only one of them will be.
-    pub ways: Vec<Way>,
+    pub options: Vec<PaymentOption>,
     /// Offered payment methods that cannot be used, with the reason.
-    pub refused: Vec<(WayKind, RefuseWay)>,
+    pub refused: Vec<(PaymentMethod, RefusePaymentMethod)>,
     pub(super) lsp: PeerId,
     pub(super) id: OrderId,
     #[serde(with = "record::Ordered")]
@@ -100,11 +100,11 @@ pub struct Quote {
     pub(super) give_up_after: Duration,
 }
 
-/// A payment method of an order, with its price.
+/// A payment method of an order, with its instructions and price.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Way {
+pub struct PaymentOption {
     /// Payment instructions.
-    pub bill: Bill,
+    pub instructions: PaymentInstructions,
     /// Fee of the LSP.
     pub fee: Sat,
     /// Amount to pay: the fee and the client's balance. On-chain or routing fees come on top.
@@ -117,7 +117,7 @@ pub struct Way {
 
 /// Payment instructions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Bill {
+pub enum PaymentInstructions {
     /// A BOLT 11 hold invoice over the total.
     Invoice {
         /// Text of the invoice.
@@ -143,9 +143,9 @@ pub enum Bill {
     },
 }
 
-/// Kind of a payment method.
+/// A payment method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum WayKind {
+pub enum PaymentMethod {
     /// BOLT 11 invoice.
     Bolt11,
     /// BOLT 12 offer.
@@ -198,64 +198,78 @@ impl Draft {
         if reply.order_state != OrderState::Created || reply.channel.is_some() {
             return Err(RefuseOrder::NotNew);
         }
-        let (mut ways, mut refused) = (Vec::new(), Vec::new());
-        let statuses =
-            [(WayKind::Bolt11, found.bolt11), (WayKind::Bolt12, found.bolt12), (WayKind::Onchain, found.onchain)];
-        for (kind, status) in statuses {
-            let way = match status {
+        let (mut options, mut refused) = (Vec::new(), Vec::new());
+        let statuses = [
+            (PaymentMethod::Bolt11, found.bolt11),
+            (PaymentMethod::Bolt12, found.bolt12),
+            (PaymentMethod::Onchain, found.onchain),
+        ];
+        for (method, status) in statuses {
+            let option = match status {
                 Status::Absent => continue,
-                Status::Usable => self.way(kind, reply, read, now),
-                Status::Held | Status::Paid | Status::Refunded => Err(RefuseWay::NotOpen),
-                Status::Unusable(why) => Err(RefuseWay::Unusable(why)),
+                Status::Usable => self.option(method, reply, read, now),
+                Status::Held | Status::Paid | Status::Refunded => Err(RefusePaymentMethod::NotOpen),
+                Status::Unusable(why) => Err(RefusePaymentMethod::Unusable(why)),
             };
-            match way {
-                Ok(way) => ways.push(way),
-                Err(why) => refused.push((kind, why)),
+            match option {
+                Ok(option) => options.push(option),
+                Err(why) => refused.push((method, why)),
             }
         }
-        if ways.is_empty() {
-            return Err(RefuseOrder::NoWayToPay(refused));
+        if options.is_empty() {
+            return Err(RefuseOrder::NoPaymentMethod(refused));
         }
         let (id, order, keep) = (reply.order_id.clone(), order.clone(), rules.keep);
-        Ok(Quote { ways, refused, lsp: self.lsp, id, order, keep, give_up_after: rules.give_up_after })
+        Ok(Quote { options, refused, lsp: self.lsp, id, order, keep, give_up_after: rules.give_up_after })
     }
 
     /// Checks the price and expiry of a payment method that is usable as such.
-    fn way(&self, kind: WayKind, reply: &Reply, read: &impl ReadInvoices, now: Timestamp) -> Result<Way, RefuseWay> {
+    fn option(
+        &self,
+        method: PaymentMethod,
+        reply: &Reply,
+        read: &impl ReadInvoices,
+        now: Timestamp,
+    ) -> Result<PaymentOption, RefusePaymentMethod> {
         let network = self.wish.network;
         let ends = |at: &DateTime, facts: Option<&PaymentFacts>| {
             let own = facts.and_then(|facts| facts.expires_at);
             own.map_or(at.instant(), |own| own.min(at.instant()))
         };
-        let (payment, unread) = (&reply.payment, RefuseWay::Unusable(Unusable::Unreadable));
-        let (bill, fee, total, end) = match kind {
-            WayKind::Bolt11 => {
-                let way = payment.bolt11.as_ref().ok_or(unread)?;
-                let facts = read.bolt11(&way.invoice, network).ok_or(unread)?;
+        let (payment, unread) = (&reply.payment, RefusePaymentMethod::Unusable(Unusable::Unreadable));
+        let (instructions, fee, total, end) = match method {
+            PaymentMethod::Bolt11 => {
+                let option = payment.bolt11.as_ref().ok_or(unread)?;
+                let facts = read.bolt11(&option.invoice, network).ok_or(unread)?;
                 let payment_hash = facts.payment_hash.ok_or(unread)?;
-                let bill = Bill::Invoice { invoice: way.invoice.clone(), payment_hash };
-                (bill, way.fee_total_sat, way.order_total_sat, ends(&way.expires_at, Some(&facts)))
+                let instructions = PaymentInstructions::Invoice { invoice: option.invoice.clone(), payment_hash };
+                (instructions, option.fee_total_sat, option.order_total_sat, ends(&option.expires_at, Some(&facts)))
             }
-            WayKind::Bolt12 => {
-                let way = payment.bolt12.as_ref().ok_or(unread)?;
-                let facts = read.bolt12(&way.offer, network).ok_or(unread)?;
-                let bill = Bill::Offer { offer: way.offer.clone() };
-                (bill, way.fee_total_sat, way.order_total_sat, ends(&way.expires_at, Some(&facts)))
+            PaymentMethod::Bolt12 => {
+                let option = payment.bolt12.as_ref().ok_or(unread)?;
+                let facts = read.bolt12(&option.offer, network).ok_or(unread)?;
+                let instructions = PaymentInstructions::Offer { offer: option.offer.clone() };
+                (instructions, option.fee_total_sat, option.order_total_sat, ends(&option.expires_at, Some(&facts)))
             }
-            WayKind::Onchain => {
-                let way = payment.onchain.as_ref().ok_or(unread)?;
+            PaymentMethod::Onchain => {
+                let option = payment.onchain.as_ref().ok_or(unread)?;
                 if self.wish.order.refund_onchain_address.is_none() {
-                    return Err(RefuseWay::NoRefundAddress);
+                    return Err(RefusePaymentMethod::NoRefundAddress);
                 }
-                let (confirmations, at_once_above) = self.waits_for(way.confirmation);
-                let address = way.address.parse().map_err(|_| unread)?;
-                let bill = Bill::Address { address, confirmations, at_once_above };
-                (bill, way.fee_total_sat, way.order_total_sat, ends(&way.expires_at, None))
+                let (confirmations, at_once_above) = self.waits_for(option.confirmation);
+                let address = option.address.parse().map_err(|_| unread)?;
+                let instructions = PaymentInstructions::Address { address, confirmations, at_once_above };
+                (instructions, option.fee_total_sat, option.order_total_sat, ends(&option.expires_at, None))
             }
         };
         let extra = self.afford(fee)?;
-        let pay_by = earlier(end, self.wish.rules.min_validity + bill.waits()).min(now + self.wish.rules.longest);
-        if now < pay_by { Ok(Way { bill, fee, total, extra, pay_by }) } else { Err(RefuseWay::EndsTooSoon) }
+        let pay_by =
+            earlier(end, self.wish.rules.min_validity + instructions.waits()).min(now + self.wish.rules.longest);
+        if now < pay_by {
+            Ok(PaymentOption { instructions, fee, total, extra, pay_by })
+        } else {
+            Err(RefusePaymentMethod::EndsTooSoon)
+        }
     }
 
     /// The number of confirmations to wait for, and the feerate that makes the first one unnecessary. Spec: LSPS1 §4.3:
@@ -269,16 +283,16 @@ impl Draft {
     }
 
     /// The largest on-chain or routing fees that the limits allow. Spec: LSPS1 §2: the client judges the fee.
-    fn afford(&self, fee: Sat) -> Result<Sat, RefuseWay> {
+    fn afford(&self, fee: Sat) -> Result<Sat, RefusePaymentMethod> {
         let (limits, funded) = (self.wish.limits, self.wish.order.lsp_balance_sat);
         // Limits are in millisatoshis. An amount that overflows in millisatoshis is above any limit.
         let in_msat = fee.to_msat();
         if limits.max_total_fee.is_some_and(|limit| in_msat.is_none_or(|fee| fee > limit)) {
-            return Err(RefuseWay::FeeAboveLimit { fee });
+            return Err(RefusePaymentMethod::FeeAboveLimit { fee });
         }
         let within = |share| in_msat.zip(funded.to_msat()).is_some_and(|(fee, size)| within_share(fee, size, share));
         if limits.max_proportional_fee.is_some_and(|share| !within(share)) {
-            return Err(RefuseWay::FeeAboveShare { fee });
+            return Err(RefusePaymentMethod::FeeAboveShare { fee });
         }
         let share = |share: Ppm| {
             let most = u128::from(funded.0) * u128::from(share.0) / 1_000_000;
@@ -294,23 +308,23 @@ impl Draft {
 impl Quote {
     /// The cheapest payment method, see [`ranked`](Self::ranked).
     #[must_use]
-    pub fn cheapest(&self, extra: impl Fn(&Way) -> Option<Sat>) -> Option<WayKind> {
+    pub fn cheapest(&self, extra: impl Fn(&PaymentOption) -> Option<Sat>) -> Option<PaymentMethod> {
         self.ranked(extra).first().copied()
     }
 
     /// The payment methods that the wallet can use, cheapest first; of equal ones Lightning before on-chain.
     ///
     /// `extra` returns the cost of a method on top of the LSP's fee: the on-chain fee, or the known routing fees.
-    /// `None`: the wallet cannot use it. A method that costs more than its [`Way::extra`] is left out.
+    /// `None`: the wallet cannot use it. A method that costs more than its [`PaymentOption::extra`] is left out.
     #[must_use]
-    pub fn ranked(&self, extra: impl Fn(&Way) -> Option<Sat>) -> Vec<WayKind> {
-        let cost = |way: &Way| {
-            let extra = extra(way).filter(|extra| *extra <= way.extra)?;
-            Some((way.fee.0.saturating_add(extra.0), way.kind()))
+    pub fn ranked(&self, extra: impl Fn(&PaymentOption) -> Option<Sat>) -> Vec<PaymentMethod> {
+        let cost = |option: &PaymentOption| {
+            let extra = extra(option).filter(|extra| *extra <= option.extra)?;
+            Some((option.fee.0.saturating_add(extra.0), option.method()))
         };
-        let mut ways: Vec<_> = self.ways.iter().filter_map(cost).collect();
-        ways.sort_unstable();
-        ways.into_iter().map(|(_, kind)| kind).collect()
+        let mut options: Vec<_> = self.options.iter().filter_map(cost).collect();
+        options.sort_unstable();
+        options.into_iter().map(|(_, method)| method).collect()
     }
 
     /// LSP of the order.
@@ -322,32 +336,32 @@ impl Quote {
     /// Payment hash of the order's invoice, if it has one.
     #[must_use]
     pub fn payment_hash(&self) -> Option<PaymentHash> {
-        payment_hash(&self.ways)
+        payment_hash(&self.options)
     }
 }
 
 /// The payment hash of the invoice among these methods. The hash for an offer is not known before its invoice is
 /// requested.
-pub(super) fn payment_hash(ways: &[Way]) -> Option<PaymentHash> {
-    ways.iter().find_map(|way| match way.bill {
-        Bill::Invoice { payment_hash, .. } => Some(payment_hash),
-        Bill::Offer { .. } | Bill::Address { .. } => None,
+pub(super) fn payment_hash(options: &[PaymentOption]) -> Option<PaymentHash> {
+    options.iter().find_map(|option| match option.instructions {
+        PaymentInstructions::Invoice { payment_hash, .. } => Some(payment_hash),
+        PaymentInstructions::Offer { .. } | PaymentInstructions::Address { .. } => None,
     })
 }
 
-impl Way {
-    /// Kind of the payment method.
+impl PaymentOption {
+    /// The payment method.
     #[must_use]
-    pub fn kind(&self) -> WayKind {
-        match &self.bill {
-            Bill::Invoice { .. } => WayKind::Bolt11,
-            Bill::Offer { .. } => WayKind::Bolt12,
-            Bill::Address { .. } => WayKind::Onchain,
+    pub fn method(&self) -> PaymentMethod {
+        match &self.instructions {
+            PaymentInstructions::Invoice { .. } => PaymentMethod::Bolt11,
+            PaymentInstructions::Offer { .. } => PaymentMethod::Bolt12,
+            PaymentInstructions::Address { .. } => PaymentMethod::Onchain,
         }
     }
 }
 
-impl Bill {
+impl PaymentInstructions {
     /// Approximate time until a payment counts, by which it has to start before the order ends.
     fn waits(&self) -> Duration {
         match self {
@@ -392,13 +406,13 @@ pub enum RefuseOrder {
     NotNew,
     /// No payment method can be used; with the reason for each that is offered.
     #[error("the order cannot be paid{}", Reasons(.0))]
-    NoWayToPay(Vec<(WayKind, RefuseWay)>),
+    NoPaymentMethod(Vec<(PaymentMethod, RefusePaymentMethod)>),
 }
 
 /// Reason not to use a payment method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
-pub enum RefuseWay {
+pub enum RefusePaymentMethod {
     /// The method did not pass the checks of [`Order::judge`](lsps_types::lsps1::Order::judge).
     #[error(transparent)]
     Unusable(Unusable),
@@ -425,7 +439,7 @@ pub enum RefuseWay {
     },
 }
 
-struct Reasons<'a>(&'a [(WayKind, RefuseWay)]);
+struct Reasons<'a>(&'a [(PaymentMethod, RefusePaymentMethod)]);
 
 impl fmt::Display for Reasons<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

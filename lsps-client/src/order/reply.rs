@@ -5,14 +5,14 @@ use alloc::string::String;
 use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply, OrderState};
 use lsps_types::{Sat, Timestamp};
 
-use super::{Bill, Lease, Order, Way, WayKind};
+use super::{Lease, Order, PaymentInstructions, PaymentMethod, PaymentOption};
 
 /// An LSP's answer about an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said {
     pub state: OrderState,
     /// State of the chosen payment method; `None` if the answer does not contain it.
-    pub way: Option<WayState>,
+    pub payment: Option<PaymentState>,
     /// Time until which that method can be used, according to the LSP.
     pub open_until: Option<Timestamp>,
     pub lease: Option<Lease>,
@@ -20,7 +20,7 @@ pub struct Said {
 
 /// State of a payment method, according to the LSP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WayState {
+pub enum PaymentState {
     /// No payment arrived.
     Expected,
     /// A payment arrived, and waits for the channel or for its confirmation.
@@ -35,10 +35,10 @@ impl Said {
     /// Whether the order can still be paid by the chosen method, or was.
     pub fn stands(&self, now: Timestamp) -> bool {
         self.state == OrderState::Created
-            && match self.way {
-                Some(WayState::Expected) => self.open_until.is_some_and(|end| now < end),
-                Some(WayState::Held | WayState::Paid) => true,
-                Some(WayState::Refunded) | None => false,
+            && match self.payment {
+                Some(PaymentState::Expected) => self.open_until.is_some_and(|end| now < end),
+                Some(PaymentState::Held | PaymentState::Paid) => true,
+                Some(PaymentState::Refunded) | None => false,
             }
     }
 }
@@ -49,51 +49,51 @@ impl Order {
     /// # Errors
     ///
     /// Name of the field that differs.
-    pub(super) fn read(&self, reply: &Reply, chosen: WayKind) -> Result<Said, String> {
+    pub(super) fn read(&self, reply: &Reply, chosen: PaymentMethod) -> Result<Said, String> {
         if reply.order_id != self.id {
             return Err("order_id".into());
         }
         reply.mirrors(&self.ordered).map_err(|mismatch| String::from(mismatch.field))?;
-        let way = match self.way(chosen) {
-            Some(way) => said_of(way, reply)?,
+        let state = match self.payment_option(chosen) {
+            Some(option) => state_of(option, reply)?,
             None => None,
         };
         let payment = &reply.payment;
         let open_until = match chosen {
-            WayKind::Bolt11 => payment.bolt11.as_ref().map(|told| told.expires_at.instant()),
-            WayKind::Bolt12 => payment.bolt12.as_ref().map(|told| told.expires_at.instant()),
-            WayKind::Onchain => payment.onchain.as_ref().map(|told| told.expires_at.instant()),
+            PaymentMethod::Bolt11 => payment.bolt11.as_ref().map(|told| told.expires_at.instant()),
+            PaymentMethod::Bolt12 => payment.bolt12.as_ref().map(|told| told.expires_at.instant()),
+            PaymentMethod::Onchain => payment.onchain.as_ref().map(|told| told.expires_at.instant()),
         };
         let lease = reply.channel.as_ref().map(|channel| Lease {
             funding: channel.funding_outpoint,
             funded_at: channel.funded_at.instant(),
             until: channel.expires_at.instant(),
         });
-        Ok(Said { state: reply.order_state, way, open_until, lease })
+        Ok(Said { state: reply.order_state, payment: state, open_until, lease })
     }
 }
 
-fn said_of(way: &Way, reply: &Reply) -> Result<Option<WayState>, String> {
+fn state_of(option: &PaymentOption, reply: &Reply) -> Result<Option<PaymentState>, String> {
     let payment = &reply.payment;
-    let told = match &way.bill {
-        Bill::Invoice { invoice, .. } => payment.bolt11.as_ref().map(|told| {
+    let told = match &option.instructions {
+        PaymentInstructions::Invoice { invoice, .. } => payment.bolt11.as_ref().map(|told| {
             (told.invoice == *invoice, "payment.bolt11.invoice", told.order_total_sat, lightning(told.state))
         }),
-        Bill::Offer { offer } => payment
+        PaymentInstructions::Offer { offer } => payment
             .bolt12
             .as_ref()
             .map(|told| (told.offer == *offer, "payment.bolt12.offer", told.order_total_sat, lightning(told.state))),
-        Bill::Address { address, .. } => payment.onchain.as_ref().map(|told| {
+        PaymentInstructions::Address { address, .. } => payment.onchain.as_ref().map(|told| {
             let same = told.address.eq_ignore_ascii_case(address.as_str());
             (same, "payment.onchain.address", told.order_total_sat, onchain(told.state))
         }),
     };
-    same_bill(way.total, told)
+    same_instructions(option.total, told)
 }
 
-type Told = (bool, &'static str, Sat, WayState);
+type Told = (bool, &'static str, Sat, PaymentState);
 
-fn same_bill(total: Sat, told: Option<Told>) -> Result<Option<WayState>, String> {
+fn same_instructions(total: Sat, told: Option<Told>) -> Result<Option<PaymentState>, String> {
     match told {
         None => Ok(None),
         Some((false, field, ..)) => Err(field.into()),
@@ -102,20 +102,20 @@ fn same_bill(total: Sat, told: Option<Told>) -> Result<Option<WayState>, String>
     }
 }
 
-fn lightning(state: LightningState) -> WayState {
+fn lightning(state: LightningState) -> PaymentState {
     match state {
-        LightningState::ExpectPayment => WayState::Expected,
-        LightningState::Hold => WayState::Held,
-        LightningState::Paid => WayState::Paid,
-        LightningState::Refunded => WayState::Refunded,
+        LightningState::ExpectPayment => PaymentState::Expected,
+        LightningState::Hold => PaymentState::Held,
+        LightningState::Paid => PaymentState::Paid,
+        LightningState::Refunded => PaymentState::Refunded,
     }
 }
 
-fn onchain(state: OnchainState) -> WayState {
+fn onchain(state: OnchainState) -> PaymentState {
     match state {
-        OnchainState::ExpectPayment => WayState::Expected,
-        OnchainState::Seen => WayState::Held,
-        OnchainState::Paid => WayState::Paid,
-        OnchainState::Refunded => WayState::Refunded,
+        OnchainState::ExpectPayment => PaymentState::Expected,
+        OnchainState::Seen => PaymentState::Held,
+        OnchainState::Paid => PaymentState::Paid,
+        OnchainState::Refunded => PaymentState::Refunded,
     }
 }

@@ -6,7 +6,7 @@ use lsps_types::lsps1::{CreateOrder, OrderId};
 use lsps_types::{Blocks, PeerId, Sat, Timestamp};
 use serde::Deserialize;
 
-use super::{Bill, Lease, OrderKey, Rules, Unpaid, WayKind, record};
+use super::{Lease, OrderKey, PaymentInstructions, PaymentMethod, Rules, Unpaid, record};
 use crate::effect::ChannelKey;
 
 #[derive(Deserialize)]
@@ -16,7 +16,7 @@ pub(super) struct Order {
     id: OrderId,
     #[serde(with = "record::Ordered")]
     ordered: CreateOrder,
-    ways: Vec<Way>,
+    options: Vec<PaymentOption>,
     keep_millis: u64,
     state: State,
     trouble: Option<Trouble>,
@@ -24,8 +24,8 @@ pub(super) struct Order {
 }
 
 #[derive(Deserialize)]
-struct Way {
-    bill: Bill,
+struct PaymentOption {
+    instructions: PaymentInstructions,
     fee: Sat,
     total: Sat,
     pay_by: Timestamp,
@@ -42,7 +42,7 @@ enum State {
 
 #[derive(Deserialize)]
 struct Paying {
-    way: WayKind,
+    method: PaymentMethod,
     payment: Payment,
     held: bool,
     channel: Option<Channel>,
@@ -80,7 +80,7 @@ enum Trouble {
 
 impl From<Order> for super::Order {
     fn from(old: Order) -> Self {
-        let give_up_at = old.ways.iter().map(|way| way.pay_by).max().unwrap_or_default();
+        let give_up_at = old.options.iter().map(|option| option.pay_by).max().unwrap_or_default();
         let accept = super::Accept {
             confirmations: old.ordered.required_channel_confirmations,
             max_to_self_delay: Blocks(u32::MAX),
@@ -91,7 +91,7 @@ impl From<Order> for super::Order {
             lsp: old.lsp,
             id: old.id,
             ordered: old.ordered,
-            ways: old.ways.into_iter().map(Into::into).collect(),
+            options: old.options.into_iter().map(Into::into).collect(),
             keep_millis: old.keep_millis,
             give_up_at: give_up_at + Rules::default().give_up_after,
             is_paid_under_its_hash: true,
@@ -104,10 +104,10 @@ impl From<Order> for super::Order {
     }
 }
 
-impl From<Way> for super::Way {
-    fn from(old: Way) -> Self {
+impl From<PaymentOption> for super::PaymentOption {
+    fn from(old: PaymentOption) -> Self {
         let extra = Rules::default().max_extra;
-        Self { bill: old.bill, fee: old.fee, total: old.total, extra, pay_by: old.pay_by }
+        Self { instructions: old.instructions, fee: old.fee, total: old.total, extra, pay_by: old.pay_by }
     }
 }
 
@@ -132,7 +132,7 @@ impl Paying {
             Payment::Returned { ask_until } => super::Payment::Returned { ask_until },
         };
         let channel = self.channel.map(|channel| channel.now(accept));
-        super::Paying { payment, held: self.held, channel, ..super::Paying::by(self.way, Vec::new()) }
+        super::Paying { payment, held: self.held, channel, ..super::Paying::by(self.method, Vec::new()) }
     }
 }
 

@@ -10,8 +10,8 @@ use lsps_types::lsps1::{GetInfo, ReadInvoices};
 
 use super::{Failed, Lsp, Session};
 use crate::order::{
-    CannotOrder, End, Offered, Order, OrderError, OrderKey, Quote, RefuseOrder, RefusePlace, State, Trouble, WayKind,
-    Wish,
+    CannotOrder, End, Offered, Order, OrderError, OrderKey, PaymentMethod, Quote, RefuseOrder, RefusePlace, State,
+    Trouble, Wish,
 };
 
 /// Handle of an order on record. Dropping it changes nothing; [`Session::order`] creates it again, after a restart too.
@@ -57,7 +57,7 @@ pub enum NotOrdered {
     #[error(transparent)]
     Refused(#[from] RefuseOrder),
     /// No payment method was chosen, or the wallet can use none of them.
-    #[error("no way to pay was chosen, or none can be paid within the limits")]
+    #[error("no payment method was chosen, or none can be paid within the limits")]
     NothingChosen,
     /// The order cannot be put on record.
     #[error(transparent)]
@@ -80,11 +80,11 @@ impl Lsp {
         &self,
         wish: Wish,
         read: &impl ReadInvoices,
-        choose: impl FnOnce(&Quote) -> Option<WayKind>,
+        choose: impl FnOnce(&Quote) -> Option<PaymentMethod>,
     ) -> Result<OrderHandle, NotOrdered> {
         let quote = self.quote_channel(wish, read).await?;
-        let way = choose(&quote).ok_or(NotOrdered::NothingChosen)?;
-        self.session.pay_quote(quote, way)
+        let method = choose(&quote).ok_or(NotOrdered::NothingChosen)?;
+        self.session.pay_quote(quote, method)
     }
 
     /// Orders a channel up to its price, for a wallet that asks its user. An order that is not paid expires by itself.
@@ -109,8 +109,8 @@ impl Session {
     /// # Errors
     ///
     /// There is too little time, or there are too many orders.
-    pub fn pay_quote(&self, quote: Quote, way: WayKind) -> Result<OrderHandle, NotOrdered> {
-        self.pay_quote_in_turn(quote, &[way])
+    pub fn pay_quote(&self, quote: Quote, method: PaymentMethod) -> Result<OrderHandle, NotOrdered> {
+        self.pay_quote_in_turn(quote, &[method])
     }
 
     /// Puts an order on record, to be paid by the first of these methods that works, see
@@ -118,14 +118,14 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// `ways` is empty, there is too little time for all of them, or there are too many orders.
-    pub fn pay_quote_in_turn(&self, quote: Quote, ways: &[WayKind]) -> Result<OrderHandle, NotOrdered> {
-        if ways.is_empty() {
+    /// `methods` is empty, there is too little time for all of them, or there are too many orders.
+    pub fn pay_quote_in_turn(&self, quote: Quote, methods: &[PaymentMethod]) -> Result<OrderHandle, NotOrdered> {
+        if methods.is_empty() {
             return Err(NotOrdered::NothingChosen);
         }
         let key = self.with(|client, now| {
             let key = client.place_order(quote, now)?;
-            client.pay_order_in_turn(key, ways, now)?;
+            client.pay_order_in_turn(key, methods, now)?;
             Ok::<_, NotOrdered>(key)
         })?;
         Ok(self.order(key))

@@ -1,7 +1,7 @@
 //! Orders and purchases at one LSP. A new channel may belong to either; which one is known only later.
 
 use lsps_client::jit_receive::{Arrival, Fault, Handled, OpenRequest, Received, Rules, Via, Wish, prepare};
-use lsps_client::order::{OrderKey, WayKind};
+use lsps_client::order::{OrderKey, PaymentMethod};
 use lsps_client::{ChannelKey, Effect};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::lsps2::{Buy, OpeningFeeParams};
@@ -18,7 +18,7 @@ const ALLOW: Effect = Effect::AllowUnderpaying { lsp: LSP };
 fn pays_for(ordered: &CreateOrder) -> (Desk, OrderKey) {
     let mut desk = Desk::new();
     let key = desk.places(ordered);
-    desk.client.pay_order(key, WayKind::Bolt11, NOON).unwrap();
+    desk.client.pay_order(key, PaymentMethod::Bolt11, NOON).unwrap();
     desk.effects();
     (desk, key)
 }

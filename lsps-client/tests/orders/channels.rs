@@ -1,7 +1,7 @@
 //! Channels that the client accepts for orders, and their terms.
 
 use lsps_client::jit_receive::{Handled, OpenRequest, RefuseChannel};
-use lsps_client::order::{End, OrderKey, WayKind};
+use lsps_client::order::{End, OrderKey, PaymentMethod};
 use lsps_client::{AcceptTerms, ChannelKey, Effect, FlowId};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::{Blocks, Msat, Sat};
@@ -28,7 +28,7 @@ fn accepts(order: OrderKey, key: u128, attempt: u32, confirmations: u16) -> Effe
 fn paying(ordered: &CreateOrder) -> (Desk, OrderKey) {
     let mut desk = Desk::new();
     let key = desk.places(ordered);
-    desk.client.pay_order(key, WayKind::Bolt11, NOON).unwrap();
+    desk.client.pay_order(key, PaymentMethod::Bolt11, NOON).unwrap();
     desk.effects();
     (desk, key)
 }
@@ -87,7 +87,7 @@ fn it_is_used_unconfirmed_only_if_it_was_ordered_so_and_is_being_paid() {
     let key = desk.places(&at_once);
     let zero_conf = OpenRequest { zero_conf: true, ..request(1) };
     assert_eq!(desk.client.open_requested(&zero_conf, NOON), Err(RefuseChannel::NothingBought), "not paid");
-    desk.client.pay_order(key, WayKind::Onchain, NOON).unwrap();
+    desk.client.pay_order(key, PaymentMethod::Onchain, NOON).unwrap();
     assert_eq!(desk.client.open_requested(&zero_conf, NOON), Err(RefuseChannel::NotAsOrdered), "nothing is signed");
     desk.client.order_signed(key, vec![1], NOON).unwrap();
     desk.effects();

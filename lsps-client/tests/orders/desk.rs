@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsps_client::jit_receive::{FeeLimits, Handled, OpenRequest};
-use lsps_client::order::{Draft, Event, Offered, Order, OrderKey, Quote, Rules, State, WayKind, Wish};
+use lsps_client::order::{Draft, Event, Offered, Order, OrderKey, PaymentMethod, Quote, Rules, State, Wish};
 use lsps_client::{Client, Config, Effect, Notice, Released};
 use lsps_types::jsonrpc::{Incoming, encode_reply};
 use lsps_types::lsps1::{
@@ -226,10 +226,10 @@ impl Desk {
     }
 
     /// Places an order and pays it. The LSP reports the order as it was made.
-    pub fn pays(&mut self, way: WayKind) -> OrderKey {
+    pub fn pays(&mut self, method: PaymentMethod) -> OrderKey {
         let key = self.places(&order());
         self.lsp = Manner::Tells(Box::new(made("a1", &order())));
-        self.client.pay_order(key, way, self.now).expect("it can be paid so");
+        self.client.pay_order(key, method, self.now).expect("it can be paid so");
         self.turn();
         self.effects.clear();
         key

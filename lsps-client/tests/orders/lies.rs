@@ -1,7 +1,7 @@
 //! LSPs that report falsehoods, and channels that belong to another order than it seems. Our own node knows better.
 
 use lsps_client::jit_receive::{Handled, OpenRequest, RefuseChannel};
-use lsps_client::order::{End, Event, Lease, OrderKey, Payment, State, Trouble, WayKind};
+use lsps_client::order::{End, Event, Lease, OrderKey, Payment, PaymentMethod, State, Trouble};
 use lsps_client::{ChannelKey, Effect, FlowId};
 use lsps_types::lsps1::{CreateOrder, LightningState, OnchainState, Order as Reply};
 use lsps_types::{DateTime, Msat, OutPoint, PeerId, Sat};
@@ -28,7 +28,7 @@ fn no_channel(funding: OutPoint) -> Trouble {
 #[test]
 fn case_X36_an_order_is_done_only_by_a_channel_that_our_own_node_knows() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.tells(completed(&made("a1", &order())));
     desk.passes(HOUR / 60);
     assert_eq!((desk.order(key).end(), desk.order(key).trouble()), (None, None), "our node may be slower");
@@ -53,7 +53,7 @@ fn case_X36_an_order_is_done_only_by_a_channel_that_our_own_node_knows() {
 #[test]
 fn case_X36_a_node_that_tells_of_the_channel_after_the_lsp_did_is_in_time() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.client.open_requested(&open_as_ordered(1), desk.now).unwrap();
     desk.tells(completed(&made("a1", &order())));
     desk.passes(HOUR / 120);
@@ -66,7 +66,7 @@ fn case_X36_a_node_that_tells_of_the_channel_after_the_lsp_did_is_in_time() {
 #[test]
 fn case_X36_completed_without_a_channel_is_a_lie_with_a_name() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.tells(Reply { channel: None, ..completed(&made("a1", &order())) });
     desk.passes(HOUR);
     assert_eq!(desk.order(key).trouble(), Some(&Trouble::NoChannel { funding: None }));
@@ -85,7 +85,7 @@ fn case_X36_a_lease_that_is_too_short_is_a_lie_with_a_name() {
         (NOON, NOON + HOUR * 13, false),
     ] {
         let mut desk = Desk::new();
-        let key = desk.pays(WayKind::Bolt11);
+        let key = desk.pays(PaymentMethod::Bolt11);
         desk.has_channel();
         let mut reply = completed(&made("a1", &order()));
         let channel = reply.channel.as_mut().unwrap();
@@ -106,7 +106,7 @@ fn case_X36_an_lsp_that_fails_and_keeps_the_money_is_named() {
     let lightning = |state| with_states(&made("a1", &order()), state, OnchainState::ExpectPayment);
     for settled_first in [true, false] {
         let mut desk = Desk::new();
-        let key = desk.pays(WayKind::Bolt11);
+        let key = desk.pays(PaymentMethod::Bolt11);
         if settled_first {
             assert_eq!(desk.client.order_settled(key, NOON), Handled::Taken);
         }
@@ -122,7 +122,7 @@ fn case_X36_an_lsp_that_fails_and_keeps_the_money_is_named() {
 
     // The LSP has the preimage, and neither fails the order nor opens the channel.
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.tells(lightning(LightningState::Paid));
     assert_eq!(desk.client.order_settled(key, NOON), Handled::Taken);
     desk.passes(HOUR);
@@ -133,7 +133,7 @@ fn case_X36_an_lsp_that_fails_and_keeps_the_money_is_named() {
 
     // The same lie about a payment on-chain.
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Onchain);
+    let key = desk.pays(PaymentMethod::Onchain);
     desk.client.order_signed(key, vec![1], NOON).unwrap();
     desk.tells(failed(&with_states(&made("a1", &order()), LightningState::Refunded, OnchainState::Paid)));
     desk.passes(HOUR * 23);
@@ -150,7 +150,7 @@ fn case_X36_an_lsp_that_fails_and_keeps_the_money_is_named() {
 #[test]
 fn case_X36_an_lsp_that_is_paid_and_names_a_channel_that_does_not_exist_is_told_to_lie() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     assert_eq!(desk.client.order_settled(key, NOON), Handled::Taken);
     desk.tells(completed(&made("a1", &order())));
     desk.passes(HOUR / 60);
@@ -164,7 +164,7 @@ fn case_X36_an_lsp_that_is_paid_and_names_a_channel_that_does_not_exist_is_told_
 fn case_X36_a_channel_that_is_not_confirmed_in_the_blocks_that_were_ordered_is_a_trouble() {
     let is_done = || {
         let mut desk = Desk::new();
-        let key = desk.pays(WayKind::Bolt11);
+        let key = desk.pays(PaymentMethod::Bolt11);
         desk.has_channel();
         desk.tells(completed(&made("a1", &order())));
         desk.passes(HOUR / 4);
@@ -224,7 +224,7 @@ fn two(first: u64, second: u64) -> (Desk, [OrderKey; 2], [Reply; 2]) {
         let total = Sat(LIGHTNING_FEE.0 + ordered.client_balance_sat.0);
         reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(n), LSP);
         let key = desk.places_quote(draft(wish(ordered)).weigh(&reply, &Facts, NOON).unwrap());
-        desk.client.pay_order(key, WayKind::Bolt11, NOON).unwrap();
+        desk.client.pay_order(key, PaymentMethod::Bolt11, NOON).unwrap();
         both.push((key, reply));
     }
     desk.turn();
@@ -315,7 +315,7 @@ fn case_X44_of_orders_alike_the_one_that_waits_for_confirmations_takes_a_channel
                 let total = Sat(LIGHTNING_FEE.0 + ordered.client_balance_sat.0);
                 reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(n), LSP);
                 let key = desk.places_quote(draft(wish(ordered)).weigh(&reply, &Facts, NOON).unwrap());
-                desk.client.pay_order(key, WayKind::Bolt11, NOON).unwrap();
+                desk.client.pay_order(key, PaymentMethod::Bolt11, NOON).unwrap();
                 key
             });
             let request = OpenRequest { zero_conf, ..open_as_ordered(1) };
@@ -377,7 +377,7 @@ fn orders_nothing_for_itself(desk: &mut Desk, n: u8) -> (OrderKey, Reply) {
     let offered = lsps_client::order::Offered { lsp: LSP, options };
     let quote = offered.draft(wish(ordered)).unwrap().weigh(&reply, &Facts, NOON).unwrap();
     let key = desk.places_quote(quote);
-    desk.client.pay_order_in_turn(key, &[WayKind::Bolt11, WayKind::Bolt12], NOON).unwrap();
+    desk.client.pay_order_in_turn(key, &[PaymentMethod::Bolt11, PaymentMethod::Bolt12], NOON).unwrap();
     (key, reply)
 }
 
@@ -415,7 +415,7 @@ fn case_X45_the_lsp_names_the_other_channel_after_the_payment_went_another_way()
     opens_both(&mut desk);
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
     desk.turn();
-    assert_eq!(desk.order(key).paying().unwrap().way, WayKind::Bolt12, "the invoice could not be paid");
+    assert_eq!(desk.order(key).paying().unwrap().method, PaymentMethod::Bolt12, "the invoice could not be paid");
     desk.tells(funded(&reply, OUTPOINT));
     desk.passes(HOUR);
     assert_eq!(done(&desk, key), Some((OUTPOINT, ChannelKey(1))), "both channels are still known");
@@ -556,7 +556,7 @@ fn case_X45_one_channel_is_not_paid_for_by_a_purchase_and_by_an_order() {
 #[test]
 fn case_X45_a_channel_that_can_only_be_the_orders_is_accepted_on_the_orders_terms() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.client.register(&prepared(LSP, &buy(None)), hash(1), NOON).unwrap();
     desk.effects();
     assert_eq!(desk.client.open_requested(&open_as_ordered(1), NOON), Ok(()));
@@ -577,6 +577,6 @@ fn case_X36_an_order_whose_lsp_names_a_far_end_is_begun_with_within_a_week() {
     reply.payment.bolt12.as_mut().unwrap().expires_at = end.clone();
     reply.payment.onchain.as_mut().unwrap().expires_at = end;
     let quote = draft(wish(order())).weigh(&reply, &Facts, NOON).unwrap();
-    assert!(quote.ways.len() > 1, "{quote:?}");
-    assert!(quote.ways.iter().all(|way| way.pay_by <= NOON + DAY * 7), "{quote:?}");
+    assert!(quote.options.len() > 1, "{quote:?}");
+    assert!(quote.options.iter().all(|option| option.pay_by <= NOON + DAY * 7), "{quote:?}");
 }

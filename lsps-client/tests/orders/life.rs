@@ -2,7 +2,8 @@
 
 use lsps_client::jit_receive::{Handled, RefuseChannel};
 use lsps_client::order::{
-    Bill, End, Event, OrderError, OrderKey, Payment, Polling, RefusePlace, State, Trouble, Unpaid, WayKind,
+    End, Event, OrderError, OrderKey, Payment, PaymentInstructions, PaymentMethod, Polling, RefusePlace, State,
+    Trouble, Unpaid,
 };
 use lsps_client::{Config, Effect};
 use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply};
@@ -14,11 +15,11 @@ use crate::desk::{
 
 const TX: &[u8] = &[2, 0, 0, 0];
 const NOT_FOUND: Manner = Manner::Says("error", r#"{"code":101,"message":"?","data":{}}"#);
-const ALL: [WayKind; 3] = [WayKind::Bolt11, WayKind::Bolt12, WayKind::Onchain];
+const ALL: [PaymentMethod; 3] = [PaymentMethod::Bolt11, PaymentMethod::Bolt12, PaymentMethod::Onchain];
 
 fn signed() -> (Desk, OrderKey) {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Onchain);
+    let key = desk.pays(PaymentMethod::Onchain);
     desk.client.order_signed(key, TX.into(), NOON).unwrap();
     desk.effects();
     (desk, key)
@@ -156,12 +157,12 @@ fn forget(order: OrderKey) -> Effect {
 }
 
 /// The store failed until the order had expired, so that the effect came too late.
-fn signed_and_never_broadcast(ways: &[WayKind]) -> (Desk, OrderKey) {
+fn signed_and_never_broadcast(methods: &[PaymentMethod]) -> (Desk, OrderKey) {
     let mut desk = Desk::new();
     desk.broadcasts = false;
     let key = desk.places(&order());
     desk.tells(made("a1", &order()));
-    desk.client.pay_order_in_turn(key, ways, NOON).unwrap();
+    desk.client.pay_order_in_turn(key, methods, NOON).unwrap();
     desk.turn();
     desk.client.order_signed(key, TX.into(), NOON).unwrap();
     desk.turn();
@@ -171,7 +172,7 @@ fn signed_and_never_broadcast(ways: &[WayKind]) -> (Desk, OrderKey) {
 
 #[test]
 fn a_payment_that_was_never_broadcast_in_time_frees_its_coins_and_the_next_way_is_tried() {
-    let (mut desk, key) = signed_and_never_broadcast(&[WayKind::Onchain]);
+    let (mut desk, key) = signed_and_never_broadcast(&[PaymentMethod::Onchain]);
     desk.passes(DAY);
     assert_eq!(desk.effects(), [forget(key)]);
     assert!(!desk.client.broadcasts_payment(key, NOON), "nor if the clock is set back");
@@ -190,26 +191,26 @@ fn a_payment_that_was_never_broadcast_in_time_frees_its_coins_and_the_next_way_i
     desk.broadcasts = false;
     assert_eq!(desk.places_quote(draft(wish(order())).weigh(&reply, &Facts, NOON).unwrap()), key);
     desk.tells(reply);
-    desk.client.pay_order_in_turn(key, &[WayKind::Onchain, WayKind::Bolt12], NOON).unwrap();
+    desk.client.pay_order_in_turn(key, &[PaymentMethod::Onchain, PaymentMethod::Bolt12], NOON).unwrap();
     desk.turn();
     desk.client.order_signed(key, TX.into(), NOON).unwrap();
     desk.turn();
     desk.effects.clear();
     desk.passes(DAY);
     let effects = desk.effects();
-    let [first, Effect::PayOrder { way, .. }] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!((first, way.kind()), (&forget(key), WayKind::Bolt12));
+    let [first, Effect::PayOrder { option, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((first, option.method()), (&forget(key), PaymentMethod::Bolt12));
 }
 
 #[test]
 fn a_payment_that_was_never_broadcast_ends_with_its_order_and_frees_its_coins() {
-    let (mut desk, key) = signed_and_never_broadcast(&[WayKind::Onchain, WayKind::Bolt11]);
+    let (mut desk, key) = signed_and_never_broadcast(&[PaymentMethod::Onchain, PaymentMethod::Bolt11]);
     desk.client.abandon_order(key, desk.now).unwrap();
     assert_eq!(desk.effects(), [forget(key)]);
     assert!(!desk.client.broadcasts_payment(key, desk.now));
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)));
 
-    let (mut desk, key) = signed_and_never_broadcast(&[WayKind::Onchain, WayKind::Bolt11]);
+    let (mut desk, key) = signed_and_never_broadcast(&[PaymentMethod::Onchain, PaymentMethod::Bolt11]);
     desk.tells(failed(&made("a1", &order())));
     desk.passes(HOUR / 60);
     assert_eq!(desk.effects(), [forget(key)]);
@@ -222,7 +223,8 @@ fn the_coins_of_a_payment_that_may_be_out_stay_reserved_until_mempools_have_drop
     // The transaction was broadcast, or loaded from a record that does not say.
     for restarts in [false, true] {
         for abandons in [false, true] {
-            let (mut desk, key) = if restarts { signed_and_never_broadcast(&[WayKind::Onchain]) } else { signed() };
+            let (mut desk, key) =
+                if restarts { signed_and_never_broadcast(&[PaymentMethod::Onchain]) } else { signed() };
             if restarts {
                 desk.broadcasts = true;
                 desk.restarts();
@@ -253,7 +255,7 @@ fn the_coins_of_a_payment_that_may_be_out_stay_reserved_until_mempools_have_drop
 #[test]
 fn an_order_whose_payment_may_be_out_does_not_make_room() {
     let mut desk = Desk::with(Config { orders: 1, ..Config::default() });
-    let key = desk.pays(WayKind::Onchain);
+    let key = desk.pays(PaymentMethod::Onchain);
     desk.client.order_signed(key, TX.into(), NOON).unwrap();
     desk.turn();
     desk.client.abandon_order(key, desk.now).unwrap();
@@ -269,7 +271,7 @@ fn an_order_whose_payment_may_be_out_does_not_make_room() {
 #[test]
 fn case_X41_an_order_whose_payment_is_not_sent_can_be_called_off_and_is_not_paid_afterwards() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt12);
+    let key = desk.pays(PaymentMethod::Bolt12);
     desk.client.abandon_order(key, NOON).unwrap();
     let [Effect::StopPaying { order, .. }] = desk.effects()[..] else { panic!("the node is to stop") };
     assert_eq!(order, key);
@@ -285,7 +287,7 @@ fn case_X41_an_order_whose_payment_is_not_sent_can_be_called_off_and_is_not_paid
 #[test]
 fn case_X41_an_order_in_trouble_that_is_given_up_is_not_paid_afterwards() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.lsp = NOT_FOUND;
     desk.passes(HOUR);
     assert_eq!(desk.order(key).trouble(), Some(&Trouble::Forgotten));
@@ -297,7 +299,7 @@ fn case_X41_an_order_in_trouble_that_is_given_up_is_not_paid_afterwards() {
 
     // The LSP takes the payment although the order was abandoned.
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.client.abandon_order(key, desk.now).unwrap();
     desk.turn();
     assert_eq!(desk.client.order_settled(key, desk.now), Handled::Taken);
@@ -310,7 +312,7 @@ fn case_X41_an_order_in_trouble_that_is_given_up_is_not_paid_afterwards() {
 #[test]
 fn case_X41_a_channel_that_was_there_when_the_order_was_called_off_is_the_orders() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.has_channel();
     desk.client.abandon_order(key, desk.now).unwrap();
     desk.tells(completed(&made("a1", &order())));
@@ -330,13 +332,13 @@ fn case_X41_every_order_ends_by_itself() {
         Manner::Tells(Box::new(failed(&made("a1", &order())))),
         NOT_FOUND,
     ] {
-        for way in ALL {
+        for method in ALL {
             for settled in [true, false] {
                 let seldom = Polling { longest: DAY / 2, slow: DAY / 2, ..Polling::default() };
                 let mut desk = Desk::with(Config { polling: seldom, ..Config::default() });
-                let key = desk.pays(way);
-                match way {
-                    WayKind::Onchain => desk.client.order_signed(key, TX.into(), NOON).unwrap(),
+                let key = desk.pays(method);
+                match method {
+                    PaymentMethod::Onchain => desk.client.order_signed(key, TX.into(), NOON).unwrap(),
                     _ if settled => assert_eq!(desk.client.order_settled(key, NOON), Handled::Taken),
                     _ => {}
                 }
@@ -344,11 +346,11 @@ fn case_X41_every_order_ends_by_itself() {
                 desk.passes(DAY * 30);
                 assert_eq!(desk.order(key).end(), None, "it is waited for");
                 desk.passes(DAY * 2);
-                if way != WayKind::Onchain && !settled {
+                if method != PaymentMethod::Onchain && !settled {
                     let stops = |effect: &Effect| matches!(effect, Effect::StopPaying { .. });
                     assert!(desk.effects().iter().any(stops), "nothing is paid afterwards: {lsp:?}");
                 }
-                assert_eq!(desk.order(key).end(), Some(&End::GivenUp), "{lsp:?} {way}");
+                assert_eq!(desk.order(key).end(), Some(&End::GivenUp), "{lsp:?} {method}");
                 desk.passes(DAY * 15);
                 assert_eq!((desk.client.order(key), desk.client.next_wake()), (None, None));
             }
@@ -360,7 +362,7 @@ fn case_X41_every_order_ends_by_itself() {
 #[test]
 fn case_X41_when_the_time_of_an_order_is_over_its_payment_is_stopped_and_its_end_waited_for() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt12);
+    let key = desk.pays(PaymentMethod::Bolt12);
     desk.lsp = Manner::Silent;
     desk.passes(DAY * 31);
     assert!(matches!(desk.effects()[..], [Effect::StopPaying { .. }]));
@@ -370,18 +372,18 @@ fn case_X41_when_the_time_of_an_order_is_over_its_payment_is_stopped_and_its_end
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)), "nothing is lost");
 }
 
-fn in_turn(ways: &[WayKind]) -> (Desk, OrderKey) {
+fn in_turn(methods: &[PaymentMethod]) -> (Desk, OrderKey) {
     let mut desk = Desk::new();
     let key = desk.places(&order());
     desk.tells(made("a1", &order()));
-    desk.client.pay_order_in_turn(key, ways, NOON).unwrap();
+    desk.client.pay_order_in_turn(key, methods, NOON).unwrap();
     desk.turn();
     (desk, key)
 }
 
-fn pays(desk: &mut Desk) -> Vec<WayKind> {
+fn pays(desk: &mut Desk) -> Vec<PaymentMethod> {
     let kind = |effect| match effect {
-        Effect::PayOrder { way, .. } => Some(way.kind()),
+        Effect::PayOrder { option, .. } => Some(option.method()),
         _ => None,
     };
     desk.effects().into_iter().filter_map(kind).collect()
@@ -391,15 +393,15 @@ fn pays(desk: &mut Desk) -> Vec<WayKind> {
 #[test]
 fn case_X53b_the_next_way_is_paid_when_nothing_of_the_one_before_was_sent() {
     let (mut desk, key) = in_turn(&ALL);
-    assert_eq!(pays(&mut desk), [WayKind::Bolt11]);
+    assert_eq!(pays(&mut desk), [PaymentMethod::Bolt11]);
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
-    assert_eq!(pays(&mut desk), [WayKind::Bolt12]);
+    assert_eq!(pays(&mut desk), [PaymentMethod::Bolt12]);
     desk.restarts();
-    assert_eq!(pays(&mut desk), [WayKind::Bolt12], "which is on record");
+    assert_eq!(pays(&mut desk), [PaymentMethod::Bolt12], "which is on record");
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
     let effects = desk.effects();
-    let [Effect::PayOrder { way, .. }] = &effects[..] else { panic!("{effects:?}") };
-    assert!(matches!(way.bill, Bill::Address { .. }));
+    let [Effect::PayOrder { option, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert!(matches!(option.instructions, PaymentInstructions::Address { .. }));
     desk.client.order_signed(key, TX.into(), desk.now).unwrap();
     desk.has_channel();
     desk.tells(completed(&made("a1", &order())));
@@ -416,7 +418,7 @@ fn case_X53b_a_channel_that_is_there_already_is_kept_when_the_next_way_is_paid()
     pays(&mut desk);
     desk.has_channel();
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
-    assert_eq!(pays(&mut desk), [WayKind::Bolt12]);
+    assert_eq!(pays(&mut desk), [PaymentMethod::Bolt12]);
     desk.tells(completed(&made("a1", &order())));
     desk.passes(HOUR / 60);
     assert!(matches!(desk.order(key).end(), Some(End::Done { .. })));
@@ -434,7 +436,7 @@ fn case_X53b_what_came_back_is_paid_another_way_only_while_the_lsp_says_that_the
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
 
     for (reply, next) in [
-        (made("a1", &order()), vec![WayKind::Bolt12]),
+        (made("a1", &order()), vec![PaymentMethod::Bolt12]),
         (failed(&made("a1", &order())), vec![]),
         (with_states(&made("a1", &order()), LightningState::Refunded, OnchainState::ExpectPayment), vec![]),
     ] {
@@ -450,10 +452,11 @@ fn case_X53b_what_came_back_is_paid_another_way_only_while_the_lsp_says_that_the
 /// A node pays an invoice once, and does not answer if it is asked again: the order would wait for a month.
 #[test]
 fn case_X53b_a_way_that_is_named_twice_is_tried_once() {
-    let (mut desk, key) = in_turn(&[WayKind::Bolt11, WayKind::Bolt12, WayKind::Bolt11, WayKind::Bolt12]);
-    assert_eq!(pays(&mut desk), [WayKind::Bolt11]);
+    let (mut desk, key) =
+        in_turn(&[PaymentMethod::Bolt11, PaymentMethod::Bolt12, PaymentMethod::Bolt11, PaymentMethod::Bolt12]);
+    assert_eq!(pays(&mut desk), [PaymentMethod::Bolt11]);
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
-    assert_eq!(pays(&mut desk), [WayKind::Bolt12]);
+    assert_eq!(pays(&mut desk), [PaymentMethod::Bolt12]);
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
     assert_eq!(pays(&mut desk), []);
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
@@ -463,25 +466,25 @@ fn case_X53b_a_way_that_is_named_twice_is_tried_once() {
 fn case_X53b_a_way_whose_time_is_over_is_passed_over_and_without_one_the_order_ends() {
     let (mut desk, key) = in_turn(&ALL);
     pays(&mut desk);
-    assert_eq!(desk.order(key).next_way(desk.now), Some(WayKind::Bolt12));
+    assert_eq!(desk.order(key).next_method(desk.now), Some(PaymentMethod::Bolt12));
     desk.passes(HOUR);
-    assert_eq!(desk.order(key).next_way(desk.now), Some(WayKind::Onchain));
+    assert_eq!(desk.order(key).next_method(desk.now), Some(PaymentMethod::Onchain));
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
-    assert_eq!(pays(&mut desk), [WayKind::Onchain], "the offer is over, the address is not");
-    assert_eq!(desk.order(key).next_way(desk.now), None);
+    assert_eq!(pays(&mut desk), [PaymentMethod::Onchain], "the offer is over, the address is not");
+    assert_eq!(desk.order(key).next_method(desk.now), None);
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
 
-    let (mut desk, key) = in_turn(&[WayKind::Onchain, WayKind::Bolt11]);
+    let (mut desk, key) = in_turn(&[PaymentMethod::Onchain, PaymentMethod::Bolt11]);
     pays(&mut desk);
     desk.passes(HOUR / 2);
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
-    assert_eq!(pays(&mut desk), [WayKind::Bolt11]);
+    assert_eq!(pays(&mut desk), [PaymentMethod::Bolt11]);
     desk.client.abandon_order(key, desk.now).unwrap();
     assert_eq!(desk.client.order_not_sent(key, desk.now), Handled::Taken);
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)));
 
-    let (mut desk, key) = in_turn(&[WayKind::Bolt11, WayKind::Onchain]);
+    let (mut desk, key) = in_turn(&[PaymentMethod::Bolt11, PaymentMethod::Onchain]);
     pays(&mut desk);
     desk.client.abandon_order(key, desk.now).unwrap();
     desk.turn();
@@ -490,7 +493,7 @@ fn case_X53b_a_way_whose_time_is_over_is_passed_over_and_without_one_the_order_e
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::Abandoned)), "called off");
 
     // An order that the LSP failed is not paid by another method.
-    let (mut desk, key) = in_turn(&[WayKind::Bolt11, WayKind::Onchain]);
+    let (mut desk, key) = in_turn(&[PaymentMethod::Bolt11, PaymentMethod::Onchain]);
     pays(&mut desk);
     desk.tells(failed(&made("a1", &order())));
     desk.passes(HOUR / 60);
@@ -502,10 +505,10 @@ fn case_X53b_a_way_whose_time_is_over_is_passed_over_and_without_one_the_order_e
     let mut late = Desk::new();
     let key = late.places(&order());
     let after = NOON + HOUR;
-    assert_eq!(late.client.pay_order_in_turn(key, &[], after), Err(OrderError::NoSuchWay));
+    assert_eq!(late.client.pay_order_in_turn(key, &[], after), Err(OrderError::NoSuchMethod));
     assert_eq!(late.client.pay_order_in_turn(key, &ALL[..2], after), Err(OrderError::TooLate));
     late.client.pay_order_in_turn(key, &ALL, after).unwrap();
-    assert_eq!(late.order(key).paying().unwrap().way, WayKind::Onchain);
+    assert_eq!(late.order(key).paying().unwrap().method, PaymentMethod::Onchain);
     assert_eq!(late.order(key).payment_hash(), Some(HASH));
     assert_eq!(late.order(key).paying().unwrap().payment, Payment::Asked);
 }

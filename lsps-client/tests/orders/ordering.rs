@@ -2,7 +2,8 @@
 
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{
-    Bill, CannotOrder, Offered, Quote, RefuseOrder, RefusePlace, RefuseWay, Rules, State, Way, WayKind, Wish,
+    CannotOrder, Offered, PaymentInstructions, PaymentMethod, PaymentOption, Quote, RefuseOrder, RefusePaymentMethod,
+    RefusePlace, Rules, State, Wish,
 };
 use lsps_client::{Config, FlowId};
 use lsps_types::lsps1::{
@@ -80,46 +81,46 @@ fn case_O12_a_large_channel_is_ordered_of_those_that_support_it() {
 #[test]
 fn case_O12_each_way_to_pay_is_weighed_by_itself() {
     let quote = weighs(&made("a1", &order())).unwrap();
-    let ways: Vec<_> = quote.ways.iter().map(|way| (way.kind(), way.fee, way.total)).collect();
+    let options: Vec<_> = quote.options.iter().map(|option| (option.method(), option.fee, option.total)).collect();
     let lightning = Sat(LIGHTNING_FEE.0 + BALANCE.0);
     assert_eq!(
-        ways,
+        options,
         [
-            (WayKind::Bolt11, LIGHTNING_FEE, lightning),
-            (WayKind::Bolt12, LIGHTNING_FEE, lightning),
-            (WayKind::Onchain, CHAIN_FEE, Sat(CHAIN_FEE.0 + BALANCE.0)),
+            (PaymentMethod::Bolt11, LIGHTNING_FEE, lightning),
+            (PaymentMethod::Bolt12, LIGHTNING_FEE, lightning),
+            (PaymentMethod::Onchain, CHAIN_FEE, Sat(CHAIN_FEE.0 + BALANCE.0)),
         ]
     );
     assert_eq!((quote.refused.len(), quote.lsp()), (0, LSP));
 
     let quote = quoted(|reply| reply.payment.bolt11.as_mut().unwrap().invoice = "nonsense".into()).unwrap();
-    assert_eq!(quote.refused, [(WayKind::Bolt11, RefuseWay::Unusable(Unusable::Unreadable))]);
-    assert_eq!(quote.ways.len(), 2, "the others are as good as before");
+    assert_eq!(quote.refused, [(PaymentMethod::Bolt11, RefusePaymentMethod::Unusable(Unusable::Unreadable))]);
+    assert_eq!(quote.options.len(), 2, "the others are as good as before");
     let quote = quoted(|reply| (reply.payment.bolt11, reply.payment.onchain) = (None, None)).unwrap();
-    assert_eq!((quote.ways.len(), quote.refused.len()), (1, 0));
+    assert_eq!((quote.options.len(), quote.refused.len()), (1, 0));
 }
 
 /// L1-043, L1-054, L1-070, L1-075, L1-084, L1-090
 #[test]
 fn case_O12_an_order_that_is_wrong_is_refused_before_anything_is_paid() {
-    let way = |change: &dyn Fn(&mut Reply)| match quoted(change).unwrap() {
+    let option = |change: &dyn Fn(&mut Reply)| match quoted(change).unwrap() {
         Quote { refused, .. } if refused.len() == 1 => refused[0].1,
         quote => panic!("{quote:?}"),
     };
-    let unusable = RefuseWay::Unusable;
-    assert_eq!(way(&|r| r.payment.bolt11.as_mut().unwrap().fee_total_sat = Sat(1)), unusable(Unusable::WrongSum));
+    let unusable = RefusePaymentMethod::Unusable;
+    assert_eq!(option(&|r| r.payment.bolt11.as_mut().unwrap().fee_total_sat = Sat(1)), unusable(Unusable::WrongSum));
     let dear = invoice(Sat(1_000_000), HASH, LSP);
-    assert_eq!(way(&|r| r.payment.bolt11.as_mut().unwrap().invoice = dear.clone()), unusable(Unusable::WrongAmount));
+    assert_eq!(option(&|r| r.payment.bolt11.as_mut().unwrap().invoice = dear.clone()), unusable(Unusable::WrongAmount));
     let payee = invoice(Sat(LIGHTNING_FEE.0 + BALANCE.0), HASH, OTHER_LSP);
-    assert_eq!(way(&|r| r.payment.bolt11.as_mut().unwrap().invoice = payee.clone()), unusable(Unusable::WrongPayee));
-    assert_eq!(way(&|r| r.payment.bolt12.as_mut().unwrap().offer = dear.clone()), unusable(Unusable::WrongAmount));
+    assert_eq!(option(&|r| r.payment.bolt11.as_mut().unwrap().invoice = payee.clone()), unusable(Unusable::WrongPayee));
+    assert_eq!(option(&|r| r.payment.bolt12.as_mut().unwrap().offer = dear.clone()), unusable(Unusable::WrongAmount));
     let foreign = "bc1qvmsy0f3yyes6z9jvddk8xqwznndmdwapvrc0xrmhd3vqj5rhdrrq6hz49h";
     assert_eq!(
-        way(&|r| r.payment.onchain.as_mut().unwrap().address = foreign.into()),
+        option(&|r| r.payment.onchain.as_mut().unwrap().address = foreign.into()),
         unusable(Unusable::WrongNetwork)
     );
     assert_eq!(
-        way(&|r| r.payment.onchain.as_mut().unwrap().refund_onchain_address = Some(foreign.into())),
+        option(&|r| r.payment.onchain.as_mut().unwrap().refund_onchain_address = Some(foreign.into())),
         unusable(Unusable::WrongRefundAddress)
     );
 
@@ -135,7 +136,7 @@ fn case_O12_an_order_that_is_wrong_is_refused_before_anything_is_paid() {
     assert_eq!(weighs(&completed(&reply)), Err(RefuseOrder::NotNew));
     assert_eq!(weighs(&failed(&reply)), Err(RefuseOrder::NotNew));
     let paid = with_states(&reply, LightningState::Paid, OnchainState::Paid);
-    let Err(none @ RefuseOrder::NoWayToPay(_)) = weighs(&paid) else { panic!("somebody paid it") };
+    let Err(none @ RefuseOrder::NoPaymentMethod(_)) = weighs(&paid) else { panic!("somebody paid it") };
     assert!(none.to_string().starts_with("the order cannot be paid: by invoice: it is paid or closed"), "{none}");
 }
 
@@ -146,7 +147,7 @@ fn another_payee_is_fine_for_those_who_say_so() {
     reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, HASH, OTHER_LSP);
     let rules = Rules { pay_only_the_lsp: false, ..Rules::default() };
     let quote = draft(Wish { rules, ..wish(order()) }).weigh(&reply, &Facts, NOON).unwrap();
-    assert_eq!(quote.ways.len(), 3);
+    assert_eq!(quote.options.len(), 3);
 }
 
 /// L1-053
@@ -156,15 +157,15 @@ fn case_O12_a_fee_above_the_limits_is_not_paid() {
         let limits = FeeLimits { max_total_fee, max_proportional_fee };
         let draft = draft(Wish { limits, ..wish(order()) });
         let quote = draft.weigh(&made("a1", &order()), &Facts, NOON);
-        quote.map(|quote| quote.ways.iter().map(|way| way.kind()).collect::<Vec<_>>())
+        quote.map(|quote| quote.options.iter().map(|option| option.method()).collect::<Vec<_>>())
     };
-    use WayKind::{Bolt11, Bolt12, Onchain};
+    use PaymentMethod::{Bolt11, Bolt12, Onchain};
     assert_eq!(within(Some(Msat(90_000)), None), Ok(vec![Bolt11, Bolt12, Onchain]));
     assert_eq!(within(Some(Msat(89_999)), None), Ok(vec![Onchain]));
     assert_eq!(within(None, Some(Ppm(45_000))), Ok(vec![Bolt11, Bolt12, Onchain]), "4.5 per cent of 2 000 sat");
     assert_eq!(within(None, Some(Ppm(44_999))), Ok(vec![Onchain]));
-    let Err(RefuseOrder::NoWayToPay(refused)) = within(Some(Msat(79_999)), None) else { panic!("too dear") };
-    assert_eq!(refused[2], (Onchain, RefuseWay::FeeAboveLimit { fee: CHAIN_FEE }));
+    let Err(RefuseOrder::NoPaymentMethod(refused)) = within(Some(Msat(79_999)), None) else { panic!("too dear") };
+    assert_eq!(refused[2], (Onchain, RefusePaymentMethod::FeeAboveLimit { fee: CHAIN_FEE }));
 }
 
 #[test]
@@ -176,10 +177,10 @@ fn a_way_that_ends_too_soon_is_left_alone_and_one_on_chain_has_to_outlast_its_bl
         })
         .unwrap()
     };
-    assert_eq!(NOON + DAY, confirmed_after(6).ways[2].pay_by + HOUR_AND_TWO_MINUTES);
-    assert_eq!(confirmed_after(u16::MAX).refused, [(WayKind::Onchain, RefuseWay::EndsTooSoon)]);
+    assert_eq!(NOON + DAY, confirmed_after(6).options[2].pay_by + HOUR_AND_TWO_MINUTES);
+    assert_eq!(confirmed_after(u16::MAX).refused, [(PaymentMethod::Onchain, RefusePaymentMethod::EndsTooSoon)]);
     let late = draft(wish(order())).weigh(&made("a1", &order()), &Facts, NOON + HOUR).unwrap();
-    assert_eq!(late.ways.len(), 1, "the invoice and the offer are over");
+    assert_eq!(late.options.len(), 1, "the invoice and the offer are over");
 }
 
 /// The invoice expires half an hour before the time that the LSP names.
@@ -196,7 +197,7 @@ fn a_way_ends_with_its_invoice_or_offer() {
         }
     }
     let quote = draft(wish(order())).weigh(&made("a1", &order()), &Ending, NOON).unwrap();
-    let pay_by: Vec<_> = quote.ways.iter().map(|way| way.pay_by.since(NOON).as_secs() / 60).collect();
+    let pay_by: Vec<_> = quote.options.iter().map(|option| option.pay_by.since(NOON).as_secs() / 60).collect();
     assert_eq!(pay_by[..2], [28, 58], "two minutes before the earlier of the two ends");
 }
 
@@ -208,16 +209,21 @@ fn nothing_is_paid_on_chain_that_could_not_come_back() {
     onchain.refund_onchain_address = None;
     reply.payment.onchain = Some(onchain);
     let quote = draft(wish(order)).weigh(&reply, &Facts, NOON).unwrap();
-    assert_eq!(quote.refused, [(WayKind::Onchain, RefuseWay::NoRefundAddress)]);
+    assert_eq!(quote.refused, [(PaymentMethod::Onchain, RefusePaymentMethod::NoRefundAddress)]);
 }
 
 #[test]
 fn the_cheapest_way_that_the_wallet_can_pay_is_taken() {
     let quote = quote(&order());
-    let only = |is_one: fn(WayKind) -> bool| move |way: &Way| is_one(way.kind()).then_some(Sat::ZERO);
-    assert_eq!(quote.cheapest(only(|_| true)), Some(WayKind::Onchain));
-    assert_eq!(quote.cheapest(only(|way| way != WayKind::Onchain)), Some(WayKind::Bolt11), "before the offer");
-    assert_eq!(quote.cheapest(only(|way| way == WayKind::Bolt12)), Some(WayKind::Bolt12));
+    let only =
+        |is_one: fn(PaymentMethod) -> bool| move |option: &PaymentOption| is_one(option.method()).then_some(Sat::ZERO);
+    assert_eq!(quote.cheapest(only(|_| true)), Some(PaymentMethod::Onchain));
+    assert_eq!(
+        quote.cheapest(only(|method| method != PaymentMethod::Onchain)),
+        Some(PaymentMethod::Bolt11),
+        "before the offer"
+    );
+    assert_eq!(quote.cheapest(only(|method| method == PaymentMethod::Bolt12)), Some(PaymentMethod::Bolt12));
     assert_eq!(quote.cheapest(only(|_| false)), None);
 }
 
@@ -283,8 +289,8 @@ fn case_X30_a_feerate_out_of_all_proportion_is_not_paid_and_one_confirmation_is_
             let onchain = reply.payment.onchain.as_mut().unwrap();
             onchain.confirmation = Confirmation::AtOnce { above: Some(FeeRate(rate)) };
         });
-        match quote.unwrap().ways[2].bill {
-            Bill::Address { confirmations, at_once_above, .. } => (confirmations, at_once_above),
+        match quote.unwrap().options[2].instructions {
+            PaymentInstructions::Address { confirmations, at_once_above, .. } => (confirmations, at_once_above),
             _ => panic!("on-chain"),
         }
     };
@@ -298,10 +304,16 @@ fn case_X30_a_feerate_out_of_all_proportion_is_not_paid_and_one_confirmation_is_
 #[test]
 fn case_X30_ways_are_compared_with_what_leaves_beside_the_fee() {
     let quote = quote(&order());
-    let costs = |mining: u64| move |way: &Way| Some(if way.kind() == WayKind::Onchain { Sat(mining) } else { Sat(1) });
-    assert_eq!(quote.cheapest(costs(10)), Some(WayKind::Onchain), "80 + 10 sat");
-    assert_eq!(quote.cheapest(costs(11)), Some(WayKind::Bolt11), "80 + 11 and 90 + 1 sat: of equal ones Lightning");
-    assert_eq!(quote.ranked(costs(12)), [WayKind::Bolt11, WayKind::Bolt12, WayKind::Onchain]);
+    let costs = |mining: u64| {
+        move |option: &PaymentOption| Some(if option.method() == PaymentMethod::Onchain { Sat(mining) } else { Sat(1) })
+    };
+    assert_eq!(quote.cheapest(costs(10)), Some(PaymentMethod::Onchain), "80 + 10 sat");
+    assert_eq!(
+        quote.cheapest(costs(11)),
+        Some(PaymentMethod::Bolt11),
+        "80 + 11 and 90 + 1 sat: of equal ones Lightning"
+    );
+    assert_eq!(quote.ranked(costs(12)), [PaymentMethod::Bolt11, PaymentMethod::Bolt12, PaymentMethod::Onchain]);
     let most = Rules::default().max_extra;
     assert_eq!(quote.ranked(costs(most.0)).len(), 3);
     assert_eq!(quote.ranked(costs(most.0 + 1)).len(), 2, "dearer than it may be is no way at all");
@@ -309,7 +321,13 @@ fn case_X30_ways_are_compared_with_what_leaves_beside_the_fee() {
     // The limits also cover what may be paid in addition to the fee.
     let extra = |max_total_fee, max_proportional_fee| {
         let draft = draft(Wish { limits: FeeLimits { max_total_fee, max_proportional_fee }, ..wish(order()) });
-        draft.weigh(&made("a1", &order()), &Facts, NOON).unwrap().ways.iter().map(|way| way.extra).collect::<Vec<_>>()
+        draft
+            .weigh(&made("a1", &order()), &Facts, NOON)
+            .unwrap()
+            .options
+            .iter()
+            .map(|option| option.extra)
+            .collect::<Vec<_>>()
     };
     assert_eq!(extra(None, None), [most; 3]);
     assert_eq!(extra(Some(Msat(100_999)), None), [Sat(10), Sat(10), Sat(20)]);

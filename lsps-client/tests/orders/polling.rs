@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lsps_client::jit_receive::Handled;
-use lsps_client::order::{Polling, State, Trouble, WayKind};
+use lsps_client::order::{PaymentMethod, Polling, State, Trouble};
 use lsps_types::Timestamp;
 use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply, OrderId};
 use lsps_types::{DateTime, Sat};
@@ -25,7 +25,7 @@ const NOT_FOUND: Manner = Manner::Says("error", r#"{"code":101,"message":"?","da
 #[test]
 fn an_order_is_asked_about_ever_slower_until_something_happens() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.passes(HOUR / 2);
     assert_eq!(pauses(&desk.asked), [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300]);
     let before = desk.asked.len();
@@ -47,7 +47,7 @@ fn an_order_is_asked_about_ever_slower_until_something_happens() {
 #[test]
 fn an_lsp_that_says_nothing_for_long_is_silent_and_asked_slowly() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.passes(seconds(60));
     desk.lsp = Manner::Silent;
     desk.passes(HOUR * 5);
@@ -76,7 +76,7 @@ fn an_lsp_that_says_nothing_for_long_is_silent_and_asked_slowly() {
 #[test]
 fn an_lsp_that_cannot_be_reached_is_asked_at_once_when_it_is_back() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.passes(HOUR);
     desk.client.peer_disconnected(LSP);
     desk.passes(DAY);
@@ -93,7 +93,7 @@ fn an_lsp_that_cannot_be_reached_is_asked_at_once_when_it_is_back() {
 #[test]
 fn a_wallet_that_was_off_does_not_call_its_lsp_silent() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.now = NOON + DAY * 3;
     desk.restarts();
     assert_eq!(desk.order(key).trouble(), None);
@@ -104,7 +104,7 @@ fn a_wallet_that_was_off_does_not_call_its_lsp_silent() {
 #[test]
 fn an_lsp_that_forgot_the_order_is_told_apart_and_may_remember() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.lsp = NOT_FOUND;
     desk.passes(seconds(60));
     assert_eq!(desk.order(key).trouble(), Some(&Trouble::Forgotten));
@@ -121,7 +121,7 @@ fn case_O12_an_answer_about_another_order_changes_nothing_but_is_told() {
         let mut reply = completed(&made("a1", &order()));
         change(&mut reply);
         let mut desk = Desk::new();
-        let key = desk.pays(WayKind::Onchain);
+        let key = desk.pays(PaymentMethod::Onchain);
         desk.tells(reply);
         desk.passes(seconds(60));
         assert!(matches!(desk.state(key), State::Paying(_)), "it is not done");
@@ -140,7 +140,7 @@ fn case_O12_an_answer_about_another_order_changes_nothing_but_is_told() {
 #[test]
 fn other_ways_to_pay_may_come_and_go() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     let mut reply = made("a1", &order());
     (reply.payment.onchain, reply.payment.bolt12) = (None, None);
     desk.tells(reply.clone());
@@ -164,7 +164,7 @@ fn case_X53_answers_that_mean_nothing_are_no_answers_and_unreadable_ones_are_tol
         ("result", r#"{"order_id":7}"#),
     ] {
         let mut desk = Desk::new();
-        let key = desk.pays(WayKind::Bolt11);
+        let key = desk.pays(PaymentMethod::Bolt11);
         desk.lsp = Manner::Says(member, text);
         desk.passes(DAY);
         match desk.order(key).trouble() {
@@ -179,7 +179,7 @@ fn case_X53_answers_that_mean_nothing_are_no_answers_and_unreadable_ones_are_tol
 #[test]
 fn completed_without_a_channel_is_not_done() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     let reply = completed(&made("a1", &order()));
     desk.tells(Reply { channel: None, ..reply.clone() });
     desk.passes(HOUR);
@@ -200,7 +200,7 @@ fn questions_of_the_application_come_first() {
         ..lsps_client::Config::default()
     };
     let mut desk = Desk::with(config);
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.lsp = Manner::Silent;
     let ask = lsps_types::lsps0::ListProtocols {};
     let ticket = desk.client.call_within(LSP, &ask, DAY, desk.now).unwrap();
@@ -243,7 +243,7 @@ fn earlier(instant: Timestamp, span: Duration) -> Timestamp {
 fn case_X19_an_lsp_is_silent_and_asked_in_time_when_the_clock_is_set() {
     for (how, is_back) in [(Set::Told, true), (Set::Told, false), (Set::Unseen, true), (Set::Away, true)] {
         let mut desk = Desk::new();
-        let key = desk.pays(WayKind::Bolt11);
+        let key = desk.pays(PaymentMethod::Bolt11);
         desk.passes(seconds(60));
         desk.lsp = Manner::Silent;
         desk.passes(HOUR * 5);
@@ -268,7 +268,7 @@ fn case_X19_an_lsp_is_silent_and_asked_in_time_when_the_clock_is_set() {
 fn case_X19_a_payment_that_came_back_is_asked_about_for_some_minutes_when_the_clock_is_set() {
     for (how, is_back) in [(Set::Told, true), (Set::Told, false), (Set::Unseen, true), (Set::Away, true)] {
         let mut desk = Desk::new();
-        let key = desk.pays(WayKind::Bolt11);
+        let key = desk.pays(PaymentMethod::Bolt11);
         desk.lsp = Manner::Silent;
         assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken);
         desk.turn();
@@ -285,7 +285,7 @@ fn case_X19_a_payment_that_came_back_is_asked_about_for_some_minutes_when_the_cl
 fn case_X19_a_channel_has_as_long_to_be_confirmed_when_the_clock_is_set() {
     for (how, is_back) in [(Set::Told, true), (Set::Told, false), (Set::Unseen, true), (Set::Away, true)] {
         let mut desk = Desk::new();
-        let key = desk.pays(WayKind::Bolt11);
+        let key = desk.pays(PaymentMethod::Bolt11);
         desk.has_channel();
         desk.tells(completed(&made("a1", &order())));
         desk.passes(seconds(60));
@@ -303,7 +303,7 @@ fn case_X19_a_channel_has_as_long_to_be_confirmed_when_the_clock_is_set() {
 #[test]
 fn case_X19_a_lease_is_not_short_because_the_clock_was_ahead() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     sets_clock(&mut desk, NOON + DAY * 30, Set::Told);
     desk.has_channel();
     sets_clock(&mut desk, NOON, Set::Told);
@@ -318,7 +318,7 @@ fn case_X19_a_lease_is_not_short_because_the_clock_was_ahead() {
 fn case_X19_what_our_node_does_not_see_is_a_lie_in_time_when_the_clock_is_set() {
     for (how, is_back) in [(Set::Told, true), (Set::Told, false), (Set::Unseen, true), (Set::Away, true)] {
         let mut desk = Desk::new();
-        let key = desk.pays(WayKind::Bolt11);
+        let key = desk.pays(PaymentMethod::Bolt11);
         desk.tells(completed(&made("a1", &order())));
         desk.passes(seconds(4));
         let to = if is_back { earlier(desk.now, DAY) } else { desk.now + DAY };

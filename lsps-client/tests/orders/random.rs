@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lsps_client::jit_receive::{Handled, OpenRequest};
-use lsps_client::order::{Bill, End, Order, OrderKey, Payment, WayKind};
+use lsps_client::order::{End, Order, OrderKey, Payment, PaymentInstructions, PaymentMethod};
 use lsps_client::{ChannelKey, Effect};
 use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply, OrderState};
 use lsps_types::{OutPoint, Sat, Timestamp};
@@ -18,7 +18,7 @@ use crate::desk::{Desk, Facts, Manner, OUTPOINT, completed, draft, invoice, made
 /// Next event of the random script.
 #[derive(Clone, Debug)]
 enum Step {
-    Chooses(Vec<WayKind>),
+    Chooses(Vec<PaymentMethod>),
     /// The LSP asks to open a channel, as ordered or not.
     Opens(u8),
     /// Our node reports the funding of a channel, or its end.
@@ -39,7 +39,7 @@ enum Step {
 /// The host's node and wallet: its requests and actions.
 #[derive(Default)]
 struct Node {
-    asked: Vec<WayKind>,
+    asked: Vec<PaymentMethod>,
     paid: Vec<String>,
     signed: Vec<Vec<u8>>,
     /// Signed transactions that were on record.
@@ -63,21 +63,22 @@ impl Node {
         }
         for effect in effects {
             match effect {
-                Effect::PayOrder { way, .. } => {
-                    assert!(desk.order(key).ways().contains(&way), "only what was weighed");
-                    self.asked.push(way.kind());
-                    match way.bill {
+                Effect::PayOrder { option, .. } => {
+                    assert!(desk.order(key).payment_options().contains(&option), "only what was weighed");
+                    self.asked.push(option.method());
+                    match option.instructions {
                         // The node pays an id once, and does not repeat a settled payment.
-                        Bill::Invoice { invoice: what, .. } | Bill::Offer { offer: what } => {
+                        PaymentInstructions::Invoice { invoice: what, .. }
+                        | PaymentInstructions::Offer { offer: what } => {
                             let (what, settled) =
                                 (format!("{:?} {what}", self.asked.last()), self.lightning == Some(true));
-                            if !settled && desk.now < way.pay_by && !self.paid.contains(&what) {
+                            if !settled && desk.now < option.pay_by && !self.paid.contains(&what) {
                                 assert!(!self.under_way && self.broadcast.is_empty(), "one at a time");
                                 self.paid.push(what);
                                 (self.under_way, self.lightning) = (true, None);
                             }
                         }
-                        Bill::Address { .. } => {
+                        PaymentInstructions::Address { .. } => {
                             assert!(!self.under_way && self.lightning != Some(true), "nothing else is out");
                             let tx = vec![u8::try_from(self.signed.len()).unwrap_or(u8::MAX)];
                             self.signed.push(tx.clone());
@@ -141,7 +142,7 @@ fn any_reply() -> impl Strategy<Value = Reply> {
                 .payment
                 .bolt11
                 .iter_mut()
-                .for_each(|way| way.invoice = invoice(way.order_total_sat, crate::common::hash(9), LSP)),
+                .for_each(|option| option.invoice = invoice(option.order_total_sat, crate::common::hash(9), LSP)),
             2 => reply.channel = None,
             3 => reply
                 .channel
@@ -154,9 +155,9 @@ fn any_reply() -> impl Strategy<Value = Reply> {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let way = prop_oneof![Just(WayKind::Bolt11), Just(WayKind::Bolt12), Just(WayKind::Onchain)];
+    let method = prop_oneof![Just(PaymentMethod::Bolt11), Just(PaymentMethod::Bolt12), Just(PaymentMethod::Onchain)];
     prop_oneof![
-        3 => vec(way, 0..4).prop_map(Step::Chooses),
+        3 => vec(method, 0..4).prop_map(Step::Chooses),
         1 => (0u8..4).prop_map(Step::Opens),
         2 => (0u8..4).prop_map(Step::Funds),
         1 => (0u8..4).prop_map(Step::Ends),
@@ -183,7 +184,7 @@ proptest! {
         let (key, mut called_off) = (desk.places(&order()), false);
         for step in steps {
             match step {
-                Step::Chooses(ways) => drop(desk.client.pay_order_in_turn(key, &ways, desk.now)),
+                Step::Chooses(methods) => drop(desk.client.pay_order_in_turn(key, &methods, desk.now)),
                 Step::Opens(n) => {
                     let request = open_as_ordered(n.into());
                     let request = OpenRequest { funding: Sat(2_499 + u64::from(n)), ..request };
@@ -270,11 +271,11 @@ proptest! {
         total in prop_oneof![Just(590u64), 0u64..2_000], payee in 1u8..4, fee in prop_oneof![Just(90u64), 0u64..200],
     ) {
         let mut reply = made("a1", &order());
-        reply.payment.bolt11.iter_mut().for_each(|way| {
-            (way.fee_total_sat, way.invoice) = (Sat(fee), invoice(Sat(total), crate::desk::HASH, lsps_types::PeerId([payee; 33])));
+        reply.payment.bolt11.iter_mut().for_each(|option| {
+            (option.fee_total_sat, option.invoice) = (Sat(fee), invoice(Sat(total), crate::desk::HASH, lsps_types::PeerId([payee; 33])));
         });
         let quote = draft(wish(order())).weigh(&reply, &Facts, crate::common::NOON).unwrap();
         let good = (total, payee, fee) == (590, 2, 90);
-        prop_assert_eq!(quote.ways.iter().any(|way| way.kind() == WayKind::Bolt11), good);
+        prop_assert_eq!(quote.options.iter().any(|option| option.method() == PaymentMethod::Bolt11), good);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lsps_client::jit_receive::Handled;
-use lsps_client::order::{End, Order, Payment, State, Trouble, WayKind};
+use lsps_client::order::{End, Order, Payment, PaymentMethod, State, Trouble};
 use lsps_client::{Config, Effect, Unreadable, Wake};
 use lsps_types::lsps1::CreateOrder;
 
@@ -17,7 +17,7 @@ fn a_restart_at_any_point_changes_nothing() {
     let key = desk.places(&ordered);
     for step in 0..3 {
         match step {
-            0 => desk.client.pay_order(key, WayKind::Onchain, desk.now).unwrap(),
+            0 => desk.client.pay_order(key, PaymentMethod::Onchain, desk.now).unwrap(),
             1 => desk.client.order_signed(key, vec![1, 2, 3], desk.now).unwrap(),
             _ => {
                 desk.has_channel();
@@ -30,7 +30,10 @@ fn a_restart_at_any_point_changes_nothing() {
         desk.restarts();
         desk.client.tick(desk.now);
         let after = desk.order(key).clone();
-        assert_eq!((before.state(), before.ordered(), before.ways()), (after.state(), &ordered, after.ways()));
+        assert_eq!(
+            (before.state(), before.ordered(), before.payment_options()),
+            (after.state(), &ordered, after.payment_options())
+        );
     }
     assert!(desk.order(key).end().is_some());
 }
@@ -38,7 +41,7 @@ fn a_restart_at_any_point_changes_nothing() {
 #[test]
 fn a_payment_that_was_to_be_made_is_asked_for_again() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.restarts();
     let [Effect::PayOrder { order, .. }] = &desk.effects()[..] else { panic!("pay") };
     assert_eq!(*order, key);
@@ -52,7 +55,7 @@ fn a_payment_that_was_to_be_made_is_asked_for_again() {
 #[test]
 fn a_record_that_cannot_be_read_hurts_no_other() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     let name = format!("order-{key}");
     let good = desk.store[&name].clone();
     let mut client = crate::common::taped(Config::default(), [9; 32]);
@@ -78,7 +81,7 @@ fn a_record_that_cannot_be_read_hurts_no_other() {
 #[test]
 fn what_is_told_right_after_the_start_takes_nothing_from_what_is_owed() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.has_channel();
     let mut client = crate::common::taped(Config::default(), [9; 32]);
     for (name, bytes) in &desk.store {
@@ -106,7 +109,7 @@ fn loaded(text: &'static str) -> BTreeMap<&'static str, Order> {
         let mut client = crate::common::taped(Config::default(), [9; 32]);
         assert_eq!(client.load(name, &bytes), Ok(()), "{what}");
         let order = client.orders().next().expect("it is there").clone();
-        assert_eq!((order.lsp(), order.id().as_str(), order.ways().len()), (LSP, "a1", 3), "{what}");
+        assert_eq!((order.lsp(), order.id().as_str(), order.payment_options().len()), (LSP, "a1", 3), "{what}");
         orders.insert(what, order);
         // The order is written again as a record of the present version.
         client.tick(NOON + HOUR * 24 * 400);
@@ -124,7 +127,7 @@ fn records_of_version_2_are_read() {
     let paying = |what| orders[what].paying().expect("it is being paid");
     assert_eq!((orders.len(), state("quoted")), (8, &State::Quoted));
     let opening = paying("paying by invoice, then on-chain, its channel pending");
-    assert_eq!((opening.way, &opening.then[..]), (WayKind::Bolt11, &[WayKind::Onchain][..]));
+    assert_eq!((opening.method, &opening.then[..]), (PaymentMethod::Bolt11, &[PaymentMethod::Onchain][..]));
     assert_eq!(opening.channel.and_then(|its| its.funding), Some(OUTPOINT));
     for (what, is_late) in [("signed", false), ("signed, late", true)] {
         assert_eq!((&paying(what).payment, paying(what).late), (&Payment::Signed(vec![2, 0, 0, 0]), is_late));
@@ -145,8 +148,8 @@ fn records_of_version_1_are_read() {
     assert_eq!(orders["quoted"].ordered().token.as_deref(), Some("coupon"));
     let opening = paying("paying by invoice, its channel pending");
     assert_eq!(
-        (opening.way, opening.held, opening.channel.map(|its| its.pending)),
-        (WayKind::Bolt11, true, Some(true))
+        (opening.method, opening.held, opening.channel.map(|its| its.pending)),
+        (PaymentMethod::Bolt11, true, Some(true))
     );
     assert_eq!(paying("signed").payment, Payment::Signed(vec![2, 0, 0, 0]));
     assert!(matches!(paying("returned").payment, Payment::Returned { .. }));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use lsps_client::jit_receive::{Fault, RefuseChannel};
-use lsps_client::order::{End, OrderKey, Trouble, WayKind};
+use lsps_client::order::{End, OrderKey, PaymentMethod, Trouble};
 use lsps_types::{Msat, PaymentHash, PeerId};
 use tokio::sync::broadcast;
 
@@ -98,7 +98,7 @@ pub enum WalletEvent {
         /// Key of the order.
         order: OrderKey,
         /// Payment method.
-        way: WayKind,
+        method: PaymentMethod,
     },
     /// The LSP holds the payment of an order.
     OrderPaid {
@@ -151,7 +151,7 @@ impl fmt::Display for WalletEvent {
             Self::StoreFails(why) => write!(f, "the wallet's records cannot be written: {why}"),
             Self::LostOwnership => f.write_str("another process has the wallet's records: this one has ended"),
             Self::Expired { .. } => f.write_str("no payment came in time"),
-            Self::Ordered { way, .. } => write!(f, "a channel is ordered, to be paid {way}"),
+            Self::Ordered { method, .. } => write!(f, "a channel is ordered, to be paid {method}"),
             Self::OrderPaid { .. } => f.write_str("the provider has the payment for the channel"),
             Self::OrderOpening { .. } => f.write_str("the channel that was ordered is opening"),
             Self::OrderFailed { .. } => f.write_str("there will be no channel, the payment is to come back"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{Order, OrderError, OrderKey, Quote, WayKind, Wish};
+use lsps_client::order::{Order, OrderError, OrderKey, PaymentMethod, Quote, Wish};
 use lsps_client::session::{NotOrdered, OrderHandle, Session};
 use lsps_types::lsps1::{CreateOrder, PaymentFacts, ReadInvoices};
 use lsps_types::{Network, PeerId, Sat};
@@ -97,15 +97,15 @@ impl Wallet {
     ) -> Result<OrderHandle, CannotOrderChannel> {
         let quote = self.quote_channel(lsp, order, limits).await?;
         let outbound = self.look(WalletNode::outbound).await.ok_or(CannotOrderChannel::Stopped)?;
-        let ways = quote.ranked(|way| match (way.kind(), &self.onchain) {
-            (WayKind::Onchain, Some(wallet)) => pay::extra(&**wallet, way),
-            (WayKind::Onchain, None) => None,
+        let methods = quote.ranked(|option| match (option.method(), &self.onchain) {
+            (PaymentMethod::Onchain, Some(wallet)) => pay::extra(&**wallet, option),
+            (PaymentMethod::Onchain, None) => None,
             // Routing fees are known only when a route is searched; they have the same limit.
-            (WayKind::Bolt11 | WayKind::Bolt12, _) => {
-                way.total.to_msat().is_some_and(|total| total <= outbound).then_some(Sat::ZERO)
+            (PaymentMethod::Bolt11 | PaymentMethod::Bolt12, _) => {
+                option.total.to_msat().is_some_and(|total| total <= outbound).then_some(Sat::ZERO)
             }
         });
-        self.place(quote, ways).await
+        self.place(quote, methods).await
     }
 
     /// Like [`Self::order_channel`], but `choose` returns the payment method.
@@ -118,11 +118,11 @@ impl Wallet {
         lsp: PeerId,
         order: CreateOrder,
         limits: FeeLimits,
-        choose: impl FnOnce(&Quote) -> Option<WayKind>,
+        choose: impl FnOnce(&Quote) -> Option<PaymentMethod>,
     ) -> Result<OrderHandle, CannotOrderChannel> {
         let quote = self.quote_channel(lsp, order, limits).await?;
-        let way = choose(&quote).ok_or(NotOrdered::NothingChosen)?;
-        self.place(quote, vec![way]).await
+        let method = choose(&quote).ok_or(NotOrdered::NothingChosen)?;
+        self.place(quote, vec![method]).await
     }
 
     async fn quote_channel(
@@ -147,9 +147,9 @@ impl Wallet {
 
     /// Puts an order on record, to be paid by the first of these methods that works. If the record does not become
     /// durable, the order is abandoned: nobody knows of it then.
-    async fn place(&self, quote: Quote, ways: Vec<WayKind>) -> Result<OrderHandle, CannotOrderChannel> {
+    async fn place(&self, quote: Quote, methods: Vec<PaymentMethod>) -> Result<OrderHandle, CannotOrderChannel> {
         let place = move |session: &Session, _: &dyn WalletNode| {
-            session.pay_quote_in_turn(quote, &ways).map_err(CannotOrderChannel::from)
+            session.pay_quote_in_turn(quote, &methods).map_err(CannotOrderChannel::from)
         };
         let call_off = |session: &Session, order: &OrderHandle| {
             // An error means that the order is over.

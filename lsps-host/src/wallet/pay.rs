@@ -8,7 +8,7 @@ use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::{FeeRate, ScriptBuf, Transaction, WitnessProgram, WitnessVersion};
 
 use lsps_client::jit_receive::Handled;
-use lsps_client::order::{Bill, Order, OrderKey, Payment, State, Way, WayKind};
+use lsps_client::order::{Order, OrderKey, Payment, PaymentInstructions, PaymentMethod, PaymentOption, State};
 use lsps_types::{Address, BlockHeight, Sat, Timestamp};
 
 use super::pump::Pump;
@@ -28,7 +28,7 @@ pub(super) struct Payments {
 
 /// A payment to start. The times are on the steady clock.
 struct Due {
-    way: Way,
+    option: PaymentOption,
     next: Duration,
     /// Time for the attempts from the first on, since the wallet has other methods to try. `None`: it is tried for as long
     /// as the order can be paid.
@@ -44,19 +44,19 @@ impl Payments {
 }
 
 impl Pump {
-    pub(super) fn has_to_pay(&mut self, order: OrderKey, way: Way) {
-        let is_open = |order: &Order, now| order.next_way(now).is_some();
+    pub(super) fn has_to_pay(&mut self, order: OrderKey, option: PaymentOption) {
+        let is_open = |order: &Order, now| order.next_method(now).is_some();
         let has_others = self.session.with(|client, now| client.order(order).is_some_and(|order| is_open(order, now)));
         let patience = if has_others { TRY_BEFORE_THE_NEXT } else { TRY_FOR };
         let next = self.outside.clock.steady();
-        self.payments.due.insert(order, Due { way, next, patience: Some(patience), since: None });
+        self.payments.due.insert(order, Due { option, next, patience: Some(patience), since: None });
     }
 
     /// Asks for an invoice again, as long as the order can be paid. At most one invoice is paid: all use the same
     /// payment id.
-    fn asks_for_invoice_again(&mut self, order: OrderKey, way: Way) {
+    fn asks_for_invoice_again(&mut self, order: OrderKey, option: PaymentOption) {
         let next = self.outside.clock.steady();
-        self.payments.due.insert(order, Due { way, next, patience: None, since: None });
+        self.payments.due.insert(order, Due { option, next, patience: None, since: None });
     }
 
     /// Starts the payments that are due. After a start the node has no routes yet, nor the wallet its coins.
@@ -67,7 +67,7 @@ impl Pump {
         }
         let (now, steady) = (self.session.with(|_, now| now), self.outside.clock.steady());
         for (key, mut due) in std::mem::take(&mut self.payments.due) {
-            let is_wanted = |order: &Order| is_to_be_paid(order, due.way.kind());
+            let is_wanted = |order: &Order| is_to_be_paid(order, due.option.method());
             let wanted = self.session.with(|client, _| client.order(key).is_some_and(is_wanted));
             if !wanted {
                 continue;
@@ -77,7 +77,7 @@ impl Pump {
                 continue;
             }
             let since = *due.since.get_or_insert(steady);
-            match self.begin(key, &due.way, now) {
+            match self.begin(key, &due.option, now) {
                 PayAnswer::Begun => {}
                 PayAnswer::NotNow if due.patience.is_none_or(|patience| steady < since + patience) => {
                     due.next = steady + TRY_AGAIN;
@@ -90,9 +90,9 @@ impl Pump {
         }
     }
 
-    pub(super) fn pays_no_more(&mut self, order: OrderKey, way: &Way) {
+    pub(super) fn pays_no_more(&mut self, order: OrderKey, option: &PaymentOption) {
         let was_begun = self.payments.due.remove(&order).is_none();
-        let Some(id) = self.id_of(order, &way.bill) else { return };
+        let Some(id) = self.id_of(order, &option.instructions) else { return };
         if self.node.payment(id).is_some() {
             self.node.stop_paying(id);
             return;
@@ -150,13 +150,14 @@ impl Pump {
     /// payment of the node has such an id.
     pub(super) fn payment_ended(&mut self, id: PaymentId, end: PaymentEnd) -> Handled {
         let of = |order: &Order, now| {
-            let way = order.ways().iter().find(|way| payment_id(order, &way.bill) == Some(id))?;
-            let is_chosen = order.paying().is_some_and(|paying| paying.way == way.kind());
-            let is_the_last = is_to_be_paid(order, way.kind()) && order.next_way(now).is_none();
-            Some((order.key(), way.clone(), is_chosen, is_the_last))
+            let option =
+                order.payment_options().iter().find(|option| payment_id(order, &option.instructions) == Some(id))?;
+            let is_chosen = order.paying().is_some_and(|paying| paying.method == option.method());
+            let is_the_last = is_to_be_paid(order, option.method()) && order.next_method(now).is_none();
+            Some((order.key(), option.clone(), is_chosen, is_the_last))
         };
         let of = self.session.with(|client, now| client.orders().find_map(|order| of(order, now)));
-        let Some((key, way, is_chosen, is_the_last)) = of else { return Handled::NotMine };
+        let Some((key, option, is_chosen, is_the_last)) = of else { return Handled::NotMine };
         report::payment_ended(key, end);
         if !is_chosen {
             return Handled::Taken;
@@ -169,7 +170,7 @@ impl Pump {
         // Nodes wait for an invoice for a minute or two. The LSP may be offline for longer; another method may work at
         // once.
         if end == PaymentEnd::NoInvoice && is_the_last {
-            self.asks_for_invoice_again(key, way);
+            self.asks_for_invoice_again(key, option);
             return Handled::Taken;
         }
         // The order may reject a repetition; the payment is the wallet's in any case.
@@ -181,20 +182,24 @@ impl Pump {
         Handled::Taken
     }
 
-    fn id_of(&self, order: OrderKey, bill: &Bill) -> Option<PaymentId> {
-        self.session.with(|client, _| client.order(order).and_then(|order| payment_id(order, bill)))
+    fn id_of(&self, order: OrderKey, instructions: &PaymentInstructions) -> Option<PaymentId> {
+        self.session.with(|client, _| client.order(order).and_then(|order| payment_id(order, instructions)))
     }
 
-    fn begin(&mut self, key: OrderKey, way: &Way, now: Timestamp) -> PayAnswer {
-        let limits = PayLimits { fee: way.extra, within: way.pay_by.since(now).min(PATIENCE) };
-        match (&way.bill, self.id_of(key, &way.bill)) {
+    fn begin(&mut self, key: OrderKey, option: &PaymentOption, now: Timestamp) -> PayAnswer {
+        let limits = PayLimits { fee: option.extra, within: option.pay_by.since(now).min(PATIENCE) };
+        match (&option.instructions, self.id_of(key, &option.instructions)) {
             (_, Some(id)) if self.node.payment(id).is_some() => PayAnswer::Begun,
-            (_, _) if now >= way.pay_by => PayAnswer::Never,
-            (Bill::Invoice { payment_hash, .. }, _) if self.node.pays_hash(*payment_hash) => PayAnswer::Never,
-            (Bill::Invoice { invoice, .. }, Some(id)) => self.node.pay_invoice(id, invoice, limits),
-            (Bill::Offer { offer }, Some(id)) => self.node.pay_offer(id, offer, limits),
-            (Bill::Address { address, at_once_above, .. }, _) => self.sign(key, address, *at_once_above, way),
-            (Bill::Invoice { .. } | Bill::Offer { .. }, None) => PayAnswer::Never,
+            (_, _) if now >= option.pay_by => PayAnswer::Never,
+            (PaymentInstructions::Invoice { payment_hash, .. }, _) if self.node.pays_hash(*payment_hash) => {
+                PayAnswer::Never
+            }
+            (PaymentInstructions::Invoice { invoice, .. }, Some(id)) => self.node.pay_invoice(id, invoice, limits),
+            (PaymentInstructions::Offer { offer }, Some(id)) => self.node.pay_offer(id, offer, limits),
+            (PaymentInstructions::Address { address, at_once_above, .. }, _) => {
+                self.sign(key, address, *at_once_above, option)
+            }
+            (PaymentInstructions::Invoice { .. } | PaymentInstructions::Offer { .. }, None) => PayAnswer::Never,
         }
     }
 
@@ -205,18 +210,18 @@ impl Pump {
         key: OrderKey,
         to: &Address,
         at_once_above: Option<lsps_types::FeeRate>,
-        way: &Way,
+        option: &PaymentOption,
     ) -> PayAnswer {
         let (Some(wallet), Some(script)) = (self.outside.onchain.clone(), script_of(to)) else {
             return PayAnswer::Never;
         };
-        let sign = |rate| wallet.sign(key.0, &script, way.total.0, rate, way.extra.0);
+        let sign = |rate| wallet.sign(key.0, &script, option.total.0, rate, option.extra.0);
         let signed = match sign(at_once_above.map(feerate)) {
             Err(_) if at_once_above.is_some() => sign(None),
             signed => signed,
         };
         let Ok(transaction) = signed else { return PayAnswer::NotNow };
-        let is_right = pays(&transaction, &script, way.total.0);
+        let is_right = pays(&transaction, &script, option.total.0);
         let signed = serialize(&transaction);
         let recorded = is_right && self.session.with(|client, now| client.order_signed(key, signed, now).is_ok());
         if recorded {
@@ -228,10 +233,11 @@ impl Pump {
 }
 
 /// The known on-chain or routing fees of a payment on top of the total; `None`: the wallet cannot use this method.
-pub(super) fn extra(wallet: &dyn OnchainPayer, way: &Way) -> Option<Sat> {
-    let Bill::Address { address, at_once_above, .. } = &way.bill else { return None };
+pub(super) fn extra(wallet: &dyn OnchainPayer, option: &PaymentOption) -> Option<Sat> {
+    let PaymentInstructions::Address { address, at_once_above, .. } = &option.instructions else { return None };
     let script = script_of(address)?;
-    let fee = |rate| wallet.mining_fee_sat(&script, way.total.0, rate).ok().map(Sat).filter(|fee| *fee <= way.extra);
+    let fee =
+        |rate| wallet.mining_fee_sat(&script, option.total.0, rate).ok().map(Sat).filter(|fee| *fee <= option.extra);
     fee(at_once_above.map(feerate)).or_else(|| fee(None))
 }
 
@@ -240,14 +246,14 @@ fn feerate(rate: lsps_types::FeeRate) -> FeeRate {
 }
 
 /// Payment id of an order's payment: always the same, and not chosen by the LSP.
-pub(super) fn payment_id(order: &Order, bill: &Bill) -> Option<PaymentId> {
-    let tag: &[u8] = match bill {
-        Bill::Invoice { payment_hash, .. } if order.is_paid_under_its_hash() => {
+pub(super) fn payment_id(order: &Order, instructions: &PaymentInstructions) -> Option<PaymentId> {
+    let tag: &[u8] = match instructions {
+        PaymentInstructions::Invoice { payment_hash, .. } if order.is_paid_under_its_hash() => {
             return order.paying().map(|_| PaymentId(payment_hash.0));
         }
-        Bill::Invoice { .. } => b"invoice of order ",
-        Bill::Offer { .. } => b"offer of order ",
-        Bill::Address { .. } => return None,
+        PaymentInstructions::Invoice { .. } => b"invoice of order ",
+        PaymentInstructions::Offer { .. } => b"offer of order ",
+        PaymentInstructions::Address { .. } => return None,
     };
     let mut engine = sha256::Hash::engine();
     engine.input(tag);
@@ -255,8 +261,8 @@ pub(super) fn payment_id(order: &Order, bill: &Bill) -> Option<PaymentId> {
     Some(PaymentId(sha256::Hash::from_engine(engine).to_byte_array()))
 }
 
-fn is_to_be_paid(order: &Order, by: WayKind) -> bool {
-    matches!(order.state(), State::Paying(paying) if paying.payment == Payment::Asked && paying.way == by)
+fn is_to_be_paid(order: &Order, by: PaymentMethod) -> bool {
+    matches!(order.state(), State::Paying(paying) if paying.payment == Payment::Asked && paying.method == by)
 }
 
 fn script_of(address: &Address) -> Option<ScriptBuf> {

@@ -280,7 +280,7 @@ impl Pump {
     fn pass_on_of_order(&self, order: OrderKey, event: order::Event) {
         use order::Event as E;
         match event {
-            E::Chosen { way, .. } => self.tell(WalletEvent::Ordered { order, way }),
+            E::Chosen { method, .. } => self.tell(WalletEvent::Ordered { order, method }),
             E::Held => self.tell(WalletEvent::OrderPaid { order }),
             E::ChannelAsked(_) => self.tell(WalletEvent::OrderOpening { order }),
             E::Refunding => self.tell(WalletEvent::OrderFailed { order }),
@@ -424,8 +424,8 @@ impl crate::pump::Pump for Pump {
             }
             Effect::AllowUnderpaying { lsp } => self.node.set_underpaying(lsp, true),
             Effect::ForbidUnderpaying { lsp } => self.node.set_underpaying(lsp, false),
-            Effect::PayOrder { order, way, .. } => self.has_to_pay(order, way),
-            Effect::StopPaying { order, way } => self.pays_no_more(order, &way),
+            Effect::PayOrder { order, option, .. } => self.has_to_pay(order, option),
+            Effect::StopPaying { order, option } => self.pays_no_more(order, &option),
             Effect::BroadcastPayment { order, transaction } => self.broadcast(order, &transaction),
             Effect::ReservePayment { transaction, .. } => self.reserve(&transaction),
             Effect::ForgetPayment { order, transaction } => self.forget(order, &transaction),

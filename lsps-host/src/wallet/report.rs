@@ -50,8 +50,8 @@ pub(super) fn doing(effect: &Effect) {
             counter!("lsps_wallet_channels_accepted").increment(1);
             info!(flow = %terms.flow, attempt, peer = %lsp, "accepting a channel");
         }
-        Effect::PayOrder { order, lsp, way } => {
-            info!(%order, peer = %lsp, amount_sat = way.total.0, way = ?way.kind(), "paying an order");
+        Effect::PayOrder { order, lsp, option } => {
+            info!(%order, peer = %lsp, amount_sat = option.total.0, way = ?option.method(), "paying an order");
         }
         Effect::StopPaying { order, .. } => info!(%order, "an order is paid no more"),
         Effect::BroadcastPayment { order, .. } => info!(%order, "broadcasting the payment of an order"),
@@ -88,9 +88,9 @@ pub(super) fn told(event: &WalletEvent) {
             counter!("lsps_wallet_channels_refused").increment(1);
             warn!(peer = %lsp, %why, "channel refused");
         }
-        WalletEvent::Ordered { order, way } => {
+        WalletEvent::Ordered { order, method } => {
             counter!("lsps_wallet_orders").increment(1);
-            info!(%order, ?way, "a channel is ordered");
+            info!(%order, way = ?method, "a channel is ordered");
         }
         WalletEvent::OrderStuck { order, why } => {
             counter!("lsps_wallet_orders_stuck").increment(1);

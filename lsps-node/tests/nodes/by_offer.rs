@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use lightning::events::Event;
 use lightning::ln::channelmanager::{OptionalOfferPaymentParams, PaymentId};
 use lightning::offers::offer::Offer;
-use lsps_client::order::{Bill, Quote, WayKind};
+use lsps_client::order::{PaymentInstructions, PaymentMethod, Quote};
 use lsps_client::session::NotOrdered;
 use lsps_node::node::within;
 use lsps_service::{ChannelEnd, OrderFailure, OrderStage, Way};
@@ -20,7 +20,7 @@ use crate::order_world::{Cast, World, pays_by, wallet_leaves_when_it_has_paid};
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O06_a_channel_is_paid_by_its_offer_and_claimed_once_it_is_published() {
     let world = World::new().await;
-    let handle = world.orders(WayKind::Bolt12).await;
+    let handle = world.orders(PaymentMethod::Bolt12).await;
     world.is_done(&handle, Way::Bolt12).await;
     let told = world.told.lock().unwrap();
     let at = |what| told.iter().position(|told| *told == what).unwrap_or_else(|| panic!("{what}: {told:?}"));
@@ -33,7 +33,7 @@ async fn case_O06_an_lsp_that_cannot_open_gives_a_payment_by_offer_back() {
     let world = World::new().await;
     let spend = |quote: &Quote| {
         world.scene.lsp_spends_its_coins();
-        pays_by(WayKind::Bolt12)(quote)
+        pays_by(PaymentMethod::Bolt12)(quote)
     };
     let handle = world.orders_choosing(world.wish(), spend).await;
     let why = world.is_refunded(&handle).await;
@@ -43,7 +43,7 @@ async fn case_O06_an_lsp_that_cannot_open_gives_a_payment_by_offer_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O08_a_payment_by_offer_waits_for_its_client_and_opens_when_that_is_back() {
     let world = World::tricking(wallet_leaves_when_it_has_paid).await;
-    let handle = world.pays_and_is_away(WayKind::Bolt12).await;
+    let handle = world.pays_and_is_away(PaymentMethod::Bolt12).await;
     // These blocks are as many as an order may wait within its validity.
     world.scene.chain.mine(12);
     world.all_have_seen_the_last_block().await;
@@ -55,7 +55,7 @@ async fn case_O08_a_payment_by_offer_waits_for_its_client_and_opens_when_that_is
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_while_a_payment_by_offer_waits_for_its_client_opens_afterwards() {
     let mut world = World::tricking(wallet_leaves_when_it_has_paid).await;
-    let handle = world.pays_and_is_away(WayKind::Bolt12).await;
+    let handle = world.pays_and_is_away(PaymentMethod::Bolt12).await;
     world.scene.restart_lsp().await.unwrap();
     world.scene.connect().await.unwrap();
     world.is_done(&handle, Way::Bolt12).await;
@@ -69,8 +69,8 @@ async fn case_O12_an_offer_names_its_node_or_nobody() {
     let (lsp, network) = (&world.scene.lsp.node, lsps_types::Network::Regtest);
     let payee = |offer: &str| LdkInvoices.bolt12(offer, network).expect("an offer").payee;
     let named = |quote: &Quote| {
-        let way = quote.ways.iter().find(|way| way.kind() == WayKind::Bolt12)?;
-        let Bill::Offer { offer } = &way.bill else { return None };
+        let way = quote.options.iter().find(|way| way.method() == PaymentMethod::Bolt12)?;
+        let PaymentInstructions::Offer { offer } = &way.instructions else { return None };
         assert_eq!(payee(offer), Some(PeerId(lsp.node_id().serialize())));
         None
     };
@@ -98,10 +98,10 @@ async fn case_O11_an_offer_that_is_paid_twice_is_taken_once() {
     };
     let world = World::playing(script, Arc::clone(&cast)).await;
     let choose = |quote: &Quote| {
-        let way = quote.ways.iter().find(|way| way.kind() == WayKind::Bolt12)?;
-        let Bill::Offer { offer: text } = &way.bill else { return None };
+        let way = quote.options.iter().find(|way| way.method() == PaymentMethod::Bolt12)?;
+        let PaymentInstructions::Offer { offer: text } = &way.instructions else { return None };
         offer.set(text.parse::<Offer>().ok()?).ok()?;
-        Some(WayKind::Bolt12)
+        Some(PaymentMethod::Bolt12)
     };
     let handle = world.orders_choosing(world.wish(), choose).await;
     world.is_done(&handle, Way::Bolt12).await;
@@ -118,7 +118,7 @@ async fn case_O06_an_invoice_that_does_not_come_in_time_is_asked_for_again() {
     let wire = world.wallet_connects_by_wire().await;
     let choose = |quote: &Quote| {
         wire.clogs(); // the wallet is heard, and hears nothing
-        pays_by(WayKind::Bolt12)(quote)
+        pays_by(PaymentMethod::Bolt12)(quote)
     };
     let handle = world.orders_choosing(world.wish(), choose).await;
     let is_asked_for = || wallet.channel_manager().list_recent_payments().len() == 1;
@@ -143,13 +143,13 @@ async fn case_X53b_when_no_invoice_comes_for_the_offer_the_next_way_is_paid() {
     let (lsp, wallet) = (&world.scene.lsp.node, &world.scene.wallet.node);
     let wire = world.wallet_connects_by_wire().await;
     let before_it_pays = || wire.clogs(); // the wallet is heard, and hears nothing
-    let handle = world.orders_in_turn(&[WayKind::Bolt12, WayKind::Onchain], before_it_pays).await;
-    let way = || handle.snapshot().and_then(|order| order.paying().map(|paying| paying.way));
-    assert_eq!(way(), Some(WayKind::Bolt12));
+    let handle = world.orders_in_turn(&[PaymentMethod::Bolt12, PaymentMethod::Onchain], before_it_pays).await;
+    let way = || handle.snapshot().and_then(|order| order.paying().map(|paying| paying.method));
+    assert_eq!(way(), Some(PaymentMethod::Bolt12));
     assert!(within(|| wallet.channel_manager().list_recent_payments().len() == 1).await, "the invoice is asked for");
     minutes_pass(&world);
     assert!(within(|| failures(&world) == 1).await, "LDK gives the request up");
-    assert!(within(|| way() == Some(WayKind::Onchain)).await, "{:?}", handle.snapshot());
+    assert!(within(|| way() == Some(PaymentMethod::Onchain)).await, "{:?}", handle.snapshot());
     assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
     assert!(wallet.channel_manager().list_recent_payments().is_empty(), "nothing is paid twice");
 

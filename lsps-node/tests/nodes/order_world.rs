@@ -7,7 +7,7 @@ use bitcoin::Txid;
 use lightning::events::Event;
 use lightning_invoice::Bolt11Invoice;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{Bill, End, Quote, Rules, WayKind, Wish};
+use lsps_client::order::{End, PaymentInstructions, PaymentMethod, Quote, Rules, Wish};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_node::node::{Node, within};
 use lsps_service::{KnownOrder, OrderFailure, OrderStage, Way};
@@ -50,8 +50,8 @@ pub fn wallet_leaves_when_it_has_paid(cast: &Cast, who: Who, event: &Event) {
     }
 }
 
-pub fn pays_by(way: WayKind) -> impl Fn(&Quote) -> Option<WayKind> {
-    move |quote| quote.ways.iter().map(lsps_client::order::Way::kind).find(|kind| *kind == way)
+pub fn pays_by(method: PaymentMethod) -> impl Fn(&Quote) -> Option<PaymentMethod> {
+    move |quote| quote.options.iter().map(lsps_client::order::PaymentOption::method).find(|kind| *kind == way)
 }
 
 impl World {
@@ -94,7 +94,7 @@ impl World {
         self.scene.order(STOCK.lsp, STOCK.client)
     }
 
-    pub async fn orders(&self, way: WayKind) -> OrderHandle {
+    pub async fn orders(&self, method: PaymentMethod) -> OrderHandle {
         self.orders_choosing(self.wish(), pays_by(way)).await
     }
 
@@ -103,8 +103,8 @@ impl World {
         let mut invoice = None;
         let limits = FeeLimits { max_total_fee: STOCK.fee.to_msat(), max_proportional_fee: None };
         let read = |quote: &Quote| {
-            let way = quote.ways.iter().find(|way| way.kind() == WayKind::Bolt11)?;
-            let Bill::Invoice { invoice: text, .. } = &way.bill else { return None };
+            let way = quote.options.iter().find(|way| way.method() == PaymentMethod::Bolt11)?;
+            let PaymentInstructions::Invoice { invoice: text, .. } = &way.instructions else { return None };
             invoice = text.parse::<Bolt11Invoice>().ok();
             None
         };
@@ -117,14 +117,14 @@ impl World {
     pub async fn orders_choosing(
         &self,
         wish: CreateOrder,
-        choose: impl FnOnce(&Quote) -> Option<WayKind>,
+        choose: impl FnOnce(&Quote) -> Option<PaymentMethod>,
     ) -> OrderHandle {
         let lsp = self.scene.lsp.node.node_id();
         self.scene.wallet.host.order_channel_paying(lsp, wish, limits(), choose).await.expect("it sells")
     }
 
     /// Places an order with these payment methods, in turn.
-    pub async fn orders_in_turn(&self, ways: &[WayKind], before_it_pays: impl FnOnce()) -> OrderHandle {
+    pub async fn orders_in_turn(&self, methods: &[PaymentMethod], before_it_pays: impl FnOnce()) -> OrderHandle {
         let lsp = self.scene.lsp.node.node_id();
         let (session, id) = (self.scene.wallet.host.session(), PeerId(lsp.serialize()));
         assert!(within(|| crate::orders::can_be_asked(session, id)).await);
@@ -152,10 +152,10 @@ impl World {
     }
 
     /// The wallet pays and disconnects, so that the LSP has the payment but cannot open the channel.
-    pub async fn pays_and_is_away(&self, way: WayKind) -> OrderHandle {
+    pub async fn pays_and_is_away(&self, method: PaymentMethod) -> OrderHandle {
         let mut events = self.scene.lsp.host.events();
         let handle = self.orders(way).await;
-        if way == WayKind::Onchain {
+        if way == PaymentMethod::Onchain {
             assert!(within(|| self.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
             self.wallet_leaves().await;
             self.scene.chain.mine(1);
@@ -171,7 +171,7 @@ impl World {
         handle
     }
 
-    pub async fn stays_away_too_long(&self, way: WayKind) {
+    pub async fn stays_away_too_long(&self, method: PaymentMethod) {
         let handle = self.pays_and_is_away(way).await;
         self.clock.jump(24 * 3_600 + 1);
         assert!(self.lsp_has(|order| matches!(order.stage, OrderStage::Failed { .. })).await, "it waits no longer");
@@ -212,11 +212,11 @@ impl World {
         };
         assert_eq!((paid_by, outpoint), (by, lease.funding));
         let kind = match by {
-            Way::Bolt11 => WayKind::Bolt11,
-            Way::Bolt12 => WayKind::Bolt12,
-            Way::Onchain => WayKind::Onchain,
+            Way::Bolt11 => PaymentMethod::Bolt11,
+            Way::Bolt12 => PaymentMethod::Bolt12,
+            Way::Onchain => PaymentMethod::Onchain,
         };
-        let fee = handle.snapshot().and_then(|order| Some(order.way(kind)?.fee)).expect("it was quoted");
+        let fee = handle.snapshot().and_then(|order| Some(order.payment_option(kind)?.fee)).expect("it was quoted");
         self.adds_up(self.before.check_done(&self.scene, fee, &lease)).await;
         assert_eq!(self.leased(), 1);
         lease.funding.txid.to_string().parse().expect("a txid")

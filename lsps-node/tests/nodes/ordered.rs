@@ -7,7 +7,7 @@ use bitcoin::{Address, FeeRate};
 use lightning::events::Event;
 use lightning::ln::channel_state::ChannelDetails;
 use lightning_invoice::Bolt11Invoice;
-use lsps_client::order::{Bill, End, Quote, WayKind};
+use lsps_client::order::{End, PaymentInstructions, PaymentMethod, Quote};
 use lsps_node::chain::embedded::FEE_SAT_PER_KW;
 use lsps_node::node::within;
 use lsps_service::{ChannelEnd, ChannelKey, OrderFailure, OrderStage, Way};
@@ -24,7 +24,7 @@ use crate::order_world::{World, pays_by, wallet_leaves_when_it_has_paid};
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O06_a_channel_is_paid_by_hold_invoice_and_claimed_once_it_is_published() {
     let world = World::new().await;
-    let handle = world.orders(WayKind::Bolt11).await;
+    let handle = world.orders(PaymentMethod::Bolt11).await;
     world.is_done(&handle, Way::Bolt11).await;
     let told = world.told.lock().unwrap();
     let at = |what| told.iter().position(|told| *told == what).unwrap_or_else(|| panic!("{what}: {told:?}"));
@@ -35,7 +35,7 @@ async fn case_O06_a_channel_is_paid_by_hold_invoice_and_claimed_once_it_is_publi
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O07_a_channel_is_paid_on_the_chain_when_the_payment_is_confirmed() {
     let world = World::new().await;
-    let handle = world.orders(WayKind::Onchain).await;
+    let handle = world.orders(PaymentMethod::Onchain).await;
     assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
     assert!(crate::passes(300).await);
     assert_eq!(world.order().await.attempts, 0, "it has to confirm");
@@ -48,15 +48,15 @@ async fn case_O07_a_channel_is_paid_on_the_chain_when_the_payment_is_confirmed()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O06_an_lsp_that_cannot_open_gives_the_held_payment_back() {
-    cannot_open(WayKind::Bolt11).await;
+    cannot_open(PaymentMethod::Bolt11).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O07_an_lsp_that_cannot_open_refunds_on_the_chain() {
-    cannot_open(WayKind::Onchain).await;
+    cannot_open(PaymentMethod::Onchain).await;
 }
 
-async fn cannot_open(way: WayKind) {
+async fn cannot_open(method: PaymentMethod) {
     let world = World::new().await;
     let spend = |quote: &Quote| {
         world.scene.lsp_spends_its_coins();
@@ -70,7 +70,7 @@ async fn cannot_open(way: WayKind) {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O08_a_held_payment_waits_for_its_client_and_opens_when_that_is_back() {
     let world = World::tricking(wallet_leaves_when_it_has_paid).await;
-    let handle = world.pays_and_is_away(WayKind::Bolt11).await;
+    let handle = world.pays_and_is_away(PaymentMethod::Bolt11).await;
     world.scene.connect().await.unwrap();
     world.is_done(&handle, Way::Bolt11).await;
 }
@@ -78,7 +78,7 @@ async fn case_O08_a_held_payment_waits_for_its_client_and_opens_when_that_is_bac
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O08_a_payment_on_the_chain_waits_for_its_client_and_opens_when_that_is_back() {
     let world = World::new().await;
-    let handle = world.pays_and_is_away(WayKind::Onchain).await;
+    let handle = world.pays_and_is_away(PaymentMethod::Onchain).await;
     world.scene.connect().await.unwrap();
     world.is_done(&handle, Way::Onchain).await;
 }
@@ -86,25 +86,25 @@ async fn case_O08_a_payment_on_the_chain_waits_for_its_client_and_opens_when_tha
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O08_a_held_payment_whose_client_stays_away_past_the_expiry_goes_back() {
     let world = World::tricking(wallet_leaves_when_it_has_paid).await;
-    world.stays_away_too_long(WayKind::Bolt11).await;
+    world.stays_away_too_long(PaymentMethod::Bolt11).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O08_a_payment_on_the_chain_whose_client_stays_away_past_the_expiry_is_refunded() {
-    World::new().await.stays_away_too_long(WayKind::Onchain).await;
+    World::new().await.stays_away_too_long(PaymentMethod::Onchain).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O09_a_wallet_that_refuses_the_channel_has_its_held_payment_back() {
-    refuses_the_channel(WayKind::Bolt11).await;
+    refuses_the_channel(PaymentMethod::Bolt11).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O09_a_wallet_that_refuses_the_channel_is_refunded_on_the_chain() {
-    refuses_the_channel(WayKind::Onchain).await;
+    refuses_the_channel(PaymentMethod::Onchain).await;
 }
 
-async fn refuses_the_channel(way: WayKind) {
+async fn refuses_the_channel(method: PaymentMethod) {
     let world = World::tricking(|cast, who, event| {
         if let (Who::Wallet, Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. }) =
             (who, event)
@@ -126,13 +126,13 @@ async fn case_O11_what_comes_on_the_chain_beside_a_held_payment_is_refunded() {
     let world = World::new().await;
     let handle = world
         .orders_choosing(world.wish(), |quote| {
-            let way = quote.ways.iter().find(|way| way.kind() == WayKind::Onchain)?;
-            let Bill::Address { address, .. } = &way.bill else { return None };
+            let way = quote.options.iter().find(|way| way.method() == PaymentMethod::Onchain)?;
+            let PaymentInstructions::Address { address, .. } = &way.instructions else { return None };
             let script = address.to_string().parse::<Address<_>>().ok()?.assume_checked().script_pubkey();
             let rate = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
             let tx = world.scene.wallet.node.wallet().pay(&script, way.total.0, rate).expect("it has coins");
             world.scene.chain.submit(tx).expect("it is valid");
-            Some(WayKind::Bolt11)
+            Some(PaymentMethod::Bolt11)
         })
         .await;
     let is_held = || world.told.lock().unwrap().contains(&"held");
@@ -146,10 +146,10 @@ async fn case_O11_what_comes_by_invoice_beside_a_payment_on_the_chain_goes_back(
     let invoice = OnceLock::new();
     let handle = world
         .orders_choosing(world.wish(), |quote| {
-            let way = quote.ways.iter().find(|way| way.kind() == WayKind::Bolt11)?;
-            let Bill::Invoice { invoice: text, .. } = &way.bill else { return None };
+            let way = quote.options.iter().find(|way| way.method() == PaymentMethod::Bolt11)?;
+            let PaymentInstructions::Invoice { invoice: text, .. } = &way.instructions else { return None };
             invoice.set((text.parse::<Bolt11Invoice>().ok()?, way.total)).ok()?;
-            Some(WayKind::Onchain)
+            Some(PaymentMethod::Onchain)
         })
         .await;
     assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
@@ -163,15 +163,16 @@ async fn case_O11_what_comes_by_invoice_beside_a_payment_on_the_chain_goes_back(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_while_a_held_payment_waits_for_its_client_opens_afterwards() {
-    dies_while_it_waits(World::tricking(wallet_leaves_when_it_has_paid).await, WayKind::Bolt11, Way::Bolt11).await;
+    dies_while_it_waits(World::tricking(wallet_leaves_when_it_has_paid).await, PaymentMethod::Bolt11, Way::Bolt11)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_while_a_payment_on_the_chain_waits_for_its_client_opens_afterwards() {
-    dies_while_it_waits(World::new().await, WayKind::Onchain, Way::Onchain).await;
+    dies_while_it_waits(World::new().await, PaymentMethod::Onchain, Way::Onchain).await;
 }
 
-async fn dies_while_it_waits(mut world: World, kind: WayKind, way: Way) {
+async fn dies_while_it_waits(mut world: World, kind: PaymentMethod, way: Way) {
     let handle = world.pays_and_is_away(kind).await;
     world.scene.restart_lsp().await.unwrap();
     world.scene.connect().await.unwrap();
@@ -180,27 +181,27 @@ async fn dies_while_it_waits(mut world: World, kind: WayKind, way: Way) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_before_it_pays_for_the_channel_opens_another() {
-    dies_at(WayKind::Bolt11, Way::Bolt11, |event| matches!(event, Event::FundingGenerationReady { .. })).await;
-    dies_at(WayKind::Onchain, Way::Onchain, |event| matches!(event, Event::FundingGenerationReady { .. })).await;
+    dies_at(PaymentMethod::Bolt11, Way::Bolt11, |event| matches!(event, Event::FundingGenerationReady { .. })).await;
+    dies_at(PaymentMethod::Onchain, Way::Onchain, |event| matches!(event, Event::FundingGenerationReady { .. })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_with_both_signatures_there_goes_on_with_that_channel() {
-    dies_at(WayKind::Bolt11, Way::Bolt11, |event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
-    dies_at(WayKind::Onchain, Way::Onchain, |event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
+    dies_at(PaymentMethod::Bolt11, Way::Bolt11, |event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
+    dies_at(PaymentMethod::Onchain, Way::Onchain, |event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_between_publishing_and_the_news_of_its_claim_is_paid_once() {
-    dies_at(WayKind::Bolt11, Way::Bolt11, |event| matches!(event, Event::PaymentClaimed { .. })).await;
+    dies_at(PaymentMethod::Bolt11, Way::Bolt11, |event| matches!(event, Event::PaymentClaimed { .. })).await;
 }
 
-async fn dies_at(kind: WayKind, way: Way, is_it: fn(&Event) -> bool) {
+async fn dies_at(kind: PaymentMethod, way: Way, is_it: fn(&Event) -> bool) {
     let (doom, script) = Doom::at(is_it, Script::of_orders());
     let mut world = World::playing(script, Arc::default()).await;
     doom.awaits(&world.scene);
     let handle = world.orders(kind).await;
-    if kind == WayKind::Onchain {
+    if kind == PaymentMethod::Onchain {
         assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
         world.scene.chain.mine(1);
     }
@@ -214,7 +215,7 @@ async fn case_X45_a_payment_through_a_jit_channel_arrives_beside_an_open_order()
     let script = Script { payer_channels: vec![1_000_000], ..Script::of_orders() };
     let world = World::playing(script, Arc::default()).await;
     let wish = CreateOrder { required_channel_confirmations: 1, ..world.scene.order(Sat(100_000), Sat(0)) };
-    let handle = world.orders_choosing(wish, pays_by(WayKind::Onchain)).await;
+    let handle = world.orders_choosing(wish, pays_by(PaymentMethod::Onchain)).await;
     assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
 
     let (amount, wallet) = (Msat(150_000_000), &world.scene.wallet.host);
@@ -235,7 +236,7 @@ async fn case_X45_a_payment_through_a_jit_channel_arrives_beside_an_open_order()
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_may_spend_what_it_was_paid_after_a_restart_too() {
     let mut world = World::new().await;
-    let handle = world.orders(WayKind::Onchain).await;
+    let handle = world.orders(PaymentMethod::Onchain).await;
     world.is_done(&handle, Way::Onchain).await;
     world.scene.restart_lsp().await.unwrap();
     assert!(crate::passes(1_500).await);
@@ -247,7 +248,7 @@ async fn case_O15_an_lsp_may_spend_what_it_was_paid_after_a_restart_too() {
 async fn case_O13_a_leased_channel_is_not_closed_before_blocks_and_date_are_over() {
     let world = World::new().await;
     let wish = CreateOrder { channel_expiry_blocks: 144, ..world.wish() };
-    let handle = world.orders_choosing(wish, pays_by(WayKind::Onchain)).await;
+    let handle = world.orders_choosing(wish, pays_by(PaymentMethod::Onchain)).await;
     world.is_done(&handle, Way::Onchain).await;
     let channels = world.scene.lsp.node.channel_manager().list_channels();
     let leased = channels.iter().find(|channel| channel.is_outbound).expect("it is there");
@@ -265,7 +266,7 @@ async fn case_O13_a_leased_channel_is_not_closed_before_blocks_and_date_are_over
 async fn case_O13_blocks_that_come_fast_do_not_end_a_lease() {
     let world = World::new().await;
     let wish = CreateOrder { channel_expiry_blocks: 144, ..world.wish() };
-    let handle = world.orders_choosing(wish, pays_by(WayKind::Onchain)).await;
+    let handle = world.orders_choosing(wish, pays_by(PaymentMethod::Onchain)).await;
     let funding = world.is_done(&handle, Way::Onchain).await;
     world.mines_up_to(BlockHeight(world.scene.chain.height() + 150)).await;
     let channels = world.scene.lsp.node.channel_manager().list_channels();
@@ -279,7 +280,7 @@ async fn case_O13_blocks_that_come_fast_do_not_end_a_lease() {
 async fn case_X24_an_ordinary_invoice_is_paid_over_a_channel_that_was_ordered() {
     let script = Script { payer_channels: vec![400_000], ..Script::of_orders() };
     let world = World::playing(script, Arc::default()).await;
-    let handle = world.orders(WayKind::Onchain).await;
+    let handle = world.orders(PaymentMethod::Onchain).await;
     world.is_done(&handle, Way::Onchain).await;
     crate::is_paid_by_an_ordinary_invoice(&world.scene, Msat(100_000_000)).await;
 }
@@ -287,7 +288,7 @@ async fn case_X24_an_ordinary_invoice_is_paid_over_a_channel_that_was_ordered() 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O14_an_operator_sees_orders_and_cancels_one_that_waits() {
     let world = World::tricking(wallet_leaves_when_it_has_paid).await;
-    let handle = world.pays_and_is_away(WayKind::Bolt11).await;
+    let handle = world.pays_and_is_away(PaymentMethod::Bolt11).await;
     let order = world.order().await;
     assert_eq!((order.stage, order.attempts), (OrderStage::Open, 0));
     assert_eq!(handle.snapshot().map(|it| it.id().clone()), Some(order.id), "both know it by the same name");

@@ -13,7 +13,7 @@ use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use lightning::util::config::UserConfig;
 use lightning_invoice::Bolt11Invoice;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, Polling, Quote, Rules, Trouble, Unpaid, WayKind, Wish};
+use lsps_client::order::{End, PaymentMethod, Polling, Quote, Rules, Trouble, Unpaid, Wish};
 use lsps_client::session::{Failed, OrderHandle, Outcome, Session};
 use lsps_client::{CallError, ChannelKey};
 use lsps_node::node::{Node, Setup, while_there, within};
@@ -54,7 +54,7 @@ async fn case_O12_a_channel_is_paid_on_chain_then_another_over_it() {
     let order = CreateOrder { client_balance_sat: Sat(10_000), ..world.order() };
     world.seller.takes_invoices();
     let handle = world.orders(&order).await.expect("it sells again");
-    assert_eq!(handle.snapshot().unwrap().paying().unwrap().way, WayKind::Bolt11);
+    assert_eq!(handle.snapshot().unwrap().paying().unwrap().method, PaymentMethod::Bolt11);
     assert!(within(|| world.seller.has_payment()).await, "the payment is here, on hold");
     world.seller.opens(&world, 1, |_| ()).await;
     world.seller.claims();
@@ -105,7 +105,7 @@ async fn case_O12_a_payment_without_a_route_is_given_up_with_its_order_and_an_an
     world.seller.takes_invoices();
     let wallet = &world.scene.wallet.host;
     let lsp = world.seller.node.node_id();
-    let by_invoice = |_: &Quote| Some(WayKind::Bolt11);
+    let by_invoice = |_: &Quote| Some(PaymentMethod::Bolt11);
     let handle = wallet.order_channel_paying(lsp, world.order(), LIMITS, by_invoice).await.expect("it sells");
     world.wallet_looks().await;
     assert!(handle.snapshot().unwrap().end().is_none(), "it may find a route yet");
@@ -210,7 +210,7 @@ async fn case_X53b_a_first_channel_is_paid_on_the_chain_where_lightning_is_cheap
     let world = World::new().await;
     world.seller.takes_both();
     let handle = world.orders(&world.order()).await.expect("it sells");
-    assert_eq!(handle.snapshot().unwrap().paying().unwrap().way, WayKind::Onchain);
+    assert_eq!(handle.snapshot().unwrap().paying().unwrap().method, PaymentMethod::Onchain);
     assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
     world.scene.chain.mine(1);
     world.seller.opens(&world, 1, |_| ()).await;
@@ -231,8 +231,9 @@ async fn case_X53b_when_there_is_no_route_the_next_way_is_paid() {
         rules: Rules::default(),
     };
     let quote = session.lsp(PeerId(lsp.serialize())).quote_channel(wish, &LdkInvoices).await.expect("it sells");
-    let handle = session.pay_quote_in_turn(quote, &[WayKind::Bolt11, WayKind::Onchain]).expect("there is room");
-    assert_eq!(handle.snapshot().unwrap().paying().unwrap().way, WayKind::Bolt11);
+    let handle =
+        session.pay_quote_in_turn(quote, &[PaymentMethod::Bolt11, PaymentMethod::Onchain]).expect("there is room");
+    assert_eq!(handle.snapshot().unwrap().paying().unwrap().method, PaymentMethod::Bolt11);
     let paid = within_half_a_minute(|| world.scene.chain.mempool().len() == 1);
     assert!(paid.await, "the payment is broadcast");
     world.scene.chain.mine(1);

@@ -6,7 +6,7 @@ use bitcoin::hashes::Hash as _;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::types::payment::{PaymentHash, PaymentSecret};
 use lightning_invoice::Bolt11Invoice;
-use lsps_client::order::{Bill, Quote, WayKind};
+use lsps_client::order::{PaymentInstructions, PaymentMethod, Quote};
 use lsps_node::node::within;
 use lsps_service::{OrderStage, Way};
 use lsps_testing::scene::Script;
@@ -45,10 +45,10 @@ async fn case_X05_a_strangers_htlc_with_the_hash_of_a_held_payment_does_not_end_
         let world = World::playing(script, cast).await;
         let mut invoice = None;
         let choose = |quote: &Quote| {
-            let way = quote.ways.iter().find(|way| way.kind() == WayKind::Bolt11)?;
-            let Bill::Invoice { invoice: text, .. } = &way.bill else { return None };
+            let way = quote.options.iter().find(|way| way.method() == PaymentMethod::Bolt11)?;
+            let PaymentInstructions::Invoice { invoice: text, .. } = &way.instructions else { return None };
             invoice = text.parse::<Bolt11Invoice>().ok();
-            Some(WayKind::Bolt11)
+            Some(PaymentMethod::Bolt11)
         };
         let handle = world.orders_choosing(world.wish(), choose).await;
         assert!(within(|| world.told.lock().unwrap().contains(&"held")).await, "it waits for its client");

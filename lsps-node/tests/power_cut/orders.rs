@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bitcoin::secp256k1::Secp256k1;
 use bitcoin::{OutPoint, TxOut};
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, Quote, Trouble, WayKind};
+use lsps_client::order::{End, PaymentMethod, Quote, Trouble};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_node::node::{passes, within};
 use lsps_node::store::{MemoryStore, Store};
@@ -19,79 +19,79 @@ use crate::{AFTER, Stage, before_the_cut, chosen, connect_by_wire};
 /// The cuts are before the answer, during the open, and after the funding transaction was published.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_an_order_paid_by_hold_invoice_survives_a_power_cut() {
-    sweep(Play::of(WayKind::Bolt11), vec![1, 12, 26]).await;
+    sweep(Play::of(PaymentMethod::Bolt11), vec![1, 12, 26]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_an_order_paid_by_offer_survives_a_power_cut() {
-    sweep(Play::of(WayKind::Bolt12), vec![12, 26]).await;
+    sweep(Play::of(PaymentMethod::Bolt12), vec![12, 26]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_an_order_paid_on_the_chain_survives_a_power_cut() {
-    sweep(Play::of(WayKind::Onchain), vec![1, 9, 18]).await;
+    sweep(Play::of(PaymentMethod::Onchain), vec![1, 9, 18]).await;
 }
 
 /// The cuts are before the payment, during it, and while the channel is opened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_an_order_survives_a_power_cut_of_its_wallet() {
-    sweep(Play::of(WayKind::Bolt11).cutting_the_wallet(), vec![1, 4, 14]).await;
-    sweep(Play::of(WayKind::Onchain).cutting_the_wallet(), vec![1, 3, 8]).await;
+    sweep(Play::of(PaymentMethod::Bolt11).cutting_the_wallet(), vec![1, 4, 14]).await;
+    sweep(Play::of(PaymentMethod::Onchain).cutting_the_wallet(), vec![1, 3, 8]).await;
 }
 
 /// The cuts are before the failure, during the refund, and after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_O15_a_refund_survives_a_power_cut() {
-    sweep(Play::of(WayKind::Bolt11).failing(), vec![6, 12, 16]).await;
-    sweep(Play::of(WayKind::Onchain).failing(), vec![4, 8, 12]).await;
+    sweep(Play::of(PaymentMethod::Bolt11).failing(), vec![6, 12, 16]).await;
+    sweep(Play::of(PaymentMethod::Onchain).failing(), vec![4, 8, 12]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
 async fn case_O15_an_order_paid_by_hold_invoice_survives_a_power_cut_after_any_write() {
-    sweep(Play::of(WayKind::Bolt11), chosen()).await;
+    sweep(Play::of(PaymentMethod::Bolt11), chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
 async fn case_O15_an_order_paid_by_offer_survives_a_power_cut_after_any_write() {
-    sweep(Play::of(WayKind::Bolt12), chosen()).await;
+    sweep(Play::of(PaymentMethod::Bolt12), chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
 async fn case_O15_an_order_paid_on_the_chain_survives_a_power_cut_after_any_write() {
-    sweep(Play::of(WayKind::Onchain), chosen()).await;
+    sweep(Play::of(PaymentMethod::Onchain), chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
 async fn case_O15_an_order_paid_by_hold_invoice_survives_a_power_cut_of_its_wallet_after_any_write() {
-    sweep(Play::of(WayKind::Bolt11).cutting_the_wallet(), chosen()).await;
+    sweep(Play::of(PaymentMethod::Bolt11).cutting_the_wallet(), chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
 async fn case_O15_an_order_paid_on_the_chain_survives_a_power_cut_of_its_wallet_after_any_write() {
-    sweep(Play::of(WayKind::Onchain).cutting_the_wallet(), chosen()).await;
+    sweep(Play::of(PaymentMethod::Onchain).cutting_the_wallet(), chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
 async fn case_O15_a_refund_over_lightning_survives_a_power_cut_after_any_write() {
-    sweep(Play::of(WayKind::Bolt11).failing(), chosen()).await;
+    sweep(Play::of(PaymentMethod::Bolt11).failing(), chosen()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
 async fn case_O15_a_refund_on_the_chain_survives_a_power_cut_after_any_write() {
-    sweep(Play::of(WayKind::Onchain).failing(), chosen()).await;
+    sweep(Play::of(PaymentMethod::Onchain).failing(), chosen()).await;
 }
 
 /// One scenario.
 #[derive(Clone, Copy, Debug)]
 struct Play {
-    way: WayKind,
+    method: PaymentMethod,
     /// Node whose power is cut.
     who: Who,
     /// Whether the LSP finds its coins spent, before and after the cut.
@@ -99,8 +99,8 @@ struct Play {
 }
 
 impl Play {
-    fn of(way: WayKind) -> Self {
-        Self { way, who: Who::Lsp, fails: false }
+    fn of(method: PaymentMethod) -> Self {
+        Self { method, who: Who::Lsp, fails: false }
     }
 
     fn cutting_the_wallet(self) -> Self {
@@ -214,7 +214,7 @@ async fn orders(
         if play.fails {
             spent.extend(scene.lsp_spends_its_coins());
         }
-        Some(play.way)
+        Some(play.method)
     };
     scene.wallet.host.order_channel_paying(lsp, order, limits, choose).await
 }
@@ -238,7 +238,10 @@ async fn is_over(
     }
     let (fate, leased) = match &outcome {
         Outcome::Ended(End::Done { lease, .. }) => {
-            let fee = handle.snapshot().and_then(|order| Some(order.way(play.way)?.fee)).ok_or("the order is gone")?;
+            let fee = handle
+                .snapshot()
+                .and_then(|order| Some(order.payment_option(play.method)?.fee))
+                .ok_or("the order is gone")?;
             before.check_done(scene, fee, lease).await?;
             (Fate::Opened, 1)
         }

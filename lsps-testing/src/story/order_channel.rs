@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lightning::events::Event;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, Quote, WayKind};
+use lsps_client::order::{End, PaymentMethod, Quote};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_transport_ldk::Msat;
 use lsps_types::Sat;
@@ -44,11 +44,11 @@ pub struct Plan {
 impl Plan {
     /// Payment method.
     #[must_use]
-    pub fn way(&self) -> WayKind {
+    pub fn method(&self) -> PaymentMethod {
         match (self.onchain, self.offer) {
-            (true, _) => WayKind::Onchain,
-            (false, true) => WayKind::Bolt12,
-            (false, false) => WayKind::Bolt11,
+            (true, _) => PaymentMethod::Onchain,
+            (false, true) => PaymentMethod::Bolt12,
+            (false, false) => PaymentMethod::Bolt11,
         }
     }
 
@@ -103,10 +103,10 @@ impl Story {
     }
 
     /// Prints the price of each payment method.
-    pub fn is_quoted(&self, quote: &Quote, chosen: WayKind) {
-        for way in &quote.ways {
+    pub fn is_quoted(&self, quote: &Quote, chosen: PaymentMethod) {
+        for way in &quote.options {
             let (fee, total) = (sat(way.fee.0 * 1_000), sat(way.total.0 * 1_000));
-            self.tells("LSP", &format!("takes {fee}, so {total} in all, if paid {}", words(way.kind())));
+            self.tells("LSP", &format!("takes {fee}, so {total} in all, if paid {}", words(way.method())));
         }
         self.tells("wallet", &format!("pays {}", words(chosen)));
     }
@@ -149,7 +149,7 @@ impl Story {
         end: &End,
     ) -> Result<(), Error> {
         let order = handle.snapshot();
-        let fee = order.and_then(|order| Some(order.way(plan.way())?.fee)).ok_or("the order is gone")?;
+        let fee = order.and_then(|order| Some(order.payment_option(plan.method())?.fee)).ok_or("the order is gone")?;
         match end {
             End::Done { lease, .. } if !plan.fail_open => before.check_done(scene, fee, lease).await?,
             End::Refunded if plan.fail_open => before.check_refunded(scene).await?,
@@ -190,11 +190,11 @@ impl Story {
     }
 }
 
-fn words(way: WayKind) -> &'static str {
-    match way {
-        WayKind::Bolt11 => "by hold invoice",
-        WayKind::Bolt12 => "by offer",
-        WayKind::Onchain => "on the chain",
+fn words(method: PaymentMethod) -> &'static str {
+    match method {
+        PaymentMethod::Bolt11 => "by hold invoice",
+        PaymentMethod::Bolt12 => "by offer",
+        PaymentMethod::Onchain => "on the chain",
     }
 }
 

@@ -3,7 +3,7 @@
 
 use lsps_client::CallError;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{CannotOrder, Draft, Offered, RefuseOrder, Rules, WayKind, Wish};
+use lsps_client::order::{CannotOrder, Draft, Offered, PaymentMethod, RefuseOrder, Rules, Wish};
 use lsps_testing::{an_order, anything, peer};
 use lsps_types::Network;
 use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, LdkInvoices, Options, Order, OrderState, Status};
@@ -79,14 +79,17 @@ fn create_order_result(input: &Given) -> Value {
             json!({ "error": { "code": "mirror_mismatch", "field": mismatch.field } })
         }
         Ok(found) => {
-            let usable =
-                [(WayKind::Bolt11, found.bolt11), (WayKind::Bolt12, found.bolt12), (WayKind::Onchain, found.onchain)];
+            let usable = [
+                (PaymentMethod::Bolt11, found.bolt11),
+                (PaymentMethod::Bolt12, found.bolt12),
+                (PaymentMethod::Onchain, found.onchain),
+            ];
             let usable: Vec<_> =
                 usable.into_iter().filter(|(_, status)| *status == Status::Usable).map(|(kind, _)| kind).collect();
-            let ways: Vec<_> = quote.iter().flat_map(|quote| &quote.ways).map(|way| way.kind()).collect();
+            let options: Vec<_> = quote.iter().flat_map(|quote| &quote.options).map(|option| option.method()).collect();
             let is_new = order.order_state == OrderState::Created && order.channel.is_none();
             assert_eq!(
-                ways,
+                options,
                 if is_new { usable } else { vec![] },
                 "what can be used is what a wallet would choose among"
             );
