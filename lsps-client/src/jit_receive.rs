@@ -22,9 +22,9 @@ mod rules;
 mod v1;
 
 pub use arrival::{Arrival, Via};
-pub use choose::{Choice, FeeLimits, NoOffer, Payment, Unfit, Want, choose};
+pub use choose::{Choice, FeeLimits, NoOffer, Payment, ReceiveRequest, Unfit, choose};
 pub(crate) use flow::{Command, Reject};
-pub use invoice::{CannotInvoice, InvoiceTerms, Prepared, RouteHint, Wish, prepare};
+pub use invoice::{CannotInvoice, InvoiceParams, InvoiceTerms, Prepared, RouteHint, prepare};
 pub(crate) use judge::within_share;
 pub use judge::{Expected, Fault, Part, Promised, Received, Verdict, enough_blocks_left, judge};
 pub use purchases::{Handled, OpenRequest, RefuseChannel, RefusePurchase};

@@ -7,9 +7,9 @@
 //! [`jit_receive::prepare`], make the invoice, [`Input::RegisterPurchase`], and hand the invoice out once the record is
 //! written. Then [`Input::ChannelRequested`], [`Client::arrived`], [`Input::PaymentClaimed`].
 //!
-//! Ordering a channel: `call` with [`GetInfo`](lsps_types::lsps1::GetInfo), [`order::Offered::draft`], `call` with
-//! [`order::Draft::request`], [`order::Draft::weigh`], [`Input::PlaceOrder`], [`Input::PayOrder`], and the effects that
-//! follow. Feature `session` has all of that in one call.
+//! Ordering a channel: `call` with [`GetInfo`](lsps_types::lsps1::GetInfo), [`order::LspOptions::check`], `call` with
+//! [`order::CheckedRequest::create_order`], [`order::CheckedRequest::verify`], [`Input::PlaceOrder`],
+//! [`Input::PayOrder`], and the effects that follow. Feature `session` has all of that in one call.
 //!
 //! Being woken while the wallet sleeps: [`Input::KeepWebhook`], once for each app.
 //!

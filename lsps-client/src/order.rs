@@ -1,8 +1,8 @@
 //! Ordering a channel (LSPS1): an order, which is one flow.
 //!
-//! `Offered -> draft -> create_order -> weigh -> place -> pay -> polls -> channel | refund`. The steps before `place`
-//! are pure functions of messages. From `place` on the order has a record, and no payment is made that is not on
-//! record.
+//! `LspOptions -> check -> create_order -> verify -> place -> pay -> polls -> channel | refund`. The steps before
+//! `place` are pure functions of messages. From `place` on the order has a record, and no payment is made that is not
+//! on record.
 
 use alloc::{string::String, vec::Vec};
 use core::{cmp::Reverse, time::Duration};
@@ -30,8 +30,8 @@ pub use key::{NoKey, OrderKey};
 pub use orders::{OrderError, RefusePlace};
 pub use polls::Polling;
 pub use quote::{
-    CannotOrder, Draft, Offered, PaymentInstructions, PaymentMethod, PaymentOption, Quote, RefuseOrder,
-    RefusePaymentMethod, Rules, Wish,
+    CannotOrder, CheckedRequest, LspOptions, OrderRequest, PaymentInstructions, PaymentMethod, PaymentOption, Quote,
+    RefuseOrder, RefusePaymentMethod, Rules,
 };
 
 pub(crate) use changes::{Command, Reject};

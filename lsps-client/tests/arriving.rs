@@ -5,10 +5,12 @@
 mod common;
 
 use common::{
-    BOUGHT, DAY, FEE, HOUR, LSP, NOON, OTHER_LSP, SIZE, WISH, buy, client, effects, hash, open_request, prepared, terms,
+    BOUGHT, DAY, FEE, HOUR, LSP, NOON, OTHER_LSP, PARAMS, SIZE, buy, client, effects, hash, open_request, prepared,
+    terms,
 };
 use lsps_client::jit_receive::{
-    AcceptTrust, Arrival, Fault, Handled, Received, RefuseChannel, RefusePurchase, Rules, State, Via, Wish, prepare,
+    AcceptTrust, Arrival, Fault, Handled, InvoiceParams, Received, RefuseChannel, RefusePurchase, Rules, State, Via,
+    prepare,
 };
 use lsps_client::{ChannelKey, Client, Config, Effect};
 use lsps_types::lsps2::{Bought, Buy, OpeningFeeParams};
@@ -24,8 +26,8 @@ fn via(peer: PeerId, key: u128, confirmations: u32) -> Via {
 }
 
 fn registers(client: &mut Client, number: u8, confirmations_to_wait: u16) {
-    let wish = Wish { confirmations_to_wait, ..WISH };
-    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &wish, &Rules::default(), NOON).unwrap();
+    let params = InvoiceParams { confirmations_to_wait, ..PARAMS };
+    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &params, &Rules::default(), NOON).unwrap();
     client.register(&prepared, hash(number), NOON).expect("there is room");
 }
 
@@ -74,7 +76,7 @@ fn case_X33_trust_in_one_lsp_is_none_in_another() {
     let mut client = bought(0);
     let bought = Bought { client_trusts_lsp: true, ..BOUGHT };
     let rules = Rules { accept_trust: AcceptTrust::Yes, ..Rules::default() };
-    let prepared = prepare(OTHER_LSP, &buy(Some(SIZE)), &bought, &WISH, &rules, NOON).unwrap();
+    let prepared = prepare(OTHER_LSP, &buy(Some(SIZE)), &bought, &PARAMS, &rules, NOON).unwrap();
     client.register(&prepared, hash(2), NOON).unwrap();
     let unseen = Via { is_seen: Some(false), ..via(LSP, 1, 0) };
     assert_eq!(client.arrived(hash(1), &AS_PROMISED, &[unseen], 0), Arrival::Hold);
@@ -128,7 +130,7 @@ fn case_X33_what_comes_over_a_channel_whose_funding_was_never_seen_waits_or_goes
     let mut trusting = common::client();
     let rules = Rules { accept_trust: AcceptTrust::Yes, ..Rules::default() };
     let bought = Bought { client_trusts_lsp: true, ..BOUGHT };
-    let prepared = prepare(LSP, &buy(Some(SIZE)), &bought, &WISH, &rules, NOON).unwrap();
+    let prepared = prepare(LSP, &buy(Some(SIZE)), &bought, &PARAMS, &rules, NOON).unwrap();
     trusting.register(&prepared, hash(1), NOON).unwrap();
     opens(&mut trusting, 1);
     assert_eq!(trusting.arrived(hash(1), &AS_PROMISED, &[unseen], 0), Arrival::Claim, "that was agreed");
@@ -228,7 +230,7 @@ fn case_X38_a_purchase_ends_with_its_invoice_however_long_its_terms_are_valid() 
     let opening_fee_params = OpeningFeeParams { valid_until: year_9999.into(), ..terms() };
     let buy = Buy { opening_fee_params, payment_size_msat: Some(SIZE) };
     let mut buys = |number, expiry, now| {
-        let prepared = prepare(LSP, &buy, &BOUGHT, &Wish { expiry, ..WISH }, &rules, now).unwrap();
+        let prepared = prepare(LSP, &buy, &BOUGHT, &InvoiceParams { expiry, ..PARAMS }, &rules, now).unwrap();
         client.register(&prepared, hash(number), now).map(|()| prepared.invoice.expiry_secs)
     };
     assert_eq!(buys(1, Some(HOUR), NOON), Ok(3_600));
@@ -243,7 +245,7 @@ fn case_X38_a_purchase_ends_with_its_invoice_however_long_its_terms_are_valid() 
     let over = NOON + rules.longest_invoice + rules.late_channel;
     client.tick(over);
     assert_eq!(client.open_requested(&open_request(1), over), Err(RefuseChannel::NothingBought));
-    let another = prepare(LSP, &buy, &BOUGHT, &WISH, &rules, over).unwrap();
+    let another = prepare(LSP, &buy, &BOUGHT, &PARAMS, &rules, over).unwrap();
     assert_eq!(client.register(&another, hash(3), over), Ok(()), "what nobody paid makes room");
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{HOUR, LSP, NOON, answer, answer_in_text, client};
-use desk::{Facts, OUTPOINT, completed, failed, made, open_as_ordered, options, order, wish, with_states};
+use desk::{Facts, OUTPOINT, completed, failed, made, open_as_ordered, options, order, request, with_states};
 use lsps_client::Effect;
 use lsps_client::jit_receive::Handled;
 use lsps_client::order::{CannotOrder, End, PaymentMethod, Quote, State, Trouble, Unpaid};
@@ -35,7 +35,7 @@ impl World {
 
     fn orders(&self, ordered: CreateOrder) -> JoinHandle<Result<OrderHandle, NotOrdered>> {
         let lsp = self.session.lsp(LSP);
-        tokio::spawn(async move { lsp.order_channel(wish(ordered), &Facts, lightning).await })
+        tokio::spawn(async move { lsp.order_channel(request(ordered), &Facts, lightning).await })
     }
 
     /// Returns the messages that the client sends now, and its effects.
@@ -135,7 +135,7 @@ async fn case_O12_nothing_is_ordered_that_the_options_do_not_allow() {
     let question = world.question().await;
     let options = Options { max_initial_lsp_balance_sat: Sat(1_000), ..options() };
     world.hears(&answer::<GetInfo>(&question, &options)).await;
-    assert!(matches!(ordering.await.unwrap(), Err(NotOrdered::Draft(CannotOrder::Options(_)))));
+    assert!(matches!(ordering.await.unwrap(), Err(NotOrdered::NotOffered(CannotOrder::Options(_)))));
     assert_eq!(world.turn().await, (vec![], vec![]));
 
     let ordering = world.orders(order());
@@ -158,7 +158,7 @@ async fn a_refusal_and_a_price_that_nobody_chooses_are_told_apart() {
     assert_eq!(error.to_string(), "ordering the channel: the token is unknown or no longer good");
 
     let lsp = world.session.lsp(LSP);
-    let ordering = tokio::spawn(async move { lsp.order_channel(wish(order()), &Facts, |_| None).await });
+    let ordering = tokio::spawn(async move { lsp.order_channel(request(order()), &Facts, |_| None).await });
     let question = world.question().await;
     world.hears(&answer::<GetInfo>(&question, &options())).await;
     let question = world.question().await;

@@ -2,8 +2,10 @@
 
 mod common;
 
-use common::{BOUGHT, FEE, HOUR, LSP, NOON, SIZE, WISH, buy, client, effects, hash, open_request};
-use lsps_client::jit_receive::{Handled, Holding, Received, RefuseChannel, Rules, State, Verdict, Wish, prepare};
+use common::{BOUGHT, FEE, HOUR, LSP, NOON, PARAMS, SIZE, buy, client, effects, hash, open_request};
+use lsps_client::jit_receive::{
+    Handled, Holding, InvoiceParams, Received, RefuseChannel, Rules, State, Verdict, prepare,
+};
 use lsps_client::{ChannelKey, Client, Config, Effect};
 use lsps_types::{Msat, Preimage};
 
@@ -16,8 +18,8 @@ const CLAIM: Effect =
 /// A wallet that waits for confirmations, with a payment that it holds over a funded channel.
 fn holding() -> Client {
     let mut client = client();
-    let wish = Wish { confirmations_to_wait: 3, ..WISH };
-    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &wish, &Rules::default(), NOON).unwrap();
+    let params = InvoiceParams { confirmations_to_wait: 3, ..PARAMS };
+    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &params, &Rules::default(), NOON).unwrap();
     client.register(&prepared, hash(1), NOON).unwrap();
     client.open_requested(&open_request(1), NOON).unwrap();
     assert_eq!(client.channel_pending(ChannelKey(1), NOON), Handled::Taken);
@@ -101,7 +103,7 @@ fn a_payment_that_is_held_stays_on_record_when_a_channel_closes() {
 fn a_paid_purchase_holds_nothing_and_leaves_others_their_channels() {
     let mut client = holding();
     assert_eq!(client.claimed(hash(1), RECEIVED, FEE, &[ChannelKey(1)], NOON), Handled::Taken);
-    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &WISH, &Rules::default(), NOON).unwrap();
+    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &PARAMS, &Rules::default(), NOON).unwrap();
     client.register(&prepared, hash(2), NOON).unwrap();
     client.open_requested(&open_request(2), NOON).unwrap();
     let again = client.held(hash(1), (RECEIVED, Msat::ZERO), Some(PREIMAGE), &[ChannelKey(2)], NOON);

@@ -4,12 +4,12 @@
 mod common;
 
 use common::{
-    BOUGHT, FEE, HOUR, LSP, NOON, OTHER_LSP, SIZE, WISH, blocks, buy, client, effects, hash, open_request, prepared,
+    BOUGHT, FEE, HOUR, LSP, NOON, OTHER_LSP, PARAMS, SIZE, blocks, buy, client, effects, hash, open_request, prepared,
     released, terms,
 };
 use lsps_client::jit_receive::{
-    Event, Fault, Handled, OpenRequest, Part, Received, RefuseChannel, RefusePurchase, Rules, State, Verdict, Wish,
-    prepare,
+    Event, Fault, Handled, InvoiceParams, OpenRequest, Part, Received, RefuseChannel, RefusePurchase, Rules, State,
+    Verdict, prepare,
 };
 use lsps_client::{AcceptTerms, ChannelKey, Client, Config, Effect, FlowId, Notice, Unreadable, Wake};
 use lsps_types::lsps2::{Buy, OpeningFeeParams};
@@ -80,8 +80,8 @@ fn an_invoice_may_be_handed_out_once_its_purchase_is_written() {
 #[test]
 fn of_a_payment_too_small_for_the_share_that_the_wallet_gives_nothing_is_kept() {
     let (mut client, limit) = (client(), Some(Ppm(10_000)));
-    let wish = Wish { max_proportional_fee: limit, ..WISH };
-    let variable = prepare(LSP, &buy(None), &BOUGHT, &wish, &Rules::default(), NOON).unwrap();
+    let params = InvoiceParams { max_proportional_fee: limit, ..PARAMS };
+    let variable = prepare(LSP, &buy(None), &BOUGHT, &params, &Rules::default(), NOON).unwrap();
     client.register(&variable, hash(1), NOON).unwrap();
     let verdict = |received| client.judge(hash(1), &received);
 
@@ -96,7 +96,7 @@ fn case_W04_the_fee_is_judged_on_the_gross_amount_over_all_parts() {
     let mut client = client();
     registers(&mut client, LSP, 1, Some(SIZE));
     let rules = Rules { least_net: Msat(1), ..Rules::default() };
-    let variable = prepare(LSP, &buy(None), &BOUGHT, &WISH, &rules, NOON).unwrap();
+    let variable = prepare(LSP, &buy(None), &BOUGHT, &PARAMS, &rules, NOON).unwrap();
     client.register(&variable, hash(2), NOON).unwrap();
     let verdict = |number, received| client.judge(hash(number), &received);
 
@@ -458,7 +458,7 @@ fn two_thousand_purchases_leave_no_more_than_the_limit() {
         now = now + HOUR;
         let opening_fee_params = OpeningFeeParams { valid_until: (now + HOUR).into(), ..terms() };
         let buy = Buy { opening_fee_params, payment_size_msat: Some(SIZE) };
-        let prepared = prepare(LSP, &buy, &BOUGHT, &WISH, &Rules::default(), now).unwrap();
+        let prepared = prepare(LSP, &buy, &BOUGHT, &PARAMS, &Rules::default(), now).unwrap();
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&n.to_be_bytes());
         client.register(&prepared, PaymentHash(bytes), now).unwrap();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{LSP, NOON, OTHER_LSP, SIZE, answer, answer_in_text, client, terms};
-use lsps_client::jit_receive::{FeeLimits, Payment, Rules, Unfit, Want};
+use lsps_client::jit_receive::{FeeLimits, Payment, ReceiveRequest, Rules, Unfit};
 use lsps_client::select::{Cheapest, Offer, Select};
 use lsps_client::session::{Ask, Failed, Session, Shopped, WhyNot};
 use lsps_client::{CallError, NotSent};
@@ -37,8 +37,9 @@ impl World {
 
     fn shops(&self, asks: Vec<Ask>) -> JoinHandle<Shopped> {
         let limits = FeeLimits { max_total_fee: Some(Msat(20_000)), max_proportional_fee: None };
-        let (session, want) = (self.session.clone(), Want { payment: Payment::Fixed(SIZE), limits, expiry: None });
-        tokio::spawn(async move { session.shop(&asks, &want, PATIENCE).await })
+        let (session, request) =
+            (self.session.clone(), ReceiveRequest { payment: Payment::Fixed(SIZE), limits, expiry: None });
+        tokio::spawn(async move { session.shop(&asks, &request, PATIENCE).await })
     }
 
     /// Messages sent since the last call.
@@ -134,9 +135,9 @@ async fn case_X40_an_lsp_that_did_not_sell_on_its_terms_comes_after_the_others()
 async fn case_X51_an_lsp_whose_terms_last_comes_before_a_cheaper_one_whose_do_not() {
     let world = World::new();
     let limits = FeeLimits::total(Msat(20_000));
-    let want = Want { payment: Payment::Fixed(SIZE), limits, expiry: Some(common::DAY) };
+    let request = ReceiveRequest { payment: Payment::Fixed(SIZE), limits, expiry: Some(common::DAY) };
     let (session, asks) = (world.session.clone(), [ask(LSP), ask(OTHER_LSP)]);
-    let shopping = tokio::spawn(async move { session.shop(&asks, &want, PATIENCE).await });
+    let shopping = tokio::spawn(async move { session.shop(&asks, &request, PATIENCE).await });
     let lasting = OpeningFeeParams { proportional: Ppm(10_000), valid_until: (NOON + common::DAY).into(), ..terms() };
     for (lsp, request) in world.asked().await {
         let menu = if lsp == LSP { selling_at(9_000) } else { Menu { opening_fee_params_menu: vec![lasting.clone()] } };

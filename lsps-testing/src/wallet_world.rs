@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{OrderKey, WayKind};
+use lsps_client::order::{OrderKey, PaymentMethod};
 use lsps_host::ports::{ChannelRequest, PaymentEnd, PaymentId, WalletNodeEvent};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::{Msat, PaymentHash, PeerId, Sat};
@@ -242,12 +242,12 @@ impl WalletWorld {
         let told = Arc::clone(&self.told);
         self.process.ask(move |wallet| async move {
             let limits = FeeLimits::total(Msat(MOST_FEE.0 * 1_000));
-            let kind = [WayKind::Bolt11, WayKind::Bolt12, WayKind::Onchain];
+            let kind = [PaymentMethod::Bolt11, PaymentMethod::Bolt12, PaymentMethod::Onchain];
             let ordered = match way {
                 0..=2 => {
                     let choose = |quote: &lsps_client::order::Quote| {
                         let wanted = kind[usize::from(way)];
-                        quote.ways.iter().any(|way| way.kind() == wanted).then_some(wanted)
+                        quote.options.iter().any(|option| option.method() == wanted).then_some(wanted)
                     };
                     wallet.order_channel_paying(lsp, order, limits, choose).await
                 }

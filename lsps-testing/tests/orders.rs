@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsps_client::jit_receive::{FeeLimits, Handled, OpenRequest};
-use lsps_client::order::{End, Offered, OrderKey, PaymentInstructions, PaymentMethod, Rules, State, Unpaid, Wish};
+use lsps_client::order::{
+    End, LspOptions, OrderKey, OrderRequest, PaymentInstructions, PaymentMethod, Rules, State, Unpaid,
+};
 use lsps_client::{Client, Config, Effect, Released};
 use lsps_service::{ChannelEnd, HeldPayment, Input, OrderTerms, PaidBy, WayTerms};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, an_order, call, outpoint, peer};
@@ -145,10 +147,10 @@ impl World {
     fn orders(&mut self) -> OrderKey {
         let options = call(&mut self.lsp, wallet(), &GetInfo {}).expect("options");
         let (limits, rules) = (FeeLimits::UNLIMITED, Rules::default());
-        let wish = Wish { order: order(), limits, network: Network::Bitcoin, large_channels: false, rules };
-        let draft = Offered { lsp: lsp(), options }.draft(wish).expect("it is offered");
-        let made = call(&mut self.lsp, wallet(), draft.request()).expect("it is sold");
-        let quote = draft.weigh(&made, &Facts, self.now).expect("it is as ordered");
+        let request = OrderRequest { order: order(), limits, network: Network::Bitcoin, large_channels: false, rules };
+        let checked = LspOptions { lsp: lsp(), options }.check(request).expect("it is offered");
+        let made = call(&mut self.lsp, wallet(), checked.create_order()).expect("it is sold");
+        let quote = checked.verify(&made, &Facts, self.now).expect("it is as ordered");
         let key = self.client.place_order(quote, self.now).expect("there is room");
         self.turn();
         key

@@ -12,7 +12,7 @@ use super::{Rules, judge::within_share};
 
 /// Request for a JIT channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Want {
+pub struct ReceiveRequest {
     /// Payment to receive.
     pub payment: Payment,
     /// Limits of the opening fee.
@@ -81,7 +81,7 @@ pub struct Choice {
     pub payment: Payment,
     /// Opening fee at [`Payment::size`].
     pub fee: Msat,
-    /// Whether the terms are valid for [`Want::expiry`]; otherwise the invoice expires sooner.
+    /// Whether the terms are valid for [`ReceiveRequest::expiry`]; otherwise the invoice expires sooner.
     pub lasts: bool,
 }
 
@@ -99,8 +99,8 @@ impl Choice {
     }
 }
 
-/// Chooses the cheapest terms that fit `want`: among those that are valid as long as it asks for, or else among all. Of
-/// equally cheap terms it takes those valid longest, then the first.
+/// Chooses the cheapest terms that fit `request`: among those that are valid as long as it asks for, or else among all.
+/// Of equally cheap terms it takes those valid longest, then the first.
 ///
 /// The order of the entries does not matter: LSPs should sort their menus, but deployed ones do not always.
 ///
@@ -109,16 +109,16 @@ impl Choice {
 /// # Errors
 ///
 /// [`NoOffer`] has the reason for each entry, in the order of the menu.
-pub fn choose(menu: &Menu, want: &Want, rules: &Rules, now: Timestamp) -> Result<Choice, NoOffer> {
+pub fn choose(menu: &Menu, request: &ReceiveRequest, rules: &Rules, now: Timestamp) -> Result<Choice, NoOffer> {
     let mut reasons = Vec::new();
     let mut best: Option<Choice> = None;
     for params in &menu.opening_fee_params_menu {
-        match price(params, want, rules, now) {
+        match price(params, request, rules, now) {
             Err(unfit) => reasons.push(unfit),
             Ok(fee) => {
                 let rank = |choice: &Choice| (!choice.lasts, choice.fee, Reverse(choice.params.valid_until.instant()));
-                let lasts = want.expiry.is_none_or(|expiry| now + expiry <= params.valid_until.instant());
-                let choice = Choice { params: params.clone(), payment: want.payment, fee, lasts };
+                let lasts = request.expiry.is_none_or(|expiry| now + expiry <= params.valid_until.instant());
+                let choice = Choice { params: params.clone(), payment: request.payment, fee, lasts };
                 if best.as_ref().is_none_or(|best| rank(&choice) < rank(best)) {
                     best = Some(choice);
                 }
@@ -129,8 +129,8 @@ pub fn choose(menu: &Menu, want: &Want, rules: &Rules, now: Timestamp) -> Result
 }
 
 /// The opening fee of one entry, if the entry is consistent and fits.
-fn price(params: &OpeningFeeParams, want: &Want, rules: &Rules, now: Timestamp) -> Result<Msat, Unfit> {
-    let (size, min, max) = (want.payment.size(), params.min_payment_size_msat, params.max_payment_size_msat);
+fn price(params: &OpeningFeeParams, request: &ReceiveRequest, rules: &Rules, now: Timestamp) -> Result<Msat, Unfit> {
+    let (size, min, max) = (request.payment.size(), params.min_payment_size_msat, params.max_payment_size_msat);
     if params.valid_until.instant() < now + rules.min_validity {
         return Err(Unfit::ExpiresTooSoon);
     }
@@ -155,10 +155,10 @@ fn price(params: &OpeningFeeParams, want: &Want, rules: &Rules, now: Timestamp) 
     if net < rules.least_net {
         return Err(Unfit::LeavesTooLittle { net, least: rules.least_net });
     }
-    if want.limits.max_total_fee.is_some_and(|limit| fee > limit) {
+    if request.limits.max_total_fee.is_some_and(|limit| fee > limit) {
         return Err(Unfit::FeeAboveLimit { fee });
     }
-    if want.limits.max_proportional_fee.is_some_and(|limit| !within_share(fee, size, limit)) {
+    if request.limits.max_proportional_fee.is_some_and(|limit| !within_share(fee, size, limit)) {
         return Err(Unfit::FeeAboveShare { fee });
     }
     Ok(fee)

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{AcceptTrust, Promised, Rules, Terms};
 
-/// The wallet's request for its invoice.
+/// The wallet's parameters of the invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct InvoiceParams {
     /// Final CLTV expiry delta that the node asks for in ordinary invoices.
     pub normal_min_final_cltv_expiry_delta: u16,
     /// Confirmations of the funding transaction to wait for before the payment is claimed.
@@ -80,15 +80,15 @@ pub fn prepare(
     lsp: PeerId,
     buy: &Buy,
     bought: &Bought,
-    wish: &Wish,
+    params: &InvoiceParams,
     rules: &Rules,
     now: Timestamp,
 ) -> Result<Prepared, CannotInvoice> {
-    let params = &buy.opening_fee_params;
+    let offered = &buy.opening_fee_params;
     if bought.client_trusts_lsp {
         match rules.accept_trust {
             AcceptTrust::Never => return Err(CannotInvoice::TrustRefused),
-            AcceptTrust::Yes if wish.confirmations_to_wait > 0 => {
+            AcceptTrust::Yes if params.confirmations_to_wait > 0 => {
                 return Err(CannotInvoice::CannotWaitWhenClientTrustsLsp);
             }
             AcceptTrust::Yes => {}
@@ -98,21 +98,21 @@ pub fn prepare(
     if delta > max {
         return Err(CannotInvoice::CltvDeltaTooLarge { delta, max });
     }
-    let promised = Promised::by(params, buy.payment_size_msat).ok_or(CannotInvoice::FeeOverflow)?;
-    let valid_until = params.valid_until.instant();
+    let promised = Promised::by(offered, buy.payment_size_msat).ok_or(CannotInvoice::FeeOverflow)?;
+    let valid_until = offered.valid_until.instant();
     // A payment of any amount is checked when it arrives.
     if let (Some(size), Promised::Fee(fee)) = (buy.payment_size_msat, promised) {
         let net = size.checked_sub(fee).filter(|net| *net >= rules.least_net);
         net.ok_or(CannotInvoice::LeavesTooLittle { fee, least: rules.least_net })?;
     }
-    let wish = Wish { expiry: wish.expiry.or(Some(rules.longest_invoice)), ..*wish };
-    let wish = &wish;
+    let params = InvoiceParams { expiry: params.expiry.or(Some(rules.longest_invoice)), ..*params };
+    let params = &params;
     let invoice = InvoiceTerms {
         hint: RouteHint { node_id: lsp, scid: bought.jit_channel_scid, cltv_expiry_delta: delta },
         amount: buy.payment_size_msat,
-        min_final_cltv_expiry_delta: final_delta(wish).ok_or(CannotInvoice::FinalDeltaTooLarge)?,
+        min_final_cltv_expiry_delta: final_delta(params).ok_or(CannotInvoice::FinalDeltaTooLarge)?,
         timestamp: Timestamp::from_unix_millis(whole_secs(now) * 1_000),
-        expiry_secs: expiry_secs(valid_until, wish, now).ok_or(CannotInvoice::Expired)?,
+        expiry_secs: expiry_secs(valid_until, params, now).ok_or(CannotInvoice::Expired)?,
         basic_mpp: buy.payment_size_msat.is_some(),
     };
     // A purchase ends with its invoice, even if the LSP's terms are valid for longer.
@@ -122,29 +122,29 @@ pub fn prepare(
         scid: bought.jit_channel_scid,
         amount: buy.payment_size_msat,
         promised,
-        max_proportional_fee: wish.max_proportional_fee.filter(|_| buy.payment_size_msat.is_none()),
+        max_proportional_fee: params.max_proportional_fee.filter(|_| buy.payment_size_msat.is_none()),
         least_net: rules.least_net,
         valid_until,
         open_until,
         keep_until: open_until + rules.keep,
-        min_lifetime: Blocks(params.min_lifetime),
-        max_to_self_delay: Blocks(params.max_client_to_self_delay),
+        min_lifetime: Blocks(offered.min_lifetime),
+        max_to_self_delay: Blocks(offered.max_client_to_self_delay),
         client_trusts_lsp: bought.client_trusts_lsp,
-        confirmations_to_wait: wish.confirmations_to_wait,
+        confirmations_to_wait: params.confirmations_to_wait,
     };
     Ok(Prepared { invoice, lsp, terms })
 }
 
 /// The final CLTV expiry delta: the normal one, two blocks for the opening, and the confirmations that the wallet waits
 /// for.
-fn final_delta(wish: &Wish) -> Option<u16> {
-    wish.normal_min_final_cltv_expiry_delta.checked_add(OPENING_BLOCKS)?.checked_add(wish.confirmations_to_wait)
+fn final_delta(params: &InvoiceParams) -> Option<u16> {
+    params.normal_min_final_cltv_expiry_delta.checked_add(OPENING_BLOCKS)?.checked_add(params.confirmations_to_wait)
 }
 
 /// Seconds until `valid_until`, or fewer if requested; `None` if none are left. Fractions are cut, never rounded up.
-fn expiry_secs(valid_until: Timestamp, wish: &Wish, now: Timestamp) -> Option<u64> {
+fn expiry_secs(valid_until: Timestamp, params: &InvoiceParams, now: Timestamp) -> Option<u64> {
     let left = whole_secs(valid_until).checked_sub(whole_secs(now)).filter(|secs| *secs > 0 && now < valid_until)?;
-    Some(wish.expiry.map_or(left, |wanted| wanted.as_secs().min(left)))
+    Some(params.expiry.map_or(left, |wanted| wanted.as_secs().min(left)))
 }
 
 fn whole_secs(instant: Timestamp) -> u64 {

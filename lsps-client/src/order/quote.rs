@@ -16,7 +16,7 @@ use crate::jit_receive::{FeeLimits, within_share};
 
 /// The options of an LSP, without which no order is made. Spec: LSPS1 §1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offered {
+pub struct LspOptions {
     /// The LSP.
     pub lsp: PeerId,
     /// The LSP's answer to `lsps1.get_info`.
@@ -25,7 +25,7 @@ pub struct Offered {
 
 /// The wallet's request for a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct OrderRequest {
     /// The order.
     pub order: CreateOrder,
     /// Largest cost: the LSP's fee plus the on-chain or routing fees of the payment. The share is one of the LSP's
@@ -80,9 +80,9 @@ impl Default for Rules {
 
 /// An order that the LSP's options allow, to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
+pub struct CheckedRequest {
     lsp: PeerId,
-    wish: Wish,
+    request: OrderRequest,
 }
 
 /// The LSP's answer to an order, after it passed the checks.
@@ -154,7 +154,7 @@ pub enum PaymentMethod {
     Onchain,
 }
 
-impl Offered {
+impl LspOptions {
     /// Checks the wallet's request against the LSP's options.
     ///
     /// Spec: LSPS1 §2; readings.
@@ -162,25 +162,25 @@ impl Offered {
     /// # Errors
     ///
     /// The LSP would refuse the order. No request is sent.
-    pub fn draft(&self, wish: Wish) -> Result<Draft, CannotOrder> {
-        let order = &wish.order;
+    pub fn check(&self, request: OrderRequest) -> Result<CheckedRequest, CannotOrder> {
+        let order = &request.order;
         if order.lsp_balance_sat == Sat::ZERO || order.channel_expiry_blocks == 0 {
             return Err(CannotOrder::Nothing);
         }
-        order.fits(wish.network).map_err(|_| CannotOrder::RefundAddress)?;
+        order.fits(request.network).map_err(|_| CannotOrder::RefundAddress)?;
         self.options.allow(order).map_err(CannotOrder::Options)?;
-        if order.needs_large_channels() && !wish.large_channels {
+        if order.needs_large_channels() && !request.large_channels {
             return Err(CannotOrder::LargeChannels);
         }
-        Ok(Draft { lsp: self.lsp, wish })
+        Ok(CheckedRequest { lsp: self.lsp, request })
     }
 }
 
-impl Draft {
+impl CheckedRequest {
     /// The `lsps1.create_order` request.
     #[must_use]
-    pub fn request(&self) -> &CreateOrder {
-        &self.wish.order
+    pub fn create_order(&self) -> &CreateOrder {
+        &self.request.order
     }
 
     /// Checks the LSP's answer, before anything is paid.
@@ -191,8 +191,8 @@ impl Draft {
     ///
     /// The answer is another order, or cannot be paid within the wallet's limits. Leave the order alone; it expires by
     /// itself.
-    pub fn weigh(&self, reply: &Reply, read: &impl ReadInvoices, now: Timestamp) -> Result<Quote, RefuseOrder> {
-        let Wish { order, network, rules, .. } = &self.wish;
+    pub fn verify(&self, reply: &Reply, read: &impl ReadInvoices, now: Timestamp) -> Result<Quote, RefuseOrder> {
+        let OrderRequest { order, network, rules, .. } = &self.request;
         let payee = rules.pay_only_the_lsp.then_some(self.lsp);
         let found = reply.judge(order, &Expect { network: *network, payee, now: Some(now) }, read)?;
         if reply.order_state != OrderState::Created || reply.channel.is_some() {
@@ -231,7 +231,7 @@ impl Draft {
         read: &impl ReadInvoices,
         now: Timestamp,
     ) -> Result<PaymentOption, RefusePaymentMethod> {
-        let network = self.wish.network;
+        let network = self.request.network;
         let ends = |at: &DateTime, facts: Option<&PaymentFacts>| {
             let own = facts.and_then(|facts| facts.expires_at);
             own.map_or(at.instant(), |own| own.min(at.instant()))
@@ -253,7 +253,7 @@ impl Draft {
             }
             PaymentMethod::Onchain => {
                 let option = payment.onchain.as_ref().ok_or(unread)?;
-                if self.wish.order.refund_onchain_address.is_none() {
+                if self.request.order.refund_onchain_address.is_none() {
                     return Err(RefusePaymentMethod::NoRefundAddress);
                 }
                 let (confirmations, at_once_above) = self.waits_for(option.confirmation);
@@ -264,7 +264,7 @@ impl Draft {
         };
         let extra = self.afford(fee)?;
         let pay_by =
-            earlier(end, self.wish.rules.min_validity + instructions.waits()).min(now + self.wish.rules.longest);
+            earlier(end, self.request.rules.min_validity + instructions.waits()).min(now + self.request.rules.longest);
         if now < pay_by {
             Ok(PaymentOption { instructions, fee, total, extra, pay_by })
         } else {
@@ -276,7 +276,7 @@ impl Draft {
     /// the LSP names that feerate, and can name any.
     fn waits_for(&self, confirmation: Confirmation) -> (u16, Option<FeeRate>) {
         match confirmation {
-            Confirmation::AtOnce { above: Some(rate) } if rate > self.wish.rules.max_fee_rate_at_once => (1, None),
+            Confirmation::AtOnce { above: Some(rate) } if rate > self.request.rules.max_fee_rate_at_once => (1, None),
             Confirmation::AtOnce { above } => (0, above),
             Confirmation::After(blocks) => (blocks.get(), None),
         }
@@ -284,7 +284,7 @@ impl Draft {
 
     /// The largest on-chain or routing fees that the limits allow. Spec: LSPS1 §2: the client judges the fee.
     fn afford(&self, fee: Sat) -> Result<Sat, RefusePaymentMethod> {
-        let (limits, funded) = (self.wish.limits, self.wish.order.lsp_balance_sat);
+        let (limits, funded) = (self.request.limits, self.request.order.lsp_balance_sat);
         // Limits are in millisatoshis. An amount that overflows in millisatoshis is above any limit.
         let in_msat = fee.to_msat();
         if limits.max_total_fee.is_some_and(|limit| in_msat.is_none_or(|fee| fee > limit)) {
@@ -301,7 +301,7 @@ impl Draft {
         let total = limits.max_total_fee.map(|limit| Sat(limit.0 / 1_000));
         let left = [total, limits.max_proportional_fee.map(share)].into_iter().flatten();
         let left = left.map(|most| Sat(most.0.saturating_sub(fee.0)));
-        Ok(left.chain([self.wish.rules.max_extra]).min().unwrap_or(Sat::ZERO))
+        Ok(left.chain([self.request.rules.max_extra]).min().unwrap_or(Sat::ZERO))
     }
 }
 

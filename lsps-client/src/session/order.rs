@@ -10,8 +10,8 @@ use lsps_types::lsps1::{GetInfo, ReadInvoices};
 
 use super::{Failed, Lsp, Session};
 use crate::order::{
-    CannotOrder, End, Offered, Order, OrderError, OrderKey, PaymentMethod, Quote, RefuseOrder, RefusePlace, State,
-    Trouble, Wish,
+    CannotOrder, End, LspOptions, Order, OrderError, OrderKey, OrderRequest, PaymentMethod, Quote, RefuseOrder,
+    RefusePlace, State, Trouble,
 };
 
 /// Handle of an order on record. Dropping it changes nothing; [`Session::order`] creates it again, after a restart too.
@@ -49,7 +49,7 @@ pub enum NotOrdered {
     GetInfo(#[source] Failed<NoError>),
     /// The LSP's options do not allow the order.
     #[error(transparent)]
-    Draft(#[from] CannotOrder),
+    NotOffered(#[from] CannotOrder),
     /// The LSP did not create the order.
     #[error("ordering the channel: {0}")]
     Create(#[source] Failed<CreateOrderError>),
@@ -78,11 +78,11 @@ impl Lsp {
     /// The LSP does not answer, or does not offer the channel on acceptable terms.
     pub async fn order_channel(
         &self,
-        wish: Wish,
+        request: OrderRequest,
         read: &impl ReadInvoices,
         choose: impl FnOnce(&Quote) -> Option<PaymentMethod>,
     ) -> Result<OrderHandle, NotOrdered> {
-        let quote = self.quote_channel(wish, read).await?;
+        let quote = self.quote_channel(request, read).await?;
         let method = choose(&quote).ok_or(NotOrdered::NothingChosen)?;
         self.session.pay_quote(quote, method)
     }
@@ -94,12 +94,12 @@ impl Lsp {
     /// # Errors
     ///
     /// The LSP does not answer, or does not offer the channel on acceptable terms.
-    pub async fn quote_channel(&self, wish: Wish, read: &impl ReadInvoices) -> Result<Quote, NotOrdered> {
+    pub async fn quote_channel(&self, request: OrderRequest, read: &impl ReadInvoices) -> Result<Quote, NotOrdered> {
         let options = self.call(&GetInfo {}).await.map_err(NotOrdered::GetInfo)?;
-        let draft = Offered { lsp: self.id, options }.draft(wish)?;
-        let made = self.call(draft.request()).await.map_err(NotOrdered::Create)?;
+        let checked = LspOptions { lsp: self.id, options }.check(request)?;
+        let made = self.call(checked.create_order()).await.map_err(NotOrdered::Create)?;
         let now = self.session.with(|_, now| now);
-        Ok(draft.weigh(&made, read, now)?)
+        Ok(checked.verify(&made, read, now)?)
     }
 }
 

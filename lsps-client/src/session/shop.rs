@@ -12,7 +12,7 @@ use lsps_types::lsps0::ListProtocols;
 use lsps_types::lsps2::GetInfo;
 
 use super::{Failed, Session};
-use crate::jit_receive::{CannotInvoice, NoOffer, Rules, Want, choose};
+use crate::jit_receive::{CannotInvoice, NoOffer, ReceiveRequest, Rules, choose};
 use crate::select::{Offer, Select};
 
 /// An LSP to ask.
@@ -103,8 +103,8 @@ impl Shopped {
 
 impl Session {
     /// Asks all LSPs at once, and waits for the slowest, though no longer than `patience` for each request.
-    pub async fn shop(&self, asks: &[Ask], want: &Want, patience: Duration) -> Shopped {
-        let answers = asks.iter().map(|ask| self.ask(ask, want, patience)).collect();
+    pub async fn shop(&self, asks: &[Ask], request: &ReceiveRequest, patience: Duration) -> Shopped {
+        let answers = asks.iter().map(|ask| self.ask(ask, request, patience)).collect();
         let mut shopped = Shopped::default();
         for (ask, answer) in asks.iter().zip(self.all(answers).await) {
             match answer {
@@ -115,7 +115,7 @@ impl Session {
         shopped
     }
 
-    async fn ask(&self, ask: &Ask, want: &Want, patience: Duration) -> Result<Offer, WhyNot> {
+    async fn ask(&self, ask: &Ask, request: &ReceiveRequest, patience: Duration) -> Result<Offer, WhyNot> {
         let lsp = self.lsp(ask.lsp);
         if !ask.serves_lsps2 {
             let served = lsp.call_within(&ListProtocols {}, patience).await.map_err(WhyNot::Protocols)?;
@@ -125,7 +125,7 @@ impl Session {
         }
         let menu = lsp.call_within(&GetInfo { token: ask.token.clone() }, patience).await.map_err(WhyNot::GetInfo)?;
         let now = self.with(|_, now| now);
-        Ok(Offer { lsp: ask.lsp, choice: choose(&menu, want, &ask.rules, now)?, broken: ask.broken })
+        Ok(Offer { lsp: ask.lsp, choice: choose(&menu, request, &ask.rules, now)?, broken: ask.broken })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lsps_client::jit_receive::{OpenRequest, Prepared, Rules, Wish, prepare};
+use lsps_client::jit_receive::{InvoiceParams, OpenRequest, Prepared, Rules, prepare};
 use lsps_client::{CallError, ChannelKey, Client, Config, Effect, Heard, Notice, Released, Tape, Ticket, Turn, replay};
 use lsps_types::jsonrpc::{Incoming, RequestId, encode_reply};
 use lsps_types::lsps2::{Bought, Buy, OpeningFeeParams, Promise};
@@ -24,7 +24,7 @@ pub const BOUGHT: Bought = Bought {
     lsp_cltv_expiry_delta: 144,
     client_trusts_lsp: false,
 };
-pub const WISH: Wish = Wish {
+pub const PARAMS: InvoiceParams = InvoiceParams {
     normal_min_final_cltv_expiry_delta: 144,
     confirmations_to_wait: 0,
     expiry: None,
@@ -183,5 +183,5 @@ pub fn buy(size: Option<Msat>) -> Buy {
 }
 
 pub fn prepared(lsp: PeerId, buy: &Buy) -> Prepared {
-    prepare(lsp, buy, &BOUGHT, &WISH, &Rules::default(), NOON).expect("nothing is wrong with it")
+    prepare(lsp, buy, &BOUGHT, &PARAMS, &Rules::default(), NOON).expect("nothing is wrong with it")
 }

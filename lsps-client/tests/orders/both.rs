@@ -1,13 +1,13 @@
 //! Orders and purchases at one LSP. A new channel may belong to either; which one is known only later.
 
-use lsps_client::jit_receive::{Arrival, Fault, Handled, OpenRequest, Received, Rules, Via, Wish, prepare};
+use lsps_client::jit_receive::{Arrival, Fault, Handled, InvoiceParams, OpenRequest, Received, Rules, Via, prepare};
 use lsps_client::order::{OrderKey, PaymentMethod};
 use lsps_client::{ChannelKey, Effect};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::lsps2::{Buy, OpeningFeeParams};
 use lsps_types::{Blocks, Msat, Sat};
 
-use crate::common::{BOUGHT, FEE, LSP, NOON, OTHER_LSP, SIZE, WISH, buy, hash, open_request, prepared, terms};
+use crate::common::{BOUGHT, FEE, LSP, NOON, OTHER_LSP, PARAMS, SIZE, buy, hash, open_request, prepared, terms};
 use crate::desk::{Desk, order};
 
 const NET: Msat = Msat(990_000);
@@ -28,7 +28,7 @@ fn empty() -> CreateOrder {
 }
 
 fn buys(desk: &mut Desk) {
-    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &WISH, &Rules::default(), NOON).unwrap();
+    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &PARAMS, &Rules::default(), NOON).unwrap();
     desk.client.register(&prepared, hash(1), NOON).unwrap();
     desk.effects();
 }
@@ -143,8 +143,8 @@ fn case_X45_an_announced_channel_is_accepted_as_it_was_ordered() {
 fn case_X45_a_channel_that_a_held_payment_came_over_is_none_to_spare_for_another_fee() {
     let (mut desk, order) = pays_for(&empty());
     opens(&mut desk, &request(1));
-    let wish = Wish { confirmations_to_wait: 3, ..WISH };
-    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &wish, &Rules::default(), NOON).unwrap();
+    let params = InvoiceParams { confirmations_to_wait: 3, ..PARAMS };
+    let prepared = prepare(LSP, &buy(Some(SIZE)), &BOUGHT, &params, &Rules::default(), NOON).unwrap();
     for number in [1, 2] {
         desk.client.register(&prepared, hash(number), NOON).unwrap();
     }

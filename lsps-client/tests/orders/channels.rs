@@ -6,7 +6,7 @@ use lsps_client::{AcceptTerms, ChannelKey, Effect, FlowId};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::{Blocks, Msat, Sat};
 
-use crate::common::{BOUGHT, HOUR, LSP, NOON, OTHER_LSP, WISH, buy, hash, open_request};
+use crate::common::{BOUGHT, HOUR, LSP, NOON, OTHER_LSP, PARAMS, buy, hash, open_request};
 use crate::desk::{Desk, OUTPOINT, completed, made, open_as_ordered, order};
 
 /// A request to open a channel exactly as ordered.
@@ -102,7 +102,7 @@ fn what_was_bought_for_a_payment_is_not_taken_for_an_order() {
         LSP,
         &buy(None),
         &BOUGHT,
-        &WISH,
+        &PARAMS,
         &lsps_client::jit_receive::Rules::default(),
         NOON,
     );

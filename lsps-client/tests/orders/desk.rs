@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsps_client::jit_receive::{FeeLimits, Handled, OpenRequest};
-use lsps_client::order::{Draft, Event, Offered, Order, OrderKey, PaymentMethod, Quote, Rules, State, Wish};
+use lsps_client::order::{
+    CheckedRequest, Event, LspOptions, Order, OrderKey, OrderRequest, PaymentMethod, Quote, Rules, State,
+};
 use lsps_client::{Client, Config, Effect, Notice, Released};
 use lsps_types::jsonrpc::{Incoming, encode_reply};
 use lsps_types::lsps1::{
@@ -54,15 +56,15 @@ pub fn address() -> Address {
     ADDRESS.parse().expect("an address")
 }
 
-pub fn wish(order: CreateOrder) -> Wish {
+pub fn request(order: CreateOrder) -> OrderRequest {
     let (limits, rules) = (FeeLimits::UNLIMITED, Rules::default());
-    Wish { order, limits, network: Network::Regtest, large_channels: false, rules }
+    OrderRequest { order, limits, network: Network::Regtest, large_channels: false, rules }
 }
 
-pub fn draft(wish: Wish) -> Draft {
-    let least = options().min_initial_client_balance_sat.min(wish.order.client_balance_sat);
+pub fn checked(request: OrderRequest) -> CheckedRequest {
+    let least = options().min_initial_client_balance_sat.min(request.order.client_balance_sat);
     let options = Options { min_initial_client_balance_sat: least, ..options() };
-    Offered { lsp: LSP, options }.draft(wish).expect("it is within the options")
+    LspOptions { lsp: LSP, options }.check(request).expect("it is within the options")
 }
 
 /// The LSP's reply to `create_order`.
@@ -348,7 +350,7 @@ impl Desk {
 }
 
 pub fn quote(ordered: &CreateOrder) -> Quote {
-    draft(wish(ordered.clone())).weigh(&made("a1", ordered), &Facts, NOON).expect("nothing is wrong with it")
+    checked(request(ordered.clone())).verify(&made("a1", ordered), &Facts, NOON).expect("nothing is wrong with it")
 }
 
 pub fn open_as_ordered(key: u128) -> OpenRequest {

@@ -8,8 +8,8 @@ use lsps_types::{DateTime, Msat, OutPoint, PeerId, Sat};
 
 use crate::common::{DAY, HOUR, LSP, NOON, buy, hash, open_request, prepared};
 use crate::desk::{
-    Desk, Facts, LIGHTNING_FEE, Manner, OUTPOINT, completed, draft, failed, invoice, made, open_as_ordered, order,
-    wish, with_states,
+    Desk, Facts, LIGHTNING_FEE, Manner, OUTPOINT, checked, completed, failed, invoice, made, open_as_ordered, order,
+    request, with_states,
 };
 
 const OTHER: OutPoint = OutPoint { index: 2, ..OUTPOINT };
@@ -223,7 +223,7 @@ fn two(first: u64, second: u64) -> (Desk, [OrderKey; 2], [Reply; 2]) {
         let mut reply = made(&format!("a{n}"), &ordered);
         let total = Sat(LIGHTNING_FEE.0 + ordered.client_balance_sat.0);
         reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(n), LSP);
-        let key = desk.places_quote(draft(wish(ordered)).weigh(&reply, &Facts, NOON).unwrap());
+        let key = desk.places_quote(checked(request(ordered)).verify(&reply, &Facts, NOON).unwrap());
         desk.client.pay_order(key, PaymentMethod::Bolt11, NOON).unwrap();
         both.push((key, reply));
     }
@@ -314,7 +314,7 @@ fn case_X44_of_orders_alike_the_one_that_waits_for_confirmations_takes_a_channel
                 let mut reply = made(&format!("a{n}"), &ordered);
                 let total = Sat(LIGHTNING_FEE.0 + ordered.client_balance_sat.0);
                 reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(n), LSP);
-                let key = desk.places_quote(draft(wish(ordered)).weigh(&reply, &Facts, NOON).unwrap());
+                let key = desk.places_quote(checked(request(ordered)).verify(&reply, &Facts, NOON).unwrap());
                 desk.client.pay_order(key, PaymentMethod::Bolt11, NOON).unwrap();
                 key
             });
@@ -339,8 +339,8 @@ fn case_X44_of_orders_alike_the_one_whose_balance_is_pushed_takes_the_channel() 
             let mut reply = made(&format!("a{n}"), &ordered);
             let total = Sat(LIGHTNING_FEE.0 + balance);
             reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(n), LSP);
-            let key = desk.places_quote(draft(wish(ordered)).weigh(&reply, &Facts, NOON).unwrap());
-            desk.client.pay_order(key, WayKind::Bolt11, NOON).unwrap();
+            let key = desk.places_quote(checked(request(ordered)).verify(&reply, &Facts, NOON).unwrap());
+            desk.client.pay_order(key, PaymentMethod::Bolt11, NOON).unwrap();
             key
         });
         desk.client.open_requested(&open_as_ordered(1), NOON).unwrap();
@@ -374,8 +374,8 @@ fn orders_nothing_for_itself(desk: &mut Desk, n: u8) -> (OrderKey, Reply) {
     let mut reply = made(&format!("a{n}"), &ordered);
     reply.payment.bolt11.as_mut().unwrap().invoice = invoice(LIGHTNING_FEE, hash(n), LSP);
     let options = lsps_types::lsps1::Options { min_initial_client_balance_sat: Sat(0), ..crate::desk::options() };
-    let offered = lsps_client::order::Offered { lsp: LSP, options };
-    let quote = offered.draft(wish(ordered)).unwrap().weigh(&reply, &Facts, NOON).unwrap();
+    let offered = lsps_client::order::LspOptions { lsp: LSP, options };
+    let quote = offered.check(request(ordered)).unwrap().verify(&reply, &Facts, NOON).unwrap();
     let key = desk.places_quote(quote);
     desk.client.pay_order_in_turn(key, &[PaymentMethod::Bolt11, PaymentMethod::Bolt12], NOON).unwrap();
     (key, reply)
@@ -576,7 +576,7 @@ fn case_X36_an_order_whose_lsp_names_a_far_end_is_begun_with_within_a_week() {
     let end: lsps_types::DateTime = "9999-12-31T23:59:59.999Z".parse().unwrap();
     reply.payment.bolt12.as_mut().unwrap().expires_at = end.clone();
     reply.payment.onchain.as_mut().unwrap().expires_at = end;
-    let quote = draft(wish(order())).weigh(&reply, &Facts, NOON).unwrap();
+    let quote = checked(request(order())).verify(&reply, &Facts, NOON).unwrap();
     assert!(quote.options.len() > 1, "{quote:?}");
     assert!(quote.options.iter().all(|option| option.pay_by <= NOON + DAY * 7), "{quote:?}");
 }

@@ -10,7 +10,7 @@ use lsps_types::lsps1::{LightningState, OnchainState, Order as Reply};
 
 use crate::common::{DAY, HOUR, NOON};
 use crate::desk::{
-    Desk, Facts, HASH, Manner, completed, draft, failed, made, open_as_ordered, order, wish, with_states,
+    Desk, Facts, HASH, Manner, checked, completed, failed, made, open_as_ordered, order, request, with_states,
 };
 
 const TX: &[u8] = &[2, 0, 0, 0];
@@ -37,18 +37,19 @@ fn onchain(state: OnchainState) -> Reply {
 fn a_way_whose_last_moment_is_now_is_not_begun_with() {
     let mut desk = Desk::new();
     let key = desk.places(&order());
-    let [invoice, chain] = [WayKind::Bolt11, WayKind::Onchain].map(|kind| desk.order(key).way(kind).unwrap().pay_by);
+    let [invoice, chain] = [PaymentMethod::Bolt11, PaymentMethod::Onchain]
+        .map(|kind| desk.order(key).payment_option(kind).unwrap().pay_by);
     assert!(invoice < chain);
-    assert_eq!(desk.client.pay_order(key, WayKind::Bolt11, invoice), Err(OrderError::TooLate));
-    desk.client.pay_order_in_turn(key, &[WayKind::Bolt11, WayKind::Onchain], invoice).unwrap();
-    assert_eq!(desk.order(key).paying().unwrap().way, WayKind::Onchain);
+    assert_eq!(desk.client.pay_order(key, PaymentMethod::Bolt11, invoice), Err(OrderError::TooLate));
+    desk.client.pay_order_in_turn(key, &[PaymentMethod::Bolt11, PaymentMethod::Onchain], invoice).unwrap();
+    assert_eq!(desk.order(key).paying().unwrap().method, PaymentMethod::Onchain);
 }
 
 /// On the chain nothing comes back that was not sent.
 #[test]
 fn an_order_whose_transaction_could_not_be_made_is_over_at_once() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Onchain);
+    let key = desk.pays(PaymentMethod::Onchain);
     assert_eq!(desk.client.order_returned(key, desk.now), Handled::Taken);
     assert_eq!(desk.order(key).end(), Some(&End::Unpaid(Unpaid::NotSent)));
 }
@@ -56,7 +57,7 @@ fn an_order_whose_transaction_could_not_be_made_is_over_at_once() {
 #[test]
 fn a_channel_that_is_funded_is_not_accepted_again_after_a_restart_nor_told_twice() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     desk.has_channel();
     let told = desk.events.len();
     let channel = desk.order(key).channel().unwrap();
@@ -72,7 +73,7 @@ fn a_channel_that_is_funded_is_not_accepted_again_after_a_restart_nor_told_twice
 #[test]
 fn an_order_that_is_called_off_twice_is_given_up() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     assert_eq!(desk.client.abandon_order(key, desk.now), Ok(()));
     assert!(matches!(desk.state(key), State::Refunding(_)), "the payment is waited for");
     assert_eq!(desk.client.abandon_order(key, desk.now), Ok(()));
@@ -83,7 +84,7 @@ fn an_order_that_is_called_off_twice_is_given_up() {
 #[test]
 fn an_lsp_that_takes_a_payment_that_was_called_off_too_late_is_not_accused_before_it_is_asked() {
     let mut desk = Desk::new();
-    let key = desk.pays(WayKind::Bolt11);
+    let key = desk.pays(PaymentMethod::Bolt11);
     assert_eq!(desk.client.abandon_order(key, desk.now), Ok(()));
     assert_eq!(desk.client.order_settled(key, desk.now), Handled::Taken);
     assert_eq!(desk.order(key).trouble(), None);
@@ -189,7 +190,7 @@ fn a_payment_that_was_never_broadcast_in_time_frees_its_coins_and_the_next_way_i
     reply.payment.bolt12.as_mut().unwrap().expires_at = (NOON + DAY * 2).into();
     let (mut desk, key) = (Desk::new(), Desk::new().places(&order()));
     desk.broadcasts = false;
-    assert_eq!(desk.places_quote(draft(wish(order())).weigh(&reply, &Facts, NOON).unwrap()), key);
+    assert_eq!(desk.places_quote(checked(request(order())).verify(&reply, &Facts, NOON).unwrap()), key);
     desk.tells(reply);
     desk.client.pay_order_in_turn(key, &[PaymentMethod::Onchain, PaymentMethod::Bolt12], NOON).unwrap();
     desk.turn();
@@ -262,7 +263,7 @@ fn an_order_whose_payment_may_be_out_does_not_make_room() {
     desk.effects();
     let mut reply = made("a2", &order());
     reply.payment.bolt11 = None;
-    let another = draft(wish(order())).weigh(&reply, &Facts, NOON).unwrap();
+    let another = checked(request(order())).verify(&reply, &Facts, NOON).unwrap();
     assert_eq!(desk.client.place_order(another, NOON), Err(RefusePlace::TooMany));
     assert_eq!(desk.effects(), []);
 }

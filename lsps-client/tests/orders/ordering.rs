@@ -2,8 +2,8 @@
 
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{
-    CannotOrder, Offered, PaymentInstructions, PaymentMethod, PaymentOption, Quote, RefuseOrder, RefusePaymentMethod,
-    RefusePlace, Rules, State, Wish,
+    CannotOrder, LspOptions, OrderRequest, PaymentInstructions, PaymentMethod, PaymentOption, Quote, RefuseOrder,
+    RefusePaymentMethod, RefusePlace, Rules, State,
 };
 use lsps_client::{Config, FlowId};
 use lsps_types::lsps1::{
@@ -14,16 +14,16 @@ use lsps_types::{FeeRate, Msat, Network, Ppm, Sat};
 
 use crate::common::{DAY, HOUR, LSP, NOON, OTHER_LSP, buy, hash, prepared};
 use crate::desk::{
-    BALANCE, CHAIN_FEE, Desk, Facts, HASH, LIGHTNING_FEE, completed, draft, failed, invoice, made, options, order,
-    quote, wish, with_states,
+    BALANCE, CHAIN_FEE, Desk, Facts, HASH, LIGHTNING_FEE, checked, completed, failed, invoice, made, options, order,
+    quote, request, with_states,
 };
 
-fn drafts(wish: Wish) -> Result<(), CannotOrder> {
-    Offered { lsp: LSP, options: options() }.draft(wish).map(|_| ())
+fn check(request: OrderRequest) -> Result<(), CannotOrder> {
+    LspOptions { lsp: LSP, options: options() }.check(request).map(|_| ())
 }
 
 fn weighs(reply: &Reply) -> Result<Quote, RefuseOrder> {
-    draft(wish(order())).weigh(reply, &Facts, NOON)
+    checked(request(order())).verify(reply, &Facts, NOON)
 }
 
 /// Quotes the order after a change to the LSP's reply.
@@ -39,13 +39,13 @@ fn case_O12_what_the_options_do_not_allow_is_not_sent() {
     let refused = |change: &dyn Fn(&mut CreateOrder)| {
         let mut order = order();
         change(&mut order);
-        match drafts(wish(order)).unwrap_err() {
+        match check(request(order)).unwrap_err() {
             CannotOrder::Options(mismatch) => mismatch.property,
             other => other.to_string(),
         }
     };
-    assert_eq!(drafts(wish(order())), Ok(()));
-    assert_eq!(drafts(wish(CreateOrder { refund_onchain_address: None, token: None, ..order() })), Ok(()));
+    assert_eq!(check(request(order())), Ok(()));
+    assert_eq!(check(request(CreateOrder { refund_onchain_address: None, token: None, ..order() })), Ok(()));
     assert!(refused(&|o| o.lsp_balance_sat = Sat(0)).contains("at least 1"));
     assert!(refused(&|o| o.channel_expiry_blocks = 0).contains("at least 1"));
     assert_eq!(refused(&|o| o.lsp_balance_sat = Sat(19)), "min_initial_lsp_balance_sat");
@@ -57,12 +57,12 @@ fn case_O12_what_the_options_do_not_allow_is_not_sent() {
 
     let mut strict = options();
     strict.min_required_channel_confirmations = 2;
-    let Err(CannotOrder::Options(mismatch)) = (Offered { lsp: LSP, options: strict }).draft(wish(order())) else {
+    let Err(CannotOrder::Options(mismatch)) = (LspOptions { lsp: LSP, options: strict }).check(request(order())) else {
         panic!("one confirmation is too few")
     };
     assert_eq!(mismatch.property, "min_required_channel_confirmations");
-    let elsewhere = Wish { network: Network::Bitcoin, ..wish(order()) };
-    assert_eq!(drafts(elsewhere), Err(CannotOrder::RefundAddress));
+    let elsewhere = OrderRequest { network: Network::Bitcoin, ..request(order()) };
+    assert_eq!(check(elsewhere), Err(CannotOrder::RefundAddress));
 }
 
 /// L1-038
@@ -70,7 +70,7 @@ fn case_O12_what_the_options_do_not_allow_is_not_sent() {
 fn case_O12_a_large_channel_is_ordered_of_those_that_support_it() {
     let sized = |lsp, large_channels| {
         let order = CreateOrder { lsp_balance_sat: Sat(lsp), ..order() };
-        drafts(Wish { large_channels, ..wish(order) })
+        check(OrderRequest { large_channels, ..request(order) })
     };
     assert_eq!(sized(16_777_216 - BALANCE.0, false), Ok(()));
     assert_eq!(sized(16_777_217 - BALANCE.0, false), Err(CannotOrder::LargeChannels));
@@ -146,7 +146,7 @@ fn another_payee_is_fine_for_those_who_say_so() {
     let mut reply = made("a1", &order());
     reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, HASH, OTHER_LSP);
     let rules = Rules { pay_only_the_lsp: false, ..Rules::default() };
-    let quote = draft(Wish { rules, ..wish(order()) }).weigh(&reply, &Facts, NOON).unwrap();
+    let quote = checked(OrderRequest { rules, ..request(order()) }).verify(&reply, &Facts, NOON).unwrap();
     assert_eq!(quote.options.len(), 3);
 }
 
@@ -155,8 +155,8 @@ fn another_payee_is_fine_for_those_who_say_so() {
 fn case_O12_a_fee_above_the_limits_is_not_paid() {
     let within = |max_total_fee, max_proportional_fee| {
         let limits = FeeLimits { max_total_fee, max_proportional_fee };
-        let draft = draft(Wish { limits, ..wish(order()) });
-        let quote = draft.weigh(&made("a1", &order()), &Facts, NOON);
+        let checked = checked(OrderRequest { limits, ..request(order()) });
+        let quote = checked.verify(&made("a1", &order()), &Facts, NOON);
         quote.map(|quote| quote.options.iter().map(|option| option.method()).collect::<Vec<_>>())
     };
     use PaymentMethod::{Bolt11, Bolt12, Onchain};
@@ -179,7 +179,7 @@ fn a_way_that_ends_too_soon_is_left_alone_and_one_on_chain_has_to_outlast_its_bl
     };
     assert_eq!(NOON + DAY, confirmed_after(6).options[2].pay_by + HOUR_AND_TWO_MINUTES);
     assert_eq!(confirmed_after(u16::MAX).refused, [(PaymentMethod::Onchain, RefusePaymentMethod::EndsTooSoon)]);
-    let late = draft(wish(order())).weigh(&made("a1", &order()), &Facts, NOON + HOUR).unwrap();
+    let late = checked(request(order())).verify(&made("a1", &order()), &Facts, NOON + HOUR).unwrap();
     assert_eq!(late.options.len(), 1, "the invoice and the offer are over");
 }
 
@@ -196,7 +196,7 @@ fn a_way_ends_with_its_invoice_or_offer() {
             Some(PaymentFacts { expires_at: Some(NOON + HOUR * 2), ..Facts.bolt12(offer, network)? })
         }
     }
-    let quote = draft(wish(order())).weigh(&made("a1", &order()), &Ending, NOON).unwrap();
+    let quote = checked(request(order())).verify(&made("a1", &order()), &Ending, NOON).unwrap();
     let pay_by: Vec<_> = quote.options.iter().map(|option| option.pay_by.since(NOON).as_secs() / 60).collect();
     assert_eq!(pay_by[..2], [28, 58], "two minutes before the earlier of the two ends");
 }
@@ -208,7 +208,7 @@ fn nothing_is_paid_on_chain_that_could_not_come_back() {
     let mut onchain = made("a1", &crate::desk::order()).payment.onchain.unwrap();
     onchain.refund_onchain_address = None;
     reply.payment.onchain = Some(onchain);
-    let quote = draft(wish(order)).weigh(&reply, &Facts, NOON).unwrap();
+    let quote = checked(request(order)).verify(&reply, &Facts, NOON).unwrap();
     assert_eq!(quote.refused, [(PaymentMethod::Onchain, RefusePaymentMethod::NoRefundAddress)]);
 }
 
@@ -250,8 +250,8 @@ fn two_lsps_may_use_the_same_name_and_one_may_not() {
     let total = Sat(LIGHTNING_FEE.0 + BALANCE.0);
     let mut reply = made("a1", &order());
     reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(9), OTHER_LSP);
-    let draft = Offered { lsp: OTHER_LSP, options: options() }.draft(wish(order())).unwrap();
-    let theirs = desk.places_quote(draft.weigh(&reply, &Facts, NOON).unwrap());
+    let checked = LspOptions { lsp: OTHER_LSP, options: options() }.check(request(order())).unwrap();
+    let theirs = desk.places_quote(checked.verify(&reply, &Facts, NOON).unwrap());
     assert_ne!(ours, theirs);
     assert_eq!(desk.order(ours).id(), desk.order(theirs).id());
     for name in desk.store.keys() {
@@ -268,7 +268,7 @@ fn the_number_of_orders_is_bounded_and_those_that_are_over_make_room() {
         reply.order_id = OrderId::try_from(format!("order/{n} ü")).unwrap();
         let total = Sat(LIGHTNING_FEE.0 + BALANCE.0);
         reply.payment.bolt11.as_mut().unwrap().invoice = invoice(total, hash(n), LSP);
-        draft(wish(order())).weigh(&reply, &Facts, now).unwrap()
+        checked(request(order())).verify(&reply, &Facts, now).unwrap()
     };
     let first = desk.places_quote(numbered(1, NOON));
     desk.places_quote(numbered(2, NOON));
@@ -320,9 +320,10 @@ fn case_X30_ways_are_compared_with_what_leaves_beside_the_fee() {
 
     // The limits also cover what may be paid in addition to the fee.
     let extra = |max_total_fee, max_proportional_fee| {
-        let draft = draft(Wish { limits: FeeLimits { max_total_fee, max_proportional_fee }, ..wish(order()) });
-        draft
-            .weigh(&made("a1", &order()), &Facts, NOON)
+        let checked =
+            checked(OrderRequest { limits: FeeLimits { max_total_fee, max_proportional_fee }, ..request(order()) });
+        checked
+            .verify(&made("a1", &order()), &Facts, NOON)
             .unwrap()
             .options
             .iter()
@@ -343,7 +344,7 @@ fn case_X34_the_payment_hash_of_another_order_or_purchase_is_not_paid_again() {
         let mut reply = made(id, &order());
         reply.payment.bolt11.as_mut().unwrap().invoice = invoice(Sat(LIGHTNING_FEE.0 + BALANCE.0), hash(number), lsp);
         reply.payment.bolt12 = None;
-        Offered { lsp, options: options() }.draft(wish(order())).unwrap().weigh(&reply, &Facts, NOON).unwrap()
+        LspOptions { lsp, options: options() }.check(request(order())).unwrap().verify(&reply, &Facts, NOON).unwrap()
     };
     let mut desk = Desk::new();
     let first = desk.places_quote(with_hash("a1", LSP, 1));

@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::common::{DAY, LSP, state};
-use crate::desk::{Desk, Facts, Manner, OUTPOINT, completed, draft, invoice, made, open_as_ordered, order, wish};
+use crate::desk::{Desk, Facts, Manner, OUTPOINT, checked, completed, invoice, made, open_as_ordered, order, request};
 
 /// Next event of the random script.
 #[derive(Clone, Debug)]
@@ -274,7 +274,7 @@ proptest! {
         reply.payment.bolt11.iter_mut().for_each(|option| {
             (option.fee_total_sat, option.invoice) = (Sat(fee), invoice(Sat(total), crate::desk::HASH, lsps_types::PeerId([payee; 33])));
         });
-        let quote = draft(wish(order())).weigh(&reply, &Facts, crate::common::NOON).unwrap();
+        let quote = checked(request(order())).verify(&reply, &Facts, crate::common::NOON).unwrap();
         let good = (total, payee, fee) == (590, 2, 90);
         prop_assert_eq!(quote.options.iter().any(|option| option.method() == PaymentMethod::Bolt11), good);
     }

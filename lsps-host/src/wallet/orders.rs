@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{Order, OrderError, OrderKey, PaymentMethod, Quote, Wish};
+use lsps_client::order::{Order, OrderError, OrderKey, OrderRequest, PaymentMethod, Quote};
 use lsps_client::session::{NotOrdered, OrderHandle, Session};
 use lsps_types::lsps1::{CreateOrder, PaymentFacts, ReadInvoices};
 use lsps_types::{Network, PeerId, Sat};
@@ -141,8 +141,8 @@ impl Wallet {
         let network = network.ok_or(CannotOrderChannel::NoNetwork)?;
         let token = order.token.or_else(|| self.lsps.token_of(lsp));
         let order = CreateOrder { token, ..order };
-        let wish = Wish { order, limits, network, large_channels, rules: self.order_rules };
-        Ok(self.session.lsp(lsp).quote_channel(wish, &Reads(Arc::clone(&self.node))).await?)
+        let request = OrderRequest { order, limits, network, large_channels, rules: self.order_rules };
+        Ok(self.session.lsp(lsp).quote_channel(request, &Reads(Arc::clone(&self.node))).await?)
     }
 
     /// Puts an order on record, to be paid by the first of these methods that works. If the record does not become

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsps_client::jit_receive::{
-    CannotInvoice, Choice, FeeLimits, Payment, Prepared, RefusePurchase, Want, Wish, prepare,
+    CannotInvoice, Choice, FeeLimits, InvoiceParams, Payment, Prepared, ReceiveRequest, RefusePurchase, prepare,
 };
 use lsps_client::select::Offer;
 use lsps_client::session::{Failed, NobodySells, Session, WhyNot};
@@ -83,8 +83,13 @@ impl Wallet {
         max_total_fee: Msat,
     ) -> Result<JitInvoice, CannotReceive> {
         let limits = FeeLimits::total(max_total_fee);
-        self.receive(Want { payment: Payment::Fixed(amount), limits, expiry: Some(expiry) }, None, description, expiry)
-            .await
+        self.receive(
+            ReceiveRequest { payment: Payment::Fixed(amount), limits, expiry: Some(expiry) },
+            None,
+            description,
+            expiry,
+        )
+        .await
     }
 
     /// Like [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has, or will have.
@@ -107,7 +112,7 @@ impl Wallet {
     ) -> Result<JitInvoice, CannotReceive> {
         let limits = FeeLimits::total(max_total_fee);
         self.receive(
-            Want { payment: Payment::Fixed(amount), limits, expiry: Some(expiry) },
+            ReceiveRequest { payment: Payment::Fixed(amount), limits, expiry: Some(expiry) },
             Some(payment_hash),
             description,
             expiry,
@@ -132,7 +137,7 @@ impl Wallet {
     ) -> Result<JitInvoice, CannotReceive> {
         let limits = FeeLimits::share(max_proportional_fee);
         self.receive(
-            Want { payment: Payment::Variable { expected }, limits, expiry: Some(expiry) },
+            ReceiveRequest { payment: Payment::Variable { expected }, limits, expiry: Some(expiry) },
             None,
             description,
             expiry,
@@ -142,7 +147,7 @@ impl Wallet {
 
     async fn receive(
         &self,
-        want: Want,
+        request: ReceiveRequest,
         hash: Option<PaymentHash>,
         description: &str,
         expiry: Duration,
@@ -154,12 +159,12 @@ impl Wallet {
         self.tell(WalletEvent::Asked);
         self.know_who_is_connected().await.ok_or(CannotReceive::Stopped)?;
         let delta = self.look(WalletNode::min_final_cltv_expiry_delta).await.ok_or(CannotReceive::Stopped)?;
-        let mut shopped = self.session.shop(&self.lsps.asks(&self.rules), &want, self.patience).await;
+        let mut shopped = self.session.shop(&self.lsps.asks(&self.rules), &request, self.patience).await;
         self.lsps.learn(&shopped);
         let sold = loop {
             let Some(offer) = shopped.take_next(&*self.select) else { return Err(not_sold(shopped.failures)) };
             let (lsp, is_last) = (offer.lsp, shopped.offers.is_empty());
-            match self.buy(offer, &want, (expiry, delta), is_last).await {
+            match self.buy(offer, &request, (expiry, delta), is_last).await {
                 Ok(sold) => break sold,
                 Err(why) => {
                     self.lsps.has_broken_its_word(lsp);
@@ -199,7 +204,7 @@ impl Wallet {
     async fn buy(
         &self,
         Offer { lsp, choice, .. }: Offer,
-        want: &Want,
+        request: &ReceiveRequest,
         (expiry, delta): (Duration, u16),
         is_last: bool,
     ) -> Result<Sold, WhyNot> {
@@ -210,14 +215,14 @@ impl Wallet {
         let bought = bought.map_err(WhyNot::Buy)?;
         let confirmations_to_wait = self.rules.confirmations_to_wait;
         let slack = if confirmations_to_wait > 0 { BLOCKS_UNTIL_MINED } else { 0 };
-        let wish = Wish {
+        let params = InvoiceParams {
             normal_min_final_cltv_expiry_delta: delta.saturating_add(slack),
             confirmations_to_wait,
             expiry: Some(expiry),
-            max_proportional_fee: want.limits.max_proportional_fee,
+            max_proportional_fee: request.limits.max_proportional_fee,
         };
         let client_trusts_lsp = bought.client_trusts_lsp;
-        let prepared = prepare(lsp, &buy, &bought, &wish, &self.lsps.rules_for(lsp, &self.rules), self.now())?;
+        let prepared = prepare(lsp, &buy, &bought, &params, &self.lsps.rules_for(lsp, &self.rules), self.now())?;
         Ok(Sold { choice, prepared, client_trusts_lsp, lsp })
     }
 

@@ -7,7 +7,7 @@ use bitcoin::Txid;
 use lightning::events::Event;
 use lightning_invoice::Bolt11Invoice;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, PaymentInstructions, PaymentMethod, Quote, Rules, Wish};
+use lsps_client::order::{End, OrderRequest, PaymentInstructions, PaymentMethod, Quote, Rules};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_node::node::{Node, within};
 use lsps_service::{KnownOrder, OrderFailure, OrderStage, Way};
@@ -51,7 +51,7 @@ pub fn wallet_leaves_when_it_has_paid(cast: &Cast, who: Who, event: &Event) {
 }
 
 pub fn pays_by(method: PaymentMethod) -> impl Fn(&Quote) -> Option<PaymentMethod> {
-    move |quote| quote.options.iter().map(lsps_client::order::PaymentOption::method).find(|kind| *kind == way)
+    move |quote| quote.options.iter().map(lsps_client::order::PaymentOption::method).find(|other| *other == method)
 }
 
 impl World {
@@ -95,7 +95,7 @@ impl World {
     }
 
     pub async fn orders(&self, method: PaymentMethod) -> OrderHandle {
-        self.orders_choosing(self.wish(), pays_by(way)).await
+        self.orders_choosing(self.wish(), pays_by(method)).await
     }
 
     /// Creates an order at the LSP without paying it, and returns its invoice.
@@ -129,10 +129,10 @@ impl World {
         let (session, id) = (self.scene.wallet.host.session(), PeerId(lsp.serialize()));
         assert!(within(|| crate::orders::can_be_asked(session, id)).await);
         let (network, rules) = (lsps_types::Network::Regtest, Rules::default());
-        let wish = Wish { order: self.wish(), limits: limits(), network, large_channels: false, rules };
-        let quote = session.lsp(id).quote_channel(wish, &LdkInvoices).await.expect("it sells");
+        let request = OrderRequest { order: self.wish(), limits: limits(), network, large_channels: false, rules };
+        let quote = session.lsp(id).quote_channel(request, &LdkInvoices).await.expect("it sells");
         before_it_pays();
-        session.pay_quote_in_turn(quote, ways).expect("there is room")
+        session.pay_quote_in_turn(quote, methods).expect("there is room")
     }
 
     /// Connects the wallet to its LSP by a wire that can be clogged.
@@ -154,8 +154,8 @@ impl World {
     /// The wallet pays and disconnects, so that the LSP has the payment but cannot open the channel.
     pub async fn pays_and_is_away(&self, method: PaymentMethod) -> OrderHandle {
         let mut events = self.scene.lsp.host.events();
-        let handle = self.orders(way).await;
-        if way == PaymentMethod::Onchain {
+        let handle = self.orders(method).await;
+        if method == PaymentMethod::Onchain {
             assert!(within(|| self.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
             self.wallet_leaves().await;
             self.scene.chain.mine(1);
@@ -172,7 +172,7 @@ impl World {
     }
 
     pub async fn stays_away_too_long(&self, method: PaymentMethod) {
-        let handle = self.pays_and_is_away(way).await;
+        let handle = self.pays_and_is_away(method).await;
         self.clock.jump(24 * 3_600 + 1);
         assert!(self.lsp_has(|order| matches!(order.stage, OrderStage::Failed { .. })).await, "it waits no longer");
         self.scene.connect().await.unwrap();

@@ -60,7 +60,7 @@ async fn cannot_open(method: PaymentMethod) {
     let world = World::new().await;
     let spend = |quote: &Quote| {
         world.scene.lsp_spends_its_coins();
-        pays_by(way)(quote)
+        pays_by(method)(quote)
     };
     let handle = world.orders_choosing(world.wish(), spend).await;
     let why = world.is_refunded(&handle).await;
@@ -116,7 +116,7 @@ async fn refuses_the_channel(method: PaymentMethod) {
         }
     })
     .await;
-    let handle = world.orders(way).await;
+    let handle = world.orders(method).await;
     let why = world.is_refunded(&handle).await;
     assert_eq!(why, OrderFailure::Open(ChannelEnd::Rejected));
 }

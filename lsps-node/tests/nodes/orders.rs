@@ -13,7 +13,7 @@ use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use lightning::util::config::UserConfig;
 use lightning_invoice::Bolt11Invoice;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{End, PaymentMethod, Polling, Quote, Rules, Trouble, Unpaid, Wish};
+use lsps_client::order::{End, OrderRequest, PaymentMethod, Polling, Quote, Rules, Trouble, Unpaid};
 use lsps_client::session::{Failed, OrderHandle, Outcome, Session};
 use lsps_client::{CallError, ChannelKey};
 use lsps_node::node::{Node, Setup, while_there, within};
@@ -223,14 +223,14 @@ async fn case_X53b_when_there_is_no_route_the_next_way_is_paid() {
     let world = World::new().await;
     world.seller.takes_both();
     let (lsp, session) = (world.seller.node.node_id(), world.scene.wallet.host.session());
-    let wish = Wish {
+    let request = OrderRequest {
         order: world.order(),
         limits: LIMITS,
         network: lsps_types::Network::Regtest,
         large_channels: false,
         rules: Rules::default(),
     };
-    let quote = session.lsp(PeerId(lsp.serialize())).quote_channel(wish, &LdkInvoices).await.expect("it sells");
+    let quote = session.lsp(PeerId(lsp.serialize())).quote_channel(request, &LdkInvoices).await.expect("it sells");
     let handle =
         session.pay_quote_in_turn(quote, &[PaymentMethod::Bolt11, PaymentMethod::Onchain]).expect("there is room");
     assert_eq!(handle.snapshot().unwrap().paying().unwrap().method, PaymentMethod::Bolt11);

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lsps_client::jit_receive::{FeeLimits, OpenRequest, Payment, Purchase, Rules, Want, Wish, choose, prepare};
+use lsps_client::jit_receive::{
+    FeeLimits, InvoiceParams, OpenRequest, Payment, Purchase, ReceiveRequest, Rules, choose, prepare,
+};
 use lsps_client::{ChannelKey, Client, Config, Input, Ticket, Turn, replay};
 use lsps_types::lsps2::{Buy, GetInfo, Menu};
 use lsps_types::lsps5::{AppName, WebhookUrl};
@@ -136,8 +138,8 @@ impl Script {
     fn buys(&mut self) {
         let menu = self.asked.as_ref().and_then(|ticket| self.client.take(ticket)).and_then(Result::ok);
         self.menu = menu.or(self.menu.take());
-        let want = Want { payment: Payment::Fixed(AMOUNT), limits: FeeLimits::UNLIMITED, expiry: None };
-        let Some(choice) = self.menu.as_ref().and_then(|menu| choose(menu, &want, &Rules::default(), self.now).ok())
+        let request = ReceiveRequest { payment: Payment::Fixed(AMOUNT), limits: FeeLimits::UNLIMITED, expiry: None };
+        let Some(choice) = self.menu.as_ref().and_then(|menu| choose(menu, &request, &Rules::default(), self.now).ok())
         else {
             return;
         };
@@ -149,13 +151,13 @@ impl Script {
     fn registers(&mut self, hash: u8) {
         let Some((buy, ticket)) = &self.buying else { return };
         let Some(Ok(bought)) = self.client.take(ticket) else { return };
-        let wish = Wish {
+        let params = InvoiceParams {
             normal_min_final_cltv_expiry_delta: 18,
             confirmations_to_wait: u16::from(hash >> 6),
             expiry: None,
             max_proportional_fee: None,
         };
-        if let Ok(prepared) = prepare(LSP, buy, &bought, &wish, &Rules::default(), self.now) {
+        if let Ok(prepared) = prepare(LSP, buy, &bought, &params, &Rules::default(), self.now) {
             self.tells(Input::RegisterPurchase { prepared, payment_hash: payment_hash(hash) });
         }
     }

@@ -104,9 +104,9 @@ impl Story {
 
     /// Prints the price of each payment method.
     pub fn is_quoted(&self, quote: &Quote, chosen: PaymentMethod) {
-        for way in &quote.options {
-            let (fee, total) = (sat(way.fee.0 * 1_000), sat(way.total.0 * 1_000));
-            self.tells("LSP", &format!("takes {fee}, so {total} in all, if paid {}", words(way.method())));
+        for option in &quote.options {
+            let (fee, total) = (sat(option.fee.0 * 1_000), sat(option.total.0 * 1_000));
+            self.tells("LSP", &format!("takes {fee}, so {total} in all, if paid {}", words(option.method())));
         }
         self.tells("wallet", &format!("pays {}", words(chosen)));
     }

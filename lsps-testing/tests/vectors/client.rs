@@ -1,7 +1,7 @@
 //! The client's verdicts on messages, purchases and payments, in the words of the vectors.
 
 use lsps_client::jit_receive::{
-    AcceptTrust, CannotInvoice, Expected, Part, Promised, Received, RouteHint, Rules, Verdict as Judged, Wish,
+    AcceptTrust, CannotInvoice, Expected, InvoiceParams, Part, Promised, Received, RouteHint, Rules, Verdict as Judged,
     enough_blocks_left, judge, prepare,
 };
 use lsps_client::{CallError, Client, Config, Heard, NotSent, Notice};
@@ -172,7 +172,7 @@ pub fn derive_invoice(input: &Given) -> Value {
         lsp_cltv_expiry_delta: small("lsp_cltv_expiry_delta"),
         client_trusts_lsp: input["client_trusts_lsp"] == true,
     };
-    let wish = Wish {
+    let params = InvoiceParams {
         normal_min_final_cltv_expiry_delta: small("normal_min_final_cltv_expiry_delta"),
         confirmations_to_wait: small("confirmations_to_wait"),
         expiry: input["wanted_expiry_s"].as_u64().map(std::time::Duration::from_secs),
@@ -182,7 +182,7 @@ pub fn derive_invoice(input: &Given) -> Value {
     let rules = Rules { accept_trust: AcceptTrust::Yes, ..Rules::default() };
     let buy = Buy { opening_fee_params, payment_size_msat: size };
     let now = text("now").parse::<DateTime>().expect("a datetime").instant();
-    match prepare(lsp, &buy, &bought, &wish, &rules, now) {
+    match prepare(lsp, &buy, &bought, &params, &rules, now) {
         Err(CannotInvoice::Expired) => json!({ "error": { "code": "expired" } }),
         Err(CannotInvoice::CannotWaitWhenClientTrustsLsp) => {
             json!({ "error": { "code": "cannot_wait_when_client_trusts_lsp" } })

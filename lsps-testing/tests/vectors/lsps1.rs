@@ -3,7 +3,7 @@
 
 use lsps_client::CallError;
 use lsps_client::jit_receive::FeeLimits;
-use lsps_client::order::{CannotOrder, Draft, Offered, PaymentMethod, RefuseOrder, Rules, Wish};
+use lsps_client::order::{CannotOrder, CheckedRequest, LspOptions, OrderRequest, PaymentMethod, RefuseOrder, Rules};
 use lsps_testing::{an_order, anything, peer};
 use lsps_types::Network;
 use lsps_types::lsps1::{CreateOrder, Expect, GetInfo, LdkInvoices, Options, Order, OrderState, Status};
@@ -44,7 +44,7 @@ fn prepare_order(input: &Given) -> Value {
         client_balance_sat: input["client_balance_sat"].to(),
         ..an_order()
     };
-    match draft(order, Network::Bitcoin, input["peer_supports_large_channels"] == true) {
+    match checked(order, Network::Bitcoin, input["peer_supports_large_channels"] == true) {
         Ok(_) => json!({ "ok": "may_send" }),
         Err(CannotOrder::LargeChannels) => json!({ "error": { "code": "large_channels_unsupported" } }),
         Err(other) => json!({ "error": { "code": other.to_string() } }),
@@ -52,10 +52,10 @@ fn prepare_order(input: &Given) -> Value {
 }
 
 /// Drafts the order as a wallet sends it to an LSP that offers anything.
-fn draft(order: CreateOrder, network: Network, large_channels: bool) -> Result<Draft, CannotOrder> {
+fn checked(order: CreateOrder, network: Network, large_channels: bool) -> Result<CheckedRequest, CannotOrder> {
     let rules = Rules { pay_only_the_lsp: false, ..Rules::default() };
-    let wish = Wish { order, limits: FeeLimits::UNLIMITED, network, large_channels, rules };
-    Offered { lsp: peer(9), options: anything() }.draft(wish)
+    let request = OrderRequest { order, limits: FeeLimits::UNLIMITED, network, large_channels, rules };
+    LspOptions { lsp: peer(9), options: anything() }.check(request)
 }
 
 fn create_order_result(input: &Given) -> Value {
@@ -68,7 +68,7 @@ fn create_order_result(input: &Given) -> Value {
     };
     let again: Order = serde_json::from_value(json!(order)).expect("what is written can be read");
     assert_eq!(json!(again), json!(order));
-    let quote = draft(ordered.clone(), expect.network, true).expect("it was sent").weigh(
+    let quote = checked(ordered.clone(), expect.network, true).expect("it was sent").verify(
         &order,
         &LdkInvoices,
         order.created_at.instant(),
