@@ -1,6 +1,6 @@
 //! The LSP on LDK: the ports, and the conversion of events to inputs.
 
-mod news;
+mod events;
 mod node;
 
 use std::ops::Deref;
@@ -20,7 +20,7 @@ use crate::handler::LspsMessageHandler;
 use crate::peers::{Manager, PeerManager, Peers, peer_id};
 use crate::store::{BatchStore, KvRecords, Store, nobody_there};
 
-use news::node_event;
+use events::node_event;
 use node::Node;
 
 /// The parts of which an LSP is built.

@@ -1,7 +1,7 @@
 //! The wallet on LDK: the ports, and the conversion of events to inputs.
 
 mod invoice;
-mod news;
+mod events;
 mod node;
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub use lsps_host::wallet::{
     CannotAbandon, CannotEndOrder, CannotOrderChannel, CannotReceive, KnownLsp, OrderHandle, Outcome, WalletEvent,
 };
 
-use news::node_event;
+use events::node_event;
 use node::Node;
 
 /// The parts of a wallet that receives through JIT channels and orders channels.
