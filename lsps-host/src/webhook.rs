@@ -53,8 +53,8 @@ pub use target::Targets;
 pub use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use dispatch::Shared;
-use https::Courier;
-use target::Parcel;
+use https::HttpsSender;
+use target::PostRequest;
 
 /// A queue of notifications, and the task that posts them. Clones share one queue; when the last is dropped, the
 /// notifications that still wait are not posted.
@@ -270,13 +270,13 @@ impl<Id: fmt::Debug + Send + 'static> Webhooks<Id> {
     /// TLS or the resolver cannot be set up, or a limit is 0.
     pub fn new(config: DeliveryConfig) -> Result<(Self, mpsc::UnboundedReceiver<Answer<Id>>), CannotPost> {
         config.check()?;
-        let courier = Arc::new(Courier::new(&config)?);
-        let carry = move |parcel: Arc<Parcel>| {
-            let courier = Arc::clone(&courier);
-            async move { courier.carry(&parcel).await }
+        let sender = Arc::new(HttpsSender::new(&config)?);
+        let send = move |request: Arc<PostRequest>| {
+            let sender = Arc::clone(&sender);
+            async move { sender.send(&request).await }
         };
         let (shared, answers) = Shared::new(config);
-        let task = tokio::spawn(dispatch::run(Arc::clone(&shared), carry)).abort_handle();
+        let task = tokio::spawn(dispatch::run(Arc::clone(&shared), send)).abort_handle();
         Ok((Self { running: Arc::new(Running { shared, task }) }, answers))
     }
 

@@ -1,7 +1,7 @@
 //! The wallet on LDK: the ports, and the conversion of events to inputs.
 
-mod invoice;
 mod events;
+mod invoice;
 mod node;
 
 use std::collections::BTreeMap;

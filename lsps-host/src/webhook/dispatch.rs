@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::queue::{AttemptId, Next, Order, Queue};
-use super::target::{Parcel, Targets};
+use super::target::{PostRequest, Targets};
 use super::{Answer, Delivery, DeliveryConfig, Undelivered, WebhookCounts, report};
 
 /// The state that the callers and the one task that delivers share.
@@ -36,8 +36,8 @@ impl<Id: Debug> Shared<Id> {
             let mut queue = self.queue();
             match target {
                 Ok(target) => {
-                    let parcel = Parcel { target, signed };
-                    queue.push(Order { id, parcel, client, urgency, within }, Instant::now())
+                    let request = PostRequest { target, signed };
+                    queue.push(Order { id, request, client, urgency, within }, Instant::now())
                 }
                 Err(why) => Some(queue.refuse(id, why)),
             }
@@ -78,17 +78,17 @@ impl<Id: Debug> Shared<Id> {
 }
 
 /// Delivers until it is aborted, which also ends the attempts.
-pub(super) async fn run<Id, C, A>(shared: Arc<Shared<Id>>, carry: C)
+pub(super) async fn run<Id, C, A>(shared: Arc<Shared<Id>>, send: C)
 where
     Id: Debug,
-    C: Fn(Arc<Parcel>) -> A,
+    C: Fn(Arc<PostRequest>) -> A,
     A: Future<Output = Result<(), Undelivered>> + Send + 'static,
 {
     let mut attempts = Attempts::default();
     loop {
         let next = shared.queue().next(Instant::now());
         match next {
-            Next::Start(attempt, parcel) => attempts.start(attempt, carry(parcel)),
+            Next::Start(attempt, request) => attempts.start(attempt, send(request)),
             Next::GiveWay(attempt) => {
                 attempts.stop(attempt);
                 shared.ended(attempt, Err(Undelivered::GaveWay));

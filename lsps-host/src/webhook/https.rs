@@ -23,10 +23,10 @@ use url::Host;
 use lsps_types::lsps5::Signed;
 
 use super::resolve::SystemResolver;
-use super::target::{Parcel, Target};
+use super::target::{PostRequest, Target};
 use super::{CannotPost, DeliveryConfig, Resolve, Targets, Undelivered};
 
-pub(super) struct Courier {
+pub(super) struct HttpsSender {
     targets: Targets,
     resolver: Arc<dyn Resolve>,
     tls: TlsConnector,
@@ -34,7 +34,7 @@ pub(super) struct Courier {
     total_timeout: Duration,
 }
 
-impl Courier {
+impl HttpsSender {
     pub fn new(config: &DeliveryConfig) -> Result<Self, CannotPost> {
         let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
         for root in &config.extra_roots {
@@ -53,12 +53,12 @@ impl Courier {
         Ok(Self { targets: config.targets.clone(), resolver, tls, connect_timeout, total_timeout })
     }
 
-    pub async fn carry(&self, parcel: &Parcel) -> Result<(), Undelivered> {
+    pub async fn send(&self, request: &PostRequest) -> Result<(), Undelivered> {
         let attempt = async {
-            let connecting = timeout(self.connect_timeout, self.connect(&parcel.target));
+            let connecting = timeout(self.connect_timeout, self.connect(&request.target));
             let stream = connecting.await.map_err(|_| Undelivered::TimedOut)??;
-            let stream = self.shake_hands(&parcel.target, stream).await?;
-            match post(stream, parcel).await? {
+            let stream = self.shake_hands(&request.target, stream).await?;
+            match post(stream, request).await? {
                 StatusCode::OK => Ok(()),
                 other => Err(Undelivered::Status(other.as_u16())),
             }
@@ -102,8 +102,8 @@ impl Courier {
 }
 
 /// Posts, and reads only the status: the connection is dropped with the rest of the answer unread.
-async fn post(stream: TlsStream<TcpStream>, parcel: &Parcel) -> Result<StatusCode, Undelivered> {
-    let request = request(parcel).ok_or(Undelivered::Url)?;
+async fn post(stream: TlsStream<TcpStream>, request: &PostRequest) -> Result<StatusCode, Undelivered> {
+    let request = http_request(request).ok_or(Undelivered::Url)?;
     let shaken = http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(|_| Undelivered::Closed)?;
     let mut answer = std::pin::pin!(sender.send_request(request));
@@ -116,8 +116,8 @@ async fn post(stream: TlsStream<TcpStream>, parcel: &Parcel) -> Result<StatusCod
 }
 
 /// Builds the request. Spec: LSPS5 "Webhook Call": `POST`, the two headers, the body as it was signed.
-fn request(parcel: &Parcel) -> Option<Request<Full<Bytes>>> {
-    let (target, signed) = (&parcel.target, &parcel.signed);
+fn http_request(request: &PostRequest) -> Option<Request<Full<Bytes>>> {
+    let (target, signed) = (&request.target, &request.signed);
     Request::post(&target.path)
         .header(HOST, &target.authority)
         .header(USER_AGENT, concat!("lsps/", env!("CARGO_PKG_VERSION")))

@@ -8,7 +8,7 @@ use lsps_service::Urgency;
 use lsps_types::PeerId;
 use tokio::time::Instant;
 
-use super::target::Parcel;
+use super::target::PostRequest;
 use super::{Answer, DeliveryConfig, Undelivered, WebhookCounts};
 
 /// Deliveries that have no result yet.
@@ -42,7 +42,7 @@ pub(super) struct AttemptId(u64);
 /// A delivery that was accepted.
 pub(super) struct Order<Id> {
     pub id: Id,
-    pub parcel: Parcel,
+    pub request: PostRequest,
     pub client: PeerId,
     pub urgency: Urgency,
     /// The longest time until its last attempt starts.
@@ -51,7 +51,7 @@ pub(super) struct Order<Id> {
 
 struct Job<Id> {
     id: Id,
-    parcel: Arc<Parcel>,
+    request: Arc<PostRequest>,
     domain: Arc<str>,
     client: PeerId,
     urgency: Urgency,
@@ -83,7 +83,7 @@ struct UnderWay {
 #[derive(Debug)]
 pub(super) enum Next<Id> {
     /// Make an attempt.
-    Start(AttemptId, Arc<Parcel>),
+    Start(AttemptId, Arc<PostRequest>),
     /// End an attempt that has used up its time, then report that with [`Queue::ended`].
     GiveWay(AttemptId),
     /// Report this answer.
@@ -134,8 +134,8 @@ impl<Id> Queue<Id> {
 
     /// Adds a delivery. Returns the answer for the one that found no place or lost it, if there is one.
     pub fn push(&mut self, order: Order<Id>, now: Instant) -> Option<Answer<Id>> {
-        let Order { id, parcel, client, urgency, within } = order;
-        let domain = parcel.target.domain();
+        let Order { id, request, client, urgency, within } = order;
+        let domain = request.target.domain();
         let displaced = match self.room_for(&domain, client, urgency) {
             Room::Free => None,
             Room::Of(job) => self.finish(job, Err(Undelivered::QueueFull)),
@@ -149,8 +149,8 @@ impl<Id> Queue<Id> {
             self.registrations.insert(job);
         }
         let until = after(now, within.min(self.config.lifetime));
-        let parcel = Arc::new(parcel);
-        self.jobs.insert(job, Job { id, parcel, domain, client, urgency, attempts: 0, gave_way: 0, until });
+        let request = Arc::new(request);
+        self.jobs.insert(job, Job { id, request, domain, client, urgency, attempts: 0, gave_way: 0, until });
         self.idle.insert((urgency, job));
         self.make_ready(job);
         displaced
@@ -225,7 +225,7 @@ impl<Id> Queue<Id> {
         let UnderWay { job, .. } = self.under_way.remove(&attempt)?;
         let known = self.jobs.get_mut(&job)?;
         let (domain, attempts, until) = (Arc::clone(&known.domain), known.attempts, known.until);
-        let host = known.parcel.target.host.to_string();
+        let host = known.request.target.host.to_string();
         let gave_way = outcome == Err(Undelivered::GaveWay);
         if gave_way {
             // The attempt did not fail: it is repeated with more time, and does not count.
@@ -282,13 +282,13 @@ impl<Id> Queue<Id> {
         self.next_attempt += 1;
         known.attempts += 1;
         let patience = self.config.patience.saturating_mul(1 << known.gave_way.min(16));
-        let (parcel, urgency) = (Arc::clone(&known.parcel), known.urgency);
+        let (request, urgency) = (Arc::clone(&known.request), known.urgency);
         self.idle.remove(&(urgency, job));
         if let Some(domain) = self.domains.get_mut(&known.domain) {
             domain.under_way.insert(attempt);
         }
         self.under_way.insert(attempt, UnderWay { job, urgency, patient_until: after(now, patience) });
-        Some(Next::Start(attempt, parcel))
+        Some(Next::Start(attempt, request))
     }
 
     fn make_ready(&mut self, job: JobId) {
@@ -542,33 +542,33 @@ mod tests {
     }
 
     fn push_within(queue: &mut Queue<usize>, id: usize, host: &str, within: Duration) -> Option<Undelivered> {
-        let order = Order { id, parcel: parcel(host), client: ME, urgency: Urgency::Normal, within };
+        let order = Order { id, request: request(host), client: ME, urgency: Urgency::Normal, within };
         queue.push(order, Instant::now())?.outcome.err()
     }
 
-    fn parcel(host: &str) -> Parcel {
+    fn request(host: &str) -> PostRequest {
         let target = Targets::default().target(&format!("https://{host}.example/")).unwrap();
         let signed = Signed {
             body: String::new(),
             timestamp: Timestamp::from_unix_millis(0).into(),
             signature: LnSignature::from_bytes([31; 65]).unwrap(),
         };
-        Parcel { target, signed }
+        PostRequest { target, signed }
     }
 
     /// Posts for one of many clients; returns the delivery that lost its place, and the reason.
     fn pushes(queue: &mut Queue<usize>, number: u16, urgency: Urgency, host: &str) -> Option<(usize, Undelivered)> {
         let mut client = ME;
         client.0[1..3].copy_from_slice(&number.to_be_bytes());
-        let (id, parcel, within) = (number.into(), parcel(host), Duration::MAX);
-        let answer = queue.push(Order { id, parcel, client, urgency, within }, Instant::now())?;
+        let (id, request, within) = (number.into(), request(host), Duration::MAX);
+        let answer = queue.push(Order { id, request, client, urgency, within }, Instant::now())?;
         Some((answer.id, answer.outcome.unwrap_err()))
     }
 
     fn starts(queue: &mut Queue<usize>, now: Instant) -> Vec<String> {
         let mut hosts = vec![];
-        while let Next::Start(_, parcel) = queue.next(now) {
-            hosts.push(parcel.target.host.to_string().trim_end_matches(".example").into());
+        while let Next::Start(_, request) = queue.next(now) {
+            hosts.push(request.target.host.to_string().trim_end_matches(".example").into());
         }
         hosts
     }

@@ -108,9 +108,9 @@ impl Target {
     }
 }
 
-/// The request of an attempt.
+/// The `POST` request of an attempt.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct PostRequest {
     pub target: Target,
     pub signed: Signed,
 }
