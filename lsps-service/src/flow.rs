@@ -12,7 +12,7 @@ use crate::ids::FlowId;
 use crate::policy::{NodeFacts, Policy};
 
 /// State of the service besides the flows.
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     pub config: Config,
     pub policy: Box<dyn Policy>,
     pub facts: NodeFacts,
@@ -114,7 +114,7 @@ impl Call {
     }
 }
 
-impl Surroundings {
+impl Environment {
     pub fn new(config: Config, policy: Box<dyn Policy>) -> Self {
         let (facts, now) = (NodeFacts::default(), Timestamp::default());
         Self { config, policy, facts, now, links: BTreeMap::new(), is_caught_up: true }

@@ -41,8 +41,8 @@ impl Service {
 
     /// Executes a command to the webhooks of a client; releases new effects, or removes a record that is over.
     pub(crate) fn tell_webhooks(&mut self, client: PeerId, told: &Told<'_>) -> Outcome {
-        if !matches!(told, Told::ClockSet(_) | Told::Surroundings) && self.webhooks.is_due(client, self.around.now) {
-            let _it_is_there = self.tell_webhooks(client, &Told::Surroundings);
+        if !matches!(told, Told::ClockSet(_) | Told::Environment) && self.webhooks.is_due(client, self.around.now) {
+            let _it_is_there = self.tell_webhooks(client, &Told::Environment);
         }
         let posts = |webhooks: &webhooks::Webhooks| webhooks.owed_posts().collect::<BTreeSet<PostKey>>();
         let before = self.webhooks.get(&client).map(posts).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::batch::{Batch, Released};
 use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
 use crate::effect::{Effect, EffectKey, PostKey};
-use crate::flow::{Link, Signal, Surroundings};
+use crate::flow::{Environment, Link, Signal};
 use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
 use crate::input::{HeldPayment, Input, PaidBy, Prepared};
 use crate::lsps1::order::{self, Order};
@@ -36,7 +36,7 @@ use crate::wake::Wake;
 /// The service has no access to a node, store, clock or socket. The host reports events with [`handle`](Self::handle),
 /// writes the records from [`drain`](Self::drain), and only then sends the messages and executes the effects.
 pub struct Service {
-    pub(crate) around: Surroundings,
+    pub(crate) around: Environment,
     pub(crate) scids: Box<dyn ScidSource>,
     pub(crate) promises: PromiseKey,
     pub(crate) offers: Flows<JitChannel>,
@@ -121,7 +121,7 @@ impl Service {
             return Err(ConfigError { field: "orders.network", rule });
         }
         Ok(Self {
-            around: Surroundings::new(config, Box::new(policy)),
+            around: Environment::new(config, Box::new(policy)),
             scids: Box::new(scids),
             promises,
             offers: Flows::default(),
@@ -358,7 +358,7 @@ impl Service {
             return Outcome::Taken;
         }
         for id in self.offers.index().busy_of(peer).collect::<Vec<_>>() {
-            let told = if link == Link::Away { Told::PeerDisconnected } else { Told::Surroundings };
+            let told = if link == Link::Away { Told::PeerDisconnected } else { Told::Environment };
             let _no_rejects_here = self.step(id, &told);
         }
         for order in self.orders.busy_of(peer) {
@@ -408,7 +408,7 @@ impl Service {
             self.look_around_order(order);
         }
         for client in self.webhooks.due(self.around.now) {
-            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Environment);
         }
         for id in self.questions.due(self.around.now) {
             self.undecided(id);
@@ -425,7 +425,7 @@ impl Service {
             self.look_around_order(order);
         }
         for client in self.webhooks.chores(self.around.now) {
-            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Surroundings);
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Environment);
         }
         Outcome::Taken
     }
@@ -460,7 +460,7 @@ impl Service {
     }
 
     pub(crate) fn look_around_order(&mut self, order: OrderNumber) {
-        let _no_rejects_here = self.step_order(order, &order::Told::Surroundings);
+        let _no_rejects_here = self.step_order(order, &order::Told::Environment);
     }
 
     /// A flow moved: what it newly asks for is released, its record is to be written, and others hear what concerns them.

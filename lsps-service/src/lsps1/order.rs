@@ -130,7 +130,7 @@ pub(crate) enum Told<'a> {
     Retry,
     ClockSet(Shift),
     /// The time, the link, the height or another shared fact changed.
-    Surroundings,
+    Environment,
 }
 
 impl Flow for Order {
@@ -180,7 +180,7 @@ impl Flow for Order {
                 let (prepare, retry) = (ctx.config.orders.prepare_timeout, ctx.config.orders.retry_after);
                 Ok(vec![Event::ClockSet { shift: *shift, prepare, retry }])
             }
-            Told::ClockSet(_) | Told::Surroundings => Ok(vec![]),
+            Told::ClockSet(_) | Told::Environment => Ok(vec![]),
         }
     }
 

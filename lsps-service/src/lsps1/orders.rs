@@ -10,7 +10,7 @@ use lsps_flow::{Due, Flows, Groups, Indexed, Moved, lead, shift};
 use lsps_types::jsonrpc::RequestId;
 use lsps_types::{PaymentHash, PeerId, Timestamp};
 
-use crate::flow::{Context, Reject, Signal, Surroundings};
+use crate::flow::{Context, Environment, Reject, Signal};
 use crate::ids::{OfferId, OrderNumber};
 use crate::lsps1::order::{Order, Stage, Told};
 use crate::wake::Wake;
@@ -103,7 +103,7 @@ impl Orders {
         number: OrderNumber,
         told: &Told<'_>,
         ctx: &Context<'_>,
-        around: &Surroundings,
+        around: &Environment,
     ) -> Result<Moved<Order>, Reject> {
         self.flows.step(number, told, ctx, around, |_| {}).unwrap_or(Err(Reject::Stale))
     }
@@ -117,7 +117,7 @@ impl Orders {
         self.flows.values()
     }
 
-    pub fn insert(&mut self, order: Order, around: &Surroundings) {
+    pub fn insert(&mut self, order: Order, around: &Environment) {
         self.flows.insert(order, around);
     }
 
@@ -207,18 +207,18 @@ impl Index {
 }
 
 impl Indexed for Order {
-    type Shared = Surroundings;
+    type Shared = Environment;
     type Keys = Entry;
     type Index = Index;
     type Wake = Wake;
     type Signal = Signal;
 
-    fn keys(&self, _: &Surroundings) -> Entry {
+    fn keys(&self, _: &Environment) -> Entry {
         Entry::of(self)
     }
 
-    fn due(&self, keys: &Entry, around: &Surroundings) -> Due<Wake> {
-        let Surroundings { config, now, facts, is_caught_up, .. } = around;
+    fn due(&self, keys: &Entry, around: &Environment) -> Due<Wake> {
+        let Environment { config, now, facts, is_caught_up, .. } = around;
         Due {
             wake: self.next_wake(config, *now, *is_caught_up),
             is_chore: !keys.is_busy && !keys.is_unconfirmed,

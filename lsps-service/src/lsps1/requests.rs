@@ -182,7 +182,7 @@ impl Service {
 
     /// Executes a command to an order; releases new effects, answers the client, or removes an order that is over.
     pub(crate) fn step_order(&mut self, number: OrderNumber, told: &Told<'_>) -> Result<(), Reject> {
-        if !matches!(told, Told::ClockSet(_) | Told::Surroundings) && self.orders.is_due(number, self.around.now) {
+        if !matches!(told, Told::ClockSet(_) | Told::Environment) && self.orders.is_due(number, self.around.now) {
             self.look_around_order(number);
         }
         let Some(order) = self.orders.get(number) else { return Err(Reject::Stale) };

@@ -10,7 +10,7 @@ use lsps_flow::{Due, Groups, Indexed, lead, shift};
 use lsps_types::{PeerId, Scid, Timestamp};
 
 use crate::channel::Channel;
-use crate::flow::{Signal, Surroundings};
+use crate::flow::{Environment, Signal};
 use crate::ids::PartId;
 use crate::lsps2::jit_channel::{Fee, JitChannel};
 use crate::lsps2::parts::Payment;
@@ -56,8 +56,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn of(flow: &JitChannel, around: &Surroundings) -> Self {
-        let Surroundings { config, now, .. } = around;
+    fn of(flow: &JitChannel, around: &Environment) -> Self {
+        let Environment { config, now, .. } = around;
         let parts: Vec<PartId> =
             flow.payments.values().flat_map(|payment| &payment.parts).map(|part| part.id).collect();
         let is_paid = flow.fee == Fee::Paid;
@@ -161,18 +161,18 @@ impl Index {
 }
 
 impl Indexed for JitChannel {
-    type Shared = Surroundings;
+    type Shared = Environment;
     type Keys = Entry;
     type Index = Index;
     type Wake = Wake;
     type Signal = Signal;
 
-    fn keys(&self, around: &Surroundings) -> Entry {
+    fn keys(&self, around: &Environment) -> Entry {
         Entry::of(self, around)
     }
 
-    fn due(&self, keys: &Entry, around: &Surroundings) -> Due<Wake> {
-        let Surroundings { config, now, facts, is_caught_up, .. } = around;
+    fn due(&self, keys: &Entry, around: &Environment) -> Due<Wake> {
+        let Environment { config, now, facts, is_caught_up, .. } = around;
         Due {
             wake: self.next_wake(config, *now, *is_caught_up),
             is_chore: !keys.is_busy,

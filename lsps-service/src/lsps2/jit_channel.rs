@@ -118,7 +118,7 @@ pub(crate) enum Told<'a> {
     Channel(ChannelNews<'a>),
     ClockSet(Shift),
     /// The time, the link, the height or another shared fact changed.
-    Surroundings,
+    Environment,
 }
 
 impl Flow for JitChannel {
@@ -219,7 +219,7 @@ impl JitChannel {
             }),
             Told::Channel(news) => self.decide_channel(news, ctx),
             Told::ClockSet(shift) if self.is_shifted_by(shift) => Ok(vec![Event::ClockSet(*shift)]),
-            Told::ClockSet(_) | Told::Surroundings => Ok(vec![]),
+            Told::ClockSet(_) | Told::Environment => Ok(vec![]),
         }
     }
 

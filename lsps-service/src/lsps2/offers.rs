@@ -164,7 +164,7 @@ impl Service {
     }
 
     pub(crate) fn look_around(&mut self, id: Scid) {
-        let _no_rejects_here = self.step(id, &Told::Surroundings);
+        let _no_rejects_here = self.step(id, &Told::Environment);
     }
 
     fn look_if_due(&mut self, id: Scid) {
@@ -187,7 +187,7 @@ impl Service {
 
     /// Executes a command to an offer; releases new effects, or removes an offer that is over.
     pub(crate) fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
-        if !matches!(told, Told::ClockSet(_) | Told::Surroundings) {
+        if !matches!(told, Told::ClockSet(_) | Told::Environment) {
             self.look_if_due(id);
         }
         let client = self.offers.get(&id).map(|offer| offer.client).ok_or(Reject::Stale)?;

@@ -41,7 +41,7 @@ impl JitChannel {
             Told::PartPresumedFailed(id) => self.part_presumed_failed(*id, ctx.now),
             Told::ForwardRefused(id) => self.forward_refused(*id, ctx.now),
             Told::PartForwarded(id) => self.part_forwarded(*id, ctx.now),
-            Told::Booked(_) | Told::PeerDisconnected | Told::Channel(_) | Told::ClockSet(_) | Told::Surroundings => {
+            Told::Booked(_) | Told::PeerDisconnected | Told::Channel(_) | Told::ClockSet(_) | Told::Environment => {
                 Ok(vec![])
             }
         }

@@ -5,7 +5,7 @@ use alloc::collections::BTreeSet;
 use lsps_flow::{Due, Flows, Indexed, shift};
 use lsps_types::PeerId;
 
-use crate::flow::{Signal, Surroundings};
+use crate::flow::{Environment, Signal};
 use crate::lsps5::webhooks::Webhooks;
 use crate::wake::Wake;
 
@@ -30,17 +30,17 @@ pub(crate) struct Entry {
 }
 
 impl Indexed for Webhooks {
-    type Shared = Surroundings;
+    type Shared = Environment;
     type Keys = Entry;
     type Index = Index;
     type Wake = Wake;
     type Signal = Signal;
 
-    fn keys(&self, _: &Surroundings) -> Entry {
+    fn keys(&self, _: &Environment) -> Entry {
         Entry { is_stranger: !self.is_customer }
     }
 
-    fn due(&self, _: &Entry, around: &Surroundings) -> Due<Wake> {
+    fn due(&self, _: &Entry, around: &Environment) -> Due<Wake> {
         Due { is_chore: !self.is_calling(), ..Due::at(self.next_wake(&around.config)) }
     }
 

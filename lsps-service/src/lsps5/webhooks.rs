@@ -104,7 +104,7 @@ pub(crate) enum Told<'a> {
     Channels(bool),
     ClockSet(Shift),
     /// The time or another shared fact changed.
-    Surroundings,
+    Environment,
 }
 
 /// State change of the webhooks.
@@ -198,7 +198,7 @@ impl Flow for Webhooks {
             Told::ClockSet(shift) if self.is_shifted_by(shift, config) => {
                 vec![Event::ClockSet { shift: *shift, post: config.post_within, cool: config.cooldown }]
             }
-            Told::Occasion(_) | Told::Connected | Told::Channels(_) | Told::ClockSet(_) | Told::Surroundings => vec![],
+            Told::Occasion(_) | Told::Connected | Told::Channels(_) | Told::ClockSet(_) | Told::Environment => vec![],
         })
     }
 
