@@ -45,7 +45,7 @@ pub(crate) struct Context<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Link {
     /// The client is not connected.
-    Away,
+    Offline,
     /// The client is connected; messages reach it.
     Connected,
     /// The client's channels are usable too, so HTLCs reach it.
@@ -129,7 +129,7 @@ impl Environment {
     }
 
     pub fn link(&self, peer: PeerId) -> Link {
-        self.links.get(&peer).copied().unwrap_or(Link::Away)
+        self.links.get(&peer).copied().unwrap_or(Link::Offline)
     }
 }
 

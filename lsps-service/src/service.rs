@@ -198,7 +198,7 @@ impl Service {
         match input {
             Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
             Input::ChannelsUsable { peer } => self.link_changes(peer, Link::Usable),
-            Input::PeerDisconnected { peer } => self.link_changes(peer, Link::Away),
+            Input::PeerDisconnected { peer } => self.link_changes(peer, Link::Offline),
             Input::Message { peer, payload } => self.answer(peer, &payload),
             Input::HtlcHeld(htlc) => self.htlc_held(&htlc),
             Input::PartGone { part } => self.part(part, Told::PartGone(part)),
@@ -348,23 +348,23 @@ impl Service {
 
     fn link_changes(&mut self, peer: PeerId, link: Link) -> Outcome {
         let before = match link {
-            Link::Away => {
+            Link::Offline => {
                 self.questions.forget(peer);
                 self.around.links.remove(&peer)
             }
             Link::Connected | Link::Usable => self.around.links.insert(peer, link),
         };
-        if before.unwrap_or(Link::Away) == link {
+        if before.unwrap_or(Link::Offline) == link {
             return Outcome::Taken;
         }
         for id in self.offers.index().busy_of(peer).collect::<Vec<_>>() {
-            let told = if link == Link::Away { Told::PeerDisconnected } else { Told::Environment };
+            let told = if link == Link::Offline { Told::PeerDisconnected } else { Told::Environment };
             let _no_rejects_here = self.step(id, &told);
         }
         for order in self.orders.busy_of(peer) {
             self.look_around_order(order);
         }
-        if link != Link::Away {
+        if link != Link::Offline {
             let _it_may_have_none = self.tell_webhooks(peer, &webhooks::Told::Connected);
         }
         Outcome::Taken

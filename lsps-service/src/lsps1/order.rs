@@ -403,7 +403,7 @@ impl Order {
         let later = Event::RetryAt(ctx.now + ctx.config.orders.retry_after);
         let again = match &why {
             // The reconnection was not reported yet, or has already happened.
-            OrderFailure::Open(ChannelEnd::PeerGone) if ctx.link != Link::Away => {
+            OrderFailure::Open(ChannelEnd::PeerGone) if ctx.link != Link::Offline => {
                 return vec![Event::Channel(end), later];
             }
             // The open waits for its client, or the node ended it by itself.

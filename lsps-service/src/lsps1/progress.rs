@@ -39,7 +39,7 @@ impl Order {
     fn drop_draft(&self, ctx: &Context<'_>) -> Vec<Event> {
         match self.stage {
             // The client has to be connected to receive the answer.
-            Stage::Draft { until } if ctx.now >= until || ctx.link == Link::Away => vec![Event::Dropped],
+            Stage::Draft { until } if ctx.now >= until || ctx.link == Link::Offline => vec![Event::Dropped],
             Stage::Draft { .. } | Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => vec![],
         }
     }
@@ -93,7 +93,7 @@ impl Order {
 
     /// Opens the channel once the order is paid and the client connected. Spec: LSPS1 §6.
     fn begin(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let is_free = self.channel == Channel::None && self.stage == Stage::Open && ctx.link != Link::Away;
+        let is_free = self.channel == Channel::None && self.stage == Stage::Open && ctx.link != Link::Offline;
         let may_try = self.retry_at.is_none_or(|at| ctx.now >= at) && ctx.may_open();
         let in_time = |way| self.ways.expires_at(way).is_some_and(|end| ctx.now < end);
         let is_paid = self.paid_by(ctx).is_some_and(in_time);
@@ -178,7 +178,7 @@ impl Order {
 
     /// Calls the client of a paid order that waits for its connection. Spec: LSPS1 §6.
     fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let waits = self.stage == Stage::Open && self.channel == Channel::None && ctx.link == Link::Away;
+        let waits = self.stage == Stage::Open && self.channel == Channel::None && ctx.link == Link::Offline;
         let until = self.paid_by(ctx).filter(|_| waits).and_then(|way| self.ways.expires_at(way));
         self.call.follow(until).map(Event::Call).into_iter().collect()
     }

@@ -199,7 +199,7 @@ impl Service {
         let is_over = order.is_none();
         let is_draft = order.or(moved.over.as_ref()).is_some_and(|order| matches!(order.stage, Stage::Draft { .. }));
         let view = order.filter(|_| was_draft).map(|order| order.view(&ctx));
-        let is_gone = view.is_none() && ctx.link == Link::Away;
+        let is_gone = view.is_none() && ctx.link == Link::Offline;
         let signals = core::mem::take(&mut moved.signals);
         let is_changed = self.release(FlowId::Order(number), moved);
         // A draft is not on record.

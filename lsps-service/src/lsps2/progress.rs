@@ -130,7 +130,7 @@ impl JitChannel {
             Channel::None if self.terms.client_trusts_lsp && ctx.owes_a_fee => {
                 self.fail_held(*hash, FailureCode::UnknownNextPeer)
             }
-            Channel::None if ctx.link != Link::Away && ctx.may_open() => {
+            Channel::None if ctx.link != Link::Offline && ctx.may_open() => {
                 let ask = ChannelRequest { client: self.client, deliver, htlcs: payment.held().count() };
                 match ctx.policy.channel(&ask, ctx.facts) {
                     Some(plan) => vec![charged, Event::Opening { at: ctx.now, plan, deliver }],
@@ -267,7 +267,7 @@ impl JitChannel {
         let ready = |payment: &Payment| self.is_complete(payment) || (self.fee == Fee::Paid && payment.has_held());
         let waiting = self.payments.iter().filter(|(_, payment)| ready(payment));
         let until = waiting.map(|(hash, payment)| self.deadline(*hash, payment, ctx.config).0).min();
-        let call = self.call.follow(until.filter(|_| ctx.link == Link::Away));
+        let call = self.call.follow(until.filter(|_| ctx.link == Link::Offline));
         call.map(Event::Call).into_iter().collect()
     }
 

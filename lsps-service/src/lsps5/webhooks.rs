@@ -381,7 +381,7 @@ impl Webhooks {
 
     fn may_be_called(&self, occasion: &Occasion, ctx: &Context<'_>) -> bool {
         ctx.config.webhooks.serve
-            && ctx.link == Link::Away
+            && ctx.link == Link::Offline
             && occasion.is_due(ctx.facts.height)
             && self.has_room(ctx)
             && self.is_cool(occasion.method(), ctx)
@@ -406,7 +406,7 @@ impl Webhooks {
     fn follow_calls(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_under_way = |method: &String| self.posts().any(|(_, post)| post.method.as_ref() == Some(method));
         let next = self.calls.iter().filter(|(method, _)| !is_under_way(method)).find_map(|(method, call)| {
-            if call.is_heard || ctx.now >= call.until || ctx.link != Link::Away {
+            if call.is_heard || ctx.now >= call.until || ctx.link != Link::Offline {
                 return Some(Event::CallOver(method.clone()));
             }
             match call.again_at {
