@@ -18,8 +18,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use lsps_service::{
-    BookEntry, ChannelKey, Config, ConfigError, Decision, Input, KnownOrder, Occasion, OrderNumber, Outcome, Policy,
-    Promised, QuestionId, Service, Tape, Turn, Unreadable,
+    BookEntry, ChannelKey, Config, ConfigError, Decision, Input, KnownOrder, OrderNumber, Outcome, Policy, Promised,
+    QuestionId, Service, Tape, Turn, Unreadable, WakeReason,
 };
 use lsps_types::PeerId;
 use lsps_types::lsps2::PromiseKey;
@@ -227,8 +227,8 @@ impl Lsp {
 
     /// Notifies the webhooks of a client, unless the client is connected or was notified for the same reason lately.
     /// `false`: the client has no webhook.
-    pub async fn call(&self, peer: PeerId, occasion: Occasion) -> bool {
-        self.takes(Input::Occasion { peer, occasion }).await
+    pub async fn call(&self, peer: PeerId, reason: WakeReason) -> bool {
+        self.takes(Input::WakeUp { peer, reason }).await
     }
 
     /// The orders on record, each with its state and, if it failed, the reason.

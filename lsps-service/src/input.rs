@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::PostKey;
 use crate::ids::{BookKey, ChannelId, ChannelKey, OfferId, OrderNumber, PartId, PaymentId, QuestionId, RefundKey};
-use crate::lsps5::occasion::Occasion;
+use crate::lsps5::wake_reason::WakeReason;
 use crate::policy::NodeFacts;
 use crate::questions::Decision;
 
@@ -262,11 +262,11 @@ pub enum Input {
     },
     /// A client should connect. The service notifies its webhooks if the client is absent and was not notified of the
     /// same lately.
-    Occasion {
+    WakeUp {
         /// The client.
         peer: PeerId,
         /// Reason of the call.
-        occasion: Occasion,
+        reason: WakeReason,
     },
     /// A notification was delivered: the webhook's server answered with status 200.
     WebhookDelivered {

@@ -46,7 +46,7 @@ pub use lsps1::known::{KnownOrder, KnownPayment, KnownRefund, OrderStage, Paymen
 pub use lsps1::order::OrderFailure;
 pub use lsps1::payments::Way;
 pub use lsps2::may_close;
-pub use lsps5::occasion::Occasion;
+pub use lsps5::wake_reason::WakeReason;
 pub use outcome::{Outcome, Refusal};
 pub use policy::{
     AmountRule, BuyRefusal, BuyRequest, ChannelPlan, ChannelRequest, ClientHistory, ClientTerms, MenuRefusal,

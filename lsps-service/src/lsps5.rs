@@ -10,12 +10,12 @@ use crate::outcome::Outcome;
 use crate::service::Service;
 
 pub(crate) mod cooldown;
-pub(crate) mod occasion;
 pub(crate) mod registry;
 pub(crate) mod requests;
+pub(crate) mod wake_reason;
 pub(crate) mod webhooks;
 
-use occasion::Occasion;
+use wake_reason::WakeReason;
 use webhooks::Told;
 
 impl Service {
@@ -23,7 +23,7 @@ impl Service {
     pub(crate) fn call_by_webhooks(&mut self, effects: &[Effect]) {
         for effect in effects {
             if let Effect::WakeClient { peer, .. } = effect {
-                let _it_may_have_none = self.tell_webhooks(*peer, &Told::Occasion(&Occasion::PaymentIncoming));
+                let _it_may_have_none = self.tell_webhooks(*peer, &Told::WakeUp(&WakeReason::PaymentIncoming));
             }
         }
     }

@@ -250,7 +250,7 @@ impl Service {
             Input::ClockSet { .. } => Outcome::Taken,
             Input::Tick => self.do_chores(),
             Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
-            Input::Occasion { peer, occasion } => self.tell_webhooks(peer, &webhooks::Told::Occasion(&occasion)),
+            Input::WakeUp { peer, reason } => self.tell_webhooks(peer, &webhooks::Told::WakeUp(&reason)),
             Input::WebhookDelivered { key } | Input::WebhookFailed { key } => self.post_over(key, true),
             Input::WebhookUnreached { key } => self.post_over(key, false),
         }

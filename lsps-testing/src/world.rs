@@ -150,7 +150,7 @@ impl World {
             Step::Proceed { client } => self.proceeds(peer(client + 1)),
             Step::SetWebhook { client, app, url } => self.sets_webhook(peer(client + 1), app, url),
             Step::RemoveWebhook { client, app } => self.removes_webhook(peer(client + 1), app),
-            Step::Call { client, occasion } => self.calls(peer(client + 1), occasion),
+            Step::Call { client, reason } => self.calls(peer(client + 1), reason),
             Step::Restart => self.lsp.restart_host(),
             step => self.model().step(step),
         }

@@ -11,7 +11,7 @@ use lightning::events::{Event, ReplayEvent};
 
 use lsps_host::ports::{ChainAccess, ChainWatch, Clock, Notifier, OnchainWallet, SystemClock};
 use lsps_host::{LspParts as HostParts, Stopped};
-use lsps_service::{Config, Occasion, Outcome, Policy, Tape, Turn, Unreadable};
+use lsps_service::{Config, Outcome, Policy, Tape, Turn, Unreadable, WakeReason};
 use lsps_types::lsps2::PromiseKey;
 use tokio::sync::watch;
 
@@ -162,8 +162,8 @@ impl Lsp {
 
     /// Notifies the webhooks of a client, unless the client is connected or was notified for the same reason lately.
     /// `false`: the client has no webhook.
-    pub async fn call(&self, client: &PublicKey, occasion: Occasion) -> bool {
-        self.host.call(peer_id(client), occasion).await
+    pub async fn call(&self, client: &PublicKey, reason: WakeReason) -> bool {
+        self.host.call(peer_id(client), reason).await
     }
 
     /// Waits until the LSP has stopped, and returns the reason. A process that lost its records to another

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use lsps_service::{Input, Occasion, PostKey};
+use lsps_service::{Input, PostKey, WakeReason};
 use lsps_types::PeerId;
 use tokio::sync::mpsc;
 
@@ -89,7 +89,7 @@ impl<N: LspNode> Pump<N> {
         inputs.extend(believed.difference(&now).map(|peer| channels(*peer, false)));
         for (peer, close) in closes {
             if let Some(timeout) = close.filter(|_| has_webhooks && !self.outside.messages.is_connected(peer)) {
-                inputs.push(Input::Occasion { peer, occasion: Occasion::ExpirySoon { timeout } });
+                inputs.push(Input::WakeUp { peer, reason: WakeReason::ExpirySoon { timeout } });
             }
         }
         self.feed_all(inputs);

@@ -114,7 +114,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
         (Input::PeerConnected { peer } | Input::PeerDisconnected { peer } | Input::ChannelsUsable { peer }, _) => {
             debug!(%peer, ?input, "peer");
         }
-        (Input::Occasion { peer, occasion }, outcome) => debug!(%peer, ?occasion, ?outcome, "a client should come"),
+        (Input::WakeUp { peer, reason }, outcome) => debug!(%peer, ?reason, ?outcome, "a client should come"),
         (Input::WebhookDelivered { key }, Outcome::Taken) => {
             counter!("lsps_notifications_delivered").increment(1);
             debug!(peer = %key.client, key.number, "notification delivered");

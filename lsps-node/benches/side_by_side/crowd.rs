@@ -6,7 +6,7 @@ use lightning::sign::{KeysManager, NodeSigner as _};
 use lightning::util::persist::KVStoreSync as _;
 use lsps_node::store::MemoryStore;
 use lsps_service::{
-    Config, Effect, HeldPayment, Input, NodeFacts, Occasion, OrderTerms, PaidBy, Prepared, Record, Released, Service,
+    Config, Effect, HeldPayment, Input, NodeFacts, OrderTerms, PaidBy, Prepared, Record, Released, Service, WakeReason,
     WayTerms, WebhookConfig,
 };
 use lsps_testing::{LspSetup, NOON, anything, many, peer};
@@ -121,7 +121,7 @@ impl Crowd for Called {
             // The order of the clients is one that no cache can predict.
             let client = client(self.next.wrapping_mul(7_919) % self.clients);
             self.next += 1;
-            let input = Input::Occasion { peer: client, occasion: Occasion::PaymentIncoming };
+            let input = Input::WakeUp { peer: client, reason: WakeReason::PaymentIncoming };
             let _ = self.host.service.handle(input, self.host.now);
             let released = self.host.settle();
             let [Effect::PostWebhook { body, timestamp, .. }] = &released.effects[..] else { panic!("one post") };

@@ -17,7 +17,7 @@ use crate::config::{Config, WebhookConfig};
 use crate::effect::{Effect, PostKey, Urgency};
 use crate::flow::{Context, Link, Reject};
 use crate::lsps5::cooldown::Cooldown;
-use crate::lsps5::occasion::Occasion;
+use crate::lsps5::wake_reason::WakeReason;
 use crate::wake::Wake;
 
 /// The registrations of one client, and the notifications that are being posted.
@@ -93,7 +93,7 @@ pub(crate) enum Told<'a> {
     Remove {
         name: AppName,
     },
-    Occasion(&'a Occasion),
+    WakeUp(&'a WakeReason),
     /// A post has ended; `is_heard` says whether the webhook's server answered, with any status.
     PostOver {
         number: u32,
@@ -180,8 +180,8 @@ impl Flow for Webhooks {
                 new_customer.into_iter().chain(set).collect()
             }
             Told::Remove { name } => vec![Event::Removed(name.clone())],
-            Told::Occasion(occasion) if self.may_be_called(occasion, ctx) => {
-                vec![self.raised(occasion.method().into(), occasion.body(), at + config.post_within, ctx)]
+            Told::WakeUp(reason) if self.may_be_called(reason, ctx) => {
+                vec![self.raised(reason.method().into(), reason.body(), at + config.post_within, ctx)]
             }
             Told::PostOver { number, is_heard } if self.posts().any(|(_, post)| post.number == *number) => {
                 vec![Event::PostOver { number: *number, is_heard: *is_heard }]
@@ -198,7 +198,7 @@ impl Flow for Webhooks {
             Told::ClockSet(shift) if self.is_shifted_by(shift, config) => {
                 vec![Event::ClockSet { shift: *shift, post: config.post_within, cool: config.cooldown }]
             }
-            Told::Occasion(_) | Told::Connected | Told::Channels(_) | Told::ClockSet(_) | Told::Environment => vec![],
+            Told::WakeUp(_) | Told::Connected | Told::Channels(_) | Told::ClockSet(_) | Told::Environment => vec![],
         })
     }
 
@@ -379,12 +379,12 @@ impl Webhooks {
         self.hooks.is_empty() && now >= self.changes.until
     }
 
-    fn may_be_called(&self, occasion: &Occasion, ctx: &Context<'_>) -> bool {
+    fn may_be_called(&self, reason: &WakeReason, ctx: &Context<'_>) -> bool {
         ctx.config.webhooks.serve
             && ctx.link == Link::Offline
-            && occasion.is_due(ctx.facts.height)
+            && reason.is_due(ctx.facts.height)
             && self.has_room(ctx)
-            && self.is_cool(occasion.method(), ctx)
+            && self.is_cool(reason.method(), ctx)
     }
 
     fn is_cool(&self, method: &str, ctx: &Context<'_>) -> bool {

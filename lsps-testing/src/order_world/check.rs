@@ -97,7 +97,7 @@ impl Model {
             | Input::Message { .. }
             | Input::Decided { .. }
             | Input::ChannelsWith { .. }
-            | Input::Occasion { .. }
+            | Input::WakeUp { .. }
             | Input::WebhookDelivered { .. }
             | Input::WebhookFailed { .. }
             | Input::WebhookUnreached { .. }

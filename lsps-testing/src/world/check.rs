@@ -163,7 +163,7 @@ impl Model {
             | Input::NodeCaughtUp
             | Input::ClockSet { .. }
             | Input::ChannelsWith { .. }
-            | Input::Occasion { .. }
+            | Input::WakeUp { .. }
             | Input::WebhookDelivered { .. }
             | Input::WebhookFailed { .. }
             | Input::WebhookUnreached { .. } => None,
@@ -236,7 +236,7 @@ pub fn kind(input: &Input) -> &'static str {
         Input::NodeFacts(_) => "NodeFacts",
         Input::Tick => "Tick",
         Input::ChannelsWith { .. } => "ChannelsWith",
-        Input::Occasion { .. } => "Occasion",
+        Input::WakeUp { .. } => "WakeUp",
         Input::WebhookDelivered { .. } => "WebhookDelivered",
         Input::WebhookFailed { .. } => "WebhookFailed",
         Input::WebhookUnreached { .. } => "WebhookUnreached",
@@ -280,7 +280,7 @@ pub const INPUTS: [&str; 27] = [
     "NodeFacts",
     "Tick",
     "ChannelsWith",
-    "Occasion",
+    "WakeUp",
     "WebhookDelivered",
     "WebhookFailed",
     "WebhookUnreached",

@@ -95,7 +95,7 @@ pub enum Step {
     /// A client removes a webhook.
     RemoveWebhook { client: u8, app: u8 },
     /// The LSP wants to call a client.
-    Call { client: u8, occasion: u8 },
+    Call { client: u8, reason: u8 },
 }
 
 /// A call to the node or the chain that can be refused.
@@ -173,7 +173,7 @@ impl Step {
             31 => Self::Replay,
             32 | 33 => Self::SetWebhook { client: a % CLIENTS, app: b % APPS, url: c % 2 },
             34 => Self::RemoveWebhook { client: a % CLIENTS, app: b % APPS },
-            35 => Self::Call { client: a % CLIENTS, occasion: b % 4 },
+            35 => Self::Call { client: a % CLIENTS, reason: b % 4 },
             36 => Self::PayAgain { part: a, changed: Changed::any(b) },
             37 => Self::PayOdd { offer: a, hash: b % hashes, odd: c },
             38 | 39 => Self::PayOrdinary { client: a % CLIENTS, amount: b, same_hash: yes },

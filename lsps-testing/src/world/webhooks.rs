@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsps_service::{FlowId, Occasion};
+use lsps_service::{FlowId, WakeReason};
 use lsps_types::lsps5::{AppName, ListWebhooks, RemoveWebhook, SetWebhook, WebhookUrl};
 use lsps_types::{BlockHeight, PeerId};
 
@@ -36,15 +36,15 @@ impl World {
         assert_eq!(removed, was_there, "what was registered can be removed, once");
     }
 
-    pub(super) fn calls(&mut self, peer: PeerId, occasion: u8) {
-        let occasion = match occasion {
-            0 => Occasion::ExpirySoon { timeout: BlockHeight(self.model().chain.height + 24) },
-            1 => Occasion::LiquidityManagementRequest,
-            2 => Occasion::OnionMessageIncoming,
-            _ => Occasion::PaymentIncoming,
+    pub(super) fn calls(&mut self, peer: PeerId, reason: u8) {
+        let reason = match reason {
+            0 => WakeReason::ExpirySoon { timeout: BlockHeight(self.model().chain.height + 24) },
+            1 => WakeReason::LiquidityManagementRequest,
+            2 => WakeReason::OnionMessageIncoming,
+            _ => WakeReason::PaymentIncoming,
         };
         self.lsp.ask(|lsp| async move {
-            let _ = lsp.call(peer, occasion).await;
+            let _ = lsp.call(peer, reason).await;
         });
     }
 

@@ -1,6 +1,6 @@
 //! The cost of one event does not depend on how many other offers, clients and orders there are.
 
-use lsps_service::{Config, HeldHtlc, Input, NodeFacts, Occasion, PartId, Service};
+use lsps_service::{Config, HeldHtlc, Input, NodeFacts, PartId, Service, WakeReason};
 use lsps_testing::{LspSetup, NOON, many, peer};
 use lsps_types::lsps2::PromiseKey;
 use lsps_types::{Msat, PaymentHash, PeerId, Scid};
@@ -58,7 +58,7 @@ fn cost_of_a_call_beside(clients: u32) -> (u64, u64) {
     let mut called = [2; 33];
     called[1..5].copy_from_slice(&(clients / 2).to_be_bytes());
     let call = allocation_counter::measure(|| {
-        let _ = service.handle(Input::Occasion { peer: PeerId(called), occasion: Occasion::PaymentIncoming }, NOON);
+        let _ = service.handle(Input::WakeUp { peer: PeerId(called), reason: WakeReason::PaymentIncoming }, NOON);
         let batch = service.drain();
         assert_eq!((batch.records().count(), batch.written().effects.len()), (1, 1), "one record, one post");
     });

@@ -3,7 +3,7 @@
 mod calls;
 mod registrations;
 
-use lsps_service::{Config, Input, Limits, Occasion, Record, WebhookConfig};
+use lsps_service::{Config, Input, Limits, Record, WakeReason, WebhookConfig};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, call, peer};
 use lsps_types::PeerId;
 use lsps_types::codes::SetWebhookError;
@@ -65,8 +65,8 @@ pub fn apps(lsp: &mut Lsp, client: PeerId) -> Vec<String> {
     call(lsp, client, &ListWebhooks {}).expect("a list, whatever there is").app_names
 }
 
-pub fn occurs(lsp: &mut Lsp, occasion: Occasion) {
-    lsp.feed(Input::Occasion { peer: peer(1), occasion });
+pub fn occurs(lsp: &mut Lsp, reason: WakeReason) {
+    lsp.feed(Input::WakeUp { peer: peer(1), reason });
 }
 
 fn has_channels(lsp: &mut Lsp, any: bool) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lsps_service::{Config, Input, Occasion};
+use lsps_service::{Config, Input, WakeReason};
 use lsps_testing::{Lsp, LspSetup, NOON, peer};
 use lsps_types::Timestamp;
 use proptest::{collection::vec, prelude::*};
@@ -12,7 +12,7 @@ use crate::webhooks::{apps, occurs, posts, serving, sets};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Occasion(bool),
+    WakeReason(bool),
     ComesAndGoes,
     Comes,
     Goes,
@@ -22,7 +22,7 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => any::<bool>().prop_map(Step::Occasion),
+        4 => any::<bool>().prop_map(Step::WakeReason),
         2 => Just(Step::ComesAndGoes),
         1 => Just(Step::Comes),
         1 => Just(Step::Goes),
@@ -51,9 +51,9 @@ proptest! {
         let mut raised: BTreeMap<bool, Raised> = BTreeMap::new();
         for step in steps {
             match step {
-                Step::Occasion(payment) => {
-                    let occasion = if payment { Occasion::PaymentIncoming } else { Occasion::OnionMessageIncoming };
-                    occurs(&mut lsp, occasion);
+                Step::WakeReason(payment) => {
+                    let reason = if payment { WakeReason::PaymentIncoming } else { WakeReason::OnionMessageIncoming };
+                    occurs(&mut lsp, reason);
                     let known = raised.entry(payment).or_default();
                     let is_cool = known.at.last().is_none_or(|last| now >= *last + cooldown);
                     if is_cool {

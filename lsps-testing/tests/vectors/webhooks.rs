@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lsps_service::{Input, Occasion, Record, Service};
+use lsps_service::{Input, Record, Service, WakeReason};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, call, peer};
 use lsps_types::BlockHeight;
 use lsps_types::lsps2::PromiseKey;
@@ -107,16 +107,16 @@ pub fn notify(input: &Given) -> Value {
         match event["event"].as_str().expect("an event") {
             "client_connected" => lsp.connects(peer(1)),
             "client_disconnected" => lsp.disconnects(peer(1)),
-            "payment_incoming" => occurs(&mut lsp, Occasion::PaymentIncoming),
-            "onion_message_incoming" => occurs(&mut lsp, Occasion::OnionMessageIncoming),
-            "liquidity_management_request" => occurs(&mut lsp, Occasion::LiquidityManagementRequest),
+            "payment_incoming" => occurs(&mut lsp, WakeReason::PaymentIncoming),
+            "onion_message_incoming" => occurs(&mut lsp, WakeReason::OnionMessageIncoming),
+            "liquidity_management_request" => occurs(&mut lsp, WakeReason::LiquidityManagementRequest),
             "block" => {
                 lsp.block(number(&event["height"]));
                 // The node decides when it would close the channel because of an HTLC; the LSP gets the HTLC's expiry.
                 let _the_node_counts_from_it = event["contract_timeout"].as_u64();
                 if event["would_close_at"].is_number() {
                     let timeout = BlockHeight(number(&event["would_close_at"]));
-                    occurs(&mut lsp, Occasion::ExpirySoon { timeout });
+                    occurs(&mut lsp, WakeReason::ExpirySoon { timeout });
                 }
             }
             "set_webhook" => apps = set(&mut lsp, text(&event["app_name"]), &event["webhook"]),
@@ -146,7 +146,7 @@ pub fn is_kept_after_failure() -> bool {
     assert_eq!(answers(&mut lsp, 500).len(), 1);
     let is_listed = call(&mut lsp, peer(1), &ListWebhooks {}).expect("a list").app_names == ["app"];
     lsp.disconnects(peer(1));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     is_listed && answers(&mut lsp, 500).len() == 1
 }
 
@@ -182,8 +182,8 @@ pub fn retention(input: &Given) -> Value {
     json!({ "steps": steps })
 }
 
-fn occurs(lsp: &mut Lsp, occasion: Occasion) {
-    lsp.feed(Input::Occasion { peer: peer(1), occasion });
+fn occurs(lsp: &mut Lsp, reason: WakeReason) {
+    lsp.feed(Input::WakeUp { peer: peer(1), reason });
 }
 
 /// Answers all posts with this status, and returns them by URL.

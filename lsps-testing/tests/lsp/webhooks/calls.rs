@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lsps_service::{
-    Config, Effect, HeldPayment, Input, Limits, Occasion, OrderTerms, PaidBy, PostKey, Record, Service, Urgency,
+    Config, Effect, HeldPayment, Input, Limits, OrderTerms, PaidBy, PostKey, Record, Service, Urgency, WakeReason,
     WayTerms,
 };
 use lsps_testing::{Act, Lsp, LspSetup, NOON, an_order, buys, call, offer_id, peer};
@@ -24,7 +24,7 @@ use crate::{SCID, SIZE, key, minutes};
 fn case_N02_what_is_asked_to_be_posted_verifies_when_it_is_signed_as_it_is() {
     let mut lsp = lsp_with_two();
     lsp.wait_until(NOON + Duration::from_millis(7));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     let acts = lsp.acts();
     let Some(Act::Post { url, body, timestamp, .. }) = acts.first() else { panic!("{acts:?}") };
     assert_eq!(url, "https://a.example.org/");
@@ -42,26 +42,26 @@ fn case_N02_what_is_asked_to_be_posted_verifies_when_it_is_signed_as_it_is() {
 #[test]
 fn case_N06_the_same_is_not_said_again_until_minutes_passed_or_the_client_came_and_went() {
     let mut lsp = lsp_with_two();
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), to_both("payment_incoming"));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), NOTHING);
-    occurs(&mut lsp, Occasion::OnionMessageIncoming);
+    occurs(&mut lsp, WakeReason::OnionMessageIncoming);
     assert_eq!(posts(&mut lsp), to_both("onion_message_incoming"), "each method has a cooldown of its own");
     sets(&mut lsp, peer(1), "one", "c");
     sets(&mut lsp, peer(1), "one", "a");
     lsp.restarts();
     posts(&mut lsp);
     lsp.wait_until(NOON + Duration::from_secs(299));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), NOTHING, "registering anew or a restart of ours change nothing");
     lsp.wait_until(minutes(5));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), to_both("payment_incoming"), "five minutes later");
 
     lsp.connects(peer(1));
     lsp.disconnects(peer(1));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), to_both("payment_incoming"), "the client was here since");
 }
 
@@ -70,7 +70,7 @@ fn case_N06_a_client_that_comes_and_goes_all_the_time_is_not_called_all_the_time
     let mut lsp = lsp_with_two();
     let mut called = 0;
     for _ in 0..1_000 {
-        occurs(&mut lsp, Occasion::PaymentIncoming);
+        occurs(&mut lsp, WakeReason::PaymentIncoming);
         called += posts(&mut lsp).len() / 2;
         lsp.connects(peer(1));
         lsp.disconnects(peer(1));
@@ -78,7 +78,7 @@ fn case_N06_a_client_that_comes_and_goes_all_the_time_is_not_called_all_the_time
     }
     assert_eq!(called, Limits::default().calls_per_cooldown);
     lsp.wait_until(minutes(5));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), to_both("payment_incoming"));
 }
 
@@ -87,18 +87,18 @@ fn case_N06_a_client_that_comes_and_goes_all_the_time_is_not_called_all_the_time
 fn case_N07_a_client_that_is_there_is_not_called() {
     let mut lsp = lsp_with_two();
     lsp.connects_without_channels(peer(1));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
-    occurs(&mut lsp, Occasion::LiquidityManagementRequest);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::LiquidityManagementRequest);
     assert_eq!(posts(&mut lsp), NOTHING);
     lsp.disconnects(peer(1));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), to_both("payment_incoming"), "what was not said cools nothing");
 
     let mut lsp = silent();
     sets(&mut lsp, peer(1), "one", "a");
     let [Act::Post { key, .. }] = lsp.acts()[..] else { panic!("one post") };
     lsp.feed(Input::WebhookDelivered { key });
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     lsp.connects(peer(1));
     lsp.acts();
     lsp.disconnects(peer(1));
@@ -198,7 +198,7 @@ fn a_webhook_hears_first_that_it_is_registered() {
     lsp.feed(Input::WebhookDelivered { key });
     sets(&mut lsp, peer(1), "two", "b");
     let [Act::Post { key: first, .. }] = lsp.acts()[..] else { panic!("one post") };
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), to_one("a", "payment_incoming"), "b was not reached yet");
     lsp.feed(Input::WebhookFailed { key: first });
     assert_eq!(posts(&mut lsp), to_one("b", "payment_incoming"), "it could not be told");
@@ -212,7 +212,7 @@ fn a_slow_registration_holds_back_what_follows_no_longer_than_it_lasts() {
     sets(&mut lsp, peer(1), "one", "a");
     lsp.acts();
     lsp.wait_until(NOON + Duration::from_secs(80));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), NOTHING);
     lsp.wait_until(NOON + Duration::from_secs(90));
     assert_eq!(posts(&mut lsp), to_one("a", "payment_incoming"));
@@ -227,7 +227,7 @@ fn a_contract_that_threatens_the_channel_is_told_24_blocks_before() {
     let told_at = |height: u32| {
         let mut lsp = lsp_with_two();
         lsp.block(height);
-        occurs(&mut lsp, Occasion::ExpirySoon { timeout: BlockHeight(1_000) });
+        occurs(&mut lsp, WakeReason::ExpirySoon { timeout: BlockHeight(1_000) });
         let acts = lsp.acts();
         acts.into_iter().next().map(|act| if let Act::Post { body, .. } = act { body } else { panic!("{act:?}") })
     };
@@ -242,9 +242,9 @@ fn a_contract_that_threatens_the_channel_is_told_24_blocks_before() {
 fn an_operator_calls_for_liquidity_onion_messages_and_reasons_of_its_own() {
     let mut lsp = lsp_with_two();
     let own = Custom::new("acme.low_balance", &serde_json::json!({ "sat": 7 })).expect("a method");
-    occurs(&mut lsp, Occasion::LiquidityManagementRequest);
-    occurs(&mut lsp, Occasion::OnionMessageIncoming);
-    occurs(&mut lsp, Occasion::Other(own));
+    occurs(&mut lsp, WakeReason::LiquidityManagementRequest);
+    occurs(&mut lsp, WakeReason::OnionMessageIncoming);
+    occurs(&mut lsp, WakeReason::Other(own));
     let bodies: Vec<String> = lsp
         .acts()
         .into_iter()
@@ -270,7 +270,7 @@ fn a_timestamp_is_that_of_the_occasion_however_late_it_is_posted() {
     let [Act::Post { key, .. }] = lsp.acts()[..] else { panic!("one post") };
     lsp.feed(Input::WebhookDelivered { key });
     lsp.wait_until(NOON + Duration::from_secs(10));
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     let asked = lsp.acts();
     lsp.wait_until(NOON + Duration::from_secs(60));
     lsp.restarts();
@@ -302,9 +302,9 @@ fn registered(apps: &[&str]) -> Lsp {
 fn case_X58_a_notification_that_reached_no_webhook_is_raised_again_while_its_occasion_lasts() {
     let mut lsp = registered(&["one", "two"]);
     let unreached = |key| Input::WebhookUnreached { key };
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(answers(&mut lsp, unreached), 2);
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), NOTHING, "not at once: whoever makes them fail is not to have them posted without end");
     let mut at = NOON;
     for pause in [5, 10, 20, 40] {
@@ -317,7 +317,7 @@ fn case_X58_a_notification_that_reached_no_webhook_is_raised_again_while_its_occ
     }
     lsp.wait_until(minutes(4));
     assert_eq!(posts(&mut lsp), NOTHING, "the payment was held for 90 s");
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), to_both("payment_incoming"), "the next one is told: nobody heard of the first");
 }
 
@@ -325,12 +325,12 @@ fn case_X58_a_notification_that_reached_no_webhook_is_raised_again_while_its_occ
 fn case_X58_one_webhook_that_answers_is_enough_whatever_its_answer() {
     for answer in [|key| Input::WebhookDelivered { key }, |key| Input::WebhookFailed { key }] {
         let mut lsp = registered(&["one", "two"]);
-        occurs(&mut lsp, Occasion::PaymentIncoming);
+        occurs(&mut lsp, WakeReason::PaymentIncoming);
         let [Act::Post { key: first, .. }, Act::Post { key: second, .. }] = lsp.acts()[..] else { panic!("two posts") };
         lsp.feed(answer(first));
         lsp.feed(Input::WebhookUnreached { key: second });
         lsp.wait_until(minutes(4));
-        occurs(&mut lsp, Occasion::PaymentIncoming);
+        occurs(&mut lsp, WakeReason::PaymentIncoming);
         assert_eq!(posts(&mut lsp), NOTHING, "it is cooling down");
     }
 }
@@ -338,7 +338,7 @@ fn case_X58_one_webhook_that_answers_is_enough_whatever_its_answer() {
 #[test]
 fn case_X58_a_client_that_came_is_not_called_for_what_it_came_for() {
     let mut lsp = registered(&["one"]);
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     answers(&mut lsp, |key| Input::WebhookUnreached { key });
     lsp.connects(peer(1));
     lsp.disconnects(peer(1));
@@ -374,7 +374,7 @@ fn case_X58_posts_of_a_webhook_that_is_replaced_or_whose_client_came_are_withdra
     assert_eq!(withdrawn, [first[0].0]);
     let (_, withdrawn) = given(Input::WebhookDelivered { key: second[0].0 });
     assert!(withdrawn.is_empty(), "an answer is no withdrawal");
-    let (called, _) = given(Input::Occasion { peer: peer(1), occasion: Occasion::PaymentIncoming });
+    let (called, _) = given(Input::WakeUp { peer: peer(1), reason: WakeReason::PaymentIncoming });
     assert!(matches!(called[..], [(_, Urgency::High)]), "{called:?}");
     let (_, withdrawn) = given(Input::PeerConnected { peer: peer(1) });
     assert_eq!(withdrawn, [called[0].0]);
@@ -387,11 +387,11 @@ fn case_X65_a_webhook_that_takes_nothing_more_does_not_silence_the_others() {
     let mut lsp = Lsp::at(NOON, LspSetup { config, hooks_are_silent: true, scids: vec![SCID], ..LspSetup::default() });
     sets(&mut lsp, peer(1), "dead", "a");
     answers(&mut lsp, |key| Input::WebhookDelivered { key });
-    occurs(&mut lsp, Occasion::PaymentIncoming);
-    occurs(&mut lsp, Occasion::OnionMessageIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::OnionMessageIncoming);
     assert_eq!(posts(&mut lsp).len(), 2, "which never get an answer");
     sets(&mut lsp, peer(1), "new", "b");
     answers(&mut lsp, |key| Input::WebhookDelivered { key });
-    occurs(&mut lsp, Occasion::LiquidityManagementRequest);
+    occurs(&mut lsp, WakeReason::LiquidityManagementRequest);
     assert_eq!(posts(&mut lsp), to_one("b", "liquidity_management_request"));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsps_service::{Config, Input, Limits, Occasion, PartId};
+use lsps_service::{Config, Input, Limits, PartId, WakeReason};
 use lsps_testing::{Act, Lsp, NOON, buys, call, peer};
 use lsps_types::Timestamp;
 use lsps_types::codes::SetWebhookError;
@@ -115,7 +115,7 @@ fn a_webhook_that_fails_is_kept() {
     sets(&mut lsp, peer(1), "one", "a");
     for minute in 0..100 {
         lsp.wait_until(minutes(6 * minute));
-        occurs(&mut lsp, Occasion::PaymentIncoming);
+        occurs(&mut lsp, WakeReason::PaymentIncoming);
         for act in lsp.acts() {
             let Act::Post { key, .. } = act else { panic!("{act:?}") };
             lsp.feed(Input::WebhookFailed { key });
@@ -218,7 +218,7 @@ fn a_client_lists_and_removes_its_own_apps_and_no_others() {
     assert!(!removes(&mut lsp, peer(1), "other") && removes(&mut lsp, peer(1), "one"));
     assert!(!removes(&mut lsp, peer(1), "one"), "once");
     lsp.acts();
-    occurs(&mut lsp, Occasion::PaymentIncoming);
+    occurs(&mut lsp, WakeReason::PaymentIncoming);
     assert_eq!(posts(&mut lsp), to_one("b", "payment_incoming"));
 }
 

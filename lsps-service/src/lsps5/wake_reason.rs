@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Reason for which an absent client should connect. Spec: LSPS5 "Webhook Notification Methods".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Occasion {
+pub enum WakeReason {
     /// A payment waits that the service does not know of. The service itself notifies for payments of LSPS1 and LSPS2.
     PaymentIncoming,
     /// An HTLC or another contract will force a channel with the client on-chain unless the client connects.
@@ -26,7 +26,7 @@ pub enum Occasion {
     Other(Custom),
 }
 
-impl Occasion {
+impl WakeReason {
     pub(crate) fn method(&self) -> &str {
         match self.notification() {
             Ok(known) => known.method().unwrap_or_default(),
