@@ -227,7 +227,7 @@ impl Lsp {
 
     /// Notifies the webhooks of a client, unless the client is connected or was notified for the same reason lately.
     /// `false`: the client has no webhook.
-    pub async fn call(&self, peer: PeerId, reason: WakeReason) -> bool {
+    pub async fn wake_client(&self, peer: PeerId, reason: WakeReason) -> bool {
         self.takes(Input::WakeUp { peer, reason }).await
     }
 

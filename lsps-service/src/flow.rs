@@ -54,7 +54,7 @@ pub(crate) enum Link {
 
 /// State of the calls that wake a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Call {
+pub(crate) struct WakeUp {
     /// Number of calls so far.
     pub number: u32,
     /// Time at which the payment that waits for the client will be failed; `None` if the client is not being called.
@@ -63,7 +63,7 @@ pub(crate) struct Call {
 
 /// State change of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallEvent {
+pub(crate) enum WakeUpEvent {
     Begun { until: Timestamp },
     Over,
 }
@@ -89,22 +89,22 @@ pub(crate) enum Signal {
     CoinsFree { client: PeerId },
 }
 
-impl Call {
+impl WakeUp {
     /// The change for a payment that waits for its absent client until `until`; `None` if no payment waits.
-    pub fn follow(self, until: Option<Timestamp>) -> Option<CallEvent> {
+    pub fn follow(self, until: Option<Timestamp>) -> Option<WakeUpEvent> {
         match (until, self.until) {
-            (Some(until), None) => Some(CallEvent::Begun { until }),
-            (None, Some(_)) => Some(CallEvent::Over),
+            (Some(until), None) => Some(WakeUpEvent::Begun { until }),
+            (None, Some(_)) => Some(WakeUpEvent::Over),
             (Some(_), Some(_)) | (None, None) => None,
         }
     }
 
-    pub fn apply(&mut self, event: CallEvent) {
+    pub fn apply(&mut self, event: WakeUpEvent) {
         match event {
-            CallEvent::Begun { until } => {
+            WakeUpEvent::Begun { until } => {
                 *self = Self { number: self.number.saturating_add(1), until: Some(until) };
             }
-            CallEvent::Over => self.until = None,
+            WakeUpEvent::Over => self.until = None,
         }
     }
 

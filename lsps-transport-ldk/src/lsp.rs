@@ -162,8 +162,8 @@ impl Lsp {
 
     /// Notifies the webhooks of a client, unless the client is connected or was notified for the same reason lately.
     /// `false`: the client has no webhook.
-    pub async fn call(&self, client: &PublicKey, reason: WakeReason) -> bool {
-        self.host.call(peer_id(client), reason).await
+    pub async fn wake_client(&self, client: &PublicKey, reason: WakeReason) -> bool {
+        self.host.wake_client(peer_id(client), reason).await
     }
 
     /// Waits until the LSP has stopped, and returns the reason. A process that lost its records to another

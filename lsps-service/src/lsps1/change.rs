@@ -9,7 +9,7 @@ use crate::book::Booking;
 use crate::channel::ChannelEvent;
 use crate::clock::Shift;
 use crate::config::OrderConfig;
-use crate::flow::CallEvent;
+use crate::flow::WakeUpEvent;
 use crate::ids::PaymentId;
 use crate::input::Prepared;
 use crate::lsps1::order::{Lease, Order, OrderFailure, Stage};
@@ -126,7 +126,7 @@ pub(crate) enum Event {
         at: Timestamp,
         why: OrderFailure,
     },
-    Call(CallEvent),
+    WakeUp(WakeUpEvent),
     Booked(u32),
     /// The clock was set; with the longest times for the preparation and for the delay between opens.
     ClockSet {
@@ -191,7 +191,7 @@ impl Order {
                 self.close_ways();
                 self.stage = Stage::Failed { at, why };
             }
-            Event::Call(event) => self.call.apply(event),
+            Event::WakeUp(event) => self.wake_up.apply(event),
             Event::Booked(number) => self.ledger.booked(number),
             Event::ClockSet { shift, prepare, retry } => self.clock_set(&shift, prepare, retry),
         }

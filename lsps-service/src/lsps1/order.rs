@@ -21,7 +21,7 @@ use crate::book::Ledger;
 use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::clock::Shift;
 use crate::effect::Effect;
-use crate::flow::{Call, Context, Link, Reject};
+use crate::flow::{Context, Link, Reject, WakeUp};
 use crate::ids::{ChannelKey, FlowId, OrderNumber, PaymentId};
 use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
@@ -50,7 +50,7 @@ pub(crate) struct Order {
     pub payments: BTreeMap<PaymentHash, Payment>,
     pub outputs: BTreeMap<OutPoint, Output>,
     pub refunds: Vec<Refund>,
-    pub call: Call,
+    pub wake_up: WakeUp,
     pub ledger: Ledger,
     /// Time until which a completed order is kept on record.
     pub remember_until: Option<Timestamp>,

@@ -70,7 +70,7 @@ impl Entry {
             order.channel.funding().is_some() || order.refunds.iter().any(|refund| refund.unconfirmed().is_some());
         let is_busy = matches!(order.stage, Stage::Draft { .. })
             || (is_open && has_something)
-            || order.call.until.is_some()
+            || order.wake_up.until.is_some()
             || order.has_unpaid_channel();
         Self {
             hashes: hashes.into_iter().collect(),

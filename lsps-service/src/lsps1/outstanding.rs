@@ -18,7 +18,7 @@ impl Order {
     pub fn outstanding(&self) -> Vec<Effect> {
         let begin = self.owed_for_offer().into_iter().chain(self.owed_for_channel()).chain(self.owed_once_published());
         let payments = begin.chain(self.owed_for_payments()).chain(self.owed_for_refunds());
-        let rest = payments.chain(self.owed_for_deposits()).chain(self.call.owed(self.flow(), self.client));
+        let rest = payments.chain(self.owed_for_deposits()).chain(self.wake_up.owed(self.flow(), self.client));
         rest.chain(self.owed_for_book()).collect()
     }
 

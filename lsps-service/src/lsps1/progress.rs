@@ -180,7 +180,7 @@ impl Order {
     fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
         let waits = self.stage == Stage::Open && self.channel == Channel::None && ctx.link == Link::Offline;
         let until = self.paid_by(ctx).filter(|_| waits).and_then(|way| self.ways.expires_at(way));
-        self.call.follow(until).map(Event::Call).into_iter().collect()
+        self.wake_up.follow(until).map(Event::WakeUp).into_iter().collect()
     }
 
     /// Drops old outcomes of payments, once the node has surely persisted its state since and has reported all its

@@ -11,7 +11,7 @@ use uuid::{Builder, Uuid};
 
 use crate::book::Ledger;
 use crate::channel::Channel;
-use crate::flow::{Call, Context, Link, Reject};
+use crate::flow::{Context, Link, Reject, WakeUp};
 use crate::ids::{FlowId, OfferId, OrderNumber};
 use crate::limits::Limits;
 use crate::lsps1::order::{Order, Ordered, Stage, Told};
@@ -146,7 +146,7 @@ impl Service {
             payments: BTreeMap::new(),
             outputs: BTreeMap::new(),
             refunds: Vec::new(),
-            call: Call::default(),
+            wake_up: WakeUp::default(),
             ledger: Ledger::default(),
             remember_until: terms.remember_until,
             ids: BTreeMap::new(),

@@ -7,7 +7,7 @@ use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp};
 use crate::book::Booking;
 use crate::channel::{Channel, ChannelEvent};
 use crate::clock::Shift;
-use crate::flow::CallEvent;
+use crate::flow::WakeUpEvent;
 use crate::ids::PartId;
 use crate::lsps2::jit_channel::{Charged, Fee, JitChannel};
 use crate::lsps2::parts::{Part, PartState, Payment};
@@ -80,7 +80,7 @@ pub(crate) enum Event {
     FeeAsked(Timestamp),
     FeeFreed(Timestamp),
     FeePaid(Timestamp),
-    Call(CallEvent),
+    WakeUp(WakeUpEvent),
     Booked(u32),
     Opening {
         at: Timestamp,
@@ -140,7 +140,7 @@ impl JitChannel {
             Event::FeeAsked(at) => self.book_charge(at),
             Event::FeeFreed(at) => self.fee_ends(Fee::Due, at),
             Event::FeePaid(at) => self.fee_ends(Fee::Paid, at),
-            Event::Call(event) => self.call.apply(event),
+            Event::WakeUp(event) => self.wake_up.apply(event),
             Event::Booked(number) => self.ledger.booked(number),
             Event::Opening { at, plan, deliver } => {
                 self.attempt = self.attempt.saturating_add(1);

@@ -63,7 +63,7 @@ impl Entry {
         let is_paid = flow.fee == Fee::Paid;
         let is_live = flow.payments.values().any(Payment::is_live);
         let is_busy = !parts.is_empty()
-            || flow.call.until.is_some()
+            || flow.wake_up.until.is_some()
             || matches!(flow.channel, Channel::Opening { .. })
             || flow.may_carry_unpaid();
         Self {

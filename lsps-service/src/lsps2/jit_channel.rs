@@ -16,7 +16,7 @@ use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::clock::Shift;
 use crate::config::Config;
 use crate::effect::Effect;
-use crate::flow::{Call, Context, Reject};
+use crate::flow::{Context, Reject, WakeUp};
 use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::input::{ChannelEnd, HeldHtlc};
 use crate::known::Promised;
@@ -42,7 +42,7 @@ pub(crate) struct JitChannel {
     pub confirmed_at: Option<BlockHeight>,
     pub fee: Fee,
     pub payments: BTreeMap<PaymentHash, Payment>,
-    pub call: Call,
+    pub wake_up: WakeUp,
     pub ledger: Ledger,
     /// Whether the fee in flight is in the book, since a part of its payment was sent. A fee that is charged and whose
     /// payment is never sent has no entry, so that repeated refusals of opens do not fill the book. Version 2 of the
@@ -159,7 +159,7 @@ impl Flow for JitChannel {
 impl JitChannel {
     pub fn new(id: Scid, client: PeerId, token: Option<String>, terms: Terms) -> Self {
         let (channel, fee, was_used, confirmed_at, is_booked) = (Channel::None, Fee::Due, false, None, false);
-        let (payments, call, ledger) = (BTreeMap::new(), Call::default(), Ledger::default());
+        let (payments, wake_up, ledger) = (BTreeMap::new(), WakeUp::default(), Ledger::default());
         Self {
             id,
             client,
@@ -171,7 +171,7 @@ impl JitChannel {
             confirmed_at,
             fee,
             payments,
-            call,
+            wake_up,
             ledger,
             is_booked,
             opened_to_others: None,

@@ -16,7 +16,7 @@ impl JitChannel {
     /// release all.
     pub fn outstanding(&self) -> Vec<Effect> {
         let flow = self.owed_for_channel().into_iter().chain(self.owed_once_paid()).chain(self.owed_for_parts());
-        flow.chain(self.call.owed(self.flow(), self.client)).chain(self.owed_for_book()).collect()
+        flow.chain(self.wake_up.owed(self.flow(), self.client)).chain(self.owed_for_book()).collect()
     }
 
     fn owed_for_book(&self) -> impl Iterator<Item = Effect> {

@@ -267,8 +267,8 @@ impl JitChannel {
         let ready = |payment: &Payment| self.is_complete(payment) || (self.fee == Fee::Paid && payment.has_held());
         let waiting = self.payments.iter().filter(|(_, payment)| ready(payment));
         let until = waiting.map(|(hash, payment)| self.deadline(*hash, payment, ctx.config).0).min();
-        let call = self.call.follow(until.filter(|_| ctx.link == Link::Offline));
-        call.map(Event::Call).into_iter().collect()
+        let wake_up = self.wake_up.follow(until.filter(|_| ctx.link == Link::Offline));
+        wake_up.map(Event::WakeUp).into_iter().collect()
     }
 
     /// Drops old outcomes, once the node has surely persisted its state since and has reported all its events.

@@ -9,7 +9,7 @@ use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Ppm, Scid, Timestamp};
 use serde::Deserialize;
 
 use crate::channel::{self, Funding};
-use crate::flow::Call;
+use crate::flow::WakeUp;
 use crate::ids::{ChannelId, PartId};
 use crate::input::FundingOutput;
 use crate::lsps2::jit_channel::{self, Charged};
@@ -123,7 +123,7 @@ impl From<JitChannel> for jit_channel::JitChannel {
             Fee::Paid => jit_channel::Fee::Paid,
         };
         new.payments = old.payments.into_iter().map(|(hash, payment)| (hash, payment.into())).collect();
-        new.call = Call::default();
+        new.wake_up = WakeUp::default();
         new.is_booked = true;
         new
     }

@@ -44,7 +44,7 @@ impl World {
             _ => WakeReason::PaymentIncoming,
         };
         self.lsp.ask(|lsp| async move {
-            let _ = lsp.call(peer, reason).await;
+            let _ = lsp.wake_client(peer, reason).await;
         });
     }
 

@@ -12,7 +12,7 @@ use crate::webhooks::{apps, occurs, posts, serving, sets};
 
 #[derive(Clone, Debug)]
 enum Step {
-    WakeReason(bool),
+    WakeUp(bool),
     ComesAndGoes,
     Comes,
     Goes,
@@ -22,7 +22,7 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => any::<bool>().prop_map(Step::WakeReason),
+        4 => any::<bool>().prop_map(Step::WakeUp),
         2 => Just(Step::ComesAndGoes),
         1 => Just(Step::Comes),
         1 => Just(Step::Goes),
@@ -51,7 +51,7 @@ proptest! {
         let mut raised: BTreeMap<bool, Raised> = BTreeMap::new();
         for step in steps {
             match step {
-                Step::WakeReason(payment) => {
+                Step::WakeUp(payment) => {
                     let reason = if payment { WakeReason::PaymentIncoming } else { WakeReason::OnionMessageIncoming };
                     occurs(&mut lsp, reason);
                     let known = raised.entry(payment).or_default();
