@@ -8,5 +8,5 @@ pub(crate) mod outstanding;
 pub(crate) mod payments;
 pub(crate) mod progress;
 mod refunds;
+pub(crate) mod reply;
 pub(crate) mod requests;
-pub(crate) mod view;
