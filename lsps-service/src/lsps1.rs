@@ -1,7 +1,6 @@
 //! LSPS1: orders of channels.
 
 pub(crate) mod change;
-pub(crate) mod known;
 pub(crate) mod order;
 pub(crate) mod orders;
 pub(crate) mod outstanding;
@@ -10,3 +9,4 @@ pub(crate) mod progress;
 mod refunds;
 pub(crate) mod reply;
 pub(crate) mod requests;
+pub(crate) mod view;

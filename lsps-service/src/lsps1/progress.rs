@@ -9,10 +9,10 @@ use lsps_types::{BlockHeight, Blocks, OutPoint, Sat, Timestamp};
 use crate::channel::{Channel, ChannelEvent};
 use crate::config::Config;
 use crate::flow::{Context, Link};
-use crate::known::Promised;
 use crate::lsps1::change::Event;
 use crate::lsps1::order::{Order, OrderFailure, Stage};
 use crate::lsps1::payments::{Fate, LEAST_FEERATE, Payment, PaymentState, Refund, Way, cost_of_input, sum};
+use crate::view::Promised;
 use crate::wake::Wake;
 
 impl Order {

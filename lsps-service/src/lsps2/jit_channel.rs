@@ -19,10 +19,10 @@ use crate::effect::Effect;
 use crate::flow::{Context, Reject, WakeUp};
 use crate::ids::{ChannelKey, FlowId, PartId};
 use crate::input::{ChannelEnd, HeldHtlc};
-use crate::known::Promised;
 use crate::lsps2::change::Event;
 use crate::lsps2::may_close;
 use crate::lsps2::parts::{Part, PartState, Payment};
+use crate::view::Promised;
 use lsps_types::bolt4::FailureCode;
 
 /// State of an offer.

@@ -7,10 +7,10 @@ use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Preimage, Tim
 
 use crate::ids::{OrderNumber, PaymentId, RefundKey};
 use crate::input::PaidBy;
-use crate::known::{KnownChannel, known_channel};
 use crate::lsps1::order::{Order, OrderFailure, Stage};
 use crate::lsps1::payments::{Fate, Output, PaymentState, Way};
 use crate::service::Service;
+use crate::view::{KnownChannel, known_channel};
 
 impl Service {
     /// All orders on record, in no particular order.
