@@ -138,7 +138,7 @@ impl Client {
 
     /// Handles one input. Its consequences wait for [`drain`](Self::drain).
     pub fn handle(&mut self, input: &Input, now: Timestamp) -> Outcome {
-        self.tape.keep(|| Turn::Told(now, input.clone()));
+        self.tape.keep(|| Turn::Input(now, input.clone()));
         let outcome = self.hear(input, now);
         for id in self.pending.take_drawn() {
             self.tape.keep(|| Turn::Drew(id));

@@ -47,8 +47,8 @@ fn a_tape_brings_a_client_to_where_it_is_without_what_its_request_ids_are_made_o
 fn a_replay_says_where_it_differs() {
     let (_, tape) = life();
     let mut turns = tape.turns();
-    let claimed = |turn: &&mut Turn| matches!(turn, Turn::Told(_, Input::PaymentClaimed { .. }));
-    let Some(Turn::Told(_, Input::PaymentClaimed { skimmed, .. })) = turns.iter_mut().find(claimed) else {
+    let claimed = |turn: &&mut Turn| matches!(turn, Turn::Input(_, Input::PaymentClaimed { .. }));
+    let Some(Turn::Input(_, Input::PaymentClaimed { skimmed, .. })) = turns.iter_mut().find(claimed) else {
         panic!("it was paid")
     };
     *skimmed = Msat(0);

@@ -15,7 +15,7 @@ pub enum Turn<I, D, F, R> {
     /// A record was loaded.
     Loaded(Record),
     /// An input was handled at this time.
-    Told(Timestamp, I),
+    Input(Timestamp, I),
     /// A value was drawn at random, for the last input.
     Drew(D),
     /// A batch was drained.
@@ -142,7 +142,7 @@ where
     for (number, turn) in turns.iter().enumerate() {
         match turn {
             Turn::Loaded(record) => core.load(record),
-            Turn::Told(now, input) => core.handle(input, *now),
+            Turn::Input(now, input) => core.handle(input, *now),
             Turn::Drew(_) => {}
             Turn::Gave { .. } => {
                 let now = Turn::gave(&core.drain());

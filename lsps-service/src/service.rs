@@ -184,7 +184,7 @@ impl Service {
 
     /// Handles one input. Its consequences wait for [`drain`](Self::drain).
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Outcome {
-        self.on_tape(|| Turn::Told(now, input.clone()));
+        self.on_tape(|| Turn::Input(now, input.clone()));
         self.read_clock(&input, now);
         self.wake_due();
         if !matches!(input, Input::PartAtClient { .. } | Input::PartForwarded { .. }) {

@@ -116,7 +116,7 @@ impl OrderWorld {
         for turn in tape {
             match turn {
                 Turn::Loaded(record) => service.load(record).expect("we wrote it"),
-                Turn::Told(now, input) => {
+                Turn::Input(now, input) => {
                     let about = self.model().concerns_order(input);
                     for (number, stage, channel) in states(&service) {
                         if about.is_none_or(|about| about == number) {

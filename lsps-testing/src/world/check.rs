@@ -181,7 +181,7 @@ impl World {
         for turn in tape {
             match turn {
                 Turn::Loaded(record) => service.load(record).expect("we wrote it"),
-                Turn::Told(now, input) => {
+                Turn::Input(now, input) => {
                     let about = self.model().concerns_offer(input);
                     for (scid, channel, fee) in service.states() {
                         if about.is_none_or(|about| about == scid) {
