@@ -148,7 +148,7 @@ impl Client {
 
     /// Routes an input to its flow.
     fn hear(&mut self, input: &Input, now: Timestamp) -> Outcome {
-        use order::Command as Told;
+        use order::Command as OrderCommand;
         match input {
             Input::PeerConnected { peer } => self.connected(*peer),
             Input::PeerDisconnected { peer } => self.disconnected(*peer),
@@ -161,14 +161,14 @@ impl Client {
             Input::ChannelRequested(request) => self.channel_requested(request, now).into(),
             Input::ChannelWith { peer } => self.new_channel_with(*peer),
             Input::ChannelFunded { key, funding } => {
-                let ordered = Told::ChannelPending { key: *key, funding: *funding };
+                let ordered = OrderCommand::ChannelPending { key: *key, funding: *funding };
                 self.channel_moved(*key, &Command::ChannelPending(*key), &ordered, now).into()
             }
             Input::ChannelEnded { key } => {
-                self.channel_moved(*key, &Command::ChannelEnded(*key), &Told::ChannelEnded(*key), now).into()
+                self.channel_moved(*key, &Command::ChannelEnded(*key), &OrderCommand::ChannelEnded(*key), now).into()
             }
             Input::ChannelConfirmed { key } => {
-                let confirmed = Told::ChannelConfirmed(*key);
+                let confirmed = OrderCommand::ChannelConfirmed(*key);
                 self.orders.channel_moved(*key, &confirmed, &self.config.polling, now, &mut self.out).into()
             }
             Input::PaymentHeld { payment_hash: hash, received, skimmed, preimage, over } => {
@@ -184,20 +184,20 @@ impl Client {
             }
             Input::AbandonPurchase { payment_hash } => self.purchases.abandon(*payment_hash, now, &mut self.out).into(),
             Input::PlaceOrder(quote) => self.place(quote, now),
-            Input::PayOrder { order, methods } => self.order_does(*order, &Told::Pay(methods.clone()), now),
+            Input::PayOrder { order, methods } => self.order_does(*order, &OrderCommand::Pay(methods.clone()), now),
             Input::OrderSigned { order, transaction } => {
-                self.order_does(*order, &Told::Signed(transaction.clone()), now)
+                self.order_does(*order, &OrderCommand::Signed(transaction.clone()), now)
             }
             Input::Broadcasting { order } if self.orders.broadcasts(*order, now) => Outcome::Taken,
             Input::Broadcasting { .. } => Outcome::Refused(Refusal::MayNotBroadcast),
-            Input::PaymentForgotten { order } => self.order_hears(*order, &Told::Forgotten, now),
-            Input::OrderSettled { order } => self.order_hears(*order, &Told::Settled, now),
-            Input::OrderNotSent { order } => self.order_hears(*order, &Told::NotSent, now),
+            Input::PaymentForgotten { order } => self.order_hears(*order, &OrderCommand::Forgotten, now),
+            Input::OrderSettled { order } => self.order_hears(*order, &OrderCommand::Settled, now),
+            Input::OrderNotSent { order } => self.order_hears(*order, &OrderCommand::NotSent, now),
             Input::OrderReturned { order } => {
                 let ask_for = self.config.polling.after_return;
-                self.order_hears(*order, &Told::Returned { ask_for }, now)
+                self.order_hears(*order, &OrderCommand::Returned { ask_for }, now)
             }
-            Input::AbandonOrder { order } => self.order_does(*order, &Told::Abandon, now),
+            Input::AbandonOrder { order } => self.order_does(*order, &OrderCommand::Abandon, now),
             Input::KeepWebhook { lsp, app, url } => self.keeps_webhook(*lsp, app, url, now).into(),
             Input::RemoveWebhook { lsp, app } => {
                 self.webhooks.step(*lsp, &hooks::Command::Remove(app.clone()), now, &mut self.out);

@@ -225,32 +225,34 @@ impl Service {
             Input::OrderPrepared { order, prepared } => self.order_prepared(order, prepared),
             Input::PaymentHeld(held) => self.payment_held(&held),
             Input::PaymentClaimed { payment_hash, id, amount } => {
-                self.order(self.orders.of_hash(payment_hash), &order::Told::PaymentClaimed(payment_hash, id, amount))
+                self.order(self.orders.of_hash(payment_hash), &order::Command::PaymentClaimed(payment_hash, id, amount))
             }
             Input::PaymentGone { payment_hash: hash } => {
-                self.order(self.orders.of_hash(hash), &order::Told::PaymentGone(hash))
+                self.order(self.orders.of_hash(hash), &order::Command::PaymentGone(hash))
             }
             Input::Deposit(deposit) => {
-                self.order(self.orders.of_address(&deposit.address), &order::Told::Deposit(&deposit))
+                self.order(self.orders.of_address(&deposit.address), &order::Command::Deposit(&deposit))
             }
             Input::DepositGone { address, outpoint } => {
-                self.order(self.orders.of_address(&address), &order::Told::DepositGone(outpoint))
+                self.order(self.orders.of_address(&address), &order::Command::DepositGone(outpoint))
             }
-            Input::DepositKept { outpoint, order } => self.order(Some(order), &order::Told::DepositKept(outpoint)),
+            Input::DepositKept { outpoint, order } => self.order(Some(order), &order::Command::DepositKept(outpoint)),
             Input::RefundBuilt { key, tx, mining_sat } => {
-                self.order(Some(key.order), &order::Told::RefundBuilt { number: key.number, tx: &tx, mining_sat })
+                self.order(Some(key.order), &order::Command::RefundBuilt { number: key.number, tx: &tx, mining_sat })
             }
-            Input::RefundImpossible { key } => self.order(Some(key.order), &order::Told::RefundImpossible(key.number)),
-            Input::RefundConfirmed { key } => self.order(Some(key.order), &order::Told::RefundConfirmed(key.number)),
-            Input::CancelOrder { order } => self.order(Some(order), &order::Told::Cancel),
-            Input::RetryOrder { order } => self.order(Some(order), &order::Told::Retry),
+            Input::RefundImpossible { key } => {
+                self.order(Some(key.order), &order::Command::RefundImpossible(key.number))
+            }
+            Input::RefundConfirmed { key } => self.order(Some(key.order), &order::Command::RefundConfirmed(key.number)),
+            Input::CancelOrder { order } => self.order(Some(order), &order::Command::Cancel),
+            Input::RetryOrder { order } => self.order(Some(order), &order::Command::Retry),
             Input::Booked { key } => self.booked(key),
             Input::Decided { question, decision } => self.decided(question, decision),
             Input::NodeFacts(facts) => self.facts_changed(facts),
             Input::ClockSet { .. } => Outcome::Taken,
             Input::Tick => self.do_chores(),
             Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
-            Input::WakeUp { peer, reason } => self.tell_webhooks(peer, &webhooks::Told::WakeUp(&reason)),
+            Input::WakeUp { peer, reason } => self.tell_webhooks(peer, &webhooks::Command::WakeUp(&reason)),
             Input::WebhookDelivered { key } | Input::WebhookFailed { key } => self.post_over(key, true),
             Input::WebhookUnreached { key } => self.post_over(key, false),
         }
@@ -260,14 +262,14 @@ impl Service {
         // An address or offer pays for one order only.
         prepared.address = prepared.address.filter(|address| self.orders.of_address(address).is_none());
         prepared.offer = prepared.offer.filter(|(_, id)| self.orders.of_offer(*id).is_none());
-        self.order(Some(order), &order::Told::Prepared(&prepared))
+        self.order(Some(order), &order::Command::Prepared(&prepared))
     }
 
     fn payment_held(&mut self, held: &HeldPayment) -> Outcome {
         let by_offer = |offer| self.orders.of_offer(offer);
         let known = self.orders.of_hash(held.payment_hash);
         let order = known.or_else(|| if let PaidBy::Offer(id) = held.by { by_offer(id) } else { None });
-        self.order(order, &order::Told::PaymentHeld(held))
+        self.order(order, &order::Command::PaymentHeld(held))
     }
 
     fn booked(&mut self, BookKey { flow, number, .. }: BookKey) -> Outcome {
@@ -275,13 +277,13 @@ impl Service {
             FlowId::JitChannel(scid) if self.offers.contains_key(&scid) => {
                 self.step(scid, &Told::Booked(number)).into()
             }
-            FlowId::Order(order) => self.order(Some(order), &order::Told::Booked(number)),
+            FlowId::Order(order) => self.order(Some(order), &order::Command::Booked(number)),
             FlowId::JitChannel(_) | FlowId::Webhooks(_) => Outcome::NotMine,
         }
     }
 
     fn post_over(&mut self, PostKey { client, number }: PostKey, is_heard: bool) -> Outcome {
-        self.tell_webhooks(client, &webhooks::Told::PostOver { number, is_heard })
+        self.tell_webhooks(client, &webhooks::Command::PostOver { number, is_heard })
     }
 
     fn facts_changed(&mut self, facts: NodeFacts) -> Outcome {
@@ -365,7 +367,7 @@ impl Service {
             self.look_around_order(order);
         }
         if link != Link::Offline {
-            let _it_may_have_none = self.tell_webhooks(peer, &webhooks::Told::Connected);
+            let _it_may_have_none = self.tell_webhooks(peer, &webhooks::Command::Connected);
         }
         Outcome::Taken
     }
@@ -376,17 +378,17 @@ impl Service {
             (None, _) | (_, FlowId::Webhooks(_)) => Outcome::NotMine,
             (Some(attempt), _) if attempt != key.attempt => Outcome::Refused(Refusal::Stale),
             (Some(_), FlowId::JitChannel(scid)) => self.step(scid, &Told::Channel(news)).into(),
-            (Some(_), FlowId::Order(number)) => self.step_order(number, &order::Told::Channel(news)).into(),
+            (Some(_), FlowId::Order(number)) => self.step_order(number, &order::Command::Channel(news)).into(),
         }
     }
 
-    fn order(&mut self, number: Option<OrderNumber>, told: &order::Told<'_>) -> Outcome {
+    fn order(&mut self, number: Option<OrderNumber>, command: &order::Command<'_>) -> Outcome {
         // An order that is over is removed when it is looked at, and then belongs to no flow.
         if let Some(number) = number.filter(|number| self.orders.is_due(*number, self.around.now)) {
             self.look_around_order(number);
         }
         let Some(number) = number.filter(|number| self.orders.get(*number).is_some()) else { return Outcome::NotMine };
-        self.step_order(number, told).into()
+        self.step_order(number, command).into()
     }
 
     fn is_owed(&self, key: &EffectKey) -> bool {
@@ -408,7 +410,7 @@ impl Service {
             self.look_around_order(order);
         }
         for client in self.webhooks.due(self.around.now) {
-            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Environment);
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Command::Environment);
         }
         for id in self.questions.due(self.around.now) {
             self.undecided(id);
@@ -425,7 +427,7 @@ impl Service {
             self.look_around_order(order);
         }
         for client in self.webhooks.chores(self.around.now) {
-            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::Environment);
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Command::Environment);
         }
         Outcome::Taken
     }
@@ -460,7 +462,7 @@ impl Service {
     }
 
     pub(crate) fn look_around_order(&mut self, order: OrderNumber) {
-        let _no_rejects_here = self.step_order(order, &order::Told::Environment);
+        let _no_rejects_here = self.step_order(order, &order::Command::Environment);
     }
 
     /// A flow moved: what it newly asks for is released, its record is to be written, and others hear what concerns them.

@@ -91,9 +91,9 @@ fn state_of(option: &PaymentOption, reply: &Reply) -> Result<Option<PaymentState
     same_instructions(option.total, told)
 }
 
-type Told = (bool, &'static str, Sat, PaymentState);
+type Reported = (bool, &'static str, Sat, PaymentState);
 
-fn same_instructions(total: Sat, told: Option<Told>) -> Result<Option<PaymentState>, String> {
+fn same_instructions(total: Sat, told: Option<Reported>) -> Result<Option<PaymentState>, String> {
     match told {
         None => Ok(None),
         Some((false, field, ..)) => Err(field.into()),

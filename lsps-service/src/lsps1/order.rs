@@ -109,7 +109,7 @@ pub enum OrderFailure {
 
 /// Command to an order.
 #[derive(Debug)]
-pub(crate) enum Told<'a> {
+pub(crate) enum Command<'a> {
     Prepared(&'a Prepared),
     PaymentHeld(&'a HeldPayment),
     PaymentClaimed(PaymentHash, Option<PaymentId>, Msat),
@@ -135,7 +135,7 @@ pub(crate) enum Told<'a> {
 
 impl Flow for Order {
     type Id = OrderNumber;
-    type Command<'a> = Told<'a>;
+    type Command<'a> = Command<'a>;
     type Event = Event;
     type Reject = Reject;
     type Effect = Effect;
@@ -146,41 +146,41 @@ impl Flow for Order {
     }
 
     /// Spec: LSPS1 §4, §6.
-    fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
-        match told {
-            Told::Prepared(prepared) => match self.stage {
+    fn decide(&self, command: &Command<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        match command {
+            Command::Prepared(prepared) => match self.stage {
                 Stage::Draft { .. } => Ok(vec![Event::Offered((*prepared).clone())]),
                 Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => Err(Reject::Stale),
             },
-            Told::PaymentHeld(held) => self.admit(held, ctx),
-            Told::PaymentClaimed(hash, id, amount) => self.payment_claimed(*hash, *id, *amount, ctx.now),
-            Told::PaymentGone(hash) => self.payment_gone(*hash, ctx.now),
-            Told::Deposit(deposit) => self.receive(deposit, ctx),
-            Told::DepositGone(outpoint) => self.deposit_gone(*outpoint, ctx.now),
-            Told::DepositKept(outpoint) => match self.outputs.get(outpoint).map(|output| output.fate) {
+            Command::PaymentHeld(held) => self.admit(held, ctx),
+            Command::PaymentClaimed(hash, id, amount) => self.payment_claimed(*hash, *id, *amount, ctx.now),
+            Command::PaymentGone(hash) => self.payment_gone(*hash, ctx.now),
+            Command::Deposit(deposit) => self.receive(deposit, ctx),
+            Command::DepositGone(outpoint) => self.deposit_gone(*outpoint, ctx.now),
+            Command::DepositKept(outpoint) => match self.outputs.get(outpoint).map(|output| output.fate) {
                 Some(Fate::Kept) => Ok(vec![Event::OutputSpendable(*outpoint)]),
                 // The report is a repetition, or a later decision replaced this one.
                 Some(Fate::Open | Fate::Spendable | Fate::Lost | Fate::Refunded(_)) | None => Ok(vec![]),
             },
-            Told::RefundBuilt { number, tx, mining_sat } => self.refund_built(*number, tx, *mining_sat, ctx.now),
-            Told::RefundImpossible(number) => self.refund_impossible(*number, ctx.now),
-            Told::RefundConfirmed(number) => self.refund_confirmed(*number, ctx.now),
-            Told::Booked(number) if self.ledger.has(*number) => Ok(vec![Event::Booked(*number)]),
-            Told::Booked(_) => Err(Reject::Stale),
-            Told::Channel(news) => self.decide_channel(news, ctx),
-            Told::Cancel => match self.stage {
+            Command::RefundBuilt { number, tx, mining_sat } => self.refund_built(*number, tx, *mining_sat, ctx.now),
+            Command::RefundImpossible(number) => self.refund_impossible(*number, ctx.now),
+            Command::RefundConfirmed(number) => self.refund_confirmed(*number, ctx.now),
+            Command::Booked(number) if self.ledger.has(*number) => Ok(vec![Event::Booked(*number)]),
+            Command::Booked(_) => Err(Reject::Stale),
+            Command::Channel(news) => self.decide_channel(news, ctx),
+            Command::Cancel => match self.stage {
                 Stage::Open => Ok(vec![Event::Failed { at: ctx.now, why: OrderFailure::Cancelled }]),
                 Stage::Draft { .. } | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => Err(Reject::Stale),
             },
-            Told::Retry => match self.retry_at {
+            Command::Retry => match self.retry_at {
                 Some(_) => Ok(vec![Event::RetryAt(ctx.now)]),
                 None => Err(Reject::Stale),
             },
-            Told::ClockSet(shift) if self.is_shifted_by(shift, &ctx.config.orders) => {
+            Command::ClockSet(shift) if self.is_shifted_by(shift, &ctx.config.orders) => {
                 let (prepare, retry) = (ctx.config.orders.prepare_timeout, ctx.config.orders.retry_after);
                 Ok(vec![Event::ClockSet { shift: *shift, prepare, retry }])
             }
-            Told::ClockSet(_) | Told::Environment => Ok(vec![]),
+            Command::ClockSet(_) | Command::Environment => Ok(vec![]),
         }
     }
 

@@ -12,7 +12,7 @@ use lsps_types::{PaymentHash, PeerId, Timestamp};
 
 use crate::flow::{Context, Environment, Reject, Signal};
 use crate::ids::{OfferId, OrderNumber};
-use crate::lsps1::order::{Order, Stage, Told};
+use crate::lsps1::order::{Command, Order, Stage};
 use crate::wake::Wake;
 
 /// The orders of a service.
@@ -101,11 +101,11 @@ impl Orders {
     pub fn step(
         &mut self,
         number: OrderNumber,
-        told: &Told<'_>,
+        command: &Command<'_>,
         ctx: &Context<'_>,
         around: &Environment,
     ) -> Result<Moved<Order>, Reject> {
-        self.flows.step(number, told, ctx, around, |_| {}).unwrap_or(Err(Reject::Stale))
+        self.flows.step(number, command, ctx, around, |_| {}).unwrap_or(Err(Reject::Stale))
     }
 
     /// Whether a deadline of the order has passed.

@@ -14,7 +14,7 @@ use crate::channel::Channel;
 use crate::flow::{Context, Link, Reject, WakeUp};
 use crate::ids::{FlowId, OfferId, OrderNumber};
 use crate::limits::Limits;
-use crate::lsps1::order::{Order, Ordered, Stage, Told};
+use crate::lsps1::order::{Command, Order, Ordered, Stage};
 use crate::lsps1::payments::{DUST, Lightning, Onchain, Ways, cost_of_input};
 use crate::policy::{OrderRefusal, OrderRequest, OrderTerms};
 use crate::service::Service;
@@ -181,8 +181,10 @@ impl Service {
     }
 
     /// Executes a command to an order; releases new effects, answers the client, or removes an order that is over.
-    pub(crate) fn step_order(&mut self, number: OrderNumber, told: &Told<'_>) -> Result<(), Reject> {
-        if !matches!(told, Told::ClockSet(_) | Told::Environment) && self.orders.is_due(number, self.around.now) {
+    pub(crate) fn step_order(&mut self, number: OrderNumber, command: &Command<'_>) -> Result<(), Reject> {
+        if !matches!(command, Command::ClockSet(_) | Command::Environment)
+            && self.orders.is_due(number, self.around.now)
+        {
             self.look_around_order(number);
         }
         let Some(order) = self.orders.get(number) else { return Err(Reject::Stale) };
@@ -194,7 +196,7 @@ impl Service {
             .saturating_add(self.offers.index().opening_besides(client, None));
         let carries_others = self.offers.index().carries(client);
         let ctx = Context { carries_others, opens_of_others, ..self.around.context(client) };
-        let mut moved = self.orders.step(number, told, &ctx, &self.around)?;
+        let mut moved = self.orders.step(number, command, &ctx, &self.around)?;
         let order = self.orders.get(number);
         let is_over = order.is_none();
         let is_draft = order.or(moved.over.as_ref()).is_some_and(|order| matches!(order.stage, Stage::Draft { .. }));

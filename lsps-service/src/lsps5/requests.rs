@@ -5,7 +5,7 @@ use lsps_types::codes::{RemoveWebhookError, SetWebhookError};
 use lsps_types::jsonrpc::ErrorObject;
 use lsps_types::lsps5::{AppName, RemoveWebhook, SetWebhook, TooManyWebhooks, WebhookRemoved, WebhookSet, Webhooks};
 
-use crate::lsps5::webhooks::{self, Told};
+use crate::lsps5::webhooks::{self, Command};
 use crate::service::Service;
 
 impl Service {
@@ -44,7 +44,7 @@ impl Service {
             let has_channel = self.with_channels.contains(&client);
             self.webhooks.begin(webhooks::Webhooks::new(client, has_channel, is_customer));
         }
-        let _it_is_there = self.tell_webhooks(client, &Told::Set { name, url, is_customer });
+        let _it_is_there = self.tell_webhooks(client, &Command::Set { name, url, is_customer });
         let num_webhooks = self.webhooks.get(&client).map_or(0, |known| count(known.len()));
         Ok(WebhookSet { num_webhooks, max_webhooks, no_change })
     }
@@ -65,7 +65,7 @@ impl Service {
         let name = AppName::new(request.app_name.clone()).ok();
         let known = |name: &AppName| self.webhooks.get(&client).is_some_and(|known| known.url(name).is_some());
         let name = name.filter(known).ok_or_else(|| ErrorObject::of_method(RemoveWebhookError::AppNameNotFound))?;
-        let _it_is_there = self.tell_webhooks(client, &Told::Remove { name });
+        let _it_is_there = self.tell_webhooks(client, &Command::Remove { name });
         Ok(WebhookRemoved {})
     }
 

@@ -82,7 +82,7 @@ pub(crate) struct Changes {
 
 /// Command to the webhooks of one client.
 #[derive(Debug)]
-pub(crate) enum Told<'a> {
+pub(crate) enum Command<'a> {
     /// Register a webhook; the request has been checked.
     Set {
         name: AppName,
@@ -155,7 +155,7 @@ pub(crate) enum Event {
 
 impl Flow for Webhooks {
     type Id = PeerId;
-    type Command<'a> = Told<'a>;
+    type Command<'a> = Command<'a>;
     type Event = Event;
     type Reject = Reject;
     type Effect = Effect;
@@ -165,10 +165,10 @@ impl Flow for Webhooks {
         self.client
     }
 
-    fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+    fn decide(&self, command: &Command<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         let (at, config) = (ctx.now, &ctx.config.webhooks);
-        Ok(match told {
-            Told::Set { name, url, is_customer } => {
+        Ok(match command {
+            Command::Set { name, url, is_customer } => {
                 let new_customer = (*is_customer && !self.is_customer).then_some(Event::BecameCustomer);
                 let set = if self.url(name) != Some(url) {
                     let until = at + config.post_within;
@@ -179,26 +179,30 @@ impl Flow for Webhooks {
                 };
                 new_customer.into_iter().chain(set).collect()
             }
-            Told::Remove { name } => vec![Event::Removed(name.clone())],
-            Told::WakeUp(reason) if self.may_be_called(reason, ctx) => {
+            Command::Remove { name } => vec![Event::Removed(name.clone())],
+            Command::WakeUp(reason) if self.may_be_called(reason, ctx) => {
                 vec![self.raised(reason.method().into(), reason.body(), at + config.post_within, ctx)]
             }
-            Told::PostOver { number, is_heard } if self.posts().any(|(_, post)| post.number == *number) => {
+            Command::PostOver { number, is_heard } if self.posts().any(|(_, post)| post.number == *number) => {
                 vec![Event::PostOver { number: *number, is_heard: *is_heard }]
             }
-            Told::PostOver { .. } => return Err(Reject::Stale),
-            Told::Connected
+            Command::PostOver { .. } => return Err(Reject::Stale),
+            Command::Connected
                 if self.cooldown.waits_for_client()
                     || !self.calls.is_empty()
                     || self.posts().any(|(_, post)| !post.is_first) =>
             {
                 vec![Event::ClientCame]
             }
-            Told::Channels(any) if *any != self.has_channel => vec![Event::Channels { any: *any, at }],
-            Told::ClockSet(shift) if self.is_shifted_by(shift, config) => {
+            Command::Channels(any) if *any != self.has_channel => vec![Event::Channels { any: *any, at }],
+            Command::ClockSet(shift) if self.is_shifted_by(shift, config) => {
                 vec![Event::ClockSet { shift: *shift, post: config.post_within, cool: config.cooldown }]
             }
-            Told::WakeUp(_) | Told::Connected | Told::Channels(_) | Told::ClockSet(_) | Told::Environment => vec![],
+            Command::WakeUp(_)
+            | Command::Connected
+            | Command::Channels(_)
+            | Command::ClockSet(_)
+            | Command::Environment => vec![],
         })
     }
 
