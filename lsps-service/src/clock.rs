@@ -47,10 +47,10 @@ impl Service {
             let _no_rejects_here = self.step(id, &Told::ClockSet(shift));
         }
         for number in orders {
-            let _no_rejects_here = self.step_order(number, &order::Told::ClockSet(shift));
+            let _no_rejects_here = self.step_order(number, &order::Command::ClockSet(shift));
         }
         for client in clients {
-            let _it_is_there = self.tell_webhooks(client, &webhooks::Told::ClockSet(shift));
+            let _it_is_there = self.tell_webhooks(client, &webhooks::Command::ClockSet(shift));
         }
     }
 }

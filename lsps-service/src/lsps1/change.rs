@@ -13,7 +13,7 @@ use crate::flow::WakeUpEvent;
 use crate::ids::PaymentId;
 use crate::input::Prepared;
 use crate::lsps1::order::{Lease, Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, sum};
+use crate::lsps1::payments::{DepositStatus, Output, Payment, PaymentState, Refund, Way, sum};
 
 /// State change of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,14 +166,14 @@ impl Order {
                 self.outputs.remove(&outpoint);
             }
             Event::DepositLost { outpoint, at } => {
-                self.decide_outputs(&[outpoint], Fate::Lost);
+                self.decide_outputs(&[outpoint], DepositStatus::Lost);
                 self.ledger.enter(at, Booking::DepositLost { amount: self.worth(outpoint) });
             }
             Event::DepositFound { outpoint, at } => {
-                self.decide_outputs(&[outpoint], Fate::Kept);
+                self.decide_outputs(&[outpoint], DepositStatus::Kept);
                 self.ledger.enter(at, Booking::DepositFound { amount: self.worth(outpoint) });
             }
-            Event::OutputSpendable(outpoint) => self.decide_outputs(&[outpoint], Fate::Spendable),
+            Event::OutputSpendable(outpoint) => self.decide_outputs(&[outpoint], DepositStatus::Spendable),
             Event::RefundDue(outpoints) => self.begin_refund(&outpoints),
             Event::RefundMoved { number, to, at } => self.move_refund(number, to, at),
             Event::RefundVoid(number) => self.void_refund(number),
@@ -220,11 +220,11 @@ impl Order {
     fn begin_refund(&mut self, outpoints: &[OutPoint]) {
         let number = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
         self.refunds.push(Refund::Asked);
-        self.decide_outputs(outpoints, Fate::Refunded(number));
+        self.decide_outputs(outpoints, DepositStatus::Refunded(number));
     }
 
     fn keep_refund(&mut self, number: u32, at: Timestamp) {
-        self.take_dust(&self.deposits(Fate::Refunded(number)), at);
+        self.take_dust(&self.deposits(DepositStatus::Refunded(number)), at);
         self.set_refund(number, Refund::Impossible);
     }
 
@@ -333,7 +333,7 @@ impl Order {
             let received = sum(received);
             let Shares { fee, surplus, .. } = self.shares(received.to_msat().unwrap_or(Msat::ZERO));
             self.ledger.enter(at, Booking::OrderPaid { fee, surplus });
-            self.decide_outputs(deposits, Fate::Kept);
+            self.decide_outputs(deposits, DepositStatus::Kept);
         }
     }
 
@@ -359,10 +359,10 @@ impl Order {
         self.outputs.get(&outpoint).and_then(|output| output.amount.to_msat()).unwrap_or(Msat::ZERO)
     }
 
-    pub(super) fn decide_outputs(&mut self, outpoints: &[OutPoint], fate: Fate) {
+    pub(super) fn decide_outputs(&mut self, outpoints: &[OutPoint], status: DepositStatus) {
         for outpoint in outpoints {
             if let Some(output) = self.outputs.get_mut(outpoint) {
-                output.fate = fate;
+                output.status = status;
             }
         }
     }

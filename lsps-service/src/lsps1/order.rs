@@ -25,7 +25,7 @@ use crate::flow::{Context, Link, Reject, WakeUp};
 use crate::ids::{ChannelKey, FlowId, OrderNumber, PaymentId};
 use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
-use crate::lsps1::payments::{Fate, Output, Payment, PaymentState, Refund, Way, Ways, sum};
+use crate::lsps1::payments::{DepositStatus, Output, Payment, PaymentState, Refund, Way, Ways, sum};
 
 /// State of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,10 +157,13 @@ impl Flow for Order {
             Command::PaymentGone(hash) => self.payment_gone(*hash, ctx.now),
             Command::Deposit(deposit) => self.receive(deposit, ctx),
             Command::DepositGone(outpoint) => self.deposit_gone(*outpoint, ctx.now),
-            Command::DepositKept(outpoint) => match self.outputs.get(outpoint).map(|output| output.fate) {
-                Some(Fate::Kept) => Ok(vec![Event::OutputSpendable(*outpoint)]),
+            Command::DepositKept(outpoint) => match self.outputs.get(outpoint).map(|output| output.status) {
+                Some(DepositStatus::Kept) => Ok(vec![Event::OutputSpendable(*outpoint)]),
                 // The report is a repetition, or a later decision replaced this one.
-                Some(Fate::Open | Fate::Spendable | Fate::Lost | Fate::Refunded(_)) | None => Ok(vec![]),
+                Some(
+                    DepositStatus::Open | DepositStatus::Spendable | DepositStatus::Lost | DepositStatus::Refunded(_),
+                )
+                | None => Ok(vec![]),
             },
             Command::RefundBuilt { number, tx, mining_sat } => self.refund_built(*number, tx, *mining_sat, ctx.now),
             Command::RefundImpossible(number) => self.refund_impossible(*number, ctx.now),
@@ -312,7 +315,7 @@ impl Order {
         let Deposit { outpoint, amount, confirmed_at, fee_rate, .. } = *deposit;
         let known = self.outputs.get(&outpoint);
         // Refunded deposits, and those of the LSP, take no room from others: strangers send dust.
-        let takes_room = |output: &&Output| matches!(output.fate, Fate::Open | Fate::Kept);
+        let takes_room = |output: &&Output| matches!(output.status, DepositStatus::Open | DepositStatus::Kept);
         let taken = self.outputs.values().filter(takes_room).count();
         let is_full = known.is_none() && taken >= ctx.config.limits.deposits_per_order;
         let displaced = self.least_output().filter(|_| is_full);
@@ -321,25 +324,31 @@ impl Order {
             return Err(Reject::Stale);
         }
         let fee_rate = fee_rate.or_else(|| known.and_then(|known| known.fee_rate));
-        let fate = known.map_or(Fate::Open, |known| known.fate);
-        let output = Output { amount, confirmed_at, fee_rate, fate };
+        let status = known.map_or(DepositStatus::Open, |known| known.status);
+        let output = Output { amount, confirmed_at, fee_rate, status };
         let seen = Event::OutputSeen { outpoint, output };
-        Ok(match (fate, displaced) {
-            (Fate::Lost, _) => vec![seen, Event::DepositFound { outpoint, at: ctx.now }],
+        Ok(match (status, displaced) {
+            (DepositStatus::Lost, _) => vec![seen, Event::DepositFound { outpoint, at: ctx.now }],
             (_, Some((_, least))) => vec![Event::OutputGone(least), seen],
-            (Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_), None) if known == Some(&output) => vec![],
-            (Fate::Open | Fate::Kept | Fate::Spendable | Fate::Refunded(_), None) => vec![seen],
+            (
+                DepositStatus::Open | DepositStatus::Kept | DepositStatus::Spendable | DepositStatus::Refunded(_),
+                None,
+            ) if known == Some(&output) => vec![],
+            (
+                DepositStatus::Open | DepositStatus::Kept | DepositStatus::Spendable | DepositStatus::Refunded(_),
+                None,
+            ) => vec![seen],
         })
     }
 
     fn deposit_gone(&self, outpoint: OutPoint, at: Timestamp) -> Result<Vec<Event>, Reject> {
         let output = self.outputs.get(&outpoint).ok_or(Reject::Stale)?;
         let gone = Event::OutputGone(outpoint);
-        Ok(match output.fate {
-            Fate::Open => vec![gone],
-            Fate::Kept | Fate::Spendable => vec![Event::DepositLost { outpoint, at }],
-            Fate::Lost => vec![],
-            Fate::Refunded(number) => match self.refund(number)? {
+        Ok(match output.status {
+            DepositStatus::Open => vec![gone],
+            DepositStatus::Kept | DepositStatus::Spendable => vec![Event::DepositLost { outpoint, at }],
+            DepositStatus::Lost => vec![],
+            DepositStatus::Refunded(number) => match self.refund(number)? {
                 Refund::Asked | Refund::Built { .. } => vec![Event::RefundVoid(number), gone],
                 Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => vec![],
             },
@@ -349,7 +358,7 @@ impl Order {
     /// The least undecided deposit, unconfirmed before confirmed. So strangers who send dust cannot displace a payment,
     /// and an unconfirmed deposit cannot displace a confirmed one.
     fn least_output(&self) -> Option<((bool, Sat), OutPoint)> {
-        let open = self.outputs.iter().filter(|(_, output)| output.fate == Fate::Open);
+        let open = self.outputs.iter().filter(|(_, output)| output.status == DepositStatus::Open);
         open.map(|(outpoint, output)| ((output.confirmed_at.is_some(), output.amount), *outpoint)).min()
     }
 
@@ -430,7 +439,7 @@ impl Order {
     pub(super) fn refunds_of(&self, spent: &[(OutPoint, Sat)]) -> BTreeSet<u32> {
         let outputs = spent.iter().filter_map(|(outpoint, _)| self.outputs.get(outpoint));
         outputs
-            .filter_map(|output| if let Fate::Refunded(number) = output.fate { Some(number) } else { None })
+            .filter_map(|output| if let DepositStatus::Refunded(number) = output.status { Some(number) } else { None })
             .collect()
     }
 
@@ -439,7 +448,7 @@ impl Order {
         let Some(way) = &self.ways.onchain else { return false };
         let trusted = |output: &Output| ctx.policy.trusts_deposit(self.client, output.amount, ctx.facts);
         let counts = |output: &&Output| {
-            output.fate == Fate::Open && output.counts(way.confirmation, trusted(output), ctx.facts.height)
+            output.status == DepositStatus::Open && output.counts(way.confirmation, trusted(output), ctx.facts.height)
         };
         let received = self.outputs.values().filter(counts).map(|output| output.amount);
         self.total(way.fee).is_some_and(|total| sum(received) >= total)

@@ -10,7 +10,7 @@ use crate::channel::Agreed;
 use crate::effect::{Effect, PaymentTerms};
 use crate::ids::RefundKey;
 use crate::lsps1::order::{Order, Stage};
-use crate::lsps1::payments::{Fate, PaymentState, Refund};
+use crate::lsps1::payments::{DepositStatus, PaymentState, Refund};
 
 impl Order {
     /// The effects of all parts of the order. Called after every step, to release the new ones, and after a restart, to
@@ -75,7 +75,7 @@ impl Order {
             match refund {
                 Refund::Asked => {
                     let to = self.ways.onchain.as_ref()?.refund_to.clone();
-                    Some(Effect::BuildRefund { key, to, deposits: self.deposits(Fate::Refunded(number)) })
+                    Some(Effect::BuildRefund { key, to, deposits: self.deposits(DepositStatus::Refunded(number)) })
                 }
                 Refund::Built { tx, ask, .. } => Some(Effect::BroadcastRefund { key, tx: tx.clone(), ask: *ask }),
                 Refund::Confirmed | Refund::Impossible | Refund::Void { .. } => None,
@@ -84,7 +84,7 @@ impl Order {
     }
 
     fn owed_for_deposits(&self) -> impl Iterator<Item = Effect> {
-        let (order, kept) = (self.number, self.deposits(Fate::Kept).into_iter());
+        let (order, kept) = (self.number, self.deposits(DepositStatus::Kept).into_iter());
         kept.map(move |(outpoint, amount)| Effect::KeepDeposit { order, outpoint, amount })
     }
 
@@ -95,8 +95,8 @@ impl Order {
         })
     }
 
-    pub(super) fn deposits(&self, fate: Fate) -> Vec<(OutPoint, Sat)> {
-        let outputs = self.outputs.iter().filter(|(_, output)| output.fate == fate);
+    pub(super) fn deposits(&self, status: DepositStatus) -> Vec<(OutPoint, Sat)> {
+        let outputs = self.outputs.iter().filter(|(_, output)| output.status == status);
         outputs.map(|(outpoint, output)| (*outpoint, output.amount)).collect()
     }
 }

@@ -91,12 +91,12 @@ pub(crate) struct Output {
     pub amount: Sat,
     pub confirmed_at: Option<BlockHeight>,
     pub fee_rate: Option<FeeRate>,
-    pub fate: Fate,
+    pub status: DepositStatus,
 }
 
 /// State of a deposit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Fate {
+pub(crate) enum DepositStatus {
     /// Undecided: it may pay for the channel, or be refunded.
     Open,
     /// Used: the deposit paid for the channel, and the wallet was not allowed to spend it yet.

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::flow::{Context, Link};
 use crate::lsps1::change::Event;
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, LEAST_FEERATE, Payment, PaymentState, Refund, Way, cost_of_input, sum};
+use crate::lsps1::payments::{DepositStatus, LEAST_FEERATE, Payment, PaymentState, Refund, Way, cost_of_input, sum};
 use crate::view::Promised;
 use crate::wake::Wake;
 
@@ -224,7 +224,7 @@ impl Order {
     /// Undecided deposits that count.
     fn deposits_that_count(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
         let Some(way) = &self.ways.onchain else { return vec![] };
-        let outputs = self.outputs.iter().filter(|(_, output)| output.fate == Fate::Open);
+        let outputs = self.outputs.iter().filter(|(_, output)| output.status == DepositStatus::Open);
         let counts = outputs.filter(|(_, output)| {
             let is_trusted = ctx.policy.trusts_deposit(self.client, output.amount, ctx.facts);
             output.counts(way.confirmation, is_trusted, ctx.facts.height)
@@ -280,10 +280,10 @@ impl Order {
         let too_close = claim_before.map(|end| BlockHeight(end.0.saturating_sub(config.htlc_safety_blocks.0)));
         let promise = self.may_close(height, None).err().and_then(|promised| promised.until);
         let rule = self.ways.onchain.as_ref().map(|way| way.confirmation);
-        let open = self.outputs.values().filter(|output| output.fate == Fate::Open);
+        let open = self.outputs.values().filter(|output| output.status == DepositStatus::Open);
         let counts = open.flat_map(|output| rule.into_iter().flat_map(|rule| output.counts_from(rule)));
-        let waits =
-            self.has_ended() && self.outputs.values().any(|it| it.fate == Fate::Open && it.confirmed_at.is_some());
+        let waits = self.has_ended()
+            && self.outputs.values().any(|it| it.status == DepositStatus::Open && it.confirmed_at.is_some());
         let cheaper = waits.then(|| BlockHeight(height.0.saturating_add(FEERATES_CHANGE.0)));
         // Once that height has passed, the order waits for an input.
         let too_close = too_close.filter(|at| *at > height);
@@ -297,7 +297,7 @@ impl Order {
             && self.payments.is_empty()
             && self.ledger.is_clear()
             && self.refunds.iter().all(Refund::is_settled)
-            && !self.outputs.values().any(|output| matches!(output.fate, Fate::Open | Fate::Kept))
+            && !self.outputs.values().any(|output| matches!(output.status, DepositStatus::Open | DepositStatus::Kept))
             && self.may_close(height, None).is_ok();
         self.stage == Stage::Dropped || (settled && self.over_at(config).is_some_and(|at| now >= at))
     }

@@ -10,7 +10,7 @@ use crate::flow::Reject;
 use crate::ids::RefundKey;
 use crate::lsps1::change::Event;
 use crate::lsps1::order::Order;
-use crate::lsps1::payments::{Fate, Output, Refund, sum};
+use crate::lsps1::payments::{DepositStatus, Output, Refund, sum};
 
 impl Order {
     pub(super) fn refund_built(
@@ -51,7 +51,7 @@ impl Order {
     }
 
     pub(super) fn move_refund(&mut self, number: u32, to: Refund, at: Timestamp) {
-        let received = self.deposits(Fate::Refunded(number));
+        let received = self.deposits(DepositStatus::Refunded(number));
         let Some(refund) = self.refund_mut(number) else { return };
         if let (Refund::Built { mining_sat, .. }, Refund::Confirmed) = (&refund, &to) {
             let mining_sat = *mining_sat;
@@ -62,8 +62,8 @@ impl Order {
 
     /// Marks a refund as void, so that its remaining deposits are refunded again.
     pub(super) fn void_refund(&mut self, number: u32) {
-        let spends = self.deposits(Fate::Refunded(number));
-        self.decide_outputs(&outpoints(&spends), Fate::Open);
+        let spends = self.deposits(DepositStatus::Refunded(number));
+        self.decide_outputs(&outpoints(&spends), DepositStatus::Open);
         let Some(refund) = self.refund_mut(number) else { return };
         *refund = match mem::replace(refund, Refund::Impossible) {
             Refund::Built { tx, mining_sat, .. } => Refund::Void { tx, mining_sat, spends },
@@ -75,12 +75,12 @@ impl Order {
     /// Marks a void refund as confirmed: all its deposits were there after all, whether that was reported or not.
     pub(super) fn revive_refund(&mut self, number: u32, at: Timestamp) {
         let Some(Refund::Void { mining_sat, spends, .. }) = self.refund_mut(number).cloned() else { return };
-        let fate = Fate::Refunded(number);
+        let status = DepositStatus::Refunded(number);
         for (outpoint, amount) in &spends {
-            let unseen = Output { amount: *amount, confirmed_at: None, fee_rate: None, fate: Fate::Open };
-            let before = mem::replace(&mut self.outputs.entry(*outpoint).or_insert(unseen).fate, fate);
+            let unseen = Output { amount: *amount, confirmed_at: None, fee_rate: None, status: DepositStatus::Open };
+            let before = mem::replace(&mut self.outputs.entry(*outpoint).or_insert(unseen).status, status);
             // A small deposit that had been kept by the LSP.
-            if let Fate::Kept | Fate::Spendable = before {
+            if let DepositStatus::Kept | DepositStatus::Spendable = before {
                 let amount = amount.to_msat().unwrap_or(Msat::ZERO);
                 self.ledger.enter(at, Booking::DepositLost { amount });
             }
@@ -92,7 +92,7 @@ impl Order {
     /// Keeps deposits that cost more to refund than they are worth, and books them.
     pub(super) fn take_dust(&mut self, dust: &[(OutPoint, Sat)], at: Timestamp) {
         let amount = sum(dust.iter().map(|(_, amount)| *amount)).to_msat().unwrap_or(Msat::ZERO);
-        self.decide_outputs(&outpoints(dust), Fate::Kept);
+        self.decide_outputs(&outpoints(dust), DepositStatus::Kept);
         self.ledger.enter(at, Booking::DustKept { amount });
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::flow::Context;
 use crate::lsps1::order::{Lease, Order, Stage};
-use crate::lsps1::payments::{Fate, PaymentState, Way};
+use crate::lsps1::payments::{DepositStatus, PaymentState, Way};
 
 impl Order {
     /// The order as it is sent to the client. Spec: LSPS1 §2, §4, §5.
@@ -85,10 +85,10 @@ impl Order {
 
     /// State of the on-chain payment; never `HOLD` (reading R-13).
     fn onchain_state(&self, ctx: &Context<'_>) -> OnchainState {
-        let fates = || self.outputs.values().map(|output| output.fate);
+        let statuses = || self.outputs.values().map(|output| output.status);
         if self.lease().is_some_and(|lease| lease.paid_by == Way::Onchain) {
             OnchainState::Paid
-        } else if fates().any(|fate| matches!(fate, Fate::Refunded(_))) {
+        } else if statuses().any(|status| matches!(status, DepositStatus::Refunded(_))) {
             OnchainState::Refunded
         } else if self.is_paid_onchain(ctx) {
             OnchainState::Paid

@@ -8,7 +8,7 @@ use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Preimage, Tim
 use crate::ids::{OrderNumber, PaymentId, RefundKey};
 use crate::input::PaidBy;
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{Fate, Output, PaymentState, Way};
+use crate::lsps1::payments::{DepositStatus, Output, PaymentState, Way};
 use crate::service::Service;
 use crate::view::{KnownChannel, known_channel};
 
@@ -169,7 +169,8 @@ impl Order {
             }
             Stage::Failed { why, .. } => OrderStage::Failed { why: why.clone() },
         };
-        let (spendable, reserved) = self.outputs.iter().partition::<Vec<_>, _>(|(_, it)| it.fate == Fate::Spendable);
+        let (spendable, reserved) =
+            self.outputs.iter().partition::<Vec<_>, _>(|(_, it)| it.status == DepositStatus::Spendable);
         let outpoints =
             |outputs: Vec<(&OutPoint, &Output)>| outputs.into_iter().map(|(outpoint, _)| *outpoint).collect();
         KnownOrder {
