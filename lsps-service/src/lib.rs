@@ -42,15 +42,15 @@ pub use input::{ChannelEnd, Deposit, FundingOutput, HeldHtlc, HeldPayment, Input
 pub use limits::Limits;
 pub use lsps_flow::{Tape, UnknownFlow};
 pub use lsps1::order::OrderFailure;
-pub use lsps1::payments::Way;
+pub use lsps1::payments::PaymentMethod;
 pub use lsps1::view::{KnownOrder, KnownPayment, KnownRefund, OrderStage, PaymentStage};
 pub use lsps2::may_close;
 pub use lsps5::wake_reason::WakeReason;
 pub use outcome::{Outcome, Refusal};
 pub use policy::{
     AmountRule, BuyRefusal, BuyRequest, ChannelPlan, ChannelRequest, ClientHistory, ClientTerms, MenuRefusal,
-    MenuRequest, NodeFacts, OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale,
-    StandardPolicy, TokenTerms, Trust, WayTerms,
+    MenuRequest, MethodTerms, NodeFacts, OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale,
+    StandardPolicy, TokenTerms, Trust,
 };
 pub use questions::{Asked, Decision, Question};
 pub use record::{Record, Unreadable};

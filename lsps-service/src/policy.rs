@@ -152,18 +152,18 @@ pub struct OrderRequest<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderTerms {
     /// Price for payment by hold invoice.
-    pub bolt11: Option<WayTerms>,
+    pub bolt11: Option<MethodTerms>,
     /// Price for payment by BOLT 12 offer.
-    pub bolt12: Option<WayTerms>,
+    pub bolt12: Option<MethodTerms>,
     /// Price for on-chain payment, and the rule by which that counts.
-    pub onchain: Option<(WayTerms, Confirmation)>,
+    pub onchain: Option<(MethodTerms, Confirmation)>,
     /// Time until which a completed order is kept on record, so that uses of its token are counted.
     pub remember_until: Option<Timestamp>,
 }
 
 /// Price and expiry of one payment method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WayTerms {
+pub struct MethodTerms {
     /// Fee of the LSP; the client's balance comes on top.
     pub fee: Sat,
     /// Time before which the order has to be paid and the channel opened.

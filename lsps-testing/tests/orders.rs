@@ -9,7 +9,7 @@ use lsps_client::order::{
     End, LspOptions, OrderKey, OrderRequest, PaymentInstructions, PaymentMethod, Rules, State, Unpaid,
 };
 use lsps_client::{Client, Config, Effect, Released};
-use lsps_service::{ChannelEnd, HeldPayment, Input, OrderTerms, PaidBy, WayTerms};
+use lsps_service::{ChannelEnd, HeldPayment, Input, MethodTerms, OrderTerms, PaidBy};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, an_order, call, outpoint, peer};
 use lsps_types::lsps1::{CreateOrder, GetInfo, Options, PaymentFacts, ReadInvoices};
 use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Sat, Timestamp};
@@ -112,7 +112,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let option = WayTerms { fee: FEE, expires_at: NOON + HOUR };
+        let option = MethodTerms { fee: FEE, expires_at: NOON + HOUR };
         let terms = OrderTerms { bolt11: Some(option), bolt12: Some(option), onchain: None, remember_until: None };
         let setup = LspSetup { orders: Some((options(), terms)), ..LspSetup::default() };
         let (store, effects) = Default::default();

@@ -6,8 +6,8 @@ use lightning::sign::{KeysManager, NodeSigner as _};
 use lightning::util::persist::KVStoreSync as _;
 use lsps_node::store::MemoryStore;
 use lsps_service::{
-    Config, Effect, HeldPayment, Input, NodeFacts, OrderTerms, PaidBy, Prepared, Record, Released, Service, WakeReason,
-    WayTerms, WebhookConfig,
+    Config, Effect, HeldPayment, Input, MethodTerms, NodeFacts, OrderTerms, PaidBy, Prepared, Record, Released,
+    Service, WakeReason, WebhookConfig,
 };
 use lsps_testing::{LspSetup, NOON, anything, many, peer};
 use lsps_transport_ldk::PromiseKey;
@@ -244,7 +244,7 @@ fn order() -> CreateOrder {
 }
 
 fn terms() -> OrderTerms {
-    let way = WayTerms { fee: Sat(8_888), expires_at: NOON + Duration::from_secs(3_600) };
+    let way = MethodTerms { fee: Sat(8_888), expires_at: NOON + Duration::from_secs(3_600) };
     OrderTerms { bolt11: Some(way), bolt12: None, onchain: None, remember_until: None }
 }
 

@@ -8,7 +8,7 @@ use lightning::offers::offer::Offer;
 use lsps_client::order::{PaymentInstructions, PaymentMethod, Quote};
 use lsps_client::session::NotOrdered;
 use lsps_node::node::within;
-use lsps_service::{ChannelEnd, OrderFailure, OrderStage, Way};
+use lsps_service::{ChannelEnd, OrderFailure, OrderStage, PaymentMethod as PaidBy};
 use lsps_testing::scene::{Script, Who};
 use lsps_transport_ldk::wallet::CannotOrderChannel;
 use lsps_types::PeerId;
@@ -21,7 +21,7 @@ use crate::order_world::{Cast, World, pays_by, wallet_leaves_when_it_has_paid};
 async fn case_O06_a_channel_is_paid_by_its_offer_and_claimed_once_it_is_published() {
     let world = World::new().await;
     let handle = world.orders(PaymentMethod::Bolt12).await;
-    world.is_done(&handle, Way::Bolt12).await;
+    world.is_done(&handle, PaidBy::Bolt12).await;
     let told = world.told.lock().unwrap();
     let at = |what| told.iter().position(|told| *told == what).unwrap_or_else(|| panic!("{what}: {told:?}"));
     assert!(at("held") < at("signed") && at("signed") < at("claimed"), "{told:?}");
@@ -49,7 +49,7 @@ async fn case_O08_a_payment_by_offer_waits_for_its_client_and_opens_when_that_is
     world.all_have_seen_the_last_block().await;
     assert_eq!(world.order().await.stage, OrderStage::Open);
     world.scene.connect().await.unwrap();
-    world.is_done(&handle, Way::Bolt12).await;
+    world.is_done(&handle, PaidBy::Bolt12).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn case_O15_an_lsp_that_dies_while_a_payment_by_offer_waits_for_its_client
     let handle = world.pays_and_is_away(PaymentMethod::Bolt12).await;
     world.scene.restart_lsp().await.unwrap();
     world.scene.connect().await.unwrap();
-    world.is_done(&handle, Way::Bolt12).await;
+    world.is_done(&handle, PaidBy::Bolt12).await;
 }
 
 /// An offer with the node's own key can be paid by whoever knows the node. A node that hides signs with a key that
@@ -104,11 +104,11 @@ async fn case_O11_an_offer_that_is_paid_twice_is_taken_once() {
         Some(PaymentMethod::Bolt12)
     };
     let handle = world.orders_choosing(world.wish(), choose).await;
-    world.is_done(&handle, Way::Bolt12).await;
+    world.is_done(&handle, PaidBy::Bolt12).await;
     assert!(within(|| failures(&world) == 1).await, "the second goes back: {:?}", world.told.lock().unwrap());
     pays(&cast, offer.get().expect("it was offered"), 2);
     assert!(within(|| failures(&world) == 2).await, "and so does one when all is over");
-    world.is_done(&handle, Way::Bolt12).await;
+    world.is_done(&handle, PaidBy::Bolt12).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +133,7 @@ async fn case_O06_an_invoice_that_does_not_come_in_time_is_asked_for_again() {
     let usable = || !wallet.channel_manager().list_usable_channels().is_empty();
     assert!(within(usable).await);
     minutes_pass(&world);
-    world.is_done(&handle, Way::Bolt12).await;
+    world.is_done(&handle, PaidBy::Bolt12).await;
 }
 
 /// The LSP sends no invoice for its offer, and the order can also be paid on-chain.
@@ -156,7 +156,7 @@ async fn case_X53b_when_no_invoice_comes_for_the_offer_the_next_way_is_paid() {
     world.wallet_leaves().await;
     world.scene.connect().await.unwrap();
     assert!(within(|| !lsp.channel_manager().list_usable_channels().is_empty()).await);
-    world.is_done(&handle, Way::Onchain).await;
+    world.is_done(&handle, PaidBy::Onchain).await;
 }
 
 /// Timer ticks by which LDK counts the time-out of an invoice request.

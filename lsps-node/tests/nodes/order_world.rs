@@ -10,7 +10,7 @@ use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{End, OrderRequest, PaymentInstructions, PaymentMethod, Quote, Rules};
 use lsps_client::session::{OrderHandle, Outcome};
 use lsps_node::node::{Node, within};
-use lsps_service::{KnownOrder, OrderFailure, OrderStage, Way};
+use lsps_service::{KnownOrder, OrderFailure, OrderStage, PaymentMethod as PaidBy};
 use lsps_testing::fault::{Power, Shifted, Wire};
 use lsps_testing::scene::{Error, Ledger, Scene, Script, Stock, Who};
 use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat};
@@ -203,7 +203,7 @@ impl World {
     }
 
     /// Checks that the order got its channel and nothing was refunded. Returns the id of the funding transaction.
-    pub async fn is_done(&self, handle: &OrderHandle, by: Way) -> Txid {
+    pub async fn is_done(&self, handle: &OrderHandle, by: PaidBy) -> Txid {
         let End::Done { lease, channel: Some(_) } = self.is_over(handle).await else {
             panic!("{:?}", handle.snapshot())
         };
@@ -212,9 +212,9 @@ impl World {
         };
         assert_eq!((paid_by, outpoint), (by, lease.funding));
         let kind = match by {
-            Way::Bolt11 => PaymentMethod::Bolt11,
-            Way::Bolt12 => PaymentMethod::Bolt12,
-            Way::Onchain => PaymentMethod::Onchain,
+            PaidBy::Bolt11 => PaymentMethod::Bolt11,
+            PaidBy::Bolt12 => PaymentMethod::Bolt12,
+            PaidBy::Onchain => PaymentMethod::Onchain,
         };
         let fee = handle.snapshot().and_then(|order| Some(order.payment_option(kind)?.fee)).expect("it was quoted");
         self.adds_up(self.before.check_done(&self.scene, fee, &lease)).await;

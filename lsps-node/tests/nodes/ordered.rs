@@ -10,7 +10,7 @@ use lightning_invoice::Bolt11Invoice;
 use lsps_client::order::{End, PaymentInstructions, PaymentMethod, Quote};
 use lsps_node::chain::embedded::FEE_SAT_PER_KW;
 use lsps_node::node::within;
-use lsps_service::{ChannelEnd, ChannelKey, OrderFailure, OrderStage, Way};
+use lsps_service::{ChannelEnd, ChannelKey, OrderFailure, OrderStage, PaymentMethod as PaidBy};
 use lsps_testing::scene::{Script, Who};
 use lsps_transport_ldk::Msat;
 use lsps_transport_ldk::ports::OnchainWallet as _;
@@ -25,7 +25,7 @@ use crate::order_world::{World, pays_by, wallet_leaves_when_it_has_paid};
 async fn case_O06_a_channel_is_paid_by_hold_invoice_and_claimed_once_it_is_published() {
     let world = World::new().await;
     let handle = world.orders(PaymentMethod::Bolt11).await;
-    world.is_done(&handle, Way::Bolt11).await;
+    world.is_done(&handle, PaidBy::Bolt11).await;
     let told = world.told.lock().unwrap();
     let at = |what| told.iter().position(|told| *told == what).unwrap_or_else(|| panic!("{what}: {told:?}"));
     assert!(at("held") < at("signed") && at("signed") < at("claimed"), "{told:?}");
@@ -39,7 +39,7 @@ async fn case_O07_a_channel_is_paid_on_the_chain_when_the_payment_is_confirmed()
     assert!(within(|| world.scene.chain.mempool().len() == 1).await, "the payment is broadcast");
     assert!(crate::passes(300).await);
     assert_eq!(world.order().await.attempts, 0, "it has to confirm");
-    world.is_done(&handle, Way::Onchain).await;
+    world.is_done(&handle, PaidBy::Onchain).await;
     assert!(
         world.answers.lock().unwrap().iter().all(|answer| !answer.contains("HOLD")),
         "such a payment is never on hold"
@@ -72,7 +72,7 @@ async fn case_O08_a_held_payment_waits_for_its_client_and_opens_when_that_is_bac
     let world = World::tricking(wallet_leaves_when_it_has_paid).await;
     let handle = world.pays_and_is_away(PaymentMethod::Bolt11).await;
     world.scene.connect().await.unwrap();
-    world.is_done(&handle, Way::Bolt11).await;
+    world.is_done(&handle, PaidBy::Bolt11).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +80,7 @@ async fn case_O08_a_payment_on_the_chain_waits_for_its_client_and_opens_when_tha
     let world = World::new().await;
     let handle = world.pays_and_is_away(PaymentMethod::Onchain).await;
     world.scene.connect().await.unwrap();
-    world.is_done(&handle, Way::Onchain).await;
+    world.is_done(&handle, PaidBy::Onchain).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +137,7 @@ async fn case_O11_what_comes_on_the_chain_beside_a_held_payment_is_refunded() {
         .await;
     let is_held = || world.told.lock().unwrap().contains(&"held");
     assert!(within(is_held).await, "before the other is confirmed");
-    world.is_done(&handle, Way::Bolt11).await;
+    world.is_done(&handle, PaidBy::Bolt11).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,22 +157,22 @@ async fn case_O11_what_comes_by_invoice_beside_a_payment_on_the_chain_goes_back(
     assert!(world.lsp_has(|order| order.attempts == 1).await, "it is being opened");
     let (invoice, total) = invoice.get().expect("it was offered");
     world.scene.wallet.node.pay(invoice, total.0 * 1_000).expect("a route");
-    world.is_done(&handle, Way::Onchain).await;
+    world.is_done(&handle, PaidBy::Onchain).await;
     assert!(world.told.lock().unwrap().contains(&"failed"), "the second payment failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_while_a_held_payment_waits_for_its_client_opens_afterwards() {
-    dies_while_it_waits(World::tricking(wallet_leaves_when_it_has_paid).await, PaymentMethod::Bolt11, Way::Bolt11)
+    dies_while_it_waits(World::tricking(wallet_leaves_when_it_has_paid).await, PaymentMethod::Bolt11, PaidBy::Bolt11)
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_while_a_payment_on_the_chain_waits_for_its_client_opens_afterwards() {
-    dies_while_it_waits(World::new().await, PaymentMethod::Onchain, Way::Onchain).await;
+    dies_while_it_waits(World::new().await, PaymentMethod::Onchain, PaidBy::Onchain).await;
 }
 
-async fn dies_while_it_waits(mut world: World, kind: PaymentMethod, way: Way) {
+async fn dies_while_it_waits(mut world: World, kind: PaymentMethod, way: PaidBy) {
     let handle = world.pays_and_is_away(kind).await;
     world.scene.restart_lsp().await.unwrap();
     world.scene.connect().await.unwrap();
@@ -181,22 +181,24 @@ async fn dies_while_it_waits(mut world: World, kind: PaymentMethod, way: Way) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_before_it_pays_for_the_channel_opens_another() {
-    dies_at(PaymentMethod::Bolt11, Way::Bolt11, |event| matches!(event, Event::FundingGenerationReady { .. })).await;
-    dies_at(PaymentMethod::Onchain, Way::Onchain, |event| matches!(event, Event::FundingGenerationReady { .. })).await;
+    dies_at(PaymentMethod::Bolt11, PaidBy::Bolt11, |event| matches!(event, Event::FundingGenerationReady { .. })).await;
+    dies_at(PaymentMethod::Onchain, PaidBy::Onchain, |event| matches!(event, Event::FundingGenerationReady { .. }))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_with_both_signatures_there_goes_on_with_that_channel() {
-    dies_at(PaymentMethod::Bolt11, Way::Bolt11, |event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
-    dies_at(PaymentMethod::Onchain, Way::Onchain, |event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
+    dies_at(PaymentMethod::Bolt11, PaidBy::Bolt11, |event| matches!(event, Event::FundingTxBroadcastSafe { .. })).await;
+    dies_at(PaymentMethod::Onchain, PaidBy::Onchain, |event| matches!(event, Event::FundingTxBroadcastSafe { .. }))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_O15_an_lsp_that_dies_between_publishing_and_the_news_of_its_claim_is_paid_once() {
-    dies_at(PaymentMethod::Bolt11, Way::Bolt11, |event| matches!(event, Event::PaymentClaimed { .. })).await;
+    dies_at(PaymentMethod::Bolt11, PaidBy::Bolt11, |event| matches!(event, Event::PaymentClaimed { .. })).await;
 }
 
-async fn dies_at(kind: PaymentMethod, way: Way, is_it: fn(&Event) -> bool) {
+async fn dies_at(kind: PaymentMethod, way: PaidBy, is_it: fn(&Event) -> bool) {
     let (doom, script) = Doom::at(is_it, Script::of_orders());
     let mut world = World::playing(script, Arc::default()).await;
     doom.awaits(&world.scene);
@@ -237,7 +239,7 @@ async fn case_X45_a_payment_through_a_jit_channel_arrives_beside_an_open_order()
 async fn case_O15_an_lsp_may_spend_what_it_was_paid_after_a_restart_too() {
     let mut world = World::new().await;
     let handle = world.orders(PaymentMethod::Onchain).await;
-    world.is_done(&handle, Way::Onchain).await;
+    world.is_done(&handle, PaidBy::Onchain).await;
     world.scene.restart_lsp().await.unwrap();
     assert!(crate::passes(1_500).await);
     let coins = world.scene.lsp.node.wallet();
@@ -249,7 +251,7 @@ async fn case_O13_a_leased_channel_is_not_closed_before_blocks_and_date_are_over
     let world = World::new().await;
     let wish = CreateOrder { channel_expiry_blocks: 144, ..world.wish() };
     let handle = world.orders_choosing(wish, pays_by(PaymentMethod::Onchain)).await;
-    world.is_done(&handle, Way::Onchain).await;
+    world.is_done(&handle, PaidBy::Onchain).await;
     let channels = world.scene.lsp.node.channel_manager().list_channels();
     let leased = channels.iter().find(|channel| channel.is_outbound).expect("it is there");
     let key = ChannelKey::from_u128(leased.user_channel_id).expect("a key of ours");
@@ -267,7 +269,7 @@ async fn case_O13_blocks_that_come_fast_do_not_end_a_lease() {
     let world = World::new().await;
     let wish = CreateOrder { channel_expiry_blocks: 144, ..world.wish() };
     let handle = world.orders_choosing(wish, pays_by(PaymentMethod::Onchain)).await;
-    let funding = world.is_done(&handle, Way::Onchain).await;
+    let funding = world.is_done(&handle, PaidBy::Onchain).await;
     world.mines_up_to(BlockHeight(world.scene.chain.height() + 150)).await;
     let channels = world.scene.lsp.node.channel_manager().list_channels();
     let leased = channels.iter().find(|channel| channel.funding_txo.is_some_and(|its| its.txid == funding));
@@ -281,7 +283,7 @@ async fn case_X24_an_ordinary_invoice_is_paid_over_a_channel_that_was_ordered() 
     let script = Script { payer_channels: vec![400_000], ..Script::of_orders() };
     let world = World::playing(script, Arc::default()).await;
     let handle = world.orders(PaymentMethod::Onchain).await;
-    world.is_done(&handle, Way::Onchain).await;
+    world.is_done(&handle, PaidBy::Onchain).await;
     crate::is_paid_by_an_ordinary_invoice(&world.scene, Msat(100_000_000)).await;
 }
 

@@ -8,7 +8,7 @@ use lightning::types::payment::{PaymentHash, PaymentSecret};
 use lightning_invoice::Bolt11Invoice;
 use lsps_client::order::{PaymentInstructions, PaymentMethod, Quote};
 use lsps_node::node::within;
-use lsps_service::{OrderStage, Way};
+use lsps_service::{OrderStage, PaymentMethod as PaidBy};
 use lsps_testing::scene::Script;
 
 use crate::order_world::{Cast, World, wallet_leaves_when_it_has_paid};
@@ -65,7 +65,7 @@ async fn case_X05_a_strangers_htlc_with_the_hash_of_a_held_payment_does_not_end_
         assert!(crate::passes(1_000).await);
         assert_eq!(world.order().await.stage, OrderStage::Open, "which is not what waits for the client");
         world.scene.connect().await.expect("the wallet is back");
-        world.is_done(&handle, Way::Bolt11).await;
+        world.is_done(&handle, PaidBy::Bolt11).await;
     }
 }
 

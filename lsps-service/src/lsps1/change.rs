@@ -13,7 +13,7 @@ use crate::flow::WakeUpEvent;
 use crate::ids::PaymentId;
 use crate::input::Prepared;
 use crate::lsps1::order::{Lease, Order, OrderFailure, Stage};
-use crate::lsps1::payments::{DepositStatus, Output, Payment, PaymentState, Refund, Way, sum};
+use crate::lsps1::payments::{DepositStatus, Output, Payment, PaymentMethod, PaymentState, Refund, sum};
 
 /// State change of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(crate) enum Event {
         amount: Msat,
         at: Timestamp,
     },
-    WayClosed(Way),
+    MethodClosed(PaymentMethod),
     OutputSeen {
         outpoint: OutPoint,
         output: Output,
@@ -111,7 +111,7 @@ pub(crate) enum Event {
     /// The funding transaction is broadcast, and the payment for it is taken.
     Published {
         at: Timestamp,
-        paid_by: Way,
+        paid_by: PaymentMethod,
         outpoint: OutPoint,
         /// Deposits that pay for the channel; empty for a Lightning payment.
         deposits: Vec<OutPoint>,
@@ -155,10 +155,14 @@ impl Order {
                 self.name_payment(hash, id);
                 self.ledger.enter(at, Booking::OrderPaidAgain { payment_hash: hash, amount });
             }
-            Event::WayClosed(Way::Bolt11) => self.ways.bolt11.iter_mut().for_each(|way| way.closed = true),
-            Event::WayClosed(Way::Bolt12) => self.ways.bolt12.iter_mut().for_each(|way| way.closed = true),
+            Event::MethodClosed(PaymentMethod::Bolt11) => {
+                self.methods.bolt11.iter_mut().for_each(|method| method.closed = true)
+            }
+            Event::MethodClosed(PaymentMethod::Bolt12) => {
+                self.methods.bolt12.iter_mut().for_each(|method| method.closed = true)
+            }
             // An address cannot be closed.
-            Event::WayClosed(Way::Onchain) => {}
+            Event::MethodClosed(PaymentMethod::Onchain) => {}
             Event::OutputSeen { outpoint, output } => {
                 self.outputs.insert(outpoint, output);
             }
@@ -244,20 +248,20 @@ impl Order {
     /// Stores the payment methods that the host created; methods without a result are dropped.
     fn offer(&mut self, prepared: Prepared) {
         let Prepared { invoice, offer, address } = prepared;
-        let ways = &mut self.ways;
-        ways.bolt11 = ways.bolt11.take().zip(invoice).map(|(mut way, text)| {
-            way.text = text;
-            way
+        let methods = &mut self.methods;
+        methods.bolt11 = methods.bolt11.take().zip(invoice).map(|(mut method, text)| {
+            method.text = text;
+            method
         });
-        ways.bolt12 = ways.bolt12.take().zip(offer).map(|(mut way, (text, id))| {
-            (way.text, way.by) = (text, id);
-            way
+        methods.bolt12 = methods.bolt12.take().zip(offer).map(|(mut method, (text, id))| {
+            (method.text, method.by) = (text, id);
+            method
         });
-        ways.onchain = ways.onchain.take().zip(address).map(|(mut way, address)| {
-            way.address = address;
-            way
+        methods.onchain = methods.onchain.take().zip(address).map(|(mut method, address)| {
+            method.address = address;
+            method
         });
-        let any = ways.bolt11.is_some() || ways.bolt12.is_some() || ways.onchain.is_some();
+        let any = methods.bolt11.is_some() || methods.bolt12.is_some() || methods.onchain.is_some();
         self.stage = if any { Stage::Open } else { Stage::Dropped };
     }
 
@@ -323,12 +327,12 @@ impl Order {
         self.channel.clock_set(shift);
     }
 
-    fn publish(&mut self, at: Timestamp, paid_by: Way, outpoint: OutPoint, deposits: &[OutPoint]) {
+    fn publish(&mut self, at: Timestamp, paid_by: PaymentMethod, outpoint: OutPoint, deposits: &[OutPoint]) {
         self.lease_from(at, paid_by, outpoint);
         for payment in self.payments.values_mut().filter(|payment| payment.is_held()) {
             payment.state = PaymentState::Claiming { ask: 1 };
         }
-        if paid_by == Way::Onchain {
+        if paid_by == PaymentMethod::Onchain {
             let received = deposits.iter().filter_map(|deposit| self.outputs.get(deposit)).map(|output| output.amount);
             let received = sum(received);
             let Shares { fee, surplus, .. } = self.shares(received.to_msat().unwrap_or(Msat::ZERO));
@@ -338,21 +342,21 @@ impl Order {
     }
 
     fn give(&mut self, at: Timestamp, outpoint: OutPoint) {
-        let meant = self.payments.values().map(|payment| payment.way).chain(self.ways.all()).next();
-        self.lease_from(at, meant.unwrap_or(Way::Bolt11), outpoint);
+        let meant = self.payments.values().map(|payment| payment.method).chain(self.methods.all()).next();
+        self.lease_from(at, meant.unwrap_or(PaymentMethod::Bolt11), outpoint);
         let Shares { fee, given, .. } = self.shares(Msat::ZERO);
         self.ledger.enter(at, Booking::OrderUnpaid { fee, given });
     }
 
-    fn lease_from(&mut self, at: Timestamp, paid_by: Way, outpoint: OutPoint) {
+    fn lease_from(&mut self, at: Timestamp, paid_by: PaymentMethod, outpoint: OutPoint) {
         let expires_at = at + BLOCK_TIME.saturating_mul(self.ordered.channel_expiry_blocks);
         self.stage = Stage::Completed(Lease { paid_by, funded_at: at, outpoint, expires_at });
         self.close_ways();
     }
 
     fn close_ways(&mut self) {
-        self.ways.bolt11.iter_mut().for_each(|way| way.closed = true);
-        self.ways.bolt12.iter_mut().for_each(|way| way.closed = true);
+        self.methods.bolt11.iter_mut().for_each(|method| method.closed = true);
+        self.methods.bolt12.iter_mut().for_each(|method| method.closed = true);
     }
 
     fn worth(&self, outpoint: OutPoint) -> Msat {

@@ -25,7 +25,9 @@ use crate::flow::{Context, Link, Reject, WakeUp};
 use crate::ids::{ChannelKey, FlowId, OrderNumber, PaymentId};
 use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
-use crate::lsps1::payments::{DepositStatus, Output, Payment, PaymentState, Refund, Way, Ways, sum};
+use crate::lsps1::payments::{
+    DepositStatus, Output, Payment, PaymentMethod, PaymentMethods, PaymentState, Refund, sum,
+};
 
 /// State of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +38,7 @@ pub(crate) struct Order {
     pub client: PeerId,
     pub ordered: Ordered,
     pub created_at: Timestamp,
-    pub ways: Ways,
+    pub methods: PaymentMethods,
     pub stage: Stage,
     /// Number of opens so far, which is the number of the current one.
     pub attempt: u32,
@@ -88,7 +90,7 @@ pub(crate) enum Stage {
 /// The channel that the client paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lease {
-    pub paid_by: Way,
+    pub paid_by: PaymentMethod,
     pub funded_at: Timestamp,
     pub outpoint: OutPoint,
     pub expires_at: Timestamp,
@@ -238,7 +240,7 @@ impl Order {
                 // gone.
                 PaymentState::Held if is_another => {
                     let failing = Event::PaymentMoved { hash, to: PaymentState::Failing { ask: 1 } };
-                    Ok(vec![failing, Event::WayClosed(known.way)])
+                    Ok(vec![failing, Event::MethodClosed(known.method)])
                 }
                 PaymentState::Held => Ok(vec![]),
                 // A claim is by hash, so the payer of the payment that was claimed before would pay twice.
@@ -251,9 +253,11 @@ impl Order {
                 }
             };
         }
-        let (way, preimage, terms) = match (held.by, &self.ways.bolt11, &self.ways.bolt12) {
-            (PaidBy::Invoice, Some(way), _) => (Way::Bolt11, Some(way.by), way.terms()),
-            (PaidBy::Offer(id), _, Some(way)) if way.by == id => (Way::Bolt12, held.preimage, way.terms()),
+        let (method, preimage, terms) = match (held.by, &self.methods.bolt11, &self.methods.bolt12) {
+            (PaidBy::Invoice, Some(method), _) => (PaymentMethod::Bolt11, Some(method.by), method.terms()),
+            (PaidBy::Offer(id), _, Some(method)) if method.by == id => {
+                (PaymentMethod::Bolt12, held.preimage, method.terms())
+            }
             (PaidBy::Invoice, None, _) | (PaidBy::Offer(_), _, _) => return Err(Reject::FailPayment),
         };
         let total = self.total(terms.fee).and_then(Sat::to_msat);
@@ -270,7 +274,7 @@ impl Order {
         let preimage = preimage.filter(|preimage| PaymentHash::of(preimage) == hash && may_wait);
         let preimage = preimage.ok_or(Reject::FailPayment)?;
         let (amount, claim_before, state) = (held.amount, held.claim_before, PaymentState::Held);
-        let payment = Payment { way, preimage, amount, claim_before, state };
+        let payment = Payment { method, preimage, amount, claim_before, state };
         Ok(vec![Event::PaymentAdded { hash, id: held.id, payment }])
     }
 
@@ -298,7 +302,7 @@ impl Order {
         let payment = self.payments.get(&hash).ok_or(Reject::Stale)?;
         let failed = Event::PaymentMoved { hash, to: PaymentState::Failed { at } };
         Ok(match payment.state {
-            PaymentState::Held => vec![failed, Event::WayClosed(payment.way)],
+            PaymentState::Held => vec![failed, Event::MethodClosed(payment.method)],
             PaymentState::Failing { .. } => vec![failed],
             PaymentState::Claiming { .. } => vec![Event::Unpaid { hash, at }],
             PaymentState::Claimed { .. } | PaymentState::Lost { .. } | PaymentState::Failed { .. } => vec![],
@@ -445,13 +449,14 @@ impl Order {
 
     /// Whether the deposits that count add up to the total. Spec: LSPS1 §4.3; reading R-41.
     pub(super) fn is_paid_onchain(&self, ctx: &Context<'_>) -> bool {
-        let Some(way) = &self.ways.onchain else { return false };
+        let Some(method) = &self.methods.onchain else { return false };
         let trusted = |output: &Output| ctx.policy.trusts_deposit(self.client, output.amount, ctx.facts);
         let counts = |output: &&Output| {
-            output.status == DepositStatus::Open && output.counts(way.confirmation, trusted(output), ctx.facts.height)
+            output.status == DepositStatus::Open
+                && output.counts(method.confirmation, trusted(output), ctx.facts.height)
         };
         let received = self.outputs.values().filter(counts).map(|output| output.amount);
-        self.total(way.fee).is_some_and(|total| sum(received) >= total)
+        self.total(method.fee).is_some_and(|total| sum(received) >= total)
     }
 
     /// The payment that the node holds for the channel.
@@ -465,22 +470,22 @@ impl Order {
     }
 
     /// The method that pays for the channel.
-    pub(super) fn paid_by(&self, ctx: &Context<'_>) -> Option<Way> {
-        let lightning = self.held().map(|(_, payment)| payment.way);
-        lightning.or_else(|| self.is_paid_onchain(ctx).then_some(Way::Onchain))
+    pub(super) fn paid_by(&self, ctx: &Context<'_>) -> Option<PaymentMethod> {
+        let lightning = self.held().map(|(_, payment)| payment.method);
+        lightning.or_else(|| self.is_paid_onchain(ctx).then_some(PaymentMethod::Onchain))
     }
 
     /// Amount due by this method: its fee and the client's balance.
-    pub(super) fn due_for(&self, way: Way) -> Msat {
+    pub(super) fn due_for(&self, method: PaymentMethod) -> Msat {
         let given = self.ordered.client_balance.to_msat().unwrap_or(Msat::ZERO);
-        Msat(self.fee_of(way).0.saturating_add(given.0))
+        Msat(self.fee_of(method).0.saturating_add(given.0))
     }
 
-    pub(super) fn fee_of(&self, way: Way) -> Msat {
-        let fee = match way {
-            Way::Bolt11 => self.ways.bolt11.as_ref().map(|way| way.fee),
-            Way::Bolt12 => self.ways.bolt12.as_ref().map(|way| way.fee),
-            Way::Onchain => self.ways.onchain.as_ref().map(|way| way.fee),
+    pub(super) fn fee_of(&self, method: PaymentMethod) -> Msat {
+        let fee = match method {
+            PaymentMethod::Bolt11 => self.methods.bolt11.as_ref().map(|method| method.fee),
+            PaymentMethod::Bolt12 => self.methods.bolt12.as_ref().map(|method| method.fee),
+            PaymentMethod::Onchain => self.methods.onchain.as_ref().map(|method| method.fee),
         };
         fee.and_then(Sat::to_msat).unwrap_or(Msat::ZERO)
     }

@@ -63,7 +63,7 @@ pub(crate) struct Entry {
 impl Entry {
     fn of(order: &Order) -> Self {
         let is_open = matches!(order.stage, Stage::Draft { .. } | Stage::Open);
-        let invoice = order.ways.bolt11.as_ref().map(|way| PaymentHash::of(&way.by));
+        let invoice = order.methods.bolt11.as_ref().map(|method| PaymentHash::of(&method.by));
         let hashes: BTreeSet<PaymentHash> = order.payments.keys().copied().chain(invoice).collect();
         let has_something = !order.payments.is_empty() || !order.outputs.is_empty();
         let is_unconfirmed =
@@ -74,8 +74,18 @@ impl Entry {
             || order.has_unpaid_channel();
         Self {
             hashes: hashes.into_iter().collect(),
-            offer: order.ways.bolt12.as_ref().map(|way| way.by).filter(|_| !matches!(order.stage, Stage::Draft { .. })),
-            address: order.ways.onchain.as_ref().map(|way| way.address.clone()).filter(|address| !address.is_empty()),
+            offer: order
+                .methods
+                .bolt12
+                .as_ref()
+                .map(|method| method.by)
+                .filter(|_| !matches!(order.stage, Stage::Draft { .. })),
+            address: order
+                .methods
+                .onchain
+                .as_ref()
+                .map(|method| method.address.clone())
+                .filter(|address| !address.is_empty()),
             lacks_channel: order.lease().is_none(),
             is_open,
             is_opening: order.holds_coins(),

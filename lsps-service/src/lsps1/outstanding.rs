@@ -30,10 +30,10 @@ impl Order {
             let held = u32::try_from(blocks).unwrap_or(u32::MAX);
             PaymentTerms { amount: total(fee), expires_at, final_cltv: Blocks(held.saturating_add(MARGIN.0)) }
         };
-        let bolt11 = self.ways.bolt11.as_ref();
-        let invoice = bolt11.map(|way| (PaymentHash::of(&way.by), terms(way.fee, way.expires_at)));
-        let offer = self.ways.bolt12.as_ref().map(|way| terms(way.fee, way.expires_at));
-        Some(Effect::PrepareOrder { order: self.number, invoice, offer, address: self.ways.onchain.is_some() })
+        let bolt11 = self.methods.bolt11.as_ref();
+        let invoice = bolt11.map(|method| (PaymentHash::of(&method.by), terms(method.fee, method.expires_at)));
+        let offer = self.methods.bolt12.as_ref().map(|method| terms(method.fee, method.expires_at));
+        Some(Effect::PrepareOrder { order: self.number, invoice, offer, address: self.methods.onchain.is_some() })
     }
 
     fn owed_for_channel(&self) -> Option<Effect> {
@@ -74,7 +74,7 @@ impl Order {
             let key = RefundKey { order: self.number, number };
             match refund {
                 Refund::Asked => {
-                    let to = self.ways.onchain.as_ref()?.refund_to.clone();
+                    let to = self.methods.onchain.as_ref()?.refund_to.clone();
                     Some(Effect::BuildRefund { key, to, deposits: self.deposits(DepositStatus::Refunded(number)) })
                 }
                 Refund::Built { tx, ask, .. } => Some(Effect::BroadcastRefund { key, tx: tx.clone(), ask: *ask }),

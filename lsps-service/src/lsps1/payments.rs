@@ -11,7 +11,7 @@ use crate::ids::OfferId;
 
 /// Payment method of an order. Spec: LSPS1 §4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Way {
+pub enum PaymentMethod {
     /// BOLT 11 hold invoice.
     Bolt11,
     /// BOLT 12 offer.
@@ -22,7 +22,7 @@ pub enum Way {
 
 /// The payment methods of an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ways {
+pub(crate) struct PaymentMethods {
     pub bolt11: Option<Lightning<Preimage>>,
     pub bolt12: Option<Lightning<OfferId>>,
     pub onchain: Option<Onchain>,
@@ -53,7 +53,7 @@ pub(crate) struct Onchain {
 /// A Lightning payment that the node holds or held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Payment {
-    pub way: Way,
+    pub method: PaymentMethod,
     pub preimage: Preimage,
     pub amount: Msat,
     /// Height before which the node can claim it.
@@ -139,22 +139,28 @@ impl<By> Lightning<By> {
     }
 }
 
-impl Ways {
+impl PaymentMethods {
     /// The Lightning methods that the order has.
-    pub fn lightning(&self) -> impl Iterator<Item = (Way, Terms)> {
-        let bolt11 = self.bolt11.as_ref().map(|way| (Way::Bolt11, way.terms()));
-        let bolt12 = self.bolt12.as_ref().map(|way| (Way::Bolt12, way.terms()));
+    pub fn lightning(&self) -> impl Iterator<Item = (PaymentMethod, Terms)> {
+        let bolt11 = self.bolt11.as_ref().map(|method| (PaymentMethod::Bolt11, method.terms()));
+        let bolt12 = self.bolt12.as_ref().map(|method| (PaymentMethod::Bolt12, method.terms()));
         bolt11.into_iter().chain(bolt12)
     }
 
     /// All methods that the order has.
-    pub fn all(&self) -> impl Iterator<Item = Way> {
-        [Way::Bolt11, Way::Bolt12, Way::Onchain].into_iter().filter(|way| self.expires_at(*way).is_some())
+    pub fn all(&self) -> impl Iterator<Item = PaymentMethod> {
+        [PaymentMethod::Bolt11, PaymentMethod::Bolt12, PaymentMethod::Onchain]
+            .into_iter()
+            .filter(|method| self.expires_at(*method).is_some())
     }
 
-    pub fn expires_at(&self, way: Way) -> Option<Timestamp> {
-        let lightning = || self.lightning().find(|(other, _)| *other == way).map(|(_, terms)| terms.expires_at);
-        if way == Way::Onchain { self.onchain.as_ref().map(|way| way.expires_at) } else { lightning() }
+    pub fn expires_at(&self, method: PaymentMethod) -> Option<Timestamp> {
+        let lightning = || self.lightning().find(|(other, _)| *other == method).map(|(_, terms)| terms.expires_at);
+        if method == PaymentMethod::Onchain {
+            self.onchain.as_ref().map(|method| method.expires_at)
+        } else {
+            lightning()
+        }
     }
 }
 

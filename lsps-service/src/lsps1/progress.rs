@@ -11,7 +11,9 @@ use crate::config::Config;
 use crate::flow::{Context, Link};
 use crate::lsps1::change::Event;
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{DepositStatus, LEAST_FEERATE, Payment, PaymentState, Refund, Way, cost_of_input, sum};
+use crate::lsps1::payments::{
+    DepositStatus, LEAST_FEERATE, Payment, PaymentMethod, PaymentState, Refund, cost_of_input, sum,
+};
 use crate::view::Promised;
 use crate::wake::Wake;
 
@@ -73,29 +75,30 @@ impl Order {
     fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
         let Some((hash, payment)) = self.held().filter(|_| !self.has_unpaid_channel()) else { return vec![] };
         let failing = Event::PaymentMoved { hash, to: PaymentState::Failing { ask: 1 } };
-        let expired = self.ways.expires_at(payment.way).is_none_or(|end| ctx.now >= end) && !self.is_being_opened();
+        let expired =
+            self.methods.expires_at(payment.method).is_none_or(|end| ctx.now >= end) && !self.is_being_opened();
         if self.has_ended() {
             vec![failing]
         } else if expired || ctx.too_close(payment.claim_before) {
-            vec![failing, Event::WayClosed(payment.way)]
+            vec![failing, Event::MethodClosed(payment.method)]
         } else {
             vec![]
         }
     }
 
     fn cancel_ways(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let in_use = |way: Way| self.held().is_some_and(|(_, payment)| payment.way == way);
-        let over = self.ways.lightning().filter(|(way, terms)| {
-            !terms.closed && ctx.now >= terms.expires_at && !in_use(*way) && self.stage == Stage::Open
+        let in_use = |method: PaymentMethod| self.held().is_some_and(|(_, payment)| payment.method == method);
+        let over = self.methods.lightning().filter(|(method, terms)| {
+            !terms.closed && ctx.now >= terms.expires_at && !in_use(*method) && self.stage == Stage::Open
         });
-        over.map(|(way, _)| Event::WayClosed(way)).collect()
+        over.map(|(method, _)| Event::MethodClosed(method)).collect()
     }
 
     /// Opens the channel once the order is paid and the client connected. Spec: LSPS1 §6.
     fn begin(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_free = self.channel == Channel::None && self.stage == Stage::Open && ctx.link != Link::Offline;
         let may_try = self.retry_at.is_none_or(|at| ctx.now >= at) && ctx.may_open();
-        let in_time = |way| self.ways.expires_at(way).is_some_and(|end| ctx.now < end);
+        let in_time = |method| self.methods.expires_at(method).is_some_and(|end| ctx.now < end);
         let is_paid = self.paid_by(ctx).is_some_and(in_time);
         if is_free && may_try && is_paid { vec![Event::Opening { at: ctx.now }] } else { vec![] }
     }
@@ -118,8 +121,8 @@ impl Order {
 
     /// Fails an order that can no longer be paid by any method. Spec: LSPS1 §4; reading R-36.
     fn expire(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let over = self.ways.lightning().all(|(_, terms)| terms.closed)
-            && self.ways.onchain.as_ref().is_none_or(|way| ctx.now >= way.expires_at)
+        let over = self.methods.lightning().all(|(_, terms)| terms.closed)
+            && self.methods.onchain.as_ref().is_none_or(|method| ctx.now >= method.expires_at)
             && self.held().is_none()
             && !self.is_being_opened();
         if over && self.stage == Stage::Open {
@@ -179,7 +182,7 @@ impl Order {
     /// Calls the client of a paid order that waits for its connection. Spec: LSPS1 §6.
     fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
         let waits = self.stage == Stage::Open && self.channel == Channel::None && ctx.link == Link::Offline;
-        let until = self.paid_by(ctx).filter(|_| waits).and_then(|way| self.ways.expires_at(way));
+        let until = self.paid_by(ctx).filter(|_| waits).and_then(|method| self.methods.expires_at(method));
         self.wake_up.follow(until).map(Event::WakeUp).into_iter().collect()
     }
 
@@ -223,11 +226,11 @@ impl Order {
 
     /// Undecided deposits that count.
     fn deposits_that_count(&self, ctx: &Context<'_>) -> Vec<OutPoint> {
-        let Some(way) = &self.ways.onchain else { return vec![] };
+        let Some(method) = &self.methods.onchain else { return vec![] };
         let outputs = self.outputs.iter().filter(|(_, output)| output.status == DepositStatus::Open);
         let counts = outputs.filter(|(_, output)| {
             let is_trusted = ctx.policy.trusts_deposit(self.client, output.amount, ctx.facts);
-            output.counts(way.confirmation, is_trusted, ctx.facts.height)
+            output.counts(method.confirmation, is_trusted, ctx.facts.height)
         });
         counts.map(|(outpoint, _)| *outpoint).collect()
     }
@@ -239,7 +242,9 @@ impl Order {
         let is_confirmed =
             |outpoint: &OutPoint| self.outputs.get(outpoint).is_some_and(|output| output.confirmed_at.is_some());
         let mut deposits = self.deposits_that_count(ctx);
-        let Some(total) = self.ways.onchain.as_ref().and_then(|way| self.total(way.fee)) else { return deposits };
+        let Some(total) = self.methods.onchain.as_ref().and_then(|method| self.total(method.fee)) else {
+            return deposits;
+        };
         deposits.sort_by_key(|outpoint| (is_confirmed(outpoint), amount(outpoint)));
         let mut received = sum(deposits.iter().map(amount));
         deposits.retain(|outpoint| {
@@ -266,7 +271,9 @@ impl Order {
         let resolved = self.payments.values().filter(|_| is_caught_up).filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
         // Once one of these times has passed, the order waits for an input.
-        let ends = [Way::Bolt11, Way::Bolt12, Way::Onchain].into_iter().filter_map(|way| self.ways.expires_at(way));
+        let ends = [PaymentMethod::Bolt11, PaymentMethod::Bolt12, PaymentMethod::Onchain]
+            .into_iter()
+            .filter_map(|method| self.methods.expires_at(method));
         let ends = ends.filter(|_| self.stage == Stage::Open).map(|at| (at, Wake::OrderExpired));
         let retry = self.retry_at.filter(|_| self.stage == Stage::Open).map(|at| (at, Wake::OpenTriedAgain));
         let over = self.over_at(config).map(|at| (at, Wake::OrderOver));
@@ -279,7 +286,7 @@ impl Order {
         let claim_before = self.held().and_then(|(_, payment)| payment.claim_before);
         let too_close = claim_before.map(|end| BlockHeight(end.0.saturating_sub(config.htlc_safety_blocks.0)));
         let promise = self.may_close(height, None).err().and_then(|promised| promised.until);
-        let rule = self.ways.onchain.as_ref().map(|way| way.confirmation);
+        let rule = self.methods.onchain.as_ref().map(|method| method.confirmation);
         let open = self.outputs.values().filter(|output| output.status == DepositStatus::Open);
         let counts = open.flat_map(|output| rule.into_iter().flat_map(|rule| output.counts_from(rule)));
         let waits = self.has_ended()
@@ -316,10 +323,10 @@ impl Order {
     /// could be paid.
     pub fn gives_way_at(&self) -> Option<Timestamp> {
         let failed_at = self.unpaid_since()?;
-        if self.ways.onchain.is_some() {
+        if self.methods.onchain.is_some() {
             return Some(failed_at + LATE_PAYMENTS);
         }
-        let end = self.ways.lightning().map(|(_, terms)| terms.expires_at).fold(self.created_at, Timestamp::max);
+        let end = self.methods.lightning().map(|(_, terms)| terms.expires_at).fold(self.created_at, Timestamp::max);
         let end = end.min(failed_at);
         Some(end + LATE_PAYMENTS.min(end.since(self.created_at) / 2))
     }

@@ -10,35 +10,35 @@ use uuid::Uuid;
 
 use crate::flow::Context;
 use crate::lsps1::order::{Lease, Order, Stage};
-use crate::lsps1::payments::{DepositStatus, PaymentState, Way};
+use crate::lsps1::payments::{DepositStatus, PaymentMethod, PaymentState};
 
 impl Order {
     /// The order as it is sent to the client. Spec: LSPS1 §2, §4, §5.
     pub fn view(&self, ctx: &Context<'_>) -> lsps1::Order {
         let total = |fee| self.total(fee).unwrap_or(fee);
-        let ways = &self.ways;
-        let bolt11 = ways.bolt11.as_ref().map(|way| Bolt11Payment {
-            state: self.lightning_state(Way::Bolt11, way.closed),
-            expires_at: DateTime::from(way.expires_at),
-            fee_total_sat: way.fee,
-            order_total_sat: total(way.fee),
-            invoice: way.text.clone(),
+        let methods = &self.methods;
+        let bolt11 = methods.bolt11.as_ref().map(|method| Bolt11Payment {
+            state: self.lightning_state(PaymentMethod::Bolt11, method.closed),
+            expires_at: DateTime::from(method.expires_at),
+            fee_total_sat: method.fee,
+            order_total_sat: total(method.fee),
+            invoice: method.text.clone(),
         });
-        let bolt12 = ways.bolt12.as_ref().map(|way| Bolt12Payment {
-            state: self.lightning_state(Way::Bolt12, way.closed),
-            expires_at: DateTime::from(way.expires_at),
-            fee_total_sat: way.fee,
-            order_total_sat: total(way.fee),
-            offer: way.text.clone(),
+        let bolt12 = methods.bolt12.as_ref().map(|method| Bolt12Payment {
+            state: self.lightning_state(PaymentMethod::Bolt12, method.closed),
+            expires_at: DateTime::from(method.expires_at),
+            fee_total_sat: method.fee,
+            order_total_sat: total(method.fee),
+            offer: method.text.clone(),
         });
-        let onchain = ways.onchain.as_ref().map(|way| OnchainPayment {
+        let onchain = methods.onchain.as_ref().map(|method| OnchainPayment {
             state: self.onchain_state(ctx),
-            expires_at: DateTime::from(way.expires_at),
-            fee_total_sat: way.fee,
-            order_total_sat: total(way.fee),
-            address: way.address.clone(),
-            confirmation: way.confirmation,
-            refund_onchain_address: Some(way.refund_to.clone()),
+            expires_at: DateTime::from(method.expires_at),
+            fee_total_sat: method.fee,
+            order_total_sat: total(method.fee),
+            address: method.address.clone(),
+            confirmation: method.confirmation,
+            refund_onchain_address: Some(method.refund_to.clone()),
         });
         lsps1::Order {
             order_id: self.order_id(),
@@ -69,12 +69,13 @@ impl Order {
         OrderId::try_from(text).expect("a UUID has 36 characters")
     }
 
-    fn lightning_state(&self, way: Way, is_closed: bool) -> LightningState {
-        let of_way = || self.payments.values().filter(|payment| payment.way == way).map(|payment| payment.state);
-        let was_paid = self.lease().is_some_and(|lease| lease.paid_by == way);
+    fn lightning_state(&self, method: PaymentMethod, is_closed: bool) -> LightningState {
+        let of_method =
+            || self.payments.values().filter(|payment| payment.method == method).map(|payment| payment.state);
+        let was_paid = self.lease().is_some_and(|lease| lease.paid_by == method);
         if was_paid {
             LightningState::Paid
-        } else if of_way().any(|state| state == PaymentState::Held) {
+        } else if of_method().any(|state| state == PaymentState::Held) {
             LightningState::Hold
         } else if is_closed {
             LightningState::Refunded
@@ -86,7 +87,7 @@ impl Order {
     /// State of the on-chain payment; never `HOLD` (reading R-13).
     fn onchain_state(&self, ctx: &Context<'_>) -> OnchainState {
         let statuses = || self.outputs.values().map(|output| output.status);
-        if self.lease().is_some_and(|lease| lease.paid_by == Way::Onchain) {
+        if self.lease().is_some_and(|lease| lease.paid_by == PaymentMethod::Onchain) {
             OnchainState::Paid
         } else if statuses().any(|status| matches!(status, DepositStatus::Refunded(_))) {
             OnchainState::Refunded

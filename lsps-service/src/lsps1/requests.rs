@@ -15,7 +15,7 @@ use crate::flow::{Context, Link, Reject, WakeUp};
 use crate::ids::{FlowId, OfferId, OrderNumber};
 use crate::limits::Limits;
 use crate::lsps1::order::{Command, Order, Ordered, Stage};
-use crate::lsps1::payments::{DUST, Lightning, Onchain, Ways, cost_of_input};
+use crate::lsps1::payments::{DUST, Lightning, Onchain, PaymentMethods, cost_of_input};
 use crate::policy::{OrderRefusal, OrderRequest, OrderTerms};
 use crate::service::Service;
 
@@ -99,15 +99,15 @@ impl Service {
         let preimage = Preimage(self.promises.derive("preimage of an order", &[&id]));
         // An amount that overflows in millisatoshis cannot be paid over Lightning.
         let is_payable = |fee: Sat| fee.checked_add(order.client_balance_sat).and_then(Sat::to_msat).is_some();
-        let payable = |way: &crate::policy::WayTerms| is_payable(way.fee);
+        let payable = |method: &crate::policy::MethodTerms| is_payable(method.fee);
         let limits = &self.around.config.limits;
         let turn = self.is_crowded_for(client).then(|| self.around.now + limits.turn_of_order());
-        let bolt11 = terms.bolt11.filter(payable).map(|way| lightning(way, preimage, turn));
-        let bolt12 = terms.bolt12.filter(payable).map(|way| lightning(way, OfferId([0; 32]), turn));
+        let bolt11 = terms.bolt11.filter(payable).map(|method| lightning(method, preimage, turn));
+        let bolt12 = terms.bolt12.filter(payable).map(|method| lightning(method, OfferId([0; 32]), turn));
         let address = order.refund_onchain_address;
-        let onchain = terms.onchain.zip(address).map(|((way, confirmation), refund_to)| Onchain {
-            fee: way.fee,
-            expires_at: way.expires_at,
+        let onchain = terms.onchain.zip(address).map(|((method, confirmation), refund_to)| Onchain {
+            fee: method.fee,
+            expires_at: method.expires_at,
             confirmation,
             address: "".into(),
             refund_to: refund_to.into(),
@@ -115,7 +115,7 @@ impl Service {
         let feerate = self.around.facts.feerate_sat_per_kw;
         let is_worth_it = |total: Sat| total >= DUST && total > cost_of_input(feerate);
         let reaches = |fee: Sat| fee.checked_add(order.client_balance_sat).is_some_and(is_worth_it);
-        let onchain = onchain.filter(|way| is_payable(way.fee) && reaches(way.fee));
+        let onchain = onchain.filter(|method| is_payable(method.fee) && reaches(method.fee));
         // An address has to be watched for longer than a turn.
         let onchain = onchain.filter(|_| turn.is_none() || (bolt11.is_none() && bolt12.is_none()));
         if bolt11.is_none() && bolt12.is_none() && onchain.is_none() {
@@ -135,7 +135,7 @@ impl Service {
                 announce_channel: order.announce_channel,
             },
             created_at: self.around.now,
-            ways: Ways { bolt11, bolt12, onchain },
+            methods: PaymentMethods { bolt11, bolt12, onchain },
             stage: Stage::Draft { until: self.around.now + self.around.config.orders.prepare_timeout },
             attempt: 0,
             failures: 0,
@@ -230,7 +230,7 @@ pub(crate) fn refused_token() -> ErrorObject {
 #[derive(Serialize)]
 struct Nothing {}
 
-fn lightning<By>(way: crate::policy::WayTerms, by: By, turn: Option<Timestamp>) -> Lightning<By> {
-    let expires_at = turn.map_or(way.expires_at, |turn| turn.min(way.expires_at));
-    Lightning { fee: way.fee, expires_at, by, text: "".into(), closed: false }
+fn lightning<By>(method: crate::policy::MethodTerms, by: By, turn: Option<Timestamp>) -> Lightning<By> {
+    let expires_at = turn.map_or(method.expires_at, |turn| turn.min(method.expires_at));
+    Lightning { fee: method.fee, expires_at, by, text: "".into(), closed: false }
 }

@@ -8,7 +8,7 @@ use lsps_types::{BlockHeight, Msat, OutPoint, PaymentHash, PeerId, Preimage, Tim
 use crate::ids::{OrderNumber, PaymentId, RefundKey};
 use crate::input::PaidBy;
 use crate::lsps1::order::{Order, OrderFailure, Stage};
-use crate::lsps1::payments::{DepositStatus, Output, PaymentState, Way};
+use crate::lsps1::payments::{DepositStatus, Output, PaymentMethod, PaymentState};
 use crate::service::Service;
 use crate::view::{KnownChannel, known_channel};
 
@@ -98,7 +98,7 @@ pub enum OrderStage {
     /// The channel is published.
     Completed {
         /// Method by which the order was paid.
-        paid_by: Way,
+        paid_by: PaymentMethod,
         /// Funding outpoint of the channel.
         outpoint: OutPoint,
         /// Time before which the channel is not closed; the ordered number of blocks has to pass too.
@@ -181,22 +181,22 @@ impl Order {
             stage,
             attempts: self.attempt,
             retry_at: self.retry_at,
-            address: self.ways.onchain.as_ref().map(|way| way.address.clone()),
+            address: self.methods.onchain.as_ref().map(|method| method.address.clone()),
             reserved: outpoints(reserved),
             spendable: outpoints(spendable),
         }
     }
 
     fn known_payments(&self) -> impl Iterator<Item = KnownPayment> {
-        let offer = self.ways.bolt12.as_ref().map(|way| PaidBy::Offer(way.by));
+        let offer = self.methods.bolt12.as_ref().map(|method| PaidBy::Offer(method.by));
         self.payments.iter().map(move |(hash, payment)| KnownPayment {
             order: self.number,
-            by: offer.filter(|_| payment.way == Way::Bolt12).unwrap_or(PaidBy::Invoice),
+            by: offer.filter(|_| payment.method == PaymentMethod::Bolt12).unwrap_or(PaidBy::Invoice),
             payment_hash: *hash,
             id: self.ids.get(hash).copied(),
             preimage: payment.preimage,
             amount: payment.amount,
-            due: self.due_for(payment.way),
+            due: self.due_for(payment.method),
             claim_before: payment.claim_before,
             stage: match payment.state {
                 PaymentState::Held => PaymentStage::Held,

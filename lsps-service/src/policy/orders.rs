@@ -9,7 +9,7 @@ use lsps_types::{FeeRate, Ppm, Sat};
 use serde::{Deserialize, Serialize};
 
 use super::standard::{less, share_of};
-use super::{NodeFacts, OrderRequest, OrderTerms, WayTerms};
+use super::{MethodTerms, NodeFacts, OrderRequest, OrderTerms};
 use crate::capacity::{Commitment, reserve_sat};
 use crate::config::{ConfigError, first_broken};
 
@@ -105,7 +105,7 @@ impl OrderPolicy {
         self.options.validate().map_err(|rule| ConfigError { field: "orders.options", rule })?;
         let rising = self.confirmations.windows(2).all(|pair| pair[0].up_to_sat < pair[1].up_to_sat);
         first_broken([
-            (self.bolt11 || self.bolt12 || self.onchain, "orders.bolt11", "or another way to pay has to be taken"),
+            (self.bolt11 || self.bolt12 || self.onchain, "orders.bolt11", "or another payment method has to be taken"),
             (!self.lightning_validity.is_zero(), "orders.lightning_validity", "has to be more than nothing"),
             (!self.onchain_validity.is_zero(), "orders.onchain_validity", "has to be more than nothing"),
             (!self.confirmations.is_empty() || !self.onchain, "orders.confirmations", "has to have an entry"),
@@ -117,8 +117,8 @@ impl OrderPolicy {
     pub(super) fn terms(&self, ask: &OrderRequest<'_>, discount: Ppm, facts: &NodeFacts) -> OrderTerms {
         let fee = |weight: u32| Sat(less(self.fee_sat(ask.order, weight, facts), discount));
         let (over_lightning, over_chain) = (fee(0), fee(self.deposit_weight));
-        let lightning = WayTerms { fee: over_lightning, expires_at: ask.now + self.lightning_validity };
-        let onchain = WayTerms { fee: over_chain, expires_at: ask.now + self.onchain_validity };
+        let lightning = MethodTerms { fee: over_lightning, expires_at: ask.now + self.lightning_validity };
+        let onchain = MethodTerms { fee: over_chain, expires_at: ask.now + self.onchain_validity };
         let total = over_chain.checked_add(ask.order.client_balance_sat).unwrap_or(Sat(u64::MAX));
         OrderTerms {
             bolt11: self.bolt11.then_some(lightning),

@@ -13,8 +13,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use lsps_service::{
-    ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, KnownOrder, Limits, OrderConfig, OrderNumber, OrderTerms,
-    PaidBy, PaymentId, WayTerms,
+    ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, KnownOrder, Limits, MethodTerms, OrderConfig, OrderNumber,
+    OrderTerms, PaidBy, PaymentId,
 };
 use lsps_testing::{Lsp, LspSetup, NOON, address_of, an_order, anything, call, peer};
 use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Order};
@@ -107,7 +107,7 @@ pub fn selling() -> LspSetup {
 }
 
 fn selling_with(confirmation: Confirmation) -> LspSetup {
-    let way = |hours: u64| WayTerms { fee: FEE, expires_at: NOON + Duration::from_secs(3_600 * hours) };
+    let way = |hours: u64| MethodTerms { fee: FEE, expires_at: NOON + Duration::from_secs(3_600 * hours) };
     let onchain = Some((way(2), confirmation));
     let terms = OrderTerms { bolt11: Some(way(1)), bolt12: Some(way(1)), onchain, remember_until: None };
     let limits = Limits { sales_to_strangers: usize::MAX, ..Limits::default() };

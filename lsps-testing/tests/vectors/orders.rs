@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use lsps_service::{
-    ChannelEnd, ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, OrderConfig, OrderNumber, OrderTerms, PaidBy,
-    RefundKey, WayTerms,
+    ChannelEnd, ChannelKey, Config, Deposit, FlowId, HeldPayment, Input, MethodTerms, OrderConfig, OrderNumber,
+    OrderTerms, PaidBy, RefundKey,
 };
 use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, an_order, anything, call, offer_id, peer};
 use lsps_types::lsps1::{Confirmation, CreateOrder, GetOrder, Options, Order};
@@ -73,7 +73,7 @@ pub fn sells_anything() -> (Options, OrderTerms) {
 }
 
 fn some_terms(onchain_disabled: bool) -> OrderTerms {
-    let way = |hours: u64| WayTerms { fee: Sat(8_888), expires_at: NOON + Duration::from_secs(3_600 * hours) };
+    let way = |hours: u64| MethodTerms { fee: Sat(8_888), expires_at: NOON + Duration::from_secs(3_600 * hours) };
     OrderTerms {
         bolt11: Some(way(1)),
         bolt12: Some(way(1)),
@@ -163,7 +163,7 @@ fn scenario_setup(input: &Given) -> LspSetup {
     let payment = &input["payment"];
     let way = |name: &str| {
         let way = &payment[name];
-        way.is_object().then(|| WayTerms { fee: sat(&way["fee_total_sat"]), expires_at: at(&way["expires_at"]) })
+        way.is_object().then(|| MethodTerms { fee: sat(&way["fee_total_sat"]), expires_at: at(&way["expires_at"]) })
     };
     let onchain = way("onchain").map(|terms| {
         let way = &payment["onchain"];

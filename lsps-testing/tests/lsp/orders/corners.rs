@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lsps_service::{ChannelEnd, HeldPayment, Input, OrderFailure, OrderStage, OrderTerms, PaidBy, Prepared, WayTerms};
+use lsps_service::{
+    ChannelEnd, HeldPayment, Input, MethodTerms, OrderFailure, OrderStage, OrderTerms, PaidBy, Prepared,
+};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, anything, call, offer_id, peer};
 use lsps_types::lsps1::{Confirmation, LightningState, OrderState};
 use lsps_types::{FeeRate, PaymentHash, Preimage};
@@ -96,7 +98,7 @@ fn case_O14_an_order_that_is_cancelled_gives_an_unconfirmed_payment_back_once_it
 
 /// The LSP takes one payment method only, so that the order ends with that method.
 fn selling_by(lightning: Option<Duration>, onchain: Option<Duration>) -> LspSetup {
-    let way = |valid: Duration| WayTerms { fee: FEE, expires_at: NOON + valid };
+    let way = |valid: Duration| MethodTerms { fee: FEE, expires_at: NOON + valid };
     let once = Confirmation::After(std::num::NonZeroU16::MIN);
     let onchain = onchain.map(|valid| (way(valid), once));
     let terms = OrderTerms { bolt11: lightning.map(way), bolt12: None, onchain, remember_until: None };

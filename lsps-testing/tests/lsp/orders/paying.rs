@@ -1,6 +1,8 @@
 //! Payments over Lightning.
 
-use lsps_service::{Booking, ChannelEnd, HeldPayment, Input, OrderFailure, OrderStage, PaidBy, PaymentId, Way};
+use lsps_service::{
+    Booking, ChannelEnd, HeldPayment, Input, OrderFailure, OrderStage, PaidBy, PaymentId, PaymentMethod,
+};
 use lsps_testing::{Act, offer_id, peer};
 use lsps_types::lsps1::{LightningState, OnchainState, OrderState};
 use lsps_types::{Msat, PaymentHash, Preimage};
@@ -120,7 +122,7 @@ fn case_O11_of_two_ways_paid_at_once_one_opens_and_the_other_is_returned() {
     assert!(matches!(&acts[2..], [Act::Refund { deposits, .. }] if deposits[..] == [(coin(1), TOTAL)]), "{acts:?}");
     let payment = shop.asked().payment;
     assert_eq!(payment.onchain.expect("an address").state, OnchainState::Refunded);
-    assert!(matches!(shop.known().stage, OrderStage::Completed { paid_by: Way::Bolt11, .. }));
+    assert!(matches!(shop.known().stage, OrderStage::Completed { paid_by: PaymentMethod::Bolt11, .. }));
 }
 
 #[test]

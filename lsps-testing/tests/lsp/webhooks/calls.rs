@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lsps_service::{
-    Config, Effect, HeldPayment, Input, Limits, OrderTerms, PaidBy, PostKey, Record, Service, Urgency, WakeReason,
-    WayTerms,
+    Config, Effect, HeldPayment, Input, Limits, MethodTerms, OrderTerms, PaidBy, PostKey, Record, Service, Urgency,
+    WakeReason,
 };
 use lsps_testing::{Act, Lsp, LspSetup, NOON, an_order, buys, call, offer_id, peer};
 use lsps_types::jsonrpc::encode_request;
@@ -163,7 +163,7 @@ fn case_O08_a_paid_order_calls_its_client() {
         min_channel_balance_sat: Sat(0),
         max_channel_balance_sat: Sat(1_000_000),
     };
-    let way = WayTerms { fee: Sat(1_000), expires_at: minutes(60) };
+    let way = MethodTerms { fee: Sat(1_000), expires_at: minutes(60) };
     let terms = OrderTerms { bolt11: None, bolt12: Some(way), onchain: None, remember_until: None };
     let setup = LspSetup { config: serving(), orders: Some((options, terms)), ..LspSetup::default() };
     let mut lsp = Lsp::at(NOON, setup);
