@@ -18,8 +18,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use lsps_service::{
-    BookEntry, ChannelKey, Config, ConfigError, Decision, Input, KnownOrder, OrderNumber, Outcome, Policy, Promised,
-    QuestionId, Service, Tape, Turn, Unreadable, WakeReason,
+    BookEntry, ChannelKey, Config, ConfigError, Decision, DecisionId, Input, KnownOrder, OrderNumber, Outcome, Policy,
+    Promised, Service, Tape, Turn, Unreadable, WakeReason,
 };
 use lsps_types::PeerId;
 use lsps_types::lsps2::PromiseKey;
@@ -219,10 +219,10 @@ impl Lsp {
         self.events.subscribe()
     }
 
-    /// Answers a question that the policy left to others ([`LspEvent::Undecided`]). `false`: the answer is no longer
+    /// Takes a decision that the policy left to others ([`LspEvent::Undecided`]). `false`: the answer is no longer
     /// needed.
-    pub async fn decide(&self, question: QuestionId, decision: Decision) -> bool {
-        self.takes(Input::Decided { question, decision }).await
+    pub async fn decide(&self, id: DecisionId, decision: Decision) -> bool {
+        self.takes(Input::Decided { id, decision }).await
     }
 
     /// Notifies the webhooks of a client, unless the client is connected or was notified for the same reason lately.

@@ -6,7 +6,7 @@ use lsps_types::PeerId;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, PostKey};
-use crate::{ids::FlowId, questions::Question};
+use crate::{decisions::PendingDecision, ids::FlowId};
 
 /// Records, messages and effects since the last drain. Write the records, then call `written`.
 pub type Batch = lsps_flow::Batch<FlowId, Released>;
@@ -24,7 +24,7 @@ pub struct Released {
     pub alarms: Vec<FlowId>,
     /// Decisions that the policy left to others. Answer with [`Input::Decided`](crate::Input::Decided). They are not
     /// asked again after a restart.
-    pub questions: Vec<Question>,
+    pub pending_decisions: Vec<PendingDecision>,
     /// Notifications that are no longer to be delivered: their webhook was changed or removed, or the client connected.
     /// One that is being posted may still arrive.
     #[serde(default)]
@@ -33,7 +33,11 @@ pub struct Released {
 
 impl lsps_flow::Release for Released {
     fn is_empty(&self) -> bool {
-        let Self { messages, effects, alarms, questions, withdrawn } = self;
-        messages.is_empty() && effects.is_empty() && alarms.is_empty() && questions.is_empty() && withdrawn.is_empty()
+        let Self { messages, effects, alarms, pending_decisions, withdrawn } = self;
+        messages.is_empty()
+            && effects.is_empty()
+            && alarms.is_empty()
+            && pending_decisions.is_empty()
+            && withdrawn.is_empty()
     }
 }

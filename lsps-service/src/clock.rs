@@ -42,7 +42,7 @@ impl Service {
         let orders: Vec<OrderNumber> = orders.map(|order| order.number).collect();
         let clients = self.webhooks.values().filter(|hooks| is_told(hooks.is_shifted_by(&shift, &config.webhooks)));
         let clients: Vec<PeerId> = clients.map(|hooks| hooks.client).collect();
-        self.questions.clock_set(&shift, config.decision_timeout);
+        self.pending_decisions.clock_set(&shift, config.decision_timeout);
         for id in offers {
             let _no_rejects_here = self.step(id, &Told::ClockSet(shift));
         }

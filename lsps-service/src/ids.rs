@@ -135,10 +135,10 @@ impl fmt::Display for BookKey {
 
 /// Id of a decision that the policy left to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct QuestionId {
+pub struct DecisionId {
     /// Client that waits for the answer.
     pub client: PeerId,
-    /// Number that rises with each question, also after a restart as long as the clock does.
+    /// Number that rises with each pending decision, also after a restart as long as the clock does.
     pub number: u64,
 }
 

@@ -6,11 +6,11 @@ use alloc::{string::String, vec::Vec};
 use lsps_types::{BlockHeight, FeeRate, Msat, OutPoint, PaymentHash, PeerId, Preimage, Sat, Scid, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::decisions::Decision;
 use crate::effect::PostKey;
-use crate::ids::{BookKey, ChannelId, ChannelKey, OfferId, OrderNumber, PartId, PaymentId, QuestionId, RefundKey};
+use crate::ids::{BookKey, ChannelId, ChannelKey, DecisionId, OfferId, OrderNumber, PartId, PaymentId, RefundKey};
 use crate::lsps5::wake_reason::WakeReason;
 use crate::policy::NodeFacts;
-use crate::questions::Decision;
 
 /// One report of the host: an event at the node, the wallet or a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,8 +233,8 @@ pub enum Input {
     },
     /// A decision that the policy had left to others was taken.
     Decided {
-        /// Id of the question.
-        question: QuestionId,
+        /// Id of the pending decision.
+        id: DecisionId,
         /// The decision.
         decision: Decision,
     },

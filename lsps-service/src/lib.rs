@@ -13,6 +13,7 @@ pub mod capacity;
 mod channel;
 mod clock;
 mod config;
+mod decisions;
 mod effect;
 mod flow;
 mod ids;
@@ -23,7 +24,6 @@ mod lsps2;
 mod lsps5;
 mod outcome;
 mod policy;
-mod questions;
 mod record;
 mod requests;
 mod service;
@@ -36,8 +36,9 @@ pub use lsps_types as types;
 pub use batch::{Batch, Released};
 pub use book::{BookEntry, BookTotals, Booking};
 pub use config::{Config, ConfigError, OrderConfig, WebhookConfig};
+pub use decisions::{Decision, PendingDecision, PendingRequest};
 pub use effect::{Effect, EffectKey, OpenTerms, PaymentTerms, PostKey, Urgency};
-pub use ids::{BookKey, ChannelId, ChannelKey, FlowId, OfferId, OrderNumber, PartId, PaymentId, QuestionId, RefundKey};
+pub use ids::{BookKey, ChannelId, ChannelKey, DecisionId, FlowId, OfferId, OrderNumber, PartId, PaymentId, RefundKey};
 pub use input::{ChannelEnd, Deposit, FundingOutput, HeldHtlc, HeldPayment, Input, PaidBy, Prepared, WhichPart};
 pub use limits::Limits;
 pub use lsps_flow::{Tape, UnknownFlow};
@@ -52,7 +53,6 @@ pub use policy::{
     MenuRequest, MethodTerms, NodeFacts, OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale,
     StandardPolicy, TokenTerms, Trust,
 };
-pub use questions::{Asked, Decision, Question};
 pub use record::{Record, Unreadable};
 pub use service::{ScidSource, Service};
 pub use tape::{Divergence, Draws, Turn, replay};

@@ -33,10 +33,10 @@ pub struct Limits {
     /// SCIDs drawn for one buy until it is refused.
     pub scid_draws: usize,
     /// Requests of one client that wait for a decision taken elsewhere.
-    pub questions_per_client: usize,
+    pub pending_decisions_per_client: usize,
     /// Requests of all clients that wait for a decision taken elsewhere. Strangers leave half of it to clients with a
     /// channel or a paid offer.
-    pub questions: usize,
+    pub pending_decisions: usize,
     /// Offers, orders and webhook changes per second of all strangers together: clients that have no channel with the
     /// node and paid for nothing. A node id costs nothing, and each of these is a record to write. Requests beyond the
     /// limit are refused.
@@ -72,8 +72,8 @@ impl Default for Limits {
             payments_per_order: 20,
             deposits_per_order: 20,
             scid_draws: 64,
-            questions_per_client: 4,
-            questions: 10_000,
+            pending_decisions_per_client: 4,
+            pending_decisions: 10_000,
             sales_to_strangers: 100,
             webhooks_per_client: 10,
             webhook_clients: 200_000,

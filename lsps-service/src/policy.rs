@@ -177,7 +177,7 @@ pub enum OrderRefusal {
     Token,
     /// This client is not served; with a reason for people to read.
     Client(String),
-    /// The decision is taken elsewhere; see [`Released::questions`](crate::Released::questions).
+    /// The decision is taken elsewhere; see [`Released::pending_decisions`](crate::Released::pending_decisions).
     Later,
     /// The order is within the options, but no channel can be opened for it at present. Spec: LSPS1 §2, error 100.
     Option(OptionMismatch),
@@ -258,7 +258,7 @@ pub enum MenuRefusal {
     Token,
     /// This client is not served; with a reason for people to read.
     Client(String),
-    /// The decision is taken elsewhere; see [`Released::questions`](crate::Released::questions).
+    /// The decision is taken elsewhere; see [`Released::pending_decisions`](crate::Released::pending_decisions).
     Later,
 }
 
@@ -271,6 +271,6 @@ pub enum BuyRefusal {
     Token,
     /// The node cannot receive or fund that much.
     TooLarge,
-    /// The decision is taken elsewhere; see [`Released::questions`](crate::Released::questions).
+    /// The decision is taken elsewhere; see [`Released::pending_decisions`](crate::Released::pending_decisions).
     Later,
 }

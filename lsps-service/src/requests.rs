@@ -10,11 +10,11 @@ use lsps_types::lsps2::{Buy, GetInfo};
 use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
 use lsps_types::{AnyRequest, Method, PeerId};
 
-use crate::ids::QuestionId;
+use crate::decisions::{self, Decision, PendingDecision, PendingRequest};
+use crate::ids::DecisionId;
 use crate::lsps1::requests::refused_token;
 use crate::outcome::{Outcome, Refusal};
 use crate::policy::{BuyRefusal, MenuRefusal, OrderRefusal};
-use crate::questions::{self as question, Asked, Decision, Question};
 use crate::service::Service;
 
 impl Service {
@@ -41,7 +41,7 @@ impl Service {
         let served = |method: &Method| method.lsps() == 0 || self.protocols().contains(&method.lsps());
         let method = incoming.method().filter(served).ok_or_else(ErrorObject::method_not_found)?;
         let id = incoming.id();
-        if self.questions.has(peer, id) || self.orders.has_waiting(peer, id) {
+        if self.pending_decisions.has(peer, id) || self.orders.has_waiting(peer, id) {
             return Err(ErrorObject::internal());
         }
         let request = AnyRequest::decode(method, incoming).map_err(|invalid| refused_params(method, &invalid))?;
@@ -54,7 +54,7 @@ impl Service {
                 Err(ErrorObject::of_method(GetInfoError::UnrecognizedOrStaleToken))
             }
             AnyRequest::Lsps2GetInfo(request) => match self.menu_for(peer, &request) {
-                Err(MenuRefusal::Later) => self.ask_elsewhere(peer, id, question::Request::Menu(request)),
+                Err(MenuRefusal::Later) => self.ask_elsewhere(peer, id, decisions::Request::Menu(request)),
                 verdict => Ok(Answer::Now(encode_reply::<GetInfo>(id, &self.get_info(peer, &request, verdict)?))),
             },
             AnyRequest::Lsps2Buy(request) => {
@@ -62,7 +62,7 @@ impl Service {
                 match self.verdict_on(peer, &request, &promised) {
                     Err(BuyRefusal::Later) => {
                         self.may_be_asked(&request, promised)?;
-                        self.ask_elsewhere(peer, id, question::Request::Buy(request))
+                        self.ask_elsewhere(peer, id, decisions::Request::Buy(request))
                     }
                     verdict => Ok(Answer::Now(encode_reply::<Buy>(id, &self.buy(peer, &request, promised, verdict)?))),
                 }
@@ -78,7 +78,7 @@ impl Service {
                     return Err(refused_token());
                 }
                 match self.verdict_on_order(peer, &order) {
-                    Err(OrderRefusal::Later) => self.ask_elsewhere(peer, id, question::Request::Order(order)),
+                    Err(OrderRefusal::Later) => self.ask_elsewhere(peer, id, decisions::Request::Order(order)),
                     verdict => self.create_order(peer, id, order, verdict).map(|()| Answer::Later),
                 }
             }
@@ -101,53 +101,53 @@ impl Service {
         &mut self,
         client: PeerId,
         id: &RequestId,
-        about: question::Request,
+        about: decisions::Request,
     ) -> Result<Answer, ErrorObject> {
         let until = self.around.now + self.around.config.decision_timeout;
         let asked = match &about {
-            question::Request::Menu(GetInfo { token }) => Asked::Menu { token: token.clone() },
-            question::Request::Buy(buy) => {
+            decisions::Request::Menu(GetInfo { token }) => PendingRequest::Menu { token: token.clone() },
+            decisions::Request::Buy(buy) => {
                 let token = self.promised(client, buy).unwrap_or_default();
-                Asked::Buy { token, payment_size: buy.payment_size_msat }
+                PendingRequest::Buy { token, payment_size: buy.payment_size_msat }
             }
-            question::Request::Order(order) => Asked::Order(order.clone()),
+            decisions::Request::Order(order) => PendingRequest::Order(order.clone()),
         };
-        let waiting = question::Waiting { request: id.clone(), about, until };
+        let waiting = decisions::Waiting { request: id.clone(), about, until };
         let is_known = self.is_known(client);
-        let added = self.questions.add(client, is_known, waiting, self.around.now, &self.around.config.limits);
+        let added = self.pending_decisions.add(client, is_known, waiting, self.around.now, &self.around.config.limits);
         let id = added.ok_or_else(|| ErrorObject::client_rejected("too many requests are being decided"))?;
-        self.released.questions.push(Question { id, about: asked, until });
+        self.released.pending_decisions.push(PendingDecision { id, about: asked, until });
         Ok(Answer::Later)
     }
 
     /// Answers a request by a decision that was taken elsewhere.
-    pub(crate) fn decided(&mut self, id: QuestionId, decision: Decision) -> Outcome {
-        let Some(waiting) = self.questions.take(id) else { return Outcome::NotMine };
+    pub(crate) fn decided(&mut self, id: DecisionId, decision: Decision) -> Outcome {
+        let Some(waiting) = self.pending_decisions.take(id) else { return Outcome::NotMine };
         let client = id.client;
         let answer = match (&waiting.about, decision) {
-            (question::Request::Menu(request), Decision::Menu(verdict)) => {
+            (decisions::Request::Menu(request), Decision::Menu(verdict)) => {
                 self.get_info(client, request, verdict).map(|menu| encode_reply::<GetInfo>(&waiting.request, &menu))
             }
-            (question::Request::Buy(request), Decision::Buy(verdict)) => self
+            (decisions::Request::Buy(request), Decision::Buy(verdict)) => self
                 .buy(client, request, self.promised(client, request), verdict)
                 .map(|bought| encode_reply::<Buy>(&waiting.request, &bought)),
-            (question::Request::Order(order), Decision::Order(verdict)) => {
+            (decisions::Request::Order(order), Decision::Order(verdict)) => {
                 match self.create_order(client, &waiting.request, order.clone(), verdict) {
                     Ok(()) => return Outcome::Taken,
                     Err(error) => Err(error),
                 }
             }
-            (question::Request::Menu(_), Decision::Buy(_) | Decision::Order(_))
-            | (question::Request::Buy(_), Decision::Menu(_) | Decision::Order(_))
-            | (question::Request::Order(_), Decision::Menu(_) | Decision::Buy(_)) => Err(ErrorObject::internal()),
+            (decisions::Request::Menu(_), Decision::Buy(_) | Decision::Order(_))
+            | (decisions::Request::Buy(_), Decision::Menu(_) | Decision::Order(_))
+            | (decisions::Request::Order(_), Decision::Menu(_) | Decision::Buy(_)) => Err(ErrorObject::internal()),
         };
         self.send(client, answer.unwrap_or_else(|error| encode_error(&waiting.request, &error)));
         Outcome::Taken
     }
 
     /// Answers a request whose decision was not taken in time.
-    pub(crate) fn undecided(&mut self, id: QuestionId) {
-        if let Some(waiting) = self.questions.take(id) {
+    pub(crate) fn undecided(&mut self, id: DecisionId) {
+        if let Some(waiting) = self.pending_decisions.take(id) {
             self.send(id.client, encode_error(&waiting.request, &ErrorObject::internal()));
         }
     }

@@ -15,6 +15,7 @@ use lsps_types::{PeerId, Scid, Timestamp};
 use crate::batch::{Batch, Released};
 use crate::channel::ChannelNews;
 use crate::config::{Config, ConfigError};
+use crate::decisions::PendingDecisions;
 use crate::effect::{Effect, EffectKey, PostKey};
 use crate::flow::{Environment, Link, Signal};
 use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
@@ -26,7 +27,6 @@ use crate::lsps5::registry::Registry;
 use crate::lsps5::webhooks;
 use crate::outcome::{Outcome, Refusal};
 use crate::policy::{NodeFacts, Policy};
-use crate::questions::Questions;
 use crate::record::{self, AnyFlow, Record, Unreadable};
 use crate::tape::Turn;
 use crate::wake::Wake;
@@ -44,7 +44,7 @@ pub struct Service {
     pub(crate) webhooks: Registry,
     /// Peers with whom the node has channels.
     pub(crate) with_channels: BTreeSet<PeerId>,
-    pub(crate) questions: Questions,
+    pub(crate) pending_decisions: PendingDecisions,
     /// Number of sales to strangers within the present second.
     sold: Sold,
     pub(crate) changed: BTreeSet<FlowId>,
@@ -128,7 +128,7 @@ impl Service {
             orders: Orders::default(),
             webhooks: Registry::default(),
             with_channels: BTreeSet::new(),
-            questions: Questions::default(),
+            pending_decisions: PendingDecisions::default(),
             sold: Sold::default(),
             changed: BTreeSet::new(),
             released: Released::default(),
@@ -247,7 +247,7 @@ impl Service {
             Input::CancelOrder { order } => self.order(Some(order), &order::Command::Cancel),
             Input::RetryOrder { order } => self.order(Some(order), &order::Command::Retry),
             Input::Booked { key } => self.booked(key),
-            Input::Decided { question, decision } => self.decided(question, decision),
+            Input::Decided { id, decision } => self.decided(id, decision),
             Input::NodeFacts(facts) => self.facts_changed(facts),
             Input::ClockSet { .. } => Outcome::Taken,
             Input::Tick => self.do_chores(),
@@ -308,7 +308,7 @@ impl Service {
     /// due still after that, as one tick handles only some of many flows that are due at one instant.
     #[must_use]
     pub fn next_wake(&self) -> Option<(Timestamp, Wake)> {
-        let undecided = self.questions.next_deadline().map(|at| (at, Wake::NobodyDecided));
+        let undecided = self.pending_decisions.next_deadline().map(|at| (at, Wake::NobodyDecided));
         let agendas = [self.offers.next_wake(), self.orders.flows().next_wake()];
         let wakes = agendas.into_iter().chain([self.webhooks.next_wake(), undecided]);
         wakes.into_iter().flatten().min()
@@ -351,7 +351,7 @@ impl Service {
     fn link_changes(&mut self, peer: PeerId, link: Link) -> Outcome {
         let before = match link {
             Link::Offline => {
-                self.questions.forget(peer);
+                self.pending_decisions.forget(peer);
                 self.around.links.remove(&peer)
             }
             Link::Connected | Link::Usable => self.around.links.insert(peer, link),
@@ -412,7 +412,7 @@ impl Service {
         for client in self.webhooks.due(self.around.now) {
             let _it_is_there = self.tell_webhooks(client, &webhooks::Command::Environment);
         }
-        for id in self.questions.due(self.around.now) {
+        for id in self.pending_decisions.due(self.around.now) {
             self.undecided(id);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lsps_service::{
     BookEntry, BookKey, ChannelEnd, ChannelId, ChannelKey, Effect, FlowId, FundingOutput, HeldHtlc, Input, NodeFacts,
-    OpenTerms, Outcome, PartId, PostKey, Prepared, Question, Record, RefundKey, Refusal, Service, WhichPart,
+    OpenTerms, Outcome, PartId, PendingDecision, PostKey, Prepared, Record, RefundKey, Refusal, Service, WhichPart,
 };
 use lsps_types::bolt4::FailureCode;
 use lsps_types::jsonrpc::{ErrorReply, FromLsp, encode_request};
@@ -108,7 +108,7 @@ pub struct Lsp {
     /// Whether the node does not report that it closed an abandoned channel, as an HTLC may be on it.
     pub keeps_abandoned: bool,
     book: BTreeMap<BookKey, BookEntry>,
-    questions: Vec<Question>,
+    pending_decisions: Vec<PendingDecision>,
     facts: NodeFacts,
 }
 
@@ -119,7 +119,7 @@ impl Lsp {
         let facts = setup.facts();
         let service = service(&setup, facts);
         let (store, connected, asked, closed_to_others, book) = Default::default();
-        let (sent, acts, questions) = Default::default();
+        let (sent, acts, pending_decisions) = Default::default();
         let (makes_nothing, is_slow, is_slow_to_claim, keeps_abandoned) = Default::default();
         Self {
             setup,
@@ -138,7 +138,7 @@ impl Lsp {
             funding_outpoint: None,
             keeps_abandoned,
             book,
-            questions,
+            pending_decisions,
             facts,
         }
     }
@@ -299,9 +299,9 @@ impl Lsp {
         !self.closed_to_others.contains(&key)
     }
 
-    /// Takes the questions since the last call.
-    pub fn questions(&mut self) -> Vec<Question> {
-        std::mem::take(&mut self.questions)
+    /// Takes the pending decisions since the last call.
+    pub fn pending_decisions(&mut self) -> Vec<PendingDecision> {
+        std::mem::take(&mut self.pending_decisions)
     }
 
     /// Messages to a peer since the last message was received.
@@ -360,7 +360,7 @@ impl Lsp {
             }
             let released = batch.written();
             self.sent.extend(released.messages);
-            self.questions.extend(released.questions);
+            self.pending_decisions.extend(released.pending_decisions);
             for answer in released.effects.into_iter().filter_map(|effect| self.perform(effect)).collect::<Vec<_>>() {
                 let _ = self.service.handle(answer, self.now);
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bitcoin::Txid;
 use lsps_service::{
-    BookEntry, BookKey, Booking, ChannelEnd, ChannelKey, FlowId, OrderNumber, Question, QuestionId, RefundKey,
+    BookEntry, BookKey, Booking, ChannelEnd, ChannelKey, DecisionId, FlowId, OrderNumber, PendingDecision, RefundKey,
 };
 use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
 use tokio::sync::Notify;
@@ -25,7 +25,7 @@ pub enum LspEvent {
         until: Timestamp,
     },
     /// The policy left a request to others. Answer it with [`Lsp::decide`](crate::Lsp::decide).
-    Undecided(Question),
+    Undecided(PendingDecision),
     /// A channel could not be opened, or was closed. If its payment was not delivered, the payment is failed or another
     /// attempt follows.
     ChannelEnded {
@@ -202,7 +202,7 @@ struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
     Client(PeerId),
-    Question(QuestionId),
+    Decision(DecisionId),
     /// The channel of a flow, whichever attempt it belongs to.
     ChannelEnd(FlowId),
     Funding(ChannelKey),
@@ -232,7 +232,7 @@ impl Waiting {
             }
         };
         self.events.insert(about, event);
-        self.drop_old_questions();
+        self.drop_old_decisions();
     }
 
     fn next(&mut self) -> Option<LspEvent> {
@@ -240,11 +240,11 @@ impl Waiting {
         self.events.remove(&about)
     }
 
-    /// Drops the oldest questions above the limit: a question is void after some seconds. Records bound the number of
-    /// all other events.
-    fn drop_old_questions(&mut self) {
-        if self.order.len() > MOST_QUESTIONS {
-            let oldest = self.order.iter().position(|about| matches!(about, About::Question(_)));
+    /// Drops the oldest pending decisions above the limit: such a decision is void after some seconds. Records bound the
+    /// number of all other events.
+    fn drop_old_decisions(&mut self) {
+        if self.order.len() > MOST_DECISIONS {
+            let oldest = self.order.iter().position(|about| matches!(about, About::Decision(_)));
             if let Some(about) = oldest.and_then(|place| self.order.remove(place)) {
                 self.events.remove(&about);
             }
@@ -256,7 +256,7 @@ impl About {
     fn of(event: &LspEvent) -> Self {
         match event {
             LspEvent::ClientNeeded { client, .. } => Self::Client(*client),
-            LspEvent::Undecided(question) => Self::Question(question.id),
+            LspEvent::Undecided(decision) => Self::Decision(decision.id),
             LspEvent::ChannelEnded { key, .. } => Self::ChannelEnd(key.flow),
             LspEvent::FundingStuck { key, .. } => Self::Funding(*key),
             LspEvent::BroadcastRefused { of, .. } => Self::Refused(*of),
@@ -277,14 +277,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Largest number of unread questions: twice the default of `Limits::questions`.
-const MOST_QUESTIONS: usize = 20_000;
+/// Largest number of unread pending decisions: twice the default of `Limits::pending_decisions`.
+const MOST_DECISIONS: usize = 20_000;
 
 #[cfg(test)]
 mod tests {
     #![allow(non_snake_case)]
 
-    use lsps_service::Asked;
+    use lsps_service::PendingRequest;
 
     use super::*;
 
@@ -298,8 +298,12 @@ mod tests {
     }
 
     fn question(number: u64) -> LspEvent {
-        let id = QuestionId { client: PeerId([2; 33]), number };
-        LspEvent::Undecided(Question { id, about: Asked::Menu { token: None }, until: Timestamp::default() })
+        let id = DecisionId { client: PeerId([2; 33]), number };
+        LspEvent::Undecided(PendingDecision {
+            id,
+            about: PendingRequest::Menu { token: None },
+            until: Timestamp::default(),
+        })
     }
 
     fn ended(attempt: u32) -> LspEvent {
@@ -337,9 +341,9 @@ mod tests {
         let mut reader = events.subscribe();
         events.send(refund(1));
         (0..100_000).for_each(|number| events.send(question(number)));
-        assert!(lock(&reader.0.waiting).order.len() <= MOST_QUESTIONS);
+        assert!(lock(&reader.0.waiting).order.len() <= MOST_DECISIONS);
         assert_eq!(reader.recv().await, Some(refund(1)));
-        assert_eq!(reader.recv().await, Some(question(100_000 - MOST_QUESTIONS as u64 + 1)), "the latest are there");
+        assert_eq!(reader.recv().await, Some(question(100_000 - MOST_DECISIONS as u64 + 1)), "the latest are there");
         drop(reader);
         events.send(refund(1));
         assert!(lock(&events.0).is_empty(), "those who read no more are forgotten");

@@ -519,8 +519,8 @@ impl<N: LspNode> pump::Pump for Pump<N> {
         if let Some(notifier) = &self.outside.notifier {
             released.withdrawn.iter().for_each(|key| notifier.withdraw(*key));
         }
-        for question in released.questions {
-            self.outside.events.send(LspEvent::Undecided(question));
+        for decision in released.pending_decisions {
+            self.outside.events.send(LspEvent::Undecided(decision));
         }
         released.effects
     }

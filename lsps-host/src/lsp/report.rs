@@ -123,7 +123,7 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             counter!("lsps_notifications_failed").increment(1);
             info!(peer = %key.client, key.number, "notification not delivered");
         }
-        (Input::Decided { question, .. }, outcome) => info!(peer = %question.client, ?outcome, "decided"),
+        (Input::Decided { id, .. }, outcome) => info!(peer = %id.client, ?outcome, "decided"),
         (
             Input::PartForwarded { .. }
             | Input::PartFailed { .. }

@@ -99,7 +99,7 @@ impl Alone {
     fn asks(&mut self, client: PeerId, request: &impl Request) -> usize {
         self.told(Input::PeerConnected { peer: client });
         let _ = self.service.handle(payload(client, request), self.now);
-        self.service.drain().written().questions.len()
+        self.service.drain().written().pending_decisions.len()
     }
 }
 

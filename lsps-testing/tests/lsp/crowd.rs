@@ -219,19 +219,19 @@ fn case_X60_a_long_token_is_refused_before_anything_is_kept() {
     let ordered = call(&mut lsp, peer(1), &lsps_types::lsps1::CreateOrder { token: Some(token), ..order() });
     let refusal = ordered.map_err(|error| error.refusal).err();
     assert_eq!(refusal, Some(Refusal::Method(CreateOrderError::UnrecognizedOrStaleToken)));
-    assert!(lsp.questions().is_empty(), "nobody is asked");
+    assert!(lsp.pending_decisions().is_empty(), "nobody is asked");
 }
 
 #[test]
 fn case_X60_strangers_leave_room_for_questions_of_those_who_have_a_channel() {
-    let limits = Limits { questions: 10, ..Limits::default() };
+    let limits = Limits { pending_decisions: 10, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let mut lsp = Lsp::at(NOON, LspSetup { config, elsewhere: true, ..LspSetup::default() });
     lsp.feed(Input::ChannelsWith { peer: peer(30), any: true });
     let mut asks = |client| {
         let payload = lsps_types::jsonrpc::encode_request("a", &GetInfo { token: None }).expect("short");
         lsp.receives(peer(client), &payload);
-        lsp.questions().len()
+        lsp.pending_decisions().len()
     };
     let asked: usize = (1..=20).map(&mut asks).sum();
     assert_eq!(asked, 5, "half of the room");

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsps_service::{
-    Asked, BuyRefusal, ChannelKey, Config, Decision, FlowId, Input, MenuRefusal, Sale, Service, StandardPolicy,
-    TokenTerms, Trust,
+    BuyRefusal, ChannelKey, Config, Decision, FlowId, Input, MenuRefusal, PendingRequest, Sale, Service,
+    StandardPolicy, TokenTerms, Trust,
 };
 use lsps_testing::{Act, Lsp, LspSetup, NOON, call, peer};
 use lsps_types::codes::{BuyError, CommonError, GetInfoError};
@@ -223,10 +223,10 @@ fn what_the_policy_leaves_to_others_is_answered_when_they_decide() {
     let mut lsp = elsewhere();
     lsp.connects(peer(1));
     assert!(asks(&mut lsp, peer(1), "a", &GetInfo { token: Some("SPRING".into()) }).is_empty(), "not yet");
-    let [question] = &lsp.questions()[..] else { panic!("one question") };
-    assert_eq!(question.about, Asked::Menu { token: Some("SPRING".into()) });
+    let [question] = &lsp.pending_decisions()[..] else { panic!("one question") };
+    assert_eq!(question.about, PendingRequest::Menu { token: Some("SPRING".into()) });
     let terms = LspSetup::default().terms;
-    lsp.feed(Input::Decided { question: question.id, decision: Decision::Menu(Ok(vec![terms])) });
+    lsp.feed(Input::Decided { id: question.id, decision: Decision::Menu(Ok(vec![terms])) });
     let sent = lsp.sent_to(peer(1));
     let FromLsp::Response { outcome: Ok(raw), .. } = FromLsp::decode(&sent[0]).expect("a reply") else {
         panic!("a menu")
@@ -235,19 +235,19 @@ fn what_the_policy_leaves_to_others_is_answered_when_they_decide() {
 
     let request = Buy { opening_fee_params, payment_size_msat: Some(SIZE) };
     assert!(asks(&mut lsp, peer(1), "b", &request).is_empty());
-    let [question] = &lsp.questions()[..] else { panic!("one question") };
-    assert_eq!(question.about, Asked::Buy { token: Some("SPRING".into()), payment_size: Some(SIZE) });
+    let [question] = &lsp.pending_decisions()[..] else { panic!("one question") };
+    assert_eq!(question.about, PendingRequest::Buy { token: Some("SPRING".into()), payment_size: Some(SIZE) });
     let sale = Sale { trust: Trust::ClientTrustsLsp, remember_until: None };
-    lsp.feed(Input::Decided { question: question.id, decision: Decision::Buy(Ok(sale)) });
+    lsp.feed(Input::Decided { id: question.id, decision: Decision::Buy(Ok(sale)) });
     assert_eq!((lsp.sent_to(peer(1)).len(), lsp.records().len()), (1, 1));
-    lsp.feed(Input::Decided { question: question.id, decision: Decision::Buy(Err(BuyRefusal::TooLarge)) });
+    lsp.feed(Input::Decided { id: question.id, decision: Decision::Buy(Err(BuyRefusal::TooLarge)) });
     assert_eq!((lsp.sent_to(peer(1)).len(), lsp.records().len()), (1, 1), "a second answer is nobody's");
 
     // The policy is not asked about a sale that cannot be made.
     let changed = OpeningFeeParams { proportional: Ppm(1), ..request.opening_fee_params };
     let replies = asks(&mut lsp, peer(1), "c", &Buy { opening_fee_params: changed, payment_size_msat: None });
     assert_eq!(error_of::<Buy>(&replies[0]), Refusal::Method(BuyError::InvalidOpeningFeeParams));
-    assert!(lsp.questions().is_empty());
+    assert!(lsp.pending_decisions().is_empty());
 }
 
 #[test]
@@ -255,12 +255,12 @@ fn case_T15_a_decision_that_never_comes_ends_in_an_error() {
     let mut lsp = elsewhere();
     lsp.connects(peer(1));
     asks(&mut lsp, peer(1), "a", &GetInfo { token: None });
-    let question = lsp.questions()[0].clone();
+    let question = lsp.pending_decisions()[0].clone();
     assert_eq!(lsp.service().next_wake().map(|(at, _)| at), Some(question.until));
     lsp.wait_until(question.until);
     assert_eq!(error_of::<GetInfo>(&lsp.sent_to(peer(1))[0]), Refusal::Common(CommonError::Internal));
     let late = Decision::Menu(Err(MenuRefusal::Token));
-    lsp.feed(Input::Decided { question: question.id, decision: late });
+    lsp.feed(Input::Decided { id: question.id, decision: late });
     assert_eq!(lsp.sent_to(peer(1)).len(), 1, "too late");
 }
 
@@ -274,9 +274,9 @@ fn case_T09_case_X21_a_request_with_an_id_that_waits_is_an_internal_error_and_le
         let replies = asks(&mut lsp, peer(1), "a", &GetInfo { token: None });
         assert_eq!(error_of::<GetInfo>(&replies[0]), Refusal::Common(CommonError::Internal));
     }
-    assert_eq!(lsp.questions().len(), 1);
+    assert_eq!(lsp.pending_decisions().len(), 1);
     assert!(asks(&mut lsp, peer(1), "b", &GetInfo { token: None }).is_empty(), "a normal one waits beside it");
-    assert_eq!(lsp.questions().len(), 1);
+    assert_eq!(lsp.pending_decisions().len(), 1);
 }
 
 /// L0-022, L0-026
@@ -287,9 +287,9 @@ fn what_is_decided_first_is_answered_first_and_each_by_itself() {
     for id in ["a", "b"] {
         assert!(asks(&mut lsp, peer(1), id, &GetInfo { token: None }).is_empty());
     }
-    let questions = lsp.questions();
+    let questions = lsp.pending_decisions();
     for question in questions.iter().rev() {
-        lsp.feed(Input::Decided { question: question.id, decision: Decision::Menu(Err(MenuRefusal::Token)) });
+        lsp.feed(Input::Decided { id: question.id, decision: Decision::Menu(Err(MenuRefusal::Token)) });
     }
     let id = |reply: &Vec<u8>| match FromLsp::decode(reply) {
         Ok(FromLsp::Response { id, .. }) => id.map(|id| id.to_string()),
@@ -316,11 +316,11 @@ fn case_T10_a_peer_that_goes_takes_what_waits_for_it_along() {
         assert!(asks(&mut lsp, peer(1), "a", &GetInfo { token: None }).is_empty(), "round {round}");
         lsp.disconnects(peer(1));
     }
-    let questions = lsp.questions();
+    let questions = lsp.pending_decisions();
     assert_eq!((questions.len(), lsp.service().next_wake()), (10_000, None), "none of them waits any more");
     lsp.connects(peer(1));
     let decision = Decision::Menu(Err(MenuRefusal::Token));
-    lsp.feed(Input::Decided { question: questions[9_999].id, decision });
+    lsp.feed(Input::Decided { id: questions[9_999].id, decision });
     assert!(lsp.sent_to(peer(1)).is_empty(), "an answer to a connection that is no more");
 }
 
@@ -339,7 +339,7 @@ fn case_T12_who_hits_a_limit_hears_so_under_its_own_id_and_nobody_else_does() {
     };
     assert_eq!(id.to_string(), "one more");
     assert!(asks(&mut lsp, peer(2), "a", &GetInfo { token: None }).is_empty(), "waits as if nothing had been");
-    assert_eq!(lsp.questions().len(), 5);
+    assert_eq!(lsp.pending_decisions().len(), 5);
     assert_eq!(lsp.acts(), Vec::<Act>::new());
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lsps_service::{
-    Asked, Config, Decision, Input, Limits, OrderConfig, OrderPolicy, OrderRefusal, Prepared, StandardPolicy,
+    Config, Decision, Input, Limits, OrderConfig, OrderPolicy, OrderRefusal, PendingRequest, Prepared, StandardPolicy,
 };
 use lsps_testing::{Act, Lsp, LspSetup, NOON, address_of, call, peer};
 use lsps_types::codes::{CreateOrderError, GetOrderError};
@@ -156,19 +156,19 @@ fn case_O14_what_is_decided_elsewhere_waits_for_it_and_not_for_ever() {
     let mut lsp = Lsp::at(NOON, LspSetup { elsewhere: true, ..selling() });
     lsp.connects(peer(1));
     assert!(asks(&mut lsp, peer(1), "a").is_empty());
-    let questions = lsp.questions();
-    assert!(matches!(&questions[..], [question] if question.about == Asked::Order(order())));
+    let questions = lsp.pending_decisions();
+    assert!(matches!(&questions[..], [question] if question.about == PendingRequest::Order(order())));
     assert!(matches!(&asks(&mut lsp, peer(1), "a")[..], [reply] if is_refused(reply)), "it waits already");
     let terms = selling().orders.expect("it sells").1;
-    lsp.feed(Input::Decided { question: questions[0].id, decision: Decision::Order(Ok(terms)) });
-    assert_eq!((lsp.records().len(), lsp.questions().len()), (1, 0));
+    lsp.feed(Input::Decided { id: questions[0].id, decision: Decision::Order(Ok(terms)) });
+    assert_eq!((lsp.records().len(), lsp.pending_decisions().len()), (1, 0));
 
     for id in ["b", "c"] {
         assert!(asks(&mut lsp, peer(1), id).is_empty());
     }
-    let question = lsp.questions()[0].id;
+    let question = lsp.pending_decisions()[0].id;
     let no = Decision::Order(Err(OrderRefusal::Client("not you".into())));
-    lsp.feed(Input::Decided { question, decision: no });
+    lsp.feed(Input::Decided { id: question, decision: no });
     lsp.wait_until(NOON + Config::default().decision_timeout);
     assert_eq!(lsp.sent_to(peer(1)).iter().filter(|reply| is_refused(reply)).count(), 2, "one refused, one unanswered");
     assert_eq!(lsp.records().len(), 1);

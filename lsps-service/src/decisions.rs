@@ -16,24 +16,24 @@ use lsps_types::{Msat, PeerId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Shift;
-use crate::ids::QuestionId;
+use crate::ids::DecisionId;
 use crate::limits::Limits;
 use crate::policy::{BuyRefusal, MenuRefusal, OfferTerms, OrderRefusal, OrderTerms, Sale};
 
 /// A decision that the policy left to others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Question {
-    /// Id of the question, which names the client.
-    pub id: QuestionId,
+pub struct PendingDecision {
+    /// Id of the decision, which names the client.
+    pub id: DecisionId,
     /// The client's request.
-    pub about: Asked,
+    pub about: PendingRequest,
     /// Time at which the client receives an error if there is no decision.
     pub until: Timestamp,
 }
 
 /// Request of a client that waits for a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Asked {
+pub enum PendingRequest {
     /// Request for a menu.
     Menu {
         /// Token that the client gave.
@@ -78,13 +78,13 @@ pub(crate) enum Request {
 
 /// All waiting requests.
 #[derive(Debug, Default)]
-pub(crate) struct Questions {
-    waiting: BTreeMap<QuestionId, Waiting>,
-    deadlines: BTreeSet<(Timestamp, QuestionId)>,
+pub(crate) struct PendingDecisions {
+    waiting: BTreeMap<DecisionId, Waiting>,
+    deadlines: BTreeSet<(Timestamp, DecisionId)>,
     last: u64,
 }
 
-impl Questions {
+impl PendingDecisions {
     /// Whether a request of this client with this id waits.
     pub fn has(&self, client: PeerId, request: &RequestId) -> bool {
         self.of(client).any(|(_, waiting)| waiting.request == *request)
@@ -98,19 +98,19 @@ impl Questions {
         waiting: Waiting,
         now: Timestamp,
         limits: &Limits,
-    ) -> Option<QuestionId> {
-        let most = if is_known { limits.questions } else { limits.questions.div_ceil(2) };
-        if self.waiting.len() >= most || self.of(client).count() >= limits.questions_per_client {
+    ) -> Option<DecisionId> {
+        let most = if is_known { limits.pending_decisions } else { limits.pending_decisions.div_ceil(2) };
+        if self.waiting.len() >= most || self.of(client).count() >= limits.pending_decisions_per_client {
             return None;
         }
         self.last = self.last.saturating_add(1).max(now.unix_millis());
-        let id = QuestionId { client, number: self.last };
+        let id = DecisionId { client, number: self.last };
         self.deadlines.insert((waiting.until, id));
         self.waiting.insert(id, waiting);
         Some(id)
     }
 
-    pub fn take(&mut self, id: QuestionId) -> Option<Waiting> {
+    pub fn take(&mut self, id: DecisionId) -> Option<Waiting> {
         let waiting = self.waiting.remove(&id)?;
         self.deadlines.remove(&(waiting.until, id));
         Some(waiting)
@@ -135,13 +135,13 @@ impl Questions {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    pub fn due(&self, now: Timestamp) -> Vec<QuestionId> {
+    pub fn due(&self, now: Timestamp) -> Vec<DecisionId> {
         self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
     }
 
-    fn of(&self, client: PeerId) -> impl Iterator<Item = (&QuestionId, &Waiting)> {
-        let first = QuestionId { client, number: 0 };
-        let last = QuestionId { client, number: u64::MAX };
+    fn of(&self, client: PeerId) -> impl Iterator<Item = (&DecisionId, &Waiting)> {
+        let first = DecisionId { client, number: 0 };
+        let last = DecisionId { client, number: u64::MAX };
         self.waiting.range(first..=last)
     }
 }
