@@ -151,13 +151,8 @@ impl OnchainWallet for BdkWallet {
         self.deposit_address()
     }
 
-    fn give_back(
-        &self,
-        outputs: &[OutPoint],
-        script: &ScriptBuf,
-        fee_rate: FeeRate,
-    ) -> Result<Transaction, CannotFund> {
-        self.state().coins.give_back(outputs, script, fee_rate)
+    fn refund(&self, outputs: &[OutPoint], script: &ScriptBuf, fee_rate: FeeRate) -> Result<Transaction, CannotFund> {
+        self.state().coins.sweep(outputs, script, fee_rate)
     }
 }
 

@@ -92,7 +92,7 @@ fn a_refund_spends_the_very_deposits_and_gives_all_back_but_the_fee() {
     let [first, second] = [30_000, 40_000].map(|sat| OutPoint { txid: world.chain.give(&deposit, sat), vout: 0 });
     assert_eq!(world.outputs_to(&deposit).map(|seen| seen.outpoint), [first, second]);
     world.wallet.lock(&[first, second]);
-    let refund = world.wallet.give_back(&[first, second], &somewhere(), RATE).unwrap();
+    let refund = world.wallet.refund(&[first, second], &somewhere(), RATE).unwrap();
     assert!(world.chain.mempool().is_empty(), "it is not broadcast");
     let mut spent = inputs(&refund);
     spent.sort();
@@ -106,7 +106,7 @@ fn a_refund_spends_the_very_deposits_and_gives_all_back_but_the_fee() {
     world.mines(&refund);
     assert_eq!(world.wallet.balance_sat(), 1_000_000);
     assert_eq!(world.outputs_to::<2>(&deposit).map(|seen| seen.outpoint), [first, second], "spent or not");
-    assert!(matches!(world.wallet.give_back(&[first], &somewhere(), RATE), Err(CannotFund::Wallet(_))), "it is gone");
+    assert!(matches!(world.wallet.refund(&[first], &somewhere(), RATE), Err(CannotFund::Wallet(_))), "it is gone");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_deposit_that_the_fee_would_eat_is_not_given_back() {
     let [seen] = world.outputs_to(&deposit);
     for sat_per_vb in [7, 100] {
         let rate = FeeRate::from_sat_per_vb(sat_per_vb).unwrap();
-        let refused = world.wallet.give_back(&[seen.outpoint], &somewhere(), rate);
+        let refused = world.wallet.refund(&[seen.outpoint], &somewhere(), rate);
         assert!(matches!(refused, Err(CannotFund::NotEnough { .. })), "{refused:?}");
     }
 }
@@ -201,7 +201,7 @@ fn a_refund_has_no_change_that_could_pay_for_it() {
     let deposit = world.wallet.address().unwrap().script_pubkey();
     world.chain.give(&deposit, 70_000);
     let [seen] = world.outputs_to(&deposit);
-    let refund = world.wallet.give_back(&[seen.outpoint], &somewhere(), RATE).unwrap();
+    let refund = world.wallet.refund(&[seen.outpoint], &somewhere(), RATE).unwrap();
     world.chain.submit(refund.clone()).unwrap();
     assert!(!world.wallet.bump(&refund, FeeRate::from_sat_per_vb(50).unwrap()));
 }

@@ -197,7 +197,7 @@ impl<N: LspNode> Pump<N> {
         let inputs: Vec<OutPoint> = deposits.iter().map(from_lsps_outpoint).collect();
         let script = Address::from_str(&to).map(|address| address.assume_checked().script_pubkey());
         let Ok(script) = script else { return vec![Input::RefundImpossible { key }] };
-        match give_back(&*self.outside.wallet, &inputs, &script, self.outside.chain.fee_rate()) {
+        match build_refund(&*self.outside.wallet, &inputs, &script, self.outside.chain.fee_rate()) {
             Ok(tx) => {
                 let mining_sat = self.outside.wallet.mining_fee_sat(&tx);
                 vec![Input::RefundBuilt { key, tx: serialize(&tx), mining_sat }]
@@ -377,7 +377,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Builds a refund at the present feerate, unless the on-chain fee would exceed the amount paid out. In that case a
 /// lower feerate is used, and the refund is broadcast until feerates fall. Only outputs that are below the dust limit
 /// at the least relayed feerate are kept as dust.
-fn give_back(
+fn build_refund(
     wallet: &dyn OnchainWallet,
     outputs: &[OutPoint],
     script: &ScriptBuf,
@@ -386,7 +386,7 @@ fn give_back(
     let least = bitcoin::FeeRate::BROADCAST_MIN;
     let mut rate = today.max(least);
     loop {
-        let built = wallet.give_back(outputs, script, rate);
+        let built = wallet.refund(outputs, script, rate);
         let is_dear = match &built {
             Ok(tx) => wallet.mining_fee_sat(tx) > tx.output.iter().map(|output| output.value.to_sat()).sum(),
             Err(CannotFund::NotEnough { .. }) => true,
@@ -405,7 +405,7 @@ mod tests {
     use bitcoin::transaction::Version;
     use bitcoin::{Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut};
 
-    use super::{Watched, give_back};
+    use super::{Watched, build_refund};
     use crate::ports::{CannotFund, OnchainWallet, SeenOutput, from_lsps_outpoint};
 
     /// A wallet with one coin of this value, whose refund takes 110 vB.
@@ -428,7 +428,7 @@ mod tests {
             0
         }
 
-        fn give_back(&self, _: &[OutPoint], to: &ScriptBuf, rate: FeeRate) -> Result<Transaction, CannotFund> {
+        fn refund(&self, _: &[OutPoint], to: &ScriptBuf, rate: FeeRate) -> Result<Transaction, CannotFund> {
             let fee = rate.to_sat_per_kwu() * 440 / 1_000;
             let left = self.0.checked_sub(fee).filter(|left| *left >= 294);
             let value = left.ok_or(CannotFund::NotEnough { needed_sat: fee + 294, available_sat: self.0 })?;
@@ -439,7 +439,7 @@ mod tests {
 
     fn given_back(worth: u64, sat_per_vb: u64) -> Option<u64> {
         let rate = FeeRate::from_sat_per_vb(sat_per_vb).expect("few");
-        match give_back(&Coin(worth), &[], &ScriptBuf::new(), rate) {
+        match build_refund(&Coin(worth), &[], &ScriptBuf::new(), rate) {
             Ok(tx) => Some(tx.output[0].value.to_sat()),
             Err(CannotFund::NotEnough { .. }) => None,
             Err(CannotFund::Wallet(why)) => panic!("{why}"),

@@ -8,7 +8,7 @@ use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
 /// The host makes its calls from one task: none may block for longer than signing takes. Every call may be made twice,
 /// as a process can die between an answer and its use.
 ///
-/// Reserved outputs are spent by [`give_back`](Self::give_back) and by nothing else. A wallet may forget its
+/// Reserved outputs are spent by [`refund`](Self::refund) and by nothing else. A wallet may forget its
 /// reservations when it stops: the host calls [`lock`](Self::lock) at each start.
 pub trait OnchainWallet: Send + Sync {
     /// Builds and signs a transaction with one output of `amount_sat` satoshis to `script`, and reserves its inputs.
@@ -37,7 +37,7 @@ pub trait OnchainWallet: Send + Sync {
     /// of a finished order that were never on record. Safe twice, and for outputs that are not reserved.
     fn release(&self, inputs: &[OutPoint]);
 
-    /// On-chain fee, in satoshis, of a transaction built by [`fund`](Self::fund) or [`give_back`](Self::give_back).
+    /// On-chain fee, in satoshis, of a transaction built by [`fund`](Self::fund) or [`refund`](Self::refund).
     fn mining_fee_sat(&self, tx: &Transaction) -> u64;
 
     /// Raises the fee of a funding transaction or a refund that is stuck, for example by spending its change. The
@@ -65,12 +65,7 @@ pub trait OnchainWallet: Send + Sync {
     ///
     /// [`CannotFund::NotEnough`] if at most dust would be left at this feerate. After any other error the host asks
     /// again with the next block.
-    fn give_back(
-        &self,
-        outputs: &[OutPoint],
-        script: &ScriptBuf,
-        fee_rate: FeeRate,
-    ) -> Result<Transaction, CannotFund> {
+    fn refund(&self, outputs: &[OutPoint], script: &ScriptBuf, fee_rate: FeeRate) -> Result<Transaction, CannotFund> {
         let (_, _, _) = (outputs, script, fee_rate);
         Err(CannotFund::Wallet("it gives no addresses out".into()))
     }

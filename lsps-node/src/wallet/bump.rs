@@ -32,7 +32,7 @@ impl BdkWallet {
             return None;
         }
         let home = self.change_address(state).ok()?.script_pubkey();
-        let alone = state.coins.give_back(&change, &home, fee_rate).ok()?;
+        let alone = state.coins.sweep(&change, &home, fee_rate).ok()?;
         // Another signature may be a byte longer.
         let weight = parent.weight() + alone.weight() + Weight::from_wu(u64::try_from(change.len()).ok()?);
         let missing = fee_rate.checked_mul_by_weight(weight)?.checked_sub(paid)?;

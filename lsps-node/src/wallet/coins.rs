@@ -110,7 +110,7 @@ impl Coins {
     }
 
     /// Spends exactly these coins to one output, less the fee.
-    pub(super) fn give_back(
+    pub(super) fn sweep(
         &mut self,
         outputs: &[OutPoint],
         script: &Script,

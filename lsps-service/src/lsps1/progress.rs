@@ -24,12 +24,12 @@ impl Order {
             Self::drop_draft,
             Self::complete,
             Self::give_up_opening,
-            Self::let_go,
+            Self::fail_overdue,
             Self::cancel_ways,
             Self::begin,
             Self::abandon,
             Self::expire,
-            Self::give_back,
+            Self::refund_deposits,
             Self::keep_dust,
             Self::broadcast_again,
             Self::call_client,
@@ -72,7 +72,7 @@ impl Order {
     /// Fails a held payment that has expired, or whose order has ended. Spec: LSPS1 §4.1. The channel has to be
     /// abandoned first: until then the client may have claimed an HTLC over it, and has to pay for the channel in that
     /// case.
-    fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
+    fn fail_overdue(&self, ctx: &Context<'_>) -> Vec<Event> {
         let Some((hash, payment)) = self.held().filter(|_| !self.has_unpaid_channel()) else { return vec![] };
         let failing = Event::PaymentMoved { hash, to: PaymentState::Failing { ask: 1 } };
         let expired =
@@ -135,7 +135,7 @@ impl Order {
     /// Refunds confirmed deposits that paid for nothing, together, except those that cost more to refund than they are
     /// worth at this feerate. These wait for a lower feerate as long as the order can be asked for. After that the
     /// least feerate applies, with which the refund itself may have to wait. Spec: LSPS1 §4.3.
-    fn give_back(&self, ctx: &Context<'_>) -> Vec<Event> {
+    fn refund_deposits(&self, ctx: &Context<'_>) -> Vec<Event> {
         let today = ctx.facts.feerate_sat_per_kw;
         let feerate = if self.is_asked_for(ctx) { today } else { today.min(LEAST_FEERATE) };
         let cost = cost_of_input(feerate);

@@ -22,7 +22,7 @@ impl JitChannel {
     /// The next events; none if the offer waits for an input.
     pub fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
         let steps = [
-            Self::let_go,
+            Self::fail_overdue,
             Self::give_up_opening,
             Self::settle_fee,
             Self::begin,
@@ -37,7 +37,7 @@ impl JitChannel {
     }
 
     /// Fails held parts whose deadline has passed.
-    fn let_go(&self, ctx: &Context<'_>) -> Vec<Event> {
+    fn fail_overdue(&self, ctx: &Context<'_>) -> Vec<Event> {
         let mut events = vec![];
         for (hash, payment) in self.payments.iter().filter(|(_, payment)| payment.has_held()) {
             let (deadline, at_deadline) = self.deadline(*hash, payment, ctx.config);

@@ -386,7 +386,7 @@ impl OnchainWallet for Ports {
         Some(self.model().deposits.address())
     }
 
-    fn give_back(&self, outputs: &[OutPoint], script: &ScriptBuf, rate: FeeRate) -> Result<Transaction, CannotFund> {
+    fn refund(&self, outputs: &[OutPoint], script: &ScriptBuf, rate: FeeRate) -> Result<Transaction, CannotFund> {
         let nothing = CannotFund::NotEnough { needed_sat: 1, available_sat: 0 };
         self.model().deposits.refund(outputs, script, rate).ok_or(nothing)
     }
