@@ -28,6 +28,8 @@ pub use lsps_service as service;
 pub use lsps_types as types;
 
 pub use inbox::{Budget, Inbox, PeerEvent};
-pub use lsp::{BookPage, BookPages, CannotStart, Lsp, LspEvent, LspEvents, LspParts, Owed, Posted, Runner, Started};
+pub use lsp::{
+    BookPage, BookPages, CannotStart, Lsp, LspEvent, LspEvents, LspParts, PostReporter, Runner, Started, TxPurpose,
+};
 pub use pump::{Stopped, TellAgain};
 pub use records::{Loaded, RETRY, Records};

@@ -33,9 +33,9 @@ use crate::records::Records;
 
 use book::Book;
 pub use book::{BookPage, BookPages};
-pub use channels::Posted;
+pub use channels::PostReporter;
 use events::Events;
-pub use events::{LspEvent, LspEvents, Owed};
+pub use events::{LspEvent, LspEvents, TxPurpose};
 use pump::{Outside, Pump, Request};
 
 /// The parts of which an LSP is built.
@@ -205,7 +205,7 @@ impl Lsp {
     }
 
     /// Reads the present state of the service. `None`: the LSP has stopped.
-    pub async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Service) -> T + Send + 'static) -> Option<T> {
+    pub async fn inspect<T: Send + 'static>(&self, look: impl FnOnce(&Service) -> T + Send + 'static) -> Option<T> {
         let (done, answer) = oneshot::channel();
         let look = Request::Look(Box::new(move |service| drop(done.send(look(service)))));
         self.requests.send(look).ok()?;
@@ -233,7 +233,7 @@ impl Lsp {
 
     /// The orders on record, each with its state and, if it failed, the reason.
     pub async fn orders(&self) -> Vec<KnownOrder> {
-        self.look(|service| service.known_orders().collect()).await.unwrap_or_default()
+        self.inspect(|service| service.known_orders().collect()).await.unwrap_or_default()
     }
 
     /// Cancels an order whose channel is not published; a payment is refunded. `false`: it is too late.
@@ -255,7 +255,7 @@ impl Lsp {
     /// The channel is still promised to its client. Spec: LSPS2 `min_lifetime`.
     pub async fn may_close(&self, key: ChannelKey) -> Result<(), Promised> {
         // The service has stopped and cannot answer, so the promise is taken to hold.
-        self.look(move |service| service.may_close(key)).await.unwrap_or(Err(Promised { until: None }))
+        self.inspect(move |service| service.may_close(key)).await.unwrap_or(Err(Promised { until: None }))
     }
 
     /// The book in pages, by time: every fee charged, earned or lost, and the on-chain fee of every channel. The book

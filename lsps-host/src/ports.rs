@@ -14,7 +14,7 @@ mod wallet;
 pub use clock::{Clock, Sleep, SystemClock};
 pub use messages::{Arrived, Messages};
 pub use node::{IncomingHtlc, IncomingState, LspNode, Marker, NodeChannel, NodeEvent, OutgoingHtlc, Resolution};
-pub use notifier::{Notifier, Post, PostFate};
+pub use notifier::{Notifier, Post, PostResult};
 pub use onchain::{
     Broadcast, CannotFund, CannotPay, ChainAccess, ChainWatch, Mempool, OnchainPayer, OnchainWallet, SeenOutput,
     from_lsps_outpoint, to_lsps_outpoint,

@@ -24,10 +24,10 @@ pub use {lsps_client as client, lsps_host as host, lsps_service as service, lsps
 pub use config::{CannotStart, SettingMissing, preset_for_lsp, preset_for_wallet};
 pub use handler::{LspsMessageHandler, Observed, PeerEvent, Role};
 pub use lsp::{Lsp, LspParts};
-pub use lsps_host::ports::{Notifier, Post, PostFate};
+pub use lsps_host::ports::{Notifier, Post, PostResult};
 #[cfg(feature = "webhook-http")]
 pub use lsps_host::webhook;
-pub use lsps_host::{BookPage, BookPages, LspEvent, LspEvents, Owed, Posted, Stopped, ports};
+pub use lsps_host::{BookPage, BookPages, LspEvent, LspEvents, PostReporter, Stopped, TxPurpose, ports};
 pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;

@@ -8,17 +8,17 @@ use lsps_types::PeerId;
 use tokio::sync::mpsc;
 
 use super::pump::{Pump, Request};
-use crate::ports::{LspNode, Post, PostFate};
+use crate::ports::{LspNode, Post, PostResult};
 
 /// The receiver of the result of a [`Post`], to which a [`Notifier`](crate::ports::Notifier) reports. If it is dropped
 /// without a report, the post ends at its own deadline.
-pub struct Posted {
+pub struct PostReporter {
     key: PostKey,
     /// A weak handle, which does not keep the LSP running.
     lsp: mpsc::WeakUnboundedSender<Request>,
 }
 
-impl Posted {
+impl PostReporter {
     /// Key of the post.
     #[must_use]
     pub fn key(&self) -> PostKey {
@@ -26,12 +26,12 @@ impl Posted {
     }
 
     /// Reports the result of the post.
-    pub fn tell(self, fate: PostFate) {
+    pub fn report(self, result: PostResult) {
         let key = self.key;
-        let input = match fate {
-            PostFate::Delivered => Input::WebhookDelivered { key },
-            PostFate::Refused => Input::WebhookFailed { key },
-            PostFate::Unreached => Input::WebhookUnreached { key },
+        let input = match result {
+            PostResult::Delivered => Input::WebhookDelivered { key },
+            PostResult::Refused => Input::WebhookFailed { key },
+            PostResult::Unreached => Input::WebhookUnreached { key },
         };
         if let Some(lsp) = self.lsp.upgrade() {
             // If the report does not become durable, the notification is posted again after a restart.
@@ -41,11 +41,11 @@ impl Posted {
 }
 
 #[cfg(all(test, feature = "webhook-http"))]
-impl Posted {
+impl PostReporter {
     /// A receiver whose report is read at the other end.
     pub(crate) fn of(key: PostKey) -> (Self, impl FnMut() -> Option<Input>) {
         let (lsp, mut told) = mpsc::unbounded_channel();
-        let posted = Self { key, lsp: lsp.downgrade() };
+        let reporter = Self { key, lsp: lsp.downgrade() };
         let hears = move || {
             let _it_is_there = &lsp;
             match told.try_recv().ok()? {
@@ -53,11 +53,11 @@ impl Posted {
                 _ => None,
             }
         };
-        (posted, hears)
+        (reporter, hears)
     }
 }
 
-impl fmt::Debug for Posted {
+impl fmt::Debug for PostReporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.key.fmt(f)
     }
@@ -68,8 +68,8 @@ impl<N: LspNode> Pump<N> {
     pub(super) fn post(&self, post: Post) -> Vec<Input> {
         match &self.outside.notifier {
             Some(notifier) => {
-                let posted = Posted { key: post.key, lsp: self.requests.clone() };
-                notifier.post(post, posted);
+                let reporter = PostReporter { key: post.key, lsp: self.requests.clone() };
+                notifier.post(post, reporter);
                 vec![]
             }
             None => vec![Input::WebhookFailed { key: post.key }],

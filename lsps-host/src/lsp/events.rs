@@ -46,7 +46,7 @@ pub enum LspEvent {
     /// The mempool does not accept a transaction that has to confirm. The host broadcasts it again with every block.
     BroadcastRefused {
         /// The purpose of the transaction.
-        of: Owed,
+        purpose: TxPurpose,
         /// The transaction.
         txid: Txid,
         /// The reason, in the words of the chain backend.
@@ -123,7 +123,7 @@ impl LspEvent {
 
 /// The purpose of a transaction that the LSP broadcasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owed {
+pub enum TxPurpose {
     /// The transaction funds this channel.
     Funding(ChannelKey),
     /// The transaction is this refund of an order.
@@ -206,7 +206,7 @@ enum About {
     /// The channel of a flow, whichever attempt it belongs to.
     ChannelEnd(FlowId),
     Funding(ChannelKey),
-    Refused(Owed),
+    Refused(TxPurpose),
     Orders,
     RefundFails(RefundKey),
     RefundStuck(RefundKey),
@@ -259,7 +259,7 @@ impl About {
             LspEvent::Undecided(decision) => Self::Decision(decision.id),
             LspEvent::ChannelEnded { key, .. } => Self::ChannelEnd(key.flow),
             LspEvent::FundingStuck { key, .. } => Self::Funding(*key),
-            LspEvent::BroadcastRefused { of, .. } => Self::Refused(*of),
+            LspEvent::BroadcastRefused { purpose, .. } => Self::Refused(*purpose),
             LspEvent::OrdersMade { .. } => Self::Orders,
             LspEvent::RefundFails { key, .. } => Self::RefundFails(*key),
             LspEvent::RefundStuck { key, .. } => Self::RefundStuck(*key),

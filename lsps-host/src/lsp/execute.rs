@@ -6,7 +6,7 @@ use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
 use lsps_service::{ChannelEnd, ChannelId, ChannelKey, Effect, FlowId, FundingOutput, Input, OpenedFor, PartId};
 use lsps_types::{Blocks, Msat, PeerId};
 
-use super::events::{LspEvent, Owed};
+use super::events::{LspEvent, TxPurpose};
 use super::htlcs;
 use super::pump::{Pump, inputs_of, sat_per_kw};
 use super::report;
@@ -46,7 +46,7 @@ impl<N: LspNode> Pump<N> {
             Effect::HandFunding { key, peer, tx } => self.hand_funding(key, peer, &tx),
             Effect::BroadcastFunding { key, tx, ask } => {
                 if let Ok(tx) = deserialize::<Transaction>(&tx) {
-                    self.broadcast(Owed::Funding(key), &tx);
+                    self.broadcast(TxPurpose::Funding(key), &tx);
                     if ask > 1 && self.depth(key, None, &tx) == 0 {
                         let bumped = self.outside.wallet.bump(&tx, self.outside.chain.fee_rate());
                         let stuck = LspEvent::FundingStuck { key, txid: tx.compute_txid(), bumped };
@@ -65,7 +65,7 @@ impl<N: LspNode> Pump<N> {
                 vec![Input::ChannelAbandoned { key }]
             }
             Effect::CarryOthers { key, peer } => {
-                self.node.carry_others(peer, key);
+                self.node.allow_forwards(peer, key);
                 vec![]
             }
             Effect::ForwardPart { part, key, channel_id, peer, amount, .. } => {
@@ -157,7 +157,7 @@ impl<N: LspNode> Pump<N> {
     /// than planned, and feerates change. Nothing is spent yet.
     fn check_room(&self, key: ChannelKey, peer: PeerId) -> Result<(), String> {
         let Some(OpenedFor { deliver, htlcs }) = self.service.opened_for(key) else { return Ok(()) };
-        match self.node.room(peer, key, htlcs) {
+        match self.node.outbound_capacity(peer, key, htlcs) {
             Some(room) if room < deliver => Err(format!(
                 "the channel carries {room} in {htlcs} HTLC(s) at once, and {deliver} are to be delivered: plan a larger one"
             )),
@@ -214,11 +214,11 @@ impl<N: LspNode> Pump<N> {
     }
 
     /// Broadcasts a transaction. Whatever the answer, the broadcast is repeated with the next block.
-    pub(super) fn broadcast(&self, of: Owed, tx: &Transaction) {
+    pub(super) fn broadcast(&self, purpose: TxPurpose, tx: &Transaction) {
         let (txid, answer) = (tx.compute_txid(), self.outside.chain.broadcast(tx));
-        report::broadcast(of, &txid, &answer);
+        report::broadcast(purpose, &txid, &answer);
         if let Broadcast::Refused(why) = answer {
-            self.outside.events.send(LspEvent::BroadcastRefused { of, txid, why });
+            self.outside.events.send(LspEvent::BroadcastRefused { purpose, txid, why });
         }
     }
 

@@ -13,7 +13,7 @@ use lsps_service::{
 };
 use lsps_types::{BlockHeight, FeeRate, Msat, PaymentHash, Preimage, Sat};
 
-use super::events::{LspEvent, Owed};
+use super::events::{LspEvent, TxPurpose};
 use super::htlcs;
 use super::pump::Pump;
 use crate::ports::{CannotFund, LspNode, OnchainWallet, SeenOutput, from_lsps_outpoint, to_lsps_outpoint};
@@ -213,7 +213,7 @@ impl<N: LspNode> Pump<N> {
 
     pub(super) fn broadcast_refund(&mut self, key: RefundKey, tx: &[u8], ask: u32) -> Vec<Input> {
         let Ok(tx) = deserialize::<Transaction>(tx) else { return vec![] };
-        self.broadcast(Owed::Refund(key), &tx);
+        self.broadcast(TxPurpose::Refund(key), &tx);
         let txid = tx.compute_txid();
         if ask > 1 && self.outside.chain.confirmations(&txid) == 0 {
             let bumped = self.outside.wallet.bump(&tx, self.outside.chain.fee_rate());
@@ -361,7 +361,7 @@ impl<N: LspNode> Pump<N> {
         for refund in self.service.unconfirmed_refunds() {
             let Ok(tx) = deserialize::<Transaction>(refund.tx) else { continue };
             match self.outside.chain.confirmations(&tx.compute_txid()) {
-                0 if refund.owed => self.broadcast(Owed::Refund(refund.key), &tx),
+                0 if refund.owed => self.broadcast(TxPurpose::Refund(refund.key), &tx),
                 super::poll::DEEP.. => confirmed.push(refund.key),
                 _ => {}
             }

@@ -9,7 +9,7 @@ use bitcoin::consensus::deserialize;
 use lsps_service::{ChannelEnd, ChannelKey, ChannelStage, FlowId, HeldHtlc, Input, KnownPart, PartId, WhichPart};
 use lsps_types::{Msat, PaymentHash, PeerId};
 
-use super::events::Owed;
+use super::events::TxPurpose;
 use super::htlcs;
 use super::pump::{Pump, inputs_of};
 use crate::ports::LspNode;
@@ -195,7 +195,7 @@ impl<N: LspNode> Pump<N> {
             }
         }
         for (key, tx) in parents_first(missing) {
-            self.broadcast(Owed::Funding(key), &tx);
+            self.broadcast(TxPurpose::Funding(key), &tx);
         }
         for key in confirmed {
             let _ = self.feed(Input::FundingConfirmed { key });

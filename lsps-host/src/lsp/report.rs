@@ -8,7 +8,7 @@ use lsps_types::bolt4::FailureCode;
 use metrics::counter;
 use tracing::{debug, error, info, warn};
 
-use super::events::Owed;
+use super::events::TxPurpose;
 use crate::ports::{Broadcast, StoreError};
 
 /// Reports an input of the service and its outcome.
@@ -276,13 +276,13 @@ pub(super) fn runaway(flow: FlowId) {
 }
 
 /// Reports a broadcast and its answer.
-pub(super) fn broadcast(of: Owed, txid: &Txid, answer: &Broadcast) {
+pub(super) fn broadcast(purpose: TxPurpose, txid: &Txid, answer: &Broadcast) {
     match answer {
-        Broadcast::Accepted => info!(?of, %txid, "in the mempool"),
-        Broadcast::Known | Broadcast::Unanswered => debug!(?of, %txid, ?answer, "broadcast"),
+        Broadcast::Accepted => info!(of = ?purpose, %txid, "in the mempool"),
+        Broadcast::Known | Broadcast::Unanswered => debug!(of = ?purpose, %txid, ?answer, "broadcast"),
         Broadcast::Refused(why) => {
             counter!("lsps_broadcasts_refused").increment(1);
-            warn!(?of, %txid, why, "the mempool does not take it");
+            warn!(of = ?purpose, %txid, why, "the mempool does not take it");
         }
     }
 }

@@ -44,7 +44,7 @@ pub trait LspNode: Send + Sync + 'static {
 
     /// Amount that a channel, as it was negotiated, can deliver to its peer at once in this number of HTLCs. `None`:
     /// there is no such channel.
-    fn room(&self, peer: PeerId, key: ChannelKey, htlcs: usize) -> Option<Msat>;
+    fn outbound_capacity(&self, peer: PeerId, key: ChannelKey, htlcs: usize) -> Option<Msat>;
 
     /// Whether a channel carries HTLCs, or its peer has a balance in it beyond the initial one. `false` if there is no
     /// such channel.
@@ -86,7 +86,7 @@ pub trait LspNode: Send + Sync + 'static {
 
     /// Lets a channel that was opened with `OpenTerms::carries_others: false` forward other payments at the node's
     /// usual price. A price that the operator set meanwhile stays.
-    fn carry_others(&self, peer: PeerId, key: ChannelKey);
+    fn allow_forwards(&self, peer: PeerId, key: ChannelKey);
 
     /// Amount of the incoming HTLC that is held under this id. `None`: the node holds no such HTLC.
     fn held(&self, part: PartId) -> Option<Msat>;

@@ -6,13 +6,13 @@ use lsps_service::{PostKey, Urgency};
 use lsps_types::lsps5::WebhookUrl;
 use lsps_types::{DateTime, Timestamp};
 
-use crate::lsp::Posted;
+use crate::lsp::PostReporter;
 
 /// Signs notifications with the node's key, and posts them.
 pub trait Notifier: Send + Sync {
     /// Accepts a notification. The host calls this from its one task, so the call must not block. The implementation
-    /// reports the result of the post to `posted`.
-    fn post(&self, post: Post, posted: Posted);
+    /// reports the result of the post to `reporter`.
+    fn post(&self, post: Post, reporter: PostReporter);
 
     /// Drops a notification that is worthless by now. The default does nothing: the notification is posted in vain.
     fn withdraw(&self, key: PostKey) {
@@ -22,7 +22,7 @@ pub trait Notifier: Send + Sync {
 
 /// Result of a [`Post`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PostFate {
+pub enum PostResult {
     /// The webhook answered with status 200.
     Delivered,
     /// The webhook answered with another status, or may not be contacted: another attempt would end the same way.

@@ -5,12 +5,12 @@ use lsps_types::lsps5::{Signed, signed_text};
 use lsps_types::signature::{LnSignature, SignMessage};
 
 use super::{CannotPost, Delivery, DeliveryConfig, Undelivered, WebhookCounts, Webhooks};
-use crate::lsp::Posted;
-use crate::ports::{Notifier, Post, PostFate};
+use crate::lsp::PostReporter;
+use crate::ports::{Notifier, Post, PostResult};
 
 /// Signs and posts the notifications of an LSP ([`LspParts::notifier`](crate::LspParts)).
 pub struct WebhookNotifier {
-    webhooks: Webhooks<Posted>,
+    webhooks: Webhooks<PostReporter>,
     sign: Box<Sign>,
 }
 
@@ -24,10 +24,10 @@ impl WebhookNotifier {
     ///
     /// TLS or the resolver cannot be set up, or a limit is 0.
     pub fn new(config: DeliveryConfig, signer: impl SignMessage + Send + Sync + 'static) -> Result<Self, CannotPost> {
-        let (webhooks, mut answers) = Webhooks::<Posted>::new(config)?;
+        let (webhooks, mut answers) = Webhooks::<PostReporter>::new(config)?;
         tokio::spawn(async move {
             while let Some(answer) = answers.recv().await {
-                answer.id.tell(fate(answer.outcome));
+                answer.id.report(result(answer.outcome));
             }
         });
         let sign = Box::new(move |text: &str| signer.sign_message(text.as_bytes()).ok());
@@ -42,29 +42,29 @@ impl WebhookNotifier {
 }
 
 impl Notifier for WebhookNotifier {
-    fn post(&self, post: Post, posted: Posted) {
+    fn post(&self, post: Post, reporter: PostReporter) {
         let Post { key, url, body, timestamp, within, urgency, until: _ } = post;
         match (self.sign)(&signed_text(timestamp.as_str(), &body)) {
             Some(signature) => {
                 let signed = Signed { body, timestamp, signature };
-                self.webhooks.post(Delivery { id: posted, client: key.client, urgency, url, signed, within });
+                self.webhooks.post(Delivery { id: reporter, client: key.client, urgency, url, signed, within });
             }
-            None => posted.tell(PostFate::Unreached),
+            None => reporter.report(PostResult::Unreached),
         }
     }
 
     fn withdraw(&self, key: PostKey) {
-        self.webhooks.withdraw(key.client, |posted| posted.key() == key);
+        self.webhooks.withdraw(key.client, |reporter| reporter.key() == key);
     }
 }
 
 /// The result for the service. A webhook that may not be contacted counts as refused, as another attempt would not
 /// reach it either.
-fn fate(outcome: Result<(), Undelivered>) -> PostFate {
+fn result(outcome: Result<(), Undelivered>) -> PostResult {
     match outcome {
-        Ok(()) => PostFate::Delivered,
+        Ok(()) => PostResult::Delivered,
         Err(Undelivered::Status(_) | Undelivered::Url | Undelivered::Port(_) | Undelivered::Address(_)) => {
-            PostFate::Refused
+            PostResult::Refused
         }
         Err(
             Undelivered::QueueFull
@@ -76,7 +76,7 @@ fn fate(outcome: Result<(), Undelivered>) -> PostFate {
             | Undelivered::Closed
             | Undelivered::TimedOut
             | Undelivered::GaveWay,
-        ) => PostFate::Unreached,
+        ) => PostResult::Unreached,
     }
 }
 
@@ -163,10 +163,10 @@ mod tests {
     fn posts(notifier: &WebhookNotifier, url: &str, within: Duration) -> impl FnMut() -> Option<Input> + use<> {
         let at = Timestamp::from_unix_millis(1_767_268_800_007);
         let url = WebhookUrl::new(url.into()).expect("a URL");
-        let (posted, hears) = Posted::of(KEY);
+        let (reporter, hears) = PostReporter::of(KEY);
         let (body, urgency) = ("{}".into(), Urgency::Normal);
         let post = Post { key: KEY, url, body, timestamp: at.into(), until: at + within, within, urgency };
-        notifier.post(post, posted);
+        notifier.post(post, reporter);
         hears
     }
 

@@ -15,7 +15,7 @@ use lsps_node::node::within;
 use lsps_service::StandardPolicy;
 use lsps_testing::scene::{Scene, Script, Who};
 use lsps_transport_ldk::ports::OnchainWallet as _;
-use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat, Owed};
+use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat, TxPurpose};
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR, World};
 
@@ -105,13 +105,14 @@ async fn case_X26_a_funding_that_the_mempool_refuses_is_told_with_the_reason() {
     world.pays();
     let refused = async {
         loop {
-            if let Some(LspEvent::BroadcastRefused { of, txid, why }) = events.recv().await {
-                return (of, txid, why);
+            if let Some(LspEvent::BroadcastRefused { purpose, txid, why }) = events.recv().await {
+                return (purpose, txid, why);
             }
         }
     };
-    let (of, txid, why) = tokio::time::timeout(Duration::from_secs(10), refused).await.expect("the operator is told");
-    assert!(matches!(of, Owed::Funding(_)), "{of:?}");
+    let (purpose, txid, why) =
+        tokio::time::timeout(Duration::from_secs(10), refused).await.expect("the operator is told");
+    assert!(matches!(purpose, TxPurpose::Funding(_)), "{purpose:?}");
     assert!(why.contains("is spent by"), "{why}");
     assert!(world.scene.chain.transaction(&txid).is_none());
 }

@@ -13,7 +13,7 @@ use lsps_host::ports::{
     Messages, NodeChannel, NodeEvent, Notifier, OnchainWallet, OutgoingHtlc, Post, ReadAnswer, RecordStore, Resolution,
     SeenOutput, Sleep, StoreError, to_lsps_outpoint,
 };
-use lsps_host::{Budget, PeerEvent, Posted};
+use lsps_host::{Budget, PeerEvent, PostReporter};
 use lsps_service::{ChannelId, ChannelKey, OfferId, OpenTerms, OrderNumber, PartId, PaymentTerms, PostKey};
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Preimage, Scid, Timestamp};
@@ -114,7 +114,7 @@ impl LspNode for Ports {
         self.model().node.now.channels.iter().map(|(key, channel)| shown(*key, channel)).collect()
     }
 
-    fn room(&self, _: PeerId, key: ChannelKey, htlcs: usize) -> Option<Msat> {
+    fn outbound_capacity(&self, _: PeerId, key: ChannelKey, htlcs: usize) -> Option<Msat> {
         let model = self.model();
         model.node.room(key, htlcs)
     }
@@ -161,7 +161,7 @@ impl LspNode for Ports {
         });
     }
 
-    fn carry_others(&self, _: PeerId, key: ChannelKey) {
+    fn allow_forwards(&self, _: PeerId, key: ChannelKey) {
         self.act((), |model| model.node.carry_others(key));
     }
 
@@ -433,10 +433,10 @@ impl ChainWatch for Ports {
 }
 
 impl Notifier for Ports {
-    fn post(&self, post: Post, posted: Posted) {
-        let fate = self.act(None, |model| model.posts(&post));
-        if let Some(fate) = fate {
-            posted.tell(fate);
+    fn post(&self, post: Post, reporter: PostReporter) {
+        let result = self.act(None, |model| model.posts(&post));
+        if let Some(result) = result {
+            reporter.report(result);
         }
     }
 

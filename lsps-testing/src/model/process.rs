@@ -130,7 +130,7 @@ impl Process {
         let answer = Arc::new(Mutex::new(None));
         let place = Arc::clone(&answer);
         self.ask(|lsp| async move {
-            let seen = lsp.look(look).await;
+            let seen = lsp.inspect(look).await;
             *place.lock().expect("nobody panics here") = seen;
         });
         self.settle();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lsps_host::ports::{Post, PostFate};
+use lsps_host::ports::{Post, PostResult};
 use lsps_types::lsps5::{AppName, Notification};
 use lsps_types::{PeerId, Timestamp};
 
@@ -21,7 +21,7 @@ pub struct Hooks {
 
 impl Model {
     /// Checks a notification before it is posted, and returns its result. `None`: no answer ever arrives.
-    pub(super) fn posts(&mut self, post: &Post) -> Option<PostFate> {
+    pub(super) fn posts(&mut self, post: &Post) -> Option<PostResult> {
         let (client, url, body, raised) = (post.key.client, post.url.as_str(), &post.body, post.timestamp.instant());
         let hook = (client, url.to_string());
         if Notification::parse(body.as_bytes()) == Ok(Notification::WebhookRegistered) {
@@ -39,10 +39,10 @@ impl Model {
             assert!(may_be, "{client} is called too often: {calls:?}");
         }
         match ANSWERS.iter().position(|answer| url.contains(answer)) {
-            Some(0) => Some(PostFate::Delivered),
-            Some(1) => Some(PostFate::Refused),
+            Some(0) => Some(PostResult::Delivered),
+            Some(1) => Some(PostResult::Refused),
             // The server is unreachable, or no answer ever arrives.
-            Some(2) if post.key.number.is_multiple_of(2) => Some(PostFate::Unreached),
+            Some(2) if post.key.number.is_multiple_of(2) => Some(PostResult::Unreached),
             _ => None,
         }
     }

@@ -73,7 +73,7 @@ fn has_channels(lsp: &mut Lsp, any: bool) {
     lsp.feed(Input::ChannelsWith { peer: peer(1), any });
 }
 
-/// Posted notifications: the first letter of the host, and the method without its prefix.
+/// PostReporter notifications: the first letter of the host, and the method without its prefix.
 pub fn posts(lsp: &mut Lsp) -> Vec<(String, String)> {
     let post = |act| match act {
         Act::Post { url, body, .. } => {

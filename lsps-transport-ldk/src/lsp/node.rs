@@ -118,7 +118,7 @@ impl<M: Manager> LspNode for Node<M> {
         self.manager.get_cm().list_channels().iter().filter_map(node_channel).collect()
     }
 
-    fn room(&self, peer: PeerId, key: ChannelKey, htlcs: usize) -> Option<Msat> {
+    fn outbound_capacity(&self, peer: PeerId, key: ChannelKey, htlcs: usize) -> Option<Msat> {
         Some(room_in(&self.details(peer, key)?, htlcs))
     }
 
@@ -185,7 +185,7 @@ impl<M: Manager> LspNode for Node<M> {
         opened.map(drop).map_err(|why| format!("{why:?}"))
     }
 
-    fn carry_others(&self, peer: PeerId, key: ChannelKey) {
+    fn allow_forwards(&self, peer: PeerId, key: ChannelKey) {
         let Some(channel) = self.details(peer, key) else { return };
         if channel.config.is_none_or(|config| config.forwarding_fee_base_msat != OUT_OF_REACH) {
             return;
