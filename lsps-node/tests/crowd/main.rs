@@ -333,32 +333,3 @@ async fn case_X15_case_X27_a_block_costs_no_look_without_news_and_orders_are_jud
     assert_eq!(chain.looked_at.load(Ordering::SeqCst), looks);
     stall.host.stop().await;
 }
-
-/// Measures how long events of the node wait while strangers buy: an HTLC for an offer of this LSP, and an HTLC for no
-/// offer.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures, and takes minutes; run it with --release --nocapture"]
-async fn measure_how_long_events_wait_beside_a_crowd() {
-    println!("| strangers | buys | store takes | HTLC of ours | nobody's HTLC | all sold after | sold |");
-    for (strangers, millis) in [(100, 0), (1_000, 0), (4_000, 0), (100, 5), (1_000, 5), (4_000, 5)] {
-        let stall = Stall::with(SlowStore::taking(Duration::from_millis(millis)), sells_without_end()).await;
-        let scid = stall.sells_to(stranger(1_000_000)).await;
-        let before = stall.store.writes();
-        stall.is_crowded(strangers, 20);
-        let (begin, wanted) = (std::time::Instant::now(), strangers * 20);
-        let (mut waits, mut id) = ([Duration::ZERO; 2], 0_u8);
-        while stall.store.writes() - before < wanted && begin.elapsed() < Duration::from_secs(120) {
-            id = id.wrapping_add(1);
-            for (which, scid) in [scid, 7].into_iter().enumerate() {
-                let told = std::time::Instant::now();
-                stall.host.handle_event(&intercepted(scid, id)).await.unwrap();
-                waits[which] = waits[which].max(told.elapsed());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let (all, sold) = (begin.elapsed(), stall.store.writes() - before);
-        let [ours, others] = waits;
-        println!("| {strangers} | {wanted} | {millis} ms | {ours:.1?} | {others:.1?} | {all:.1?} | {sold} |");
-        stall.host.stop().await;
-    }
-}
