@@ -308,15 +308,23 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         self.address
     }
 
-    /// Connects to a peer. `false`: it cannot be reached.
+    /// Connects to a peer; `false` if the peer cannot be reached. A connection that ends before its handshake is tried again:
+    /// LDK drops each one whose handshake is under way when its timer ticks.
     pub async fn connect(&self, peer: PublicKey, address: SocketAddr) -> bool {
-        match lightning_net_tokio::connect_outbound(Arc::clone(&self.peers), peer, address).await {
-            Some(connection) => {
-                self.keep(tokio::spawn(connection));
-                within(|| self.peers.peer_by_node_id(&peer).is_some()).await
+        for _ in 0..CONNECTIONS {
+            let peers = Arc::clone(&self.peers);
+            let Some(connection) = lightning_net_tokio::connect_outbound(peers, peer, address).await else {
+                return false;
+            };
+            let task = tokio::spawn(connection);
+            let is_there = || self.peers.peer_by_node_id(&peer).is_some();
+            within(|| is_there() || task.is_finished()).await;
+            self.keep(task);
+            if is_there() {
+                return true;
             }
-            None => false,
         }
+        false
     }
 
     /// A connector for a wallet on this node.
@@ -431,3 +439,5 @@ async fn listen<H: CustomMessageHandler + Send + Sync + 'static>(listener: TcpLi
 
 /// Longest time for which a payment by offer is held.
 const HOLD: Duration = Duration::from_secs(60 * 60);
+/// Connections that are tried before a peer counts as out of reach.
+const CONNECTIONS: usize = 5;
