@@ -1,7 +1,7 @@
 //! The LSP's or the wallet's machine loses power after any write. The payment either succeeds or is failed, and no
 //! funded channel is closed.
 //!
-//! `cargo test -p lsps-examples --test power_cut -- --ignored` cuts after every write; `LSPS_CUT=11` after the eleventh.
+//! `cargo test -p lsps-node --test power_cut -- --ignored` cuts after every write; `LSPS_CUT=11` after the eleventh.
 #![allow(non_snake_case)]
 
 mod diary;
