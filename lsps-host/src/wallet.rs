@@ -23,7 +23,7 @@ use lsps_client::jit_receive::{Handled, Purchase, Rules};
 use lsps_client::order;
 use lsps_client::select::{Cheapest, Select};
 use lsps_client::session::{NotRegistered, Session};
-use lsps_client::{Client, Config, Unreadable};
+use lsps_client::{Client, Config, Tape, Turn, Unreadable};
 use lsps_types::lsps5::{AppName, WebhookUrl};
 use lsps_types::{PaymentHash, PeerId};
 
@@ -73,6 +73,9 @@ pub struct WalletParts {
     /// Shows whether a funding transaction was published. With it, a payment over an unconfirmed channel waits until
     /// the funding was seen, unless the LSP is trusted; without it the wallet relies on the LSP for that.
     pub mempool: Option<Arc<dyn Mempool>>,
+    /// A tape of all inputs and effects of the client, for [`replay`](lsps_client::replay). The tape grows without end, and
+    /// contains preimages of held payments.
+    pub tape: Option<Box<dyn Tape<Turn>>>,
 }
 
 impl WalletParts {
@@ -97,6 +100,7 @@ impl WalletParts {
             clock: Arc::new(SystemClock),
             onchain: None,
             mempool: None,
+            tape: None,
         }
     }
 }
@@ -201,7 +205,10 @@ impl Wallet {
         let loaded = store.load(&*parts.clock).await?;
         let wake = Arc::<Notify>::default();
         let session = {
-            let client = Client::new(parts.config, parts.node.draw_bytes());
+            let mut client = Client::new(parts.config, parts.node.draw_bytes());
+            if let Some(tape) = parts.tape {
+                client.record_on(tape);
+            }
             let (clock, steady, wake) = (Arc::clone(&parts.clock), Arc::clone(&parts.clock), Arc::clone(&wake));
             Session::with_steady_clock(client, move || clock.now(), move || steady.steady(), move || wake.notify_one())
         };

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{OrderKey, PaymentMethod};
+use lsps_client::{Client, Draws, Turn};
 use lsps_host::ports::{ChannelRequest, PaymentEnd, PaymentId, WalletNodeEvent};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::{Msat, PaymentHash, PeerId, Sat};
@@ -76,6 +77,24 @@ impl WalletWorld {
             self.check();
         }
         self
+    }
+
+    /// Each further life of the wallet is kept on a tape.
+    #[must_use]
+    pub fn taped(mut self) -> Self {
+        self.process.tape();
+        self
+    }
+
+    /// The tapes of the wallet's lives.
+    pub fn tapes(&self) -> impl Iterator<Item = Vec<Turn>> {
+        self.process.tapes()
+    }
+
+    /// A client like the wallet's.
+    #[must_use]
+    pub fn client_like(ids: Draws) -> Client {
+        Client::new(process::config(), ids)
     }
 
     /// How often the process died so far.

@@ -22,7 +22,7 @@ use lsps_client::jit_receive::{FeeLimits, Handled, Rules};
 use lsps_client::order::{self, PaymentMethod, Quote};
 use lsps_client::select::{Cheapest, Select};
 use lsps_client::session::{NotRegistered, WhyNot};
-use lsps_client::{Config, Unreadable};
+use lsps_client::{Config, Tape, Turn, Unreadable};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::lsps5::{AppName, WebhookUrl};
 use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
@@ -79,6 +79,9 @@ pub struct WalletParts<M, P, K> {
     /// channel waits until the funding transaction was seen, unless the LSP is trusted. `None`: the wallet relies on
     /// the LSP.
     pub mempool: Option<Arc<dyn Mempool>>,
+    /// A tape of all inputs and effects of the client, for [`replay`](lsps_client::replay). The tape grows without end, and
+    /// contains preimages of held payments.
+    pub tape: Option<Box<dyn Tape<Turn>>>,
 }
 
 /// The node's keys that a wallet needs. LDK's `KeysManager` is an implementation.
@@ -131,6 +134,7 @@ impl<M, P, K> WalletParts<M, P, K> {
             clock: Arc::new(SystemClock),
             onchain: None,
             mempool: None,
+            tape: None,
         }
     }
 }
@@ -206,6 +210,7 @@ impl Wallet {
             clock: parts.clock,
             onchain: parts.onchain,
             mempool: parts.mempool,
+            tape: parts.tape,
         };
         let Started { wallet, runner, unreadable } =
             lsps_host::wallet::Wallet::start(host).await.map_err(CannotStart::Store)?;

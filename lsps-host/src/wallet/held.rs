@@ -63,6 +63,9 @@ impl Pump {
         if let (Arrival::Claim | Arrival::Hold, Some(_)) = (arrival, confirmations) {
             self.tell(WalletEvent::PaymentArriving { payment_hash, received, kept });
         }
+        if matches!(arrival, Arrival::Claim | Arrival::Hold) {
+            self.forget_earlier(payment_hash, (received, kept));
+        }
         match (arrival, confirmations, preimage) {
             (Arrival::Claim, Some(_), Some(preimage)) => {
                 // The record says so before the claim is made. Nodes claim by the hash, and may report an event again: another
@@ -103,6 +106,16 @@ impl Pump {
                 self.node.fail_payment(payment_hash);
                 Handled::Taken
             }
+        }
+    }
+
+    /// The payment that is on record as held has gone back, and the node holds another one of this hash.
+    fn forget_earlier(&mut self, hash: PaymentHash, amounts: (Msat, Msat)) {
+        let state = self.session.with(|client, _| client.purchase(hash).map(Purchase::state).cloned());
+        let Some(State::Holding(earlier)) = state else { return };
+        if (earlier.received, earlier.skimmed) != amounts && self.is_here(hash, amounts.0) {
+            self.held.remove(&hash);
+            let _ = self.session.with(|client, now| client.gave_up(hash, now));
         }
     }
 

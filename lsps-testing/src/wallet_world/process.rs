@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 
-use lsps_client::Unreadable;
 use lsps_client::jit_receive::{Handled, Rules};
+use lsps_client::{Config, Turn, Unreadable};
 use lsps_host::Stopped;
 use lsps_host::ports::WalletNodeEvent;
 use lsps_host::wallet::{KnownLsp, Started, Wallet, WalletEvent, WalletParts};
@@ -21,6 +21,8 @@ pub struct Process {
     pub ports: Ports,
     running: Option<Running>,
     pub deaths: usize,
+    /// One of each of its lives.
+    tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
 }
 
 /// One life.
@@ -51,7 +53,7 @@ impl Wake for Woken {
 impl Process {
     /// A first life.
     pub fn new(model: Model) -> Self {
-        let mut process = Self { ports: Ports::new(model), running: None, deaths: 0 };
+        let mut process = Self { ports: Ports::new(model), running: None, deaths: 0, tapes: None };
         process.model().node.save();
         process.start();
         process
@@ -65,6 +67,16 @@ impl Process {
     pub fn restart_host(&mut self) {
         self.running = None;
         self.start();
+    }
+
+    /// Each life from now on is kept on a tape.
+    pub fn tape(&mut self) {
+        self.tapes = Some(vec![]);
+        self.restart_host();
+    }
+
+    pub fn tapes(&self) -> impl Iterator<Item = Vec<Turn>> {
+        self.tapes.iter().flatten().map(|tape| tape.lock().expect("nobody panics here").clone())
     }
 
     pub fn wallet(&self) -> Option<Arc<Wallet>> {
@@ -151,7 +163,7 @@ impl Process {
         self.running = Some(Running { wallet, events, host, stopped, telling, pauses: false, tasks: vec![], woken });
     }
 
-    fn parts(&self) -> WalletParts {
+    fn parts(&mut self) -> WalletParts {
         let ports = Arc::new(self.ports.clone());
         let lsps: Vec<KnownLsp> = {
             let model = self.model();
@@ -168,8 +180,13 @@ impl Process {
         if self.model().truth.sees_mempool {
             parts.mempool = Some(ports);
         }
-        parts.config.purchases = super::PURCHASES;
-        parts.config.orders = super::ORDERS;
+        parts.config = config();
+        if let Some(lives) = &mut self.tapes {
+            let tape = Arc::<Mutex<Vec<Turn>>>::default();
+            lives.push(Arc::clone(&tape));
+            let keep = move |turn| tape.lock().expect("nobody panics here").push(turn);
+            parts.tape = Some(Box::new(keep));
+        }
         parts
     }
 
@@ -226,6 +243,11 @@ impl Running {
         self.telling = Some((event, Box::pin(telling)));
         self.woken.0.store(true, Ordering::SeqCst);
     }
+}
+
+/// The configuration of the client.
+pub fn config() -> Config {
+    Config { purchases: super::PURCHASES, orders: super::ORDERS, ..Config::default() }
 }
 
 /// A host that goes round for longer is stuck.

@@ -32,3 +32,23 @@ const PAID_TWICE: &[Step] = &[
 fn the_fee_of_a_purchase_is_kept_once_though_it_is_paid_twice() {
     let _ = plays(1163, PAID_TWICE);
 }
+
+/// A payment that waits for confirmations goes back while its node says nothing, and its payer pays again, without a fee.
+const PAID_AGAIN: &[Step] = &[
+    Step::Receive { amount: 237, kind: 0 },
+    Step::Proceed { lsp: 182 },
+    Step::Serve { purchase: 184 },
+    Step::Forward { purchase: 209, channel: 120, skim: Skim::Less, amount: 120, parts: 0 },
+    Step::Serve { purchase: 177 },
+    Step::Forward { purchase: 249, channel: 127, skim: Skim::Nothing, amount: 127, parts: 1 },
+    Step::Mute { on: true },
+    Step::Restart,
+    Step::Block { count: 150 },
+    Step::Serve { purchase: 101 },
+    Step::Forward { purchase: 159, channel: 201, skim: Skim::Nothing, amount: 100, parts: 0 },
+];
+
+#[test]
+fn a_payment_that_comes_in_the_place_of_a_held_one_is_claimed() {
+    let _ = plays(2342, PAID_AGAIN);
+}

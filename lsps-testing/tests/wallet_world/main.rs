@@ -8,6 +8,7 @@
 
 mod found;
 mod stories;
+mod tapes;
 
 use lsps_testing::wallet_world::{Step, WalletWorld};
 use proptest::collection::vec;
