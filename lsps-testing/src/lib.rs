@@ -12,6 +12,7 @@ pub mod hook;
 pub mod https;
 mod lsp;
 pub mod many;
+pub mod mixed_world;
 mod model;
 pub mod mutants;
 pub mod order_world;

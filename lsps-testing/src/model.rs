@@ -8,15 +8,17 @@ pub mod payments;
 mod ports;
 pub mod process;
 mod rules;
+pub mod seen;
 pub mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::Duration;
 
+use bitcoin::OutPoint;
 use lsps_host::Inbox;
 use lsps_host::ports::NodeEvent;
-use lsps_service::{BookEntry, ChannelKey, OrderNumber};
+use lsps_service::{BookEntry, ChannelKey, FlowId, OrderNumber};
 use lsps_types::lsps1::Order;
 use lsps_types::{Msat, PeerId, Scid, Timestamp};
 
@@ -43,7 +45,7 @@ pub struct Model {
     /// Number of further calls to fail an HTLC that are refused.
     pub fails_refused: u8,
     /// Records, by kind and name.
-    pub store: BTreeMap<(&'static str, String), Vec<u8>>,
+    pub store: Store,
     pub store_works: bool,
     /// Records that the store does not return.
     pub hidden: BTreeSet<String>,
@@ -85,6 +87,8 @@ pub struct Model {
     offers: u64,
 }
 
+type Store = BTreeMap<(&'static str, String), Vec<u8>>;
+
 /// Ownership of the records.
 #[derive(Debug, Default)]
 pub struct Fence {
@@ -116,6 +120,12 @@ impl Fence {
 pub struct Sold {
     pub number: OrderNumber,
     pub order: Order,
+}
+
+impl Sold {
+    fn is_on_record(&self, store: &Store) -> bool {
+        store.contains_key(&("service", FlowId::Order(self.number).to_string()))
+    }
 }
 
 impl Model {
@@ -221,12 +231,34 @@ impl Model {
         self.came_back.extend(self.closed.iter().filter(is_unread).filter(is_back));
         self.payments.crash();
         self.coins.crash();
-        self.deposits.reserved.clear();
         self.links.clear();
         self.inbox = Inbox::default();
         self.sent.clear();
         self.sleepers.clear();
         self.hear_blocks();
+    }
+
+    /// Mines a block; a full one leaves the mempool unchanged.
+    pub fn mine(&mut self, is_full: bool) {
+        self.chain.mine(is_full);
+        if !is_full {
+            self.deposits.mine(self.chain.height);
+        }
+    }
+
+    /// Removes the last blocks; their transactions wait in the mempool again.
+    pub fn reorg(&mut self, depth: u8) {
+        self.chain.reorg(depth);
+        let Self { deposits, orders, store, chain, .. } = self;
+        deposits.unmine(chain.height, depth, |order| orders[order].is_on_record(store));
+    }
+
+    /// The host is at rest: what it saw of orders that are on record is on record too.
+    pub fn note_rest(&mut self) {
+        let Self { deposits, orders, store, .. } = self;
+        if self.store_works {
+            deposits.note_shown(|order| orders[order].is_on_record(store));
+        }
     }
 
     /// Lets the client decide on an HTLC that it has; `false`: nobody learns of it. For a closed channel only the chain
@@ -286,15 +318,16 @@ impl Model {
         service.map(|((_, name), bytes)| (name.as_str(), bytes.as_slice()))
     }
 
-    /// The operator's book.
-    pub fn book(&self) -> Vec<BookEntry> {
-        let book = self.store.iter().filter(|((kind, _), _)| *kind == "book");
+    /// The operator's book, of flows whose names begin so.
+    pub fn book(&self, of: &str) -> Vec<BookEntry> {
+        let book = self.store.iter().filter(|((kind, name), _)| *kind == "book" && name.starts_with(of));
         book.map(|(_, text)| serde_json::from_slice(text).expect("an entry")).collect()
     }
 
-    /// Coins that are reserved and not spent.
-    pub fn locked(&self) -> Vec<u8> {
-        self.coins.locked(&self.chain)
+    /// Coins of the wallet that are reserved and not spent.
+    pub fn locked(&self) -> Vec<OutPoint> {
+        let coins = self.coins.own().chain(self.deposits.spendable(self.chain.height));
+        coins.filter(|coin| self.coins.is_reserved(*coin) && !self.chain.spends(*coin)).collect()
     }
 
     /// A channel whose client is connected.
@@ -332,3 +365,6 @@ pub fn choose<T: Clone>(among: &[T], number: u8) -> Option<T> {
 
 /// Number of confirmations after which a block is final.
 pub const DEEP: u32 = 6;
+/// Names of records and book entries begin with this: those of JIT channels, and those of orders.
+pub const JIT_CHANNELS: &str = "jit-";
+pub const ORDERS: &str = "order-";

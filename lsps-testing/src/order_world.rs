@@ -11,16 +11,17 @@ use std::time::Duration;
 use lsps_host::ports::NodeEvent;
 use lsps_service::{
     AmountRule, ChannelEnd, ChannelKey, Config, FlowId, HeldHtlc, HeldPayment, Input, OrderConfig, OrderNumber,
-    OrderPolicy, PaidBy, PartId, StandardPolicy,
+    OrderPolicy, PaidBy, StandardPolicy,
 };
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage, Sat, Scid};
 
+pub(crate) use check::states;
 pub use script::{Amount, CLIENTS, Step};
 
 use crate::Seen;
 use crate::model::deposits::Deposits;
-use crate::model::node::{Node, Stage};
+use crate::model::node::{self, Node, Stage};
 use crate::model::payments::{Incoming, Place};
 use crate::model::process::Process;
 use crate::model::{Model, Sold, choose};
@@ -62,7 +63,7 @@ impl OrderWorld {
     #[must_use]
     pub fn play(mut self, script: &[Step]) -> Self {
         for step in script {
-            self.step(*step);
+            self.lsp.order_step(*step);
             self.model().check_orders();
         }
         self
@@ -71,18 +72,15 @@ impl OrderWorld {
     /// Number of times that an input met an order in some state, in the recorded runs.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        let mut seen = Seen::new();
-        for tape in self.lsp.tapes() {
-            self.count(&tape, &mut seen);
-        }
-        seen
+        self.lsp.seen(states)
     }
 
     /// Disconnects a client and adds a block before the host is polled, so that the host hears of both in one turn.
     #[must_use]
     pub fn leaves_as_a_block_comes(mut self, client: u8) -> Self {
         self.lsp.disconnects(peer(client + 1));
-        self.model().block(false);
+        self.model().mine(false);
+        self.model().hear_blocks();
         self.run();
         self
     }
@@ -124,24 +122,28 @@ impl OrderWorld {
     fn run(&mut self) {
         self.lsp.run();
     }
+}
 
-    fn step(&mut self, step: Step) {
+impl Process {
+    /// Performs one step of a world of orders.
+    pub(crate) fn order_step(&mut self, step: Step) {
         self.model().passes(MOMENT);
         match step {
             Step::Order { client, size, refundable } => self.orders(peer(client + 1), size, refundable),
             Step::Proceed { client } => self.proceeds(peer(client + 1)),
             Step::Blocks { count, are_full } => {
                 for _ in 0..count {
-                    self.model().block(are_full);
+                    self.model().mine(are_full);
+                    self.model().hear_blocks();
                     self.run();
                 }
             }
-            Step::Connect { client } => self.connects(peer(client + 1)),
-            Step::Disconnect { client } => self.lsp.disconnects(peer(client + 1)),
+            Step::Connect { client } => self.arrives(peer(client + 1)),
+            Step::Disconnect { client } => self.disconnects(peer(client + 1)),
             Step::Cancel { order } => {
                 let sold = choose(&self.model().orders, order);
                 if let Some(Sold { number, .. }) = sold {
-                    self.lsp.ask(|lsp| async move {
+                    self.ask(|lsp| async move {
                         let _ = lsp.cancel_order(number).await;
                     });
                 }
@@ -149,7 +151,7 @@ impl OrderWorld {
             Step::Retry { order } => {
                 let sold = choose(&self.model().orders, order);
                 if let Some(Sold { number, .. }) = sold {
-                    self.lsp.ask(|lsp| async move {
+                    self.ask(|lsp| async move {
                         let _ = lsp.retry_order(number).await;
                     });
                 }
@@ -173,23 +175,13 @@ impl OrderWorld {
             refund_onchain_address: refundable.then(|| REFUND_TO.parse().expect("an address")),
             announce_channel: false,
         };
-        let Some(order) = self.lsp.answers(client, &order) else { return };
+        let Some(order) = self.answers(client, &order) else { return };
         let id = order.order_id.clone();
-        let known = self.lsp.look(move |service| service.known_orders().find(|known| known.id == id));
+        let known = self.look(move |service| service.known_orders().find(|known| known.id == id));
         let number = known.expect("an order").number;
         let mut model = self.model();
         assert!(model.has_record(FlowId::Order(number)), "written before told");
         model.orders.push(Sold { number, order });
-    }
-
-    fn connects(&mut self, client: PeerId) {
-        self.lsp.connects(client, true);
-    }
-
-    /// Lets all channels of the client proceed as far as they can.
-    fn proceeds(&mut self, client: PeerId) {
-        self.connects(client);
-        self.lsp.proceeds(client);
     }
 }
 
@@ -216,8 +208,7 @@ impl Model {
             Step::Ordinary { client, keeps } => self.pays_client(peer(client + 1), keeps),
             Step::SameHash { client, payment } => {
                 if let Some(Incoming { held, .. }) = choose(&self.payments.incoming, payment) {
-                    self.passes_through(peer(client + 1), held.payment_hash, held.amount);
-                    self.save();
+                    self.passes_through(peer(client + 1), Some(held.payment_hash), held.amount);
                 }
             }
             Step::PartGone { payment } => {
@@ -281,17 +272,9 @@ impl Model {
         self.node.now.events.extend(told);
     }
 
-    /// Mines a block; a full one leaves the mempool unchanged.
-    fn block(&mut self, is_full: bool) {
-        self.chain.mine(is_full);
-        if !is_full {
-            self.deposits.mine(self.chain.height);
-        }
-        self.hear_blocks();
-    }
-
     fn pays_order(&mut self, order: u8, by_offer: bool, amount: Amount, expires_soon: bool, is_odd: bool) {
-        let numbers: Vec<usize> = (0..self.orders.len()).collect();
+        // A payment that arrives after the order was removed belongs to nobody.
+        let numbers: Vec<usize> = (0..self.orders.len()).filter(|order| self.is_known(*order)).collect();
         let Some(order) = choose(&numbers, order) else { return };
         let payment = &self.orders[order].order.payment;
         let (Some(bolt11), Some(bolt12)) = (&payment.bolt11, &payment.bolt12) else { return };
@@ -321,11 +304,12 @@ impl Model {
         self.payment_arrives(order, held, is_odd);
     }
 
-    fn passes_through(&mut self, client: PeerId, payment_hash: PaymentHash, amount: Msat) {
-        let (part, amount_in, onion_amount) = (PartId([0; 32]), amount, amount);
-        let cltv_expiry = Some(BlockHeight(self.chain.height + 400));
-        let htlc = HeldHtlc { part, scid: Scid(2), payment_hash, amount_in, onion_amount, cltv_expiry };
-        self.node.passes_through(htlc, client);
+    /// Sends an HTLC to a client over one of its channels.
+    fn passes_through(&mut self, client: PeerId, payment_hash: Option<PaymentHash>, amount: Msat) {
+        let htlc = self.htlc(Scid(2), 8, amount, amount, false);
+        let payment_hash = payment_hash.unwrap_or(htlc.payment_hash);
+        self.node.passes_through(HeldHtlc { payment_hash, ..htlc }, client);
+        self.save();
     }
 
     /// Whether the host has handled all claims. A host that has not may take another payment with the same hash for the
@@ -338,8 +322,8 @@ impl Model {
         let payable: Vec<usize> =
             (0..self.orders.len()).filter(|number| self.orders[*number].order.payment.onchain.is_some()).collect();
         let Some(order) = choose(&payable, order) else { return };
-        // A deposit that arrives after the order was removed belongs to nobody.
-        let in_time = self.has_record(FlowId::Order(self.orders[order].number));
+        // A payment that arrives after the order was removed belongs to nobody.
+        let in_time = self.is_known(order) && !self.is_late;
         let few = self.deposits.coins.iter().filter(|coin| coin.order == order).count() < MOST_DEPOSITS;
         let few = few || self.node.is_hostile;
         if let Some(way) = self.orders[order].order.payment.onchain.as_ref().filter(|_| in_time && few) {
@@ -350,7 +334,9 @@ impl Model {
     }
 
     fn with_deposit(&mut self, deposit: u8, act: impl FnOnce(&mut Deposits, usize, u32)) {
-        let numbers: Vec<usize> = (0..self.deposits.coins.len()).collect();
+        // Orders are kept on record for longer than a reorganisation takes.
+        let mut numbers: Vec<usize> = (0..self.deposits.coins.len()).collect();
+        numbers.retain(|number| self.is_known(self.deposits.coins[*number].order));
         if let Some(number) = choose(&numbers, deposit) {
             act(&mut self.deposits, number, self.chain.height);
         }
@@ -364,11 +350,11 @@ impl Model {
 
     /// Somebody pays a client over one of its present channels; the client claims the payment at once, or keeps it.
     fn pays_client(&mut self, client: PeerId, keeps: bool) {
-        let number = u32::try_from(self.node.incoming.len()).expect("few");
-        self.passes_through(client, PaymentHash([8; 32]), Msat(1_000));
-        self.save();
-        if !keeps {
-            self.node.client_says(number.try_into().expect("few"), true, false);
+        let number = self.node.incoming.len();
+        self.passes_through(client, None, Msat(1_000));
+        let is_there = matches!(self.node.now.places.get(&number), Some(node::Place::AtClient { .. }));
+        if is_there && !keeps {
+            self.says(number, true, false);
         }
     }
 }
@@ -390,26 +376,21 @@ fn is_told_again(told: &NodeEvent) -> bool {
     !matches!(told, NodeEvent::Input(Input::PaymentHeld(_)))
 }
 
-/// Small orders need no confirmation, larger ones one block, the largest three.
 fn setup() -> LspSetup {
+    let policy = Some(StandardPolicy { orders: Some(sells()), ..StandardPolicy::default() });
+    let config = Config { orders: OrderConfig { attempts: 2, ..OrderConfig::default() }, ..Config::default() };
+    LspSetup { config, policy, feerate_sat_per_kw: LEAST_FEERATE, ..LspSetup::default() }
+}
+
+/// Small orders need no confirmation, larger ones one block, the largest three.
+pub(crate) fn sells() -> OrderPolicy {
     let rule = |up_to_sat, confirmations| AmountRule { up_to_sat, confirmations };
-    let orders = OrderPolicy {
+    OrderPolicy {
         confirmations: vec![rule(1_000_000, 0), rule(2_000_000, 1), rule(u64::MAX, 3)],
         onchain_validity: Duration::from_secs(2 * 3_600),
         open_per_client: usize::MAX,
         onchain: true,
         ..OrderPolicy::default()
-    };
-    let policy = Some(StandardPolicy { orders: Some(orders), ..StandardPolicy::default() });
-    let config = Config { orders: OrderConfig { attempts: 2, ..OrderConfig::default() }, ..Config::default() };
-    LspSetup { config, policy, feerate_sat_per_kw: LEAST_FEERATE, ..LspSetup::default() }
-}
-
-fn order_of(flow: FlowId) -> OrderNumber {
-    match flow {
-        FlowId::Order(number) => number,
-        FlowId::JitChannel(scid) => unreachable!("nothing is bought in this world: {scid}"),
-        FlowId::Webhooks(client) => unreachable!("nobody has webhooks in this world: {client}"),
     }
 }
 
@@ -418,7 +399,7 @@ fn total(amounts: impl IntoIterator<Item = Sat>) -> Msat {
     Sat(sats).to_msat().expect("small amounts")
 }
 
-const LEASE_BLOCKS: u32 = 144;
+pub(crate) const LEASE_BLOCKS: u32 = 144;
 /// Least feerate that is relayed, in satoshis per 1000 weight units.
 const LEAST_FEERATE: u32 = 253;
 /// Number of deposits per order, below the service's limit; further ones are left to the operator.

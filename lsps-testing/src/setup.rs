@@ -23,7 +23,7 @@ pub struct LspSetup {
     pub tokens: Vec<String>,
     /// Policy that decides instead of these settings, if set.
     pub policy: Option<StandardPolicy>,
-    /// Policy that plans channels instead, if set.
+    /// Policy that plans channels instead, if set. It sells orders too, unless `orders` is set.
     pub plans: Option<StandardPolicy>,
     /// Whether every decision is left to others.
     pub elsewhere: bool,
@@ -83,11 +83,11 @@ impl Policy for LspSetup {
 
     fn options(&self) -> Option<Options> {
         let own = || self.orders.as_ref().map(|(options, _)| options.clone());
-        self.policy.as_ref().map_or_else(own, StandardPolicy::options)
+        self.sells_orders().map_or_else(own, StandardPolicy::options)
     }
 
     fn may_order(&self, ask: &OrderRequest<'_>, facts: &NodeFacts) -> Result<OrderTerms, OrderRefusal> {
-        if let Some(policy) = &self.policy {
+        if let Some(policy) = self.sells_orders() {
             return policy.may_order(ask, facts);
         }
         if self.elsewhere {
@@ -116,6 +116,10 @@ impl Policy for LspSetup {
 }
 
 impl LspSetup {
+    fn sells_orders(&self) -> Option<&StandardPolicy> {
+        self.policy.as_ref().or(self.plans.as_ref().filter(|_| self.orders.is_none()))
+    }
+
     /// Configuration of the service, on the main network unless the setup names another.
     pub(crate) fn config_of_service(&self) -> Config {
         let mut config = self.config.clone();

@@ -14,32 +14,29 @@ use lsps_service::{Booking, ChannelEnd, FlowId, HeldHtlc, PartId, ScidSource, Se
 use lsps_types::lsps2::{Bought, Buy, GetInfo};
 use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Scid};
 
-pub use check::INPUTS;
-pub(crate) use check::kind;
 pub use script::{CLIENTS, Call, Changed, Step};
 
 use crate::Seen;
 use crate::model::node::{Incoming, Place, Stage, Upstream};
 use crate::model::process::{Process, service_like};
-use crate::model::{Model, choose};
+pub use crate::model::seen::INPUTS;
+use crate::model::{JIT_CHANNELS, Model, choose};
 use crate::setup::{LspSetup, peer};
 
 /// A world of JIT channels.
 pub struct World {
-    lsp: Process,
+    pub(crate) lsp: Process,
 }
 
 impl World {
     /// Creates a world at noon with this trust model.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
-        let mut setup = LspSetup { trust, ..LspSetup::default() };
-        setup.config.webhooks.serve = true;
-        // Clients of the world register webhooks before they buy anything.
-        setup.config.limits.webhooks_per_stranger = setup.config.limits.webhooks_per_client;
-        setup.config.webhooks.keep_strangers = setup.config.webhooks.keep;
-        setup.plans = Some(plans(ROOMY_SAT));
-        Self { lsp: Process::new(Model::new(setup, 4)) }
+        Self::of(LspSetup { plans: Some(plans(ROOMY_SAT)), ..setup(trust) }, 4)
+    }
+
+    pub(crate) fn of(setup: LspSetup, coins: u8) -> Self {
+        Self { lsp: Process::new(Model::new(setup, coins)) }
     }
 
     /// Makes the node report claims without ids: only by recipient, amount and channel. Upstream nodes repeat onions at
@@ -94,11 +91,8 @@ impl World {
     /// Number of times that an input met an offer in some state, in the recorded runs.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        let mut seen = Seen::new();
-        for tape in self.tapes() {
-            self.count(&tape, &mut seen);
-        }
-        seen
+        let of_sale = |(scid, channel, fee)| (FlowId::JitChannel(scid), channel, fee);
+        self.lsp.seen(|service| service.states().map(of_sale).collect())
     }
 
     /// Number of crashes of the process so far.
@@ -129,7 +123,7 @@ impl World {
     /// Number of parts of which a fee was earned, according to the book.
     #[must_use]
     pub fn fees_earned(&self) -> usize {
-        self.model().book().iter().filter(|entry| matches!(entry.what, Booking::FeeEarned { .. })).count()
+        self.model().book(JIT_CHANNELS).iter().filter(|entry| matches!(entry.what, Booking::FeeEarned { .. })).count()
     }
 
     fn model(&self) -> MutexGuard<'_, Model> {
@@ -140,14 +134,14 @@ impl World {
         self.lsp.run();
     }
 
-    fn step(&mut self, step: Step) {
+    pub(crate) fn step(&mut self, step: Step) {
         self.model().passes(MOMENT);
         match step {
             Step::Buy { client, fixed } => self.buys(peer(client + 1), fixed.then_some(SIZE)),
-            Step::Connect { client } => self.connects(peer(client + 1)),
+            Step::Connect { client } => self.lsp.connects(peer(client + 1), false),
             Step::Usable { client } => self.model().becomes_usable(peer(client + 1)),
             Step::Disconnect { client } => self.lsp.disconnects(peer(client + 1)),
-            Step::Proceed { client } => self.proceeds(peer(client + 1)),
+            Step::Proceed { client } => self.lsp.proceeds(peer(client + 1)),
             Step::SetWebhook { client, app, url } => self.sets_webhook(peer(client + 1), app, url),
             Step::RemoveWebhook { client, app } => self.removes_webhook(peer(client + 1), app),
             Step::Call { client, reason } => self.calls(peer(client + 1), reason),
@@ -173,17 +167,6 @@ impl World {
             assert!(model.has_record(FlowId::JitChannel(jit_channel_scid)), "written before told");
             model.sold.push((jit_channel_scid, client, payment_size_msat));
         }
-    }
-
-    fn connects(&mut self, client: PeerId) {
-        self.lsp.connects(client, false);
-    }
-
-    /// Lets all channels of the client proceed as far as they can.
-    fn proceeds(&mut self, client: PeerId) {
-        self.connects(client);
-        self.model().becomes_usable(client);
-        self.lsp.proceeds(client);
     }
 }
 
@@ -252,16 +235,16 @@ impl Model {
             }
             Step::Wait { seconds } => self.passes(Duration::from_secs(seconds.into())),
             Step::Block { is_full } => {
-                self.chain.mine(is_full);
+                self.mine(is_full);
                 self.hear_blocks();
             }
             Step::Burst { count } => {
                 for _ in 0..count {
-                    self.chain.mine(false);
+                    self.mine(false);
                 }
                 self.hear_blocks();
             }
-            Step::Reorg { depth } => self.chain.reorg(depth),
+            Step::Reorg { depth } => self.reorg(depth),
             Step::Evict => self.chain.evict(),
             Step::Feerate { times } => self.node.feerate_sat_per_kw = LEAST_FEERATE * u32::from(times),
             Step::SetClock { seconds, back } => self.sets_clock(Duration::from_secs(seconds.into()), back),
@@ -313,7 +296,14 @@ impl Model {
     }
 
     /// A new HTLC. One hash is shared by payments to all offers.
-    fn htlc(&self, scid: Scid, hash: u8, amount_in: Msat, onion_amount: Msat, expires_soon: bool) -> HeldHtlc {
+    pub(crate) fn htlc(
+        &self,
+        scid: Scid,
+        hash: u8,
+        amount_in: Msat,
+        onion_amount: Msat,
+        expires_soon: bool,
+    ) -> HeldHtlc {
         let number = u32::try_from(self.node.incoming.len()).expect("few");
         let mut part = [0; 32];
         part[..4].copy_from_slice(&number.to_be_bytes());
@@ -332,7 +322,8 @@ impl Model {
         }
     }
 
-    fn becomes_usable(&mut self, client: PeerId) {
+    /// The channels of a client that is there work.
+    pub(crate) fn becomes_usable(&mut self, client: PeerId) {
         if let Some(link) = self.links.get_mut(&client) {
             *link = true;
             for (number, claims) in self.said.clone() {
@@ -426,11 +417,21 @@ impl Model {
         }
     }
 
-    fn says(&mut self, number: usize, claims: bool, rounded: bool) {
+    /// The word of a client on an HTLC that it has.
+    pub(crate) fn says(&mut self, number: usize, claims: bool, rounded: bool) {
         if self.client_says(number, claims, rounded) {
             self.said.insert(number, claims);
         }
     }
+}
+
+pub(crate) fn setup(trust: Trust) -> LspSetup {
+    let mut setup = LspSetup { trust, ..LspSetup::default() };
+    setup.config.webhooks.serve = true;
+    // Clients of the world register webhooks before they buy anything.
+    setup.config.limits.webhooks_per_stranger = setup.config.limits.webhooks_per_client;
+    setup.config.webhooks.keep_strangers = setup.config.webhooks.keep;
+    setup
 }
 
 fn plans(spare_sat: u64) -> StandardPolicy {

@@ -15,7 +15,7 @@ use lsps_types::{BlockHeight, FeeRate, Msat, PaymentHash, Preimage, Sat};
 
 use super::events::{LspEvent, TxPurpose};
 use super::htlcs;
-use super::pump::Pump;
+use super::pump::{Pump, inputs_of};
 use crate::ports::{CannotFund, LspNode, OnchainWallet, SeenOutput, from_lsps_outpoint, to_lsps_outpoint};
 
 /// State of the deposits and refunds.
@@ -47,28 +47,21 @@ struct Watched {
     address: String,
     /// Outputs that were reported to the service; `None`: reported in an earlier run.
     seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>,
-    /// Reported outputs that are not on record, since the service had no room or dropped them for a larger one. They
-    /// are reported again with the next block, when there may be room. The wallet does not spend them meanwhile.
-    unrecorded: BTreeSet<lsps_types::OutPoint>,
 }
 
 impl Watched {
     fn new(address: String, seen: BTreeMap<lsps_types::OutPoint, Option<SeenOutput>>) -> Self {
-        Self { address, seen, unrecorded: BTreeSet::new() }
+        Self { address, seen }
     }
 
-    /// Reported outputs that are not on record.
-    fn unowned(&self, has_deposit: impl Fn(&str, lsps_types::OutPoint) -> bool) -> Vec<OutPoint> {
-        let unowned = self.seen.keys().filter(|outpoint| !has_deposit(&self.address, **outpoint));
-        unowned.map(from_lsps_outpoint).collect()
-    }
-
-    /// Marks the outputs that are not on record as unreported; `true` if there are any.
+    /// Marks the outputs that are not on record as unreported, since the service had no room or dropped them for a larger one.
+    /// They are reported again with the next block, and the wallet does not spend them meanwhile. `true` if there are any.
     fn tell_again(&mut self, has_deposit: impl Fn(&str, lsps_types::OutPoint) -> bool) -> bool {
-        let Self { address, seen, unrecorded } = self;
-        *unrecorded = seen.keys().copied().filter(|outpoint| !has_deposit(address, *outpoint)).collect();
-        seen.extend(unrecorded.iter().map(|outpoint| (*outpoint, None)));
-        !unrecorded.is_empty()
+        let Self { address, seen } = self;
+        let mut unrecorded = seen.iter_mut().filter(|(outpoint, _)| !has_deposit(address, **outpoint)).peekable();
+        let are_there = unrecorded.peek().is_some();
+        unrecorded.for_each(|(_, seen)| *seen = None);
+        are_there
     }
 }
 
@@ -184,8 +177,22 @@ impl<N: LspNode> Pump<N> {
     }
 
     pub(super) fn keep_deposit(&mut self, order: OrderNumber, outpoint: lsps_types::OutPoint) -> Vec<Input> {
-        self.outside.wallet.release(&[from_lsps_outpoint(&outpoint)]);
+        self.free(vec![from_lsps_outpoint(&outpoint)]);
         vec![Input::DepositKept { order, outpoint }]
+    }
+
+    /// Allows the wallet to spend these outputs. The wallet may have been told before a crash, or while their order was on
+    /// record, and may have reserved an output for a funding since: such an output stays reserved.
+    fn free(&self, mut outputs: Vec<OutPoint>) {
+        if outputs.is_empty() {
+            return;
+        }
+        for channel in self.service.unconfirmed_channels() {
+            let funding = channel.funding.and_then(|tx| deserialize::<Transaction>(tx).ok());
+            let spent = funding.map(|tx| inputs_of(&tx)).unwrap_or_default();
+            outputs.retain(|output| !spent.contains(output));
+        }
+        self.outside.wallet.release(&outputs);
     }
 
     pub(super) fn build_refund(
@@ -273,15 +280,16 @@ impl<N: LspNode> Pump<N> {
     /// costs a look-up in the service, and each deposit that is not on record one in the chain.
     pub(super) fn forget_addresses(&mut self) {
         let Some(watch) = self.outside.deposits.clone() else { return };
+        let mut unowned = vec![];
         self.onchain.watched.retain(|script, watched| {
             let is_wanted = self.service.wants_address(&watched.address);
             if !is_wanted {
                 watch.forget(script);
-                let has_deposit = |address: &str, outpoint| self.service.has_deposit(address, outpoint);
-                self.outside.wallet.release(&watched.unowned(has_deposit));
+                unowned.extend(watched.seen.keys().map(from_lsps_outpoint));
             }
             is_wanted
         });
+        self.free(unowned);
         let again: Vec<ScriptBuf> = self
             .onchain
             .watched
@@ -406,7 +414,7 @@ mod tests {
     use bitcoin::{Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut};
 
     use super::{Watched, build_refund};
-    use crate::ports::{CannotFund, OnchainWallet, SeenOutput, from_lsps_outpoint};
+    use crate::ports::{CannotFund, OnchainWallet, SeenOutput};
 
     /// A wallet with one coin of this value, whose refund takes 110 vB.
     struct Coin(u64);
@@ -456,24 +464,10 @@ mod tests {
         assert!(watched.tell_again(|address, outpoint| address == "address" && outpoint != of(2)));
         let news: Vec<_> =
             watched.seen.iter().filter(|(_, seen)| seen.is_none()).map(|(outpoint, _)| *outpoint).collect();
-        assert_eq!(
-            (news, watched.unrecorded.len()),
-            (vec![of(2)], 1),
-            "it gave way to a larger one after it was taken"
-        );
+        assert_eq!(news, [of(2)], "it gave way to a larger one after it was taken");
         watched.seen = seen();
         assert!(!watched.tell_again(|_, _| true));
-        assert!(watched.unrecorded.is_empty() && watched.seen.values().all(Option::is_some), "there was room");
-    }
-
-    #[test]
-    fn a_deposit_that_came_since_the_last_block_is_given_back_with_an_order_that_is_over() {
-        let of = |tx| lsps_types::OutPoint { txid: lsps_types::Txid([tx; 32]), index: 0 };
-        let mut watched = Watched::new("address".into(), (1..3).map(|tx| (of(tx), None)).collect());
-        watched.tell_again(|_, outpoint| outpoint == of(1));
-        watched.seen.insert(of(3), None);
-        let released = watched.unowned(|_, outpoint| outpoint == of(1));
-        assert_eq!(released, [of(2), of(3)].map(|outpoint| from_lsps_outpoint(&outpoint)));
+        assert!(watched.seen.values().all(Option::is_some), "there was room");
     }
 
     #[test]

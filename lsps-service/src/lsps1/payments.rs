@@ -118,7 +118,8 @@ pub(crate) enum Refund {
     Built { tx: Vec<u8>, mining_sat: u64, ask: u32, asked_at: Timestamp },
     /// The transaction is confirmed deeply.
     Confirmed,
-    /// The deposits are worth less than the refund would cost, or one of them was gone before it was built.
+    /// The deposits are worth less than the refund would cost, one of them was gone before it was built, or another refund that
+    /// spends one of them is confirmed.
     Impossible,
     /// A deposit that the transaction spends is gone, and the others are refunded again. If that deposit comes back,
     /// this transaction may still confirm.

@@ -39,6 +39,10 @@ impl Order {
     pub(super) fn refund_confirmed(&self, number: u32, at: Timestamp) -> Result<Vec<Event>, Reject> {
         match self.refund(number)? {
             Refund::Built { .. } => Ok(vec![Event::RefundMoved { number, to: Refund::Confirmed, at }]),
+            // A later refund that spends the same deposits is confirmed; it may be the very same transaction.
+            Refund::Void { spends, .. } if self.is_back(spends) => {
+                Ok(vec![Event::RefundMoved { number, to: Refund::Impossible, at }])
+            }
             // No other transaction that spends the same deposits can confirm any more.
             Refund::Void { spends, .. } => {
                 let mut events: Vec<_> = self.refunds_of(spends).into_iter().map(Event::RefundVoid).collect();
@@ -56,6 +60,7 @@ impl Order {
         if let (Refund::Built { mining_sat, .. }, Refund::Confirmed) = (&refund, &to) {
             let mining_sat = *mining_sat;
             self.book_refund(number, &received, mining_sat, at);
+            self.rule_out_rivals(number, &received);
         }
         self.set_refund(number, to);
     }
@@ -86,7 +91,25 @@ impl Order {
             }
         }
         self.book_refund(number, &spends, mining_sat, at);
+        self.rule_out_rivals(number, &spends);
         self.set_refund(number, Refund::Confirmed);
+    }
+
+    /// Whether a confirmed refund spends one of these deposits.
+    fn is_back(&self, spent: &[(OutPoint, Sat)]) -> bool {
+        self.refunds_of(spent).into_iter().any(|number| self.refund(number) == Ok(&Refund::Confirmed))
+    }
+
+    /// Ends void refunds that spend a deposit of a confirmed one. Such a refund may be the very same transaction, which would
+    /// be booked twice.
+    fn rule_out_rivals(&mut self, confirmed: u32, spent: &[(OutPoint, Sat)]) {
+        for (number, refund) in (0..).zip(&mut self.refunds) {
+            let is_rival =
+                matches!(refund, Refund::Void { spends, .. } if spends.iter().any(|one| spent.contains(one)));
+            if is_rival && number != confirmed {
+                *refund = Refund::Impossible;
+            }
+        }
     }
 
     /// Keeps deposits that cost more to refund than they are worth, and books them.

@@ -6,7 +6,7 @@ use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash as _;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
-use lsps_service::ChannelKey;
+use lsps_service::{ChannelKey, FlowId};
 
 use super::DEEP;
 
@@ -14,7 +14,7 @@ use super::DEEP;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tx {
     /// Coin that it spends.
-    pub coin: u8,
+    pub coin: OutPoint,
     /// Channel that it funds.
     pub key: ChannelKey,
 }
@@ -38,7 +38,8 @@ pub struct Coins {
     all: u8,
     /// Whether the next funding finds no coin.
     pub refuse: bool,
-    reserved: BTreeSet<u8>,
+    /// Reserved coins of the wallet, and reserved deposits of orders.
+    reserved: BTreeSet<OutPoint>,
     funded: BTreeMap<ChannelKey, (Tx, Transaction)>,
     /// Every transaction that was ever signed.
     signed: BTreeMap<Txid, Tx>,
@@ -92,12 +93,13 @@ impl Chain {
         self.mined.get(&tx).map_or(0, |at| self.height - at + 1)
     }
 
-    /// Number of mined transactions.
-    pub fn mined(&self) -> usize {
-        self.mined.len()
+    /// Number of mined fundings of some flows.
+    pub fn mined(&self, is_of: impl Fn(FlowId) -> bool) -> u64 {
+        self.mined.keys().map(|tx| u64::from(is_of(tx.key.flow))).sum()
     }
 
-    fn spends(&self, coin: u8) -> bool {
+    /// Whether a funding spends a coin.
+    pub fn spends(&self, coin: OutPoint) -> bool {
         self.mempool.iter().chain(self.mined.keys()).any(|tx| tx.coin == coin)
     }
 }
@@ -108,16 +110,17 @@ impl Coins {
         Self { all, refuse: false, reserved: BTreeSet::new(), funded: BTreeMap::new(), signed: BTreeMap::new() }
     }
 
-    /// Signs a funding; the same transaction for the same channel.
-    pub fn fund(&mut self, key: ChannelKey, chain: &Chain, output: TxOut) -> Option<Transaction> {
+    /// Signs a funding; the same transaction for the same channel. Deposits that paid for orders are spent first.
+    pub fn fund(&mut self, key: ChannelKey, chain: &Chain, paid: &[OutPoint], output: TxOut) -> Option<Transaction> {
         if std::mem::take(&mut self.refuse) {
             return None;
         }
         if let Some((_, transaction)) = self.funded.get(&key) {
             return Some(transaction.clone());
         }
-        let coin = (0..self.all).find(|coin| !self.reserved.contains(coin) && !chain.spends(*coin))?;
-        let (tx, transaction) = (Tx { coin, key }, spends([outpoint_of(coin)], output));
+        let mut coins = paid.iter().copied().chain(self.own());
+        let coin = coins.find(|coin| !self.reserved.contains(coin) && !chain.spends(*coin))?;
+        let (tx, transaction) = (Tx { coin, key }, spends([coin], output));
         self.reserved.insert(coin);
         self.signed.insert(transaction.compute_txid(), tx);
         self.funded.insert(key, (tx, transaction.clone()));
@@ -130,19 +133,24 @@ impl Coins {
     }
 
     /// Reserves a coin again after a start.
-    pub fn lock(&mut self, coin: u8) {
+    pub fn lock(&mut self, coin: OutPoint) {
         self.reserved.insert(coin);
     }
 
     /// Releases a coin.
-    pub fn release(&mut self, coin: u8) {
+    pub fn release(&mut self, coin: OutPoint) {
         self.reserved.remove(&coin);
         self.funded.retain(|_, (other, _)| other.coin != coin);
     }
 
-    /// Coins that are reserved and not spent.
-    pub fn locked(&self, chain: &Chain) -> Vec<u8> {
-        self.reserved.iter().copied().filter(|coin| !chain.spends(*coin)).collect()
+    /// Whether a coin is reserved.
+    pub fn is_reserved(&self, coin: OutPoint) -> bool {
+        self.reserved.contains(&coin)
+    }
+
+    /// Coins that the wallet had at the start.
+    pub fn own(&self) -> impl Iterator<Item = OutPoint> + use<> {
+        (0..self.all).map(outpoint_of)
     }
 
     /// Drops the reservations, as a crash does.
@@ -177,12 +185,6 @@ fn outpoint_of(coin: u8) -> OutPoint {
     let mut txid = COIN;
     txid[31] = coin;
     OutPoint { txid: Txid::from_byte_array(txid), vout: 0 }
-}
-
-/// The coin at this outpoint.
-pub fn coin_of(outpoint: &OutPoint) -> Option<u8> {
-    let txid = outpoint.txid.to_byte_array();
-    (txid[..31] == COIN[..31]).then_some(txid[31])
 }
 
 const COIN: [u8; 32] = [0xc0; 32];

@@ -27,9 +27,15 @@ pub struct Coin {
     pub confirmed_at: Option<u32>,
     /// Whether it is double-spent.
     pub is_gone: bool,
-    was_gone: bool,
+    pub was_gone: bool,
+    /// The deposit was deep in the chain once: no other transaction spends its inputs.
+    was_deep: bool,
     /// Whether the LSP ever kept it.
     pub was_kept: bool,
+    /// The LSP saw the deposit.
+    is_shown: bool,
+    /// The order was on record at rest after that.
+    pub was_shown: bool,
 }
 
 /// A refund transaction.
@@ -44,6 +50,8 @@ pub struct RefundTx {
     pub is_out: bool,
     /// Height of its block.
     pub confirmed_at: Option<u32>,
+    /// The refund was deep in the chain once: no other transaction takes its place.
+    was_deep: bool,
 }
 
 /// All deposits and refunds, and the wallet's view of them.
@@ -53,8 +61,6 @@ pub struct Deposits {
     pub coins: Vec<Coin>,
     /// Every refund ever signed.
     pub refunds: Vec<RefundTx>,
-    /// Deposits that the wallet must not spend; kept in memory.
-    pub reserved: BTreeSet<OutPoint>,
     /// Whether the watcher notices nothing.
     pub is_blind: bool,
     /// Whether the watcher is behind, and says so.
@@ -85,7 +91,10 @@ impl Deposits {
             confirmed_at: None,
             is_gone: false,
             was_gone: false,
+            was_deep: false,
             was_kept: false,
+            is_shown: false,
+            was_shown: false,
         });
     }
 
@@ -106,6 +115,9 @@ impl Deposits {
     /// The outputs to a script, as the watcher sees them.
     pub fn outputs_to(&mut self, script: &ScriptBuf) -> Vec<SeenOutput> {
         if !self.is_blind {
+            for coin in self.coins.iter_mut().filter(|coin| coin.script == *script && !coin.is_gone) {
+                coin.is_shown = true;
+            }
             let there = self.coins.iter().filter(|coin| coin.script == *script && !coin.is_gone);
             let outputs = there.map(|coin| SeenOutput {
                 outpoint: from_lsps_outpoint(&coin.outpoint),
@@ -125,8 +137,9 @@ impl Deposits {
     /// Double-spends an unconfirmed deposit.
     pub fn replace(&mut self, number: usize) {
         let coin = &mut self.coins[number];
-        if coin.confirmed_at.is_none() && !coin.is_gone {
+        if coin.confirmed_at.is_none() && !coin.is_gone && !coin.was_deep {
             (coin.is_gone, coin.was_gone) = (true, true);
+            (coin.is_shown, coin.was_shown) = (false, false);
             self.touch(number);
         }
     }
@@ -150,6 +163,23 @@ impl Deposits {
         }
     }
 
+    /// Removes the last blocks: deposits and refunds wait in the mempool again. Those that were deep are mined first.
+    /// So are the deposits of forgotten orders, which are kept on record for longer than a reorganisation takes.
+    pub fn unmine(&mut self, height: u32, depth: u8, is_on_record: impl Fn(usize) -> bool) {
+        let is_deep = |at: u32| height + u32::from(depth) >= at + DEEP - 1;
+        for number in 0..self.coins.len() {
+            let coin = &mut self.coins[number];
+            if let Some(at) = coin.confirmed_at.take_if(|at| *at > height) {
+                coin.was_deep |= is_deep(at) || !is_on_record(coin.order);
+                self.touch(number);
+            }
+        }
+        for refund in &mut self.refunds {
+            let gone = refund.confirmed_at.take_if(|at| *at > height);
+            refund.was_deep |= gone.is_some_and(is_deep);
+        }
+    }
+
     /// Mines a block with the whole mempool.
     pub fn mine(&mut self, height: u32) {
         for number in 0..self.coins.len() {
@@ -159,7 +189,9 @@ impl Deposits {
                 self.touch(number);
             }
         }
-        for number in 0..self.refunds.len() {
+        let mut refunds: Vec<usize> = (0..self.refunds.len()).collect();
+        refunds.sort_by_key(|number| !self.refunds[*number].was_deep);
+        for number in refunds {
             let refund = &self.refunds[number];
             let is_free = |coin: &usize| self.coins[*coin].confirmed_at.is_some() && self.refund_of(*coin).is_none();
             if refund.is_out && refund.confirmed_at.is_none() && refund.coins.iter().all(is_free) {
@@ -168,11 +200,30 @@ impl Deposits {
         }
     }
 
-    /// Allows the wallet to spend a deposit.
-    pub fn keep(&mut self, outpoint: OutPoint) {
-        for coin in self.coins.iter_mut().filter(|coin| coin.outpoint == outpoint) {
-            coin.was_kept = true;
+    /// Notes which deposits the LSP has seen of orders that are on record.
+    pub fn note_shown(&mut self, is_on_record: impl Fn(usize) -> bool) {
+        for coin in self.coins.iter_mut().filter(|coin| coin.is_shown && !coin.was_shown) {
+            coin.was_shown = is_on_record(coin.order);
         }
+    }
+
+    /// Allows the wallet to spend a deposit, unless it was refunded. Deposits of a forgotten order that were too small, or
+    /// arrived too late for it, belong to nobody.
+    pub fn keep(&mut self, outpoint: bitcoin::OutPoint, is_on_record: impl Fn(usize) -> bool) {
+        let Some(number) = self.find(&outpoint).filter(|number| self.refund_of(*number).is_none()) else { return };
+        let coin = &mut self.coins[number];
+        coin.was_kept |= is_on_record(coin.order) || (coin.was_shown && coin.amount.0 > WORTHLESS_SAT);
+    }
+
+    /// Deposits that belong to the wallet and are deep in the chain.
+    pub fn spendable(&self, height: u32) -> Vec<bitcoin::OutPoint> {
+        let is_deep = |coin: &&Coin| coin.was_deep || coin.confirmed_at.is_some_and(|at| height >= at + DEEP - 1);
+        let ours = self.coins.iter().filter(|coin| coin.was_kept && !coin.is_gone).filter(is_deep);
+        ours.map(|coin| from_lsps_outpoint(&coin.outpoint)).collect()
+    }
+
+    fn find(&self, outpoint: &bitcoin::OutPoint) -> Option<usize> {
+        self.coins.iter().position(|coin| from_lsps_outpoint(&coin.outpoint) == *outpoint)
     }
 
     /// Signs a refund of these deposits, which have to be of one order and not kept. `None`: at most dust would be
@@ -183,10 +234,7 @@ impl Deposits {
         script: &ScriptBuf,
         rate: FeeRate,
     ) -> Option<Transaction> {
-        let find = |outpoint: &bitcoin::OutPoint| {
-            let number = self.coins.iter().position(|coin| from_lsps_outpoint(&coin.outpoint) == *outpoint);
-            number.expect("the LSP was told of it")
-        };
+        let find = |outpoint: &bitcoin::OutPoint| self.find(outpoint).expect("the LSP was told of it");
         let coins: Vec<usize> = outpoints.iter().map(find).collect();
         let worth: u64 = coins.iter().map(|coin| self.coins[*coin].amount.0).sum();
         let mining_sat = refund_sat(coins.len(), rate.to_sat_per_kwu());
@@ -199,8 +247,14 @@ impl Deposits {
         let output = TxOut { value: Amount::from_sat(left), script_pubkey: script.clone() };
         let transaction = spends(outpoints.iter().copied(), output);
         if self.find_refund(&transaction).is_none() {
-            let refund =
-                RefundTx { transaction: transaction.clone(), coins, mining_sat, is_out: false, confirmed_at: None };
+            let refund = RefundTx {
+                transaction: transaction.clone(),
+                coins,
+                mining_sat,
+                is_out: false,
+                confirmed_at: None,
+                was_deep: false,
+            };
             self.refunds.push(refund);
         }
         Some(transaction)
@@ -251,5 +305,7 @@ fn refund_sat(outputs: usize, feerate_sat_per_kw: u64) -> u64 {
     (42 + 68 * outputs as u64) * feerate_sat_per_kw * 4 / 1_000
 }
 
+/// Largest value of an output whose refund costs more than it returns.
+pub const WORTHLESS_SAT: u64 = 500;
 /// Least value of an output that nodes relay.
 const LEAST_OUTPUT_SAT: u64 = 294;

@@ -11,7 +11,7 @@ use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut,
 use lsps_host::ports::{
     Answer, Arrived, Broadcast, CannotFund, ChainAccess, ChainWatch, Change, Clock, IncomingHtlc, LspNode, Marker,
     Messages, NodeChannel, NodeEvent, Notifier, OnchainWallet, OutgoingHtlc, Post, ReadAnswer, RecordStore, Resolution,
-    SeenOutput, Sleep, StoreError, to_lsps_outpoint,
+    SeenOutput, Sleep, StoreError,
 };
 use lsps_host::{Budget, PeerEvent, PostReporter};
 use lsps_service::{ChannelId, ChannelKey, OfferId, OpenTerms, OrderNumber, PartId, PaymentTerms, PostKey};
@@ -20,7 +20,6 @@ use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Preimage, Scid
 use tokio::sync::Notify;
 
 use super::Model;
-use super::chain::coin_of;
 use super::node::Stage;
 use crate::setup::{MINING_SAT, offer_id};
 use crate::world::Call;
@@ -340,20 +339,15 @@ impl OnchainWallet for Ports {
             let key = ChannelKey::from_u128(key).expect("the key of a channel");
             let output = TxOut { value: Amount::from_sat(amount_sat), script_pubkey: script.clone() };
             let misbuilds = model.refused.remove(&Call::Build);
-            let tx = model.coins.fund(key, &model.chain, output).ok_or(nothing)?;
+            let paid = model.deposits.spendable(model.chain.height);
+            let tx = model.coins.fund(key, &model.chain, &paid, output).ok_or(nothing)?;
             Ok(if misbuilds { Transaction { output: vec![], ..tx } } else { tx })
         })
     }
 
     fn lock(&self, inputs: &[OutPoint]) {
         let mut model = self.model();
-        for input in inputs {
-            match (coin_of(input), to_lsps_outpoint(*input)) {
-                (Some(coin), _) => model.coins.lock(coin),
-                (None, Some(deposit)) => drop(model.deposits.reserved.insert(deposit)),
-                (None, None) => {}
-            }
-        }
+        inputs.iter().for_each(|input| model.coins.lock(*input));
     }
 
     fn release(&self, inputs: &[OutPoint]) {
@@ -362,14 +356,9 @@ impl OnchainWallet for Ports {
         }
         self.act((), |model| {
             for input in inputs {
-                match (coin_of(input), to_lsps_outpoint(*input)) {
-                    (Some(coin), _) => model.coins.release(coin),
-                    (None, Some(deposit)) => {
-                        model.deposits.reserved.remove(&deposit);
-                        model.deposits.keep(deposit);
-                    }
-                    (None, None) => {}
-                }
+                model.coins.release(*input);
+                let Model { deposits, orders, store, .. } = model;
+                deposits.keep(*input, |order| orders[order].is_on_record(store));
             }
         });
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use lsps_host::ports::NodeEvent;
 use lsps_host::{CannotStart, Lsp, LspParts, Started, Stopped};
@@ -102,8 +103,24 @@ impl Process {
         }
     }
 
-    /// Lets all channels of a client proceed as far as they can.
+    /// Connects a client whose channels work.
+    pub fn arrives(&mut self, client: PeerId) {
+        self.connects(client, true);
+        self.model().becomes_usable(client);
+    }
+
+    /// Lets time pass, and the node save itself.
+    pub fn waits(&mut self, time: Duration) {
+        self.model().passes(time);
+        self.run();
+        self.model().save();
+        self.run();
+        self.model().save();
+    }
+
+    /// Connects a client, and lets all its channels proceed as far as they can.
     pub fn proceeds(&mut self, client: PeerId) {
+        self.arrives(client);
         for _ in 0..3 {
             {
                 let mut model = self.model();
@@ -178,6 +195,7 @@ impl Process {
             // A store that failed, or an event that is repeated, is handled only after two more turns of the host.
             if rests > u32::from(model.is_late) {
                 model.is_late &= !model.store_works;
+                model.note_rest();
                 return;
             }
         }

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use lsps_service::{FlowId, Input, PartId, Trust, Turn};
+use lsps_service::{FlowId, Trust};
 use lsps_types::lsps2::fee::opening_fee;
 use lsps_types::{Msat, PaymentHash, PeerId, Scid};
 
-use super::{CLIENTS, World};
-use crate::Seen;
-use crate::model::Model;
+use super::CLIENTS;
 use crate::model::node::{Incoming, Place, Upstream};
+use crate::model::{JIT_CHANNELS, Model};
 use crate::setup::peer;
 
 impl Model {
     /// Checks the invariants that hold after every step.
-    pub(super) fn check_sales(&self) {
+    pub(crate) fn check_sales(&self) {
         for (number, incoming) in self.node.incoming.iter().enumerate() {
             let claimed = self.said.get(&number) == Some(&true);
             if let Some(outcome) = incoming.outcome {
@@ -23,7 +22,7 @@ impl Model {
         }
         self.ledger();
         let parts = self.node.incoming.len();
-        for (name, bytes) in self.records().filter(|(name, _)| name.starts_with("jit-")) {
+        for (name, bytes) in self.records().filter(|(name, _)| name.starts_with(JIT_CHANNELS)) {
             assert!(bytes.len() <= 500 + 160 * parts, "{name} has {} bytes", bytes.len());
         }
         if self.store_works && !self.is_mute && self.hidden.is_empty() {
@@ -78,7 +77,7 @@ impl Model {
     pub(super) fn channels_are_paid_for(&self) {
         let mut for_nothing: BTreeMap<PeerId, usize> = BTreeMap::new();
         for key in self.broadcast.iter().filter(|_| self.setup.trust == Trust::ClientTrustsLsp) {
-            let scid = scid_of(key.flow);
+            let FlowId::JitChannel(scid) = key.flow else { continue };
             let (_, client, size) = self.sold.iter().copied().find(|(sold, ..)| *sold == scid).expect("it was sold");
             let (kept, promised) = self.fee_of(scid, size);
             let of_it = |(number, incoming): &(usize, &Incoming)| incoming.is_of(scid) && !self.is_forged(*number);
@@ -116,172 +115,4 @@ impl Model {
         let most = self.setup.config.limits.opens_per_client;
         assert!(for_nothing.values().all(|count| *count <= most), "channels for nothing: {for_nothing:?}");
     }
-
-    fn concerns_offer(&self, input: &Input) -> Option<Scid> {
-        let of_part = |part: &PartId| {
-            let mut incoming = self.node.incoming.iter();
-            incoming.find(|incoming| incoming.htlc.part == *part).map(|incoming| incoming.htlc.scid)
-        };
-        match input {
-            Input::HtlcHeld(htlc) => Some(htlc.scid),
-            Input::PartGone { part }
-            | Input::PartStillHeld { part, .. }
-            | Input::PartAtClient { part, .. }
-            | Input::ForwardRefused { part }
-            | Input::PartFailed { part }
-            | Input::PartPresumedFailed { part } => of_part(part),
-            Input::ChannelAsked { key }
-            | Input::ChannelNegotiated { key, .. }
-            | Input::FundingBuilt { key, .. }
-            | Input::ChannelPending { key }
-            | Input::ChannelReady { key, .. }
-            | Input::ChannelEnded { key, .. }
-            | Input::ChannelAbandoned { key }
-            | Input::ChannelCarries { key }
-            | Input::FundingConfirmed { key } => Some(scid_of(key.flow)),
-            Input::Booked { key } => Some(scid_of(key.flow)),
-            Input::PartForwarded { over, .. } => over.map(|key| scid_of(key.flow)),
-            Input::OrderPrepared { .. }
-            | Input::PaymentHeld(_)
-            | Input::PaymentClaimed { .. }
-            | Input::PaymentGone { .. }
-            | Input::Deposit(_)
-            | Input::DepositGone { .. }
-            | Input::DepositKept { .. }
-            | Input::RefundBuilt { .. }
-            | Input::RefundImpossible { .. }
-            | Input::RefundConfirmed { .. }
-            | Input::CancelOrder { .. }
-            | Input::RetryOrder { .. } => unreachable!("nothing is ordered in this world"),
-            Input::PeerConnected { .. }
-            | Input::PeerDisconnected { .. }
-            | Input::ChannelsUsable { .. }
-            | Input::Message { .. }
-            | Input::Decided { .. }
-            | Input::NodeFacts(_)
-            | Input::Tick
-            | Input::NodeCaughtUp
-            | Input::ClockSet { .. }
-            | Input::ChannelsWith { .. }
-            | Input::WakeUp { .. }
-            | Input::WebhookDelivered { .. }
-            | Input::WebhookFailed { .. }
-            | Input::WebhookUnreached { .. } => None,
-        }
-    }
 }
-
-impl World {
-    /// Replays a tape, and counts the inputs by the states that they met.
-    pub(super) fn count(&self, tape: &[Turn], seen: &mut Seen) {
-        let drawn: Vec<Scid> =
-            tape.iter().filter_map(|turn| if let Turn::Drew(scid) = turn { Some(*scid) } else { None }).collect();
-        let mut drawn = drawn.into_iter();
-        let mut service = self.service_like(move || drawn.next().unwrap_or(Scid(0)));
-        for turn in tape {
-            match turn {
-                Turn::Loaded(record) => service.load(record).expect("we wrote it"),
-                Turn::Input(now, input) => {
-                    let about = self.model().concerns_offer(input);
-                    for (scid, channel, fee) in service.states() {
-                        if about.is_none_or(|about| about == scid) {
-                            *seen.entry((channel, fee, kind(input))).or_default() += 1;
-                        }
-                    }
-                    let _ = service.handle(input.clone(), *now);
-                }
-                Turn::Gave { .. } => drop(service.drain()),
-                Turn::Drew(_) => {}
-            }
-        }
-    }
-}
-
-fn scid_of(flow: FlowId) -> Scid {
-    match flow {
-        FlowId::JitChannel(scid) => scid,
-        FlowId::Order(order) => unreachable!("nothing is ordered in this world: {order}"),
-        FlowId::Webhooks(client) => unreachable!("webhooks have no channels and no book: {client}"),
-    }
-}
-
-/// Name of an input.
-pub fn kind(input: &Input) -> &'static str {
-    match input {
-        Input::PeerConnected { .. } => "PeerConnected",
-        Input::PeerDisconnected { .. } => "PeerDisconnected",
-        Input::ChannelsUsable { .. } => "ChannelsUsable",
-        Input::Message { .. } => "Message",
-        Input::HtlcHeld(_) => "HtlcHeld",
-        Input::PartGone { .. } => "PartGone",
-        Input::PartStillHeld { .. } => "PartStillHeld",
-        Input::PartAtClient { .. } => "PartAtClient",
-        Input::ForwardRefused { .. } => "ForwardRefused",
-        Input::PartForwarded { .. } => "PartForwarded",
-        Input::PartFailed { .. } => "PartFailed",
-        Input::PartPresumedFailed { .. } => "PartPresumedFailed",
-        Input::NodeCaughtUp => "NodeCaughtUp",
-        Input::ChannelAsked { .. } => "ChannelAsked",
-        Input::ClockSet { .. } => "ClockSet",
-        Input::ChannelNegotiated { .. } => "ChannelNegotiated",
-        Input::FundingBuilt { .. } => "FundingBuilt",
-        Input::ChannelPending { .. } => "ChannelPending",
-        Input::ChannelReady { .. } => "ChannelReady",
-        Input::ChannelEnded { .. } => "ChannelEnded",
-        Input::ChannelAbandoned { .. } => "ChannelAbandoned",
-        Input::ChannelCarries { .. } => "ChannelCarries",
-        Input::FundingConfirmed { .. } => "FundingConfirmed",
-        Input::Booked { .. } => "Booked",
-        Input::Decided { .. } => "Decided",
-        Input::NodeFacts(_) => "NodeFacts",
-        Input::Tick => "Tick",
-        Input::ChannelsWith { .. } => "ChannelsWith",
-        Input::WakeUp { .. } => "WakeUp",
-        Input::WebhookDelivered { .. } => "WebhookDelivered",
-        Input::WebhookFailed { .. } => "WebhookFailed",
-        Input::WebhookUnreached { .. } => "WebhookUnreached",
-        Input::OrderPrepared { .. } => "OrderPrepared",
-        Input::PaymentHeld(_) => "PaymentHeld",
-        Input::PaymentClaimed { .. } => "PaymentClaimed",
-        Input::PaymentGone { .. } => "PaymentGone",
-        Input::Deposit(_) => "Deposit",
-        Input::DepositGone { .. } => "DepositGone",
-        Input::DepositKept { .. } => "DepositKept",
-        Input::RefundBuilt { .. } => "RefundBuilt",
-        Input::RefundImpossible { .. } => "RefundImpossible",
-        Input::RefundConfirmed { .. } => "RefundConfirmed",
-        Input::CancelOrder { .. } => "CancelOrder",
-        Input::RetryOrder { .. } => "RetryOrder",
-    }
-}
-
-/// Names of the inputs.
-pub const INPUTS: [&str; 27] = [
-    "PeerConnected",
-    "PeerDisconnected",
-    "ChannelsUsable",
-    "Message",
-    "HtlcHeld",
-    "PartGone",
-    "PartStillHeld",
-    "PartAtClient",
-    "ForwardRefused",
-    "PartForwarded",
-    "PartFailed",
-    "ChannelNegotiated",
-    "FundingBuilt",
-    "ChannelPending",
-    "ChannelReady",
-    "ChannelEnded",
-    "ChannelAbandoned",
-    "FundingConfirmed",
-    "Booked",
-    "Decided",
-    "NodeFacts",
-    "Tick",
-    "ChannelsWith",
-    "WakeUp",
-    "WebhookDelivered",
-    "WebhookFailed",
-    "WebhookUnreached",
-];

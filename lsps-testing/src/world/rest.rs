@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use lsps_service::{BookTotals, ChannelEnd};
+use lsps_service::{BookTotals, ChannelEnd, FlowId};
 
 use super::{CLIENTS, World};
 use crate::model::node::{Place, Stage, Upstream};
-use crate::model::{Fence, Model};
+use crate::model::{Fence, JIT_CHANNELS, Model};
 use crate::setup::{MINING_SAT, peer};
 
 impl World {
@@ -33,13 +33,12 @@ impl World {
         let known = self.lsp.look(|service| service.known_parts().collect::<Vec<_>>());
         assert_eq!(held, [0; 0], "nothing is held for clients who stay away: {known:?}");
         for client in 0..CLIENTS {
-            self.connects(peer(client + 1));
-            self.model().becomes_usable(peer(client + 1));
+            self.lsp.arrives(peer(client + 1));
         }
         for _ in 0..12 {
             self.model().everybody_answers();
             self.passes(Duration::from_secs(60));
-            self.model().chain.mine(false);
+            self.model().mine(false);
         }
         self.model().adds_up();
         self.is_forgotten();
@@ -47,11 +46,7 @@ impl World {
     }
 
     fn passes(&mut self, time: Duration) {
-        self.model().passes(time);
-        self.run();
-        self.model().save();
-        self.run();
-        self.model().save();
+        self.lsp.waits(time);
         self.model().check_sales();
     }
 
@@ -72,23 +67,15 @@ impl World {
         assert_eq!(self.lsp.look(|service| service.next_wake()), None);
         // A part that may have been claimed although the node did not show it keeps a fee in flight and coins reserved,
         // until no claim of it is possible any more.
-        let totals = BookTotals::of(&self.model().book());
-        assert_eq!(self.model().locked(), [0; 0], "coins are locked for nothing");
-        assert_eq!(totals.asked.0, totals.earned.0 + totals.lost.0, "no fee is under way: {totals:?}");
-        // Of two equal parts, one of which came again under its id, the claim of one can be taken for a repeated claim
-        // of the other.
-        let (earned, booked) = (self.model().earned(), totals.earned.0 + totals.surplus.0);
-        let is_close = self.model().node.is_hostile && booked < earned;
-        assert!(booked == earned || is_close, "the book says that the LSP earned {booked}, it was {earned}");
-        let fundings = self.model().chain.mined() as u64;
-        assert_eq!(totals.mining_sat, MINING_SAT * fundings, "and what its channels cost");
+        assert_eq!(self.model().locked(), [], "coins are locked for nothing");
+        self.model().sales_book_adds_up();
     }
 }
 
 impl Model {
     /// Ends unsigned channels, and lets the others work. Clients repeat their decisions, or fail the HTLCs that they
     /// have.
-    fn everybody_answers(&mut self) {
+    pub(crate) fn everybody_answers(&mut self) {
         for key in self.node.channels(|stage| stage < Stage::Signed) {
             self.node.rejected(key, ChannelEnd::Rejected);
         }
@@ -105,7 +92,8 @@ impl Model {
         }
     }
 
-    fn adds_up(&self) {
+    /// Everybody heard an outcome, and what was claimed was paid for.
+    pub(crate) fn adds_up(&self) {
         let under_way = self.node.numbers(|place| *place != Place::Over);
         assert_eq!(under_way, [0; 0], "{:?}", self.node.now.places);
         for (number, incoming) in self.node.incoming.iter().enumerate() {
@@ -122,6 +110,19 @@ impl Model {
         if self.node.is_hostile {
             self.channels_are_paid_for();
         }
+    }
+
+    /// The book of JIT channels says what was earned.
+    pub(crate) fn sales_book_adds_up(&self) {
+        let totals = BookTotals::of(&self.book(JIT_CHANNELS));
+        assert_eq!(totals.asked.0, totals.earned.0 + totals.lost.0, "no fee is under way: {totals:?}");
+        // Of two equal parts, one of which came again under its id, the claim of one can be taken for a repeated claim
+        // of the other.
+        let (earned, booked) = (self.earned(), totals.earned.0 + totals.surplus.0);
+        let is_close = self.node.is_hostile && booked < earned;
+        assert!(booked == earned || is_close, "the book says that the LSP earned {booked}, it was {earned}");
+        let is_sale = |flow| matches!(flow, FlowId::JitChannel(_));
+        assert_eq!(totals.mining_sat, MINING_SAT * self.chain.mined(is_sale), "and what its channels cost");
     }
 
     /// Incoming amounts of claimed JIT HTLCs, less the amounts that were forwarded.

@@ -49,7 +49,7 @@ impl World {
     }
 
     /// Checks that webhooks are kept for as long as there are channels, and for seven days at least.
-    pub(super) fn hooks_lapse(&mut self) {
+    pub(crate) fn hooks_lapse(&mut self) {
         for client in (1..=CLIENTS).map(peer) {
             let listed = self.lsp.answers(client, &ListWebhooks {}).expect("a list").app_names;
             let set: Vec<String> =

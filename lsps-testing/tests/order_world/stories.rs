@@ -65,6 +65,15 @@ fn case_O06_a_claim_that_waited_for_the_store_takes_the_payment_that_came_after(
     assert_eq!((world.fundings(), world.outcomes()), (1, vec![Some(false), Some(true)]));
 }
 
+/// The deposit pays for the channel while the store fails, and is replaced before the wallet is told that it may spend it.
+#[test]
+fn case_O07_a_deposit_that_is_replaced_while_the_store_fails_is_booked_as_received_and_lost() {
+    let deposit = |amount, is_dear| Step::Deposit { order: 0, amount, is_dear };
+    let store_fails = [OPENS[0], Step::Store { works: false }, OPENS[1], deposit(Amount::Exact, false), Step::Save];
+    let world = plays(&[deposit(Amount::Over, true)]).play(&store_fails).play(&[Step::Replace { deposit: 0 }]);
+    assert_eq!(world.comes_to_rest().fundings(), 1);
+}
+
 #[test]
 fn case_O15_a_claim_that_a_crash_takes_back_is_asked_for_again() {
     for saved in [false, true] {

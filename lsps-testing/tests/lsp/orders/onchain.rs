@@ -210,12 +210,36 @@ fn case_O07_a_void_refund_that_is_confirmed_after_all_ends_those_that_spend_the_
     shop.lsp.acts();
     let key = refund(&shop, 0);
     shop.lsp.feed(Input::RefundConfirmed { key });
-    assert_eq!((shop.lsp.acts(), owed(&shop)), (vec![], vec![false, false]));
+    assert_eq!((shop.lsp.acts(), owed(&shop)), (vec![], vec![]), "and nobody looks for those any more");
     let booked: Vec<_> = shop.lsp.book().filter(|entry| matches!(entry.what, Booking::Refunded { .. })).collect();
     let [entry] = booked[..] else { panic!("{booked:?}") };
     assert_eq!(entry.what, Booking::Refunded { key, received_sat: 90_000, mining_sat: MINING_SAT });
     shop.lsp.wait_until(minutes(60 * 24 * 31));
     assert!(shop.lsp.records().is_empty(), "and nothing waits for the others");
+}
+
+/// The output of a refund went and came back, so that the next refund is the very same transaction. A host that looks for the
+/// txid of each finds both of them confirmed.
+#[test]
+fn case_O07_a_refund_that_was_void_and_is_the_same_transaction_as_the_next_is_booked_once() {
+    for order in [[0, 1], [1, 0]] {
+        let mut shop = Shop::new();
+        shop.deposit(1, Sat(50_000), Some(HEIGHT));
+        shop.lsp.wait_until(minutes(120));
+        shop.deposit_gone(1);
+        shop.deposit(1, Sat(50_000), Some(HEIGHT));
+        shop.lsp.restarts();
+        for number in order {
+            let key = refund(&shop, number);
+            shop.lsp.feed(Input::RefundConfirmed { key });
+        }
+        let is_back = |entry: &&lsps_service::BookEntry| matches!(entry.what, Booking::Refunded { .. });
+        assert_eq!(shop.lsp.book().filter(is_back).count(), 1, "{order:?}");
+        assert_eq!(shop.lsp.service().unconfirmed_refunds().count(), 0);
+        assert_eq!(state(&mut shop), OnchainState::Refunded);
+        shop.lsp.wait_until(minutes(60 * 24 * 31));
+        assert!(shop.lsp.records().is_empty(), "and nothing waits for either");
+    }
 }
 
 #[test]
