@@ -24,6 +24,8 @@ pub struct KnownPart {
     pub payment_hash: PaymentHash,
     /// Amount of the incoming HTLC.
     pub amount_in: Msat,
+    /// Amount that the onion asks to forward.
+    pub onion_amount: Msat,
     /// Amount to forward to the client, if the node was asked to and the outcome is unknown.
     pub sent: Option<Msat>,
     /// Amount that was forwarded to the client and claimed; `None` if the client did not claim the part.
@@ -130,6 +132,17 @@ impl Service {
     #[must_use]
     pub fn has_another_like(&self, claimed: WhichPart) -> Option<PeerId> {
         self.parts_like(claimed).next().map(|part| part.client)
+    }
+
+    /// Whether a part can be forwarded without going on alone: the parts of its payment that are held or at the client
+    /// (`is_there`) are the whole payment, or something was claimed already, or the payment has no agreed size.
+    #[must_use]
+    pub fn is_whole(&self, part: PartId, is_there: impl Fn(PartId) -> bool) -> bool {
+        let found = self.offer_of(part).and_then(|offer| Some((offer, offer.find(part)?)));
+        let may_be_less = |offer: &JitChannel| offer.fee == Fee::Paid || offer.has_earned();
+        let Some((offer, (hash, _))) = found.filter(|(offer, _)| !may_be_less(offer)) else { return true };
+        let sum = offer.payments.get(&hash).map_or(Msat::ZERO, |payment| payment.sum_of(is_there));
+        offer.terms.payment_size.is_none_or(|size| sum >= size)
     }
 
     fn offer_of(&self, part: PartId) -> Option<&JitChannel> {
@@ -241,6 +254,7 @@ impl JitChannel {
             client: self.client,
             payment_hash,
             amount_in: part.amount_in(),
+            onion_amount: part.onion_amount,
             sent: part.sent(),
             claimed: part.claimed(),
             in_doubt: part.in_doubt,

@@ -65,9 +65,12 @@ pub struct Model {
     /// Number of the LSP's actions, by which rest is detected.
     acts: u64,
     pub node: Node,
-    pub told_last: Option<NodeEvent>,
+    /// The event that was dealt with last, and when by the steady clock.
+    pub told_last: Option<(Duration, NodeEvent)>,
     /// Whether the node reports nothing.
     pub is_mute: bool,
+    /// The first of its events is being told.
+    pub is_telling: bool,
     pub payments: Payments,
     pub coins: Coins,
     pub chain: Chain,
@@ -159,6 +162,7 @@ impl Model {
             node,
             told_last: None,
             is_mute: false,
+            is_telling: false,
             payments: Payments::default(),
             coins: Coins::new(coins),
             chain,
@@ -263,13 +267,17 @@ impl Model {
 
     /// Lets the client decide on an HTLC that it has; `false`: nobody learns of it. For a closed channel only the chain
     /// reports a claim, in whole satoshis and without the fee: LDK reads the preimage from the transaction that spends
-    /// the HTLC, which exists only after the funding.
+    /// the HTLC, which exists only after the funding, and never for an HTLC in dust. What the client claimed before, LDK
+    /// has on disk by the time it tells of that.
     pub fn client_says(&mut self, number: usize, claims: bool, rounded: bool) -> bool {
-        let Some(Place::AtClient { over, .. }) = self.node.now.places.get(&number).copied() else { return false };
-        let is_open = self.node.stage(over).is_some();
-        let is_heard = is_open || (claims && self.chain.knows(over));
+        let Some(Place::AtClient { over, amount, .. }) = self.node.now.places.get(&number).copied() else {
+            return false;
+        };
+        let (is_open, is_output) = (self.node.stage(over).is_some(), amount >= DUST);
+        let is_known = is_output || self.said.get(&number) == Some(&true);
+        let is_heard = is_open || (claims && is_known && self.chain.knows(over));
         if is_heard {
-            self.node.client_says(number, claims, rounded || !is_open);
+            self.node.client_says(number, claims, is_output && (rounded || !is_open));
         }
         is_heard
     }
@@ -352,7 +360,7 @@ impl Model {
         if is_volatile {
             self.node.volatile.pop_front();
         } else if let Some(event) = self.node.now.events.pop_front() {
-            self.told_last = Some(event);
+            self.told_last = Some((self.steady, event));
         }
     }
 }
@@ -363,6 +371,8 @@ pub fn choose<T: Clone>(among: &[T], number: u8) -> Option<T> {
     among.get(usize::from(number) % length).cloned()
 }
 
+/// Below this an HTLC is no output of a commitment transaction, whatever its type and feerate.
+const DUST: Msat = Msat(354_000);
 /// Number of confirmations after which a block is final.
 pub const DEEP: u32 = 6;
 /// Names of records and book entries begin with this: those of JIT channels, and those of orders.

@@ -254,7 +254,7 @@ impl Model {
             Step::Crash { after, saved } => self.fuse = Some((after, saved)),
             Step::Store { works } => self.store_works = works,
             Step::Replay => {
-                let again = self.told_last.clone().filter(is_told_again);
+                let again = self.told_last.clone().map(|(_, event)| event).filter(is_told_again);
                 self.node.now.events.extend(again);
             }
             Step::Order { .. }

@@ -10,7 +10,7 @@ use super::events::{LspEvent, TxPurpose};
 use super::htlcs;
 use super::pump::{Pump, inputs_of, sat_per_kw};
 use super::report;
-use crate::ports::{Broadcast, CannotFund, LspNode, NodeChannel, Post, Resolution, to_lsps_outpoint};
+use crate::ports::{Broadcast, CannotFund, LspNode, NodeChannel, OutgoingHtlc, Post, Resolution, to_lsps_outpoint};
 
 impl<N: LspNode> Pump<N> {
     pub(super) fn carry_out(&mut self, effect: Effect) -> Vec<Input> {
@@ -122,11 +122,20 @@ impl<N: LspNode> Pump<N> {
             self.unsettled.suspect(peer);
             return self.not_forwarded(part, key, amount_in);
         }
+        if let FlowId::JitChannel(scid) = key.flow
+            && !self.is_whole(part, scid)
+        {
+            self.unsettled.suspect(peer);
+            return self.not_forwarded(part, key, amount_in);
+        }
         if self.is_cut_off(part, peer, amount, amount_in) {
             return vec![Input::ForwardRefused { part }];
         }
         match self.node.forward(part, peer, key, channel_id, amount) {
-            Resolution::Done => vec![],
+            Resolution::Done => {
+                self.unflushed.insert(part);
+                vec![]
+            }
             Resolution::NotHeld => {
                 self.unsettled.suspect(peer);
                 vec![]
@@ -140,7 +149,8 @@ impl<N: LspNode> Pump<N> {
     /// arrived too.
     fn is_cut_off(&self, part: PartId, peer: PeerId, amount: Msat, amount_in: Msat) -> bool {
         let Some(known) = self.service.known_parts_of(peer).find(|known| known.id == part) else { return false };
-        let gone_on = htlcs::undecided(&*self.node, peer, known.payment_hash, amount);
+        let is_like = |htlc: &OutgoingHtlc| htlc.payment_hash == known.payment_hash && htlc.amount == amount;
+        let gone_on = self.node.outgoing(peer).into_iter().filter(|htlc| is_like(htlc) && !htlc.is_resolved).count();
         htlcs::unclaimed(&*self.node, known.payment_hash, amount_in) <= gone_on
     }
 

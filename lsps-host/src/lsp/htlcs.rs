@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use lsps_service::KnownPart;
 use lsps_types::{Msat, PaymentHash, PeerId};
 
-use crate::ports::{IncomingState, LspNode};
+use crate::ports::{IncomingState, LspNode, OutgoingHtlc};
 
 /// Sums of the HTLCs with one payment hash at the node.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,15 +16,39 @@ pub(super) struct Received {
     pub claimed: Msat,
 }
 
-/// Number of undecided HTLCs of this payment and amount that are at the peer or on their way to it.
-pub(super) fn undecided(node: &impl LspNode, peer: PeerId, hash: PaymentHash, amount: Msat) -> usize {
-    let htlcs = node.outgoing(peer).into_iter();
-    htlcs.filter(|htlc| htlc.payment_hash == hash && htlc.amount == amount && !htlc.is_resolved).count()
+/// The properties by which a node tells outgoing HTLCs apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Likeness {
+    pub peer: PeerId,
+    pub payment_hash: PaymentHash,
+    pub amount: Msat,
+    /// The fee that was kept: an ordinary HTLC with the hash of a part, and the amount that its client gets, has none.
+    pub skim: Msat,
 }
 
-/// Number of HTLCs of this payment and amount that are at the peer, on their way to it, or being removed.
-pub(super) fn carried(node: &impl LspNode, peer: PeerId, hash: PaymentHash, amount: Msat) -> usize {
-    node.outgoing(peer).into_iter().filter(|htlc| htlc.payment_hash == hash && htlc.amount == amount).count()
+impl Likeness {
+    /// Those of a part that was sent or claimed.
+    pub fn of(part: &KnownPart) -> Option<Self> {
+        let amount = part.sent.or(part.claimed)?;
+        let skim = part.onion_amount.checked_sub(amount).unwrap_or(Msat::ZERO);
+        Some(Self { peer: part.client, payment_hash: part.payment_hash, amount, skim })
+    }
+
+    /// Whether an HTLC to this peer has them, as far as the node shows.
+    pub fn fits(&self, htlc: &OutgoingHtlc) -> bool {
+        let is_it = htlc.payment_hash == self.payment_hash && htlc.amount == self.amount;
+        is_it && htlc.skim.is_none_or(|skim| skim == self.skim)
+    }
+}
+
+/// Number of undecided HTLCs like this that are at the peer or on their way to it.
+pub(super) fn undecided(node: &impl LspNode, like: &Likeness) -> usize {
+    node.outgoing(like.peer).into_iter().filter(|htlc| like.fits(htlc) && !htlc.is_resolved).count()
+}
+
+/// Number of HTLCs like this that are at the peer, on their way to it, or being removed.
+pub(super) fn carried(node: &impl LspNode, like: &Likeness) -> usize {
+    node.outgoing(like.peer).into_iter().filter(|htlc| like.fits(htlc)).count()
 }
 
 /// Number of incoming HTLCs of this payment and amount that are neither being claimed nor being failed.

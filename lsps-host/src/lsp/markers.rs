@@ -151,6 +151,9 @@ impl<N: LspNode> Pump<N> {
             }
             self.unsettled.suspects.remove(&client);
             let parts = self.missing_parts(client);
+            if self.look_for_doubted(client) {
+                self.unsettled.suspects.insert(client, now + AGAIN);
+            }
             // The node may hold another HTLC under the id of a sent part, which hides whether that part is missing.
             let is_hidden = |part: KnownPart| part.sent.is_some() && self.node.held(part.id).is_some();
             if self.service.known_parts_of(client).any(is_hidden) {

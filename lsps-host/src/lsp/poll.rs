@@ -1,16 +1,16 @@
 //! Facts that no event reports: usable channels, blocks, which of several parts failed, and what a crash undid.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
 
 use lsps_service::{ChannelEnd, ChannelKey, ChannelStage, FlowId, HeldHtlc, Input, KnownPart, PartId, WhichPart};
-use lsps_types::{Msat, PaymentHash, PeerId};
+use lsps_types::{Msat, PeerId, Scid};
 
 use super::events::TxPurpose;
-use super::htlcs;
+use super::htlcs::{self, Likeness};
 use super::pump::{Pump, inputs_of};
 use crate::ports::LspNode;
 
@@ -63,21 +63,18 @@ impl<N: LspNode> Pump<N> {
     /// Sent parts that are neither held, nor on their way to the client, nor being claimed upstream. Of equal parts any
     /// is as good.
     pub(super) fn missing_parts(&mut self, client: PeerId) -> Vec<PartId> {
-        let mut alike: BTreeMap<(PaymentHash, Msat), Vec<PartId>> = BTreeMap::new();
-        for (part, amount) in self.service.known_parts_of(client).filter_map(|part| Some((part, part.sent?))) {
-            if self.node.held(part.id).is_none() {
-                alike.entry((part.payment_hash, amount)).or_default().push(part.id);
-            }
-        }
+        let sent = self.service.known_parts_of(client).filter(|part| part.sent.is_some());
+        let gone = sent.filter(|part| self.node.held(part.id).is_none()).collect();
         let mut all_missing = vec![];
-        for ((hash, amount), parts) in alike {
-            let missing = parts.len().saturating_sub(htlcs::carried(&*self.node, client, hash, amount));
+        for (like, parts) in alike(gone) {
+            let hash = like.payment_hash;
+            let missing = parts.len().saturating_sub(htlcs::carried(&*self.node, &like));
             if missing > 0 && htlcs::claims(&*self.node, hash) && !htlcs::has_incoming(&*self.node, hash) {
                 // Once the claims are reported, it is known which of them failed, if any.
                 self.unsettled.suspects.entry(client).or_insert(self.outside.clock.steady() + AGAIN);
                 continue;
             }
-            all_missing.extend(parts.into_iter().rev().take(missing));
+            all_missing.extend(parts.into_iter().rev().take(missing).map(|part| part.id));
         }
         all_missing
     }
@@ -111,16 +108,16 @@ impl<N: LspNode> Pump<N> {
     /// but its incoming HTLC is being claimed by then, or is gone.
     pub(super) fn tell_whereabouts_before(&mut self, claimed: WhichPart, over: Option<ChannelKey>) {
         let like: Vec<_> = self.service.parts_like(claimed).collect();
-        for ((client, hash, amount), mut parts) in alike(like) {
+        for (like, mut parts) in alike(like) {
             // Of equal parts, the one that was missing for longer was claimed, or the one of the channel over which the claim
             // came.
             let is_its_own = |part: &KnownPart| over.is_some_and(|key| key.flow == FlowId::JitChannel(part.scid));
             parts.sort_by_key(|part| (part.in_doubt, is_its_own(part)));
             let came_in = parts.first().map_or(Msat::ZERO, |part| part.amount_in);
-            let there = htlcs::undecided(&*self.node, client, hash, amount);
-            let there = there.min(htlcs::unclaimed(&*self.node, hash, came_in));
+            let there = htlcs::undecided(&*self.node, &like);
+            let there = there.min(htlcs::unclaimed(&*self.node, like.payment_hash, came_in));
             for (number, part) in parts.into_iter().enumerate() {
-                let _ = self.feed(Input::PartAtClient { part: part.id, is_there: number < there });
+                self.tell_whereabouts_of(&part, number < there);
             }
         }
     }
@@ -152,20 +149,61 @@ impl<N: LspNode> Pump<N> {
     /// Reports the same for all parts, also for claimed ones. If the node shows more HTLCs than were sent, it has forgotten
     /// a claim.
     pub(super) fn tell_whereabouts_of_all(&mut self, parts: Vec<KnownPart>) {
-        for ((client, hash, amount), mut parts) in alike(parts) {
-            let there = htlcs::undecided(&*self.node, client, hash, amount);
+        for (like, mut parts) in alike(parts) {
+            let there = htlcs::undecided(&*self.node, &like);
             // Of equal parts, those that the node does not hold are at the client.
             parts.sort_by_key(|part| (self.node.held(part.id).is_some(), part.sent.is_none()));
             for (number, part) in parts.into_iter().enumerate() {
                 let is_there = number < there;
                 if is_there && part.claimed.is_some() {
-                    self.forgotten.insert(client);
+                    self.forgotten.insert(like.peer);
                 }
                 if part.in_doubt == (is_there == part.sent.is_some()) {
-                    let _ = self.feed(Input::PartAtClient { part: part.id, is_there });
+                    self.tell_whereabouts_of(&part, is_there);
                 }
             }
         }
+    }
+
+    /// Its payment waits for the outcome of a part that is in doubt, so that is looked for.
+    fn tell_whereabouts_of(&mut self, part: &KnownPart, is_there: bool) {
+        if part.sent.is_some() && !is_there {
+            self.unsettled.suspect(part.client);
+        }
+        let _ = self.feed(Input::PartAtClient { part: part.id, is_there });
+    }
+
+    /// Looks again for the parts of a client that are in doubt: an HTLC that was on its way when it was looked for is at the
+    /// client by now, and one whose claim the node forgot may be gone. Returns whether a sent part is still in doubt.
+    pub(super) fn look_for_doubted(&mut self, client: PeerId) -> bool {
+        if !self.service.known_parts_of(client).any(|part| part.in_doubt) {
+            return false;
+        }
+        let known = self.service.known_parts_of(client).collect();
+        self.tell_whereabouts_of_all(known);
+        self.service.known_parts_of(client).any(|part| part.sent.is_some() && part.in_doubt)
+    }
+
+    /// Whether a part that is about to be forwarded does not go on alone: the other parts of its payment are held, or were just
+    /// forwarded, or the node shows them at the client. A store that fails can hold a decision up while a client fails the
+    /// parts that it was made for.
+    pub(super) fn is_whole(&self, part: PartId, scid: Scid) -> bool {
+        if self.service.is_whole(part, |_| false) {
+            return true; // it need not be whole
+        }
+        let known: Vec<_> = self.service.known_parts_to(scid).collect();
+        let Some(hash) = known.iter().find(|it| it.id == part).map(|it| it.payment_hash) else { return true };
+        let is_here = |it: &KnownPart| self.node.held(it.id).is_some() || self.unflushed.contains(&it.id);
+        let of_it = known.into_iter().filter(|it| it.payment_hash == hash);
+        let (here, gone): (Vec<_>, Vec<_>) = of_it.partition(is_here);
+        let mut there: BTreeSet<PartId> = here.into_iter().map(|it| it.id).collect();
+        let sent: Vec<_> = gone.into_iter().filter(|it| it.sent.is_some()).collect();
+        let outgoing = sent.first().map(|it| self.node.outgoing(it.client)).unwrap_or_default();
+        for (like, parts) in alike(sent) {
+            let count = outgoing.iter().filter(|htlc| like.fits(htlc) && !htlc.is_resolved).count();
+            there.extend(parts.into_iter().take(count).map(|it| it.id));
+        }
+        self.service.is_whole(part, |it| there.contains(&it))
     }
 
     /// Checks whether the HTLCs whose claims the node forgot are still at the client. An HTLC that its client never claims
@@ -296,10 +334,10 @@ pub(super) const DEEP: u32 = 6;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Groups sent or claimed parts by the properties that the node reports.
-fn alike(parts: Vec<KnownPart>) -> BTreeMap<(PeerId, PaymentHash, Msat), Vec<KnownPart>> {
+fn alike(parts: Vec<KnownPart>) -> BTreeMap<Likeness, Vec<KnownPart>> {
     let mut alike: BTreeMap<_, Vec<KnownPart>> = BTreeMap::new();
-    for (part, amount) in parts.into_iter().filter_map(|part| Some((part, part.sent.or(part.claimed)?))) {
-        alike.entry((part.client, part.payment_hash, amount)).or_default().push(part);
+    for (part, like) in parts.into_iter().filter_map(|part| Some((part, Likeness::of(&part)?))) {
+        alike.entry(like).or_default().push(part);
     }
     alike
 }

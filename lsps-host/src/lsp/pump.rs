@@ -93,6 +93,8 @@ pub(crate) struct Pump<N> {
     facts_age: Duration,
     /// Whether the node has to send what it was asked to forward or to fail.
     flushes: bool,
+    /// Parts that were forwarded since; no question to the node shows them yet.
+    pub(super) unflushed: BTreeSet<PartId>,
     /// Last readings of the clock and of the steady clock.
     clock_read: Option<(Timestamp, Duration)>,
 }
@@ -131,6 +133,7 @@ impl<N: LspNode> Pump<N> {
             facts_at,
             facts_age,
             flushes: false,
+            unflushed: BTreeSet::new(),
             clock_read: None,
         }
     }
@@ -186,6 +189,12 @@ impl<N: LspNode> Pump<N> {
                 if let Some(claim) = self.unrecorded.as_mut().filter(|claim| claim.input == input) {
                     claim.is_being_told = true;
                     return Heard { outcome: Some(claim.outcome), changes: true };
+                }
+                if let Input::HtlcHeld(htlc) = &input
+                    && self.node.held(htlc.part) != Some(htlc.amount_in)
+                {
+                    // Told again after a crash. The HTLC was failed meanwhile, or the node is about to tell another one.
+                    return Heard { outcome: Some(Outcome::Taken), changes: false };
                 }
                 let is_unread = self.unread.may_be(&input);
                 if let Input::HtlcHeld(htlc) = &input {
@@ -535,6 +544,7 @@ impl<N: LspNode> pump::Pump for Pump<N> {
     fn executed(&mut self) {
         if std::mem::take(&mut self.flushes) {
             self.node.flush();
+            self.unflushed.clear();
         }
     }
 

@@ -221,6 +221,9 @@ pub struct OutgoingHtlc {
     pub payment_hash: PaymentHash,
     /// Amount.
     pub amount: Msat,
+    /// The part of the amount its onion asks to forward that was kept; zero for what was forwarded whole. `None` if the node
+    /// does not tell.
+    pub skim: Option<Msat>,
     /// Whether the peer has claimed or failed the HTLC, so that it is being removed.
     pub is_resolved: bool,
 }

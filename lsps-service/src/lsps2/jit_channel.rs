@@ -294,8 +294,7 @@ impl JitChannel {
 
     /// Whether the trust model allows the broadcast of the funding transaction.
     pub fn may_broadcast(&self) -> bool {
-        let claimed = || self.payments.values().any(|payment| payment.earned().is_some());
-        !self.terms.client_trusts_lsp || self.fee == Fee::Paid || self.was_used || claimed()
+        !self.terms.client_trusts_lsp || self.fee == Fee::Paid || self.was_used || self.has_earned()
     }
 
     /// Checks that the channel can be closed without breaking the promise of `min_lifetime`.
@@ -313,6 +312,11 @@ impl JitChannel {
     pub fn honoured_until(&self, config: &Config) -> Timestamp {
         let is_open = matches!(self.channel, Channel::Ready { .. }) && self.fee != Fee::Paid;
         if is_open { self.terms.valid_until + config.honour_expired } else { self.terms.valid_until }
+    }
+
+    /// Whether something of it was claimed.
+    pub fn has_earned(&self) -> bool {
+        self.payments.values().any(|payment| payment.earned().is_some())
     }
 
     pub fn find(&self, id: PartId) -> Option<(PaymentHash, &Part)> {

@@ -98,31 +98,35 @@ impl Service {
             let tells_money = amount_in.is_some() || skim.is_some();
             amount_in.is_none_or(|amount_in| amount_in == part.amount_in())
                 && skim.is_none_or(|skim| skim == part.skim(sent))
-                && (tells_money || is_its_own || part.skim(sent) == Msat::ZERO)
+                && (tells_money || is_its_own || part.skim(sent) == Msat::ZERO || part.claimed().is_some())
         };
         // The amount of an on-chain claim is reported in whole satoshis.
         let rounded = |sent: Msat| Msat(sent.0 / 1_000 * 1_000);
         let gone = |part: &Part| part.sent().filter(|_| !shown.contains(&part.id));
-        let find = |what: &dyn Fn(&Part) -> Option<Msat>, told: &dyn Fn(Msat) -> Msat, own_only: bool| {
+        let find = |what: &dyn Fn(&Part) -> Option<Msat>, told: &dyn Fn(Msat) -> Msat, own: bool| {
             let is_it = |(part, is_its_own): &(&Part, bool)| {
-                let is_like = |sent: Msat| told(sent) == amount && agrees(part, sent, *is_its_own);
-                (*is_its_own || !own_only) && what(part).is_some_and(is_like)
+                let is_like = |sent| told(sent) == amount && agrees(part, sent, *is_its_own);
+                (*is_its_own || !own) && what(part).is_some_and(is_like)
             };
             parts().find(is_it).map(|(part, _)| part)
         };
         let exactly = |sent| sent;
-        let among = |what: &dyn Fn(&Part) -> Option<Msat>, own_only| {
-            find(what, &exactly, own_only).or_else(|| find(what, &rounded, own_only))
+        let among = |what: &dyn Fn(&Part) -> Option<Msat>, own: bool| {
+            find(what, &exactly, own).or_else(|| find(what, &rounded, own))
         };
         let either = |what: &dyn Fn(&Part) -> Option<Msat>| among(what, false);
+        // After a start a node tells each claim again that it has not saved as told. A claim that comes without the amount that
+        // came in may always be told again, as the node makes it anew from the chain.
+        let may_be_again = !self.around.is_caught_up || amount_in.is_none();
+        let told_before = |part: &Part| part.claimed().filter(|_| !self.retold.contains(&part.id));
+        let again = || {
+            let of = |own| among(&told_before, own).or_else(|| among(&gone, own));
+            may_be_again.then(|| of(true).or_else(|| of(false))).flatten()
+        };
         // Nodes repeat claims after a crash: a claim that is known does not count for an equal part that failed.
         let forgotten = |part: &Part| part.claimed().filter(|_| part.in_doubt);
-        // Until it has told the events of an earlier life, one that is known and went over its own channel may come once more.
-        let is_retold = |part: &Part| !self.around.is_caught_up && !self.retold.contains(&part.id);
-        let retold = |part: &Part| part.claimed().filter(|_| is_retold(part));
-        let own = || among(&gone, true).or_else(|| among(&retold, true));
         let known = || either(&Part::claimed);
-        let found = either(&forgotten).or_else(own).or_else(|| either(&gone)).or_else(known);
+        let found = either(&forgotten).or_else(again).or_else(|| either(&gone)).or_else(known);
         let found = found.or_else(|| either(&Part::unlikely)).or_else(|| either(&Part::sent));
         found.map(|part| part.id)
     }
@@ -150,6 +154,7 @@ impl Service {
 
     /// From now on outcomes may be dropped, and channels without HTLCs abandoned.
     pub(crate) fn node_caught_up(&mut self) -> Outcome {
+        self.retold.clear();
         if !core::mem::replace(&mut self.around.is_caught_up, true) {
             let waits = |offer: &JitChannel| {
                 !offer.payments.is_empty() || offer.may_carry_unpaid() || offer.is_closed_to_others()

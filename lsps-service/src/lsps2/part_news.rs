@@ -24,7 +24,8 @@ impl JitChannel {
                     // The id only proves that the onions share a secret, and whoever made one onion can make others.
                     let is_same = htlc.payment_hash == hash && htlc.onion_amount == part.onion_amount;
                     let is_in_time = !ctx.too_close(htlc.cltv_expiry);
-                    let taken = self.told_again(hash, part, Some(htlc.amount_in).filter(|_| is_same && is_in_time))?;
+                    let amount_in = Some(htlc.amount_in).filter(|_| is_same && is_in_time);
+                    let taken = self.told_again(hash, part, amount_in, ctx.now)?;
                     let expires = Event::PartExpires { payment_hash: hash, id: part.id, at: htlc.cltv_expiry };
                     let is_other = htlc.cltv_expiry != part.cltv_expiry;
                     Ok(is_other.then_some(expires).into_iter().chain(taken).collect())
@@ -231,20 +232,33 @@ impl JitChannel {
             P::Claimed { .. } | P::Failed { .. } => {
                 Ok(vec![Event::AnotherHeld { payment_hash, id, is_held: true, at: ctx.now }])
             }
-            P::Held | P::Sent { .. } => self.told_again(payment_hash, part, Some(amount_in)),
+            P::Held | P::Sent { .. } => self.told_again(payment_hash, part, Some(amount_in), ctx.now),
         }
     }
 
     /// The events for an HTLC that the node holds under the id of a known part and that brings `amount_in`; `None`: its
     /// onion or its expiry differs. The id is free again once an HTLC was forwarded: an upstream node can send the same
     /// onion again, with less money.
-    fn told_again(&self, hash: PaymentHash, part: &Part, amount_in: Option<Msat>) -> Result<Vec<Event>, Reject> {
+    fn told_again(
+        &self,
+        hash: PaymentHash,
+        part: &Part,
+        amount_in: Option<Msat>,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Reject> {
         let enough = amount_in.filter(|amount_in| *amount_in >= part.onion_amount);
         let brings = enough.and_then(|amount_in| brings(hash, part, amount_in));
         match (part.state, &self.channel) {
             (PartState::Held, _) if enough.is_some() => Ok(brings.into_iter().collect()),
             // The node has resolved the HTLC on record, and holds another one, which has to be failed.
             (PartState::Held, _) => Ok(vec![moved(hash, part, failing(FailureCode::UnknownNextPeer))]),
+            // As with other parts: it goes on only with the rest of its payment.
+            (PartState::Sent { .. }, Channel::Ready { .. })
+                if part.in_doubt && enough.is_some() && !self.goes_on_with(hash, part.id) =>
+            {
+                let not_sent = Event::PartNotSent { payment_hash: hash, id: part.id, at: now };
+                Ok(brings.into_iter().chain([not_sent]).collect())
+            }
             (PartState::Sent { amount, ask }, Channel::Ready { .. }) if part.in_doubt && enough.is_some() => {
                 let asked = moved(hash, part, PartState::Sent { amount, ask: ask.saturating_add(1) });
                 Ok(brings.into_iter().chain([asked]).collect())
@@ -262,6 +276,15 @@ impl JitChannel {
                 Err(Reject::FailPart(FailureCode::UnknownNextPeer))
             }
         }
+    }
+
+    /// Whether a payment is whole and beyond doubt if this part is there, or need not be whole.
+    fn goes_on_with(&self, hash: PaymentHash, id: PartId) -> bool {
+        let (Some(size), Some(payment)) = (self.terms.payment_size, self.payments.get(&hash)) else { return true };
+        let is_there = |other: &Part| other.id == id || !other.in_doubt;
+        let sum = payment.sum_of(|other| payment.part(other).is_some_and(is_there));
+        let is_doubted = |other: &Part| other.id != id && other.sent().is_some() && other.in_doubt;
+        self.fee == Fee::Paid || (sum >= size && !payment.parts.iter().any(is_doubted))
     }
 }
 

@@ -78,6 +78,13 @@ impl Payment {
         Msat(amounts.fold(0, u64::saturating_add))
     }
 
+    /// Sum of those parts that wait or were sent and are `there`.
+    pub fn sum_of(&self, is_there: impl Fn(PartId) -> bool) -> Msat {
+        let counts = |part: &&Part| matches!(part.state, PartState::Held | PartState::Sent { .. }) && is_there(part.id);
+        let amounts = self.parts.iter().filter(counts).map(|part| part.onion_amount.0);
+        Msat(amounts.fold(0, u64::saturating_add))
+    }
+
     pub fn has_held(&self) -> bool {
         self.held().next().is_some()
     }
@@ -94,6 +101,11 @@ impl Payment {
 
     pub fn is_at_client(&self) -> bool {
         self.parts.iter().any(Part::is_at_client)
+    }
+
+    /// Whether the node shows no HTLC of a part that was sent: it failed, or was claimed, and that is about to be told.
+    pub fn is_in_doubt(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part.state, PartState::Sent { .. }) && part.in_doubt)
     }
 
     /// Whether a part is at the client, or may be in spite of the node's report.

@@ -4,7 +4,7 @@
 //! The rules are applied after every input until no event follows, so the same rule serves a part that arrives, a
 //! client that reconnects, and a restart.
 
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp, lsps2::fee};
@@ -119,7 +119,8 @@ impl JitChannel {
 
     /// Charges the first complete set the fee, and opens the channel for it.
     fn begin(&self, ctx: &Context<'_>) -> Vec<Event> {
-        let mut complete: Vec<_> = self.payments.iter().filter(|(_, payment)| self.is_complete(payment)).collect();
+        let may_begin = |payment: &Payment| self.is_complete(payment) && !payment.is_in_doubt();
+        let mut complete: Vec<_> = self.payments.iter().filter(|(_, payment)| may_begin(payment)).collect();
         complete.sort_by_key(|(hash, payment)| (payment.since, **hash));
         let Some((hash, payment)) = complete.first().copied().filter(|_| self.fee == Fee::Due) else { return vec![] };
         let Some(Price { fee, due, deliver }) = self.price(payment) else {
@@ -189,15 +190,49 @@ impl JitChannel {
     }
 
     fn send_held(&self, hash: PaymentHash, payment: &Payment, fee: Msat) -> Vec<Event> {
-        let amounts: Vec<Msat> = payment.held().map(|part| part.onion_amount).collect();
-        let shares = fee::split(fee, &amounts, self.terms.htlc_minimum).unwrap_or_default();
-        let parts = payment.held().zip(shares);
-        parts
-            .filter_map(|(part, share)| {
-                let amount = part.onion_amount.checked_sub(share)?;
-                Some(moved(hash, part, PartState::Sent { amount, ask: 1 }))
-            })
-            .collect()
+        let onions: Vec<Msat> = payment.held().map(|part| part.onion_amount).collect();
+        let shares = fee::split(fee, &onions, self.terms.htlc_minimum).unwrap_or_default();
+        let amounts = onions.iter().zip(shares).map(|(onion, share)| onion.checked_sub(share).unwrap_or(Msat::ZERO));
+        let mut amounts: Vec<Msat> = amounts.collect();
+        if fee > Msat::ZERO {
+            self.tell_apart(payment, &onions, &mut amounts);
+        }
+        let parts = payment.held().zip(amounts);
+        parts.map(|(part, amount)| moved(hash, part, PartState::Sent { amount, ask: 1 })).collect()
+    }
+
+    /// Moves some millisatoshis between equal parts, so that no part is sent the amount of another part of its payment. Nodes
+    /// tell a claim by its amount, and tell it again after a crash: of two equal parts, the claim of one that is told again
+    /// would count for the other. The sum stays; where no move helps, so do the amounts.
+    fn tell_apart(&self, payment: &Payment, onions: &[Msat], amounts: &mut [Msat]) {
+        let known = payment.parts.iter().filter_map(|part| part.sent().or(part.claimed()).or(part.unlikely()));
+        let known: BTreeSet<Msat> = known.collect();
+        let least = self.terms.htlc_minimum.max(Msat(1));
+        let most = u64::try_from(known.len().saturating_add(amounts.len())).unwrap_or(u64::MAX);
+        for at in 0..amounts.len() {
+            let now: &[Msat] = amounts;
+            let is_free = |wanted: Msat, but: [usize; 2]| {
+                let mut others = now.iter().enumerate().filter(|(other, _)| !but.contains(other));
+                !known.contains(&wanted) && others.all(|(_, amount)| *amount != wanted)
+            };
+            if now.get(at).is_none_or(|amount| is_free(*amount, [at, at])) {
+                continue;
+            }
+            let moves = |by: Msat, less: usize, more: usize| {
+                let lower = now.get(less)?.checked_sub(by).filter(|lower| *lower >= least)?;
+                let higher = now.get(more)?.checked_add(by).filter(|higher| onions.get(more) >= Some(higher))?;
+                let is_free = |wanted| is_free(wanted, [less, more]);
+                let helps = lower != higher && is_free(lower) && is_free(higher);
+                helps.then_some([(less, lower), (more, higher)])
+            };
+            let others = (0..now.len()).filter(|other| *other != at);
+            let found = (1..=most)
+                .map(Msat)
+                .find_map(|by| others.clone().find_map(|other| moves(by, at, other).or_else(|| moves(by, other, at))));
+            for (place, amount) in found.into_iter().flatten() {
+                amounts.get_mut(place).into_iter().for_each(|place| *place = amount);
+            }
+        }
     }
 
     /// Abandons a channel at the LSP's expense whose payment did not arrive, as long as the channel cost nothing. The
@@ -292,12 +327,13 @@ impl JitChannel {
         }
     }
 
-    /// Whether the held parts and those at the client complete the payment. A part in doubt usually belongs to an
-    /// earlier attempt that failed: if it counted, a part of the next attempt would be forwarded alone.
+    /// Whether held parts make up the payment together with those at the client. As long as the outcome of a part is in doubt,
+    /// nothing is added to its payment: if the part failed, another part would go on alone, and if it was claimed, the fee
+    /// would be kept twice.
     fn completes(&self, payment: &Payment) -> bool {
         let sum = payment.held_sum().and_then(|held| held.checked_add(payment.sum_at_client()));
         let needed = self.terms.payment_size.unwrap_or(Msat(1));
-        payment.has_held() && sum.is_some_and(|sum| sum >= needed)
+        payment.has_held() && !payment.is_in_doubt() && sum.is_some_and(|sum| sum >= needed)
     }
 
     fn is_complete(&self, payment: &Payment) -> bool {

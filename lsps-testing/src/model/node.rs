@@ -183,8 +183,9 @@ impl Node {
     pub fn outgoing(&self, client: PeerId) -> impl Iterator<Item = OutgoingHtlc> {
         self.now.places.iter().filter_map(move |(number, place)| {
             let (Place::Queued { to, amount, .. } | Place::AtClient { to, amount, .. }) = place else { return None };
-            let payment_hash = self.incoming[*number].htlc.payment_hash;
-            (*to == client).then_some(OutgoingHtlc { payment_hash, amount: *amount, is_resolved: false })
+            let HeldHtlc { payment_hash, onion_amount, .. } = self.incoming[*number].htlc;
+            let skim = onion_amount.checked_sub(*amount);
+            (*to == client).then_some(OutgoingHtlc { payment_hash, amount: *amount, skim, is_resolved: false })
         })
     }
 

@@ -218,6 +218,7 @@ impl Process {
 
     /// Starts the process: the host loads the records and compares them with the node, which was loaded before.
     fn start(&mut self) {
+        self.model().is_telling = false;
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         let (parts, policy) = (self.parts(), self.model().setup.clone());
@@ -283,6 +284,7 @@ impl Process {
                 && let Poll::Ready(is_heard) = telling.as_mut().poll(context)
             {
                 running.pauses = !is_heard;
+                self.ports.model().is_telling = false;
                 self.ports.model().is_late |= !is_heard;
                 if is_heard && !self.ports.model().is_dead {
                     self.ports.model().event_heard(*is_volatile);
@@ -304,6 +306,7 @@ impl Running {
             return;
         }
         let Some((event, is_volatile)) = ports.model().next_event() else { return };
+        ports.model().is_telling = true;
         let lsp = Arc::clone(&self.lsp);
         let is_htlc = matches!(&event, NodeEvent::Input(lsps_service::Input::HtlcHeld(_)));
         let telling = async move {

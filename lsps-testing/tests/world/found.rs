@@ -179,6 +179,81 @@ const DEARER: &[Step] = &[
     PROCEED,
 ];
 
+/// The store holds up the decision to forward a part, made while the first part of its payment is at the client, until the
+/// client has failed that.
+const HELD_UP_BY_THE_STORE: &[Step] = &[
+    Step::Crash { after: 8, saved: true },
+    PROCEED,
+    pay(183, 0, 3),
+    Step::Store { works: false },
+    PROCEED,
+    Step::Fail { payment: 60 },
+];
+
+/// A part is told again after it was failed and forgotten.
+const TOLD_AGAIN_AND_NOT_HELD: &[Step] =
+    &[MUTE, pay(60, 0, 1), Step::Wait { seconds: 151 }, Step::Wait { seconds: 601 }, Step::Replay, SPEAK, PROCEED];
+
+/// A payer pays once more, in parts, when its payment is claimed and that is not told yet.
+const PAID_AGAIN_WHILE_BEING_CLAIMED: &[Step] = &[
+    PROCEED,
+    Step::Store { works: false },
+    pay(61, 3, 10),
+    Step::PayOdd { offer: 241, hash: 0, odd: 42 },
+    pay(137, 0, 6),
+    pay(34, 0, 4),
+    Step::Claim { payment: 116, rounded: false },
+    Step::Store { works: true },
+    Step::Save,
+    Step::ClaimOne { payment: 180, part: 210 },
+];
+
+/// Of two equal parts one is claimed, which is told again after a crash, when the other has failed.
+const EQUAL_PARTS: &[Step] = &[
+    PROCEED,
+    Step::Retry { payment: 58, told_late: true },
+    Step::Save,
+    Step::Crash { after: 5, saved: false },
+    Step::ClaimOne { payment: 181, part: 176 },
+    MUTE,
+    PROCEED,
+    Step::Fail { payment: 253 },
+    Step::Crash { after: 3, saved: true },
+    Step::SetClock { seconds: 90_000, back: false },
+    Step::SetClock { seconds: 60, back: false },
+];
+
+/// While the record of a sale is missing, the onion of its part comes again to another sale.
+const NAME_OF_A_MISSING_RECORD: &[Step] = &[
+    PROCEED,
+    Step::Connect { client: 1 },
+    Step::Buy { client: 1, fixed: false },
+    MUTE,
+    Step::PayAgain { part: 160, changed: Changed::Scid },
+    pay(13, 0, 10),
+    Step::Crash { after: 1, saved: true },
+    Step::Swap,
+    Step::Hide { sale: 96 },
+    SPEAK,
+    Step::Refuse { call: Call::Fail },
+];
+
+/// The client fails a payment whose payer pays on, and an onion of it comes again.
+const FAILED_AND_PAID_ON: &[Step] = &[
+    pay(77, 2, 10),
+    pay(158, 0, 10),
+    pay(109, 2, 5),
+    Step::Connect { client: 0 },
+    PROCEED,
+    pay(162, 1, 10),
+    pay(130, 2, 1),
+    Step::Fail { payment: 9 },
+    pay(189, 2, 5),
+    Step::Proceed { client: 2 },
+    Step::Fail { payment: 157 },
+    Step::PayAgain { part: 26, changed: Changed::Scid },
+];
+
 /// A claim is on record and its node forgot it; its client stays away for longer than outcomes are kept, while a payment like it
 /// is with the client.
 const CLAIMED_AGAIN_LATE: &[Step] = &[
@@ -298,6 +373,32 @@ fn an_outcome_is_kept_until_the_node_has_saved_what_it_was_asked_for_again() {
 #[test]
 fn case_X16_a_channel_for_a_client_that_comes_back_is_planned_at_the_feerate_of_now() {
     plays(DEARER);
+}
+
+#[test]
+fn case_X18_a_decision_that_the_store_held_up_forwards_no_part_alone() {
+    plays(HELD_UP_BY_THE_STORE);
+    plays(FAILED_AND_PAID_ON);
+}
+
+#[test]
+fn case_X18_a_part_that_is_told_again_and_not_held_completes_no_payment() {
+    plays(TOLD_AGAIN_AND_NOT_HELD);
+}
+
+#[test]
+fn case_X18_the_fee_is_kept_once_when_a_payment_that_is_being_claimed_is_paid_again() {
+    plays(PAID_AGAIN_WHILE_BEING_CLAIMED);
+}
+
+#[test]
+fn case_X04_a_claim_that_is_told_again_is_not_that_of_an_equal_part() {
+    plays(EQUAL_PARTS);
+}
+
+#[test]
+fn case_X01_the_name_of_a_part_of_a_missing_record_stays_with_the_htlc_that_has_it() {
+    plays(NAME_OF_A_MISSING_RECORD);
 }
 
 #[test]

@@ -279,6 +279,7 @@ impl<M: Manager> LspNode for Node<M> {
         let htlcs = htlcs.map(|htlc| OutgoingHtlc {
             payment_hash: PaymentHash(htlc.payment_hash.0),
             amount: Msat(htlc.amount_msat),
+            skim: Some(Msat(htlc.skimmed_fee_msat.unwrap_or(0))),
             is_resolved: !matches!(htlc.state, Some(AwaitingRemoteRevokeToAdd | Committed) | None),
         });
         htlcs.collect()
