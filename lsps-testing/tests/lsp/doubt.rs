@@ -186,7 +186,7 @@ fn what_was_paid_of_a_fee_is_remembered_for_as_long_as_the_rest_is_due() {
     opens(&mut lsp);
     lsp.claimed(id(1));
     lsp.failed_by_client(id(2));
-    let paid = fee.0 / 2;
+    let paid = fee.0 / 2 + 1;
     assert_eq!(BookTotals::of(lsp.book()).earned, Msat(paid), "its share");
     lsp.wait_until(NOON + Duration::from_secs(1_300));
     lsp.restarts();
