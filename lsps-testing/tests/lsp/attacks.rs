@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsps_service::{BookTotals, ChannelEnd, ChannelKey, FlowId, HeldHtlc, Input, Trust, WhichPart};
+use lsps_service::{BookTotals, ChannelEnd, ChannelKey, Config, FlowId, HeldHtlc, Input, Trust, WhichPart};
 use lsps_testing::{Act, Lsp, LspSetup, NOON, buys, call, peer};
 use lsps_types::bolt4::FailureCode::{TemporaryChannelFailure, UnknownNextPeer};
 use lsps_types::jsonrpc::Refusal;
@@ -178,9 +178,11 @@ fn case_X04_a_claim_of_which_the_node_tells_no_money_earns_over_its_own_channel_
 }
 
 /// Two equal halves are at the client, which claimed the first; the process dies. The node reports the claim again, or
-/// has forgotten it and the client repeats it.
+/// has forgotten it and the client repeats it. The amounts of the halves are the least that the channel carries, so that
+/// the service cannot send amounts that differ.
 fn one_of_two_equal_halves_is_claimed(trust: Trust) -> Lsp {
-    let mut lsp = offered(Some(SIZE), LspSetup { trust, ..LspSetup::default() });
+    let config = Config { htlc_minimum: Msat(HALF.0 - HALF_FEE.0), ..Config::default() };
+    let mut lsp = offered(Some(SIZE), LspSetup { config, trust, ..LspSetup::default() });
     lsp.part(1, SCID, 1, HALF);
     lsp.part(2, SCID, 1, HALF);
     opens(&mut lsp);
