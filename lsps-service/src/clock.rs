@@ -9,7 +9,7 @@ use lsps_types::{PeerId, Scid, Timestamp};
 use crate::ids::OrderNumber;
 use crate::input::Input;
 use crate::lsps1::order;
-use crate::lsps2::jit_channel::Told;
+use crate::lsps2::jit_channel::Command;
 use crate::lsps5::webhooks;
 use crate::service::Service;
 
@@ -44,7 +44,7 @@ impl Service {
         let clients: Vec<PeerId> = clients.map(|hooks| hooks.client).collect();
         self.pending_decisions.clock_set(&shift, config.decision_timeout);
         for id in offers {
-            let _no_rejects_here = self.step(id, &Told::ClockSet(shift));
+            let _no_rejects_here = self.step(id, &Command::ClockSet(shift));
         }
         for number in orders {
             let _no_rejects_here = self.step_order(number, &order::Command::ClockSet(shift));

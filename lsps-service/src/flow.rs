@@ -91,7 +91,7 @@ pub(crate) enum Signal {
 
 impl WakeUp {
     /// The change for a payment that waits for its absent client until `until`; `None` if no payment waits.
-    pub fn follow(self, until: Option<Timestamp>) -> Option<WakeUpEvent> {
+    pub fn advance(self, until: Option<Timestamp>) -> Option<WakeUpEvent> {
         match (until, self.until) {
             (Some(until), None) => Some(WakeUpEvent::Begun { until }),
             (None, Some(_)) => Some(WakeUpEvent::Over),

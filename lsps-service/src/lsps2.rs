@@ -2,6 +2,7 @@
 
 use lsps_types::Blocks;
 
+pub(crate) mod advance;
 pub(crate) mod change;
 pub(crate) mod index;
 pub(crate) mod jit_channel;
@@ -9,7 +10,6 @@ pub(crate) mod offers;
 pub(crate) mod outstanding;
 pub(crate) mod part_news;
 pub(crate) mod parts;
-pub(crate) mod progress;
 pub(crate) mod requests;
 
 /// Whether the LSP may close a JIT channel that has this many confirmations.

@@ -22,7 +22,7 @@ use crate::ids::{BookKey, ChannelKey, FlowId, OrderNumber, PartId};
 use crate::input::{HeldPayment, Input, PaidBy, Prepared};
 use crate::lsps1::order::{self, Order};
 use crate::lsps1::orders::Orders;
-use crate::lsps2::jit_channel::{JitChannel, Told};
+use crate::lsps2::jit_channel::{Command, JitChannel};
 use crate::lsps5::registry::Registry;
 use crate::lsps5::webhooks;
 use crate::outcome::{Outcome, Refusal};
@@ -201,13 +201,13 @@ impl Service {
             Input::PeerDisconnected { peer } => self.link_changes(peer, Link::Offline),
             Input::Message { peer, payload } => self.answer(peer, &payload),
             Input::HtlcHeld(htlc) => self.htlc_held(&htlc),
-            Input::PartGone { part } => self.part(part, Told::PartGone(part)),
+            Input::PartGone { part } => self.part(part, Command::PartGone(part)),
             Input::PartStillHeld { part, amount_in } => self.part_still_held(part, amount_in),
             Input::PartAtClient { part, is_there } => self.part_at_client(part, is_there),
-            Input::ForwardRefused { part } => self.part(part, Told::ForwardRefused(part)),
+            Input::ForwardRefused { part } => self.part(part, Command::ForwardRefused(part)),
             Input::PartForwarded { part, over } => self.part_forwarded(part, over),
-            Input::PartFailed { part } => self.part(part, Told::PartFailed(part)),
-            Input::PartPresumedFailed { part } => self.part(part, Told::PartPresumedFailed(part)),
+            Input::PartFailed { part } => self.part(part, Command::PartFailed(part)),
+            Input::PartPresumedFailed { part } => self.part(part, Command::PartPresumedFailed(part)),
             Input::NodeCaughtUp => self.node_caught_up(),
             Input::ChannelAsked { key } => self.channel(key, ChannelNews::Asked),
             Input::ChannelNegotiated { key, to_self_delay, output } => {
@@ -275,7 +275,7 @@ impl Service {
     fn booked(&mut self, BookKey { flow, number, .. }: BookKey) -> Outcome {
         match flow {
             FlowId::JitChannel(scid) if self.offers.contains_key(&scid) => {
-                self.step(scid, &Told::Booked(number)).into()
+                self.step(scid, &Command::Booked(number)).into()
             }
             FlowId::Order(order) => self.order(Some(order), &order::Command::Booked(number)),
             FlowId::JitChannel(_) | FlowId::Webhooks(_) => Outcome::NotMine,
@@ -360,8 +360,8 @@ impl Service {
             return Outcome::Taken;
         }
         for id in self.offers.index().busy_of(peer).collect::<Vec<_>>() {
-            let told = if link == Link::Offline { Told::PeerDisconnected } else { Told::Environment };
-            let _no_rejects_here = self.step(id, &told);
+            let command = if link == Link::Offline { Command::PeerDisconnected } else { Command::Environment };
+            let _no_rejects_here = self.step(id, &command);
         }
         for order in self.orders.busy_of(peer) {
             self.look_around_order(order);
@@ -377,7 +377,7 @@ impl Service {
         match (attempt, key.flow) {
             (None, _) | (_, FlowId::Webhooks(_)) => Outcome::NotMine,
             (Some(attempt), _) if attempt != key.attempt => Outcome::Refused(Refusal::Stale),
-            (Some(_), FlowId::JitChannel(scid)) => self.step(scid, &Told::Channel(news)).into(),
+            (Some(_), FlowId::JitChannel(scid)) => self.step(scid, &Command::Channel(news)).into(),
             (Some(_), FlowId::Order(number)) => self.step_order(number, &order::Command::Channel(news)).into(),
         }
     }

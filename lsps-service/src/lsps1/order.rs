@@ -196,7 +196,7 @@ impl Flow for Order {
     /// Ends, as each event leads further on: the stage is passed through once, a channel is opened once for each attempt,
     /// which waits after a failure, and each payment and deposit is claimed, failed or refunded once.
     fn advance(&self, ctx: &Context<'_>) -> Vec<Event> {
-        self.follow(ctx)
+        self.advance(ctx)
     }
 
     fn outstanding(&self) -> Vec<Effect> {

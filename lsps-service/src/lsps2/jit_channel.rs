@@ -100,7 +100,7 @@ impl Fee {
 
 /// Command to an offer.
 #[derive(Debug)]
-pub(crate) enum Told<'a> {
+pub(crate) enum Command<'a> {
     PartHeld(&'a HeldHtlc),
     PartGone(PartId),
     /// The node still holds the part; with the amount of the held HTLC.
@@ -123,7 +123,7 @@ pub(crate) enum Told<'a> {
 
 impl Flow for JitChannel {
     type Id = Scid;
-    type Command<'a> = Told<'a>;
+    type Command<'a> = Command<'a>;
     type Event = Event;
     type Reject = Reject;
     type Effect = Effect;
@@ -133,8 +133,8 @@ impl Flow for JitChannel {
         self.id
     }
 
-    fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
-        self.decide(told, ctx)
+    fn decide(&self, command: &Command<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        self.decide(command, ctx)
     }
 
     fn apply(&mut self, event: Event) {
@@ -144,7 +144,7 @@ impl Flow for JitChannel {
     /// Ends, as each event leads further on: parts are sent, claimed or failed once for each asking, a channel is opened once
     /// for each attempt, and an attempt begins only while parts wait.
     fn advance(&self, ctx: &Context<'_>) -> Vec<Event> {
-        self.follow(ctx)
+        self.advance(ctx)
     }
 
     fn outstanding(&self) -> Vec<Effect> {
@@ -187,25 +187,25 @@ impl JitChannel {
     }
 
     /// The events that a command causes, or the reason to reject it. Reads the state only.
-    pub fn decide(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
-        match told {
-            Told::PartHeld(_)
-            | Told::PartStillHeld(..)
-            | Told::PartAtClient(..)
-            | Told::NotAsked(_)
-            | Told::PartGone(_)
-            | Told::ForwardRefused(_)
-            | Told::PartForwarded(_)
-            | Told::PartFailed(_)
-            | Told::PartPresumedFailed(_) => self.decide_part(told, ctx),
-            Told::Booked(number) => {
+    pub fn decide(&self, command: &Command<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        match command {
+            Command::PartHeld(_)
+            | Command::PartStillHeld(..)
+            | Command::PartAtClient(..)
+            | Command::NotAsked(_)
+            | Command::PartGone(_)
+            | Command::ForwardRefused(_)
+            | Command::PartForwarded(_)
+            | Command::PartFailed(_)
+            | Command::PartPresumedFailed(_) => self.decide_part(command, ctx),
+            Command::Booked(number) => {
                 if self.ledger.has(*number) {
                     Ok(vec![Event::Booked(*number)])
                 } else {
                     Err(Reject::Stale)
                 }
             }
-            Told::PeerDisconnected => Ok(match &self.channel {
+            Command::PeerDisconnected => Ok(match &self.channel {
                 // No funding was handed over yet, and a node may keep such an open and repeat it: end it here.
                 Channel::Opening { step: Step::Asked | Step::Negotiated { .. }, .. } => {
                     self.open_fails(FailureCode::TemporaryChannelFailure, ChannelEvent::Abandoned, ctx)
@@ -217,9 +217,9 @@ impl JitChannel {
                 | Channel::Closed { .. }
                 | Channel::Abandoning { .. } => vec![],
             }),
-            Told::Channel(news) => self.decide_channel(news, ctx),
-            Told::ClockSet(shift) if self.is_shifted_by(shift) => Ok(vec![Event::ClockSet(*shift)]),
-            Told::ClockSet(_) | Told::Environment => Ok(vec![]),
+            Command::Channel(news) => self.decide_channel(news, ctx),
+            Command::ClockSet(shift) if self.is_shifted_by(shift) => Ok(vec![Event::ClockSet(*shift)]),
+            Command::ClockSet(_) | Command::Environment => Ok(vec![]),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::flow::{Context, Link, Reject};
 use crate::ids::{ChannelKey, FlowId, OrderNumber, PartId};
 use crate::input::{HeldHtlc, WhichPart};
 use crate::lsps1::order::Order;
-use crate::lsps2::jit_channel::{JitChannel, Told};
+use crate::lsps2::jit_channel::{Command, JitChannel};
 use crate::lsps2::parts::{Part, PartState};
 use crate::outcome::{Outcome, Refusal};
 use crate::service::Service;
@@ -27,12 +27,12 @@ impl Service {
         if self.offers.index().of_part(htlc.part).is_some_and(|other| other != htlc.scid) {
             return Outcome::Refused(Refusal::FailPart(FailureCode::UnknownNextPeer));
         }
-        self.step(htlc.scid, &Told::PartHeld(htlc)).into()
+        self.step(htlc.scid, &Command::PartHeld(htlc)).into()
     }
 
-    pub(crate) fn part(&mut self, part: PartId, told: Told<'_>) -> Outcome {
+    pub(crate) fn part(&mut self, part: PartId, command: Command<'_>) -> Outcome {
         match self.offers.index().of_part(part) {
-            Some(offer) => self.step(offer, &told).into(),
+            Some(offer) => self.step(offer, &command).into(),
             None => Outcome::NotMine,
         }
     }
@@ -40,7 +40,7 @@ impl Service {
     /// Handles the report of whether the node shows a part at its client. The report also holds for the next input, and
     /// for no later one.
     pub(crate) fn part_at_client(&mut self, part: PartId, is_there: bool) -> Outcome {
-        let outcome = self.part(part, Told::PartAtClient(part, is_there));
+        let outcome = self.part(part, Command::PartAtClient(part, is_there));
         if is_there && outcome == Outcome::Taken {
             self.shown.insert(part);
         } else {
@@ -57,7 +57,7 @@ impl Service {
         if let Some(link) = client.and_then(|client| self.around.links.get_mut(&client)) {
             *link = Link::Connected;
         }
-        self.part(part, Told::PartStillHeld(part, amount_in))
+        self.part(part, Command::PartStillHeld(part, amount_in))
     }
 
     /// Handles a claim. The channel over which it came belongs to the client from now on, also if the claim was meant
@@ -72,7 +72,7 @@ impl Service {
         if let Some(key) = over.filter(|key| meant != Some(key.flow)) {
             let _it_may_be_gone = self.channel(key, ChannelNews::Used);
         }
-        part.map_or(Outcome::NotMine, |part| self.part(part, Told::PartForwarded(part)))
+        part.map_or(Outcome::NotMine, |part| self.part(part, Command::PartForwarded(part)))
     }
 
     /// Finds the part that a report means; a claim may also mean a part that was presumed to have failed. A part that
@@ -147,7 +147,7 @@ impl Service {
             let Some(scid) = self.offers.index().of_part(id) else { continue };
             let is_it = |effect: &Effect| matches!(effect, Effect::ForwardPart { part, .. } if *part == id);
             if !self.offers.get(&scid).is_some_and(|offer| offer.outstanding().iter().any(is_it)) {
-                let _it_may_be_decided_already = self.step(scid, &Told::NotAsked(id));
+                let _it_may_be_decided_already = self.step(scid, &Command::NotAsked(id));
             }
         }
     }
@@ -169,7 +169,7 @@ impl Service {
     }
 
     pub(crate) fn look_around(&mut self, id: Scid) {
-        let _no_rejects_here = self.step(id, &Told::Environment);
+        let _no_rejects_here = self.step(id, &Command::Environment);
     }
 
     fn look_if_due(&mut self, id: Scid) {
@@ -191,8 +191,8 @@ impl Service {
     }
 
     /// Executes a command to an offer; releases new effects, or removes an offer that is over.
-    pub(crate) fn step(&mut self, id: Scid, told: &Told<'_>) -> Result<(), Reject> {
-        if !matches!(told, Told::ClockSet(_) | Told::Environment) {
+    pub(crate) fn step(&mut self, id: Scid, command: &Command<'_>) -> Result<(), Reject> {
+        if !matches!(command, Command::ClockSet(_) | Command::Environment) {
             self.look_if_due(id);
         }
         let client = self.offers.get(&id).map(|offer| offer.client).ok_or(Reject::Stale)?;
@@ -201,7 +201,7 @@ impl Service {
         let opens = self.offers.index().opening_besides(client, Some(id));
         let opens_of_others = opens.saturating_add(self.orders.opening_besides(client, None));
         let ctx = Context { carries_others, opens_of_others, owes_a_fee, ..self.around.context(client) };
-        let moved = self.offers.step(id, told, &ctx, &self.around, |_| {}).unwrap_or(Err(Reject::Stale))?;
+        let moved = self.offers.step(id, command, &ctx, &self.around, |_| {}).unwrap_or(Err(Reject::Stale))?;
         for effect in moved.stepped.owed.iter().flatten() {
             // A forward that was asked for before, or before a restart, may have been executed.
             if let Effect::ForwardPart { part, ask: 1, .. } = effect {

@@ -11,14 +11,14 @@ use crate::flow::{Context, Reject};
 use crate::ids::PartId;
 use crate::input::HeldHtlc;
 use crate::lsps2::change::Event;
-use crate::lsps2::jit_channel::{Fee, JitChannel, Told, failing, moved};
+use crate::lsps2::jit_channel::{Command, Fee, JitChannel, failing, moved};
 use crate::lsps2::parts::{Part, PartState, Payment};
 
 impl JitChannel {
     /// The events of a command about a part. Other commands cause none. Reads the state only.
-    pub(super) fn decide_part(&self, told: &Told<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
-        match told {
-            Told::PartHeld(htlc) => match self.find(htlc.part) {
+    pub(super) fn decide_part(&self, command: &Command<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
+        match command {
+            Command::PartHeld(htlc) => match self.find(htlc.part) {
                 None => self.admit(htlc, ctx),
                 Some((hash, part)) => {
                     // The id only proves that the onions share a secret, and whoever made one onion can make others.
@@ -31,20 +31,22 @@ impl JitChannel {
                     Ok(is_other.then_some(expires).into_iter().chain(taken).collect())
                 }
             },
-            Told::PartStillHeld(id, amount_in) => self.still_held(*id, *amount_in, ctx),
-            Told::PartAtClient(id, is_there) => self.part_at_client(*id, *is_there),
-            Told::NotAsked(id) => {
+            Command::PartStillHeld(id, amount_in) => self.still_held(*id, *amount_in, ctx),
+            Command::PartAtClient(id, is_there) => self.part_at_client(*id, *is_there),
+            Command::NotAsked(id) => {
                 let (payment_hash, part) = self.find(*id).ok_or(Reject::Stale)?;
                 let not_sent = Event::PartNotSent { payment_hash, id: *id, at: ctx.now };
                 Ok(if part.sent().is_some() { vec![not_sent] } else { vec![] })
             }
-            Told::PartGone(id) | Told::PartFailed(id) => self.part_failed(*id, ctx.now),
-            Told::PartPresumedFailed(id) => self.part_presumed_failed(*id, ctx.now),
-            Told::ForwardRefused(id) => self.forward_refused(*id, ctx.now),
-            Told::PartForwarded(id) => self.part_forwarded(*id, ctx.now),
-            Told::Booked(_) | Told::PeerDisconnected | Told::Channel(_) | Told::ClockSet(_) | Told::Environment => {
-                Ok(vec![])
-            }
+            Command::PartGone(id) | Command::PartFailed(id) => self.part_failed(*id, ctx.now),
+            Command::PartPresumedFailed(id) => self.part_presumed_failed(*id, ctx.now),
+            Command::ForwardRefused(id) => self.forward_refused(*id, ctx.now),
+            Command::PartForwarded(id) => self.part_forwarded(*id, ctx.now),
+            Command::Booked(_)
+            | Command::PeerDisconnected
+            | Command::Channel(_)
+            | Command::ClockSet(_)
+            | Command::Environment => Ok(vec![]),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::wake::Wake;
 
 impl Order {
     /// The next events; none if the order waits for an input.
-    pub fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
+    pub fn advance(&self, ctx: &Context<'_>) -> Vec<Event> {
         let steps = [
             Self::drop_draft,
             Self::complete,
@@ -183,7 +183,7 @@ impl Order {
     fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
         let waits = self.stage == Stage::Open && self.channel == Channel::None && ctx.link == Link::Offline;
         let until = self.paid_by(ctx).filter(|_| waits).and_then(|method| self.methods.expires_at(method));
-        self.wake_up.follow(until).map(Event::WakeUp).into_iter().collect()
+        self.wake_up.advance(until).map(Event::WakeUp).into_iter().collect()
     }
 
     /// Drops old outcomes of payments, once the node has surely persisted its state since and has reported all its

@@ -20,7 +20,7 @@ use crate::wake::Wake;
 
 impl JitChannel {
     /// The next events; none if the offer waits for an input.
-    pub fn follow(&self, ctx: &Context<'_>) -> Vec<Event> {
+    pub fn advance(&self, ctx: &Context<'_>) -> Vec<Event> {
         let steps = [
             Self::fail_overdue,
             Self::give_up_opening,
@@ -302,7 +302,7 @@ impl JitChannel {
         let ready = |payment: &Payment| self.is_complete(payment) || (self.fee == Fee::Paid && payment.has_held());
         let waiting = self.payments.iter().filter(|(_, payment)| ready(payment));
         let until = waiting.map(|(hash, payment)| self.deadline(*hash, payment, ctx.config).0).min();
-        let wake_up = self.wake_up.follow(until.filter(|_| ctx.link == Link::Offline));
+        let wake_up = self.wake_up.advance(until.filter(|_| ctx.link == Link::Offline));
         wake_up.map(Event::WakeUp).into_iter().collect()
     }
 
