@@ -60,7 +60,7 @@ impl WalletWorld {
     #[must_use]
     pub fn new(kind: u64) -> Self {
         let mut truth = Truth { wait: [0, 0, 3, 1][usize::from(kind.to_be_bytes()[7] % 4)], ..Truth::default() };
-        truth.sees_mempool = kind % 4 > 0;
+        truth.sees_mempool = !kind.is_multiple_of(4);
         if truth.wait == 0 && kind % 8 >= 4 {
             truth.trusted.insert(peer(1));
         }

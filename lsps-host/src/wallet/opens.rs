@@ -56,7 +56,7 @@ impl Pump {
             return;
         }
         let request = self.requests.remove(&key);
-        if !request.is_some_and(|request| self.node.accept(&request, key, terms).is_ok()) {
+        if request.is_none_or(|request| self.node.accept(&request, key, terms).is_err()) {
             let _ = self.channel_ended(key);
         }
     }

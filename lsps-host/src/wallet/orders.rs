@@ -21,7 +21,7 @@ pub enum CannotOrderChannel {
     Setting(#[from] SettingMissing),
     /// The LSP does not offer the channel, or not on acceptable terms.
     #[error(transparent)]
-    NotOrdered(#[from] NotOrdered),
+    NotOrdered(Box<NotOrdered>),
     /// The node's network has no name in LSPS1.
     #[error("channels cannot be ordered on the node's network")]
     NoNetwork,
@@ -31,6 +31,12 @@ pub enum CannotOrderChannel {
     /// The wallet was stopped.
     #[error("the wallet was stopped")]
     Stopped,
+}
+
+impl From<NotOrdered> for CannotOrderChannel {
+    fn from(why: NotOrdered) -> Self {
+        Self::NotOrdered(Box::new(why))
+    }
 }
 
 impl From<NotDone> for CannotOrderChannel {

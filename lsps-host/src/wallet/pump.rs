@@ -31,10 +31,13 @@ pub(super) enum Request {
     /// An event of the node, to be handled. The answer is `None` if it is not durable and has to be reported again.
     Event(WalletNodeEvent, oneshot::Sender<Option<Handled>>),
     /// A function that reads the node, after a turn in which the client learnt which peers are connected.
-    Look(Box<dyn FnOnce(&dyn WalletNode) + Send>),
+    Look(Reader),
     /// A change of the client that its caller wants durable.
     Change(ClientChange),
 }
+
+/// Reads the node.
+pub(super) type Reader = Box<dyn FnOnce(&dyn WalletNode) + Send>;
 
 /// Makes a change, and returns the function that answers it.
 pub(super) type ClientChange = Box<dyn FnOnce(&Session, &dyn WalletNode) -> Reply + Send>;

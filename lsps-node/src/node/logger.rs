@@ -78,7 +78,9 @@ pub fn overhear(sink: impl Fn(&str) + Send + Sync + 'static) {
     let _ = OVERHEARD.set(Box::new(sink));
 }
 
-static OVERHEARD: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
+static OVERHEARD: OnceLock<SharedSink> = OnceLock::new();
+
+type SharedSink = Box<dyn Fn(&str) + Send + Sync>;
 
 /// BOLT 4 failure code of a payment: `0x400a` is `unknown_next_peer`, `0x1007` `temporary_channel_failure`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -76,7 +76,8 @@ async fn case_O12_an_offer_names_its_node_or_nobody() {
     };
     let limits = lsps_client::jit_receive::FeeLimits::UNLIMITED;
     let ordered = world.scene.wallet.host.order_channel_paying(lsp.node_id(), world.wish(), limits, named).await;
-    assert!(matches!(ordered, Err(CannotOrderChannel::NotOrdered(NotOrdered::NothingChosen))), "{ordered:?}");
+    let Err(CannotOrderChannel::NotOrdered(why)) = ordered else { panic!("nothing is ordered") };
+    assert!(matches!(*why, NotOrdered::NothingChosen), "{why:?}");
     let hiding = lsp.channel_manager().create_offer_builder().expect("a path").build().expect("an offer");
     assert!(hiding.issuer_signing_pubkey().is_some_and(|key| key != lsp.node_id()));
     assert_eq!(payee(&hiding.to_string()), None);

@@ -48,6 +48,7 @@ impl Crowd {
     }
 
     /// Attacks until `stop` is set, and returns the number of messages sent.
+    #[allow(clippy::disallowed_methods, reason = "a bench runs on the wall clock")]
     pub fn attacks(&self, attack: Attack, stop: &AtomicBool) -> u64 {
         let mut sent = 0;
         for round in 0_u64.. {

@@ -73,6 +73,9 @@ async fn play(attack: Attack) -> Result<Figures, Error> {
     Ok(Figures { event_ms, event_median_ms, pay_ms, call_ms, grown_mb, about })
 }
 
+/// Messages that the LSP sent, with their recipients.
+type Answers = Arc<Mutex<Vec<(PublicKey, Vec<u8>)>>>;
+
 /// Honest clients that want to be paid.
 struct Honest {
     scene: Scene,
@@ -84,7 +87,7 @@ impl Honest {
         directory: &std::path::Path,
         authority: &Authority,
         hook: &Hook,
-        answers: &Arc<Mutex<Vec<(PublicKey, Vec<u8>)>>>,
+        answers: &Answers,
     ) -> Result<Self, Error> {
         let mut webhooks = reached_with(authority);
         webhooks.resolver = Some(Arc::new(OneName));

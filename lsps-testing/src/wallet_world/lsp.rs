@@ -133,7 +133,7 @@ impl Model {
                 order_total_sat: total,
                 invoice: bill,
             }),
-            bolt12: (number % 3 > 0).then(|| Bolt12Payment {
+            bolt12: (!number.is_multiple_of(3)).then(|| Bolt12Payment {
                 state: LightningState::ExpectPayment,
                 expires_at: expires_at.clone(),
                 fee_total_sat: fee,
@@ -147,7 +147,7 @@ impl Model {
                 order_total_sat: total,
                 address: address.to_string(),
                 confirmation: Confirmation::AtOnce {
-                    above: (number % 2 == 0).then_some(FeeRate(if lie == Some(8) { 5_000_000 } else { 2_500 })),
+                    above: number.is_multiple_of(2).then_some(FeeRate(if lie == Some(8) { 5_000_000 } else { 2_500 })),
                 },
                 refund_onchain_address: Some(refund.as_str().into()),
             }),

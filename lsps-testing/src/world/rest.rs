@@ -85,7 +85,8 @@ impl Model {
         for number in self.node.numbers(|place| matches!(place, Place::AtClient { .. })) {
             let claims = *self.said.entry(number).or_insert(false);
             // Over a channel that is closed its claim waits for the funding, and is void if there will be none.
-            if !self.client_says(number, claims, false) && !(claims && self.is_broadcast(number)) {
+            let is_resolved = self.client_says(number, claims, false) || (claims && self.is_broadcast(number));
+            if !is_resolved {
                 self.said.insert(number, false);
                 self.node.times_out(number);
             }
