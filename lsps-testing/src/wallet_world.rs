@@ -1,5 +1,5 @@
 //! A wallet on a node that forgets, among LSPs that lie, in virtual time. What must always hold is checked at every act and
-//! after every step, against the world's own ledger ([`truth`]); what must hold in the end when the world has come to rest.
+//! after every step, against the world's own ledger (`truth`); what must hold in the end when the world has come to rest.
 
 mod chain;
 mod check;
