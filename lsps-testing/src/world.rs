@@ -273,8 +273,8 @@ impl Model {
                 // Outcomes are kept for so long, and a claim that is told again later can count for a part like it that failed.
                 let is_known = |at: &Duration| self.steady - *at < self.setup.config.keep_resolved && !self.is_mute;
                 let again = self.told_last.clone().filter(|(at, _)| is_known(at)).map(|(_, event)| event);
-                let again = again.filter(|event| !self.node.is_outdated(event)).map(told_again);
-                self.node.now.events.extend(again);
+                let again = again.filter(|event| !self.node.is_outdated(event) && self.node.may_tell_again(event));
+                self.node.now.events.extend(again.map(told_again));
             }
             Step::RefuseForward => self.node.refuses = true,
             Step::Buy { .. }
@@ -441,9 +441,9 @@ pub(crate) fn setup(trust: Trust) -> LspSetup {
     setup
 }
 
-/// An event as a node tells it again in the same life. LDK 0.2.7 takes an event off its queue once it is dealt with, and makes
-/// a second claim of one HTLC only where the channel that it came over is closed by then: without `total_fee_earned_msat`
-/// (documentation of `Event::PaymentForwarded`). After a crash claims are told again as they were; crashes show that.
+/// An event as a node tells it again in the same life: a claim comes without `total_fee_earned_msat`
+/// (`Node::may_tell_again` says why). After a crash claims are told again as they were;
+/// crashes show that.
 fn told_again(event: NodeEvent) -> NodeEvent {
     match event {
         NodeEvent::Input(Input::PartForwarded { part: WhichPart::Sent { to, amount, skim, .. }, over }) => {

@@ -504,6 +504,17 @@ impl Node {
         latest.is_some_and(|latest| latest != *told)
     }
 
+    /// Whether the node may tell an event a second time in one life. LDK 0.2.7 takes an event off its queue once it is dealt
+    /// with. It makes a second claim of one HTLC only where both channels of the HTLC are closed: a peer's preimage is taken
+    /// once, so the second one comes from the monitor of the closed outgoing channel, and the documentation of
+    /// `Event::PaymentForwarded` excludes duplicates unless the incoming channel was closed too.
+    pub fn may_tell_again(&self, event: &NodeEvent) -> bool {
+        match event {
+            NodeEvent::Input(Input::PartForwarded { over: Some(key), .. }) => self.stage(*key).is_none(),
+            _ => true,
+        }
+    }
+
     /// Crashes, and restores the persisted state. Later HTLCs are decoded again afterwards.
     pub fn crash(&mut self) {
         self.now = self.disk.clone();

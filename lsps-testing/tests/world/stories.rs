@@ -230,8 +230,9 @@ fn case_X04_a_claim_that_looks_like_a_part_earns_nothing() {
 fn case_X04_a_claim_that_is_told_again_is_not_the_claim_of_another_that_failed() {
     for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
         let again = Step::Pay { offer: 0, hash: 3, tenths: 10, expires_soon: false };
+        let retold = [Step::Close { channel: 0 }, Step::Replay];
         let world =
-            hostile(trust).play(&[PROCEED, FAIL, Step::Save, again, PROCEED, CLAIM, Step::Replay]).comes_to_rest();
+            hostile(trust).play(&[PROCEED, FAIL, Step::Save, again, PROCEED, CLAIM]).play(&retold).comes_to_rest();
         assert_eq!((world.outcomes(), world.fees_earned()), (vec![Some(false), Some(true)], 1), "{trust:?}");
     }
 }
