@@ -16,6 +16,7 @@ pub mod mixed_world;
 mod model;
 pub mod mutants;
 pub mod order_world;
+mod polled;
 #[cfg(feature = "webhooks")]
 pub mod push;
 #[cfg(feature = "nodes")]

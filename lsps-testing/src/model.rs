@@ -12,7 +12,6 @@ pub mod seen;
 pub mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::task::Waker;
 use std::time::Duration;
 
 use bitcoin::OutPoint;
@@ -60,8 +59,6 @@ pub struct Model {
     /// Connected peers, and whether their channels accept HTLCs.
     pub links: BTreeMap<PeerId, bool>,
     pub sent: Vec<(PeerId, Vec<u8>)>,
-    naps: u64,
-    sleepers: Vec<Waker>,
     /// Number of the LSP's actions, by which rest is detected.
     acts: u64,
     pub node: Node,
@@ -156,8 +153,6 @@ impl Model {
             inbox: Inbox::default(),
             links: BTreeMap::new(),
             sent: vec![],
-            naps: 0,
-            sleepers: vec![],
             acts: 0,
             node,
             told_last: None,
@@ -238,7 +233,6 @@ impl Model {
         self.links.clear();
         self.inbox = Inbox::default();
         self.sent.clear();
-        self.sleepers.clear();
         self.hear_blocks();
     }
 

@@ -1,10 +1,8 @@
 //! The ports of the LSP's host on the model. The process may crash before each call that changes something.
 
 use std::collections::BTreeMap;
-use std::future::{Future, pending};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use std::task::{Context, Poll};
+use std::future::pending;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut, Txid};
@@ -17,35 +15,25 @@ use lsps_host::{Budget, PeerEvent, PostReporter};
 use lsps_service::{ChannelId, ChannelKey, OfferId, OpenTerms, OrderNumber, PartId, PaymentTerms, PostKey};
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Preimage, Scid, Timestamp};
-use tokio::sync::Notify;
 
 use super::Model;
 use super::node::Stage;
+use crate::polled::Shared;
 use crate::setup::{MINING_SAT, offer_id};
 use crate::world::Call;
 
 /// The model, shared by all ports.
 #[derive(Clone)]
-pub struct Ports(Arc<Shared>);
-
-struct Shared {
-    model: Mutex<Model>,
-    arrived: Notify,
-}
+pub struct Ports(Arc<Shared<Model>>);
 
 impl Ports {
     pub fn new(model: Model) -> Self {
-        Self(Arc::new(Shared { model: Mutex::new(model), arrived: Notify::new() }))
+        Self(Arc::new(Shared::new(model)))
     }
 
     /// The model, locked: only one caller can use it at a time.
     pub fn model(&self) -> MutexGuard<'_, Model> {
-        match self.0.model.try_lock() {
-            Ok(model) => model,
-            // A caller panicked while it used the model. That is reported, and this call is part of the unwinding.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => panic!("the model is looked at by two at once"),
-        }
+        self.0.model()
     }
 
     pub fn connects(&self, peer: PeerId) {
@@ -65,12 +53,7 @@ impl Ports {
 
     /// Ends all sleeps, so that the host takes a turn.
     pub fn wakes(&self) {
-        let sleepers = {
-            let mut model = self.model();
-            model.naps += 1;
-            std::mem::take(&mut model.sleepers)
-        };
-        sleepers.into_iter().for_each(std::task::Waker::wake);
+        self.0.wakes();
     }
 
     /// Executes a call, unless the process crashes before it.
@@ -441,27 +424,7 @@ impl Clock for Ports {
         self.model().steady
     }
 
-    /// Sleeps until the world wants the host to take a turn, regardless of the time.
     fn sleep(&self, _: Duration) -> Sleep {
-        let since = self.model().naps;
-        Box::pin(Nap { ports: self.clone(), since })
-    }
-}
-
-struct Nap {
-    ports: Ports,
-    since: u64,
-}
-
-impl Future for Nap {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut model = self.ports.model();
-        if model.naps > self.since {
-            return Poll::Ready(());
-        }
-        model.sleepers.push(context.waker().clone());
-        Poll::Pending
+        self.0.sleep()
     }
 }

@@ -2,9 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use lsps_host::ports::NodeEvent;
@@ -16,6 +15,7 @@ use lsps_types::{PeerId, Request};
 
 use super::Model;
 use super::ports::Ports;
+use crate::polled::{Task, Woken};
 use crate::setup::LspSetup;
 
 /// The process, and its ports.
@@ -39,16 +39,6 @@ struct Running {
     pauses: bool,
     tasks: Vec<Task<()>>,
     woken: Arc<Woken>,
-}
-
-type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 impl Process {
@@ -138,7 +128,7 @@ impl Process {
     pub fn ask<F: Future<Output = ()> + Send + 'static>(&mut self, ask: impl FnOnce(Arc<Lsp>) -> F) {
         if let Some(running) = &mut self.running {
             running.tasks.push(Box::pin(ask(Arc::clone(&running.lsp))));
-            running.woken.0.store(true, Ordering::SeqCst);
+            running.woken.set();
         }
     }
 
@@ -219,7 +209,7 @@ impl Process {
     /// Starts the process: the host loads the records and compares them with the node, which was loaded before.
     fn start(&mut self) {
         self.model().is_telling = false;
-        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let woken = Woken::new();
         let waker = Waker::from(Arc::clone(&woken));
         let (parts, policy) = (self.parts(), self.model().setup.clone());
         let mut starting = Box::pin(Lsp::start(parts, policy));
@@ -271,7 +261,7 @@ impl Process {
         let context = &mut Context::from_waker(&waker);
         loop {
             running.tell_next(&self.ports);
-            if !running.woken.0.swap(false, Ordering::SeqCst) {
+            if !running.woken.take() {
                 return;
             }
             if running.stopped.is_none()
@@ -290,7 +280,7 @@ impl Process {
                     self.ports.model().event_heard(*is_volatile);
                 }
                 running.telling = None;
-                running.woken.0.store(true, Ordering::SeqCst);
+                running.woken.set();
             }
             if self.ports.model().is_dead || running.stopped.is_some() {
                 return;
@@ -314,7 +304,7 @@ impl Running {
             heard.is_ok()
         };
         self.telling = Some((is_volatile, Box::pin(telling)));
-        self.woken.0.store(true, Ordering::SeqCst);
+        self.woken.set();
     }
 }
 

@@ -2,10 +2,8 @@
 //! Each call that changes something is a place at which the process may die before it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, pending};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use std::task::{Context, Poll, Waker};
+use std::future::pending;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use bitcoin::{FeeRate, ScriptBuf, Transaction, Txid};
@@ -19,12 +17,12 @@ use lsps_host::ports::{
 use lsps_host::{Budget, Inbox, PeerEvent};
 use lsps_types::lsps1::PaymentFacts;
 use lsps_types::{BlockHeight, Blocks, Msat, Network, PaymentHash, PeerId, Preimage, Sat, Timestamp};
-use tokio::sync::Notify;
 
 use super::chain::Chain;
 use super::invoice;
 use super::node::{Channel, DELTA, Node, Paying, Payment, Pays, Stage, funding_number};
 use super::truth::Truth;
+use crate::polled::Shared;
 use crate::setup::NOON;
 
 /// A call that is refused once.
@@ -60,8 +58,6 @@ pub struct Model {
     pub inbox: Inbox<PeerId, ()>,
     pub links: BTreeSet<PeerId>,
     pub sent: Vec<(PeerId, Vec<u8>)>,
-    naps: u64,
-    sleepers: Vec<Waker>,
     /// Counts all that the wallet did, to see when it is at rest.
     pub acts: u64,
     pub node: Node,
@@ -93,8 +89,6 @@ impl Model {
             inbox: Inbox::default(),
             links: BTreeSet::new(),
             sent: vec![],
-            naps: 0,
-            sleepers: vec![],
             acts: 0,
             node: Node::default(),
             told_last: None,
@@ -135,7 +129,7 @@ impl Model {
         true
     }
 
-    /// What a death takes along.
+    /// Applies a death of the process: all that was not saved is gone.
     pub fn crash(&mut self) {
         (self.fuse, self.is_dead, self.is_late) = (None, false, false);
         (self.is_fenced, self.fence_is_known) = (false, false);
@@ -145,7 +139,6 @@ impl Model {
         self.links.clear();
         self.inbox = Inbox::default();
         self.sent.clear();
-        self.sleepers.clear();
         self.node.blocks(self.chain.height);
     }
 
@@ -180,26 +173,16 @@ impl Model {
 
 /// The model, and whatever leads to it.
 #[derive(Clone)]
-pub struct Ports(Arc<Shared>);
-
-struct Shared {
-    model: Mutex<Model>,
-    arrived: Notify,
-}
+pub struct Ports(Arc<Shared<Model>>);
 
 impl Ports {
     pub fn new(model: Model) -> Self {
-        Self(Arc::new(Shared { model: Mutex::new(model), arrived: Notify::new() }))
+        Self(Arc::new(Shared::new(model)))
     }
 
-    /// The model. Nobody else may look at it as long as this is there.
+    /// The model, locked: only one caller can use it at a time.
     pub fn model(&self) -> MutexGuard<'_, Model> {
-        match self.0.model.try_lock() {
-            Ok(model) => model,
-            // Something failed while it was looked at; that is reported, and this is on the way out.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => panic!("the model is looked at by two at once"),
-        }
+        self.0.model()
     }
 
     pub fn connects(&self, peer: PeerId) {
@@ -226,12 +209,7 @@ impl Ports {
 
     /// Ends all waits: the host looks around.
     pub fn wakes(&self) {
-        let sleepers = {
-            let mut model = self.model();
-            model.naps += 1;
-            std::mem::take(&mut model.sleepers)
-        };
-        sleepers.into_iter().for_each(Waker::wake);
+        self.0.wakes();
     }
 
     fn act<T>(&self, dead: T, act: impl FnOnce(&mut Model) -> T) -> T {
@@ -540,28 +518,8 @@ impl Clock for Ports {
         self.model().steady
     }
 
-    /// Ends when the world wants the host to look around, whatever the time.
     fn sleep(&self, _: Duration) -> Sleep {
-        let since = self.model().naps;
-        Box::pin(Nap { ports: self.clone(), since })
-    }
-}
-
-struct Nap {
-    ports: Ports,
-    since: u64,
-}
-
-impl Future for Nap {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut model = self.ports.model();
-        if model.naps > self.since {
-            return Poll::Ready(());
-        }
-        model.sleepers.push(context.waker().clone());
-        Poll::Pending
+        self.0.sleep()
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use lsps_client::jit_receive::{Handled, Rules};
 use lsps_client::{Config, Turn, Unreadable};
@@ -15,6 +14,7 @@ use lsps_types::PeerId;
 use tokio::sync::broadcast::Receiver;
 
 use super::model::{Model, Ports};
+use crate::polled::{Task, Woken};
 
 /// The process, and the world around it.
 pub struct Process {
@@ -38,16 +38,6 @@ struct Running {
     pauses: bool,
     tasks: Vec<Task<()>>,
     woken: Arc<Woken>,
-}
-
-type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 impl Process {
@@ -87,7 +77,7 @@ impl Process {
     pub fn ask<F: Future<Output = ()> + Send + 'static>(&mut self, ask: impl FnOnce(Arc<Wallet>) -> F) {
         if let Some(running) = &mut self.running {
             running.tasks.push(Box::pin(ask(Arc::clone(&running.wallet))));
-            running.woken.0.store(true, Ordering::SeqCst);
+            running.woken.set();
         }
     }
 
@@ -142,7 +132,7 @@ impl Process {
     }
 
     fn start(&mut self) {
-        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let woken = Woken::new();
         let waker = Waker::from(Arc::clone(&woken));
         let mut starting = Box::pin(Wallet::start(self.parts()));
         let started = loop {
@@ -197,7 +187,7 @@ impl Process {
         let context = &mut Context::from_waker(&waker);
         loop {
             running.tell_next(&self.ports);
-            if !running.woken.0.swap(false, Ordering::SeqCst) {
+            if !running.woken.take() {
                 return;
             }
             if running.stopped.is_none()
@@ -219,7 +209,7 @@ impl Process {
                 }
                 drop(model);
                 running.telling = None;
-                running.woken.0.store(true, Ordering::SeqCst);
+                running.woken.set();
             }
             while let Ok(event) = running.events.try_recv() {
                 self.ports.model().wallet_told(event);
@@ -241,7 +231,7 @@ impl Running {
         let (wallet, told) = (Arc::clone(&self.wallet), event.clone());
         let telling = async move { wallet.handle_node_event(told).await.ok() };
         self.telling = Some((event, Box::pin(telling)));
-        self.woken.0.store(true, Ordering::SeqCst);
+        self.woken.set();
     }
 }
 
