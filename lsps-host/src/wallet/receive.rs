@@ -83,13 +83,7 @@ impl Wallet {
         max_total_fee: Msat,
     ) -> Result<JitInvoice, CannotReceive> {
         let limits = FeeLimits::total(max_total_fee);
-        self.receive(
-            ReceiveRequest { payment: Payment::Fixed(amount), limits, expiry: Some(expiry) },
-            None,
-            description,
-            expiry,
-        )
-        .await
+        self.receive(Payment::Fixed(amount), limits, None, description, expiry).await
     }
 
     /// Like [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has, or will have.
@@ -111,13 +105,7 @@ impl Wallet {
         max_total_fee: Msat,
     ) -> Result<JitInvoice, CannotReceive> {
         let limits = FeeLimits::total(max_total_fee);
-        self.receive(
-            ReceiveRequest { payment: Payment::Fixed(amount), limits, expiry: Some(expiry) },
-            Some(payment_hash),
-            description,
-            expiry,
-        )
-        .await
+        self.receive(Payment::Fixed(amount), limits, Some(payment_hash), description, expiry).await
     }
 
     /// Creates an invoice without amount, payable in one part, of which the LSP keeps no more than a share of
@@ -136,22 +124,18 @@ impl Wallet {
         max_proportional_fee: Ppm,
     ) -> Result<JitInvoice, CannotReceive> {
         let limits = FeeLimits::share(max_proportional_fee);
-        self.receive(
-            ReceiveRequest { payment: Payment::Variable { expected }, limits, expiry: Some(expiry) },
-            None,
-            description,
-            expiry,
-        )
-        .await
+        self.receive(Payment::Variable { expected }, limits, None, description, expiry).await
     }
 
     async fn receive(
         &self,
-        request: ReceiveRequest,
+        payment: Payment,
+        limits: FeeLimits,
         hash: Option<PaymentHash>,
         description: &str,
         expiry: Duration,
     ) -> Result<JitInvoice, CannotReceive> {
+        let request = ReceiveRequest { payment, limits, expiry: Some(expiry) };
         if description.len() > LONGEST_DESCRIPTION {
             return Err(CannotReceive::DescriptionTooLong);
         }
