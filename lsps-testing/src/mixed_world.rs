@@ -184,7 +184,7 @@ impl Model {
         self.node.feerate_sat_per_kw = LEAST_FEERATE;
     }
 
-    /// What clients kept of ordinary payments they claim, where the channel is still there.
+    /// Has clients claim the ordinary payments that they did not decide on, where the channel still exists.
     fn clients_answer(&mut self) {
         for number in self.node.numbers(|place| matches!(place, Place::AtClient { .. })) {
             let incoming = &self.node.incoming[number];
@@ -200,9 +200,9 @@ impl Model {
 /// Kinds of hostile steps of each world.
 const SALES: u8 = 58;
 const ORDERS: u8 = 42;
-/// Few enough that fundings of one kind want those of the other.
+/// Number of coins: so few that fundings of sales and of orders compete for them.
 const COINS: u8 = 40;
 /// Orders are forgotten within a script.
 const SOON: Duration = Duration::from_secs(2 * 3_600);
-/// At which transactions are relayed at all, in satoshis per 1000 weight units.
+/// Least feerate that is relayed, in satoshis per 1000 weight units.
 const LEAST_FEERATE: u32 = 253;

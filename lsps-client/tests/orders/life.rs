@@ -69,7 +69,8 @@ fn a_channel_that_is_funded_is_not_accepted_again_after_a_restart_nor_told_twice
     assert!(!desk.effects().iter().any(accepts));
 }
 
-/// What the node may still pay is stopped first. Asked a second time, the user does not want to wait for that.
+/// The wallet first stops the payment that its node may still make. A user who asks a second time does not want to wait
+/// for that.
 #[test]
 fn an_order_that_is_called_off_twice_is_given_up() {
     let mut desk = Desk::new();

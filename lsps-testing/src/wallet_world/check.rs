@@ -1,4 +1,4 @@
-//! What must always hold, looked at after every step; and what the application does with what it is told.
+//! The invariants that are checked after every step, and the application's reactions to events.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ impl Model {
 }
 
 impl WalletWorld {
-    /// What must hold after every step.
+    /// Checks the invariants that hold after every step.
     pub(super) fn check(&mut self) {
         let Some(wallet) = self.process.wallet() else { return };
         let (purchases, orders) = (wallet.purchases().len(), wallet.orders());

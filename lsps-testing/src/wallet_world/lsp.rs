@@ -232,7 +232,8 @@ impl Model {
         self.truth.orders[of].told = told;
     }
 
-    /// What an honest LSP tells of an order: held while a payment is out, open once a channel is there that nobody else has.
+    /// Sets the answer of an honest LSP about an order: HOLD while a payment is out, COMPLETED once a channel exists that no
+    /// other order names.
     pub fn tell_truth(&mut self, of: usize) {
         let order = &self.truth.orders[of];
         let named = |number: &u64| {

@@ -1,4 +1,5 @@
-//! What must hold in the end: everything ends, nothing is left, and what was as promised is claimed.
+//! The end of a script: every purchase and order has ended, no record or coin is left over, and payments that were as
+//! promised are claimed.
 
 use std::time::Duration;
 

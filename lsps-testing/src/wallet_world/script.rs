@@ -1,4 +1,4 @@
-//! What can happen to a wallet, as data.
+//! Steps of a script: events around a wallet, as data.
 
 pub use super::model::Call;
 
@@ -198,7 +198,7 @@ pub enum Like {
     Again,
 }
 
-/// What an LSP keeps of a payment.
+/// Amount that an LSP keeps of a payment.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skim {
@@ -207,13 +207,13 @@ pub enum Skim {
     Less,
     OneMore,
     Much,
-    /// It keeps what was promised and says that it kept nothing.
+    /// The LSP keeps the promised fee and reports no skim.
     Unsaid,
-    /// It keeps nothing and says that it kept what was promised.
+    /// The LSP keeps nothing and reports the promised fee as skim.
     Boast,
 }
 
-/// What an LSP says of an order.
+/// Answer of an LSP about an order.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {

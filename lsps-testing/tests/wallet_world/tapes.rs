@@ -1,4 +1,4 @@
-//! What a wallet was given, kept as text, plays again to the same records, messages and acts.
+//! Tapes of a wallet, kept as text, replay to the same records, messages and calls.
 
 use lsps_client::{Turn, replay};
 use lsps_testing::wallet_world::{Step, WalletWorld};
