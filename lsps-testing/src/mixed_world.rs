@@ -1,6 +1,6 @@
-//! Clients who buy JIT channels, order channels and have webhooks at the same LSP, on one node with one wallet: one script
-//! mixes the steps of both other worlds. What holds in each of them holds here, and their channels do not get in each
-//! other's way.
+//! World of clients that buy JIT channels, order channels and register webhooks at one LSP, whose node has one wallet.
+//! A script mixes the steps of the worlds of sales and of orders. The invariants of both hold, and the channels of one
+//! kind do not affect those of the other.
 
 use std::sync::MutexGuard;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::order_world::{self, LEASE_BLOCKS};
 use crate::setup::{LspSetup, NOON, peer};
 use crate::world::{self, CLIENTS, World};
 
-/// One thing that happens.
+/// A step of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A step of the world of JIT channels and webhooks.
@@ -24,7 +24,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// A step from four bytes, whatever they are; everybody does what nobody can keep them from.
+    /// Maps any four bytes to a step. Clients, payers and peers are hostile.
     #[must_use]
     pub fn hostile([kind, a, b, c]: [u8; 4]) -> Self {
         match kind % (SALES + ORDERS) {
@@ -34,14 +34,14 @@ impl Step {
     }
 }
 
-/// All of it.
+/// World of one LSP with sales and orders.
 pub struct MixedWorld {
-    /// Orders are made of the same LSP.
+    /// World of sales; its LSP also serves the orders.
     sales: World,
 }
 
 impl MixedWorld {
-    /// A world at noon, whose LSP trusts its clients or wants to be trusted. Everybody does what nobody can keep them from.
+    /// A world at noon with a hostile node, whose LSP sells with the given trust.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
         let mut setup = LspSetup { feerate_sat_per_kw: LEAST_FEERATE, ..world::setup(trust) };
@@ -54,14 +54,14 @@ impl MixedWorld {
         Self { sales }
     }
 
-    /// Each further life of the LSP is kept on a tape.
+    /// Records each further run of the LSP on a tape.
     #[must_use]
     pub fn taped(mut self) -> Self {
         self.sales.lsp.tape();
         self
     }
 
-    /// Plays a script, and checks after every step what must always hold.
+    /// Plays a script and checks the invariants after every step.
     #[must_use]
     pub fn play(mut self, script: &[Step]) -> Self {
         for step in script {
@@ -74,7 +74,7 @@ impl MixedWorld {
         self
     }
 
-    /// How often an input met a sale or an order in some state, in the lives that are on tape.
+    /// Number of times that each input met a sale or an order in each state, from the tapes.
     #[must_use]
     pub fn seen(&self) -> Seen {
         let mut seen = self.sales.seen();
@@ -84,13 +84,13 @@ impl MixedWorld {
         seen
     }
 
-    /// How often the process died so far.
+    /// Number of times that the process crashed so far.
     #[must_use]
     pub fn deaths(&self) -> usize {
         self.sales.deaths()
     }
 
-    /// Funding transactions on the chain or on their way there, of JIT channels and of orders.
+    /// Numbers of broadcast funding transactions: of JIT channels, and of orders.
     #[must_use]
     pub fn fundings(&self) -> [usize; 2] {
         let model = self.model();
@@ -109,17 +109,17 @@ impl MixedWorld {
         model.check_orders();
     }
 
-    /// Everybody comes back and answers, time and blocks go by.
+    /// Ends all faults, has all clients connect and answer, and lets time and blocks pass.
     ///
     /// # Panics
     ///
-    /// When money is missing, or something is stuck.
+    /// When balances do not add up, an HTLC stays held, or a record or a reserved coin is left over.
     #[must_use]
     pub fn comes_to_rest(mut self) -> Self {
         self.model().all_works();
         self.sales.lsp.run();
         self.sales.lsp.waits(Duration::from_secs(1)); // it is noticed by then
-        // First nobody comes: payers have their money back in time all the same.
+        // While no client connects, held HTLCs are failed back to their payers in time.
         for _ in 0..4 {
             self.waits(Duration::from_secs(1_500));
         }
@@ -144,7 +144,7 @@ impl MixedWorld {
         self.checks();
     }
 
-    /// Records go when nothing depends on them any more. Then no coin is reserved, and the book is complete.
+    /// Lets the time pass after which all records are removed. Then no coin is reserved, and the book is complete.
     fn is_forgotten(&mut self) {
         {
             let mut model = self.model();
@@ -165,8 +165,8 @@ impl MixedWorld {
 }
 
 impl Model {
-    /// Nothing is held for clients who stay away, but for payments of orders that are forgotten, or whose end is a date of a
-    /// clock that was ahead.
+    /// No HTLC is held for clients that stay away, except payments of orders without a record, or with a deadline from
+    /// a clock that was ahead.
     fn nothing_is_held(&self) {
         assert_eq!(self.node.numbers(|place| *place == Place::Held), [0; 0], "parts held for nobody");
         let held = self.payments.numbers(payments::Place::Held).into_iter();
@@ -174,7 +174,7 @@ impl Model {
         assert!(self.clock_was_set || held.is_empty(), "payments held for nobody: {held:?}");
     }
 
-    /// Nothing fails any more, and the clock is set right.
+    /// Ends all faults, and sets the clock right.
     fn all_works(&mut self) {
         self.now = NOON + self.steady;
         (self.fuse, self.store_works, self.is_mute) = (None, true, false);
@@ -184,7 +184,7 @@ impl Model {
         self.node.feerate_sat_per_kw = LEAST_FEERATE;
     }
 
-    /// Has clients claim the ordinary payments that they did not decide on, where the channel still exists.
+    /// Has clients claim the ordinary payments that they have neither claimed nor failed, if the channel still exists.
     fn clients_answer(&mut self) {
         for number in self.node.numbers(|place| matches!(place, Place::AtClient { .. })) {
             let incoming = &self.node.incoming[number];
@@ -197,12 +197,13 @@ impl Model {
     }
 }
 
-/// Kinds of hostile steps of each world.
+/// Number of kinds of hostile steps in the world of sales.
 const SALES: u8 = 58;
+/// Number of kinds of hostile steps in the world of orders.
 const ORDERS: u8 = 42;
 /// Number of coins: so few that fundings of sales and of orders compete for them.
 const COINS: u8 = 40;
-/// Orders are forgotten within a script.
+/// Time after which ended and unpaid orders are forgotten, short enough to pass within a script.
 const SOON: Duration = Duration::from_secs(2 * 3_600);
-/// Least feerate that is relayed, in satoshis per 1000 weight units.
+/// Minimum relay feerate, in satoshis per 1000 weight units.
 const LEAST_FEERATE: u32 = 253;

@@ -1,5 +1,6 @@
-//! A wallet on a node that forgets, among LSPs that lie, in virtual time. What must always hold is checked at every act and
-//! after every step, against the world's own ledger (`truth`); what must hold in the end when the world has come to rest.
+//! World of a wallet: its node loses unsaved state in crashes, its LSPs lie, and time is virtual. Every act of the
+//! wallet and every step is checked against the world's own ledger (`truth`); further checks follow once all flows have
+//! ended.
 
 mod chain;
 mod check;
@@ -32,31 +33,32 @@ use node::{Htlc, HtlcStage, Paying, Pays, Stage};
 use process::Process;
 use truth::{MOST_FEE, MOST_JIT_FEE, SHARE, Sold, Truth};
 
-/// All of it.
+/// World of one wallet and its LSPs.
 pub struct WalletWorld {
     process: Process,
-    /// Questions that LSPs have not answered.
+    /// Requests that each LSP has not answered, oldest first.
     asked: BTreeMap<PeerId, VecDeque<Vec<u8>>>,
-    /// Invoices that came of requests, by the world's own tasks.
+    /// Results of the application's calls, pushed by its tasks.
     told: Arc<Mutex<Vec<Told>>>,
-    /// The last request for a channel of each LSP.
+    /// The last request of each LSP to open a channel.
     last_request: BTreeMap<PeerId, ChannelRequest>,
     requests: u64,
 }
 
-/// The answer to a request of the user.
+/// Successful result of a call that the application made.
 enum Told {
     Invoice(Sold),
     Ordered,
 }
 
-/// The LSPs.
+/// Node ids of the LSPs.
 fn lsps() -> impl Iterator<Item = PeerId> {
     (1..=LSPS).map(peer)
 }
 
 impl WalletWorld {
-    /// A world at noon. The kind says whether the wallet waits for confirmations, sees the mempool, or trusts an LSP.
+    /// A world at noon. `kind` sets the confirmations that the wallet waits for, whether it sees the mempool, and whether
+    /// it trusts the first LSP.
     #[must_use]
     pub fn new(kind: u64) -> Self {
         let mut truth = Truth { wait: [0, 0, 3, 1][usize::from(kind.to_be_bytes()[7] % 4)], ..Truth::default() };
@@ -69,7 +71,7 @@ impl WalletWorld {
         Self { process, asked, told, last_request, requests: 0 }
     }
 
-    /// Plays a script, and checks after every step what must always hold.
+    /// Plays a script and checks the invariants after every step.
     #[must_use]
     pub fn play(mut self, script: &[Step]) -> Self {
         for step in script {
@@ -79,31 +81,31 @@ impl WalletWorld {
         self
     }
 
-    /// Each further life of the wallet is kept on a tape.
+    /// Restarts the host, and records this run and each later one on a tape.
     #[must_use]
     pub fn taped(mut self) -> Self {
         self.process.tape();
         self
     }
 
-    /// The tapes of the wallet's lives.
+    /// Tapes of the wallet, one for each run of the host.
     pub fn tapes(&self) -> impl Iterator<Item = Vec<Turn>> {
         self.process.tapes()
     }
 
-    /// A client like the wallet's.
+    /// A client with the configuration of the wallet's.
     #[must_use]
     pub fn client_like(ids: Draws) -> Client {
         Client::new(process::config(), ids)
     }
 
-    /// How often the process died so far.
+    /// Number of times that the process ended by a crash or by the loss of its records to another process.
     #[must_use]
     pub fn deaths(&self) -> usize {
         self.process.deaths
     }
 
-    /// Payments that the wallet claimed, fees that LSPs kept of them, orders that were paid.
+    /// Numbers of payments that the wallet claimed, of fees that LSPs skimmed from them, and of orders that were paid.
     #[must_use]
     pub fn sums(&self) -> [usize; 3] {
         let model = self.model();
@@ -224,7 +226,8 @@ impl WalletWorld {
         self.run();
     }
 
-    /// Three kinds of payments; two of these with another amount.
+    /// Buys a JIT channel for a payment of fixed amount, of variable amount, or of fixed amount for a hash of the
+    /// application's.
     fn receives(&mut self, amount: u8, kind: u8) {
         let amount = Msat(1_000_000 * (u64::from(amount) + 2) / 2);
         let told = Arc::clone(&self.told);
@@ -281,7 +284,7 @@ impl WalletWorld {
     fn abandons(&mut self, purchase: u8) {
         let sold = choose(&self.model().truth.sold, purchase);
         let (Some(sold), Some(wallet)) = (sold, self.process.wallet()) else { return };
-        // Only what was called off durably counts as called off.
+        // A purchase counts as abandoned only if the call returned, that is, if its record is durable.
         let told = Arc::new(Mutex::new(false));
         let place = Arc::clone(&told);
         drop(wallet);
@@ -293,7 +296,7 @@ impl WalletWorld {
         if *told.lock().expect("nobody panics here") {
             let mut model = self.model();
             model.truth.sold.iter_mut().filter(|it| it.hash == sold.hash).for_each(|it| it.is_abandoned = true);
-            // The application does not claim what it called off.
+            // The application does not claim a payment for a purchase that it abandoned.
             if model.truth.app_may_claim.remove(&sold.hash) {
                 model.node.fails(sold.hash);
             }
@@ -308,7 +311,7 @@ impl WalletWorld {
         self.process.ask(move |wallet| async move { drop(wallet.end_order(key).await) });
     }
 
-    /// Answers the oldest question. `false`: there is none.
+    /// Answers the oldest request to an LSP. Returns `false` if there is none.
     fn answers(&mut self, lsp: PeerId, how: How) -> bool {
         let Some(question) = self.asked.get_mut(&lsp).and_then(VecDeque::pop_front) else { return false };
         if !self.model().links.contains(&lsp) {
@@ -322,7 +325,7 @@ impl WalletWorld {
         true
     }
 
-    /// All that an honest LSP would do.
+    /// Has an LSP connect, report the true states of its orders and answer its requests.
     fn proceeds(&mut self, lsp: PeerId) {
         self.process.ports.connects(lsp);
         self.run();
@@ -387,7 +390,7 @@ impl WalletWorld {
         }
     }
 
-    /// A channel, from the request until it can be used.
+    /// Opens a channel from an LSP, publishes its funding, and makes it usable if it has enough confirmations.
     fn serves(&mut self, lsp: PeerId, like: Like) {
         self.process.ports.connects(lsp);
         self.run();
@@ -409,7 +412,7 @@ impl WalletWorld {
         }
     }
 
-    /// A channel that was accepted is funded, once the node has saved that.
+    /// Has the node save itself, then funds one of its accepted channels.
     fn funds(&mut self, channel: u8, publish: bool) {
         let mut model = self.model();
         model.node.save();
@@ -433,7 +436,7 @@ impl WalletWorld {
         }
     }
 
-    /// Long times pass in hops, as the host would wake.
+    /// Lets the time pass in four equal parts, with a run of the host after each.
     fn waits(&mut self, time: Duration) {
         if time >= REQUESTS_LAST {
             self.model().node.now.requests.clear();
@@ -475,7 +478,7 @@ impl Model {
         self.node.save();
     }
 
-    /// A channel can be used once it has the confirmations that it was accepted with.
+    /// Makes a channel usable that has the confirmations that it was accepted with.
     fn readies(&mut self, channel: u8) {
         let chain = &self.chain;
         let waiting = self.node.now.channels.iter().filter(|(number, it)| {
@@ -491,7 +494,7 @@ impl Model {
         let Some(sold) = choose(&self.truth.sold, purchase) else { return };
         let ready =
             self.node.now.channels.iter().filter(|(_, it)| it.stage == Stage::Ready && self.links.contains(&it.lsp));
-        // Mostly over channels of the LSP that sold it.
+        // Most payments come over channels of the LSP that sold the invoice.
         let (own, other): (Vec<_>, Vec<_>) =
             ready.map(|(number, it)| (*number, it.lsp)).partition(|(_, lsp)| *lsp == sold.lsp);
         let own: Vec<u64> = own.into_iter().map(|(number, _)| number).collect();
@@ -546,14 +549,14 @@ impl Model {
         self.node.arrives(Htlc { hash, onion: total, total, amount, skim, channel, expiry, stage }, height);
     }
 
-    /// The application claims a payment to its own hash that it was told of, or fails it.
+    /// The application claims or fails a payment to its own hash that was reported to it.
     fn app_decides(&mut self, payment: u8, claims: bool) {
         let Some(hash) = choose(&self.truth.app_may_claim.iter().copied().collect::<Vec<_>>(), payment) else { return };
         self.truth.app_may_claim.remove(&hash);
         if claims { self.claims_told(hash) } else { self.node.fails(hash) }
     }
 
-    /// Payments that the peers have.
+    /// Payments at the given stages whose HTLCs may have left the node, and that have not ended.
     fn sent_payments(&self, is: impl Fn(Paying) -> bool) -> Vec<PaymentId> {
         let sent = self.node.now.payments.iter().filter(|(id, it)| is(it.stage) && self.node.sent.contains(id));
         sent.map(|(id, _)| *id).filter(|id| !self.node.ends.contains_key(id)).collect()
@@ -590,7 +593,7 @@ impl Model {
         self.node.now.events.push_back(WalletNodeEvent::PaymentEnded { id, end: PaymentEnd::NoInvoice });
     }
 
-    /// Nodes forget payments some time after their end was dealt with.
+    /// The node forgets fulfilled payments whose end was handled.
     fn forgets_payments(&mut self) {
         let waits = |id: &PaymentId| {
             self.node
@@ -613,7 +616,7 @@ impl Model {
 }
 
 fn is_told_again(event: &WalletNodeEvent) -> bool {
-    // A node does not say twice that a payment is complete which it holds no more.
+    // A node does not report a payment as held again after the payment was claimed or failed.
     !matches!(event, WalletNodeEvent::PaymentHeld(_) | WalletNodeEvent::ChannelRequested(_))
 }
 
@@ -621,12 +624,13 @@ fn lsp_of(number: u8) -> PeerId {
     peer(number % LSPS + 1)
 }
 
-/// LSPs in a world.
+/// Number of LSPs in a world.
 pub const LSPS: u8 = 3;
-/// Purchases that a wallet of the world remembers, and orders.
+/// Most purchases on record at a time.
 const PURCHASES: usize = 12;
+/// Most orders on record at a time.
 const ORDERS: usize = 8;
-/// The node forgets a request for a channel that nobody answers.
+/// Time after which the node drops a channel request that the wallet did not answer.
 const REQUESTS_LAST: Duration = Duration::from_secs(120);
 const MOMENT: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -1,5 +1,5 @@
-//! A wallet's core under a script: an LSP that sells, damages its answers or is silent, a node that reports anything, a clock
-//! that is set, and crashes.
+//! Script of a wallet's core: an LSP that sells, damages its answers or is silent, a node that reports arbitrary
+//! events, clock changes and crashes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +15,14 @@ use lsps_types::{Msat, PaymentHash, PeerId, Preimage, Sat, Timestamp};
 
 use crate::{Lsp, LspSetup, NOON, peer};
 
-/// Plays a script against a wallet's core, and gives its purchases at the end.
+/// Plays a script against a wallet's core, and returns its purchases at the end.
 ///
-/// Each byte is a step, and some steps read the bytes after it. Whatever the script, nothing panics, the tape of each life
-/// replays, a restart finds what was on record, and deadlines that come due are over after some turns.
+/// Each byte is a step, and some steps read the bytes after it. No script may cause a panic; the tape of each run
+/// replays, a restart restores the records, and deadlines that are due have ended after at most four turns.
 ///
 /// # Panics
 ///
-/// When one of these does not hold.
+/// When one of these conditions does not hold.
 #[must_use]
 pub fn client_script(bytes: &[u8]) -> Vec<Purchase> {
     let (mut script, mut bytes) = (Script::new(), bytes.iter().copied());
@@ -102,7 +102,7 @@ impl Script {
                 self.tells(Input::Message { peer: if step < 128 { LSP } else { peer(3) }, payload });
             }
             18 => {
-                // Anything that a host can say, orders included, as the record of a tape.
+                // Any input of a host, those of orders included, decoded as the tape encodes it.
                 let record: Vec<u8> = (0..next()).map(|_| next()).collect();
                 if let Ok(input) = postcard::from_bytes(&record) {
                     self.tells(input);
@@ -117,7 +117,7 @@ impl Script {
         self.writes();
     }
 
-    /// Makes records durable, and only then sends.
+    /// Writes the records to the store, then queues the messages.
     fn writes(&mut self) {
         let batch = self.client.drain();
         for (id, content) in batch.records() {
@@ -175,11 +175,11 @@ impl Script {
         }
     }
 
-    /// Time passes for both; the deadlines that come due are over then.
+    /// Lets time pass for wallet and LSP, and checks that no deadline stays due.
     fn waits(&mut self, time: Duration) {
         self.now = self.now + time;
         self.lsp.wait_until(self.now);
-        // A purchase that ended long ago ends in one turn and is forgotten in the next.
+        // After a long wait a purchase expires in one turn and is removed in a later one.
         let is_over = (0..4).any(|_| {
             self.tells(Input::Tick);
             self.client.next_wake().is_none_or(|(at, _)| at > self.now)
@@ -187,7 +187,7 @@ impl Script {
         assert!(is_over, "{:?} is due again and again at {:?}", self.client.next_wake(), self.now);
     }
 
-    /// The process dies, and the next one reads the store.
+    /// Replays the tape, then restarts the core from its store.
     fn restarts(&mut self) {
         let turns = std::mem::take(&mut *self.tape.lock().unwrap_or_else(PoisonError::into_inner));
         let again = replay(&turns, |ids| Client::new(Config::default(), ids));
@@ -210,7 +210,7 @@ impl Script {
     }
 }
 
-/// A client of its own request ids, and its tape.
+/// A client whose request ids no earlier run used, and its tape.
 fn born(life: u8) -> (Client, Arc<Mutex<Vec<Turn>>>) {
     let (mut client, tape) = (Client::new(Config::default(), [life; 32]), Arc::<Mutex<Vec<Turn>>>::default());
     let kept = Arc::clone(&tape);
@@ -242,7 +242,7 @@ fn of_channel(which: u8) -> Input {
 
 fn of_payment(which: u8, kept: u8) -> Input {
     let (payment_hash, over) = (payment_hash(which), vec![channel(which >> 3)]);
-    // The fee that the LSP asks for, or something else.
+    // Half of the skims equal the opening fee of the LSP.
     let skimmed = if kept < 128 { Msat(1_000_000) } else { Msat(u64::from(kept) << 16) };
     let received = Msat(AMOUNT.0.saturating_sub(skimmed.0));
     match which >> 6 {

@@ -1,4 +1,4 @@
-//! The chain as far as a wallet sees it: fundings of LSPs, and its own coins.
+//! Model of the chain and of the wallet's coins: fundings of LSPs, and transactions of the wallet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,23 +9,23 @@ use bitcoin::transaction::Version;
 use bitcoin::{Amount, FeeRate, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
 use lsps_host::ports::{CannotFund, CannotPay};
 
-/// Fundings by their numbers, the wallet's transactions, its coins.
+/// Funding transactions by number, the wallet's transactions, and its reserved coins.
 #[derive(Default)]
 pub struct Chain {
     pub height: u32,
     pub fundings: BTreeMap<u64, Funding>,
-    /// Transactions of the wallet that it broadcast, and the height at which each was mined.
+    /// Transactions that the wallet broadcast.
     pub broadcast: BTreeMap<Txid, Sent>,
-    /// Reserved coins. The wallet forgets them when it stops.
+    /// Reserved coins. A crash clears the reservations.
     reserved: BTreeSet<u64>,
-    /// The scripts that signed transactions pay to.
+    /// Output scripts of signed transactions.
     pub scripts: BTreeMap<Txid, ScriptBuf>,
     signed: u64,
-    /// Satoshis per virtual byte.
+    /// Usual feerate, in satoshis per virtual byte.
     pub usual_rate: u64,
 }
 
-/// The funding of a channel.
+/// Funding transaction of a channel.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Funding {
     pub is_published: bool,
@@ -33,11 +33,11 @@ pub struct Funding {
     pub is_spent_twice: bool,
 }
 
-/// A transaction of the wallet.
+/// A transaction that the wallet broadcast.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub mined_at: Option<u32>,
-    /// By the steady clock.
+    /// Time of its first broadcast on the steady clock.
     pub at: Duration,
     coin: u64,
 }
@@ -52,7 +52,7 @@ impl Chain {
         self.fundings.get(&number).is_some_and(|funding| funding.is_published && !funding.is_spent_twice)
     }
 
-    /// A block with all that waits.
+    /// Mines a block with all published fundings and broadcast transactions that are unconfirmed.
     pub fn mines(&mut self) {
         self.height += 1;
         let height = self.height;
@@ -70,7 +70,7 @@ impl Chain {
         self.fee(at_once_above)
     }
 
-    /// Signs, with a coin of its own.
+    /// Signs a transaction that spends a fresh coin, and reserves the coin.
     pub fn sign(
         &mut self,
         script: &ScriptBuf,
@@ -113,12 +113,12 @@ impl Chain {
         self.broadcast.entry(tx.compute_txid()).or_insert(sent);
     }
 
-    /// A wallet that was stopped.
+    /// Applies a crash: all reservations are lost.
     pub fn crash(&mut self) {
         self.reserved.clear();
     }
 
-    /// Coins that are reserved for transactions which are not mined.
+    /// Number of coins that are reserved for transactions without a confirmation.
     pub fn locked(&self) -> usize {
         let mined = |coin: &&u64| self.broadcast.values().any(|sent| sent.coin == **coin && sent.mined_at.is_some());
         self.reserved.iter().filter(|coin| !mined(coin)).count()
@@ -131,5 +131,5 @@ fn coin(tx: &Transaction) -> u64 {
     u64::from_be_bytes(*number)
 }
 
-/// Of a payment with one input and a change.
+/// Weight of a transaction with one input, a payment and a change output, in weight units.
 const WEIGHT: u64 = 562;

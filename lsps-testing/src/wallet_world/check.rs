@@ -1,4 +1,4 @@
-//! The invariants that are checked after every step, and the application's reactions to events.
+//! Invariants that are checked after every step, and the application's reactions to events.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::node::funding_number;
 use super::{LSPS, ORDERS, PURCHASES, WalletWorld};
 
 impl Model {
-    /// The wallet dealt with the event, or left it to the application.
+    /// Records that the wallet handled a node event or left it to the application, which then reacts.
     pub fn event_heard(&mut self, event: WalletNodeEvent, handled: Handled) {
         self.acts += 1;
         self.node.now.events.pop_front();
@@ -30,7 +30,7 @@ impl Model {
         self.told_last = Some(event);
     }
 
-    /// The application claims at once, or some time later what it still may.
+    /// The application claims a payment that was reported to it, or fails it if one of its channels is closed.
     pub fn claims_told(&mut self, hash: PaymentHash) {
         let parts = self.node.held(hash);
         let is_whole = parts.iter().all(|part| self.node.now.channels.contains_key(&part.channel));
@@ -41,7 +41,7 @@ impl Model {
         }
     }
 
-    /// The wallet tells the application something.
+    /// Notes an event of the wallet for the application.
     pub fn wallet_told(&mut self, event: WalletEvent) {
         if let WalletEvent::Claimable { payment_hash, .. } = event {
             self.truth.app_may_claim.insert(payment_hash);

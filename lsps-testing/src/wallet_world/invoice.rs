@@ -1,14 +1,14 @@
-//! Invoices and offers of LSPs, which are their own facts.
+//! Model of invoices and offers: their texts list their facts.
 
 use lsps_types::lsps1::PaymentFacts;
 use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
 
-/// The text of an invoice, or of an offer.
+/// Text of an invoice or of an offer.
 pub fn write(amount: Msat, hash: PaymentHash, payee: PeerId, expires_at: Timestamp) -> String {
     format!("{}:{hash}:{payee}:{}", amount.0, expires_at.unix_millis())
 }
 
-/// `None`: it is none.
+/// Facts of an invoice or offer; `None` if the text is not one.
 pub fn read(text: &str) -> Option<PaymentFacts> {
     let mut parts = text.split(':');
     let amount = parts.next()?.parse().ok().map(Msat);

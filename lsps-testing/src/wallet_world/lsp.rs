@@ -1,4 +1,4 @@
-//! LSPs, as honest as the script has them.
+//! Model of the LSPs, whose answers are honest or false as the script says.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::script::{How, Lie};
 use super::truth::Ordered;
 
 impl Model {
-    /// The messages with which an LSP answers a question.
+    /// Messages with which an LSP answers a request.
     pub fn answer(&mut self, lsp: PeerId, question: &[u8], how: How) -> Vec<Vec<u8>> {
         let incoming = Incoming::decode(question).expect("the wallet asks well");
         let id = incoming.id().clone();
@@ -103,13 +103,13 @@ impl Model {
         Bought { jit_channel_scid: scid, lsp_cltv_expiry_delta, client_trusts_lsp }
     }
 
-    /// Makes an order. With a lie, one whose bill nobody should pay.
+    /// Makes an order. Most values of `lie` put a term in it that the wallet must not pay for.
     fn makes(&mut self, lsp: PeerId, ordered: &CreateOrder, lie: Option<u8>) -> Reply {
         let number = self.draw();
         let lie = lie.map(|lie| lie % 12);
         let mut hash = PaymentHash::of(&preimage(1_000_000 + number));
         if lie == Some(0) {
-            // The hash of another order, or of a purchase.
+            // The invoice has the payment hash of another order or of a purchase.
             let other = self.truth.orders.last().and_then(|order| order.made.payment.bolt11.as_ref());
             let other = other.and_then(|way| invoice::read(&way.invoice)?.payment_hash);
             hash = other.or(self.truth.sold.first().map(|sold| sold.hash)).unwrap_or(hash);
@@ -186,7 +186,7 @@ impl Model {
         encode_reply::<GetOrder>(id, &told)
     }
 
-    /// The state that an LSP tells of an order from now on.
+    /// Sets the state that an LSP reports of an order from now on.
     pub fn tell(&mut self, of: usize, lie: Lie) {
         let order = &self.truth.orders[of];
         let mut told = order.made.clone();
@@ -232,8 +232,8 @@ impl Model {
         self.truth.orders[of].told = told;
     }
 
-    /// Sets the answer of an honest LSP about an order: HOLD while a payment is out, COMPLETED once a channel exists that no
-    /// other order names.
+    /// Sets the state that an honest LSP reports of an order: HOLD while a payment is pending, COMPLETED once a channel
+    /// exists that no other order names.
     pub fn tell_truth(&mut self, of: usize) {
         let order = &self.truth.orders[of];
         let named = |number: &u64| {

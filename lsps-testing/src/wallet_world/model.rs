@@ -1,5 +1,5 @@
-//! The world of a wallet as it is: its node, its coins, its store and its clock; and the ports through which its host sees them.
-//! Each call that changes something is a place at which the process may die before it.
+//! Model of a wallet's surroundings (node, coins, store, clock), and the ports through which the host uses them. Each
+//! port call that changes something is a point at which the process may crash before the change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -25,7 +25,7 @@ use super::truth::Truth;
 use crate::polled::Shared;
 use crate::setup::NOON;
 
-/// A call that is refused once.
+/// A port call that the world refuses once.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
@@ -37,36 +37,36 @@ pub enum Call {
     Marker,
 }
 
-/// All that is, beside the wallet's process.
+/// State of everything outside the wallet's process.
 pub struct Model {
     pub now: Timestamp,
-    /// Time that nobody sets.
+    /// Time on the steady clock, which no step sets.
     pub steady: Duration,
     pub store: BTreeMap<String, Vec<u8>>,
     pub store_works: bool,
-    /// Records that the store does not give back.
+    /// Names of records whose reads fail.
     pub hidden: BTreeSet<String>,
-    /// The records are another process's: told with the next write.
+    /// Another process owns the records; the next write reports that.
     pub is_fenced: bool,
     fence_is_known: bool,
-    /// The store refused something, and the wallet was not at rest since.
+    /// The store failed a write, or the wallet did not handle an event, and the wallet has not come to rest since.
     pub is_late: bool,
-    /// Writes and acts until the process dies, and whether the node saves itself then.
+    /// Number of writes and acts left before the process crashes, and whether the node saves itself at that time.
     pub fuse: Option<(u8, bool)>,
-    /// The process is dead. What it still does in its last turn reaches nothing.
+    /// The process has crashed. Later calls of its last turn have no effect.
     pub is_dead: bool,
     pub inbox: Inbox<PeerId, ()>,
     pub links: BTreeSet<PeerId>,
     pub sent: Vec<(PeerId, Vec<u8>)>,
-    /// Counts all that the wallet did, to see when it is at rest.
+    /// Number of acts of the wallet, by which the world sees that the wallet is at rest.
     pub acts: u64,
     pub node: Node,
     pub told_last: Option<WalletNodeEvent>,
-    /// The node tells nothing.
+    /// The node reports no events.
     pub is_mute: bool,
     pub chain: Chain,
     pub refused: BTreeSet<Call>,
-    /// Numbers of what is drawn or made.
+    /// Counter from which random bytes, preimages, channels and orders get their numbers.
     pub drawn: u64,
     pub truth: Truth,
 }
@@ -110,7 +110,7 @@ impl Model {
         self.drawn
     }
 
-    /// One more place at which the process may die. `false`: it is dead.
+    /// Passes a point at which the process may crash. Returns `false` if it has crashed.
     fn point(&mut self) -> bool {
         match &mut self.fuse {
             _ if self.is_dead => return false,
@@ -129,7 +129,7 @@ impl Model {
         true
     }
 
-    /// Applies a death of the process: all that was not saved is gone.
+    /// Applies a crash of the process: unsaved state, connections and queued messages are lost.
     pub fn crash(&mut self) {
         (self.fuse, self.is_dead, self.is_late) = (None, false, false);
         (self.is_fenced, self.fence_is_known) = (false, false);
@@ -147,7 +147,7 @@ impl Model {
         self.node.channel(number, &self.chain, is_connected)
     }
 
-    /// The event that the node tells next.
+    /// The next event that the node reports.
     pub fn next_event(&self) -> Option<WalletNodeEvent> {
         if self.is_mute { None } else { self.node.now.events.front().cloned() }
     }
@@ -171,7 +171,7 @@ impl Model {
     }
 }
 
-/// The model, and whatever leads to it.
+/// The host's ports, backed by the shared model.
 #[derive(Clone)]
 pub struct Ports(Arc<Shared<Model>>);
 
@@ -180,7 +180,7 @@ impl Ports {
         Self(Arc::new(Shared::new(model)))
     }
 
-    /// The model, locked: only one caller can use it at a time.
+    /// Locks the model.
     pub fn model(&self) -> MutexGuard<'_, Model> {
         self.0.model()
     }
@@ -207,7 +207,7 @@ impl Ports {
         self.0.arrived.notify_one();
     }
 
-    /// Ends all waits: the host looks around.
+    /// Ends all waits, so that the host checks its work again.
     pub fn wakes(&self) {
         self.0.wakes();
     }
@@ -284,7 +284,7 @@ impl WalletNode for Ports {
     }
 
     fn set_underpaying(&self, peer: PeerId, allowed: bool) {
-        // Setting it again is no news.
+        // A call that changes nothing does not count as an act.
         let is_set = {
             let model = self.model();
             let mut channels = model.node.now.channels.values().filter(|channel| channel.lsp == peer);
@@ -436,7 +436,7 @@ impl RecordStore for Ports {
 }
 
 impl Ports {
-    /// `None`: the process died over it.
+    /// Writes all changes. Returns `None` if the process crashed before the last of them.
     fn write_all(&self, changes: Vec<Change>) -> Option<Result<(), StoreError>> {
         let mut model = self.model();
         if model.is_fenced && !model.is_dead {
@@ -523,5 +523,5 @@ impl Clock for Ports {
     }
 }
 
-/// For so long a mempool keeps a transaction.
+/// Time for which mempools keep an unconfirmed transaction.
 const IN_MEMPOOLS: Duration = Duration::from_secs(14 * 24 * 3_600);

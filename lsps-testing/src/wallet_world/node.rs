@@ -1,5 +1,5 @@
-//! The wallet's node: it forgets what it did since its last save, tells events late and again, and holds what LSPs forward to
-//! the rules of LDK and to no others.
+//! Model of the wallet's node: a crash undoes all changes since its last save, events are reported late and again, and
+//! incoming HTLCs are checked by the rules of LDK only.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,30 +15,30 @@ use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage};
 
 use super::chain::Chain;
 
-/// The node as it is, and as it was saved.
+/// The node's current state, its saved state, and facts that a crash does not undo.
 #[derive(Default)]
 pub struct Node {
     pub now: State,
     saved: State,
-    /// The truth about payments that left: a crash does not undo it.
+    /// Ends of outbound payments at their recipients.
     pub ends: BTreeMap<PaymentId, PaymentEnd>,
-    /// Payments of which HTLCs may have left.
+    /// Outbound payments whose HTLCs may have left the node.
     pub sent: BTreeSet<PaymentId>,
-    /// Claims that cannot be undone.
+    /// Claims whose preimages may have left the node.
     pub claimed: Vec<Claimed>,
-    /// The invoices that can be paid: the preimage, unless the application has it, and the amount. LDK makes both again at any
-    /// time.
+    /// Invoices that can be paid: the preimage, unless only the application has it, and the amount. A crash does not
+    /// remove them, as LDK derives both from its keys.
     pub invoices: BTreeMap<PaymentHash, (Option<Preimage>, Option<Msat>)>,
 }
 
-/// A claim that cannot be undone.
+/// A claim whose preimage may have left the node.
 #[derive(Clone, Copy, Debug)]
 pub struct Claimed {
     pub hash: PaymentHash,
     pub skim: Msat,
 }
 
-/// All that a crash takes back to the last save.
+/// State that a crash sets back to the last save.
 #[derive(Clone, Default)]
 pub struct State {
     pub events: VecDeque<WalletNodeEvent>,
@@ -48,13 +48,13 @@ pub struct State {
     pub requests: Vec<ChannelRequest>,
 }
 
-/// A channel, by the number of its funding.
+/// A channel; its number is that of its funding.
 #[derive(Clone, Copy, Debug)]
 pub struct Channel {
     pub key: ChannelKey,
     pub lsp: PeerId,
     pub stage: Stage,
-    /// Before it can be used.
+    /// Confirmations that the funding needs before the channel is usable.
     pub confirmations: u16,
     pub underpaying: bool,
 }
@@ -66,16 +66,16 @@ pub enum Stage {
     Ready,
 }
 
-/// An HTLC that came in.
+/// An incoming HTLC.
 #[derive(Clone, Copy, Debug)]
 pub struct Htlc {
     pub hash: PaymentHash,
-    /// The amount that its onion asks for.
+    /// Amount that the onion names for this part.
     pub onion: Msat,
-    /// The sum that all parts are to have, by the onion.
+    /// Total of all parts that the onion names.
     pub total: Msat,
     pub amount: Msat,
-    /// By its TLV.
+    /// Skim that the LSP reported in the TLV of `update_add_htlc`.
     pub skim: Msat,
     pub channel: u64,
     pub expiry: u32,
@@ -84,15 +84,15 @@ pub struct Htlc {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HtlcStage {
-    /// Parts are missing.
+    /// Other parts of the payment are missing.
     Waits,
-    /// The payment is complete, and told.
+    /// The payment is complete and was reported as held.
     Held,
     Claiming,
     Failing,
 }
 
-/// A payment of this node.
+/// An outbound payment.
 #[derive(Clone, Debug)]
 pub struct Payment {
     pub pays: Pays,
@@ -107,16 +107,16 @@ pub enum Pays {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paying {
-    /// The invoice of an offer is waited for.
+    /// The node waits for the invoice of an offer.
     AwaitsInvoice,
     Out,
-    /// Nothing else is tried; what is out is waited for.
+    /// The node makes no further attempts and waits for pending HTLCs.
     Stopped,
     Fulfilled,
 }
 
 impl Node {
-    /// The node saves itself: what it was asked for reaches its peers.
+    /// Saves the node. Claims, failures and payments of which it was asked take effect at its peers.
     pub fn save(&mut self) {
         let mut claimed: BTreeMap<PaymentHash, (u64, u64, Vec<u64>)> = BTreeMap::new();
         for htlc in self.now.htlcs.iter().filter(|htlc| htlc.stage == HtlcStage::Claiming) {
@@ -137,8 +137,8 @@ impl Node {
         self.saved = self.now.clone();
     }
 
-    /// The process died: the node is as it was saved, without the channels that were not funded, and hears again of payments
-    /// that ended since.
+    /// Applies a crash: the node has its saved state, without channels that were not funded, and reports again how sent
+    /// payments ended.
     pub fn crash(&mut self) {
         self.now = self.saved.clone();
         self.now.requests.clear();
@@ -151,7 +151,7 @@ impl Node {
         self.saved = self.now.clone();
     }
 
-    /// A payment that is out came to its end at the peer.
+    /// Ends an outbound payment at its recipient.
     pub fn ends(&mut self, id: PaymentId, end: PaymentEnd) {
         self.ends.insert(id, end);
         self.hears_end(id, end);
@@ -170,7 +170,7 @@ impl Node {
         self.now.events.push_back(WalletNodeEvent::PaymentEnded { id, end });
     }
 
-    /// An HTLC arrives. It goes back at once where LDK would fail it.
+    /// Adds an incoming HTLC, or fails it at once where LDK would.
     pub fn arrives(&mut self, mut htlc: Htlc, height: u32) {
         let Some((_, invoice_amount)) = self.invoices.get(&htlc.hash).copied() else { return };
         let Some(channel) = self.now.channels.get(&htlc.channel).filter(|it| it.stage == Stage::Ready) else { return };
@@ -213,7 +213,7 @@ impl Node {
         self.invoices.get(&hash).and_then(|(preimage, _)| *preimage)
     }
 
-    /// Blocks come: what expires goes back.
+    /// Fails the HTLCs that expire within [`BUFFER`] blocks of a new height.
     pub fn blocks(&mut self, height: u32) {
         for htlc in &mut self.now.htlcs {
             if matches!(htlc.stage, HtlcStage::Waits | HtlcStage::Held) && htlc.expiry <= height + BUFFER {
@@ -222,7 +222,7 @@ impl Node {
         }
     }
 
-    /// Parts that wait for others go back.
+    /// Fails the parts that wait for others.
     pub fn parts_time_out(&mut self) {
         for htlc in self.now.htlcs.iter_mut().filter(|htlc| htlc.stage == HtlcStage::Waits) {
             htlc.stage = HtlcStage::Failing;
@@ -343,7 +343,7 @@ pub fn funding_number(txid: &Txid) -> u64 {
     u64::from_be_bytes(*number)
 }
 
-/// The least final CLTV delta.
+/// Minimum final CLTV delta, in blocks.
 pub const DELTA: u16 = 20;
-/// The node fails what has no more blocks left.
+/// The node fails HTLCs that have at most this number of blocks left.
 const BUFFER: u32 = 3;

@@ -1,4 +1,4 @@
-//! The wallet's process: the production host on the model's ports, polled by hand, killed and started again.
+//! The wallet's process: the production host on the model's ports, polled by the test, crashed and started again.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,32 +16,32 @@ use tokio::sync::broadcast::Receiver;
 use super::model::{Model, Ports};
 use crate::polled::{Task, Woken};
 
-/// The process, and the world around it.
+/// The wallet's process and its ports.
 pub struct Process {
     pub ports: Ports,
     running: Option<Running>,
     pub deaths: usize,
-    /// One of each of its lives.
+    /// One tape for each run of the host; `None` if no tapes are kept.
     tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
 }
 
-/// One life.
+/// State of one run of the host.
 struct Running {
     wallet: Arc<Wallet>,
     events: Receiver<WalletEvent>,
     /// The host's own task.
     host: Pin<Box<dyn Future<Output = Stopped> + Send>>,
     stopped: Option<Stopped>,
-    /// The event that is being told.
+    /// The event that the wallet is handling.
     telling: Option<(WalletNodeEvent, Task<Option<Handled>>)>,
-    /// The event was not dealt with: it is told again when the host has looked around.
+    /// The wallet did not handle the event; the node reports it again after the next wake of the host.
     pauses: bool,
     tasks: Vec<Task<()>>,
     woken: Arc<Woken>,
 }
 
 impl Process {
-    /// A first life.
+    /// Starts the first process, on a saved node.
     pub fn new(model: Model) -> Self {
         let mut process = Self { ports: Ports::new(model), running: None, deaths: 0, tapes: None };
         process.model().node.save();
@@ -53,13 +53,13 @@ impl Process {
         self.ports.model()
     }
 
-    /// The host ends and is started again, in a process that lives on: the node and its peers keep all.
+    /// Ends the host and starts it again within the same process: node and connections keep their state.
     pub fn restart_host(&mut self) {
         self.running = None;
         self.start();
     }
 
-    /// Each life from now on is kept on a tape.
+    /// Restarts the host, and records this run and each later one on a tape.
     pub fn tape(&mut self) {
         self.tapes = Some(vec![]);
         self.restart_host();
@@ -73,7 +73,7 @@ impl Process {
         self.running.as_ref().map(|running| Arc::clone(&running.wallet))
     }
 
-    /// The application asks the wallet for something.
+    /// Starts a call of the application on the wallet.
     pub fn ask<F: Future<Output = ()> + Send + 'static>(&mut self, ask: impl FnOnce(Arc<Wallet>) -> F) {
         if let Some(running) = &mut self.running {
             running.tasks.push(Box::pin(ask(Arc::clone(&running.wallet))));
@@ -81,7 +81,7 @@ impl Process {
         }
     }
 
-    /// The application waits no more for what it asked for.
+    /// Cancels a call of the application.
     pub fn drop_task(&mut self, number: u8) {
         if let Some(running) = &mut self.running
             && !running.tasks.is_empty()
@@ -91,7 +91,7 @@ impl Process {
         }
     }
 
-    /// Until nothing more happens by itself.
+    /// Runs the process until it is at rest.
     pub fn run(&mut self) {
         let mut rests = 0;
         for _ in 0..ROUNDS {
@@ -108,7 +108,7 @@ impl Process {
             self.settle();
             let mut model = self.model();
             rests = if model.acts == before && !model.is_dead { rests + 1 } else { 0 };
-            // A store that refused, or an event that is told again, has its turn only when the host has looked around twice.
+            // A failed write or an unhandled event is tried again only after a further wake.
             if rests > u32::from(model.is_late) {
                 model.is_late &= !model.store_works;
                 return;
@@ -117,7 +117,7 @@ impl Process {
         panic!("the host goes round for ever");
     }
 
-    /// Another process owns the records, and this one knows: it has ended.
+    /// Whether the host has ended because another process owns the records.
     fn is_fenced_off(&mut self) -> bool {
         let stopped = self.running.as_ref().and_then(|running| running.stopped);
         assert!(stopped != Some(Stopped::Asked), "nobody asked it");
@@ -142,7 +142,7 @@ impl Process {
             }
         };
         let Ok(Started { wallet, runner, unreadable }) = started else {
-            // Nothing can be read: somebody sees to the store.
+            // The start fails if no record can be read; the store is repaired before the next start.
             self.model().hidden.clear();
             return self.start();
         };
@@ -180,7 +180,7 @@ impl Process {
         parts
     }
 
-    /// Polls until everybody waits, or the process is dead.
+    /// Polls host, calls and event until all of them wait, or the process has ended.
     fn settle(&mut self) {
         let Some(running) = &mut self.running else { return };
         let waker = Waker::from(Arc::clone(&running.woken));
@@ -222,7 +222,7 @@ impl Process {
 }
 
 impl Running {
-    /// Nodes tell one event after the other.
+    /// Has the wallet handle the next node event, one at a time.
     fn tell_next(&mut self, ports: &Ports) {
         if self.telling.is_some() || self.pauses {
             return;
@@ -235,10 +235,10 @@ impl Running {
     }
 }
 
-/// The configuration of the client.
+/// Configuration of the client.
 pub fn config() -> Config {
     Config { purchases: super::PURCHASES, orders: super::ORDERS, ..Config::default() }
 }
 
-/// A host that goes round for longer is stuck.
+/// Most rounds until the host is at rest; a host that needs more is taken for stuck.
 const ROUNDS: u32 = 300;

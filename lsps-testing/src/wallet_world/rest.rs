@@ -1,5 +1,5 @@
-//! The end of a script: every purchase and order has ended, no record or coin is left over, and payments that were as
-//! promised are claimed.
+//! End of a script: every purchase and order ends, payments as promised are claimed, and neither records nor reserved
+//! coins are left.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::node::{Htlc, HtlcStage, Paying};
 use super::{Lie, WalletWorld, lsps};
 
 impl WalletWorld {
-    /// Nobody is hostile any more, and time passes until all is over.
+    /// Ends all faults and lets time pass until all flows have ended and are forgotten.
     ///
     /// # Panics
     ///
-    /// When something does not end, or is lost.
+    /// When a flow does not end, or a record, a reservation or a payment as promised is left over.
     #[must_use]
     pub fn comes_to_rest(mut self) -> Self {
         self.calms_down();
@@ -39,7 +39,7 @@ impl WalletWorld {
         self.settles();
     }
 
-    /// Runs, saves, and runs again, as what was saved has consequences.
+    /// Runs the host and saves the node three times, as a save causes further events.
     fn settles(&mut self) {
         for _ in 0..3 {
             self.waits(Duration::from_secs(4));
@@ -49,7 +49,7 @@ impl WalletWorld {
         }
     }
 
-    /// With the blocks that the wallet waits for, everything is claimed that is as promised.
+    /// Mines the blocks that the wallet waits for, and checks that every payment as promised is claimed.
     fn payments_in_are_claimed(&mut self) {
         self.model().chain.fundings.values_mut().for_each(|it| it.is_published |= !it.is_spent_twice);
         for _ in 0..6 {
@@ -64,7 +64,7 @@ impl WalletWorld {
         self.settles();
         let purchases = self.process.wallet().expect("it runs").purchases();
         let model = self.model();
-        // What came over a channel that is closed cannot be had from its peer any more.
+        // A payment cannot be claimed from the peer once one of its channels is closed.
         let is_open = |part: Htlc| model.node.now.channels.contains_key(&part.channel);
         let all_open = |hash| model.node.held(hash).into_iter().all(is_open);
         let held = model.node.now.htlcs.iter().filter(|htlc| htlc.stage == HtlcStage::Held && all_open(htlc.hash));
@@ -80,7 +80,7 @@ impl WalletWorld {
                 (model.sent_payments(|stage| matches!(stage, Paying::Out | Paying::Stopped)), model.awaiting())
             };
             for id in out {
-                // LSPs hold what they were paid until they give up.
+                // LSPs hold payments until they claim or fail them.
                 let end = if round % 2 == 0 { PaymentEnd::Returned } else { PaymentEnd::Paid };
                 self.model().node.ends(id, end);
             }
@@ -106,7 +106,7 @@ impl WalletWorld {
         self.settles();
     }
 
-    /// Answers all questions as the orders are told now.
+    /// Has an LSP connect and answer all requests, without a change of the reported orders.
     fn proceeds_without_truth(&mut self, lsp: lsps_types::PeerId) {
         self.process.ports.connects(lsp);
         self.run();
@@ -117,7 +117,7 @@ impl WalletWorld {
         }
     }
 
-    /// Half a year later.
+    /// Lets half a year pass, and checks that neither records nor reserved coins are left.
     fn all_is_forgotten(&mut self) {
         for day in 0..120u32 {
             self.waits(Duration::from_secs(86_400 * 3 / 2));

@@ -1,12 +1,13 @@
-//! Steps of a script: events around a wallet, as data.
+//! Steps of a script as data: calls of the user, acts of LSPs and faults.
 
 pub use super::model::Call;
 
-/// One thing that happens. Numbers choose among what there is, so that most steps hit something.
+/// A step of a script. Numbers select among the objects that exist (modulo their count), so that most steps have an
+/// effect.
 #[allow(missing_docs)] // the fields are what the sentence says
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The user wants to be paid: a known amount, or any, or for a hash of the application's.
+    /// The user buys a JIT channel for a payment of fixed amount, of any amount, or to a hash of the application's.
     Receive {
         amount: u8,
         kind: u8,
@@ -18,7 +19,7 @@ pub enum Step {
         way: u8,
         refundable: bool,
     },
-    /// The user calls a purchase off.
+    /// The user abandons a purchase.
     Abandon {
         purchase: u8,
     },
@@ -26,20 +27,20 @@ pub enum Step {
     EndOrder {
         order: u8,
     },
-    /// The application waits no more for an answer of the wallet.
+    /// The application cancels a call to the wallet.
     DropTask {
         task: u8,
     },
-    /// An LSP answers the oldest question, honestly or not.
+    /// An LSP answers its oldest request.
     Answer {
         lsp: u8,
         how: How,
     },
-    /// An LSP answers all questions honestly, does what it should for its orders, and forwards nothing.
+    /// An LSP connects, reports the true states of its orders and answers all requests honestly; it forwards nothing.
     Proceed {
         lsp: u8,
     },
-    /// An LSP sends something that nobody asked for.
+    /// An LSP sends an unsolicited message.
     Babble {
         lsp: u8,
         what: u8,
@@ -50,39 +51,40 @@ pub enum Step {
     Disconnect {
         lsp: u8,
     },
-    /// An LSP asks to open a channel: for its order of that number, or as bought.
+    /// An LSP asks to open a channel.
     Open {
         lsp: u8,
         like: Like,
     },
-    /// An LSP does all for a channel that an honest one does: for a purchase, or for an order.
+    /// An LSP opens a channel for a purchase, and publishes its funding.
     Serve {
         purchase: u8,
     },
+    /// An LSP opens a channel for an order, and publishes its funding.
     Fulfil {
         order: u8,
     },
-    /// A channel that was accepted is funded; the LSP publishes that or not.
+    /// An accepted channel is funded; its LSP publishes the funding or not.
     Fund {
         channel: u8,
         publish: bool,
     },
-    /// A funding that was kept back is published.
+    /// An LSP publishes a funding that it withheld.
     Publish {
         channel: u8,
     },
-    /// The inputs of a funding that is not confirmed are spent otherwise, and the channel is closed.
+    /// An input of an unconfirmed funding is spent by another transaction, and the channel is closed.
     SpendTwice {
         channel: u8,
     },
-    /// A channel can be used, if it may be.
+    /// A funded channel becomes usable, if it has the confirmations that it needs.
     Ready {
         channel: u8,
     },
     Close {
         channel: u8,
     },
-    /// An LSP forwards a payment for a purchase, whole or in two parts.
+    /// An LSP forwards a payment for a purchase: whole, in two parts, or only the first half of it.
     Forward {
         purchase: u8,
         channel: u8,
@@ -90,36 +92,38 @@ pub enum Step {
         amount: u8,
         parts: u8,
     },
-    /// A payment for an invoice of the application's own.
+    /// An LSP forwards a payment for an invoice of the application's own.
     ForwardOther {
         channel: u8,
         skim: bool,
     },
-    /// Parts that wait for others go back.
+    /// The node fails parts that wait for others.
     PartsTimeOut,
-    /// The application claims or fails what it may.
+    /// The application claims or fails a payment that was reported to it.
     AppDecides {
         payment: u8,
         claims: bool,
     },
-    /// An LSP claims the payment of an order, or fails it.
+    /// An LSP claims the payment of an order.
     Settle {
         payment: u8,
     },
+    /// An LSP fails the payment of an order.
     Return {
         payment: u8,
     },
-    /// The invoice of an offer comes, or is given up.
+    /// The invoice for an offer arrives.
     SendInvoice {
         payment: u8,
         same_hash: bool,
     },
+    /// The node gives up waiting for the invoice of an offer.
     OfferTimesOut {
         payment: u8,
     },
-    /// The node forgets payments that ended and were told.
+    /// The node forgets fulfilled payments whose end was handled.
     ForgetPayments,
-    /// The state that an LSP tells of an order from now on.
+    /// Sets the state that an LSP reports of an order from now on.
     Tell {
         order: u8,
         lie: Lie,
@@ -130,12 +134,12 @@ pub enum Step {
     Wait {
         seconds: u32,
     },
-    /// Somebody sets the wallet's clock, forward or back.
+    /// The wallet's clock is set forward or back.
     SetClock {
         seconds: u32,
         back: bool,
     },
-    /// The usual feerate moves.
+    /// The usual feerate changes to 1 to 100 sat/vB.
     Feerate {
         times: u8,
     },
@@ -148,44 +152,44 @@ pub enum Step {
     Store {
         works: bool,
     },
-    /// The store does not give back this record.
+    /// Reads of a record fail, from a restart of the host until `Show`.
     Hide {
         record: u8,
     },
     Show,
-    /// Another process has the records.
+    /// Another process takes over the records.
     Fence,
-    /// The node tells an event once more.
+    /// The node reports its last event again.
     Replay,
-    /// The node tells nothing until it speaks again.
+    /// The node stops or resumes the report of events.
     Mute {
         on: bool,
     },
-    /// The next call of this kind is refused.
+    /// The next port call of this kind is refused.
     Refuse {
         call: Call,
     },
 }
 
-/// The manner of an answer.
+/// Manner in which an LSP answers a request.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     Honest,
-    /// The error of a method, or another.
+    /// A JSON-RPC error: one of the method's own, or another.
     Error(u8),
-    /// No JSON-RPC at all.
+    /// A text that is not JSON-RPC.
     Garbage,
-    /// The answer has the id of no question, or its own twice.
+    /// The answer has the id of no request.
     WrongId,
     Twice,
-    /// An odd value in it.
+    /// The answer has a false value, selected by the number.
     Lie(u8),
-    /// The question is dropped.
+    /// The request is not answered.
     Silence,
 }
 
-/// The channel that an LSP asks for.
+/// Properties of the channel that an LSP asks to open.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Like {
@@ -194,7 +198,7 @@ pub enum Like {
     Announced,
     NoAlias,
     Small,
-    /// The last request again, after a reconnect.
+    /// The LSP's last request, repeated.
     Again,
 }
 
@@ -213,7 +217,7 @@ pub enum Skim {
     Boast,
 }
 
-/// Answer of an LSP about an order.
+/// State that an LSP reports of an order.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
@@ -223,10 +227,13 @@ pub enum Lie {
     Paid,
     Failed,
     Refunded,
-    /// Completed by the newest channel with this LSP, by none, by one that is not there, or for no time.
+    /// COMPLETED with the newest channel of this LSP.
     Completed,
+    /// COMPLETED without a channel.
     CompletedByNone,
+    /// COMPLETED with a funding that does not exist.
     CompletedByAir,
+    /// COMPLETED with a channel that expires at once.
     ShortLease,
     OtherTotal,
     OtherInvoice,
@@ -234,7 +241,7 @@ pub enum Lie {
 }
 
 impl Step {
-    /// A step from four bytes, whatever they are.
+    /// Maps any four bytes to a step.
     #[must_use]
     pub fn from_bytes([kind, a, b, c]: [u8; 4]) -> Self {
         let yes = c & 1 == 1;

@@ -1,5 +1,5 @@
-//! The world's own ledger: what the user agreed to, and acts of the wallet that it must not do. None of it is read from the
-//! wallet's records.
+//! The world's own ledger: terms that the user agreed to, and checks of the wallet's acts against them. The wallet's
+//! records are not read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,55 +16,55 @@ use super::node::{Htlc, Pays};
 /// The ledger.
 #[derive(Default)]
 pub struct Truth {
-    /// Confirmations that the wallet waits for.
+    /// Confirmations that the wallet waits for before it claims.
     pub wait: u16,
-    /// Whether the wallet can see transactions that are not confirmed.
+    /// Whether the wallet sees unconfirmed transactions.
     pub sees_mempool: bool,
-    /// LSPs that the user trusts with fundings.
+    /// LSPs that the user trusts to publish fundings.
     pub trusted: BTreeSet<PeerId>,
-    /// JIT invoices that were handed out.
+    /// Invoices of purchases that the user received.
     pub sold: Vec<Sold>,
     /// Orders that LSPs made.
     pub orders: Vec<Ordered>,
-    /// Purchases and orders that the user asked each LSP, or all of them, for; each may lead to a channel.
+    /// Number of purchases and orders that the user asked for. Each may lead to a channel.
     pub asked: usize,
-    /// Fundings that became known to the node, by LSP.
+    /// Numbers of the funded channels, by LSP.
     pub funded: BTreeMap<PeerId, BTreeSet<u64>>,
-    /// Capacities of channels, by funding.
+    /// Channel capacities by number of the funding.
     pub capacities: BTreeMap<u64, Sat>,
-    /// Channels accepted, by LSP.
+    /// Number of accepted channels, by LSP.
     pub accepted: BTreeMap<PeerId, usize>,
-    /// Payments that were begun, and the invoice or offer of each.
+    /// Invoice or offer of each outbound payment that the node began.
     pub begun: BTreeMap<PaymentId, String>,
-    /// Claims of which a fee was kept, by LSP.
+    /// Payment hashes of claims from which a fee was skimmed, by LSP.
     pub fees: BTreeMap<PeerId, BTreeSet<PaymentHash>>,
-    /// Payments to hashes of the application's that it was told it may claim.
+    /// Hashes of held payments that were left to the application, which has the preimages.
     pub app_may_claim: BTreeSet<PaymentHash>,
-    /// Nothing is hostile any more.
+    /// All faults have ended.
     pub is_resting: bool,
 }
 
-/// An invoice of a purchase.
+/// Invoice of a purchase and the terms that the user agreed to.
 #[derive(Clone, Copy, Debug)]
 pub struct Sold {
     pub hash: PaymentHash,
     pub lsp: PeerId,
-    /// `None`: any.
+    /// Amount of the invoice; `None` for an invoice without one.
     pub amount: Option<Msat>,
-    /// The fee that the user was told.
+    /// Opening fee that was reported to the user.
     pub fee: Msat,
     pub is_hold: bool,
     pub is_abandoned: bool,
 }
 
-/// An order as its LSP made it.
+/// An order, with the request for it and the LSP's answers.
 #[derive(Clone, Debug)]
 pub struct Ordered {
     pub lsp: PeerId,
     pub ordered: CreateOrder,
-    /// As it was answered first.
+    /// Answer of the LSP to `lsps1.create_order`.
     pub made: Reply,
-    /// As the LSP tells it now, where it lies.
+    /// Answer of the LSP to `lsps1.get_order` at present, true or false.
     pub told: Reply,
     pub script: ScriptBuf,
 }
@@ -78,7 +78,7 @@ impl Ordered {
 }
 
 impl Model {
-    /// A channel is accepted: somebody has asked for one, and it is not to be announced.
+    /// Checks that an accepted channel was asked for, and is announced only if an order says so.
     pub fn check_accepts(&mut self, request: &ChannelRequest, _: &AcceptTerms) {
         let is_ordered = self.truth.orders.iter().any(|it| it.lsp == request.peer && it.ordered.announce_channel);
         assert!(!request.announced || is_ordered, "an announced channel is accepted");
@@ -87,7 +87,7 @@ impl Model {
         assert!(self.truth.asked > 0, "a channel is accepted that nobody asked for");
     }
 
-    /// The host claims, or the application does where it was told that it may.
+    /// The host or the application claims a held payment. The claim must be allowed.
     pub fn claims(&mut self, hash: PaymentHash) {
         let parts = self.node.held(hash);
         if parts.is_empty() {
@@ -106,7 +106,7 @@ impl Model {
         self.truth.sold.iter().find(|sold| sold.hash == hash).copied()
     }
 
-    /// Whether a payment is one that the wallet may claim.
+    /// Whether the wallet may claim a payment, or the reason against it.
     pub fn may_claim(&self, hash: PaymentHash, parts: &[Htlc]) -> Result<(), String> {
         let received: u64 = parts.iter().map(|part| part.amount.0).sum();
         let kept: u64 = parts.iter().map(|part| part.skim.0).sum();
@@ -156,7 +156,7 @@ impl Model {
         Ok(())
     }
 
-    /// The host fails a payment: not one that is as promised and could be claimed at once.
+    /// Checks that the host fails no payment without a skim that it could claim at once.
     pub fn check_fails(&self, hash: PaymentHash) {
         let parts = self.node.held(hash);
         let Some(sold) = self.sold(hash).filter(|sold| !sold.is_hold && !sold.is_abandoned) else { return };
@@ -166,7 +166,7 @@ impl Model {
         let is_worth_it = kept == 0 || received >= LEAST_NET.0;
         let is_due =
             !parts.is_empty() && !is_late && is_worth_it && sold.amount.is_none_or(|it| received + kept >= it.0);
-        // Where an event of an earlier payment of this hash is told late, nobody can tell which of them is to be failed.
+        // If two payments of one hash were reported as held, the host cannot distinguish them.
         let told =
             |event: &&WalletNodeEvent| matches!(event, WalletNodeEvent::PaymentHeld(held) if held.payment_hash == hash);
         let is_alone = self.node.now.events.iter().filter(told).count() < 2;
@@ -175,7 +175,7 @@ impl Model {
         }
     }
 
-    /// The host begins with a payment over Lightning, with so much for routing fees.
+    /// Checks a Lightning payment that the host begins, with `fee` as its limit for routing fees.
     pub fn check_pays(&mut self, pays: &Pays, fee: Sat) {
         let (Pays::Invoice { text, .. } | Pays::Offer { text, .. }) = pays;
         let of = self.truth.orders.iter().position(|order| order.is_paid_by(text));
@@ -197,14 +197,14 @@ impl Model {
         assert!(costs <= most, "{costs} sat for an order that may cost {most}");
     }
 
-    /// The wallet signs a transaction: within the limits.
+    /// Checks that a transaction to sign pays an order, within the user's limits.
     pub fn check_signs(&self, amount: Sat, script: &ScriptBuf, max_fee: Sat) {
         let of = self.truth.orders.iter().position(|order| order.script == *script);
         let Some(of) = of else { panic!("something is signed that nobody ordered") };
         self.check_limits(of, amount.to_msat().expect("few"), max_fee);
     }
 
-    /// The wallet broadcasts a transaction: the only one of its order, and nothing else of that is out.
+    /// Checks that no other payment of the order is pending or claimed when its transaction is first broadcast.
     pub fn check_broadcasts(&self, tx: &Transaction) {
         let txid = tx.compute_txid();
         if self.chain.broadcast.contains_key(&txid) {
@@ -215,7 +215,7 @@ impl Model {
         assert_eq!(self.out(of), 0, "it is paid twice: {:?}", self.truth.orders[of].made.order_id);
     }
 
-    /// Payments of an order that are out, or were taken.
+    /// Number of payments of an order that are pending or were claimed, transactions included.
     pub fn out(&self, of: usize) -> usize {
         let order = &self.truth.orders[of];
         let texts = self.truth.begun.iter().filter(|(_, text)| order.is_paid_by(text));
@@ -229,11 +229,11 @@ impl Model {
     }
 }
 
-/// The share of a payment of any size that the user gives.
+/// Largest opening fee that the user accepts for a purchase of variable amount, as a share of the payment.
 pub const SHARE: Ppm = Ppm(50_000);
-/// The most that the user pays for a purchase of a known size.
+/// Largest opening fee that the user accepts for a purchase of fixed amount.
 pub const MOST_JIT_FEE: Msat = Msat(5_000_000);
-/// The most that the user pays for an order, mining and routing fees included.
+/// Largest cost that the user accepts for an order beyond the ordered client balance, mining and routing fees included.
 pub const MOST_FEE: Sat = Sat(20_000);
-/// By the rules of the wallet.
+/// Smallest amount after the skim that the wallet claims, by its default rules.
 const LEAST_NET: Msat = Msat(546_000);

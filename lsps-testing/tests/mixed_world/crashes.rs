@@ -1,5 +1,5 @@
-//! The LSP's process dies at every place where it can, while a client pays for an order, is paid over a JIT channel and is
-//! called by its webhook. Whatever is then played to its end ends as it would have without.
+//! The LSP's process crashes at every possible point while a client pays for an order, is paid over a JIT channel and
+//! is notified by its webhook. Each script then ends as it does without a crash.
 
 use lsps_service::Trust;
 use lsps_testing::mixed_world::{MixedWorld, Step};
@@ -15,13 +15,13 @@ const PAY_ORDER: Step =
 const PAY_ON_CHAIN: Step = Step::Order(order_world::Step::Deposit { order: 0, amount: Amount::Exact, is_dear: false });
 const PAY_CLIENT: Step = Step::Sale(world::Step::Pay { offer: 0, hash: 0, tenths: 10, expires_soon: false });
 const BLOCK: Step = Step::Sale(world::Step::Block { is_full: false });
-/// The client is there, and both channels get as far as they can.
+/// The client connects, and both channels proceed as far as they can.
 const PROCEED: Step = Step::Sale(world::Step::Proceed { client: 0 });
 const CLAIM: Step = Step::Sale(world::Step::Claim { payment: 0, rounded: false });
-/// Brings a life forward that a crash set back.
+/// Repeats steps that a crash undid.
 const AGAIN: [Step; 6] = [PROCEED, PROCEED, CLAIM, PROCEED, CLAIM, BLOCK];
 
-/// Whole lives, in steps, each of which ends with a channel of the order and a JIT channel.
+/// Complete scripts, each of which ends with a channel of the order and a JIT channel.
 const LIVES: [(&str, &[Step]); 3] = [
     ("the order is paid first", &[HOOK, PAY_ORDER, PROCEED, PAY_CLIENT, PROCEED, CLAIM, BLOCK]),
     ("both are paid while the client is away", &[HOOK, AWAY, PAY_CLIENT, PAY_ORDER, PROCEED, CLAIM, BLOCK]),

@@ -1,7 +1,8 @@
-//! Random scripts of clients who buy JIT channels, order channels and have webhooks at the same LSP, with everything checked.
+//! Random scripts of clients that buy JIT channels, order channels and register webhooks at one LSP. All invariants are
+//! checked.
 //!
-//! `cargo test --release -p lsps-testing --test mixed_world -- --ignored --nocapture soak` plays for long; `LSPS_STEPS` says
-//! how long, `LSPS_SEED` from where.
+//! Long run: `cargo test --release -p lsps-testing --test mixed_world -- --ignored --nocapture soak`. `LSPS_STEPS` sets
+//! its length, `LSPS_SEED` its first seed.
 
 #![allow(non_snake_case)]
 
@@ -11,7 +12,7 @@ use lsps_service::Trust;
 use lsps_testing::mixed_world::{MixedWorld, Step};
 use lsps_testing::{Seen, order_world, world};
 
-/// A client is there, has ordered a channel, and has bought one.
+/// A client connects, orders a channel, and buys a JIT channel.
 const OPENING: [Step; 3] = [
     Step::Order(order_world::Step::Connect { client: 0 }),
     Step::Order(order_world::Step::Order { client: 0, size: 0, refundable: true }),
@@ -28,7 +29,7 @@ fn trust(seed: u64) -> Trust {
     if seed.is_multiple_of(2) { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp }
 }
 
-/// The same scripts at each run; `soak` plays others.
+/// Each run plays the same scripts; `soak` plays others.
 #[test]
 fn no_script_of_sales_and_orders_takes_money_from_an_lsp() {
     lsps_testing::play_seeds(1..150, Step::hostile, |seed, script| plays(trust(seed), false, script), drop);
@@ -53,7 +54,7 @@ fn soak() {
     }
 }
 
-/// How soon the world finds what, where `soak` stops at the first.
+/// Prints the number of steps until each kind of failure; `soak` stops at the first failure.
 #[test]
 #[ignore = "long: see the head of this file"]
 fn power() {

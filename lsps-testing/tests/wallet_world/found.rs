@@ -1,4 +1,4 @@
-//! Scripts that soaks found, as short as they get. Each broke something that is mended.
+//! Minimized scripts from soaks. Each one failed before a bug was fixed.
 
 use lsps_testing::wallet_world::{Skim, Step};
 
@@ -33,7 +33,8 @@ fn the_fee_of_a_purchase_is_kept_once_though_it_is_paid_twice() {
     let _ = plays(1163, PAID_TWICE);
 }
 
-/// A payment that waits for confirmations goes back while its node says nothing, and its payer pays again, without a fee.
+/// A payment that waits for confirmations fails back while its node reports nothing, and its payer pays again without a
+/// skim.
 const PAID_AGAIN: &[Step] = &[
     Step::Receive { amount: 237, kind: 0 },
     Step::Proceed { lsp: 182 },

@@ -1,8 +1,8 @@
-//! Random scripts of a wallet among LSPs that lie, on a node that forgets, with crashes between any two writes and acts, and
-//! everything checked.
+//! Random scripts of a wallet with false LSPs, on a node that loses unsaved state, with crashes between any two writes
+//! and acts. All invariants are checked.
 //!
-//! `cargo test --release -p lsps-testing --test wallet_world -- --ignored --nocapture soak` plays for long; `LSPS_STEPS` says
-//! how long, `LSPS_SEED` from where.
+//! Long run: `cargo test --release -p lsps-testing --test wallet_world -- --ignored --nocapture soak`. `LSPS_STEPS`
+//! sets its length, `LSPS_SEED` its first seed.
 
 #![allow(non_snake_case)]
 
@@ -28,7 +28,7 @@ proptest! {
     }
 }
 
-/// The same scripts at each run; `soak` plays others.
+/// Each run plays the same scripts; `soak` plays others.
 #[test]
 fn no_script_takes_money_from_a_wallet() {
     lsps_testing::play_seeds(1..40, Step::from_bytes, plays, drop);
@@ -46,7 +46,7 @@ fn soak() {
     println!("{deaths} deaths, {claimed} payments claimed, {fees} fees kept, {orders} orders paid");
 }
 
-/// How soon the world finds what, where `soak` stops at the first.
+/// Prints the number of steps until each kind of failure; `soak` stops at the first failure.
 #[test]
 #[ignore = "long: see the head of this file"]
 fn power() {

@@ -1,13 +1,13 @@
-//! Stories of a wallet, told by the world's own steps.
+//! Scenarios of a wallet, written as steps of its world.
 
 use lsps_testing::wallet_world::{Lie, Skim, Step};
 
 use super::plays;
 
-/// The wallet waits for three confirmations.
+/// Kind of world in which the wallet waits for three confirmations.
 const PATIENT: u64 = 2;
 
-/// A payment waits for confirmations over the channel of an order; the channel that stands for its purchase is closed.
+/// A payment over the channel of an order waits for confirmations, and the channel of its purchase is closed.
 #[test]
 fn a_held_payment_is_claimed_though_another_channel_closes() {
     let world = plays(

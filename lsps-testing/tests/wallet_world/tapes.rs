@@ -1,4 +1,4 @@
-//! Tapes of a wallet, kept as text, replay to the same records, messages and calls.
+//! Tapes of a wallet, serialized as text, replay to the same records, messages and effects.
 
 use lsps_client::{Turn, replay};
 use lsps_testing::wallet_world::{Step, WalletWorld};
