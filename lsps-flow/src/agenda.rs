@@ -1,4 +1,4 @@
-//! Deadlines of flows, with reasons, and heights. They are rebuilt at load and never written.
+//! Deadlines of flows, as times with reasons and as block heights. They are rebuilt at load and never written.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -10,9 +10,9 @@ use lsps_types::{BlockHeight, Timestamp};
 /// Deadlines of all flows of one kind.
 #[derive(Debug)]
 pub struct Agenda<I, W> {
-    /// Deadlines that something waits for.
+    /// Deadlines that a payment, channel or client waits for.
     wakes: BTreeMap<(Timestamp, I), W>,
-    /// Deadlines that nothing waits for: any number of them may be due at one instant.
+    /// Deadlines that no payment, channel or client waits for. Any number of them may be due at one instant.
     chores: BTreeMap<(Timestamp, I), W>,
     heights: BTreeSet<(BlockHeight, I)>,
 }
@@ -30,11 +30,11 @@ pub struct Due<W> {
     pub wake: Option<(Timestamp, W)>,
     /// Whether no payment, channel or client waits for the deadline.
     pub is_chore: bool,
-    /// Height at which the flow has to be stepped.
+    /// Block height at which the flow has to be stepped.
     pub height: Option<BlockHeight>,
 }
 
-/// No deadline.
+/// The default has no deadline.
 impl<W> Default for Due<W> {
     fn default() -> Self {
         Self { wake: None, is_chore: false, height: None }
@@ -42,7 +42,7 @@ impl<W> Default for Due<W> {
 }
 
 impl<W> Due<W> {
-    /// A deadline at this instant, and none at a height.
+    /// Creates a deadline at this time, and none at a height.
     #[must_use]
     pub fn at(wake: Option<(Timestamp, W)>) -> Self {
         Self { wake, ..Self::default() }
@@ -79,14 +79,14 @@ impl<I: Copy + Ord, W: Copy + Ord> Agenda<I, W> {
         firsts.into_iter().flatten().map(|((at, _), why)| (*at, *why)).min()
     }
 
-    /// All flows with a deadline that is due and that something waits for.
+    /// All flows with a due deadline that a payment, channel or client waits for.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Vec<I> {
         due(&self.wakes, now).collect()
     }
 
-    /// The first of the flows with a deadline that is due and that nothing waits for; each may cause a write of its
-    /// record.
+    /// First flows with a due deadline that no payment, channel or client waits for. Their number is limited, as each
+    /// may cause a write of its record.
     #[must_use]
     pub fn chores(&self, now: Timestamp) -> Vec<I> {
         due(&self.chores, now).take(CHORES).collect()
@@ -107,5 +107,5 @@ fn due<I: Copy, W>(wakes: &BTreeMap<(Timestamp, I), W>, now: Timestamp) -> impl 
     wakes.keys().take_while(move |(at, _)| *at <= now).map(|(_, id)| *id)
 }
 
-/// Number of such flows that one tick handles: each may cause a write of its record.
+/// Largest number of flows that [`Agenda::chores`] returns.
 const CHORES: usize = 32;

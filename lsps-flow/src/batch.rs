@@ -1,4 +1,4 @@
-//! Write before act: the records of a turn are written first, then its messages and effects are released.
+//! Write before act: the records of a turn are written before its messages and effects are released.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
@@ -8,10 +8,10 @@ pub trait Release: Default {
     fn is_empty(&self) -> bool;
 }
 
-/// Changes since the last batch, as a core collects them.
+/// Changes that a core made since its last batch.
 #[derive(Debug)]
 pub struct Changes<F, R> {
-    /// The new content of each record, or `None` if it is to be deleted.
+    /// New content of each changed record; `None` if the record is to be deleted.
     pub records: BTreeMap<F, Option<Vec<u8>>>,
     /// Outputs that may be released once the records are durable.
     pub released: R,
@@ -48,7 +48,7 @@ impl<F, R: Default> Default for Batch<F, R> {
 }
 
 impl<F: Copy, R: Release> Batch<F, R> {
-    /// The records to make durable, in any order: the new content of each, or `None` if it is to be deleted.
+    /// Records to make durable, in any order: the new content of each, or `None` if the record is to be deleted.
     pub fn records(&self) -> impl Iterator<Item = (F, Option<&[u8]>)> {
         self.0.records.iter().map(|(id, bytes)| (*id, bytes.as_deref()))
     }

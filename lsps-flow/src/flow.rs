@@ -1,4 +1,4 @@
-//! A flow, and the step loop.
+//! Trait of flows, and the loop that steps them.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
@@ -17,10 +17,10 @@ pub trait Flow {
     /// Facts besides the flow's own state that it can read: the time, the settings, the connection of its peer.
     type Context<'a>;
 
-    /// The id of the flow.
+    /// Id of this flow.
     fn id(&self) -> Self::Id;
 
-    /// The events that a command causes. Reads the state only.
+    /// Returns the events that a command causes, without a change of the state.
     ///
     /// # Errors
     ///
@@ -31,32 +31,32 @@ pub trait Flow {
         context: &Self::Context<'_>,
     ) -> Result<Vec<Self::Event>, Self::Reject>;
 
-    /// Applies an event. Nothing else changes the state, and the method never fails nor reads a clock.
+    /// Applies an event. No other method changes the state. This one never fails and reads no clock.
     fn apply(&mut self, event: Self::Event);
 
-    /// The events that follow from the state without a command; none if the flow waits for an input.
+    /// Returns the events that follow from the state without a command; none if the flow waits for an input.
     ///
-    /// Each such event leads to a later state, from which the same event does not follow again: a part is sent once, a
-    /// channel opened once for each command, a fee earned once. So [`step`] ends; it stops after [`MOST_ROUNDS`] in any
-    /// case.
+    /// Each such event leads to a later state, from which the same event does not follow again: a part is forwarded
+    /// once, a channel opened once for each command, a fee booked once. Therefore [`step`] ends, in any case after
+    /// [`MOST_ROUNDS`] rounds.
     fn advance(&self, _context: &Self::Context<'_>) -> Vec<Self::Event> {
         Vec::new()
     }
 
-    /// The effects that the flow waits for, in order. Called after each step, to release the new ones, and after a
-    /// start, to release all: a repetition of an effect has to do no harm.
+    /// Returns the effects that the flow waits for, in order. After each step the new ones are released, after a start
+    /// all of them, so a repetition of an effect must do no harm.
     fn outstanding(&self) -> Vec<Self::Effect>;
 
-    /// Whether the flow is over, so that its record can be deleted.
+    /// Whether the flow has ended, so that its record can be deleted.
     fn is_over(&self, context: &Self::Context<'_>) -> bool;
 }
 
 /// An effect with a key that identifies it.
 pub trait Keyed {
-    /// Key of an effect: equal for two requests of the same call. A new attempt has a new key.
+    /// Key of an effect. Repeated requests of the same call have the same key, a new attempt has a new one.
     type Key: Ord;
 
-    /// The key of this effect.
+    /// Key of this effect.
     fn key(&self) -> Self::Key;
 }
 
@@ -65,13 +65,13 @@ pub trait Keyed {
 pub struct Stepped<E> {
     /// Effects that became outstanding; `None` if the state did not change.
     pub owed: Option<Vec<E>>,
-    /// Whether the step stopped after [`MOST_ROUNDS`]: the inputs were impossible, or there is a defect. The remaining
-    /// events follow at the next step, if they still do. The operator has to look at this flow.
+    /// Whether the step stopped after [`MOST_ROUNDS`], due to impossible inputs or a defect. Remaining events follow at
+    /// the next step. The operator has to inspect this flow.
     pub has_no_end: bool,
 }
 
-/// Executes a command: decides and applies its events, then all that follow, and returns the new effects. `seen` is
-/// called with each event before it is applied.
+/// Executes a command: decides and applies its events and all that follow, and returns the new effects. `seen` is
+/// called with each event before the event is applied.
 ///
 /// # Errors
 ///
@@ -101,8 +101,8 @@ pub fn step<F: Flow>(
     Ok(Stepped { owed: changed.then(|| flow.outstanding().into_iter().filter(is_new).collect()), has_no_end })
 }
 
-/// Largest number of rounds of [`Flow::advance`] in one step. Far more than any input causes: each part of a payment,
-/// and each refund of an order, causes a few.
+/// Largest number of rounds of [`Flow::advance`] in one step. Inputs cause far fewer: a few for each part of a payment
+/// and each refund of an order.
 pub const MOST_ROUNDS: usize = 10_000;
 
 #[cfg(test)]
@@ -113,13 +113,13 @@ mod tests {
 
     use super::*;
 
-    /// A flow that counts up in each round, without end or up to a limit.
+    /// A flow that counts up to a limit, by one in each round.
     struct Counter {
         count: usize,
         limit: usize,
     }
 
-    /// The effect that reports the count.
+    /// Effect that reports the count.
     struct Tell(usize);
 
     impl Keyed for Tell {

@@ -1,4 +1,4 @@
-//! All flows of one kind: how they are found, stepped, recorded and removed.
+//! Collection of all flows of one kind, in which they are found, stepped, recorded and removed.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::fmt;
@@ -8,7 +8,7 @@ use lsps_types::{BlockHeight, Timestamp};
 use crate::agenda::{Agenda, Due};
 use crate::flow::{Flow, Stepped, step};
 
-/// A flow with index keys, so that it is found without a scan of all.
+/// A flow with index keys, by which it is found without a scan of all flows.
 pub trait Indexed: Flow {
     /// Shared state that keys and deadlines depend on.
     type Shared;
@@ -21,22 +21,22 @@ pub trait Indexed: Flow {
     /// Change that concerns other flows.
     type Signal;
 
-    /// The present index entry of the flow.
+    /// Present index entry of the flow.
     fn keys(&self, shared: &Self::Shared) -> Self::Keys;
 
-    /// The next deadlines of the flow.
+    /// Next deadlines of the flow.
     fn due(&self, keys: &Self::Keys, shared: &Self::Shared) -> Due<Self::Wake>;
 
     /// Updates the index after a change of the entry.
     fn reindex(&self, index: &mut Self::Index, old: &Self::Keys, new: &Self::Keys);
 
-    /// The signals to other flows that a change of the entry causes.
+    /// Signals to other flows that a change of the entry causes.
     fn signals(&self, _old: &Self::Keys, _new: &Self::Keys) -> Vec<Self::Signal> {
         Vec::new()
     }
 }
 
-/// The flows of one kind.
+/// All flows of one kind.
 pub struct Flows<F: Indexed> {
     /// The flows are boxed, as a map's nodes reserve room for more entries than they hold.
     all: BTreeMap<F::Id, Box<Entry<F>>>,
@@ -55,7 +55,7 @@ struct Entry<F: Indexed> {
 pub struct Moved<F: Indexed> {
     /// Result of the flow itself.
     pub stepped: Stepped<F::Effect>,
-    /// The flow, if it is over: it was removed, and its record is to be deleted.
+    /// The flow, if it has ended. It was removed, and its record is to be deleted.
     pub over: Option<F>,
     /// Signals to other flows.
     pub signals: Vec<F::Signal>,
@@ -100,7 +100,7 @@ impl<F: Indexed> Flows<F> {
         self.all.len()
     }
 
-    /// Whether there is no flow.
+    /// Whether the collection is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -118,13 +118,13 @@ impl<F: Indexed> Flows<F> {
         self.all.get(&id).is_some_and(|entry| entry.due.is_past(now))
     }
 
-    /// All flows with a deadline that is due and that something waits for.
+    /// All flows with a due deadline that a payment, channel or client waits for.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Vec<F::Id> {
         self.agenda.due(now)
     }
 
-    /// The first of the flows with a deadline that is due and that nothing waits for.
+    /// First flows with a due deadline that no payment, channel or client waits for.
     #[must_use]
     pub fn chores(&self, now: Timestamp) -> Vec<F::Id> {
         self.agenda.chores(now)
@@ -142,14 +142,14 @@ impl<F: Indexed> Flows<F> {
         self.agenda.next_wake()
     }
 
-    /// Inserts a flow, new or from a record; it replaces one with the same id.
+    /// Inserts a flow, new or from a record, and replaces one with the same id.
     pub fn insert(&mut self, flow: F, shared: &F::Shared) {
         let id = flow.id();
         self.begin(flow);
         let _it_is_new = self.refresh(id, shared);
     }
 
-    /// Inserts a flow that gets a command at once. Until then it is not in index and agenda, as it may be over.
+    /// Inserts a flow that gets a command at once. Until then index and agenda omit it, as it may have ended.
     pub fn begin(&mut self, flow: F) {
         let id = flow.id();
         let _replaced = self.remove(id);
@@ -164,8 +164,8 @@ impl<F: Indexed> Flows<F> {
         Some(flow)
     }
 
-    /// Executes a command to a flow; removes the flow if it is over. `None`: there is none with this id. If the command
-    /// is rejected, nothing has changed.
+    /// Executes a command to a flow, and removes the flow if it has ended. Returns `None` if there is no flow with this
+    /// id. A rejected command changes nothing.
     pub fn step(
         &mut self,
         id: F::Id,
@@ -187,7 +187,7 @@ impl<F: Indexed> Flows<F> {
         Some(Ok(Moved { stepped, over: None, signals }))
     }
 
-    /// Changes state of a flow that is not on record, and so needs no event.
+    /// Changes state of a flow that is not part of its record, and therefore needs no event.
     pub fn adjust(&mut self, id: &F::Id, shared: &F::Shared, change: impl FnOnce(&mut F)) {
         if let Some(entry) = self.all.get_mut(id) {
             change(&mut entry.flow);

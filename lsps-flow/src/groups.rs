@@ -1,4 +1,4 @@
-//! Sets of flows of one kind, by common keys. They are rebuilt at load and never written.
+//! Index of flows of one kind by common keys. It is rebuilt at load and never written.
 
 use alloc::{
     boxed::Box,
@@ -25,7 +25,7 @@ impl<K, I> Default for Groups<K, I> {
 }
 
 impl<K: Ord + Clone, I: Copy + Ord> Groups<K, I> {
-    /// Adds a flow to the group of a key, or removes it.
+    /// Adds a flow to the group of a key, or removes it, if its membership changed.
     pub fn shift(&mut self, key: &K, id: I, was: bool, is: bool) {
         match (was, is) {
             (false, true) => match self.0.get_mut(key) {
@@ -41,7 +41,7 @@ impl<K: Ord + Clone, I: Copy + Ord> Groups<K, I> {
         }
     }
 
-    /// The flows of a key, in their order.
+    /// Flows of a key, by id.
     pub fn of<'a>(&'a self, key: &K) -> impl Iterator<Item = I> + use<'a, K, I> {
         self.0.get(key).into_iter().flat_map(Group::iter)
     }
@@ -69,7 +69,7 @@ impl<I: Copy + Ord> Group<I> {
         }
     }
 
-    /// Removes a member; `true` if the group is empty then.
+    /// Removes a member. Returns whether the group is empty afterwards.
     fn remove(&mut self, id: I) -> bool {
         match self {
             Self::One(one) => *one == id,
@@ -96,7 +96,7 @@ impl<I: Copy + Ord> Group<I> {
     }
 }
 
-/// Adds a flow to a set, or removes it.
+/// Adds a flow to a set, or removes it, if its membership changed.
 pub fn shift<I: Ord>(set: &mut BTreeSet<I>, id: I, was: bool, is: bool) {
     if was && !is {
         set.remove(&id);

@@ -13,7 +13,7 @@ pub struct Record {
     pub bytes: Vec<u8>,
 }
 
-/// Error for a record that cannot be read. The record stays in the store, and the others are not affected.
+/// Error: a record cannot be read. The record stays in the store, and other records are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// The name belongs to no flow.
@@ -29,7 +29,7 @@ pub enum Unreadable {
         /// Newest version of this kind of record that this program reads.
         newest: u8,
     },
-    /// The store lists the record and fails to read it.
+    /// The store lists the record but fails to read it.
     #[error("record {name:?} cannot be read from the store: {why}; it is left alone, and read again at the next start")]
     Store {
         /// Name of the record.
@@ -51,7 +51,7 @@ pub enum Unreadable {
     },
 }
 
-/// Error for a record name that no flow of this version has.
+/// Error: no flow of this version has such a record name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no kind of record is named {0:?}")]
 pub struct UnknownFlow(pub String);
@@ -90,7 +90,7 @@ pub fn decode<T: DeserializeOwned>(record: &Record, fields: &[u8]) -> Result<T, 
     if rest.is_empty() { Ok(flow) } else { Err(damaged(record)) }
 }
 
-/// The error for a record whose content is damaged.
+/// Creates the error for a record whose content is damaged.
 #[must_use]
 pub fn damaged(record: &Record) -> Unreadable {
     Unreadable::Damaged { name: record.name.clone() }

@@ -1,4 +1,4 @@
-//! A tape of all inputs and outputs of a core, from which an equal core can repeat them.
+//! Tape of all inputs and outputs of a core, which an equal core can replay.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::fmt;
@@ -14,15 +14,15 @@ use crate::record::Record;
 pub enum Turn<I, D, F, R> {
     /// A record was loaded.
     Loaded(Record),
-    /// An input was handled at this time.
+    /// The core handled an input at this time.
     Input(Timestamp, I),
-    /// A value was drawn at random, for the last input.
+    /// The core drew a random value for the last input.
     Drew(D),
     /// A batch was drained.
     Gave {
         /// Records that were written or deleted.
         records: Vec<(F, Option<Vec<u8>>)>,
-        /// Outputs that were released after that.
+        /// Outputs that were released once the records were durable.
         released: R,
     },
 }
@@ -48,7 +48,7 @@ impl<T, F: FnMut(T) + Send> Tape<T> for F {
     }
 }
 
-/// The tape of a core, if there is one. An entry is created only if it is recorded.
+/// Tape of a core, if one is set. Entries are created only if they are recorded.
 pub struct Recorder<T>(Option<Box<dyn Tape<T>>>);
 
 impl<T> Default for Recorder<T> {
@@ -88,10 +88,10 @@ pub trait Core {
     /// Outputs that the core releases.
     type Released;
 
-    /// Loads a record. One that could not be read then cannot be read now.
+    /// Loads a record. Unreadable records are ignored, as in the recorded run.
     fn load(&mut self, record: &Record);
 
-    /// Handles an input. Its consequences wait for `drain`.
+    /// Handles an input. The changes that it causes are returned by `drain`.
     fn handle(&mut self, input: &Self::Input, now: Timestamp);
 
     /// Takes all changes since the last drain.
@@ -101,8 +101,7 @@ pub trait Core {
 /// Entry of a core's tape.
 pub type TurnOf<C> = Turn<<C as Core>::Input, <C as Core>::Draw, <C as Core>::FlowId, <C as Core>::Released>;
 
-/// Error of a replay that differs from its tape: the configuration, policy, key or version is another one, or there is
-/// a defect.
+/// Error: a replay differs from its tape. The configuration, policy, key or version differs, or there is a defect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("turn {turn} of the tape says {taped:?}, and now it is {now:?}")]
 pub struct Divergence<T: fmt::Debug> {
@@ -114,22 +113,22 @@ pub struct Divergence<T: fmt::Debug> {
     pub now: Box<T>,
 }
 
-/// The values that were drawn when a tape was recorded.
+/// Random values that were drawn while a tape was recorded.
 #[derive(Debug)]
 pub struct Draws<D>(VecDeque<D>);
 
 impl<D> Draws<D> {
-    /// The next value. `None`: there are no more, so the replay will differ.
+    /// Next value. `None`: no value is left, and the replay will differ.
     pub fn pop(&mut self) -> Option<D> {
         self.0.pop_front()
     }
 }
 
-/// Replays the tape of one run; `core` creates the core as it was then.
+/// Replays the tape of one run. `core` creates a core with the settings of that run.
 ///
 /// # Errors
 ///
-/// The first entry that differs.
+/// The replay differs from the tape; the error has the first entry that does.
 pub fn replay<C: Core>(turns: &[TurnOf<C>], core: impl FnOnce(Draws<C::Draw>) -> C) -> Result<C, Divergence<TurnOf<C>>>
 where
     TurnOf<C>: Clone + fmt::Debug + PartialEq,

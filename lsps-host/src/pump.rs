@@ -1,4 +1,4 @@
-//! The task of a host, for both roles: it handles requests, writes records, then sends messages and executes effects.
+//! Task of a host, for both roles: it handles requests, writes records, then sends messages and executes effects.
 //!
 //! Write before act is implemented here once. A role defines how its core is fed, drained and executed ([`Pump`]);
 //! [`serve`] runs it.
@@ -14,13 +14,13 @@ use crate::inbox::Budget;
 use crate::ports::{Change, Clock, Messages, StoreError};
 use crate::records::{RETRY, Records};
 
-/// The reason for which a host stopped.
+/// Reason for which a host stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// The handle was dropped, and the last turn is complete. A batch that the store refused was neither acknowledged
-    /// nor sent.
+    /// The handle was dropped, and the last turn is complete. If the store refused the last batch, its events were not
+    /// acknowledged and its messages not sent.
     Asked,
-    /// Another process owns the records. Since the store reported that, nothing was written, sent or executed.
+    /// Another process owns the records. After the store reported that, nothing was written, sent or executed.
     LostOwnership,
 }
 
@@ -32,10 +32,10 @@ pub struct TellAgain {
     pub is_stopped: bool,
 }
 
-/// The records of a pump, and the batch that the store refused.
+/// Records of a pump, and the batch that the store refused.
 pub(crate) struct Durable<B> {
     pub store: Records,
-    /// The batch that the store refused; it is written before anything else.
+    /// Batch that the store refused; it is written before any other.
     unwritten: Option<B>,
     lost_ownership: bool,
 }
@@ -45,7 +45,7 @@ impl<B> Durable<B> {
         Self { store, unwritten: None, lost_ownership: false }
     }
 
-    /// Whether there is no batch that the store refused.
+    /// Whether the store has written all batches so far.
     pub fn is_written(&self) -> bool {
         self.unwritten.is_none()
     }
@@ -59,11 +59,11 @@ pub(crate) struct Waits {
     pub wake: Arc<Notify>,
     /// Longest time until the next turn.
     pub at_most: Duration,
-    /// Whether input waits already for which the last turn had no room.
+    /// Whether input is left for which the last turn had no room.
     pub has_more: bool,
 }
 
-/// A role of a host: it owns its core.
+/// A role of a host, which owns the core.
 pub(crate) trait Pump: Send + Sized {
     /// Request to the pump, with the channel for its answer.
     type Request: Send;
@@ -71,7 +71,7 @@ pub(crate) trait Pump: Send + Sized {
     type Answer: Send;
     /// Decisions of the core since the last drain.
     type Batch: Send + Sync;
-    /// Call that the core asks for.
+    /// Call that the core requests from the host.
     type Effect: Send;
 
     fn durable(&mut self) -> &mut Durable<Self::Batch>;
@@ -81,8 +81,8 @@ pub(crate) trait Pump: Send + Sized {
     /// Reads records that could not be read before.
     fn read_unread(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Handles events of the node, connections of peers and deadlines: HTLCs depend on them, and nobody can cause them
-    /// at no cost. Returns the answers that wait until the records are durable; others are given at once.
+    /// Handles events of the node, connections of peers and deadlines. HTLCs depend on these inputs, and no attacker
+    /// can cause them for free. Returns the answers that wait until the records are durable, and gives the others.
     fn hear(&mut self, requests: Vec<Self::Request>) -> Vec<Self::Answer>;
 
     /// Reports whether the decisions so far are durable.
@@ -94,13 +94,13 @@ pub(crate) trait Pump: Send + Sized {
     /// Whether the answer says that an event has to be reported again, regardless of the store.
     fn is_told_again(answer: &Self::Answer) -> bool;
 
-    /// Gives an answer. `written`: the records are durable.
+    /// Gives an answer. `written` says whether the records are durable.
     fn answer(&mut self, answer: Self::Answer, written: bool);
 
-    /// Makes durable what has to precede the records.
+    /// Writes the entries that have to be durable before the records.
     fn write_ahead(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Takes the decisions; `None` if there are none.
+    /// Takes the decisions since the last drain; `None` if there are none.
     fn drain(&mut self) -> Option<Self::Batch>;
 
     fn changes(batch: &Self::Batch) -> Vec<Change>;
@@ -143,8 +143,8 @@ pub(crate) async fn serve<P: Pump>(mut pump: P, mut queue: mpsc::UnboundedReceiv
     }
 }
 
-/// One turn. The records and answers of the first inputs are written and given before anything else is handled. The
-/// rest has a budget, so that a crowd of strangers cannot delay the node for longer than that.
+/// Runs one turn. The records of the inputs of [`Pump::hear`] are written and their answers given before any other
+/// input is handled. The rest has a budget, so that many strangers cannot delay the node for longer.
 async fn turn<P: Pump>(pump: &mut P, requests: Vec<P::Request>) {
     pump.read_unread().await;
     if is_lost(pump) {
@@ -159,15 +159,15 @@ async fn turn<P: Pump>(pump: &mut P, requests: Vec<P::Request>) {
     for answer in answers {
         pump.answer(answer, written);
     }
-    // No more input is accepted while nothing can be written.
+    // No more input is accepted while the store fails.
     if written {
         pump.hear_others();
         let _it_is_tried_again = commit(pump).await;
     }
 }
 
-/// Writes all changed records, then releases messages and effects, until nothing more follows. `false`: the store
-/// failed.
+/// Writes all changed records, then releases messages and effects, until no change is left. `false`: the store failed,
+/// or another process owns the records.
 async fn commit<P: Pump>(pump: &mut P) -> bool {
     loop {
         if is_lost(pump) {
@@ -200,20 +200,20 @@ async fn commit<P: Pump>(pump: &mut P) -> bool {
     }
 }
 
-/// Handles an error of the store, which may say that another process owns the records.
+/// Handles an error of the store, which may report that another process owns the records.
 fn fails<P: Pump>(pump: &mut P, error: &StoreError) {
     pump.durable().lost_ownership |= *error == StoreError::LostOwnership;
     pump.store_failed(error);
 }
 
-/// Notes that another process owns the records.
+/// Notes and reports once that another process owns the records.
 pub(crate) fn loses_ownership<P: Pump>(pump: &mut P) {
     if !pump.durable().lost_ownership {
         fails(pump, &StoreError::LostOwnership);
     }
 }
 
-/// Whether another process owns the records, as far as is known.
+/// Whether the store has reported that another process owns the records.
 fn is_lost<P: Pump>(pump: &mut P) -> bool {
     if !pump.durable().store.owns() {
         loses_ownership(pump);
@@ -221,7 +221,7 @@ fn is_lost<P: Pump>(pump: &mut P) -> bool {
     pump.durable().lost_ownership
 }
 
-/// Yields to other tasks of the same thread once.
+/// Yields once to other tasks of the same thread.
 async fn yields() {
     let mut has_yielded = false;
     poll_fn(|context| {
@@ -234,9 +234,9 @@ async fn yields() {
     .await;
 }
 
-/// Limit of connections and disconnections that a turn handles, before the node's events.
+/// Budget of a turn for connections and disconnections, which are handled before the node's events.
 pub(crate) const MOVES: Budget = Budget { moves: 256, messages: 0, bytes: 0 };
-/// Largest number of messages that a turn handles if they change nothing.
+/// Largest number of messages that a turn handles.
 pub(crate) const MESSAGES: usize = 256;
-/// Largest size of messages that a turn handles, in bytes, as long ones take long to parse.
+/// Largest total size of the messages that a turn handles, in bytes, as long messages take long to parse.
 pub(crate) const BYTES: usize = 256 << 10;

@@ -57,8 +57,8 @@ fn lsps() -> impl Iterator<Item = PeerId> {
 }
 
 impl WalletWorld {
-    /// A world at noon. `kind` sets the confirmations that the wallet waits for, whether it sees the mempool, and whether
-    /// it trusts the first LSP.
+    /// A world at noon. `kind` sets the confirmations that the wallet waits for, whether it sees the mempool, and
+    /// whether it trusts the first LSP.
     #[must_use]
     pub fn new(kind: u64) -> Self {
         let mut truth = Truth { wait: [0, 0, 3, 1][usize::from(kind.to_be_bytes()[7] % 4)], ..Truth::default() };

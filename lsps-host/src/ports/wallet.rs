@@ -1,4 +1,4 @@
-//! The node, from the wallet's point of view.
+//! Port to the node of a wallet.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,13 +17,14 @@ use super::{IncomingState, Marker};
 /// The node of a wallet.
 ///
 /// Contract of all calls:
-/// - The host makes its calls from one task, one after the other, so all of them must return at once. A node that is
+/// - The host makes its calls from one task, one after the other, so each call must return at once. A node that is
 ///   reached over a connection answers from a copy that is not older than the latest [`WalletNodeEvent`] it reported.
-///   Parsing an invoice or an offer is not a call to the node: the host does so in tasks of its callers.
-/// - The host may repeat a call, as it can crash after the first: a repetition is no error.
+///   The exceptions are [`read_invoice`](Self::read_invoice) and [`read_offer`](Self::read_offer), which tasks of
+///   callers make.
+/// - The host may repeat a call, as it can crash after the first one. A repetition is no error.
 /// - The node may forget a call that reported success, if it crashes before it persists its state. After a start the
 ///   host compares its records with the node.
-/// - An answer shows the node's present state, including the calls that the host made in the same turn.
+/// - An answer shows the node's present state, including the changes by calls that the host made in the same turn.
 pub trait WalletNode: Send + Sync + 'static {
     /// Network of the node's channels. `None`: LSPS1 has no name for it, and no channel can be ordered.
     fn network(&self) -> Option<Network>;
@@ -37,8 +38,8 @@ pub trait WalletNode: Send + Sync + 'static {
     /// `to_self_delay` that the node asks of its peers.
     fn to_self_delay(&self) -> Blocks;
 
-    /// Least final CLTV expiry delta of the node's invoices. The node fails an HTLC that arrives with fewer blocks
-    /// left, and the host fails a held payment when no more are left.
+    /// Minimum final CLTV expiry delta of the node's invoices, in blocks. The node fails an HTLC that arrives with
+    /// fewer blocks left, and the host fails a held payment when no more than that are left.
     fn min_final_cltv_expiry_delta(&self) -> u16;
 
     /// Checks that the node would accept a channel of a peer, announced or not, and of this capacity if that is known.
@@ -54,13 +55,13 @@ pub trait WalletNode: Send + Sync + 'static {
     /// Whether this connected peer accepts and opens channels above 16 777 215 sat.
     fn has_large_channels(&self, peer: PeerId) -> bool;
 
-    /// Amount that the node's channels could pay now or once their peers are back.
+    /// Amount that the node's channels could pay now or once their peers reconnect, in millisatoshis.
     fn outbound(&self) -> Msat;
 
     /// All channels of the node, opened by either side.
     fn channels(&self) -> Vec<WalletChannel>;
 
-    /// The channels with this peer.
+    /// All channels with this peer.
     fn channels_with(&self, peer: PeerId) -> Vec<WalletChannel> {
         self.channels().into_iter().filter(|channel| channel.peer == peer).collect()
     }
@@ -70,14 +71,14 @@ pub trait WalletNode: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The node refuses at once, or the request is gone; the node's error text.
+    /// Error text of the node: it refuses the request or no longer has it.
     fn accept(&self, request: &ChannelRequest, key: ChannelKey, terms: &AcceptTerms) -> Result<(), String>;
 
-    /// Refuses a requested channel, with a text for the peer. The call has no effect if the request is gone.
+    /// Refuses a requested channel, with a text for the peer. The call has no effect if the node has no such request.
     fn refuse(&self, request: &ChannelRequest, why: &str);
 
-    /// Sets, on every channel with this peer, whether HTLCs may be below the amount in their onions. While they may,
-    /// all of them may be dust.
+    /// Sets, on every channel with this peer, whether incoming HTLCs may be below the amount in their onions. While
+    /// they may, every incoming HTLC may be dust.
     fn set_underpaying(&self, peer: PeerId, allowed: bool);
 
     /// Creates an invoice on exactly these terms, for this hash, or for one whose preimage the node knows. Returns the
@@ -88,7 +89,7 @@ pub trait WalletNode: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The node cannot receive on these terms, or does not sign; its error text.
+    /// Error text of the node: it cannot receive on these terms, or does not sign.
     fn invoice(
         &self,
         terms: &InvoiceTerms,
@@ -102,8 +103,8 @@ pub trait WalletNode: Send + Sync + 'static {
     /// Parses a BOLT 12 offer. `None`: the text is not a valid offer.
     fn read_offer(&self, offer: &str, network: Network) -> Option<PaymentFacts>;
 
-    /// Incoming HTLCs with this hash for this node, over any open channel, that are not being failed. Those of a payment that
-    /// was reported ([`WalletNodeEvent::PaymentHeld`]) are `Committed`, or `Claiming`.
+    /// Incoming HTLCs of this hash for this node, over any open channel, that are not being failed. The HTLCs of a
+    /// reported payment ([`WalletNodeEvent::PaymentHeld`]) are `Committed` or `Claiming`.
     fn incoming(&self, hash: PaymentHash) -> Vec<WalletHtlc>;
 
     /// Claims a payment that the node holds completely. The node reports [`WalletNodeEvent::PaymentClaimed`]. If the
@@ -122,7 +123,7 @@ pub trait WalletNode: Send + Sync + 'static {
     /// maximum, whatever the invoice for the offer asks for.
     fn pay_offer(&self, id: PaymentId, offer: &str, limits: PayLimits) -> PayAnswer;
 
-    /// Stops the retries of a payment. HTLCs in flight are waited for; then the node reports the outcome.
+    /// Stops the retries of a payment. The node reports the outcome once no HTLC of it is in flight.
     fn stop_paying(&self, id: PaymentId);
 
     /// State of the payment under this id, as far as the node remembers. A payment that is in flight or succeeded is
@@ -133,8 +134,8 @@ pub trait WalletNode: Send + Sync + 'static {
     /// Whether the node pays or paid this hash under any id, as far as it remembers.
     fn pays_hash(&self, hash: PaymentHash) -> bool;
 
-    /// Has the node report [`WalletNodeEvent::Marker`] after all events that it has to report now. `false`: this is not
-    /// possible now, and the host tries again later. A marker may be lost in a crash, and must not overtake an event.
+    /// Has the node report [`WalletNodeEvent::Marker`] after all events that it has to report now. `false`: the node
+    /// cannot do so now; the host tries again later. A marker may be lost in a crash, and must not overtake an event.
     fn send_marker(&self, marker: Marker, now: Timestamp) -> bool;
 }
 
@@ -142,8 +143,8 @@ pub trait WalletNode: Send + Sync + 'static {
 /// ([`Wallet::handle_node_event`](crate::wallet::Wallet::handle_node_event)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WalletNodeEvent {
-    /// A peer asks to open a channel. The node waits for [`WalletNode::accept`] or [`WalletNode::refuse`], and forgets the
-    /// request when the peer disconnects.
+    /// A peer asks to open a channel. The node waits for [`WalletNode::accept`] or [`WalletNode::refuse`], and forgets
+    /// the request when the peer disconnects.
     ChannelRequested(ChannelRequest),
     /// The funding of a channel is negotiated and persisted. The node reports this for all channels, those of the
     /// application too.
@@ -160,29 +161,29 @@ pub enum WalletNodeEvent {
         /// Key of the channel.
         key: ChannelKey,
     },
-    /// All HTLCs of a payment arrived; it waits to be claimed or failed.
+    /// All HTLCs of a payment arrived; the payment waits to be claimed or failed.
     PaymentHeld(HeldPayment),
     /// A payment was claimed, and the claim cannot be undone.
     PaymentClaimed {
         /// Payment hash.
         payment_hash: PaymentHash,
-        /// Amount that arrived.
+        /// Amount that arrived, in millisatoshis.
         received: Msat,
-        /// Amount that was kept on the way.
+        /// Sum of the skims that the HTLCs report, in millisatoshis.
         kept: Msat,
         /// Keys of the channels over which the HTLCs arrived, as far as the node reports them.
         over: Vec<ChannelKey>,
         /// Whether the application has the preimage, and has to receive the event too.
         by_application: bool,
     },
-    /// A payment of this node ended; also one of the application.
+    /// An outbound payment of this node ended; payments of the application are reported too.
     PaymentEnded {
         /// Id of the payment.
         id: PaymentId,
         /// Outcome.
         end: PaymentEnd,
     },
-    /// The marker came back: every event that the node had to report when the marker was sent has been reported.
+    /// Every event that the node had to report when this marker was sent has been reported.
     Marker(Marker),
 }
 
@@ -192,7 +193,7 @@ pub struct ChannelRequest {
     /// Id that the node gave to the request; the same if the peer repeats it after a reconnect. LDK: the temporary
     /// channel id.
     pub id: [u8; 32],
-    /// The peer that asks.
+    /// Peer that asks.
     pub peer: PeerId,
     /// Whether the channel would be announced to the network.
     pub announced: bool,
@@ -200,18 +201,18 @@ pub struct ChannelRequest {
     pub scid_alias: bool,
     /// Whether the channel type allows use before the funding is confirmed.
     pub zero_conf: bool,
-    /// Capacity.
+    /// Capacity, in satoshis.
     pub funding: Sat,
-    /// Initial balance of this node.
+    /// Initial balance of this node, in millisatoshis.
     pub pushed: Msat,
 }
 
 /// A channel of a wallet's node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalletChannel {
-    /// Channel id that the node gave to it.
+    /// Channel id.
     pub id: ChannelId,
-    /// Key under which it was accepted, or any other id that it has.
+    /// Key under which the channel was accepted; for other channels any fixed id.
     pub key: ChannelKey,
     /// Peer of the channel.
     pub peer: PeerId,
@@ -219,7 +220,7 @@ pub struct WalletChannel {
     pub funding: Option<OutPoint>,
     /// Confirmations of the funding transaction.
     pub confirmations: u32,
-    /// Whether this node funded it.
+    /// Whether this node funded the channel.
     pub is_ours: bool,
     /// Whether the channel accepts HTLCs now: it is ready and its peer is connected.
     pub is_usable: bool,
@@ -228,11 +229,11 @@ pub struct WalletChannel {
 /// An incoming HTLC for this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalletHtlc {
-    /// Channel over which it arrived.
+    /// Channel over which the HTLC arrived.
     pub over: ChannelId,
-    /// Amount.
+    /// Amount of the HTLC, in millisatoshis.
     pub amount: Msat,
-    /// Height at which it expires.
+    /// Block height at which the HTLC expires.
     pub cltv_expiry: BlockHeight,
     /// State of the HTLC.
     pub state: IncomingState,
@@ -243,9 +244,9 @@ pub struct WalletHtlc {
 pub struct HeldPayment {
     /// Payment hash.
     pub payment_hash: PaymentHash,
-    /// Amount that arrived.
+    /// Amount that arrived, in millisatoshis.
     pub received: Msat,
-    /// Amount that was kept on the way, as announced (`extra_fee`, bLIP-25).
+    /// Sum of the skims that the HTLCs report (`extra_fee`, bLIP-25), in millisatoshis.
     pub kept: Msat,
     /// Preimage, if the node created the hash. `None`: the application has it.
     pub preimage: Option<Preimage>,
@@ -269,7 +270,7 @@ pub struct PayLimits {
 /// Answer to the call that starts a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayAnswer {
-    /// The payment is in flight, or was started before.
+    /// The payment was started, now or by an earlier call.
     Begun,
     /// No payment was started; a later attempt may succeed.
     NotNow,
@@ -289,13 +290,13 @@ pub enum PaymentProgress {
 /// Outcome of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaymentEnd {
-    /// The payee claimed it: the node has the preimage.
+    /// The payee claimed the payment, so the node has the preimage.
     Paid,
-    /// Everything that was sent failed.
+    /// All HTLCs of the payment failed.
     Returned,
-    /// Nothing was sent: no invoice arrived for the offer in time.
+    /// No HTLC was sent, as no invoice for the offer arrived in time.
     NoInvoice,
-    /// Nothing was sent, and nothing will be.
+    /// No HTLC was sent, and none will be.
     NotSent,
 }
 
@@ -311,12 +312,12 @@ pub struct SettingMissing {
     pub why: &'static str,
 }
 
-/// Connects to peers. The host calls it from the wallet's task and from tasks of callers.
+/// Port that connects to peers. The host calls it from the wallet's task and from tasks of callers.
 pub trait Connect: Send + Sync {
-    /// Connects, and serves the connection independently of the future, which may return before `init` is exchanged:
-    /// the wallet waits for that. `false`: the peer cannot be reached.
+    /// Connects to a peer, and serves the connection independently of the future, which may return before `init` is
+    /// exchanged, as the wallet waits for that. `false`: the peer cannot be reached.
     fn connect(&self, peer: PeerId, address: &str) -> Connecting;
 }
 
-/// The future of [`Connect::connect`].
+/// Future of [`Connect::connect`].
 pub type Connecting = Pin<Box<dyn Future<Output = bool> + Send>>;

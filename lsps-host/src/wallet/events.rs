@@ -11,13 +11,13 @@ use tokio::sync::broadcast;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WalletEvent {
-    /// The LSPs are being asked for their terms.
+    /// The wallet asks the LSPs for their terms.
     Asked,
     /// Terms were chosen.
     Offered {
         /// The LSP.
         lsp: PeerId,
-        /// Opening fee for the requested amount.
+        /// Opening fee for the requested amount, in millisatoshis.
         fee: Msat,
     },
     /// The purchase is on record and its invoice may be handed out.
@@ -32,7 +32,7 @@ pub enum WalletEvent {
     },
     /// A channel was refused although one was bought or ordered.
     ChannelRefused {
-        /// Peer that wanted to open it.
+        /// Peer that asked to open the channel.
         lsp: PeerId,
         /// Reason.
         why: RefuseChannel,
@@ -41,25 +41,25 @@ pub enum WalletEvent {
     PaymentArriving {
         /// Payment hash of the purchase.
         payment_hash: PaymentHash,
-        /// Amount that arrived.
+        /// Amount that arrived, in millisatoshis.
         received: Msat,
-        /// Fee that the LSP kept.
+        /// Fee that the LSP skimmed, in millisatoshis.
         kept: Msat,
     },
     /// A payment arrived, and is held until its channel is confirmed.
     Holding {
         /// Payment hash of the purchase.
         payment_hash: PaymentHash,
-        /// Number of confirmations that are waited for.
+        /// Number of confirmations of the funding transaction that the wallet waits for.
         confirmations: u16,
     },
     /// A payment was claimed.
     Received {
         /// Payment hash of the purchase.
         payment_hash: PaymentHash,
-        /// Amount that arrived.
+        /// Amount that arrived, in millisatoshis.
         received: Msat,
-        /// Fee that the LSP kept.
+        /// Fee that the LSP skimmed, in millisatoshis.
         fee: Msat,
     },
     /// A payment was failed; the payer keeps the money.
@@ -69,14 +69,14 @@ pub enum WalletEvent {
         /// Reason.
         why: Fault,
     },
-    /// A payment to a hash of the application was held, and its channels are confirmed now: the application may claim
-    /// or fail it. The event is repeated after a restart, until one of the two is done.
+    /// A payment to a hash of the application was held, and its channels are confirmed now. The application may claim
+    /// or fail the payment. The event is repeated after a restart, until the payment is claimed or failed.
     Claimable {
         /// Payment hash of the purchase.
         payment_hash: PaymentHash,
-        /// Amount that arrived.
+        /// Amount that arrived, in millisatoshis.
         received: Msat,
-        /// Fee that the LSP kept.
+        /// Fee that the LSP skimmed, in millisatoshis.
         kept: Msat,
     },
     /// A held payment was failed: its channel was not confirmed in time, or one of its channels is closed.
@@ -84,11 +84,11 @@ pub enum WalletEvent {
         /// Payment hash of the purchase.
         payment_hash: PaymentHash,
     },
-    /// The store fails to write; its error text. Nothing is acknowledged, sent, paid or claimed until it writes again.
+    /// The store fails to write (with its error text). Nothing is acknowledged, sent, paid or claimed until it works.
     StoreFails(String),
     /// Another process owns the records: the wallet has stopped, and writes, sends and executes nothing more.
     LostOwnership,
-    /// No payment arrived for a purchase in time.
+    /// A purchase expired without a payment.
     Expired {
         /// Payment hash of the purchase.
         payment_hash: PaymentHash,
@@ -115,14 +115,14 @@ pub enum WalletEvent {
         /// Key of the order.
         order: OrderKey,
     },
-    /// An order is in trouble, which may end; or it is done, and its channel is not confirmed.
+    /// An order is in a trouble that may pass, or its channel is open without a confirmation.
     OrderStuck {
         /// Key of the order.
         order: OrderKey,
         /// Trouble of the order.
         why: Trouble,
     },
-    /// An order is over.
+    /// An order has ended.
     OrderOver {
         /// Key of the order.
         order: OrderKey,
@@ -131,7 +131,7 @@ pub enum WalletEvent {
     },
 }
 
-/// Displays a sentence for people.
+/// Formats the event as a sentence for a user.
 impl fmt::Display for WalletEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

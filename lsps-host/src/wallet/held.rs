@@ -1,5 +1,5 @@
-//! Incoming payments: claimed if they are as promised, failed if not, held while their channels are not confirmed
-//! enough.
+//! Incoming payments. A payment as promised is claimed, after a wait if its channels need confirmations; any other is
+//! failed.
 
 use lsps_client::jit_receive::{Arrival, Handled, Purchase, Received, State, Via};
 use lsps_types::{BlockHeight, Msat, PaymentHash, Preimage};
@@ -12,26 +12,26 @@ use super::pump::Pump;
 use super::report;
 use crate::ports::{HeldPayment, IncomingState, WalletChannel};
 
-/// A payment that is claimed later.
+/// A held payment that is claimed once its channels are confirmed.
 pub(super) struct Claim {
     /// Preimage; `None` if the application has it.
     preimage: Option<Preimage>,
     confirmations: u16,
-    /// Whether the application was told that it may claim.
+    /// Whether [`WalletEvent::Claimable`] was sent to the application.
     is_told: bool,
-    /// Channels over which it arrived. A later HTLC over one of them does not replace one over another.
+    /// Channels over which the payment arrived. A later HTLC over one of them does not replace one over another.
     over: Vec<ChannelId>,
 }
 
-/// State of a payment that waits to be claimed.
+/// The node's present state of a held payment.
 struct Waiting {
-    /// Confirmations of the youngest of its channels that a peer funded.
+    /// Fewest confirmations among its channels that a peer funded.
     confirmations: u32,
-    /// Whether the funding of each of its channels was published, as far as can be told.
+    /// Whether the funding of each of its channels was published; unknown ones count as published.
     is_seen: bool,
-    /// Number of blocks until its first HTLC expires.
+    /// Number of blocks until the first of its HTLCs expires.
     blocks_left: u32,
-    /// Sum of its HTLCs.
+    /// Sum of its HTLCs, in millisatoshis.
     received: Msat,
     /// Channels over which its HTLCs arrived.
     over: Vec<ChannelId>,
@@ -39,7 +39,7 @@ struct Waiting {
     is_claimed: bool,
 }
 
-/// The state without any HTLC.
+/// State of a payment without HTLCs.
 impl Default for Waiting {
     fn default() -> Self {
         let (confirmations, blocks_left, received) = (u32::MAX, u32::MAX, Msat::ZERO);
@@ -68,8 +68,8 @@ impl Pump {
         }
         match (arrival, confirmations, preimage) {
             (Arrival::Claim, Some(_), Some(preimage)) => {
-                // The record says so before the claim is made. Nodes claim by the hash, and may report an event again: another
-                // payment of this hash, of which a fee is kept as well, may be held by then.
+                // The record precedes the claim. Nodes claim by hash and may report an event again, and by then they
+                // may hold another payment of this hash, from which a fee was skimmed as well.
                 let keys: Vec<_> = vias.iter().map(|via| via.key).collect();
                 let held =
                     |client: &mut Client, now| client.held(payment_hash, (received, kept), Some(preimage), &keys, now);
@@ -78,8 +78,8 @@ impl Pump {
                 }
                 Handled::Taken
             }
-            // The application has the preimage. Until it claims, the channel that the fee was kept for is taken on record, so
-            // that no other payment is told to be as promised for the same channel.
+            // The application has the preimage. Until it claims, the record assigns the channel to this payment, so
+            // that no other payment is accepted with a fee for the same channel.
             (Arrival::Claim, Some(_), None) if kept > Msat::ZERO => {
                 let keys: Vec<_> = vias.iter().map(|via| via.key).collect();
                 let held = |client: &mut Client, now| client.held(payment_hash, (received, kept), None, &keys, now);
@@ -88,7 +88,7 @@ impl Pump {
                 }
                 Handled::NotMine
             }
-            // The payment has no purchase, or nothing was kept of it.
+            // The payment has no purchase, or no fee was skimmed from it.
             (Arrival::Claim, _, _) => Handled::NotMine,
             (Arrival::Hold, confirmations, preimage) => {
                 let confirmations = confirmations.unwrap_or(wait);
@@ -101,7 +101,7 @@ impl Pump {
                 self.tell(WalletEvent::Refused { payment_hash, why });
                 Handled::Taken
             }
-            // Nodes report complete payments only, so there is nothing to wait for.
+            // Nodes report complete payments only, so no further part will arrive.
             (Arrival::WaitForMore, _, _) => {
                 self.node.fail_payment(payment_hash);
                 Handled::Taken
@@ -109,7 +109,7 @@ impl Pump {
         }
     }
 
-    /// The payment that is on record as held has gone back, and the node holds another one of this hash.
+    /// Removes a held payment from its record if the node has failed it and holds another payment of this hash.
     fn forget_earlier(&mut self, hash: PaymentHash, amounts: (Msat, Msat)) {
         let state = self.session.with(|client, _| client.purchase(hash).map(Purchase::state).cloned());
         let Some(State::Holding(earlier)) = state else { return };
@@ -119,12 +119,12 @@ impl Pump {
         }
     }
 
-    /// Whether the node holds a payment of just this amount.
+    /// Whether the node holds a payment of exactly this amount that it is not claiming.
     fn is_here(&self, hash: PaymentHash, received: Msat) -> bool {
         self.waiting(hash).is_some_and(|waiting| waiting.received == received && !waiting.is_claimed)
     }
 
-    /// Executes the effect that has a payment claimed later, or in this turn if its channels are good for it.
+    /// Executes the effect that claims a payment once its channels are confirmed, which may be in this turn.
     pub(super) fn claims_after(&mut self, purchase: PaymentHash, preimage: Option<Preimage>, confirmations: u16) {
         let over = self.waiting(purchase).map(|waiting| waiting.over).unwrap_or_default();
         let is_told = self.told.remove(&purchase);
@@ -132,12 +132,12 @@ impl Pump {
         self.has_new_claims = true;
     }
 
-    /// Claims held payments whose channels are confirmed now, or tells the application that it may claim. Fails those
-    /// whose HTLCs are about to expire, or of which a channel is closed: nodes claim a payment without the parts of
-    /// that channel, and give its peer the preimage.
+    /// Claims held payments whose channels are confirmed, or reports them to the application if it has the preimage.
+    /// Fails payments whose HTLCs are about to expire or that have a closed channel: a node would claim such a payment
+    /// without the parts of the closed channel, and give its peer the preimage.
     ///
-    /// After a start nothing is claimed before the node has reported its events: a claim of before may be among them, and
-    /// the payment that is held by now another one of the same hash.
+    /// After a start nothing is claimed before the node has reported its pending events. They may include an earlier
+    /// claim of the same hash, and the payment that the node holds now would be another one.
     pub(super) fn look_at_held(&mut self) {
         if !self.is_caught_up() {
             return;
@@ -162,13 +162,13 @@ impl Pump {
         let holding = match state {
             Some(State::Holding(holding)) => Some(holding),
             Some(State::Paid { .. }) | None => return Fate::Over,
-            // The purchase has ended, and the payment that is held for it is failed.
+            // The purchase has ended, so the payment that is held for it is failed.
             Some(_) => None,
         };
         let waiting = self.waiting(hash).unwrap_or_default();
         let is_whole = holding.is_some_and(|holding| waiting.received >= holding.received)
             && claim.over.iter().all(|channel| waiting.over.contains(channel));
-        // More than that may be another payment of this hash.
+        // A larger amount may include another payment of this hash.
         let is_it = holding.is_some_and(|holding| waiting.received == holding.received);
         let is_good = is_it && waiting.confirmations >= u32::from(claim.confirmations) && waiting.is_seen;
         match (claim.preimage, holding) {
@@ -177,7 +177,7 @@ impl Pump {
                 self.node.claim_payment(preimage);
                 Fate::Over
             }
-            // The application will claim or fail the payment, or the node in time.
+            // The application claims or fails the payment, or the node fails it before it expires.
             _ if is_whole && claim.is_told => Fate::Waits,
             (None, Some(holding)) if is_whole && is_good => {
                 claim.is_told = true;
@@ -190,7 +190,7 @@ impl Pump {
         }
     }
 
-    /// The facts about the channels of a payment that decide whether the wallet claims it.
+    /// Facts about the channels of a payment that decide whether the wallet claims it.
     fn vias(&self, over: &[(ChannelId, Option<ChannelKey>)]) -> Vec<Via> {
         let channels = self.node.channels();
         let via = |(id, key): &(ChannelId, Option<ChannelKey>)| {
@@ -206,7 +206,7 @@ impl Pump {
         over.iter().map(via).collect()
     }
 
-    /// State of a payment that the node holds. HTLCs of closed channels do not count, although a node would claim the
+    /// The node's present state of a payment. HTLCs of closed channels do not count, although a node would claim the
     /// payment with them.
     fn waiting(&self, hash: PaymentHash) -> Option<Waiting> {
         let (htlcs, channels) = (self.node.incoming(hash), self.node.channels());
@@ -240,7 +240,7 @@ impl Pump {
 
 enum Fate {
     Waits,
-    /// The payment is claimed, or something else resolved it.
+    /// The payment was claimed, or its purchase is already paid or gone.
     Over,
     GoesBack,
 }

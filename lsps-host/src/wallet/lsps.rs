@@ -1,4 +1,4 @@
-//! The LSPs that a wallet knows, and the connections to them.
+//! Known LSPs of a wallet, and the connections to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -19,9 +19,9 @@ use crate::ports::{Clock, Connect, Connecting, Messages};
 pub struct KnownLsp {
     /// Node id.
     pub node_id: PeerId,
-    /// Address in any form that [`Connect`] takes; without it the application keeps the LSP connected.
+    /// Address in any form that [`Connect`] takes. `None`: the application keeps the LSP connected.
     pub address: Option<String>,
-    /// Discount code or the like from the LSP.
+    /// Token from the LSP, for example a discount code.
     pub token: Option<String>,
     /// Whether the LSP may ask for the preimage before it publishes the funding.
     pub accept_trust: AcceptTrust,
@@ -73,8 +73,8 @@ pub(super) struct Lsps {
     clock: Arc<dyn Clock>,
     /// LSPs that answered an LSPS2 request before.
     serving: Mutex<BTreeSet<PeerId>>,
-    /// LSPs that offered terms and did not sell on them, with the number of sales of others until they have another
-    /// chance.
+    /// LSPs that offered terms and then did not sell on them. The number counts the sales by other LSPs that are still
+    /// needed before the LSP is ranked normally again.
     broken: Mutex<BTreeMap<PeerId, u32>>,
 }
 
@@ -88,7 +88,7 @@ impl Lsps {
         Self { known, messages, connect, clock, serving: Mutex::default(), broken: Mutex::default() }
     }
 
-    /// The LSPs to ask.
+    /// LSPs to ask, with the rules and token for each.
     pub fn asks(&self, rules: &Rules) -> Vec<Ask> {
         let ask = |lsp: &KnownLsp| {
             let id = lsp.node_id;
@@ -108,7 +108,7 @@ impl Lsps {
         self.known.iter().find(|known| known.node_id == lsp)?.token.clone()
     }
 
-    /// Notes which LSPs serve LSPS2: those that returned terms.
+    /// Notes that the LSPs that returned terms serve LSPS2.
     pub fn learn(&self, shopped: &Shopped) {
         let offered = shopped.offers.iter().map(|offer| offer.lsp);
         let too_dear =
@@ -116,7 +116,7 @@ impl Lsps {
         self.serving().extend(offered.chain(too_dear));
     }
 
-    /// Notes that an LSP offered terms and did not sell on them: others are preferred to it.
+    /// Notes that an LSP offered terms and did not sell on them, so that others are preferred to it.
     pub fn has_broken_its_word(&self, lsp: PeerId) {
         let mut broken = self.broken();
         let times = broken.entry(lsp).or_default();
@@ -130,9 +130,8 @@ impl Lsps {
         broken.values_mut().for_each(|times| *times = times.saturating_sub(1));
     }
 
-    /// Connects to all LSPs that are not connected, and waits until they can be asked: for those that were reached
-    /// until `init` is exchanged; for those that the application connects only if there is no other. The wait is no
-    /// longer than `patience`.
+    /// Connects to all LSPs that have an address and are not connected. Waits at most for `patience`, until `init` is
+    /// exchanged with those that were reached, and, if no LSP is connected, for those that the application connects.
     pub async fn connect_all(&self, session: &Session, patience: Duration) {
         let until = self.clock.steady() + patience;
         let attempts = self.known.iter().filter_map(|lsp| Some((lsp.node_id, self.attempt(lsp)?)));
@@ -162,8 +161,8 @@ impl Lsps {
         }
     }
 
-    /// Reconnects each LSP forever, with a pause that grows with each failed attempt; one that hangs does not delay
-    /// others.
+    /// Tasks that keep each LSP connected, with a pause that grows with each failed attempt. A slow attempt does not
+    /// delay the other LSPs.
     pub fn keep_connected(self: &Arc<Self>) -> Vec<Pin<Box<dyn Future<Output = ()> + Send>>> {
         if self.connect.is_none() {
             return vec![];
@@ -185,20 +184,21 @@ impl Lsps {
     }
 
     fn broken(&self) -> MutexGuard<'_, BTreeMap<PeerId, u32>> {
-        // A lost count does no harm.
+        // A count that a panic left stale does no harm.
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn serving(&self) -> MutexGuard<'_, BTreeSet<PeerId>> {
-        // Each use is one call on the set.
+        // Every use is a single call on the set, so a panic leaves it consistent.
         self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Number of sales of others that make up for one broken offer.
+/// Number of sales by other LSPs that compensate for one offer without a sale.
 const PASSED_OVER: u32 = 10;
-/// Interval at which `init` of an LSP is checked for: the message handler reports it to the wallet's own task.
+/// Interval of checks for the `init` of an LSP, which the message handler reports only to the wallet's task.
 const LOOK: Duration = Duration::from_millis(10);
-/// Pauses between attempts to reach an LSP.
+/// Shortest pause between attempts to reach an LSP.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// Longest pause between attempts to reach an LSP.
 const LONGEST: Duration = Duration::from_secs(60);

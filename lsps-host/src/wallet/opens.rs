@@ -1,4 +1,4 @@
-//! Channels that LSPs ask to open.
+//! Handling of requests of LSPs to open a channel.
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 
@@ -14,7 +14,7 @@ use crate::ports::ChannelRequest;
 impl Pump {
     pub(super) fn open_requested(&mut self, request: ChannelRequest) -> Handled {
         let ChannelRequest { peer, announced, zero_conf, funding, pushed, .. } = request;
-        // Deployed LSPs leave it out of the channel type. Later invoices have their alias anyway.
+        // Deployed LSPs omit `scid_alias` from the channel type; later invoices use the alias if it was negotiated.
         let scid_alias = request.scid_alias || self.node.has_scid_alias(peer);
         let key = channel_key(&request);
         let asked = OpenRequest { lsp: peer, key, announced, scid_alias, zero_conf, funding, pushed };
@@ -23,7 +23,7 @@ impl Pump {
                 self.requests.insert(key, request);
                 Handled::Taken
             }
-            // After a crash of the LSP its next attempt may arrive before the end of the channel that it forgot.
+            // After a crash of the LSP its next request may arrive before the node reports the end of the lost channel.
             Err(RefuseChannel::AllHaveChannels) if self.may_have_lost_one(peer) => {
                 self.postponed.insert(key, (asked, request));
                 Handled::Taken
@@ -36,8 +36,7 @@ impl Pump {
         }
     }
 
-    /// Accepts postponed requests when there is room for them, and refuses them if the earlier channels turn out to be
-    /// alive.
+    /// Accepts postponed requests once an earlier channel has ended; refuses them if all earlier channels are usable.
     pub(super) fn look_at_postponed(&mut self) {
         for (key, (asked, request)) in std::mem::take(&mut self.postponed) {
             match self.session.with(|client, now| client.open_requested(&asked, now)) {
@@ -50,7 +49,7 @@ impl Pump {
         }
     }
 
-    /// Executes the effect that accepts a channel. The node may know neither the channel nor the request any more.
+    /// Executes the effect that accepts a channel. If the node has neither channel nor request, the channel ends.
     pub(super) fn accept(&mut self, key: ChannelKey, lsp: PeerId, terms: &AcceptTerms) {
         if self.channel(lsp, key).is_some() {
             return;
@@ -61,7 +60,7 @@ impl Pump {
         }
     }
 
-    /// Whether a channel that was bought or ordered is not usable yet or again, or was closed without a report.
+    /// Whether a bought or ordered channel of this LSP is missing at the node or not usable.
     fn may_have_lost_one(&self, lsp: PeerId) -> bool {
         let keys: Vec<ChannelKey> = self.session.with(|client, _| {
             let bought = client.purchases().filter(|purchase| purchase.lsp() == lsp).filter_map(Purchase::channel);
@@ -79,7 +78,7 @@ impl Pump {
     }
 }
 
-/// Key of a requested channel: the same for a request that is repeated after a reconnect.
+/// Key of a requested channel. A request that is repeated after a reconnect has the same key.
 fn channel_key(request: &ChannelRequest) -> ChannelKey {
     let mut engine = sha256::Hash::engine();
     engine.input(&request.peer.0);

@@ -1,4 +1,4 @@
-//! One call that orders a channel: ask, check, choose a payment method, put the order on record, pay.
+//! Calls that order a channel: ask, check, choose a payment method, put the order on record, pay.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use super::events::WalletEvent;
 use super::{NotDone, Wallet, pay};
 use crate::ports::{SettingMissing, WalletNode};
 
-/// Reason for which no channel was ordered. Nothing is paid.
+/// Error of a call that orders a channel. No payment is made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotOrderChannel {
     /// The node would not accept the channel.
     #[error(transparent)]
     Setting(#[from] SettingMissing),
-    /// The LSP does not offer the channel, or not on acceptable terms.
+    /// The LSP does not offer the channel on acceptable terms.
     #[error(transparent)]
     NotOrdered(Box<NotOrdered>),
     /// The node's network has no name in LSPS1.
@@ -48,14 +48,14 @@ impl From<NotDone> for CannotOrderChannel {
     }
 }
 
-/// Reason for which an order is not ended.
+/// Error of [`Wallet::end_order`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotEndOrder {
     /// No order with this key is on record.
     #[error("there is no such order")]
     NotFound,
-    /// The order is over.
+    /// The order has ended already.
     #[error("the order is over")]
     TooLate,
     /// The store failed. The order is ended once the store writes again, unless the process ends before.
@@ -87,14 +87,13 @@ impl From<OrderError> for CannotEndOrder {
 impl Wallet {
     /// Orders a channel of this LSP and pays for it by the cheapest method whose cost, on-chain and routing fees
     /// included, is within `limits`: by invoice or offer if the node's channels have the balance, and on-chain if
-    /// [`WalletParts::onchain`](super::WalletParts::onchain) is set and the order names a refund address. If that
-    /// method fails, the next is tried, as long as the order is open and nothing of the one before is in flight.
-    ///
+    /// [`WalletParts::onchain`](super::WalletParts::onchain) is set and the order names a refund address. If a method
+    /// fails and none of its payment is in flight, the next one is tried as long as the order is open.
     /// The handle reports the outcome. The channel is accepted if it is as ordered. Dropping the future is safe.
     ///
     /// # Errors
     ///
-    /// The LSP does not answer, or does not offer the channel on acceptable terms.
+    /// The LSP does not offer the channel on acceptable terms, or the wallet cannot order it.
     pub async fn order_channel(
         &self,
         lsp: PeerId,
@@ -106,7 +105,7 @@ impl Wallet {
         let methods = quote.ranked(|option| match (option.method(), &self.onchain) {
             (PaymentMethod::Onchain, Some(wallet)) => pay::extra(&**wallet, option),
             (PaymentMethod::Onchain, None) => None,
-            // Routing fees are known only when a route is searched; they have the same limit.
+            // Routing fees are unknown before a route is searched; `limits` applies to them too.
             (PaymentMethod::Bolt11 | PaymentMethod::Bolt12, _) => {
                 option.total.to_msat().is_some_and(|total| total <= outbound).then_some(Sat::ZERO)
             }
@@ -118,7 +117,7 @@ impl Wallet {
     ///
     /// # Errors
     ///
-    /// The LSP does not answer, or does not offer the channel on acceptable terms.
+    /// The LSP does not offer the channel on acceptable terms, or the wallet cannot order it.
     pub async fn order_channel_paying(
         &self,
         lsp: PeerId,
@@ -152,23 +151,23 @@ impl Wallet {
     }
 
     /// Puts an order on record, to be paid by the first of these methods that works. If the record does not become
-    /// durable, the order is abandoned: nobody knows of it then.
+    /// durable, the order is abandoned, as its caller never gets a handle to it.
     async fn place(&self, quote: Quote, methods: Vec<PaymentMethod>) -> Result<OrderHandle, CannotOrderChannel> {
         let place = move |session: &Session, _: &dyn WalletNode| {
             session.pay_quote_in_turn(quote, &methods).map_err(CannotOrderChannel::from)
         };
         let call_off = |session: &Session, order: &OrderHandle| {
-            // An error means that the order is over.
+            // An error means that the order has ended.
             let _ = session.with(|client, now| client.abandon_order(order.key(), now));
         };
         self.change(place, call_off).await
     }
 
-    /// Ends an order in any state ([`Client::abandon_order`](lsps_client::Client::abandon_order) has the details).
+    /// Ends an order in any state. [`Client::abandon_order`](lsps_client::Client::abandon_order) has the details.
     ///
     /// # Errors
     ///
-    /// There is no such order, or the order is over.
+    /// There is no such order, or the order has ended.
     pub async fn end_order(&self, order: OrderKey) -> Result<(), CannotEndOrder> {
         let end = move |session: &Session, _: &dyn WalletNode| {
             session.with(|client, now| client.abandon_order(order, now)).map_err(CannotEndOrder::from)
@@ -176,13 +175,13 @@ impl Wallet {
         self.change(end, |_, ()| {}).await
     }
 
-    /// All orders on record, open and over.
+    /// All orders on record, open and ended.
     #[must_use]
     pub fn orders(&self) -> Vec<Order> {
         self.session.with(|client, _| client.orders().cloned().collect())
     }
 
-    /// The handle of an order on record, for example from before a restart.
+    /// Handle of an order on record, for example of one from before a restart.
     #[must_use]
     pub fn order(&self, key: OrderKey) -> OrderHandle {
         self.session.order(key)

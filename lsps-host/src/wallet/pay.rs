@@ -15,14 +15,14 @@ use super::pump::Pump;
 use super::report;
 use crate::ports::{OnchainPayer, PayAnswer, PayLimits, PaymentEnd, PaymentId, PaymentProgress};
 
-/// Payments that the client asked for.
+/// Payments of orders that the client asked for.
 #[derive(Default)]
 pub(super) struct Payments {
-    /// Payments that were not started yet.
+    /// Payments that are not started yet.
     due: BTreeMap<OrderKey, Due>,
     /// Payments whose transaction was broadcast since the start.
     broadcast: BTreeSet<OrderKey>,
-    /// Height of the last broadcasts.
+    /// Height at which the transactions were broadcast last.
     height: BlockHeight,
 }
 
@@ -30,8 +30,8 @@ pub(super) struct Payments {
 struct Due {
     option: PaymentOption,
     next: Duration,
-    /// Time for the attempts from the first on, since the wallet has other methods to try. `None`: it is tried for as long
-    /// as the order can be paid.
+    /// Time for attempts, from the first one on, before another method is tried or the payment fails. `None`: until the
+    /// order cannot be paid any more.
     patience: Option<Duration>,
     /// Time of the first attempt.
     since: Option<Duration>,
@@ -59,9 +59,10 @@ impl Pump {
         self.payments.due.insert(order, Due { option, next, patience: None, since: None });
     }
 
-    /// Starts the payments that are due. After a start the node has no routes yet, nor the wallet its coins.
+    /// Starts the payments that are due. Early attempts may fail, as after a start the node has no routes and the
+    /// wallet no coins.
     pub(super) fn look_at_payments(&mut self) {
-        // The node may have the end of a payment to report that it has forgotten.
+        // The node may have forgotten a payment whose end it is still to report.
         if !self.is_caught_up() {
             return;
         }
@@ -106,12 +107,12 @@ impl Pump {
 
     pub(super) fn broadcast(&mut self, order: OrderKey, transaction: &[u8]) {
         let Some(wallet) = &self.outside.onchain else { return };
-        // An unreachable store may have delayed the effect.
+        // A failing store may have delayed the effect until the order changed.
         if !self.session.with(|client, now| client.broadcasts_payment(order, now)) {
             self.payments.broadcast.remove(&order);
             return;
         }
-        // The transaction was serialised here, so it always parses.
+        // The transaction was serialised by this module, so it always parses.
         if let Ok(transaction) = deserialize(transaction) {
             wallet.broadcast(&transaction);
             self.payments.broadcast.insert(order);
@@ -146,8 +147,8 @@ impl Pump {
         let _ = self.session.with(|client, now| client.payment_forgotten(order, now));
     }
 
-    /// Handles the outcome of a Lightning payment. Only the method that is in use changes its order, and no other
-    /// payment of the node has such an id.
+    /// Handles the outcome of a Lightning payment. The order changes only if the payment is by its present method. No
+    /// other payment of the node has such an id.
     pub(super) fn payment_ended(&mut self, id: PaymentId, end: PaymentEnd) -> Handled {
         let of = |order: &Order, now| {
             let option =
@@ -162,18 +163,18 @@ impl Pump {
         if !is_chosen {
             return Handled::Taken;
         }
-        // The payment was started again after a restart, before this event from before it: the new one reports its own
-        // outcome.
+        // The event is from before a restart, after which the payment was started again; the new payment reports its
+        // own outcome.
         if end != PaymentEnd::Paid && self.node.payment(id) == Some(PaymentProgress::UnderWay) {
             return Handled::Taken;
         }
-        // Nodes wait for an invoice for a minute or two. The LSP may be offline for longer; another method may work at
-        // once.
+        // Nodes wait for an invoice for one or two minutes, while the LSP may be offline for longer. If another method
+        // is left, that one is tried at once.
         if end == PaymentEnd::NoInvoice && is_the_last {
             self.asks_for_invoice_again(key, option);
             return Handled::Taken;
         }
-        // The order may reject a repetition; the payment is the wallet's in any case.
+        // The order may reject a repetition; the event belongs to the wallet in any case.
         let _ = self.session.with(|client, now| match end {
             PaymentEnd::Paid => client.order_settled(key, now),
             PaymentEnd::Returned => client.order_returned(key, now),
@@ -203,8 +204,8 @@ impl Pump {
         }
     }
 
-    /// Signs the payment within the limit of on-chain fees. If the LSP's feerate for opening at once exceeds it, the
-    /// usual feerate is used.
+    /// Signs the payment within the limit of on-chain fees. The usual feerate is used if the LSP's feerate for opening
+    /// the channel at once exceeds the limit.
     fn sign(
         &mut self,
         key: OrderKey,
@@ -232,7 +233,7 @@ impl Pump {
     }
 }
 
-/// The known on-chain or routing fees of a payment on top of the total; `None`: the wallet cannot use this method.
+/// On-chain fee of a payment in addition to the total. `None`: the wallet cannot pay by this method within the limit.
 pub(super) fn extra(wallet: &dyn OnchainPayer, option: &PaymentOption) -> Option<Sat> {
     let PaymentInstructions::Address { address, at_once_above, .. } = &option.instructions else { return None };
     let script = script_of(address)?;
@@ -245,7 +246,8 @@ fn feerate(rate: lsps_types::FeeRate) -> FeeRate {
     FeeRate::from_sat_per_kwu(rate.0.into())
 }
 
-/// Payment id of an order's payment: always the same, and not chosen by the LSP.
+/// Payment id of an order's payment. The id is the same at each attempt, and the LSP does not choose it. Orders from
+/// records of version 1 have their payment hash as id.
 pub(super) fn payment_id(order: &Order, instructions: &PaymentInstructions) -> Option<PaymentId> {
     let tag: &[u8] = match instructions {
         PaymentInstructions::Invoice { payment_hash, .. } if order.is_paid_under_its_hash() => {
@@ -277,10 +279,11 @@ fn pays(transaction: &Transaction, script: &ScriptBuf, amount_sat: u64) -> bool 
     matches!(to_it[..], [output] if output.value.to_sat() == amount_sat)
 }
 
-/// Time for which a payment that the node or the wallet cannot start is retried, and the interval.
+/// Time for which the start of a payment is retried after the first attempt.
 const TRY_FOR: Duration = Duration::from_secs(60);
-/// Time for which it is retried if another method can be tried after it.
+/// Time for which the start of a payment is retried if another method is left.
 const TRY_BEFORE_THE_NEXT: Duration = Duration::from_secs(10);
+/// Interval of the retries.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
-/// Longest time for which a node searches routes.
+/// Longest time for which the node searches routes.
 const PATIENCE: Duration = Duration::from_secs(60);

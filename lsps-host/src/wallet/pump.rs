@@ -1,5 +1,4 @@
-//! The wallet's role of the pump: it passes the node's events, messages and time to the client, and executes its
-//! effects.
+//! The wallet's role of the pump: passes the node's events, messages and time to the client, and executes its effects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,24 +27,24 @@ use crate::records::{self, RETRY};
 
 /// A request to the pump, with the channel for its answer.
 pub(super) enum Request {
-    /// An event of the node, to be handled. The answer is `None` if it is not durable and has to be reported again.
+    /// An event of the node to handle. The answer is `None` if the event has to be reported again.
     Event(WalletNodeEvent, oneshot::Sender<Option<Handled>>),
-    /// A function that reads the node, after a turn in which the client learnt which peers are connected.
+    /// A function that reads the node, called after a turn in which the client learnt which peers are connected.
     Look(Reader),
-    /// A change of the client that its caller wants durable.
+    /// A change of the client, answered once it is durable.
     Change(ClientChange),
 }
 
-/// Reads the node.
+/// Function that reads the node.
 pub(super) type Reader = Box<dyn FnOnce(&dyn WalletNode) + Send>;
 
-/// Makes a change, and returns the function that answers it.
+/// Function that makes a change, and returns the function that answers it.
 pub(super) type ClientChange = Box<dyn FnOnce(&Session, &dyn WalletNode) -> Reply + Send>;
 
-/// Answers a change, or undoes it if it did not become durable (`false`).
+/// Function that answers a change, or undoes it if it did not become durable (`false`).
 pub(super) type Reply = Box<dyn FnOnce(&Session, bool) + Send>;
 
-/// The ports besides the node.
+/// Ports other than the node and the store.
 pub(super) struct Outside {
     pub messages: Arc<dyn Messages>,
     pub clock: Arc<dyn Clock>,
@@ -64,16 +63,16 @@ pub(super) struct Pump {
     pub(super) unread: Unread,
     /// Requests of LSPs that the client accepted and the node has not accepted yet.
     pub(super) requests: BTreeMap<ChannelKey, ChannelRequest>,
-    /// Requests for a channel in the place of one that the LSP may have forgotten, which shows when that is
-    /// re-established.
+    /// Requests for a channel in place of an earlier one that the LSP may have lost in a crash. The end of the earlier
+    /// channel, or its use, decides about them.
     pub(super) postponed: BTreeMap<ChannelKey, (OpenRequest, ChannelRequest)>,
     /// Payments that are claimed when their channels are confirmed.
     pub(super) held: BTreeMap<PaymentHash, Claim>,
-    /// Confirmations that are waited for before a payment over a channel is claimed.
+    /// Confirmations that a channel needs before a payment over it is claimed.
     pub(super) wait: u16,
-    /// Payments to hashes of the application's that it hears of by the node's own event.
+    /// Payments to hashes of the application that the node's own event reports to the application.
     pub(super) told: BTreeSet<PaymentHash>,
-    /// Whether payments were added to those that are claimed later.
+    /// Whether payments were added to `held` by the effects of this batch.
     pub(super) has_new_claims: bool,
     pub(super) payments: Payments,
     catching_up: CatchingUp,
@@ -81,9 +80,10 @@ pub(super) struct Pump {
 
 /// Whether the node has reported the events that it had at the start.
 enum CatchingUp {
-    /// Number of markers that were sent.
+    /// The marker has not come back.
     No {
         life: u64,
+        /// Number of markers sent so far.
         number: u64,
         /// Time on the steady clock at which the last marker was sent.
         sent: Option<Duration>,
@@ -127,8 +127,8 @@ impl Pump {
         }
     }
 
-    /// Compares all channels on record with the node. A channel that is not funded yet is accepted again, which shows
-    /// whether it still exists.
+    /// Compares all channels on record with the node: their fundings are noted, and channels that the node does not
+    /// have are ended.
     pub(super) fn reconcile(&mut self) {
         let keys: Vec<(PeerId, ChannelKey)> = self.session.with(|client, _| {
             let bought = client.purchases().filter_map(|it| Some((it.lsp(), it.channel()?.key)));
@@ -148,8 +148,8 @@ impl Pump {
         matches!(self.catching_up, CatchingUp::Done)
     }
 
-    /// Sends a marker after the events that the node has to report, and another one if none comes back: the application may
-    /// not pass all events to the wallet.
+    /// Sends a marker after the events that the node has to report, and a further one each minute until one comes back,
+    /// as the application may not pass all events to the wallet.
     fn catch_up(&mut self) {
         let now = self.outside.clock.steady();
         let CatchingUp::No { life, number, sent } = &mut self.catching_up else { return };
@@ -165,7 +165,7 @@ impl Pump {
         }
     }
 
-    /// A marker of this run says that all events before it were reported. One of an earlier run says nothing.
+    /// Handles a marker. One of this run shows that all events before it were reported; one of an earlier run does not.
     fn marker_came_back(&mut self, marker: Marker) {
         if let CatchingUp::No { life, number, .. } = self.catching_up
             && (1..=number).any(|sent| Marker::new(life, sent) == marker)
@@ -194,11 +194,11 @@ impl Pump {
         self.outside.events.send(event);
     }
 
-    /// Handles events of peers up to a budget.
+    /// Handles connections, disconnections and messages of peers up to a budget.
     fn hear_peers(&mut self, budget: Budget) {
         for event in self.outside.messages.take(budget) {
             if let PeerEvent::Disconnected(peer) = event {
-                // The node drops the open requests of a peer that disconnects; the peer repeats them when it is back.
+                // The node drops the open requests of a peer that disconnects; the peer repeats them after a reconnect.
                 self.requests.retain(|_, request| request.peer != peer);
                 self.postponed.retain(|_, (_, request)| request.peer != peer);
             }
@@ -232,19 +232,19 @@ impl Pump {
                 self.requests.remove(&key);
                 self.postponed.remove(&key);
                 let handled = self.channel_ended(key);
-                // What it carried goes back before its LSP asks for another channel.
+                // Held payments over the closed channel are failed before its LSP asks for another channel.
                 self.look_at_held();
                 handled
             }
             WalletNodeEvent::PaymentClaimed { payment_hash, received, kept, over, by_application } => {
                 let claimed = self.session.with(|client, now| client.claimed(payment_hash, received, kept, &over, now));
-                // The claim is on record, and the application has to receive the event too.
+                // The wallet has recorded the claim, and the application has to receive the event too.
                 if by_application { Handled::NotMine } else { claimed }
             }
         }
     }
 
-    /// Checks the confirmations of channels that are used without one: nodes do not report them.
+    /// Checks the confirmations of ordered channels that are used without one, as nodes do not report them.
     fn look_for_confirmations(&mut self) {
         let waiting = |order: &order::Order| Some((order.lsp(), order.unconfirmed_channel()?.key));
         let waiting: Vec<_> = self.session.with(|client, _| client.orders().filter_map(waiting).collect());
@@ -450,9 +450,9 @@ impl crate::pump::Pump for Pump {
     }
 }
 
-/// Longest sleep of the pump without a deadline, as the clock may jump.
+/// Longest sleep of the pump, as the clock may jump.
 const IDLE: Duration = Duration::from_secs(60);
-/// Interval of checks while confirmations, which nodes do not report, are waited for, or a payment is to be retried.
+/// Interval of checks for states of the node that it does not report, and of retries.
 const WATCH: Duration = Duration::from_millis(250);
-/// Time after which another marker is sent.
+/// Time after which another marker is sent if none came back.
 const OVERDUE: Duration = Duration::from_secs(60);

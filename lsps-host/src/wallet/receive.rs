@@ -1,4 +1,5 @@
-//! One call that receives: ask, choose, buy, make the invoice, put the purchase on record, hand the invoice out.
+//! Calls that receive over a JIT channel: ask, choose, buy, make the invoice, put the purchase on record, return the
+//! invoice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,21 +21,21 @@ use crate::ports::{SettingMissing, WalletNode};
 pub struct JitInvoice {
     /// BOLT 11 invoice for the payer.
     pub invoice: String,
-    /// Opening fee for the requested amount, which the LSP keeps of the payment.
+    /// Opening fee for the requested amount, in millisatoshis, which the LSP skims from the payment.
     pub fee: Msat,
     /// LSP that opens the channel.
     pub lsp: PeerId,
     /// Expiry time of the invoice.
     pub expires_at: Timestamp,
-    /// Whether that is sooner than requested: no LSP's terms within the limits are valid as long.
+    /// Whether the invoice expires sooner than requested, as no LSP's terms within the limits are valid as long.
     pub ends_early: bool,
     /// Whether the payment is claimed before the channel's funding is published.
     pub client_trusts_lsp: bool,
-    /// Other LSPs, with the reason for which each made no offer.
+    /// Reason of each other LSP that made no offer.
     pub others: BTreeMap<PeerId, WhyNot>,
 }
 
-/// Reason for which there is no invoice. No cost arises.
+/// Error of a call that creates a JIT invoice. No cost arises.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CannotReceive {
@@ -44,7 +45,7 @@ pub enum CannotReceive {
     /// The description exceeds the 639 bytes of BOLT 11.
     #[error("the description is too long")]
     DescriptionTooLong,
-    /// No LSP makes an offer within the limits and sells on it; with the reason of each.
+    /// No LSP makes an offer within the limits and sells on it. The error has the reason of each LSP.
     #[error(transparent)]
     NobodySells(#[from] NobodySells),
     /// The only LSP that was asked did not sell.
@@ -68,13 +69,13 @@ pub enum CannotReceive {
 }
 
 impl Wallet {
-    /// Creates an invoice over `amount`, payable in parts, of which the LSP keeps no more than `max_total_fee`.
+    /// Creates an invoice over `amount`, payable in parts, from which the LSP skims at most `max_total_fee`.
     ///
     /// The invoice is valid for `expiry`, or less if the LSP's offer ends sooner. Dropping the future is safe.
     ///
     /// # Errors
     ///
-    /// The LSP does not answer or sell, or not on acceptable terms.
+    /// No LSP sells on acceptable terms, or the wallet or its node cannot make the invoice.
     pub async fn receive_via_jit_channel(
         &self,
         amount: Msat,
@@ -88,14 +89,13 @@ impl Wallet {
 
     /// Like [`Self::receive_via_jit_channel`], for a payment hash whose preimage the application has, or will have.
     ///
-    /// A payment that is as promised reaches the application as `Event::PaymentClaimable`, to be claimed or failed by
-    /// it; if it has to wait for confirmations first, as [`WalletEvent::Claimable`] after that. Any other payment is
-    /// failed before. `Event::PaymentClaimed` reaches the application too, as often as the node reports it: these
-    /// events are durable, while those of [`Wallet::events`] are not.
-    ///
+    /// A payment as promised is reported to the application, which claims or fails it: as `Event::PaymentClaimable`,
+    /// or as [`WalletEvent::Claimable`] if it has to wait for confirmations first. Any other payment is failed before
+    /// that. `Event::PaymentClaimed` reaches the application too, as often as the node reports it. These events of the
+    /// node are durable, while those of [`Wallet::events`] are not.
     /// # Errors
     ///
-    /// The LSP does not answer or sell, or not on acceptable terms.
+    /// No LSP sells on acceptable terms, or the wallet or its node cannot make the invoice.
     pub async fn receive_via_jit_channel_for_hash(
         &self,
         payment_hash: PaymentHash,
@@ -108,14 +108,14 @@ impl Wallet {
         self.receive(Payment::Fixed(amount), limits, Some(payment_hash), description, expiry).await
     }
 
-    /// Creates an invoice without amount, payable in one part, of which the LSP keeps no more than a share of
-    /// `max_proportional_fee`: a payment of which the LSP's least fee is a larger share is failed.
+    /// Creates an invoice without amount, payable in one part, from which the LSP skims at most the share
+    /// `max_proportional_fee`. A payment is failed if the LSP's minimum fee is a larger share of it.
     ///
     /// Terms are compared at a payment of `expected`. Otherwise like [`Self::receive_via_jit_channel`].
     ///
     /// # Errors
     ///
-    /// The LSP does not answer or sell, or not on acceptable terms.
+    /// No LSP sells on acceptable terms, or the wallet or its node cannot make the invoice.
     pub async fn receive_variable_via_jit_channel(
         &self,
         expected: Msat,
@@ -165,7 +165,7 @@ impl Wallet {
         Ok(JitInvoice { invoice, fee, lsp, expires_at, ends_early, client_trusts_lsp, others })
     }
 
-    /// Creates the invoice of a purchase, and puts the purchase on record.
+    /// Creates the invoice of a purchase and puts the purchase on record.
     async fn purchase(
         &self,
         prepared: Prepared,
@@ -184,7 +184,7 @@ impl Wallet {
         self.change(purchase, call_off).await
     }
 
-    /// Buys on the terms of one offer. An error concerns this LSP only; the next offer is tried then.
+    /// Buys on the terms of one offer. An error concerns this LSP only, and the next offer is tried.
     async fn buy(
         &self,
         Offer { lsp, choice, .. }: Offer,
@@ -194,7 +194,7 @@ impl Wallet {
     ) -> Result<Sold, WhyNot> {
         self.tell(WalletEvent::Offered { lsp, fee: choice.fee });
         let (buy, session) = (choice.buy(), self.session.lsp(lsp));
-        // Others wait to be asked; the last one may take its time.
+        // Only the last offer is waited for without this limit, as no other LSP is left to ask.
         let bought = if is_last { session.buy(&buy).await } else { session.call_within(&buy, self.patience).await };
         let bought = bought.map_err(WhyNot::Buy)?;
         let confirmations_to_wait = self.rules.confirmations_to_wait;
@@ -223,7 +223,7 @@ struct Sold {
     lsp: PeerId,
 }
 
-/// The error for the application. If one LSP was asked, its reason is returned directly.
+/// Error for the application. If only one LSP was asked, its reason is returned directly.
 fn not_sold(mut failures: BTreeMap<PeerId, WhyNot>) -> CannotReceive {
     match failures.pop_first() {
         Some((_, WhyNot::Buy(why))) if failures.is_empty() => CannotReceive::Buy(why),
@@ -244,7 +244,7 @@ impl From<NotDone> for CannotReceive {
     }
 }
 
-/// Longest description in bytes that BOLT 11 allows.
+/// Longest description that BOLT 11 allows, in bytes.
 const LONGEST_DESCRIPTION: usize = 639;
 /// Number of blocks that a funding transaction may take until its first confirmation.
 const BLOCKS_UNTIL_MINED: u16 = 12;

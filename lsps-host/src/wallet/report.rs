@@ -1,5 +1,4 @@
-//! Tracing and metrics of the wallet: an event of `tracing` and a counter of `metrics` for everything that affects
-//! money.
+//! Tracing and metrics of the wallet: a `tracing` event and a `metrics` counter for everything that affects money.
 //!
 //! Field names and counters are part of the interface; README lists them.
 
@@ -118,7 +117,7 @@ pub(super) fn told(event: &WalletEvent) {
     }
 }
 
-/// Reports a record that the store failed to read. The host leaves it alone, and reads it again every second.
+/// Reports a record that the store failed to read. The host does not change the record and reads it again every second.
 pub(super) fn unread((name, error): (String, StoreError)) -> Unreadable {
     counter!("lsps_records_unread").increment(1);
     warn!(name, %error, "a record cannot be read");
@@ -130,8 +129,8 @@ pub(super) fn unreadable(why: &Unreadable) {
     error!(%why, "a record cannot be read");
 }
 
-/// A marker has not come back for a minute: the node's events are delayed, or the application does not pass all of them to
-/// the wallet.
+/// Reports that a marker has not come back for a minute: the node's events are delayed, or the application does not
+/// pass all of them to the wallet.
 pub(super) fn marker_overdue(sent: u64) {
     counter!("lsps_markers_overdue").increment(1);
     warn!(sent, "the node does not report its events, or not all of them reach the wallet: nothing held is claimed");

@@ -1,5 +1,6 @@
-//! Records that the store failed to read at the start. An event that belongs to no flow has to be repeated until they
-//! are read: treated as the application's, the outcome of a payment would be lost, and the payment made again.
+//! Records that the store failed to read at the start. An event that matches no loaded flow has to be reported again
+//! until they are read. If it were left to the application, the outcome of a payment could be lost and the payment
+//! made again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,11 +11,11 @@ use super::pump::Pump;
 use super::report;
 use crate::ports::WalletNodeEvent;
 
-/// The flows whose records are not read.
+/// Flows whose records are not read.
 #[derive(Default)]
 pub(super) struct Unread {
     flows: BTreeSet<FlowId>,
-    /// Time of the last attempt on the steady clock.
+    /// Time of the last attempt to read them, on the steady clock.
     looked_at: Duration,
 }
 
@@ -24,8 +25,7 @@ impl Unread {
         Self { flows: names.filter_map(|name| name.parse().ok()).collect(), looked_at: now }
     }
 
-    /// Whether an event may be about one of these records, so that it must not be acted on without. An event that turns out
-    /// to be nobody's is reported again as well.
+    /// Whether an event may concern one of these flows, and must not be handled before its record is read.
     pub fn may_be(&self, event: &WalletNodeEvent) -> bool {
         match event {
             WalletNodeEvent::PaymentHeld(payment) => self.flows.contains(&FlowId::Purchase(payment.payment_hash)),
@@ -51,7 +51,7 @@ impl Unread {
 }
 
 impl Pump {
-    /// Reads the records again, once a second, and compares those that could be read with the node.
+    /// Reads the records again, at most once a second, and compares those that could be read with the node.
     pub(super) async fn read_missing(&mut self) {
         let now = self.outside.clock.steady();
         if self.unread.is_empty() || now.saturating_sub(self.unread.looked_at) < AGAIN {
@@ -76,5 +76,5 @@ impl Pump {
     }
 }
 
-/// Pause before the unread records are read again.
+/// Pause between attempts to read the records.
 const AGAIN: Duration = Duration::from_secs(1);
