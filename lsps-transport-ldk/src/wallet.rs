@@ -31,7 +31,7 @@ use crate::config::{CannotStart, require_for_wallet};
 use crate::handler::LspsMessageHandler;
 use crate::lsp::why;
 use crate::peers::{Manager, PeerManager, Peers, network_of, peer_id, public_key};
-use crate::store::{KvRecords, Store, nobody_there};
+use crate::store::{BatchStore, KvRecords, Store, nobody_there};
 use lsps_host::Stopped;
 use lsps_host::ports::{self, Clock, Connecting, Mempool, OnchainPayer, SystemClock};
 use lsps_host::wallet::{JitInvoice as HostInvoice, Started, WalletParts as HostParts};
@@ -53,6 +53,9 @@ pub struct WalletParts<M, P, K> {
     pub messages: Arc<LspsMessageHandler>,
     /// The store of the wallet's records; any LDK store.
     pub store: K,
+    /// The same store, if it can make several records durable in one transaction. `None`: records are written side by
+    /// side.
+    pub batches: Option<Arc<dyn BatchStore>>,
     /// Signs invoices and draws random numbers.
     pub keys: Arc<dyn Keys>,
     /// The network of the node, for the prefix of invoices.
@@ -122,6 +125,7 @@ impl<M, P, K> WalletParts<M, P, K> {
             peer_manager,
             messages,
             store,
+            batches: None,
             keys,
             network,
             lsps: lsps.into_iter().map(Into::into).collect(),
@@ -199,7 +203,7 @@ impl Wallet {
         let host = HostParts {
             node: Arc::new(node),
             messages: Arc::new(Peers::new(parts.messages, parts.peer_manager)),
-            store: KvRecords::shared(parts.store, None),
+            store: KvRecords::shared(parts.store, parts.batches),
             lsps: parts.lsps,
             connect,
             select: parts.select,
