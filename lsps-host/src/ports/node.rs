@@ -37,7 +37,9 @@ pub trait LspNode: Send + Sync + 'static {
     fn inbound(&self) -> Msat;
 
     /// The channel with this key, if the node has it.
-    fn channel(&self, peer: PeerId, key: ChannelKey) -> Option<NodeChannel>;
+    fn channel(&self, peer: PeerId, key: ChannelKey) -> Option<NodeChannel> {
+        self.channels().into_iter().find(|channel| channel.peer == peer && channel.key == key)
+    }
 
     /// The channels that were opened for the LSP ([`open`](Self::open)).
     fn channels(&self) -> Vec<NodeChannel>;
@@ -104,24 +106,40 @@ pub trait LspNode: Send + Sync + 'static {
     /// Fails a held HTLC with this code, or with the closest that the node can send.
     fn fail(&self, part: PartId, code: FailureCode) -> Resolution;
 
-    /// Sends forwards and failures at once that the node would send later.
-    fn flush(&self);
+    /// Sends forwards and failures at once that the node would send later. The default does nothing: the node sends them
+    /// in the calls.
+    fn flush(&self) {}
 
-    /// Whether HTLCs wait in queues of the node that the other methods do not show: to be sent, failed or processed.
-    fn has_unprocessed(&self) -> bool;
+    /// Whether HTLCs wait in queues of the node that the other methods do not show: to be sent, failed or processed. The
+    /// default is that of a node that shows all HTLCs.
+    fn has_unprocessed(&self) -> bool {
+        false
+    }
 
-    /// Creates an invoice whose payment is held until it is claimed or failed. `None`: the node creates none.
-    fn hold_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Option<String>;
+    /// Creates an invoice whose payment is held until it is claimed or failed. `None`: the node creates none, and orders
+    /// (LSPS1) cannot be paid that way. A node that creates neither invoices nor offers needs no
+    /// [`claim_payment`](Self::claim_payment) and [`fail_payment`](Self::fail_payment) either.
+    fn hold_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Option<String> {
+        let (_, _, _) = (hash, terms, now);
+        None
+    }
 
     /// Creates an offer whose payments are held. `None`: the node creates none.
-    fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)>;
+    fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)> {
+        let _ = terms;
+        None
+    }
 
     /// Claims a held payment. The node reports [`Input::PaymentClaimed`] once the claim cannot be undone. If the node
     /// holds no such payment the call has no effect; the host sees that in [`incoming`](Self::incoming).
-    fn claim_payment(&self, preimage: Preimage);
+    fn claim_payment(&self, preimage: Preimage) {
+        let _ = preimage;
+    }
 
     /// Fails a held payment. If the node holds no such payment the call has no effect.
-    fn fail_payment(&self, hash: PaymentHash);
+    fn fail_payment(&self, hash: PaymentHash) {
+        let _ = hash;
+    }
 
     /// Asks the node to report [`NodeEvent::Marker`] after all events that it has to report now. `false`: the node
     /// cannot, and the host asks again later. A marker may be lost in a crash; it must not overtake an event.

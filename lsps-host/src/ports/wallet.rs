@@ -21,6 +21,8 @@ use super::{IncomingState, Marker};
 ///   reached over a connection answers from a copy that is not older than the latest [`WalletNodeEvent`] it reported.
 ///   The exceptions are [`read_invoice`](Self::read_invoice) and [`read_offer`](Self::read_offer), which tasks of
 ///   callers make.
+/// - The calls with a default pay for orders of channels over Lightning. A node that pays for none leaves all of them
+///   out.
 /// - The host may repeat a call, as it can crash after the first one. A repetition is no error.
 /// - The node may forget a call that reported success, if it crashes before it persists its state. After a start the
 ///   host compares its records with the node.
@@ -52,11 +54,16 @@ pub trait WalletNode: Send + Sync + 'static {
     /// Whether `option_scid_alias` is negotiated with this connected peer.
     fn has_scid_alias(&self, peer: PeerId) -> bool;
 
-    /// Whether this connected peer accepts and opens channels above 16 777 215 sat.
-    fn has_large_channels(&self, peer: PeerId) -> bool;
+    /// Whether this connected peer accepts and opens channels above 16 777 215 sat. `false`: none are ordered.
+    fn has_large_channels(&self, peer: PeerId) -> bool {
+        let _ = peer;
+        false
+    }
 
     /// Amount that the node's channels could pay now or once their peers reconnect, in millisatoshis.
-    fn outbound(&self) -> Msat;
+    fn outbound(&self) -> Msat {
+        Msat::ZERO
+    }
 
     /// All channels of the node, opened by either side.
     fn channels(&self) -> Vec<WalletChannel>;
@@ -98,10 +105,16 @@ pub trait WalletNode: Send + Sync + 'static {
     ) -> Result<(PaymentHash, String), String>;
 
     /// Parses a BOLT 11 invoice and checks its signature. `None`: the text is not a valid invoice.
-    fn read_invoice(&self, invoice: &str, network: Network) -> Option<PaymentFacts>;
+    fn read_invoice(&self, invoice: &str, network: Network) -> Option<PaymentFacts> {
+        let (_, _) = (invoice, network);
+        None
+    }
 
     /// Parses a BOLT 12 offer. `None`: the text is not a valid offer.
-    fn read_offer(&self, offer: &str, network: Network) -> Option<PaymentFacts>;
+    fn read_offer(&self, offer: &str, network: Network) -> Option<PaymentFacts> {
+        let (_, _) = (offer, network);
+        None
+    }
 
     /// Incoming HTLCs of this hash for this node, over any open channel, that are not being failed. The HTLCs of a
     /// reported payment ([`WalletNodeEvent::PaymentHeld`]) are `Committed` or `Claiming`.
@@ -117,22 +130,36 @@ pub trait WalletNode: Send + Sync + 'static {
     /// Starts to pay an invoice under this id. Under one id the node pays at most once, as long as
     /// [`payment`](Self::payment) knows it. No HTLC is sent before the node has persisted the payment, so that a crash
     /// does not make it forget one that may arrive. The node reports [`WalletNodeEvent::PaymentEnded`].
-    fn pay_invoice(&self, id: PaymentId, invoice: &str, limits: PayLimits) -> PayAnswer;
+    fn pay_invoice(&self, id: PaymentId, invoice: &str, limits: PayLimits) -> PayAnswer {
+        let (_, _, _) = (id, invoice, limits);
+        PayAnswer::Never
+    }
 
     /// Starts to pay an offer under this id, on the same conditions. HTLCs are not locked for longer than the node's
     /// maximum, whatever the invoice for the offer asks for.
-    fn pay_offer(&self, id: PaymentId, offer: &str, limits: PayLimits) -> PayAnswer;
+    fn pay_offer(&self, id: PaymentId, offer: &str, limits: PayLimits) -> PayAnswer {
+        let (_, _, _) = (id, offer, limits);
+        PayAnswer::Never
+    }
 
     /// Stops the retries of a payment. The node reports the outcome once no HTLC of it is in flight.
-    fn stop_paying(&self, id: PaymentId);
+    fn stop_paying(&self, id: PaymentId) {
+        let _ = id;
+    }
 
     /// State of the payment under this id, as far as the node remembers. A payment that is in flight or succeeded is
     /// remembered until the host has handled its outcome; one that failed may be forgotten before its outcome is
     /// reported.
-    fn payment(&self, id: PaymentId) -> Option<PaymentProgress>;
+    fn payment(&self, id: PaymentId) -> Option<PaymentProgress> {
+        let _ = id;
+        None
+    }
 
     /// Whether the node pays or paid this hash under any id, as far as it remembers.
-    fn pays_hash(&self, hash: PaymentHash) -> bool;
+    fn pays_hash(&self, hash: PaymentHash) -> bool {
+        let _ = hash;
+        false
+    }
 
     /// Has the node report [`WalletNodeEvent::Marker`] after all events that it has to report now. `false`: the node
     /// cannot do so now; the host tries again later. A marker may be lost in a crash, and must not overtake an event.
