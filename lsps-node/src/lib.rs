@@ -2,8 +2,8 @@
 //!
 //! # The parts
 //!
-//! [`Node`] has channels, peers and coins; [`node::save`] defines the order in which it is persisted. [`Chain`] checks
-//! and mines real transactions in real blocks. [`BdkWallet`] pays for channels, watches deposits and refunds them;
+//! [`Node`] has channels, peers and coins; [`node::save`] defines the order in which it is persisted. [`chain`] has the
+//! sources of blocks; [`Chain`] is one in this process, which checks and mines real transactions. [`BdkWallet`] pays for channels, watches deposits and refunds them;
 //! [`store`] has the stores that outlive a node.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

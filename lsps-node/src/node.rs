@@ -1,8 +1,9 @@
-//! A complete Lightning node from LDK's parts, on the embedded chain.
+//! A complete Lightning node from LDK's parts, on any chain source.
 
 pub mod broadcast;
 mod chores;
 pub mod dice;
+mod follow;
 mod invoice;
 pub mod logger;
 pub mod messages;
@@ -20,7 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::{BlockHash, Network, io};
+use bitcoin::{BlockHash, io};
+use lightning::chain::BestBlock;
 use lightning::ln::channelmanager::{ChainParameters, ChannelManagerReadArgs};
 use lightning::ln::peer_handler::{CustomMessageHandler, IgnoringMessageHandler, MessageHandler};
 use lightning::routing::scoring::{ProbabilisticScoringDecayParameters, ProbabilisticScoringFeeParameters};
@@ -35,7 +37,8 @@ use lsps_transport_ldk::wallet::Connect;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::chain::embedded::Chain;
+use crate::chain::follow::{Follower, Ldk, Position, catch_up};
+use crate::chain::{ChainSource, ChainView, Feed, check_network};
 use crate::store::Store;
 use crate::wallet::{BdkWallet, HomeKeys};
 
@@ -46,7 +49,8 @@ use dice::Dice;
 use logger::NodeLogger;
 use save::SaveQueue;
 use types::{
-    ChainMonitor, ChannelManager, MessageRouter, NetworkGraph, OnionMessenger, OwnRouter, PeerManager, Router, Scorer,
+    ChainMonitor, ChannelManager, ChannelMonitor, MessageRouter, NetworkGraph, OnionMessenger, OwnRouter, PeerManager,
+    Router, Scorer,
 };
 
 /// Settings of one node.
@@ -59,8 +63,8 @@ pub struct Setup {
     pub store: Store,
     /// LDK's settings.
     pub config: UserConfig,
-    /// Chain of the node.
-    pub chain: Chain,
+    /// Source of the node's chain. Its network is that of the node.
+    pub chain: Arc<dyn ChainSource>,
 }
 
 /// Parts of a node that exist before it has peers.
@@ -76,7 +80,7 @@ pub struct Core {
 /// A node: keys, channels, monitors, peers over loopback TCP, coins. [`run`](Self::run) starts its tasks.
 pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessageHandler> {
     name: &'static str,
-    chain: Chain,
+    chain: Arc<ChainView>,
     keys: Arc<KeysManager>,
     dice: Arc<Dice>,
     wallet: Arc<BdkWallet>,
@@ -89,11 +93,13 @@ pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessag
     saves: Arc<SaveQueue>,
     store: Store,
     address: SocketAddr,
-    /// Height up to which manager and monitors have processed the chain.
-    seen: Mutex<u32>,
+    /// Block up to which manager and monitors have processed the chain.
+    seen: Mutex<BestBlock>,
     was_loaded: bool,
     stopping: AtomicBool,
     life: Mutex<Option<JoinHandle<()>>>,
+    /// Thread that asks a source outside this process.
+    asking: Mutex<Option<std::thread::JoinHandle<()>>>,
     connections: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -117,17 +123,22 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         F: Future<Output = io::Result<Arc<H>>>,
     {
         let Setup { name, seed, store, config, chain } = setup;
+        let chain = ChainView::new(chain);
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u32::try_from(since_epoch.as_secs()).unwrap_or(u32::MAX);
         let keys = Arc::new(KeysManager::new(&seed, since_epoch.as_secs(), since_epoch.subsec_nanos(), true));
         let dice = Arc::new(Dice::new(Arc::clone(&keys)));
-        let wallet = BdkWallet::new(&seed, chain.clone(), Arc::clone(&store))?;
+        let wallet = BdkWallet::new(&seed, Arc::clone(&chain), Arc::clone(&store))?;
         let channel_keys = Arc::new(HomeKeys::new(Arc::clone(&keys), Arc::clone(&wallet)));
         let (logger, saves) = (Arc::new(NodeLogger::new(name)), Arc::new(SaveQueue::default()));
-        let broadcaster = Arc::new(Broadcaster::new(chain.clone()));
-        let fees = Arc::new(chain.clone());
+        let broadcaster = Arc::new(Broadcaster::new(Arc::clone(&chain)));
+        let fees = Arc::clone(&chain);
+        let filter = match chain.source().feed() {
+            Feed::Blocks(_) => None,
+            Feed::Transactions(feed) => Some(feed.filter()),
+        };
         let monitor: Arc<ChainMonitor> = Arc::new(ChainMonitor::new(
-            None,
+            filter,
             Arc::clone(&broadcaster),
             Arc::clone(&logger),
             Arc::clone(&fees),
@@ -135,7 +146,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             Arc::clone(&keys),
             keys.get_peer_storage_key(),
         ));
-        let graph = Arc::new(NetworkGraph::new(Network::Regtest, Arc::clone(&logger)));
+        let graph = Arc::new(NetworkGraph::new(chain.network(), Arc::clone(&logger)));
         let decay = ProbabilisticScoringDecayParameters::default();
         let scorer = Arc::new(RwLock::new(Scorer::new(decay, Arc::clone(&graph), Arc::clone(&logger))));
         let scoring = ProbabilisticScoringFeeParameters::default();
@@ -144,18 +155,23 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let message_router = Arc::new(MessageRouter::new(graph, Arc::clone(&keys)));
 
         let parts = Parts {
-            keys: &keys,
-            dice: &dice,
-            channel_keys: &channel_keys,
-            logger: &logger,
-            broadcaster: &broadcaster,
-            fees: &fees,
-            monitor: &monitor,
+            keys: Arc::clone(&keys),
+            dice: Arc::clone(&dice),
+            channel_keys: Arc::clone(&channel_keys),
+            logger: Arc::clone(&logger),
+            broadcaster: Arc::clone(&broadcaster),
+            fees: Arc::clone(&fees),
+            monitor: Arc::clone(&monitor),
+            wallet: Arc::clone(&wallet),
+            chain: Arc::clone(&chain),
+            store: Arc::clone(&store),
+            router: Arc::clone(&router),
+            message_router: Arc::clone(&message_router),
         };
-        let stored = parts.load(&store, &chain, &router, &message_router, config.clone())?;
+        let (stored, tip) = parts.load_on_any_thread(config.clone()).await?;
         let was_loaded = stored.is_some();
         let manager = Arc::new(stored.unwrap_or_else(|| {
-            let params = ChainParameters { network: Network::Regtest, best_block: chain.best_block() };
+            let params = ChainParameters { network: chain.network(), best_block: tip };
             ChannelManager::new(
                 fees,
                 Arc::clone(&monitor),
@@ -189,7 +205,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let node = Arc::new(Self {
             name,
             wallet,
-            seen: Mutex::new(chain.height()),
+            seen: Mutex::new(manager.current_best_block()),
             chain,
             keys,
             dice,
@@ -205,6 +221,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             was_loaded,
             stopping: AtomicBool::new(false),
             life: Mutex::default(),
+            asking: Mutex::default(),
             connections: Mutex::default(),
         });
         node.keep(tokio::spawn(listen(listener, Arc::clone(&node.peers))));
@@ -265,9 +282,9 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         &self.broadcaster
     }
 
-    /// The chain of the node.
+    /// The node's view of its chain.
     #[must_use]
-    pub fn chain(&self) -> &Chain {
+    pub fn chain(&self) -> &Arc<ChainView> {
         &self.chain
     }
 
@@ -351,27 +368,73 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Connect for Connector<H> {
 }
 
 /// Parts that restore a stored channel manager.
-struct Parts<'a> {
-    keys: &'a Arc<KeysManager>,
-    dice: &'a Arc<Dice>,
-    channel_keys: &'a Arc<HomeKeys>,
-    logger: &'a Arc<NodeLogger>,
-    broadcaster: &'a Arc<Broadcaster>,
-    fees: &'a Arc<Chain>,
-    monitor: &'a Arc<ChainMonitor>,
+struct Parts {
+    keys: Arc<KeysManager>,
+    dice: Arc<Dice>,
+    channel_keys: Arc<HomeKeys>,
+    logger: Arc<NodeLogger>,
+    broadcaster: Arc<Broadcaster>,
+    fees: Arc<ChainView>,
+    monitor: Arc<ChainMonitor>,
+    wallet: Arc<BdkWallet>,
+    chain: Arc<ChainView>,
+    store: Store,
+    router: Arc<Router>,
+    message_router: Arc<MessageRouter>,
 }
 
-impl Parts<'_> {
-    /// Restores the stored node and connects it to the blocks since.
-    fn load(
-        &self,
-        store: &Store,
-        chain: &Chain,
-        router: &Arc<Router>,
-        message_router: &Arc<MessageRouter>,
-        config: UserConfig,
-    ) -> io::Result<Option<ChannelManager>> {
-        let read = store.read(
+type Monitors = Vec<(BlockHash, ChannelMonitor)>;
+
+impl Parts {
+    /// Loads without keeping a thread of the runtime waiting for the source.
+    async fn load_on_any_thread(self, config: UserConfig) -> io::Result<(Option<ChannelManager>, BestBlock)> {
+        if self.chain.source().is_local() {
+            return self.load(config);
+        }
+        tokio::task::spawn_blocking(move || self.load(config)).await.map_err(broken)?
+    }
+
+    /// Restores the stored node, if there is one, and connects it to the blocks since. Returns the newest block too.
+    fn load(&self, config: UserConfig) -> io::Result<(Option<ChannelManager>, BestBlock)> {
+        let source = self.chain.source();
+        check_network(&**source)?;
+        let tip = source.tip()?;
+        self.chain.note_source(Ok(tip));
+        let stored = self.read(config)?;
+        self.wallet.begin()?;
+        if !source.is_local() {
+            self.chain.refresh(true)?;
+        }
+        let Some((manager, monitors)) = stored else { return Ok((None, tip)) };
+        let listeners: Vec<_> = monitors.into_iter().map(|(_, monitor)| self.listener(monitor)).collect();
+        if let Feed::Blocks(feed) = source.feed() {
+            let of_manager = Position { at: manager.current_best_block(), follower: Box::new(Ldk(&manager)) };
+            let of_monitors = listeners.iter().map(|listener| {
+                let follower: Box<dyn Follower> = Box::new(Ldk(listener));
+                Position { at: listener.0.current_best_block(), follower }
+            });
+            let mut positions: Vec<_> = of_monitors.chain([of_manager]).collect();
+            if !source.is_local() {
+                positions.push(self.wallet.position());
+            }
+            catch_up(feed, &mut positions, &mut |block| self.chain.note_height(block))?;
+        }
+        for (monitor, ..) in listeners {
+            let (channel, update) = (monitor.channel_id(), monitor.get_latest_update_id());
+            let loaded = self.monitor.load_existing_monitor(channel, monitor);
+            loaded.map_err(|()| broken("a channel monitor is stored twice"))?;
+            // A manager that was saved while a new channel waited for its first monitor would wait forever.
+            let _ = self.monitor.channel_monitor_updated(channel, update);
+        }
+        Ok((Some(manager), tip))
+    }
+
+    fn listener(&self, monitor: ChannelMonitor) -> MonitorListener {
+        (monitor, Arc::clone(&self.broadcaster), Arc::clone(&self.fees), Arc::clone(&self.logger))
+    }
+
+    fn read(&self, config: UserConfig) -> io::Result<Option<(ChannelManager, Monitors)>> {
+        let read = self.store.read(
             CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
             CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE,
             CHANNEL_MANAGER_PERSISTENCE_KEY,
@@ -380,45 +443,29 @@ impl Parts<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read?,
         };
-        save::finish(store)?;
-        let monitors = read_channel_monitors(Arc::clone(store), Arc::clone(self.keys), Arc::clone(self.channel_keys))?;
+        save::finish(&self.store)?;
+        let (keys, channel_keys) = (Arc::clone(&self.keys), Arc::clone(&self.channel_keys));
+        let monitors = read_channel_monitors(Arc::clone(&self.store), keys, channel_keys)?;
         let args = ChannelManagerReadArgs::new(
-            Arc::clone(self.dice),
-            Arc::clone(self.keys),
-            Arc::clone(self.channel_keys),
-            Arc::clone(self.fees),
-            Arc::clone(self.monitor),
-            Arc::clone(self.broadcaster),
-            Arc::clone(router),
-            Arc::clone(message_router),
-            Arc::clone(self.logger),
+            Arc::clone(&self.dice),
+            Arc::clone(&self.keys),
+            Arc::clone(&self.channel_keys),
+            Arc::clone(&self.fees),
+            Arc::clone(&self.monitor),
+            Arc::clone(&self.broadcaster),
+            Arc::clone(&self.router),
+            Arc::clone(&self.message_router),
+            Arc::clone(&self.logger),
             config,
             monitors.iter().map(|(_, monitor)| monitor).collect(),
         );
         let (_, manager) = <(BlockHash, ChannelManager)>::read(&mut bytes.as_slice(), args)
             .map_err(|e| broken(format!("the stored node cannot be read: {e:?}")))?;
-        for (_, monitor) in monitors {
-            for height in monitor.current_best_block().height + 1..=chain.height() {
-                if let Some(block) = chain.block_at(height) {
-                    let txs: Vec<_> = block.txdata.iter().enumerate().collect();
-                    let (broadcaster, fees) = (Arc::clone(self.broadcaster), Arc::clone(self.fees));
-                    monitor.block_connected(&block.header, &txs, height, broadcaster, fees, self.logger);
-                }
-            }
-            let (channel, update) = (monitor.channel_id(), monitor.get_latest_update_id());
-            let loaded = self.monitor.load_existing_monitor(channel, monitor);
-            loaded.map_err(|()| broken("a channel monitor is stored twice"))?;
-            // A manager that was saved while a new channel waited for its first monitor would wait forever.
-            let _ = self.monitor.channel_monitor_updated(channel, update);
-        }
-        for height in manager.current_best_block().height + 1..=chain.height() {
-            if let Some(block) = chain.block_at(height) {
-                lightning::chain::Listen::block_connected(&manager, &block, height);
-            }
-        }
-        Ok(Some(manager))
+        Ok(Some((manager, monitors)))
     }
 }
+
+type MonitorListener = (ChannelMonitor, Arc<Broadcaster>, Arc<ChainView>, Arc<NodeLogger>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each use is one call on the content.

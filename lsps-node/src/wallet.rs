@@ -1,4 +1,4 @@
-//! The on-chain wallet of one node: BDK's, with the blocks and the mempool of the embedded chain.
+//! The on-chain wallet of one node: BDK's, with the blocks and the mempool of the node's chain source.
 //!
 //! Its keys follow BIP 84, from the node's seed. LDK pays the outputs of a closed channel to addresses of this wallet
 //! ([`HomeKeys`]), so a cooperative close needs no further transaction.
@@ -9,6 +9,8 @@ mod coins;
 mod deposits;
 mod ldk;
 mod payer;
+mod record;
+mod sync;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,24 +18,26 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bdk_wallet::template::Bip84;
 use bdk_wallet::{KeychainKind, Wallet};
 use bitcoin::bip32::Xpriv;
-use bitcoin::{Address, FeeRate, Network, OutPoint, Script, ScriptBuf, Transaction, Txid, io};
+use bitcoin::{Address, FeeRate, OutPoint, Script, ScriptBuf, Transaction, Txid, io};
 use lsps_transport_ldk::ports::{CannotFund, OnchainWallet};
 
-use crate::chain::embedded::Chain;
+use crate::chain::ChainView;
 use crate::store::Store;
 
 pub use ldk::HomeKeys;
 pub use payer::Payer;
 
 use coins::Coins;
+use record::Record;
 
 /// The coins, the keys, and the reservations of coins.
 ///
-/// Only the number of addresses that were given out is persisted; the coins are read from the chain at every start.
+/// The number of addresses that were given out is persisted. The coins are persisted too, except on a chain in this process,
+/// from which they are read at every start.
 /// Reservations are kept in memory. A crash drops those that nobody recorded, which is right: their transactions were
 /// never broadcast. The owner of a recorded one locks its inputs again after the start.
 pub struct BdkWallet {
-    chain: Chain,
+    chain: Arc<ChainView>,
     store: Store,
     state: Mutex<State>,
 }
@@ -43,19 +47,29 @@ impl BdkWallet {
     ///
     /// # Errors
     ///
-    /// The store cannot be read.
+    /// The store cannot be read, or has the wallet of another seed or network.
     ///
     /// # Panics
     ///
     /// Never: every seed has such keys.
-    pub fn new(seed: &[u8; 32], chain: Chain, store: Store) -> io::Result<Arc<Self>> {
-        let master = Xpriv::new_master(Network::Regtest, seed).expect("half of an HMAC is a valid key");
-        let [receiving, change] = KEYCHAINS.map(|keychain| Bip84(master, keychain));
-        let bdk = Wallet::create(receiving, change).network(Network::Regtest).lookahead(LOOKAHEAD);
-        let mut bdk = bdk.create_wallet_no_persist().expect("the template is a valid descriptor");
+    pub fn new(seed: &[u8; 32], chain: impl Into<Arc<ChainView>>, store: Store) -> io::Result<Arc<Self>> {
+        let chain = chain.into();
+        let network = chain.network();
+        let master = Xpriv::new_master(network, seed).expect("half of an HMAC is a valid key");
+        let record = if chain.source().is_local() { None } else { Record::read(&store)? };
+        let mut bdk = match &record {
+            Some(record) => record.load(master, network)?,
+            None => {
+                let [receiving, change] = KEYCHAINS.map(|keychain| Bip84(master, keychain));
+                let bdk = Wallet::create(receiving, change).network(network).lookahead(LOOKAHEAD);
+                bdk.create_wallet_no_persist().expect("the template is a valid descriptor")
+            }
+        };
         let kept = addresses::reveal_kept(&mut bdk, &store)?;
-        let state = State { coins: Coins::new(bdk), funded: HashMap::new(), bumped: HashMap::new(), kept };
-        Ok(Arc::new(Self { chain, store, state: Mutex::new(state) }))
+        let state = State { coins: Coins::new(bdk), funded: HashMap::new(), bumped: HashMap::new(), kept, record };
+        let wallet = Arc::new(Self { chain, store, state: Mutex::new(state) });
+        wallet.chain.set_wallet(&wallet);
+        Ok(wallet)
     }
 
     /// Script of the first address, which no order gets; it can be paid to any number of times.
@@ -98,11 +112,17 @@ impl BdkWallet {
         Ok(tx)
     }
 
-    /// The state, updated to the present chain.
+    /// The state, updated to the present if the chain is in this process.
     fn state(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().expect("BDK does not panic");
-        state.coins.follow(&self.chain);
+        let mut state = self.lock_state();
+        if self.chain.source().is_local() {
+            state.coins.follow(&**self.chain.source());
+        }
         state
+    }
+
+    fn lock_state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("BDK does not panic")
     }
 }
 
@@ -162,6 +182,8 @@ struct State {
     /// Child transaction that bumps the fee of each transaction, with the feerate of both.
     bumped: HashMap<Txid, (FeeRate, Transaction)>,
     kept: addresses::HandedOut,
+    /// `None`: the store has no record, or the chain is in this process.
+    record: Option<Record>,
 }
 
 fn same_purpose(tx: &Transaction, script: &ScriptBuf, amount_sat: u64) -> Result<Transaction, CannotFund> {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bitcoin::{Amount, FeeRate, ScriptBuf, Witness};
 
-use lsps_node::store::MemoryStore;
+use lightning::ln::peer_handler::IgnoringMessageHandler;
+use lightning::util::config::UserConfig;
+use lsps_node::node::{Node, Setup, within};
+use lsps_node::store::{MemoryStore, Store};
 use lsps_node::{BdkWallet, Chain};
 
 const RATE: FeeRate = FeeRate::from_sat_per_kwu(253);
@@ -62,4 +65,30 @@ fn another_branch_and_a_forgetful_mempool_undo_what_they_undo_and_no_more() {
     assert!(chain.mempool().is_empty(), "nor what was paid with it");
     assert!(chain.submit(tx).is_err(), "its coin does not exist any more");
     chain.give(&somewhere(), 1_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_follows_another_branch_while_it_runs_and_after_a_start() {
+    let (chain, store): (Chain, Store) = (Chain::new(), Arc::new(MemoryStore::new()));
+    let start = || async {
+        let (config, store) = (UserConfig::default(), Arc::clone(&store));
+        let setup = Setup { name: "alice", seed: [1; 32], store, config, chain: Arc::new(chain.clone()) };
+        let node = Node::build(setup, Arc::new(IgnoringMessageHandler {})).await.expect("it starts");
+        node.run(|_| std::future::ready(Ok(())));
+        node
+    };
+    let alice = start().await;
+    chain.mine(3);
+    let is_there = |node: &Node| node.channel_manager().current_best_block() == chain.best_block();
+    assert!(within(|| is_there(&alice)).await);
+    chain.reorganize(3);
+    assert!(within(|| is_there(&alice)).await, "while it runs");
+    assert!(alice.chain().status().is_current(), "{:?}", alice.chain().status());
+    alice.stop().await;
+
+    chain.reorganize(3);
+    chain.mine(2);
+    let alice = start().await;
+    assert!(is_there(&alice), "after a start");
+    alice.stop().await;
 }

@@ -309,7 +309,7 @@ impl Script {
 
     /// Setup of the node of this role.
     pub fn setup(&self, who: Who, store: Store, config: UserConfig, chain: &Chain) -> Setup {
-        Setup { name: who.name(), seed: who.seed(), store, config, chain: chain.clone() }
+        Setup { name: who.name(), seed: who.seed(), store, config, chain: Arc::new(chain.clone()) }
     }
 }
 

@@ -24,10 +24,11 @@ use lightning_liquidity::lsps5::client::LSPS5ClientConfig;
 use lightning_liquidity::utils::time::DefaultTimeProvider;
 use lightning_liquidity::{LiquidityClientConfig, LiquidityManagerSync, LiquidityServiceConfig};
 use lsps_node::Chain;
+use lsps_node::chain::ChainView;
 use lsps_node::node::broadcast::Broadcaster;
 use lsps_node::node::logger::NodeLogger;
 use lsps_node::node::save::SaveQueue;
-use lsps_node::node::types::{ChainMonitor, MessageRouter, NetworkGraph, NoFilter, OwnRouter, Router, Scorer};
+use lsps_node::node::types::{ChainMonitor, MessageRouter, NetworkGraph, OwnRouter, Router, Scorer, TxFilter};
 use lsps_node::store::MemoryStore;
 use lsps_transport_ldk::preset_for_lsp;
 use lsps_types::Scid;
@@ -41,7 +42,7 @@ pub type Manager = LiquidityManagerSync<
     Arc<KeysManager>,
     Arc<KeysManager>,
     Arc<ChannelManager>,
-    NoFilter,
+    TxFilter,
     Arc<Tally>,
     DefaultTimeProvider,
     Arc<Broadcaster>,
@@ -54,7 +55,7 @@ type ChannelManager = channelmanager::ChannelManager<
     Arc<KeysManager>,
     Arc<KeysManager>,
     Arc<KeysManager>,
-    Arc<Chain>,
+    Arc<ChainView>,
     Arc<Router>,
     Arc<MessageRouter>,
     Arc<NodeLogger>,
@@ -183,7 +184,8 @@ impl Around {
         preset_for_lsp(&mut config);
         let keys = Arc::new(KeysManager::new(&[1; 32], 0, 0, true));
         let (logger, saves) = (Arc::new(NodeLogger::new("bench")), Arc::new(SaveQueue::default()));
-        let (broadcaster, fees) = (Arc::new(Broadcaster::new(chain.clone())), Arc::new(chain.clone()));
+        let fees: Arc<ChainView> = chain.clone().into();
+        let broadcaster = Arc::new(Broadcaster::new(Arc::clone(&fees)));
         let monitor = Arc::new(ChainMonitor::new(
             None,
             Arc::clone(&broadcaster),

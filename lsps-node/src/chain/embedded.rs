@@ -7,6 +7,7 @@
 mod block;
 mod ledger;
 mod rules;
+mod source;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,8 @@ use bitcoin::{Amount, Block, BlockHash, FeeRate, OutPoint, Script, ScriptBuf, Tr
 use lightning::chain::BestBlock;
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
 use tokio::sync::watch;
+
+use super::ChainView;
 
 pub use rules::Rejected;
 
@@ -65,8 +68,6 @@ impl Chain {
 
     /// Reorganises the chain: the newest `depth` blocks are replaced by one more, all of them empty, and their
     /// transactions return to the mempool.
-    ///
-    /// Wallets follow a reorganisation; nodes here do not.
     pub fn reorganize(&self, depth: u32) {
         let mut ledger = self.ledger();
         (0..depth).for_each(|_| ledger.disconnect());
@@ -183,21 +184,6 @@ impl Chain {
         self.ledger().waiting(txid).cloned()
     }
 
-    /// The changes for an observer who saw the chain up to `changes` and knows the given blocks. `None`: nothing
-    /// changed.
-    #[must_use]
-    pub fn news(&self, changes: u64, is_known: impl Fn(u32, BlockHash) -> bool) -> Option<News> {
-        let ledger = self.ledger();
-        if ledger.changes() == changes {
-            return None;
-        }
-        let tip_down = (0..=ledger.height()).rev().filter_map(|height| Some((height, ledger.block_at(height)?)));
-        let unknown = tip_down.take_while(|(height, block)| !is_known(*height, block.block_hash()));
-        let mut blocks: Vec<_> = unknown.map(|(height, block)| (height, block.clone())).collect();
-        blocks.reverse();
-        Some(News { changes: ledger.changes(), blocks, mempool: ledger.mempool().cloned().collect() })
-    }
-
     /// Feerate that the chain reports as the estimate, in satoshis per 1000 weight units.
     #[must_use]
     pub fn fee_sat_per_kw(&self) -> u32 {
@@ -227,6 +213,12 @@ impl Default for Chain {
     }
 }
 
+impl From<Chain> for Arc<ChainView> {
+    fn from(chain: Chain) -> Self {
+        ChainView::new(Arc::new(chain))
+    }
+}
+
 impl BroadcasterInterface for Chain {
     /// Submits the transactions in the order that their spends require. Those that the next block could not contain are
     /// dropped, as by a remote node.
@@ -246,16 +238,6 @@ impl FeeEstimator for Chain {
     fn get_est_sat_per_1000_weight(&self, _: ConfirmationTarget) -> u32 {
         self.fee_sat_per_kw()
     }
-}
-
-/// Changes of the chain and the mempool, at one moment.
-pub struct News {
-    /// Number of changes up to that moment, to be passed to the next call.
-    pub changes: u64,
-    /// Blocks on top of the newest known one, with their heights.
-    pub blocks: Vec<(u32, Block)>,
-    /// Transactions in the mempool, parents before children.
-    pub mempool: Vec<Transaction>,
 }
 
 struct Inner {

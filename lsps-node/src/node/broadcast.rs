@@ -1,24 +1,25 @@
 //! The broadcaster of a node, with a switch.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitcoin::{FeeRate, Transaction, Txid};
-use lightning::chain::chaininterface::BroadcasterInterface;
+use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget};
 
 use lsps_transport_ldk::ports::{Broadcast, ChainAccess};
 
-use crate::chain::embedded::Chain;
+use crate::chain::ChainView;
 
 /// Submits transactions to the chain, unless it is cut off.
 pub struct Broadcaster {
-    chain: Chain,
+    chain: Arc<ChainView>,
     cut_off: AtomicBool,
 }
 
 impl Broadcaster {
     /// Creates a broadcaster that is not cut off.
     #[must_use]
-    pub fn new(chain: Chain) -> Self {
+    pub fn new(chain: Arc<ChainView>) -> Self {
         Self { chain, cut_off: AtomicBool::new(false) }
     }
 
@@ -33,27 +34,33 @@ impl ChainAccess for Broadcaster {
         if self.cut_off.load(Ordering::SeqCst) {
             return Broadcast::Unanswered;
         }
-        let is_known = self.chain.transaction(&tx.compute_txid()).is_some();
-        match self.chain.submit(tx.clone()) {
-            Ok(_) if is_known => Broadcast::Known,
-            Ok(_) => Broadcast::Accepted,
-            Err(why) => Broadcast::Refused(why.to_string()),
-        }
+        self.chain.broadcast(&[tx]).pop().unwrap_or(Broadcast::Unanswered)
     }
 
     fn confirmations(&self, txid: &Txid) -> u32 {
-        self.chain.confirmations(txid).unwrap_or(0)
+        self.chain.confirmations(txid)
     }
 
     fn fee_rate(&self) -> FeeRate {
-        FeeRate::from_sat_per_kwu(self.chain.fee_sat_per_kw().into())
+        self.chain.fee_rate_within(SOON)
+    }
+
+    fn commitment_fee_rate(&self) -> FeeRate {
+        self.chain.fee_rate(ConfirmationTarget::NonAnchorChannelFee)
+    }
+
+    fn fee_rate_within(&self, blocks: u32) -> FeeRate {
+        self.chain.fee_rate_within(u16::try_from(blocks).unwrap_or(u16::MAX))
     }
 }
 
 impl BroadcasterInterface for Broadcaster {
     fn broadcast_transactions(&self, txs: &[&Transaction]) {
         if !self.cut_off.load(Ordering::SeqCst) {
-            self.chain.broadcast_transactions(txs);
+            let _answers = self.chain.broadcast(txs);
         }
     }
 }
+
+/// Number of blocks within which fundings and refunds are to confirm.
+pub(crate) const SOON: u16 = 6;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use bitcoin::FeeRate;
 use bitcoin::secp256k1::Secp256k1;
-use lightning::chain::chaininterface::BroadcasterInterface;
+use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
 use lightning::events::Event;
 use lightning::events::bump_transaction::sync::{BumpTransactionEventHandlerSync, WalletSync};
 use lightning::ln::peer_handler::CustomMessageHandler;
 use lightning::sign::{OutputSpender, SpendableOutputDescriptor};
 
 use super::Node;
+use super::broadcast::SOON;
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     /// Handles an event that no other handler took.
@@ -27,7 +27,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                 output_script,
                 ..
             } => {
-                let rate = FeeRate::from_sat_per_kwu(self.chain.fee_sat_per_kw().into());
+                let rate = self.chain.fee_rate_within(SOON);
                 let tx = self.wallet.pay(output_script, *channel_value_satoshis, rate).map_err(|e| e.to_string())?;
                 let funded =
                     self.manager.funding_transaction_generated(*temporary_channel_id, *counterparty_node_id, tx);
@@ -52,8 +52,9 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         if to_sweep.is_empty() {
             return Ok(());
         }
+        let rate = self.chain.get_est_sat_per_1000_weight(ConfirmationTarget::OutputSpendingFee);
         let (home, secp) = (self.wallet.script(), Secp256k1::new());
-        let tx = self.keys.spend_spendable_outputs(&to_sweep, vec![], home, self.chain.fee_sat_per_kw(), None, &secp);
+        let tx = self.keys.spend_spendable_outputs(&to_sweep, vec![], home, rate, None, &secp);
         let tx = tx.map_err(|()| "what a closed channel left is not worth a transaction".to_owned())?;
         self.broadcaster.broadcast_transactions(&[&tx]);
         Ok(())

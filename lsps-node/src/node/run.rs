@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lightning::chain::Listen;
 use lightning::events::{Event, ReplayEvent};
 use lightning::ln::msgs::OnionMessageHandler as _;
 use lightning::ln::peer_handler::CustomMessageHandler;
@@ -55,6 +54,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             }
         });
         *lock(&self.life) = Some(life);
+        self.ask_source();
     }
 
     /// Stops all tasks after a last save.
@@ -64,12 +64,18 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         if let Some(life) = life {
             let _ = life.await;
         }
+        self.chain.ask_to_work();
+        if let Some(asking) = lock(&self.asking).take() {
+            let _ = tokio::task::spawn_blocking(|| asking.join()).await; // each call of it is bounded
+        }
         self.disconnect();
     }
 
     /// Stops all tasks at once, without a last save, as a power cut would; only the store remains.
     pub fn kill(&self) {
         self.broadcaster.cut_off(true);
+        self.stopping.store(true, Ordering::SeqCst);
+        self.chain.ask_to_work();
         if let Some(life) = lock(&self.life).take() {
             life.abort();
         }
@@ -81,19 +87,6 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             connection.abort();
         }
         self.peers.disconnect_all_peers();
-    }
-
-    /// Connects the blocks that LDK has not seen, also before a payment is sent: LDK counts the expiry of an HTLC from the
-    /// last block that the sender knows, and a recipient that knows later blocks may find too few left.
-    pub(super) fn follow_chain(&self) {
-        let mut seen = lock(&self.seen);
-        for height in *seen + 1..=self.chain.height() {
-            if let Some(block) = self.chain.block_at(height) {
-                self.manager.block_connected(&block, height);
-                self.monitor.block_connected(&block, height);
-            }
-            *seen = height;
-        }
     }
 }
 

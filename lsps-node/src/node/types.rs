@@ -18,7 +18,7 @@ use super::dice::Dice;
 use super::logger::NodeLogger;
 use super::messages::StraightRouter;
 use super::save::SaveQueue;
-use crate::chain::embedded::Chain;
+use crate::chain::ChainView;
 use crate::wallet::HomeKeys;
 
 /// Channel manager.
@@ -28,7 +28,7 @@ pub type ChannelManager = channelmanager::ChannelManager<
     Arc<Dice>,
     Arc<KeysManager>,
     Arc<HomeKeys>,
-    Arc<Chain>,
+    Arc<ChainView>,
     Arc<Router>,
     Arc<MessageRouter>,
     Arc<NodeLogger>,
@@ -37,9 +37,9 @@ pub type ChannelManager = channelmanager::ChannelManager<
 /// Chain monitor of the channels.
 pub type ChainMonitor = chainmonitor::ChainMonitor<
     InMemorySigner,
-    NoFilter,
+    TxFilter,
     Arc<Broadcaster>,
-    Arc<Chain>,
+    Arc<ChainView>,
     Arc<NodeLogger>,
     Arc<SaveQueue>,
     Arc<KeysManager>,
@@ -95,5 +95,5 @@ pub type Scorer = ProbabilisticScorer<Arc<NetworkGraph>, Arc<NodeLogger>>;
 /// Router of onion messages.
 pub type MessageRouter = StraightRouter;
 
-/// Filter, unused: whole blocks are delivered.
-pub type NoFilter = Arc<dyn Filter + Send + Sync>;
+/// Filter of a chain source that does not tell whole blocks.
+pub type TxFilter = Arc<dyn Filter + Send + Sync>;

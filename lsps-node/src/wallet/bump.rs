@@ -1,7 +1,7 @@
 //! Child pays for parent.
 
 use bitcoin::{Amount, FeeRate, OutPoint, Transaction, Weight};
-use lightning::chain::chaininterface::BroadcasterInterface;
+use lsps_transport_ldk::ports::Broadcast;
 
 use super::coins::can_be_counted;
 use super::{BdkWallet, State};
@@ -16,8 +16,7 @@ impl BdkWallet {
             None => self.child_of(state, parent, fee_rate),
         };
         let Some(child) = child else { return false };
-        self.chain.broadcast_transactions(&[&child]);
-        let is_out = self.chain.transaction(&child.compute_txid()).is_some();
+        let is_out = !matches!(self.chain.broadcast(&[&child])[..], [Broadcast::Refused(_)]);
         state.bumped.insert(parent.compute_txid(), (fee_rate, child));
         is_out
     }

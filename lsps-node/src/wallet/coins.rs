@@ -12,41 +12,33 @@ use bitcoin::{Amount, FeeRate, OutPoint, Psbt, Script, Transaction, TxIn, Txid, 
 use lsps_transport_ldk::ports::CannotFund;
 
 use super::deposits::Deposits;
-use crate::chain::embedded::{Chain, News};
 
 pub(super) struct Coins {
     pub(super) bdk: Wallet,
     /// Reserved coins. Coins that were spent since may stay in the set.
     pub(super) reserved: HashSet<OutPoint>,
     pub(super) deposits: Deposits,
-    /// Number of changes of the chain that BDK knows of.
+    /// Number of changes that BDK was told.
     pub(super) seen: u64,
+    /// Number of changes of a source that counts them, at the last look.
+    pub(super) changes: Option<u64>,
+    /// Transactions in the mempool that BDK was told.
+    pub(super) in_mempool: HashSet<Txid>,
+    /// Time of the last look at the mempool, in Unix seconds; later with each look.
+    pub(super) clock: u64,
 }
 
 impl Coins {
     pub(super) fn new(bdk: Wallet) -> Self {
-        Self { bdk, reserved: HashSet::new(), deposits: Deposits::default(), seen: 0 }
-    }
-
-    /// Passes the changes of the chain to BDK.
-    pub(super) fn follow(&mut self, chain: &Chain) {
-        let is_known = |height, hash| self.bdk.local_chain().get(height).is_some_and(|known| known.hash() == hash);
-        let Some(News { changes, blocks, mempool }) = chain.news(self.seen, is_known) else { return };
-        for (height, block) in &blocks {
-            self.bdk.apply_block(block, *height).expect("it is on top of one that is known");
+        Self {
+            bdk,
+            reserved: HashSet::new(),
+            deposits: Deposits::default(),
+            seen: 0,
+            changes: None,
+            in_mempool: HashSet::new(),
+            clock: 0,
         }
-        // The count of changes is BDK's clock: the latest sighting wins, and a transaction that is not seen any more is
-        // gone.
-        let waiting: HashSet<Txid> = mempool.iter().map(Transaction::compute_txid).collect();
-        self.bdk.apply_unconfirmed_txs(mempool.into_iter().map(|tx| (tx, changes)));
-        let is_gone = |txid: &Txid| !waiting.contains(txid);
-        let unconfirmed = self.bdk.transactions().filter(|tx| !tx.chain_position.is_confirmed());
-        let gone: Vec<_> = unconfirmed.map(|tx| tx.tx_node.txid).filter(is_gone).map(|txid| (txid, changes)).collect();
-        if !gone.is_empty() {
-            self.bdk.apply_evicted_txs(gone);
-        }
-        let _read_again_at_the_next_start = self.bdk.take_staged();
-        self.seen = changes;
     }
 
     /// Coins that may be used. An unconfirmed coin from somebody else is not among them, as its sender can still

@@ -47,13 +47,16 @@ impl ChainWatch for BdkWallet {
     }
 
     fn outputs_to(&self, script: &ScriptBuf) -> Option<Vec<SeenOutput>> {
-        let coins = &mut self.state().coins;
+        let mut state = self.state();
+        let coins = &mut state.coins;
         let outputs: Vec<_> = coins.bdk.list_output().filter(|output| output.txout.script_pubkey == *script).collect();
         coins.deposits.reported.extend(outputs.iter().map(|output| output.outpoint));
+        drop(state); // the view of the chain asks the wallet
         let seen = |output: LocalOutput| {
             let height = output.chain_position.confirmation_height_upper_bound();
             // BDK does not know the value of inputs of others.
-            let fee_rate = height.is_none().then(|| self.chain.fee_rate_of(&output.outpoint.txid)).flatten();
+            let sighting = height.is_none().then(|| self.chain.sighting(&output.outpoint.txid)).flatten();
+            let fee_rate = sighting.and_then(|sighting| sighting.fee_rate);
             SeenOutput { outpoint: output.outpoint, amount: output.txout.value, height, fee_rate }
         };
         Some(outputs.into_iter().map(seen).collect())

@@ -7,8 +7,8 @@ use lightning::chain::chaininterface::BroadcasterInterface;
 use lsps_transport_ldk::ports::{CannotPay, Mempool, OnchainPayer, OnchainWallet as _};
 
 use super::{BdkWallet, spent_by};
-use crate::chain::embedded::{Chain, FEE_SAT_PER_KW};
-use crate::node::broadcast::Broadcaster;
+use crate::chain::embedded::Chain;
+use crate::node::broadcast::{Broadcaster, SOON};
 
 /// Pays with a node's coins, through the node's broadcaster.
 pub struct Payer {
@@ -21,7 +21,7 @@ pub struct Payer {
 impl Payer {
     /// Builds a payment at the usual feerate, or at a higher one at which the LSP accepts it at once.
     fn pays(&self, script: &ScriptBuf, amount_sat: u64, at_once_above: Option<FeeRate>) -> Result<Paid, CannotPay> {
-        let usual = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
+        let usual = self.coins.chain.fee_rate_within(SOON);
         let enough =
             at_once_above.map_or(usual, |rate| FeeRate::from_sat_per_kwu(rate.to_sat_per_kwu().saturating_add(1)));
         let tx = self.coins.pay(script, amount_sat, usual.max(enough))?;

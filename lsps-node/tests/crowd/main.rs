@@ -92,6 +92,7 @@ type Sent = (PublicKey, Vec<u8>);
 
 /// An LSP on a node of its own. Its peers consist only of their messages.
 struct Stall {
+    chain: Chain,
     node: Arc<Node<LspsMessageHandler>>,
     messages: Arc<LspsMessageHandler>,
     host: Lsp,
@@ -123,7 +124,8 @@ impl Stall {
             }
         });
         let node_store = Arc::new(MemoryStore::new());
-        let setup = Setup { name: "LSP", seed: [1; 32], store: node_store, config: settings, chain };
+        let setup =
+            Setup { name: "LSP", seed: [1; 32], store: node_store, config: settings, chain: Arc::new(chain.clone()) };
         let node = Node::build(setup, Arc::clone(&messages)).await.unwrap();
         let coins: Arc<dyn OnchainWallet> = node.wallet().clone();
         let mut parts = LspParts::new(
@@ -137,7 +139,7 @@ impl Stall {
         );
         (parts.config, parts.deposits) = (config, deposits);
         let (host, _) = Lsp::start(parts, policy).await.unwrap();
-        Self { node, messages, host, store, sent }
+        Self { chain, node, messages, host, store, sent }
     }
 
     fn connects(&self, peer: PublicKey) {
@@ -305,7 +307,7 @@ async fn case_X15_case_X27_a_block_costs_no_look_without_news_and_orders_are_jud
     let store = SlowStore::taking(Duration::ZERO);
     let stall = Stall::that_sees(store, sells_without_end(), Some(Arc::clone(&chain) as Arc<_>), policy).await;
     // Without coins every order would be refused. The next event makes the service look at the node's coins again.
-    stall.node.chain().give(&stall.node.wallet().script(), 10_000_000);
+    stall.chain.give(&stall.node.wallet().script(), 10_000_000);
     stall.host.handle_event(&intercepted(7, 1)).await.unwrap();
     let refund = bitcoin::Address::from_script(&stall.node.wallet().script(), bitcoin::Network::Regtest).unwrap();
     for number in 0..20 {
@@ -322,10 +324,10 @@ async fn case_X15_case_X27_a_block_costs_no_look_without_news_and_orders_are_jud
     assert!(within(|| sent() == 20).await, "{} answers", sent());
     assert_eq!(chain.watched.load(Ordering::SeqCst), 20, "each order has an address");
     let looks = chain.looked_at.load(Ordering::SeqCst);
-    stall.node.chain().mine(1);
+    stall.chain.mine(1);
     let manager = stall.node.channel_manager();
-    for height in manager.current_best_block().height + 1..=stall.node.chain().height() {
-        let block = stall.node.chain().block_at(height).unwrap();
+    for height in manager.current_best_block().height + 1..=stall.chain.height() {
+        let block = stall.chain.block_at(height).unwrap();
         lightning::chain::Listen::block_connected(&**manager, &block, height);
     }
     let asked = chain.asked.load(Ordering::SeqCst);

@@ -238,7 +238,7 @@ impl Raw {
     async fn connect_at(scene: &Scene, address: SocketAddr, seed: [u8; 32]) -> Self {
         let messages = LspsMessageHandler::new(Role::Client);
         let (store, config) = (Arc::new(MemoryStore::new()), UserConfig::default());
-        let setup = Setup { name: "raw client", seed, store, config, chain: scene.chain.clone() };
+        let setup = Setup { name: "raw client", seed, store, config, chain: Arc::new(scene.chain.clone()) };
         let node = Node::build(setup, Arc::clone(&messages)).await.expect("it starts");
         node.run(|_| std::future::ready(Ok(())));
         let lsp = scene.lsp.node.node_id();

@@ -14,7 +14,7 @@ use lsps_node::node::pay::equal_parts;
 use lsps_node::node::within;
 use lsps_service::StandardPolicy;
 use lsps_testing::scene::{Scene, Script, Who};
-use lsps_transport_ldk::ports::OnchainWallet as _;
+use lsps_transport_ldk::ports::{Broadcast, OnchainWallet as _};
 use lsps_transport_ldk::{LspEvent, LspsMessageHandler, Msat, TxPurpose};
 
 use crate::{AMOUNT, FEE_LIMIT, HOUR, World};
@@ -97,7 +97,7 @@ async fn case_X26_a_funding_that_the_mempool_refuses_is_told_with_the_reason() {
         coins.release(&coins.outpoints());
         let rate = FeeRate::from_sat_per_kwu(FEE_SAT_PER_KW.into());
         let other = coins.pay(&coins.script(), coins.spendable_sat() / 2, rate).expect("coins");
-        node.chain().submit(other).expect("it is valid");
+        assert_eq!(node.chain().broadcast(&[&other]), [Broadcast::Accepted]);
     });
     let world = World::playing(Script { on_event, ..Script::default() }).await;
     assert!(lsp.set(Arc::downgrade(&world.scene.lsp.node)).is_ok());

@@ -316,8 +316,13 @@ async fn start_dishonest(chain: &Chain, seed: u8, lies: Arc<Lies>) -> Arc<Node<L
     preset_for_lsp(&mut config);
     config.channel_handshake_config.negotiate_scid_privacy = true;
     let messages = LspsMessageHandler::new(Role::Service);
-    let setup =
-        Setup { name: "LSP", seed: [seed; 32], store: Arc::new(MemoryStore::new()), config, chain: chain.clone() };
+    let setup = Setup {
+        name: "LSP",
+        seed: [seed; 32],
+        store: Arc::new(MemoryStore::new()),
+        config,
+        chain: Arc::new(chain.clone()),
+    };
     let lsp = Node::build(setup, Arc::clone(&messages)).await.unwrap();
     let client = Arc::new(Mutex::new(None));
     answer(&lsp, messages, Arc::clone(&client), Arc::clone(&lies));

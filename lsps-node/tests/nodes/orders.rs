@@ -516,7 +516,7 @@ impl Seller {
         let messages = LspsMessageHandler::new(Role::Service);
         let (store, mut config) = (Arc::new(MemoryStore::new()), UserConfig::default());
         config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
-        let setup = Setup { name: "seller", seed: [77; 32], store, config, chain: scene.chain.clone() };
+        let setup = Setup { name: "seller", seed: [77; 32], store, config, chain: Arc::new(scene.chain.clone()) };
         let node = Node::build(setup, Arc::clone(&messages)).await.expect("it starts");
         let shop = Arc::new(Shop::default());
         let (weak, s) = (Arc::downgrade(&node), Arc::clone(&shop));

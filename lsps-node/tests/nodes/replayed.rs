@@ -84,7 +84,7 @@ async fn case_X01_the_same_onion_again_with_one_satoshi_gets_nothing() {
 async fn start_upstream(chain: &Chain, lsp: &LspNode, amounts: VecDeque<u64>) -> Arc<Node> {
     let config = UserConfig { accept_intercept_htlcs: true, ..UserConfig::default() };
     let store = Arc::new(MemoryStore::new());
-    let setup = Setup { name: "upstream", seed: [66; 32], store, config, chain: chain.clone() };
+    let setup = Setup { name: "upstream", seed: [66; 32], store, config, chain: Arc::new(chain.clone()) };
     let upstream = Node::build(setup, Arc::new(IgnoringMessageHandler {})).await.unwrap();
     let (weak, lsp, amounts) = (Arc::downgrade(&upstream), lsp.node.node_id(), Mutex::new(amounts));
     upstream.run(move |event| {

@@ -67,7 +67,7 @@ impl Router {
         let mut config = UserConfig { accept_intercept_htlcs: true, ..UserConfig::default() };
         config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
         let (chain, store) = (world.scene.chain.clone(), Arc::new(MemoryStore::new()));
-        let setup = Setup { name: "router", seed: [9; 32], store, config, chain: chain.clone() };
+        let setup = Setup { name: "router", seed: [9; 32], store, config, chain: Arc::new(chain.clone()) };
         let node = Node::build(setup, Arc::new(IgnoringMessageHandler {})).await.unwrap();
         let held = Arc::new(Mutex::new(vec![]));
         let (weak, h) = (Arc::downgrade(&node), Arc::clone(&held));

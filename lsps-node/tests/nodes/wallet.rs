@@ -314,7 +314,7 @@ async fn lsp_with(config: UserConfig) -> Result<(), SettingMissing> {
 async fn plain(role: Role, config: UserConfig) -> (Arc<Node<LspsMessageHandler>>, Arc<LspsMessageHandler>) {
     let messages = LspsMessageHandler::new(role);
     let store = Arc::new(MemoryStore::new());
-    let setup = Setup { name: "node", seed: [9; 32], store, config, chain: Chain::new() };
+    let setup = Setup { name: "node", seed: [9; 32], store, config, chain: Arc::new(Chain::new()) };
     (Node::build(setup, Arc::clone(&messages)).await.unwrap(), messages)
 }
 

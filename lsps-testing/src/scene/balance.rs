@@ -107,7 +107,7 @@ fn claimable_sat<H: Handler>(node: &Node<H>, ignored: &[ChannelDetails], open: &
     let ids = node.chain_monitor().list_monitors().into_iter().filter(|id| !is_among(ignored, *id));
     let balances = ids.filter_map(|id| {
         let monitor = node.chain_monitor().get_monitor(id).ok()?;
-        let is_out = || node.chain().transaction(&monitor.get_funding_txo().txid).is_some();
+        let is_out = || node.chain().sighting(&monitor.get_funding_txo().txid).is_some();
         (is_among(open, id) || is_out()).then(|| monitor.get_claimable_balances())
     });
     balances.flatten().map(|balance| balance.claimable_amount_satoshis()).sum()

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use bitcoin::blockdata::constants::genesis_block;
+use bitcoin::block::Header;
+use bitcoin::constants::genesis_block;
 use bitcoin::{Amount, Block, BlockHash, Network, OutPoint, Script, Transaction, TxOut, Txid};
 
 use super::block;
@@ -31,6 +32,10 @@ impl Coin {
 
 pub(super) struct Ledger {
     blocks: Vec<Block>,
+    /// Height of each block, also of those that a reorganisation took out.
+    heights: HashMap<BlockHash, u32>,
+    /// Headers of the blocks that a reorganisation took out.
+    stale: HashMap<BlockHash, Header>,
     /// Coins that no block has spent; transactions in the mempool may spend them.
     coins: HashMap<OutPoint, Coin>,
     /// Transactions in the mempool, parents before children.
@@ -50,8 +55,11 @@ struct Waiting {
 
 impl Ledger {
     pub(super) fn new() -> Self {
+        let genesis = genesis_block(Network::Regtest);
         Self {
-            blocks: vec![genesis_block(Network::Regtest)],
+            heights: HashMap::from([(genesis.block_hash(), 0)]),
+            blocks: vec![genesis],
+            stale: HashMap::new(),
             coins: HashMap::new(),
             mempool: vec![],
             spenders: HashMap::new(),
@@ -104,6 +112,7 @@ impl Ledger {
             outputs(txid, tx, None).for_each(|coin| drop(self.coins.remove(&coin.outpoint)));
             self.mined.remove(&txid);
         }
+        self.stale.insert(block.block_hash(), block.header);
         self.blocks.pop();
         self.mempool.splice(0..0, back);
         self.changes += 1;
@@ -143,6 +152,16 @@ impl Ledger {
 
     pub(super) fn block_at(&self, height: u32) -> Option<&Block> {
         self.blocks.get(usize::try_from(height).ok()?)
+    }
+
+    /// The block of this hash, if it is in the chain.
+    pub(super) fn block(&self, hash: &BlockHash) -> Option<&Block> {
+        self.block_at(*self.heights.get(hash)?).filter(|block| block.block_hash() == *hash)
+    }
+
+    /// Header of a block, also of one that a reorganisation took out.
+    pub(super) fn header(&self, hash: &BlockHash) -> Option<Header> {
+        self.block(hash).map(|block| block.header).or_else(|| self.stale.get(hash).copied())
     }
 
     /// Median time of the eleven blocks up to `height`, in Unix seconds, which lock times are compared with.
@@ -207,6 +226,7 @@ impl Ledger {
             self.coins.extend(outputs(txid, tx, Some(height)).map(|coin| (coin.outpoint, coin)));
             self.mined.insert(txid, height);
         }
+        self.heights.insert(block.block_hash(), height);
         self.blocks.push(block);
         self.changes += 1;
     }

@@ -1,0 +1,106 @@
+//! Following the chain: at once if it is in this process, otherwise from a thread of its own.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lightning::chain::{BestBlock, Confirm};
+use lightning::ln::peer_handler::CustomMessageHandler;
+
+use super::{Node, lock};
+use crate::chain::follow::{Position, catch_up};
+use crate::chain::{Feed, SourceError};
+
+impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
+    /// Connects the blocks that LDK has not seen, if the chain is in this process. A payment needs that too: LDK counts the
+    /// expiry of an HTLC from the last block that the sender knows, and a recipient that knows later blocks may find too few
+    /// left.
+    pub(super) fn follow_chain(&self) {
+        if let (true, Feed::Blocks(feed)) = (self.chain.source().is_local(), self.chain.source().feed()) {
+            let mut seen = lock(&self.seen);
+            let mut positions = [self.position(*seen)];
+            let followed = catch_up(feed, &mut positions, &mut |block| self.chain.note_height(block));
+            *seen = positions[0].at;
+            drop(positions);
+            self.chain.note_source(followed.as_ref().map(|()| *seen));
+        }
+    }
+
+    fn position(&self, at: BestBlock) -> Position<'_> {
+        Position { at, follower: Box::new((&*self.manager, &*self.monitor)) }
+    }
+
+    /// Starts the thread that asks a source outside this process, until the node stops.
+    pub(super) fn ask_source(self: &Arc<Self>) {
+        if self.chain.source().is_local() {
+            return;
+        }
+        let (node, chain) = (Arc::downgrade(self), Arc::clone(&self.chain));
+        let thread = thread::Builder::new().name(format!("chain of {}", self.name)).spawn(move || {
+            let (mut asked_for_fees, mut rebroadcast) = (None::<Instant>, Instant::now());
+            while let Some(node) = Weak::upgrade(&node).filter(|node| !node.stopping.load(Ordering::SeqCst)) {
+                let with_fees = asked_for_fees.is_none_or(|at| at.elapsed() >= FEES);
+                let round = node.round(with_fees);
+                if with_fees && round.is_ok() {
+                    asked_for_fees = Some(Instant::now());
+                }
+                if rebroadcast.elapsed() >= REBROADCAST {
+                    rebroadcast = Instant::now();
+                    node.monitor.rebroadcast_pending_claims();
+                }
+                node.chain.note_source(round.as_ref().map(|tip| *tip));
+                drop(node);
+                chain.wait_for_work(if round.is_ok() { POLL } else { PAUSE });
+            }
+        });
+        match thread {
+            Ok(thread) => *lock(&self.asking) = Some(thread),
+            Err(error) => {
+                self.chain.note_source(Err(&SourceError::Gone(format!("no thread could be started: {error}"))))
+            }
+        }
+    }
+
+    /// Asks the source once for all that the node wants to know. No lock is held while it answers.
+    fn round(&self, with_fees: bool) -> Result<BestBlock, SourceError> {
+        let source = self.chain.source();
+        let tip = source.tip()?;
+        self.chain.note_source(Ok(tip));
+        match source.feed() {
+            Feed::Blocks(feed) => {
+                let mut positions = [self.position(*lock(&self.seen)), self.wallet.position()];
+                let followed = catch_up(feed, &mut positions, &mut |block| self.chain.note_height(block));
+                *lock(&self.seen) = positions[0].at;
+                drop(positions);
+                followed?;
+                self.wallet.see_mempool(feed)?;
+            }
+            Feed::Transactions(feed) => {
+                feed.sync_channels(&[
+                    Arc::clone(&self.manager) as Arc<dyn Confirm + Send + Sync>,
+                    self.monitor.clone(),
+                ])?;
+                *lock(&self.seen) = self.manager.current_best_block();
+                self.wallet.sync_transactions(feed)?;
+                self.chain.note_height(self.manager.current_best_block());
+            }
+        }
+        if !self.stopping.load(Ordering::SeqCst) {
+            self.wallet
+                .keep()
+                .map_err(|error| SourceError::Refused(format!("the wallet could not be saved: {error}")))?;
+        }
+        self.chain.refresh(with_fees)?;
+        Ok(tip)
+    }
+}
+
+/// Interval at which the source is asked for news.
+const POLL: Duration = Duration::from_secs(1);
+/// Pause after a source did not answer.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Interval at which feerates are asked for.
+const FEES: Duration = Duration::from_secs(60);
+/// Interval at which LDK broadcasts claims of closed channels again.
+const REBROADCAST: Duration = Duration::from_secs(60);
