@@ -4,10 +4,21 @@
 //! wallet and its LSP use: it answers at once, from what the source told before, and hands transactions to it in the
 //! background. [`embedded`] is a chain inside the process, which answers at once.
 
+#[cfg(feature = "bitcoind")]
+#[cfg_attr(docsrs, doc(cfg(feature = "bitcoind")))]
+pub mod bitcoind;
+#[cfg(feature = "electrum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "electrum")))]
+pub mod electrum;
 pub mod embedded;
+#[cfg(feature = "esplora")]
+#[cfg_attr(docsrs, doc(cfg(feature = "esplora")))]
+pub mod esplora;
 mod fees;
 pub(crate) mod follow;
 mod view;
+#[cfg(any(feature = "bitcoind", feature = "esplora"))]
+mod waiting;
 
 use std::sync::Arc;
 
@@ -213,4 +224,27 @@ pub(crate) fn check_network(source: &dyn ChainSource) -> Result<(), SourceError>
     let (network, theirs) = (source.network(), source.genesis()?);
     let ours = bitcoin::constants::genesis_block(network).block_hash();
     if ours == theirs { Ok(()) } else { Err(SourceError::WrongNetwork { network, ours, theirs }) }
+}
+
+/// Answer for a transaction that a mempool did not take, from the reason in the words of Bitcoin Core.
+#[cfg(any(feature = "bitcoind", feature = "electrum", feature = "esplora"))]
+fn answer(why: &str) -> Broadcast {
+    let is_known = ["already in utxo set", "txn-already-known", "txn-already-in-mempool", "already in block chain"];
+    if is_known.iter().any(|known| why.contains(known)) { Broadcast::Known } else { Broadcast::Refused(why.into()) }
+}
+
+/// Converts bitcoin per 1000 virtual bytes to satoshis per 1000 weight units.
+#[cfg(any(feature = "bitcoind", feature = "electrum"))]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // such a cast saturates
+fn sat_per_kw(btc_per_kvb: f64) -> u32 {
+    (btc_per_kvb * 25_000_000.0).ceil() as u32
+}
+
+/// Logger of libraries whose errors are returned anyway.
+#[cfg(any(feature = "electrum", feature = "esplora"))]
+struct Quiet;
+
+#[cfg(any(feature = "electrum", feature = "esplora"))]
+impl lightning::util::logger::Logger for Quiet {
+    fn log(&self, _: lightning::util::logger::Record<'_>) {}
 }

@@ -10,7 +10,7 @@ use lightning_liquidity::events::LiquidityEvent;
 use lightning_liquidity::utils::time::{DefaultTimeProvider, TimeProvider};
 use lightning_liquidity::{LiquidityClientConfig, LiquidityManager, LiquidityServiceConfig};
 use lsps_node::node::broadcast::Broadcaster;
-use lsps_node::node::types::{ChannelManager, NoFilter};
+use lsps_node::node::types::{ChannelManager, TxFilter};
 use lsps_node::node::{Core, Node, Setup};
 use lsps_node::store::{AsyncStore, Store};
 use tokio::task::JoinHandle;
@@ -20,7 +20,7 @@ pub type Liquidity = LiquidityManager<
     Arc<KeysManager>,
     Arc<KeysManager>,
     Arc<ChannelManager>,
-    NoFilter,
+    TxFilter,
     AsyncStore,
     Arc<Later>,
     Arc<Broadcaster>,
