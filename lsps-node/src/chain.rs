@@ -21,6 +21,7 @@ mod view;
 mod waiting;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bdk_wallet::KeychainKind;
 use bdk_wallet::chain::spk_client::{FullScanRequest, SyncRequest};
@@ -49,6 +50,11 @@ pub trait ChainSource: Send + Sync + 'static {
     /// begins with the newest block.
     fn birthday(&self) -> Option<u32> {
         None
+    }
+
+    /// Interval at which the node asks for news.
+    fn interval(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     /// Hash of the block at height 0.

@@ -4,6 +4,10 @@
 //! Feature `webhooks` has HTTPS servers to post to, feature `nodes` scenes of real LDK nodes and faults for them.
 
 #[cfg(feature = "nodes")]
+pub mod electrum;
+#[cfg(feature = "nodes")]
+pub mod esplora;
+#[cfg(feature = "nodes")]
 pub mod fault;
 pub mod fuzzing;
 #[cfg(feature = "webhooks")]

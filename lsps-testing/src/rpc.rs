@@ -83,6 +83,14 @@ fn answer(chain: &Chain, call: &Value) -> Result<Value, Refused> {
             let tip = chain.best_block();
             Ok(json!({ "chain": "regtest", "blocks": tip.height, "bestblockhash": tip.block_hash }))
         }
+        "getblockhash" => {
+            let hash = params[0].as_u64().and_then(|height| chain.hash_at(u32::try_from(height).ok()?));
+            hash.map(|hash| json!(hash)).ok_or_else(|| Refused(INVALID_PARAMETER, "Block height out of range".into()))
+        }
+        "getblockheader" if params[1] == json!(false) => {
+            let header = lsps_node::chain::BlockFeed::header(chain, &parse(params)?);
+            header.map(|header| serialize_hex(&header).into()).map_err(|_| not_found("block"))
+        }
         "getblockheader" => header(chain, parse(params)?),
         "getblock" => {
             let block = chain.block_at(height_of(chain, parse(params)?)?);
@@ -90,7 +98,16 @@ fn answer(chain: &Chain, call: &Value) -> Result<Value, Refused> {
         }
         "getrawmempool" => Ok(chain.mempool().iter().map(Transaction::compute_txid).map(|txid| json!(txid)).collect()),
         // Nodes take a transaction with a height and a second that they have seen for a known one.
-        "getmempoolentry" => waiting().map(|_| json!({ "time": now(), "height": chain.height() + 1 })),
+        "getmempoolentry" => waiting().map(|tx| {
+            let fee = chain.fee_sat(&tx.compute_txid()).unwrap_or_default();
+            #[allow(clippy::cast_precision_loss)] // amounts of tests are small
+            let fees = json!({ "base": fee as f64 / 100_000_000.0 });
+            json!({ "time": now(), "height": chain.height() + 1, "fees": fees, "weight": tx.weight().to_wu() })
+        }),
+        "gettxout" => {
+            let confirmations = chain.confirmations(&parse(params)?);
+            Ok(confirmations.map_or(Value::Null, |count| json!({ "confirmations": count })))
+        }
         "getrawtransaction" => waiting().map(|tx| serialize_hex(&tx).into()),
         "sendrawtransaction" => {
             let tx = params[0].as_str().and_then(|hex| deserialize_hex(hex).ok());

@@ -14,6 +14,7 @@ use lightning::events::{Event, ReplayEvent};
 use lightning::ln::peer_handler::{CustomMessageHandler, IgnoringMessageHandler};
 use lightning::util::config::UserConfig;
 use lsps_client::order::Polling;
+use lsps_node::chain::ChainSource;
 use lsps_node::chain::embedded::{Chain, FEE_SAT_PER_KW};
 use lsps_node::node::types::ChannelManager;
 use lsps_node::node::{Node, Setup, within};
@@ -69,6 +70,10 @@ pub struct Script {
     pub policy: StandardPolicy,
     /// Token that the wallet gives to the LSP.
     pub token: Option<String>,
+    /// Chain of the scene.
+    pub chain: Chain,
+    /// Source of the nodes for the scene's chain.
+    pub source: SourceOf,
     /// Satoshis in each of the payer's channels to the LSP.
     pub payer_channels: Vec<u64>,
     /// Store of the LSP, unless the default is used.
@@ -111,6 +116,9 @@ pub struct Script {
     pub on_request: OnMessage,
 }
 
+/// See [`Script::source`].
+pub type SourceOf = Arc<dyn Fn(&Chain) -> Arc<dyn ChainSource> + Send + Sync>;
+
 /// See [`Script::on_message`].
 pub type OnMessage = Arc<dyn Fn(Observed<'_>) + Send + Sync>;
 
@@ -127,6 +135,8 @@ impl Default for Script {
             trust: Trust::LspTrustsClient,
             policy: StandardPolicy::default(),
             token: None,
+            chain: Chain::new(),
+            source: Arc::new(|chain| Arc::new(chain.clone())),
             payer_channels: vec![1_000_000],
             lsp_store: None,
             wallet_store: None,
@@ -194,7 +204,7 @@ impl Scene {
     ///
     /// A node cannot start, or the channels do not open.
     pub async fn set(mut script: Script) -> Result<Self, Error> {
-        let (chain, seen) = (Chain::new(), Arc::new(Seen::default()));
+        let (chain, seen) = (script.chain.clone(), Arc::new(Seen::default()));
         chain.set_fee_sat_per_kw(script.fee_sat_per_kw);
         script.on_event = noting(&seen, &chain, script.on_event);
         let payer = start_payer(&chain, &script).await?;
@@ -209,6 +219,7 @@ impl Scene {
         let payable: u64 = script.payer_channels.iter().sum();
         chain.give(&lsp.node.wallet().script(), payable + payable / 10 + SPARE_SAT);
         let scene = Self { chain, payer, lsp, wallet, seen, script, lsp_store, wallet_store };
+        scene.trio().are_current().await?;
         scene.connect().await?;
         open_channels(&scene.chain, &scene.payer, &scene.lsp.node, &scene.script.payer_channels).await?;
         Ok(scene)
@@ -299,6 +310,25 @@ impl Scene {
     }
 }
 
+impl<L: Handler, W: Handler> Trio<'_, L, W> {
+    /// Waits until all nodes have processed the newest block.
+    ///
+    /// # Errors
+    ///
+    /// One of them does not get there within a minute.
+    pub async fn are_current(&self) -> Result<(), Error> {
+        let all = || {
+            let (payer, lsp, wallet) = (self.payer.chain(), self.lsp.chain(), self.wallet.chain());
+            [payer, lsp, wallet].map(|chain| chain.status())
+        };
+        let are_there = || all().iter().all(|status| status.gone.is_none() && status.height == self.chain.height());
+        if within(are_there).await {
+            return Ok(());
+        }
+        Err(format!("the chain is at block {}, payer, LSP and wallet: {:?}", self.chain.height(), all()).into())
+    }
+}
+
 impl Script {
     fn store(&self, who: Who) -> Store {
         match &self.directory {
@@ -309,7 +339,7 @@ impl Script {
 
     /// Setup of the node of this role.
     pub fn setup(&self, who: Who, store: Store, config: UserConfig, chain: &Chain) -> Setup {
-        Setup { name: who.name(), seed: who.seed(), store, config, chain: Arc::new(chain.clone()) }
+        Setup { name: who.name(), seed: who.seed(), store, config, chain: (self.source)(chain) }
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Bitcoind {
     endpoint: (String, u16),
     auth: Auth,
     birthday: Option<u32>,
+    interval: Duration,
     client: Mutex<Option<Arc<RpcClient>>>,
     waiting: Waiting,
 }
@@ -62,7 +63,16 @@ impl Bitcoind {
     /// The runtime that waits for answers cannot be created.
     pub fn new(network: Network, host: &str, port: u16, auth: Auth) -> io::Result<Self> {
         let waiting = Waiting::new()?;
-        Ok(Self { network, endpoint: (host.into(), port), auth, birthday: None, client: Mutex::default(), waiting })
+        let interval = Duration::from_secs(1);
+        Ok(Self {
+            network,
+            endpoint: (host.into(), port),
+            auth,
+            birthday: None,
+            interval,
+            client: Mutex::default(),
+            waiting,
+        })
     }
 
     /// Has a wallet without a record read the blocks from this height on. Otherwise it begins with the newest block, and
@@ -70,6 +80,27 @@ impl Bitcoind {
     #[must_use]
     pub fn with_birthday(self, height: u32) -> Self {
         Self { birthday: Some(height), ..self }
+    }
+
+    /// Sets the interval at which `bitcoind` is asked for news; a second otherwise.
+    #[must_use]
+    pub fn with_interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+
+    /// The same connection, expected to be of another network.
+    #[must_use]
+    pub fn of_network(self, network: Network) -> Self {
+        Self { network, ..self }
+    }
+
+    /// Calls any method of the RPC interface. The call blocks until the answer is there.
+    ///
+    /// # Errors
+    ///
+    /// The method fails, or there is no answer within 20 seconds.
+    pub fn rpc(&self, method: &str, params: &[Value]) -> Result<Value, SourceError> {
+        Ok(self.call(method, params)?)
     }
 
     fn call(&self, method: &str, params: &[Value]) -> Result<Value, Failed> {
@@ -140,6 +171,10 @@ impl Bitcoind {
 impl ChainSource for Bitcoind {
     fn network(&self) -> Network {
         self.network
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
     }
 
     fn birthday(&self) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! An Electrum server: transactions and scripts over one connection, optionally with TLS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bdk_electrum::BdkElectrumClient;
 use bdk_electrum::electrum_client::{Client, Config, ElectrumApi as _, Error};
@@ -16,6 +17,7 @@ use super::{ChainSource, FeeRates, Feed, Quiet, Sighting, SourceError, Transacti
 /// Connection to an Electrum server.
 pub struct Electrum {
     network: Network,
+    interval: Duration,
     client: Arc<Client>,
     wallet: BdkElectrumClient<Arc<Client>>,
     channels: Arc<ElectrumSyncClient<Arc<Quiet>>>,
@@ -33,7 +35,14 @@ impl Electrum {
         let client = Arc::new(Client::from_config(url, config).map_err(failure)?);
         let channels = ElectrumSyncClient::from_client(Arc::clone(&client), Arc::new(Quiet));
         let channels = Arc::new(channels.map_err(|error| SourceError::Gone(error.to_string()))?);
-        Ok(Self { network, wallet: BdkElectrumClient::new(Arc::clone(&client)), client, channels })
+        Ok(Self { network, interval: INTERVAL, wallet: BdkElectrumClient::new(Arc::clone(&client)), client, channels })
+    }
+
+    /// Sets the interval at which the server is asked for news; 10 seconds otherwise. Each time it is asked for each script
+    /// that the wallet has given out.
+    #[must_use]
+    pub fn with_interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
     }
 }
 
@@ -45,6 +54,10 @@ fn failure(error: Error) -> SourceError {
 }
 
 impl ChainSource for Electrum {
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
     fn network(&self) -> Network {
         self.network
     }
@@ -129,3 +142,5 @@ const ANSWER_SECONDS: u8 = 10;
 const BATCH: usize = 20;
 /// Unused addresses in a row after which a scan ends.
 const GAP: usize = 20;
+/// Interval at which the server is asked for news.
+const INTERVAL: Duration = Duration::from_secs(10);

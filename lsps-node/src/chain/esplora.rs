@@ -19,6 +19,7 @@ use super::{ChainSource, FeeRates, Feed, Quiet, Sighting, SourceError, Transacti
 /// Connection to an Esplora server.
 pub struct Esplora {
     network: Network,
+    interval: Duration,
     client: AsyncClient,
     channels: Arc<EsploraSyncClient<Arc<Quiet>>>,
     waiting: Waiting,
@@ -38,7 +39,14 @@ impl Esplora {
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{url}: {error}")))
         };
         let channels = Arc::new(EsploraSyncClient::from_client(client()?, Arc::new(Quiet)));
-        Ok(Self { network, client: client()?, channels, waiting: Waiting::new()? })
+        Ok(Self { network, interval: INTERVAL, client: client()?, channels, waiting: Waiting::new()? })
+    }
+
+    /// Sets the interval at which the server is asked for news; 10 seconds otherwise. Each time it is asked for each script
+    /// that the wallet has given out.
+    #[must_use]
+    pub fn with_interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
     }
 
     fn ask<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, SourceError> {
@@ -66,6 +74,10 @@ fn failure(error: Error) -> SourceError {
 }
 
 impl ChainSource for Esplora {
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
     fn network(&self) -> Network {
         self.network
     }
@@ -164,3 +176,5 @@ const PARALLEL: usize = 4;
 /// Unused addresses in a row after which a scan ends.
 const GAP: usize = 20;
 const TOO_MANY_REQUESTS: u16 = 429;
+/// Interval at which the server is asked for news.
+const INTERVAL: Duration = Duration::from_secs(10);

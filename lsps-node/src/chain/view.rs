@@ -161,7 +161,7 @@ impl ChainView {
         height.map_or(0, |height| (tip + 1).saturating_sub(height))
     }
 
-    /// Asks the source for feerates and for the transactions that are looked for, and submits what is queued.
+    /// Submits what is queued, and asks the source for feerates and for all transactions that are looked for.
     ///
     /// # Errors
     ///
@@ -175,14 +175,32 @@ impl ChainView {
                 Err(error) => return Err(error),
             }
         }
-        let asked: Vec<Txid> = self.known().sightings.keys().copied().collect();
-        for txid in asked {
+        self.look_for(|_| true)
+    }
+
+    /// Submits what is queued, and asks the source for the transactions that were not seen yet.
+    ///
+    /// # Errors
+    ///
+    /// The source does not answer; what was queued stays queued.
+    pub(crate) fn work(&self) -> Result<(), SourceError> {
+        self.submit_queued()?;
+        self.look_for(|sighting| sighting.is_none())
+    }
+
+    fn look_for(&self, is_open: impl Fn(&Option<Sighting>) -> bool) -> Result<(), SourceError> {
+        let open = |known: &Known| {
+            let open = known.sightings.iter().filter(|(_, sighting)| is_open(sighting));
+            open.map(|(txid, _)| *txid).collect::<Vec<Txid>>()
+        };
+        for txid in open(&self.known()) {
             let sighting = self.source.sighting(&txid)?;
             let mut known = self.known();
-            if sighting.is_none_or(|sighting| sighting.height.is_none()) || known.sightings.len() < MOST_SIGHTINGS / 2 {
-                known.sightings.insert(txid, sighting);
+            let is_mined = sighting.is_some_and(|sighting| sighting.height.is_some());
+            if is_mined && known.sightings.len() > MOST_SIGHTINGS / 2 {
+                known.sightings.remove(&txid); // whoever still wants it asks again
             } else {
-                known.sightings.remove(&txid); // asked for again by whoever still wants it
+                known.sightings.insert(txid, sighting);
             }
         }
         Ok(())

@@ -38,20 +38,31 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         }
         let (node, chain) = (Arc::downgrade(self), Arc::clone(&self.chain));
         let thread = thread::Builder::new().name(format!("chain of {}", self.name)).spawn(move || {
-            let (mut asked_for_fees, mut rebroadcast) = (None::<Instant>, Instant::now());
+            let (mut round_at, mut fees_at, mut claims_at) = (None::<Instant>, None::<Instant>, Instant::now());
+            let is_due = |last: Option<Instant>, interval| last.is_none_or(|at| at.elapsed() >= interval);
             while let Some(node) = Weak::upgrade(&node).filter(|node| !node.stopping.load(Ordering::SeqCst)) {
-                let with_fees = asked_for_fees.is_none_or(|at| at.elapsed() >= FEES);
-                let round = node.round(with_fees);
-                if with_fees && round.is_ok() {
-                    asked_for_fees = Some(Instant::now());
-                }
-                if rebroadcast.elapsed() >= REBROADCAST {
-                    rebroadcast = Instant::now();
+                let done = if is_due(round_at, chain.source().interval()) {
+                    round_at = Some(Instant::now());
+                    let with_fees = is_due(fees_at, FEES);
+                    let round = node.round(with_fees);
+                    if with_fees && round.is_ok() {
+                        fees_at = Some(Instant::now());
+                    }
+                    chain.note_source(round.as_ref().map(|tip| *tip));
+                    round.map(drop)
+                } else {
+                    chain.work() // in between: what was queued or asked for
+                };
+                if claims_at.elapsed() >= REBROADCAST {
+                    claims_at = Instant::now();
                     node.monitor.rebroadcast_pending_claims();
                 }
-                node.chain.note_source(round.as_ref().map(|tip| *tip));
                 drop(node);
-                chain.wait_for_work(if round.is_ok() { POLL } else { PAUSE });
+                if done.is_err() {
+                    thread::sleep(PAUSE);
+                }
+                let passed = round_at.map_or(Duration::ZERO, |at| at.elapsed());
+                chain.wait_for_work(chain.source().interval().saturating_sub(passed));
             }
         });
         match thread {
@@ -96,10 +107,8 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     }
 }
 
-/// Interval at which the source is asked for news.
-const POLL: Duration = Duration::from_secs(1);
 /// Pause after a source did not answer.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_secs(1);
 /// Interval at which feerates are asked for.
 const FEES: Duration = Duration::from_secs(60);
 /// Interval at which LDK broadcasts claims of closed channels again.

@@ -125,6 +125,7 @@ impl<L: Handler, W: Handler> Trio<'_, L, W> {
         }
         let mining = self.mining_msat();
         self.chain.mine(1);
+        self.are_current().await?;
         if !within(|| self.balances().is_ok()).await {
             return Err(format!("the nodes do not come to rest: {:?}", self.balances().err()).into());
         }

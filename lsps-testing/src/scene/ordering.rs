@@ -61,6 +61,7 @@ impl Scene {
         let capacity = stock.client.0.saturating_add(stock.lsp.0);
         self.chain.give(&lsp.wallet().script(), capacity.saturating_add(SPARE_SAT));
         self.chain.give(&wallet.wallet().script(), price.saturating_mul(2).saturating_add(SPARE_SAT));
+        self.trio().are_current().await?;
         if stock.has_channel {
             let size = price.saturating_add(price / 20).saturating_add(SPARE_SAT / 2);
             open_channels(&self.chain, wallet, lsp, &[size]).await?;

@@ -77,7 +77,7 @@ impl WalletNode {
         parts.rules.confirmations_to_wait = script.confirmations_to_wait;
         parts.lsps.extend(script.other_lsps.iter().cloned());
         if script.wallet_sees_mempool {
-            parts.mempool = Some(Arc::new(chain.clone()));
+            parts.mempool = Some(Arc::clone(node.chain()) as Arc<_>);
         }
         if script.wallet_connects {
             parts.connect = Some((script.wallet_connector)(node.connector()));

@@ -1,0 +1,208 @@
+//! The stories.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::Network;
+use lightning::ln::peer_handler::IgnoringMessageHandler;
+use lightning::util::config::UserConfig;
+use lsps_client::jit_receive::FeeLimits;
+use lsps_client::order::{End, PaymentMethod, PaymentOption};
+use lsps_client::session::Outcome;
+use lsps_node::node::{Node, Setup, within};
+use lsps_node::store::MemoryStore;
+use lsps_service::Trust;
+use lsps_testing::scene::{Balances, Scene, Script, Stock};
+use lsps_transport_ldk::Msat;
+use lsps_transport_ldk::wallet::JitInvoice;
+use lsps_types::Sat;
+
+use crate::backend::{Backend, Kind};
+
+const AMOUNT: Msat = Msat(40_000_000);
+const FEE_LIMIT: Msat = Msat(2_000_000);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+pub async fn jit(kind: Kind) {
+    for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
+        let Some(world) = World::new(kind, Script { trust, ..Script::default() }).await else { return };
+        world.is_paid().await;
+        world.scene.stop().await;
+    }
+}
+
+pub async fn order(kind: Kind) {
+    let Some(world) = World::new(kind, Script::of_orders()).await else { return };
+    let scene = &world.scene;
+    let stock = Stock { lsp: Sat(200_000), client: Sat(50_000), fee: Sat(10_000), has_channel: false };
+    scene.stock_for_order(&stock).await.expect("coins");
+    let lsp = scene.lsp.node.node_id();
+    let limits = FeeLimits { max_total_fee: stock.fee.to_msat(), max_proportional_fee: None };
+    let on_chain = |quote: &lsps_client::order::Quote| {
+        quote.options.iter().map(PaymentOption::method).find(|method| *method == PaymentMethod::Onchain)
+    };
+    let order = scene.order(stock.lsp, stock.client);
+    let handle = scene.wallet.host.order_channel_paying(lsp, order, limits, on_chain).await.expect("it sells");
+    assert!(within(|| scene.chain.mempool().len() == 1).await, "the payment is broadcast");
+    let end = scene.while_blocks_come(handle.wait(), || ()).await.expect("it ends");
+    assert!(matches!(end, Outcome::Ended(End::Done { .. })), "{end:?}");
+    let channels = scene.wallet.node.channel_manager().list_channels();
+    assert_eq!(channels.iter().map(|channel| channel.channel_value_satoshis).collect::<Vec<_>>(), [250_000]);
+}
+
+pub async fn reorganisation(kind: Kind) {
+    let Some(world) = World::new(kind, Script::default()).await else { return };
+    world.is_paid().await;
+    let scene = &world.scene;
+    let funding = scene.wallet.node.channel_manager().list_channels()[0].funding_txo.expect("it is funded").txid;
+    scene.chain.mine(2);
+    scene.trio().are_current().await.unwrap();
+    assert_eq!(scene.chain.confirmations(&funding), Some(3));
+    scene.chain.reorganize(3);
+    scene.trio().are_current().await.unwrap();
+    assert!(scene.chain.in_mempool(&funding), "its block is gone");
+    let coins = || scene.lsp.node.wallet().balance_sat();
+    let unconfirmed = coins();
+    scene.chain.mine(6);
+    scene.trio().are_current().await.unwrap();
+    assert!(within(|| coins() == unconfirmed).await, "the wallet's coins are in other blocks now");
+    for node in [&scene.lsp.node, &scene.wallet.node] {
+        let channels = node.channel_manager().list_channels();
+        assert!(
+            channels.iter().any(|channel| channel.funding_txo.is_some_and(|txo| txo.txid == funding)),
+            "it is open"
+        );
+    }
+    world.is_paid_by_an_ordinary_invoice().await;
+}
+
+pub async fn absence(kind: Kind) {
+    let Some(mut world) = World::new(kind, Script::default()).await else { return };
+    world.is_paid().await;
+    world.scene.wallet.node.stop().await;
+    world.scene.chain.mine(300);
+    world.scene.restart_wallet().await.expect("it starts");
+    world.scene.trio().are_current().await.unwrap();
+    world.scene.connect().await.unwrap();
+    world.is_paid_by_an_ordinary_invoice().await;
+}
+
+pub async fn gone(kind: Kind) {
+    let Some(world) = World::new(kind, Script::default()).await else { return };
+    world.is_paid().await;
+    let (scene, Some(cable)) = (&world.scene, &world.backend.cable) else { return };
+    let nodes = [&scene.lsp.node, &scene.wallet.node];
+    cable.cut(true);
+    assert!(within(|| nodes.iter().all(|node| node.chain().status().gone.is_some())).await, "they say so");
+    let height = nodes[0].chain().status().height;
+    scene.chain.mine(5);
+    world.is_paid_by_an_ordinary_invoice().await;
+    assert!(nodes.iter().all(|node| node.chain().status().height == height));
+    // A transaction that is made meanwhile waits for the source.
+    let tx = nodes[0].wallet().pay(&scene.wallet.node.wallet().script(), 12_345, RATE).expect("coins");
+    let before = scene.wallet.node.wallet().balance_sat();
+    nodes[0].chain().broadcast(&[&tx]);
+    cable.cut(false);
+    scene.trio().are_current().await.unwrap();
+    assert!(within(|| scene.chain.in_mempool(&tx.compute_txid())).await, "it is broadcast");
+    scene.chain.mine(1);
+    scene.trio().are_current().await.unwrap();
+    assert!(within(|| scene.wallet.node.wallet().balance_sat() == before + 12_345).await);
+}
+
+pub async fn wrong_network(kind: Kind) {
+    if kind == Kind::Embedded {
+        return; // it has only one
+    }
+    let Some(backend) = Backend::new(kind).await else { return };
+    let chain = backend.source(Network::Signet);
+    let (store, config) = (Arc::new(MemoryStore::new()), UserConfig::default());
+    let setup = Setup { name: "lost", seed: [9; 32], store, config, chain };
+    let refused = Node::build(setup, Arc::new(IgnoringMessageHandler {})).await.err().expect("it is refused");
+    assert!(refused.to_string().contains("another network"), "{refused}");
+}
+
+pub async fn force_close(kind: Kind) {
+    let Some(world) = World::new(kind, Script { anchors: true, fee_sat_per_kw: 1_000, ..Script::default() }).await
+    else {
+        return;
+    };
+    world.is_paid().await;
+    let scene = &world.scene;
+    let (lsp, wallet) = (&scene.lsp.node, &scene.wallet.node);
+    scene.chain.mine(6);
+    scene.trio().are_current().await.unwrap();
+    let channel = wallet.channel_manager().list_channels()[0].channel_id;
+    let coins = || [lsp, wallet].map(|node| node.wallet().balance_sat());
+    let before = coins();
+    lsp.channel_manager().force_close_broadcasting_latest_txn(&channel, &wallet.node_id(), "enough".into()).unwrap();
+    assert!(within(|| scene.chain.mempool().len() == 2).await, "commitment and the child that pays for it");
+    let is_closed = || {
+        let monitors = [lsp, wallet].map(|node| node.chain_monitor().get_claimable_balances(&[]).len());
+        monitors == [1, 0] // the LSP's channel with the payer stays open
+    };
+    for _ in 0..40 {
+        scene.chain.mine(10);
+        scene.trio().are_current().await.unwrap();
+        for _ in 0..20 {
+            if !scene.chain.mempool().is_empty() || is_closed() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        if is_closed() {
+            break;
+        }
+    }
+    assert!(is_closed(), "all is claimed: {:?}", wallet.chain_monitor().get_claimable_balances(&[]));
+    assert!(within(|| coins()[0] > before[0] && coins()[1] > before[1]).await, "{before:?} {:?}", coins());
+}
+
+struct World {
+    backend: Arc<Backend>,
+    scene: Scene,
+}
+
+impl World {
+    async fn new(kind: Kind, script: Script) -> Option<Self> {
+        let backend = Arc::new(Backend::new(kind).await?);
+        let scene = Scene::set(backend.script(script)).await.expect("the nodes start");
+        Some(Self { backend, scene })
+    }
+
+    /// The wallet buys a channel, and is paid over it.
+    async fn is_paid(&self) {
+        let scene = &self.scene;
+        let jit = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a first payment", HOUR, FEE_LIMIT).await;
+        let jit: JitInvoice = jit.expect("the LSP sells");
+        let before: Balances = scene.balances().expect("nothing is under way");
+        scene.payer.pay(&jit.invoice, AMOUNT.0).expect("a route");
+        scene.settle(before, jit.fee.0).await.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    async fn is_paid_by_an_ordinary_invoice(&self) {
+        use bitcoin::hashes::{Hash as _, sha256};
+        use lightning::ln::channelmanager::Bolt11InvoiceParameters;
+        use lightning::types::payment::{PaymentHash, PaymentPreimage};
+        let scene = &self.scene;
+        scene.seen.forget();
+        let preimage = [24; 32];
+        let hash = PaymentHash(sha256::Hash::hash(&preimage).to_byte_array());
+        let manager = scene.wallet.node.channel_manager();
+        let prices =
+            || manager.list_usable_channels().into_iter().filter_map(|channel| channel.counterparty.forwarding_info);
+        assert!(within(|| prices().any(|price| price.fee_base_msat < u32::MAX)).await, "the LSP tells its price");
+        let (amount_msats, payment_hash) = (Some(AMOUNT.0 / 4), Some(hash));
+        let terms = Bolt11InvoiceParameters { amount_msats, payment_hash, ..Default::default() };
+        let invoice = manager.create_bolt11_invoice(terms).expect("an invoice");
+        assert!(within(|| !scene.payer.channel_manager().list_usable_channels().is_empty()).await);
+        scene.payer.pay(&invoice, AMOUNT.0 / 4).expect("a route");
+        let facts = || scene.seen.facts();
+        assert!(within(|| facts().has_failed || facts().unconfirmed_at_claim.is_some()).await, "it ends somewhere");
+        assert!(!facts().has_failed, "{:?}", scene.payer.logger().failure_codes());
+        manager.claim_funds(PaymentPreimage(preimage));
+        assert!(within(|| facts().sent.is_some() && facts().received.is_some()).await, "it is claimed");
+    }
+}
+
+const RATE: bitcoin::FeeRate = bitcoin::FeeRate::from_sat_per_kwu(500);
