@@ -189,11 +189,11 @@ impl ChainView {
     }
 
     fn look_for(&self, is_open: impl Fn(&Option<Sighting>) -> bool) -> Result<(), SourceError> {
-        let open = |known: &Known| {
-            let open = known.sightings.iter().filter(|(_, sighting)| is_open(sighting));
-            open.map(|(txid, _)| *txid).collect::<Vec<Txid>>()
+        let open: Vec<Txid> = {
+            let known = self.known();
+            known.sightings.iter().filter(|(_, sighting)| is_open(sighting)).map(|(txid, _)| *txid).collect()
         };
-        for txid in open(&self.known()) {
+        for txid in open {
             let sighting = self.source.sighting(&txid)?;
             let mut known = self.known();
             let is_mined = sighting.is_some_and(|sighting| sighting.height.is_some());

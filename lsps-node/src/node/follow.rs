@@ -43,7 +43,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             while let Some(node) = Weak::upgrade(&node).filter(|node| !node.stopping.load(Ordering::SeqCst)) {
                 let done = if is_due(round_at, chain.source().interval()) {
                     round_at = Some(Instant::now());
-                    let with_fees = is_due(fees_at, FEES);
+                    let with_fees = is_due(fees_at, chain.source().interval() * ROUNDS_PER_FEES);
                     let round = node.round(with_fees);
                     if with_fees && round.is_ok() {
                         fees_at = Some(Instant::now());
@@ -109,7 +109,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
 
 /// Pause after a source did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Interval at which feerates are asked for.
-const FEES: Duration = Duration::from_secs(60);
+/// Number of looks for news after which feerates are asked for.
+const ROUNDS_PER_FEES: u32 = 30;
 /// Interval at which LDK broadcasts claims of closed channels again.
 const REBROADCAST: Duration = Duration::from_secs(60);
