@@ -13,7 +13,7 @@ mod wallet;
 
 pub use clock::{Clock, Sleep, SystemClock};
 pub use messages::{Arrived, Messages};
-pub use node::{IncomingHtlc, IncomingState, LspNode, Marker, NodeChannel, NodeEvent, OutgoingHtlc, Resolution};
+pub use node::{IncomingHtlc, IncomingState, LspNode, Made, Marker, NodeChannel, NodeEvent, OutgoingHtlc, Resolution};
 pub use notifier::{Notifier, Post, PostResult};
 pub use onchain::{
     Broadcast, CannotFund, CannotPay, ChainAccess, ChainWatch, Mempool, OnchainPayer, OnchainWallet, SeenOutput,
@@ -21,6 +21,6 @@ pub use onchain::{
 };
 pub use store::{Answer, Change, ReadAnswer, RecordStore, StoreError};
 pub use wallet::{
-    ChannelRequest, Connect, Connecting, HeldPayment, PayAnswer, PayLimits, PaymentEnd, PaymentId, PaymentProgress,
-    SettingMissing, WalletChannel, WalletHtlc, WalletNode, WalletNodeEvent,
+    ChannelRequest, Connect, Connecting, HeldPayment, NoInvoice, PayAnswer, PayLimits, PaymentEnd, PaymentId,
+    PaymentProgress, SettingMissing, WalletChannel, WalletHtlc, WalletNode, WalletNodeEvent,
 };

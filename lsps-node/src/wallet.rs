@@ -19,7 +19,7 @@ use bdk_wallet::template::Bip84;
 use bdk_wallet::{KeychainKind, Wallet};
 use bitcoin::bip32::Xpriv;
 use bitcoin::{Address, FeeRate, OutPoint, Script, ScriptBuf, Transaction, Txid, io};
-use lsps_transport_ldk::ports::{CannotFund, OnchainWallet};
+use lsps_transport_ldk::ports::{CannotFund, Made, OnchainWallet};
 
 use crate::chain::ChainView;
 use crate::store::Store;
@@ -167,8 +167,8 @@ impl OnchainWallet for BdkWallet {
         self.state().coins.free().map(|coin| coin.txout.value.to_sat()).sum()
     }
 
-    fn address(&self) -> Option<Address> {
-        self.deposit_address()
+    fn address(&self) -> Made<Address> {
+        self.deposit_address().into()
     }
 
     fn refund(&self, outputs: &[OutPoint], script: &ScriptBuf, fee_rate: FeeRate) -> Result<Transaction, CannotFund> {

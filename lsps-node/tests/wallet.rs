@@ -53,7 +53,7 @@ fn no_address_is_handed_out_twice_in_this_life_or_the_next() {
     let mut world = World::with(1_000_000);
     let mut all = vec![world.wallet.script()];
     for _ in 0..3 {
-        all.extend((0..30).map(|_| world.wallet.address().expect("there are more").script_pubkey()));
+        all.extend((0..30).map(|_| world.wallet.address().done().expect("there are more").script_pubkey()));
         all.push(world.home().get_destination_script([0; 32]).unwrap());
         all.push(world.home().get_shutdown_scriptpubkey().unwrap().into_inner());
         world.restarts();
@@ -74,7 +74,7 @@ fn no_address_is_handed_out_twice_in_this_life_or_the_next() {
 #[test]
 fn what_an_order_is_paid_with_is_not_spent_before_the_host_knows_of_it() {
     let mut world = World::with(1_000_000);
-    let deposit = world.wallet.address().unwrap().script_pubkey();
+    let deposit = world.wallet.address().done().unwrap().script_pubkey();
     world.chain.give(&deposit, 70_000);
     assert_eq!(world.wallet.spendable_sat(), 1_000_000);
     world.restarts();
@@ -88,7 +88,7 @@ fn what_an_order_is_paid_with_is_not_spent_before_the_host_knows_of_it() {
 #[test]
 fn a_refund_spends_the_very_deposits_and_gives_all_back_but_the_fee() {
     let world = World::with(1_000_000);
-    let deposit = world.wallet.address().unwrap().script_pubkey();
+    let deposit = world.wallet.address().done().unwrap().script_pubkey();
     let [first, second] = [30_000, 40_000].map(|sat| OutPoint { txid: world.chain.give(&deposit, sat), vout: 0 });
     assert_eq!(world.outputs_to(&deposit).map(|seen| seen.outpoint), [first, second]);
     world.wallet.lock(&[first, second]);
@@ -112,7 +112,7 @@ fn a_refund_spends_the_very_deposits_and_gives_all_back_but_the_fee() {
 #[test]
 fn a_deposit_that_the_fee_would_eat_is_not_given_back() {
     let world = World::with(1_000_000);
-    let deposit = world.wallet.address().unwrap().script_pubkey();
+    let deposit = world.wallet.address().done().unwrap().script_pubkey();
     world.chain.give(&deposit, 1_000);
     let [seen] = world.outputs_to(&deposit);
     for sat_per_vb in [7, 100] {
@@ -125,7 +125,7 @@ fn a_deposit_that_the_fee_would_eat_is_not_given_back() {
 #[test]
 fn a_deposit_whose_block_is_lost_waits_again_and_may_come_in_another() {
     let world = World::with(1_000_000);
-    let deposit = world.wallet.address().unwrap().script_pubkey();
+    let deposit = world.wallet.address().done().unwrap().script_pubkey();
     let txid = world.chain.give(&deposit, 70_000);
     let [before] = world.outputs_to(&deposit);
     assert_eq!(before.height, Some(world.chain.height()));
@@ -153,7 +153,7 @@ fn a_payment_that_is_replaced_in_the_mempool_counts_once() {
     let payer = World { chain: world.chain.clone(), ..World::of(2) };
     let payer = BdkWallet::new(&[2; 32], payer.chain, payer.store).unwrap();
     world.chain.give(&payer.script(), 200_000);
-    let deposit = world.wallet.address().unwrap().script_pubkey();
+    let deposit = world.wallet.address().done().unwrap().script_pubkey();
     let (slow, fast) = (payer.pay(&deposit, 50_000, RATE).unwrap(), FeeRate::from_sat_per_vb(20).unwrap());
     payer.release(&inputs(&slow));
     let fast = payer.pay(&deposit, 50_000, fast).unwrap();
@@ -198,7 +198,7 @@ fn a_funding_that_is_stuck_is_paid_for_by_its_change() {
 #[test]
 fn a_refund_has_no_change_that_could_pay_for_it() {
     let world = World::with(1_000_000);
-    let deposit = world.wallet.address().unwrap().script_pubkey();
+    let deposit = world.wallet.address().done().unwrap().script_pubkey();
     world.chain.give(&deposit, 70_000);
     let [seen] = world.outputs_to(&deposit);
     let refund = world.wallet.refund(&[seen.outpoint], &somewhere(), RATE).unwrap();

@@ -62,6 +62,9 @@ pub struct Model {
     /// Number of the LSP's actions, by which rest is detected.
     acts: u64,
     pub node: Node,
+    /// The node is reached over a connection: a call that makes something is answered when it is repeated, and the node
+    /// publishes fundings itself. The calls that were made once.
+    pub remote: Option<BTreeSet<String>>,
     /// The event that was dealt with last, and when by the steady clock.
     pub told_last: Option<(Duration, NodeEvent)>,
     /// Whether the node reports nothing.
@@ -155,6 +158,7 @@ impl Model {
             sent: vec![],
             acts: 0,
             node,
+            remote: None,
             told_last: None,
             is_mute: false,
             is_telling: false,
@@ -199,6 +203,13 @@ impl Model {
         self.node.now.events.extend(told);
         let links = &self.links;
         self.node.save(|client| links.get(&client) == Some(&true));
+    }
+
+    /// Whether a call that makes something has only begun.
+    fn has_begun(&mut self, call: String) -> bool {
+        let has_begun = self.remote.as_mut().is_some_and(|begun| begun.insert(call));
+        self.acts += u64::from(has_begun); // it is not at rest
+        has_begun
     }
 
     /// A point at which the process may crash. `false`: it has.

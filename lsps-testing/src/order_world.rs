@@ -52,6 +52,14 @@ impl OrderWorld {
         self
     }
 
+    /// Puts the node and the wallet behind a connection: what they make takes a call more, and the node publishes the
+    /// funding transactions.
+    #[must_use]
+    pub fn remote(self) -> Self {
+        self.model().remote = Some(std::collections::BTreeSet::new());
+        self
+    }
+
     /// Records each further run of the LSP on a tape.
     #[must_use]
     pub fn taped(mut self) -> Self {

@@ -36,12 +36,17 @@ impl<N: LspNode> Pump<N> {
             }
             Effect::FundChannel { key, peer, output, confirm_within } => {
                 let fits = self.check_room(key, peer);
-                let built =
-                    fits.and_then(|()| self.build_funding(key, &output, confirm_within).map_err(|why| why.to_string()));
-                vec![built.unwrap_or_else(|why| {
-                    self.node.close(peer, key);
-                    Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(why) }
-                })]
+                let why = match fits.map(|()| self.build_funding(key, &output, confirm_within)) {
+                    Ok(Ok(built)) => return vec![built],
+                    Ok(Err(CannotFund::NotYet)) => {
+                        self.unmade.push(Effect::FundChannel { key, peer, output, confirm_within });
+                        return vec![];
+                    }
+                    Ok(Err(why)) => why.to_string(),
+                    Err(why) => why,
+                };
+                self.node.close(peer, key);
+                vec![Input::ChannelEnded { key, why: ChannelEnd::CannotOpen(why) }]
             }
             Effect::HandFunding { key, peer, tx } => self.hand_funding(key, peer, &tx),
             Effect::BroadcastFunding { key, tx, ask } => {
@@ -89,14 +94,20 @@ impl<N: LspNode> Pump<N> {
             Effect::ClaimPayment { payment_hash, preimage, .. } => self.claim_payment(payment_hash, preimage),
             Effect::FailPayment { payment_hash, .. } => self.fail_payment(payment_hash),
             Effect::KeepDeposit { order, outpoint, .. } => self.keep_deposit(order, outpoint),
-            Effect::BuildRefund { key, to, deposits } => {
-                self.build_refund(key, to, deposits.into_iter().map(|(outpoint, _)| outpoint).collect())
-            }
+            Effect::BuildRefund { key, to, deposits } => self.build_refund(key, to, deposits),
             Effect::BroadcastRefund { key, tx, ask } => self.broadcast_refund(key, &tx, ask),
             Effect::Book { key, entry } => {
                 self.unbooked.insert(key, entry); // answered when it is written
                 vec![]
             }
+        }
+    }
+
+    /// Repeats the calls that node and wallet had not finished.
+    pub(super) fn make_unmade(&mut self) {
+        for effect in std::mem::take(&mut self.unmade) {
+            let answers = self.carry_out(effect);
+            self.feed_all(answers);
         }
     }
 
@@ -225,7 +236,11 @@ impl<N: LspNode> Pump<N> {
 
     /// Broadcasts a transaction. Whatever the answer, the broadcast is repeated with the next block.
     pub(super) fn broadcast(&self, purpose: TxPurpose, tx: &Transaction) {
-        let (txid, answer) = (tx.compute_txid(), self.outside.chain.broadcast(tx));
+        let published = match purpose {
+            TxPurpose::Funding(key) => self.node.publish(key, tx),
+            TxPurpose::Refund(_) => None,
+        };
+        let (txid, answer) = (tx.compute_txid(), published.unwrap_or_else(|| self.outside.chain.broadcast(tx)));
         report::broadcast(purpose, &txid, &answer);
         if let Broadcast::Refused(why) = answer {
             self.outside.events.send(LspEvent::BroadcastRefused { purpose, txid, why });

@@ -8,15 +8,15 @@ use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{Address, OutPoint, ScriptBuf, Transaction};
 
 use lsps_service::{
-    ChannelKey, Deposit, FlowId, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage, PaymentTerms,
-    Prepared, RefundKey,
+    ChannelKey, Deposit, Effect, FlowId, HeldPayment, Input, KnownOrder, KnownPayment, OrderNumber, PaymentStage,
+    PaymentTerms, Prepared, RefundKey,
 };
 use lsps_types::{BlockHeight, FeeRate, Msat, PaymentHash, Preimage, Sat};
 
 use super::events::{LspEvent, TxPurpose};
 use super::htlcs;
 use super::pump::{Pump, inputs_of};
-use crate::ports::{CannotFund, LspNode, OnchainWallet, SeenOutput, from_lsps_outpoint, to_lsps_outpoint};
+use crate::ports::{CannotFund, LspNode, Made, OnchainWallet, SeenOutput, from_lsps_outpoint, to_lsps_outpoint};
 
 /// State of the deposits and refunds.
 #[derive(Default)]
@@ -29,7 +29,7 @@ pub(super) struct Onchain {
     /// noticed.
     doubted: BTreeMap<PaymentHash, Duration>,
     /// Refunds that the wallet could not build; the host retries with every block.
-    unbuilt: BTreeMap<RefundKey, (String, Vec<lsps_types::OutPoint>)>,
+    unbuilt: BTreeMap<RefundKey, (String, Vec<(lsps_types::OutPoint, Sat)>)>,
 }
 
 impl Onchain {
@@ -74,19 +74,36 @@ impl<N: LspNode> Pump<N> {
         offer: Option<PaymentTerms>,
         address: bool,
     ) -> Vec<Input> {
+        let Some(prepared) = self.make_payment_methods(order, invoice, offer, address) else {
+            self.unmade.push(Effect::PrepareOrder { order, invoice, offer, address });
+            return vec![];
+        };
+        self.outside.events.send(LspEvent::OrdersMade { last: order, count: 1 });
+        vec![Input::OrderPrepared { order, prepared }]
+    }
+
+    /// `None`: the node or the wallet has not finished. The address comes last, as each call makes another.
+    fn make_payment_methods(
+        &mut self,
+        order: OrderNumber,
+        invoice: Option<(PaymentHash, PaymentTerms)>,
+        offer: Option<PaymentTerms>,
+        address: bool,
+    ) -> Option<Prepared> {
         let now = self.outside.clock.now();
-        let invoice = invoice.and_then(|(hash, terms)| self.node.hold_invoice(hash, terms, now));
-        let offer = offer.and_then(|terms| self.node.offer(terms));
-        let deposits = self.outside.deposits.clone().filter(|_| address);
-        let address = deposits.and_then(|watch| {
-            let address = self.outside.wallet.address()?;
+        let invoice = invoice.map_or(Made::Never, |(hash, terms)| self.node.hold_invoice(hash, terms, now));
+        let invoice = finished(invoice)?;
+        let offer = finished(offer.map_or(Made::Never, |terms| self.node.offer(order, terms)))?;
+        let Some(watch) = self.outside.deposits.clone().filter(|_| address) else {
+            return Some(Prepared { invoice, offer, address: None });
+        };
+        let address = finished(self.outside.wallet.address())?.map(|address| {
             let (script, address) = (address.script_pubkey(), address.to_string());
             watch.watch(&script);
             self.onchain.watched.insert(script, Watched::new(address.clone(), BTreeMap::new()));
-            Some(address)
+            address
         });
-        self.outside.events.send(LspEvent::OrdersMade { last: order, count: 1 });
-        vec![Input::OrderPrepared { order, prepared: Prepared { invoice, offer, address } }]
+        Some(Prepared { invoice, offer, address })
     }
 
     /// Claims a payment. The node reports the claim, or nothing if it refuses. If the payment is incomplete by now, the
@@ -199,9 +216,9 @@ impl<N: LspNode> Pump<N> {
         &mut self,
         key: RefundKey,
         to: String,
-        deposits: Vec<lsps_types::OutPoint>,
+        deposits: Vec<(lsps_types::OutPoint, Sat)>,
     ) -> Vec<Input> {
-        let inputs: Vec<OutPoint> = deposits.iter().map(from_lsps_outpoint).collect();
+        let inputs: Vec<OutPoint> = deposits.iter().map(|(outpoint, _)| from_lsps_outpoint(outpoint)).collect();
         let script = Address::from_str(&to).map(|address| address.assume_checked().script_pubkey());
         let Ok(script) = script else { return vec![Input::RefundImpossible { key }] };
         match build_refund(&*self.outside.wallet, &inputs, &script, self.outside.chain.fee_rate()) {
@@ -213,6 +230,10 @@ impl<N: LspNode> Pump<N> {
             Err(CannotFund::Wallet(why)) => {
                 self.onchain.unbuilt.insert(key, (to, deposits));
                 self.outside.events.send(LspEvent::RefundFails { key, why });
+                vec![]
+            }
+            Err(CannotFund::NotYet) => {
+                self.unmade.push(Effect::BuildRefund { key, to, deposits });
                 vec![]
             }
         }
@@ -380,6 +401,15 @@ impl<N: LspNode> Pump<N> {
     }
 }
 
+/// The result of a call that is over, if it has one. `None`: the node has not finished.
+fn finished<T>(made: Made<T>) -> Option<Option<T>> {
+    match made {
+        Made::Done(made) => Some(Some(made)),
+        Made::Never => Some(None),
+        Made::NotYet => None,
+    }
+}
+
 /// Interval at which requests that wait for peers of the node are repeated.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Builds a refund at the present feerate, unless the on-chain fee would exceed the amount paid out. In that case a
@@ -398,7 +428,7 @@ fn build_refund(
         let is_dear = match &built {
             Ok(tx) => wallet.mining_fee_sat(tx) > tx.output.iter().map(|output| output.value.to_sat()).sum(),
             Err(CannotFund::NotEnough { .. }) => true,
-            Err(CannotFund::Wallet(_)) => false,
+            Err(CannotFund::Wallet(_) | CannotFund::NotYet) => false,
         };
         if !is_dear || rate <= least {
             return built;
@@ -450,7 +480,7 @@ mod tests {
         match build_refund(&Coin(worth), &[], &ScriptBuf::new(), rate) {
             Ok(tx) => Some(tx.output[0].value.to_sat()),
             Err(CannotFund::NotEnough { .. }) => None,
-            Err(CannotFund::Wallet(why)) => panic!("{why}"),
+            Err(why) => panic!("{why}"),
         }
     }
 

@@ -46,6 +46,7 @@ impl<N: LspNode> Pump<N> {
     /// Checks usable channels, deadlines, and which of several parts failed.
     pub(super) fn look_around(&mut self) {
         self.fail_again();
+        self.make_unmade();
         self.look_for_usable_clients();
         self.look_for_lost_payments();
         self.send_marker();

@@ -74,6 +74,8 @@ pub(crate) struct Pump<N> {
     /// HTLCs that the node refused to fail, each with whether the core waits for the failure. The node is asked again
     /// until it fails them.
     unfailed: BTreeMap<PartId, (FailureCode, bool)>,
+    /// Effects that node and wallet have not finished. They are executed again in each turn.
+    pub(super) unmade: Vec<Effect>,
     /// Decisions that are taken once the node has reported its events.
     pub(super) unsettled: Unsettled,
     /// Time of the start on the steady clock.
@@ -122,6 +124,7 @@ impl<N: LspNode> Pump<N> {
             unrecorded: None,
             forgotten: BTreeSet::new(),
             unfailed: BTreeMap::new(),
+            unmade: vec![],
             unsettled,
             started_at,
             with_channels,
@@ -411,6 +414,7 @@ impl<N: LspNode> Pump<N> {
             || !self.durable.is_written()
             || !self.unbooked.is_empty()
             || !self.unfailed.is_empty()
+            || !self.unmade.is_empty()
             || self.unsettled.suspects_all
             || self.service.waiting_clients().next().is_some();
         let idle = if watching { WATCH } else { IDLE };

@@ -5,9 +5,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use bitcoin::Transaction;
 
-use lsps_service::{ChannelId, ChannelKey, Input, OfferId, OpenTerms, PartId, PaymentTerms};
+use lsps_service::{ChannelId, ChannelKey, Input, OfferId, OpenTerms, OrderNumber, PartId, PaymentTerms};
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Preimage, Scid, Timestamp};
+
+use super::Broadcast;
 
 /// The node of an LSP.
 ///
@@ -19,6 +21,7 @@ use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Preimage, Scid
 /// - The node may forget a call that reported success, if it crashes before it persists its state. After a start the
 ///   host compares its records with the node.
 /// - An answer shows the node's present state, including the calls that the host made in the same turn.
+/// - What takes a node time to make is answered with [`Made::NotYet`], and the host makes the same call again.
 pub trait LspNode: Send + Sync + 'static {
     /// Network of the node's channels. `None`: LSPS1 has no name for it.
     fn network(&self) -> Option<Network>;
@@ -83,6 +86,14 @@ pub trait LspNode: Send + Sync + 'static {
     /// The node refuses at once; its error text.
     fn fund(&self, peer: PeerId, key: ChannelKey, tx: Transaction) -> Result<(), String>;
 
+    /// Publishes the funding transaction of a channel, for a node that has to do that itself, for instance because it keeps
+    /// the channel back until then. The host calls this in place of [`ChainAccess::broadcast`](super::ChainAccess), as
+    /// often and with the same meaning of the answer. The default leaves it to the chain backend.
+    fn publish(&self, key: ChannelKey, tx: &Transaction) -> Option<Broadcast> {
+        let (_, _) = (key, tx);
+        None
+    }
+
     /// Closes a channel, by force if necessary. The call has no effect if there is no such channel.
     fn close(&self, peer: PeerId, key: ChannelKey);
 
@@ -116,18 +127,18 @@ pub trait LspNode: Send + Sync + 'static {
         false
     }
 
-    /// Creates an invoice whose payment is held until it is claimed or failed. `None`: the node creates none, and orders
+    /// Creates an invoice for this hash, whose payment is held until it is claimed or failed. [`Made::Never`]: orders
     /// (LSPS1) cannot be paid that way. A node that creates neither invoices nor offers needs no
     /// [`claim_payment`](Self::claim_payment) and [`fail_payment`](Self::fail_payment) either.
-    fn hold_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Option<String> {
+    fn hold_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Made<String> {
         let (_, _, _) = (hash, terms, now);
-        None
+        Made::Never
     }
 
-    /// Creates an offer whose payments are held. `None`: the node creates none.
-    fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)> {
-        let _ = terms;
-        None
+    /// Creates an offer for this order, whose payments are held, and names its id.
+    fn offer(&self, order: OrderNumber, terms: PaymentTerms) -> Made<(String, OfferId)> {
+        let (_, _) = (order, terms);
+        Made::Never
     }
 
     /// Claims a held payment. The node reports [`Input::PaymentClaimed`] once the claim cannot be undone. If the node
@@ -190,6 +201,30 @@ impl Marker {
 }
 
 const NAME: &[u8; 16] = b"lsps: told up to";
+
+/// Answer to a call that makes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made<T> {
+    /// The result. A later call for the same thing may make another.
+    Done(T),
+    /// The node is at it. The host makes the same call again within some milliseconds, until the answer is another.
+    NotYet,
+    /// The node does not make it.
+    Never,
+}
+
+impl<T> Made<T> {
+    /// The result, if there is one now.
+    pub fn done(self) -> Option<T> {
+        if let Self::Done(made) = self { Some(made) } else { None }
+    }
+}
+
+impl<T> From<Option<T>> for Made<T> {
+    fn from(made: Option<T>) -> Self {
+        made.map_or(Self::Never, Self::Done)
+    }
+}
 
 /// A channel that was opened for the LSP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,13 @@
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, Txid};
 
+use super::Made;
+
 /// The on-chain wallet of an LSP: it pays for channels, and keeps the deposits of orders (LSPS1).
 ///
-/// The host makes its calls from one task: none may block for longer than signing takes. Every call may be made twice,
-/// as a process can die between an answer and its use.
+/// The host makes its calls from one task: none may block for longer than signing takes. A wallet that is reached over a
+/// connection answers [`CannotFund::NotYet`] meanwhile. Every call may be made twice, as a process can die between an
+/// answer and its use.
 ///
 /// Reserved outputs are spent by [`refund`](Self::refund) and by nothing else. A wallet may forget its
 /// reservations when it stops: the host calls [`lock`](Self::lock) at each start.
@@ -51,20 +54,20 @@ pub trait OnchainWallet: Send + Sync {
     /// Satoshis that [`fund`](Self::fund) could spend now.
     fn spendable_sat(&self) -> u64;
 
-    /// A new address of the wallet, to which an order is paid (LSPS1). `None`: the wallet creates none, and orders
-    /// cannot be paid on-chain.
-    fn address(&self) -> Option<Address> {
-        None
+    /// A new address of the wallet, to which an order is paid (LSPS1). [`Made::Never`]: orders cannot be paid on-chain.
+    fn address(&self) -> Made<Address> {
+        Made::Never
     }
 
     /// Builds and signs a refund: a transaction that spends exactly these outputs, which were paid to addresses of
     /// [`address`](Self::address), whether they are reserved or not, to `script`, less the on-chain fee. The wallet
-    /// must not broadcast it. The outputs stay reserved.
+    /// must not broadcast it. The outputs stay reserved. A wallet that answers [`CannotFund::NotYet`] keeps the result for
+    /// the same outputs, script and feerate.
     ///
     /// # Errors
     ///
-    /// [`CannotFund::NotEnough`] if at most dust would be left at this feerate. After any other error the host asks
-    /// again with the next block.
+    /// [`CannotFund::NotEnough`] if at most dust would be left at this feerate. After [`CannotFund::Wallet`] the host
+    /// asks again with the next block.
     fn refund(&self, outputs: &[OutPoint], script: &ScriptBuf, fee_rate: FeeRate) -> Result<Transaction, CannotFund> {
         let (_, _, _) = (outputs, script, fee_rate);
         Err(CannotFund::Wallet("it gives no addresses out".into()))
@@ -85,6 +88,10 @@ pub enum CannotFund {
     /// The wallet failed for another reason; its error text.
     #[error("the wallet failed: {0}")]
     Wallet(String),
+    /// The wallet is at it. The host makes the same call again until the answer is another; outputs that are reserved
+    /// meanwhile stay reserved.
+    #[error("the wallet has not finished")]
+    NotYet,
 }
 
 /// The on-chain wallet that pays for ordered channels.
@@ -115,7 +122,9 @@ pub trait OnchainPayer: Send + Sync {
     /// # Errors
     ///
     /// The spendable coins do not suffice or cannot be signed for, or the on-chain fee would be above `max_fee_sat`. In
-    /// that case no input is reserved, and the host calls again without `at_once_above`.
+    /// that case no input is reserved, and the host calls again without `at_once_above`. After [`CannotFund::NotYet`] the
+    /// host makes the same call again for as long as the payment is wanted; inputs that are reserved for a call that it
+    /// does not make again for a minute are free.
     fn sign(
         &self,
         key: u128,

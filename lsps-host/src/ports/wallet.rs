@@ -96,13 +96,14 @@ pub trait WalletNode: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Error text of the node: it cannot receive on these terms, or does not sign.
+    /// The node cannot receive on these terms or does not sign, or has not finished ([`NoInvoice::NotYet`]). No two
+    /// purchases have the same SCID, by which a node knows a call that is made again.
     fn invoice(
         &self,
         terms: &InvoiceTerms,
         hash: Option<PaymentHash>,
         description: &str,
-    ) -> Result<(PaymentHash, String), String>;
+    ) -> Result<(PaymentHash, String), NoInvoice>;
 
     /// Parses a BOLT 11 invoice and checks its signature. `None`: the text is not a valid invoice.
     fn read_invoice(&self, invoice: &str, network: Network) -> Option<PaymentFacts> {
@@ -264,6 +265,21 @@ pub struct WalletHtlc {
     pub cltv_expiry: BlockHeight,
     /// State of the HTLC.
     pub state: IncomingState,
+}
+
+/// The reason for which a node returns no invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoInvoice {
+    /// The node makes none on these terms; its error text.
+    Refused(String),
+    /// The node is at it. The host makes the same call again until the answer is another.
+    NotYet,
+}
+
+impl From<String> for NoInvoice {
+    fn from(why: String) -> Self {
+        Self::Refused(why)
+    }
 }
 
 /// A complete payment that waits to be claimed or failed.

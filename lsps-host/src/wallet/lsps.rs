@@ -70,7 +70,7 @@ pub(super) struct Lsps {
     known: Vec<KnownLsp>,
     messages: Arc<dyn Messages>,
     connect: Option<Arc<dyn Connect>>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// LSPs that answered an LSPS2 request before.
     serving: Mutex<BTreeSet<PeerId>>,
     /// LSPs that offered terms and then did not sell on them. The number counts the sales by other LSPs that are still

@@ -13,7 +13,7 @@ use lsps_types::{Address, BlockHeight, Sat, Timestamp};
 
 use super::pump::Pump;
 use super::report;
-use crate::ports::{OnchainPayer, PayAnswer, PayLimits, PaymentEnd, PaymentId, PaymentProgress};
+use crate::ports::{CannotFund, CannotPay, OnchainPayer, PayAnswer, PayLimits, PaymentEnd, PaymentId, PaymentProgress};
 
 /// Payments of orders that the client asked for.
 #[derive(Default)]
@@ -218,7 +218,7 @@ impl Pump {
         };
         let sign = |rate| wallet.sign(key.0, &script, option.total.0, rate, option.extra.0);
         let signed = match sign(at_once_above.map(feerate)) {
-            Err(_) if at_once_above.is_some() => sign(None),
+            Err(why) if at_once_above.is_some() && why != CannotPay::Fund(CannotFund::NotYet) => sign(None),
             signed => signed,
         };
         let Ok(transaction) = signed else { return PayAnswer::NotNow };

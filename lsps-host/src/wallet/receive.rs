@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lsps_client::jit_receive::{
-    CannotInvoice, Choice, FeeLimits, InvoiceParams, Payment, Prepared, ReceiveRequest, RefusePurchase, prepare,
+    CannotInvoice, Choice, FeeLimits, InvoiceParams, InvoiceTerms, Payment, Prepared, ReceiveRequest, RefusePurchase,
+    prepare,
 };
 use lsps_client::select::Offer;
 use lsps_client::session::{Failed, NobodySells, Session, WhyNot};
@@ -14,7 +15,7 @@ use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
 
 use super::events::WalletEvent;
 use super::{NotDone, Wallet};
-use crate::ports::{SettingMissing, WalletNode};
+use crate::ports::{NoInvoice, SettingMissing, WalletNode};
 
 /// An invoice whose payment opens a channel, with the agreed terms.
 #[derive(Clone, Debug)]
@@ -172,9 +173,8 @@ impl Wallet {
         hash: Option<PaymentHash>,
         description: String,
     ) -> Result<(String, PaymentHash), CannotReceive> {
-        let purchase = move |session: &Session, node: &dyn WalletNode| {
-            let (hash, invoice) =
-                node.invoice(&prepared.invoice, hash, &description).map_err(CannotReceive::Invoice)?;
+        let (hash, invoice) = self.invoice(prepared.invoice, hash, description).await?;
+        let purchase = move |session: &Session, _: &dyn WalletNode| {
             session.with(|client, now| client.register(&prepared, hash, now))?;
             Ok((invoice, hash))
         };
@@ -182,6 +182,24 @@ impl Wallet {
             let _ = session.with(|client, now| client.abandon(*hash, now));
         };
         self.change(purchase, call_off).await
+    }
+
+    /// Has the node make the invoice. No record of it is needed before the purchase's.
+    async fn invoice(
+        &self,
+        terms: InvoiceTerms,
+        hash: Option<PaymentHash>,
+        description: String,
+    ) -> Result<(PaymentHash, String), CannotReceive> {
+        loop {
+            let text = description.clone();
+            let made = self.look(move |node| node.invoice(&terms, hash, &text)).await;
+            match made.ok_or(CannotReceive::Stopped)? {
+                Ok(made) => return Ok(made),
+                Err(NoInvoice::Refused(why)) => return Err(CannotReceive::Invoice(why)),
+                Err(NoInvoice::NotYet) => self.lsps.clock.sleep(ASKED_AGAIN).await,
+            }
+        }
     }
 
     /// Buys on the terms of one offer. An error concerns this LSP only, and the next offer is tried.
@@ -244,6 +262,8 @@ impl From<NotDone> for CannotReceive {
     }
 }
 
+/// Interval of the calls to a node that has not finished an invoice.
+const ASKED_AGAIN: Duration = Duration::from_millis(50);
 /// Longest description that BOLT 11 allows, in bytes.
 const LONGEST_DESCRIPTION: usize = 639;
 /// Number of blocks that a funding transaction may take until its first confirmation.

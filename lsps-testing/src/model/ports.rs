@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut, Txid};
 use lsps_host::ports::{
-    Answer, Arrived, Broadcast, CannotFund, ChainAccess, ChainWatch, Change, Clock, IncomingHtlc, LspNode, Marker,
-    Messages, NodeChannel, NodeEvent, Notifier, OnchainWallet, OutgoingHtlc, Post, ReadAnswer, RecordStore, Resolution,
-    SeenOutput, Sleep, StoreError,
+    Answer, Arrived, Broadcast, CannotFund, ChainAccess, ChainWatch, Change, Clock, IncomingHtlc, LspNode, Made,
+    Marker, Messages, NodeChannel, NodeEvent, Notifier, OnchainWallet, OutgoingHtlc, Post, ReadAnswer, RecordStore,
+    Resolution, SeenOutput, Sleep, StoreError,
 };
 use lsps_host::{Budget, PeerEvent, PostReporter};
 use lsps_service::{ChannelId, ChannelKey, OfferId, OpenTerms, OrderNumber, PartId, PaymentTerms, PostKey};
@@ -135,6 +135,11 @@ impl LspNode for Ports {
         })
     }
 
+    fn publish(&self, _: ChannelKey, tx: &Transaction) -> Option<Broadcast> {
+        let is_remote = self.model().remote.is_some();
+        is_remote.then(|| self.broadcast_funding(tx)).flatten()
+    }
+
     fn close(&self, _: PeerId, key: ChannelKey) {
         self.act((), |model| {
             assert!(!model.chain.knows(key), "a channel on the chain is given up: {key:?}");
@@ -182,14 +187,17 @@ impl LspNode for Ports {
         false
     }
 
-    fn hold_invoice(&self, hash: PaymentHash, _: PaymentTerms, _: Timestamp) -> Option<String> {
-        Some(hash.to_string())
+    fn hold_invoice(&self, hash: PaymentHash, _: PaymentTerms, _: Timestamp) -> Made<String> {
+        if self.model().has_begun(format!("invoice {hash}")) { Made::NotYet } else { Made::Done(hash.to_string()) }
     }
 
-    fn offer(&self, _: PaymentTerms) -> Option<(String, OfferId)> {
+    fn offer(&self, order: OrderNumber, _: PaymentTerms) -> Made<(String, OfferId)> {
         let mut model = self.model();
+        if model.has_begun(format!("offer {order}")) {
+            return Made::NotYet;
+        }
         model.offers += 1;
-        Some((format!("offer {}", model.offers), offer_id(OrderNumber(model.offers))))
+        Made::Done((format!("offer {}", model.offers), offer_id(OrderNumber(model.offers))))
     }
 
     fn claim_payment(&self, preimage: Preimage) {
@@ -315,12 +323,30 @@ impl Ports {
     }
 }
 
+impl Ports {
+    /// Broadcasts a funding transaction. `None`: the wallet signed no such transaction.
+    fn broadcast_funding(&self, tx: &Transaction) -> Option<Broadcast> {
+        self.act(Some(Broadcast::Unanswered), |model| {
+            let tx = model.coins.signed(&tx.compute_txid())?;
+            model.may_broadcast(tx.key);
+            if model.refused.remove(&Call::Broadcast) {
+                return Some(Broadcast::Refused("refused".into()));
+            }
+            model.chain.broadcast(tx);
+            Some(Broadcast::Accepted)
+        })
+    }
+}
+
 impl OnchainWallet for Ports {
     fn fund(&self, key: u128, script: &ScriptBuf, amount_sat: u64, _: FeeRate) -> Result<Transaction, CannotFund> {
         let nothing = CannotFund::NotEnough { needed_sat: amount_sat, available_sat: 0 };
         self.act(Err(nothing.clone()), |model| {
             let key = ChannelKey::from_u128(key).expect("the key of a channel");
             let output = TxOut { value: Amount::from_sat(amount_sat), script_pubkey: script.clone() };
+            if model.has_begun(format!("funding {key:?}")) {
+                return Err(CannotFund::NotYet);
+            }
             let misbuilds = model.refused.remove(&Call::Build);
             let paid = model.deposits.spendable(model.chain.height);
             let tx = model.coins.fund(key, &model.chain, &paid, output).ok_or(nothing)?;
@@ -354,29 +380,31 @@ impl OnchainWallet for Ports {
         u64::MAX
     }
 
-    fn address(&self) -> Option<Address> {
-        Some(self.model().deposits.address())
+    fn address(&self) -> Made<Address> {
+        let mut model = self.model();
+        let order = model.orders.len();
+        if model.has_begun(format!("address {order}")) { Made::NotYet } else { Made::Done(model.deposits.address()) }
     }
 
     fn refund(&self, outputs: &[OutPoint], script: &ScriptBuf, rate: FeeRate) -> Result<Transaction, CannotFund> {
         let nothing = CannotFund::NotEnough { needed_sat: 1, available_sat: 0 };
-        self.model().deposits.refund(outputs, script, rate).ok_or(nothing)
+        let mut model = self.model();
+        if model.has_begun(format!("refund {outputs:?} {rate}")) {
+            return Err(CannotFund::NotYet);
+        }
+        model.deposits.refund(outputs, script, rate).ok_or(nothing)
     }
 }
 
 impl ChainAccess for Ports {
     fn broadcast(&self, tx: &Transaction) -> Broadcast {
-        self.act(Broadcast::Unanswered, |model| match model.coins.signed(&tx.compute_txid()) {
-            Some(tx) => {
-                model.may_broadcast(tx.key);
-                if model.refused.remove(&Call::Broadcast) {
-                    return Broadcast::Refused("refused".into());
-                }
-                model.chain.broadcast(tx);
-                Broadcast::Accepted
-            }
-            None if model.deposits.broadcast(tx) => Broadcast::Accepted,
-            None => panic!("a transaction that nobody signed: {tx:?}"),
+        if self.model().coins.signed(&tx.compute_txid()).is_some() {
+            assert!(self.model().remote.is_none(), "the node publishes its fundings");
+            return self.broadcast_funding(tx).expect("it is signed");
+        }
+        self.act(Broadcast::Unanswered, |model| {
+            assert!(model.deposits.broadcast(tx), "a transaction that nobody signed: {tx:?}");
+            Broadcast::Accepted
         })
     }
 

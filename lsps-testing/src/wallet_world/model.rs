@@ -10,9 +10,9 @@ use bitcoin::{FeeRate, ScriptBuf, Transaction, Txid};
 use lsps_client::jit_receive::InvoiceTerms;
 use lsps_client::{AcceptTerms, ChannelKey};
 use lsps_host::ports::{
-    Answer, Arrived, CannotPay, Change, ChannelRequest, Clock, Marker, Mempool, Messages, OnchainPayer, PayAnswer,
-    PayLimits, PaymentId, PaymentProgress, ReadAnswer, RecordStore, SettingMissing, Sleep, StoreError, WalletChannel,
-    WalletHtlc, WalletNode, WalletNodeEvent,
+    Answer, Arrived, CannotPay, Change, ChannelRequest, Clock, Marker, Mempool, Messages, NoInvoice, OnchainPayer,
+    PayAnswer, PayLimits, PaymentId, PaymentProgress, ReadAnswer, RecordStore, SettingMissing, Sleep, StoreError,
+    WalletChannel, WalletHtlc, WalletNode, WalletNodeEvent,
 };
 use lsps_host::{Budget, Inbox, PeerEvent};
 use lsps_types::lsps1::PaymentFacts;
@@ -300,13 +300,14 @@ impl WalletNode for Ports {
         terms: &InvoiceTerms,
         hash: Option<PaymentHash>,
         _: &str,
-    ) -> Result<(PaymentHash, String), String> {
+    ) -> Result<(PaymentHash, String), NoInvoice> {
         let mut model = self.model();
         if model.refused.remove(&Call::Invoice) {
-            return Err("refused".into());
+            return Err(NoInvoice::Refused("refused".into()));
         }
         let preimage = hash.is_none().then(|| preimage(model.draw()));
-        let hash = hash.or(preimage.as_ref().map(PaymentHash::of)).ok_or("no hash")?;
+        let hash =
+            hash.or(preimage.as_ref().map(PaymentHash::of)).ok_or_else(|| NoInvoice::Refused("no hash".into()))?;
         model.node.invoices.insert(hash, (preimage, terms.amount));
         Ok((hash, format!("jit {hash}")))
     }

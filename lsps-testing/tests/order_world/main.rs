@@ -70,6 +70,14 @@ fn no_hostile_script_takes_money_from_an_lsp_that_sells_orders() {
     lsps_testing::play_seeds(1..100, Step::hostile, |_, script| plays_hostile(false, script), drop);
 }
 
+/// The same scripts for a node that is reached over a connection.
+#[test]
+fn no_hostile_script_takes_money_from_an_lsp_whose_node_is_reached_over_a_connection() {
+    let plays =
+        |_: u64, script: &[Step]| OrderWorld::new().remote().hostile().play(&OPENING).play(script).comes_to_rest();
+    lsps_testing::play_seeds(1..60, Step::hostile, plays, drop);
+}
+
 /// Prints how soon the world finds each fault; `soak` stops at the first.
 #[test]
 #[ignore = "long: see the head of this file"]

@@ -17,6 +17,20 @@ fn case_O06_a_paid_order_has_its_channel() {
     assert_eq!((world.fundings(), world.outcomes(), world.refunds()), (1, vec![Some(true)], 0));
 }
 
+/// An order that is paid in each way, opened at a second try, and one that is refunded.
+#[test]
+fn an_order_at_a_node_that_is_reached_over_a_connection_ends_as_at_one_in_the_process() {
+    let fails = [Step::Reject { channel: 0 }, Step::Cancel { order: 0 }];
+    let blocks = Step::Blocks { count: 8, are_full: false };
+    for script in [vec![PAID], vec![DEPOSIT], vec![PAID, DEPOSIT], [&[DEPOSIT][..], &fails, &[blocks]].concat()] {
+        let ends = |world: OrderWorld| {
+            let world = world.play(&OPENING).play(&script).play(&OPENS).comes_to_rest();
+            (world.fundings(), world.outcomes(), world.refunds())
+        };
+        assert_eq!(ends(OrderWorld::new().remote()), ends(OrderWorld::new()), "{script:?}");
+    }
+}
+
 #[test]
 fn case_O08_no_channel_is_tried_with_a_client_that_leaves_as_the_block_comes_that_pays_its_order() {
     let mut world = plays(&[Step::Deposit { order: 0, amount: Amount::Exact, is_dear: false }]);

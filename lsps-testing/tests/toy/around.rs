@@ -38,19 +38,26 @@ impl RecordStore for Disk {
     }
 }
 
-/// A wallet with as many coins as are asked for, and the transactions that were broadcast.
+/// A wallet with as many coins as are asked for, which signs at the second call, and the transactions that were
+/// broadcast.
 #[derive(Clone, Default)]
-pub struct Chain(Arc<Mutex<BTreeSet<Txid>>>);
+pub struct Chain {
+    signed: Arc<Mutex<BTreeSet<u128>>>,
+    published: Arc<Mutex<BTreeSet<Txid>>>,
+}
 
 impl Chain {
     pub fn published(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.published.lock().unwrap().len()
     }
 }
 
 impl OnchainWallet for Chain {
     /// Spends a coin that is named after the key: the same key gets the same transaction.
     fn fund(&self, key: u128, script: &ScriptBuf, amount_sat: u64, _: FeeRate) -> Result<Transaction, CannotFund> {
+        if self.signed.lock().unwrap().insert(key) {
+            return Err(CannotFund::NotYet);
+        }
         let previous_output = OutPoint::new(Txid::hash(&key.to_be_bytes()), 0);
         let output = vec![TxOut { value: Amount::from_sat(amount_sat), script_pubkey: script.clone() }];
         let input = vec![TxIn { previous_output, ..TxIn::default() }];
@@ -72,7 +79,7 @@ impl OnchainWallet for Chain {
 
 impl ChainAccess for Chain {
     fn broadcast(&self, tx: &Transaction) -> Broadcast {
-        if self.0.lock().unwrap().insert(tx.compute_txid()) { Broadcast::Accepted } else { Broadcast::Known }
+        if self.published.lock().unwrap().insert(tx.compute_txid()) { Broadcast::Accepted } else { Broadcast::Known }
     }
 
     fn fee_rate(&self) -> FeeRate {

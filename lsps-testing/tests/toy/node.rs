@@ -1,7 +1,7 @@
 //! A toy: the node of an LSP and that of a wallet share a table, which is what both have saved. The ports of `lsps-host`
 //! read and change that table.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bitcoin::hashes::{Hash as _, sha256};
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 pub const LSP: PeerId = PeerId([2; 33]);
 pub const WALLET: PeerId = PeerId([3; 33]);
 pub const HEIGHT: u32 = 800_000;
+type MadeInvoice = Result<(PaymentHash, String), NoInvoice>;
 
 #[derive(Default)]
 pub struct World {
@@ -25,6 +26,7 @@ pub struct World {
     pub htlcs: BTreeMap<PartId, Htlc>,
     /// Preimages and terms of the wallet's invoices.
     pub invoices: BTreeMap<PaymentHash, (Preimage, InvoiceTerms)>,
+    invoices_begun: BTreeSet<Scid>,
     /// HTLCs that ended, each with whether its payer has the preimage.
     pub ended: BTreeMap<PartId, bool>,
     /// Messages that wait at each node, while the nodes are connected.
@@ -59,7 +61,6 @@ pub struct Node {
 }
 
 impl Node {
-    /// The node of the LSP, and that of the wallet.
     pub fn both() -> [Self; 2] {
         let (world, arrived) = (Arc::default(), Arc::new([LSP, WALLET].map(|node| (node, Notify::new())).into()));
         [LSP, WALLET].map(|me| Self { me, world: Arc::clone(&world), arrived: Arc::clone(&arrived) })
@@ -265,11 +266,12 @@ impl WalletNode for Node {
         world.lsp_events.push_back(NodeEvent::Input(negotiated));
         Ok(())
     }
-    fn refuse(&self, request: &ChannelRequest, _: &str) {
-        self.world().channels.retain(|_, channel| channel.id.0 != request.id);
-    }
+    fn refuse(&self, _: &ChannelRequest, _: &str) {}
     fn set_underpaying(&self, _: PeerId, _: bool) {}
-    fn invoice(&self, terms: &InvoiceTerms, _: Option<PaymentHash>, _: &str) -> Result<(PaymentHash, String), String> {
+    fn invoice(&self, terms: &InvoiceTerms, _: Option<PaymentHash>, _: &str) -> MadeInvoice {
+        if self.world().invoices_begun.insert(terms.hint.scid) {
+            return Err(NoInvoice::NotYet);
+        }
         let preimage = Preimage(self.draw_bytes());
         let hash = PaymentHash::of(&preimage);
         self.world().invoices.insert(hash, (preimage, *terms));
@@ -278,9 +280,8 @@ impl WalletNode for Node {
     fn incoming(&self, hash: PaymentHash) -> Vec<WalletHtlc> {
         let (cltv_expiry, state) = (BlockHeight(HEIGHT + 400), IncomingState::Committed);
         let its = self.forwarded().into_iter().filter(|(_, htlc, ..)| htlc.payment_hash == hash);
-        let shown =
-            |(_, _, over, amount)| WalletHtlc { over: self.world().channels[&over].id, amount, cltv_expiry, state };
-        its.map(shown).collect()
+        let id = |over| self.world().channels[&over].id;
+        its.map(|(_, _, over, amount)| WalletHtlc { over: id(over), amount, cltv_expiry, state }).collect()
     }
     fn claim_payment(&self, preimage: Preimage) {
         let HeldPayment { payment_hash, received, kept, over, .. } = self.at_wallet(PaymentHash::of(&preimage));

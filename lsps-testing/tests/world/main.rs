@@ -89,6 +89,16 @@ fn no_hostile_script_takes_money_from_an_lsp() {
     lsps_testing::play_seeds(1..400, Step::hostile, |seed, script| plays_hostile(trust(seed), false, script), drop);
 }
 
+/// The same scripts for a node that is reached over a connection.
+#[test]
+fn no_hostile_script_takes_money_from_an_lsp_whose_node_is_reached_over_a_connection_and_sells_on_trust() {
+    let plays = |seed: u64, script: &[Step]| {
+        let world = World::new(trust(seed)).remote().hostile();
+        world.play(&OPENING).play(script).comes_to_rest()
+    };
+    lsps_testing::play_seeds(1..150, Step::hostile, plays, drop);
+}
+
 /// Prints how soon the world finds each fault; `soak` stops at the first.
 #[test]
 #[ignore = "long: see the head of this file"]

@@ -17,9 +17,11 @@ use lightning::util::config::{ChannelConfigUpdate, MaxDustHTLCExposure, UserConf
 use lightning::util::errors::APIError;
 
 use lightning_invoice::{Bolt11InvoiceDescription, Description};
-use lsps_host::ports::{IncomingHtlc, IncomingState, LspNode, Marker, NodeChannel, OutgoingHtlc, Resolution};
+use lsps_host::ports::{IncomingHtlc, IncomingState, LspNode, Made, Marker, NodeChannel, OutgoingHtlc, Resolution};
 use lsps_service::capacity::{Commitment, LEAST_FEERATE_SAT_PER_KW, reserve_sat};
-use lsps_service::{ChannelId as LspsChannelId, ChannelKey, FlowId, OfferId, OpenTerms, PartId, PaymentTerms};
+use lsps_service::{
+    ChannelId as LspsChannelId, ChannelKey, FlowId, OfferId, OpenTerms, OrderNumber, PartId, PaymentTerms,
+};
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, Network, PaymentHash, PeerId, Preimage, Scid, Timestamp};
 use metrics::counter;
@@ -73,6 +75,27 @@ impl<M: Manager> Node<M> {
 
     fn ready(&self) -> Option<(ChannelId, PublicKey)> {
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Option<String> {
+        let description = Description::new("a channel".into()).ok()?;
+        let invoice = self.manager.get_cm().create_bolt11_invoice(Bolt11InvoiceParameters {
+            amount_msats: Some(terms.amount.0),
+            description: Bolt11InvoiceDescription::Direct(description),
+            invoice_expiry_delta_secs: Some(u32::try_from(terms.expires_at.since(now).as_secs()).ok()?),
+            min_final_cltv_expiry_delta: Some(u16::try_from(terms.final_cltv.0).ok()?),
+            payment_hash: Some(lightning::types::payment::PaymentHash(hash.0)),
+        });
+        invoice.ok().map(|invoice| invoice.to_string())
+    }
+
+    /// Creates an offer without blinded paths: the client knows the node id, is a peer, and would pay nobody else.
+    fn make_offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)> {
+        let expires_at = Duration::from_millis(terms.expires_at.unix_millis());
+        let builder = self.manager.get_cm().create_offer_builder_using_router(&NullMessageRouter {}).ok()?;
+        let builder = builder.amount_msats(terms.amount.0).absolute_expiry(expires_at);
+        let offer = builder.description("a channel".into()).build().ok()?;
+        Some((offer.to_string(), OfferId(offer.id().0)))
     }
 
     /// Finds a ready channel. The search walks all channels of the node, so its result is kept.
@@ -285,26 +308,12 @@ impl<M: Manager> LspNode for Node<M> {
         htlcs.collect()
     }
 
-    fn hold_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Option<String> {
-        let seconds = u32::try_from(terms.expires_at.since(now).as_secs()).ok()?;
-        let description = Description::new("a channel".into()).ok()?;
-        let invoice = self.manager.get_cm().create_bolt11_invoice(Bolt11InvoiceParameters {
-            amount_msats: Some(terms.amount.0),
-            description: Bolt11InvoiceDescription::Direct(description),
-            invoice_expiry_delta_secs: Some(seconds),
-            min_final_cltv_expiry_delta: Some(u16::try_from(terms.final_cltv.0).ok()?),
-            payment_hash: Some(lightning::types::payment::PaymentHash(hash.0)),
-        });
-        invoice.ok().map(|invoice| invoice.to_string())
+    fn hold_invoice(&self, hash: PaymentHash, terms: PaymentTerms, now: Timestamp) -> Made<String> {
+        self.make_invoice(hash, terms, now).into()
     }
 
-    /// Creates an offer without blinded paths: the client knows the node id, is a peer, and would pay nobody else.
-    fn offer(&self, terms: PaymentTerms) -> Option<(String, OfferId)> {
-        let expires_at = Duration::from_millis(terms.expires_at.unix_millis());
-        let builder = self.manager.get_cm().create_offer_builder_using_router(&NullMessageRouter {}).ok()?;
-        let builder = builder.amount_msats(terms.amount.0).absolute_expiry(expires_at);
-        let offer = builder.description("a channel".into()).build().ok()?;
-        Some((offer.to_string(), OfferId(offer.id().0)))
+    fn offer(&self, _: OrderNumber, terms: PaymentTerms) -> Made<(String, OfferId)> {
+        self.make_offer(terms).into()
     }
 
     fn claim_payment(&self, preimage: Preimage) {

@@ -21,7 +21,7 @@ use lightning_invoice::{Bolt11Invoice, Description};
 use lsps_client::jit_receive::InvoiceTerms;
 use lsps_client::{AcceptTerms, ChannelKey};
 use lsps_host::ports::{
-    ChannelRequest, IncomingState, Marker, PayAnswer, PayLimits, PaymentId, PaymentProgress, SettingMissing,
+    ChannelRequest, IncomingState, Marker, NoInvoice, PayAnswer, PayLimits, PaymentId, PaymentProgress, SettingMissing,
     WalletChannel, WalletHtlc, WalletNode,
 };
 use lsps_service::ChannelId as LspsChannelId;
@@ -159,7 +159,7 @@ impl<M: Manager> WalletNode for Node<M> {
         terms: &InvoiceTerms,
         hash: Option<PaymentHash>,
         description: &str,
-    ) -> Result<(PaymentHash, String), String> {
+    ) -> Result<(PaymentHash, String), NoInvoice> {
         let description = Description::new(description.to_owned()).map_err(|why| format!("{why:?}"))?;
         let expiry = u32::try_from(terms.expiry_secs).unwrap_or(u32::MAX);
         let (manager, amount) = (self.manager.get_cm(), terms.amount.map(|amount| amount.0));
