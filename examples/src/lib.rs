@@ -5,6 +5,8 @@
 mod documents {
     #[doc = include_str!("../../README.md")]
     struct Readme;
+    #[doc = include_str!("../../docs/ready-node.md")]
+    struct ReadyNode;
     #[doc = include_str!("../../docs/wallet.md")]
     struct Wallet;
     #[doc = include_str!("../../docs/lsp.md")]

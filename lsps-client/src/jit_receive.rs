@@ -343,6 +343,12 @@ impl Purchase {
         }
     }
 
+    /// Whether its payment can still arrive, or has arrived and is not claimed yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.is_over()
+    }
+
     /// Whether a payment that arrives as promised can be held until its channels are confirmed.
     pub(crate) fn can_hold(&self) -> bool {
         match &self.state {

@@ -265,6 +265,17 @@ impl Wallet {
         handled.ok_or_else(|| TellAgain { is_stopped: self.is_stopped() })
     }
 
+    /// Adds an LSP to buy from, or replaces what is known of it, until the wallet stops. Its address is tried when it is asked;
+    /// keeping it connected between is the application's.
+    pub fn add_lsp(&self, lsp: KnownLsp) {
+        self.lsps.add(lsp);
+    }
+
+    /// Buys no more from this LSP. What was bought or ordered before goes on.
+    pub fn remove_lsp(&self, lsp: PeerId) {
+        self.lsps.remove(lsp);
+    }
+
     /// Whether the wallet has stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -16,6 +16,7 @@ pub mod embedded;
 pub mod esplora;
 mod fees;
 pub(crate) mod follow;
+pub(crate) mod since;
 mod view;
 #[cfg(any(feature = "bitcoind", feature = "esplora"))]
 mod waiting;

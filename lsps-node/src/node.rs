@@ -17,7 +17,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::secp256k1::PublicKey;
@@ -92,7 +92,8 @@ pub struct Node<H: CustomMessageHandler + Send + Sync + 'static = IgnoringMessag
     onions: Arc<OnionMessenger>,
     saves: Arc<SaveQueue>,
     store: Store,
-    address: SocketAddr,
+    /// First address of those on which it listens.
+    address: OnceLock<SocketAddr>,
     /// Block up to which manager and monitors have processed the chain.
     seen: Mutex<BestBlock>,
     was_loaded: bool,
@@ -122,13 +123,29 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     where
         F: Future<Output = io::Result<Arc<H>>>,
     {
+        let coins = setup.seed;
+        let node = Self::assemble(setup, &coins, messages).await?;
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        node.listen(anywhere).await.map_err(|e| broken(e.to_string()))?;
+        Ok(node)
+    }
+
+    /// Builds a node that does not listen yet, with another seed for its coins than for its channels.
+    pub(crate) async fn assemble<F>(
+        setup: Setup,
+        coins: &[u8],
+        messages: impl FnOnce(Core) -> F,
+    ) -> io::Result<Arc<Self>>
+    where
+        F: Future<Output = io::Result<Arc<H>>>,
+    {
         let Setup { name, seed, store, config, chain } = setup;
         let chain = ChainView::new(chain);
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u32::try_from(since_epoch.as_secs()).unwrap_or(u32::MAX);
         let keys = Arc::new(KeysManager::new(&seed, since_epoch.as_secs(), since_epoch.subsec_nanos(), true));
         let dice = Arc::new(Dice::new(Arc::clone(&keys)));
-        let wallet = BdkWallet::new(&seed, Arc::clone(&chain), Arc::clone(&store))?;
+        let wallet = BdkWallet::new(coins, Arc::clone(&chain), Arc::clone(&store))?;
         let channel_keys = Arc::new(HomeKeys::new(Arc::clone(&keys), Arc::clone(&wallet)));
         let (logger, saves) = (Arc::new(NodeLogger::new(name)), Arc::new(SaveQueue::default()));
         let broadcaster = Arc::new(Broadcaster::new(Arc::clone(&chain)));
@@ -200,9 +217,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         };
         let random = keys.get_secure_random_bytes();
         let peers = Arc::new(PeerManager::new(handlers, now, &random, Arc::clone(&logger), Arc::clone(&keys)));
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| broken(e.to_string()))?;
-        let address = listener.local_addr().map_err(|e| broken(e.to_string()))?;
-        let node = Arc::new(Self {
+        Ok(Arc::new(Self {
             name,
             wallet,
             seen: Mutex::new(manager.current_best_block()),
@@ -217,15 +232,26 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             onions,
             saves,
             store,
-            address,
+            address: OnceLock::new(),
             was_loaded,
             stopping: AtomicBool::new(false),
             life: Mutex::default(),
             asking: Mutex::default(),
             connections: Mutex::default(),
-        });
-        node.keep(tokio::spawn(listen(listener, Arc::clone(&node.peers))));
-        Ok(node)
+        }))
+    }
+
+    /// Listens for peers at this address, and returns it with the port that was chosen.
+    ///
+    /// # Errors
+    ///
+    /// The address is not free.
+    pub async fn listen(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let _ = self.address.set(address);
+        self.keep(tokio::spawn(listen(listener, Arc::clone(&self.peers))));
+        Ok(address)
     }
 
     /// Name of the node in logs.
@@ -320,9 +346,13 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     }
 
     /// Address on which the node listens.
+    ///
+    /// # Panics
+    ///
+    /// The node does not listen; only a node of a [`Builder`](crate::builder::Builder) may not.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        *self.address.get().expect("the node listens")
     }
 
     /// Connects to a peer; `false` if the peer cannot be reached. A connection that ends before its handshake is tried again:
@@ -351,7 +381,9 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     }
 
     fn keep(&self, task: JoinHandle<()>) {
-        lock(&self.connections).push(task);
+        let mut connections = lock(&self.connections);
+        connections.retain(|task| !task.is_finished());
+        connections.push(task);
     }
 }
 

@@ -52,7 +52,7 @@ impl BdkWallet {
     /// # Panics
     ///
     /// Never: every seed has such keys.
-    pub fn new(seed: &[u8; 32], chain: impl Into<Arc<ChainView>>, store: Store) -> io::Result<Arc<Self>> {
+    pub fn new(seed: &[u8], chain: impl Into<Arc<ChainView>>, store: Store) -> io::Result<Arc<Self>> {
         let chain = chain.into();
         let network = chain.network();
         let master = Xpriv::new_master(network, seed).expect("half of an HMAC is a valid key");

@@ -34,6 +34,12 @@ impl Msat {
     /// The zero amount.
     pub const ZERO: Self = Self(0);
 
+    /// This number of satoshis; amounts above `u64::MAX` millisatoshis become that.
+    #[must_use]
+    pub const fn from_sat(sat: u64) -> Self {
+        Self(sat.saturating_mul(1_000))
+    }
+
     /// The sum; `None` above `u64::MAX` millisatoshis.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {

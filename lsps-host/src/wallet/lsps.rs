@@ -67,7 +67,7 @@ impl From<PublicKey> for KnownLsp {
 
 /// State of the LSPs while the wallet runs.
 pub(super) struct Lsps {
-    known: Vec<KnownLsp>,
+    known: Mutex<Vec<KnownLsp>>,
     messages: Arc<dyn Messages>,
     connect: Option<Arc<dyn Connect>>,
     pub(super) clock: Arc<dyn Clock>,
@@ -85,7 +85,18 @@ impl Lsps {
         connect: Option<Arc<dyn Connect>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { known, messages, connect, clock, serving: Mutex::default(), broken: Mutex::default() }
+        Self { known: Mutex::new(known), messages, connect, clock, serving: Mutex::default(), broken: Mutex::default() }
+    }
+
+    /// Adds an LSP, or replaces what is known of it.
+    pub fn add(&self, lsp: KnownLsp) {
+        let mut known = self.known();
+        known.retain(|other| other.node_id != lsp.node_id);
+        known.push(lsp);
+    }
+
+    pub fn remove(&self, lsp: PeerId) {
+        self.known().retain(|known| known.node_id != lsp);
     }
 
     /// LSPs to ask, with the rules and token for each.
@@ -96,16 +107,16 @@ impl Lsps {
             let broken = self.broken().get(&id).copied().unwrap_or(0);
             Ask { lsp: id, token: lsp.token.clone(), rules, serves_lsps2: self.serving().contains(&id), broken }
         };
-        self.known.iter().map(ask).collect()
+        self.known().iter().map(ask).collect()
     }
 
     pub fn rules_for(&self, lsp: PeerId, rules: &Rules) -> Rules {
-        let known = self.known.iter().find(|known| known.node_id == lsp);
-        Rules { accept_trust: known.map_or(AcceptTrust::Never, |known| known.accept_trust), ..*rules }
+        let accept_trust = self.known().iter().find(|known| known.node_id == lsp).map(|known| known.accept_trust);
+        Rules { accept_trust: accept_trust.unwrap_or(AcceptTrust::Never), ..*rules }
     }
 
     pub fn token_of(&self, lsp: PeerId) -> Option<String> {
-        self.known.iter().find(|known| known.node_id == lsp)?.token.clone()
+        self.known().iter().find(|known| known.node_id == lsp)?.token.clone()
     }
 
     /// Notes that the LSPs that returned terms serve LSPS2.
@@ -134,15 +145,16 @@ impl Lsps {
     /// exchanged with those that were reached, and, if no LSP is connected, for those that the application connects.
     pub async fn connect_all(&self, session: &Session, patience: Duration) {
         let until = self.clock.steady() + patience;
-        let attempts = self.known.iter().filter_map(|lsp| Some((lsp.node_id, self.attempt(lsp)?)));
+        let known = self.known().clone();
+        let attempts = known.iter().filter_map(|lsp| Some((lsp.node_id, self.attempt(lsp)?)));
         let reach = |(id, attempt)| async move { self.within(patience, attempt).await.then_some(id) };
         // A request to an LSP that is not connected fails at once.
         let reached: Vec<PeerId> = session.all(attempts.map(reach).collect()).await.into_iter().flatten().collect();
         let is_there = |id: &PeerId| self.messages.is_connected(*id);
         let may_come = |lsp: &&KnownLsp| lsp.address.is_none() || self.connect.is_none();
         let is_enough = || {
-            let someone = self.known.iter().any(|lsp| is_there(&lsp.node_id));
-            reached.iter().all(is_there) && (someone || !self.known.iter().any(|lsp| may_come(&lsp)))
+            let someone = known.iter().any(|lsp| is_there(&lsp.node_id));
+            reached.iter().all(is_there) && (someone || !known.iter().any(|lsp| may_come(&lsp)))
         };
         while !is_enough() && self.clock.steady() < until {
             self.clock.sleep(LOOK).await;
@@ -161,26 +173,34 @@ impl Lsps {
         }
     }
 
-    /// Tasks that keep each LSP connected, with a pause that grows with each failed attempt. A slow attempt does not
+    /// Tasks that keep each LSP connected that is known now, with a pause that grows with each failed attempt. A slow attempt does not
     /// delay the other LSPs.
     pub fn keep_connected(self: &Arc<Self>) -> Vec<Pin<Box<dyn Future<Output = ()> + Send>>> {
         if self.connect.is_none() {
             return vec![];
         }
-        (0..self.known.len()).map(|n| Box::pin(Arc::clone(self).keep_one(n)) as Pin<Box<_>>).collect()
+        let known = self.known().clone();
+        known.into_iter().map(|lsp| Box::pin(Arc::clone(self).keep_one(lsp)) as Pin<Box<_>>).collect()
     }
 
-    async fn keep_one(self: Arc<Self>, n: usize) {
-        let Some(lsp) = self.known.get(n) else { return };
+    async fn keep_one(self: Arc<Self>, lsp: KnownLsp) {
         let mut pause = SHORTEST;
         loop {
-            let reached = match self.attempt(lsp) {
+            if !self.known().iter().any(|known| known.node_id == lsp.node_id) {
+                return; // it was removed
+            }
+            let reached = match self.attempt(&lsp) {
                 Some(attempt) => self.within(LONGEST, attempt).await,
                 None => true,
             };
             pause = if reached { SHORTEST } else { (pause * 2).min(LONGEST) };
             self.clock.sleep(pause).await;
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<KnownLsp>> {
+        // A panic between the two calls of `add` loses one LSP until the next start.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn broken(&self) -> MutexGuard<'_, BTreeMap<PeerId, u32>> {

@@ -1,7 +1,9 @@
 //! Payment of invoices, in one part or over each of several channels.
 
+use std::time::Duration;
+
 use lightning::ln::channel_state::ChannelDetails;
-use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields, Retry};
+use lightning::ln::channelmanager::{Bolt11PaymentError, PaymentId, RecipientOnionFields, Retry};
 use lightning::ln::peer_handler::CustomMessageHandler;
 use lightning::routing::router::{Path, Route, RouteHintHop, RouteHop, RouteParametersConfig};
 use lightning::sign::EntropySource as _;
@@ -25,6 +27,25 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         let amount = invoice.amount_milli_satoshis().is_none().then_some(amount_msat);
         let sent = self.manager.pay_for_bolt11_invoice(invoice, id, amount, config, Retry::Attempts(0));
         sent.map_err(|e| format!("{e:?}"))
+    }
+
+    /// Pays under this id, which is used once, and tries other routes for ten seconds where one fails; `amount_msat` is
+    /// given if the invoice names no amount.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was sent.
+    pub(crate) fn pay_as(
+        &self,
+        id: PaymentId,
+        invoice: &Bolt11Invoice,
+        amount_msat: Option<u64>,
+    ) -> Result<(), Bolt11PaymentError> {
+        self.follow_chain();
+        let (config, amount) = (RouteParametersConfig::default(), amount_msat);
+        let amount = amount.filter(|_| invoice.amount_milli_satoshis().is_none());
+        let retry = Retry::Timeout(Duration::from_secs(10));
+        self.manager.pay_for_bolt11_invoice(invoice, id, amount, config, retry)
     }
 
     /// Pays in as many parts as there are channels, one HTLC on each, over the one hop of the invoice's route hint.

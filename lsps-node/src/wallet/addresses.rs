@@ -24,6 +24,15 @@ pub(super) fn reveal_kept(bdk: &mut Wallet, store: &Store) -> io::Result<HandedO
 }
 
 impl BdkWallet {
+    /// A new address, which nobody else gets, for coins that belong to the owner of the wallet.
+    ///
+    /// # Errors
+    ///
+    /// The store fails.
+    pub fn fresh_address(&self) -> io::Result<Address> {
+        self.new_address(&mut self.state())
+    }
+
     /// A new address, which nobody else gets.
     pub(super) fn new_address(&self, state: &mut State) -> io::Result<Address> {
         let address = state.coins.bdk.reveal_next_address(KeychainKind::External).address;

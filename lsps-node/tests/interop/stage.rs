@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use lightning::ln::peer_handler::CustomMessageHandler;
 use lightning_invoice::Bolt11Invoice;
+use lsps_node::Chain;
+use lsps_node::node::Node;
 use lsps_node::node::within;
 use lsps_node::store::{MemoryStore, Store};
-use lsps_node::{Chain, Node};
 use lsps_testing::scene::{Account, Balances, SPARE_SAT, Script, Seen, Trio, Who, noting, open_channels, start_payer};
 
 use crate::AMOUNT;

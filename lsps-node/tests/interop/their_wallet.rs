@@ -22,7 +22,7 @@ use lightning_liquidity::lsps2::msgs::LSPS2OpeningFeeParams;
 use lightning_liquidity::lsps5::client::LSPS5ClientConfig;
 use lightning_liquidity::lsps5::event::LSPS5ClientEvent;
 use lightning_liquidity::lsps5::msgs::LSPS5Error;
-use lsps_node::Node;
+use lsps_node::node::Node;
 use lsps_node::node::within;
 use lsps_testing::scene::{Who, finish};
 

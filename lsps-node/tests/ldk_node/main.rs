@@ -6,7 +6,7 @@ mod wallet;
 
 use std::time::Duration;
 
-use lsps_node::Node;
+use lsps_node::node::Node;
 use lsps_node::node::logger::FailureCode;
 use lsps_node::node::within;
 use lsps_transport_ldk::Msat;

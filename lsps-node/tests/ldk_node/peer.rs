@@ -6,8 +6,9 @@ use ldk_node::config::DEFAULT_LOG_FILENAME;
 use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::{Builder, Event};
 use lightning::ln::peer_handler::CustomMessageHandler;
+use lsps_node::Chain;
+use lsps_node::node::Node;
 use lsps_node::node::within;
-use lsps_node::{Chain, Node};
 use lsps_testing::rpc::Rpc;
 use tempfile::TempDir;
 
