@@ -92,3 +92,34 @@ async fn a_node_follows_another_branch_while_it_runs_and_after_a_start() {
     assert!(is_there(&alice), "after a start");
     alice.stop().await;
 }
+
+#[test]
+fn a_chain_in_a_file_is_the_same_after_its_process_was_killed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("chain");
+    let open = || Chain::open(&path).expect("it opens");
+    let chain = open();
+    assert_eq!(chain.height(), 110);
+    let store = Arc::new(MemoryStore::new());
+    let wallet = BdkWallet::new(&[1; 32], chain.clone(), store).expect("it is new");
+    chain.give(&wallet.script(), 1_000_000);
+    chain.mine(2);
+    chain.reorganize(1);
+    let txid = chain.submit(wallet.pay(&somewhere(), 400_000, RATE).expect("enough coins")).expect("it is valid");
+    let (tip, length) = (chain.best_block(), std::fs::metadata(&path).expect("a file").len());
+    drop((wallet, chain));
+
+    let again = open();
+    assert_eq!((again.best_block(), again.in_mempool(&txid)), (tip, true));
+    again.mine(1);
+    assert_eq!(again.confirmations(&txid), Some(1));
+    drop(again);
+
+    let half = std::fs::read(&path).expect("a file");
+    std::fs::write(&path, &half[..half.len() - 7]).expect("it is cut short");
+    let again = open();
+    assert_eq!((again.best_block(), again.in_mempool(&txid)), (tip, true), "the last block was half written");
+    assert_eq!(std::fs::metadata(&path).expect("a file").len(), length);
+    again.mine(1);
+    assert_eq!(open().height(), tip.height + 1);
+}

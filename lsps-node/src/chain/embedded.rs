@@ -5,6 +5,7 @@
 //! no size limit.
 
 mod block;
+mod file;
 mod ledger;
 mod rules;
 mod source;
@@ -38,6 +39,22 @@ impl Chain {
         let chain = Self { inner: Arc::new(Inner { ledger, tip, fee_rate: AtomicU32::new(FEE_SAT_PER_KW) }) };
         chain.mine(START_HEIGHT);
         chain
+    }
+
+    /// Opens the chain in this file, which one process can use at a time, or creates it. Blocks and mempool are there again
+    /// after the process was killed.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or written.
+    pub fn open(path: impl AsRef<std::path::Path>) -> std::io::Result<Self> {
+        let mut ledger = Ledger::new();
+        file::Kept::open(path.as_ref(), &mut ledger)?;
+        let height = ledger.height();
+        let (ledger, tip) = (Mutex::new(ledger), watch::Sender::new(height));
+        let chain = Self { inner: Arc::new(Inner { ledger, tip, fee_rate: AtomicU32::new(FEE_SAT_PER_KW) }) };
+        chain.mine(START_HEIGHT.saturating_sub(height));
+        Ok(chain)
     }
 
     /// Mines `count` blocks, the first of which takes the whole mempool. Only [`give`](Self::give) spends their

@@ -7,6 +7,7 @@ use bitcoin::constants::genesis_block;
 use bitcoin::{Amount, Block, BlockHash, Network, OutPoint, Script, Transaction, TxOut, Txid};
 
 use super::block;
+use super::file::Kept;
 use super::rules::{self, COINBASE_MATURITY, Rejected};
 
 /// An output that can be spent.
@@ -45,6 +46,7 @@ pub(super) struct Ledger {
     spenders: HashMap<OutPoint, Txid>,
     mined: HashMap<Txid, u32>,
     changes: u64,
+    pub(super) file: Kept,
 }
 
 struct Waiting {
@@ -65,6 +67,7 @@ impl Ledger {
             spenders: HashMap::new(),
             mined: HashMap::new(),
             changes: 1,
+            file: Kept::default(),
         }
     }
 
@@ -77,9 +80,24 @@ impl Ledger {
         for input in &tx.input {
             self.spenders.insert(input.previous_output, txid);
         }
+        self.file.append_transaction(&tx);
         self.mempool.push(Waiting { txid, tx, fee });
         self.changes += 1;
         Ok(txid)
+    }
+
+    /// Connects a block of an earlier life, in the place of others that it does not follow.
+    pub(super) fn connect_again(&mut self, block: Block) {
+        while self.height() > 0 && self.tip_hash() != block.header.prev_blockhash {
+            self.disconnect();
+        }
+        for tx in &block.txdata {
+            let txid = tx.compute_txid();
+            self.spenders.extend(tx.input.iter().map(|input| (input.previous_output, txid)));
+            self.mempool.retain(|waiting| waiting.txid != txid);
+        }
+        let height = self.height() + 1;
+        self.connect(block, height);
     }
 
     /// Removes a transaction, and those that spend its outputs, from the mempool.
@@ -218,6 +236,7 @@ impl Ledger {
     }
 
     fn connect(&mut self, block: Block, height: u32) {
+        self.file.append_block(&block); // before anybody sees it
         for tx in &block.txdata {
             let txid = tx.compute_txid();
             for input in &tx.input {
