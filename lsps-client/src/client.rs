@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use lsps_flow::{Record, Recorder, Tape, Unreadable};
 use lsps_types::jsonrpc::{ErrorReply, FromLsp, InvalidReply, RequestData};
-use lsps_types::{Msat, PaymentHash, PeerId, Request, Timestamp};
+use lsps_types::{ClientInfo, Method, Msat, PaymentHash, PeerId, Request, Timestamp};
 
 use crate::batch::{Batch, Changes, FlowId, Notice};
 use crate::effect::{ChannelKey, Effect};
@@ -27,7 +27,7 @@ mod webhooks;
 pub(crate) use webhooks::RETRY;
 
 /// Time limits and bounds of the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Time limit for an answer. Spec: LSPS0 asks for some minutes at most.
     pub answer_within: Duration,
@@ -45,6 +45,12 @@ pub struct Config {
     pub webhook_apps: usize,
     /// Interval at which an LSP is asked for its list of webhooks.
     pub check_webhooks: Duration,
+    /// What LSPs are told of this program, with the requests that have a parameter for it (blips#69). `None` by default:
+    /// it makes the wallet easier to recognise. An LSP that does not know the parameter is asked once more without it.
+    pub client_info: Option<ClientInfo>,
+    /// Whether an order of an LSP that leaves out fields of the request is read as if it repeated them. Off by default:
+    /// LSPS1 has them repeated, so that the client can compare them.
+    pub read_absent_echoes: bool,
 }
 
 impl Default for Config {
@@ -61,6 +67,8 @@ impl Default for Config {
             polling,
             webhook_apps,
             check_webhooks,
+            client_info: None,
+            read_absent_echoes: false,
         }
     }
 }
@@ -240,6 +248,10 @@ impl Client {
         now: Timestamp,
     ) -> Result<Ticket<R>, NotSent> {
         let request = RequestData::of(request);
+        let request = match &self.config.client_info {
+            Some(info) => request.with_client_info(info),
+            None => request,
+        };
         match self.handle(&Input::Call { lsp, request, answer_within }, now) {
             Outcome::Sent(call) => Ok(Ticket::of(call)),
             Outcome::Refused(Refusal::Call(why)) => Err(why),
@@ -382,7 +394,7 @@ impl Client {
             Ok(FromLsp::Notification { .. }) => Heard::UnknownNotification,
             Ok(FromLsp::Response { id: None, outcome: Err(_) }) => Heard::UncorrelatedError,
             Ok(FromLsp::Response { id: None, outcome: Ok(_) }) => Heard::UnknownId,
-            Ok(FromLsp::Response { id: Some(id), outcome }) => self.pending.answer(from, id, outcome),
+            Ok(FromLsp::Response { id: Some(id), outcome }) => self.pending.answer(from, id, outcome, &mut self.out),
         };
         match heard {
             Heard::BadFormat(_) => self.out.released.tell_once(Notice::BadPayload(from)),
@@ -395,6 +407,12 @@ impl Client {
     fn calls(&mut self, lsp: PeerId, request: &RequestData, within: Option<Duration>, now: Timestamp) -> Outcome {
         let within = within.unwrap_or(self.config.answer_within);
         let sent = self.pending.call(lsp, request, self.config.calls_per_lsp, (now, within), &mut self.out);
+        if let Ok(call) = &sent
+            && self.config.read_absent_echoes
+            && request.method() == Method::Lsps1CreateOrder.name()
+        {
+            self.pending.fills(call, request);
+        }
         sent.map_or_else(|why| Outcome::Refused(why.into()), Outcome::Sent)
     }
 

@@ -135,6 +135,8 @@ pub enum Payment {
         /// Time after which the payment counts as one that the LSP never had.
         ask_until: Timestamp,
     },
+    /// The order is free: nothing is paid, and the channel is awaited.
+    Nothing,
 }
 
 /// A channel that was accepted for an order.
@@ -363,8 +365,8 @@ pub enum Event {
 
 impl Order {
     pub(crate) fn new(quote: Quote) -> Self {
-        let Quote { options, lsp, id, order: ordered, keep, give_up_after, .. } = quote;
-        let give_up_at = options.iter().map(|option| option.pay_by).max().unwrap_or_default() + give_up_after;
+        let Quote { options, lsp, id, order: ordered, keep, give_up_after, made_at, .. } = quote;
+        let give_up_at = options.iter().map(|option| option.pay_by).max().unwrap_or(made_at) + give_up_after;
         let keep_millis = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
         let (key, state) = (OrderKey::of(lsp, &id), State::Quoted);
         Self {
@@ -408,7 +410,7 @@ impl Order {
             Payment::Signed(tx) if !paying.late => {
                 effects.push(Effect::BroadcastPayment { order, transaction: tx.clone() });
             }
-            Payment::Signed(_) | Payment::Settled | Payment::Returned { .. } => {}
+            Payment::Signed(_) | Payment::Settled | Payment::Returned { .. } | Payment::Nothing => {}
         }
         if let Some(channel) = paying.channel.filter(|channel| !channel.pending) {
             let terms = AcceptTerms::of_order(order, &channel.accept);
@@ -463,6 +465,12 @@ impl Order {
     #[must_use]
     pub fn payment_option(&self, method: PaymentMethod) -> Option<&PaymentOption> {
         self.options.iter().find(|option| option.method() == method)
+    }
+
+    /// Whether nothing is to be paid: the order has no payment method.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.options.is_empty()
     }
 
     /// Payment hash of the order's invoice, if it has one.
@@ -580,6 +588,7 @@ impl Order {
         let returned = |paying: &Paying| paying.asks_until().map(|at| (at, Wake::ReturnSettled));
         let given_up = |paying: &Paying| Some((self.ends_at(paying), Wake::OrderGivenUp));
         match &self.state {
+            State::Quoted if self.is_free() => Some((self.give_up_at, Wake::OrderExpired)),
             State::Quoted => self.options.iter().map(|option| (option.pay_by, Wake::OrderExpired)).max(),
             State::Paying(paying) => {
                 let unbegun = self.unbegun_ends(paying).map(|at| (at, Wake::OrderExpired));
@@ -649,7 +658,7 @@ impl Paying {
         Self {
             method,
             then,
-            payment: Payment::Asked,
+            payment: if method == PaymentMethod::Free { Payment::Nothing } else { Payment::Asked },
             held: false,
             channel: None,
             other: None,
@@ -679,7 +688,7 @@ impl Paying {
     pub(crate) fn asks_until(&self) -> Option<Timestamp> {
         match &self.payment {
             Payment::Returned { ask_until } => Some(*ask_until),
-            Payment::Asked | Payment::Signed(_) | Payment::Settled => None,
+            Payment::Asked | Payment::Signed(_) | Payment::Settled | Payment::Nothing => None,
         }
     }
 }

@@ -104,7 +104,13 @@ pub(crate) struct Pending {
 
 #[derive(Debug)]
 struct Call {
+    /// Id of the latest request.
+    id: String,
     state: State,
+    /// The request without `client_info`, if it has that and was not repeated yet.
+    plain: Option<RequestData>,
+    /// The request whose fields an answer may leave out.
+    asked: Option<RequestData>,
     /// Time at which an open call times out; after that, time at which its outcome is dropped even if nobody took it.
     deadline: Timestamp,
     /// Longest time that may be left until the deadline.
@@ -163,7 +169,16 @@ impl Pending {
         let id = self.fresh_id();
         let payload = request.encode(&id)?;
         out.released.messages.push((lsp, payload));
-        let call = Call { state: State::Open, deadline: now + wait, wait, overdue: false, waker: None };
+        let call = Call {
+            id: id.clone(),
+            state: State::Open,
+            plain: request.without_client_info(),
+            asked: None,
+            deadline: now + wait,
+            wait,
+            overdue: false,
+            waker: None,
+        };
         self.calls.insert((lsp, id.clone()), call);
         Ok(CallId { lsp, id })
     }
@@ -180,21 +195,48 @@ impl Pending {
         self.call(lsp, &RequestData::of(request), limit, within, out).map(Ticket::of)
     }
 
-    pub fn answer(&mut self, from: PeerId, id: RequestId, outcome: Result<Raw<'_>, ErrorObject>) -> Heard {
-        let call = match id {
-            RequestId::Text(text) => self.calls.get_mut(&(from, text)),
-            RequestId::Number(_) => None,
+    /// An answer may leave out fields of this request.
+    pub fn fills(&mut self, CallId { lsp, id }: &CallId, asked: &RequestData) {
+        if let Some(call) = self.calls.get_mut(&(*lsp, id.clone())) {
+            call.asked = Some(asked.clone());
+        }
+    }
+
+    pub fn answer(
+        &mut self,
+        from: PeerId,
+        id: RequestId,
+        outcome: Result<Raw<'_>, ErrorObject>,
+        out: &mut Changes,
+    ) -> Heard {
+        let of_lsp = self.calls.range((from, String::new())..).take_while(|((lsp, _), _)| *lsp == from);
+        let call = of_lsp.map(|(key, call)| (key.clone(), call)).find(|(_, call)| match &id {
+            RequestId::Text(text) => call.id == *text && call.is_open(),
+            RequestId::Number(_) => false,
+        });
+        let Some((key, call)) = call else {
+            self.ignored = self.ignored.saturating_add(1);
+            return Heard::UnknownId;
         };
-        match call.filter(|call| call.is_open()) {
-            Some(call) => {
-                call.end(outcome.map_or_else(State::Error, |raw| State::Result(raw.text().into())));
-                Heard::Answer
+        let plain = call.plain.as_ref().filter(|_| outcome.as_ref().is_err_and(ErrorObject::refuses_client_info));
+        let again = plain.cloned().and_then(|plain| {
+            let id = self.fresh_id();
+            Some((plain.encode(&id).ok()?, id))
+        });
+        let Some(call) = self.calls.get_mut(&key) else { return Heard::UnknownId };
+        match again {
+            // The LSP does not know `client_info`. The call goes on with the same ticket and the same deadline.
+            Some((payload, id)) => {
+                (call.id, call.plain) = (id, None);
+                out.released.messages.push((from, payload));
             }
             None => {
-                self.ignored = self.ignored.saturating_add(1);
-                Heard::UnknownId
+                let asked = call.asked.take();
+                let text = |raw: Raw<'_>| asked.map_or_else(|| raw.text().into(), |asked| raw.with_absent(&asked));
+                call.end(outcome.map_or_else(State::Error, |raw| State::Result(text(raw))));
             }
         }
+        Heard::Answer
     }
 
     /// Takes the outcome of a call, which is dropped with that; `None` while the call is open.

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use common::{HOUR, LSP, NOON, OTHER_LSP, answer, answer_in_text, call, client, id_of, outcome, released};
 use lsps_client::{CallError, Client, Config, Heard, NotSent, Notice};
-use lsps_types::Msat;
 use lsps_types::codes::BuyError;
 use lsps_types::jsonrpc::Refusal;
 use lsps_types::jsonrpc::{RequestId, TooLarge};
 use lsps_types::lsps0::{ListProtocols, Protocols};
 use lsps_types::lsps2::{Buy, GetInfo, Menu};
+use lsps_types::{ClientInfo, Msat};
 
 const ASK: ListProtocols = ListProtocols {};
 
@@ -393,3 +393,103 @@ fn earlier(instant: lsps_types::Timestamp, span: Duration) -> lsps_types::Timest
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// A client that tells LSPs what it is.
+fn told() -> Client {
+    let info = ClientInfo::default().with_app("Lantern", Some("0.14.1")).expect("it is short");
+    let config = Config { client_info: Some(info), ..Config::default() };
+    let mut client = common::taped(config, [7; 32]);
+    client.peer_connected(LSP);
+    client.peer_connected(OTHER_LSP);
+    client
+}
+
+fn params(request: &[u8]) -> String {
+    let request = std::str::from_utf8(request).expect("text");
+    let (_, rest) = request.split_once("\"params\":").expect("a request");
+    rest.rsplit_once(",\"id\"").expect("an id").0.into()
+}
+
+const UNKNOWN: &str = r#"{"code":-32602,"message":"m","data":{"unrecognized":["client_info"]}}"#;
+
+/// L0-120
+#[test]
+fn case_Z01_an_lsp_that_does_not_know_client_info_is_asked_once_more_without_it() {
+    let ask = GetInfo { token: Some("t".into()) };
+    let (_, sent) = call(&mut client(), LSP, &ask);
+    assert_eq!(params(&sent), r#"{"token":"t"}"#, "nothing is told by default");
+
+    let mut client = told();
+    let (ticket, first) = call(&mut client, LSP, &ask);
+    assert_eq!(params(&first), r#"{"token":"t","client_info":{"app":"Lantern","app_version":"0.14.1"}}"#);
+    assert_eq!(client.receive(LSP, &answer_in_text(&first, "error", UNKNOWN)), Heard::Answer);
+    assert!(client.take(&ticket).is_none(), "the call goes on");
+    let again = client.drain().written().messages;
+    let [(to, again)] = &again[..] else { panic!("{again:?}") };
+    assert_eq!((*to, params(again)), (LSP, r#"{"token":"t"}"#.into()));
+    assert_ne!(id_of(again), id_of(&first));
+    assert_eq!(
+        client.receive(LSP, &answer_in_text(&first, "error", UNKNOWN)),
+        Heard::UnknownId,
+        "that one is answered"
+    );
+    assert_eq!(client.receive(OTHER_LSP, &answer::<GetInfo>(again, &Menu::default())), Heard::UnknownId);
+    assert_eq!(client.receive(LSP, &answer::<GetInfo>(again, &Menu::default())), Heard::Answer);
+    assert_eq!(client.take(&ticket).unwrap().unwrap(), Menu::default());
+    assert_eq!(client.pending_calls(), 0);
+}
+
+#[test]
+fn case_Z01_the_second_answer_is_the_last_and_other_errors_are_answers() {
+    let mut client = told();
+    let (ticket, first) = call(&mut client, LSP, &GetInfo::default());
+    let _ = client.receive(LSP, &answer_in_text(&first, "error", UNKNOWN));
+    let again = client.drain().written().messages.remove(0).1;
+    let _ = client.receive(LSP, &answer_in_text(&again, "error", UNKNOWN));
+    assert!(client.drain().written().messages.is_empty(), "it is not asked a third time");
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::Refused(_)))));
+
+    for other in [
+        r#"{"code":-32602,"message":"m","data":{"unrecognized":["client_info","token"]}}"#,
+        r#"{"code":-32602,"message":"m","data":{"unrecognized":[]}}"#,
+        r#"{"code":-32602,"message":"m"}"#,
+        r#"{"code":200,"message":"m","data":{"unrecognized":["client_info"]}}"#,
+    ] {
+        let (ticket, sent) = call(&mut client, LSP, &GetInfo::default());
+        let _ = client.receive(LSP, &answer_in_text(&sent, "error", other));
+        assert!(client.drain().written().messages.is_empty(), "{other}");
+        assert!(matches!(client.take(&ticket), Some(Err(CallError::Refused(_)))), "{other}");
+    }
+    let (_, sent) = call(&mut client, LSP, &ASK);
+    assert_eq!(params(&sent), "{}", "the method has no such parameter");
+}
+
+/// The time limit is that of the whole call, and a disconnection ends it.
+#[test]
+fn case_Z01_a_repeated_call_ends_as_any_other() {
+    let mut client = told();
+    let repeated = |client: &mut Client| {
+        let (ticket, sent) = call(client, LSP, &GetInfo::default());
+        let _ = client.receive(LSP, &answer_in_text(&sent, "error", UNKNOWN));
+        assert_eq!(client.drain().written().messages.len(), 1);
+        ticket
+    };
+    let ticket = repeated(&mut client);
+    client.tick(NOON + HOUR);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::TimedOut))));
+    let ticket = repeated(&mut client);
+    client.peer_disconnected(LSP);
+    assert!(matches!(client.take(&ticket), Some(Err(CallError::Disconnected))));
+}
+
+/// L0-115
+#[test]
+fn case_Z01_a_text_of_client_info_that_is_too_long_is_not_sent() {
+    let longest = "v".repeat(ClientInfo::LONGEST_TEXT);
+    assert!(ClientInfo::default().with_node("LND", Some(&longest)).is_ok());
+    for too_long in ["v".repeat(65), "\u{e9}".repeat(33)] {
+        let refused = ClientInfo::default().with_app("Lantern", Some(&too_long)).unwrap_err();
+        assert_eq!((refused.member, refused.length), ("app_version", too_long.len()));
+        assert!(ClientInfo::default().with_node(&too_long, None).is_err());
+    }
+}

@@ -1,8 +1,8 @@
 //! Write before act: the records of a turn are written first, then its messages and effects are released.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
-use lsps_types::PeerId;
+use lsps_types::{ClientInfo, PeerId};
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, PostKey};
@@ -29,15 +29,30 @@ pub struct Released {
     /// One that is being posted may still arrive.
     #[serde(default)]
     pub withdrawn: Vec<PostKey>,
+    /// What clients told of their programs, with requests that were answered. Nothing else depends on it.
+    #[serde(default)]
+    pub introduced: Vec<Introduced>,
+}
+
+/// What a client told of its program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduced {
+    /// The client.
+    pub client: PeerId,
+    /// Name of the method that it called.
+    pub method: String,
+    /// What it told: bounded, and filtered for people to read.
+    pub info: ClientInfo,
 }
 
 impl lsps_flow::Release for Released {
     fn is_empty(&self) -> bool {
-        let Self { messages, effects, alarms, pending_decisions, withdrawn } = self;
+        let Self { messages, effects, alarms, pending_decisions, withdrawn, introduced } = self;
         messages.is_empty()
             && effects.is_empty()
             && alarms.is_empty()
             && pending_decisions.is_empty()
             && withdrawn.is_empty()
+            && introduced.is_empty()
     }
 }

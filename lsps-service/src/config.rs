@@ -1,5 +1,6 @@
 //! Settings of the operator, as plain data. [`Config::validate`] names the field that is out of range.
 
+use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use lsps_types::{Blocks, Msat, Network};
@@ -37,6 +38,9 @@ pub struct Config {
     pub stuck_after: Blocks,
     /// Time limit of a decision taken elsewhere. After it the client receives an error.
     pub decision_timeout: Duration,
+    /// Names of parameters of requests that are skipped although the methods do not have them, for clients that are
+    /// ahead of the specifications. All others are refused, as LSPS0 requires.
+    pub tolerate: Vec<String>,
     /// Settings of orders (LSPS1).
     pub orders: OrderConfig,
     /// Settings of webhooks (LSPS5).
@@ -95,6 +99,7 @@ impl Default for Config {
             honour_expired: Duration::ZERO,
             stuck_after: Blocks(12),
             decision_timeout: Duration::from_secs(20),
+            tolerate: Vec::new(),
             orders: OrderConfig::default(),
             webhooks: WebhookConfig::default(),
             limits: Limits::default(),

@@ -33,7 +33,7 @@ mod wake;
 
 pub use lsps_types as types;
 
-pub use batch::{Batch, Released};
+pub use batch::{Batch, Introduced, Released};
 pub use book::{BookEntry, BookTotals, Booking};
 pub use config::{Config, ConfigError, OrderConfig, WebhookConfig};
 pub use decisions::{Decision, PendingDecision, PendingRequest};
@@ -51,7 +51,7 @@ pub use outcome::{Outcome, Refusal};
 pub use policy::{
     AmountRule, BuyRefusal, BuyRequest, ChannelPlan, ChannelRequest, ClientHistory, ClientTerms, MenuRefusal,
     MenuRequest, MethodTerms, NodeFacts, OfferTerms, OrderPolicy, OrderRefusal, OrderRequest, OrderTerms, Policy, Sale,
-    StandardPolicy, TokenTerms, Trust,
+    StandardPolicy, TokenTerms, Trust, UnknownToken,
 };
 pub use record::{Record, Unreadable};
 pub use service::{ScidSource, Service};

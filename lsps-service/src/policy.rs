@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ConfigError;
 
 pub use orders::{AmountRule, OrderPolicy};
-pub use standard::{ClientTerms, StandardPolicy, TokenTerms};
+pub use standard::{ClientTerms, StandardPolicy, TokenTerms, UnknownToken};
 
 /// Facts of the node that prices depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

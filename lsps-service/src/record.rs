@@ -47,6 +47,7 @@ pub(crate) fn decode(record: &Record) -> Result<AnyFlow, Unreadable> {
         (FlowId::JitChannel(_), 3) => offer(read(record, &v1::offer_of_v3(bytes))?),
         (FlowId::JitChannel(_), _) => offer(read(record, bytes)?),
         (FlowId::Order(_), 1) => order(read(record, &v1::order(bytes))?),
+        (FlowId::Order(_), 2) => order(read(record, &v1::order_of_v2(bytes))?),
         (FlowId::Order(_), _) => order(read(record, bytes)?),
         (FlowId::Webhooks(_), 1) => of_client(Box::new(read::<webhooks_v1::Webhooks>(record, bytes)?.into())),
         (FlowId::Webhooks(_), _) => of_client(read(record, bytes)?),
@@ -71,5 +72,5 @@ fn of_client(webhooks: Box<Webhooks>) -> (FlowId, AnyFlow) {
 }
 
 const OFFER_VERSION: u8 = 4;
-const ORDER_VERSION: u8 = 2;
+const ORDER_VERSION: u8 = 3;
 const WEBHOOKS_VERSION: u8 = 2;

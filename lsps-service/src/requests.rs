@@ -10,6 +10,7 @@ use lsps_types::lsps2::{Buy, GetInfo};
 use lsps_types::lsps5::{ListWebhooks, RemoveWebhook, SetWebhook};
 use lsps_types::{AnyRequest, Method, PeerId};
 
+use crate::batch::Introduced;
 use crate::decisions::{self, Decision, PendingDecision, PendingRequest};
 use crate::ids::DecisionId;
 use crate::lsps1::requests::refused_token;
@@ -29,6 +30,12 @@ impl Service {
             }
         };
         let answer = self.answer_to(peer, &incoming);
+        // Only of requests that are answered, so that refused ones tell the operator nothing.
+        if answer.is_ok()
+            && let (Some(method), Some(info)) = (incoming.method(), incoming.client_info())
+        {
+            self.released.introduced.push(Introduced { client: peer, method: method.name().into(), info });
+        }
         match answer {
             Ok(Answer::Now(reply)) => self.send(peer, reply),
             Ok(Answer::Later) => {}
@@ -44,7 +51,8 @@ impl Service {
         if self.pending_decisions.has(peer, id) || self.orders.has_waiting(peer, id) {
             return Err(ErrorObject::internal());
         }
-        let request = AnyRequest::decode(method, incoming).map_err(|invalid| refused_params(method, &invalid))?;
+        let request = AnyRequest::decode_tolerating(method, incoming, &self.around.config.tolerate);
+        let request = request.map_err(|invalid| refused_params(method, &invalid))?;
         match request {
             AnyRequest::Lsps0ListProtocols(ListProtocols {}) => {
                 let protocols = Protocols { protocols: self.protocols() };
@@ -71,8 +79,7 @@ impl Service {
                 let options = self.around.policy.options().ok_or_else(ErrorObject::method_not_found)?;
                 Ok(Answer::Now(encode_reply::<lsps1::GetInfo>(id, &options)))
             }
-            AnyRequest::Lsps1CreateOrder(mut order) => {
-                order.token = order.token.filter(|token| !token.is_empty());
+            AnyRequest::Lsps1CreateOrder(order) => {
                 self.may_be_ordered(&order)?;
                 if order.token.as_ref().is_some_and(|token| token.len() > LONGEST_TOKEN) {
                     return Err(refused_token());

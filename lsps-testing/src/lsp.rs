@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lsps_service::{
-    BookEntry, BookKey, ChannelEnd, ChannelId, ChannelKey, Effect, FlowId, FundingOutput, HeldHtlc, Input, NodeFacts,
-    OpenTerms, Outcome, PartId, PendingDecision, PostKey, Prepared, Record, RefundKey, Refusal, Service, WhichPart,
+    BookEntry, BookKey, ChannelEnd, ChannelId, ChannelKey, Effect, FlowId, FundingOutput, HeldHtlc, Input, Introduced,
+    NodeFacts, OpenTerms, Outcome, PartId, PendingDecision, PostKey, Prepared, Record, RefundKey, Refusal, Service,
+    WhichPart,
 };
 use lsps_types::bolt4::FailureCode;
 use lsps_types::jsonrpc::{ErrorReply, FromLsp, encode_request};
@@ -109,6 +110,7 @@ pub struct Lsp {
     pub keeps_abandoned: bool,
     book: BTreeMap<BookKey, BookEntry>,
     pending_decisions: Vec<PendingDecision>,
+    introduced: Vec<Introduced>,
     facts: NodeFacts,
 }
 
@@ -119,7 +121,7 @@ impl Lsp {
         let facts = setup.facts();
         let service = service(&setup, facts);
         let (store, connected, asked, closed_to_others, book) = Default::default();
-        let (sent, acts, pending_decisions) = Default::default();
+        let (sent, acts, pending_decisions, introduced) = Default::default();
         let (makes_nothing, is_slow, is_slow_to_claim, keeps_abandoned) = Default::default();
         Self {
             setup,
@@ -139,6 +141,7 @@ impl Lsp {
             keeps_abandoned,
             book,
             pending_decisions,
+            introduced,
             facts,
         }
     }
@@ -304,6 +307,11 @@ impl Lsp {
         std::mem::take(&mut self.pending_decisions)
     }
 
+    /// Takes what clients told of their programs since the last call.
+    pub fn introduced(&mut self) -> Vec<Introduced> {
+        std::mem::take(&mut self.introduced)
+    }
+
     /// Messages to a peer since the last message was received.
     #[must_use]
     pub fn sent_to(&self, peer: PeerId) -> Vec<Vec<u8>> {
@@ -361,6 +369,7 @@ impl Lsp {
             let released = batch.written();
             self.sent.extend(released.messages);
             self.pending_decisions.extend(released.pending_decisions);
+            self.introduced.extend(released.introduced);
             for answer in released.effects.into_iter().filter_map(|effect| self.perform(effect)).collect::<Vec<_>>() {
                 let _ = self.service.handle(answer, self.now);
             }

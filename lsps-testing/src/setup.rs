@@ -21,6 +21,8 @@ pub struct LspSetup {
     pub trust: Trust,
     /// Valid tokens.
     pub tokens: Vec<String>,
+    /// Tokens among them with which an order has no fee.
+    pub free_tokens: Vec<String>,
     /// Policy that decides instead of these settings, if set.
     pub policy: Option<StandardPolicy>,
     /// Policy that plans channels instead, if set. It sells orders too, unless `orders` is set.
@@ -98,7 +100,15 @@ impl Policy for LspSetup {
         }
         match &ask.order.token {
             Some(token) if !self.tokens.contains(token) => Err(OrderRefusal::Token),
-            Some(_) | None => Ok(self.orders.as_ref().expect("there are options").1.clone()),
+            token => {
+                let mut terms = self.orders.as_ref().expect("there are options").1.clone();
+                if token.as_ref().is_some_and(|token| self.free_tokens.contains(token)) {
+                    let methods = terms.bolt11.iter_mut().chain(&mut terms.bolt12);
+                    let methods = methods.chain(terms.onchain.iter_mut().map(|(method, _)| method));
+                    methods.for_each(|method| method.fee = Sat::ZERO);
+                }
+                Ok(terms)
+            }
         }
     }
 
@@ -154,6 +164,7 @@ impl Default for LspSetup {
             },
             trust: Trust::LspTrustsClient,
             tokens: vec![],
+            free_tokens: vec![],
             policy: None,
             plans: None,
             elsewhere: false,

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod bolt4;
+mod client_info;
 pub mod codes;
 pub mod guide;
 pub mod jsonrpc;
@@ -22,6 +23,7 @@ mod strict;
 pub mod text;
 pub mod units;
 
+pub use client_info::{ClientInfo, TextTooLong};
 pub use method::{AnyRequest, Method, Request};
 pub use text::PeerText;
 pub use units::{

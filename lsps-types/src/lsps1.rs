@@ -6,7 +6,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::jsonrpc::InvalidParams;
-use crate::strict::{not_zero, null_as_default, object, optional_object};
+use crate::strict::{empty_as_absent, not_zero, null_as_default, object, optional_object};
 use crate::units::{Address, DateTime, Network, OutPoint, Sat};
 
 mod check;
@@ -44,11 +44,13 @@ pub struct CreateOrder {
     /// Blocks for which the LSP keeps the channel open; at least 1.
     #[serde(deserialize_with = "not_zero")]
     pub channel_expiry_blocks: u32,
-    /// Discount code or the like that the LSP gave to the client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Discount code or the like that the LSP gave to the client. An empty one is read as absent, and not written
+    /// (reading R-58).
+    #[serde(default, skip_serializing_if = "is_absent", deserialize_with = "empty_as_absent")]
     pub token: Option<String>,
-    /// Address to which an on-chain payment is refunded. Without it the LSP offers no on-chain payment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Address to which an on-chain payment is refunded. Without it the LSP offers no on-chain payment. An empty text is
+    /// read as absent (reading R-58).
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "empty_as_absent")]
     pub refund_onchain_address: Option<Address>,
     /// Whether the channel is to be announced to the network.
     pub announce_channel: bool,
@@ -82,6 +84,11 @@ impl CreateOrder {
     pub fn needs_large_channels(&self) -> bool {
         self.capacity().is_none_or(|capacity| capacity > LARGEST_SMALL_CHANNEL)
     }
+}
+
+/// Whether there is no token, or an empty one.
+fn is_absent(token: &Option<String>) -> bool {
+    token.as_ref().is_none_or(String::is_empty)
 }
 
 /// Request for the state of an order. Spec: LSPS1 §3 `lsps1.get_order`.

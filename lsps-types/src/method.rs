@@ -1,5 +1,7 @@
 //! All methods in one table: wire name, parameters, reply, errors.
 
+use alloc::string::String;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::codes::{
@@ -7,6 +9,14 @@ use crate::codes::{
 };
 use crate::jsonrpc::{Incoming, InvalidParams};
 use crate::{lsps0, lsps1, lsps2, lsps5};
+
+impl Method {
+    /// Whether the method has the parameter `client_info` (reading R-57).
+    #[must_use]
+    pub fn has_client_info(self) -> bool {
+        matches!(self, Self::Lsps1CreateOrder | Self::Lsps2GetInfo)
+    }
+}
 
 /// Ties a request to its reply and to its errors.
 pub trait Request: Serialize + DeserializeOwned {
@@ -69,7 +79,20 @@ macro_rules! methods {
             ///
             /// The parameters do not fit; the value is the `data` to answer with.
             pub fn decode(method: Method, incoming: &Incoming<'_>) -> Result<Self, InvalidParams> {
-                Ok(match method { $(Method::$method => Self::$method(incoming.params()?),)* })
+                Self::decode_tolerating(method, incoming, &[])
+            }
+
+            /// Parses the parameters of `method`, and skips unknown ones of these names.
+            ///
+            /// # Errors
+            ///
+            /// The parameters do not fit; the value is the `data` to answer with.
+            pub fn decode_tolerating(
+                method: Method,
+                incoming: &Incoming<'_>,
+                names: &[String],
+            ) -> Result<Self, InvalidParams> {
+                Ok(match method { $(Method::$method => Self::$method(incoming.params_tolerating(names)?),)* })
             }
         }
     };

@@ -1,9 +1,12 @@
 //! Deserializers that read structs from objects only; derived impls would also accept an array of the fields.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::{fmt, marker::PhantomData};
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::{
+    self, Deserialize, Deserializer, IntoDeserializer, MapAccess, Visitor,
+    value::{MapAccessDeserializer, StringDeserializer},
+};
 
 /// `deserialize_with` for a field that is a struct.
 pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -38,6 +41,19 @@ pub(crate) fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserialize
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// `deserialize_with` for an optional field that is read from a text; null (reading R-07) and the empty text (reading
+/// R-58) are read as absent.
+pub(crate) fn empty_as_absent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
+    text.map(|text| {
+        let text: StringDeserializer<D::Error> = text.into_deserializer();
+        T::deserialize(text)
+    })
+    .transpose()
+}
+
 /// `deserialize_with` for a number that must not be zero.
 pub(crate) fn not_zero<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
@@ -54,7 +70,8 @@ pub(crate) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializ
     Ok(objects.into_iter().map(|Object(value)| value).collect())
 }
 
-struct Object<T>(T);
+/// A struct that is read from an object only.
+pub(crate) struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -134,6 +134,26 @@ fn case_O03_no_token_is_left_out_of_the_request_and_empty_in_the_reply() {
     assert_eq!(reply.judge(&with_token, &expect, &Nothing).unwrap_err().field, "token");
 }
 
+/// A client never writes an empty text for what is not given.
+#[test]
+fn case_Z02_an_empty_token_is_neither_kept_nor_written() {
+    let mut json = json!(order());
+    json["token"] = json!("");
+    json["refund_onchain_address"] = json!("");
+    let read: CreateOrder = serde_json::from_value(json.clone()).expect("both are absent");
+    assert_eq!((&read.token, &read.refund_onchain_address), (&None, &None));
+    for written in [json!(read), json!(CreateOrder { token: Some(String::new()), ..read.clone() })] {
+        assert!(written.get("token").is_none() && written.get("refund_onchain_address").is_none(), "{written}");
+    }
+    for (name, other) in
+        [("token", json!(0)), ("refund_onchain_address", json!(" ")), ("refund_onchain_address", json!([]))]
+    {
+        let mut bad = json.clone();
+        bad[name] = other;
+        assert!(serde_json::from_value::<CreateOrder>(bad.clone()).is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn case_O04_ways_that_are_not_offered_are_left_out_and_the_fee_rate_goes_with_zero_confirmations_only() {
     let text = json!(made(&order(), Payment::default()));
@@ -251,7 +271,7 @@ proptest! {
     /// L1-001
     #[test]
     fn orders_come_back_as_they_were(
-        sats in (1u64.., any::<u64>()), blocks in (any::<u16>(), any::<u16>(), 1u32..), token in option::of(".*"),
+        sats in (1u64.., any::<u64>()), blocks in (any::<u16>(), any::<u16>(), 1u32..), token in option::of(".+"),
         refund in any::<bool>(), announce_channel in any::<bool>(), order_id in ".*",
     ) {
         comes_back(&GetOrder { order_id })?;
@@ -282,6 +302,7 @@ proptest! {
                 state: on_chain, expires_at: at.clone(), fee_total_sat, order_total_sat, address: text.clone(), confirmation,
                 refund_onchain_address: ways.0.then(|| text.clone()),
             }),
+            has_others: false,
         };
         let order = Order {
             order_id: OrderId::try_from(name).unwrap(),

@@ -178,6 +178,9 @@ impl Order {
 
     /// Chooses the first of these methods that can still be used.
     fn chooses(&self, methods: &[PaymentMethod], now: Timestamp) -> Result<Vec<Event>, Reject> {
+        if self.is_free() && methods.contains(&PaymentMethod::Free) {
+            return Ok(Vec::from([Event::Chosen { method: PaymentMethod::Free, then: Vec::new() }]));
+        }
         let mut methods = methods.iter();
         let mut why = Reject::NoSuchMethod;
         while let Some(method) = methods.next() {
@@ -218,7 +221,9 @@ impl Order {
                 Ok(events)
             }
             (PaymentMethod::Bolt11 | PaymentMethod::Bolt12, Payment::Settled) => Ok(Vec::new()),
-            (PaymentMethod::Onchain, _) | (_, Payment::Signed(_)) => Err(Reject::NotExpected),
+            (PaymentMethod::Onchain | PaymentMethod::Free, _) | (_, Payment::Signed(_) | Payment::Nothing) => {
+                Err(Reject::NotExpected)
+            }
         }
     }
 
@@ -232,7 +237,7 @@ impl Order {
             }
             (Payment::Asked, _) => self.unpaid(paying, Unpaid::NotSent, now),
             (Payment::Returned { .. }, _) => return Ok(Vec::new()),
-            (Payment::Signed(_) | Payment::Settled, _) => return Err(Reject::NotExpected),
+            (Payment::Signed(_) | Payment::Settled | Payment::Nothing, _) => return Err(Reject::NotExpected),
         };
         Ok(Vec::from([event]))
     }
@@ -295,7 +300,7 @@ impl Order {
         let is_failed = matches!(self.state, State::Refunding(_));
         let event = if paying.unsent {
             return Vec::from([Event::Unsent, self.ends(End::Unpaid(Unpaid::Abandoned), now)]);
-        } else if paying.is_unbegun() {
+        } else if paying.is_unbegun() || paying.payment == Payment::Nothing {
             self.ends(End::Unpaid(Unpaid::Abandoned), now)
         } else if paying.is_returned() {
             self.ends(End::Unpaid(Unpaid::NotSent), now)
@@ -462,7 +467,7 @@ impl Order {
             Payment::Asked => Ok(Vec::from([Event::Signed(tx.into())])),
             // Asked twice, the wallet may have signed two transactions. The first one counts.
             Payment::Signed(_) => Ok(Vec::new()),
-            Payment::Settled | Payment::Returned { .. } => Err(Reject::NotExpected),
+            Payment::Settled | Payment::Returned { .. } | Payment::Nothing => Err(Reject::NotExpected),
         }
     }
 
@@ -523,7 +528,7 @@ impl Order {
                 is_unseen = true;
                 trouble = trouble.or(is_past(refund_within).then_some(Trouble::Kept));
             }
-            Payment::Asked | Payment::Signed(_) | Payment::Settled | Payment::Returned { .. } => {}
+            Payment::Asked | Payment::Signed(_) | Payment::Settled | Payment::Returned { .. } | Payment::Nothing => {}
         }
         if is_unseen && (paying.unseen_since.is_none() || events.contains(&Event::Refunding)) {
             events.push(Event::Unseen(now));
@@ -564,6 +569,7 @@ impl Order {
         let closed = || self.ends(End::Unpaid(Unpaid::Closed), now);
         match (&paying.payment, payment) {
             (Payment::Asked, _) if paying.is_unbegun() => Vec::from([closed()]),
+            (Payment::Nothing, _) => Vec::from([closed()]),
             (Payment::Signed(_), _) if paying.unsent => Vec::from([Event::Unsent, closed()]),
             (Payment::Signed(_), Some(PaymentState::Refunded)) => Vec::from([self.ends(End::Refunded, now)]),
             (Payment::Asked | Payment::Signed(_) | Payment::Settled | Payment::Returned { .. }, _) => {

@@ -65,6 +65,7 @@ impl fmt::Display for PaymentMethod {
             Self::Bolt11 => "by invoice",
             Self::Bolt12 => "by offer",
             Self::Onchain => "on-chain",
+            Self::Free => "with nothing, as it is free",
         })
     }
 }

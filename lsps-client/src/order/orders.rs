@@ -5,7 +5,7 @@ use core::task::Waker;
 
 use lsps_flow::{Flows, Record, Unreadable, record};
 use lsps_types::codes::GetOrderError;
-use lsps_types::jsonrpc::Refusal;
+use lsps_types::jsonrpc::{Refusal, RequestData};
 use lsps_types::lsps1::{GetOrder, Order as Reply, OrderState};
 use lsps_types::{Blocks, ClockShift, Msat, OutPoint, PeerId, Sat, Timestamp};
 
@@ -37,7 +37,7 @@ impl Orders {
         }
         let order = match record::version(record, VERSION)? {
             (1, fields) => record::decode::<v1::Order>(record, fields)?.into(),
-            // Version 3 added fields at the end, which are empty in an order of before.
+            // Version 3 added fields at the end, which are empty in an order of before; version 4 added free orders.
             (2, fields) => record::decode::<Order>(record, &[fields, &NONE].concat())?,
             (_, fields) => record::decode::<Order>(record, fields)?,
         };
@@ -364,7 +364,12 @@ impl Orders {
         let question = GetOrder { order_id: order.id.as_str().into() };
         // Half of the calls are reserved for the application.
         match pending.ask(order.lsp, &question, config.calls_per_lsp.div_ceil(2), (now, config.answer_within), out) {
-            Ok(ticket) => poll.asked = Some(ticket),
+            Ok(ticket) => {
+                if config.read_absent_echoes {
+                    pending.fills(ticket.call(), &RequestData::of(&order.ordered));
+                }
+                poll.asked = Some(ticket);
+            }
             // The wallet's own limit is no fault of the LSP.
             Err(NotSent::TooManyPending) => poll.slower(&config.polling, false, now),
             Err(NotSent::NotConnected | NotSent::Suspended | NotSent::TooLarge(_)) => {
@@ -514,4 +519,4 @@ impl From<Reject> for OrderError {
 /// The fields that version 3 added.
 const NONE: [u8; 2] = [0, 0];
 /// Version of an order's record.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;

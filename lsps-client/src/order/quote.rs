@@ -88,7 +88,7 @@ pub struct CheckedRequest {
 /// The LSP's answer to an order, after it passed the checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
-    /// Payment methods that can be used; never empty. Only one of them will be.
+    /// Payment methods that can be used, of which only one will be. Empty: the order is free ([`Self::is_free`]).
     pub options: Vec<PaymentOption>,
     /// Offered payment methods that cannot be used, with the reason.
     pub refused: Vec<(PaymentMethod, RefusePaymentMethod)>,
@@ -98,6 +98,9 @@ pub struct Quote {
     pub(super) order: CreateOrder,
     pub(super) keep: Duration,
     pub(super) give_up_after: Duration,
+    /// Time at which the order was quoted.
+    #[serde(default)]
+    pub(super) made_at: Timestamp,
 }
 
 /// A payment method of an order, with its instructions and price.
@@ -152,6 +155,8 @@ pub enum PaymentMethod {
     Bolt12,
     /// On-chain transaction.
     Onchain,
+    /// Nothing is to be paid ([`Quote::is_free`]).
+    Free,
 }
 
 impl LspOptions {
@@ -195,7 +200,14 @@ impl CheckedRequest {
         let OrderRequest { order, network, rules, .. } = &self.request;
         let payee = rules.pay_only_the_lsp.then_some(self.lsp);
         let found = reply.judge(order, &Expect { network: *network, payee, now: Some(now) }, read)?;
-        if reply.order_state != OrderState::Created || reply.channel.is_some() {
+        let is_free = reply.payment.is_free();
+        let is_new = match reply.order_state {
+            OrderState::Created => reply.channel.is_none(),
+            // Nothing has to be paid before the LSP opens the channel of a free order.
+            OrderState::Completed => is_free,
+            OrderState::Failed => false,
+        };
+        if !is_new {
             return Err(RefuseOrder::NotNew);
         }
         let (mut options, mut refused) = (Vec::new(), Vec::new());
@@ -216,11 +228,12 @@ impl CheckedRequest {
                 Err(why) => refused.push((method, why)),
             }
         }
-        if options.is_empty() {
+        if options.is_empty() && !is_free {
             return Err(RefuseOrder::NoPaymentMethod(refused));
         }
         let (id, order, keep) = (reply.order_id.clone(), order.clone(), rules.keep);
-        Ok(Quote { options, refused, lsp: self.lsp, id, order, keep, give_up_after: rules.give_up_after })
+        let (lsp, give_up_after) = (self.lsp, rules.give_up_after);
+        Ok(Quote { options, refused, lsp, id, order, keep, give_up_after, made_at: now })
     }
 
     /// Checks the price and expiry of a payment method that is usable as such.
@@ -261,6 +274,7 @@ impl CheckedRequest {
                 let instructions = PaymentInstructions::Address { address, confirmations, at_once_above };
                 (instructions, option.fee_total_sat, option.order_total_sat, ends(&option.expires_at, None))
             }
+            PaymentMethod::Free => return Err(unread),
         };
         let extra = self.afford(fee)?;
         let pay_by =
@@ -315,9 +329,13 @@ impl Quote {
     /// The payment methods that the wallet can use, cheapest first; of equal ones Lightning before on-chain.
     ///
     /// `extra` returns the cost of a method on top of the LSP's fee: the on-chain fee, or the known routing fees.
-    /// `None`: the wallet cannot use it. A method that costs more than its [`PaymentOption::extra`] is left out.
+    /// `None`: the wallet cannot use it. A method that costs more than its [`PaymentOption::extra`] is left out. The only
+    /// method of a free order is [`PaymentMethod::Free`].
     #[must_use]
     pub fn ranked(&self, extra: impl Fn(&PaymentOption) -> Option<Sat>) -> Vec<PaymentMethod> {
+        if self.is_free() {
+            return Vec::from([PaymentMethod::Free]);
+        }
         let cost = |option: &PaymentOption| {
             let extra = extra(option).filter(|extra| *extra <= option.extra)?;
             Some((option.fee.0.saturating_add(extra.0), option.method()))
@@ -325,6 +343,12 @@ impl Quote {
         let mut options: Vec<_> = self.options.iter().filter_map(cost).collect();
         options.sort_unstable();
         options.into_iter().map(|(_, method)| method).collect()
+    }
+
+    /// Whether nothing is to be paid: the order is placed, "paid" by [`PaymentMethod::Free`], and its channel awaited.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.options.is_empty()
     }
 
     /// LSP of the order.

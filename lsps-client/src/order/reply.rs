@@ -63,6 +63,7 @@ impl Order {
             PaymentMethod::Bolt11 => payment.bolt11.as_ref().map(|told| told.expires_at.instant()),
             PaymentMethod::Bolt12 => payment.bolt12.as_ref().map(|told| told.expires_at.instant()),
             PaymentMethod::Onchain => payment.onchain.as_ref().map(|told| told.expires_at.instant()),
+            PaymentMethod::Free => None,
         };
         let lease = reply.channel.as_ref().map(|channel| Lease {
             funding: channel.funding_outpoint,

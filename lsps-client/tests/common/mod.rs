@@ -33,7 +33,7 @@ pub const PARAMS: InvoiceParams = InvoiceParams {
 
 /// A client whose tape is replayed when the client is dropped. All these stories are replayed.
 pub fn taped(config: Config, entropy: [u8; 32]) -> Client {
-    let mut client = Client::new(config, entropy);
+    let mut client = Client::new(config.clone(), entropy);
     client.record_on(Box::new(Kept::new(config)));
     client
 }
@@ -53,7 +53,7 @@ impl Kept {
 
     /// A reader of the same tape.
     pub fn copy(&self) -> Self {
-        Self { config: self.config, turns: Arc::clone(&self.turns), is_first: false }
+        Self { config: self.config.clone(), turns: Arc::clone(&self.turns), is_first: false }
     }
 
     pub fn turns(&self) -> Vec<Turn> {
@@ -67,7 +67,7 @@ impl Kept {
             turns.iter().map(|turn| serde_json::to_string(turn).expect("a turn is plain data")).collect();
         let read: Vec<Turn> = text.iter().map(|line| serde_json::from_str(line).expect("it was written so")).collect();
         assert_eq!(read, turns);
-        replay(&read, |ids| Client::new(self.config, ids)).expect("it goes as it went")
+        replay(&read, |ids| Client::new(self.config.clone(), ids)).expect("it goes as it went")
     }
 }
 
@@ -80,7 +80,7 @@ impl Tape<Turn> for Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         if self.is_first && !std::thread::panicking() {
-            drop(replay(&self.turns(), |ids| Client::new(self.config, ids)).expect("it goes as it went"));
+            drop(replay(&self.turns(), |ids| Client::new(self.config.clone(), ids)).expect("it goes as it went"));
         }
     }
 }

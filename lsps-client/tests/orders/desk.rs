@@ -95,6 +95,7 @@ pub fn made(id: &str, ordered: &CreateOrder) -> Reply {
             confirmation: Confirmation::AtOnce { above: None },
             refund_onchain_address: Some(refund.as_str().into()),
         }),
+        has_others: false,
     };
     Reply {
         order_id: OrderId::try_from(id.to_string()).expect("short"),
@@ -190,8 +191,8 @@ impl Desk {
 
     pub fn with(config: Config) -> Self {
         let (effects, events, asked, store) = Default::default();
-        let tape = Kept::new(config);
-        let mut client = Client::new(config, [7; 32]);
+        let tape = Kept::new(config.clone());
+        let mut client = Client::new(config.clone(), [7; 32]);
         let copy = tape.copy();
         client.record_on(Box::new(tape));
         let mut desk = Self {
@@ -322,8 +323,8 @@ impl Desk {
 
     /// The process dies, and starts again from its records.
     pub fn restarts(&mut self) {
-        let tape = Kept::new(self.config);
-        self.client = Client::new(self.config, [8; 32]);
+        let tape = Kept::new(self.config.clone());
+        self.client = Client::new(self.config.clone(), [8; 32]);
         self.tape = tape.copy();
         self.client.record_on(Box::new(tape));
         for (name, bytes) in &self.store {

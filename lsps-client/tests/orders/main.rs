@@ -7,6 +7,7 @@ mod common;
 mod both;
 mod channels;
 mod desk;
+mod free;
 mod lies;
 mod life;
 mod ordering;

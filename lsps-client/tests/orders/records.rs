@@ -62,7 +62,7 @@ fn a_record_that_cannot_be_read_hurts_no_other() {
     let is_damaged = |read: Result<(), Unreadable>| matches!(read, Err(Unreadable::Damaged { .. }));
     let mut newer = good.clone();
     newer[0] = 9;
-    let refused = Unreadable::Newer { name: name.clone(), version: 9, newest: 3 };
+    let refused = Unreadable::Newer { name: name.clone(), version: 9, newest: 4 };
     assert_eq!(client.load(&name, &newer), Err(refused));
     for damaged in [&good[..0], &good[..good.len() - 1], &[&good[..], &[0]].concat(), &[1, 2, 3]] {
         assert!(is_damaged(client.load(&name, damaged)));

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bitcoin::Txid;
 use lsps_service::{
-    BookEntry, BookKey, Booking, ChannelEnd, ChannelKey, DecisionId, FlowId, OrderNumber, PendingDecision, RefundKey,
+    BookEntry, BookKey, Booking, ChannelEnd, ChannelKey, DecisionId, FlowId, Introduced, OrderNumber, PendingDecision,
+    RefundKey,
 };
 use lsps_types::{Msat, PaymentHash, PeerId, Timestamp};
 use tokio::sync::Notify;
@@ -24,6 +25,9 @@ pub enum LspEvent {
         /// The time at which the payment is failed.
         until: Timestamp,
     },
+    /// A client told what program it is, with a request that was answered. An event of a client replaces an unread one,
+    /// and only the latest thousand clients have one: node ids cost nothing.
+    ClientIntroduced(Introduced),
     /// The policy left a request to others. Answer it with [`Lsp::decide`](crate::Lsp::decide).
     Undecided(PendingDecision),
     /// A channel could not be opened, or was closed. If its payment was not delivered, the payment is failed or another
@@ -196,12 +200,15 @@ impl Drop for Events {
 struct Waiting {
     order: VecDeque<About>,
     events: BTreeMap<About, LspEvent>,
+    /// Number of clients among them that told what program they are.
+    introduced: usize,
 }
 
 /// The subject of an event. Of several events about one subject only the last is kept, in the place of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
     Client(PeerId),
+    Introduced(PeerId),
     Decision(DecisionId),
     /// The channel of a flow, whichever attempt it belongs to.
     ChannelEnd(FlowId),
@@ -228,34 +235,52 @@ impl Waiting {
             (event, Some(_)) => event,
             (event, None) => {
                 self.order.push_back(about);
+                self.introduced = self.introduced.saturating_add(usize::from(about.is_introduction()));
                 event
             }
         };
         self.events.insert(about, event);
         self.drop_old_decisions();
+        if self.introduced > MOST_INTRODUCED {
+            self.drop_oldest(About::is_introduction);
+        }
     }
 
     fn next(&mut self) -> Option<LspEvent> {
         let about = self.order.pop_front()?;
+        self.removed(about)
+    }
+
+    fn removed(&mut self, about: About) -> Option<LspEvent> {
+        self.introduced = self.introduced.saturating_sub(usize::from(about.is_introduction()));
         self.events.remove(&about)
+    }
+
+    fn drop_oldest(&mut self, is_it: impl Fn(&About) -> bool) {
+        let oldest = self.order.iter().position(is_it);
+        if let Some(about) = oldest.and_then(|place| self.order.remove(place)) {
+            self.removed(about);
+        }
     }
 
     /// Drops the oldest pending decisions above the limit: such a decision is void after some seconds. Records bound the
     /// number of all other events.
     fn drop_old_decisions(&mut self) {
         if self.order.len() > MOST_DECISIONS {
-            let oldest = self.order.iter().position(|about| matches!(about, About::Decision(_)));
-            if let Some(about) = oldest.and_then(|place| self.order.remove(place)) {
-                self.events.remove(&about);
-            }
+            self.drop_oldest(|about| matches!(about, About::Decision(_)));
         }
     }
 }
 
 impl About {
+    fn is_introduction(&self) -> bool {
+        matches!(self, Self::Introduced(_))
+    }
+
     fn of(event: &LspEvent) -> Self {
         match event {
             LspEvent::ClientNeeded { client, .. } => Self::Client(*client),
+            LspEvent::ClientIntroduced(introduced) => Self::Introduced(introduced.client),
             LspEvent::Undecided(decision) => Self::Decision(decision.id),
             LspEvent::ChannelEnded { key, .. } => Self::ChannelEnd(key.flow),
             LspEvent::FundingStuck { key, .. } => Self::Funding(*key),
@@ -279,12 +304,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Largest number of unread pending decisions: twice the default of `Limits::pending_decisions`.
 const MOST_DECISIONS: usize = 20_000;
+/// Largest number of clients with an unread [`LspEvent::ClientIntroduced`].
+const MOST_INTRODUCED: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
     #![allow(non_snake_case)]
 
     use lsps_service::PendingRequest;
+    use lsps_types::ClientInfo;
 
     use super::*;
 
@@ -304,6 +332,13 @@ mod tests {
             about: PendingRequest::Menu { token: None },
             until: Timestamp::default(),
         })
+    }
+
+    fn introduced(client: u32) -> LspEvent {
+        let mut id = [2; 33];
+        id[1..5].copy_from_slice(&client.to_be_bytes());
+        let info = ClientInfo::default().with_app("Lantern", None).expect("it is short");
+        LspEvent::ClientIntroduced(Introduced { client: PeerId(id), method: "lsps2.get_info".into(), info })
     }
 
     fn ended(attempt: u32) -> LspEvent {
@@ -333,6 +368,22 @@ mod tests {
         let orders = LspEvent::OrdersMade { last: OrderNumber(5_000), count: 5_000 };
         let store = LspEvent::StoreFails("ill".into());
         assert_eq!(read, [orders, refund(1), store, question(1), refund(2), ended(2)]);
+    }
+
+    #[tokio::test]
+    async fn case_Z01_the_names_of_programs_do_not_pile_up() {
+        let events = Events::default();
+        let mut reader = events.subscribe();
+        events.send(refund(1));
+        (0..3_000).for_each(|client| events.send(introduced(client)));
+        (2_990..3_000).for_each(|client| events.send(introduced(client)));
+        assert_eq!(lock(&reader.0.waiting).order.len(), MOST_INTRODUCED + 1);
+        assert_eq!(reader.recv().await, Some(refund(1)));
+        assert_eq!(reader.recv().await, Some(introduced(2_000)), "the latest are there");
+        while reader.try_recv().is_some() {}
+        events.send(introduced(1));
+        assert_eq!(reader.recv().await, Some(introduced(1)));
+        assert_eq!(lock(&reader.0.waiting).introduced, 0);
     }
 
     #[tokio::test]

@@ -532,6 +532,10 @@ impl<N: LspNode> pump::Pump for Pump<N> {
         if let Some(notifier) = &self.outside.notifier {
             released.withdrawn.iter().for_each(|key| notifier.withdraw(*key));
         }
+        for introduced in released.introduced {
+            report::introduced(&introduced);
+            self.outside.events.send(LspEvent::ClientIntroduced(introduced));
+        }
         for decision in released.pending_decisions {
             self.outside.events.send(LspEvent::Undecided(decision));
         }

@@ -3,7 +3,7 @@
 //! Field names and counters are part of the interface; docs/operation.md lists them.
 
 use bitcoin::Txid;
-use lsps_service::{BookEntry, Booking, ChannelEnd, Effect, FlowId, Input, Outcome, Refusal, Unreadable};
+use lsps_service::{BookEntry, Booking, ChannelEnd, Effect, FlowId, Input, Introduced, Outcome, Refusal, Unreadable};
 use lsps_types::bolt4::FailureCode;
 use metrics::counter;
 use tracing::{debug, error, info, warn};
@@ -160,6 +160,13 @@ pub(super) fn heard(input: &Input, outcome: Outcome) {
             _,
         ) => {}
     }
+}
+
+/// Reports what a client told of its program. There is no counter by program: strangers choose the names.
+pub(super) fn introduced(Introduced { client, method, info }: &Introduced) {
+    let (app, app_version) = (info.app(), info.app_version());
+    let (node, node_version) = (info.node(), info.node_version());
+    debug!(%client, method, ?app, ?app_version, ?node, ?node_version, "client told its program");
 }
 
 /// Reports an effect that is about to be executed.

@@ -104,7 +104,7 @@ impl Wallet {
         let outbound = self.look(WalletNode::outbound).await.ok_or(CannotOrderChannel::Stopped)?;
         let methods = quote.ranked(|option| match (option.method(), &self.onchain) {
             (PaymentMethod::Onchain, Some(wallet)) => pay::extra(&**wallet, option),
-            (PaymentMethod::Onchain, None) => None,
+            (PaymentMethod::Onchain, None) | (PaymentMethod::Free, _) => None,
             // Routing fees are unknown before a route is searched; `limits` applies to them too.
             (PaymentMethod::Bolt11 | PaymentMethod::Bolt12, _) => {
                 option.total.to_msat().is_some_and(|total| total <= outbound).then_some(Sat::ZERO)

@@ -101,11 +101,12 @@ fn it_does_not_know_that_a_payment_can_be_held() {
 #[test]
 fn case_X25_it_reads_an_order_of_the_default_policy() {
     let policy = OrderPolicy::default();
-    let Payment { bolt11, bolt12, onchain } = our_order().payment;
+    let Payment { bolt11, bolt12, onchain, has_others } = our_order().payment;
     let payment = Payment {
         bolt11: bolt11.filter(|_| policy.bolt11),
         bolt12: bolt12.filter(|_| policy.bolt12),
         onchain: onchain.filter(|_| policy.onchain),
+        has_others,
     };
     let order = Order { payment, ..our_order() };
     assert!(is_read::<theirs::LSPS1CreateOrderResponse>(&order));
@@ -283,7 +284,7 @@ fn our_order() -> Order {
         created_at: our_time(),
         announce_channel: true,
         order_state: OrderState::Created,
-        payment: Payment { bolt11: Some(bolt11), bolt12: None, onchain: Some(onchain) },
+        payment: Payment { bolt11: Some(bolt11), onchain: Some(onchain), ..Payment::default() },
         channel: None,
     }
 }

@@ -215,6 +215,7 @@ impl World {
             PaidBy::Bolt11 => PaymentMethod::Bolt11,
             PaidBy::Bolt12 => PaymentMethod::Bolt12,
             PaidBy::Onchain => PaymentMethod::Onchain,
+            PaidBy::Free => PaymentMethod::Free,
         };
         let fee = handle.snapshot().and_then(|order| Some(order.payment_option(kind)?.fee)).expect("it was quoted");
         self.adds_up(self.before.check_done(&self.scene, fee, &lease)).await;

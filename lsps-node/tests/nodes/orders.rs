@@ -658,7 +658,7 @@ impl Shop {
             created_at: DateTime::from(now()),
             announce_channel: ordered.announce_channel,
             order_state: OrderState::Created,
-            payment: Payment { bolt11, bolt12: None, onchain },
+            payment: Payment { bolt11, onchain, ..Payment::default() },
             channel: None,
         }
     }

@@ -98,7 +98,7 @@ impl Order {
     fn begin(&self, ctx: &Context<'_>) -> Vec<Event> {
         let is_free = self.channel == Channel::None && self.stage == Stage::Open && ctx.link != Link::Offline;
         let may_try = self.retry_at.is_none_or(|at| ctx.now >= at) && ctx.may_open();
-        let in_time = |method| self.methods.expires_at(method).is_some_and(|end| ctx.now < end);
+        let in_time = |method| self.expires_at(method).is_some_and(|end| ctx.now < end);
         let is_paid = self.paid_by(ctx).is_some_and(in_time);
         if is_free && may_try && is_paid { vec![Event::Opening { at: ctx.now }] } else { vec![] }
     }
@@ -123,6 +123,7 @@ impl Order {
     fn expire(&self, ctx: &Context<'_>) -> Vec<Event> {
         let over = self.methods.lightning().all(|(_, terms)| terms.closed)
             && self.methods.onchain.as_ref().is_none_or(|method| ctx.now >= method.expires_at)
+            && self.free_until.is_none_or(|end| ctx.now >= end)
             && self.held().is_none()
             && !self.is_being_opened();
         if over && self.stage == Stage::Open {
@@ -182,7 +183,7 @@ impl Order {
     /// Calls the client of a paid order that waits for its connection. Spec: LSPS1 §6.
     fn call_client(&self, ctx: &Context<'_>) -> Vec<Event> {
         let waits = self.stage == Stage::Open && self.channel == Channel::None && ctx.link == Link::Offline;
-        let until = self.paid_by(ctx).filter(|_| waits).and_then(|method| self.methods.expires_at(method));
+        let until = self.paid_by(ctx).filter(|_| waits).and_then(|method| self.expires_at(method));
         self.wake_up.advance(until).map(Event::WakeUp).into_iter().collect()
     }
 
@@ -271,9 +272,9 @@ impl Order {
         let resolved = self.payments.values().filter(|_| is_caught_up).filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
         // Once one of these times has passed, the order waits for an input.
-        let ends = [PaymentMethod::Bolt11, PaymentMethod::Bolt12, PaymentMethod::Onchain]
+        let ends = [PaymentMethod::Bolt11, PaymentMethod::Bolt12, PaymentMethod::Onchain, PaymentMethod::Free]
             .into_iter()
-            .filter_map(|method| self.methods.expires_at(method));
+            .filter_map(|method| self.expires_at(method));
         let ends = ends.filter(|_| self.stage == Stage::Open).map(|at| (at, Wake::OrderExpired));
         let retry = self.retry_at.filter(|_| self.stage == Stage::Open).map(|at| (at, Wake::OpenTriedAgain));
         let over = self.over_at(config).map(|at| (at, Wake::OrderOver));

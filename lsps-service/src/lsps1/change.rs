@@ -161,8 +161,8 @@ impl Order {
             Event::MethodClosed(PaymentMethod::Bolt12) => {
                 self.methods.bolt12.iter_mut().for_each(|method| method.closed = true)
             }
-            // An address cannot be closed.
-            Event::MethodClosed(PaymentMethod::Onchain) => {}
+            // An address cannot be closed, and no payment is awaited for a free order.
+            Event::MethodClosed(PaymentMethod::Onchain | PaymentMethod::Free) => {}
             Event::OutputSeen { outpoint, output } => {
                 self.outputs.insert(outpoint, output);
             }
@@ -261,7 +261,7 @@ impl Order {
             method.address = address;
             method
         });
-        let any = methods.bolt11.is_some() || methods.bolt12.is_some() || methods.onchain.is_some();
+        let any = methods.all().next().is_some() || self.free_until.is_some();
         self.stage = if any { Stage::Open } else { Stage::Dropped };
     }
 
@@ -343,9 +343,12 @@ impl Order {
 
     fn give(&mut self, at: Timestamp, outpoint: OutPoint) {
         let meant = self.payments.values().map(|payment| payment.method).chain(self.methods.all()).next();
-        self.lease_from(at, meant.unwrap_or(PaymentMethod::Bolt11), outpoint);
+        self.lease_from(at, meant.unwrap_or(PaymentMethod::Free), outpoint);
         let Shares { fee, given, .. } = self.shares(Msat::ZERO);
-        self.ledger.enter(at, Booking::OrderUnpaid { fee, given });
+        // Nothing was owed for a free channel.
+        if self.free_until.is_none() {
+            self.ledger.enter(at, Booking::OrderUnpaid { fee, given });
+        }
     }
 
     fn lease_from(&mut self, at: Timestamp, paid_by: PaymentMethod, outpoint: OutPoint) {

@@ -58,6 +58,9 @@ pub(crate) struct Order {
     pub remember_until: Option<Timestamp>,
     /// Ids that the node gave to the payments, if it reports them. Version 1 of the record ends before this field.
     pub ids: BTreeMap<PaymentHash, PaymentId>,
+    /// Time until which the client of a free order is waited for; such an order counts as paid. Version 2 of the record
+    /// ends before this field.
+    pub free_until: Option<Timestamp>,
 }
 
 /// The request for the order.
@@ -222,6 +225,11 @@ impl Order {
             Stage::Completed(lease) => Some(lease),
             Stage::Draft { .. } | Stage::Open | Stage::Failed { .. } | Stage::Dropped => None,
         }
+    }
+
+    /// Time until which the order can be paid by this method and its client is waited for.
+    pub(super) fn expires_at(&self, method: PaymentMethod) -> Option<Timestamp> {
+        if method == PaymentMethod::Free { self.free_until } else { self.methods.expires_at(method) }
     }
 
     /// Amount to pay for the order by a method with this fee.
@@ -472,7 +480,8 @@ impl Order {
     /// The method that pays for the channel.
     pub(super) fn paid_by(&self, ctx: &Context<'_>) -> Option<PaymentMethod> {
         let lightning = self.held().map(|(_, payment)| payment.method);
-        lightning.or_else(|| self.is_paid_onchain(ctx).then_some(PaymentMethod::Onchain))
+        let free = self.free_until.filter(|_| self.stage == Stage::Open).map(|_| PaymentMethod::Free);
+        lightning.or_else(|| self.is_paid_onchain(ctx).then_some(PaymentMethod::Onchain)).or(free)
     }
 
     /// Amount due by this method: its fee and the client's balance.
@@ -486,6 +495,7 @@ impl Order {
             PaymentMethod::Bolt11 => self.methods.bolt11.as_ref().map(|method| method.fee),
             PaymentMethod::Bolt12 => self.methods.bolt12.as_ref().map(|method| method.fee),
             PaymentMethod::Onchain => self.methods.onchain.as_ref().map(|method| method.fee),
+            PaymentMethod::Free => None,
         };
         fee.and_then(Sat::to_msat).unwrap_or(Msat::ZERO)
     }

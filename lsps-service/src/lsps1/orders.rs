@@ -65,7 +65,7 @@ impl Entry {
         let is_open = matches!(order.stage, Stage::Draft { .. } | Stage::Open);
         let invoice = order.methods.bolt11.as_ref().map(|method| PaymentHash::of(&method.by));
         let hashes: BTreeSet<PaymentHash> = order.payments.keys().copied().chain(invoice).collect();
-        let has_something = !order.payments.is_empty() || !order.outputs.is_empty();
+        let has_something = !order.payments.is_empty() || !order.outputs.is_empty() || order.free_until.is_some();
         let is_unconfirmed =
             order.channel.funding().is_some() || order.refunds.iter().any(|refund| refund.unconfirmed().is_some());
         let is_busy = matches!(order.stage, Stage::Draft { .. })

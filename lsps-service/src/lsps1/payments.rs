@@ -18,6 +18,8 @@ pub enum PaymentMethod {
     Bolt12,
     /// On-chain deposits to an address.
     Onchain,
+    /// Nothing is to be paid: the price is zero, and the client gets no balance (reading R-47).
+    Free,
 }
 
 /// The payment methods of an order.
@@ -156,11 +158,12 @@ impl PaymentMethods {
     }
 
     pub fn expires_at(&self, method: PaymentMethod) -> Option<Timestamp> {
-        let lightning = || self.lightning().find(|(other, _)| *other == method).map(|(_, terms)| terms.expires_at);
-        if method == PaymentMethod::Onchain {
-            self.onchain.as_ref().map(|method| method.expires_at)
-        } else {
-            lightning()
+        match method {
+            PaymentMethod::Onchain => self.onchain.as_ref().map(|method| method.expires_at),
+            PaymentMethod::Bolt11 | PaymentMethod::Bolt12 => {
+                self.lightning().find(|(other, _)| *other == method).map(|(_, terms)| terms.expires_at)
+            }
+            PaymentMethod::Free => None,
         }
     }
 }

@@ -55,7 +55,7 @@ impl Order {
                 Stage::Completed(_) => OrderState::Completed,
                 Stage::Failed { .. } | Stage::Dropped => OrderState::Failed,
             },
-            payment: lsps1::Payment { bolt11, bolt12, onchain },
+            payment: lsps1::Payment { bolt11, bolt12, onchain, has_others: false },
             channel: self.lease().map(|lease: &Lease| Channel {
                 funded_at: DateTime::from(lease.funded_at),
                 funding_outpoint: lease.outpoint,

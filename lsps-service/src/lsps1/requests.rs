@@ -93,7 +93,7 @@ impl Service {
         !self.is_known(client) && self.orders.without_channel() >= crowd
     }
 
-    /// Drafts an order; `None` if no payment method is left.
+    /// Drafts an order; `None` if no payment method is left, and the order is not free.
     fn draft(&self, client: PeerId, request: &RequestId, order: CreateOrder, terms: OrderTerms) -> Option<Order> {
         let (number, id) = self.unused_order_id(client, request)?;
         let preimage = Preimage(self.promises.derive("preimage of an order", &[&id]));
@@ -102,6 +102,12 @@ impl Service {
         let payable = |method: &crate::policy::MethodTerms| is_payable(method.fee);
         let limits = &self.around.config.limits;
         let turn = self.is_crowded_for(client).then(|| self.around.now + limits.turn_of_order());
+        let free_until = free_until(&terms, &order).map(|until| turn.map_or(until, |turn| turn.min(until)));
+        let terms = if free_until.is_some() {
+            OrderTerms { remember_until: terms.remember_until, ..OrderTerms::default() }
+        } else {
+            terms
+        };
         let bolt11 = terms.bolt11.filter(payable).map(|method| lightning(method, preimage, turn));
         let bolt12 = terms.bolt12.filter(payable).map(|method| lightning(method, OfferId([0; 32]), turn));
         let address = order.refund_onchain_address;
@@ -118,7 +124,7 @@ impl Service {
         let onchain = onchain.filter(|method| is_payable(method.fee) && reaches(method.fee));
         // An address has to be watched for longer than a turn.
         let onchain = onchain.filter(|_| turn.is_none() || (bolt11.is_none() && bolt12.is_none()));
-        if bolt11.is_none() && bolt12.is_none() && onchain.is_none() {
+        if bolt11.is_none() && bolt12.is_none() && onchain.is_none() && free_until.is_none() {
             return None;
         }
         Some(Order {
@@ -150,6 +156,7 @@ impl Service {
             ledger: Ledger::default(),
             remember_until: terms.remember_until,
             ids: BTreeMap::new(),
+            free_until,
         })
     }
 
@@ -229,6 +236,15 @@ pub(crate) fn refused_token() -> ErrorObject {
 /// Empty `data` of errors whose code says everything.
 #[derive(Serialize)]
 struct Nothing {}
+
+/// Time until which the client of a free order is waited for; `None`: something is to be paid. An order is free if the
+/// total by some method is zero, as no one would choose another method (reading R-47).
+fn free_until(terms: &OrderTerms, order: &CreateOrder) -> Option<Timestamp> {
+    let onchain = terms.onchain.as_ref().map(|(method, _)| method);
+    let offered = [terms.bolt11.as_ref(), terms.bolt12.as_ref(), onchain].into_iter().flatten();
+    let free = offered.filter(|method| method.fee == Sat::ZERO && order.client_balance_sat == Sat::ZERO);
+    free.map(|method| method.expires_at).max()
+}
 
 fn lightning<By>(method: crate::policy::MethodTerms, by: By, turn: Option<Timestamp>) -> Lightning<By> {
     let expires_at = turn.map_or(method.expires_at, |turn| turn.min(method.expires_at));

@@ -8,7 +8,7 @@ use lsps_types::lsps1::{Confirmation, CreateOrder, OptionMismatch, Options};
 use lsps_types::{FeeRate, Ppm, Sat};
 use serde::{Deserialize, Serialize};
 
-use super::standard::{less, share_of};
+use super::standard::{UnknownToken, less, share_of};
 use super::{MethodTerms, NodeFacts, OrderRequest, OrderTerms};
 use crate::capacity::{Commitment, reserve_sat};
 use crate::config::{ConfigError, first_broken};
@@ -28,6 +28,8 @@ pub struct OrderPolicy {
     pub onchain_weight: u32,
     /// Price of the LSP's balance, in parts per million for a year of 52 560 blocks.
     pub per_year: Ppm,
+    /// Answer to a token that is not among the policy's tokens.
+    pub unknown_token: UnknownToken,
     /// Open orders of one client. The limit of the service holds too.
     pub open_per_client: usize,
     /// Whether payment by hold invoice is offered.
@@ -84,6 +86,7 @@ impl Default for OrderPolicy {
             min_fee_sat: 1_000,
             onchain_weight: 1_200,
             per_year: Ppm(30_000),
+            unknown_token: UnknownToken::Refuse,
             open_per_client: 5,
             bolt11: true,
             bolt12: true,

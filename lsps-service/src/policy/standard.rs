@@ -31,8 +31,11 @@ pub struct StandardPolicy {
     pub validities: Vec<Duration>,
     /// Surcharge of each further validity, in parts per million of the one before.
     pub longer_costs: Ppm,
-    /// Terms by token. A token that is not listed is refused.
+    /// Terms by token.
     pub tokens: BTreeMap<String, TokenTerms>,
+    /// Answer to a token that is not listed, for JIT channels (LSPS2); [`OrderPolicy::unknown_token`] is the one for
+    /// orders.
+    pub unknown_token: UnknownToken,
     /// Whether only clients with a token are served.
     pub token_needed: bool,
     /// Clients that are not served.
@@ -71,6 +74,18 @@ pub struct StandardPolicy {
     pub client_reserve: Ppm,
     /// Prices of ordered channels (LSPS1); `None` if none are sold.
     pub orders: Option<OrderPolicy>,
+}
+
+/// Answer to a token that is not in [`StandardPolicy::tokens`]. A listed token that the client cannot use is refused in
+/// any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownToken {
+    /// The request is refused, as the specifications require.
+    #[default]
+    Refuse,
+    /// The client gets the terms of those without a token. Some wallets put their own name there.
+    Default,
 }
 
 /// Terms of a token.
@@ -113,6 +128,7 @@ impl Default for StandardPolicy {
             validities: [Duration::from_secs(3_600), Duration::from_secs(86_400)].into(),
             longer_costs: Ppm(250_000),
             tokens: BTreeMap::new(),
+            unknown_token: UnknownToken::Refuse,
             token_needed: false,
             refused_clients: Vec::new(),
             clients: Vec::new(),
@@ -135,6 +151,11 @@ impl Default for StandardPolicy {
 }
 
 impl StandardPolicy {
+    /// The token that counts: an unlisted one is none, if `unknown` says so.
+    fn counted<'a>(&self, token: Option<&'a str>, unknown: UnknownToken) -> Option<&'a str> {
+        token.filter(|token| unknown == UnknownToken::Refuse || self.tokens.contains_key(*token))
+    }
+
     fn admit(&self, client: PeerId, token: Option<&str>) -> Result<(), String> {
         if self.refused_clients.contains(&client) {
             Err("this node is not served".into())
@@ -202,8 +223,9 @@ impl Policy for StandardPolicy {
     }
 
     fn menu(&self, ask: &MenuRequest<'_>, facts: &NodeFacts) -> Result<Vec<OfferTerms>, MenuRefusal> {
-        self.admit(ask.client, ask.token).map_err(MenuRefusal::Client)?;
-        let token = self.token(ask.token, ask.client, ask.token_uses, ask.now).ok_or(MenuRefusal::Token)?;
+        let token = self.counted(ask.token, self.unknown_token);
+        self.admit(ask.client, token).map_err(MenuRefusal::Client)?;
+        let token = self.token(token, ask.client, ask.token_uses, ask.now).ok_or(MenuRefusal::Token)?;
         let max_payment_size = self.max_payment_size.min(self.largest_payment(ask.client, facts));
         if max_payment_size < self.min_payment_size {
             return Ok(Vec::new());
@@ -229,8 +251,9 @@ impl Policy for StandardPolicy {
     }
 
     fn may_buy(&self, buy: &BuyRequest<'_>, facts: &NodeFacts) -> Result<Sale, BuyRefusal> {
-        self.admit(buy.client, buy.token).map_err(BuyRefusal::Client)?;
-        let token = self.token(buy.token, buy.client, buy.token_uses, buy.now).ok_or(BuyRefusal::Token)?;
+        let token = self.counted(buy.token, self.unknown_token);
+        self.admit(buy.client, token).map_err(BuyRefusal::Client)?;
+        let token = self.token(token, buy.client, buy.token_uses, buy.now).ok_or(BuyRefusal::Token)?;
         if buy.history.unpaid >= self.unpaid_per_client {
             return Err(BuyRefusal::Client("too many offers are not paid for yet".into()));
         }
@@ -252,7 +275,7 @@ impl Policy for StandardPolicy {
     fn may_order(&self, ask: &OrderRequest<'_>, facts: &NodeFacts) -> Result<OrderTerms, OrderRefusal> {
         let refused = |why: &str| Err(OrderRefusal::Client(why.into()));
         let Some(orders) = &self.orders else { return refused("no channels are sold") };
-        let token = ask.order.token.as_deref();
+        let token = self.counted(ask.order.token.as_deref(), orders.unknown_token);
         self.admit(ask.client, token).map_err(OrderRefusal::Client)?;
         let token = self.token(token, ask.client, ask.token_uses, ask.now).ok_or(OrderRefusal::Token)?;
         if ask.open_orders >= orders.open_per_client {

@@ -1,4 +1,4 @@
-//! JIT channel records of versions 1 to 3 and order records of version 1. Version 1 of JIT channels lacks the token,
+//! JIT channel records of versions 1 to 3 and order records of versions 1 and 2. Version 1 of JIT channels lacks the token,
 //! the book, the surplus of parts, the calls and the cost of the funding. The others lack the last fields of the next
 //! version.
 
@@ -18,7 +18,13 @@ use crate::lsps2::parts::{self, PartState};
 /// Converts an order record of version 1 to the layout of version 2, which adds the ids of its payments: there are
 /// none.
 pub(super) fn order(bytes: &[u8]) -> Vec<u8> {
-    [bytes, &[NO_ENTRIES]].concat()
+    order_of_v2(&[bytes, &[NO_ENTRIES]].concat())
+}
+
+/// Converts an order record of version 2 to the layout of version 3, which adds until when the client of a free order is
+/// waited for: no order was free.
+pub(super) fn order_of_v2(bytes: &[u8]) -> Vec<u8> {
+    [bytes, &[NONE]].concat()
 }
 
 /// Converts a JIT channel record of version 2 to the layout of version 3, which adds whether the fee in flight is in

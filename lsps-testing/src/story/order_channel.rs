@@ -195,6 +195,7 @@ fn words(method: PaymentMethod) -> &'static str {
         PaymentMethod::Bolt11 => "by hold invoice",
         PaymentMethod::Bolt12 => "by offer",
         PaymentMethod::Onchain => "on the chain",
+        PaymentMethod::Free => "with nothing",
     }
 }
 

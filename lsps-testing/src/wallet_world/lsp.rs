@@ -151,6 +151,7 @@ impl Model {
                 },
                 refund_onchain_address: Some(refund.as_str().into()),
             }),
+            has_others: false,
         };
         let id = if lie == Some(9) { "the same for all".to_string() } else { format!("order {number}") };
         let made = Reply {

@@ -8,6 +8,7 @@ mod channels;
 mod clock;
 mod crowd;
 mod doubt;
+mod field;
 mod hostile;
 mod jit_channel;
 mod orders;

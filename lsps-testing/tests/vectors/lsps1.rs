@@ -52,7 +52,7 @@ fn prepare_order(input: &Given) -> Value {
 }
 
 /// Drafts the order as a wallet sends it to an LSP that offers anything.
-fn checked(order: CreateOrder, network: Network, large_channels: bool) -> Result<CheckedRequest, CannotOrder> {
+pub fn checked(order: CreateOrder, network: Network, large_channels: bool) -> Result<CheckedRequest, CannotOrder> {
     let rules = Rules { pay_only_the_lsp: false, ..Rules::default() };
     let request = OrderRequest { order, limits: FeeLimits::UNLIMITED, network, large_channels, rules };
     LspOptions { lsp: peer(9), options: anything() }.check(request)

@@ -11,7 +11,7 @@ use super::{Case, Given, Verdict, client, msat, number, verdict};
 pub fn run(case: &Case) -> Verdict {
     let input = &case.input;
     let outcome = match input["kind"].as_str().expect("a kind") {
-        "get_info_request" => get_info_request(input),
+        "get_info_request" => get_info_request(input).1,
         "build_menu" => build_menu(input),
         "build_promise" => build_promise(input),
         "buy_request" => buy_request(input),
@@ -26,7 +26,8 @@ pub fn run(case: &Case) -> Verdict {
     verdict(case, &outcome)
 }
 
-fn get_info_request(input: &Given) -> Value {
+/// Asks for a menu; the LSP, and the outcome.
+pub fn get_info_request(input: &Given) -> (Lsp, Value) {
     let context = &input["context"];
     let valid = context["valid_tokens"].items().map(|token| (token, None));
     let stale = context["stale_tokens"]
@@ -40,7 +41,7 @@ fn get_info_request(input: &Given) -> Value {
     };
     let mut lsp = Lsp::at(NOON, LspSetup { policy: Some(policy), ..LspSetup::default() });
     let params = params_text(input);
-    match ask(&mut lsp, peer(1), "lsps2.get_info", &params) {
+    let outcome = match ask(&mut lsp, peer(1), "lsps2.get_info", &params) {
         Err(error) => error,
         // The promise carries the token, so the token is read from there.
         Ok(result) => {
@@ -52,7 +53,8 @@ fn get_info_request(input: &Given) -> Value {
             });
             json!({ "ok": { "token": token } })
         }
-    }
+    };
+    (lsp, outcome)
 }
 
 /// Entries that are not in ascending order are sorted or left out. The case asks whether its entries stay as they are.

@@ -18,16 +18,28 @@ use super::{Case, Given, Verdict, msat, number, schemas::network, verdict, verdi
 
 /// Sends a request to the service of an LSP that sells channels.
 pub fn request(case: &Case, method: &str) -> Verdict {
-    let input = &case.input;
+    let (_, _, outcome) = asked(&case.input, method);
+    verdict(case, &outcome)
+}
+
+/// The LSP of a case, which sells channels, connected to client 1.
+pub fn seller(input: &Given) -> Lsp {
     let context = &input["context"];
-    let tokens = context["valid_tokens"].items();
+    let texts = |tokens: &Given| tokens.items().map(|token| token.as_str().expect("a token").into()).collect();
     let setup = LspSetup {
-        tokens: tokens.map(|token| token.as_str().expect("a token").into()).collect(),
+        tokens: texts(&context["valid_tokens"]),
+        free_tokens: texts(&context["free_tokens"]),
         reject_clients: context["reject_client"] == true,
         ..selling(&input["options"], &input["network"], context["onchain_disabled"] == true)
     };
     let mut lsp = Lsp::at(NOON, setup);
     lsp.connects(peer(1));
+    lsp
+}
+
+/// Sends the request of a case. The LSP, its result, and the outcome in the words of the cases.
+pub fn asked(input: &Given, method: &str) -> (Lsp, Value, Value) {
+    let mut lsp = seller(input);
     let mut params = input["params_text"].as_str().map_or_else(|| input["params"].json().to_string(), String::from);
     let mut known = vec![];
     for named in input["known_orders"].items() {
@@ -42,7 +54,8 @@ pub fn request(case: &Case, method: &str) -> Verdict {
     let replies = lsp.receives(client, payload.as_bytes());
     let [reply] = replies.as_slice() else { panic!("one request, {} replies", replies.len()) };
     let mut reply: Value = serde_json::from_slice(reply).expect("JSON");
-    let outcome = match (reply["result"].take(), reply["error"].take()) {
+    let (result, error) = (reply["result"].take(), reply["error"].take());
+    let outcome = match (&result, error) {
         (Value::Null, error) => json!({ "error": error }),
         (_, Value::Null) if method == "lsps1.get_info" => json!({ "ok": {} }),
         (result, _) if method == "lsps1.get_order" => {
@@ -56,7 +69,7 @@ pub fn request(case: &Case, method: &str) -> Verdict {
             "token": result["token"],
         } }),
     };
-    verdict(case, &outcome)
+    (lsp, result, outcome)
 }
 
 fn selling(options: &Given, on: &Given, onchain_disabled: bool) -> LspSetup {
@@ -106,8 +119,11 @@ fn play(input: &Given) -> Vec<Step> {
     let order = call(&mut lsp, client, &ordered).expect("an order");
     check_totals(&input["payment"], &order);
     let named = lsp.service().known_orders().next().expect("one order").number;
-    lsp.disconnects(client);
-    lsp.acts();
+    // Some cases tell what follows from the order itself; in the others the client is away then.
+    if input["events"].items().next().is_none_or(|first| first["event"] != "order_created") {
+        lsp.disconnects(client);
+        lsp.acts();
+    }
     let (mut height, mut key, mut hashes) = (HEIGHT, ChannelKey { flow: FlowId::Order(named), attempt: 0 }, vec![]);
     let mut steps = vec![];
     let mut refund = None;
@@ -135,6 +151,8 @@ fn play(input: &Given) -> Vec<Step> {
             "open_failed" => lsp.channel_ends(key, ChannelEnd::CannotOpen("no coins".into())),
             "refund_confirmed" => lsp.feed(Input::RefundConfirmed { key: refund.expect("a refund") }),
             "block" => lsp.block(number(&event["height"])),
+            "restart" => lsp.restarts(),
+            "order_created" => {}
             "time" => {}
             other => panic!("unknown event {other}"),
         }
@@ -169,7 +187,10 @@ fn scenario_setup(input: &Given) -> LspSetup {
         let way = &payment["onchain"];
         (terms, confirmation(number(&way["min_onchain_payment_confirmations"]), way.get("min_fee_for_0conf")))
     });
-    let terms = OrderTerms { bolt11: way("bolt11"), bolt12: way("bolt12"), onchain, remember_until: None };
+    let nothing = MethodTerms { fee: Sat::ZERO, expires_at: at(&input["created_at"]) + Duration::from_secs(3_600) };
+    let is_free = payment.json().as_object().is_some_and(|ways| ways.is_empty());
+    let bolt11 = way("bolt11").or(is_free.then_some(nothing));
+    let terms = OrderTerms { bolt11, bolt12: way("bolt12"), onchain, remember_until: None };
     let config = Config {
         htlc_safety_blocks: Blocks(number_or(&input["policy"]["htlc_safety_blocks"], 0)),
         // The scenarios keep an open in progress for longer than the default time-out.
@@ -178,7 +199,8 @@ fn scenario_setup(input: &Given) -> LspSetup {
         ..Config::default()
     };
     let distrusts_deposits = input["policy"]["distrust_tx"] == true;
-    LspSetup { config, orders: Some((anything(), terms)), distrusts_deposits, ..LspSetup::default() }
+    let tokens = input["order"]["token"].as_str().map(String::from).into_iter().collect();
+    LspSetup { config, tokens, orders: Some((anything(), terms)), distrusts_deposits, ..LspSetup::default() }
 }
 
 fn held(event: &Given, named: OrderNumber, order: &Order) -> HeldPayment {

@@ -1,11 +1,17 @@
 //! Incoming messages: requests at an LSP, replies and notifications at a client.
 
-use alloc::{borrow::Cow, string::String};
+use alloc::{
+    borrow::Cow,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::str;
 
 use super::refusal::{ErrorObject, InvalidParams};
 use super::scan::{self, BadFormat};
-use super::{MAX_PAYLOAD, RequestId, VERSION, typed};
+use super::{MAX_PAYLOAD, RequestData, RequestId, VERSION, typed};
+use crate::client_info::{CLIENT_INFO, ClientInfo};
 use crate::method::{Method, Request};
 use crate::text::PeerText;
 
@@ -80,7 +86,36 @@ impl<'a> Incoming<'a> {
     /// The error lists all unknown parameters, and the first of the others that does not fit. Spec: LSPS0 "Invalid
     /// Parameters Error".
     pub fn params<R: Request>(&self) -> Result<R, InvalidParams> {
-        typed::read(self.params).map_err(|_| typed::faults::<R>(self.params))
+        self.params_tolerating(&[])
+    }
+
+    /// Parses the parameters of a method, and skips unknown ones of these names. The parameter `client_info` of a method
+    /// that has it is skipped too; [`client_info`](Self::client_info) reads it.
+    ///
+    /// # Errors
+    ///
+    /// As of [`params`](Self::params); also where `client_info` is no object.
+    pub fn params_tolerating<R: Request>(&self, names: &[String]) -> Result<R, InvalidParams> {
+        let has_info = R::METHOD.has_client_info();
+        typed::read_tolerating(self.params, |name, value| {
+            if has_info && name == CLIENT_INFO {
+                return if ClientInfo::read(value).is_some() { typed::Unknown::Skip } else { typed::Unknown::NoObject };
+            }
+            if names.iter().any(|tolerated| tolerated == name) { typed::Unknown::Skip } else { typed::Unknown::Refuse }
+        })
+    }
+
+    /// What the client tells of itself, if the method has that parameter.
+    #[must_use]
+    pub fn client_info(&self) -> Option<ClientInfo> {
+        self.method().filter(|method| method.has_client_info())?;
+        let mut info = None;
+        let scanned = scan::members(self.params, |name, raw| {
+            if name == CLIENT_INFO {
+                info = ClientInfo::read(raw).flatten();
+            }
+        });
+        info.filter(|info| scanned.is_ok() && !info.is_empty())
     }
 }
 
@@ -154,6 +189,23 @@ impl<'a> Raw<'a> {
     #[must_use]
     pub fn text(&self) -> &'a str {
         self.json
+    }
+
+    /// The JSON of the result, with those parameters of the request that it lacks: as a tolerant client reads the answer
+    /// of an LSP that does not repeat what was asked.
+    #[must_use]
+    pub fn with_absent(&self, asked: &RequestData) -> String {
+        let (mut there, mut absent) = (Vec::new(), String::new());
+        let is_object = scan::members(self.json, |name, _| there.push(name.to_string())).is_ok();
+        asked.each_param(|name, value| {
+            if !there.iter().any(|known| known == name) {
+                absent += &format!(",\"{name}\":{value}");
+            }
+        });
+        match self.json.trim_end().strip_suffix('}').filter(|_| is_object && !there.is_empty()) {
+            Some(members) => format!("{members}{absent}}}"),
+            None => self.json.into(),
+        }
     }
 
     /// Parses the result as the reply to a request of type `R`. Unknown members are skipped.

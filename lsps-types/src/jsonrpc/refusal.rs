@@ -6,6 +6,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+use crate::client_info::CLIENT_INFO;
 use crate::codes::{CommonError, MethodError, SERVER_RANGE};
 use crate::text::PeerText;
 
@@ -127,6 +128,13 @@ impl ErrorObject {
             }
         };
         ErrorReply { refusal, object: self }
+    }
+
+    /// Whether the error says that `client_info` is unknown, and nothing else (reading R-57).
+    #[must_use]
+    pub fn refuses_client_info(&self) -> bool {
+        let is_it = |data: InvalidParams| data.unrecognized == [CLIENT_INFO];
+        self.code == CommonError::InvalidParams.code() && self.read_data().is_some_and(is_it)
     }
 
     /// This error without `data`, or with the least `data` that its code allows, for when it does not fit into one

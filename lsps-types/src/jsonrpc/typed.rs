@@ -33,26 +33,65 @@ pub(super) fn read<T: DeserializeOwned>(raw: &str) -> Result<T, Misfit> {
     serde_json::from_str(raw).or_else(|_| read_with_path(raw))
 }
 
-/// Finds the members that `T` does not have, up to [`LONGEST_NAMES`] bytes of them, and the first of the others that
+/// Verdict on a member that the type does not have.
+pub(super) enum Unknown {
+    /// The member is left out.
+    Skip,
+    /// The member is reported as unknown.
+    Refuse,
+    /// The member is known elsewhere, and its value has to be an object.
+    NoObject,
+}
+
+/// Parses a value found by [`scan::members`] as the object `T`, without the unknown members that `unknown` skips.
+///
+/// # Errors
+///
+/// All other members that `T` does not have, up to [`LONGEST_NAMES`] bytes of them, and the first of the known ones that
 /// does not fit.
-pub(super) fn faults<T: DeserializeOwned>(raw: &str) -> InvalidParams {
+pub(super) fn read_tolerating<T: DeserializeOwned>(
+    raw: &str,
+    unknown: impl Fn(&str, &str) -> Unknown,
+) -> Result<T, InvalidParams> {
+    // Most requests have no unknown members.
+    let read = if raw.starts_with('{') { serde_json::from_str(raw).ok() } else { None };
+    read.map_or_else(|| read_known(raw, unknown), Ok)
+}
+
+/// Does what [`read_tolerating`] does, for an object that does not fit as it is.
+pub(super) fn read_known<T: DeserializeOwned>(
+    raw: &str,
+    unknown: impl Fn(&str, &str) -> Unknown,
+) -> Result<T, InvalidParams> {
     let known = names::<T>();
-    let (mut unrecognized, mut rest, mut room) = (Vec::new(), Vec::new(), LONGEST_NAMES);
+    let (mut unrecognized, mut rest, mut no_object, mut room) = (Vec::new(), Vec::new(), None, LONGEST_NAMES);
     let is_object = scan::members(raw, |name, value| {
         if known.contains(&name) {
             rest.push(format!("\"{name}\":{value}"));
-        } else if room >= name.len() {
-            room = room.saturating_sub(name.len());
-            unrecognized.push(name.to_string());
-        } else if unrecognized.is_empty() {
-            unrecognized.push(bounded(name));
+            return;
+        }
+        match unknown(name, value) {
+            Unknown::Skip => {}
+            Unknown::NoObject => no_object = Some(bounded(name)),
+            Unknown::Refuse if room >= name.len() => {
+                room = room.saturating_sub(name.len());
+                unrecognized.push(name.to_string());
+            }
+            Unknown::Refuse if unrecognized.is_empty() => unrecognized.push(bounded(name)),
+            Unknown::Refuse => {}
         }
     });
     // A parser stops at the first fault, so the second pass leaves the unknown members out.
     let known_only = format!("{{{}}}", rest.join(","));
-    let misfit = read::<T>(if is_object.is_ok() { &known_only } else { raw }).err();
-    let (property, message) = misfit.map(|misfit| (misfit.path, misfit.message)).unzip();
-    InvalidParams { unrecognized, property: property.flatten(), message }
+    let read = read::<T>(if is_object.is_ok() { &known_only } else { raw });
+    let read = read.map_err(|misfit| (misfit.path, misfit.message));
+    let (property, message) = match (read, no_object) {
+        (Ok(value), None) if unrecognized.is_empty() => return Ok(value),
+        (Err((path, message)), _) => (path, Some(message)),
+        (Ok(_), Some(name)) => (Some(name), Some("not an object".into())),
+        (Ok(_), None) => (None, None),
+    };
+    Err(InvalidParams { unrecognized, property, message })
 }
 
 /// Bytes of unknown names that an answer lists. A client that sends more of them does not need them listed.

@@ -1,12 +1,13 @@
 //! Outgoing messages.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ErrorObject, MAX_PAYLOAD, NotARequest, RequestId, VERSION, to_json};
-use crate::method::Request;
+use super::{ErrorObject, MAX_PAYLOAD, NotARequest, RequestId, VERSION, scan, to_json};
+use crate::client_info::{CLIENT_INFO, ClientInfo};
+use crate::method::{Method, Request};
 
 /// Encodes a request. The id has to be unpredictable to others. Spec: LSPS0: a UUID, or at least 80 random bits in hex.
 ///
@@ -49,6 +50,42 @@ impl RequestData {
     #[must_use]
     pub fn method(&self) -> &str {
         &self.method
+    }
+
+    /// The request with `client_info`, if its method has that parameter (reading R-57).
+    #[must_use]
+    pub fn with_client_info(self, info: &ClientInfo) -> Self {
+        if !Method::from_name(&self.method).is_some_and(Method::has_client_info) {
+            return self;
+        }
+        let info = serde_json::to_string(info).expect("our own types have string keys and serialise");
+        self.with_params(|name| name != CLIENT_INFO, Some((CLIENT_INFO, &info)))
+    }
+
+    /// The request without `client_info`; `None` if it has none.
+    #[must_use]
+    pub fn without_client_info(&self) -> Option<Self> {
+        let mut has_info = false;
+        let _our_own_params = scan::members(self.params.get(), |name, _| has_info |= name == CLIENT_INFO);
+        has_info.then(|| self.clone().with_params(|name| name != CLIENT_INFO, None))
+    }
+
+    /// The parameters that `keep` leaves, and one more.
+    fn with_params(self, keep: impl Fn(&str) -> bool, more: Option<(&str, &str)>) -> Self {
+        let mut params: Vec<String> = Vec::new();
+        let _our_own_params = scan::members(self.params.get(), |name, value| {
+            if keep(name) {
+                params.push(format!("\"{name}\":{value}"));
+            }
+        });
+        params.extend(more.map(|(name, value)| format!("\"{name}\":{value}")));
+        let params = RawValue::from_string(format!("{{{}}}", params.join(","))).expect("an object of valid members");
+        Self { params, ..self }
+    }
+
+    /// Calls `param` with the name and the JSON of each parameter.
+    pub(super) fn each_param<'a>(&'a self, param: impl FnMut(&str, &'a str)) {
+        let _our_own_params = scan::members(self.params.get(), param);
     }
 
     /// The message with this id, as [`encode_request`] writes it.

@@ -1,25 +1,72 @@
 //! The payment methods of an order. Unknown methods are skipped.
 
 use alloc::string::String;
-use core::num::NonZeroU16;
+use core::{fmt, num::NonZeroU16};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::strict::optional_object;
+use crate::strict::Object;
 use crate::units::{DateTime, FeeRate, Sat};
 
 /// Payment methods of an order. Spec: LSPS1 §4. Each method has its own price and expiry; a client should use only one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// An order without any method is free (reading R-47).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Payment {
     /// Payment by BOLT 11 hold invoice.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bolt11: Option<Bolt11Payment>,
     /// Payment by BOLT 12 offer.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bolt12: Option<Bolt12Payment>,
     /// Payment by on-chain transaction; only if the client gave a refund address.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub onchain: Option<OnchainPayment>,
+    /// Whether the reply also has methods that this library does not know. Never written.
+    #[serde(skip)]
+    pub has_others: bool,
+}
+
+impl Payment {
+    /// Whether there is no payment method at all, so that nothing is to be paid. Null members count as none (reading
+    ///
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Payment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Methods;
+        impl<'de> Visitor<'de> for Methods {
+            type Value = Payment;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Payment, A::Error> {
+                let mut payment = Payment::default();
+                while let Some(name) = members.next_key::<String>()? {
+                    match &*name {
+                        "bolt11" => payment.bolt11 = optional(&mut members)?,
+                        "bolt12" => payment.bolt12 = optional(&mut members)?,
+                        "onchain" => payment.onchain = optional(&mut members)?,
+                        _ => payment.has_others |= members.next_value::<Option<IgnoredAny>>()?.is_some(),
+                    }
+                }
+                Ok(payment)
+            }
+        }
+        deserializer.deserialize_map(Methods)
+    }
+}
+
+/// The next value, an object or null.
+fn optional<'de, T: Deserialize<'de>, A: MapAccess<'de>>(members: &mut A) -> Result<Option<T>, A::Error> {
+    Ok(members.next_value::<Option<Object<T>>>()?.map(|Object(value)| value))
 }
 
 /// Payment by BOLT 11 invoice. Spec: LSPS1 §4.1.

@@ -5,17 +5,19 @@ use lsps_testing::{Act, Lsp, NOON, peer};
 
 use super::{HEIGHT, selling};
 
-/// One line for each state that version 1 wrote: a name, the record's name, its bytes in hex.
+/// One line for each state that a version wrote: a name, the record's name, its bytes in hex.
 const V1: &str = include_str!("../../../records/orders-v1.tsv");
+const V2: &str = include_str!("../../../records/orders-v2.tsv");
 
 #[test]
 fn case_H04_every_state_of_an_order_that_an_older_version_wrote_is_read_and_goes_on() {
-    assert_eq!(V1.lines().count(), 6);
-    for line in V1.lines() {
+    assert_eq!((V1.lines().count(), V2.lines().count()), (6, 6));
+    let all = V1.lines().map(|line| (1, line)).chain(V2.lines().map(|line| (2, line)));
+    for (version, line) in all {
         let [state, name, hex] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
         let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
-        assert_eq!(bytes[0], 1, "{state}");
+        assert_eq!(bytes[0], version, "{state}");
         let mut lsp = Lsp::at(NOON, selling());
         lsp.block(HEIGHT);
         lsp.connects(peer(1));
