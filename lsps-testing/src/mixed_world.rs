@@ -45,8 +45,12 @@ impl MixedWorld {
     #[must_use]
     pub fn new(trust: Trust) -> Self {
         let mut setup = LspSetup { feerate_sat_per_kw: LEAST_FEERATE, ..world::setup(trust) };
-        setup.plans =
-            Some(StandardPolicy { spare_sat: 0, orders: Some(order_world::sells()), ..StandardPolicy::default() });
+        setup.plans = Some(StandardPolicy {
+            spare_sat: 0,
+            orders: Some(order_world::sells()),
+            tokens: order_world::gives(),
+            ..StandardPolicy::default()
+        });
         setup.config.orders =
             OrderConfig { attempts: 2, keep_ended: SOON, keep_unpaid: SOON, ..OrderConfig::default() };
         let sales = World::of(setup, COINS);

@@ -5,16 +5,17 @@ mod check;
 mod rest;
 mod script;
 
+use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
 use lsps_host::ports::NodeEvent;
 use lsps_service::{
     AmountRule, ChannelEnd, ChannelKey, Config, FlowId, HeldHtlc, HeldPayment, Input, OrderConfig, OrderNumber,
-    OrderPolicy, PaidBy, StandardPolicy,
+    OrderPolicy, PaidBy, StandardPolicy, TokenTerms,
 };
 use lsps_types::lsps1::CreateOrder;
-use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Preimage, Sat, Scid};
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId, Ppm, Preimage, Sat, Scid};
 
 pub(crate) use check::states;
 pub use script::{Amount, CLIENTS, Step};
@@ -25,7 +26,7 @@ use crate::model::node::{self, Node, Stage};
 use crate::model::payments::{Incoming, Place};
 use crate::model::process::Process;
 use crate::model::{Model, Sold, choose};
-use crate::setup::{LspSetup, offer_id, peer};
+use crate::setup::{LspSetup, an_order, offer_id, peer};
 
 /// A world of orders.
 pub struct OrderWorld {
@@ -137,7 +138,14 @@ impl Process {
     pub(crate) fn order_step(&mut self, step: Step) {
         self.model().passes(MOMENT);
         match step {
-            Step::Order { client, size, refundable } => self.orders(peer(client + 1), size, refundable),
+            Step::Order { client, size, refundable } => {
+                let client_balance_sat = Sat([100_000, 1_500_000, 2_500_000][usize::from(size)]);
+                let refund_onchain_address = refundable.then(|| REFUND_TO.parse().expect("an address"));
+                self.orders(peer(client + 1), CreateOrder { client_balance_sat, refund_onchain_address, ..an_order() });
+            }
+            Step::Gift { client } => {
+                self.orders(peer(client + 1), CreateOrder { token: Some(GIFT.into()), ..an_order() })
+            }
             Step::Proceed { client } => self.proceeds(peer(client + 1)),
             Step::Blocks { count, are_full } => {
                 for _ in 0..count {
@@ -169,20 +177,10 @@ impl Process {
         self.run();
     }
 
-    fn orders(&mut self, client: PeerId, size: u8, refundable: bool) {
+    fn orders(&mut self, client: PeerId, order: CreateOrder) {
         if !self.model().may_ask(client) {
             return;
         }
-        let order = CreateOrder {
-            lsp_balance_sat: Sat(500_000),
-            client_balance_sat: Sat([100_000, 1_500_000, 2_500_000][usize::from(size)]),
-            required_channel_confirmations: 0,
-            funding_confirms_within_blocks: 6,
-            channel_expiry_blocks: LEASE_BLOCKS,
-            token: None,
-            refund_onchain_address: refundable.then(|| REFUND_TO.parse().expect("an address")),
-            announce_channel: false,
-        };
         let Some(order) = self.answers(client, &order) else { return };
         let id = order.order_id.clone();
         let known = self.look(move |service| service.known_orders().find(|known| known.id == id));
@@ -266,6 +264,7 @@ impl Model {
                 self.node.now.events.extend(again);
             }
             Step::Order { .. }
+            | Step::Gift { .. }
             | Step::Proceed { .. }
             | Step::Blocks { .. }
             | Step::Connect { .. }
@@ -385,7 +384,7 @@ fn is_told_again(told: &NodeEvent) -> bool {
 }
 
 fn setup() -> LspSetup {
-    let policy = Some(StandardPolicy { orders: Some(sells()), ..StandardPolicy::default() });
+    let policy = Some(StandardPolicy { orders: Some(sells()), tokens: gives(), ..StandardPolicy::default() });
     let config = Config { orders: OrderConfig { attempts: 2, ..OrderConfig::default() }, ..Config::default() };
     LspSetup { config, policy, feerate_sat_per_kw: LEAST_FEERATE, ..LspSetup::default() }
 }
@@ -402,6 +401,11 @@ pub(crate) fn sells() -> OrderPolicy {
     }
 }
 
+/// The token that gives a channel away.
+pub(crate) fn gives() -> BTreeMap<String, TokenTerms> {
+    [(GIFT.into(), TokenTerms { discount: Ppm(1_000_000), ..TokenTerms::default() })].into()
+}
+
 fn total(amounts: impl IntoIterator<Item = Sat>) -> Msat {
     let sats = amounts.into_iter().map(|amount| amount.0).sum();
     Sat(sats).to_msat().expect("small amounts")
@@ -412,6 +416,8 @@ pub(crate) const LEASE_BLOCKS: u32 = 144;
 const LEAST_FEERATE: u32 = 253;
 /// Number of deposits per order, below the service's limit; further ones are left to the operator.
 const MOST_DEPOSITS: usize = 15;
+/// Token with which an order costs nothing.
+const GIFT: &str = "GIFT";
 /// Refund address of the clients.
 const REFUND_TO: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 /// Time that passes with every step.

@@ -111,6 +111,10 @@ static BY_HAND: Table = Table::new(
         (RAW, "ids that are numbers, empty, or used again"),
         (RAW, "methods and parameters that do not exist, or do not fit"),
         (RAW, "buying what was changed, or offered to another"),
+        (
+            RAW,
+            "orders as ZEUS sends them: `client_info`, `token` and `refund_onchain_address` that are empty, a token that gives the channel away",
+        ),
         (RAW, "1 000 requests at once"),
         (RAW, "10 000 requests whose answers nobody takes"),
     ],

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
+use bitcoin::{Address, Network};
 use lightning::util::config::UserConfig;
 use lsps_node::node::{Node, Setup, passes, within};
 use lsps_node::store::MemoryStore;
+use lsps_service::TokenTerms;
 use lsps_testing::fault::{Power, Wire};
 use lsps_testing::scene::{Scene, Script};
-use lsps_transport_ldk::{LspsMessageHandler, PeerEvent, Role};
+use lsps_transport_ldk::{LspEvent, LspsMessageHandler, PeerEvent, Role};
+use lsps_types::Ppm;
 use serde_json::{Value, json};
 
 use crate::{AMOUNT, BY_HAND, FEE_LIMIT, HOUR, RAW};
@@ -137,6 +140,67 @@ async fn nothing_is_sold_that_was_not_offered_to_who_buys() {
     BY_HAND.shows(RAW, "buying what was changed, or offered to another", Works);
 }
 
+/// ZEUS has these parameters in each of its orders, and does not repeat one without them. The free channel opens by
+/// itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_Z01_orders_as_zeus_sends_them_are_served_and_a_gift_is_opened() {
+    let gift = TokenTerms { discount: Ppm(1_000_000), ..TokenTerms::default() };
+    let mut script = Script::of_orders();
+    script.policy.tokens = [("GIFT".into(), gift)].into();
+    let scene = Scene::set(script).await.expect("the nodes start");
+    scene.chain.give(&scene.lsp.node.wallet().script(), 5_000_000);
+    scene.trio().are_current().await.expect("it has coins");
+    let mut events = scene.lsp.host.events();
+    let world = World { raw: Raw::connect(&scene, [66; 32]).await, scene };
+    let script = world.raw.node.wallet().script();
+    let refund = Address::from_script(&script, Network::Regtest).expect("SegWit").to_string();
+    let orders = |token: &'static str, refund: &str| {
+        json!({
+            "lsp_balance_sat": "600000", "client_balance_sat": "0", "required_channel_confirmations": 0,
+            "funding_confirms_within_blocks": 6, "channel_expiry_blocks": 4_380, "token": token,
+            "refund_onchain_address": refund, "announce_channel": false,
+            "client_info": { "app": "ZEUS", "app_version": "0.12.0", "node": "LND", "node_version": "0.20.0-beta" },
+        })
+    };
+    let asks = async |params: Value| world.raw.calls("lsps1.create_order", &params).await;
+    for (params, onchain) in [(orders("", ""), false), (orders("", &refund), true)] {
+        let answer = asks(params).await;
+        let order = &answer["result"];
+        assert_eq!((&order["order_state"], &order["token"]), (&json!("CREATED"), &json!("")), "{answer}");
+        assert!(order["payment"]["bolt11"]["invoice"].is_string(), "{answer}");
+        assert_eq!(order["payment"].get("onchain").is_some(), onchain, "{answer}");
+    }
+    let gift = asks(orders("GIFT", "")).await;
+    assert_eq!((&gift["result"]["payment"], &gift["result"]["token"]), (&json!({}), &json!("GIFT")), "{gift}");
+    let get = json!({ "order_id": gift["result"]["order_id"] });
+    let mut now = Value::Null;
+    for _ in 0..200 {
+        now = world.raw.calls("lsps1.get_order", &get).await;
+        if now["result"]["order_state"] == "COMPLETED" || !passes(50).await {
+            break;
+        }
+    }
+    let funding = now["result"]["channel"]["funding_outpoint"].as_str().unwrap_or_else(|| panic!("{now}"));
+    let channels = world.raw.node.channel_manager().list_channels();
+    let [channel] = &channels[..] else { panic!("{channels:?}") };
+    let outpoint = channel.funding_txo.expect("it is funded");
+    assert_eq!(
+        (format!("{}:{}", outpoint.txid, outpoint.index).as_str(), channel.channel_value_satoshis),
+        (funding, 600_000)
+    );
+    let told = std::iter::from_fn(|| events.try_recv()).find_map(|event| match event {
+        LspEvent::ClientIntroduced(introduced) => Some(introduced.info),
+        _ => None,
+    });
+    let told = told.expect("the operator is told");
+    assert_eq!((told.app(), told.node_version()), (Some("ZEUS"), Some("0.20.0-beta")));
+    BY_HAND.shows(
+        RAW,
+        "orders as ZEUS sends them: `client_info`, `token` and `refund_onchain_address` that are empty, a token that gives the channel away",
+        Works,
+    );
+}
+
 /// The client sends more requests than it may have waiting. The excess is dropped, and no other peer is affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_one_peer_is_its_own_loss() {
@@ -259,6 +323,16 @@ impl Raw {
 
     async fn asks(&self, message: &Value) -> Vec<Value> {
         self.says(&serde_json::to_vec(message).unwrap()).await
+    }
+
+    /// Returns the answer to this request, which others may overtake.
+    async fn calls(&self, method: &str, params: &Value) -> Value {
+        let id = json!("call");
+        self.sends([serde_json::to_vec(&request(&id, method, params)).unwrap()]);
+        assert!(within(|| self.hears(|answer| answer["id"] == id)).await, "{method} is not answered");
+        let mut heard = std::mem::take(&mut *self.heard.lock().unwrap());
+        heard.retain(|answer| answer["id"] == id);
+        heard.remove(0)
     }
 
     fn sends(&self, payloads: impl IntoIterator<Item = Vec<u8>>) {

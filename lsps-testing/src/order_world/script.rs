@@ -7,6 +7,8 @@ pub enum Step {
     /// A client orders a channel; its size decides the number of confirmations that an on-chain payment needs (0, 1,
     /// 3).
     Order { client: u8, size: u8, refundable: bool },
+    /// A client orders a channel with a token that gives it away.
+    Gift { client: u8 },
     /// A payer sends a payment for the invoice of the order, or for its offer.
     Pay { order: u8, by_offer: bool, amount: Amount, expires_soon: bool },
     /// A payer sends such a payment with a custom TLV in its onion that nodes have to understand or fail.
@@ -117,6 +119,7 @@ impl Step {
             _ => Amount::Dust,
         };
         match kind {
+            1 if b >= 224 => Self::Gift { client: a % CLIENTS },
             0 | 1 => Self::Order { client: a % CLIENTS, size: b % 3, refundable: !c.is_multiple_of(4) },
             2 | 3 => Self::Pay { order: a, by_offer: yes, amount, expires_soon: c > 220 },
             4 if c < 96 => Self::PayAgain { payment: a },

@@ -37,6 +37,7 @@ const LIVES: [(&str, &[Step], End); 7] = [
     ),
 ];
 
+const GIFT: Step = Step::Gift { client: 0 };
 const PAID_BY_OFFER: Step = Step::Pay { order: 0, by_offer: true, amount: Amount::Exact, expires_soon: false };
 const DEPOSIT: Step = Step::Deposit { order: 0, amount: Amount::Exact, is_dear: false };
 const HALF: Step = Step::Deposit { order: 0, amount: Amount::Half, is_dear: false };
@@ -84,6 +85,35 @@ fn case_O15_a_crash_anywhere_changes_no_outcome() {
         }
     }
     assert!(points > 300, "{points} crash points");
+}
+
+/// A client that got no answer asks again; what it was given before that answer was lost, it refuses.
+#[test]
+fn case_Z03_a_crash_between_any_two_steps_takes_no_free_channel_and_gives_no_second() {
+    const LIFE: [Step; 7] = [GIFT, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCKS];
+    let plays = |steps: &[Step]| OrderWorld::new().play(&OPENING[..1]).play(steps);
+    assert_eq!(plays(&LIFE).comes_to_rest().fundings(), 1);
+    let mut points = 0;
+    for at in 1..=LIFE.len() {
+        for saved in [false, true] {
+            for after in 0.. {
+                let (before, rest) = LIFE.split_at(at);
+                let (last, before) = before.split_last().expect("at least one");
+                let crash = [Step::Crash { after, saved }, *last];
+                let world = plays(before).play(&crash);
+                if world.deaths() == 0 {
+                    break; // it does not do so much in this step
+                }
+                points += 1;
+                let mut world = world.play(&[OPENING[0]]);
+                let is_known = !world.attempts().is_empty();
+                let asks = if is_known { &[][..] } else { &[GIFT][..] };
+                let world = world.play(asks).play(rest).play(&AGAIN).comes_to_rest();
+                assert_eq!((world.fundings(), world.outcomes()), (1, vec![]), "{crash:?} at step {at}");
+            }
+        }
+    }
+    assert!(points > 30, "{points} crash points");
 }
 
 #[test]
