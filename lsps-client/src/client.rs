@@ -138,10 +138,25 @@ impl Client {
         self.tape.keep(|| Turn::Loaded(record.clone()));
         self.was_loaded = true;
         match name.parse()? {
-            FlowId::Purchase(hash) => self.purchases.load(hash, &record, &mut self.out),
-            FlowId::Order(key) => self.orders.load(key, &record, &self.config.polling),
-            FlowId::Webhooks(lsp) => self.webhooks.load(lsp, &record),
+            FlowId::Purchase(hash) => {
+                self.purchases.load(hash, &record, &mut self.out)?;
+                let used = self.purchases.shares_no_channel(hash, &mut self.out);
+                used.into_iter().for_each(|channel| self.takes_from_order(channel));
+            }
+            FlowId::Order(key) => {
+                self.orders.load(key, &record, &self.config.polling)?;
+                let channel = self.orders.get(key).and_then(Order::channel).map(|channel| channel.key);
+                let used = channel.filter(|channel| self.purchases.holds_over(*channel));
+                used.into_iter().for_each(|channel| self.takes_from_order(channel));
+            }
+            FlowId::Webhooks(lsp) => self.webhooks.load(lsp, &record)?,
         }
+        Ok(())
+    }
+
+    /// Takes a channel from the order that has it on record: a payment with a fee for it is held.
+    fn takes_from_order(&mut self, channel: ChannelKey) {
+        self.orders.used(channel, &self.config.polling, self.ticked_at, &mut self.out);
     }
 
     /// Handles one input. Its consequences wait for [`drain`](Self::drain).

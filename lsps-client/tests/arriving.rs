@@ -12,7 +12,7 @@ use lsps_client::jit_receive::{
     AcceptTrust, Arrival, Fault, Handled, InvoiceParams, Received, RefuseChannel, RefusePurchase, Rules, State, Via,
     prepare,
 };
-use lsps_client::{ChannelKey, Client, Config, Effect};
+use lsps_client::{ChannelKey, Client, Config, Effect, FlowId};
 use lsps_types::lsps2::{Bought, Buy, OpeningFeeParams};
 use lsps_types::{Msat, PaymentHash, PeerId, Preimage, Timestamp};
 
@@ -181,6 +181,55 @@ fn case_X42_one_channel_is_paid_for_once_whichever_purchase_it_stands_for() {
         assert_eq!(client.arrived(hash(second), &AS_PROMISED, &[via(LSP, 7, 6)], 3), none, "and not after it either");
         opens(&mut client, 2);
         assert_eq!(client.arrived(hash(second), &AS_PROMISED, &[via(LSP, 7, 6)], 3), Arrival::Claim);
+    }
+}
+
+#[test]
+fn case_X42_a_payment_over_the_channel_of_a_held_one_uses_up_a_channel_that_is_free() {
+    let mut client = client();
+    (1..=3).for_each(|number| registers(&mut client, number, 3));
+    opens(&mut client, 1);
+    let holder = (1..=3).find(|number| client.purchase(hash(*number)).unwrap().channel().is_some()).unwrap();
+    for (key, number) in (2..).zip((1..=3).filter(|number| *number != holder)) {
+        assert_eq!(client.arrived(hash(number), &AS_PROMISED, &[via(LSP, 1, 0)], 3), Arrival::Hold);
+        let held = client.held(hash(number), (NET, FEE), Some(PREIMAGE), &[ChannelKey(1)], NOON);
+        assert_eq!(held, Handled::Taken);
+        if key == 2 {
+            opens(&mut client, key);
+        }
+    }
+    let none = Arrival::Reject(Fault::NoChannelOpened { skimmed: FEE });
+    assert_eq!(client.arrived(hash(holder), &AS_PROMISED, &[via(LSP, 1, 0)], 3), none, "three fees for two channels");
+}
+
+/// A store that writes one record after the other loses power between the two purchases, one of which got the channel of
+/// the other.
+#[test]
+fn case_X42_a_channel_that_two_records_have_is_paid_for_once() {
+    let records = |client: &mut Client| -> Vec<(String, Vec<u8>)> {
+        let batch = client.drain();
+        batch.records().filter_map(|(flow, bytes)| Some((flow.to_string(), bytes?.to_vec()))).collect()
+    };
+    let mut client = client();
+    registers(&mut client, 1, 3);
+    registers(&mut client, 2, 3);
+    opens(&mut client, 1);
+    let before = records(&mut client);
+    let has_channel = |client: &Client, number| client.purchase(hash(number)).unwrap().channel().is_some();
+    let (holder, paid) = if has_channel(&client, 1) { (1, 2) } else { (2, 1) };
+    assert_eq!(client.held(hash(paid), (NET, FEE), Some(PREIMAGE), &[ChannelKey(1)], NOON), Handled::Taken);
+    let name = |number| FlowId::Purchase(hash(number)).to_string();
+    let of = |number, records: &[(String, Vec<u8>)]| {
+        records.iter().find(|(its, _)| *its == name(number)).expect("it changed").clone()
+    };
+    let [stale, held] = [of(holder, &before), of(paid, &records(&mut client))];
+    for order in [[&stale, &held], [&held, &stale]] {
+        let mut again = common::client();
+        order.iter().for_each(|(name, bytes)| again.load(name, bytes).expect("we wrote it"));
+        assert!(has_channel(&again, paid) && !has_channel(&again, holder), "the payment that is held keeps it");
+        let arrived = again.arrived(hash(holder), &AS_PROMISED, &[via(LSP, 7, 6)], 3);
+        assert_eq!(arrived, Arrival::Reject(Fault::NoChannelOpened { skimmed: FEE }));
+        assert!(records(&mut again).iter().any(|(its, _)| *its == name(holder)), "and that is on record");
     }
 }
 

@@ -183,6 +183,34 @@ impl Purchases {
         debug_assert!(passed.is_ok(), "its payment is here");
     }
 
+    /// Takes the channel of a loaded purchase from others that have the same on record. Returns its key if a held payment
+    /// arrived over it.
+    ///
+    /// A store need not write a batch in one transaction. A crash between the records of two purchases, one of which got
+    /// the channel of the other, leaves both with it, and a fee would be kept twice for one channel.
+    pub(crate) fn shares_no_channel(&mut self, loaded: PaymentHash, out: &mut Changes) -> Option<ChannelKey> {
+        let key = self.purchases.get(&loaded)?.channel()?.key;
+        let is_holding = |hash: &PaymentHash| {
+            self.purchases.get(hash).is_some_and(|purchase| matches!(purchase.state, State::Holding(_)))
+        };
+        let holders: Vec<PaymentHash> = self.purchases.index().of_channel.of(&key).collect();
+        let (holding, mut others): (Vec<_>, Vec<_>) = holders.into_iter().partition(is_holding);
+        if holding.is_empty() {
+            others.pop(); // one of them keeps it
+        }
+        for other in others {
+            let passed = self.step(other, &Command::ChannelPassed(None), Timestamp::default(), out);
+            debug_assert!(passed.is_ok(), "it has a channel");
+        }
+        (!holding.is_empty()).then_some(key)
+    }
+
+    /// Whether a held payment arrived over this channel.
+    pub(crate) fn holds_over(&self, key: ChannelKey) -> bool {
+        let mut holders = self.purchases.index().of_channel.of(&key).filter_map(|hash| self.purchases.get(&hash));
+        holders.any(|purchase| matches!(purchase.state, State::Holding(_)))
+    }
+
     /// Whether the purchase, or another one from its LSP, has a channel over which no held payment arrived.
     pub(crate) fn has_channel_to_spare(&self, purchase: &Purchase) -> bool {
         let is_free =
@@ -200,14 +228,18 @@ impl Purchases {
         lsp: PeerId,
         over: &[ChannelKey],
     ) -> Option<PaymentHash> {
-        if let Some(holder) = over.iter().find_map(|key| self.holder_of(*key)) {
+        // A purchase that holds a payment owns the channel over which that arrived, also if another payment arrives there.
+        let is_free = |hash: &PaymentHash| {
+            let state = self.purchases.get(hash).map(|purchase| &purchase.state);
+            *hash == paid || !matches!(state, Some(State::Holding(_)))
+        };
+        if let Some(holder) = over.iter().filter_map(|key| self.holder_of(*key)).find(is_free) {
             return (holder != paid).then_some(holder);
         }
         if own.is_some() {
             return None;
         }
-        // A purchase that holds a payment owns the channel over which that arrived.
-        let spare = |purchase: &&Purchase| purchase.channel().is_some() && !matches!(purchase.state, State::Holding(_));
+        let spare = |purchase: &&Purchase| purchase.channel().is_some() && is_free(&purchase.payment_hash);
         self.of(lsp).find(spare).map(|purchase| purchase.payment_hash)
     }
 
