@@ -209,7 +209,9 @@ impl WalletWorld {
             Step::Hide { record } => {
                 let mut model = self.model();
                 let names: Vec<String> = model.store.keys().cloned().collect();
-                model.hidden.extend(choose(&names, record));
+                let name = choose(&names, record);
+                model.was_hidden.extend(name.clone());
+                model.hidden.extend(name);
                 drop(model);
                 self.process.restart_host();
             }
@@ -297,7 +299,7 @@ impl WalletWorld {
             let mut model = self.model();
             model.truth.sold.iter_mut().filter(|it| it.hash == sold.hash).for_each(|it| it.is_abandoned = true);
             // The application does not claim a payment for a purchase that it abandoned.
-            if model.truth.app_may_claim.remove(&sold.hash) {
+            if model.truth.app_may_claim.remove(&sold.hash).is_some() {
                 model.node.fails(sold.hash);
             }
         }
@@ -551,7 +553,7 @@ impl Model {
 
     /// The application claims or fails a payment to its own hash that was reported to it.
     fn app_decides(&mut self, payment: u8, claims: bool) {
-        let Some(hash) = choose(&self.truth.app_may_claim.iter().copied().collect::<Vec<_>>(), payment) else { return };
+        let Some(hash) = choose(&self.claimable_by_app(), payment) else { return };
         self.truth.app_may_claim.remove(&hash);
         if claims { self.claims_told(hash) } else { self.node.fails(hash) }
     }

@@ -116,7 +116,9 @@ pub trait OnchainPayer: Send + Sync {
     /// inputs. The wallet must not broadcast the transaction yet, and must not pay an on-chain fee above `max_fee_sat`
     /// satoshis.
     ///
-    /// `key` identifies the order; if called twice for it, either transaction will do. With a feerate above
+    /// `key` identifies the order. A transaction that was signed for it before and was neither broadcast nor forgotten is
+    /// returned again, or its inputs are released: the host that asked for it may have ended before it was on record. With
+    /// a feerate above
     /// `at_once_above` the LSP opens the channel before the payment is confirmed; `None`: the LSP waits in any case.
     ///
     /// # Errors

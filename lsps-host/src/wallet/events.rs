@@ -4,7 +4,7 @@ use std::fmt;
 
 use lsps_client::jit_receive::{Fault, RefuseChannel};
 use lsps_client::order::{End, OrderKey, PaymentMethod, Trouble};
-use lsps_types::{Msat, PaymentHash, PeerId};
+use lsps_types::{BlockHeight, Msat, PaymentHash, PeerId};
 use tokio::sync::broadcast;
 
 /// An event of a wallet, for a user interface. No event requires an action unless its text says so.
@@ -78,6 +78,9 @@ pub enum WalletEvent {
         received: Msat,
         /// Fee that the LSP skimmed, in millisatoshis.
         kept: Msat,
+        /// Height before which the application has to claim the payment. Later the node fails it, and may hold another
+        /// payment with this hash, of which any fee was kept: nodes claim by hash.
+        claim_before: BlockHeight,
     },
     /// A held payment was failed: its channel was not confirmed in time, or one of its channels is closed.
     GaveUp {

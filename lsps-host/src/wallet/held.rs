@@ -60,6 +60,10 @@ impl Pump {
             (client.arrived(payment_hash, &totals, &vias, wait), confirmations)
         });
         report::arrived(payment_hash, (received, kept), arrival);
+        let is_for_application = preimage.is_none() || kept == Msat::ZERO;
+        if arrival == Arrival::Claim && is_for_application && self.is_replaced(payment_hash, received) {
+            return Handled::Taken;
+        }
         if let (Arrival::Claim | Arrival::Hold, Some(_)) = (arrival, confirmations) {
             self.tell(WalletEvent::PaymentArriving { payment_hash, received, kept });
         }
@@ -124,6 +128,12 @@ impl Pump {
         self.waiting(hash).is_some_and(|waiting| waiting.received == received && !waiting.is_claimed)
     }
 
+    /// Whether the node has failed a payment that it reported late, and holds another one with its hash. The application
+    /// claims by hash, and would claim that one unjudged; its own report follows.
+    fn is_replaced(&self, hash: PaymentHash, received: Msat) -> bool {
+        self.waiting(hash).is_some_and(|waiting| waiting.received != received && !waiting.is_claimed)
+    }
+
     /// Executes the effect that claims a payment once its channels are confirmed, which may be in this turn.
     pub(super) fn claims_after(&mut self, purchase: PaymentHash, preimage: Option<Preimage>, confirmations: u16) {
         let over = self.waiting(purchase).map(|waiting| waiting.over).unwrap_or_default();
@@ -171,6 +181,8 @@ impl Pump {
         // A larger amount may include another payment of this hash.
         let is_it = holding.is_some_and(|holding| waiting.received == holding.received);
         let is_good = is_it && waiting.confirmations >= u32::from(claim.confirmations) && waiting.is_seen;
+        let safety = u32::from(self.node.min_final_cltv_expiry_delta());
+        let is_in_time = waiting.blocks_left > safety;
         match (claim.preimage, holding) {
             _ if waiting.is_claimed => Fate::Waits, // the node will say so
             (Some(preimage), _) if is_whole && is_good => {
@@ -179,13 +191,15 @@ impl Pump {
             }
             // The application claims or fails the payment, or the node fails it before it expires.
             _ if is_whole && claim.is_told => Fate::Waits,
-            (None, Some(holding)) if is_whole && is_good => {
+            (None, Some(holding)) if is_whole && is_good && is_in_time => {
                 claim.is_told = true;
                 let (received, kept) = (holding.received, holding.skimmed);
-                self.tell(WalletEvent::Claimable { payment_hash: hash, received, kept });
+                let BlockHeight(height) = self.node.height();
+                let claim_before = BlockHeight(height.saturating_add(waiting.blocks_left - safety));
+                self.tell(WalletEvent::Claimable { payment_hash: hash, received, kept, claim_before });
                 Fate::Waits
             }
-            _ if is_whole && waiting.blocks_left > u32::from(self.node.min_final_cltv_expiry_delta()) => Fate::Waits,
+            _ if is_whole && is_in_time => Fate::Waits,
             _ => Fate::GoesBack,
         }
     }

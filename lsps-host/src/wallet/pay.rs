@@ -105,6 +105,21 @@ impl Pump {
         });
     }
 
+    /// Has the node stop the payments of orders that go on by another method, or are over. A crash can bring back a payment
+    /// that the node had given up before: an invoice for the offer could still come, and the order be paid twice.
+    pub(super) fn stop_earlier_payments(&self) {
+        let ids: Vec<PaymentId> = self.session.with(|client, _| {
+            let earlier = |order: &Order| -> Vec<PaymentId> {
+                let options = order.payment_options().iter().filter(|option| !is_to_be_paid(order, option.method()));
+                options.filter_map(|option| payment_id(order, &option.instructions)).collect()
+            };
+            client.orders().flat_map(earlier).collect()
+        });
+        for id in ids.into_iter().filter(|id| self.node.payment(*id) == Some(PaymentProgress::UnderWay)) {
+            self.node.stop_paying(id);
+        }
+    }
+
     pub(super) fn broadcast(&mut self, order: OrderKey, transaction: &[u8]) {
         let Some(wallet) = &self.outside.onchain else { return };
         // A failing store may have delayed the effect until the order changed.

@@ -128,8 +128,9 @@ impl Pump {
     }
 
     /// Compares all channels on record with the node: their fundings are noted, and channels that the node does not
-    /// have are ended.
+    /// have are ended. Stops payments of orders that are not to be made any more.
     pub(super) fn reconcile(&mut self) {
+        self.stop_earlier_payments();
         let keys: Vec<(PeerId, ChannelKey)> = self.session.with(|client, _| {
             let bought = client.purchases().filter_map(|it| Some((it.lsp(), it.channel()?.key)));
             let ordered = client.orders().flat_map(|it| it.channels().map(move |channel| (it.lsp(), channel.key)));
@@ -210,6 +211,20 @@ impl Pump {
                 }
             });
         }
+    }
+
+    /// Whether an event is about the payment of a purchase on record; it may be for the application even so.
+    fn is_of_purchase(&self, event: &WalletNodeEvent) -> bool {
+        let hash = match event {
+            WalletNodeEvent::PaymentHeld(payment) => payment.payment_hash,
+            WalletNodeEvent::PaymentClaimed { payment_hash, .. } => *payment_hash,
+            WalletNodeEvent::ChannelRequested(_)
+            | WalletNodeEvent::ChannelFunded { .. }
+            | WalletNodeEvent::ChannelEnded { .. }
+            | WalletNodeEvent::PaymentEnded { .. }
+            | WalletNodeEvent::Marker(_) => return false,
+        };
+        self.session.with(|client, _| client.purchase(hash).is_some())
     }
 
     fn hear_node(&mut self, event: WalletNodeEvent) -> Handled {
@@ -353,10 +368,11 @@ impl crate::pump::Pump for Pump {
             match request {
                 Request::Event(event, done) if self.unread.may_be(&event) => answers.push(Answer::Event(done, None)),
                 Request::Event(event, done) => {
+                    let is_of_purchase = self.is_of_purchase(&event);
                     let handled = self.hear_node(event);
                     let is_anybodys = handled == Handled::NotMine;
                     let follows = !self.session.with(|client, _| client.is_idle()) || !self.durable.is_written();
-                    if is_anybodys && !self.unread.is_empty() {
+                    if is_anybodys && !is_of_purchase && !self.unread.is_empty() {
                         answers.push(Answer::Event(done, None)); // it may be about a record that is not read yet
                     } else if is_anybodys && !follows {
                         let _ = done.send(Some(handled)); // nothing of it is on record, so there is nothing to wait for

@@ -1,6 +1,7 @@
 //! Payments for ordered channels from a node's coins.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::{FeeRate, ScriptBuf, Transaction, Txid};
 use lightning::chain::chaininterface::BroadcasterInterface;
@@ -16,9 +17,21 @@ pub struct Payer {
     pub coins: Arc<BdkWallet>,
     /// The broadcaster.
     pub broadcaster: Arc<Broadcaster>,
+    /// The transactions that were signed and not broadcast yet, by order.
+    signed: Mutex<BTreeMap<u128, Transaction>>,
 }
 
 impl Payer {
+    /// A payer with this wallet.
+    #[must_use]
+    pub fn new(coins: Arc<BdkWallet>, broadcaster: Arc<Broadcaster>) -> Self {
+        Self { coins, broadcaster, signed: Mutex::default() }
+    }
+
+    fn signed(&self) -> MutexGuard<'_, BTreeMap<u128, Transaction>> {
+        self.signed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Builds a payment at the usual feerate, or at a higher one at which the LSP accepts it at once.
     fn pays(&self, script: &ScriptBuf, amount_sat: u64, at_once_above: Option<FeeRate>) -> Result<Paid, CannotPay> {
         let usual = self.coins.chain.fee_rate_within(SOON);
@@ -48,30 +61,37 @@ impl OnchainPayer for Payer {
 
     fn sign(
         &self,
-        _: u128,
+        key: u128,
         script: &ScriptBuf,
         amount_sat: u64,
         at_once_above: Option<FeeRate>,
         max_fee_sat: u64,
     ) -> Result<Transaction, CannotPay> {
+        // The host that had it signed may have ended before it was on record.
+        let earlier = self.signed().remove(&key);
+        earlier.iter().for_each(|tx| self.forget(tx));
         let Paid { tx, fee_sat } = self.pays(script, amount_sat, at_once_above)?;
         if fee_sat > max_fee_sat {
             self.forget(&tx);
             return Err(CannotPay::TooDear { fee_sat, max_fee_sat });
         }
+        self.signed().insert(key, tx.clone());
         Ok(tx)
     }
 
     fn broadcast(&self, tx: &Transaction) {
+        self.signed().retain(|_, signed| signed != tx);
         self.reserve(tx);
         self.broadcaster.broadcast_transactions(&[tx]);
     }
 
     fn reserve(&self, tx: &Transaction) {
+        self.signed().retain(|_, signed| signed != tx);
         self.coins.lock(&spent_by(tx).collect::<Vec<_>>());
     }
 
     fn forget(&self, tx: &Transaction) {
+        self.signed().retain(|_, signed| signed != tx);
         self.coins.release(&spent_by(tx).collect::<Vec<_>>());
     }
 }

@@ -71,7 +71,7 @@ impl WalletNode {
             [lsp],
         );
         let (coins, broadcaster) = (Arc::clone(node.wallet()), Arc::clone(node.broadcaster()));
-        parts.onchain = Some(Arc::new(Payer { coins, broadcaster }));
+        parts.onchain = Some(Arc::new(Payer::new(coins, broadcaster)));
         parts.clock = Arc::clone(&script.wallet_clock);
         parts.config.polling = script.polling;
         parts.rules.confirmations_to_wait = script.confirmations_to_wait;

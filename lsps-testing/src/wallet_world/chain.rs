@@ -18,6 +18,11 @@ pub struct Chain {
     pub broadcast: BTreeMap<Txid, Sent>,
     /// Reserved coins. A crash clears the reservations.
     reserved: BTreeSet<u64>,
+    /// Transactions that were signed and neither broadcast nor forgotten, by order. A crash forgets them.
+    unsent: BTreeMap<u128, Transaction>,
+    /// Coins of transactions whose host ended before they were on record. No later host knows them, and they are free when
+    /// their order is paid by another transaction, or when the process ends.
+    orphaned: BTreeSet<u64>,
     /// Output scripts of signed transactions.
     pub scripts: BTreeMap<Txid, ScriptBuf>,
     signed: u64,
@@ -73,11 +78,15 @@ impl Chain {
     /// Signs a transaction that spends a fresh coin, and reserves the coin.
     pub fn sign(
         &mut self,
+        order: u128,
         script: &ScriptBuf,
         amount_sat: u64,
         at_once_above: Option<FeeRate>,
         max_fee_sat: u64,
     ) -> Result<Transaction, CannotPay> {
+        if let Some(earlier) = self.unsent.remove(&order) {
+            self.forget(&earlier);
+        }
         let fee_sat = self.fee(at_once_above);
         if fee_sat > max_fee_sat {
             return Err(CannotPay::TooDear { fee_sat, max_fee_sat });
@@ -96,14 +105,18 @@ impl Chain {
         let input = vec![TxIn { previous_output, script_sig, sequence, witness }];
         let tx = Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input, output };
         self.scripts.insert(tx.compute_txid(), script.clone());
+        self.unsent.insert(order, tx.clone());
         Ok(tx)
     }
 
     pub fn reserve(&mut self, tx: &Transaction) {
+        self.unsent.retain(|_, unsent| unsent != tx);
+        self.orphaned.remove(&coin(tx));
         self.reserved.insert(coin(tx));
     }
 
     pub fn forget(&mut self, tx: &Transaction) {
+        self.unsent.retain(|_, unsent| unsent != tx);
         self.reserved.remove(&coin(tx));
     }
 
@@ -113,15 +126,21 @@ impl Chain {
         self.broadcast.entry(tx.compute_txid()).or_insert(sent);
     }
 
+    /// The host ends in a process that goes on.
+    pub fn host_ends(&mut self) {
+        self.orphaned.extend(self.unsent.values().map(coin));
+    }
+
     /// Applies a crash: all reservations are lost.
     pub fn crash(&mut self) {
         self.reserved.clear();
+        self.unsent.clear();
     }
 
     /// Number of coins that are reserved for transactions without a confirmation.
     pub fn locked(&self) -> usize {
         let mined = |coin: &&u64| self.broadcast.values().any(|sent| sent.coin == **coin && sent.mined_at.is_some());
-        self.reserved.iter().filter(|coin| !mined(coin)).count()
+        self.reserved.difference(&self.orphaned).filter(|coin| !mined(coin)).count()
     }
 }
 

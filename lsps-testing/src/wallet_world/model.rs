@@ -46,6 +46,8 @@ pub struct Model {
     pub store_works: bool,
     /// Names of records whose reads fail.
     pub hidden: BTreeSet<String>,
+    /// Names of records whose reads ever failed.
+    pub was_hidden: BTreeSet<String>,
     /// Another process owns the records; the next write reports that.
     pub is_fenced: bool,
     fence_is_known: bool,
@@ -81,6 +83,7 @@ impl Model {
             store: BTreeMap::new(),
             store_works: true,
             hidden: BTreeSet::new(),
+            was_hidden: BTreeSet::new(),
             is_fenced: false,
             fence_is_known: false,
             is_late: false,
@@ -468,7 +471,7 @@ impl OnchainPayer for Ports {
 
     fn sign(
         &self,
-        _: u128,
+        key: u128,
         script: &ScriptBuf,
         amount_sat: u64,
         at_once_above: Option<FeeRate>,
@@ -479,7 +482,7 @@ impl OnchainPayer for Ports {
             return Err(CannotPay::Fund(lsps_host::ports::CannotFund::Wallet("refused".into())));
         }
         model.check_signs(Sat(amount_sat), script, Sat(max_fee_sat));
-        model.chain.sign(script, amount_sat, at_once_above, max_fee_sat)
+        model.chain.sign(key, script, amount_sat, at_once_above, max_fee_sat)
     }
 
     fn broadcast(&self, tx: &Transaction) {

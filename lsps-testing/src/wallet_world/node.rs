@@ -35,7 +35,8 @@ pub struct Node {
 #[derive(Clone, Copy, Debug)]
 pub struct Claimed {
     pub hash: PaymentHash,
-    pub skim: Msat,
+    /// Amount that its LSPs kept of it.
+    pub kept: Msat,
 }
 
 /// State that a crash sets back to the last save.
@@ -115,19 +116,28 @@ pub enum Paying {
     Fulfilled,
 }
 
+impl Htlc {
+    /// Amount that the LSP kept. LDK accepts an HTLC only if its amount and the skim that the LSP reports make up the amount in
+    /// the onion (`accept_underpaying_htlcs`), so no more is kept than is reported. An LSP may report more than it keeps,
+    /// which takes nothing from the wallet.
+    pub fn kept(&self) -> Msat {
+        self.onion.checked_sub(self.amount).unwrap_or(Msat::ZERO)
+    }
+}
+
 impl Node {
     /// Saves the node. Claims, failures and payments of which it was asked take effect at its peers.
     pub fn save(&mut self) {
-        let mut claimed: BTreeMap<PaymentHash, (u64, u64, Vec<u64>)> = BTreeMap::new();
+        let mut claimed: BTreeMap<PaymentHash, Vec<Htlc>> = BTreeMap::new();
         for htlc in self.now.htlcs.iter().filter(|htlc| htlc.stage == HtlcStage::Claiming) {
-            let (received, kept, over) = claimed.entry(htlc.hash).or_default();
-            (*received, *kept) = (*received + htlc.amount.0, *kept + htlc.skim.0);
-            over.push(htlc.channel);
+            claimed.entry(htlc.hash).or_default().push(*htlc);
         }
-        for (hash, (received, kept, over)) in claimed {
-            let over = over.iter().filter_map(|channel| Some(self.now.channels.get(channel)?.key)).collect();
-            self.claimed.push(Claimed { hash, skim: Msat(kept) });
-            let (received, kept, by_application) = (Msat(received), Msat(kept), self.preimage(hash).is_none());
+        for (hash, htlcs) in claimed {
+            let sum = |amount: fn(&Htlc) -> Msat| Msat(htlcs.iter().map(|htlc| amount(htlc).0).sum());
+            let over = htlcs.iter().filter_map(|htlc| Some(self.now.channels.get(&htlc.channel)?.key)).collect();
+            self.claimed.push(Claimed { hash, kept: sum(Htlc::kept) });
+            let (received, kept) = (sum(|htlc| htlc.amount), sum(|htlc| htlc.skim));
+            let by_application = self.preimage(hash).is_none();
             let told = WalletNodeEvent::PaymentClaimed { payment_hash: hash, received, kept, over, by_application };
             self.now.events.push_back(told);
         }
@@ -346,4 +356,4 @@ pub fn funding_number(txid: &Txid) -> u64 {
 /// Minimum final CLTV delta, in blocks.
 pub const DELTA: u16 = 20;
 /// The node fails HTLCs that have at most this number of blocks left.
-const BUFFER: u32 = 3;
+pub const BUFFER: u32 = 3;

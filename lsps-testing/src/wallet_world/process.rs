@@ -56,6 +56,7 @@ impl Process {
     /// Ends the host and starts it again within the same process: node and connections keep their state.
     pub fn restart_host(&mut self) {
         self.running = None;
+        self.model().chain.host_ends();
         self.start();
     }
 

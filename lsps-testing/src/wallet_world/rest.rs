@@ -56,7 +56,7 @@ impl WalletWorld {
             self.blocks(1);
             self.settles();
         }
-        let app: Vec<_> = self.model().truth.app_may_claim.iter().copied().collect();
+        let app = self.model().claimable_by_app();
         for hash in app {
             self.model().truth.app_may_claim.remove(&hash);
             self.model().claims_told(hash);

@@ -36,10 +36,11 @@ pub struct Truth {
     pub accepted: BTreeMap<PeerId, usize>,
     /// Invoice or offer of each outbound payment that the node began.
     pub begun: BTreeMap<PaymentId, String>,
-    /// Payment hashes of claims from which a fee was skimmed, by LSP.
+    /// Payment hashes of claims of which a fee was kept, by LSP.
     pub fees: BTreeMap<PeerId, BTreeSet<PaymentHash>>,
-    /// Hashes of held payments that were left to the application, which has the preimages.
-    pub app_may_claim: BTreeSet<PaymentHash>,
+    /// Hashes of held payments that were left to the application, which has the preimages, with the height before which
+    /// each has to be claimed.
+    pub app_may_claim: BTreeMap<PaymentHash, u32>,
     /// All faults have ended.
     pub is_resting: bool,
 }
@@ -96,7 +97,7 @@ impl Model {
         if let Err(why) = self.may_claim(hash, &parts) {
             panic!("a payment is claimed that must not be: {why}; {hash} {parts:?}");
         }
-        if let Some(sold) = self.sold(hash).filter(|_| parts.iter().any(|part| part.skim > Msat::ZERO)) {
+        if let Some(sold) = self.sold(hash).filter(|_| parts.iter().any(|part| part.kept() > Msat::ZERO)) {
             self.truth.fees.entry(sold.lsp).or_default().insert(hash);
         }
         self.node.claims(hash);
@@ -109,7 +110,7 @@ impl Model {
     /// Whether the wallet may claim a payment, or the reason against it.
     pub fn may_claim(&self, hash: PaymentHash, parts: &[Htlc]) -> Result<(), String> {
         let received: u64 = parts.iter().map(|part| part.amount.0).sum();
-        let kept: u64 = parts.iter().map(|part| part.skim.0).sum();
+        let kept: u64 = parts.iter().map(|part| part.kept().0).sum();
         for part in parts {
             let Some(channel) = self.node.now.channels.get(&part.channel) else {
                 return Err("a channel of it is gone".into());
@@ -145,7 +146,7 @@ impl Model {
             return Err("another LSP keeps a fee".into());
         }
         let mut fees = self.truth.fees.get(&sold.lsp).cloned().unwrap_or_default();
-        if self.node.claimed.iter().any(|claimed| claimed.hash == hash && claimed.skim > Msat::ZERO) {
+        if self.node.claimed.iter().any(|claimed| claimed.hash == hash && claimed.kept > Msat::ZERO) {
             return Err("a fee was kept for it before".into());
         }
         fees.insert(hash);
