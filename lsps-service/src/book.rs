@@ -140,7 +140,8 @@ impl BookTotals {
     /// Adds up the entries of a book.
     #[must_use]
     pub fn of<'a>(book: impl IntoIterator<Item = &'a BookEntry>) -> Self {
-        let (mut sum, mut recovered) = (Self::default(), Msat::ZERO);
+        // What was found again may be dated before its loss, as a clock can be set back.
+        let (mut sum, mut recovered, mut found) = (Self::default(), Msat::ZERO, Msat::ZERO);
         let add = |total: &mut Msat, amount: Msat| *total = Msat(total.0.saturating_add(amount.0));
         for entry in book {
             match entry.what {
@@ -167,10 +168,10 @@ impl BookTotals {
                     add(&mut sum.earned, fee);
                     add(&mut sum.surplus, surplus);
                     add(&mut recovered, fee);
-                    sum.given = Msat(sum.given.0.saturating_sub(given.0));
+                    add(&mut found, given);
                 }
                 Booking::DepositLost { amount } => add(&mut sum.given, amount),
-                Booking::DepositFound { amount } => sum.given = Msat(sum.given.0.saturating_sub(amount.0)),
+                Booking::DepositFound { amount } => add(&mut found, amount),
                 Booking::DustKept { amount } | Booking::OrderPaidAgain { amount, .. } => add(&mut sum.surplus, amount),
                 // The on-chain fee of a refund was paid from the client's deposit.
                 Booking::Refunded { .. } => {}
@@ -178,6 +179,7 @@ impl BookTotals {
             }
         }
         sum.lost = Msat(sum.lost.0.saturating_sub(recovered.0));
+        sum.given = Msat(sum.given.0.saturating_sub(found.0));
         sum
     }
 }

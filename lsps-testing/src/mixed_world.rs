@@ -127,7 +127,11 @@ impl MixedWorld {
         for _ in 0..4 {
             self.waits(Duration::from_secs(1_500));
         }
-        self.model().nothing_is_held();
+        let known = self
+            .sales
+            .lsp
+            .look(|service| (service.known_payments().collect::<Vec<_>>(), service.known_orders().collect::<Vec<_>>()));
+        self.model().nothing_is_held(&known);
         for client in 0..CLIENTS {
             self.sales.lsp.arrives(peer(client + 1));
         }
@@ -171,11 +175,11 @@ impl MixedWorld {
 impl Model {
     /// No HTLC is held for clients that stay away, except payments of orders without a record, or with a deadline from
     /// a clock that was ahead.
-    fn nothing_is_held(&self) {
+    fn nothing_is_held(&self, known: &impl std::fmt::Debug) {
         assert_eq!(self.node.numbers(|place| *place == Place::Held), [0; 0], "parts held for nobody");
         let held = self.payments.numbers(payments::Place::Held).into_iter();
         let held: Vec<usize> = held.filter(|number| self.is_known(self.payments.incoming[*number].order)).collect();
-        assert!(self.clock_was_set || held.is_empty(), "payments held for nobody: {held:?}");
+        assert!(self.clock_was_set || held.is_empty(), "payments held for nobody: {held:?} of {known:?}");
     }
 
     /// Ends all faults, and sets the clock right.

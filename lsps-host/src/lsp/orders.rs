@@ -28,6 +28,9 @@ pub(super) struct Onchain {
     /// Payments of which the node may hold less than is on record, with the time on the steady clock at which that was
     /// noticed.
     doubted: BTreeMap<PaymentHash, Duration>,
+    /// Outputs to addresses of orders that were removed. The wallet may spend them once the removal is on record: after a
+    /// crash an order that is still on record wants them back.
+    unowned: Vec<OutPoint>,
     /// Refunds that the wallet could not build; the host retries with every block.
     unbuilt: BTreeMap<RefundKey, (String, Vec<(lsps_types::OutPoint, Sat)>)>,
 }
@@ -301,8 +304,8 @@ impl<N: LspNode> Pump<N> {
     /// costs a look-up in the service, and each deposit that is not on record one in the chain.
     pub(super) fn forget_addresses(&mut self) {
         let Some(watch) = self.outside.deposits.clone() else { return };
-        let mut unowned = vec![];
-        self.onchain.watched.retain(|script, watched| {
+        let Onchain { watched, unowned, .. } = &mut self.onchain;
+        watched.retain(|script, watched| {
             let is_wanted = self.service.wants_address(&watched.address);
             if !is_wanted {
                 watch.forget(script);
@@ -310,7 +313,6 @@ impl<N: LspNode> Pump<N> {
             }
             is_wanted
         });
-        self.free(unowned);
         let again: Vec<ScriptBuf> = self
             .onchain
             .watched
@@ -323,6 +325,12 @@ impl<N: LspNode> Pump<N> {
         for script in again {
             self.look_at_address(&script, watch.outputs_to(&script));
         }
+    }
+
+    /// Allows the wallet to spend deposits of orders whose removal is on record.
+    pub(super) fn free_unowned(&mut self) {
+        let unowned = std::mem::take(&mut self.onchain.unowned);
+        self.free(unowned);
     }
 
     /// Reports outputs to addresses of orders that appeared, moved or disappeared. `all`: check all addresses, not only

@@ -18,6 +18,9 @@ impl<N: LspNode> Pump<N> {
     /// Handles a new block before the requests of peers, so that the answers take it into account.
     pub(super) fn look_at_block(&mut self) {
         self.notes_block();
+        if self.is_on_record() {
+            self.free_unowned();
+        }
         // A broadcast has to wait until the decision for it is on record: after a crash it may be decided otherwise.
         if self.follows_block && self.is_on_record() {
             self.follows_block = false;

@@ -93,12 +93,13 @@ impl Service {
         };
         // Anybody who pays this client can have it claim the same amount over the same channel, but cannot leave the
         // LSP as much of it without paying as much. If the node reports neither amount, as the upstream channel was
-        // closed, which costs its owner next to nothing, a claim pays a fee only over the channel that the fee is for.
+        // closed, which costs its owner next to nothing, or if no fee was kept of the part, a claim counts for it only over the
+        // channel that the fee is for. Nodes forward over any channel of the client; without a fee nothing is lost by that.
         let agrees = |part: &Part, sent: Msat, is_its_own: bool| {
-            let tells_money = amount_in.is_some() || skim.is_some();
+            let tells_fee = part.skim(sent) > Msat::ZERO && (amount_in.is_some() || skim.is_some());
             amount_in.is_none_or(|amount_in| amount_in == part.amount_in())
                 && skim.is_none_or(|skim| skim == part.skim(sent))
-                && (tells_money || is_its_own || part.skim(sent) == Msat::ZERO || part.claimed().is_some())
+                && (tells_fee || is_its_own || part.claimed().is_some())
         };
         // The amount of an on-chain claim is reported in whole satoshis.
         let rounded = |sent: Msat| Msat(sent.0 / 1_000 * 1_000);

@@ -166,17 +166,20 @@ impl Deposits {
     /// Removes the last blocks: deposits and refunds wait in the mempool again. Those that were deep are mined first.
     /// So are the deposits of forgotten orders, which are kept on record for longer than a reorganisation takes.
     pub fn unmine(&mut self, height: u32, depth: u8, is_on_record: impl Fn(usize) -> bool) {
+        // Also of those that only a further reorganisation removes: two of them are not deeper than one, for whoever takes
+        // six confirmations as final (LDK: `ANTI_REORG_DELAY`).
         let is_deep = |at: u32| height + u32::from(depth) >= at + DEEP - 1;
         for number in 0..self.coins.len() {
             let coin = &mut self.coins[number];
-            if let Some(at) = coin.confirmed_at.take_if(|at| *at > height) {
-                coin.was_deep |= is_deep(at) || !is_on_record(coin.order);
+            coin.was_deep |= coin.confirmed_at.is_some_and(is_deep);
+            if coin.confirmed_at.take_if(|at| *at > height).is_some() {
+                coin.was_deep |= !is_on_record(coin.order);
                 self.touch(number);
             }
         }
         for refund in &mut self.refunds {
-            let gone = refund.confirmed_at.take_if(|at| *at > height);
-            refund.was_deep |= gone.is_some_and(is_deep);
+            refund.was_deep |= refund.confirmed_at.is_some_and(is_deep);
+            refund.confirmed_at = refund.confirmed_at.filter(|at| *at <= height);
         }
     }
 

@@ -7,6 +7,7 @@
 #![allow(non_snake_case)]
 
 mod crashes;
+mod found;
 
 use lsps_service::Trust;
 use lsps_testing::mixed_world::{MixedWorld, Step};
