@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{OrderKey, PaymentMethod};
-use lsps_client::{Client, Draws, Turn};
+use lsps_client::{Client, Draws};
 use lsps_host::ports::{ChannelRequest, PaymentEnd, PaymentId, WalletNodeEvent};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::{Msat, PaymentHash, PeerId, Sat};
@@ -31,6 +31,7 @@ use crate::setup::peer;
 use model::{Model, preimage};
 use node::{Htlc, HtlcStage, Paying, Pays, Stage};
 use process::Process;
+pub use process::Tapes;
 use truth::{MOST_FEE, MOST_JIT_FEE, SHARE, Sold, Truth};
 
 /// World of one wallet and its LSPs.
@@ -83,14 +84,16 @@ impl WalletWorld {
 
     /// Restarts the host, and records this run and each later one on a tape.
     #[must_use]
-    pub fn taped(mut self) -> Self {
-        self.process.tape();
+    pub fn taped(mut self, tapes: &Tapes) -> Self {
+        self.process.tape(tapes.clone());
         self
     }
 
-    /// Tapes of the wallet, one for each run of the host.
-    pub fn tapes(&self) -> impl Iterator<Item = Vec<Turn>> {
-        self.process.tapes()
+    /// The world counts every fee that an LSP keeps as a loss, although the wallet agreed to it: each sale breaks a rule.
+    #[must_use]
+    pub fn without_fees(self) -> Self {
+        self.model().truth.fees_are_losses = true;
+        self
     }
 
     /// A client with the configuration of the wallet's.

@@ -146,7 +146,10 @@ impl Model {
             self.payments.incoming.iter().filter(|of| of.outcome == Some(true)).map(|of| of.held.amount.0).sum();
         let kept = self.deposits.coins.iter().enumerate().filter(|(_, coin)| coin.was_kept);
         let is_lost = |number: usize| self.deposits.coins[number].is_gone || self.deposits.refund_of(number).is_some();
-        let lost = total(kept.clone().filter(|(number, _)| is_lost(*number)).map(|(_, coin)| coin.amount));
+        // All that an order that failed ever kept is dust. Once the order is removed, nobody hears that dust was double-spent.
+        let (worthless, lost): (Vec<_>, Vec<_>) =
+            kept.clone().filter(|(number, _)| is_lost(*number)).partition(|(_, coin)| coin.amount.0 <= WORTHLESS_SAT);
+        let [worthless, lost] = [worthless, lost].map(|coins| total(coins.into_iter().map(|(_, coin)| coin.amount)));
         let received = Msat(claimed + total(kept.map(|(_, coin)| coin.amount)).0);
         let funded =
             |number: &usize| self.broadcast.iter().any(|key| key.flow == FlowId::Order(self.orders[*number].number));
@@ -161,8 +164,8 @@ impl Model {
         let balances = total(funded.iter().map(|number| self.orders[*number].order.client_balance_sat));
         // A deposit that paid, and was double-spent before the wallet could be told of it, is booked as received and lost.
         let is_untold = |coin: &&Coin| coin.is_gone && !coin.was_kept && funded.contains(&coin.order);
-        let most = total(self.deposits.coins.iter().filter(is_untold).map(|coin| coin.amount));
-        let untold = totals.given.0.checked_sub(unpaid + lost.0).filter(|untold| *untold <= most.0);
+        let most = total(self.deposits.coins.iter().filter(is_untold).map(|coin| coin.amount)).0 + worthless.0;
+        let untold = totals.given.0.checked_sub(unpaid + lost.0).filter(|untold| *untold <= most);
         let untold = untold.unwrap_or_else(|| panic!("what was lost is in the book: {unpaid}, {lost} and {totals:?}"));
         // Small deposits that were never on record belong to the wallet when their order is forgotten, and are in no book.
         let is_dust = |coin: &&Coin| coin.was_kept && coin.amount.0 <= WORTHLESS_SAT && !self.is_known(coin.order);

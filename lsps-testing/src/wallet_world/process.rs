@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use lsps_client::jit_receive::{Handled, Rules};
@@ -21,8 +21,31 @@ pub struct Process {
     pub ports: Ports,
     running: Option<Running>,
     pub deaths: usize,
-    /// One tape for each run of the host; `None` if no tapes are kept.
-    tapes: Option<Vec<Arc<Mutex<Vec<Turn>>>>>,
+    /// `None` if no tapes are kept.
+    tapes: Option<Tapes>,
+}
+
+/// Tapes of a wallet, one for each run of its host. They outlive a world whose script breaks a rule.
+#[derive(Clone, Debug, Default)]
+pub struct Tapes(Arc<Mutex<Vec<Vec<Turn>>>>);
+
+impl Tapes {
+    /// The tapes so far.
+    #[must_use]
+    pub fn all(&self) -> Vec<Vec<Turn>> {
+        self.lock().clone()
+    }
+
+    /// Begins the tape of a run.
+    fn begin(&self) -> impl FnMut(Turn) + Send + use<> {
+        let (tapes, number) = (self.clone(), self.lock().len());
+        self.lock().push(vec![]);
+        move |turn| tapes.lock()[number].push(turn)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<Turn>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// State of one run of the host.
@@ -61,13 +84,9 @@ impl Process {
     }
 
     /// Restarts the host, and records this run and each later one on a tape.
-    pub fn tape(&mut self) {
-        self.tapes = Some(vec![]);
+    pub fn tape(&mut self, tapes: Tapes) {
+        self.tapes = Some(tapes);
         self.restart_host();
-    }
-
-    pub fn tapes(&self) -> impl Iterator<Item = Vec<Turn>> {
-        self.tapes.iter().flatten().map(|tape| tape.lock().expect("nobody panics here").clone())
     }
 
     pub fn wallet(&self) -> Option<Arc<Wallet>> {
@@ -172,11 +191,8 @@ impl Process {
             parts.mempool = Some(ports);
         }
         parts.config = config();
-        if let Some(lives) = &mut self.tapes {
-            let tape = Arc::<Mutex<Vec<Turn>>>::default();
-            lives.push(Arc::clone(&tape));
-            let keep = move |turn| tape.lock().expect("nobody panics here").push(turn);
-            parts.tape = Some(Box::new(keep));
+        if let Some(tapes) = &self.tapes {
+            parts.tape = Some(Box::new(tapes.begin()));
         }
         parts
     }

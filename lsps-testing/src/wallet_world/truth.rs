@@ -41,6 +41,8 @@ pub struct Truth {
     /// Hashes of held payments that were left to the application, which has the preimages, with the height before which
     /// each has to be claimed.
     pub app_may_claim: BTreeMap<PaymentHash, u32>,
+    /// No fee may be kept, whatever was agreed.
+    pub fees_are_losses: bool,
     /// All faults have ended.
     pub is_resting: bool,
 }
@@ -126,6 +128,9 @@ impl Model {
         }
         if kept == 0 {
             return Ok(());
+        }
+        if self.truth.fees_are_losses {
+            return Err("a fee is kept".into());
         }
         let Some(sold) = self.sold(hash) else { return Err("a fee is kept of what was not bought".into()) };
         let gross = received + kept;
