@@ -377,10 +377,13 @@ impl Order {
     /// The events of a channel event for the order; the channel itself decides the rest.
     fn decide_channel(&self, news: &ChannelNews<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         Ok(match (&self.channel, news) {
-            // No HTLC was on it: a node reports that both sides signed a channel before it reports its end, and the host tells
-            // the end of a channel that a crash took from the node behind all events of before.
             (Channel::Opening { .. }, ChannelNews::Ended(why)) => {
-                self.open_fails(OrderFailure::Open((*why).clone()), self.channel.open_ended(), ctx)
+                // The node itself ended an open that both sides had not signed, or a crash took it: the host tells that behind
+                // all events of before. So no HTLC was on it.
+                let is_unsigned = **why == ChannelEnd::TryAgain;
+                let may_carry = self.may_carry(ctx) && !is_unsigned;
+                let end = if may_carry { ChannelEvent::Closed } else { self.channel.open_ended() };
+                self.open_fails(OrderFailure::Open((*why).clone()), end, ctx)
             }
             // The funding is not published, so nothing was spent.
             (Channel::Pending { .. } | Channel::Ready { .. }, ChannelNews::Ended(why)) if self.lease().is_none() => {

@@ -214,6 +214,10 @@ impl Deposits {
     /// arrived too late for it, belong to nobody.
     pub fn keep(&mut self, outpoint: bitcoin::OutPoint, is_on_record: impl Fn(usize) -> bool) {
         let Some(number) = self.find(&outpoint).filter(|number| self.refund_of(*number).is_none()) else { return };
+        // The wallet made the refund, and does not spend its inputs otherwise while it waits in the mempool again.
+        if self.refunds.iter().any(|refund| refund.was_deep && refund.coins.contains(&number)) {
+            return;
+        }
         let coin = &mut self.coins[number];
         coin.was_kept |= is_on_record(coin.order) || (coin.was_shown && coin.amount.0 > WORTHLESS_SAT);
     }
