@@ -128,10 +128,10 @@ impl Service {
     }
 
     /// Answers a request by a decision that was taken elsewhere.
-    pub(crate) fn decided(&mut self, id: DecisionId, decision: Decision) -> Outcome {
+    pub(crate) fn decided(&mut self, id: DecisionId, decision: &Decision) -> Outcome {
         let Some(waiting) = self.pending_decisions.take(id) else { return Outcome::NotMine };
         let client = id.client;
-        let answer = match (&waiting.about, decision) {
+        let answer = match (&waiting.about, decision.clone()) {
             (decisions::Request::Menu(request), Decision::Menu(verdict)) => {
                 self.get_info(client, request, verdict).map(|menu| encode_reply::<GetInfo>(&waiting.request, &menu))
             }

@@ -183,9 +183,9 @@ impl Service {
     }
 
     /// Handles one input. Its consequences wait for [`drain`](Self::drain).
-    pub fn handle(&mut self, input: Input, now: Timestamp) -> Outcome {
+    pub fn handle(&mut self, input: &Input, now: Timestamp) -> Outcome {
         self.on_tape(|| Turn::Input(now, input.clone()));
-        self.read_clock(&input, now);
+        self.read_clock(input, now);
         self.wake_due();
         if !matches!(input, Input::PartAtClient { .. } | Input::PartForwarded { .. }) {
             self.shown.clear();
@@ -194,75 +194,78 @@ impl Service {
     }
 
     /// Routes an input to its flow.
-    fn hear(&mut self, input: Input) -> Outcome {
+    fn hear(&mut self, input: &Input) -> Outcome {
         match input {
-            Input::PeerConnected { peer } => self.link_changes(peer, Link::Connected),
-            Input::ChannelsUsable { peer } => self.link_changes(peer, Link::Usable),
-            Input::PeerDisconnected { peer } => self.link_changes(peer, Link::Offline),
-            Input::Message { peer, payload } => self.answer(peer, &payload),
-            Input::HtlcHeld(htlc) => self.htlc_held(&htlc),
-            Input::PartGone { part } => self.part(part, Command::PartGone(part)),
-            Input::PartStillHeld { part, amount_in } => self.part_still_held(part, amount_in),
-            Input::PartAtClient { part, is_there } => self.part_at_client(part, is_there),
-            Input::ForwardRefused { part } => self.part(part, Command::ForwardRefused(part)),
-            Input::PartForwarded { part, over } => self.part_forwarded(part, over),
-            Input::PartFailed { part } => self.part(part, Command::PartFailed(part)),
-            Input::PartPresumedFailed { part } => self.part(part, Command::PartPresumedFailed(part)),
+            Input::PeerConnected { peer } => self.link_changes(*peer, Link::Connected),
+            Input::ChannelsUsable { peer } => self.link_changes(*peer, Link::Usable),
+            Input::PeerDisconnected { peer } => self.link_changes(*peer, Link::Offline),
+            Input::Message { peer, payload } => self.answer(*peer, payload),
+            Input::HtlcHeld(htlc) => self.htlc_held(htlc),
+            Input::PartGone { part } => self.part(*part, Command::PartGone(*part)),
+            Input::PartStillHeld { part, amount_in } => self.part_still_held(*part, *amount_in),
+            Input::PartAtClient { part, is_there } => self.part_at_client(*part, *is_there),
+            Input::ForwardRefused { part } => self.part(*part, Command::ForwardRefused(*part)),
+            Input::PartForwarded { part, over } => self.part_forwarded(*part, *over),
+            Input::PartFailed { part } => self.part(*part, Command::PartFailed(*part)),
+            Input::PartPresumedFailed { part } => self.part(*part, Command::PartPresumedFailed(*part)),
             Input::NodeCaughtUp => self.node_caught_up(),
-            Input::ChannelAsked { key } => self.channel(key, ChannelNews::Asked),
+            Input::ChannelAsked { key } => self.channel(*key, ChannelNews::Asked),
             Input::ChannelNegotiated { key, to_self_delay, output } => {
-                self.channel(key, ChannelNews::Negotiated { to_self_delay, output: &output })
+                self.channel(*key, ChannelNews::Negotiated { to_self_delay: *to_self_delay, output })
             }
             Input::FundingBuilt { key, tx, mining_sat, outpoint } => {
-                self.channel(key, ChannelNews::FundingBuilt { tx: &tx, mining_sat, outpoint })
+                self.channel(*key, ChannelNews::FundingBuilt { tx, mining_sat: *mining_sat, outpoint: *outpoint })
             }
-            Input::ChannelPending { key } => self.channel(key, ChannelNews::Pending),
-            Input::ChannelReady { key, channel_id } => self.channel(key, ChannelNews::Ready(channel_id)),
-            Input::ChannelEnded { key, why } => self.channel(key, ChannelNews::Ended(&why)),
-            Input::ChannelAbandoned { key } => self.channel(key, ChannelNews::Abandoned),
-            Input::ChannelCarries { key } => self.channel(key, ChannelNews::Carries),
-            Input::FundingConfirmed { key } => self.channel(key, ChannelNews::Confirmed),
-            Input::OrderPrepared { order, prepared } => self.order_prepared(order, prepared),
-            Input::PaymentHeld(held) => self.payment_held(&held),
+            Input::ChannelPending { key } => self.channel(*key, ChannelNews::Pending),
+            Input::ChannelReady { key, channel_id } => self.channel(*key, ChannelNews::Ready(*channel_id)),
+            Input::ChannelEnded { key, why } => self.channel(*key, ChannelNews::Ended(why)),
+            Input::ChannelAbandoned { key } => self.channel(*key, ChannelNews::Abandoned),
+            Input::ChannelCarries { key } => self.channel(*key, ChannelNews::Carries),
+            Input::FundingConfirmed { key } => self.channel(*key, ChannelNews::Confirmed),
+            Input::OrderPrepared { order, prepared } => self.order_prepared(*order, prepared),
+            Input::PaymentHeld(held) => self.payment_held(held),
             Input::PaymentClaimed { payment_hash, id, amount } => {
-                self.order(self.orders.of_hash(payment_hash), &order::Command::PaymentClaimed(payment_hash, id, amount))
+                let claimed = order::Command::PaymentClaimed(*payment_hash, *id, *amount);
+                self.order(self.orders.of_hash(*payment_hash), &claimed)
             }
             Input::PaymentGone { payment_hash: hash } => {
-                self.order(self.orders.of_hash(hash), &order::Command::PaymentGone(hash))
+                self.order(self.orders.of_hash(*hash), &order::Command::PaymentGone(*hash))
             }
             Input::Deposit(deposit) => {
-                self.order(self.orders.of_address(&deposit.address), &order::Command::Deposit(&deposit))
+                self.order(self.orders.of_address(&deposit.address), &order::Command::Deposit(deposit))
             }
             Input::DepositGone { address, outpoint } => {
-                self.order(self.orders.of_address(&address), &order::Command::DepositGone(outpoint))
+                self.order(self.orders.of_address(address), &order::Command::DepositGone(*outpoint))
             }
-            Input::DepositKept { outpoint, order } => self.order(Some(order), &order::Command::DepositKept(outpoint)),
-            Input::RefundBuilt { key, tx, mining_sat } => {
-                self.order(Some(key.order), &order::Command::RefundBuilt { number: key.number, tx: &tx, mining_sat })
-            }
+            Input::DepositKept { outpoint, order } => self.order(Some(*order), &order::Command::DepositKept(*outpoint)),
+            Input::RefundBuilt { key, tx, mining_sat } => self.order(
+                Some(key.order),
+                &order::Command::RefundBuilt { number: key.number, tx, mining_sat: *mining_sat },
+            ),
             Input::RefundImpossible { key } => {
                 self.order(Some(key.order), &order::Command::RefundImpossible(key.number))
             }
             Input::RefundConfirmed { key } => self.order(Some(key.order), &order::Command::RefundConfirmed(key.number)),
-            Input::CancelOrder { order } => self.order(Some(order), &order::Command::Cancel),
-            Input::RetryOrder { order } => self.order(Some(order), &order::Command::Retry),
-            Input::Booked { key } => self.booked(key),
-            Input::Decided { id, decision } => self.decided(id, decision),
-            Input::NodeFacts(facts) => self.facts_changed(facts),
+            Input::CancelOrder { order } => self.order(Some(*order), &order::Command::Cancel),
+            Input::RetryOrder { order } => self.order(Some(*order), &order::Command::Retry),
+            Input::Booked { key } => self.booked(*key),
+            Input::Decided { id, decision } => self.decided(*id, decision),
+            Input::NodeFacts(facts) => self.facts_changed(*facts),
             Input::ClockSet { .. } => Outcome::Taken,
             Input::Tick => self.do_chores(),
-            Input::ChannelsWith { peer, any } => self.channels_with(peer, any),
-            Input::WakeUp { peer, reason } => self.tell_webhooks(peer, &webhooks::Command::WakeUp(&reason)),
-            Input::WebhookDelivered { key } | Input::WebhookFailed { key } => self.post_over(key, true),
-            Input::WebhookUnreached { key } => self.post_over(key, false),
+            Input::ChannelsWith { peer, any } => self.channels_with(*peer, *any),
+            Input::WakeUp { peer, reason } => self.tell_webhooks(*peer, &webhooks::Command::WakeUp(reason)),
+            Input::WebhookDelivered { key } | Input::WebhookFailed { key } => self.post_over(*key, true),
+            Input::WebhookUnreached { key } => self.post_over(*key, false),
         }
     }
 
-    fn order_prepared(&mut self, order: OrderNumber, mut prepared: Prepared) -> Outcome {
+    fn order_prepared(&mut self, number: OrderNumber, prepared: &Prepared) -> Outcome {
         // An address or offer pays for one order only.
-        prepared.address = prepared.address.filter(|address| self.orders.of_address(address).is_none());
-        prepared.offer = prepared.offer.filter(|(_, id)| self.orders.of_offer(*id).is_none());
-        self.order(Some(order), &order::Command::Prepared(&prepared))
+        let address = prepared.address.as_deref().filter(|address| self.orders.of_address(address).is_none());
+        let offer = prepared.offer.as_ref().filter(|(_, id)| self.orders.of_offer(*id).is_none());
+        let invoice = prepared.invoice.as_deref();
+        self.order(Some(number), &order::Command::Prepared { invoice, offer, address })
     }
 
     fn payment_held(&mut self, held: &HeldPayment) -> Outcome {

@@ -41,7 +41,7 @@ impl Core for Service {
     }
 
     fn handle(&mut self, input: &Input, now: Timestamp) {
-        let _what_follows_tells = self.handle(input.clone(), now);
+        let _what_follows_tells = self.handle(input, now);
     }
 
     fn drain(&mut self) -> Batch {

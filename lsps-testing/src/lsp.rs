@@ -338,7 +338,7 @@ impl Lsp {
         };
         let payment = if let Input::PaymentHeld(held) = &input { Some(held.payment_hash) } else { None };
         let sender = if let Input::Message { peer, .. } = &input { Some(*peer) } else { None };
-        let outcome = self.service.handle(input, self.now);
+        let outcome = self.service.handle(&input, self.now);
         if let (Some(peer), Outcome::Refused(Refusal::BadMessage)) = (sender, outcome) {
             self.acts.push(Act::ReportBadMessage(peer));
         }
@@ -371,7 +371,7 @@ impl Lsp {
             self.pending_decisions.extend(released.pending_decisions);
             self.introduced.extend(released.introduced);
             for answer in released.effects.into_iter().filter_map(|effect| self.perform(effect)).collect::<Vec<_>>() {
-                let _ = self.service.handle(answer, self.now);
+                let _ = self.service.handle(&answer, self.now);
             }
         }
     }
@@ -504,6 +504,6 @@ fn service(setup: &LspSetup, facts: NodeFacts) -> Service {
     let key = PromiseKey::new([42; 32]);
     let mut service =
         Service::new(setup.config_of_service(), setup.clone(), source, key).expect("a valid configuration");
-    let _ = service.handle(Input::NodeFacts(facts), Timestamp::default());
+    let _ = service.handle(&Input::NodeFacts(facts), Timestamp::default());
     service
 }

@@ -8,11 +8,11 @@ use bitcoin::{FeeRate, OutPoint, Transaction};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use lsps_service::{
-    Batch, BookEntry, BookKey, ChannelKey, Effect, FlowId, Input, KnownPart, NodeFacts, Outcome, PartId, Record,
-    Refusal, Service, Unreadable,
+    Batch, BookEntry, BookKey, Effect, FlowId, HeldHtlc, Input, KnownPart, NodeFacts, Outcome, PartId, Record, Refusal,
+    Service, Unreadable,
 };
 use lsps_types::bolt4::FailureCode;
-use lsps_types::{BlockHeight, PaymentHash, PeerId, Timestamp};
+use lsps_types::{BlockHeight, PeerId, Timestamp};
 
 use super::book::Book;
 use super::events::{Events, LspEvent};
@@ -292,37 +292,33 @@ impl<N: LspNode> Pump<N> {
 
     /// Passes an input to the core, and undoes a refused one at its source.
     pub(super) fn feed(&mut self, input: Input) -> Outcome {
-        let undo = match &input {
-            Input::HtlcHeld(htlc) => Undo::Part(htlc.part),
-            Input::PartStillHeld { part, .. } => Undo::Part(*part),
-            Input::ChannelNegotiated { key, .. } => Undo::Channel(*key),
-            Input::FundingBuilt { tx, .. } => Undo::Inputs(tx.clone()),
-            Input::PaymentHeld(held) => Undo::Payment(held.payment_hash),
-            _ => Undo::Nothing,
-        };
-        let told = input.clone();
         let now = self.read_clock();
         let ends = if let Input::ChannelEnded { key, .. } = &input { Some(*key) } else { None };
         let client = ends.and_then(|key| self.service.known_channels().find(|channel| channel.key == key));
         let client = client.map(|channel| channel.client);
-        let outcome = self.service.handle(input, now);
-        report::heard(&told, outcome);
-        if let (Input::ChannelEnded { key, why }, Outcome::Taken) = (told, outcome) {
-            // HTLCs on the channel may have failed, and no other event may report that.
-            client.into_iter().for_each(|client| self.unsettled.suspect(client));
-            self.outside.events.send(LspEvent::ChannelEnded { key, why });
-        }
-        match (outcome, undo) {
-            (Outcome::Refused(Refusal::FailPart(code)), Undo::Part(part)) => {
+        let outcome = self.service.handle(&input, now);
+        report::heard(&input, outcome);
+        match (outcome, input) {
+            (
+                Outcome::Refused(Refusal::FailPart(code)),
+                Input::HtlcHeld(HeldHtlc { part, .. }) | Input::PartStillHeld { part, .. },
+            ) => {
                 let _asked_again = self.fail_htlc(part, code, false);
                 self.node.flush();
             }
-            (Outcome::Refused(Refusal::FailPayment), Undo::Payment(hash)) => {
-                self.node.fail_payment(hash);
+            (Outcome::Refused(Refusal::FailPayment), Input::PaymentHeld(held)) => {
+                self.node.fail_payment(held.payment_hash);
                 self.node.flush();
             }
-            (Outcome::Refused(Refusal::Stale) | Outcome::NotMine, Undo::Channel(key)) => self.close_by_key(key),
-            (Outcome::Refused(Refusal::Stale) | Outcome::NotMine, Undo::Inputs(tx)) => self.release(&tx),
+            (Outcome::Refused(Refusal::Stale) | Outcome::NotMine, Input::ChannelNegotiated { key, .. }) => {
+                self.close_by_key(key);
+            }
+            (Outcome::Refused(Refusal::Stale) | Outcome::NotMine, Input::FundingBuilt { tx, .. }) => self.release(&tx),
+            (Outcome::Taken, Input::ChannelEnded { key, why }) => {
+                // HTLCs on the channel may have failed, and no other event may report that.
+                client.into_iter().for_each(|client| self.unsettled.suspect(client));
+                self.outside.events.send(LspEvent::ChannelEnded { key, why });
+            }
             _ => {}
         }
         outcome
@@ -358,7 +354,7 @@ impl<N: LspNode> Pump<N> {
         let from = was + steady.saturating_sub(then);
         if now.since(from).max(from.since(now)) >= CLOCK_SET {
             let input = Input::ClockSet { from, to: now };
-            let outcome = self.service.handle(input.clone(), now);
+            let outcome = self.service.handle(&input, now);
             report::heard(&input, outcome);
         }
         now
@@ -587,15 +583,6 @@ struct Unrecorded {
     outcome: Outcome,
     /// Whether the event waits for its answer in this turn.
     is_being_told: bool,
-}
-
-/// The act that has to be undone when the core refuses the input about it.
-enum Undo {
-    Nothing,
-    Part(PartId),
-    Channel(ChannelKey),
-    Inputs(Vec<u8>),
-    Payment(PaymentHash),
 }
 
 /// Converts a feerate to satoshis per 1 000 weight units; it saturates.

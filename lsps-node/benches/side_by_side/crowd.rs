@@ -98,7 +98,7 @@ impl Called {
         host.asks(peer(1), &SetWebhook { app_name: "phone".into(), webhook });
         let released = host.settle();
         let [Effect::PostWebhook { key, .. }] = released.effects[..] else { panic!("one post") };
-        let _ = host.service.handle(Input::WebhookDelivered { key }, NOON);
+        let _ = host.service.handle(&Input::WebhookDelivered { key }, NOON);
         let batch = host.service.drain();
         let (name, bytes) = batch.records().next().expect("its record");
         Record { name: name.to_string(), bytes: bytes.expect("it is kept").to_vec() }
@@ -122,7 +122,7 @@ impl Crowd for Called {
             let client = client(self.next.wrapping_mul(7_919) % self.clients);
             self.next += 1;
             let input = Input::WakeUp { peer: client, reason: WakeReason::PaymentIncoming };
-            let _ = self.host.service.handle(input, self.host.now);
+            let _ = self.host.service.handle(&input, self.host.now);
             let released = self.host.settle();
             let [Effect::PostWebhook { body, timestamp, .. }] = &released.effects[..] else { panic!("one post") };
             if self.signs {
@@ -177,7 +177,7 @@ impl Crowd for Ordered {
                 amount: Msat(108_888_000),
                 claim_before: Some(BlockHeight(1_000_000)),
             };
-            let _ = self.host.service.handle(Input::PaymentHeld(held), NOON);
+            let _ = self.host.service.handle(&Input::PaymentHeld(held), NOON);
             let released = self.host.settle();
             assert!(matches!(released.effects[..], [Effect::OpenChannel { .. }]), "it is opened");
         }
@@ -196,18 +196,18 @@ impl Host {
         let key = PromiseKey::new([42; 32]);
         let mut service = Service::new(config, setup, || lsps_types::Scid(7), key).expect("valid settings");
         let facts = NodeFacts { spendable_sat: u64::MAX, inbound: Msat(u64::MAX), ..NodeFacts::default() };
-        let _ = service.handle(Input::NodeFacts(facts), NOON);
+        let _ = service.handle(&Input::NodeFacts(facts), NOON);
         Self { service, now: NOON, store: Tally::over(MemoryStore::new()) }
     }
 
     fn told(&mut self, input: Input) -> Released {
-        let _ = self.service.handle(input, self.now);
+        let _ = self.service.handle(&input, self.now);
         self.settle()
     }
 
     fn asks<R: lsps_types::Request>(&mut self, client: PeerId, request: &R) {
         let payload = encode_request(ID, request).expect("a short request");
-        let _ = self.service.handle(Input::Message { peer: client, payload }, self.now);
+        let _ = self.service.handle(&Input::Message { peer: client, payload }, self.now);
     }
 
     fn settle(&mut self) -> Released {

@@ -32,7 +32,7 @@ impl Side for Ours {
             service.load(&Record { name, bytes }).expect("it is ours");
         }
         let facts = NodeFacts { spendable_sat: u64::MAX, inbound: Msat(u64::MAX), ..NodeFacts::default() };
-        let _ = service.handle(Input::NodeFacts(facts), NOON);
+        let _ = service.handle(&Input::NodeFacts(facts), NOON);
         Self { messages: LspsMessageHandler::new(Role::Service), service, store: Arc::new(Tally::over(store)) }
     }
 
@@ -51,7 +51,7 @@ impl Side for Ours {
         self.messages.handle_custom_message(read, client.key).expect("it is taken");
         for event in self.messages.take() {
             let PeerEvent::Message(peer, payload) = event else { panic!("a message") };
-            let _ = self.service.handle(Input::Message { peer: PeerId(peer.serialize()), payload }, NOON);
+            let _ = self.service.handle(&Input::Message { peer: PeerId(peer.serialize()), payload }, NOON);
         }
         let answers = self.settle();
         self.messages.send(answers.into_iter().map(|(_, payload)| (client.key, payload)));
@@ -61,7 +61,7 @@ impl Side for Ours {
     fn part(&mut self, scid: Scid, name: [u8; 32], payment: [u8; 32]) {
         let (part, payment_hash, amount) = (PartId(name), PaymentHash(payment), Msat(SIZE.0 / 1_000));
         let _ = self.service.handle(
-            Input::HtlcHeld(HeldHtlc {
+            &Input::HtlcHeld(HeldHtlc {
                 part,
                 scid,
                 payment_hash,
@@ -75,7 +75,7 @@ impl Side for Ours {
     }
 
     fn tick(&mut self) {
-        let _ = self.service.handle(Input::Tick, NOON);
+        let _ = self.service.handle(&Input::Tick, NOON);
         self.settle();
     }
 

@@ -22,7 +22,7 @@ use crate::channel::{Channel, ChannelEvent, ChannelNews, Step};
 use crate::clock::Shift;
 use crate::effect::Effect;
 use crate::flow::{Context, Link, Reject, WakeUp};
-use crate::ids::{ChannelKey, FlowId, OrderNumber, PaymentId};
+use crate::ids::{ChannelKey, FlowId, OfferId, OrderNumber, PaymentId};
 use crate::input::{ChannelEnd, Deposit, HeldPayment, PaidBy, Prepared};
 use crate::lsps1::change::Event;
 use crate::lsps1::payments::{
@@ -115,7 +115,11 @@ pub enum OrderFailure {
 /// Command to an order.
 #[derive(Debug)]
 pub(crate) enum Command<'a> {
-    Prepared(&'a Prepared),
+    Prepared {
+        invoice: Option<&'a str>,
+        offer: Option<&'a (String, OfferId)>,
+        address: Option<&'a str>,
+    },
     PaymentHeld(&'a HeldPayment),
     PaymentClaimed(PaymentHash, Option<PaymentId>, Msat),
     PaymentGone(PaymentHash),
@@ -153,8 +157,11 @@ impl Flow for Order {
     /// Spec: LSPS1 §4, §6.
     fn decide(&self, command: &Command<'_>, ctx: &Context<'_>) -> Result<Vec<Event>, Reject> {
         match command {
-            Command::Prepared(prepared) => match self.stage {
-                Stage::Draft { .. } => Ok(vec![Event::Offered((*prepared).clone())]),
+            Command::Prepared { invoice, offer, address } => match self.stage {
+                Stage::Draft { .. } => {
+                    let [invoice, address] = [invoice, address].map(|text| text.map(String::from));
+                    Ok(vec![Event::Offered(Prepared { invoice, offer: offer.cloned(), address })])
+                }
                 Stage::Open | Stage::Completed(_) | Stage::Failed { .. } | Stage::Dropped => Err(Reject::Stale),
             },
             Command::PaymentHeld(held) => self.admit(held, ctx),

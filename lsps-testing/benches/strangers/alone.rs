@@ -82,7 +82,7 @@ impl Alone {
     }
 
     fn told(&mut self, input: Input) {
-        let _ = self.service.handle(input, self.now);
+        let _ = self.service.handle(&input, self.now);
         drop(self.service.drain().written());
     }
 
@@ -90,7 +90,7 @@ impl Alone {
     fn sets_hook(&mut self, client: PeerId) -> bool {
         let set = SetWebhook { app_name: "app".into(), webhook: "https://example.org/hook".into() };
         self.told(Input::PeerConnected { peer: client });
-        let _ = self.service.handle(payload(client, &set), self.now);
+        let _ = self.service.handle(&payload(client, &set), self.now);
         let messages = self.service.drain().written().messages;
         messages.iter().any(|(_, answer)| String::from_utf8_lossy(answer).contains("num_webhooks"))
     }
@@ -98,7 +98,7 @@ impl Alone {
     /// Number of questions to the operator.
     fn asks(&mut self, client: PeerId, request: &impl Request) -> usize {
         self.told(Input::PeerConnected { peer: client });
-        let _ = self.service.handle(payload(client, request), self.now);
+        let _ = self.service.handle(&payload(client, request), self.now);
         self.service.drain().written().pending_decisions.len()
     }
 }

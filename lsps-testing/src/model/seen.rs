@@ -35,7 +35,7 @@ impl Process {
                             *seen.entry((first, second, kind(input))).or_default() += 1;
                         }
                     }
-                    let _ = service.handle(input.clone(), *now);
+                    let _ = service.handle(input, *now);
                 }
                 Turn::Gave { .. } => drop(service.drain()),
                 Turn::Drew(_) => {}

@@ -18,7 +18,7 @@ fn that_sold(offers: u32) -> Service {
     let key = PromiseKey::new([42; 32]);
     let mut service = Service::new(Config::default(), LspSetup::default(), || Scid(7), key).expect("valid settings");
     many::offers(offers, SIZE).iter().for_each(|record| service.load(record).expect("it is ours"));
-    let _ = service.handle(Input::Tick, NOON);
+    let _ = service.handle(&Input::Tick, NOON);
     assert!(service.drain().is_empty());
     service
 }
@@ -32,7 +32,7 @@ fn part(scid: Scid, amount: Msat) -> Input {
 fn ticks(service: &mut Service, now: Timestamp) -> (usize, usize) {
     let (mut most, mut all) = (0, 0);
     while service.next_wake().is_some_and(|(at, _)| at <= now) {
-        let _ = service.handle(Input::Tick, now);
+        let _ = service.handle(&Input::Tick, now);
         let written = service.drain().records().count();
         (most, all) = (written.max(most), all + written);
     }
@@ -52,10 +52,10 @@ fn case_X56_what_ends_at_one_instant_is_written_in_pieces() {
 fn case_X56_a_payment_is_let_go_in_time_whatever_else_is_due() {
     let mut service = that_sold(1_000);
     let scid = Scid(1_000 << 40);
-    let _ = service.handle(part(scid, Msat(SIZE.0 / 2)), minutes(59));
+    let _ = service.handle(&part(scid, Msat(SIZE.0 / 2)), minutes(59));
     assert_eq!(service.drain().records().count(), 1);
     // All offers ended an hour ago, and with them the half payment.
-    let _ = service.handle(Input::Tick, NOON + Duration::from_secs(2 * 3_600));
+    let _ = service.handle(&Input::Tick, NOON + Duration::from_secs(2 * 3_600));
     let failed = service.drain().written().effects;
     assert!(format!("{failed:?}").contains("FailPart"), "not behind what nobody waits for: {failed:?}");
 }
@@ -64,7 +64,7 @@ fn case_X56_a_payment_is_let_go_in_time_whatever_else_is_due() {
 fn case_X56_what_is_due_and_not_looked_at_yet_is_over_all_the_same() {
     let mut service = that_sold(1_000);
     let expired = minutes(61);
-    let _ = service.handle(part(Scid(1_000 << 40), SIZE), expired);
+    let _ = service.handle(&part(Scid(1_000 << 40), SIZE), expired);
     let batch = service.drain();
     assert!(!format!("{batch:?}").contains("OpenChannel"), "it is too late to pay for it: {batch:?}");
 }

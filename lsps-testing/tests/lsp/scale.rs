@@ -14,10 +14,10 @@ fn cost_beside(offers: u32) -> (u64, usize) {
     for record in many::offers(offers, SIZE) {
         service.load(&record).expect("it is ours");
     }
-    let _ = service.handle(Input::PeerConnected { peer: peer(1) }, NOON);
+    let _ = service.handle(&Input::PeerConnected { peer: peer(1) }, NOON);
     assert!(service.drain().is_empty());
     let idle = allocation_counter::measure(|| {
-        let _ = service.handle(Input::NodeFacts(NodeFacts::default()), NOON);
+        let _ = service.handle(&Input::NodeFacts(NodeFacts::default()), NOON);
     });
     assert_eq!(idle.count_total, 0, "a block concerns those that wait for it");
     let htlc = HeldHtlc {
@@ -30,7 +30,7 @@ fn cost_beside(offers: u32) -> (u64, usize) {
     };
     let mut written = 0;
     let allocated = allocation_counter::measure(|| {
-        let _ = service.handle(Input::HtlcHeld(htlc), NOON);
+        let _ = service.handle(&Input::HtlcHeld(htlc), NOON);
         let batch = service.drain();
         assert_eq!(batch.records().count(), 1, "one record");
         written = batch.records().filter_map(|(_, bytes)| bytes).map(<[u8]>::len).sum();
@@ -49,16 +49,16 @@ fn cost_of_a_call_beside(clients: u32) -> (u64, u64) {
         client[1..5].copy_from_slice(&number.to_be_bytes());
         service.load(&many::copy_webhooks(&template, PeerId(client))).expect("it is ours");
     }
-    let _ = service.handle(Input::Tick, NOON);
+    let _ = service.handle(&Input::Tick, NOON);
     assert!(service.drain().is_empty());
     let idle = allocation_counter::measure(|| {
-        let _ = service.handle(Input::Tick, NOON);
+        let _ = service.handle(&Input::Tick, NOON);
         assert!(service.drain().is_empty() && service.next_wake().is_some());
     });
     let mut called = [2; 33];
     called[1..5].copy_from_slice(&(clients / 2).to_be_bytes());
     let call = allocation_counter::measure(|| {
-        let _ = service.handle(Input::WakeUp { peer: PeerId(called), reason: WakeReason::PaymentIncoming }, NOON);
+        let _ = service.handle(&Input::WakeUp { peer: PeerId(called), reason: WakeReason::PaymentIncoming }, NOON);
         let batch = service.drain();
         assert_eq!((batch.records().count(), batch.written().effects.len()), (1, 1), "one record, one post");
     });

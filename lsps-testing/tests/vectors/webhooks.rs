@@ -49,7 +49,7 @@ fn unwritten(lsp: &Lsp, params: &str) -> Value {
     };
     let payload = format!(r#"{{"jsonrpc":"2.0","id":"a","method":"lsps5.set_webhook","params":{params}}}"#);
     let mut service = start();
-    let _ = service.handle(Input::Message { peer: peer(1), payload: payload.into_bytes() }, NOON);
+    let _ = service.handle(&Input::Message { peer: peer(1), payload: payload.into_bytes() }, NOON);
     let batch = service.drain();
     assert_eq!(batch.records().count(), 1, "nothing but the record can be had before it is written");
     drop(batch);

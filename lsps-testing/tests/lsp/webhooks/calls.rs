@@ -352,7 +352,7 @@ fn case_X58_posts_of_a_webhook_that_is_replaced_or_whose_client_came_are_withdra
     config.webhooks.serve = true;
     let mut service = Service::new(config, LspSetup::default(), || SCID, PromiseKey::new([42; 32])).expect("it fits");
     let mut given = |input| {
-        let _ = service.handle(input, NOON);
+        let _ = service.handle(&input, NOON);
         let released = service.drain().written();
         let posted = released.effects.into_iter().filter_map(|effect| match effect {
             Effect::PostWebhook { key, urgency, .. } => Some((key, urgency)),
