@@ -11,9 +11,11 @@ use lightning::util::ser::LengthLimitedRead;
 use tokio::sync::Notify;
 
 use lsps_host::{Budget, Inbox};
+use lsps_types::PeerId;
 use lsps_types::jsonrpc::{MAX_PAYLOAD, MESSAGE_TYPE};
 
 use crate::message::LspsMessage;
+use crate::peers::peer_id;
 
 /// The custom message handler of a node that speaks LSPS. Pass it to `PeerManager` as `custom_message_handler`, and to
 /// the host that answers ([`Lsp`](crate::Lsp)).
@@ -34,7 +36,7 @@ pub enum Role {
 }
 
 /// The events of a peer that a host takes, in order.
-pub type PeerEvent = lsps_host::PeerEvent<PublicKey>;
+pub type PeerEvent = lsps_host::PeerEvent<PeerId>;
 
 /// A message that is sent or received, for an observer.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,9 @@ type Observer = Box<dyn Fn(Observed<'_>) + Send + Sync>;
 
 #[derive(Default)]
 struct Queues {
-    inbox: Inbox<PublicKey, InitFeatures>,
+    /// Peers are found by the bytes of their key: each comparison of two `PublicKey`s serialises both, and a `PublicKey`
+    /// that is read from bytes costs a square root.
+    inbox: Inbox<PeerId, (PublicKey, InitFeatures)>,
     outbound: Vec<(PublicKey, LspsMessage)>,
 }
 
@@ -98,32 +102,33 @@ impl LspsMessageHandler {
     }
 
     /// Queues payloads for peers. `true`: call `PeerManager::process_events`, which fetches them.
-    pub fn send(&self, messages: impl IntoIterator<Item = (PublicKey, Vec<u8>)>) -> bool {
-        let messages = messages.into_iter().map(|(peer, payload)| (peer, LspsMessage { payload }));
+    pub fn send(&self, messages: impl IntoIterator<Item = (PeerId, Vec<u8>)>) -> bool {
         let mut queues = lock(&self.queues);
         let Queues { inbox, outbound } = &mut *queues;
-        // A message to a peer that is not connected would stay until that peer connects.
-        outbound.extend(messages.filter(|(peer, _)| inbox.features(peer).is_some()));
+        for (peer, payload) in messages {
+            // A message to a peer that is not connected would stay until that peer connects.
+            outbound.extend(inbox.features(&peer).map(|(peer, _)| (*peer, LspsMessage { payload })));
+        }
         !queues.outbound.is_empty()
     }
 
-    pub(crate) fn is_connected(&self, peer: &PublicKey) -> bool {
-        lock(&self.queues).inbox.features(peer).is_some()
+    pub(crate) fn is_connected(&self, peer: PeerId) -> bool {
+        lock(&self.queues).inbox.features(&peer).is_some()
     }
 
     /// Whether `option_scid_alias` is negotiated with the peer. LDK supports it, so it is negotiated with every peer
     /// that does, regardless of a channel's type.
-    pub(crate) fn has_scid_alias(&self, peer: &PublicKey) -> bool {
+    pub(crate) fn has_scid_alias(&self, peer: PeerId) -> bool {
         self.supports(peer, InitFeatures::supports_scid_privacy)
     }
 
     /// Whether the peer accepts and opens channels above 16 777 215 sat.
-    pub(crate) fn has_large_channels(&self, peer: &PublicKey) -> bool {
+    pub(crate) fn has_large_channels(&self, peer: PeerId) -> bool {
         self.supports(peer, InitFeatures::supports_wumbo)
     }
 
-    fn supports(&self, peer: &PublicKey, feature: impl FnOnce(&InitFeatures) -> bool) -> bool {
-        lock(&self.queues).inbox.features(peer).is_some_and(feature)
+    fn supports(&self, peer: PeerId, feature: impl FnOnce(&InitFeatures) -> bool) -> bool {
+        lock(&self.queues).inbox.features(&peer).is_some_and(|(_, features)| feature(features))
     }
 
     fn show(&self, sent: bool, peer: &PublicKey, payload: &[u8]) {
@@ -132,7 +137,7 @@ impl LspsMessageHandler {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Inbox<PublicKey, InitFeatures>)) {
+    fn change(&self, change: impl FnOnce(&mut Inbox<PeerId, (PublicKey, InitFeatures)>)) {
         change(&mut lock(&self.queues).inbox);
         self.arrived.notify_one();
     }
@@ -162,6 +167,7 @@ impl CustomMessageReader for LspsMessageHandler {
 impl CustomMessageHandler for LspsMessageHandler {
     fn handle_custom_message(&self, message: LspsMessage, sender: PublicKey) -> Result<(), LightningError> {
         self.show(false, &sender, &message.payload);
+        let sender = peer_id(&sender);
         self.change(|inbox| inbox.receive(sender, message.payload));
         Ok(())
     }
@@ -175,11 +181,13 @@ impl CustomMessageHandler for LspsMessageHandler {
     }
 
     fn peer_connected(&self, peer: PublicKey, init: &Init, _: bool) -> Result<(), ()> {
-        self.change(|inbox| inbox.connects(peer, init.features.clone()));
+        let (id, features) = (peer_id(&peer), init.features.clone());
+        self.change(|inbox| inbox.connects(id, (peer, features)));
         Ok(())
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {
+        let peer = peer_id(&peer);
         self.change(|inbox| inbox.disconnects(&peer));
     }
 
@@ -212,8 +220,10 @@ mod tests {
         features.set_scid_privacy_optional();
         features.set_wumbo_optional();
         handler.peer_connected(with, &init(features), true).unwrap();
-        let known =
-            |peer| (handler.is_connected(&peer), handler.has_scid_alias(&peer), handler.has_large_channels(&peer));
+        let known = |peer| {
+            let peer = peer_id(&peer);
+            (handler.is_connected(peer), handler.has_scid_alias(peer), handler.has_large_channels(peer))
+        };
         assert_eq!((known(with), known(without)), ((true, true, true), (true, false, false)));
         handler.peer_disconnected(with);
         assert_eq!(known(with), (false, false, false));

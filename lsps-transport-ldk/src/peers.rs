@@ -11,8 +11,8 @@ use lightning::ln::msgs::ChannelMessageHandler as _;
 use lightning::ln::peer_handler::APeerManager;
 use lightning::onion_message::messenger::NullMessageRouter;
 use lightning::routing::router::RouteParametersConfig;
+use lsps_host::Budget;
 use lsps_host::ports::{Arrived, Marker, Messages};
-use lsps_host::{Budget, PeerEvent as HostPeerEvent};
 use lsps_types::{PeerId, Timestamp};
 
 use crate::handler::{LspsMessageHandler, PeerEvent};
@@ -44,20 +44,13 @@ impl Messages for Peers {
     }
 
     fn send(&self, messages: Vec<(PeerId, Vec<u8>)>) {
-        let messages = messages.into_iter().filter_map(|(peer, payload)| Some((public_key(peer)?, payload)));
         if self.messages.send(messages) {
             (self.fetch)();
         }
     }
 
-    fn take(&self, budget: Budget) -> Vec<HostPeerEvent<PeerId>> {
-        let events = self.messages.take_some(budget).into_iter();
-        let events = events.map(|event| match event {
-            PeerEvent::Connected(peer) => HostPeerEvent::Connected(peer_id(&peer)),
-            PeerEvent::Disconnected(peer) => HostPeerEvent::Disconnected(peer_id(&peer)),
-            PeerEvent::Message(peer, payload) => HostPeerEvent::Message(peer_id(&peer), payload),
-        });
-        events.collect()
+    fn take(&self, budget: Budget) -> Vec<PeerEvent> {
+        self.messages.take_some(budget)
     }
 
     fn has_news(&self) -> bool {
@@ -69,7 +62,7 @@ impl Messages for Peers {
     }
 
     fn is_connected(&self, peer: PeerId) -> bool {
-        public_key(peer).is_some_and(|peer| self.messages.is_connected(&peer))
+        self.messages.is_connected(peer)
     }
 }
 

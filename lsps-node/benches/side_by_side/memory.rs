@@ -33,6 +33,7 @@ struct TakenUp {
 
 fn taken_up<S: Side>(clients: &[Client]) -> TakenUp {
     let mut lsp = S::start(S::offers(&[]));
+    lsp.connect(clients);
     let ask = encode_request(ID, &GetInfo { token: None }).expect("a short request");
     // The first request sets up everything that is set up only once.
     let (first, others) = clients.split_first().expect("a client");

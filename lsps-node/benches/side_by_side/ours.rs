@@ -13,7 +13,7 @@ use lsps_types::jsonrpc::MESSAGE_TYPE;
 use lsps_types::{Msat, PaymentHash, PeerId, Scid};
 
 use crate::SIZE;
-use crate::side::{Client, Side, fresh_scids, scid_of};
+use crate::side::{Client, Side, fresh_scids, init, scid_of};
 use crate::tally::Tally;
 
 pub struct Ours {
@@ -46,15 +46,24 @@ impl Side for Ours {
         stored((0..count).map(|place| many::copy(&paid, Scid(u64::from(place + 1) << 40), client.id)))
     }
 
+    fn connect(&mut self, clients: &[Client]) {
+        clients.iter().for_each(|client| self.messages.peer_connected(client.key, &init(), true).expect("it may come"));
+        for event in self.messages.take() {
+            let PeerEvent::Connected(peer) = event else { panic!("a connection") };
+            let _ = self.service.handle(&Input::PeerConnected { peer }, NOON);
+        }
+        self.settle();
+    }
+
     fn receives(&mut self, client: &Client, message: &[u8]) -> Vec<u8> {
         let read = self.messages.read(MESSAGE_TYPE, &mut &*message).expect("it can be read").expect("it is ours");
         self.messages.handle_custom_message(read, client.key).expect("it is taken");
         for event in self.messages.take() {
             let PeerEvent::Message(peer, payload) = event else { panic!("a message") };
-            let _ = self.service.handle(&Input::Message { peer: PeerId(peer.serialize()), payload }, NOON);
+            let _ = self.service.handle(&Input::Message { peer, payload }, NOON);
         }
         let answers = self.settle();
-        self.messages.send(answers.into_iter().map(|(_, payload)| (client.key, payload)));
+        self.messages.send(answers);
         self.messages.get_and_clear_pending_msg().pop().expect("an answer").1.payload
     }
 

@@ -95,6 +95,7 @@ fn asked_and_sold<S: Side>(others: &[Client], fresh: &[Client]) -> Sold {
         if others.len() < FEW {
             lsp = S::start(S::offers(others));
         }
+        lsp.connect(clients);
         let ask = encode_request(ID, &GetInfo { token: None }).expect("a short request");
         let (nanos, answers) =
             per_piece(clients.len(), || clients.iter().map(|client| lsp.receives(client, &ask)).collect::<Vec<_>>());
@@ -132,6 +133,7 @@ fn bought_and_paid<S: Side>(client: &Client, channels: u32) -> Paid {
     let mut written = [(0, 0); 2];
     for _ in 0..SAMPLES {
         let mut lsp = S::start(S::channels(client, channels));
+        lsp.connect(std::slice::from_ref(client));
         let ask = encode_request(ID, &GetInfo { token: None }).expect("a short request");
         let menu = lsp.receives(client, &ask);
         let orders: Vec<_> = (0..AT_ONCE).map(|_| order(&menu)).collect();

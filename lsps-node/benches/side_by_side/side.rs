@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use lightning::ln::msgs::Init;
+use lightning::types::features::InitFeatures;
 use lsps_node::store::MemoryStore;
 use lsps_types::{PeerId, Scid};
 
@@ -16,7 +18,9 @@ pub trait Side: Sized {
     fn offers(clients: &[Client]) -> MemoryStore;
     /// Records of one client that has channels, each of which was paid for.
     fn channels(client: &Client, count: u32) -> MemoryStore;
-    /// Answers a request after writing its records.
+    /// Connects these clients.
+    fn connect(&mut self, clients: &[Client]);
+    /// Answers a request of a connected client after writing its records.
     fn receives(&mut self, client: &Client, message: &[u8]) -> Vec<u8>;
     /// Takes in one part of a payment that stays incomplete, and writes its records.
     fn part(&mut self, scid: Scid, name: [u8; 32], payment: [u8; 32]);
@@ -30,6 +34,11 @@ pub trait Side: Sized {
 pub struct Client {
     pub key: PublicKey,
     pub id: PeerId,
+}
+
+/// The message with which a peer begins.
+pub fn init() -> Init {
+    Init { features: InitFeatures::empty(), networks: None, remote_network_address: None }
 }
 
 /// Returns this many different clients.

@@ -34,7 +34,7 @@ use lsps_transport_ldk::preset_for_lsp;
 use lsps_types::Scid;
 use lsps_types::jsonrpc::MESSAGE_TYPE;
 
-use crate::side::{Client, Side, fresh_scids, scid_of};
+use crate::side::{Client, Side, fresh_scids, init, scid_of};
 use crate::tally::Tally;
 use crate::their_records::{FAR_AWAY, PeerState};
 
@@ -86,6 +86,11 @@ impl Side for Theirs {
     fn channels(client: &Client, count: u32) -> MemoryStore {
         let scids = (0..count).map(|place| Scid(u64::from(place + 1) << 40));
         stored([(client, PeerState::with_channels(scids))].into_iter())
+    }
+
+    fn connect(&mut self, clients: &[Client]) {
+        let comes = |client: &Client| self.manager.peer_connected(client.key, &init(), true).expect("it may come");
+        clients.iter().for_each(comes);
     }
 
     fn receives(&mut self, client: &Client, message: &[u8]) -> Vec<u8> {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Address, Network};
 use lightning::util::config::UserConfig;
 use lsps_node::node::{Node, Setup, passes, within};
@@ -14,7 +13,7 @@ use lsps_service::TokenTerms;
 use lsps_testing::fault::{Power, Wire};
 use lsps_testing::scene::{Scene, Script};
 use lsps_transport_ldk::{LspEvent, LspsMessageHandler, PeerEvent, Role};
-use lsps_types::Ppm;
+use lsps_types::{PeerId, Ppm};
 use serde_json::{Value, json};
 
 use crate::{AMOUNT, BY_HAND, FEE_LIMIT, HOUR, RAW};
@@ -290,7 +289,7 @@ impl World {
 struct Raw {
     node: Arc<Node<LspsMessageHandler>>,
     messages: Arc<LspsMessageHandler>,
-    lsp: PublicKey,
+    lsp: PeerId,
     heard: Mutex<Vec<Value>>,
 }
 
@@ -307,7 +306,7 @@ impl Raw {
         node.run(|_| std::future::ready(Ok(())));
         let lsp = scene.lsp.node.node_id();
         assert!(node.connect(lsp, address).await);
-        Self { node, messages, lsp, heard: Mutex::default() }
+        Self { node, messages, lsp: lsp.into(), heard: Mutex::default() }
     }
 
     /// Returns the answers to this payload, that is, all messages before the answer to a request that follows it.

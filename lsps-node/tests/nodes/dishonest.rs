@@ -409,7 +409,7 @@ fn answer(
                     encode_error(request.id(), &ErrorObject::of_method(BuyError::InvalidOpeningFeeParams))
                 }
                 Some(Method::Lsps2Buy) => {
-                    *client.lock().unwrap() = Some(peer);
+                    *client.lock().unwrap() = PublicKey::from_slice(&peer.0).ok();
                     let jit_channel_scid = Scid(lsp.channel_manager().get_intercept_scid());
                     let bought = Bought { jit_channel_scid, lsp_cltv_expiry_delta: 144, client_trusts_lsp: false };
                     encode_reply::<Buy>(request.id(), &bought)

@@ -89,11 +89,11 @@ impl<M: Manager> WalletNode for Node<M> {
     }
 
     fn has_scid_alias(&self, peer: PeerId) -> bool {
-        public_key(peer).is_some_and(|peer| self.messages.has_scid_alias(&peer))
+        self.messages.has_scid_alias(peer)
     }
 
     fn has_large_channels(&self, peer: PeerId) -> bool {
-        public_key(peer).is_some_and(|peer| self.messages.has_large_channels(&peer))
+        self.messages.has_large_channels(peer)
     }
 
     fn outbound(&self) -> Msat {
