@@ -9,7 +9,7 @@ use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
-use hex_conservative::{Case, DisplayHex, FromHex};
+use hex_conservative::FromHex;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Buy, OpeningFeeParams};
@@ -48,6 +48,12 @@ impl Promise {
     pub fn issued(text: impl Into<String>) -> Result<Self, InvalidPromise> {
         let text = text.into();
         if text.bytes().all(is_plain) { Self::received(text) } else { Err(InvalidPromise::Characters) }
+    }
+
+    /// Writes the promise for terms with this HMAC, and for this token. Its text is plain by construction.
+    fn of(mac: &Hmac<sha256::Hash>, token: Option<&str>) -> Result<Self, InvalidPromise> {
+        let text = text_of(mac, token);
+        if text.len() > LONGEST { Err(InvalidPromise::TooLong) } else { Ok(Self(text)) }
     }
 
     /// The promise as text.
@@ -131,7 +137,7 @@ impl PromiseKey {
     ) -> Result<OpeningFeeParams, InvalidPromise> {
         let mac = self.mac(&Fields::from(&terms), client, token);
         Ok(OpeningFeeParams {
-            promise: Promise::issued(text_of(&mac, token))?,
+            promise: Promise::of(&mac, token)?,
             min_fee_msat: terms.min_fee_msat,
             proportional: terms.proportional,
             valid_until: terms.valid_until,
@@ -209,13 +215,19 @@ impl PromiseKey {
 }
 
 fn text_of(mac: &Hmac<sha256::Hash>, token: Option<&str>) -> String {
-    let mut text = String::with_capacity(LONGEST);
+    let parts = [Some(mac.as_byte_array().as_slice()), token.map(str::as_bytes)].into_iter().flatten();
+    let bytes: usize = parts.clone().map(<[u8]>::len).sum();
+    let mut text = String::with_capacity(bytes.saturating_mul(2).saturating_add(VERSION.len()).saturating_add(2));
     text.push_str(VERSION);
-    for part in [Some(mac.as_byte_array().as_slice()), token.map(str::as_bytes)].into_iter().flatten() {
+    for part in parts {
         text.push('.');
-        part.append_hex_to_string(Case::Lower, &mut text);
+        part.iter().for_each(|byte| text.extend([byte >> 4, byte & 0xf].map(hex_digit)));
     }
     text
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from(if nibble < 10 { b'0' | nibble } else { nibble.wrapping_add(b'a' - 10) })
 }
 
 /// Error for terms that this LSP did not issue, that belong to another client, or that were changed.
