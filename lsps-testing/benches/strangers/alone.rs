@@ -1,17 +1,22 @@
-//! The service alone, in virtual time: the memory that it uses for a crowd, and the clients that still have room.
+//! The service or the inbox alone: the memory that they use for a crowd, the clients that still have room, and the cost of
+//! one more.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
-use lsps_service::{Config, Input, NodeFacts, Service};
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::peer_handler::CustomMessageHandler as _;
+use lsps_service::{ChannelEnd, ChannelKey, Config, FlowId, HeldHtlc, Input, NodeFacts, PartId, Service};
 use lsps_testing::scene::Error;
-use lsps_testing::{LspSetup, NOON};
+use lsps_testing::{Lsp, LspSetup, NOON, buys};
+use lsps_transport_ldk::{LspsMessageHandler, Role};
 use lsps_types::jsonrpc::encode_request;
 use lsps_types::lsps2::{GetInfo, PromiseKey};
 use lsps_types::lsps5::SetWebhook;
-use lsps_types::{Network, PeerId, Request, Timestamp};
+use lsps_types::{Msat, Network, PaymentHash, PeerId, Request, Scid, Timestamp};
 
 use crate::Figures;
+use crate::attack::{comes, stranger};
 
 /// X59: 200 000 strangers register a webhook each, as fast as the LSP serves strangers.
 pub fn hooks() -> Result<Figures, Error> {
@@ -58,6 +63,64 @@ pub fn tokens() -> Result<Figures, Error> {
         taken.bytes_current,
         format!("{questions} questions kept; then one of a client with a channel"),
     ))
+}
+
+/// X64: a client refuses each open of the channel that it bought, for one payment after the other.
+pub fn refused_opens() -> Result<Figures, Error> {
+    let (client, size) = (peer(1), Msat(1_000_000_000));
+    let mut lsp = Lsp::at(NOON, LspSetup { scids: vec![Scid(7)], ..LspSetup::default() });
+    let scid = buys(&mut lsp, client, Some(size)).jit_channel_scid;
+    lsp.connects(client);
+    let (mut refused, mut longest) = (0, 0);
+    let taken = measure(|| {
+        for number in 1..=2_000_u32 {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            lsp.htlc(HeldHtlc {
+                part: PartId(id),
+                scid,
+                payment_hash: PaymentHash(id),
+                amount_in: size,
+                onion_amount: size,
+                cltv_expiry: None,
+            });
+            lsp.channel_ends(ChannelKey { flow: FlowId::JitChannel(scid), attempt: number }, ChannelEnd::Rejected);
+            refused += lsp.acts().iter().filter(|act| matches!(act, lsps_testing::Act::Open { .. })).count();
+            longest = lsp.records().values().map(Vec::len).max().unwrap_or_default().max(longest);
+        }
+    });
+    let entries = lsp.book().count();
+    if refused != 2_000 || entries > 0 {
+        return Err(format!("{refused} opens, {entries} entries in the book").into());
+    }
+    let about = format!("no entry in the book; the record has at most {longest} B");
+    Ok(figures(taken.bytes_max, taken.bytes_current, about))
+}
+
+/// X65: 4 000 peers that come and go, beside 40.
+pub fn moves() -> Result<Figures, Error> {
+    let ids: Vec<PublicKey> = (0..4_000).map(stranger).collect();
+    let (few, many) = (time_of_moves(&ids[..40]), time_of_moves(&ids));
+    // Were the cost of a move proportional to the number of peers, it would be a hundredfold.
+    if many > 50 * few {
+        return Err(format!("one move takes {many:?} beside 4 000 peers, {few:?} beside 40").into());
+    }
+    let (few, many) = (few.as_nanos(), many.as_nanos());
+    Ok(Figures { about: format!("one move takes {many} ns; beside 40 peers {few} ns"), ..Figures::default() })
+}
+
+/// Time for one peer to come or to go, of all that do so in turn.
+#[allow(clippy::disallowed_methods, reason = "a bench runs on the wall clock")]
+fn time_of_moves(ids: &[PublicKey]) -> Duration {
+    let handler = LspsMessageHandler::new(Role::Service);
+    let rounds = 400_000 / (2 * ids.len());
+    let begun = Instant::now();
+    for _ in 0..rounds {
+        ids.iter().for_each(|id| comes(&handler, *id));
+        drop(handler.take());
+        ids.iter().for_each(|id| handler.peer_disconnected(*id));
+    }
+    begun.elapsed() / 400_000
 }
 
 #[expect(clippy::cast_precision_loss, reason = "statistics")]

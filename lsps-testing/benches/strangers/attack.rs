@@ -12,7 +12,7 @@ use lsps_testing::scene::LspNode;
 use lsps_transport_ldk::{LspsMessage, LspsMessageHandler};
 use lsps_types::jsonrpc::encode_request;
 use lsps_types::lsps1::CreateOrder;
-use lsps_types::lsps2::{Buy, GetInfo, Unpromised};
+use lsps_types::lsps2::{Buy, GetInfo, PromiseKey, Unpromised};
 use lsps_types::lsps5::SetWebhook;
 use lsps_types::{DateTime, Msat, PeerId, Ppm, Sat};
 
@@ -129,8 +129,13 @@ pub fn stranger(number: usize) -> PublicKey {
     PublicKey::from_secret_key(&Secp256k1::new(), &SecretKey::from_slice(&secret).expect("a key"))
 }
 
-/// A purchase on terms that the LSP offered.
+/// A purchase on terms that the LSP of a scene offered.
 pub fn buy(client: PublicKey) -> Buy {
+    buy_with(&LspNode::promise_key(), PeerId(client.serialize()))
+}
+
+/// A purchase on terms that were promised with this key.
+pub fn buy_with(key: &PromiseKey, client: PeerId) -> Buy {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let now = u64::try_from(since_epoch.as_millis()).expect("before the end");
     let terms = Unpromised {
@@ -142,8 +147,7 @@ pub fn buy(client: PublicKey) -> Buy {
         min_payment_size_msat: Msat(1),
         max_payment_size_msat: Msat(1_000_000_000),
     };
-    let opening_fee_params =
-        LspNode::promise_key().issue(terms, PeerId(client.serialize()), None).expect("valid terms");
+    let opening_fee_params = key.issue(terms, client, None).expect("valid terms");
     Buy { opening_fee_params, payment_size_msat: None }
 }
 

@@ -91,14 +91,14 @@ impl Honest {
     ) -> Result<Self, Error> {
         let mut webhooks = reached_with(authority);
         webhooks.resolver = Some(Arc::new(OneName));
-        let notes = Arc::clone(answers);
+        let (notes, asks) = (Arc::clone(answers), stranger(CLIENT));
         let scene = Scene::set(Script {
             directory: Some(directory.into()),
             payer_channels: vec![1_000_000; 2],
             webhooks: Some(webhooks),
             policy: StandardPolicy { orders: Some(OrderPolicy::default()), ..StandardPolicy::default() },
             on_request: Arc::new(move |message| {
-                if message.sent && *message.peer == stranger(CLIENT) {
+                if message.sent && *message.peer == asks {
                     notes.lock().expect("nobody panics here").push((*message.peer, message.payload.to_vec()));
                 }
             }),
