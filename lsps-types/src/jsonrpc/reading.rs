@@ -199,7 +199,7 @@ impl<'a> Raw<'a> {
         let is_object = scan::members(self.json, |name, _| there.push(name.to_string())).is_ok();
         asked.each_param(|name, value| {
             if !there.iter().any(|known| known == name) {
-                absent += &format!(",\"{name}\":{value}");
+                absent.extend([",\"", name, "\":", value]);
             }
         });
         match self.json.trim_end().strip_suffix('}').filter(|_| is_object && !there.is_empty()) {
