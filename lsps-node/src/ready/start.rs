@@ -100,7 +100,7 @@ async fn buy(
     let mut parts = WalletParts::new(manager, peers, messages, store, keys, ldk.chain().network(), lsps.known());
     parts.batches.clone_from(&opened.batches);
     let (coins, broadcaster) = (Arc::clone(ldk.wallet()), Arc::clone(ldk.broadcaster()));
-    parts.onchain = Some(Arc::new(Payer { coins, broadcaster }));
+    parts.onchain = Some(Arc::new(Payer::new(coins, broadcaster)));
     parts.mempool = Some(Arc::clone(ldk.chain()) as Arc<_>);
     let (wallet, unreadable) = Wallet::start(parts).await?;
     Ok((Host::Wallet(Arc::new(wallet)), unreadable))
