@@ -1,4 +1,8 @@
-//! Programs that show LSPS at work on nodes of their own: an LSP, a wallet and a payer on an embedded regtest chain.
+//! Programs that show LSPS at work on nodes of their own: an LSP, a wallet and a payer on an embedded regtest chain; and two
+//! programs to use by hand, `lsp` and `wallet`.
+
+pub mod lsp;
+pub mod wallet;
 
 /// The examples in the documents compile and run.
 #[cfg(doctest)]

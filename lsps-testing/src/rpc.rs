@@ -31,7 +31,16 @@ impl Rpc {
     ///
     /// There is no free port.
     pub async fn serve(chain: Chain) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::serve_at(([127, 0, 0, 1], 0).into(), chain).await
+    }
+
+    /// Listens at this address.
+    ///
+    /// # Errors
+    ///
+    /// The address is not free.
+    pub async fn serve_at(address: SocketAddr, chain: Chain) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { address, serving: tokio::spawn(accept(listener, chain)) })
     }
