@@ -62,5 +62,5 @@ fn sweep(storage: &[&str]) {
 
 /// Number of kills: `LSPS_KILLS`, or a few.
 fn kills() -> u64 {
-    std::env::var("LSPS_KILLS").map_or(5, |kills| kills.parse().expect("LSPS_KILLS is a number"))
+    std::env::var("LSPS_KILLS").map_or(3, |kills| kills.parse().expect("LSPS_KILLS is a number"))
 }
