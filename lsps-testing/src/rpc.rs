@@ -123,8 +123,8 @@ fn answer(chain: &Chain, call: &Value) -> Result<Value, Refused> {
             let tx = tx.ok_or_else(|| Refused(DESERIALIZATION, "no transaction".into()))?;
             chain.submit(tx).map(|txid| json!(txid)).map_err(|why| Refused(REJECTED, why.to_string()))
         }
-        "estimatesmartfee" => Ok(json!({ "feerate": feerate(), "blocks": params[0] })),
-        "getmempoolinfo" => Ok(json!({ "mempoolminfee": feerate() })),
+        "estimatesmartfee" => Ok(json!({ "feerate": feerate(chain), "blocks": params[0] })),
+        "getmempoolinfo" => Ok(json!({ "mempoolminfee": f64::from(FEE_SAT_PER_KW) / 25_000_000.0 })),
         other => Err(Refused(NO_SUCH_METHOD, format!("there is no method {other:?}"))),
     }
 }
@@ -161,8 +161,8 @@ fn not_found(what: &str) -> Refused {
 }
 
 /// Feerate in bitcoin per 1000 virtual bytes.
-fn feerate() -> f64 {
-    f64::from(FEE_SAT_PER_KW) * 4.0 / 100_000_000.0
+fn feerate(chain: &Chain) -> f64 {
+    f64::from(chain.fee_sat_per_kw()) / 25_000_000.0
 }
 
 fn now() -> u64 {

@@ -56,7 +56,7 @@ impl Backend {
         let server = match kind {
             Kind::Embedded => Server::None,
             Kind::Rpc => Server::Rpc(Rpc::serve(chain.clone()).await.expect("a free port")),
-            Kind::Bitcoind => Server::Daemon(Box::new(Daemon::start(&chain)?)),
+            Kind::Bitcoind => Server::Daemon(Box::new(tokio::task::block_in_place(|| Daemon::start(&chain))?)),
             Kind::Esplora => Server::Esplora(EsploraServer::serve(chain.clone()).await.expect("a free port")),
             Kind::Electrum => Server::Electrum(ElectrumServer::serve(chain.clone()).expect("a free port")),
         };
