@@ -3,9 +3,9 @@
 //! # The parts
 //!
 //! [`Node`] is a ready node, made by a [`Builder`](builder::Builder). [`node::Node`] below it has channels, peers and coins;
-//! [`node::save`] defines the order in which it is persisted. [`chain`] has the
-//! sources of blocks; [`Chain`] is one in this process, which checks and mines real transactions. [`BdkWallet`] pays for channels, watches deposits and refunds them;
-//! [`store`] has the stores that outlive a node.
+//! [`node::save`] defines the order in which it is persisted. [`chain`] has the sources of the
+//! chain: features `bitcoind`, `esplora` and `electrum`, none by default. [`Chain`] is one in this process, which checks and mines
+//! real transactions. [`BdkWallet`] pays for channels, watches deposits and refunds them; [`store`] has the stores that outlive a node.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 

@@ -449,7 +449,10 @@ impl Parts {
             if !source.is_local() {
                 positions.push(self.wallet.position());
             }
-            catch_up(feed, &mut positions, &mut |block| self.chain.note_height(block))?;
+            catch_up(feed, &mut positions, &mut |block| {
+                self.chain.note_height(block);
+                Ok(())
+            })?;
         }
         for (monitor, ..) in listeners {
             let (channel, update) = (monitor.channel_id(), monitor.get_latest_update_id());

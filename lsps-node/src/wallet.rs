@@ -60,8 +60,9 @@ impl BdkWallet {
         let mut bdk = match &record {
             Some(record) => record.load(master, network)?,
             None => {
+                let lookahead = if chain.source().is_local() { LOOKAHEAD } else { LOOKAHEAD_ELSEWHERE };
                 let [receiving, change] = KEYCHAINS.map(|keychain| Bip84(master, keychain));
-                let bdk = Wallet::create(receiving, change).network(network).lookahead(LOOKAHEAD);
+                let bdk = Wallet::create(receiving, change).network(network).lookahead(lookahead);
                 bdk.create_wallet_no_persist().expect("the template is a valid descriptor")
             }
         };
@@ -202,3 +203,5 @@ const KEYCHAINS: [KeychainKind; 2] = [KeychainKind::External, KeychainKind::Inte
 /// Number of addresses beyond the recorded ones that are scanned, for what a store lost: addresses are recorded before
 /// they are used.
 const LOOKAHEAD: u32 = 10;
+/// The same on a chain outside this process, where a phrase may be restored without the records.
+const LOOKAHEAD_ELSEWHERE: u32 = 100;

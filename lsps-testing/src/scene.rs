@@ -222,6 +222,7 @@ impl Scene {
         scene.trio().are_current().await?;
         scene.connect().await?;
         open_channels(&scene.chain, &scene.payer, &scene.lsp.node, &scene.script.payer_channels).await?;
+        scene.trio().are_current().await?; // a wallet may follow after the channels
         Ok(scene)
     }
 

@@ -189,6 +189,11 @@ impl ChainSource for Bitcoind {
         let info = self.call("getblockchaininfo", &[])?;
         let hash = info["bestblockhash"].as_str().and_then(|hash| hash.parse().ok());
         let height = info["blocks"].as_u64().and_then(|height| u32::try_from(height).ok());
+        let (blocks, headers) =
+            (info["blocks"].as_u64().unwrap_or_default(), info["headers"].as_u64().unwrap_or_default());
+        if headers > blocks + FEW {
+            return Err(SourceError::Gone(format!("bitcoind itself has {blocks} of {headers} blocks")));
+        }
         match (hash, height) {
             (Some(hash), Some(height)) => Ok(BestBlock::new(hash, height)),
             _ => Err(SourceError::Refused("getblockchaininfo names no block".into())),
@@ -311,6 +316,8 @@ impl From<Failed> for SourceError {
 const ANSWER: Duration = Duration::from_secs(20);
 /// Largest number of transactions of the mempool that one look fetches.
 const FETCHED_AT_ONCE: usize = 2_000;
+/// Number of blocks that `bitcoind` may have yet to check.
+const FEW: u64 = 6;
 /// Number of outputs of a transaction that are looked for.
 const OUTPUTS: u32 = 4;
 /// `RPC_INVALID_ADDRESS_OR_KEY`

@@ -20,7 +20,10 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         if let (true, Feed::Blocks(feed)) = (self.chain.source().is_local(), self.chain.source().feed()) {
             let mut seen = lock(&self.seen);
             let mut positions = [self.position(*seen)];
-            let followed = catch_up(feed, &mut positions, &mut |block| self.chain.note_height(block));
+            let followed = catch_up(feed, &mut positions, &mut |block| {
+                self.chain.note_height(block);
+                Ok(())
+            });
             *seen = positions[0].at;
             drop(positions);
             self.chain.note_source(followed.as_ref().map(|()| *seen));
@@ -81,7 +84,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         match source.feed() {
             Feed::Blocks(feed) => {
                 let mut positions = [self.position(*lock(&self.seen)), self.wallet.position()];
-                let followed = catch_up(feed, &mut positions, &mut |block| self.chain.note_height(block));
+                let followed = catch_up(feed, &mut positions, &mut |block| self.progress(block));
                 *lock(&self.seen) = positions[0].at;
                 drop(positions);
                 followed?;
@@ -97,16 +100,29 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                 self.chain.note_height(self.manager.current_best_block());
             }
         }
-        if !self.stopping.load(Ordering::SeqCst) {
-            self.wallet
-                .keep()
-                .map_err(|error| SourceError::Refused(format!("the wallet could not be saved: {error}")))?;
-        }
+        self.keep_wallet()?;
         self.chain.refresh(with_fees)?;
         Ok(tip)
     }
+
+    /// Notes a new block, and keeps some of the progress of a long way.
+    fn progress(&self, block: BestBlock) -> Result<(), SourceError> {
+        self.chain.note_height(block);
+        if block.height.is_multiple_of(KEEP_BLOCKS) { self.keep_wallet() } else { self.goes_on() }
+    }
+
+    fn keep_wallet(&self) -> Result<(), SourceError> {
+        self.goes_on()?;
+        self.wallet.keep().map_err(|error| SourceError::Refused(format!("the wallet could not be saved: {error}")))
+    }
+
+    fn goes_on(&self) -> Result<(), SourceError> {
+        if self.stopping.load(Ordering::SeqCst) { Err(SourceError::Gone("the node stops".into())) } else { Ok(()) }
+    }
 }
 
+/// Number of blocks after which the wallet is written, also on the way to the newest block.
+const KEEP_BLOCKS: u32 = 1_000;
 /// Pause after a source did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Number of looks for news after which feerates are asked for.

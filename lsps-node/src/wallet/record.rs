@@ -7,7 +7,7 @@ use bdk_wallet::{ChangeSet, KeychainKind, Wallet};
 use bitcoin::bip32::Xpriv;
 use bitcoin::{Network, io};
 
-use super::{KEYCHAINS, LOOKAHEAD};
+use super::{KEYCHAINS, LOOKAHEAD_ELSEWHERE};
 use crate::store::Store;
 
 /// What the store has of the wallet.
@@ -33,7 +33,7 @@ impl Record {
     pub(super) fn load(&self, master: Xpriv, network: Network) -> io::Result<Wallet> {
         let [receiving, change] = KEYCHAINS.map(|keychain| bdk_wallet::template::Bip84(master, keychain));
         let load = Wallet::load().descriptor(KeychainKind::External, Some(receiving));
-        let load = load.descriptor(KeychainKind::Internal, Some(change)).extract_keys().lookahead(LOOKAHEAD);
+        let load = load.descriptor(KeychainKind::Internal, Some(change)).extract_keys().lookahead(LOOKAHEAD_ELSEWHERE);
         let loaded = load.check_network(network).load_wallet_no_persist(self.changes.clone()).map_err(invalid)?;
         loaded.ok_or_else(|| invalid("the wallet's record is empty"))
     }

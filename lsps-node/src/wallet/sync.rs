@@ -110,7 +110,7 @@ impl Coins {
                 return; // blocks and mempool are of one instant
             }
             let at = self.tip();
-            let followed = catch_up(feed, &mut [Position { at, follower: Box::new(&mut *self) }], &mut |_| {});
+            let followed = catch_up(feed, &mut [Position { at, follower: Box::new(&mut *self) }], &mut |_| Ok(()));
             let followed = followed.and_then(|()| feed.mempool(&|txid| self.in_mempool.contains(txid)));
             let Ok(mempool) = followed else { return }; // it never fails
             self.see_mempool(mempool);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Network;
+use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::peer_handler::IgnoringMessageHandler;
 use lightning::util::config::UserConfig;
 use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{End, PaymentMethod, PaymentOption};
 use lsps_client::session::Outcome;
-use lsps_node::node::{Node, Setup, within};
+use lsps_node::node::{Node, Setup, passes, within};
 use lsps_node::store::MemoryStore;
 use lsps_service::Trust;
 use lsps_testing::scene::{Balances, Scene, Script, Stock};
@@ -78,6 +79,13 @@ pub async fn reorganisation(kind: Kind) {
 pub async fn absence(kind: Kind) {
     let Some(mut world) = World::new(kind, Script::default()).await else { return };
     world.is_paid().await;
+    // An HTLC that is not gone on both sides would expire.
+    let nodes = [&world.scene.lsp.node, &world.scene.wallet.node];
+    let is_pending = |channel: &ChannelDetails| {
+        !channel.pending_inbound_htlcs.is_empty() || !channel.pending_outbound_htlcs.is_empty()
+    };
+    let is_quiet = || !nodes.iter().any(|node| node.channel_manager().list_channels().iter().any(is_pending));
+    assert!(within(is_quiet).await && passes(500).await);
     world.scene.wallet.node.stop().await;
     world.scene.chain.mine(300);
     world.scene.restart_wallet().await.expect("it starts");
@@ -134,7 +142,9 @@ pub async fn force_close(kind: Kind) {
     let coins = || [lsp, wallet].map(|node| node.wallet().balance_sat());
     let before = coins();
     scene.chain.set_fee_sat_per_kw(2_000); // so that the commitment transaction does not pay enough by itself
-    assert!(within(|| lsp.chain().fee_rate_within(6).to_sat_per_kwu() >= 2_000).await);
+    // The wallet, which has no coins, cannot bump its own.
+    let know = || [lsp, wallet].iter().all(|node| node.chain().fee_rate_within(6).to_sat_per_kwu() >= 2_000);
+    assert!(within(know).await);
     lsp.channel_manager().force_close_broadcasting_latest_txn(&channel, &wallet.node_id(), "enough".into()).unwrap();
     let is_bumped = || scene.chain.mempool().len() == 2;
     assert!(within(is_bumped).await, "commitment and the child that pays for it: {:?}", scene.chain.mempool());
