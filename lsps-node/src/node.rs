@@ -187,6 +187,9 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
         };
         let (stored, tip) = parts.load_on_any_thread(config.clone()).await?;
         let was_loaded = stored.is_some();
+        if was_loaded && !chain.source().is_local() {
+            saves.want_manager(); // it has seen the blocks since
+        }
         let manager = Arc::new(stored.unwrap_or_else(|| {
             let params = ChainParameters { network: chain.network(), best_block: tip };
             ChannelManager::new(
@@ -453,6 +456,9 @@ impl Parts {
                 self.chain.note_height(block);
                 Ok(())
             })?;
+        }
+        if !source.is_local() {
+            self.wallet.keep()?; // the way to the newest block may have been long
         }
         for (monitor, ..) in listeners {
             let (channel, update) = (monitor.channel_id(), monitor.get_latest_update_id());

@@ -108,6 +108,9 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     /// Notes a new block, and keeps some of the progress of a long way.
     fn progress(&self, block: BestBlock) -> Result<(), SourceError> {
         self.chain.note_height(block);
+        if block.height.is_multiple_of(SAVE_BLOCKS) {
+            self.saves.want_manager(); // the next start reads the blocks after this one only
+        }
         if block.height.is_multiple_of(KEEP_BLOCKS) { self.keep_wallet() } else { self.goes_on() }
     }
 
@@ -121,6 +124,8 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
     }
 }
 
+/// Number of blocks after which the channel manager is saved, if nothing else requires it.
+const SAVE_BLOCKS: u32 = 50;
 /// Number of blocks after which the wallet is written, also on the way to the newest block.
 const KEEP_BLOCKS: u32 = 1_000;
 /// Pause after a source did not answer.

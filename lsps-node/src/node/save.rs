@@ -111,6 +111,12 @@ impl SaveQueue {
         *waiting = Waiting { unsaved_manager: true, ..batch };
     }
 
+    /// Has the manager written with the next save.
+    pub(super) fn want_manager(&self) {
+        self.waiting().unsaved_manager = true;
+        self.filled.notify_one();
+    }
+
     fn queue(&self, name: MonitorName, monitor: &ChannelMonitor, update: Option<u64>) -> ChannelMonitorUpdateStatus {
         self.at(|| Step::Queueing(monitor.channel_id()));
         let mut waiting = self.waiting();
@@ -157,7 +163,8 @@ impl Persist<InMemorySigner> for SaveQueue {
 struct Waiting {
     monitors: BTreeMap<String, WaitingMonitor>,
     archived: Vec<String>,
-    /// Whether a write of the manager failed after LDK had cleared its flag.
+    /// Whether the manager is to be written although LDK's flag is not set: a write failed after LDK had cleared it, or the manager
+    /// has seen many blocks, of which LDK does not ask to save the last.
     unsaved_manager: bool,
 }
 
