@@ -55,7 +55,7 @@ impl Esplora {
             call.await.map_err(|error| {
                 let text = error.to_string();
                 failed = Some(failure(error));
-                io::Error::new(io::ErrorKind::Other, text)
+                io::Error::other(text)
             })
         });
         answer.map_err(|error| failed.unwrap_or_else(|| SourceError::Gone(error.to_string())))
@@ -146,7 +146,7 @@ impl TransactionFeed for Esplora {
     fn sync_channels(&self, objects: &[Arc<dyn Confirm + Send + Sync>]) -> Result<(), SourceError> {
         let synced = self.waiting.wait_for(ROUND, async {
             let synced = self.channels.sync(objects.to_vec()).await;
-            synced.map_err(|error| io::Error::new(io::ErrorKind::Other, error.to_string()))
+            synced.map_err(|error| io::Error::other(error.to_string()))
         });
         synced.map_err(|error| SourceError::Gone(error.to_string()))
     }

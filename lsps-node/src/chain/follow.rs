@@ -122,11 +122,11 @@ mod tests {
     impl Flaky<'_> {
         fn ask(&self) -> Result<(), SourceError> {
             self.questions.set(self.questions.get() + 1);
-            if self.questions.get() % 7 == 0 && self.reorganisations.get() < 20 {
+            if self.questions.get().is_multiple_of(7) && self.reorganisations.get() < 20 {
                 self.reorganisations.set(self.reorganisations.get() + 1);
                 self.chain.reorganize(1 + self.reorganisations.get() % 4);
             }
-            if self.questions.get() % 3 == 0 && self.reorganisations.get() < 20 {
+            if self.questions.get().is_multiple_of(3) && self.reorganisations.get() < 20 {
                 Err(SourceError::Gone("no line".into()))
             } else {
                 Ok(())

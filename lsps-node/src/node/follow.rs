@@ -62,7 +62,7 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
                 }
                 drop(node);
                 if done.is_err() {
-                    thread::sleep(PAUSE);
+                    thread::park_timeout(PAUSE);
                 }
                 let passed = round_at.map_or(Duration::ZERO, |at| at.elapsed());
                 chain.wait_for_work(chain.source().interval().saturating_sub(passed));

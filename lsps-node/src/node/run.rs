@@ -65,7 +65,8 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
             let _ = life.await;
         }
         self.chain.ask_to_work();
-        if let Some(asking) = lock(&self.asking).take() {
+        let asking = lock(&self.asking).take();
+        if let Some(asking) = asking {
             let _ = tokio::task::spawn_blocking(|| asking.join()).await; // each call of it is bounded
         }
         self.disconnect();

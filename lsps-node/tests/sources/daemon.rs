@@ -53,7 +53,7 @@ impl Daemon {
         for _ in 0..600 {
             match follow(&rpc, &chain, &mut HashSet::new()) {
                 Ok(()) => break,
-                Err(_) => thread::sleep(Duration::from_millis(100)),
+                Err(_) => thread::park_timeout(Duration::from_millis(100)),
             }
         }
         daemon.mirror = Some(thread::spawn(move || {
@@ -62,7 +62,7 @@ impl Daemon {
                 if let Err(error) = follow(&rpc, &chain, &mut known) {
                     eprintln!("bitcoind does not follow: {error}");
                 }
-                thread::sleep(Duration::from_millis(30));
+                thread::park_timeout(Duration::from_millis(30));
             }
         }));
         Some(daemon)
