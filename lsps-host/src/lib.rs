@@ -29,7 +29,8 @@ pub use lsps_types as types;
 
 pub use inbox::{Budget, Inbox, PeerEvent};
 pub use lsp::{
-    BookPage, BookPages, CannotStart, Lsp, LspEvent, LspEvents, LspParts, PostReporter, Runner, Started, TxPurpose,
+    BookPage, BookPages, CannotStart, Lsp, LspEvent, LspEvents, LspParts, LspSettings, PostReporter, Runner, Started,
+    TxPurpose,
 };
 pub use pump::{Stopped, TellAgain};
 pub use records::{Loaded, RETRY, Records};

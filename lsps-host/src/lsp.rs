@@ -13,6 +13,7 @@ mod report;
 mod unread;
 
 use std::future::Future;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -38,7 +39,7 @@ use events::Events;
 pub use events::{LspEvent, LspEvents, TxPurpose};
 use pump::{Outside, Pump, Request};
 
-/// The parts of which an LSP is built.
+/// The parts of which an LSP is built: the ports of its node, and [`LspSettings`], whose fields are those of the parts.
 pub struct LspParts<N> {
     /// The LSP's node.
     pub node: Arc<N>,
@@ -46,6 +47,12 @@ pub struct LspParts<N> {
     pub messages: Arc<dyn Messages>,
     /// The store of the LSP's records.
     pub store: Arc<dyn RecordStore>,
+    /// Everything else.
+    pub settings: LspSettings,
+}
+
+/// Parts of an LSP that are the same on every kind of node.
+pub struct LspSettings {
     /// The on-chain wallet that pays for channels and keeps the deposits of orders.
     pub wallet: Arc<dyn OnchainWallet>,
     /// The watch for deposits of orders (LSPS1). `None`: orders cannot be paid on-chain.
@@ -67,6 +74,14 @@ pub struct LspParts<N> {
     pub tape: Option<Box<dyn Tape<Turn>>>,
 }
 
+impl LspSettings {
+    /// Creates the settings that every LSP has, with defaults for the rest.
+    pub fn new(wallet: Arc<dyn OnchainWallet>, chain: Arc<dyn ChainAccess>, promise_key: PromiseKey) -> Self {
+        let (clock, config) = (Arc::new(SystemClock), Config::default());
+        Self { wallet, deposits: None, chain, clock, promise_key, config, notifier: None, tape: None }
+    }
+}
+
 impl<N: LspNode> LspParts<N> {
     /// Creates the parts that every LSP has, with defaults for the rest.
     pub fn new(
@@ -77,9 +92,21 @@ impl<N: LspNode> LspParts<N> {
         chain: Arc<dyn ChainAccess>,
         promise_key: PromiseKey,
     ) -> Self {
-        let (clock, config) = (Arc::new(SystemClock), Config::default());
-        let (deposits, notifier, tape) = (None, None, None);
-        Self { node, messages, store, wallet, deposits, chain, clock, promise_key, config, notifier, tape }
+        Self { node, messages, store, settings: LspSettings::new(wallet, chain, promise_key) }
+    }
+}
+
+impl<N> Deref for LspParts<N> {
+    type Target = LspSettings;
+
+    fn deref(&self) -> &LspSettings {
+        &self.settings
+    }
+}
+
+impl<N> DerefMut for LspParts<N> {
+    fn deref_mut(&mut self) -> &mut LspSettings {
+        &mut self.settings
     }
 }
 
@@ -145,8 +172,8 @@ impl Lsp {
         parts: LspParts<N>,
         policy: impl Policy + 'static,
     ) -> Result<Started<N>, CannotStart> {
-        let mut config = parts.config;
-        let (network, node) = (parts.node.network(), parts.node);
+        let LspParts { node, messages, store, settings: parts } = parts;
+        let (mut config, network) = (parts.config, node.network());
         if config.orders.network.is_some() && network.is_some() && config.orders.network != network {
             return Err(CannotStart::OrdersElsewhere);
         }
@@ -154,8 +181,8 @@ impl Lsp {
         if config.webhooks.serve && parts.notifier.is_none() {
             return Err(CannotStart::NoNotifier);
         }
-        let store = Records::new(parts.store, "service");
-        parts.messages.attach();
+        let store = Records::new(store, "service");
+        messages.attach();
         let loaded = store.load(&*parts.clock).await.map_err(CannotStart::Store)?;
         let scids = {
             let node = Arc::clone(&node);
@@ -168,7 +195,7 @@ impl Lsp {
         let (requests, queue) = mpsc::unbounded_channel();
         let (events, book) = (Arc::<Events>::default(), Book::beside(&store));
         let outside = Outside {
-            messages: parts.messages,
+            messages,
             wallet: parts.wallet,
             deposits: parts.deposits,
             notifier: parts.notifier,

@@ -13,6 +13,7 @@ mod report;
 mod unread;
 
 use std::future::{Future, poll_fn};
+use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,8 @@ use lsps::Lsps;
 use pump::{Outside, Pump, Request};
 use unread::Unread;
 
-/// The parts of which a wallet is built.
+/// The parts of which a wallet is built: the ports of its node, and [`WalletSettings`], whose fields are those of the
+/// parts.
 pub struct WalletParts {
     /// The wallet's node.
     pub node: Arc<dyn WalletNode>,
@@ -52,6 +54,12 @@ pub struct WalletParts {
     pub messages: Arc<dyn Messages>,
     /// The store of the wallet's records.
     pub store: Arc<dyn RecordStore>,
+    /// Everything else.
+    pub settings: WalletSettings,
+}
+
+/// Parts of a wallet that are the same on every kind of node.
+pub struct WalletSettings {
     /// The LSPs that channels are bought from.
     pub lsps: Vec<KnownLsp>,
     /// Connects to the LSPs that have an address, and reconnects. Without it the application does that.
@@ -78,18 +86,10 @@ pub struct WalletParts {
     pub tape: Option<Box<dyn Tape<Turn>>>,
 }
 
-impl WalletParts {
-    /// Creates the parts that every wallet has, with defaults for the rest.
-    pub fn new(
-        node: Arc<dyn WalletNode>,
-        messages: Arc<dyn Messages>,
-        store: Arc<dyn RecordStore>,
-        lsps: impl IntoIterator<Item = impl Into<KnownLsp>>,
-    ) -> Self {
+impl WalletSettings {
+    /// Creates the settings of a wallet that buys from these LSPs, with defaults for the rest.
+    pub fn new(lsps: impl IntoIterator<Item = impl Into<KnownLsp>>) -> Self {
         Self {
-            node,
-            messages,
-            store,
             lsps: lsps.into_iter().map(Into::into).collect(),
             connect: None,
             select: Arc::new(Cheapest),
@@ -102,6 +102,32 @@ impl WalletParts {
             mempool: None,
             tape: None,
         }
+    }
+}
+
+impl WalletParts {
+    /// Creates the parts that every wallet has, with defaults for the rest.
+    pub fn new(
+        node: Arc<dyn WalletNode>,
+        messages: Arc<dyn Messages>,
+        store: Arc<dyn RecordStore>,
+        lsps: impl IntoIterator<Item = impl Into<KnownLsp>>,
+    ) -> Self {
+        Self { node, messages, store, settings: WalletSettings::new(lsps) }
+    }
+}
+
+impl Deref for WalletParts {
+    type Target = WalletSettings;
+
+    fn deref(&self) -> &WalletSettings {
+        &self.settings
+    }
+}
+
+impl DerefMut for WalletParts {
+    fn deref_mut(&mut self) -> &mut WalletSettings {
+        &mut self.settings
     }
 }
 
@@ -200,32 +226,33 @@ impl Wallet {
     ///
     /// The store cannot be read at all.
     pub async fn start(parts: WalletParts) -> Result<Started, StoreError> {
-        let store = Records::new(parts.store, "client");
-        parts.messages.attach();
+        let WalletParts { node, messages, store, settings: parts } = parts;
+        let store = Records::new(store, "client");
+        messages.attach();
         let loaded = store.load(&*parts.clock).await?;
         let wake = Arc::<Notify>::default();
         let session = {
-            let mut client = Client::new(parts.config, parts.node.draw_bytes());
+            let mut client = Client::new(parts.config, node.draw_bytes());
             if let Some(tape) = parts.tape {
                 client.record_on(tape);
             }
             let (clock, steady, wake) = (Arc::clone(&parts.clock), Arc::clone(&parts.clock), Arc::clone(&wake));
             Session::with_steady_clock(client, move || clock.now(), move || steady.steady(), move || wake.notify_one())
         };
-        let rules = Rules { to_self_delay: parts.node.to_self_delay(), ..parts.rules };
-        let (messages, clock) = (Arc::clone(&parts.messages), Arc::clone(&parts.clock));
-        let lsps = Arc::new(Lsps::new(parts.lsps, messages, parts.connect, clock));
+        let rules = Rules { to_self_delay: node.to_self_delay(), ..parts.rules };
+        let (heard, clock) = (Arc::clone(&messages), Arc::clone(&parts.clock));
+        let lsps = Arc::new(Lsps::new(parts.lsps, heard, parts.connect, clock, parts.patience));
         let (requests, queue) = mpsc::unbounded_channel();
         let events = Events::default();
         let outside = Outside {
-            messages: parts.messages,
+            messages,
             clock: parts.clock,
             onchain: parts.onchain.clone(),
             mempool: parts.mempool,
             events: events.clone(),
         };
-        let (node, wait) = (Arc::clone(&parts.node), rules.confirmations_to_wait);
-        let mut pump = Pump::new(session.clone(), node, outside, Durable::new(store), wake, wait);
+        let (seen, wait) = (Arc::clone(&node), rules.confirmations_to_wait);
+        let mut pump = Pump::new(session.clone(), seen, outside, Durable::new(store), wake, wait);
         pump.unread = Unread::of(loaded.failed.iter().map(|(name, _)| name.as_str()), pump.outside.clock.steady());
         let records = loaded.records.iter();
         let mut unreadable: Vec<Unreadable> =
@@ -241,7 +268,7 @@ impl Wallet {
             patience: parts.patience,
             rules,
             order_rules: parts.order_rules,
-            node: parts.node,
+            node,
             onchain: parts.onchain,
         };
         Ok(Started { wallet, runner: Runner { pump, queue, lsps }, unreadable })

@@ -15,7 +15,6 @@ mod wait;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,7 +32,8 @@ use lightning::util::persist::{
     CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, read_channel_monitors,
 };
 use lightning::util::ser::ReadableArgs;
-use lsps_transport_ldk::wallet::Connect;
+use lsps_transport_ldk::types::PeerId;
+use lsps_transport_ldk::wallet::{Connect, Connecting};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -393,10 +393,10 @@ impl<H: CustomMessageHandler + Send + Sync + 'static> Node<H> {
 struct Connector<H: CustomMessageHandler + Send + Sync + 'static>(Weak<Node<H>>);
 
 impl<H: CustomMessageHandler + Send + Sync + 'static> Connect for Connector<H> {
-    fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>> {
-        let (node, address) = (self.0.upgrade(), address.parse());
+    fn connect(&self, peer: PeerId, address: &str) -> Connecting {
+        let (node, peer, address) = (self.0.upgrade(), PublicKey::from_slice(&peer.0), address.parse());
         Box::pin(async move {
-            let (Some(node), Ok(address)) = (node, address) else { return false };
+            let (Some(node), Ok(node_id), Ok(address)) = (node, peer, address) else { return false };
             node.connect(node_id, address).await
         })
     }

@@ -16,6 +16,8 @@ mod router;
 #[cfg(feature = "webhook-http")]
 mod signer;
 mod store;
+#[cfg(feature = "net-tokio")]
+mod tcp;
 pub mod wallet;
 
 pub use {bitcoin, lightning};
@@ -27,7 +29,7 @@ pub use lsp::{Lsp, LspParts};
 pub use lsps_host::ports::{Notifier, Post, PostResult};
 #[cfg(feature = "webhook-http")]
 pub use lsps_host::webhook;
-pub use lsps_host::{BookPage, BookPages, LspEvent, LspEvents, PostReporter, Stopped, TxPurpose, ports};
+pub use lsps_host::{BookPage, BookPages, LspEvent, LspEvents, LspSettings, PostReporter, Stopped, TxPurpose, ports};
 pub use lsps_types::lsps2::PromiseKey;
 pub use lsps_types::{Msat, PaymentHash, Ppm};
 pub use message::LspsMessage;
@@ -35,5 +37,7 @@ pub use peers::{Manager, PeerManager};
 pub use router::OrderRouter;
 #[cfg(feature = "webhook-http")]
 pub use signer::webhook_notifier;
-pub use store::{BatchStore, Change, Store};
-pub use wallet::{KnownLsp, Wallet, WalletParts};
+pub use store::{BatchStore, Change, Store, records};
+#[cfg(feature = "net-tokio")]
+pub use tcp::TcpConnect;
+pub use wallet::{KnownLsp, Wallet, WalletParts, WalletSettings};

@@ -3,27 +3,28 @@
 mod events;
 mod node;
 
-use std::ops::Deref;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::{Event, ReplayEvent};
 
-use lsps_host::ports::{ChainAccess, ChainWatch, Clock, Notifier, OnchainWallet, SystemClock};
-use lsps_host::{LspParts as HostParts, Stopped};
-use lsps_service::{Config, Outcome, Policy, Tape, Turn, Unreadable, WakeReason};
+use lsps_host::ports::{ChainAccess, OnchainWallet};
+use lsps_host::{LspParts as HostParts, LspSettings, Stopped};
+use lsps_service::{Outcome, Policy, Unreadable, WakeReason};
 use lsps_types::lsps2::PromiseKey;
 use tokio::sync::watch;
 
 use crate::config::{CannotStart, require_for_lsp};
 use crate::handler::LspsMessageHandler;
 use crate::peers::{Manager, PeerManager, Peers, peer_id};
-use crate::store::{BatchStore, KvRecords, Store, nobody_there};
+use crate::store::{BatchStore, Store, nobody_there, records};
 
 use events::node_event;
 use node::Node;
 
-/// The parts of which an LSP is built.
+/// The parts of which an LSP is built: those of LDK, and [`LspSettings`], whose fields are those of the parts.
 pub struct LspParts<M, P, K> {
     /// The node's channel manager.
     pub channel_manager: M,
@@ -36,28 +37,11 @@ pub struct LspParts<M, P, K> {
     /// The same store, if it can make several records durable in one transaction. `None`: records are written side by
     /// side.
     pub batches: Option<Arc<dyn BatchStore>>,
-    /// The on-chain wallet that pays for channels and keeps the deposits of orders.
-    pub wallet: Arc<dyn OnchainWallet>,
-    /// The watch for deposits of orders (LSPS1). `None`: orders cannot be paid on-chain.
-    pub deposits: Option<Arc<dyn ChainWatch>>,
-    /// The chain backend, which broadcasts transactions and knows feerates.
-    pub chain: Arc<dyn ChainAccess>,
-    /// The clock; [`SystemClock`] except in tests.
-    pub clock: Arc<dyn Clock>,
-    /// The secret key of promises and of the preimages and ids of orders. The key must be the same at every start:
-    /// offers made with one key cannot be bought with another.
-    pub promise_key: PromiseKey,
-    /// The settings of the service.
-    pub config: Config,
     /// Whether something else intercepts HTLCs too. `true`: the LSP leaves HTLCs to SCIDs that it has not sold to the
     /// application, instead of failing them.
     pub others_intercept: bool,
-    /// The notifier that posts to webhooks (LSPS5), for example [`webhook_notifier`](crate::webhook_notifier). An LSP
-    /// with [`WebhookConfig::serve`](lsps_service::WebhookConfig) does not start without one.
-    pub notifier: Option<Arc<dyn Notifier>>,
-    /// A tape of all inputs and effects of the service, for [`replay`](lsps_service::replay). The tape grows without
-    /// bound.
-    pub tape: Option<Box<dyn Tape<Turn>>>,
+    /// Everything else.
+    pub settings: LspSettings,
 }
 
 impl<M, P, K> LspParts<M, P, K> {
@@ -71,23 +55,22 @@ impl<M, P, K> LspParts<M, P, K> {
         chain: Arc<dyn ChainAccess>,
         promise_key: PromiseKey,
     ) -> Self {
-        let (clock, config, others_intercept) = (Arc::new(SystemClock), Config::default(), false);
-        Self {
-            channel_manager,
-            peer_manager,
-            messages,
-            store,
-            batches: None,
-            wallet,
-            deposits: None,
-            chain,
-            clock,
-            promise_key,
-            config,
-            others_intercept,
-            notifier: None,
-            tape: None,
-        }
+        let settings = LspSettings::new(wallet, chain, promise_key);
+        Self { channel_manager, peer_manager, messages, store, batches: None, others_intercept: false, settings }
+    }
+}
+
+impl<M, P, K> Deref for LspParts<M, P, K> {
+    type Target = LspSettings;
+
+    fn deref(&self) -> &LspSettings {
+        &self.settings
+    }
+}
+
+impl<M, P, K> DerefMut for LspParts<M, P, K> {
+    fn deref_mut(&mut self) -> &mut LspSettings {
+        &mut self.settings
     }
 }
 
@@ -116,23 +99,11 @@ impl Lsp {
         let host = HostParts {
             node,
             messages: Arc::new(Peers::new(parts.messages, parts.peer_manager)),
-            store: KvRecords::shared(parts.store, parts.batches),
-            wallet: parts.wallet,
-            deposits: parts.deposits,
-            chain: parts.chain,
-            clock: parts.clock,
-            promise_key: parts.promise_key,
-            config: parts.config,
-            notifier: parts.notifier,
-            tape: parts.tape,
+            store: records(parts.store, parts.batches),
+            settings: parts.settings,
         };
         let started = lsps_host::Lsp::start(host, policy).await?;
-        let (done, stopped) = watch::channel(None);
-        let running = started.runner.run();
-        tokio::spawn(async move {
-            let why = running.await;
-            let _ = done.send(Some(why));
-        });
+        let stopped = spawn(started.runner.run());
         let others_intercept = parts.others_intercept;
         Ok((Self { host: started.lsp, others_intercept, stopped }, started.unreadable))
     }
@@ -178,6 +149,13 @@ impl Lsp {
         drop(self.host);
         why(self.stopped).await
     }
+}
+
+/// Runs a host in a task, and returns the place of the reason for its end.
+pub(crate) fn spawn(running: impl Future<Output = Stopped> + Send + 'static) -> watch::Receiver<Option<Stopped>> {
+    let (done, stopped) = watch::channel(None);
+    tokio::spawn(async move { done.send_replace(Some(running.await)) });
+    stopped
 }
 
 pub(crate) async fn why(mut stopped: watch::Receiver<Option<Stopped>>) -> Option<Stopped> {

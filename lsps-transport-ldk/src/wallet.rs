@@ -5,9 +5,7 @@ mod invoice;
 mod node;
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::ops::Deref;
-use std::pin::Pin;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,32 +16,33 @@ use lightning::sign::{EntropySource, NodeSigner};
 use lightning_invoice::Bolt11Invoice;
 use tokio::sync::watch;
 
-use lsps_client::jit_receive::{FeeLimits, Handled, Rules};
-use lsps_client::order::{self, PaymentMethod, Quote};
-use lsps_client::select::{Cheapest, Select};
+use lsps_client::Unreadable;
+use lsps_client::jit_receive::{FeeLimits, Handled};
+use lsps_client::order::{PaymentMethod, Quote};
 use lsps_client::session::{NotRegistered, WhyNot};
-use lsps_client::{Config, Tape, Turn, Unreadable};
 use lsps_types::lsps1::CreateOrder;
 use lsps_types::lsps5::{AppName, WebhookUrl};
 use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Timestamp};
 
 use crate::config::{CannotStart, require_for_wallet};
 use crate::handler::LspsMessageHandler;
-use crate::lsp::why;
+use crate::lsp::{spawn, why};
 use crate::peers::{Manager, PeerManager, Peers, network_of, peer_id, public_key};
-use crate::store::{BatchStore, KvRecords, Store, nobody_there};
+use crate::store::{BatchStore, Store, nobody_there, records};
 use lsps_host::Stopped;
-use lsps_host::ports::{self, Clock, Connecting, Mempool, OnchainPayer, SystemClock};
 use lsps_host::wallet::{JitInvoice as HostInvoice, Started, WalletParts as HostParts};
 
+pub use lsps_host::ports::{Connect, Connecting};
 pub use lsps_host::wallet::{
     CannotAbandon, CannotEndOrder, CannotOrderChannel, CannotReceive, KnownLsp, OrderHandle, Outcome, WalletEvent,
+    WalletSettings,
 };
 
 use events::node_event;
 use node::Node;
 
-/// The parts of a wallet that receives through JIT channels and orders channels.
+/// The parts of a wallet that receives through JIT channels and orders channels: those of LDK, and [`WalletSettings`],
+/// whose fields are those of the parts.
 pub struct WalletParts<M, P, K> {
     /// The node's channel manager.
     pub channel_manager: M,
@@ -60,54 +59,13 @@ pub struct WalletParts<M, P, K> {
     pub keys: Arc<dyn Keys>,
     /// The network of the node, for the prefix of invoices.
     pub network: Network,
-    /// The LSPs from which channels are bought.
-    pub lsps: Vec<KnownLsp>,
-    /// Connects to LSPs that have an address, and reconnects to them. `None`: the application connects.
-    pub connect: Option<Arc<dyn Connect>>,
-    /// Chooses among the LSPs that make an offer within the limits; [`Cheapest`] by default.
-    pub select: Arc<dyn Select>,
-    /// Longest time to wait for the terms of the slowest LSP once the others have answered.
-    pub patience: Duration,
-    /// The wallet's rules for purchases. Their `to_self_delay` is the node's own, their `accept_trust` that of each LSP.
-    pub rules: Rules,
-    /// The wallet's rules for channels that it orders.
-    pub order_rules: order::Rules,
-    /// Time-outs and limits of the client.
-    pub config: Config,
-    /// The clock; [`SystemClock`] except in tests.
-    pub clock: Arc<dyn Clock>,
-    /// The on-chain wallet that pays for ordered channels. `None`: they are paid for over Lightning only.
-    pub onchain: Option<Arc<dyn OnchainPayer>>,
-    /// The mempool, which shows whether a funding transaction was published. With it, a payment over an unconfirmed
-    /// channel waits until the funding transaction was seen, unless the LSP is trusted. `None`: the wallet relies on
-    /// the LSP.
-    pub mempool: Option<Arc<dyn Mempool>>,
-    /// A tape of all inputs and effects of the client, for [`replay`](lsps_client::replay). The tape grows without end, and
-    /// contains preimages of held payments.
-    pub tape: Option<Box<dyn Tape<Turn>>>,
+    /// Everything else.
+    pub settings: WalletSettings,
 }
 
 /// The node's keys that a wallet needs. LDK's `KeysManager` is an implementation.
 pub trait Keys: NodeSigner + EntropySource + Send + Sync {}
 impl<T: NodeSigner + EntropySource + Send + Sync> Keys for T {}
-
-/// Connects to peers, usually by a few lines around `lightning_net_tokio::connect_outbound`. The call may return before
-/// the handshake of the peers: the wallet waits for that.
-pub trait Connect: Send + Sync {
-    /// Connects, and keeps up the connection in a task of its own. `false`: the peer cannot be reached.
-    fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>>;
-}
-
-struct Connector(Arc<dyn Connect>);
-
-impl ports::Connect for Connector {
-    fn connect(&self, peer: PeerId, address: &str) -> Connecting {
-        match public_key(peer) {
-            Some(peer) => self.0.connect(peer, address),
-            None => Box::pin(async { false }),
-        }
-    }
-}
 
 impl<M, P, K> WalletParts<M, P, K> {
     /// Creates the usual parts, with defaults for the rest.
@@ -120,26 +78,22 @@ impl<M, P, K> WalletParts<M, P, K> {
         network: Network,
         lsps: impl IntoIterator<Item = impl Into<KnownLsp>>,
     ) -> Self {
-        Self {
-            channel_manager,
-            peer_manager,
-            messages,
-            store,
-            batches: None,
-            keys,
-            network,
-            lsps: lsps.into_iter().map(Into::into).collect(),
-            connect: None,
-            select: Arc::new(Cheapest),
-            patience: Duration::from_secs(10),
-            rules: Rules::default(),
-            order_rules: order::Rules::default(),
-            config: Config::default(),
-            clock: Arc::new(SystemClock),
-            onchain: None,
-            mempool: None,
-            tape: None,
-        }
+        let settings = WalletSettings::new(lsps);
+        Self { channel_manager, peer_manager, messages, store, batches: None, keys, network, settings }
+    }
+}
+
+impl<M, P, K> Deref for WalletParts<M, P, K> {
+    type Target = WalletSettings;
+
+    fn deref(&self) -> &WalletSettings {
+        &self.settings
+    }
+}
+
+impl<M, P, K> DerefMut for WalletParts<M, P, K> {
+    fn deref_mut(&mut self) -> &mut WalletSettings {
+        &mut self.settings
     }
 }
 
@@ -199,31 +153,15 @@ impl Wallet {
         }
         let node = Node::new(parts.channel_manager, parts.keys, parts.network, Arc::clone(&parts.messages));
         require_for_wallet(&node.config())?;
-        let connect = parts.connect.map(|connect| Arc::new(Connector(connect)) as Arc<dyn ports::Connect>);
         let host = HostParts {
             node: Arc::new(node),
             messages: Arc::new(Peers::new(parts.messages, parts.peer_manager)),
-            store: KvRecords::shared(parts.store, parts.batches),
-            lsps: parts.lsps,
-            connect,
-            select: parts.select,
-            patience: parts.patience,
-            rules: parts.rules,
-            order_rules: parts.order_rules,
-            config: parts.config,
-            clock: parts.clock,
-            onchain: parts.onchain,
-            mempool: parts.mempool,
-            tape: parts.tape,
+            store: records(parts.store, parts.batches),
+            settings: parts.settings,
         };
-        let Started { wallet, runner, unreadable } =
-            lsps_host::wallet::Wallet::start(host).await.map_err(CannotStart::Store)?;
-        let (done, stopped) = watch::channel(None);
-        let running = runner.run();
-        tokio::spawn(async move {
-            let why = running.await;
-            let _ = done.send(Some(why));
-        });
+        let started = lsps_host::wallet::Wallet::start(host).await.map_err(CannotStart::Store)?;
+        let Started { wallet, runner, unreadable } = started;
+        let stopped = spawn(runner.run());
         Ok((Self { host: wallet, stopped }, unreadable))
     }
 
@@ -232,7 +170,7 @@ impl Wallet {
     /// payment hash of the application.
     ///
     /// Every payment has to pass here before the application claims it: a payment over a channel with fewer
-    /// confirmations than [`Rules::confirmations_to_wait`] is failed.
+    /// confirmations than [`Rules::confirmations_to_wait`](lsps_client::jit_receive::Rules) is failed.
     ///
     /// # Errors
     ///

@@ -71,6 +71,8 @@ pub(super) struct Lsps {
     messages: Arc<dyn Messages>,
     connect: Option<Arc<dyn Connect>>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Time on the steady clock until which an LSP that could not be reached is still waited for.
+    settled_at: Duration,
     /// LSPs that answered an LSPS2 request before.
     serving: Mutex<BTreeSet<PeerId>>,
     /// LSPs that offered terms and then did not sell on them. The number counts the sales by other LSPs that are still
@@ -84,8 +86,11 @@ impl Lsps {
         messages: Arc<dyn Messages>,
         connect: Option<Arc<dyn Connect>>,
         clock: Arc<dyn Clock>,
+        patience: Duration,
     ) -> Self {
-        Self { known: Mutex::new(known), messages, connect, clock, serving: Mutex::default(), broken: Mutex::default() }
+        let settled_at = clock.steady() + patience;
+        let (known, serving, broken) = (Mutex::new(known), Mutex::default(), Mutex::default());
+        Self { known, messages, connect, clock, settled_at, serving, broken }
     }
 
     /// Adds an LSP, or replaces what is known of it.
@@ -143,6 +148,7 @@ impl Lsps {
 
     /// Connects to all LSPs that have an address and are not connected. Waits at most for `patience`, until `init` is
     /// exchanged with those that were reached, and, if no LSP is connected, for those that the application connects.
+    /// Right after the start, when the network may not be up, it waits for those too that could not be reached.
     pub async fn connect_all(&self, session: &Session, patience: Duration) {
         let until = self.clock.steady() + patience;
         let known = self.known().clone();
@@ -151,10 +157,11 @@ impl Lsps {
         // A request to an LSP that is not connected fails at once.
         let reached: Vec<PeerId> = session.all(attempts.map(reach).collect()).await.into_iter().flatten().collect();
         let is_there = |id: &PeerId| self.messages.is_connected(*id);
-        let may_come = |lsp: &&KnownLsp| lsp.address.is_none() || self.connect.is_none();
+        let may_come = |lsp: &KnownLsp| lsp.address.is_none() || self.connect.is_none();
         let is_enough = || {
             let someone = known.iter().any(|lsp| is_there(&lsp.node_id));
-            reached.iter().all(is_there) && (someone || !known.iter().any(|lsp| may_come(&lsp)))
+            let nobody_comes = !known.iter().any(may_come) && self.clock.steady() >= self.settled_at;
+            reached.iter().all(is_there) && (someone || known.is_empty() || nobody_comes)
         };
         while !is_enough() && self.clock.steady() < until {
             self.clock.sleep(LOOK).await;

@@ -1,13 +1,10 @@
 //! Further requests of a wallet, and what it has to remember.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bitcoin::Network;
 use bitcoin::hashes::{Hash, sha256};
-use bitcoin::secp256k1::PublicKey;
 use lightning::events::Event;
 use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
 use lightning::ln::peer_handler::CustomMessageHandler;
@@ -21,7 +18,8 @@ use lsps_node::store::MemoryStore;
 use lsps_service::StandardPolicy;
 use lsps_testing::scene::{OnEvent, Scene, Script};
 use lsps_transport_ldk::ports::OnchainWallet;
-use lsps_transport_ldk::wallet::{Connect, WalletEvent};
+use lsps_transport_ldk::types::PeerId;
+use lsps_transport_ldk::wallet::{Connect, Connecting, WalletEvent};
 use lsps_transport_ldk::{
     CannotStart, Lsp, LspParts, LspsMessageHandler, PaymentHash, PromiseKey, Role, SettingMissing, Wallet, WalletParts,
     preset_for_lsp, preset_for_wallet,
@@ -168,11 +166,11 @@ async fn a_wallet_connects_by_itself_and_again() {
 async fn case_X50_an_lsp_that_was_reached_is_asked_once_it_has_shaken_hands() {
     struct Hasty(Arc<dyn Connect>);
     impl Connect for Hasty {
-        fn connect(&self, node_id: PublicKey, address: &str) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        fn connect(&self, peer: PeerId, address: &str) -> Connecting {
             let (inner, address) = (Arc::clone(&self.0), address.to_owned());
             tokio::spawn(async move {
                 MAY_SHAKE_HANDS.notified().await;
-                inner.connect(node_id, &address).await
+                inner.connect(peer, &address).await
             });
             Box::pin(std::future::ready(true))
         }
@@ -188,6 +186,23 @@ async fn case_X50_an_lsp_that_was_reached_is_asked_once_it_has_shaken_hands() {
     let buys = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", HOUR, FEE_LIMIT);
     let (bought, ()) = tokio::join!(buys, shakes);
     bought.expect("it waits for the handshake");
+}
+
+/// The network comes up a moment after the wallet: neither its own first attempt nor that of the call succeeds.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_X50_an_lsp_that_cannot_be_reached_right_after_the_start_is_waited_for() {
+    struct Late(Arc<dyn Connect>);
+    impl Connect for Late {
+        fn connect(&self, peer: PeerId, address: &str) -> Connecting {
+            let is_up = ATTEMPTS.fetch_add(1, Ordering::SeqCst) >= 2;
+            if is_up { self.0.connect(peer, address) } else { Box::pin(std::future::ready(false)) }
+        }
+    }
+    static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
+    let script = Script { wallet_connects: true, wallet_connector: |it| Arc::new(Late(it)), ..Script::default() };
+    let scene = Scene::set(script).await.unwrap();
+    let bought = scene.wallet.host.receive_via_jit_channel(AMOUNT, "a payment", HOUR, FEE_LIMIT).await;
+    bought.expect("it waits for the network");
 }
 
 /// Waits until the wallet looks for its LSPs.
