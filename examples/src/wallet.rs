@@ -68,8 +68,7 @@ async fn init(directory: &Path, restore: bool) -> Result<Value, Failure> {
     let mut answer = json!({ "node_id": node.node_id().to_string(), "network": node.network().to_string() });
     answer["next"] = if is_restored {
         json!(
-            "coins on the chain are found again; channels are not: their state was in the lost directory only. If a lost \
-               channel's peer closes it, its balance returns to this wallet"
+            "coins on the chain are found again. Channels and their balances are not: their state was in the lost directory only"
         )
     } else {
         json!("write down the words of `wallet backup-phrase`, then add an LSP with `wallet lsps add`")

@@ -318,7 +318,7 @@ pub enum StartError {
         why: std::io::Error,
     },
     /// Store or chain source failed, or the stored channels cannot be read.
-    #[error("the node cannot be loaded: {0}")]
+    #[error("the node cannot be loaded: {}", .0.get_ref().map_or_else(|| .0.to_string(), ToString::to_string))]
     Load(io::Error),
     /// The host of the wallet or of the LSP does not start.
     #[error(transparent)]

@@ -28,8 +28,8 @@ struct Record {
 pub enum Origin {
     /// The phrase was drawn for a new node.
     New,
-    /// The phrase was given, and the store was empty. Coins on the chain are found again. Channels are not: their state was
-    /// in the lost store only.
+    /// The phrase was given, and the store was empty. Coins on the chain are found again. Channels and their balances are
+    /// not: their state was in the lost store only.
     FromPhrase,
     /// The store had the node.
     Stored,

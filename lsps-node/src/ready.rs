@@ -110,8 +110,8 @@ impl Node {
         self.inner.listens.map(|address| format!("{}@{address}", self.node_id()))
     }
 
-    /// The phrase, for a backup. With it coins on the chain are found again. The state of channels is not in it: a lost
-    /// store costs the balances of channels, unless their peers close them.
+    /// The phrase, for a backup. With it coins on the chain are found again. The state of channels is not in it, and what a
+    /// peer pays out when it closes a lost channel by force is not looked for: a lost store costs the balances of channels.
     #[must_use]
     pub fn phrase(&self) -> &Phrase {
         &self.inner.phrase

@@ -78,6 +78,22 @@ impl Wallet {
         wallet
     }
 
+    /// A wallet that was not made yet.
+    pub fn none(data: PathBuf) -> Self {
+        Self { data, daemon: None }
+    }
+
+    /// Restores a wallet from its words.
+    pub fn restored(data: PathBuf, lsp: &Lsp, words: &str) -> Self {
+        let mut wallet = Self::none(data);
+        let mut init = wallet.command(&["init", "--restore", "--chain", &lsp.chain]);
+        let mut init = init.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+        writeln!(init.stdin.take().expect("a pipe"), "{words}").expect("it reads");
+        assert!(init.wait().expect("it ends").success());
+        wallet.runs();
+        wallet
+    }
+
     /// Starts the daemon, and waits until it answers.
     pub fn runs(&mut self) {
         let daemon = self.command(&["daemon"]).stdout(Stdio::null()).spawn().expect("it starts");

@@ -40,3 +40,24 @@ fn a_wallet_is_paid_by_another_process_through_a_third_and_all_three_are_killed_
     let again = payer.fails(&["pay", &invoice]);
     assert!(again.contains("paid before"), "{again}");
 }
+
+#[test]
+fn the_words_of_a_wallet_restore_its_coins_from_another_process_s_chain_and_its_network_is_checked() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = |name: &str| directory.path().join(name);
+    let mut lsp = Lsp::start(&data("lsp"), [free_port(), free_port()]);
+    let mut wallet = Wallet::new(data("wallet"), &lsp, &[]);
+    let address = wallet.does(&["address"])["address"].as_str().expect("an address").to_owned();
+    lsp.does(&format!("give {address} 70000"));
+    let balance = |wallet: &Wallet| wallet.does(&["balance"])["onchain_sat"].as_u64();
+    until(|| balance(&wallet) == Some(70_000));
+    let words = wallet.does(&["backup-phrase"])["words"].as_str().expect("words").to_owned();
+    let id = wallet.does(&["info"])["node_id"].clone();
+    wallet.kill();
+
+    lsp.does("mine 3");
+    let restored = Wallet::restored(data("restored"), &lsp, &words);
+    assert_eq!((balance(&restored), restored.does(&["info"])["node_id"].clone()), (Some(70_000), id));
+    let refused = Wallet::none(data("signet")).fails(&["init", "--network", "signet", "--chain", &lsp.chain]);
+    assert!(refused.contains("it is of another network"), "{refused}");
+}
