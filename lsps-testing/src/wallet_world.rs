@@ -112,7 +112,7 @@ impl WalletWorld {
     #[must_use]
     pub fn sums(&self) -> [usize; 3] {
         let model = self.model();
-        let fees = model.truth.fees.values().map(std::collections::BTreeSet::len).sum();
+        let fees = lsps().map(|lsp| model.fees(lsp).len()).sum();
         let paid = (0..model.truth.orders.len()).filter(|of| model.out(*of) > 0).count();
         [model.node.claimed.len(), fees, paid]
     }

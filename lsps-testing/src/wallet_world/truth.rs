@@ -11,7 +11,7 @@ use lsps_types::{Msat, PaymentHash, PeerId, Ppm, Sat};
 
 use super::invoice;
 use super::model::Model;
-use super::node::{Htlc, Pays};
+use super::node::{Htlc, HtlcStage, Pays};
 
 /// The ledger.
 #[derive(Default)]
@@ -36,8 +36,6 @@ pub struct Truth {
     pub accepted: BTreeMap<PeerId, usize>,
     /// Invoice or offer of each outbound payment that the node began.
     pub begun: BTreeMap<PaymentId, String>,
-    /// Payment hashes of claims of which a fee was kept, by LSP.
-    pub fees: BTreeMap<PeerId, BTreeSet<PaymentHash>>,
     /// Hashes of held payments that were left to the application, which has the preimages, with the height before which
     /// each has to be claimed.
     pub app_may_claim: BTreeMap<PaymentHash, u32>,
@@ -99,10 +97,15 @@ impl Model {
         if let Err(why) = self.may_claim(hash, &parts) {
             panic!("a payment is claimed that must not be: {why}; {hash} {parts:?}");
         }
-        if let Some(sold) = self.sold(hash).filter(|_| parts.iter().any(|part| part.kept() > Msat::ZERO)) {
-            self.truth.fees.entry(sold.lsp).or_default().insert(hash);
-        }
         self.node.claims(hash);
+    }
+
+    /// Payments of which this LSP kept a fee. A claim that a crash undid before it reached the peer is none.
+    pub fn fees(&self, lsp: PeerId) -> BTreeSet<PaymentHash> {
+        let done = self.node.claimed.iter().filter(|claimed| claimed.kept > Msat::ZERO).map(|claimed| claimed.hash);
+        let begun = self.node.now.htlcs.iter().filter(|it| it.stage == HtlcStage::Claiming && it.kept() > Msat::ZERO);
+        let all = done.chain(begun.map(|htlc| htlc.hash));
+        all.filter(|hash| self.sold(*hash).is_some_and(|sold| sold.lsp == lsp)).collect()
     }
 
     pub fn sold(&self, hash: PaymentHash) -> Option<Sold> {
@@ -150,7 +153,7 @@ impl Model {
         if parts.iter().any(|part| self.node.now.channels.get(&part.channel).is_none_or(|it| it.lsp != sold.lsp)) {
             return Err("another LSP keeps a fee".into());
         }
-        let mut fees = self.truth.fees.get(&sold.lsp).cloned().unwrap_or_default();
+        let mut fees = self.fees(sold.lsp);
         if self.node.claimed.iter().any(|claimed| claimed.hash == hash && claimed.kept > Msat::ZERO) {
             return Err("a fee was kept for it before".into());
         }
