@@ -45,8 +45,9 @@ pub struct Config {
     pub webhook_apps: usize,
     /// Interval at which an LSP is asked for its list of webhooks.
     pub check_webhooks: Duration,
-    /// What LSPs are told of this program, with the requests that have a parameter for it (blips#69). `None` by default:
-    /// it makes the wallet easier to recognise. An LSP that does not know the parameter is asked once more without it.
+    /// Names and versions of this program and its node, for the requests that have a parameter for them (blips#69).
+    /// `None` by default, as they make the wallet easier to recognise. An LSP that does not know the parameter is asked
+    /// once more without it.
     pub client_info: Option<ClientInfo>,
     /// Whether an order of an LSP that leaves out fields of the request is read as if it repeated them. Off by default:
     /// LSPS1 has them repeated, so that the client can compare them.

@@ -29,19 +29,19 @@ pub struct Released {
     /// One that is being posted may still arrive.
     #[serde(default)]
     pub withdrawn: Vec<PostKey>,
-    /// What clients told of their programs, with requests that were answered. Nothing else depends on it.
+    /// Programs that clients named with requests that were answered. Nothing else depends on them.
     #[serde(default)]
     pub introduced: Vec<Introduced>,
 }
 
-/// What a client told of its program.
+/// Program of a client, as the client named it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Introduced {
     /// The client.
     pub client: PeerId,
     /// Name of the method that it called.
     pub method: String,
-    /// What it told: bounded, and filtered for people to read.
+    /// Names and versions, bounded and filtered for people to read.
     pub info: ClientInfo,
 }
 

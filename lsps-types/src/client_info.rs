@@ -10,7 +10,8 @@ use crate::text::PeerText;
 /// Name of the parameter.
 pub(crate) const CLIENT_INFO: &str = "client_info";
 
-/// What a client tells of its program and node. An LSP shows it to its operator, and nothing else depends on it.
+/// Program and node of a client, as the client names them. An LSP shows them to its operator, and nothing else depends on
+/// them.
 ///
 /// Each text has at most [`LONGEST_TEXT`](Self::LONGEST_TEXT) bytes. A reader leaves out members that are longer or no
 /// text, and filters the others as [`PeerText`] does.
@@ -82,7 +83,7 @@ impl ClientInfo {
         self.texts.node_version.as_deref()
     }
 
-    /// Whether nothing is told.
+    /// Whether nothing is named.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

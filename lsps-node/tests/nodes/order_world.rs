@@ -217,7 +217,11 @@ impl World {
             PaidBy::Onchain => PaymentMethod::Onchain,
             PaidBy::Free => PaymentMethod::Free,
         };
-        let fee = handle.snapshot().and_then(|order| Some(order.payment_option(kind)?.fee)).expect("it was quoted");
+        let fee = handle.snapshot().and_then(|order| match kind {
+            PaymentMethod::Free => order.is_free().then_some(Sat(0)),
+            _ => Some(order.payment_option(kind)?.fee),
+        });
+        let fee = fee.expect("it was quoted");
         self.adds_up(self.before.check_done(&self.scene, fee, &lease)).await;
         assert_eq!(self.leased(), 1);
         lease.funding.txid.to_string().parse().expect("a txid")

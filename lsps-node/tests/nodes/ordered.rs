@@ -7,15 +7,16 @@ use bitcoin::{Address, FeeRate};
 use lightning::events::Event;
 use lightning::ln::channel_state::ChannelDetails;
 use lightning_invoice::Bolt11Invoice;
+use lsps_client::jit_receive::FeeLimits;
 use lsps_client::order::{End, PaymentInstructions, PaymentMethod, Quote};
 use lsps_node::chain::embedded::FEE_SAT_PER_KW;
 use lsps_node::node::within;
-use lsps_service::{ChannelEnd, ChannelKey, OrderFailure, OrderStage, PaymentMethod as PaidBy};
+use lsps_service::{ChannelEnd, ChannelKey, OrderFailure, OrderStage, PaymentMethod as PaidBy, TokenTerms};
 use lsps_testing::scene::{Script, Who};
 use lsps_transport_ldk::Msat;
 use lsps_transport_ldk::ports::OnchainWallet as _;
 use lsps_types::lsps1::CreateOrder;
-use lsps_types::{BlockHeight, Sat};
+use lsps_types::{BlockHeight, Ppm, Sat};
 
 use crate::doom::Doom;
 use crate::order_world::{World, pays_by, wallet_leaves_when_it_has_paid};
@@ -44,6 +45,21 @@ async fn case_O07_a_channel_is_paid_on_the_chain_when_the_payment_is_confirmed()
         world.answers.lock().unwrap().iter().all(|answer| !answer.contains("HOLD")),
         "such a payment is never on hold"
     );
+}
+
+/// L1-133, L1-134, L1-135. The limit of the wallet is nothing, and nothing is what it pays.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_Z03_a_channel_that_is_given_away_is_awaited_and_not_paid() {
+    let mut script = Script::of_orders();
+    let gift = TokenTerms { discount: Ppm(1_000_000), ..TokenTerms::default() };
+    script.policy.tokens = [("GIFT".into(), gift)].into();
+    let world = World::playing(script, Arc::default()).await;
+    let wish = CreateOrder { client_balance_sat: Sat(0), token: Some("GIFT".into()), ..world.wish() };
+    let lsp = world.scene.lsp.node.node_id();
+    let handle = world.scene.wallet.host.order_channel(lsp, wish, FeeLimits::total(Msat(0))).await.expect("it is free");
+    world.is_done(&handle, PaidBy::Free).await;
+    let told = world.told.lock().unwrap();
+    assert!(!told.contains(&"held") && !told.contains(&"claimed"), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,12 +102,8 @@ impl Service {
         let payable = |method: &crate::policy::MethodTerms| is_payable(method.fee);
         let limits = &self.around.config.limits;
         let turn = self.is_crowded_for(client).then(|| self.around.now + limits.turn_of_order());
-        let free_until = free_until(&terms, &order).map(|until| turn.map_or(until, |turn| turn.min(until)));
-        let terms = if free_until.is_some() {
-            OrderTerms { remember_until: terms.remember_until, ..OrderTerms::default() }
-        } else {
-            terms
-        };
+        let (terms, free_until) = given_away(terms, &order);
+        let free_until = free_until.map(|until| turn.map_or(until, |turn| turn.min(until)));
         let bolt11 = terms.bolt11.filter(payable).map(|method| lightning(method, preimage, turn));
         let bolt12 = terms.bolt12.filter(payable).map(|method| lightning(method, OfferId([0; 32]), turn));
         let address = order.refund_onchain_address;
@@ -237,13 +233,16 @@ pub(crate) fn refused_token() -> ErrorObject {
 #[derive(Serialize)]
 struct Nothing {}
 
-/// Time until which the client of a free order is waited for; `None`: something is to be paid. An order is free if the
-/// total by some method is zero, as no one would choose another method (reading R-47).
-fn free_until(terms: &OrderTerms, order: &CreateOrder) -> Option<Timestamp> {
+/// The terms without payment methods if the order is free, and the time until which its client is waited for. An order is
+/// free if the total by some method is zero, as no one would choose another method (reading R-47).
+fn given_away(terms: OrderTerms, order: &CreateOrder) -> (OrderTerms, Option<Timestamp>) {
     let onchain = terms.onchain.as_ref().map(|(method, _)| method);
     let offered = [terms.bolt11.as_ref(), terms.bolt12.as_ref(), onchain].into_iter().flatten();
     let free = offered.filter(|method| method.fee == Sat::ZERO && order.client_balance_sat == Sat::ZERO);
-    free.map(|method| method.expires_at).max()
+    match free.map(|method| method.expires_at).max() {
+        Some(until) => (OrderTerms { remember_until: terms.remember_until, ..OrderTerms::default() }, Some(until)),
+        None => (terms, None),
+    }
 }
 
 fn lightning<By>(method: crate::policy::MethodTerms, by: By, turn: Option<Timestamp>) -> Lightning<By> {

@@ -251,7 +251,7 @@ fn case_Z03_limits_hold_for_free_orders() {
     assert_eq!(opens, 1, "one channel at a time");
 }
 
-/// What is not paid for in money is not free if the client would get a balance.
+/// A zero fee does not give away the client's balance, which is paid for.
 #[test]
 fn case_Z03_an_order_with_a_balance_for_its_client_is_never_free() {
     let mut lsp = seller(0);

@@ -105,7 +105,7 @@ impl<'a> Incoming<'a> {
         })
     }
 
-    /// What the client tells of itself, if the method has that parameter.
+    /// Program and node of the client, if the client names them and the method has that parameter.
     #[must_use]
     pub fn client_info(&self) -> Option<ClientInfo> {
         self.method().filter(|method| method.has_client_info())?;
