@@ -96,7 +96,7 @@ const ROWS: [Row; 14] = [
     },
     Row {
         name: "X64",
-        before: "4 000 entries",
+        before: "two entries each",
         what: "a client that refuses 2 000 opens of its channel",
         run: alone::refused_opens,
     },
