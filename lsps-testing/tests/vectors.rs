@@ -185,18 +185,21 @@ fn field_messages() {
     run("field_messages");
 }
 
-/// The test writes `CONFORMANCE.md` if told to. Otherwise it fails if the file differs from what it would write.
+/// The test writes `CONFORMANCE.md` and `docs/conformance` if told to. Otherwise it fails if a file differs from what it
+/// would write.
 #[test]
 fn conformance_document_is_current() {
     if std::env::var_os("LSPS_VECTORS").is_some() {
         return; // other vectors, other document
     }
-    let (path, document) = (conformance::root().join("CONFORMANCE.md"), conformance::document(&TOPICS));
-    if std::env::var_os("LSPS_BLESS").is_some() {
-        std::fs::write(&path, &document).expect("it can be written");
+    for (path, document) in conformance::documents(&TOPICS) {
+        if std::env::var_os("LSPS_BLESS").is_some() {
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
+            std::fs::write(&path, &document).expect("it can be written");
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == document, "{} is stale; CONFORMANCE.md says how to write it again", path.display());
     }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == document, "CONFORMANCE.md is stale; its head says how to write it again");
 }
 
 fn run(topic: &str) {

@@ -1,4 +1,4 @@
-//! `CONFORMANCE.md`: the tests that show each clause, written from the tests that ran.
+//! `CONFORMANCE.md` and `docs/conformance`: the tests that show each clause, written from the tests that ran.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,8 +18,8 @@ pub enum Side {
     Both,
 }
 
-/// The whole document.
-pub fn document(topics: &[Topic]) -> String {
+/// All documents, by their paths: the index, one for each protocol, the cases and the readings.
+pub fn documents(topics: &[Topic]) -> Vec<(PathBuf, String)> {
     let mut shown = by_vectors(topics);
     for (clause, test, side) in by_tests() {
         shown.entry(clause).or_default().push((format!("`{test}`"), side));
@@ -27,9 +27,10 @@ pub fn document(topics: &[Topic]) -> String {
     for (clause, duty) in table("duties.tsv").iter().filter_map(|line| line.split_once('\t')) {
         shown.entry(clause.into()).or_default().push((duty.into(), Side::Both));
     }
-    let mut text = String::from(HEAD);
     let mut from_elsewhere: Vec<String> = vec![];
-    for line in table("clauses.tsv") {
+    let mut protocols: BTreeMap<&str, Protocol> = BTreeMap::new();
+    let clauses = table("clauses.tsv");
+    for line in &clauses {
         let [id, role, level, clause] = line.splitn(4, '\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let by = shown.remove(id).unwrap_or_default();
         assert!(!by.is_empty(), "nothing shows {id}: {clause}");
@@ -37,11 +38,33 @@ pub fn document(topics: &[Topic]) -> String {
             from_elsewhere.push(id.to_string());
         }
         let by: Vec<String> = by.into_iter().map(|(by, _)| by).collect();
-        writeln!(text, "| {id} | {role} | {level} | {clause} | {} |", by.join(", ")).expect("a string");
+        let protocol = protocols.entry(&id[1..2]).or_default();
+        writeln!(protocol.rows, "| {id} | {role} | {level} | {clause} | {} |", by.join(", ")).expect("a string");
+        *protocol.counts.entry(level.split(' ').next().unwrap_or_default()).or_default() += 1;
     }
     assert!(shown.is_empty(), "no such clauses: {:?}", shown.keys());
     assert!(from_elsewhere.is_empty(), "shown by the other side's code only: {from_elsewhere:?}");
-    text + &cases_by_id() + "\n" + &std::fs::read_to_string(folder().join("readings.md")).expect("it is there")
+    let (mut index, mut documents) = (String::from(HEAD), vec![]);
+    for (number, Protocol { rows, counts }) in protocols {
+        let name = format!("docs/conformance/lsps{number}.md");
+        let of = |level| counts.get(level).copied().unwrap_or(0);
+        let all: usize = counts.values().sum();
+        let (must, should, may) = (of("MUST"), of("SHOULD"), of("MAY"));
+        writeln!(index, "| [LSPS{number}]({name}) | {all} | {must} | {should} | {may} |").expect("a string");
+        documents.push((root().join(name), format!("# LSPS{number}\n{CLAUSES}{rows}")));
+    }
+    let readings = std::fs::read_to_string(folder().join("readings.md")).expect("it is there");
+    documents.push((root().join("docs/conformance/cases.md"), cases_by_id()));
+    documents.push((root().join("docs/conformance/readings.md"), readings.replacen("## ", "# ", 1)));
+    documents.push((root().join("CONFORMANCE.md"), index + FOOT));
+    documents
+}
+
+/// The rows of a protocol, and its number of clauses by level.
+#[derive(Default)]
+struct Protocol<'a> {
+    rows: String,
+    counts: BTreeMap<&'a str, usize>,
 }
 
 /// A MUST of an LSP is not shown by a client that refuses an LSP which breaks it, nor the other way round.
@@ -191,17 +214,31 @@ pub fn root() -> PathBuf {
 
 const HEAD: &str = "# Conformance
 
-Every clause of LSPS0, 1, 2 and 5 (bLIP-50, 51, 52, 55), in our words, and what shows that it is kept: cases of
+Every clause of LSPS0, 1, 2 and 5 (bLIP-50, 51, 52, 55) is in a table, in our words, with what shows that it is kept: cases of
 `lsps-testing/vectors` that pass, tests that name it and are run by `cargo test`, or why it is the host's. A MUST of an LSP is shown at
-an LSP, one of a client at a client. Written by `LSPS_BLESS=1 cargo test -p lsps-testing --test vectors conformance`; a
-test fails when it is stale.
+an LSP, one of a client at a client. This file and `docs/conformance` are written by
+`LSPS_BLESS=1 cargo test -p lsps-testing --test vectors conformance`; a test fails when one of them is stale.
+
+| Protocol | Clauses | MUST | SHOULD | MAY |
+|---|---|---|---|---|
+";
+
+const FOOT: &str = "
+MUST NOT and SHOULD NOT are counted as MUST and SHOULD.
+
+- [Situations from the field](docs/conformance/cases.md): what broke in systems that do this job, and the tests of each.
+- [Readings of unclear or contradictory text](docs/conformance/readings.md).
+";
+
+const CLAUSES: &str = "
+The clauses in our words, and what shows that they are kept: cases of `lsps-testing/vectors`, by file, side and number, and tests by
+name. The [index](../../CONFORMANCE.md) says how this is written.
 
 | Clause | Role | Level | What it says | Shown by |
 |---|---|---|---|---|
 ";
 
-const CASES: &str = "
-## Situations from the field
+const CASES: &str = "# Situations from the field
 
 What broke, or was left undone, in systems that do this job, by id: T requests, J JIT channels at the LSP, W wallets, O orders, N
 webhooks, H hosting, X attacks and accidents. Each is shown by the tests whose names carry its id.

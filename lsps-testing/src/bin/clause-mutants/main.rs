@@ -1,5 +1,5 @@
 //! Breaks the implementation clause by clause (`lsps-testing/mutants/clauses.txt`) and runs the tests that
-//! `CONFORMANCE.md` names for the clause. A break that they do not notice is tried on all tests of the cores. The
+//! `docs/conformance` names for the clause. A break that they do not notice is tried on all tests of the cores. The
 //! program works in a copy below `target/clause-mutants`.
 //!
 //! `cargo run -p lsps-testing --bin clause-mutants -- [CLAUSE…]`; `L2` stands for all clauses that begin so.

@@ -1,4 +1,4 @@
-//! The rows of `CONFORMANCE.md`, which name the tests of a clause.
+//! The rows of `docs/conformance`, which name the tests of a clause.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,8 @@ pub struct Row {
 }
 
 pub fn read() -> BTreeMap<String, Row> {
-    let text = std::fs::read_to_string(root().join("CONFORMANCE.md")).expect("it is there");
+    let texts = ["0", "1", "2", "5"].map(|number| root().join(format!("docs/conformance/lsps{number}.md")));
+    let text = texts.map(|path| std::fs::read_to_string(path).expect("it is there")).concat();
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("| L")) {
         let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
