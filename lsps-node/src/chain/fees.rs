@@ -29,7 +29,7 @@ impl FeeRates {
     }
 
     /// Feerate at which a transaction confirms within this number of blocks: the estimate for this or the next smaller
-    /// number of blocks, or a fixed one where there is no estimate. It is between 253 and [`MOST_SAT_PER_KW`].
+    /// number of blocks, or a fixed one where there is no estimate. It is between 253 and 250 000.
     #[must_use]
     pub fn within(&self, blocks: u16) -> u32 {
         let estimate = self.within.range(..=blocks).next_back().map(|(_, rate)| *rate);

@@ -15,7 +15,7 @@ use crate::wallet::BdkWallet;
 
 /// A node's view of its chain. None of its calls waits for the source.
 ///
-/// Of a source in this process the view shows the present. Of any other it shows what [`refresh`](Self::refresh) saw
+/// Of a source in this process the view shows the present. Of any other it shows what the last look at the source saw
 /// last; transactions are queued until the source takes them.
 pub struct ChainView {
     source: Arc<dyn ChainSource>,
