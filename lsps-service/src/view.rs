@@ -134,6 +134,18 @@ impl Service {
         self.parts_like(claimed).next().map(|part| part.client)
     }
 
+    /// Whether the claim of a part is expected: a part like it was sent, and the host has not just shown it at the client, or
+    /// was claimed before. Any other part that a claim may count for is believed to have failed, or to be at the client still.
+    /// While records are missing, the claim may rather be that of a part on one of them.
+    #[must_use]
+    pub fn expects_claim(&self, claimed: WhichPart, over: Option<ChannelKey>) -> bool {
+        let part = self.resolve(claimed, over, &self.shown);
+        let found = part.and_then(|id| self.offer_of(id)?.find(id));
+        found.is_some_and(|(_, part)| {
+            part.claimed().is_some() || (part.sent().is_some() && !self.shown.contains(&part.id))
+        })
+    }
+
     /// Whether a part can be forwarded without going on alone: the parts of its payment that are held or at the client
     /// (`is_there`) are the whole payment, or something was claimed already, or the payment has no agreed size.
     #[must_use]

@@ -82,6 +82,8 @@ pub struct Model {
     pub deposits: Deposits,
     /// SCIDs of offers, with client and size.
     pub sold: Vec<(Scid, PeerId, Option<Msat>)>,
+    /// HTLCs whose claim was told in whole satoshis at least once.
+    pub rounded: BTreeSet<usize>,
     /// Decisions of clients on HTLCs, which are final.
     pub said: BTreeMap<usize, bool>,
     pub orders: Vec<Sold>,
@@ -170,6 +172,7 @@ impl Model {
             came_back: BTreeSet::new(),
             deposits: Deposits::default(),
             sold: vec![],
+            rounded: BTreeSet::new(),
             said: BTreeMap::new(),
             orders: vec![],
             hooks: Hooks::default(),
@@ -282,7 +285,9 @@ impl Model {
         let is_known = is_output || self.said.get(&number) == Some(&true);
         let is_heard = is_open || (claims && is_known && self.chain.knows(over));
         if is_heard {
-            self.node.client_says(number, claims, is_output && (rounded || !is_open));
+            let is_rounded = is_output && (rounded || !is_open);
+            self.rounded.extend((claims && is_rounded).then_some(number));
+            self.node.client_says(number, claims, is_rounded);
         }
         is_heard
     }
@@ -300,6 +305,7 @@ impl Model {
             let is_on_chain = self.is_broadcast(number);
             self.said.insert(number, is_on_chain);
             if is_on_chain {
+                self.rounded.insert(number);
                 self.node.client_says(number, true, true);
             }
         }

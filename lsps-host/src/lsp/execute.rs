@@ -127,17 +127,17 @@ impl<N: LspNode> Pump<N> {
             return vec![];
         };
         if !self.node.is_usable(peer) {
-            return self.not_forwarded(part, key, amount_in);
+            return self.not_forwarded(part, peer, amount_in);
         }
         if amount_in < amount {
             self.unsettled.suspect(peer);
-            return self.not_forwarded(part, key, amount_in);
+            return self.not_forwarded(part, peer, amount_in);
         }
         if let FlowId::JitChannel(scid) = key.flow
             && !self.is_whole(part, scid)
         {
             self.unsettled.suspect(peer);
-            return self.not_forwarded(part, key, amount_in);
+            return self.not_forwarded(part, peer, amount_in);
         }
         if self.is_cut_off(part, peer, amount, amount_in) {
             return vec![Input::ForwardRefused { part }];
@@ -166,11 +166,9 @@ impl<N: LspNode> Pump<N> {
     }
 
     /// The inputs for a held HTLC that was not forwarded; first of them whether the part on record is at the client.
-    fn not_forwarded(&mut self, part: PartId, key: ChannelKey, amount_in: Msat) -> Vec<Input> {
-        if let FlowId::JitChannel(scid) = key.flow {
-            let known = self.service.known_parts_to(scid).collect();
-            self.tell_whereabouts_of_all(known);
-        }
+    fn not_forwarded(&mut self, part: PartId, peer: PeerId, amount_in: Msat) -> Vec<Input> {
+        let known = self.service.known_parts_of(peer).collect();
+        self.tell_whereabouts_of_all(known);
         vec![Input::PartStillHeld { part, amount_in }]
     }
 

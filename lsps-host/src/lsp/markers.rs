@@ -31,6 +31,9 @@ pub(super) struct Unsettled {
     /// Payments that were to be claimed and of which the node seems to hold nothing any more; after a start, all that
     /// were to be claimed.
     pub claims: BTreeSet<PaymentHash>,
+    /// Claimed parts whose HTLC a node that forgot the claim showed at the client, and shows no more: the claim is about to be
+    /// reported again, unless the HTLC failed.
+    pub reclaimed: BTreeSet<PartId>,
     /// Channels to be abandoned, with their peer and the transaction whose inputs are reserved.
     pub abandoned: BTreeMap<ChannelKey, (PeerId, Option<Vec<u8>>)>,
     /// Inputs about channels that seem to be gone, unless the node reports otherwise first.
@@ -42,6 +45,7 @@ pub(super) struct Unsettled {
 struct Shown {
     missing: BTreeMap<PeerId, Vec<PartId>>,
     claims: Vec<PaymentHash>,
+    reclaimed: BTreeSet<PartId>,
     /// Channels without HTLCs, and whether the node had them.
     idle: Vec<(ChannelKey, bool)>,
 }
@@ -51,8 +55,8 @@ impl Default for Unsettled {
         let life = Marker::draw_life();
         let (suspects, abandoned) = (BTreeMap::new(), BTreeMap::new());
         let (number, sent, is_caught_up) = (0, vec![], false);
-        let (suspects_all, claims) = (false, BTreeSet::new());
-        Self { life, number, sent, is_caught_up, suspects, suspects_all, claims, abandoned, ended: vec![] }
+        let (suspects_all, claims, reclaimed) = (false, BTreeSet::new(), BTreeSet::new());
+        Self { life, number, sent, is_caught_up, suspects, suspects_all, claims, reclaimed, abandoned, ended: vec![] }
     }
 }
 
@@ -64,7 +68,7 @@ impl Unsettled {
 
     /// Whether a later check is due that no event announces.
     pub fn is_watched(&self) -> bool {
-        !self.suspects.is_empty() || !self.abandoned.is_empty()
+        !self.suspects.is_empty() || !self.abandoned.is_empty() || !self.reclaimed.is_empty()
     }
 
     pub fn is_caught_up(&self) -> bool {
@@ -95,8 +99,12 @@ impl<N: LspNode> Pump<N> {
         let abandoned = self.unsettled.abandoned.iter();
         let idle = abandoned.filter(|(key, (peer, _))| self.is_idle(*peer, **key));
         let idle = idle.map(|(key, (peer, _))| (*key, self.node.channel(*peer, *key).is_some()));
-        let shown = Shown { missing, claims: claims.copied().collect(), idle: idle.collect() };
-        let waits = !shown.missing.is_empty() || !shown.claims.is_empty() || !shown.idle.is_empty();
+        let (claims, idle) = (claims.copied().collect(), idle.collect());
+        let shown = Shown { missing, claims, reclaimed: std::mem::take(&mut self.unsettled.reclaimed), idle };
+        let waits = !shown.missing.is_empty()
+            || !shown.claims.is_empty()
+            || !shown.reclaimed.is_empty()
+            || !shown.idle.is_empty();
         // Until all records are read, it is unknown what was reported.
         if !waits && (self.unsettled.is_caught_up || !self.unread.is_empty()) {
             return;
@@ -106,6 +114,7 @@ impl<N: LspNode> Pump<N> {
         if self.node.send_marker(marker, self.outside.clock.now()) {
             self.unsettled.sent.push((marker, now, shown));
         } else {
+            self.unsettled.reclaimed.extend(shown.reclaimed);
             shown.missing.into_keys().for_each(|client| self.unsettled.suspect(client));
         }
     }
@@ -114,7 +123,10 @@ impl<N: LspNode> Pump<N> {
     pub(super) fn marker_came_back(&mut self, marker: Marker) {
         let Some(at) = self.unsettled.sent.iter().position(|(sent, ..)| *sent == marker) else { return };
         // Earlier markers are lost, as they would have come back before.
-        let Some((_, _, shown)) = self.unsettled.sent.drain(..=at).next_back() else { return };
+        let come_back: Vec<_> = self.unsettled.sent.drain(..=at).map(|(_, _, shown)| shown).collect();
+        let reclaimed: BTreeSet<PartId> = come_back.iter().flat_map(|shown| shown.reclaimed.iter().copied()).collect();
+        self.reclaims_settled(&reclaimed);
+        let Some(shown) = come_back.into_iter().next_back() else { return };
         for (client, parts) in shown.missing {
             self.parts_failed(client, &parts);
         }

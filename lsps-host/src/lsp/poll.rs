@@ -100,11 +100,13 @@ impl<N: LspNode> Pump<N> {
     }
 
     /// Reports where similar parts are when a payment is retried: parts of the earlier attempt may be gone without a
-    /// report, and an HTLC can have the id of one that is still at the client.
+    /// report, and an HTLC can have the id of one that is still at the client. What looks like one of them there may be an
+    /// equal part of another offer, whose claim the node forgot.
     pub(super) fn look_for_parts_like(&mut self, again: &HeldHtlc) {
-        let known = self.service.known_parts_to(again.scid);
+        let Some(client) = self.service.known_parts_to(again.scid).next().map(|part| part.client) else { return };
+        let known = self.service.known_parts_of(client);
         let alike = known.filter(|part| part.payment_hash == again.payment_hash || part.id == again.part);
-        self.tell_whereabouts(alike.collect());
+        self.tell_whereabouts_of_all(alike.collect());
     }
 
     /// Reports where similar parts are before a claim, as a claim can be reported again: a similar part that is still
@@ -144,15 +146,24 @@ impl<N: LspNode> Pump<N> {
         }
     }
 
-    /// Reports which of these parts, as far as they were sent, are still at their clients.
-    fn tell_whereabouts(&mut self, mut parts: Vec<KnownPart>) {
-        parts.retain(|part| part.sent.is_some());
-        self.tell_whereabouts_of_all(parts);
-    }
-
-    /// Reports the same for all parts, also for claimed ones. If the node shows more HTLCs than were sent, it has forgotten
+    /// Reports which of these parts, sent or claimed, are still at their clients. If the node shows more HTLCs than were sent, it has forgotten
     /// a claim.
     pub(super) fn tell_whereabouts_of_all(&mut self, parts: Vec<KnownPart>) {
+        self.tell_whereabouts_if(parts, &BTreeSet::new());
+    }
+
+    /// Reports which of these claimed parts are at their clients no more, after a marker: their claims were not reported again.
+    pub(super) fn reclaims_settled(&mut self, settled: &BTreeSet<PartId>) {
+        let known = self.service.known_parts().filter(|part| settled.contains(&part.id));
+        let clients: BTreeSet<PeerId> = known.map(|part| part.client).collect();
+        for client in clients {
+            let known = self.service.known_parts_of(client).collect();
+            self.tell_whereabouts_if(known, settled);
+        }
+    }
+
+    /// Reports the same, of claimed parts that are at their clients no more only where that is `settled`.
+    fn tell_whereabouts_if(&mut self, parts: Vec<KnownPart>, settled: &BTreeSet<PartId>) {
         for (like, mut parts) in alike(parts) {
             let there = htlcs::undecided(&*self.node, &like);
             // Of equal parts, those that the node does not hold are at the client.
@@ -162,7 +173,12 @@ impl<N: LspNode> Pump<N> {
                 if is_there && part.claimed.is_some() {
                     self.forgotten.insert(like.peer);
                 }
-                if part.in_doubt == (is_there == part.sent.is_some()) {
+                if part.in_doubt != (is_there == part.sent.is_some()) {
+                    continue;
+                }
+                if part.claimed.is_some() && !is_there && !settled.contains(&part.id) {
+                    self.unsettled.reclaimed.insert(part.id);
+                } else {
                     self.tell_whereabouts_of(&part, is_there);
                 }
             }

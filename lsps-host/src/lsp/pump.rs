@@ -216,6 +216,11 @@ impl<N: LspNode> Pump<N> {
                 let claimed =
                     if let Input::PartForwarded { part, over } = &input { Some((*part, *over)) } else { None };
                 claimed.into_iter().for_each(|(claimed, over)| self.tell_whereabouts_before(claimed, over));
+                // A claim that nobody waits for may be that of a part on a record that is missing.
+                let is_unexpected = |(claimed, over)| !self.service.expects_claim(claimed, over);
+                if is_unread && claimed.is_some_and(is_unexpected) {
+                    return Heard::AGAIN;
+                }
                 let told = claimed.is_some().then(|| input.clone());
                 let held = claimed.map(|(claimed, _)| self.held_like(claimed)).unwrap_or_default();
                 let outcome = self.feed(input);
@@ -333,7 +338,12 @@ impl<N: LspNode> Pump<N> {
                 let entry = self.unfailed.entry(part).or_insert((code, is_owed));
                 *entry = (code, entry.1 || is_owed);
             }
-            Resolution::Done | Resolution::NotHeld => drop(self.unfailed.remove(&part)),
+            Resolution::Done | Resolution::NotHeld => {
+                let was_owed = self.unfailed.remove(&part).is_some_and(|(_, was_owed)| was_owed);
+                if was_owed && !is_owed {
+                    let _ = self.feed(Input::PartFailed { part }); // the core waits for the earlier call
+                }
+            }
         }
         resolution
     }
@@ -468,6 +478,9 @@ impl<N: LspNode> pump::Pump for Pump<N> {
 
     /// Handles messages of peers and results of notifications, in turn, until there is enough to write or execute.
     fn hear_others(&mut self) {
+        // Writing takes time, and so does the pause of an event that is told again. Deadlines are judged by who is there now.
+        self.tell_feerates();
+        self.hear_peers(MOVES);
         if self.outside.messages.has_news() {
             self.refresh_facts();
         }

@@ -4,7 +4,7 @@
 //! The rules are applied after every input until no event follows, so the same rule serves a part that arrives, a
 //! client that reconnects, and a restart.
 
-use alloc::{collections::BTreeSet, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 
 use lsps_types::bolt4::FailureCode;
 use lsps_types::{BlockHeight, Msat, PaymentHash, Timestamp, lsps2::fee};
@@ -183,8 +183,8 @@ impl JitChannel {
     fn pays_its_share(&self, payment: &Payment, fee: Msat) -> bool {
         let (there, held) = (payment.sum_at_client(), payment.held_sum().unwrap_or(Msat(u64::MAX)));
         let whole = u128::from(held.0) + u128::from(payment.claimed_sum().0) + u128::from(there.0);
-        // Shares are whole millisatoshis.
-        let rounded = payment.parts.len() as u128;
+        // Shares are whole millisatoshis, and are told apart by whole satoshis.
+        let rounded = (payment.parts.len() as u128).saturating_mul(u128::from(MSAT_PER_SAT) + 1);
         let charged = u128::from(payment.being_earned().0).saturating_sub(rounded);
         there == Msat::ZERO || charged.saturating_mul(whole) <= u128::from(fee.0).saturating_mul(there.0.into())
     }
@@ -201,19 +201,27 @@ impl JitChannel {
         parts.map(|(part, amount)| moved(hash, part, PartState::Sent { amount, ask: 1 })).collect()
     }
 
-    /// Moves some millisatoshis between equal parts, so that no part is sent the amount of another part of its payment. Nodes
-    /// tell a claim by its amount, and tell it again after a crash: of two equal parts, the claim of one that is told again
-    /// would count for the other. The sum stays; where no move helps, so do the amounts.
+    /// Moves some satoshis between equal parts, so that no part is sent the amount of another part of its payment. Nodes
+    /// tell a claim by its amount, in whole satoshis where it was made on the chain, and tell it again after a crash: of two
+    /// equal parts, the claim of one that is told again would count for the other. Where no satoshi can be moved, a
+    /// millisatoshi is. The sum stays; where no move helps, so do the amounts.
     fn tell_apart(&self, payment: &Payment, onions: &[Msat], amounts: &mut [Msat]) {
         let known = payment.parts.iter().filter_map(|part| part.sent().or(part.claimed()).or(part.unlikely()));
-        let known: BTreeSet<Msat> = known.collect();
+        let known: Vec<Msat> = known.collect();
+        for unit in [MSAT_PER_SAT, 1] {
+            self.tell_apart_by(unit, &known, onions, amounts);
+        }
+    }
+
+    fn tell_apart_by(&self, unit: u64, known: &[Msat], onions: &[Msat], amounts: &mut [Msat]) {
         let least = self.terms.htlc_minimum.max(Msat(1));
         let most = u64::try_from(known.len().saturating_add(amounts.len())).unwrap_or(u64::MAX);
+        let alike = |one: Msat, other: Msat| one.0.checked_div(unit) == other.0.checked_div(unit);
         for at in 0..amounts.len() {
             let now: &[Msat] = amounts;
             let is_free = |wanted: Msat, but: [usize; 2]| {
                 let mut others = now.iter().enumerate().filter(|(other, _)| !but.contains(other));
-                !known.contains(&wanted) && others.all(|(_, amount)| *amount != wanted)
+                !known.iter().any(|amount| alike(*amount, wanted)) && others.all(|(_, amount)| !alike(*amount, wanted))
             };
             if now.get(at).is_none_or(|amount| is_free(*amount, [at, at])) {
                 continue;
@@ -222,12 +230,12 @@ impl JitChannel {
                 let lower = now.get(less)?.checked_sub(by).filter(|lower| *lower >= least)?;
                 let higher = now.get(more)?.checked_add(by).filter(|higher| onions.get(more) >= Some(higher))?;
                 let is_free = |wanted| is_free(wanted, [less, more]);
-                let helps = lower != higher && is_free(lower) && is_free(higher);
+                let helps = !alike(lower, higher) && is_free(lower) && is_free(higher);
                 helps.then_some([(less, lower), (more, higher)])
             };
             let others = (0..now.len()).filter(|other| *other != at);
             let found = (1..=most)
-                .map(Msat)
+                .map(|units| Msat(units.saturating_mul(unit)))
                 .find_map(|by| others.clone().find_map(|other| moves(by, at, other).or_else(|| moves(by, other, at))));
             for (place, amount) in found.into_iter().flatten() {
                 amounts.get_mut(place).into_iter().for_each(|place| *place = amount);
@@ -312,9 +320,15 @@ impl JitChannel {
             return vec![];
         }
         let old = |at: Timestamp| ctx.now >= at + ctx.config.keep_resolved;
-        let counts = |payment: &Payment| self.fee != Fee::Paid && payment.earned().is_some();
         let old_ones = self.payments.iter().filter(|(_, payment)| payment.resolved_at().is_some_and(old));
-        old_ones.filter(|(_, payment)| !counts(payment)).map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
+        let old_ones = old_ones.filter(|(_, payment)| self.is_forgettable(payment));
+        old_ones.map(|(hash, _)| Event::PaymentForgotten(*hash)).collect()
+    }
+
+    /// Whether the outcomes of a payment need not be known for longer than the node may forget them: what it paid of a fee that
+    /// is still due is remembered.
+    pub(super) fn is_forgettable(&self, payment: &Payment) -> bool {
+        self.fee == Fee::Paid || payment.earned().is_none()
     }
 
     /// Whether the deadlines for collecting parts no longer apply, since the payment was complete in time.
@@ -373,8 +387,7 @@ impl JitChannel {
         let opening = self.channel.given_up_at(config).map(|at| (at, Wake::OpenUnanswered));
         // Once that time has passed, HTLCs on a channel that both sides may have signed have to be resolved first.
         let opening = opening.filter(|(at, _)| *at > now || !self.may_be_signed());
-        let forgettable = |payment: &&Payment| self.fee == Fee::Paid || payment.earned().is_none();
-        let resolved = self.payments.values().filter(|_| is_caught_up).filter(forgettable);
+        let resolved = self.payments.values().filter(|payment| is_caught_up && self.is_forgettable(payment));
         let resolved = resolved.filter_map(Payment::resolved_at).min();
         let forgetting = resolved.map(|at| (at + config.keep_resolved, Wake::OutcomeForgotten));
         let ends = [self.terms.valid_until, self.honoured_until(config)].into_iter().filter(|at| *at > now).min();
@@ -430,6 +443,8 @@ impl JitChannel {
 fn may_be_in_use(ctx: &Context<'_>) -> bool {
     ctx.carries_others || !ctx.is_caught_up
 }
+
+const MSAT_PER_SAT: u64 = 1_000;
 
 struct Price {
     fee: Msat,

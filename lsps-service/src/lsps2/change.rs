@@ -48,6 +48,13 @@ pub(crate) enum Event {
         is_held: bool,
         at: Timestamp,
     },
+    /// The node may have forgotten the outcome of the part, or has just told it again, and has to persist it. So the outcome
+    /// is kept as if it were of this time.
+    OutcomeKept {
+        payment_hash: PaymentHash,
+        id: PartId,
+        at: Timestamp,
+    },
     /// Another HTLC with the same onion replaced the part's, with this surplus above the amount to forward.
     PartBrings {
         payment_hash: PaymentHash,
@@ -112,6 +119,9 @@ impl JitChannel {
             }
             Event::AnotherHeld { payment_hash, id, is_held, at } => {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.another_is_held(is_held, at));
+            }
+            Event::OutcomeKept { payment_hash, id, at } => {
+                self.part_mut(payment_hash, id).into_iter().for_each(|part| part.outcome_is_kept(at));
             }
             Event::PartBrings { payment_hash, id, surplus } => {
                 self.part_mut(payment_hash, id).into_iter().for_each(|part| part.surplus = surplus);

@@ -117,6 +117,8 @@ pub(crate) enum Command<'a> {
     PeerDisconnected,
     Channel(ChannelNews<'a>),
     ClockSet(Shift),
+    /// The node has reported all that it had to report after a start.
+    NodeCaughtUp,
     /// The time, the link, the height or another shared fact changed.
     Environment,
 }
@@ -197,7 +199,8 @@ impl JitChannel {
             | Command::ForwardRefused(_)
             | Command::PartForwarded(_)
             | Command::PartFailed(_)
-            | Command::PartPresumedFailed(_) => self.decide_part(command, ctx),
+            | Command::PartPresumedFailed(_)
+            | Command::NodeCaughtUp => self.decide_part(command, ctx),
             Command::Booked(number) => {
                 if self.ledger.has(*number) {
                     Ok(vec![Event::Booked(*number)])

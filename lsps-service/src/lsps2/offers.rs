@@ -77,7 +77,12 @@ impl Service {
 
     /// Finds the part that a report means; a claim may also mean a part that was presumed to have failed. A part that
     /// the node has just `shown` at the client is not the claimed one, unless no other part matches.
-    fn resolve(&self, which: WhichPart, over: Option<ChannelKey>, shown: &BTreeSet<PartId>) -> Option<PartId> {
+    pub(crate) fn resolve(
+        &self,
+        which: WhichPart,
+        over: Option<ChannelKey>,
+        shown: &BTreeSet<PartId>,
+    ) -> Option<PartId> {
         let (to, amount, amount_in, skim) = match which {
             WhichPart::Id(part) => return Some(self.equal_that_is_sent(part, shown).unwrap_or(part)),
             WhichPart::Sent { to, amount, amount_in, skim } => (to, amount, amount_in, skim),
@@ -161,7 +166,9 @@ impl Service {
                 !offer.payments.is_empty() || offer.may_carry_unpaid() || offer.is_closed_to_others()
             };
             let waiting: Vec<Scid> = self.offers.values().filter(|offer| waits(offer)).map(|offer| offer.id).collect();
-            waiting.into_iter().for_each(|id| self.look_around(id));
+            for id in waiting {
+                let _no_rejects_here = self.step(id, &Command::NodeCaughtUp);
+            }
             let waits = |order: &&Order| !order.payments.is_empty() || order.has_unpaid_channel();
             let orders: Vec<OrderNumber> = self.orders.all().filter(waits).map(|order| order.number).collect();
             orders.into_iter().for_each(|order| self.look_around_order(order));
@@ -193,7 +200,7 @@ impl Service {
 
     /// Executes a command to an offer; releases new effects, or removes an offer that is over.
     pub(crate) fn step(&mut self, id: Scid, command: &Command<'_>) -> Result<(), Reject> {
-        if !matches!(command, Command::ClockSet(_) | Command::Environment) {
+        if !matches!(command, Command::ClockSet(_) | Command::NodeCaughtUp | Command::Environment) {
             self.look_if_due(id);
         }
         let client = self.offers.get(&id).map(|offer| offer.client).ok_or(Reject::Stale)?;

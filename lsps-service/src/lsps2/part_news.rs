@@ -42,12 +42,24 @@ impl JitChannel {
             Command::PartPresumedFailed(id) => self.part_presumed_failed(*id, ctx.now),
             Command::ForwardRefused(id) => self.forward_refused(*id, ctx.now),
             Command::PartForwarded(id) => self.part_forwarded(*id, ctx.now),
+            Command::NodeCaughtUp => Ok(self.keep_claims(ctx.now)),
             Command::Booked(_)
             | Command::PeerDisconnected
             | Command::Channel(_)
             | Command::ClockSet(_)
             | Command::Environment => Ok(vec![]),
         }
+    }
+
+    /// The events that keep the claims on record from the end of a start on. The node was loaded as it was saved, perhaps
+    /// before them, and the process may have been down for any time since. So it may have told them again just now, and does so
+    /// once more if it dies before it is saved.
+    fn keep_claims(&self, at: Timestamp) -> Vec<Event> {
+        let payments = self.payments.iter().filter(|(_, payment)| self.is_forgettable(payment));
+        let parts = payments.flat_map(|(hash, payment)| payment.parts.iter().map(|part| (*hash, part)));
+        let claimed =
+            parts.filter(|(_, part)| matches!(part.state, PartState::Claimed { at: before, .. } if before < at));
+        claimed.map(|(payment_hash, part)| Event::OutcomeKept { payment_hash, id: part.id, at }).collect()
     }
 
     fn part_at_client(&self, id: PartId, is_there: bool) -> Result<Vec<Event>, Reject> {
@@ -106,7 +118,8 @@ impl JitChannel {
         let amount = match part.state {
             P::Sent { amount, .. } => amount,
             P::Claimed { .. } if part.in_doubt => {
-                return Ok(vec![Event::PartDoubted { payment_hash, id, in_doubt: false }]);
+                let kept = Event::OutcomeKept { payment_hash, id, at };
+                return Ok(vec![Event::PartDoubted { payment_hash, id, in_doubt: false }, kept]);
             }
             P::Claimed { .. } => return Ok(vec![]),
             P::Held | P::Failing { .. } | P::Failed { .. } => part.unlikely().ok_or(Reject::Stale)?,
@@ -143,16 +156,24 @@ impl JitChannel {
         if ctx.too_close(htlc.cltv_expiry) || self.is_excess(htlc) {
             return refuse(FailureCode::TemporaryChannelFailure);
         }
-        let one_part_only = self.terms.payment_size.is_none() && self.fee != Fee::Paid;
-        if one_part_only
-            && (payment.is_some_and(|payment| payment.parts.iter().any(|part| part.is_live() && !part.in_doubt))
-                || self.terms.fee_of_one(htlc.onion_amount).is_none())
-        {
+        let cannot_pay = self.is_one_part_only() && self.terms.fee_of_one(htlc.onion_amount).is_none();
+        if cannot_pay || self.is_one_too_many(htlc.payment_hash, htlc.part) {
             return refuse(FailureCode::UnknownNextPeer);
         }
         let mut events = self.make_room(htlc, ctx).ok_or(Reject::FailPart(FailureCode::UnknownNextPeer))?;
         events.push(Event::PartAdded { payment_hash: htlc.payment_hash, part, at: ctx.now });
         Ok(events)
+    }
+
+    /// Whether the payment that pays the fee has no agreed size, and so consists of one part.
+    fn is_one_part_only(&self) -> bool {
+        self.terms.payment_size.is_none() && self.fee != Fee::Paid
+    }
+
+    /// Whether a payment of one part has another part than this already.
+    fn is_one_too_many(&self, hash: PaymentHash, id: PartId) -> bool {
+        let is_there = |other: &Part| other.id != id && other.is_live() && !other.in_doubt;
+        self.is_one_part_only() && self.payments.get(&hash).is_some_and(|payment| payment.parts.iter().any(is_there))
     }
 
     /// Whether a part exceeds a payment that is complete without it, while the LSP bears the risk of the channel. A
@@ -225,9 +246,10 @@ impl JitChannel {
         let (payment_hash, part) = self.find(id).ok_or(Reject::Stale)?;
         match part.state {
             // No forward was executed; the time and amount of the next are decided again.
-            P::Sent { .. } if part.in_doubt && amount_in >= part.onion_amount => {
-                let not_sent = Event::PartNotSent { payment_hash, id, at: ctx.now };
-                Ok(brings(payment_hash, part, amount_in).into_iter().chain([not_sent]).collect())
+            P::Sent { .. }
+                if part.in_doubt && amount_in == part.amount_in() && !self.is_one_too_many(payment_hash, id) =>
+            {
+                Ok(vec![Event::PartNotSent { payment_hash, id, at: ctx.now }])
             }
             // The outstanding effect was repeated at load.
             P::Failing { .. } => Ok(vec![]),
@@ -240,7 +262,8 @@ impl JitChannel {
 
     /// The events for an HTLC that the node holds under the id of a known part and that brings `amount_in`; `None`: its
     /// onion or its expiry differs. The id is free again once an HTLC was forwarded: an upstream node can send the same
-    /// onion again, with less money.
+    /// onion again, with another amount. Where the part may have been forwarded, such an HTLC cannot take its place: its
+    /// claim and that of the part bring different amounts, and the record has one of them.
     fn told_again(
         &self,
         hash: PaymentHash,
@@ -248,27 +271,31 @@ impl JitChannel {
         amount_in: Option<Msat>,
         now: Timestamp,
     ) -> Result<Vec<Event>, Reject> {
-        let enough = amount_in.filter(|amount_in| *amount_in >= part.onion_amount);
-        let brings = enough.and_then(|amount_in| brings(hash, part, amount_in));
+        let was_sent = part.sent_before.is_some() || part.sent().is_some();
+        let fits = |amount_in: &Msat| *amount_in == part.amount_in() || (!was_sent && *amount_in >= part.onion_amount);
+        let fitting = amount_in.filter(fits);
         match (part.state, &self.channel) {
-            (PartState::Held, _) if enough.is_some() => Ok(brings.into_iter().collect()),
+            (PartState::Held, _) if fitting.is_some() => {
+                Ok(fitting.and_then(|amount_in| brings(hash, part, amount_in)).into_iter().collect())
+            }
             // The node has resolved the HTLC on record, and holds another one, which has to be failed.
             (PartState::Held, _) => Ok(vec![moved(hash, part, failing(FailureCode::UnknownNextPeer))]),
+            (PartState::Sent { .. }, _) if part.in_doubt && self.is_one_too_many(hash, part.id) => {
+                Err(Reject::FailPart(FailureCode::UnknownNextPeer))
+            }
             // As with other parts: it goes on only with the rest of its payment.
             (PartState::Sent { .. }, Channel::Ready { .. })
-                if part.in_doubt && enough.is_some() && !self.goes_on_with(hash, part.id) =>
+                if part.in_doubt && fitting.is_some() && !self.goes_on_with(hash, part.id) =>
             {
-                let not_sent = Event::PartNotSent { payment_hash: hash, id: part.id, at: now };
-                Ok(brings.into_iter().chain([not_sent]).collect())
+                Ok(vec![Event::PartNotSent { payment_hash: hash, id: part.id, at: now }])
             }
-            (PartState::Sent { amount, ask }, Channel::Ready { .. }) if part.in_doubt && enough.is_some() => {
-                let asked = moved(hash, part, PartState::Sent { amount, ask: ask.saturating_add(1) });
-                Ok(brings.into_iter().chain([asked]).collect())
+            (PartState::Sent { amount, ask }, Channel::Ready { .. }) if part.in_doubt && fitting.is_some() => {
+                Ok(vec![moved(hash, part, PartState::Sent { amount, ask: ask.saturating_add(1) })])
             }
-            (PartState::Sent { .. }, _) if part.in_doubt && enough.is_some() => {
+            (PartState::Sent { .. }, _) if part.in_doubt && fitting.is_some() => {
                 Ok(vec![moved(hash, part, failing(FailureCode::TemporaryChannelFailure))])
             }
-            // The HTLC on record is at the client, or it is gone and another one brings too little.
+            // The HTLC on record is at the client, or it is gone and another one brings another amount.
             (PartState::Sent { .. }, _) => Err(Reject::FailPart(FailureCode::UnknownNextPeer)),
             (PartState::Failing { code, ask }, _) => {
                 Ok(vec![moved(hash, part, PartState::Failing { code, ask: ask.saturating_add(1) })])
@@ -290,7 +317,7 @@ impl JitChannel {
     }
 }
 
-/// The event for an HTLC that replaced a part's and brings enough, if its surplus differs.
+/// The event for an HTLC that replaced that of a part, which was never sent, and brings enough, if its surplus differs.
 fn brings(payment_hash: PaymentHash, part: &Part, amount_in: Msat) -> Option<Event> {
     let surplus = amount_in.checked_sub(part.onion_amount).filter(|surplus| *surplus != part.surplus)?;
     Some(Event::PartBrings { payment_hash, id: part.id, surplus })

@@ -142,10 +142,11 @@ impl Payment {
     }
 
     /// Time at which the last part was resolved; `None` while one is not, or was claimed and is at the client by what the
-    /// node shows: its claim will be repeated.
+    /// node shows: its claim will be repeated. `None` also while an HTLC with the id of one waits to be failed.
     pub fn resolved_at(&self) -> Option<Timestamp> {
         self.parts.iter().try_fold(Timestamp::default(), |latest, part| match part.state {
             PartState::Claimed { .. } if part.in_doubt => None,
+            PartState::Claimed { .. } | PartState::Failed { .. } if part.another_held => None,
             PartState::Claimed { at, .. } | PartState::Failed { at, .. } => Some(latest.max(at)),
             PartState::Held | PartState::Sent { .. } | PartState::Failing { .. } => None,
         })
@@ -181,6 +182,11 @@ impl Part {
     /// Notes that the node holds an HTLC with the id of this part, whose outcome is known, or no longer does.
     pub fn another_is_held(&mut self, is_held: bool, now: Timestamp) {
         self.another_held = is_held;
+        self.outcome_is_kept(now);
+    }
+
+    /// Keeps the outcome, if it is known, as if it were of this time.
+    pub fn outcome_is_kept(&mut self, now: Timestamp) {
         if let PartState::Claimed { at, .. } | PartState::Failed { at, .. } = &mut self.state {
             *at = now;
         }

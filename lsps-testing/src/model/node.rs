@@ -21,6 +21,8 @@ pub struct Incoming {
     pub htlc: HeldHtlc,
     /// Client whose channel the onion of an ordinary payment names; `None`: the onion names an SCID of no channel.
     pub ordinary: Option<PeerId>,
+    /// Amount of the last forward that was asked for.
+    pub asked: Option<Msat>,
     /// Channel and amount of the forward, once the client has it.
     pub given: Option<(ChannelKey, Msat)>,
     /// Outcome for the payer; set once.
@@ -148,8 +150,18 @@ impl Node {
 
     fn comes_in(&mut self, htlc: HeldHtlc, ordinary: Option<PeerId>) {
         let number = self.incoming.len();
-        self.incoming.push(Incoming { htlc, ordinary, given: None, outcome: None, is_cut_off: false });
+        let incoming = Incoming { htlc, ordinary, asked: None, given: None, outcome: None, is_cut_off: false };
+        self.incoming.push(incoming);
         self.intercept(number);
+    }
+
+    /// Whether an HTLC is for this SCID, or has the id of one that is. LDK forwards whatever it holds under an id
+    /// (`forward_intercepted_htlc`), wherever its onion leads, and shows of it only the amount that came in
+    /// (`intercepted_htlc_inbound_amount_msat`).
+    pub fn goes_for(&self, number: usize, scid: Scid) -> bool {
+        let part = self.incoming[number].htlc.part;
+        self.incoming[number].ordinary.is_none()
+            && self.incoming.iter().any(|other| other.is_of(scid) && other.htlc.part == part)
     }
 
     /// Whether an intercepted HTLC with this id is held.
@@ -355,6 +367,7 @@ impl Node {
         let channel = self.now.channels.get(&over).filter(|channel| channel.stage == Stage::Ready);
         let Some(channel) = channel.filter(|_| !std::mem::take(&mut self.refuses)) else { return Resolution::Refused };
         let to = channel.client;
+        self.incoming[number].asked = Some(amount);
         self.queue(number, to, amount);
         Resolution::Done
     }
@@ -480,7 +493,9 @@ impl Node {
         self.disk.channels.retain(|_, channel| channel.stage >= Stage::Pending);
     }
 
-    /// Swaps the next two events of the node. Events of channels keep their order.
+    /// Swaps the next two events of the node. Events of channels keep their order, and no event comes after a marker that was
+    /// sent later. LDK 0.2.7 puts a marker at the end of its one queue of events (`OutboundPayments::abandon_payment`), tells
+    /// that queue in order (`process_events_body`) and saves it in order, so that an event which has waited there comes first.
     pub fn swap_events(&mut self) {
         let of_channel = |told: &NodeEvent| {
             matches!(
@@ -491,7 +506,10 @@ impl Node {
             )
         };
         let (first, second) = (self.now.events.front(), self.now.events.get(1));
-        if first.is_some_and(|first| second.is_some_and(|second| !of_channel(first) || !of_channel(second))) {
+        let may_follow = |first: &NodeEvent, second: &NodeEvent| {
+            !matches!(second, NodeEvent::Marker(_)) && (!of_channel(first) || !of_channel(second))
+        };
+        if first.is_some_and(|first| second.is_some_and(|second| may_follow(first, second))) {
             self.now.events.swap(0, 1);
         }
     }

@@ -32,7 +32,7 @@ impl Model {
         let is_of_it = |number: usize| self.node.incoming[number].is_of(scid);
         let Some((_, client, Some(size))) = self.sold.iter().copied().find(|(sold, ..)| *sold == scid) else { return };
         let theirs = self.sold.iter().filter(|(_, to, _)| *to == client);
-        let is_theirs = |number: usize| theirs.clone().any(|(sold, ..)| self.node.incoming[number].is_of(*sold));
+        let is_theirs = |number: usize| theirs.clone().any(|(sold, ..)| self.node.goes_for(number, *sold));
         if !self.node.is_hostile || self.claimed().any(is_theirs) {
             return;
         }
@@ -68,20 +68,20 @@ impl Model {
         self.broadcast.insert(key);
     }
 
-    /// Whether a claimed HTLC is equal to a part of this offer in client, amount in and amount given. An event about a claim
-    /// names neither hash nor HTLC (LDK: `PaymentForwarded`), so the LSP cannot tell for which of them the claim was. The
-    /// checks at rest bound the cost of such claims.
+    /// Whether a claimed HTLC is equal to a part of this offer in client, amount in and amount to forward. An event about a claim
+    /// names neither hash nor HTLC (LDK: `PaymentForwarded`), and so does one about a failure (LDK: `HTLCHandlingFailed`). So the
+    /// LSP cannot tell for which of the parts that it had forwarded the claim was, also where one of them never left the node.
+    /// The checks at rest bound the cost of such claims.
     pub fn is_like_a_part_of(&self, number: usize, scid: Scid) -> bool {
         let client_of = |flow: FlowId| {
             let FlowId::JitChannel(scid) = flow else { return None };
             self.sold.iter().find(|(sold, ..)| *sold == scid).map(|(_, client, _)| *client)
         };
-        let told = |incoming: &Incoming| {
-            let (over, amount) = incoming.given?;
-            Some((client_of(over.flow)?, amount, incoming.htlc.amount_in))
-        };
         let claimed = &self.node.incoming[number];
-        let is_like = |part: &Incoming| part.is_of(scid) && part.given.is_some() && told(part) == told(claimed);
+        let told =
+            claimed.given.and_then(|(over, amount)| Some((client_of(over.flow)?, amount, claimed.htlc.amount_in)));
+        let sent = |part: &Incoming| Some((client_of(FlowId::JitChannel(scid))?, part.asked?, part.htlc.amount_in));
+        let is_like = |part: &Incoming| part.is_of(scid) && told.is_some() && sent(part) == told;
         claimed.ordinary.is_none() && self.node.incoming.iter().any(is_like)
     }
 }

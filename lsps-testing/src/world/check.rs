@@ -72,6 +72,12 @@ impl Model {
         (kept, size.or(largest).map_or(Msat::ZERO, fee))
     }
 
+    /// Money that was kept of all claimed HTLCs of an offer, also of those whose sender repeated an onion with other amounts.
+    fn kept_of(&self, scid: Scid) -> Msat {
+        let claimed = self.claimed().map(|number| &self.node.incoming[number]).filter(|incoming| incoming.is_of(scid));
+        Msat::checked_sum(claimed.map(Incoming::skim)).expect("small amounts")
+    }
+
     /// Checks that every published channel of a client that trusts the LSP was paid for, with the share of the fee that
     /// corresponds to the claimed share of the payment.
     pub(super) fn channels_are_paid_for(&self) {
@@ -79,7 +85,7 @@ impl Model {
         for key in self.broadcast.iter().filter(|_| self.setup.trust == Trust::ClientTrustsLsp) {
             let FlowId::JitChannel(scid) = key.flow else { continue };
             let (_, client, size) = self.sold.iter().copied().find(|(sold, ..)| *sold == scid).expect("it was sold");
-            let (kept, promised) = self.fee_of(scid, size);
+            let (kept, (_, promised)) = (self.kept_of(scid), self.fee_of(scid, size));
             let of_it = |(number, incoming): &(usize, &Incoming)| incoming.is_of(scid) && !self.is_forged(*number);
             let mut payments: BTreeMap<PaymentHash, (u64, u64, u64)> = BTreeMap::new();
             for (number, incoming) in self.node.incoming.iter().enumerate().filter(of_it) {
@@ -94,7 +100,10 @@ impl Model {
                 let whole = u128::from(size.map_or(*sent, |size| size.0.max((*sent).min(2 * size.0))).max(1));
                 let share = u128::from(promised.0) * u128::from(*claimed) / whole;
                 // What several tries of a payer brought may be more than payers may overpay; the fee is the same.
-                u64::try_from(share.min(promised.0.into())).expect("no more than the fee").saturating_sub(*parts)
+                let share = u64::try_from(share.min(promised.0.into())).expect("no more than the fee");
+                // Shares are whole millisatoshis. Equal parts differ by whole satoshis, one for each other part at the most: LDK
+                // knows a claim on the chain by the value of an output (`htlc_value_satoshis`).
+                share.saturating_sub(*parts * 1_001)
             };
             let owed = payments.values().map(share).max().unwrap_or_default();
             let others = |number: usize| self.node.incoming[number].given.is_some_and(|(over, _)| over == *key);

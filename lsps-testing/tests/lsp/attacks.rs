@@ -41,12 +41,12 @@ fn case_X01_the_same_onion_again_is_forwarded_only_for_the_same_money_and_in_pla
         assert_eq!(lsp.acts(), [fails(1, UnknownNextPeer)], "the first is with the client: {again:?}");
     }
     is_gone_from_the_client(&mut lsp, 1);
-    let little = by_the_same_name(1, Msat(SIZE.0 - 1), SIZE);
-    for again in [little, by_the_same_name(2, SIZE, SIZE), by_the_same_name(1, SIZE, HALF)] {
+    let (little, much) = (by_the_same_name(1, Msat(SIZE.0 - 1), SIZE), by_the_same_name(1, Msat(SIZE.0 + 5), SIZE));
+    for again in [little, much, by_the_same_name(2, SIZE, SIZE), by_the_same_name(1, SIZE, HALF)] {
         lsp.htlc(again);
         assert_eq!(lsp.acts(), [fails(1, UnknownNextPeer)], "it is another HTLC: {again:?}");
     }
-    lsp.htlc(by_the_same_name(1, Msat(SIZE.0 + 5), SIZE));
+    lsp.htlc(by_the_same_name(1, SIZE, SIZE));
     assert_eq!(lsp.acts(), [forwards(1, SIZE.0 - FEE.0, FEE.0)], "it brings what the first brought");
 }
 
@@ -58,15 +58,37 @@ fn case_X01_what_is_still_held_by_the_name_of_a_part_has_to_bring_what_the_part_
     lsp.feed(Input::PartStillHeld { part: id(1), amount_in: SIZE });
     assert_eq!(lsp.acts(), [fails(1, UnknownNextPeer)], "the first is with the client");
     is_gone_from_the_client(&mut lsp, 1);
-    lsp.feed(Input::PartStillHeld { part: id(1), amount_in: ONE_SAT });
-    assert_eq!(lsp.acts(), [fails(1, UnknownNextPeer)]);
-    lsp.feed(Input::PartStillHeld { part: id(1), amount_in: Msat(SIZE.0 + 5) });
+    for another in [ONE_SAT, Msat(SIZE.0 + 5)] {
+        lsp.feed(Input::PartStillHeld { part: id(1), amount_in: another });
+        assert_eq!(lsp.acts(), [fails(1, UnknownNextPeer)]);
+    }
+    lsp.feed(Input::PartStillHeld { part: id(1), amount_in: SIZE });
     lsp.feed(Input::ChannelsUsable { peer: peer(1) });
     assert_eq!(lsp.acts(), [forwards(1, SIZE.0 - FEE.0, FEE.0)]);
     lsp.claimed(id(1));
-    assert_eq!(BookTotals::of(lsp.book()).surplus, Msat(5), "what came in is what the one that was sent brought");
     lsp.feed(Input::PartStillHeld { part: id(1), amount_in: SIZE });
     assert_eq!(lsp.acts(), [fails(1, UnknownNextPeer)], "claimed: another HTLC");
+}
+
+/// Found by random testing: the record took the incoming amount of another HTLC with the onion of a part that was claimed,
+/// so that the claim was not recognized, and counted for an equal part of another offer.
+#[test]
+fn case_X01_more_money_by_the_name_of_a_part_does_not_hide_its_claim() {
+    let more = Msat(SIZE.0 + 5);
+    let others: [fn(&mut Lsp, Msat); 2] = [
+        |lsp, more| lsp.feed(Input::PartStillHeld { part: id(1), amount_in: more }),
+        |lsp, more| lsp.htlc(by_the_same_name(1, more, SIZE)),
+    ];
+    for other in others {
+        let mut lsp = sent(LspSetup { trust: Trust::ClientTrustsLsp, ..LspSetup::default() });
+        is_gone_from_the_client(&mut lsp, 1);
+        other(&mut lsp, more);
+        assert_eq!(of_parts(lsp.acts()), [fails(1, UnknownNextPeer)]);
+        lsp.feed(claims(Msat(SIZE.0 - FEE.0), Some(SIZE), Some(FEE)));
+        lsp.acts();
+        let totals = BookTotals::of(lsp.book());
+        assert_eq!((totals.earned, totals.surplus), (FEE, Msat(0)));
+    }
 }
 
 /// The claim of the first HTLC is reported while another HTLC with the same onion is held in its place, or is about to
@@ -449,7 +471,7 @@ fn case_X06_what_comes_on_top_of_a_whole_payment_does_not_get_to_a_client_on_tru
 }
 
 /// A set may come to twice its size, as payers may overpay. A client that claims the size or more pays at least half
-/// the fee, and the rest stays due.
+/// the fee, less the satoshi by which parts are told apart, and the rest stays due.
 #[test]
 fn case_X06_who_is_sent_twice_the_size_and_claims_it_once_pays_half_the_fee_and_owes_the_rest() {
     for (parts, claims) in [([SIZE.0 - 1, SIZE.0 + 1], 2), ([1, 2 * SIZE.0 - 1], 2), ([SIZE.0 / 3, SIZE.0], 2)] {
@@ -460,7 +482,7 @@ fn case_X06_who_is_sent_twice_the_size_and_claims_it_once_pays_half_the_fee_and_
         lsp.claimed(id(claims));
         lsp.failed_by_client(id(1));
         let totals = BookTotals::of(lsp.book());
-        assert!(totals.earned >= Msat(FEE.0 / 2), "{parts:?}: {} msat", totals.earned.0);
+        assert!(totals.earned >= Msat(FEE.0 / 2 - 1_000), "{parts:?}: {} msat", totals.earned.0);
         lsp.acts();
         lsp.part(3, SCID, 2, SIZE);
         let rest = FEE.0 - totals.earned.0;

@@ -53,7 +53,8 @@ fn case_J16_a_retry_in_parts_is_collected_in_full_before_any_is_forwarded() {
     assert_eq!(lsp.acts(), []);
     lsp.part(3, SCID, 2, Msat(SIZE.0 / 2));
     let share = FEE.0 / 2;
-    let forwarded = [(2, share + 1), (3, share - 1)].map(|(part, share)| forwards(part, SIZE.0 / 2 - share, share));
+    let forwarded =
+        [(2, share + 1_000), (3, share - 1_000)].map(|(part, share)| forwards(part, SIZE.0 / 2 - share, share));
     assert_eq!(lsp.acts(), forwarded, "they differ in amount, as claims are told by it");
 }
 
@@ -66,7 +67,7 @@ fn a_part_sent_again_after_one_that_failed_carries_its_share_of_the_fee() {
     lsp.acts();
     lsp.failed_by_client(id(1));
     lsp.part(3, SCID, 1, Msat(SIZE.0 / 2));
-    let share = FEE.0 / 2 + 1;
+    let share = FEE.0 / 2 + 1_000;
     assert_eq!(lsp.acts(), [forwards(3, SIZE.0 / 2 - share, share)]);
 }
 

@@ -186,7 +186,7 @@ fn what_was_paid_of_a_fee_is_remembered_for_as_long_as_the_rest_is_due() {
     opens(&mut lsp);
     lsp.claimed(id(1));
     lsp.failed_by_client(id(2));
-    let paid = fee.0 / 2 + 1;
+    let paid = fee.0 / 2 + 1_000;
     assert_eq!(BookTotals::of(lsp.book()).earned, Msat(paid), "its share");
     lsp.wait_until(NOON + Duration::from_secs(1_300));
     lsp.restarts();
@@ -209,4 +209,43 @@ fn a_payment_under_way_gives_no_other_one_more_time() {
     assert_eq!(lsp.acts(), [half, whole]);
     lsp.wait_until(NOON + Duration::from_secs(150));
     assert_eq!(lsp.acts(), [fails(1, TemporaryChannelFailure)]);
+}
+
+/// Found by random testing: the store refused to write for longer than outcomes are kept, and the request to fail the HTLC was
+/// dropped with the outcome.
+#[test]
+fn an_htlc_by_the_name_of_a_part_that_is_over_is_failed_before_the_part_is_forgotten() {
+    let mut lsp = lsp_with_offer(Some(SIZE));
+    lsp.part(1, SCID, 1, Msat(SIZE.0 / 2));
+    lsp.wait_until(NOON + Duration::from_secs(100));
+    assert_eq!(lsp.acts(), [fails(1, TemporaryChannelFailure)]);
+    lsp.is_slow_to_fail = true;
+    lsp.feed(Input::PartStillHeld { part: id(1), amount_in: Msat(SIZE.0 / 2) });
+    let knows_it = |lsp: &Lsp| lsp.service().known_parts().any(|part| part.id == id(1));
+    lsp.wait_until(NOON + Duration::from_secs(1_200));
+    assert!(knows_it(&lsp), "the node holds it");
+    lsp.feed(Input::PartFailed { part: id(1) });
+    lsp.wait_until(NOON + Duration::from_secs(2_400));
+    assert!(!knows_it(&lsp));
+}
+
+/// Found by random testing: the HTLC that came by the name of a doubtful part took its place, with a fee of its own, beside
+/// the one part that pays the fee.
+#[test]
+fn a_payment_without_a_size_stays_in_one_part_when_an_onion_comes_again() {
+    for is_told in [false, true] {
+        let mut lsp = lsp_with_offer(None);
+        lsp.part(1, SCID, 1, SIZE);
+        opens(&mut lsp);
+        lsp.feed(Input::PartAtClient { part: id(1), is_there: false });
+        lsp.connects_without_channels(peer(1));
+        lsp.part(2, SCID, 1, Msat(SIZE.0 / 2));
+        lsp.acts();
+        if is_told {
+            lsp.feed(Input::PartStillHeld { part: id(1), amount_in: SIZE });
+        } else {
+            lsp.part(1, SCID, 1, SIZE);
+        }
+        assert_eq!(of_parts(lsp.acts()), [fails(1, UnknownNextPeer)], "{is_told}");
+    }
 }

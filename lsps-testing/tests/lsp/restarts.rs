@@ -187,3 +187,36 @@ fn case_X07_a_claim_over_a_channel_that_is_about_to_be_given_up_saves_it() {
     lsp.feed(Input::PartForwarded { part: ordinary(), over: Some(key(1)) });
     assert_eq!(lsp.acts(), [Act::Broadcast(key(1))]);
 }
+
+fn knows_the_part(lsp: &Lsp) -> bool {
+    lsp.service().known_parts().any(|part| part.id == id(1))
+}
+
+/// The node forgot a claim and shows the HTLC at the client. Its client claims it again when the outcome is old; the node may
+/// die before it has saved that, and report the claim once more.
+#[test]
+fn case_X04_a_claim_that_is_told_again_late_is_known_for_as_long_as_the_node_may_forget_it() {
+    let mut lsp = sent();
+    lsp.feed(claim(key(1)));
+    lsp.restarts();
+    lsp.feed(Input::PartAtClient { part: id(1), is_there: true });
+    lsp.wait_until(NOON + Duration::from_secs(3_600));
+    lsp.feed(claim(key(1)));
+    assert!(knows_the_part(&lsp), "the node has not saved it yet");
+    lsp.wait_until(NOON + Duration::from_secs(3_600 + 601));
+    assert!(!knows_the_part(&lsp));
+}
+
+/// The process is down for an hour after a claim, and its node starts from an older state.
+#[test]
+fn case_X04_an_outcome_is_known_after_a_start_for_as_long_as_the_node_may_forget_it() {
+    let mut lsp = sent();
+    lsp.feed(claim(key(1)));
+    lsp.restarts_before_its_node();
+    lsp.wait_until(NOON + Duration::from_secs(3_600));
+    lsp.feed(claim(key(1)));
+    lsp.feed(Input::NodeCaughtUp);
+    assert!(knows_the_part(&lsp), "the node has not saved what it told");
+    lsp.wait_until(NOON + Duration::from_secs(3_600 + 601));
+    assert!(!knows_the_part(&lsp));
+}

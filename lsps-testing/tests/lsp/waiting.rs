@@ -14,7 +14,7 @@ const HALF: Msat = Msat(SIZE.0 / 2);
 /// Both halves are forwarded, each less its share of the fee.
 fn halves(one: u8, other: u8) -> [Act; 2] {
     let share = FEE.0 / 2; // they differ in amount, as claims are told by it
-    [(one, share + 1), (other, share - 1)].map(|(part, share)| forwards(part, HALF.0 - share, share))
+    [(one, share + 1_000), (other, share - 1_000)].map(|(part, share)| forwards(part, HALF.0 - share, share))
 }
 
 /// L2-080

@@ -319,6 +319,102 @@ const EQUAL_ONE_SENT: &[Step] = &[
     SPEAK,
 ];
 
+/// A payment to a second offer is claimed over the channel of the first. The process dies, the record of the second offer cannot
+/// be read, and the claim is told again; the first offer had a payment like it that failed.
+const CLAIM_OF_A_MISSING_RECORD: &[Step] = &[
+    BUY,
+    PROCEED,
+    pay(122, 3, 10),
+    Step::FailOne { payment: 82, part: 103 },
+    Step::Save,
+    BUY,
+    Step::Pay { offer: 7, hash: 3, tenths: 6, expires_soon: true },
+    Step::Fail { payment: 22 },
+    pay(141, 1, 5),
+    pay(196, 0, 10),
+    Step::Proceed { client: 2 },
+    Step::RefuseForward,
+    pay(36, 1, 5),
+    Step::Buy { client: 2, fixed: true },
+    PROCEED,
+    Step::ClaimOne { payment: 84, part: 116 },
+    Step::Crash { after: 6, saved: false },
+    Step::Hide { sale: 253 },
+    pay(178, 3, 4),
+    Step::Wait { seconds: 91 },
+    PROCEED,
+];
+
+/// A claim is on record and its node forgot it. The client claims again, and fails a payment like it to another offer, while the
+/// node reports nothing.
+const CLAIMED_AGAIN_UNTOLD: &[Step] = &[
+    BUY,
+    BUY,
+    pay(236, 0, 10),
+    PROCEED,
+    Step::Crash { after: 4, saved: false },
+    Step::Claim { payment: 98, rounded: true },
+    MUTE,
+    PROCEED,
+    Step::Retry { payment: 119, told_late: true },
+];
+
+/// The same, and the claim is told when the outcome is older than outcomes are kept; the process dies once more.
+const CLAIMED_AGAIN_WHEN_OLD: &[Step] = &[
+    BUY,
+    BUY,
+    pay(236, 0, 10),
+    PROCEED,
+    Step::Crash { after: 4, saved: false },
+    Step::Claim { payment: 17, rounded: false },
+    Step::Wait { seconds: 3_601 },
+    Step::Crash { after: 1, saved: false },
+    PROCEED,
+];
+
+/// An HTLC arrives for one offer that is equal, also in its hash, to a claimed one of another; the node forgets both.
+const EQUAL_OF_ANOTHER_OFFER: &[Step] = &[
+    PROCEED,
+    Step::Buy { client: 0, fixed: false },
+    pay(147, 3, 10),
+    Step::Fail { payment: 66 },
+    pay(254, 2, 10),
+    PROCEED,
+    Step::Fail { payment: 12 },
+    Step::Claim { payment: 27, rounded: false },
+    Step::Crash { after: 5, saved: false },
+    pay(86, 3, 10),
+];
+
+/// The LSP failed a part and its node forgot that. The store then fails for longer than outcomes are kept.
+const FAILED_AGAIN_TOO_LATE: &[Step] = &[
+    Step::Proceed { client: 2 },
+    Step::Pay { offer: 70, hash: 3, tenths: 10, expires_soon: true },
+    Step::SetWebhook { client: 2, app: 0, url: 0 },
+    Step::Crash { after: 10, saved: false },
+    Step::Save,
+    Step::Hide { sale: 9 },
+    Step::Wait { seconds: 91 },
+    Step::Store { works: false },
+    Step::SetClock { seconds: 3_601, back: false },
+    Step::Show,
+    Step::Wait { seconds: 3_601 },
+    Step::Block { is_full: true },
+    Step::Block { is_full: true },
+    Step::Block { is_full: false },
+];
+
+/// The node forgot that it failed a part, and refuses the first call to fail it again; the second call is for the HTLC that it
+/// tells.
+const FAILED_FOR_TWO_REASONS: &[Step] = &[
+    BUY,
+    Step::Wait { seconds: 151 },
+    Step::Hide { sale: 240 },
+    Step::Crash { after: 0, saved: false },
+    pay(113, 3, 1),
+    Step::Refuse { call: Call::Fail },
+];
+
 fn plays(script: &[Step]) {
     for trust in [Trust::LspTrustsClient, Trust::ClientTrustsLsp] {
         let _ = plays_hostile(trust, false, script);
@@ -424,4 +520,26 @@ fn case_X04_a_part_that_is_held_is_not_the_one_that_is_with_the_client() {
 #[test]
 fn case_X06_a_late_part_that_cannot_pay_its_share_of_the_fee_is_failed() {
     plays(LATE_PART);
+}
+
+#[test]
+fn case_X65_a_claim_that_no_part_waits_for_may_be_that_of_a_record_that_cannot_be_read() {
+    plays(CLAIM_OF_A_MISSING_RECORD);
+}
+
+#[test]
+fn case_X04_a_claim_that_the_node_forgot_is_known_until_it_is_told_again() {
+    plays(CLAIMED_AGAIN_UNTOLD);
+    plays(CLAIMED_AGAIN_WHEN_OLD);
+}
+
+#[test]
+fn case_X04_what_is_shown_at_the_client_may_be_the_claimed_part_of_another_offer() {
+    plays(EQUAL_OF_ANOTHER_OFFER);
+}
+
+#[test]
+fn an_htlc_that_waits_to_be_failed_is_failed_however_long_the_store_fails() {
+    plays(FAILED_AGAIN_TOO_LATE);
+    plays(FAILED_FOR_TWO_REASONS);
 }

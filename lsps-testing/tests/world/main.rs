@@ -99,12 +99,28 @@ fn no_hostile_script_takes_money_from_an_lsp_whose_node_is_reached_over_a_connec
     lsps_testing::play_seeds(1..150, Step::hostile, plays, drop);
 }
 
+/// Long scripts that broke something; the short ones are in `found.rs`.
+#[test]
+fn hostile_scripts_that_broke_something_do_so_no_more() {
+    for seed in BROKE {
+        lsps_testing::play_seeds(
+            seed..seed + 1,
+            Step::hostile,
+            |seed, script| plays_hostile(trust(seed), false, script),
+            drop,
+        );
+    }
+}
+
 /// Prints how soon the world finds each fault; `soak` stops at the first.
 #[test]
 #[ignore = "long: see the head of this file"]
 fn power() {
     lsps_testing::power(kept, |seed, script| played(seed, false, script));
 }
+
+const BROKE: [u64; 12] =
+    [142_874, 301_951, 310_169, 327_139, 330_291, 340_459, 352_457, 368_151, 380_060, 508_681, 520_655, 555_687];
 
 fn trust(seed: u64) -> Trust {
     if seed.is_multiple_of(2) { Trust::LspTrustsClient } else { Trust::ClientTrustsLsp }
