@@ -15,8 +15,8 @@ use crate::wallet::BdkWallet;
 
 /// A node's view of its chain. None of its calls waits for the source.
 ///
-/// Of a source in this process the view shows the present. Of any other it shows what the last look at the source saw
-/// last; transactions are queued until the source takes them.
+/// Of a source in this process the view shows the present. Of any other it shows what was seen at the last
+/// look; transactions are queued until the source takes them.
 pub struct ChainView {
     source: Arc<dyn ChainSource>,
     known: Mutex<Known>,
