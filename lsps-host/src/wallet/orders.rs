@@ -87,7 +87,7 @@ impl From<OrderError> for CannotEndOrder {
 impl Wallet {
     /// Orders a channel of this LSP and pays for it by the cheapest method whose cost, on-chain and routing fees
     /// included, is within `limits`: by invoice or offer if the node's channels have the balance, and on-chain if
-    /// [`WalletParts::onchain`](super::WalletParts::onchain) is set and the order names a refund address. If a method
+    /// [`WalletSettings::onchain`](super::WalletSettings::onchain) is set and the order names a refund address. If a method
     /// fails and none of its payment is in flight, the next one is tried as long as the order is open.
     /// The handle reports the outcome. The channel is accepted if it is as ordered. Dropping the future is safe.
     ///
