@@ -11,7 +11,7 @@ use fs4::fs_std::FileExt as _;
 /// Two nodes that write to the same data would each publish commitments that the other has revoked.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _held: File,
+    held: File,
 }
 
 /// Reason for which a data directory could not be locked.
@@ -52,7 +52,14 @@ impl DirectoryLock {
         }
         let written = file.set_len(0).and_then(|()| writeln!(file, "process {}", std::process::id()));
         written.map_err(failed)?;
-        Ok(Self { _held: file })
+        Ok(Self { held: file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // A child that this process starts at this moment has a copy of the file, and would keep the lock until it runs.
+        let _ = FileExt::unlock(&self.held);
     }
 }
 
