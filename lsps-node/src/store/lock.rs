@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use fs4::fs_std::FileExt as _;
+use fs4::fs_std::FileExt;
 
 /// The lock of a data directory, held until it is dropped; the operating system releases it when the process dies.
 ///
