@@ -48,6 +48,21 @@ const REFUNDED_AGAIN_BESIDE_A_CHANNEL: &[Step] = &[
     Step::ComeBack { deposit: 253 },
 ];
 
+/// Dust is confirmed with the payment of an order, and double-spent after its block is gone.
+const DUST_IS_GONE: &[Step] = &[
+    Step::Pay { order: 255, by_offer: true, amount: Amount::Exact, expires_soon: true },
+    Step::Deposit { order: 225, amount: Amount::Dust, is_dear: true },
+    Step::Blocks { count: 1, are_full: false },
+    Step::Proceed { client: 0 },
+    Step::Reorg { deposit: 228 },
+    Step::Replace { deposit: 141 },
+];
+
+#[test]
+fn dust_that_is_double_spent_is_booked_as_received_and_lost() {
+    let _ = plays_hostile(false, DUST_IS_GONE);
+}
+
 #[test]
 fn a_refund_that_follows_a_void_one_and_is_the_same_transaction_is_booked_once() {
     let _ = plays_hostile(false, REFUNDED_AGAIN);
