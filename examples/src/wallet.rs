@@ -8,7 +8,7 @@ mod execute;
 mod failure;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use lsps_node::{Node, Phrase};
@@ -35,7 +35,7 @@ pub fn run(options: Options) -> ExitCode {
 }
 
 async fn command(options: Options, screen: Screen) -> Result<Value, Failure> {
-    let directory = home(&options.data);
+    let directory = lsps_node::builder::home(&options.data);
     match options.command {
         Command::Init { chain, network, files, restore, birthday } => {
             Config { network, chain, files, birthday: birthday.unwrap_or(0) }.write(&directory)?;
@@ -85,13 +85,6 @@ async fn start(directory: &Path, phrase: Option<Phrase>) -> Result<Node, Failure
     let passphrase = std::env::var(PASSPHRASE).ok();
     let builder = passphrase.into_iter().fold(builder, lsps_node::builder::Builder::passphrase);
     Ok(builder.start().await?)
-}
-
-fn home(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
-        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
-        _ => path.into(),
-    }
 }
 
 /// Variable of the environment with the passphrase.

@@ -1,4 +1,4 @@
-//! What a ready node is made of.
+//! Settings from which a ready node is started.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -245,7 +245,9 @@ impl Storage {
     }
 }
 
-fn home(path: &Path) -> PathBuf {
+/// Replaces a leading `~` by the user's home directory.
+#[must_use]
+pub fn home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
         _ => path.into(),

@@ -37,7 +37,7 @@ pub use view::{ChainView, Status};
 /// A connection to the chain.
 ///
 /// Its calls may wait for a server, and are made from a thread that does nothing else, so an implementation may block.
-/// It has to bound each wait, to half a minute or less. Each call that fails is made again, with a pause.
+/// An implementation has to bound each wait, to half a minute or less. Each call that fails is made again, with a pause.
 pub trait ChainSource: Send + Sync + 'static {
     /// Network of the chain.
     fn network(&self) -> Network;

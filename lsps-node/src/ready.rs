@@ -65,7 +65,7 @@ struct Inner {
     _lock: Option<DirectoryLock>,
 }
 
-/// What events change.
+/// State that events change.
 struct State {
     queue: Queue,
     history: History,

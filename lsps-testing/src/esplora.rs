@@ -9,19 +9,15 @@ use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{Block, BlockHash, MerkleBlock, Transaction, TxIn, TxOut, Txid};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use lsps_node::chain::embedded::Chain;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+
+use crate::http::HttpServer;
 
 /// A server for one chain. Dropping it stops the server.
 pub struct EsploraServer {
-    address: SocketAddr,
-    serving: JoinHandle<()>,
+    server: HttpServer,
 }
 
 impl EsploraServer {
@@ -31,32 +27,14 @@ impl EsploraServer {
     ///
     /// There is no free port.
     pub async fn serve(chain: Chain) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        Ok(Self { address, serving: tokio::spawn(accept(listener, chain)) })
+        let any = ([127, 0, 0, 1], 0).into();
+        Ok(Self { server: HttpServer::serve(any, move |request| respond(chain.clone(), request)).await? })
     }
 
     /// Address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for EsploraServer {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-async fn accept(listener: TcpListener, chain: Chain) {
-    // The connections end with the server.
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let _ = stream.set_nodelay(true);
-        let chain = chain.clone();
-        let service = service_fn(move |request| respond(chain.clone(), request));
-        connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        self.server.address()
     }
 }
 

@@ -12,6 +12,8 @@ pub mod fault;
 pub mod fuzzing;
 #[cfg(feature = "webhooks")]
 pub mod hook;
+#[cfg(feature = "nodes")]
+mod http;
 #[cfg(feature = "webhooks")]
 pub mod https;
 mod lsp;

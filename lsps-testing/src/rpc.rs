@@ -9,19 +9,15 @@ use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::{BlockHash, Transaction, Txid};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use lsps_node::chain::embedded::{Chain, FEE_SAT_PER_KW};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+
+use crate::http::HttpServer;
 
 /// A server for one chain. Dropping it stops the server.
 pub struct Rpc {
-    address: SocketAddr,
-    serving: JoinHandle<()>,
+    server: HttpServer,
 }
 
 impl Rpc {
@@ -40,33 +36,13 @@ impl Rpc {
     ///
     /// The address is not free.
     pub async fn serve_at(address: SocketAddr, chain: Chain) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok(Self { address, serving: tokio::spawn(accept(listener, chain)) })
+        Ok(Self { server: HttpServer::serve(address, move |request| respond(chain.clone(), request)).await? })
     }
 
     /// Address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Rpc {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-async fn accept(listener: TcpListener, chain: Chain) {
-    // The connections end with the server.
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        // Without this, each answer waits for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
-        let chain = chain.clone();
-        let service = service_fn(move |request| respond(chain.clone(), request));
-        connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        self.server.address()
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Options {
     /// Prints long ids whole.
     #[arg(long, global = true)]
     pub verbose: bool,
-    /// What to do.
+    /// Command of the wallet.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -135,7 +135,7 @@ pub enum Command {
     },
     /// Shows and changes the LSPs to buy channels from.
     Lsps {
-        /// What to do with them.
+        /// Command about LSPs.
         #[command(subcommand)]
         command: LspsCommand,
     },

@@ -1,4 +1,4 @@
-//! What each command does with the node.
+//! The commands of the wallet, executed on its node.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a node does about LDK's events.
+//! Reactions of a ready node to LDK's events.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

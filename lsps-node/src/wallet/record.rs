@@ -10,7 +10,7 @@ use bitcoin::{Network, io};
 use super::{KEYCHAINS, LOOKAHEAD_ELSEWHERE};
 use crate::store::Store;
 
-/// What the store has of the wallet.
+/// The wallet's record in the store.
 #[derive(Default)]
 pub(super) struct Record {
     changes: ChangeSet,

@@ -55,6 +55,28 @@ fn plays(steps: &[Step]) -> OrderWorld {
     OrderWorld::new().play(&OPENING).play(steps)
 }
 
+/// Has the process die at each point of each step of `life`, and passes each world, the steps that are left and the text of the
+/// crash to `check`. Returns the number of points.
+fn crashes(life: &[Step], plays: impl Fn(&[Step]) -> OrderWorld, check: impl Fn(OrderWorld, &[Step], &str)) -> usize {
+    let mut points = 0;
+    for at in 1..=life.len() {
+        for saved in [false, true] {
+            for after in 0.. {
+                let (before, rest) = life.split_at(at);
+                let (last, before) = before.split_last().expect("at least one");
+                let crash = [Step::Crash { after, saved }, *last];
+                let world = plays(before).play(&crash);
+                if world.deaths() == 0 {
+                    break; // it does not do so much in this step
+                }
+                points += 1;
+                check(world, rest, &format!("{crash:?} at step {at}"));
+            }
+        }
+    }
+    points
+}
+
 fn end(world: &OrderWorld) -> End {
     if world.fundings() > 0 { End::Channel } else { End::Refund }
 }
@@ -65,24 +87,12 @@ fn case_O15_a_crash_anywhere_changes_no_outcome() {
     for (name, life, wanted) in LIVES {
         let again = if wanted == End::Channel { AGAIN.as_slice() } else { &[] };
         assert_eq!(end(&plays(life).play(again).comes_to_rest()), wanted, "{name} without a crash");
-        for at in 1..=life.len() {
-            for saved in [false, true] {
-                for after in 0.. {
-                    let (before, rest) = life.split_at(at);
-                    let (last, before) = before.split_last().expect("at least one");
-                    let crash = [Step::Crash { after, saved }, *last];
-                    let world = plays(before).play(&crash);
-                    if world.deaths() == 0 {
-                        break; // it does not do so much in this step
-                    }
-                    points += 1;
-                    let world = world.play(rest).play(again).comes_to_rest();
-                    assert_eq!(end(&world), wanted, "{name}: {crash:?} at step {at}");
-                    let is_paid = world.outcomes().iter().all(|outcome| *outcome == Some(true));
-                    assert!(is_paid || wanted == End::Refund, "{name}: {crash:?} at step {at}");
-                }
-            }
-        }
+        points += crashes(life, plays, |world, rest, crash| {
+            let world = world.play(rest).play(again).comes_to_rest();
+            assert_eq!(end(&world), wanted, "{name}: {crash}");
+            let is_paid = world.outcomes().iter().all(|outcome| *outcome == Some(true));
+            assert!(is_paid || wanted == End::Refund, "{name}: {crash}");
+        });
     }
     assert!(points > 300, "{points} crash points");
 }
@@ -93,26 +103,13 @@ fn case_Z03_a_crash_between_any_two_steps_takes_no_free_channel_and_gives_no_sec
     const LIFE: [Step; 7] = [GIFT, ACCEPT, SIGN, Step::Save, READY, Step::Save, BLOCKS];
     let plays = |steps: &[Step]| OrderWorld::new().play(&OPENING[..1]).play(steps);
     assert_eq!(plays(&LIFE).comes_to_rest().fundings(), 1);
-    let mut points = 0;
-    for at in 1..=LIFE.len() {
-        for saved in [false, true] {
-            for after in 0.. {
-                let (before, rest) = LIFE.split_at(at);
-                let (last, before) = before.split_last().expect("at least one");
-                let crash = [Step::Crash { after, saved }, *last];
-                let world = plays(before).play(&crash);
-                if world.deaths() == 0 {
-                    break; // it does not do so much in this step
-                }
-                points += 1;
-                let mut world = world.play(&[OPENING[0]]);
-                let is_known = !world.attempts().is_empty();
-                let asks = if is_known { &[][..] } else { &[GIFT][..] };
-                let world = world.play(asks).play(rest).play(&AGAIN).comes_to_rest();
-                assert_eq!((world.fundings(), world.outcomes()), (1, vec![]), "{crash:?} at step {at}");
-            }
-        }
-    }
+    let points = crashes(&LIFE, plays, |world, rest, crash| {
+        let mut world = world.play(&[OPENING[0]]);
+        let is_known = !world.attempts().is_empty();
+        let asks = if is_known { &[][..] } else { &[GIFT][..] };
+        let world = world.play(asks).play(rest).play(&AGAIN).comes_to_rest();
+        assert_eq!((world.fundings(), world.outcomes()), (1, vec![]), "{crash}");
+    });
     assert!(points > 30, "{points} crash points");
 }
 

@@ -1,4 +1,4 @@
-//! What a node's neighbours do: a disk for records, and a wallet with its chain.
+//! The neighbours of a node: a disk for records, and a wallet with its chain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
