@@ -5,11 +5,12 @@
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use lsps_service::{OrderConfig, StandardPolicy, Trust};
+use lsps_service::{KnownOrder, OrderConfig, StandardPolicy, Trust};
+use lsps_types::PeerId;
 
 use crate::Seen;
 use crate::model::node::Place;
-use crate::model::{Fence, Model, payments};
+use crate::model::{Fence, Model, Sold, payments};
 use crate::order_world::{self, LEASE_BLOCKS};
 use crate::setup::{LspSetup, NOON, peer};
 use crate::world::{self, CLIENTS, World};
@@ -131,7 +132,7 @@ impl MixedWorld {
             .sales
             .lsp
             .look(|service| (service.known_payments().collect::<Vec<_>>(), service.known_orders().collect::<Vec<_>>()));
-        self.model().nothing_is_held(&known);
+        self.model().nothing_is_held(&known.1, &known);
         for client in 0..CLIENTS {
             self.sales.lsp.arrives(peer(client + 1));
         }
@@ -174,11 +175,20 @@ impl MixedWorld {
 
 impl Model {
     /// No HTLC is held for clients that stay away, except payments of orders without a record, or with a deadline from
-    /// a clock that was ahead.
-    fn nothing_is_held(&self, known: &impl std::fmt::Debug) {
+    /// a clock that was ahead, or whose client refused the open and holds an HTLC: that HTLC may be on the refused channel,
+    /// which the payment has to pay for then (X07). The checks of each step bound how long.
+    fn nothing_is_held(&self, orders: &[KnownOrder], known: &impl std::fmt::Debug) {
         assert_eq!(self.node.numbers(|place| *place == Place::Held), [0; 0], "parts held for nobody");
         let held = self.payments.numbers(payments::Place::Held).into_iter();
-        let held: Vec<usize> = held.filter(|number| self.is_known(self.payments.incoming[*number].order)).collect();
+        let holds = |client: PeerId| {
+            let is_there = |place: &Place| matches!(place, Place::AtClient { to, .. } if *to == client);
+            !self.node.numbers(is_there).is_empty()
+        };
+        let waits = |sold: &Sold| {
+            orders.iter().any(|order| order.number == sold.number && order.attempts > 0 && holds(order.client))
+        };
+        let is_for_nobody = |order: usize| self.is_known(order) && !waits(&self.orders[order]);
+        let held: Vec<usize> = held.filter(|number| is_for_nobody(self.payments.incoming[*number].order)).collect();
         assert!(self.clock_was_set || held.is_empty(), "payments held for nobody: {held:?} of {known:?}");
     }
 

@@ -164,7 +164,13 @@ impl Model {
         let balances = total(funded.iter().map(|number| self.orders[*number].order.client_balance_sat));
         // A deposit that paid, and was double-spent before the wallet could be told of it, is booked as received and lost.
         let is_untold = |coin: &&Coin| coin.is_gone && !coin.was_kept && funded.contains(&coin.order);
-        let most = total(self.deposits.coins.iter().filter(is_untold).map(|coin| coin.amount)).0 + worthless.0;
+        let gone = total(self.deposits.coins.iter().filter(is_untold).map(|coin| coin.amount));
+        // So is dust that was kept because its refund was void, and that this refund gave back after all.
+        let is_back = |(number, coin): &(usize, &Coin)| {
+            !coin.was_kept && coin.amount.0 <= WORTHLESS_SAT && self.deposits.refund_of(*number).is_some()
+        };
+        let back = total(self.deposits.coins.iter().enumerate().filter(is_back).map(|(_, coin)| coin.amount));
+        let most = gone.0 + back.0 + worthless.0;
         let untold = totals.given.0.checked_sub(unpaid + lost.0).filter(|untold| *untold <= most);
         let untold = untold.unwrap_or_else(|| panic!("what was lost is in the book: {unpaid}, {lost} and {totals:?}"));
         // Small deposits that were never on record belong to the wallet when their order is forgotten, and are in no book.

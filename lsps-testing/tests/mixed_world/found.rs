@@ -103,3 +103,35 @@ const LIKE_A_SMALL_PART: &[Step] = &[
 fn a_claim_that_looks_like_a_part_without_a_fee_publishes_nothing_on_trust() {
     let _ = plays(Trust::ClientTrustsLsp, false, LIKE_A_SMALL_PART);
 }
+
+/// Dust is refunded, one of its outputs is double-spent after a reorganisation and comes back, and the first refund is mined after
+/// the dust was kept.
+const VOID_REFUND_IS_MINED: &[Step] = &[
+    Step::Order(order_world::Step::Dust { order: 82, count: 7 }),
+    Step::Sale(world::Step::Block { is_full: false }),
+    Step::Sale(world::Step::SetClock { seconds: 90000, back: false }),
+    Step::Sale(world::Step::Reorg { depth: 3 }),
+    Step::Order(order_world::Step::Deposit { order: 176, amount: Amount::Dust, is_dear: true }),
+    Step::Order(order_world::Step::Replace { deposit: 109 }),
+    Step::Order(order_world::Step::Deposit { order: 219, amount: Amount::Short, is_dear: false }),
+    Step::Order(order_world::Step::ComeBack { deposit: 131 }),
+];
+
+#[test]
+fn dust_that_was_kept_and_then_given_back_by_a_void_refund_adds_up() {
+    let _ = plays(Trust::LspTrustsClient, false, VOID_REFUND_IS_MINED);
+}
+
+/// A client that holds an HTLC of a purchase refuses the channel that it ordered and paid for.
+const REFUSES_WHILE_IT_HOLDS: &[Step] = &[
+    Step::Sale(world::Step::PayOdd { offer: 184, hash: 3, odd: 135 }),
+    Step::Sale(world::Step::Proceed { client: 0 }),
+    Step::Order(order_world::Step::Pay { order: 10, by_offer: false, amount: Amount::Exact, expires_soon: false }),
+    Step::Sale(world::Step::Accept { channel: 204, greedy: false }),
+    Step::Sale(world::Step::Reject { channel: 58 }),
+];
+
+#[test]
+fn a_payment_for_a_refused_channel_waits_for_the_htlc_that_its_client_holds() {
+    let _ = plays(Trust::LspTrustsClient, false, REFUSES_WHILE_IT_HOLDS);
+}
